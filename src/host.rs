@@ -1,0 +1,30 @@
+//! The machine around the daemon: every absolute path goes through [`Host`], so that the same code
+//! runs against `/` on a node and against a directory in tests and demonstrations.
+
+use std::path::{Path, PathBuf};
+
+/// The root under which the daemon finds configuration, state, `/boot` and `/run`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    root: PathBuf,
+}
+
+impl Host {
+    /// A host whose files live below `root`; `/` on a node.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Whether this is the real machine (root `/`).
+    #[must_use]
+    pub fn is_real(&self) -> bool {
+        self.root == Path::new("/")
+    }
+
+    /// Where the absolute path `absolute` of the host lies in our file system.
+    #[must_use]
+    pub fn path(&self, absolute: &str) -> PathBuf {
+        self.root.join(absolute.trim_start_matches('/'))
+    }
+}

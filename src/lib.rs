@@ -1,0 +1,29 @@
+//! The A/B update daemon for image-based Linux, as a library under three binaries.
+//!
+//! Index by topic; arrows point from the top of this list to its end, never back:
+//!
+//! | topic | module |
+//! |---|---|
+//! | the one task that owns the state | [`engine`] |
+//! | what operators and reboot managers see | [`bus`] |
+//! | when to check, whether to take an offer | [`policy`] |
+//! | asking the server | [`omaha`] |
+//! | what will be written where | [`plan`] |
+//! | download, decode, write, verify, commit | [`install`] |
+//! | bytes from the network | [`fetch`] |
+//! | the disk, its slots and who boots next | [`disk`] |
+//! | durable state | [`store`] |
+//! | configuration files | [`config`] |
+//! | the machine around us | [`host`] |
+
+pub mod bus;
+pub mod config;
+pub mod disk;
+pub mod engine;
+pub mod fetch;
+pub mod host;
+pub mod install;
+pub mod omaha;
+pub mod plan;
+pub mod policy;
+pub mod store;

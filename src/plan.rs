@@ -1,0 +1,51 @@
+//! What one update attempt will do: fixed once an offer is taken, before anything is touched.
+
+use std::path::PathBuf;
+
+use crate::disk::SlotName;
+
+/// User and password for the payload's server; sent over https only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// `DOWNLOAD_USER`.
+    pub user: String,
+    /// `DOWNLOAD_PASSWORD`.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What will be written where, and from which URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstallPlan {
+    /// Version the server offers; may be empty.
+    pub version: String,
+    /// Where the payload is fetched from in this attempt.
+    pub url: String,
+    /// Size of the whole payload in bytes, above 0.
+    pub payload_size: u64,
+    /// SHA-256 of the whole payload.
+    pub payload_sha256: [u8; 32],
+    /// The offer says that this is a delta.
+    pub is_delta: bool,
+    /// The slot to write: never the running one.
+    pub target: SlotName,
+    /// Kernel file of the target slot, as a path of the host (`/boot/flatcar/vmlinuz-b`).
+    pub target_kernel: String,
+    /// Kernel file of the running slot, likewise.
+    pub source_kernel: String,
+    /// Where a PCR policy in the payload goes (`/var/lib/update_engine/pcrs-b.zip`).
+    pub pcr_policy: String,
+    /// `PCR_POLICY_SERVER`, if set.
+    pub pcr_policy_server: Option<String>,
+    /// For the payload's server.
+    pub credentials: Option<Credentials>,
+    /// Trusted public keys (PEM files), read when the signature is checked.
+    pub public_keys: Vec<PathBuf>,
+}
