@@ -1,0 +1,97 @@
+//! The object `/com/coreos/update1`: each method is a [`Command`] to the engine and its answer.
+
+use tokio::sync::{mpsc, oneshot};
+use zbus::object_server::SignalEmitter;
+use zbus::{fdo, interface};
+
+use super::announcer::Flusher;
+use super::{Command, StatusFields};
+
+/// The interface `com.coreos.update1.Manager` of one connection.
+pub(super) struct Manager {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) announced: Flusher,
+}
+
+impl Manager {
+    /// Has the engine answer `command`, and the signals that it sent before its answer go first.
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, EngineGone> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| EngineGone)?;
+        let answer = answer.await.map_err(|_| EngineGone)?;
+        self.announced.flush().await;
+        Ok(answer)
+    }
+}
+
+// Calls are answered one after the other (`spawn = false`), as the single thread of the original did:
+// a client that calls AttemptUpdate and GetStatus without waiting gets the status after the attempt.
+#[interface(
+    name = "com.coreos.update1.Manager",
+    spawn = false,
+    introspection_docs = false
+)]
+impl Manager {
+    #[zbus(out_args(
+        "last_checked_time",
+        "progress",
+        "current_operation",
+        "new_version",
+        "new_size"
+    ))]
+    async fn get_status(&self) -> fdo::Result<StatusFields> {
+        Ok(self.ask(Command::GetStatus).await?.into())
+    }
+
+    async fn reset_status(&self) -> Result<(), ResetStatusError> {
+        if self.ask(Command::ResetStatus).await.map_err(fdo::Error::from)? {
+            Ok(())
+        } else {
+            Err(ResetStatusError::busy())
+        }
+    }
+
+    async fn attempt_update(&self) -> fdo::Result<()> {
+        Ok(self.ask(Command::AttemptUpdate).await?)
+    }
+
+    #[zbus(signal)]
+    async fn status_update(
+        emitter: &SignalEmitter<'_>,
+        last_checked_time: i64,
+        progress: f64,
+        current_operation: &str,
+        new_version: &str,
+        new_size: i64,
+    ) -> zbus::Result<()>;
+}
+
+/// The engine's task has ended: the process is about to.
+struct EngineGone;
+
+impl From<EngineGone> for fdo::Error {
+    fn from(_: EngineGone) -> Self {
+        Self::Failed("the update engine is shutting down".to_owned())
+    }
+}
+
+/// The error of `ResetStatus`, in the name and words that dbus-glib gave it: clients may match both.
+#[derive(Debug, zbus::DBusError)]
+#[zbus(prefix = "org.freedesktop.DBus.GLib")]
+enum ResetStatusError {
+    #[zbus(error)]
+    Other(zbus::Error),
+    ErrorError(String),
+}
+
+impl ResetStatusError {
+    fn busy() -> Self {
+        Self::ErrorError("Method invoked for ResetStatus returned FALSE but did not set error".to_owned())
+    }
+}
+
+impl From<fdo::Error> for ResetStatusError {
+    fn from(error: fdo::Error) -> Self {
+        Self::Other(zbus::Error::FDO(Box::new(error)))
+    }
+}

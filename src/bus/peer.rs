@@ -1,0 +1,133 @@
+//! The object without a bus: a socket, and one D-Bus connection for each who connects to it.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::{JoinHandle, JoinSet};
+use zbus::Guid;
+use zbus::connection::Builder;
+
+use super::announcer::{Admission, Flusher};
+use super::manager::Manager;
+use super::{BusError, Command, PATH};
+
+/// The pause after a refusal by the kernel (no file descriptors left), which would repeat at once.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+
+/// Accepts connections until dropped; removes its socket then.
+pub(super) struct PeerListener {
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
+/// What each connection is given.
+#[derive(Clone)]
+struct Reception {
+    guid: Guid<'static>,
+    commands: mpsc::Sender<Command>,
+    admission: Admission,
+    announced: Flusher,
+}
+
+impl PeerListener {
+    pub(super) async fn start(
+        path: &Path,
+        commands: mpsc::Sender<Command>,
+        admission: Admission,
+        announced: Flusher,
+    ) -> Result<Self, BusError> {
+        let listener = bind(path).await.map_err(|source| BusError::Listen {
+            path: path.to_owned(),
+            source,
+        })?;
+        let reception = Reception {
+            guid: Guid::generate(),
+            commands,
+            admission,
+            announced,
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            task: tokio::spawn(reception.accept(listener)),
+        })
+    }
+}
+
+impl Drop for PeerListener {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Binds `path`; a socket that nobody listens on any more is replaced.
+async fn bind(path: &Path) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && is_dead(path).await => {
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        outcome => outcome,
+    }
+}
+
+async fn is_dead(path: &Path) -> bool {
+    matches!(UnixStream::connect(path).await, Err(error) if error.kind() == ErrorKind::ConnectionRefused)
+}
+
+impl Reception {
+    async fn accept(self, listener: UnixListener) {
+        // Dropped with this task: the connections end with the listener.
+        let mut connections = JoinSet::new();
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let reception = self.clone();
+                    connections.spawn(async move {
+                        if let Err(error) = reception.serve(stream).await {
+                            tracing::warn!(%error, "a direct connection failed");
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a direct connection");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            }
+            while connections.try_join_next().is_some() {}
+        }
+    }
+
+    async fn serve(self, stream: UnixStream) -> Result<(), PeerError> {
+        let uid = stream.peer_cred()?.uid();
+        if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
+            return Err(PeerError::Stranger { uid });
+        }
+        let manager = Manager {
+            commands: self.commands,
+            announced: self.announced,
+        };
+        let connection = Builder::unix_stream(stream.into_std()?)
+            .server(self.guid)
+            .p2p()
+            .serve_at(PATH, manager)
+            .build()
+            .await?;
+        let _ = self.admission.send(connection.clone()).await;
+        connection.closed().await;
+        Ok(())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PeerError {
+    #[error("user {uid} is neither root nor the engine's own")]
+    Stranger { uid: u32 },
+    #[error(transparent)]
+    Socket(#[from] io::Error),
+    #[error(transparent)]
+    Bus(#[from] zbus::Error),
+}

@@ -1,0 +1,138 @@
+//! Offering the object, and taking it back.
+
+use std::path::Path;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use zbus::Connection;
+use zbus::connection::Builder;
+
+use super::announcer::{Announcer, Flusher};
+use super::manager::Manager;
+use super::peer::PeerListener;
+use super::{BusError, Command, PATH, SERVICE, Status};
+
+/// The service while it is offered; dropping it takes it back at once.
+#[must_use = "dropping the service takes it off the bus"]
+pub struct Service {
+    offer: Offer,
+    announced: Flusher,
+    announcer: JoinHandle<()>,
+}
+
+enum Offer {
+    Bus(Connection),
+    /// Held because the socket goes away with it.
+    Peer {
+        _listener: PeerListener,
+    },
+}
+
+/// Serves on the system bus: `DBUS_SYSTEM_BUS_ADDRESS` if set, the usual socket else.
+///
+/// Statuses are signalled in the order in which they are sent, each exactly once. The channel is
+/// unbounded so that a bus that hangs cannot hold up an update: the protocol bounds the rate to
+/// about one in ten seconds and a hundred per download.
+///
+/// # Errors
+/// [`BusError::Connect`] without a bus, [`BusError::NameTaken`] if another process serves.
+pub async fn serve_system(
+    commands: mpsc::Sender<Command>,
+    statuses: mpsc::UnboundedReceiver<Status>,
+) -> Result<Service, BusError> {
+    serve_on(Builder::system(), "the system bus's address", commands, statuses).await
+}
+
+/// Serves on the message bus at `address`, a D-Bus server address such as `unix:path=/run/bus`.
+///
+/// # Errors
+/// As [`serve_system`].
+pub async fn serve_bus(
+    address: &str,
+    commands: mpsc::Sender<Command>,
+    statuses: mpsc::UnboundedReceiver<Status>,
+) -> Result<Service, BusError> {
+    serve_on(Builder::address(address), address, commands, statuses).await
+}
+
+/// Serves without a bus: everybody who connects to the socket `path` may call the object and hears
+/// its signals. Only root and the own user are let in. A socket that a dead process left is replaced.
+///
+/// # Errors
+/// [`BusError::Listen`].
+pub async fn serve_peer(
+    path: &Path,
+    commands: mpsc::Sender<Command>,
+    statuses: mpsc::UnboundedReceiver<Status>,
+) -> Result<Service, BusError> {
+    let (announcer, admission, announced) = Announcer::new(statuses);
+    let listener = PeerListener::start(path, commands, admission, announced.clone()).await?;
+    let offer = Offer::Peer { _listener: listener };
+    Ok(Service::new(offer, announcer, announced))
+}
+
+async fn serve_on(
+    builder: Builder<'_>,
+    address: &str,
+    commands: mpsc::Sender<Command>,
+    statuses: mpsc::UnboundedReceiver<Status>,
+) -> Result<Service, BusError> {
+    let (announcer, admission, announced) = Announcer::new(statuses);
+    let manager = Manager {
+        commands,
+        announced: announced.clone(),
+    };
+    // The object stands before the name is taken, so that nobody meets the name without the object.
+    // The name is not to be replaced: two engines on one disk would be two writers of one slot.
+    let connection = builder
+        .serve_at(PATH, manager)
+        .allow_name_replacements(false)
+        .replace_existing_names(false)
+        .name(SERVICE)
+        .build()
+        .await
+        .map_err(|source| match source {
+            zbus::Error::NameTaken => BusError::NameTaken,
+            source => BusError::Connect {
+                address: address.to_owned(),
+                source,
+            },
+        })?;
+    // The announcer is not running yet, and its queue of newcomers holds one.
+    let _ = admission.send(connection.clone()).await;
+    Ok(Service::new(Offer::Bus(connection), announcer, announced))
+}
+
+impl Service {
+    fn new(offer: Offer, announcer: Announcer, announced: Flusher) -> Self {
+        Self {
+            offer,
+            announced,
+            announcer: tokio::spawn(announcer.run()),
+        }
+    }
+
+    /// Returns when the bus has gone away. A daemon ends then: its manager restarts it once there is
+    /// a bus again. Never returns without a bus.
+    pub async fn closed(&self) {
+        match &self.offer {
+            Offer::Bus(connection) => connection.closed().await,
+            Offer::Peer { .. } => std::future::pending().await,
+        }
+    }
+
+    /// Signals what has been announced so far, then takes the service back.
+    pub async fn shutdown(self) {
+        self.announced.flush().await;
+        if let Offer::Bus(connection) = &self.offer {
+            let _ = connection.release_name(SERVICE).await;
+            let _ = connection.clone().close().await;
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.announcer.abort();
+    }
+}
