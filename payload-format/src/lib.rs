@@ -1,1 +1,3 @@
-//! x
+//! The CrAU update payload format: reading, applying, verifying and writing.
+
+mod wire;

@@ -1,0 +1,130 @@
+//! The protobuf messages as they lie on the wire, for both directions. Private to the crate: every field
+//! is optional and nothing is checked, so a reader turns them into [`crate::Manifest`] at once, and only
+//! the writer fills them in.
+//!
+//! Field numbers are those of the original's `update_metadata.proto` (proto2). Numbers 6 and 7 belonged to
+//! kernel images of old clients and stay free. Enumerations are plain `int32`, so that an unknown value
+//! survives decoding and can be named in the refusal. `data_offset` and `data_length` are declared
+//! `uint32` there; the encoding of `uint64` is the same, and reading it as that refuses a larger value
+//! instead of cutting it.
+
+use prost::Message;
+
+/// Start block of an extent that names no blocks: reads as zeros, is skipped when written.
+pub(crate) const SPARSE_HOLE: u64 = u64::MAX;
+
+/// `DeltaArchiveManifest.block_size` where the field is absent.
+pub(crate) const DEFAULT_BLOCK_SIZE: u32 = 4096;
+
+/// `InstallOperation.Type`: bytes as they are.
+pub(crate) const REPLACE: i32 = 0;
+/// `InstallOperation.Type`: one bzip2 stream.
+pub(crate) const REPLACE_BZ: i32 = 1;
+/// `InstallOperation.Type`: blocks of the source, no data.
+pub(crate) const MOVE: i32 = 2;
+/// `InstallOperation.Type`: a BSDIFF40 patch against blocks of the source.
+pub(crate) const BSDIFF: i32 = 3;
+
+/// `InstallProcedure.Type`: the kernel file of the target slot.
+pub(crate) const KERNEL: i32 = 0;
+/// `InstallProcedure.Type`: the archive of expected PCR values.
+pub(crate) const PCR_POLICY: i32 = 1;
+
+/// Version of the signature entry that clients of major version 1 check.
+pub(crate) const CLIENT_SIGNATURE_VERSION: u32 = 2;
+
+/// What follows the header.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct DeltaArchiveManifest {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) partition_operations: Vec<InstallOperation>,
+    /// For clients older than `procedures`, which took them for kernel operations. Ignored by readers.
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) noop_operations: Vec<InstallOperation>,
+    #[prost(uint32, optional, tag = "3")]
+    pub(crate) block_size: Option<u32>,
+    /// From the end of the manifest.
+    #[prost(uint64, optional, tag = "4")]
+    pub(crate) signatures_offset: Option<u64>,
+    #[prost(uint64, optional, tag = "5")]
+    pub(crate) signatures_size: Option<u64>,
+    /// Present in deltas only.
+    #[prost(message, optional, tag = "8")]
+    pub(crate) old_partition_info: Option<InstallInfo>,
+    #[prost(message, optional, tag = "9")]
+    pub(crate) new_partition_info: Option<InstallInfo>,
+    #[prost(message, repeated, tag = "10")]
+    pub(crate) procedures: Vec<InstallProcedure>,
+}
+
+/// One step of an image's construction.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct InstallOperation {
+    /// Required.
+    #[prost(int32, optional, tag = "1")]
+    pub(crate) r#type: Option<i32>,
+    /// From the end of the manifest.
+    #[prost(uint64, optional, tag = "2")]
+    pub(crate) data_offset: Option<u64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub(crate) data_length: Option<u64>,
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) src_extents: Vec<Extent>,
+    /// Bytes of the source that count, where it ends within a block.
+    #[prost(uint64, optional, tag = "5")]
+    pub(crate) src_length: Option<u64>,
+    #[prost(message, repeated, tag = "6")]
+    pub(crate) dst_extents: Vec<Extent>,
+    /// Bytes of the destination that count, likewise.
+    #[prost(uint64, optional, tag = "7")]
+    pub(crate) dst_length: Option<u64>,
+    #[prost(bytes = "vec", optional, tag = "8")]
+    pub(crate) data_sha256_hash: Option<Vec<u8>>,
+}
+
+/// A run of blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct Extent {
+    #[prost(uint64, optional, tag = "1")]
+    pub(crate) start_block: Option<u64>,
+    #[prost(uint64, optional, tag = "2")]
+    pub(crate) num_blocks: Option<u64>,
+}
+
+/// Size and SHA-256 of a whole image.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct InstallInfo {
+    #[prost(uint64, optional, tag = "1")]
+    pub(crate) size: Option<u64>,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    pub(crate) hash: Option<Vec<u8>>,
+}
+
+/// Operations on a file beside the partition.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct InstallProcedure {
+    #[prost(int32, optional, tag = "1")]
+    pub(crate) r#type: Option<i32>,
+    #[prost(message, repeated, tag = "2")]
+    pub(crate) operations: Vec<InstallOperation>,
+    #[prost(message, optional, tag = "3")]
+    pub(crate) old_info: Option<InstallInfo>,
+    #[prost(message, optional, tag = "4")]
+    pub(crate) new_info: Option<InstallInfo>,
+}
+
+/// The signature blob at the payload's end.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct Signatures {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) signatures: Vec<Signature>,
+}
+
+/// One signature of everything before the blob.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct Signature {
+    #[prost(uint32, optional, tag = "1")]
+    pub(crate) version: Option<u32>,
+    #[prost(bytes = "vec", optional, tag = "2")]
+    pub(crate) data: Option<Vec<u8>>,
+}
