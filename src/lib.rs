@@ -15,6 +15,7 @@
 //! | durable state | [`store`] |
 //! | configuration files | [`config`] |
 //! | the machine around us | [`host`] |
+//! | an update server, for tests and sites without a network | [`serve`] |
 
 pub mod bus;
 pub mod config;
@@ -26,4 +27,5 @@ pub mod install;
 pub mod omaha;
 pub mod plan;
 pub mod policy;
+pub mod serve;
 pub mod store;

@@ -1,0 +1,195 @@
+//! An Omaha request as the server sees it: pure, from hostile text to checked types.
+
+use std::collections::HashMap;
+
+use quick_xml::events::{BytesStart, Event as Xml};
+use quick_xml::{Reader, XmlVersion};
+
+/// Asks in one request: a node sends three at most.
+const MAX_ASKS: usize = 64;
+
+/// What a node wants to know or to tell, about one application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Who asks.
+    pub app: App,
+    /// What it asks, in the order of the document.
+    pub asks: Vec<Ask>,
+}
+
+/// The node, as its request describes it. What an attribute doesn't say is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct App {
+    /// `appid`, echoed as it came.
+    pub id: String,
+    /// Version the node runs.
+    pub version: String,
+    /// Group.
+    pub track: String,
+    /// Board (`amd64-usr`).
+    pub board: String,
+    /// The node's machine id.
+    pub machine: String,
+}
+
+/// One element of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// The node is alive.
+    Ping,
+    /// Is there an update?
+    UpdateCheck,
+    /// Something happened.
+    Event(Event),
+}
+
+/// Something that happened on a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// `eventtype`: 3 update complete, 13 download started, 14 download finished.
+    pub kind: u32,
+    /// `eventresult`: 0 error, 1 success, 2 success after a reboot, 9 update deferred.
+    pub result: u32,
+    /// `errorcode`, flags included.
+    pub code: Option<i64>,
+    /// `previousversion`; empty if the node has none to tell.
+    pub previous_version: Option<String>,
+}
+
+/// Why a request isn't an Omaha request.
+#[derive(Debug, thiserror::Error)]
+pub enum QuestionError {
+    /// Not well-formed.
+    #[error("the request is not well-formed XML")]
+    Xml(#[from] quick_xml::Error),
+    /// The document ended before its elements did.
+    #[error("the request ends inside <{0}>")]
+    Unfinished(String),
+    /// Another document.
+    #[error("the request has no <request> with an <app>")]
+    NoApp,
+    /// This server serves one application at a time.
+    #[error("the request has more than one <app>")]
+    SeveralApps,
+    /// More than any node sends.
+    #[error("the request has more than {MAX_ASKS} elements in its <app>")]
+    TooMany,
+    /// A number that isn't one.
+    #[error("{attribute}={value:?} of an event is not a number")]
+    Number {
+        /// Which attribute.
+        attribute: &'static str,
+        /// As sent.
+        value: String,
+    },
+}
+
+impl Question {
+    /// Reads a request. Unknown elements and attributes are ignored.
+    ///
+    /// # Errors
+    /// What is wrong with it; the server answers 400 then.
+    pub fn parse(text: &str) -> Result<Self, QuestionError> {
+        let mut reader = Reader::from_str(text);
+        let mut reading = Reading::default();
+        loop {
+            match reader.read_event()? {
+                Xml::Start(element) => {
+                    reading.open(&element)?;
+                    reading.path.push(element.local_name().as_ref().to_owned());
+                }
+                Xml::Empty(element) => reading.open(&element)?,
+                Xml::End(_) => drop(reading.path.pop()),
+                Xml::Eof => return reading.finish(),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Reading {
+    path: Vec<String>,
+    app: Option<App>,
+    asks: Vec<Ask>,
+}
+
+impl Reading {
+    fn open(&mut self, element: &BytesStart<'_>) -> Result<(), QuestionError> {
+        let name = element.local_name();
+        let inside: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        match (inside.as_slice(), name.as_ref()) {
+            (["request"], "app") if self.app.is_some() => return Err(QuestionError::SeveralApps),
+            (["request"], "app") => self.app = Some(App::parse(&attributes(element)?)),
+            (["request", "app"], "ping") => self.asks.push(Ask::Ping),
+            (["request", "app"], "updatecheck") => self.asks.push(Ask::UpdateCheck),
+            (["request", "app"], "event") => {
+                self.asks.push(Ask::Event(Event::parse(&attributes(element)?)?));
+            }
+            _ => {}
+        }
+        if self.asks.len() > MAX_ASKS {
+            return Err(QuestionError::TooMany);
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Question, QuestionError> {
+        if let Some(open) = self.path.pop() {
+            return Err(QuestionError::Unfinished(open));
+        }
+        let app = self.app.ok_or(QuestionError::NoApp)?;
+        Ok(Question { app, asks: self.asks })
+    }
+}
+
+type Attributes = HashMap<String, String>;
+
+fn attributes(element: &BytesStart<'_>) -> Result<Attributes, QuestionError> {
+    element
+        .attributes()
+        .map(|attribute| {
+            let attribute = attribute.map_err(quick_xml::Error::from)?;
+            let value = attribute.normalized_value(XmlVersion::Explicit1_0)?.into_owned();
+            Ok((attribute.key.as_ref().to_owned(), value))
+        })
+        .collect()
+}
+
+impl App {
+    fn parse(attributes: &Attributes) -> Self {
+        let text = |name: &str| attributes.get(name).cloned().unwrap_or_default();
+        Self {
+            id: text("appid"),
+            version: text("version"),
+            track: text("track"),
+            board: text("board"),
+            machine: text("machineid"),
+        }
+    }
+}
+
+impl Event {
+    fn parse(attributes: &Attributes) -> Result<Self, QuestionError> {
+        Ok(Self {
+            kind: number(attributes, "eventtype")?.unwrap_or_default(),
+            result: number(attributes, "eventresult")?.unwrap_or_default(),
+            code: number(attributes, "errorcode")?,
+            previous_version: attributes.get("previousversion").cloned(),
+        })
+    }
+}
+
+fn number<N: std::str::FromStr>(
+    attributes: &Attributes,
+    attribute: &'static str,
+) -> Result<Option<N>, QuestionError> {
+    let Some(value) = attributes.get(attribute) else {
+        return Ok(None);
+    };
+    let wrong = |_| QuestionError::Number {
+        attribute,
+        value: value.clone(),
+    };
+    value.parse().map(Some).map_err(wrong)
+}
