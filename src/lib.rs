@@ -16,12 +16,14 @@
 //! | configuration files | [`config`] |
 //! | the machine around us | [`host`] |
 //! | an update server, for tests and sites without a network | [`serve`] |
+//! | command lines | [`flags`] |
 
 pub mod bus;
 pub mod config;
 pub mod disk;
 pub mod engine;
 pub mod fetch;
+pub mod flags;
 pub mod host;
 pub mod install;
 pub mod omaha;

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The one task that signals. Owns the connections that listen.
 pub(super) struct Announcer {
     statuses: mpsc::UnboundedReceiver<Status>,
-    flushes: mpsc::Receiver<oneshot::Sender<()>>,
+    requests: mpsc::Receiver<oneshot::Sender<()>>,
     newcomers: mpsc::Receiver<Connection>,
     audience: Vec<Connection>,
 }
@@ -44,10 +44,10 @@ impl Announcer {
     /// An announcer of `statuses`, and the handles of those who talk to it.
     pub(super) fn new(statuses: mpsc::UnboundedReceiver<Status>) -> (Self, Admission, Flusher) {
         let (admission, newcomers) = mpsc::channel(1);
-        let (flusher, flushes) = mpsc::channel(1);
+        let (flusher, requests) = mpsc::channel(1);
         let announcer = Self {
             statuses,
-            flushes,
+            requests,
             newcomers,
             audience: Vec::new(),
         };
@@ -64,7 +64,7 @@ impl Announcer {
                 biased;
                 Some(connection) = self.newcomers.recv() => self.audience.push(connection),
                 Some(status) = self.statuses.recv() => self.announce(&status).await,
-                Some(done) = self.flushes.recv() => drop(done.send(())),
+                Some(done) = self.requests.recv() => drop(done.send(())),
                 else => break,
             }
         }

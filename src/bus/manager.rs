@@ -10,7 +10,7 @@ use super::{Command, StatusFields};
 /// The interface `com.coreos.update1.Manager` of one connection.
 pub(super) struct Manager {
     pub(super) commands: mpsc::Sender<Command>,
-    pub(super) announced: Flusher,
+    pub(super) flusher: Flusher,
 }
 
 impl Manager {
@@ -19,7 +19,7 @@ impl Manager {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| EngineGone)?;
         let answer = answer.await.map_err(|_| EngineGone)?;
-        self.announced.flush().await;
+        self.flusher.flush().await;
         Ok(answer)
     }
 }

@@ -29,7 +29,7 @@ struct Reception {
     guid: Guid<'static>,
     commands: mpsc::Sender<Command>,
     admission: Admission,
-    announced: Flusher,
+    flusher: Flusher,
 }
 
 impl PeerListener {
@@ -37,7 +37,7 @@ impl PeerListener {
         path: &Path,
         commands: mpsc::Sender<Command>,
         admission: Admission,
-        announced: Flusher,
+        flusher: Flusher,
     ) -> Result<Self, BusError> {
         let listener = bind(path).await.map_err(|source| BusError::Listen {
             path: path.to_owned(),
@@ -47,7 +47,7 @@ impl PeerListener {
             guid: Guid::generate(),
             commands,
             admission,
-            announced,
+            flusher,
         };
         Ok(Self {
             path: path.to_owned(),
@@ -108,7 +108,7 @@ impl Reception {
         }
         let manager = Manager {
             commands: self.commands,
-            announced: self.announced,
+            flusher: self.flusher,
         };
         let connection = Builder::unix_stream(stream.into_std()?)
             .server(self.guid)

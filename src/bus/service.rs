@@ -16,7 +16,7 @@ use super::{BusError, Command, PATH, SERVICE, Status};
 #[must_use = "dropping the service takes it off the bus"]
 pub struct Service {
     offer: Offer,
-    announced: Flusher,
+    flusher: Flusher,
     announcer: JoinHandle<()>,
 }
 
@@ -65,10 +65,10 @@ pub async fn serve_peer(
     commands: mpsc::Sender<Command>,
     statuses: mpsc::UnboundedReceiver<Status>,
 ) -> Result<Service, BusError> {
-    let (announcer, admission, announced) = Announcer::new(statuses);
-    let listener = PeerListener::start(path, commands, admission, announced.clone()).await?;
+    let (announcer, admission, flusher) = Announcer::new(statuses);
+    let listener = PeerListener::start(path, commands, admission, flusher.clone()).await?;
     let offer = Offer::Peer { _listener: listener };
-    Ok(Service::new(offer, announcer, announced))
+    Ok(Service::new(offer, announcer, flusher))
 }
 
 async fn serve_on(
@@ -77,10 +77,10 @@ async fn serve_on(
     commands: mpsc::Sender<Command>,
     statuses: mpsc::UnboundedReceiver<Status>,
 ) -> Result<Service, BusError> {
-    let (announcer, admission, announced) = Announcer::new(statuses);
+    let (announcer, admission, flusher) = Announcer::new(statuses);
     let manager = Manager {
         commands,
-        announced: announced.clone(),
+        flusher: flusher.clone(),
     };
     // The object stands before the name is taken, so that nobody meets the name without the object.
     // The name is not to be replaced: two engines on one disk would be two writers of one slot.
@@ -100,14 +100,14 @@ async fn serve_on(
         })?;
     // The announcer is not running yet, and its queue of newcomers holds one.
     let _ = admission.send(connection.clone()).await;
-    Ok(Service::new(Offer::Bus(connection), announcer, announced))
+    Ok(Service::new(Offer::Bus(connection), announcer, flusher))
 }
 
 impl Service {
-    fn new(offer: Offer, announcer: Announcer, announced: Flusher) -> Self {
+    fn new(offer: Offer, announcer: Announcer, flusher: Flusher) -> Self {
         Self {
             offer,
-            announced,
+            flusher,
             announcer: tokio::spawn(announcer.run()),
         }
     }
@@ -123,7 +123,7 @@ impl Service {
 
     /// Signals what has been announced so far, then takes the service back.
     pub async fn shutdown(self) {
-        self.announced.flush().await;
+        self.flusher.flush().await;
         if let Offer::Bus(connection) = &self.offer {
             let _ = connection.release_name(SERVICE).await;
             let _ = connection.clone().close().await;
