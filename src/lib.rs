@@ -5,6 +5,7 @@
 //! | topic | module |
 //! |---|---|
 //! | the one task that owns the state | [`engine`] |
+//! | what operators type | [`client`] |
 //! | what operators and reboot managers see | [`bus`] |
 //! | when to check, whether to take an offer | [`policy`] |
 //! | asking the server | [`omaha`] |
@@ -19,6 +20,7 @@
 //! | command lines | [`flags`] |
 
 pub mod bus;
+pub mod client;
 pub mod config;
 pub mod disk;
 pub mod engine;

@@ -1,0 +1,176 @@
+//! One run of the program.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::time::{Instant, interval_at};
+
+use super::log::Log;
+use super::session::Session;
+use super::{Action, Endpoint, text};
+use crate::bus::{Operation, StatusFields};
+use crate::flags::CommandLine;
+
+/// How often `-update` looks at the status.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Said after a reset: the boot flags still point to the new slot, and this points them back.
+const RESET_ADVICE: &str = "ResetStatus succeeded; to undo partition table changes run:\n\
+    (D=$(rootdev -d) P=$(rootdev -s); cgpt p -i$(($(echo ${P#$D} | sed 's/^[^0-9]*//')-1)) $D;)";
+
+/// How a run ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Exit status 0.
+    Success,
+    /// Exit status 1.
+    Failure,
+    /// `SIGABRT`.
+    Abort,
+}
+
+/// The engine was not found, or has left the bus; why is in the log.
+struct NoEngine;
+
+/// Does what the command line asks for. Prints statuses to standard output, logs to standard error.
+pub async fn run(line: &CommandLine) -> Outcome {
+    let log = Log {
+        minimum: line.number("minloglevel").unwrap_or(0),
+    };
+    let client = Client {
+        endpoint: Endpoint::of(line),
+        log,
+    };
+    let outcome = match Action::of(line) {
+        Action::Reset => client.reset().await,
+        Action::Status => client.status().await,
+        Action::Check => client.check().await,
+        Action::Update => client.update().await,
+        Action::Watch => client.watch().await,
+        Action::Nothing => {
+            log.info("Done.");
+            Ok(Outcome::Success)
+        }
+    };
+    outcome.unwrap_or(Outcome::Failure)
+}
+
+struct Client {
+    endpoint: Endpoint,
+    log: Log,
+}
+
+impl Client {
+    async fn open(&self) -> Result<Session, NoEngine> {
+        Session::open(&self.endpoint, self.log).await.ok_or(NoEngine)
+    }
+
+    async fn reset(&self) -> Result<Outcome, NoEngine> {
+        self.log.info("Setting Update Engine status to idle ...");
+        let manager = self.open().await?.manager().await.ok_or(NoEngine)?;
+        match manager.reset_status().await {
+            Ok(()) => {
+                self.log.info(RESET_ADVICE);
+                Ok(Outcome::Success)
+            }
+            Err(_) => {
+                self.log.error("ResetStatus failed.");
+                Ok(Outcome::Failure)
+            }
+        }
+    }
+
+    async fn status(&self) -> Result<Outcome, NoEngine> {
+        self.log.info("Querying Update Engine status...");
+        let session = self.open().await?;
+        self.print_status(&session).await?;
+        Ok(Outcome::Success)
+    }
+
+    async fn check(&self) -> Result<Outcome, NoEngine> {
+        let session = self.announce_and_open().await?;
+        self.attempt(&session).await
+    }
+
+    async fn update(&self) -> Result<Outcome, NoEngine> {
+        let session = self.announce_and_open().await?;
+        let attempt = self.attempt(&session).await?;
+        if attempt != Outcome::Success {
+            return Ok(attempt);
+        }
+        self.log.info("Waiting for update to complete.");
+        let mut polls = interval_at(Instant::now() + POLL, POLL);
+        loop {
+            polls.tick().await;
+            if self.is_complete(&session).await? {
+                return Ok(Outcome::Success);
+            }
+        }
+    }
+
+    /// Has the engine begin an attempt; an error in answer ends the program as a failed assertion.
+    async fn attempt(&self, session: &Session) -> Result<Outcome, NoEngine> {
+        let manager = session.manager().await.ok_or(NoEngine)?;
+        match manager.attempt_update().await {
+            Ok(()) => Ok(Outcome::Success),
+            Err(error) => {
+                self.log.fatal(&format!("Error checking for update: {error}"));
+                Ok(Outcome::Abort)
+            }
+        }
+    }
+
+    /// Prints the status and tells whether the attempt is over. A failed attempt ends in idle, as one
+    /// without an offer does: that it failed is not to be seen here.
+    async fn is_complete(&self, session: &Session) -> Result<bool, NoEngine> {
+        let status = self.print_status(session).await?;
+        let operation = status.as_ref().map_or("", |(_, _, operation, _, _)| operation);
+        if operation == Operation::Idle.as_str() {
+            self.log.info("No update available");
+            return Ok(true);
+        }
+        let done = operation == Operation::UpdatedNeedReboot.as_str();
+        if done {
+            self.log.info("Update succeeded -- reboot needed.");
+        }
+        Ok(done)
+    }
+
+    async fn print_status(&self, session: &Session) -> Result<Option<StatusFields>, NoEngine> {
+        let manager = session.manager().await.ok_or(NoEngine)?;
+        let status = manager
+            .get_status()
+            .await
+            .inspect_err(|error| self.log.info(&format!("Error getting status: {error}")))
+            .ok();
+        let mut output = std::io::stdout();
+        // A reader that has gone away is no reason to fail.
+        let _ = output
+            .write_all(text::key_values(status.as_ref()).as_bytes())
+            .and_then(|()| output.flush());
+        Ok(status)
+    }
+
+    async fn watch(&self) -> Result<Outcome, NoEngine> {
+        self.log.info("Watching for status updates.");
+        let manager = self.open().await?.manager().await.ok_or(NoEngine)?;
+        let mut updates = manager.receive_status_update().await.map_err(|error| {
+            self.log
+                .error(&format!("Cannot listen for status updates: {error}"));
+            NoEngine
+        })?;
+        while let Some(update) = updates.next().await {
+            match update.message().body().deserialize::<StatusFields>() {
+                Ok(status) => text::update_lines(&status)
+                    .iter()
+                    .for_each(|line| self.log.info(line)),
+                Err(error) => self
+                    .log
+                    .warning(&format!("Ignoring a malformed status update: {error}")),
+            }
+        }
+        self.log.error("The bus is gone.");
+        Ok(Outcome::Failure)
+    }
+}
