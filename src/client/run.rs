@@ -109,6 +109,11 @@ impl Client {
         }
     }
 
+    async fn announce_and_open(&self) -> Result<Session, NoEngine> {
+        self.log.info("Initiating update check and install.");
+        self.open().await
+    }
+
     /// Has the engine begin an attempt; an error in answer ends the program as a failed assertion.
     async fn attempt(&self, session: &Session) -> Result<Outcome, NoEngine> {
         let manager = session.manager().await.ok_or(NoEngine)?;
