@@ -1,3 +1,4 @@
 //! The CrAU update payload format: reading, applying, verifying and writing.
 
 mod wire;
+pub mod writer;

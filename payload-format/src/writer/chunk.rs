@@ -1,0 +1,119 @@
+//! Compressing on all cores, in order, with bounded memory.
+//!
+//! Chunk *i* goes to worker *i* mod *n*, and results are taken from the workers in the same turn: they
+//! come in order without a buffer to sort them. Each channel holds one item, which is the memory bound.
+
+use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use bzip2::Compression;
+use bzip2::write::BzEncoder;
+use sha2::{Digest as _, Sha256};
+
+use super::{Input, WriteError};
+
+/// Bytes of the input in one operation.
+pub(super) const CHUNK: u64 = 1 << 20;
+
+/// A chunk as it will lie in the payload.
+pub(super) struct Blob {
+    /// Operation type.
+    pub(super) kind: i32,
+    pub(super) data: Vec<u8>,
+    pub(super) sha256: [u8; 32],
+    /// Bytes of the input that it stands for.
+    pub(super) input_len: u64,
+}
+
+/// All of an input.
+pub(super) struct Whole {
+    pub(super) len: u64,
+    pub(super) sha256: [u8; 32],
+}
+
+/// Reads `from` to its end and hands its chunks, compressed, to `sink` in their order.
+pub(super) fn compress(
+    input: Input,
+    from: &mut (dyn Read + Send),
+    threads: NonZeroUsize,
+    sink: &mut dyn FnMut(Blob) -> Result<(), WriteError>,
+) -> Result<Whole, WriteError> {
+    thread::scope(|scope| {
+        let (mut feeds, mut results) = (Vec::new(), Vec::new());
+        for _ in 0..threads.get() {
+            let (feed, chunks) = sync_channel(1);
+            let (done, result) = sync_channel(1);
+            scope.spawn(move || work(&chunks, &done));
+            feeds.push(feed);
+            results.push(result);
+        }
+        let feeder = scope.spawn(move || feed(from, &feeds));
+        // Takes the receivers along: when it returns early, workers and feeder find nobody listening and end.
+        let collected = collect(input, results, sink);
+        let fed = feeder
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        collected?;
+        fed.map_err(|source| WriteError::Read { input, source })
+    })
+}
+
+fn feed(from: &mut (dyn Read + Send), feeds: &[SyncSender<Vec<u8>>]) -> io::Result<Whole> {
+    let mut sha256 = Sha256::new();
+    let mut len = 0;
+    for worker in feeds.iter().cycle() {
+        let mut chunk = Vec::new();
+        from.take(CHUNK).read_to_end(&mut chunk)?;
+        sha256.update(&chunk);
+        len += chunk.len() as u64;
+        if chunk.is_empty() || worker.send(chunk).is_err() {
+            break;
+        }
+    }
+    Ok(Whole {
+        len,
+        sha256: sha256.finalize().into(),
+    })
+}
+
+fn work(chunks: &Receiver<Vec<u8>>, done: &SyncSender<io::Result<Blob>>) {
+    for chunk in chunks {
+        if done.send(smaller(chunk)).is_err() {
+            break;
+        }
+    }
+}
+
+fn collect(
+    input: Input,
+    results: Vec<Receiver<io::Result<Blob>>>,
+    sink: &mut dyn FnMut(Blob) -> Result<(), WriteError>,
+) -> Result<(), WriteError> {
+    for worker in results.iter().cycle() {
+        let Ok(blob) = worker.recv() else { break };
+        sink(blob.map_err(|source| WriteError::Compress { input, source })?)?;
+    }
+    Ok(())
+}
+
+/// The chunk compressed, unless that makes it no smaller.
+fn smaller(chunk: Vec<u8>) -> io::Result<Blob> {
+    let input_len = chunk.len() as u64;
+    let mut encoder = BzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&chunk)?;
+    let compressed = encoder.finish()?;
+    let (kind, data) = if compressed.len() < chunk.len() {
+        (crate::wire::REPLACE_BZ, compressed)
+    } else {
+        (crate::wire::REPLACE, chunk)
+    };
+    let sha256 = Sha256::digest(&data).into();
+    Ok(Blob {
+        kind,
+        data,
+        sha256,
+        input_len,
+    })
+}

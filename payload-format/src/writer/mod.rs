@@ -1,0 +1,252 @@
+//! Writing full payloads.
+//!
+//! ```text
+//!             1 MiB chunks      all cores          in order
+//!   image  ──▶ feeder ────────▶ bzip2 or not ────▶ spool ──┐      ┌ header, manifest
+//!   kernel ──▶ (hashes it)      (the smaller)              ├────▶ ┤ data
+//!              offsets, lengths, hashes ──▶ manifest ──────┘      └ signatures of all the above
+//! ```
+//!
+//! The manifest stands before the data and names the length of each piece, so compressed data goes to a
+//! spool first: memory stays bounded (about 12 MiB per thread) whatever the size of the image.
+//!
+//! The same input gives the same bytes, on any number of threads, and the same bytes as the original's
+//! generator where an image is a multiple of 1 MiB. (The last operation of another image ends with the
+//! image's last block, so that it fits every slot that the image fits. The original's claims a whole
+//! chunk.)
+//!
+//! Private keys are used here and nowhere else: payloads are signed where they are built, away from
+//! nodes. See [`RsaSigner`].
+
+mod chunk;
+mod draft;
+mod sign;
+mod stream;
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::num::NonZeroUsize;
+
+use prost::Message as _;
+
+use self::draft::Draft;
+pub use self::sign::{RsaSigner, SignError, Signer};
+use self::stream::Hashing;
+
+/// First bytes of every payload.
+const MAGIC: &[u8; 4] = b"CrAU";
+
+/// The format's major version, as written here.
+const MAJOR_VERSION: u64 = 1;
+
+/// One of the two things a full payload is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// The slot's image.
+    Image,
+    /// The kernel that boots it.
+    Kernel,
+}
+
+impl std::fmt::Display for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Image => "image",
+            Self::Kernel => "kernel",
+        })
+    }
+}
+
+/// Why no payload was written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The image or the kernel can't be read.
+    #[error("cannot read the {input}")]
+    Read {
+        /// Which.
+        input: Input,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A payload of nothing would install nothing.
+    #[error("the {input} is empty")]
+    Empty {
+        /// Which.
+        input: Input,
+    },
+    /// The compressor failed.
+    #[error("cannot compress the {input}")]
+    Compress {
+        /// Which.
+        input: Input,
+        /// What it says.
+        source: io::Error,
+    },
+    /// Offsets in a manifest have 32 bits.
+    #[error("the compressed data is longer than the {max} bytes that a manifest can address", max = u32::MAX)]
+    TooLarge,
+    /// The spool can't be written or read back.
+    #[error("cannot use the temporary file")]
+    Spool(#[source] io::Error),
+    /// The payload can't be written.
+    #[error("cannot write the payload")]
+    Output(#[source] io::Error),
+    /// A key didn't sign.
+    #[error("key {number} did not sign the payload")]
+    Sign {
+        /// Which of the keys, counted from 1.
+        number: usize,
+        /// Why.
+        source: SignError,
+    },
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Summary {
+    /// Bytes of the payload.
+    pub payload_size: u64,
+    /// SHA-256 of the payload, for the offer.
+    pub payload_sha256: [u8; 32],
+    /// Bytes of header and manifest.
+    pub metadata_size: u64,
+    /// Bytes of the image.
+    pub image_size: u64,
+    /// SHA-256 of the image.
+    pub image_sha256: [u8; 32],
+    /// Operations for the partition.
+    pub operations: usize,
+    /// Signatures at its end.
+    pub signatures: usize,
+}
+
+/// A full payload to be: what goes into it, and who signs it.
+pub struct FullPayload<'a> {
+    image: &'a mut (dyn Read + Send),
+    kernel: Option<&'a mut (dyn Read + Send)>,
+    signers: Vec<&'a dyn Signer>,
+    threads: NonZeroUsize,
+}
+
+impl<'a> FullPayload<'a> {
+    /// A payload that writes `image` to a slot: unsigned, without kernel, compressed on one thread.
+    #[must_use]
+    pub fn new(image: &'a mut (dyn Read + Send)) -> Self {
+        Self {
+            image,
+            kernel: None,
+            signers: Vec::new(),
+            threads: NonZeroUsize::MIN,
+        }
+    }
+
+    /// Adds the kernel file that belongs to the image.
+    #[must_use]
+    pub fn with_kernel(mut self, kernel: &'a mut (dyn Read + Send)) -> Self {
+        self.kernel = Some(kernel);
+        self
+    }
+
+    /// Adds a signature. Entry versions tell clients which one is theirs, and those of today look for
+    /// version 2: a single signature gets 2, several get 1, 2, 3… in the order of the calls. So the second
+    /// of several keys must be the one that clients know.
+    #[must_use]
+    pub fn with_signer(mut self, signer: &'a dyn Signer) -> Self {
+        self.signers.push(signer);
+        self
+    }
+
+    /// Compresses on so many threads.
+    #[must_use]
+    pub fn with_threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Writes the payload to `out`. `spool` is an empty file for as long as this takes; it will hold all
+    /// of the payload's data. `progress` is told how many bytes of the image and the kernel are done.
+    ///
+    /// # Errors
+    /// [`WriteError`]; `out` then holds nothing of use.
+    pub fn write<S, W>(
+        self,
+        spool: &mut S,
+        out: &mut W,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Summary, WriteError>
+    where
+        S: Read + Write + Seek,
+        W: Write,
+    {
+        let Self {
+            image,
+            kernel,
+            signers,
+            threads,
+        } = self;
+        let mut draft = Draft::default();
+        draft.add(Input::Image, image, threads, spool, progress)?;
+        if let Some(kernel) = kernel {
+            draft.add(Input::Kernel, kernel, threads, spool, progress)?;
+        }
+        spool.seek(SeekFrom::Start(0)).map_err(WriteError::Spool)?;
+        let data_len = draft.data_len();
+        let operations = draft.operations();
+        let (image_size, image_sha256) = draft.image();
+        let manifest = draft.finish(sign::blob_len(&signers)?)?.encode_to_vec();
+
+        let mut out = Hashing::new(out);
+        let metadata_size = put_metadata(&mut out, &manifest).map_err(WriteError::Output)?;
+        copy(&mut spool.take(data_len), &mut out, data_len)?;
+        if !signers.is_empty() {
+            let signatures = sign::sign(&signers, &out.digest())?;
+            out.write_all(&signatures).map_err(WriteError::Output)?;
+        }
+        out.flush().map_err(WriteError::Output)?;
+        Ok(Summary {
+            payload_size: out.written(),
+            payload_sha256: out.digest(),
+            metadata_size,
+            image_size,
+            image_sha256,
+            operations,
+            signatures: signers.len(),
+        })
+    }
+}
+
+impl std::fmt::Debug for FullPayload<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FullPayload")
+            .field("kernel", &self.kernel.is_some())
+            .field("signers", &self.signers.len())
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Header and manifest; returns their length in bytes.
+fn put_metadata<W: Write>(out: &mut Hashing<W>, manifest: &[u8]) -> io::Result<u64> {
+    out.write_all(MAGIC)?;
+    out.write_all(&MAJOR_VERSION.to_be_bytes())?;
+    out.write_all(&(manifest.len() as u64).to_be_bytes())?;
+    out.write_all(manifest)?;
+    Ok(out.written())
+}
+
+/// Like [`io::copy`], but says which side failed.
+fn copy(from: &mut impl Read, to: &mut impl Write, len: u64) -> Result<(), WriteError> {
+    let mut buffer = vec![0; 256 << 10];
+    let mut left = len;
+    while left > 0 {
+        let n = from.read(&mut buffer).map_err(WriteError::Spool)?;
+        if n == 0 {
+            return Err(WriteError::Spool(io::ErrorKind::UnexpectedEof.into()));
+        }
+        to.write_all(&buffer[..n]).map_err(WriteError::Output)?;
+        left = left.saturating_sub(n as u64);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
