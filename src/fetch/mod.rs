@@ -1,1 +1,38 @@
-//! Under construction.
+//! Bytes of a payload from the network, in order, each once.
+//!
+//! ```text
+//! open ─▶ GET url                          fresh: no Range header, so the plainest server will do
+//!      ─▶ GET url, Range: bytes=n-         resumed, with If-Range where the entity is known
+//!            │
+//!            ├ 206 and n ──────────▶ bytes from n
+//!            ├ 200 ────────────────▶ bytes from 0: ranges not supported, or the entity changed
+//!            └ anything else ──────▶ refused, by name
+//! next ─▶ bytes … bytes … end              exactly as many as the offer says
+//!            └ cut, stall, 5xx ────▶ a pause, then GET from the byte reached, 20 times at most
+//! ```
+//!
+//! What must hold whatever a server does: never a byte past the offered size, never bytes of two
+//! entities in one stream, never a wait without end, credentials over https only, and https never left
+//! by a redirect. What the bytes say is not judged here: hashes and signatures are the installer's.
+//!
+//! `Content-Encoding` is ignored on purpose. Nothing but the plain file is asked for, and servers declare
+//! `x-gzip` for payloads merely because their names end in `.gz`.
+
+mod body;
+mod client;
+mod entity;
+mod error;
+mod fetcher;
+mod origin;
+mod pace;
+mod request;
+mod response;
+mod settings;
+mod stream;
+
+pub use entity::Entity;
+pub use error::{FetchError, Interruption, RedirectFault};
+pub use fetcher::Fetcher;
+pub use request::FetchRequest;
+pub use settings::FetchSettings;
+pub use stream::PayloadStream;

@@ -1,7 +1,22 @@
 //! The machine around the daemon: every absolute path goes through [`Host`], so that the same code
 //! runs against `/` on a node and against a directory in tests and demonstrations.
+//!
+//! | what | where |
+//! |---|---|
+//! | who this machine is, for the server | [`Identity`] |
+//! | mounting a freshly written slot, read-only | [`mount`] |
+//! | running the image's own programs | [`subprocess`] |
+//! | asking reboot managers for a reboot, developer mode | [`Host::require_reboot`], [`Host::mode`] |
+
+mod identity;
+mod marks;
+pub mod mount;
+pub mod subprocess;
 
 use std::path::{Path, PathBuf};
+
+pub use identity::Identity;
+pub use marks::Mode;
 
 /// The root under which the daemon finds configuration, state, `/boot` and `/run`.
 #[derive(Debug, Clone, PartialEq, Eq)]

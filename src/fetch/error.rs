@@ -1,0 +1,157 @@
+//! Why a payload does not come.
+
+use std::time::Duration;
+
+use super::Entity;
+
+/// What is wrong with a redirect.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectFault {
+    /// More hops than any honest server needs.
+    #[error("more than {limit} redirects")]
+    TooMany {
+        /// How many are followed.
+        limit: usize,
+    },
+    /// From https to http or the other way, or to something else again.
+    #[error("it leads from {from} to {to}")]
+    Scheme {
+        /// The scheme of the URL asked for.
+        from: String,
+        /// The scheme it would lead to.
+        to: String,
+    },
+}
+
+/// Why a payload does not come, or not all of it. URLs are shown without user, password and query.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// Not a URL that payloads are fetched from.
+    #[error("{url:?} is not an http or https URL")]
+    Url {
+        /// The offered text.
+        url: String,
+    },
+    /// The HTTP client could not be set up on this machine.
+    #[error("cannot set up an HTTP client")]
+    Client(#[source] reqwest::Error),
+    /// A download was to go on past its end.
+    #[error("cannot go on at byte {start} of a payload of {size} bytes")]
+    StartPastEnd {
+        /// First byte wanted.
+        start: u64,
+        /// Size offered.
+        size: u64,
+    },
+    /// No HTTP answer: name, connection, TLS or protocol failed, time and again.
+    #[error("no answer from {url} in {tries} tries")]
+    NoAnswer {
+        /// What was asked for.
+        url: String,
+        /// How often.
+        tries: u32,
+        /// The last failure.
+        source: Interruption,
+    },
+    /// An HTTP status other than success.
+    #[error("{url} answers {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// A redirect that is not followed.
+    #[error("the redirect from {url} is not followed: {fault}")]
+    Redirect {
+        /// What was asked for.
+        url: String,
+        /// Why.
+        fault: RedirectFault,
+    },
+    /// The file has another size than the offered payload.
+    #[error("{url} is {served} bytes long, the offered payload {offered}")]
+    WrongSize {
+        /// What was asked for.
+        url: String,
+        /// Size offered, in bytes.
+        offered: u64,
+        /// Size the server states, or turned out to have.
+        served: u64,
+    },
+    /// The server sends more than the payload's size.
+    #[error("{url} goes on after the {offered} bytes of the offered payload")]
+    TooLong {
+        /// What was asked for.
+        url: String,
+        /// Size offered, in bytes.
+        offered: u64,
+    },
+    /// A partial answer that is not the part asked for.
+    #[error("{url} was asked for bytes from {start} and answers with {answer:?}")]
+    WrongRange {
+        /// What was asked for.
+        url: String,
+        /// First byte wanted.
+        start: u64,
+        /// The `Content-Range` it gave, or what stands for its lack.
+        answer: String,
+    },
+    /// The file was replaced while it was being downloaded: start over.
+    #[error("{url} changed during the download: it was {} and is {}", Named(was.as_ref()), Named(is.as_ref()))]
+    EntityChanged {
+        /// What was asked for.
+        url: String,
+        /// The file whose bytes were delivered.
+        was: Option<Entity>,
+        /// The file it is now.
+        is: Option<Entity>,
+    },
+    /// The transfer broke off again and again.
+    #[error("{url} broke off at byte {offset} of {size}, after {resumes} resumptions")]
+    Interrupted {
+        /// What was asked for.
+        url: String,
+        /// Bytes that had come, the resumed part included.
+        offset: u64,
+        /// Size offered, in bytes.
+        size: u64,
+        /// How often it had been taken up again.
+        resumes: u32,
+        /// The last interruption.
+        source: Interruption,
+    },
+}
+
+/// Why a transfer broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum Interruption {
+    /// The connection failed or could not be made again.
+    #[error("the connection failed")]
+    Connection(#[source] reqwest::Error),
+    /// The server closed the connection early.
+    #[error("the server ended the transfer early")]
+    Closed,
+    /// Too few bytes came for too long.
+    #[error("fewer than {bytes} bytes came in {window:?}")]
+    Stalled {
+        /// The least that would have done.
+        bytes: u64,
+        /// In this time.
+        window: Duration,
+    },
+    /// The server answered a resumption with a status that may pass.
+    #[error("the server answered {0}")]
+    Status(u16),
+}
+
+struct Named<'a>(Option<&'a Entity>);
+
+impl std::fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(entity) => write!(f, "{entity}"),
+            None => f.write_str("unnamed"),
+        }
+    }
+}

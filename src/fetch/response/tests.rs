@@ -1,0 +1,142 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+const ETAG: (&str, &str) = ("etag", "\"v1\"");
+
+fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+    pairs
+        .iter()
+        .map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()))
+        .collect()
+}
+
+/// Asks for bytes from 400 of 1000, known as "v1".
+fn resumed(status: u16, pairs: &[(&'static str, &'static str)]) -> Result<Part, FetchError> {
+    let entity = Entity::parse("\"v1\"");
+    let asked = Asked {
+        url: "http://h/p",
+        start: 400,
+        size: 1000,
+        entity: entity.as_ref(),
+    };
+    judge(StatusCode::from_u16(status).unwrap(), &headers(pairs), &asked)
+}
+
+fn fresh(status: u16, pairs: &[(&'static str, &'static str)]) -> Result<Part, FetchError> {
+    let asked = Asked {
+        url: "http://h/p",
+        start: 0,
+        size: 1000,
+        entity: None,
+    };
+    judge(StatusCode::from_u16(status).unwrap(), &headers(pairs), &asked)
+}
+
+#[test]
+fn the_part_asked_for_is_accepted() {
+    let pairs = [
+        ("content-range", "bytes 400-999/1000"),
+        ("content-length", "600"),
+        ETAG,
+    ];
+    let part = Part {
+        start: 400,
+        entity: Entity::parse("\"v1\""),
+        ending: Ending::Counted,
+    };
+    assert_eq!(resumed(206, &pairs).unwrap(), part);
+    // The entity may be named once only, the total be unknown, the length be left out, and a part be shorter.
+    assert_eq!(resumed(206, &pairs[..2]).unwrap(), part);
+    let open = Part {
+        ending: Ending::Open,
+        ..part
+    };
+    assert_eq!(
+        resumed(206, &[("content-range", "bytes 400-999/*")]).unwrap(),
+        open
+    );
+    assert_eq!(
+        resumed(206, &[("content-range", "bytes 400-499/1000")]).unwrap(),
+        open
+    );
+}
+
+#[test]
+fn another_part_is_refused() {
+    for range in [
+        "bytes 0-999/1000",
+        "bytes 401-999/1000",
+        "bytes 400-1000/1000",
+        "bytes 400-399/1000",
+        "bytes 400-18446744073709551616/1000",
+        "bytes +400-999/1000",
+        "bytes 400-999",
+        "items 400-999/1000",
+        "",
+    ] {
+        match resumed(206, &[("content-range", range)]).unwrap_err() {
+            FetchError::WrongRange {
+                start: 400, answer, ..
+            } => assert_eq!(answer, range),
+            other => panic!("{range}: {other}"),
+        }
+    }
+    let two = [("content-range", "bytes 400-999/1000"), ("content-length", "601")];
+    assert!(matches!(resumed(206, &two), Err(FetchError::WrongRange { .. })));
+    assert!(matches!(resumed(206, &[]), Err(FetchError::WrongRange { .. })));
+}
+
+#[test]
+fn another_size_is_refused_before_the_first_byte() {
+    let error = fresh(200, &[("content-length", "1001")]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "http://h/p is 1001 bytes long, the offered payload 1000"
+    );
+    let range = [("content-range", "bytes 400-2047/2048")];
+    assert!(matches!(
+        resumed(206, &range),
+        Err(FetchError::WrongSize { served: 2048, .. })
+    ));
+    let range = [("content-range", "bytes */300")];
+    assert!(matches!(
+        resumed(416, &range),
+        Err(FetchError::WrongSize { served: 300, .. })
+    ));
+    let range = [("content-range", "bytes */1000")];
+    assert!(matches!(resumed(416, &range), Err(FetchError::WrongRange { .. })));
+}
+
+#[test]
+fn a_whole_file_starts_at_0_whatever_was_asked_for() {
+    let part = resumed(200, &[("content-length", "1000"), ETAG]).unwrap();
+    assert_eq!((part.start, part.ending), (0, Ending::Counted));
+    assert_eq!(
+        fresh(200, &[("transfer-encoding", "chunked")]).unwrap().ending,
+        Ending::WholeFile
+    );
+    assert_eq!(fresh(200, &[]).unwrap().ending, Ending::Open);
+}
+
+#[test]
+fn a_part_of_another_file_is_refused() {
+    let pairs = [("content-range", "bytes 400-999/1000"), ("etag", "\"v2\"")];
+    assert_eq!(
+        resumed(206, &pairs).unwrap_err().to_string(),
+        "http://h/p changed during the download: it was \"v1\" and is \"v2\""
+    );
+}
+
+#[test]
+fn any_other_status_is_an_error_with_its_number() {
+    for status in [201, 204, 304, 404, 503] {
+        let error = fresh(status, &[]).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("http://h/p answers {status}")),
+            "{error}"
+        );
+    }
+}

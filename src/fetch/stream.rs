@@ -1,0 +1,304 @@
+//! A payload as a stream that outlives its connections.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use reqwest::Response;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::body::{Body, Broken};
+use super::error::Interruption;
+use super::origin::Origin;
+use super::response::{Asked, Part, changed, judge};
+use super::{Entity, FetchError, FetchRequest, FetchSettings};
+
+/// The bytes of one payload, in order.
+#[derive(Debug)]
+pub struct PayloadStream {
+    settings: FetchSettings,
+    origin: Origin,
+    size: u64,
+    start: u64,
+    /// Offset of the next byte to deliver.
+    offset: u64,
+    entity: Option<Entity>,
+    resumes: u32,
+    source: Source,
+}
+
+/// Where the next bytes come from.
+#[derive(Debug)]
+enum Source {
+    /// A connection in use. Its position is behind our offset while bytes are skipped, never before it.
+    Body(Body),
+    /// A new request, then.
+    Request { at: Instant },
+    /// Nowhere: all delivered, or failed.
+    Ended,
+}
+
+impl PayloadStream {
+    /// Asks for a payload; see [`super::Fetcher::open`].
+    pub(super) async fn open(settings: FetchSettings, request: FetchRequest) -> Result<Self, FetchError> {
+        let FetchRequest {
+            url,
+            start,
+            entity,
+            size,
+            credentials,
+        } = request;
+        if start > size {
+            return Err(FetchError::StartPastEnd { start, size });
+        }
+        let origin = Origin::new(&url, credentials, &settings)?;
+        let (offset, resumes, source) = (start, 0, Source::Ended);
+        let mut stream = Self {
+            settings,
+            origin,
+            size,
+            start,
+            offset,
+            entity,
+            resumes,
+            source,
+        };
+        if start < size {
+            stream.begin().await?;
+        }
+        Ok(stream)
+    }
+
+    /// Offset of the first byte that [`Self::next`] delivered or will deliver: what was asked for, or 0
+    /// when the download had to begin anew.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.start
+    }
+
+    /// Offset in the payload of the byte that comes next.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Size in bytes of the whole payload, as offered.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Which file the server is sending, for resuming later; none if it doesn't say.
+    #[must_use]
+    pub fn entity(&self) -> Option<&Entity> {
+        self.entity.as_ref()
+    }
+
+    /// The next bytes; none after the last one or after an error. Interruptions are bridged here. The
+    /// future may be dropped and asked for again: nothing is lost.
+    pub async fn next(&mut self) -> Option<Result<Bytes, FetchError>> {
+        let next = self.try_next().await;
+        if !matches!(next, Ok(Some(_))) {
+            self.source = Source::Ended;
+        }
+        next.transpose()
+    }
+
+    async fn try_next(&mut self) -> Result<Option<Bytes>, FetchError> {
+        loop {
+            match &mut self.source {
+                Source::Ended => return Ok(None),
+                Source::Request { at } => {
+                    sleep_until(*at).await;
+                    self.resume().await?;
+                }
+                Source::Body(body) if self.offset == self.size => {
+                    let too_long = body.goes_on().await;
+                    return if too_long { Err(self.too_long()) } else { Ok(None) };
+                }
+                Source::Body(body) => match body.read().await {
+                    Ok(bytes) => {
+                        let position = body.position();
+                        if let Some(new) = self.accept(bytes, position)? {
+                            return Ok(Some(new));
+                        }
+                    }
+                    Err(Broken::Off(why)) => self.broke_off(why)?,
+                    Err(Broken::End) => {
+                        let served = body.position();
+                        return Err(self.too_short(served));
+                    }
+                },
+            }
+        }
+    }
+
+    /// Cuts off of `bytes`, which end at `position`, what was delivered before, and refuses what lies
+    /// past the payload's end. `None` when nothing of it is new.
+    fn accept(&mut self, mut bytes: Bytes, position: u64) -> Result<Option<Bytes>, FetchError> {
+        if position > self.size {
+            return Err(self.too_long());
+        }
+        let Some(new) = position.checked_sub(self.offset).filter(|new| *new > 0) else {
+            return Ok(None);
+        };
+        // At most the whole of `bytes`, since a body never starts past our offset.
+        let new = usize::try_from(new).map_or(bytes.len(), |new| new.min(bytes.len()));
+        let new = bytes.split_off(bytes.len() - new);
+        self.offset = position;
+        Ok(Some(new))
+    }
+
+    /// Plans the next request, unless there were enough.
+    fn broke_off(&mut self, why: Interruption) -> Result<(), FetchError> {
+        if self.resumes == self.settings.resumes {
+            return Err(self.interrupted(why));
+        }
+        self.resumes += 1;
+        tracing::info!(
+            offset = self.offset,
+            resumption = self.resumes,
+            reason = &why as &dyn Error,
+            "the download broke off and will go on"
+        );
+        self.source = Source::Request {
+            at: Instant::now() + self.settings.delay_before(self.resumes),
+        };
+        Ok(())
+    }
+
+    /// Asks for the rest. Once bytes have been delivered, only the same file can go on.
+    async fn resume(&mut self) -> Result<(), FetchError> {
+        let response = match self.ask().await? {
+            Ok(response) => response,
+            Err(why) => return self.broke_off(why),
+        };
+        let status = response.status().as_u16();
+        if may_pass(status) {
+            return self.broke_off(Interruption::Status(status));
+        }
+        let part = self.judge(&response)?;
+        if self.offset > 0 && part.entity != self.entity {
+            return Err(changed(&self.asked(), part.entity));
+        }
+        self.take(response, part);
+        Ok(())
+    }
+
+    /// The first request; a second one without a range where the first was answered with nonsense.
+    async fn begin(&mut self) -> Result<(), FetchError> {
+        let response = self.first_answer().await?;
+        match self.judge(&response) {
+            Ok(part) => self.begin_with(response, part),
+            Err(error @ (FetchError::WrongRange { .. } | FetchError::EntityChanged { .. }))
+                if self.start > 0 =>
+            {
+                tracing::info!(error = &error as &dyn Error, "downloading from the beginning");
+                self.from_the_beginning();
+                let response = self.first_answer().await?;
+                let part = self.judge(&response)?;
+                self.take(response, part);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// The whole file instead of the rest is skipped through if it is known to be the same one, so that
+    /// what was written need not be written again.
+    fn begin_with(&mut self, response: Response, part: Part) {
+        let same = self.entity.is_some() && part.entity == self.entity;
+        if part.start < self.start && !same {
+            self.from_the_beginning();
+        }
+        self.take(response, part);
+    }
+
+    fn from_the_beginning(&mut self) {
+        (self.start, self.offset, self.entity) = (0, 0, None);
+    }
+
+    async fn first_answer(&mut self) -> Result<Response, FetchError> {
+        let mut tries = 1;
+        loop {
+            let source = match self.ask().await? {
+                Ok(response) => return Ok(response),
+                Err(why) => why,
+            };
+            if tries > self.settings.no_answer_retries {
+                return Err(FetchError::NoAnswer {
+                    url: self.origin.shown().to_owned(),
+                    tries,
+                    source,
+                });
+            }
+            tracing::info!(
+                tries,
+                reason = &source as &dyn Error,
+                "no answer from the payload's server"
+            );
+            tries += 1;
+            sleep(self.settings.no_answer_delay).await;
+        }
+    }
+
+    fn take(&mut self, response: Response, part: Part) {
+        self.source = Source::Body(Body::new(response, &part, &self.settings));
+        self.entity = part.entity;
+    }
+
+    async fn ask(&self) -> Result<Result<Response, Interruption>, FetchError> {
+        self.origin
+            .ask(self.offset, self.entity.as_ref(), &self.settings)
+            .await
+    }
+
+    fn judge(&self, response: &Response) -> Result<Part, FetchError> {
+        judge(response.status(), response.headers(), &self.asked())
+    }
+
+    fn asked(&self) -> Asked<'_> {
+        let entity = self.entity.as_ref();
+        Asked {
+            url: self.origin.shown(),
+            start: self.offset,
+            size: self.size,
+            entity,
+        }
+    }
+
+    fn too_long(&self) -> FetchError {
+        FetchError::TooLong {
+            url: self.origin.shown().to_owned(),
+            offered: self.size,
+        }
+    }
+
+    fn too_short(&self, served: u64) -> FetchError {
+        FetchError::WrongSize {
+            url: self.origin.shown().to_owned(),
+            offered: self.size,
+            served,
+        }
+    }
+
+    fn interrupted(&self, source: Interruption) -> FetchError {
+        let Self {
+            offset,
+            size,
+            resumes,
+            ..
+        } = *self;
+        FetchError::Interrupted {
+            url: self.origin.shown().to_owned(),
+            offset,
+            size,
+            resumes,
+            source,
+        }
+    }
+}
+
+/// Statuses that say "later" rather than "no".
+fn may_pass(status: u16) -> bool {
+    matches!(status, 408 | 429) || status >= 500
+}

@@ -1,0 +1,95 @@
+//! Files whose mere existence is a message.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+
+use super::Host;
+
+/// Reboot managers watch for it (kured's default sentinel); a tmpfs, so a reboot clears it.
+const REBOOT_REQUIRED: &str = "/run/reboot-required";
+const DEV_MODE: &str = "/root/.dev_mode";
+
+/// Whether an owner has declared this machine a developer's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// A node in production.
+    Official,
+    /// `/root/.dev_mode` exists: no periodic checks, no backoff.
+    Developer,
+}
+
+impl Host {
+    /// Which kind of machine this is, now: the file may come and go while the daemon runs.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        if self.path(DEV_MODE).exists() {
+            Mode::Developer
+        } else {
+            Mode::Official
+        }
+    }
+
+    /// Asks for a reboot through `/run/reboot-required`; a file that is there already stays as it is.
+    ///
+    /// # Errors
+    /// When the file or `/run` below the root cannot be created.
+    pub fn require_reboot(&self) -> io::Result<()> {
+        let path = self.path(REBOOT_REQUIRED);
+        if let Some(run) = path.parent() {
+            fs::create_dir_all(run)?;
+        }
+        match File::create_new(&path) {
+            // Watchers may run as other users, and the daemon's umask is a strict one.
+            Ok(file) => file.set_permissions(Permissions::from_mode(0o644)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether a reboot has been asked for, by us or anyone else.
+    #[must_use]
+    pub fn reboot_required(&self) -> bool {
+        self.path(REBOOT_REQUIRED).exists()
+    }
+
+    /// Withdraws a request for a reboot that is no longer wanted; none to withdraw is no error.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be removed.
+    pub fn withdraw_reboot(&self) -> io::Result<()> {
+        match fs::remove_file(self.path(REBOOT_REQUIRED)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reboot_can_be_asked_for_twice_and_withdrawn() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        assert!(!host.reboot_required());
+        host.withdraw_reboot().unwrap();
+        host.require_reboot().unwrap();
+        host.require_reboot().unwrap();
+        assert!(root.path().join("run/reboot-required").is_file());
+        host.withdraw_reboot().unwrap();
+        assert!(!host.reboot_required());
+    }
+
+    #[test]
+    fn developer_mode_is_a_file_below_the_root() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        assert_eq!(host.mode(), Mode::Official);
+        fs::create_dir(root.path().join("root")).unwrap();
+        fs::write(root.path().join("root/.dev_mode"), "").unwrap();
+        assert_eq!(host.mode(), Mode::Developer);
+    }
+}

@@ -1,0 +1,180 @@
+//! Mounting a freshly written slot to run its postinst: read-only, and never changing a byte of it.
+//!
+//! The slot's file system is tried as ext2, ext3 and btrfs in turn, as images have used each. A
+//! read-only mount alone is not enough: ext3 and btrfs replay their journal even then, into a slot that
+//! has just been verified, so both are told not to. (The device should be sealed at block level too.)
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags};
+
+/// File systems in the order of trial, with the option that keeps each from replaying a journal.
+const TRIALS: [(&str, Option<&str>); 3] = [
+    ("ext2", None),
+    ("ext3", Some("noload")),
+    ("btrfs", Some("rescue=nologreplay")),
+];
+
+/// Why a slot is not mounted.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// The kernel has a file system with this identity mounted already (`EEXIST`): the slot holds the
+    /// image that is running. Its programs are the ones under the running `/usr`.
+    #[error("{device} holds the file system that is mounted already")]
+    AlreadyMounted {
+        /// The device that was to be mounted.
+        device: PathBuf,
+    },
+    /// None of the known file systems could be mounted.
+    #[error("{device} cannot be mounted: {}", Attempts(attempts))]
+    Unmountable {
+        /// The device that was to be mounted.
+        device: PathBuf,
+        /// Each file system tried, and what the kernel said.
+        attempts: Vec<(&'static str, Errno)>,
+    },
+    /// The mount point could not be made.
+    #[error("cannot make a mount point like {template}")]
+    MountPoint {
+        /// The pattern of its name.
+        template: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The file system could not be unmounted, not even lazily.
+    #[error("cannot unmount {path}")]
+    Unmount {
+        /// The mount point.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+struct Attempts<'a>(&'a [(&'static str, Errno)]);
+
+impl std::fmt::Display for Attempts<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (i, (kind, errno)) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            write!(f, "{comma}as {kind}: {}", errno.desc())?;
+        }
+        Ok(())
+    }
+}
+
+/// A mounted slot; unmounted when dropped.
+#[derive(Debug)]
+pub struct Mounted {
+    point: MountPoint,
+}
+
+impl Mounted {
+    /// Mounts `device` (a device node) read-only on a new directory below the system's temporary one.
+    /// Blocks while the device is read.
+    ///
+    /// # Errors
+    /// [`MountError::AlreadyMounted`] when the running system is the same image; otherwise as named.
+    pub fn new(device: &Path) -> Result<Self, MountError> {
+        let point = MountPoint::new()?;
+        let mut attempts = Vec::new();
+        for (kind, options) in TRIALS {
+            match mount(device, &point.path, kind, options) {
+                Ok(()) => {
+                    return Ok(Self {
+                        point: point.mounted(),
+                    });
+                }
+                Err(Errno::EEXIST) => {
+                    return Err(MountError::AlreadyMounted {
+                        device: device.into(),
+                    });
+                }
+                Err(errno) => attempts.push((kind, errno)),
+            }
+        }
+        Err(MountError::Unmountable {
+            device: device.into(),
+            attempts,
+        })
+    }
+
+    /// Where the slot's files are.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.point.path
+    }
+
+    /// Unmounts and removes the mount point. A file system that something still uses is detached: it
+    /// disappears from the tree now and is let go by its last user.
+    ///
+    /// # Errors
+    /// When even detaching fails.
+    pub fn unmount(mut self) -> Result<(), MountError> {
+        self.point.unmount()
+    }
+}
+
+fn mount(device: &Path, on: &Path, kind: &str, options: Option<&str>) -> Result<(), Errno> {
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
+    nix::mount::mount(Some(device), on, Some(kind), flags, options)
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Holds {
+    Nothing,
+    FileSystem,
+}
+
+/// A directory of our own; removed when dropped, after what is mounted on it.
+#[derive(Debug)]
+struct MountPoint {
+    path: PathBuf,
+    holds: Holds,
+}
+
+impl MountPoint {
+    fn new() -> Result<Self, MountError> {
+        // The original's name for it, spelling included: scripts and log filters know it.
+        let template = std::env::temp_dir().join("au_postint_mount.XXXXXX");
+        let path = nix::unistd::mkdtemp(&template).map_err(|e| MountError::MountPoint {
+            template,
+            source: e.into(),
+        })?;
+        Ok(Self {
+            path,
+            holds: Holds::Nothing,
+        })
+    }
+
+    fn mounted(mut self) -> Self {
+        self.holds = Holds::FileSystem;
+        self
+    }
+
+    fn unmount(&mut self) -> Result<(), MountError> {
+        if std::mem::replace(&mut self.holds, Holds::Nothing) == Holds::Nothing {
+            return Ok(());
+        }
+        nix::mount::umount(&self.path)
+            .or_else(|_| nix::mount::umount2(&self.path, MntFlags::MNT_DETACH))
+            .map_err(|e| MountError::Unmount {
+                path: self.path.clone(),
+                source: e.into(),
+            })
+    }
+}
+
+impl Drop for MountPoint {
+    fn drop(&mut self) {
+        if let Err(error) = self.unmount() {
+            tracing::warn!(%error, "a slot stays mounted");
+        }
+        // Never recursive: were the file system still there, its files would be the ones removed.
+        if let Err(error) = std::fs::remove_dir(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "a mount point stays");
+        }
+    }
+}
