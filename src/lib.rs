@@ -16,6 +16,7 @@
 //! | durable state | [`store`] |
 //! | configuration files | [`config`] |
 //! | the machine around us | [`host`] |
+//! | payload files on a build machine | [`payload`] |
 //! | an update server, for tests and sites without a network | [`serve`] |
 //! | command lines | [`flags`] |
 
@@ -29,6 +30,7 @@ pub mod flags;
 pub mod host;
 pub mod install;
 pub mod omaha;
+pub mod payload;
 pub mod plan;
 pub mod policy;
 pub mod serve;
