@@ -1,1 +1,29 @@
-//! Under construction.
+//! The Omaha dialect of Flatcar's update servers, protocol 3.0: one POST per question or piece of news.
+//!
+//! ```text
+//!  Config + Machine ─▶ Identity ─┐
+//!          CheckEvent | Event ───┴▶ Request ─▶ XML ─▶ Client::post ─▶ bytes ─▶ Response { Offer | no update }
+//!                                                         │                        │
+//!                                                     PostError ──▶ ErrorCode ◀── ResponseError
+//! ```
+//!
+//! Requests, events and responses are pure; only [`Client`] touches the network. An event's answer means
+//! nothing and is not parsed. What became of a payload server's answers is not here but in [`crate::fetch`].
+
+mod client;
+mod code;
+mod document;
+mod escape;
+mod event;
+mod identity;
+mod offer;
+mod request;
+mod response;
+
+pub use client::{Client, Patience, PostError};
+pub use code::{ErrorCode, Flags, HttpStatus, ReportedCode};
+pub use event::{CheckEvent, Event};
+pub use identity::{Identity, Machine};
+pub use offer::{Backoff, MetadataClaim, Offer, OfferError, PayloadKind};
+pub use request::{Body, Request, Trigger};
+pub use response::{Answer, Response, ResponseError};

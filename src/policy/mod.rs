@@ -1,1 +1,34 @@
-//! Under construction.
+//! Decisions, and nothing but decisions: when to check, whether to take an offer, from where, and when to
+//! try again. Pure functions of what they are given; the clock's time and the randomness come in as
+//! [`UnixTime`] and [`Seed`], and whoever calls keeps the state.
+//!
+//! ```text
+//!  Schedule ──▶ check ──▶ Offer ──▶ PayloadState::offered ──▶ decide ──▶ Take { url } ──▶ attempt
+//!     ▲                                                          │                          │
+//!     │                                                          ▼                          ▼
+//!     └───────────────────────────────────────────────── PutOff { code }     PayloadState::{downloaded, failed}
+//! ```
+
+mod blame;
+mod offer;
+mod payload_state;
+mod schedule;
+mod seed;
+
+pub use blame::{Blame, BlamedPayloads};
+pub use offer::{Build, Circumstances, Decision, decide};
+pub use payload_state::{PayloadState, Penalty, penalty};
+pub use schedule::{CheckOutcome, Interval};
+pub use seed::Seed;
+
+/// Wall clock time: seconds since 1970-01-01 00:00 UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct UnixTime(pub i64);
+
+impl UnixTime {
+    /// This much later; stays at the end of time.
+    #[must_use]
+    pub fn plus_seconds(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add(seconds))
+    }
+}

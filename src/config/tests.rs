@@ -1,0 +1,112 @@
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use super::*;
+
+fn load(files: &[(&str, &str)]) -> Config {
+    Config::load(|path| {
+        files
+            .iter()
+            .find(|(name, _)| *name == path)
+            .map(|(_, text)| text.as_bytes().to_vec())
+    })
+}
+
+#[test]
+fn without_files_everything_has_its_default() {
+    let config = load(&[]);
+    assert_eq!(config.group, "stable");
+    assert_eq!(config.app_id, DEFAULT_APP_ID);
+    assert_eq!(config.server, Server::At(PUBLIC_SERVER.to_owned()));
+    assert!(config.server.is_public());
+    assert_eq!(config.version, "");
+    assert_eq!(config.credentials, None);
+    assert_eq!(config.pcr_policy_server, None);
+}
+
+#[test]
+fn the_first_file_that_holds_the_key_wins_even_with_an_empty_value() {
+    let config = load(&[
+        (UPDATE_FILES[0], "GROUP=\nMACHINE_ALIAS=here"),
+        (
+            UPDATE_FILES[1],
+            "GROUP=beta\nMACHINE_ALIAS=there\nSERVER=http://one/",
+        ),
+        (
+            UPDATE_FILES[2],
+            "FLATCAR_RELEASE_VERSION=1.2.3\nSERVER=http://two/",
+        ),
+    ]);
+    assert_eq!(config.group, "");
+    assert_eq!(config.machine_alias, "here");
+    assert_eq!(config.server, Server::At("http://one/".to_owned()));
+    assert!(!config.server.is_public());
+    assert_eq!(config.version, "1.2.3");
+}
+
+#[test]
+fn the_oem_is_looked_up_in_its_own_files() {
+    let config = load(&[
+        (UPDATE_FILES[0], "ID=wrong"),
+        (OEM_FILES[0], "ID=\"ami\""),
+        (OEM_FILES[1], "ID=qemu\nVERSION_ID=7"),
+    ]);
+    assert_eq!(
+        (config.oem_id.as_str(), config.oem_version.as_str()),
+        ("ami", "7")
+    );
+}
+
+#[test]
+fn a_password_without_a_user_is_no_credential_and_a_user_needs_no_password() {
+    assert_eq!(
+        load(&[(UPDATE_FILES[0], "DOWNLOAD_PASSWORD=x")]).credentials,
+        None
+    );
+    let credentials = load(&[(UPDATE_FILES[0], "DOWNLOAD_USER=me")])
+        .credentials
+        .unwrap();
+    assert_eq!(
+        (credentials.user.as_str(), credentials.password.as_str()),
+        ("me", "")
+    );
+}
+
+#[test]
+fn the_word_disabled_is_a_server_setting_of_its_own() {
+    let config = load(&[(UPDATE_FILES[0], "SERVER=disabled\n")]);
+    assert_eq!(config.server, Server::Disabled);
+    assert!(!config.server.is_public());
+}
+
+#[test]
+fn bytes_that_are_no_text_spoil_only_their_own_value() {
+    let config = Config::load(|path| {
+        (path == UPDATE_FILES[0]).then(|| b"MACHINE_ALIAS=\xff\xfe\nGROUP=alpha".to_vec())
+    });
+    assert_eq!(config.group, "alpha");
+    assert_eq!(config.machine_alias, "\u{fffd}\u{fffd}");
+}
+
+#[test]
+fn the_grammar_trims_nothing_and_knows_no_comments() {
+    let cases = [
+        ("A=b", "A", Some("b")),
+        ("A=b=c", "A", Some("b=c")),
+        ("A= b ", "A", Some(" b ")),
+        (" A=b", "A", None),
+        ("#A=b", "#A", Some("b")),
+        ("A=b\r\n", "A", Some("b\r")),
+        ("A", "A", None),
+        ("A=", "A", Some("")),
+        ("A=1\nA=2", "A", Some("2")),
+        ("A=\"b\"", "A", Some("b")),
+        ("A='b'", "A", Some("b")),
+        ("A=\"b'", "A", Some("\"b'")),
+        ("A=\"", "A", Some("\"")),
+        ("A=\"\"", "A", Some("")),
+        ("A=\"'b'\"", "A", Some("'b'")),
+    ];
+    for (text, key, expected) in cases {
+        assert_eq!(KeyValues::parse(text).get(key), expected, "{text:?}");
+    }
+}

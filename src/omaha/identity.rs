@@ -1,0 +1,63 @@
+//! Who asks.
+
+use crate::config::Config;
+
+/// What every request says about the machine and the image it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The application asked about.
+    pub app_id: String,
+    /// The running version.
+    pub version: String,
+    /// The channel followed.
+    pub track: String,
+    /// Boot id in braces: `{14304914-…}`.
+    pub boot_id: String,
+    /// OEM, may be empty.
+    pub oem: String,
+    /// OEM's version, may be empty.
+    pub oem_version: String,
+    /// The first version ever seen on this machine.
+    pub aleph_version: String,
+    /// Machine id, 32 hexadecimal digits.
+    pub machine_id: String,
+    /// An operator's name for the machine, any text.
+    pub machine_alias: String,
+    /// Board, such as `amd64-usr`.
+    pub board: String,
+    /// Machine as `uname -m` tells it, such as `x86_64`.
+    pub machine: String,
+}
+
+/// What the machine itself tells, beside the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Machine {
+    /// Boot id as the kernel tells it, without braces.
+    pub boot_id: String,
+    /// Contents of `/etc/machine-id`, trimmed.
+    pub machine_id: String,
+    /// Machine as `uname -m` tells it.
+    pub machine: String,
+    /// The first version ever seen on this machine.
+    pub aleph_version: String,
+}
+
+impl Identity {
+    /// Puts together what the files say and what the machine says.
+    #[must_use]
+    pub fn new(config: &Config, machine: &Machine) -> Self {
+        Self {
+            app_id: config.app_id.clone(),
+            version: config.version.clone(),
+            track: config.group.clone(),
+            boot_id: format!("{{{}}}", machine.boot_id),
+            oem: config.oem_id.clone(),
+            oem_version: config.oem_version.clone(),
+            aleph_version: machine.aleph_version.clone(),
+            machine_id: machine.machine_id.clone(),
+            machine_alias: config.machine_alias.clone(),
+            board: config.board.clone(),
+            machine: machine.machine.clone(),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What is asked and told, as bytes.
+//!
+//! Servers parse XML and would take any; attribute order, indentation and the space before the `app`
+//! element's `>` are kept nevertheless exactly as the original engine sends them, since capture-and-compare
+//! tests and simple-minded servers exist. One deliberate difference: `"` in a value is escaped, which the
+//! original forgets, so that a machine alias with a quote makes a valid request.
+
+use std::fmt::Write as _;
+
+use super::escape::Escaped;
+use super::event::{CheckEvent, Event};
+use super::identity::Identity;
+
+/// Name and version of the updater, as the original calls itself. Not `CoreOSUpdateEngine-0.1.0.0`: that
+/// one makes Nebraska take a machine for another Nebraska.
+const UPDATER: &str = "update_engine-0.4.10";
+
+/// Why a request is sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Trigger {
+    /// Somebody asked for it.
+    OnDemand,
+    /// The schedule did.
+    Scheduled,
+}
+
+impl Trigger {
+    const fn install_source(self) -> &'static str {
+        match self {
+            Self::OnDemand => "ondemandupdate",
+            Self::Scheduled => "scheduler",
+        }
+    }
+}
+
+/// The inner part of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Is there an update? Carries what became of the last one.
+    Check(CheckEvent),
+    /// Still alive, waiting for a reboot.
+    Ping,
+    /// Something happened during an attempt.
+    Event(Event),
+}
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// Who asks.
+    pub identity: &'a Identity,
+    /// Why now.
+    pub trigger: Trigger,
+    /// What.
+    pub body: Body,
+}
+
+impl Request<'_> {
+    /// The document to post, trailing newline included.
+    #[must_use]
+    pub fn to_xml(&self) -> String {
+        let mut out = String::with_capacity(1024);
+        // Writing to a String cannot fail.
+        let _ = self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
+        writeln!(
+            out,
+            r#"<request protocol="3.0" version="{UPDATER}" updaterversion="{UPDATER}" installsource="{}" ismachine="1">"#,
+            self.trigger.install_source()
+        )?;
+        writeln!(
+            out,
+            r#"    <os version="Chateau" platform="CoreOS" sp="{}_{}"></os>"#,
+            Escaped(&self.identity.version),
+            Escaped(&self.identity.machine)
+        )?;
+        self.write_app_start(out)?;
+        self.write_body(out)?;
+        writeln!(out, "    </app>")?;
+        writeln!(out, "</request>")
+    }
+
+    fn write_app_start(&self, out: &mut String) -> std::fmt::Result {
+        let id = self.identity;
+        out.push_str("    <app");
+        for (name, value) in [
+            ("appid", id.app_id.as_str()),
+            ("version", &id.version),
+            ("track", &id.track),
+            ("bootid", &id.boot_id),
+            ("oem", &id.oem),
+            ("oemversion", &id.oem_version),
+            ("alephversion", &id.aleph_version),
+            ("machineid", &id.machine_id),
+            ("machinealias", &id.machine_alias),
+            ("lang", "en-US"),
+            ("board", &id.board),
+            ("hardware_class", ""),
+            ("delta_okay", "false"),
+        ] {
+            write!(out, r#" {name}="{}""#, Escaped(value))?;
+        }
+        writeln!(out, " >")
+    }
+
+    fn write_body(&self, out: &mut String) -> std::fmt::Result {
+        const PING: &str = r#"        <ping active="1"></ping>"#;
+        match &self.body {
+            Body::Ping => writeln!(out, "{PING}"),
+            Body::Check(event) => {
+                writeln!(out, "{PING}")?;
+                writeln!(out, "        <updatecheck></updatecheck>")?;
+                writeln!(out, "        {event}")
+            }
+            Body::Event(event) => writeln!(out, "        {event}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Whether to take an offer.
+//!
+//! Versions are never compared: a server that offers the running version, or an older one, or none at all
+//! in words, means it.
+
+use super::blame::BlamedPayloads;
+use super::payload_state::PayloadState;
+use super::{Blame, UnixTime};
+use crate::omaha::{ErrorCode, Offer, Trigger};
+
+/// What kind of machine decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// Ordinary.
+    Official,
+    /// A developer's (`/root/.dev_mode` exists): no backoff.
+    Development,
+}
+
+/// Everything beside the offer that a decision depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances<'a> {
+    /// What earlier attempts left, this offer already taken in by [`PayloadState::offered`].
+    pub payload_state: &'a PayloadState,
+    /// What was rolled back from.
+    pub blamed: &'a BlamedPayloads,
+    /// Whether somebody asked.
+    pub trigger: Trigger,
+    /// Which kind of machine this is.
+    pub build: Build,
+    /// The time.
+    pub now: UnixTime,
+}
+
+/// What to do about an offer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Decision<'a> {
+    /// Install it, from here.
+    Take {
+        /// Where to fetch the payload this time.
+        url: &'a str,
+    },
+    /// Not again: the machine rolled back from it. Whoever asks by hand gets it.
+    RolledBackBefore(&'a Blame),
+    /// Not before then.
+    BackOff {
+        /// When it may be taken.
+        until: UnixTime,
+    },
+}
+
+impl Decision<'_> {
+    /// The code to report when the offer is not taken.
+    #[must_use]
+    pub const fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Take { .. } => None,
+            Self::RolledBackBefore(_) => Some(ErrorCode::IgnoredPerPolicy),
+            Self::BackOff { .. } => Some(ErrorCode::DeferredForBackoff),
+        }
+    }
+}
+
+/// Decides about `offer`.
+#[must_use]
+pub fn decide<'a>(offer: &'a Offer, circumstances: &Circumstances<'a>) -> Decision<'a> {
+    let Circumstances {
+        payload_state,
+        blamed,
+        trigger,
+        build,
+        now,
+    } = *circumstances;
+    if trigger == Trigger::Scheduled
+        && let Some(blame) = blamed.find(&offer.sha256)
+    {
+        return Decision::RolledBackBefore(blame);
+    }
+    match payload_state.backoff(offer, build, now) {
+        Some(until) => Decision::BackOff { until },
+        None => Decision::Take {
+            url: payload_state.url(offer),
+        },
+    }
+}

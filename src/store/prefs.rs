@@ -1,0 +1,328 @@
+//! The original engine's preferences, kept true beside our own state.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::atomic;
+
+/// Where a host keeps them.
+pub const PREFS_DIR: &str = "/var/lib/update_engine/prefs";
+
+/// Longest value read: a full response may have a megabyte.
+const MAX_VALUE: u64 = 1 << 20;
+
+/// What can be remembered. Each is a file of this name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// The first version ever seen on this machine.
+    AlephVersion,
+    /// When a failed payload may be tried again: Unix time in seconds, 0 for now.
+    BackoffExpiryTime,
+    /// What the last offer was: see [`crate::policy::PayloadState`].
+    CurrentResponseSignature,
+    /// Consecutive failures of the current URL.
+    CurrentUrlFailureCount,
+    /// Which of the offer's URLs is tried.
+    CurrentUrlIndex,
+    /// Failures since the last success, of attempts that had begun to download.
+    DeltaUpdateFailures,
+    /// The last answer to an update check, raw; postinst finds extensions in it.
+    FullResponse,
+    /// Length of header and manifest of a download that can be resumed; -1 for none.
+    ManifestMetadataSize,
+    /// Attempts at the current offer.
+    PayloadAttemptNumber,
+    /// The version that the last update replaced; emptied by the next check.
+    PreviousVersion,
+    /// Failures since the last success, of resumed attempts.
+    ResumedUpdateFailures,
+    /// Hash of the payload whose download can be resumed.
+    UpdateCheckResponseHash,
+    /// Resume state: payload offset; -1 for none.
+    UpdateStateNextDataOffset,
+    /// Resume state: operation; -1 for none.
+    UpdateStateNextOperation,
+    /// Resume state: hash of the payload so far.
+    UpdateStateSha256Context,
+    /// Resume state: the signature.
+    UpdateStateSignatureBlob,
+    /// Resume state: hash of what is signed so far.
+    UpdateStateSignedSha256Context,
+}
+
+impl Key {
+    /// The file's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AlephVersion => "aleph-version",
+            Self::BackoffExpiryTime => "backoff-expiry-time",
+            Self::CurrentResponseSignature => "current-response-signature",
+            Self::CurrentUrlFailureCount => "current-url-failure-count",
+            Self::CurrentUrlIndex => "current-url-index",
+            Self::DeltaUpdateFailures => "delta-update-failures",
+            Self::FullResponse => "full-response",
+            Self::ManifestMetadataSize => "manifest-metadata-size",
+            Self::PayloadAttemptNumber => "payload-attempt-number",
+            Self::PreviousVersion => "previous-version",
+            Self::ResumedUpdateFailures => "resumed-update-failures",
+            Self::UpdateCheckResponseHash => "update-check-response-hash",
+            Self::UpdateStateNextDataOffset => "update-state-next-data-offset",
+            Self::UpdateStateNextOperation => "update-state-next-operation",
+            Self::UpdateStateSha256Context => "update-state-sha-256-context",
+            Self::UpdateStateSignatureBlob => "update-state-signature-blob",
+            Self::UpdateStateSignedSha256Context => "update-state-signed-sha-256-context",
+        }
+    }
+}
+
+/// Why a preference could not be read or written.
+#[derive(Debug, Error)]
+pub enum PrefsError {
+    /// Reading failed.
+    #[error("cannot read preference {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Writing failed; the old value stands.
+    #[error("cannot write preference {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is too long to be a preference.
+    #[error("preference {0} is longer than {MAX_VALUE} bytes")]
+    TooLong(PathBuf),
+    /// A value that is no number where one belongs.
+    #[error("preference {path} is no number: {value:?}")]
+    NotANumber {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        value: String,
+    },
+}
+
+/// A directory of preferences. Holds nothing in memory: what others change counts at once.
+#[derive(Debug, Clone)]
+pub struct Prefs {
+    dir: PathBuf,
+}
+
+impl Prefs {
+    /// Preferences in `dir` (on a host: [`PREFS_DIR`]), which need not exist yet.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// The value of `key`, if there is one; it may be empty. Bytes that are no UTF-8 are replaced.
+    ///
+    /// # Errors
+    /// [`PrefsError::Read`] or [`PrefsError::TooLong`].
+    pub fn get(&self, key: Key) -> Result<Option<String>, PrefsError> {
+        let path = self.path(key);
+        let mut bytes = Vec::new();
+        let read = File::open(&path).and_then(|file| file.take(MAX_VALUE + 1).read_to_end(&mut bytes));
+        match read {
+            Ok(_) if bytes.len() as u64 > MAX_VALUE => Err(PrefsError::TooLong(path)),
+            Ok(_) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(PrefsError::Read { path, source }),
+        }
+    }
+
+    /// The value of `key` as a number; white space around it is fine.
+    ///
+    /// # Errors
+    /// As [`Self::get`], or [`PrefsError::NotANumber`].
+    pub fn get_number(&self, key: Key) -> Result<Option<i64>, PrefsError> {
+        let Some(value) = self.get(key)? else {
+            return Ok(None);
+        };
+        value
+            .trim()
+            .parse()
+            .map(Some)
+            .map_err(|_| PrefsError::NotANumber {
+                path: self.path(key),
+                value: value.chars().take(64).collect(),
+            })
+    }
+
+    /// Remembers `value`, durably, in a file of mode 0600.
+    ///
+    /// # Errors
+    /// [`PrefsError::Write`].
+    pub fn set(&self, key: Key, value: &str) -> Result<(), PrefsError> {
+        self.set_bytes(key, value.as_bytes())
+    }
+
+    /// Remembers a number.
+    ///
+    /// # Errors
+    /// [`PrefsError::Write`].
+    pub fn set_number(&self, key: Key, value: i64) -> Result<(), PrefsError> {
+        self.set(key, &value.to_string())
+    }
+
+    /// Remembers the raw answer to an update check, never older than `previous-version`: postinst takes a
+    /// response that is older for one of an earlier update, and the wall clock may have been set back
+    /// between the two writes.
+    ///
+    /// # Errors
+    /// [`PrefsError::Write`].
+    pub fn set_full_response(&self, body: &[u8]) -> Result<(), PrefsError> {
+        self.set_bytes(Key::FullResponse, body)?;
+        let path = self.path(Key::FullResponse);
+        not_older_than(&path, &self.path(Key::PreviousVersion))
+            .map_err(|source| PrefsError::Write { path, source })
+    }
+
+    /// Says in the original's words that there is no download to resume, so that it never continues on a
+    /// slot that it did not prepare. Our own checkpoints are records.
+    ///
+    /// # Errors
+    /// [`PrefsError::Write`].
+    pub fn forbid_resume(&self) -> Result<(), PrefsError> {
+        for key in [
+            Key::UpdateStateNextOperation,
+            Key::UpdateStateNextDataOffset,
+            Key::ManifestMetadataSize,
+        ] {
+            self.set_number(key, -1)?;
+        }
+        for key in [
+            Key::UpdateStateSha256Context,
+            Key::UpdateStateSignedSha256Context,
+            Key::UpdateStateSignatureBlob,
+        ] {
+            self.set(key, "")?;
+        }
+        Ok(())
+    }
+
+    fn set_bytes(&self, key: Key, value: &[u8]) -> Result<(), PrefsError> {
+        let path = self.path(key);
+        atomic::replace(&path, value).map_err(|source| PrefsError::Write { path, source })
+    }
+
+    fn path(&self, key: Key) -> PathBuf {
+        self.dir.join(key.name())
+    }
+}
+
+fn not_older_than(path: &Path, other: &Path) -> io::Result<()> {
+    let other = match fs::metadata(other) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?.modified()?,
+    };
+    if fs::metadata(path)?.modified()? < other {
+        File::options().write(true).open(path)?.set_modified(other)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may")]
+
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    fn prefs() -> (tempfile::TempDir, Prefs) {
+        let dir = tempfile::tempdir().unwrap();
+        let prefs = Prefs::new(dir.path().join("prefs"));
+        (dir, prefs)
+    }
+
+    #[test]
+    fn a_missing_value_is_none_and_an_empty_one_is_empty() {
+        let (_dir, prefs) = prefs();
+        assert_eq!(prefs.get(Key::PreviousVersion).unwrap(), None);
+        prefs.set(Key::PreviousVersion, "").unwrap();
+        assert_eq!(prefs.get(Key::PreviousVersion).unwrap().as_deref(), Some(""));
+    }
+
+    #[test]
+    fn a_value_is_the_whole_file_and_nothing_else() {
+        let (dir, prefs) = prefs();
+        prefs.set_number(Key::PayloadAttemptNumber, 3).unwrap();
+        let file = dir.path().join("prefs/payload-attempt-number");
+        assert_eq!(fs::read(file).unwrap(), b"3");
+        assert_eq!(prefs.get_number(Key::PayloadAttemptNumber).unwrap(), Some(3));
+    }
+
+    #[test]
+    fn numbers_of_the_original_may_have_white_space_and_garbage_is_named() {
+        let (dir, prefs) = prefs();
+        prefs.set(Key::CurrentUrlIndex, " -7\n").unwrap();
+        assert_eq!(prefs.get_number(Key::CurrentUrlIndex).unwrap(), Some(-7));
+        prefs.set(Key::CurrentUrlIndex, "seven").unwrap();
+        let error = prefs.get_number(Key::CurrentUrlIndex).unwrap_err().to_string();
+        let path = dir.path().join("prefs/current-url-index");
+        assert_eq!(
+            error,
+            format!("preference {} is no number: \"seven\"", path.display())
+        );
+    }
+
+    #[test]
+    fn a_value_of_absurd_length_is_refused_unread() {
+        let (dir, prefs) = prefs();
+        prefs.set(Key::AlephVersion, "1").unwrap();
+        let file = File::options()
+            .write(true)
+            .open(dir.path().join("prefs/aleph-version"))
+            .unwrap();
+        file.set_len(MAX_VALUE + 1).unwrap();
+        assert!(matches!(
+            prefs.get(Key::AlephVersion),
+            Err(PrefsError::TooLong(_))
+        ));
+    }
+
+    #[test]
+    fn the_full_response_is_never_older_than_the_previous_version() {
+        let (dir, prefs) = prefs();
+        prefs.set(Key::PreviousVersion, "").unwrap();
+        let previous = dir.path().join("prefs/previous-version");
+        let later = SystemTime::now() + Duration::from_secs(3600);
+        let file = File::options().write(true).open(&previous).unwrap();
+        file.set_modified(later).unwrap();
+        prefs.set_full_response(b"<response/>").unwrap();
+        let response = dir.path().join("prefs/full-response");
+        assert_eq!(
+            fs::metadata(response).unwrap().modified().unwrap(),
+            fs::metadata(previous).unwrap().modified().unwrap()
+        );
+    }
+
+    #[test]
+    fn no_resume_is_told_as_the_original_leaves_it_after_a_success() {
+        let (dir, prefs) = prefs();
+        prefs.forbid_resume().unwrap();
+        for (name, contents) in [
+            ("manifest-metadata-size", "-1"),
+            ("update-state-next-data-offset", "-1"),
+            ("update-state-next-operation", "-1"),
+            ("update-state-sha-256-context", ""),
+            ("update-state-signed-sha-256-context", ""),
+            ("update-state-signature-blob", ""),
+        ] {
+            assert_eq!(
+                fs::read_to_string(dir.path().join("prefs").join(name)).unwrap(),
+                contents,
+                "{name}"
+            );
+        }
+    }
+}

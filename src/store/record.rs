@@ -1,0 +1,248 @@
+//! Our own state in a file: whole, of the expected version, and as written, or not used at all.
+//!
+//! ```text
+//!  offset  length  what (integers big endian)
+//!  0       8       "UpdEngSt"
+//!  8       4       version of the contents, the caller's
+//!  12      8       length n of the contents
+//!  20      n       contents
+//!  20 + n  32      SHA-256 of everything before
+//! ```
+//!
+//! Written by [`atomic`], so a torn record can only come from the medium or from somebody else. A reader
+//! that gets an error starts from nothing; the daemon never trusts half a record.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use ring::digest::{SHA256, digest};
+use thiserror::Error;
+
+use super::atomic;
+
+const MAGIC: &[u8; 8] = b"UpdEngSt";
+const HEADER: usize = 20;
+const CHECKSUM: usize = 32;
+
+/// Longest contents, in bytes: a manifest kept with a checkpoint must fit.
+pub const MAX_CONTENTS: usize = 64 << 20;
+
+/// Version of a record's contents. Readers know one; any other is an error, not a guess.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Version(pub u32);
+
+/// Why a record could not be read or written.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// Reading failed.
+    #[error("cannot read record {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Writing failed; the old record stands.
+    #[error("cannot write record {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Too long to be written, or to be read.
+    #[error("record {path} has {length} bytes of contents, more than {MAX_CONTENTS}")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// How long the contents are or claim to be.
+        length: u64,
+    },
+    /// Not a record at all.
+    #[error("{0} is no record")]
+    NotARecord(PathBuf),
+    /// Shorter or longer than it says.
+    #[error("record {path} has {actual} bytes where its header promises {promised}")]
+    Length {
+        /// The file.
+        path: PathBuf,
+        /// By the header.
+        promised: u64,
+        /// In the file.
+        actual: u64,
+    },
+    /// Not what was written.
+    #[error("record {0} is damaged: its checksum does not match")]
+    Checksum(PathBuf),
+    /// Of another time.
+    #[error("record {path} has version {found}, not {expected}")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// In the file.
+        found: u32,
+        /// Asked for.
+        expected: u32,
+    },
+}
+
+/// Replaces the record at `path`, durably, in a file of mode 0600.
+///
+/// # Errors
+/// [`RecordError::Write`] or [`RecordError::TooLong`]; the old record then stands.
+pub fn save(path: &Path, version: Version, contents: &[u8]) -> Result<(), RecordError> {
+    let length = contents.len() as u64;
+    if contents.len() > MAX_CONTENTS {
+        return Err(RecordError::TooLong {
+            path: path.to_owned(),
+            length,
+        });
+    }
+    let mut bytes = Vec::with_capacity(HEADER + contents.len() + CHECKSUM);
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&version.0.to_be_bytes());
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(contents);
+    let checksum = digest(&SHA256, &bytes);
+    bytes.extend_from_slice(checksum.as_ref());
+    atomic::replace(path, &bytes).map_err(|source| RecordError::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Reads the record at `path`; nothing if there is none.
+///
+/// # Errors
+/// Any [`RecordError`] but `Write`: the contents are whole and of `version`, or this is an error.
+pub fn load(path: &Path, version: Version) -> Result<Option<Vec<u8>>, RecordError> {
+    let Some(mut bytes) = read(path)? else {
+        return Ok(None);
+    };
+    let found = check(path, &bytes)?;
+    if found != version.0 {
+        return Err(RecordError::Version {
+            path: path.to_owned(),
+            found,
+            expected: version.0,
+        });
+    }
+    bytes.truncate(bytes.len() - CHECKSUM);
+    bytes.drain(..HEADER);
+    Ok(Some(bytes))
+}
+
+/// Removes the record at `path`, if there is one, durably.
+///
+/// # Errors
+/// [`RecordError::Write`].
+pub fn remove(path: &Path) -> Result<(), RecordError> {
+    atomic::remove(path).map_err(|source| RecordError::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, RecordError> {
+    let limit = (HEADER + MAX_CONTENTS + CHECKSUM) as u64;
+    let mut bytes = Vec::new();
+    match File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)) {
+        Ok(_) if bytes.len() as u64 > limit => Err(RecordError::TooLong {
+            path: path.to_owned(),
+            length: bytes.len() as u64 - (HEADER + CHECKSUM) as u64,
+        }),
+        Ok(_) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(RecordError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Checks everything but the version, which it gives.
+fn check(path: &Path, bytes: &[u8]) -> Result<u32, RecordError> {
+    let not_a_record = || RecordError::NotARecord(path.to_owned());
+    let rest = bytes.strip_prefix(MAGIC).ok_or_else(not_a_record)?;
+    let (version, rest) = rest.split_first_chunk::<4>().ok_or_else(not_a_record)?;
+    let (length, rest) = rest.split_first_chunk::<8>().ok_or_else(not_a_record)?;
+    let promised = u64::from_be_bytes(*length).saturating_add(CHECKSUM as u64);
+    let actual = rest.len() as u64;
+    if promised != actual {
+        return Err(RecordError::Length {
+            path: path.to_owned(),
+            promised,
+            actual,
+        });
+    }
+    let (checked, checksum) = bytes.split_at(bytes.len() - CHECKSUM);
+    if digest(&SHA256, checked).as_ref() != checksum {
+        return Err(RecordError::Checksum(path.to_owned()));
+    }
+    Ok(u32::from_be_bytes(*version))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may")]
+
+    use super::*;
+    use std::fs;
+
+    const V1: Version = Version(1);
+
+    #[test]
+    fn what_was_saved_is_loaded_and_what_was_removed_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record");
+        assert_eq!(load(&path, V1).unwrap(), None);
+        for contents in [&b""[..], b"some state", &[0xa5; 70_000]] {
+            save(&path, V1, contents).unwrap();
+            assert_eq!(load(&path, V1).unwrap().as_deref(), Some(contents));
+        }
+        remove(&path).unwrap();
+        assert_eq!(load(&path, V1).unwrap(), None);
+    }
+
+    #[test]
+    fn a_record_of_another_version_is_refused_by_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record");
+        save(&path, V1, b"x").unwrap();
+        let error = load(&path, Version(2)).unwrap_err().to_string();
+        assert!(error.ends_with("has version 1, not 2"), "{error}");
+    }
+
+    #[test]
+    fn a_record_cut_anywhere_or_changed_anywhere_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record");
+        save(&path, V1, b"some state").unwrap();
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            fs::write(&path, &whole[..at]).unwrap();
+            assert!(load(&path, V1).is_err(), "cut at {at}");
+            let mut changed = whole.clone();
+            changed[at] ^= 0x40;
+            fs::write(&path, &changed).unwrap();
+            assert!(load(&path, V1).is_err(), "changed at {at}");
+        }
+        let mut longer = whole;
+        longer.push(0);
+        fs::write(&path, &longer).unwrap();
+        assert!(matches!(load(&path, V1), Err(RecordError::Length { .. })));
+    }
+
+    #[test]
+    fn contents_beyond_the_limit_are_refused_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("record");
+        save(&path, V1, b"old").unwrap();
+        assert!(matches!(
+            save(&path, V1, &vec![0; MAX_CONTENTS + 1]),
+            Err(RecordError::TooLong { .. })
+        ));
+        assert_eq!(load(&path, V1).unwrap().unwrap(), b"old");
+    }
+}
