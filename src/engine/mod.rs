@@ -1,1 +1,43 @@
-//! Under construction.
+//! The engine: one task owns the state, a pure function decides, everything that takes time is a job.
+//!
+//! ```text
+//!            commands (bus)   timers   ends of jobs, progress
+//!                   └────────────┼────────────┘
+//!                                ▼ Event
+//!                     step(State, Event)  ── pure, total ──▶  State, [Effect]
+//!                                                                      │
+//!        statuses to signal (bus) ◀── Signal ──────────────────────────┤
+//!        jobs on an Updater: mark good, check, report, prepare, ◀──────┘
+//!                            download, finish, ping
+//! ```
+//!
+//! The life of an attempt. Each phase waits for the end of one job; in brackets the word on the bus:
+//!
+//! ```text
+//!   Idle ─▶ Checking ─▶ Preparing ─▶ Announcing ─▶ Downloading ─▶ Downloaded ─▶ Finishing ─▶ Completing ─▶ NeedReboot
+//!   [IDLE]  [CHECKING]  [AVAILABLE]   13/1 sent    [DOWNLOADING]  14/1 sent     [FINALIZING]  3/1 sent     [NEED_REBOOT]
+//!     ▲         │           │                           │                           │                        │  ▲
+//!     │         ▼           ▼                           ▼                           ▼          ResetStatus   │  │ ping
+//!     └──── Reporting  [REPORTING_ERROR_EVENT], 3/0 or 3/9 sent ──────────────(postinst exit 3)─▶ ◀──────────┘  └─┘
+//! ```
+//!
+//! Two rules keep a node bootable here; the parts below keep the rest. A check is only ever ordered after
+//! the running slot was looked at, and a download only after it was found good: so the other slot may be
+//! unbootable while it is written. And once the other slot boots next, the running one is not marked any
+//! more, which would put it before the other.
+
+mod event;
+mod failure;
+mod progress;
+mod state;
+mod step;
+mod task;
+mod updater;
+
+pub use event::{CheckOutcome, Commitment, Effect, Event, Offered, Report, Trigger};
+pub use failure::{Failure, chain};
+pub use progress::Throttle;
+pub use state::{Afterwards, Flow, Phase, Running, State};
+pub use step::{Refusal, step};
+pub use task::{Engine, MARK_GOOD_AFTER};
+pub use updater::{Checked, Progress, Updater};

@@ -1,0 +1,135 @@
+//! What happens to the engine and what it then has done: the alphabet of [`step`](super::step).
+
+use std::fmt;
+
+use super::Failure;
+use crate::bus::Status;
+
+/// Who wanted a check. Operators' checks skip backoff and say `ondemandupdate` to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// The schedule.
+    Timer,
+    /// `AttemptUpdate` on the bus.
+    Operator,
+}
+
+/// What the server offers, as far as status shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offered {
+    /// Version; may be empty.
+    pub version: String,
+    /// Bytes of the payload.
+    pub size: u64,
+}
+
+/// How an update check ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckOutcome {
+    /// The server has nothing for us.
+    NoUpdate,
+    /// An offer that policy takes.
+    Offer(Offered),
+    /// No answer, a wrong one, or an offer that policy does not take now.
+    Failed(Failure),
+}
+
+/// How a finished installation ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Commitment {
+    /// The other slot boots next.
+    Clean,
+    /// The other slot boots next although the postinst reported an error (exit code 3).
+    AfterError(Failure),
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// The main loop runs: the first status may be signalled.
+    Started,
+    /// The scheduled time of a check (or of a ping, while a reboot is due) has come.
+    CheckDue,
+    /// `AttemptUpdate`.
+    AttemptRequested,
+    /// `ResetStatus`.
+    ResetRequested,
+    /// The time to mark the running slot good has come.
+    MarkGoodDue,
+    /// The running slot is good on disk, or why it is not.
+    Marked(Result<(), String>),
+    /// A check ended, at this Unix time in seconds.
+    Checked(CheckOutcome, i64),
+    /// Everything that can be refused before the download was looked at.
+    Prepared(Result<(), Failure>),
+    /// So much of the payload has been downloaded that a signal is due (fraction 0..=1).
+    Progressed(f64),
+    /// The payload is in the slot and its hash and signature are right, or the download failed.
+    Downloaded(Result<(), Failure>),
+    /// The slot was verified, its postinst run and the boot attributes committed, or not.
+    Finished(Result<Commitment, Failure>),
+    /// The server was told (or could not be: that changes nothing).
+    Reported,
+    /// A ping ended.
+    Pinged,
+}
+
+/// What the server is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// Event 13/1.
+    DownloadStarted,
+    /// Event 14/1.
+    DownloadFinished,
+    /// Event 3/1.
+    Complete,
+    /// Event 3/0, or 3/9 when the code defers the offer.
+    Failed(Failure),
+}
+
+/// What is to be done, in the order given. Those that take time end in the event named.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Emit `StatusUpdate`.
+    Signal(Status),
+    /// Make the running slot good on disk; ends in [`Event::Marked`].
+    MarkGood,
+    /// Ask the server; ends in [`Event::Checked`].
+    Check(Trigger),
+    /// Look at everything that can be refused before the download; ends in [`Event::Prepared`].
+    Prepare,
+    /// Tell the server; ends in [`Event::Reported`].
+    Report(Report),
+    /// Write the other slot; ends in [`Event::Downloaded`].
+    Download,
+    /// Verify, run the postinst, commit; ends in [`Event::Finished`].
+    Finish,
+    /// Ping the server; ends in [`Event::Pinged`].
+    Ping,
+    /// Remember for as long as this boot lasts that the other slot boots next.
+    RememberPending,
+    /// Forget it.
+    ForgetPending,
+    /// Choose the time of the next check, unless one is chosen already.
+    Schedule,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Started => "start",
+            Self::CheckDue => "a scheduled check",
+            Self::AttemptRequested => "AttemptUpdate",
+            Self::ResetRequested => "ResetStatus",
+            Self::MarkGoodDue => "the time to mark the running slot good",
+            Self::Marked(_) => "the end of marking the running slot good",
+            Self::Checked(..) => "the end of a check",
+            Self::Prepared(_) => "the end of preparations",
+            Self::Progressed(_) => "progress of a download",
+            Self::Downloaded(_) => "the end of a download",
+            Self::Finished(_) => "the end of an installation",
+            Self::Reported => "the end of a report",
+            Self::Pinged => "the end of a ping",
+        })
+    }
+}

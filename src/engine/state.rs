@@ -1,0 +1,173 @@
+//! What the engine knows about itself.
+
+use std::fmt;
+
+use super::Failure;
+use super::event::{Offered, Trigger};
+use crate::bus::{Operation, Status};
+
+/// Whether the running slot may be relied on to boot again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Running {
+    /// Not looked at since the start.
+    Unknown,
+    /// Being made good.
+    Marking,
+    /// Good on disk.
+    Good,
+    /// Still on trial, and why: nothing may be installed.
+    OnTrial(String),
+}
+
+/// Where an attempt stands. Each phase but the resting ones waits for exactly one event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// Nothing under way.
+    Idle,
+    /// The running slot is being made good, then the server is asked.
+    Checking(Trigger),
+    /// An offer was taken and is looked at from all sides.
+    Preparing,
+    /// The server is being told that the download starts.
+    Announcing,
+    /// The other slot is being written.
+    Downloading(Flow),
+    /// The server is being told that the download ended.
+    Downloaded,
+    /// Verification, postinst, commit.
+    Finishing,
+    /// The server is being told that all went well.
+    Completing,
+    /// The other slot boots next.
+    NeedReboot,
+    /// The server is being told what went wrong.
+    Reporting(Failure, Afterwards),
+}
+
+/// Whether bytes of the payload have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Not yet: the status still says that an update is available.
+    Awaited,
+    /// Yes.
+    Begun,
+}
+
+/// Where the engine rests after a failure was reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Afterwards {
+    /// Nothing was committed.
+    Idle,
+    /// The other slot boots next all the same.
+    NeedReboot,
+}
+
+/// The engine's state; only [`step`](super::step) changes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    pub(super) phase: Phase,
+    pub(super) running: Running,
+    pub(super) last_checked: i64,
+    pub(super) offer: Option<Offered>,
+    pub(super) progress: f64,
+    pub(super) last_failure: Option<Failure>,
+}
+
+impl State {
+    /// After a start with nothing pending.
+    #[must_use]
+    pub fn idle() -> Self {
+        Self {
+            phase: Phase::Idle,
+            running: Running::Unknown,
+            last_checked: 0,
+            offer: None,
+            progress: 0.0,
+            last_failure: None,
+        }
+    }
+
+    /// After a start while an earlier process's update waits for the reboot. The running slot was good
+    /// then; marking it once more would put it before the slot that is to boot next.
+    #[must_use]
+    pub fn reboot_pending() -> Self {
+        Self {
+            phase: Phase::NeedReboot,
+            running: Running::Good,
+            ..Self::idle()
+        }
+    }
+
+    /// Where the attempt stands.
+    #[must_use]
+    pub fn phase(&self) -> &Phase {
+        &self.phase
+    }
+
+    /// Whether the running slot is good.
+    #[must_use]
+    pub fn running(&self) -> &Running {
+        &self.running
+    }
+
+    /// Why the last attempt failed, if it did.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<&Failure> {
+        self.last_failure.as_ref()
+    }
+
+    /// The five fields that the bus shows.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let nothing = Status::default();
+        let (new_version, new_size) = match &self.offer {
+            Some(offer) => (
+                offer.version.clone(),
+                i64::try_from(offer.size).unwrap_or(i64::MAX),
+            ),
+            None => (nothing.new_version, nothing.new_size),
+        };
+        Status {
+            last_checked_time: self.last_checked,
+            progress: self.progress,
+            operation: self.phase.operation(),
+            new_version,
+            new_size,
+        }
+    }
+}
+
+impl Phase {
+    /// The word for it on the bus.
+    #[must_use]
+    pub const fn operation(&self) -> Operation {
+        match self {
+            Self::Idle => Operation::Idle,
+            Self::Checking(_) => Operation::CheckingForUpdate,
+            Self::Preparing | Self::Announcing | Self::Downloading(Flow::Awaited) => {
+                Operation::UpdateAvailable
+            }
+            Self::Downloading(Flow::Begun) => Operation::Downloading,
+            Self::Downloaded | Self::Finishing | Self::Completing => Operation::Finalizing,
+            Self::NeedReboot => Operation::UpdatedNeedReboot,
+            Self::Reporting(..) => Operation::ReportingErrorEvent,
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Idle => "nothing is under way",
+            Self::Checking(_) => "a check is under way",
+            Self::Preparing => "an update is being prepared",
+            Self::Announcing => "a download is being announced",
+            Self::Downloading(_) => "a download is under way",
+            Self::Downloaded => "the end of a download is being reported",
+            Self::Finishing => "an update is being finished",
+            Self::Completing => "a finished update is being reported",
+            Self::NeedReboot => "an update waits for the reboot",
+            Self::Reporting(..) => "a failure is being reported",
+        })
+    }
+}

@@ -1,0 +1,235 @@
+//! The transitions: pure, total, one match.
+
+use super::Failure;
+use super::event::{CheckOutcome, Commitment, Effect, Event, Report, Trigger};
+use super::state::{Afterwards, Flow, Phase, Running, State};
+use crate::omaha::ErrorCode;
+
+/// An event that means nothing where the engine stands; nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{event} has no meaning while {phase}")]
+pub struct Refusal {
+    phase: String,
+    event: String,
+}
+
+/// What follows from `event` in `state`: the next state and what is to be done, in order.
+///
+/// # Errors
+/// [`Refusal`] for a pair without meaning; the caller keeps its state.
+pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal> {
+    let mut next = Next {
+        state: state.clone(),
+        effects: Vec::new(),
+    };
+    match (&state.phase, event) {
+        (_, Event::Started) => next.started(),
+
+        (Phase::Idle, Event::CheckDue) => next.attempt(Trigger::Timer),
+        (Phase::Idle, Event::AttemptRequested) => next.attempt(Trigger::Operator),
+        (Phase::NeedReboot, Event::CheckDue) => next.ping(),
+        // The end of what is under way schedules the next check; the bus promises success to everybody.
+        (_, Event::CheckDue | Event::AttemptRequested) => {}
+
+        (Phase::Idle, Event::ResetRequested) => {}
+        (Phase::NeedReboot, Event::ResetRequested) => next.reset(),
+
+        (Phase::Idle, Event::MarkGoodDue) => next.mark_good_unless_done(),
+        // An attempt marks it itself; once the other slot boots next, it must stay so.
+        (_, Event::MarkGoodDue) => {}
+        (phase, Event::Marked(result)) if state.running == Running::Marking => {
+            next.marked(phase, result);
+        }
+
+        // A ping is no attempt: it may end in any phase, after a reset for instance.
+        (_, Event::Pinged) => next.effects.push(Effect::Schedule),
+
+        (phase, event) => next.advance(phase, event)?,
+    }
+    Ok((next.state, next.effects))
+}
+
+/// A state in the making.
+struct Next {
+    state: State,
+    effects: Vec<Effect>,
+}
+
+impl Next {
+    /// The line through an attempt: each phase waits for one event, good or bad.
+    fn advance(&mut self, phase: &Phase, event: Event) -> Result<(), Refusal> {
+        match (phase, event) {
+            (Phase::Checking(_), Event::Checked(outcome, at)) => self.checked(outcome, at),
+            (Phase::Preparing, Event::Prepared(Ok(()))) => {
+                self.enter(Phase::Announcing);
+                self.report(Report::DownloadStarted);
+            }
+            (Phase::Announcing, Event::Reported) => {
+                self.enter(Phase::Downloading(Flow::Awaited));
+                self.effects.push(Effect::Download);
+            }
+            (Phase::Downloading(_), Event::Progressed(progress)) => {
+                self.state.progress = progress;
+                self.enter_and_signal(Phase::Downloading(Flow::Begun));
+            }
+            (Phase::Downloading(_), Event::Downloaded(Ok(()))) => {
+                self.state.progress = 0.0;
+                self.enter_and_signal(Phase::Downloaded);
+                self.report(Report::DownloadFinished);
+            }
+            (Phase::Downloaded, Event::Reported) => {
+                self.enter(Phase::Finishing);
+                self.effects.push(Effect::Finish);
+            }
+            (Phase::Finishing, Event::Finished(Ok(commitment))) => self.committed(commitment),
+            (Phase::Completing, Event::Reported) => self.reboot_needed(),
+
+            (Phase::Preparing, Event::Prepared(Err(failure)))
+            | (Phase::Downloading(_), Event::Downloaded(Err(failure)))
+            | (Phase::Finishing, Event::Finished(Err(failure))) => {
+                self.fail(failure, Afterwards::Idle);
+            }
+            (Phase::Reporting(_, afterwards), Event::Reported) => self.failed(*afterwards),
+            (phase, event) => {
+                return Err(Refusal {
+                    phase: phase.to_string(),
+                    event: event.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.state.phase = phase;
+    }
+
+    fn enter_and_signal(&mut self, phase: Phase) {
+        self.enter(phase);
+        self.effects.push(Effect::Signal(self.state.status()));
+    }
+
+    fn report(&mut self, report: Report) {
+        self.effects.push(Effect::Report(report));
+    }
+
+    fn started(&mut self) {
+        self.effects.push(Effect::Signal(self.state.status()));
+        self.effects.push(Effect::Schedule);
+    }
+
+    fn attempt(&mut self, trigger: Trigger) {
+        self.state.last_failure = None;
+        self.enter_and_signal(Phase::Checking(trigger));
+        match self.state.running {
+            Running::Good => self.effects.push(Effect::Check(trigger)),
+            // The check follows its end.
+            Running::Marking => {}
+            Running::Unknown | Running::OnTrial(_) => self.mark_good(),
+        }
+    }
+
+    fn mark_good(&mut self) {
+        self.state.running = Running::Marking;
+        self.effects.push(Effect::MarkGood);
+    }
+
+    fn mark_good_unless_done(&mut self) {
+        if matches!(self.state.running, Running::Unknown | Running::OnTrial(_)) {
+            self.mark_good();
+        }
+    }
+
+    fn marked(&mut self, phase: &Phase, result: Result<(), String>) {
+        self.state.running = match result {
+            Ok(()) => Running::Good,
+            Err(reason) => Running::OnTrial(reason),
+        };
+        if let Phase::Checking(trigger) = phase {
+            self.effects.push(Effect::Check(*trigger));
+        }
+    }
+
+    fn ping(&mut self) {
+        self.effects.push(Effect::Signal(self.state.status()));
+        self.effects.push(Effect::Ping);
+    }
+
+    fn reset(&mut self) {
+        self.state.offer = None;
+        self.enter(Phase::Idle);
+        self.effects.push(Effect::ForgetPending);
+    }
+
+    fn checked(&mut self, outcome: CheckOutcome, at: i64) {
+        match (outcome, self.state.running.clone()) {
+            (CheckOutcome::NoUpdate, _) => {
+                self.state.last_checked = at;
+                self.rest(Phase::Idle);
+            }
+            (CheckOutcome::Offer(offer), Running::Good) => {
+                self.state.last_checked = at;
+                self.state.offer = Some(offer);
+                self.enter_and_signal(Phase::Preparing);
+                self.effects.push(Effect::Prepare);
+            }
+            // Touching the other slot now would leave nothing to fall back to.
+            (CheckOutcome::Offer(_), Running::OnTrial(reason)) => {
+                self.defer(&format!("the running slot is on trial: {reason}"));
+            }
+            (CheckOutcome::Offer(_), Running::Unknown | Running::Marking) => {
+                self.defer("the running slot is not known to be good");
+            }
+            (CheckOutcome::Failed(failure), _) => self.fail(failure, Afterwards::Idle),
+        }
+    }
+
+    fn defer(&mut self, reason: &str) {
+        self.fail(
+            Failure::new(ErrorCode::DeferredPerPolicy, reason),
+            Afterwards::Idle,
+        );
+    }
+
+    fn committed(&mut self, commitment: Commitment) {
+        match commitment {
+            Commitment::Clean => {
+                self.enter(Phase::Completing);
+                self.report(Report::Complete);
+            }
+            Commitment::AfterError(failure) => self.fail(failure, Afterwards::NeedReboot),
+        }
+    }
+
+    fn fail(&mut self, failure: Failure, afterwards: Afterwards) {
+        self.state.last_failure = Some(failure.clone());
+        self.state.progress = 0.0;
+        self.enter_and_signal(Phase::Reporting(failure.clone(), afterwards));
+        self.report(Report::Failed(failure));
+    }
+
+    fn failed(&mut self, afterwards: Afterwards) {
+        self.state.offer = None;
+        match afterwards {
+            Afterwards::Idle => self.rest(Phase::Idle),
+            // The status passes through idle on its way, as reboot managers have always seen it.
+            Afterwards::NeedReboot => {
+                self.enter_and_signal(Phase::Idle);
+                self.reboot_needed();
+            }
+        }
+    }
+
+    fn reboot_needed(&mut self) {
+        self.effects.push(Effect::RememberPending);
+        self.rest(Phase::NeedReboot);
+    }
+
+    fn rest(&mut self, phase: Phase) {
+        self.enter_and_signal(phase);
+        self.effects.push(Effect::Schedule);
+    }
+}
+
+#[cfg(test)]
+mod tests;

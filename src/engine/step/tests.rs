@@ -1,0 +1,255 @@
+//! The transitions as stories and as properties.
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::bus::Operation;
+use crate::engine::Offered;
+
+fn offer() -> Event {
+    let offered = Offered {
+        version: "2.0.0".into(),
+        size: 100,
+    };
+    Event::Checked(CheckOutcome::Offer(offered), 7)
+}
+
+fn failure(code: ErrorCode) -> Failure {
+    Failure::new(code, "because")
+}
+
+/// Runs `events` from `state`; gives the end and every signalled operation.
+fn run(state: State, events: impl IntoIterator<Item = Event>) -> (State, Vec<Operation>) {
+    let mut signals = Vec::new();
+    let end = events.into_iter().fold(state, |state, event| {
+        let (next, effects) = step(&state, event).unwrap();
+        signals.extend(effects.iter().filter_map(|effect| match effect {
+            Effect::Signal(status) => Some(status.operation),
+            _ => None,
+        }));
+        next
+    });
+    (end, signals)
+}
+
+fn good() -> State {
+    run(State::idle(), [Event::MarkGoodDue, Event::Marked(Ok(()))]).0
+}
+
+fn up_to_download() -> Vec<Event> {
+    vec![
+        Event::AttemptRequested,
+        offer(),
+        Event::Prepared(Ok(())),
+        Event::Reported,
+        Event::Progressed(0.5),
+        Event::Progressed(1.0),
+    ]
+}
+
+#[test]
+fn a_check_without_an_update_comes_back_to_idle() {
+    let events = [Event::AttemptRequested, Event::Checked(CheckOutcome::NoUpdate, 7)];
+    let (end, signals) = run(good(), events);
+    assert_eq!(signals, [Operation::CheckingForUpdate, Operation::Idle]);
+    assert_eq!(end.status().last_checked_time, 7);
+}
+
+#[test]
+fn a_good_update_is_signalled_as_ever() {
+    let mut events = up_to_download();
+    events.extend([
+        Event::Downloaded(Ok(())),
+        Event::Reported,
+        Event::Finished(Ok(Commitment::Clean)),
+        Event::Reported,
+    ]);
+    let (end, signals) = run(good(), events);
+    use Operation as O;
+    assert_eq!(
+        signals,
+        [
+            O::CheckingForUpdate,
+            O::UpdateAvailable,
+            O::Downloading,
+            O::Downloading,
+            O::Finalizing,
+            O::UpdatedNeedReboot
+        ]
+    );
+    let status = end.status();
+    assert_eq!((status.new_version.as_str(), status.new_size), ("2.0.0", 100));
+}
+
+#[test]
+fn a_failed_download_is_reported_and_forgets_the_offer() {
+    let mut events = up_to_download();
+    events.extend([
+        Event::Downloaded(Err(failure(ErrorCode::PayloadHashMismatch))),
+        Event::Reported,
+    ]);
+    let (end, signals) = run(good(), events);
+    assert_eq!(
+        signals[signals.len() - 2..],
+        [Operation::ReportingErrorEvent, Operation::Idle]
+    );
+    assert_eq!(end.status().new_version, "0.0.0");
+    assert_eq!(end.last_failure().unwrap().reason, "because");
+}
+
+#[test]
+fn an_error_of_the_postinst_that_commits_passes_through_idle() {
+    let mut events = up_to_download();
+    events.extend([
+        Event::Downloaded(Ok(())),
+        Event::Reported,
+        Event::Finished(Ok(Commitment::AfterError(failure(ErrorCode::Error)))),
+        Event::Reported,
+    ]);
+    let (end, signals) = run(good(), events);
+    assert_eq!(
+        signals[signals.len() - 4..],
+        [
+            Operation::Finalizing,
+            Operation::ReportingErrorEvent,
+            Operation::Idle,
+            Operation::UpdatedNeedReboot
+        ]
+    );
+    assert_eq!(end.status().new_version, "0.0.0");
+}
+
+#[test]
+fn an_attempt_marks_the_running_slot_good_before_it_asks() {
+    let (state, effects) = step(&State::idle(), Event::AttemptRequested).unwrap();
+    assert_eq!(effects.last(), Some(&Effect::MarkGood));
+    let (_, effects) = step(&state, Event::Marked(Ok(()))).unwrap();
+    assert_eq!(effects, [Effect::Check(Trigger::Operator)]);
+}
+
+#[test]
+fn a_node_on_trial_defers_the_offer() {
+    let events = [
+        Event::AttemptRequested,
+        Event::Marked(Err("the health gate is pending".into())),
+        offer(),
+    ];
+    let (end, _) = run(State::idle(), events);
+    let Phase::Reporting(failure, Afterwards::Idle) = end.phase() else {
+        panic!("{:?}", end.phase());
+    };
+    assert_eq!(failure.code, ErrorCode::DeferredPerPolicy);
+    assert!(failure.reason.contains("the health gate is pending"));
+}
+
+#[test]
+fn reset_is_refused_with_a_reason_while_busy() {
+    let (busy, _) = run(good(), up_to_download());
+    let refusal = step(&busy, Event::ResetRequested).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "ResetStatus has no meaning while a download is under way"
+    );
+}
+
+#[test]
+fn a_reset_signals_nothing() {
+    let (end, effects) = step(&State::reboot_pending(), Event::ResetRequested).unwrap();
+    assert_eq!(effects, [Effect::ForgetPending]);
+    assert_eq!(end.phase(), &Phase::Idle);
+}
+
+#[test]
+fn a_pending_reboot_pings_and_signals_again() {
+    let (_, effects) = step(&State::reboot_pending(), Event::CheckDue).unwrap();
+    assert!(matches!(&effects[..], [Effect::Signal(status), Effect::Ping]
+        if status.operation == Operation::UpdatedNeedReboot));
+}
+
+#[test]
+fn the_running_slot_is_not_marked_while_the_other_one_boots_next() {
+    let (_, effects) = step(&State::reboot_pending(), Event::MarkGoodDue).unwrap();
+    assert_eq!(effects, []);
+}
+
+fn any_failure() -> impl Strategy<Value = Failure> {
+    Just(failure(ErrorCode::Error))
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        Just(Event::Started),
+        Just(Event::CheckDue),
+        Just(Event::AttemptRequested),
+        Just(Event::ResetRequested),
+        Just(Event::MarkGoodDue),
+        Just(Event::Marked(Ok(()))),
+        Just(Event::Marked(Err("on trial".into()))),
+        Just(Event::Checked(CheckOutcome::NoUpdate, 1)),
+        Just(offer()),
+        any_failure().prop_map(|f| Event::Checked(CheckOutcome::Failed(f), 1)),
+        Just(Event::Prepared(Ok(()))),
+        any_failure().prop_map(|f| Event::Prepared(Err(f))),
+        (0.0..=1.0).prop_map(Event::Progressed),
+        Just(Event::Downloaded(Ok(()))),
+        any_failure().prop_map(|f| Event::Downloaded(Err(f))),
+        Just(Event::Finished(Ok(Commitment::Clean))),
+        any_failure().prop_map(|f| Event::Finished(Ok(Commitment::AfterError(f)))),
+        any_failure().prop_map(|f| Event::Finished(Err(f))),
+        Just(Event::Reported),
+        Just(Event::Pinged),
+    ]
+}
+
+/// The two slots as the effects leave them at worst: whether each would boot if power failed now.
+struct Slots {
+    running: bool,
+    other: bool,
+}
+
+impl Slots {
+    /// What an effect that was just ordered, and an event that answers one, do to the disk.
+    fn follow(&mut self, event: &Event, effects: &[Effect]) {
+        match event {
+            Event::Marked(Ok(())) => self.running = true,
+            Event::Finished(Ok(_)) => self.other = true,
+            _ => {}
+        }
+        if effects.contains(&Effect::Download) {
+            self.other = false;
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn there_are_never_two_unbootable_slots(
+        events in proptest::collection::vec(any_event(), 0..200)
+    ) {
+        // The worst start: just booted on the last try, the other slot is the fallback.
+        let mut slots = Slots { running: false, other: true };
+        let mut state = State::idle();
+        for event in events {
+            let Ok((next, effects)) = step(&state, event.clone()) else { continue };
+            slots.follow(&event, &effects);
+            prop_assert!(slots.running || slots.other, "after {event} while {}", state.phase());
+            state = next;
+        }
+    }
+
+    #[test]
+    fn only_one_job_is_ever_under_way(
+        events in proptest::collection::vec(any_event(), 0..200)
+    ) {
+        let mut state = State::idle();
+        for event in events {
+            let Ok((next, effects)) = step(&state, event) else { continue };
+            let jobs = effects.iter().filter(|effect| matches!(effect,
+                Effect::MarkGood | Effect::Check(_) | Effect::Prepare | Effect::Report(_)
+                | Effect::Download | Effect::Finish)).count();
+            prop_assert!(jobs <= 1, "{effects:?}");
+            state = next;
+        }
+    }
+}

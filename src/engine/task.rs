@@ -1,0 +1,331 @@
+//! The one task that owns the state: it feeds [`step`] and has its effects done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::progress::Throttle;
+use super::updater::{Progress, Updater};
+use super::{Effect, Event, Failure, Report, State, Trigger, step};
+use crate::bus::{Command, Status};
+use crate::omaha::ErrorCode;
+
+/// The running slot is marked good so long after the start, unless an attempt does it before.
+pub const MARK_GOOD_AFTER: Duration = Duration::from_secs(45);
+
+/// The engine: state, what is under way, and when something is due.
+pub struct Engine<U: Updater> {
+    updater: Arc<U>,
+    state: State,
+    stage: Stage<U>,
+    statuses: mpsc::UnboundedSender<Status>,
+    jobs: JoinSet<Done<U>>,
+    progress: mpsc::Receiver<Progress>,
+    throttle: Throttle,
+    started: Instant,
+    mark_good_at: Option<Instant>,
+    check_at: Option<Instant>,
+    stop: CancellationToken,
+}
+
+/// What the last phase left for the next one.
+enum Stage<U: Updater> {
+    Nothing,
+    Planned(U::Plan),
+    Ready(U::Ready),
+    Written(U::Written),
+}
+
+/// What a job gives back.
+struct Done<U: Updater> {
+    event: Event,
+    /// `None` if the job is no phase of the attempt.
+    stage: Option<Stage<U>>,
+}
+
+/// What woke the task.
+enum Wake<U: Updater> {
+    Stop,
+    Command(Command),
+    Progress(Progress),
+    Job(Result<Done<U>, JoinError>),
+    MarkGoodDue,
+    CheckDue,
+}
+
+impl<U: Updater> Engine<U> {
+    /// An engine in `state`, which sends each status to be signalled to `statuses` and ends soon
+    /// after `stop`.
+    pub fn new(
+        updater: Arc<U>,
+        state: State,
+        statuses: mpsc::UnboundedSender<Status>,
+        stop: CancellationToken,
+    ) -> Self {
+        let now = Instant::now();
+        Self {
+            updater,
+            state,
+            stage: Stage::Nothing,
+            statuses,
+            jobs: JoinSet::new(),
+            progress: closed(),
+            throttle: Throttle::default(),
+            started: now,
+            mark_good_at: Some(now + MARK_GOOD_AFTER),
+            check_at: None,
+            stop,
+        }
+    }
+
+    /// Runs until stopped, or until nobody can send commands any more. What is under way when it is
+    /// stopped is brought to a point from which it can be resumed.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        self.handle(Event::Started).await;
+        loop {
+            match self.wait(&mut commands).await {
+                Wake::Stop => break,
+                Wake::Command(command) => self.command(command).await,
+                Wake::Progress((done, total)) => self.progressed(done, total).await,
+                Wake::Job(Ok(done)) => self.done(done).await,
+                Wake::Job(Err(error)) => self.died(&error).await,
+                Wake::MarkGoodDue => {
+                    self.mark_good_at = None;
+                    self.handle(Event::MarkGoodDue).await;
+                }
+                Wake::CheckDue => {
+                    self.check_at = None;
+                    self.handle(Event::CheckDue).await;
+                }
+            }
+        }
+        self.jobs.join_all().await;
+    }
+
+    async fn wait(&mut self, commands: &mut mpsc::Receiver<Command>) -> Wake<U> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Wake::Stop,
+            command = commands.recv() => command.map_or(Wake::Stop, Wake::Command),
+            // Before the job's end, so that the last byte is signalled before what follows.
+            Some(progress) = self.progress.recv() => Wake::Progress(progress),
+            Some(done) = self.jobs.join_next() => Wake::Job(done),
+            () = due(self.mark_good_at) => Wake::MarkGoodDue,
+            () = due(self.check_at) => Wake::CheckDue,
+        }
+    }
+
+    async fn command(&mut self, command: Command) {
+        // A client that has gone needs no answer.
+        match command {
+            Command::AttemptUpdate(reply) => {
+                self.handle(Event::AttemptRequested).await;
+                let _ = reply.send(());
+            }
+            Command::ResetStatus(reply) => {
+                let _ = reply.send(self.handle(Event::ResetRequested).await);
+            }
+            Command::GetStatus(reply) => {
+                let _ = reply.send(self.state.status());
+            }
+        }
+    }
+
+    async fn progressed(&mut self, done: u64, total: u64) {
+        let now = self.started.elapsed();
+        if let Some(fraction) = self.throttle.offer(done, total, now) {
+            self.handle(Event::Progressed(fraction)).await;
+        }
+    }
+
+    async fn done(&mut self, done: Done<U>) {
+        if let Some(stage) = done.stage {
+            self.stage = stage;
+        }
+        self.handle(done.event).await;
+    }
+
+    /// A job that panicked must not leave the engine waiting for it for ever: the daemon ends and is
+    /// started anew.
+    async fn died(&mut self, error: &JoinError) {
+        tracing::error!(%error, "a job of the engine died");
+        self.stop.cancel();
+    }
+
+    /// Gives whether the event meant something.
+    async fn handle(&mut self, event: Event) -> bool {
+        match step(&self.state, event) {
+            Ok((state, effects)) => {
+                self.log(&state);
+                self.state = state;
+                for effect in effects {
+                    self.perform(effect).await;
+                }
+                true
+            }
+            Err(refusal) => {
+                tracing::info!("{refusal}");
+                false
+            }
+        }
+    }
+
+    fn log(&self, next: &State) {
+        let operation = next.phase().operation();
+        if operation != self.state.phase().operation() {
+            tracing::info!("{}", operation.as_str());
+        }
+        if let (None, Some(failure)) = (self.state.last_failure(), next.last_failure()) {
+            tracing::error!(
+                "update attempt failed (code {}): {}",
+                failure.code,
+                failure.reason
+            );
+        }
+    }
+
+    async fn perform(&mut self, effect: Effect) {
+        match effect {
+            // Nobody listens any more while the daemon ends.
+            Effect::Signal(status) => drop(self.statuses.send(status)),
+            Effect::MarkGood => self.spawn(|u| async move { Event::Marked(u.mark_good().await) }),
+            Effect::Check(trigger) => self.check(trigger),
+            Effect::Ping => self.spawn(|u| async move {
+                u.ping().await;
+                Event::Pinged
+            }),
+            Effect::Report(report) => self.report(report),
+            Effect::Prepare => self.prepare(),
+            Effect::Download => self.download(),
+            Effect::Finish => self.finish(),
+            Effect::RememberPending => self.updater.remember_pending().await,
+            Effect::ForgetPending => self.updater.forget_pending().await,
+            Effect::Schedule => self.schedule(),
+        }
+    }
+
+    fn schedule(&mut self) {
+        if self.check_at.is_none() {
+            self.check_at = self.updater.until_next_check().map(|wait| {
+                tracing::info!("next check in {} s", wait.as_secs());
+                Instant::now() + wait
+            });
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        self.spawn(|u| async move {
+            u.report(&report).await;
+            Event::Reported
+        });
+    }
+
+    fn check(&mut self, trigger: Trigger) {
+        self.spawn_phase(move |u| async move {
+            let (outcome, plan) = u.check(trigger).await.split();
+            let stage = plan.map_or(Stage::Nothing, Stage::Planned);
+            (Event::Checked(outcome, u.now()), stage)
+        });
+    }
+
+    fn prepare(&mut self) {
+        let stage = self.take_stage();
+        self.spawn_phase(move |u| async move {
+            let Stage::Planned(plan) = stage else {
+                return (Event::Prepared(Err(out_of_order())), Stage::Nothing);
+            };
+            next_stage(u.prepare(plan).await, Stage::Ready, Event::Prepared)
+        });
+    }
+
+    fn download(&mut self) {
+        let (sender, receiver) = mpsc::channel(1);
+        self.progress = receiver;
+        self.throttle = Throttle::default();
+        let stop = self.stop.clone();
+        let stage = self.take_stage();
+        self.spawn_phase(move |u| async move {
+            let Stage::Ready(ready) = stage else {
+                return (Event::Downloaded(Err(out_of_order())), Stage::Nothing);
+            };
+            let result = u.download(ready, sender, stop).await;
+            next_stage(result, Stage::Written, Event::Downloaded)
+        });
+    }
+
+    fn finish(&mut self) {
+        let stage = self.take_stage();
+        self.spawn_phase(move |u| async move {
+            let result = match stage {
+                Stage::Written(written) => u.finish(written).await,
+                _ => Err(out_of_order()),
+            };
+            (Event::Finished(result), Stage::Nothing)
+        });
+    }
+
+    fn take_stage(&mut self) -> Stage<U> {
+        std::mem::replace(&mut self.stage, Stage::Nothing)
+    }
+
+    fn spawn<F>(&mut self, job: impl FnOnce(Arc<U>) -> F)
+    where
+        F: Future<Output = Event> + Send + 'static,
+    {
+        let job = job(Arc::clone(&self.updater));
+        self.jobs.spawn(async move {
+            Done {
+                event: job.await,
+                stage: None,
+            }
+        });
+    }
+
+    fn spawn_phase<F>(&mut self, job: impl FnOnce(Arc<U>) -> F)
+    where
+        F: Future<Output = (Event, Stage<U>)> + Send + 'static,
+    {
+        let job = job(Arc::clone(&self.updater));
+        self.jobs.spawn(async move {
+            let (event, stage) = job.await;
+            Done {
+                event,
+                stage: Some(stage),
+            }
+        });
+    }
+}
+
+fn next_stage<U: Updater, T>(
+    result: Result<T, Failure>,
+    stage: impl FnOnce(T) -> Stage<U>,
+    event: impl FnOnce(Result<(), Failure>) -> Event,
+) -> (Event, Stage<U>) {
+    match result {
+        Ok(value) => (event(Ok(())), stage(value)),
+        Err(failure) => (event(Err(failure)), Stage::Nothing),
+    }
+}
+
+/// The state machine orders the phases; this is its last line of defence, not a case that is known.
+fn out_of_order() -> Failure {
+    Failure::new(ErrorCode::Error, "a phase of the update was started out of order")
+}
+
+fn closed() -> mpsc::Receiver<Progress> {
+    mpsc::channel(1).1
+}
+
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

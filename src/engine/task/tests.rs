@@ -1,0 +1,372 @@
+//! The task under a scripted world and a paused clock: what is done, in which order, and when.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Mutex;
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::bus::Operation;
+use crate::engine::{Checked, Commitment, Offered, Phase, Running};
+
+/// What the world answers.
+#[derive(Clone)]
+struct Script {
+    good: Result<(), String>,
+    check: Answer,
+    prepare: Result<(), Failure>,
+    progress: Vec<Progress>,
+    download: Result<(), Failure>,
+    finish: Result<Commitment, Failure>,
+    interval: Option<Duration>,
+}
+
+#[derive(Clone)]
+enum Answer {
+    NoUpdate,
+    Offer,
+    Failed(Failure),
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            good: Ok(()),
+            check: Answer::Offer,
+            prepare: Ok(()),
+            progress: vec![(1, 100), (50, 100), (100, 100)],
+            download: Ok(()),
+            finish: Ok(Commitment::Clean),
+            interval: Some(Duration::from_secs(7 * 60)),
+        }
+    }
+}
+
+struct Scripted {
+    script: Script,
+    done: Mutex<Vec<String>>,
+}
+
+impl Scripted {
+    /// Everything takes a moment of the paused clock, which passes only while nobody has work to do.
+    async fn note(&self, what: impl Into<String>) {
+        self.done.lock().unwrap().push(what.into());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+impl Updater for Scripted {
+    type Plan = ();
+    type Ready = ();
+    type Written = ();
+
+    fn now(&self) -> i64 {
+        1000
+    }
+
+    fn until_next_check(&self) -> Option<Duration> {
+        self.script.interval
+    }
+
+    async fn mark_good(&self) -> Result<(), String> {
+        self.note("mark good").await;
+        self.script.good.clone()
+    }
+
+    async fn check(&self, trigger: Trigger) -> Checked<()> {
+        self.note(format!("check by {trigger:?}")).await;
+        match self.script.check.clone() {
+            Answer::NoUpdate => Checked::NoUpdate,
+            Answer::Offer => {
+                let version = "2.0.0".to_owned();
+                Checked::Offer(Offered { version, size: 100 }, ())
+            }
+            Answer::Failed(failure) => Checked::Failed(failure),
+        }
+    }
+
+    async fn ping(&self) {
+        self.note("ping").await;
+    }
+
+    async fn report(&self, report: &Report) {
+        self.note(match report {
+            Report::DownloadStarted => "13/1".to_owned(),
+            Report::DownloadFinished => "14/1".to_owned(),
+            Report::Complete => "3/1".to_owned(),
+            Report::Failed(failure) => format!("failed {}", failure.code),
+        })
+        .await;
+    }
+
+    async fn prepare(&self, (): ()) -> Result<(), Failure> {
+        self.note("prepare").await;
+        self.script.prepare.clone()
+    }
+
+    async fn download(
+        &self,
+        (): (),
+        progress: mpsc::Sender<Progress>,
+        _cancel: CancellationToken,
+    ) -> Result<(), Failure> {
+        self.note("download").await;
+        for report in &self.script.progress {
+            progress.send(*report).await.unwrap();
+        }
+        self.script.download.clone()
+    }
+
+    async fn finish(&self, (): ()) -> Result<Commitment, Failure> {
+        self.note("finish").await;
+        self.script.finish.clone()
+    }
+
+    async fn remember_pending(&self) {
+        self.note("remember").await;
+    }
+
+    async fn forget_pending(&self) {
+        self.note("forget").await;
+    }
+}
+
+/// A running engine.
+struct World {
+    updater: Arc<Scripted>,
+    commands: mpsc::Sender<Command>,
+    statuses: mpsc::UnboundedReceiver<Status>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl World {
+    fn start(state: State, script: Script) -> Self {
+        let updater = Arc::new(Scripted {
+            script,
+            done: Mutex::default(),
+        });
+        let (sender, statuses) = mpsc::unbounded_channel();
+        let (commands, receiver) = mpsc::channel(1);
+        let stop = CancellationToken::new();
+        let engine = Engine::new(Arc::clone(&updater), state, sender, stop.clone());
+        Self {
+            updater,
+            commands,
+            statuses,
+            stop,
+            task: tokio::spawn(engine.run(receiver)),
+        }
+    }
+
+    async fn attempt(&self) {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::AttemptUpdate(reply);
+        self.commands.send(command).await.unwrap();
+        answer.await.unwrap();
+    }
+
+    async fn reset(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::ResetStatus(reply);
+        self.commands.send(command).await.unwrap();
+        answer.await.unwrap()
+    }
+
+    async fn status(&self) -> Status {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::GetStatus(reply)).await.unwrap();
+        answer.await.unwrap()
+    }
+
+    /// The signals up to the first one of `operation`.
+    async fn signals_until(&mut self, operation: Operation) -> Vec<Status> {
+        let mut signals = Vec::new();
+        loop {
+            let status = self.statuses.recv().await.unwrap();
+            signals.push(status);
+            if signals.last().unwrap().operation == operation {
+                return signals;
+            }
+        }
+    }
+
+    /// Stops the engine; gives what was done.
+    async fn end(self) -> Vec<String> {
+        self.stop.cancel();
+        self.task.await.unwrap();
+        self.updater.done.lock().unwrap().clone()
+    }
+}
+
+fn good() -> State {
+    State {
+        running: Running::Good,
+        ..State::idle()
+    }
+}
+
+/// The signals of an attempt after the one of the start.
+async fn attempt(script: Script, until: Operation) -> (Vec<Operation>, Vec<String>) {
+    let mut world = World::start(good(), script);
+    world.signals_until(Operation::Idle).await;
+    world.attempt().await;
+    let signals = world.signals_until(until).await;
+    let operations = signals.iter().map(|status| status.operation).collect();
+    (operations, world.end().await)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_update_tells_the_server_at_each_stage() {
+    let (signals, done) = attempt(Script::default(), Operation::UpdatedNeedReboot).await;
+    assert_eq!(
+        done,
+        [
+            "check by Operator",
+            "prepare",
+            "13/1",
+            "download",
+            "14/1",
+            "finish",
+            "3/1",
+            "remember"
+        ]
+    );
+    use Operation as O;
+    assert_eq!(
+        signals,
+        [
+            O::CheckingForUpdate,
+            O::UpdateAvailable,
+            O::Downloading,
+            O::Downloading,
+            O::Downloading,
+            O::Finalizing,
+            O::UpdatedNeedReboot
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_before_the_download_downloads_nothing() {
+    let script = Script {
+        prepare: Err(Failure::new(ErrorCode::Error, "no room on /boot")),
+        ..Script::default()
+    };
+    let (_, done) = attempt(script, Operation::Idle).await;
+    assert_eq!(done, ["check by Operator", "prepare", "failed 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_check_is_reported() {
+    let failure = Failure::new(ErrorCode::XmlParse, "not well formed");
+    let script = Script {
+        check: Answer::Failed(failure),
+        ..Script::default()
+    };
+    let (signals, done) = attempt(script, Operation::Idle).await;
+    assert_eq!(done, ["check by Operator", "failed 31"]);
+    assert_eq!(
+        signals,
+        [
+            Operation::CheckingForUpdate,
+            Operation::ReportingErrorEvent,
+            Operation::Idle
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_state_is_checking_when_attempt_update_is_answered() {
+    let world = World::start(State::idle(), Script::default());
+    world.attempt().await;
+    assert_eq!(world.status().await.operation, Operation::CheckingForUpdate);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_on_trial_asks_but_installs_nothing() {
+    let script = Script {
+        good: Err("the health gate is pending".to_owned()),
+        ..Script::default()
+    };
+    let mut world = World::start(State::idle(), script);
+    world.attempt().await;
+    world.signals_until(Operation::ReportingErrorEvent).await;
+    world.signals_until(Operation::Idle).await;
+    assert_eq!(world.end().await, ["mark good", "check by Operator", "failed 36"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_running_slot_is_marked_good_45_seconds_after_the_start() {
+    let world = World::start(State::idle(), Script::default());
+    tokio::time::sleep(MARK_GOOD_AFTER.saturating_sub(Duration::from_millis(1))).await;
+    assert!(world.updater.done.lock().unwrap().is_empty());
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert_eq!(world.end().await, ["mark good"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn checks_follow_the_schedule() {
+    let script = Script {
+        check: Answer::NoUpdate,
+        ..Script::default()
+    };
+    let world = World::start(good(), script);
+    tokio::time::sleep(Duration::from_secs(15 * 60)).await;
+    assert_eq!(world.end().await, ["check by Timer", "check by Timer"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_does_not_check_by_itself_still_marks_good() {
+    let script = Script {
+        interval: None,
+        ..Script::default()
+    };
+    let world = World::start(State::idle(), script);
+    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+    assert_eq!(world.end().await, ["mark good"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pending_reboot_only_pings() {
+    let mut world = World::start(State::reboot_pending(), Script::default());
+    tokio::time::sleep(Duration::from_secs(8 * 60)).await;
+    world.attempt().await;
+    world.signals_until(Operation::UpdatedNeedReboot).await;
+    world.signals_until(Operation::UpdatedNeedReboot).await;
+    assert_eq!(world.end().await, ["ping"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_reset_the_next_attempt_checks_again() {
+    let mut world = World::start(State::reboot_pending(), Script::default());
+    assert!(world.reset().await);
+    assert_eq!(world.status().await, Status::default());
+    world.attempt().await;
+    world.signals_until(Operation::CheckingForUpdate).await;
+    world.signals_until(Operation::UpdatedNeedReboot).await;
+    let done = world.end().await;
+    assert_eq!(done[..2], ["forget", "check by Operator"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn reset_while_busy_is_refused() {
+    let world = World::start(State::idle(), Script::default());
+    world.attempt().await;
+    assert!(!world.reset().await);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_ends_the_task() {
+    let world = World::start(State::idle(), Script::default());
+    assert!(world.end().await.is_empty());
+}
+
+#[test]
+fn a_state_to_start_from_is_idle_or_waits_for_the_reboot() {
+    assert_eq!(State::idle().phase(), &Phase::Idle);
+    assert_eq!(State::reboot_pending().phase(), &Phase::NeedReboot);
+}

@@ -1,0 +1,85 @@
+//! The seam between the engine's task and everything that takes time.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{CheckOutcome, Commitment, Failure, Offered, Report, Trigger};
+
+/// How a check ended, with what an installation of the offer needs to know.
+#[derive(Debug)]
+pub enum Checked<Plan> {
+    /// The server has nothing for us.
+    NoUpdate,
+    /// An offer that policy takes.
+    Offer(Offered, Plan),
+    /// No answer, a wrong one, or an offer that policy does not take now.
+    Failed(Failure),
+}
+
+impl<Plan> Checked<Plan> {
+    /// The part for the state machine, and the plan.
+    pub(super) fn split(self) -> (CheckOutcome, Option<Plan>) {
+        match self {
+            Self::NoUpdate => (CheckOutcome::NoUpdate, None),
+            Self::Offer(offered, plan) => (CheckOutcome::Offer(offered), Some(plan)),
+            Self::Failed(failure) => (CheckOutcome::Failed(failure), None),
+        }
+    }
+}
+
+/// Bytes of the payload that are through, of how many.
+pub type Progress = (u64, u64);
+
+/// What the engine has done by others: the network, the disk, the clock of the wall.
+///
+/// The phases of an installation hand each other what the next one needs, so that none can be run
+/// without the one before it.
+pub trait Updater: Send + Sync + 'static {
+    /// An offer that was taken.
+    type Plan: Send + 'static;
+    /// A plan to which nothing speaks against; nothing was touched.
+    type Ready: Send + 'static;
+    /// A slot that holds what the payload says, not bootable yet.
+    type Written: Send + 'static;
+
+    /// Unix time in seconds.
+    fn now(&self) -> i64;
+
+    /// When the next check is due, from now; `None` if this machine is not to check by itself.
+    fn until_next_check(&self) -> Option<Duration>;
+
+    /// Makes the running slot good on disk, or says why it is still on trial.
+    fn mark_good(&self) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Asks the server.
+    fn check(&self, trigger: Trigger) -> impl Future<Output = Checked<Self::Plan>> + Send;
+
+    /// Tells the server that this node is alive and waits for its reboot.
+    fn ping(&self) -> impl Future<Output = ()> + Send;
+
+    /// Tells the server about an attempt; whether it listens changes nothing.
+    fn report(&self, report: &Report) -> impl Future<Output = ()> + Send;
+
+    /// Looks at everything that can be refused before the download.
+    fn prepare(&self, plan: Self::Plan) -> impl Future<Output = Result<Self::Ready, Failure>> + Send;
+
+    /// Writes the other slot; ends soon after `cancel`, at a point from which it can be resumed.
+    fn download(
+        &self,
+        ready: Self::Ready,
+        progress: mpsc::Sender<Progress>,
+        cancel: CancellationToken,
+    ) -> impl Future<Output = Result<Self::Written, Failure>> + Send;
+
+    /// Verifies the slot, runs its postinst, makes it the one that boots next.
+    fn finish(&self, written: Self::Written) -> impl Future<Output = Result<Commitment, Failure>> + Send;
+
+    /// Remembers across a restart of the daemon, but not of the machine, that the other slot boots
+    /// next.
+    fn remember_pending(&self) -> impl Future<Output = ()> + Send;
+
+    /// Forgets it.
+    fn forget_pending(&self) -> impl Future<Output = ()> + Send;
+}
