@@ -94,6 +94,8 @@ pub enum Effect {
     Signal(Status),
     /// Make the running slot good on disk; ends in [`Event::Marked`].
     MarkGood,
+    /// Look again in a while whether the running slot may be made good.
+    MarkGoodLater,
     /// Ask the server; ends in [`Event::Checked`].
     Check(Trigger),
     /// Look at everything that can be refused before the download; ends in [`Event::Prepared`].

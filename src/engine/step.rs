@@ -143,7 +143,10 @@ impl Next {
     fn marked(&mut self, phase: &Phase, result: Result<(), String>) {
         self.state.running = match result {
             Ok(()) => Running::Good,
-            Err(reason) => Running::OnTrial(reason),
+            Err(reason) => {
+                self.effects.push(Effect::MarkGoodLater);
+                Running::OnTrial(reason)
+            }
         };
         if let Phase::Checking(trigger) = phase {
             self.effects.push(Effect::Check(*trigger));

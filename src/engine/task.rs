@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ pub struct Engine<U: Updater> {
     stage: Stage<U>,
     statuses: mpsc::UnboundedSender<Status>,
     jobs: JoinSet<Done<U>>,
-    progress: mpsc::Receiver<Progress>,
+    progress: watch::Receiver<Progress>,
     throttle: Throttle,
     started: Instant,
     mark_good_at: Option<Instant>,
@@ -112,7 +112,7 @@ impl<U: Updater> Engine<U> {
             () = self.stop.cancelled() => Wake::Stop,
             command = commands.recv() => command.map_or(Wake::Stop, Wake::Command),
             // Before the job's end, so that the last byte is signalled before what follows.
-            Some(progress) = self.progress.recv() => Wake::Progress(progress),
+            Ok(()) = self.progress.changed() => Wake::Progress(*self.progress.borrow_and_update()),
             Some(done) = self.jobs.join_next() => Wake::Job(done),
             () = due(self.mark_good_at) => Wake::MarkGoodDue,
             () = due(self.check_at) => Wake::CheckDue,
@@ -192,6 +192,7 @@ impl<U: Updater> Engine<U> {
         match effect {
             // Nobody listens any more while the daemon ends.
             Effect::Signal(status) => drop(self.statuses.send(status)),
+            Effect::MarkGoodLater => self.mark_good_at = Some(Instant::now() + MARK_GOOD_AFTER),
             Effect::MarkGood => self.spawn(|u| async move { Event::Marked(u.mark_good().await) }),
             Effect::Check(trigger) => self.check(trigger),
             Effect::Ping => self.spawn(|u| async move {
@@ -243,7 +244,7 @@ impl<U: Updater> Engine<U> {
     }
 
     fn download(&mut self) {
-        let (sender, receiver) = mpsc::channel(1);
+        let (sender, receiver) = watch::channel((0, 0));
         self.progress = receiver;
         self.throttle = Throttle::default();
         let stop = self.stop.clone();
@@ -258,10 +259,11 @@ impl<U: Updater> Engine<U> {
     }
 
     fn finish(&mut self) {
+        let stop = self.stop.clone();
         let stage = self.take_stage();
         self.spawn_phase(move |u| async move {
             let result = match stage {
-                Stage::Written(written) => u.finish(written).await,
+                Stage::Written(written) => u.finish(written, stop).await,
                 _ => Err(out_of_order()),
             };
             (Event::Finished(result), Stage::Nothing)
@@ -316,8 +318,8 @@ fn out_of_order() -> Failure {
     Failure::new(ErrorCode::Error, "a phase of the update was started out of order")
 }
 
-fn closed() -> mpsc::Receiver<Progress> {
-    mpsc::channel(1).1
+fn closed() -> watch::Receiver<Progress> {
+    watch::channel((0, 0)).1
 }
 
 async fn due(at: Option<Instant>) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{CheckOutcome, Commitment, Failure, Offered, Report, Trigger};
@@ -29,7 +29,7 @@ impl<Plan> Checked<Plan> {
     }
 }
 
-/// Bytes of the payload that are through, of how many.
+/// Bytes of the payload that have come, of how many; the latest counts.
 pub type Progress = (u64, u64);
 
 /// What the engine has done by others: the network, the disk, the clock of the wall.
@@ -69,7 +69,7 @@ pub trait Updater: Send + Sync + 'static {
     fn download(
         &self,
         ready: Self::Ready,
-        progress: mpsc::Sender<Progress>,
+        progress: watch::Sender<Progress>,
         cancel: CancellationToken,
     ) -> impl Future<Output = Result<Self::Written, Failure>> + Send;
 

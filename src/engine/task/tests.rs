@@ -108,17 +108,18 @@ impl Updater for Scripted {
     async fn download(
         &self,
         (): (),
-        progress: mpsc::Sender<Progress>,
+        progress: watch::Sender<Progress>,
         _cancel: CancellationToken,
     ) -> Result<(), Failure> {
         self.note("download").await;
         for report in &self.script.progress {
-            progress.send(*report).await.unwrap();
+            progress.send(*report).unwrap();
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         self.script.download.clone()
     }
 
-    async fn finish(&self, (): ()) -> Result<Commitment, Failure> {
+    async fn finish(&self, (): (), _cancel: CancellationToken) -> Result<Commitment, Failure> {
         self.note("finish").await;
         self.script.finish.clone()
     }
@@ -305,6 +306,18 @@ async fn the_running_slot_is_marked_good_45_seconds_after_the_start() {
     assert!(world.updater.done.lock().unwrap().is_empty());
     tokio::time::sleep(Duration::from_millis(2)).await;
     assert_eq!(world.end().await, ["mark good"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_stays_on_trial_is_looked_at_again() {
+    let script = Script {
+        good: Err("the health gate is pending".to_owned()),
+        interval: None,
+        ..Script::default()
+    };
+    let world = World::start(State::idle(), script);
+    tokio::time::sleep(MARK_GOOD_AFTER * 5 / 2).await;
+    assert_eq!(world.end().await, ["mark good", "mark good"]);
 }
 
 #[tokio::test(start_paused = true)]
