@@ -73,8 +73,13 @@ pub trait Updater: Send + Sync + 'static {
         cancel: CancellationToken,
     ) -> impl Future<Output = Result<Self::Written, Failure>> + Send;
 
-    /// Verifies the slot, runs its postinst, makes it the one that boots next.
-    fn finish(&self, written: Self::Written) -> impl Future<Output = Result<Commitment, Failure>> + Send;
+    /// Verifies the slot, runs its postinst, makes it the one that boots next. Ends soon after
+    /// `cancel`, the slot unbootable.
+    fn finish(
+        &self,
+        written: Self::Written,
+        cancel: CancellationToken,
+    ) -> impl Future<Output = Result<Commitment, Failure>> + Send;
 
     /// Remembers across a restart of the daemon, but not of the machine, that the other slot boots
     /// next.
