@@ -1,0 +1,73 @@
+//! What a payload builds: the partition's image, and files beside it.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::block::BlockRange;
+use crate::digest::Sha256Digest;
+use crate::operation::OpId;
+
+/// Which of the images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ImageKind {
+    /// The slot.
+    Partition,
+    /// The kernel file of the slot.
+    Kernel,
+    /// The archive of expected PCR values.
+    PcrPolicy,
+}
+
+impl fmt::Display for ImageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Partition => "partition",
+            Self::Kernel => "kernel",
+            Self::PcrPolicy => "PCR policy",
+        })
+    }
+}
+
+/// Size and hash of a whole image. It fits the slot, or for files [`crate::Limits::file_len`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// In bytes, above 0; not always whole blocks.
+    pub size: u64,
+    /// Of the first `size` bytes.
+    pub sha256: Sha256Digest,
+}
+
+/// One image that the payload builds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Which one.
+    pub kind: ImageKind,
+    /// The source that must be there, whole and unchanged: `None` in full payloads. Check it before the
+    /// first operation, since MOVE and BSDIFF carry no hash of what they read.
+    pub old: Option<ImageInfo>,
+    /// What the result must be.
+    pub new: ImageInfo,
+    /// Numbers of its operations.
+    pub(crate) operations: Range<u32>,
+    /// Blocks of the new image that no operation writes, in ascending order: they are those of the old one.
+    /// Empty without an old image.
+    pub unwritten: Vec<BlockRange>,
+}
+
+impl Image {
+    /// Its operations, in order.
+    pub fn operations(&self) -> impl Iterator<Item = OpId> + use<> {
+        self.operations.clone().map(OpId::new)
+    }
+
+    /// Where its operations stand in [`crate::Manifest::operations`].
+    pub(crate) fn indices(&self) -> Range<usize> {
+        OpId::new(self.operations.start).index()..OpId::new(self.operations.end).index()
+    }
+
+    /// It is built from an old image.
+    #[must_use]
+    pub const fn is_delta(&self) -> bool {
+        self.old.is_some()
+    }
+}

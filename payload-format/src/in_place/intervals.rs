@@ -1,0 +1,99 @@
+//! A map from blocks to operations that stores runs.
+
+use std::collections::BTreeMap;
+
+use crate::block::BlockRange;
+use crate::operation::OpId;
+
+/// Disjoint ranges, each with an operation. Every range that is put in is taken out at most once, so a long
+/// sequence of calls costs what its ranges cost.
+#[derive(Default)]
+pub(super) struct Intervals {
+    /// By start: end and operation.
+    map: BTreeMap<u64, (u64, OpId)>,
+}
+
+impl Intervals {
+    /// Gives a range to an operation, whoever had it before.
+    pub(super) fn assign(&mut self, range: BlockRange, op: OpId) {
+        self.remove(range);
+        self.map.insert(range.start(), (range.end(), op));
+    }
+
+    /// Empties a range and returns the last operation that was in it.
+    pub(super) fn remove(&mut self, range: BlockRange) -> Option<OpId> {
+        self.split(range.start());
+        self.split(range.end());
+        let starts: Vec<u64> = self
+            .map
+            .range(range.start()..range.end())
+            .map(|(&start, _)| start)
+            .collect();
+        starts
+            .iter()
+            .filter_map(|start| self.map.remove(start))
+            .map(|(_, op)| op)
+            .max()
+    }
+
+    /// The last operation in a range.
+    pub(super) fn last(&self, range: BlockRange) -> Option<OpId> {
+        self.pieces(range).filter_map(|(_, op)| op).max()
+    }
+
+    /// The whole of a range in pieces, gaps included.
+    pub(super) fn pieces(&self, range: BlockRange) -> Pieces<'_> {
+        Pieces {
+            map: &self.map,
+            at: range.start(),
+            end: range.end(),
+        }
+    }
+
+    /// Makes a range that spans `block` two that meet there.
+    fn split(&mut self, block: u64) {
+        let Some((_, (end, op))) = self.map.range_mut(..block).next_back() else {
+            return;
+        };
+        if *end > block {
+            let right = (*end, *op);
+            *end = block;
+            self.map.insert(block, right);
+        }
+    }
+}
+
+/// Iterator of [`Intervals::pieces`].
+pub(super) struct Pieces<'a> {
+    map: &'a BTreeMap<u64, (u64, OpId)>,
+    at: u64,
+    end: u64,
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = (BlockRange, Option<OpId>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.end {
+            return None;
+        }
+        let covering = self
+            .map
+            .range(..=self.at)
+            .next_back()
+            .filter(|(_, (end, _))| *end > self.at);
+        let (piece_end, op) = match covering {
+            Some((_, &(end, op))) => (end, Some(op)),
+            None => (
+                self.map
+                    .range(self.at..)
+                    .next()
+                    .map_or(self.end, |(&start, _)| start),
+                None,
+            ),
+        };
+        let piece = BlockRange::new(self.at, piece_end.min(self.end))?;
+        self.at = piece.end();
+        Some((piece, op))
+    }
+}

@@ -1,0 +1,230 @@
+//! Why a manifest is refused.
+
+use thiserror::Error;
+
+use crate::image::ImageKind;
+use crate::operation::OpId;
+
+/// What is wrong with a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ManifestError {
+    /// A field runs past the end of its message, or has an impossible tag.
+    #[error("the manifest is no protobuf message: broken field at byte {0}")]
+    Broken(usize),
+    /// A known field has a foreign type or bad content.
+    #[error("the manifest is no protobuf message of the kind expected")]
+    Protobuf(#[source] prost::DecodeError),
+    /// More operations than [`crate::Limits::operations`].
+    #[error("the manifest has more than {0} operations")]
+    TooManyOperations(usize),
+    /// More extents than [`crate::Limits::extents`].
+    #[error("the manifest has more than {0} extents")]
+    TooManyExtents(usize),
+    /// Sources that fall into too many pieces between old and new image.
+    #[error("the sources fall into more than {0} pieces")]
+    TooManyPieces(usize),
+    /// No power of two from 512 to 65536.
+    #[error("block size {0} is no power of two from 512 to 65536")]
+    BlockSize(u32),
+    /// An image without `new_info`, or `new_info` without size.
+    #[error("the {0} image has no size and hash")]
+    NoImageInfo(ImageKind),
+    /// A hash of another length than 32 bytes.
+    #[error("the {image} image's hash has {len} bytes instead of 32")]
+    ImageHash {
+        /// Whose.
+        image: ImageKind,
+        /// In bytes.
+        len: usize,
+    },
+    /// An image of no bytes.
+    #[error("the {0} image is empty")]
+    EmptyImage(ImageKind),
+    /// An image that doesn't fit.
+    #[error("the {image} image has {size} bytes; there is room for {room}")]
+    ImageSize {
+        /// Which.
+        image: ImageKind,
+        /// In bytes.
+        size: u64,
+        /// In bytes.
+        room: u64,
+    },
+    /// A procedure that nobody here knows.
+    #[error("unknown procedure type {0}")]
+    UnknownProcedure(i32),
+    /// A procedure without a type.
+    #[error("a procedure has no type")]
+    NoProcedureType,
+    /// Two procedures for one file.
+    #[error("there are two {0} procedures")]
+    RepeatedProcedure(ImageKind),
+    /// Only one of `signatures_offset` and `signatures_size`.
+    #[error("only one of signatures_offset and signatures_size is present")]
+    HalfSignature,
+    /// The signature blob doesn't begin where the data ends.
+    #[error("the signatures begin at byte {offset} after the manifest, the data ends at {data_len}")]
+    SignatureOffset {
+        /// As the manifest says.
+        offset: u64,
+        /// Where it must be.
+        data_len: u64,
+    },
+    /// More than [`crate::Manifest::MAX_SIGNATURES`].
+    #[error("{0} bytes of signatures")]
+    SignatureSize(u64),
+    /// The payload's length would not fit 64 bits.
+    #[error("the data adds up to more than 2^64 bytes")]
+    DataLength,
+    /// Many operations write the same blocks again and again.
+    #[error("the {image} operations write more than {blocks} blocks in all")]
+    Rewrites {
+        /// Of which image.
+        image: ImageKind,
+        /// The bound.
+        blocks: u64,
+    },
+    /// A full image with a gap.
+    #[error("no operation writes block {block} of the {image} image")]
+    Unwritten {
+        /// Which image.
+        image: ImageKind,
+        /// The first block of the gap.
+        block: u64,
+    },
+    /// One operation is wrong.
+    #[error("operation {op} {error}")]
+    Operation {
+        /// Which.
+        op: OpId,
+        /// What about it.
+        error: OperationError,
+    },
+}
+
+/// What is wrong with an operation: the rest of a sentence that begins with its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum OperationError {
+    /// No type.
+    #[error("has no type")]
+    NoType,
+    /// A type of a later format, or none.
+    #[error("has unknown type {0}")]
+    UnknownType(i32),
+    /// No destination.
+    #[error("writes nothing")]
+    NoDestination,
+    /// An extent of no blocks.
+    #[error("has an extent of no blocks")]
+    EmptyExtent,
+    /// A destination outside.
+    #[error("writes block {block}, past the end of the {} ({blocks} blocks)", place(*.image))]
+    WritesPastEnd {
+        /// The first block outside.
+        block: u64,
+        /// Blocks that there are.
+        blocks: u64,
+        /// Where.
+        image: ImageKind,
+    },
+    /// A source outside.
+    #[error("reads block {block}, past the end of the {} ({blocks} blocks)", place(*.image))]
+    ReadsPastEnd {
+        /// The first block outside.
+        block: u64,
+        /// Blocks that there are.
+        blocks: u64,
+        /// Where.
+        image: ImageKind,
+    },
+    /// A source past the end of the old image, where no hash vouches for the content.
+    #[error("reads block {block}, past the end of the old image ({blocks} blocks)")]
+    ReadsPastOld {
+        /// The first block outside.
+        block: u64,
+        /// Blocks of the old image.
+        blocks: u64,
+    },
+    /// A source, but the payload names no old image.
+    #[error("reads a source, but the manifest names no old image")]
+    NoOldImage,
+    /// MOVE or BSDIFF without source extents.
+    #[error("has no source")]
+    NoSource,
+    /// A kind that needs data has none.
+    #[error("has no data")]
+    NoData,
+    /// A MOVE with data.
+    #[error("is a MOVE with {0} bytes of data")]
+    UnexpectedData(u64),
+    /// Data without a hash.
+    #[error("has no hash of its data")]
+    NoHash,
+    /// A hash of another length than 32 bytes.
+    #[error("has a hash of {0} bytes instead of 32")]
+    HashLength(usize),
+    /// Data out of order, overlapping or with a gap.
+    #[error("has its data at byte {found} after the manifest instead of {expected}")]
+    DataOffset {
+        /// As the manifest says.
+        found: u64,
+        /// Where the data before ends.
+        expected: u64,
+    },
+    /// REPLACE data longer than the destination.
+    #[error("has {len} bytes of data for {room} bytes of blocks")]
+    DataLength {
+        /// In bytes.
+        len: u64,
+        /// In bytes.
+        room: u64,
+    },
+    /// MOVE between different lengths.
+    #[error("moves {source_blocks} blocks to {destination} blocks")]
+    MoveLength {
+        /// Blocks read.
+        source_blocks: u64,
+        /// Blocks written.
+        destination: u64,
+    },
+    /// `src_length` beyond the source extents.
+    #[error("reads {len} bytes from {room} bytes of blocks")]
+    SourceLength {
+        /// In bytes.
+        len: u64,
+        /// In bytes.
+        room: u64,
+    },
+    /// `dst_length` that doesn't end in the destination's last block.
+    #[error("writes {len} bytes to {room} bytes of blocks")]
+    ResultLength {
+        /// In bytes.
+        len: u64,
+        /// In bytes.
+        room: u64,
+    },
+    /// More than [`crate::Limits::patch_len`].
+    #[error("has a patch of {len} bytes; at most {limit} are held in memory")]
+    PatchLength {
+        /// In bytes.
+        len: u64,
+        /// In bytes.
+        limit: u64,
+    },
+    /// It overwrites its own source, which needs the result in memory.
+    #[error("overwrites its own source with {len} bytes; at most {limit} are held in memory")]
+    OverwritesSource {
+        /// In bytes.
+        len: u64,
+        /// In bytes.
+        limit: u64,
+    },
+}
+
+fn place(image: ImageKind) -> &'static str {
+    match image {
+        ImageKind::Partition => "slot",
+        ImageKind::Kernel => "kernel file",
+        ImageKind::PcrPolicy => "PCR policy file",
+    }
+}

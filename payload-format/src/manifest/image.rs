@@ -1,0 +1,178 @@
+//! The operations of one image: each checked, then placed in the in-place plan.
+
+use super::operation::{self, RawKind, RawOperation};
+use super::{ManifestError, OperationError};
+use crate::block::{BlockRange, BlockSize};
+use crate::image::{ImageInfo, ImageKind};
+use crate::in_place::{InPlace, Step};
+use crate::limits::Limits;
+use crate::operation::{OpId, Operation, OperationKind, Replay, Source};
+use crate::wire;
+
+/// Blocks that all operations of an image may write, as a multiple of the room: each block is written once,
+/// and a few twice where a delta parks blocks to break a cycle. More is a waste of the disk's life.
+const REWRITES: u64 = 8;
+
+/// What fits where.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    pub(super) kind: ImageKind,
+    pub(super) block_size: BlockSize,
+    /// In bytes.
+    len: u64,
+    pub(super) patch_len: u64,
+    /// Bytes of a result that may be held in memory.
+    pub(super) whole_data: u64,
+}
+
+impl Room {
+    pub(super) fn new(kind: ImageKind, block_size: BlockSize, limits: &Limits) -> Self {
+        let len = match kind {
+            ImageKind::Partition => limits.slot_len,
+            ImageKind::Kernel | ImageKind::PcrPolicy => limits.file_len,
+        };
+        Self {
+            kind,
+            block_size,
+            len,
+            patch_len: limits.patch_len,
+            whole_data: limits.whole_data,
+        }
+    }
+
+    /// Whole blocks of room.
+    pub(super) fn blocks(&self) -> u64 {
+        self.block_size.whole_blocks(self.len)
+    }
+
+    pub(super) fn info(&self, info: wire::InstallInfo) -> Result<ImageInfo, ManifestError> {
+        let image = self.kind;
+        let (Some(size), Some(hash)) = (info.size, info.hash) else {
+            return Err(ManifestError::NoImageInfo(image));
+        };
+        let len = hash.len();
+        let sha256: [u8; 32] = hash
+            .try_into()
+            .map_err(|_| ManifestError::ImageHash { image, len })?;
+        if size == 0 {
+            return Err(ManifestError::EmptyImage(image));
+        }
+        if size > self.len {
+            return Err(ManifestError::ImageSize {
+                image,
+                size,
+                room: self.len,
+            });
+        }
+        Ok(ImageInfo {
+            size,
+            sha256: sha256.into(),
+        })
+    }
+}
+
+/// One image under construction.
+pub(super) struct Planner {
+    room: Room,
+    old: Option<ImageInfo>,
+    new: ImageInfo,
+    in_place: InPlace,
+    blocks_left: u64,
+}
+
+impl Planner {
+    pub(super) fn new(room: Room, old: Option<ImageInfo>, new: ImageInfo, pieces: usize) -> Self {
+        Self {
+            room,
+            old,
+            new,
+            in_place: InPlace::new(pieces),
+            blocks_left: room.blocks().saturating_mul(REWRITES),
+        }
+    }
+
+    pub(super) fn operation(
+        &mut self,
+        id: OpId,
+        wire: wire::InstallOperation,
+        data_start: u64,
+    ) -> Result<Operation, ManifestError> {
+        let refuse = |error| ManifestError::Operation { op: id, error };
+        let raw = operation::check(wire, &self.room, data_start).map_err(refuse)?;
+        self.count_blocks(&raw)?;
+        let step = self.in_place.step(id, &raw.source, &raw.destination)?;
+        self.check_source(&raw, &step).map_err(refuse)?;
+        Ok(Operation {
+            id,
+            image: self.room.kind,
+            kind: kind(raw.kind, step.source),
+            destination: raw.destination,
+            data: raw.data,
+            after: step.after,
+            replay: step.replay,
+        })
+    }
+
+    fn count_blocks(&mut self, raw: &RawOperation) -> Result<(), ManifestError> {
+        let left = self.blocks_left.checked_sub(raw.destination_blocks());
+        self.blocks_left = left.ok_or(ManifestError::Rewrites {
+            image: self.room.kind,
+            blocks: self.room.blocks().saturating_mul(REWRITES),
+        })?;
+        Ok(())
+    }
+
+    fn check_source(&self, raw: &RawOperation, step: &Step) -> Result<(), OperationError> {
+        if let Some(range) = step.source.last_old() {
+            let old = self.old.ok_or(OperationError::NoOldImage)?;
+            let blocks = self.room.block_size.touched_blocks(old.size);
+            if range.end() > blocks {
+                return Err(OperationError::ReadsPastOld {
+                    block: range.start().max(blocks),
+                    blocks,
+                });
+            }
+        }
+        let len = raw
+            .destination_blocks()
+            .saturating_mul(self.room.block_size.bytes());
+        let limit = self.room.whole_data;
+        if step.replay == Replay::Never && len > limit {
+            return Err(OperationError::OverwritesSource { len, limit });
+        }
+        Ok(())
+    }
+
+    pub(super) fn pieces_left(&self) -> usize {
+        self.in_place.pieces_left()
+    }
+
+    /// What is left for the old image to give; a full image must leave nothing.
+    pub(super) fn unwritten(&self) -> Result<Vec<BlockRange>, ManifestError> {
+        let blocks = self.room.block_size.touched_blocks(self.new.size);
+        let unwritten = self.in_place.unwritten(blocks);
+        match (unwritten.first(), self.old) {
+            (Some(gap), None) => Err(ManifestError::Unwritten {
+                image: self.room.kind,
+                block: gap.start(),
+            }),
+            _ => Ok(unwritten),
+        }
+    }
+}
+
+fn kind(raw: RawKind, source: Source) -> OperationKind {
+    match raw {
+        RawKind::Replace => OperationKind::Replace,
+        RawKind::ReplaceBz => OperationKind::ReplaceBz,
+        RawKind::Move => OperationKind::Move(source),
+        RawKind::Bsdiff {
+            source_len,
+            result_len,
+        } => OperationKind::Bsdiff {
+            source,
+            source_len,
+            result_len,
+        },
+    }
+}

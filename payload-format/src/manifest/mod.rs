@@ -1,0 +1,118 @@
+//! The checked manifest: once it exists, every place, length and reference in it holds.
+//!
+//! ```text
+//!  bytes ──scan──▶ counts within limits ──prost──▶ wire messages ──check──▶ Manifest
+//!                  (nothing allocated yet)         (every field optional)     └ in-place plan per image
+//! ```
+
+mod check;
+mod error;
+mod image;
+mod operation;
+mod scan;
+
+pub use error::{ManifestError, OperationError};
+
+use prost::Message;
+
+use crate::block::BlockSize;
+use crate::image::{Image, ImageKind};
+use crate::limits::Limits;
+use crate::operation::{OpId, Operation};
+use crate::wire;
+
+/// What a payload does. Made by [`Self::parse`] only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    block_size: BlockSize,
+    images: Vec<Image>,
+    operations: Vec<Operation>,
+    data_len: u64,
+    signatures_len: u64,
+}
+
+impl Manifest {
+    /// Bytes of a signature blob at most: some hundred signatures.
+    pub const MAX_SIGNATURES: u64 = 64 << 10;
+
+    /// Reads the bytes between header and data.
+    ///
+    /// # Errors
+    /// [`ManifestError`] says which field or operation is wrong, with its value.
+    pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Self, ManifestError> {
+        scan::check_counts(bytes, limits)?;
+        let wire = wire::DeltaArchiveManifest::decode(bytes).map_err(ManifestError::Protobuf)?;
+        check::manifest(wire, limits)
+    }
+
+    /// The unit of all extents.
+    #[must_use]
+    pub const fn block_size(&self) -> BlockSize {
+        self.block_size
+    }
+
+    /// The slot's image.
+    #[must_use]
+    pub fn partition(&self) -> &Image {
+        // Invariant: the partition comes first and is never missing, by `check::manifest`.
+        &self.images[0]
+    }
+
+    /// The image of that kind, if this payload builds it.
+    #[must_use]
+    pub fn image(&self, kind: ImageKind) -> Option<&Image> {
+        self.images.iter().find(|image| image.kind == kind)
+    }
+
+    /// All images in the payload's order, the partition first.
+    #[must_use]
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
+
+    /// All operations, by [`OpId`].
+    #[must_use]
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
+    }
+
+    /// One operation, if there are so many.
+    #[must_use]
+    pub fn operation(&self, id: OpId) -> Option<&Operation> {
+        self.operations.get(id.index())
+    }
+
+    /// The operations of one image, in order.
+    #[must_use]
+    pub fn operations_of(&self, image: &Image) -> &[Operation] {
+        self.operations.get(image.indices()).unwrap_or_default()
+    }
+
+    /// The partition is built from an old one.
+    #[must_use]
+    pub fn is_delta(&self) -> bool {
+        self.partition().is_delta()
+    }
+
+    /// There is a signature blob. An unsigned payload can be refused here, before anything is written; what
+    /// the blob is worth is known at the end.
+    #[must_use]
+    pub const fn is_signed(&self) -> bool {
+        self.signatures_len > 0
+    }
+
+    /// Bytes of all operations' data.
+    #[must_use]
+    pub const fn data_len(&self) -> u64 {
+        self.data_len
+    }
+
+    /// Bytes of the signature blob; 0 if unsigned.
+    #[must_use]
+    pub const fn signatures_len(&self) -> u64 {
+        self.signatures_len
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! One checked operation.
+
+use std::fmt;
+
+use crate::block::{BlockRange, Extent};
+use crate::digest::Sha256Digest;
+use crate::image::ImageKind;
+
+/// An operation's place in the payload: partition operations first, then those of each procedure in the
+/// manifest's order. Their data lies in the same order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpId(u32);
+
+impl OpId {
+    /// The first operation.
+    pub const FIRST: Self = Self(0);
+
+    /// From a position in [`crate::Manifest::operations`].
+    #[must_use]
+    pub const fn new(index: u32) -> Self {
+        Self(index)
+    }
+
+    /// Position in [`crate::Manifest::operations`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// As a number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The operation after this one; the last possible one is its own successor.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for OpId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One step of an image's construction. All places lie within the image's limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operation {
+    /// Its place in the payload.
+    pub id: OpId,
+    /// The image it builds.
+    pub image: ImageKind,
+    /// What is done.
+    pub kind: OperationKind,
+    /// Where the result goes: at least one extent, filled in this order.
+    pub destination: Vec<Extent>,
+    /// Its bytes in the payload; `None` for a MOVE only.
+    pub data: Option<Data>,
+    /// Every operation of the same image up to this one must be complete before this one starts; others may
+    /// run beside it.
+    pub after: Option<OpId>,
+    /// What must be durable before it writes.
+    pub replay: Replay,
+}
+
+impl Operation {
+    /// Blocks of the destination, holes included.
+    #[must_use]
+    pub fn destination_blocks(&self) -> u64 {
+        self.destination.iter().map(|extent| extent.count()).sum()
+    }
+
+    /// Length of its data in bytes; 0 for a MOVE.
+    #[must_use]
+    pub fn data_len(&self) -> u64 {
+        self.data.map_or(0, |data| data.len)
+    }
+}
+
+/// What an operation does. A payload of major version 2 knows more kinds; each would be a variant here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OperationKind {
+    /// The data is the result.
+    Replace,
+    /// The data is one bzip2 stream of the result.
+    ReplaceBz,
+    /// Blocks of the source are the result: as many as the destination has.
+    Move(Source),
+    /// The data is a BSDIFF40 patch from the source to the result.
+    Bsdiff {
+        /// What is patched.
+        source: Source,
+        /// Bytes of the source that count, from its start.
+        source_len: u64,
+        /// Length of the result in bytes: ends within the destination's last block, padded with zeros.
+        result_len: u64,
+    },
+}
+
+impl OperationKind {
+    /// The original's name of it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Replace => "REPLACE",
+            Self::ReplaceBz => "REPLACE_BZ",
+            Self::Move(_) => "MOVE",
+            Self::Bsdiff { .. } => "BSDIFF",
+        }
+    }
+
+    /// What it reads, if anything.
+    #[must_use]
+    pub const fn source(&self) -> Option<&Source> {
+        match self {
+            Self::Replace | Self::ReplaceBz => None,
+            Self::Move(source) | Self::Bsdiff { source, .. } => Some(source),
+        }
+    }
+}
+
+/// What an operation reads, in order, each piece with the image that holds its content at that time.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Neighbouring pieces differ in origin or don't touch.
+    pub runs: Vec<Run>,
+}
+
+impl Source {
+    /// Blocks of all pieces.
+    #[must_use]
+    pub fn blocks(&self) -> u64 {
+        self.runs.iter().map(|run| run.count()).sum()
+    }
+}
+
+/// One piece of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// Blocks that no earlier operation wrote: from the old image.
+    Old(BlockRange),
+    /// Blocks that an earlier operation wrote: from the image under construction.
+    Target(BlockRange),
+    /// So many blocks of zeros.
+    Zeros(u64),
+}
+
+impl Run {
+    /// How many blocks: at least 1.
+    #[must_use]
+    pub fn count(self) -> u64 {
+        match self {
+            Self::Old(range) | Self::Target(range) => range.count(),
+            Self::Zeros(count) => count,
+        }
+    }
+}
+
+/// Whether operations can be repeated after a cut. Resuming from a checkpoint repeats all operations since
+/// it, so a block of the target that one of them reads must not have been overwritten meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// It overwrites nothing that an operation up to it reads.
+    Safe,
+    /// It overwrites what that earlier operation reads (and perhaps what ones before read): a checkpoint past
+    /// that operation must be durable before this one writes.
+    CheckpointPast(OpId),
+    /// It overwrites what it reads itself. Forget the checkpoint, durably, before this one writes; after a
+    /// cut the image starts over. The next checkpoint past this operation is good again.
+    Never,
+}
+
+/// An operation's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Data {
+    /// From the end of the manifest, in bytes: where the data of the operation before ended.
+    pub offset: u64,
+    /// In bytes, at least 1.
+    pub len: u64,
+    /// Of these bytes, as they lie in the payload.
+    pub sha256: Sha256Digest,
+}

@@ -1,0 +1,66 @@
+//! Where a reader can go on later, in another process.
+
+use sha2::Sha256;
+use sha2::digest::common::hazmat::SerializedState;
+
+use super::FormatError;
+use crate::digest::{RunningHash, Sha256Digest};
+use crate::operation::OpId;
+
+/// A place between two operations, and the hash of everything before it. It vouches for nothing by itself:
+/// record it only once the results of all operations before it are durable.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    pub(super) next: OpId,
+    pub(super) offset: u64,
+    /// Of header and manifest, so that no other payload is resumed with it.
+    pub(super) metadata: Sha256Digest,
+    pub(super) payload: RunningHash,
+}
+
+impl Checkpoint {
+    /// The first operation that is not done.
+    #[must_use]
+    pub const fn next_operation(&self) -> OpId {
+        self.next
+    }
+
+    /// The first byte of the payload that is needed next.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// For storage: next operation (4 bytes) and offset (8), little-endian, SHA-256 of header and manifest,
+    /// hash state. No checksum, no version: those are the store's.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(&self.next.number().to_le_bytes());
+        bytes.extend_from_slice(&self.offset.to_le_bytes());
+        bytes.extend_from_slice(self.metadata.as_bytes());
+        bytes.extend_from_slice(&self.payload.export());
+        bytes
+    }
+
+    /// Reads [`Self::to_bytes`].
+    ///
+    /// # Errors
+    /// [`FormatError::Checkpoint`] for any other bytes, those of an incompatible version included.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
+        Self::decode(bytes).ok_or(FormatError::Checkpoint)
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (next, rest) = bytes.split_first_chunk()?;
+        let (offset, rest) = rest.split_first_chunk()?;
+        let (metadata, state) = rest.split_first_chunk::<{ Sha256Digest::LEN }>()?;
+        let state = SerializedState::<Sha256>::try_from(state).ok()?;
+        Some(Self {
+            next: OpId::new(u32::from_le_bytes(*next)),
+            offset: u64::from_le_bytes(*offset),
+            metadata: Sha256Digest::from(*metadata),
+            payload: RunningHash::import(&state).ok()?,
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! What a reader hands out.
+
+use std::sync::Arc;
+
+use crate::digest::Sha256Digest;
+use crate::manifest::Manifest;
+use crate::operation::OpId;
+use crate::signature::{PublicKeys, SignatureError};
+
+/// One step of a payload. Events come in the same order, with the same content, however the bytes were cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Header and manifest were read and hold together. Always the first event. Everything that can be
+    /// refused before touching the slot can be refused here.
+    Metadata {
+        /// What will be done.
+        manifest: Arc<Manifest>,
+        /// Header and manifest as they came: keep them for [`super::Reader::resume`], or drop them.
+        bytes: Vec<u8>,
+        /// Of these bytes: what an offer's metadata signature signs.
+        sha256: Sha256Digest,
+    },
+    /// An operation is due; its data is whole and verified. Empty for a MOVE.
+    Operation {
+        /// Which.
+        op: OpId,
+        /// All of its data.
+        data: Vec<u8>,
+    },
+    /// A piece of an operation's data that is larger than [`crate::Limits::whole_data`], in order: 1 MiB, the
+    /// last one shorter. Not verified yet.
+    Piece {
+        /// Of which operation.
+        op: OpId,
+        /// Not empty.
+        data: Vec<u8>,
+    },
+    /// All pieces of the operation were handed out, and their hash is right.
+    PiecesVerified {
+        /// Of which operation.
+        op: OpId,
+    },
+}
+
+/// What is known of a payload that was read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Of the whole payload: what the offer names.
+    pub payload_sha256: Sha256Digest,
+    /// In bytes.
+    pub payload_len: u64,
+    /// Of everything before the signature blob: what the signatures sign.
+    pub signed_sha256: Sha256Digest,
+    /// The signature blob; empty if unsigned.
+    pub signatures: Vec<u8>,
+}
+
+impl Finished {
+    /// Checks the payload's signature.
+    ///
+    /// # Errors
+    /// [`SignatureError`] unless one of the keys made a signature of version 2.
+    pub fn verify(&self, keys: &PublicKeys) -> Result<(), SignatureError> {
+        if self.signatures.is_empty() {
+            return Err(SignatureError::Unsigned);
+        }
+        keys.verify_blob(&self.signed_sha256, &self.signatures)
+    }
+}

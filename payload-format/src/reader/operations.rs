@@ -1,0 +1,147 @@
+//! Operations' data, in manifest order.
+
+use std::sync::Arc;
+
+use super::{Checkpoint, Event, FormatError, Intake};
+use crate::digest::{RunningHash, Sha256Digest};
+use crate::limits::Limits;
+use crate::manifest::Manifest;
+use crate::operation::{Data, OpId, Operation, OperationKind};
+
+/// Bytes of a piece of streamed data.
+const PIECE: u64 = 1 << 20;
+
+/// The operations that are still to come.
+#[derive(Debug)]
+pub(super) struct Operations {
+    manifest: Arc<Manifest>,
+    /// After the last operation that was handed out whole.
+    done: Checkpoint,
+    buffer: Vec<u8>,
+    /// Set while an operation's data streams.
+    streaming: Option<Streaming>,
+}
+
+#[derive(Debug, Default)]
+struct Streaming {
+    taken: u64,
+    hash: RunningHash,
+}
+
+impl Operations {
+    pub(super) fn at(manifest: Arc<Manifest>, done: Checkpoint) -> Self {
+        Self {
+            manifest,
+            done,
+            buffer: Vec::new(),
+            streaming: None,
+        }
+    }
+
+    pub(super) fn resume(
+        manifest: Arc<Manifest>,
+        metadata_len: u64,
+        checkpoint: &Checkpoint,
+    ) -> Result<Self, FormatError> {
+        let done = manifest
+            .operations()
+            .get(..checkpoint.next.index())
+            .ok_or(FormatError::ForeignCheckpoint)?;
+        let data: u64 = done.iter().map(Operation::data_len).sum();
+        if metadata_len.saturating_add(data) != checkpoint.offset {
+            return Err(FormatError::ForeignCheckpoint);
+        }
+        Ok(Self::at(manifest, checkpoint.clone()))
+    }
+
+    pub(super) fn checkpoint(&self) -> &Checkpoint {
+        &self.done
+    }
+
+    /// Once every operation was handed out: length of the signature blob, and the place where it begins.
+    pub(super) fn complete(&self) -> Option<(u64, Checkpoint)> {
+        let complete = self.manifest.operation(self.done.next).is_none();
+        complete.then(|| (self.manifest.signatures_len(), self.done.clone()))
+    }
+
+    /// Reads on; the next event once it is whole.
+    pub(super) fn read(
+        &mut self,
+        intake: &mut Intake,
+        limits: &Limits,
+        input: &mut &[u8],
+    ) -> Result<Option<Event>, FormatError> {
+        let Some(operation) = self.manifest.operation(self.done.next) else {
+            return Ok(None);
+        };
+        let (op, data) = (operation.id, operation.data);
+        let patch = matches!(operation.kind, OperationKind::Bsdiff { .. });
+        match data {
+            None => Ok(Some(self.operation_done(op, intake))),
+            Some(data) if patch || data.len <= limits.whole_data => self.whole(op, data, intake, input),
+            Some(data) => self.piece(op, data, intake, input),
+        }
+    }
+
+    fn whole(
+        &mut self,
+        op: OpId,
+        data: Data,
+        intake: &mut Intake,
+        input: &mut &[u8],
+    ) -> Result<Option<Event>, FormatError> {
+        if !intake.fill(&mut self.buffer, data.len, input) {
+            return Ok(None);
+        }
+        check_hash(op, Sha256Digest::of(&self.buffer), data.sha256)?;
+        Ok(Some(self.operation_done(op, intake)))
+    }
+
+    fn operation_done(&mut self, op: OpId, intake: &Intake) -> Event {
+        self.advance(op, intake);
+        Event::Operation {
+            op,
+            data: std::mem::take(&mut self.buffer),
+        }
+    }
+
+    fn advance(&mut self, op: OpId, intake: &Intake) {
+        self.done.next = op.next();
+        self.done.offset = intake.offset;
+        self.done.payload = intake.hash.clone();
+    }
+
+    fn piece(
+        &mut self,
+        op: OpId,
+        data: Data,
+        intake: &mut Intake,
+        input: &mut &[u8],
+    ) -> Result<Option<Event>, FormatError> {
+        let streaming = self.streaming.get_or_insert_default();
+        let left = data.len - streaming.taken;
+        if left == 0 {
+            check_hash(op, streaming.hash.value(), data.sha256)?;
+            self.streaming = None;
+            self.advance(op, intake);
+            return Ok(Some(Event::PiecesVerified { op }));
+        }
+        let len = left.min(PIECE);
+        if !intake.fill(&mut self.buffer, len, input) {
+            return Ok(None);
+        }
+        streaming.taken += len;
+        streaming.hash.update(&self.buffer);
+        Ok(Some(Event::Piece {
+            op,
+            data: std::mem::take(&mut self.buffer),
+        }))
+    }
+}
+
+fn check_hash(op: OpId, found: Sha256Digest, expected: Sha256Digest) -> Result<(), FormatError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(FormatError::OperationHash { op, found, expected })
+}

@@ -1,0 +1,155 @@
+//! Trusted keys and the signatures they check.
+//!
+//! RSASSA-PKCS1-v1_5 over a SHA-256 digest that is known already: the payload's is taken while it streams by,
+//! and exported with checkpoints. That rules out libraries which insist on hashing the message themselves, so
+//! `rsa` does the check: a public-key operation on public data, where its timing behaviour doesn't matter.
+
+use std::fmt;
+
+use prost::Message;
+use rsa::pkcs8::DecodePublicKey;
+use rsa::traits::PublicKeyParts;
+use rsa::{Pkcs1v15Sign, RsaPublicKey};
+use thiserror::Error;
+
+use crate::digest::Sha256Digest;
+use crate::wire;
+
+/// `DigestInfo` of SHA-256 up to the digest itself, in DER (RFC 8017, 9.2, note 1).
+pub(crate) const SHA256_PREFIX: [u8; 19] = [
+    0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
+    0x04, 0x20,
+];
+
+/// Why a payload isn't trusted.
+#[derive(Debug, Error)]
+pub enum SignatureError {
+    /// Nobody is trusted, so nothing is.
+    #[error("there is no trusted public key")]
+    NoKeys,
+    /// A file that holds no key.
+    #[error("public key {index} is no RSA key in PEM (SubjectPublicKeyInfo)")]
+    Key {
+        /// Position among the keys, from 0.
+        index: usize,
+        /// What the decoder says.
+        #[source]
+        source: rsa::pkcs8::spki::Error,
+    },
+    /// A key that can be broken.
+    #[error(
+        "public key {index} has {bits} bits; at least {} are needed",
+        PublicKeys::MIN_BITS
+    )]
+    WeakKey {
+        /// Position among the keys, from 0.
+        index: usize,
+        /// Of its modulus.
+        bits: usize,
+    },
+    /// No signature blob.
+    #[error("the payload is not signed")]
+    Unsigned,
+    /// The blob is no list of signatures.
+    #[error("the signature blob is malformed")]
+    Malformed(#[source] prost::DecodeError),
+    /// Signatures, but none for clients of this format.
+    #[error("none of the {0} signatures is of version 2")]
+    NoClientSignature(usize),
+    /// No signature by a trusted key.
+    #[error("none of the {keys} trusted keys made the signature")]
+    Mismatch {
+        /// How many were tried.
+        keys: usize,
+    },
+}
+
+/// Keys of which each alone is trusted: RSA of 2048 to 4096 bits.
+#[derive(Clone)]
+pub struct PublicKeys(Vec<RsaPublicKey>);
+
+impl PublicKeys {
+    /// Bits of a modulus at least.
+    pub const MIN_BITS: usize = 2048;
+
+    /// Reads keys from PEM texts, one key each.
+    ///
+    /// # Errors
+    /// [`SignatureError::NoKeys`], `Key` or `WeakKey`: one bad key refuses them all, since a typo must not
+    /// silently leave fewer.
+    pub fn from_pems<T: AsRef<str>>(pems: impl IntoIterator<Item = T>) -> Result<Self, SignatureError> {
+        let keys: Vec<_> = pems
+            .into_iter()
+            .enumerate()
+            .map(|(index, pem)| public_key(index, pem.as_ref()))
+            .collect::<Result<_, _>>()?;
+        if keys.is_empty() {
+            return Err(SignatureError::NoKeys);
+        }
+        Ok(Self(keys))
+    }
+
+    /// Checks a bare signature of a digest, as an offer carries one for the metadata.
+    ///
+    /// # Errors
+    /// [`SignatureError::Mismatch`].
+    pub fn verify_digest(&self, digest: &Sha256Digest, signature: &[u8]) -> Result<(), SignatureError> {
+        let good = self
+            .0
+            .iter()
+            .any(|key| key.verify(scheme(), digest.as_bytes(), signature).is_ok());
+        good.then_some(())
+            .ok_or(SignatureError::Mismatch { keys: self.0.len() })
+    }
+
+    /// Checks a payload's signature blob against the digest of everything before it.
+    ///
+    /// # Errors
+    /// [`SignatureError`] unless an entry of version 2 was made by one of the keys.
+    pub fn verify_blob(&self, digest: &Sha256Digest, blob: &[u8]) -> Result<(), SignatureError> {
+        let signatures = wire::Signatures::decode(blob)
+            .map_err(SignatureError::Malformed)?
+            .signatures;
+        if signatures.is_empty() {
+            return Err(SignatureError::Unsigned);
+        }
+        let total = signatures.len();
+        let mut ours = signatures
+            .into_iter()
+            .filter(|signature| signature.version == Some(wire::CLIENT_SIGNATURE_VERSION))
+            .filter_map(|signature| signature.data)
+            .peekable();
+        if ours.peek().is_none() {
+            return Err(SignatureError::NoClientSignature(total));
+        }
+        let good = ours.any(|signature| self.verify_digest(digest, &signature).is_ok());
+        good.then_some(())
+            .ok_or(SignatureError::Mismatch { keys: self.0.len() })
+    }
+}
+
+impl fmt::Debug for PublicKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PublicKeys")
+            .field("count", &self.0.len())
+            .finish()
+    }
+}
+
+fn public_key(index: usize, pem: &str) -> Result<RsaPublicKey, SignatureError> {
+    let key =
+        RsaPublicKey::from_public_key_pem(pem).map_err(|source| SignatureError::Key { index, source })?;
+    let bits = key.n().bits();
+    if bits < PublicKeys::MIN_BITS {
+        return Err(SignatureError::WeakKey { index, bits });
+    }
+    Ok(key)
+}
+
+/// The signature scheme, for verifying and for signing.
+pub(crate) fn scheme() -> Pkcs1v15Sign {
+    Pkcs1v15Sign {
+        hash_len: Some(Sha256Digest::LEN),
+        prefix: SHA256_PREFIX.into(),
+    }
+}
