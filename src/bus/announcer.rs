@@ -96,3 +96,95 @@ async fn emit(connection: &Connection, status: &Status) -> zbus::Result<()> {
         .status_update(checked, progress, &operation, &version, size)
         .await
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::net::UnixStream;
+
+    use futures_util::StreamExt as _;
+    use zbus::connection::Builder;
+    use zbus::{Guid, MessageStream};
+
+    use super::*;
+
+    /// Two ends of a connection without a bus.
+    async fn pair() -> (Connection, Connection) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        let server = Builder::unix_stream(ours).server(Guid::generate()).p2p();
+        let client = Builder::unix_stream(theirs).p2p();
+        let (server, client) = tokio::join!(server.build(), client.build());
+        (server.unwrap(), client.unwrap())
+    }
+
+    fn size(new_size: i64) -> Status {
+        Status {
+            new_size,
+            ..Status::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_flush_returns_after_every_status_that_was_queued() {
+        let (ours, theirs) = pair().await;
+        let mut heard = MessageStream::from(&theirs);
+        let (statuses, announced) = mpsc::unbounded_channel();
+        let (announcer, admission, flusher) = Announcer::new(announced);
+        admission.send(ours.clone()).await.unwrap();
+        for number in 0..300 {
+            statuses.send(size(number)).unwrap();
+        }
+        tokio::spawn(announcer.run());
+        flusher.flush().await;
+        emit(&ours, &size(300)).await.unwrap();
+
+        for expected in 0..=300 {
+            let signal = heard.next().await.unwrap().unwrap();
+            let (.., new_size) = signal.body().deserialize::<StatusFields>().unwrap();
+            assert_eq!(new_size, expected);
+        }
+    }
+
+    /// Our end of a connection whose other end speaks the handshake and then never reads again.
+    async fn stuck() -> (Connection, UnixStream) {
+        let (ours, mut silent) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let uid = nix::unistd::getuid().to_string();
+        let hex: String = uid.bytes().map(|digit| format!("{digit:02x}")).collect();
+        write!(silent, "\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n").unwrap();
+        let server = Builder::unix_stream(ours).server(Guid::generate()).p2p();
+        (server.build().await.unwrap(), silent)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_never_reads_is_dropped_and_the_others_hear_everything() {
+        let (stuck, _silent) = stuck().await;
+        let (ours, theirs) = pair().await;
+        let mut heard = MessageStream::from(&theirs);
+        let (statuses, announced) = mpsc::unbounded_channel();
+        let (announcer, admission, _flusher) = Announcer::new(announced);
+        tokio::spawn(announcer.run());
+        admission.send(stuck.clone()).await.unwrap();
+        admission.send(ours).await.unwrap();
+
+        // More than a socket holds.
+        for number in 0..40 {
+            let new_version = "v".repeat(60_000);
+            statuses
+                .send(Status {
+                    new_version,
+                    ..size(number)
+                })
+                .unwrap();
+        }
+        for expected in 0..40 {
+            let signal = heard.next().await.unwrap().unwrap();
+            let (.., new_size) = signal.body().deserialize::<StatusFields>().unwrap();
+            assert_eq!(new_size, expected);
+        }
+        stuck.closed().await;
+    }
+}

@@ -39,8 +39,9 @@ impl Manager {
         "new_version",
         "new_size"
     ))]
-    async fn get_status(&self) -> fdo::Result<StatusFields> {
-        Ok(self.ask(Command::GetStatus).await?.into())
+    // Spelled out: the macro names the five arguments in the introspection only of a literal tuple.
+    async fn get_status(&self) -> fdo::Result<(i64, f64, String, String, i64)> {
+        Ok(StatusFields::from(self.ask(Command::GetStatus).await?))
     }
 
     async fn reset_status(&self) -> Result<(), ResetStatusError> {
@@ -93,5 +94,54 @@ impl ResetStatusError {
 impl From<fdo::Error> for ResetStatusError {
     fn from(error: fdo::Error) -> Self {
         Self::Other(zbus::Error::FDO(Box::new(error)))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::super::Status;
+    use super::super::announcer::Announcer;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reply_waits_for_the_signals_before_it() {
+        let (statuses, announced) = mpsc::unbounded_channel();
+        let (announcer, _admission, flusher) = Announcer::new(announced);
+        let (commands, mut asked) = mpsc::channel(1);
+        let manager = Manager { commands, flusher };
+        let mut call = pin!(manager.attempt_update());
+        let mut poll_call = async || poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
+
+        assert!(poll_call().await.is_pending(), "the engine has not answered");
+        let Some(Command::AttemptUpdate(reply)) = asked.recv().await else {
+            panic!("not an attempt");
+        };
+        statuses.send(Status::default()).unwrap();
+        reply.send(()).unwrap();
+        assert!(
+            poll_call().await.is_pending(),
+            "the status has not been signalled"
+        );
+        tokio::spawn(announcer.run());
+        call.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_gone_is_an_error_and_not_a_hang() {
+        let (_statuses, announced) = mpsc::unbounded_channel();
+        let (_announcer, _admission, flusher) = Announcer::new(announced);
+        let (commands, asked) = mpsc::channel(1);
+        drop(asked);
+        let manager = Manager { commands, flusher };
+        assert!(matches!(manager.get_status().await, Err(fdo::Error::Failed(_))));
+        assert!(matches!(
+            manager.reset_status().await,
+            Err(ResetStatusError::Other(_))
+        ));
     }
 }

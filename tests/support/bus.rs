@@ -1,0 +1,256 @@
+//! A private message bus under our policy file, and an engine that only answers the bus.
+
+use std::fs::Permissions;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command as Process, Stdio};
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use update_engine::bus::{Command, Operation, Service, Status, serve_bus, serve_peer};
+
+/// Our policy file, as distributions install it.
+pub const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dbus/com.coreos.update1.conf");
+
+/// The user id of the operator's account `core` on a bus that has it.
+pub const CORE_UID: u32 = 500;
+/// The user id of an account that the policy does not name.
+pub const NOBODY_UID: u32 = 65534;
+
+/// A system bus of our own: a real `dbus-daemon` with the rules of `system.conf` and our policy.
+pub struct PrivateBus {
+    daemon: Child,
+    address: String,
+    directory: TempDir,
+}
+
+/// Which accounts the bus knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accounts {
+    /// Those of this machine.
+    Ours,
+    /// Those of this machine and `core`: a policy for an account that does not exist is ignored, so
+    /// the daemon gets an /etc/passwd of its own. Takes root.
+    WithCore,
+}
+
+impl PrivateBus {
+    pub fn start(accounts: Accounts) -> Self {
+        let directory = TempDir::new().unwrap();
+        // Other users must get through to the socket.
+        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        let config = directory.path().join("bus.conf");
+        std::fs::write(&config, bus_config(&directory.path().join("bus"))).unwrap();
+
+        let mut daemon = daemon_process(accounts, directory.path())
+            .arg(format!("--config-file={}", config.display()))
+            .args(["--nofork", "--nopidfile", "--print-address=1"])
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(directory.path().join("log")).unwrap())
+            .spawn()
+            .expect("dbus-daemon and unshare are installed");
+        // The daemon prints its address once it listens.
+        let mut address = String::new();
+        BufReader::new(daemon.stdout.take().unwrap())
+            .read_line(&mut address)
+            .unwrap();
+        let log = directory.path().join("log");
+        assert!(
+            !address.is_empty(),
+            "dbus-daemon did not start: {}",
+            std::fs::read_to_string(log).unwrap()
+        );
+        Self {
+            daemon,
+            address: address.trim().to_owned(),
+            directory,
+        }
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// `program`, with this bus as its system bus.
+    pub fn process(&self, program: &str) -> Process {
+        let mut process = Process::new(program);
+        process.env("DBUS_SYSTEM_BUS_ADDRESS", &self.address);
+        process
+    }
+
+    /// A path for a socket or a file that lives as long as the bus.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A connection to this bus.
+    pub async fn connect(&self) -> zbus::Connection {
+        zbus::connection::Builder::address(self.address())
+            .build()
+            .await
+            .unwrap()
+    }
+}
+
+impl Drop for PrivateBus {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+fn daemon_process(accounts: Accounts, directory: &Path) -> Process {
+    if accounts == Accounts::Ours {
+        return Process::new("dbus-daemon");
+    }
+    let passwd = directory.join("passwd");
+    let ours = std::fs::read_to_string("/etc/passwd").unwrap();
+    std::fs::write(
+        &passwd,
+        format!("{ours}core:x:{CORE_UID}:{CORE_UID}::/:/bin/false\n"),
+    )
+    .unwrap();
+    let mut process = Process::new("unshare");
+    process.args([
+        "--mount",
+        "sh",
+        "-c",
+        r#"mount --bind "$0" /etc/passwd && exec dbus-daemon "$@""#,
+    ]);
+    process.arg(passwd);
+    process
+}
+
+/// The rules of the system bus as dbus ships them, and our policy on top.
+fn bus_config(socket: &Path) -> String {
+    // Who runs the tests without being root stands in for root.
+    let own_user = nix::unistd::geteuid();
+    let stand_in = if own_user.is_root() {
+        String::new()
+    } else {
+        format!(
+            r#"<policy user="{own_user}"><allow own="*"/><allow send_destination="com.coreos.update1"/></policy>"#
+        )
+    };
+    format!(
+        r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <auth>EXTERNAL</auth>
+  <listen>unix:path={socket}</listen>
+  <policy context="default">
+    <allow user="*"/>
+    <deny own="*"/>
+    <deny send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="signal"/>
+    <allow send_destination="org.freedesktop.DBus"/>
+  </policy>
+  <include>{POLICY}</include>
+  {stand_in}
+</busconfig>
+"#,
+        socket = socket.display()
+    )
+}
+
+/// The service with an engine behind it that does nothing but keep a status.
+///
+/// An attempt goes from idle to checking, with a signal; a reset is refused while checking. The test
+/// changes and announces statuses by hand.
+pub struct BusEngine {
+    pub service: Service,
+    statuses: mpsc::UnboundedSender<Status>,
+    desk: Arc<Mutex<Desk>>,
+}
+
+/// What the engine keeps.
+#[derive(Default)]
+struct Desk {
+    status: Status,
+    attempts: usize,
+}
+
+impl BusEngine {
+    /// Serves on `bus`.
+    pub async fn on(bus: &PrivateBus) -> Self {
+        let (statuses, announced) = mpsc::unbounded_channel();
+        let (commands, asked) = mpsc::channel(1);
+        let service = serve_bus(bus.address(), commands, announced).await.unwrap();
+        Self::behind(service, asked, statuses)
+    }
+
+    /// Serves at the socket `path`, without a bus.
+    pub async fn at(path: &Path) -> Self {
+        let (statuses, announced) = mpsc::unbounded_channel();
+        let (commands, asked) = mpsc::channel(1);
+        let service = serve_peer(path, commands, announced).await.unwrap();
+        Self::behind(service, asked, statuses)
+    }
+
+    fn behind(
+        service: Service,
+        mut asked: mpsc::Receiver<Command>,
+        statuses: mpsc::UnboundedSender<Status>,
+    ) -> Self {
+        let desk = Arc::new(Mutex::new(Desk::default()));
+        let (answering, signals) = (desk.clone(), statuses.clone());
+        tokio::spawn(async move {
+            while let Some(command) = asked.recv().await {
+                answering.lock().unwrap().answer(command, &signals);
+            }
+        });
+        Self {
+            service,
+            statuses,
+            desk,
+        }
+    }
+
+    /// Sets the status without a signal.
+    pub fn set(&self, operation: Operation) {
+        self.desk.lock().unwrap().status.operation = operation;
+    }
+
+    /// Sets the status and signals it.
+    pub fn announce(&self, status: Status) {
+        self.desk.lock().unwrap().status = status.clone();
+        self.statuses.send(status).unwrap();
+    }
+
+    /// How many attempts were asked for.
+    pub fn attempts(&self) -> usize {
+        self.desk.lock().unwrap().attempts
+    }
+}
+
+impl Desk {
+    fn answer(&mut self, command: Command, signals: &mpsc::UnboundedSender<Status>) {
+        match command {
+            Command::AttemptUpdate(reply) => {
+                self.attempts += 1;
+                if self.status.operation == Operation::Idle {
+                    self.status.operation = Operation::CheckingForUpdate;
+                    signals.send(self.status.clone()).unwrap();
+                }
+                let _ = reply.send(());
+            }
+            Command::ResetStatus(reply) => {
+                let idle = !matches!(self.status.operation, Operation::CheckingForUpdate);
+                if idle {
+                    self.status = Status::default();
+                }
+                let _ = reply.send(idle);
+            }
+            Command::GetStatus(reply) => drop(reply.send(self.status.clone())),
+        }
+    }
+}
