@@ -2,5 +2,7 @@
 
 mod bus;
 mod client;
+mod fetch;
+mod fetch_environment;
 #[path = "../support/mod.rs"]
 mod support;

@@ -5,4 +5,7 @@
     reason = "each story uses its part; the demonstration uses another"
 )]
 
+pub mod again;
 pub mod bus;
+pub mod certificates;
+pub mod server;

@@ -1,0 +1,64 @@
+//! A private authority and a server it vouches for, made by `openssl`.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, crypto::ring};
+use tempfile::TempDir;
+
+const NAMES: &str = "subjectAltName=DNS:localhost,IP:127.0.0.1";
+
+pub struct Authority {
+    dir: TempDir,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let authority = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        authority.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=Private");
+        authority.openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out server.csr -subj /CN=localhost");
+        std::fs::write(authority.path("names"), NAMES).unwrap();
+        authority.openssl("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem");
+        authority
+    }
+
+    /// The file to trust.
+    pub fn certificate(&self) -> PathBuf {
+        self.path("ca.pem")
+    }
+
+    /// For a server that is `localhost` and 127.0.0.1.
+    pub fn server_config(&self) -> Arc<ServerConfig> {
+        let chain = CertificateDer::pem_file_iter(self.path("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(self.path("server.key")).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain.map(Result::unwrap).collect(), key)
+            .unwrap();
+        Arc::new(config)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn openssl(&self, args: &str) {
+        let output = Command::new("openssl")
+            .args(args.split(' '))
+            .current_dir(self.dir.path())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "openssl {args}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}

@@ -1,0 +1,158 @@
+//! Answers, good and bad.
+
+use std::io::{self, Write};
+
+use super::faults::Faults;
+use super::gate::Gate;
+use super::request::Recorded;
+
+pub(super) struct Answer<'a> {
+    pub(super) request: &'a Recorded,
+    pub(super) faults: &'a Faults,
+    pub(super) name: &'a str,
+    pub(super) scheme: &'a str,
+    pub(super) content: Option<Vec<u8>>,
+}
+
+impl Answer<'_> {
+    pub(super) fn send(mut self, stream: &mut impl Write, gate: &Gate) -> io::Result<()> {
+        if self.faults.has("hangup") {
+            return Ok(());
+        }
+        if self.faults.has("silence") {
+            gate.wait_for_the_end();
+            return Ok(());
+        }
+        if let Some(location) = self.location() {
+            return write!(
+                stream,
+                "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+            );
+        }
+        if let Some(status) = self.faults.number("status") {
+            return write!(
+                stream,
+                "HTTP/1.1 {status} Because\r\nContent-Length: 5\r\n\r\nfault"
+            );
+        }
+        match self.content.take() {
+            None => write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+            Some(content) => self.send_file(self.changed(content), stream, gate),
+        }
+    }
+
+    fn location(&self) -> Option<String> {
+        let host = self.request.header("host").unwrap_or_default();
+        let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+        let name = self.name;
+        Some(match self.faults.value("redirect")? {
+            "loop" => self.request.path.clone(),
+            "http" | "https" => {
+                let other = if self.scheme == "http" { "https" } else { "http" };
+                format!("{other}://{host}/{name}")
+            }
+            "away" => format!("{}://localhost:{port}/{name}", self.scheme),
+            "1" => format!("/{name}"),
+            more => format!("/redirect={}/{name}", more.parse::<u32>().unwrap() - 1),
+        })
+    }
+
+    fn changed(&self, mut content: Vec<u8>) -> Vec<u8> {
+        if self.faults.has("changed") {
+            content.iter_mut().for_each(|byte| *byte = !*byte);
+        }
+        let longer = content.len() + self.faults.number("longer").unwrap_or(0);
+        content.resize(longer - self.faults.number("shorter").unwrap_or(0), b'+');
+        content
+    }
+
+    fn etag(&self) -> Option<&'static str> {
+        match (self.faults.has("no-etag"), self.faults.has("changed")) {
+            (true, _) => None,
+            (false, true) => Some("\"v2\""),
+            (false, false) => Some("\"v1\""),
+        }
+    }
+
+    /// The first byte to send, when a range is asked for and given.
+    fn range(&self) -> Option<usize> {
+        let first = self
+            .request
+            .header("range")?
+            .strip_prefix("bytes=")?
+            .strip_suffix('-')?;
+        let same = match self.request.header("if-range") {
+            Some(tag) => self.faults.has("ignores-if-range") || Some(tag) == self.etag(),
+            None => true,
+        };
+        (same && !self.faults.has("no-range")).then(|| first.parse().unwrap())
+    }
+
+    fn send_file(&self, content: Vec<u8>, stream: &mut impl Write, gate: &Gate) -> io::Result<()> {
+        let total = content.len();
+        let mut head = String::new();
+        let body = match self.range() {
+            None => {
+                head += "HTTP/1.1 200 OK\r\n";
+                &content[..]
+            }
+            Some(first) if first >= total => {
+                return write!(
+                    stream,
+                    "HTTP/1.1 416 No\r\nContent-Range: bytes */{total}\r\nContent-Length: 0\r\n\r\n"
+                );
+            }
+            Some(first) => {
+                let first = first + usize::from(self.faults.has("wrong-range"));
+                let last = total - 1;
+                head += &format!(
+                    "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {first}-{last}/{total}\r\n"
+                );
+                &content[first..]
+            }
+        };
+        if let Some(etag) = self.etag() {
+            head += &format!("ETag: {etag}\r\n");
+        }
+        if self.faults.has("gzip-type") {
+            head += "Content-Encoding: x-gzip\r\n";
+        }
+        head += &match (self.faults.has("chunked"), self.faults.has("close")) {
+            (true, _) => "Transfer-Encoding: chunked\r\n\r\n".to_owned(),
+            (false, true) => "Connection: close\r\n\r\n".to_owned(),
+            (false, false) => format!("Content-Length: {}\r\n\r\n", body.len()),
+        };
+        stream.write_all(head.as_bytes())?;
+        self.send_body(body, stream, gate)
+    }
+
+    fn send_body(&self, body: &[u8], stream: &mut impl Write, gate: &Gate) -> io::Result<()> {
+        let stop = self.faults.number("cut").or(self.faults.number("stall"));
+        let sent = &body[..stop.unwrap_or(body.len()).min(body.len())];
+        for piece in sent.chunks(self.faults.number("gate").unwrap_or(64 * 1024)) {
+            if self.faults.has("gate") {
+                gate.pass();
+            }
+            self.send_piece(piece, stream)?;
+        }
+        if self.faults.has("stall") {
+            gate.wait_for_the_end();
+        }
+        // A body that was cut has no last chunk.
+        if self.faults.has("chunked") && !self.faults.has("cut") {
+            stream.write_all(b"0\r\n\r\n")?;
+        }
+        stream.flush()
+    }
+
+    fn send_piece(&self, piece: &[u8], stream: &mut impl Write) -> io::Result<()> {
+        if self.faults.has("chunked") {
+            write!(stream, "{:x}\r\n", piece.len())?;
+            stream.write_all(piece)?;
+            stream.write_all(b"\r\n")?;
+        } else {
+            stream.write_all(piece)?;
+        }
+        stream.flush()
+    }
+}

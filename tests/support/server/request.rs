@@ -1,0 +1,59 @@
+//! Requests as they came.
+
+use std::io::{self, Read};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    pub method: String,
+    pub path: String,
+    /// Names in lower case, in the order of their arrival.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Recorded {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
+    }
+
+    /// Nothing if the client closes without having asked.
+    pub(super) fn read(stream: &mut impl Read) -> io::Result<Option<Self>> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if stream.read(&mut byte)? == 0 {
+                return Ok(None);
+            }
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let mut lines = head.lines();
+        let mut words = lines.next().unwrap_or_default().split(' ').map(str::to_owned);
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let headers: Vec<_> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        let mut request = Self {
+            method,
+            path: path_of(&path),
+            headers,
+            body: Vec::new(),
+        };
+        let length = request.header("content-length").map_or(0, |n| n.parse().unwrap());
+        request.body.resize(length, 0);
+        stream.read_exact(&mut request.body)?;
+        Ok(Some(request))
+    }
+}
+
+/// A proxy's request names the whole URL.
+fn path_of(target: &str) -> String {
+    match target.split_once("://") {
+        Some((_, rest)) => format!("/{}", rest.split_once('/').map_or("", |(_, path)| path)),
+        None => target.to_owned(),
+    }
+}
