@@ -4,5 +4,7 @@ mod bus;
 mod client;
 mod fetch;
 mod fetch_environment;
+mod payload_peers;
+mod serve;
 #[path = "../support/mod.rs"]
 mod support;

@@ -8,4 +8,6 @@
 pub mod again;
 pub mod bus;
 pub mod certificates;
+pub mod fixtures;
+pub mod protobuf;
 pub mod server;

@@ -50,8 +50,9 @@ pub(super) fn compress(
             results.push(result);
         }
         let feeder = scope.spawn(move || feed(from, &feeds));
-        // Takes the receivers along: when it returns early, workers and feeder find nobody listening and end.
-        let collected = collect(input, results, sink);
+        let collected = collect(input, &results, sink);
+        // After an error in there workers and feeder are still at it: nobody listens any more, so they end.
+        drop(results);
         let fed = feeder
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -88,7 +89,7 @@ fn work(chunks: &Receiver<Vec<u8>>, done: &SyncSender<io::Result<Blob>>) {
 
 fn collect(
     input: Input,
-    results: Vec<Receiver<io::Result<Blob>>>,
+    results: &[Receiver<io::Result<Blob>>],
     sink: &mut dyn FnMut(Blob) -> Result<(), WriteError>,
 ) -> Result<(), WriteError> {
     for worker in results.iter().cycle() {

@@ -60,7 +60,7 @@ fn progress_ends_with_every_byte_of_image_and_kernel() {
     FullPayload::new(&mut image)
         .with_kernel(&mut kernel)
         .write(&mut Cursor::new(Vec::new()), &mut Vec::new(), &mut |done| {
-            steps.push(done)
+            steps.push(done);
         })
         .unwrap();
     assert_eq!(steps, [1 << 20, 2 << 20, 3 << 20, (3 << 20) + 77]);
@@ -134,7 +134,7 @@ fn a_reader_that_fails_names_the_input() {
 fn a_full_disk_under_the_spool_ends_it_without_hanging() {
     let image = image(8 << 20);
     let mut image = image.as_slice();
-    let mut room = [0; 1 << 20];
+    let mut room = vec![0; 1 << 20];
     let payload = FullPayload::new(&mut image).with_threads(NonZeroUsize::new(3).unwrap());
     let error = payload
         .write(

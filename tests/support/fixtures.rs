@@ -1,0 +1,43 @@
+//! Payloads, images and keys made with the original's generator, and tools that aren't ours to judge them.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// A file of `tests/fixtures/payload`.
+pub fn payload(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/payload")
+        .join(name)
+}
+
+/// An image of `tests/fixtures/payload`, unpacked: `old.img` or `new.img`.
+pub fn image(name: &str) -> Vec<u8> {
+    filter(
+        "zstd",
+        ["-dc".as_ref(), payload(&format!("{name}.zst")).as_os_str()],
+        b"",
+    )
+}
+
+/// What `program` makes of `input`.
+///
+/// # Panics
+/// If the program is missing or fails.
+pub fn filter<'a>(program: &str, arguments: impl IntoIterator<Item = &'a OsStr>, input: &[u8]) -> Vec<u8> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let output = std::thread::scope(|scope| {
+        // A program may stop reading before the end; what it says then is checked below.
+        scope.spawn(move || drop(stdin.write_all(input)));
+        child.wait_with_output().expect("it was started")
+    });
+    assert!(output.status.success(), "{program}: {}", output.status);
+    output.stdout
+}

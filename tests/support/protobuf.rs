@@ -1,0 +1,90 @@
+//! Protocol buffers without a schema: for reading what our writer wrote by nobody's rules but the format's.
+
+/// A message's fields by number, in their order.
+#[derive(Debug)]
+pub struct Message(Vec<(u64, Value)>);
+
+#[derive(Debug)]
+enum Value {
+    Number(u64),
+    Bytes(Vec<u8>),
+}
+
+impl Message {
+    /// Splits `bytes` into fields.
+    ///
+    /// # Panics
+    /// If they aren't a message of numbers and bytes.
+    pub fn parse(mut bytes: &[u8]) -> Self {
+        let mut fields = Vec::new();
+        while !bytes.is_empty() {
+            let key = varint(&mut bytes);
+            let value = match key & 7 {
+                0 => Value::Number(varint(&mut bytes)),
+                2 => {
+                    let len = usize::try_from(varint(&mut bytes)).unwrap();
+                    let (value, rest) = bytes.split_at(len);
+                    bytes = rest;
+                    Value::Bytes(value.to_vec())
+                }
+                kind => panic!("wire type {kind}"),
+            };
+            fields.push((key >> 3, value));
+        }
+        Self(fields)
+    }
+
+    /// The numbers of the fields that are there, each once.
+    pub fn fields(&self) -> Vec<u64> {
+        let mut fields: Vec<u64> = self.0.iter().map(|(field, _)| *field).collect();
+        fields.sort_unstable();
+        fields.dedup();
+        fields
+    }
+
+    /// The only value of a number.
+    pub fn number(&self, field: u64) -> u64 {
+        match self.values(field).as_slice() {
+            [Value::Number(number)] => *number,
+            other => panic!("field {field} is {other:?}"),
+        }
+    }
+
+    /// The only value of a field of bytes.
+    pub fn bytes(&self, field: u64) -> &[u8] {
+        match self.values(field).as_slice() {
+            [Value::Bytes(bytes)] => bytes,
+            other => panic!("field {field} is {other:?}"),
+        }
+    }
+
+    /// Every message in a field.
+    pub fn messages(&self, field: u64) -> Vec<Message> {
+        let message = |value: &&Value| match value {
+            Value::Bytes(bytes) => Message::parse(bytes),
+            Value::Number(number) => panic!("field {field} is {number}"),
+        };
+        self.values(field).iter().map(message).collect()
+    }
+
+    fn values(&self, field: u64) -> Vec<&Value> {
+        self.0
+            .iter()
+            .filter(|(number, _)| *number == field)
+            .map(|(_, value)| value)
+            .collect()
+    }
+}
+
+fn varint(bytes: &mut &[u8]) -> u64 {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (first, rest) = bytes.split_first().unwrap();
+        *bytes = rest;
+        value |= u64::from(first & 0x7f) << shift;
+        if first & 0x80 == 0 {
+            return value;
+        }
+    }
+    panic!("a number of more than 64 bits");
+}
