@@ -1,16 +1,152 @@
 //! What can go wrong with disk and slots.
 
+use std::io;
 use std::path::PathBuf;
+
+use slots::{GptError, LayoutFlaw, PartitionNumber, SlotAttributes, WhichCopy};
 
 use super::SlotName;
 
 /// Why the disk or one of its slots can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
-    /// A path that should be there isn't.
-    #[error("{} does not exist", .0.display())]
-    Missing(PathBuf),
-    /// The disk has no such slot.
-    #[error("the disk has no slot {0}")]
-    Unknown(SlotName),
+    /// The running slot can't be told.
+    #[error("cannot tell which slot this system runs from")]
+    Discovery(#[from] DiscoveryError),
+    /// Opening failed.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// Disk, partition or image.
+        path: PathBuf,
+        /// The kernel's words.
+        source: io::Error,
+    },
+    /// Somebody else has the slot: it is mounted, or another engine writes it.
+    #[error("{slot} ({}) is in use", path.display())]
+    Busy {
+        /// Which slot.
+        slot: SlotName,
+        /// Its device or image.
+        path: PathBuf,
+    },
+    /// The partition table can't be read or written.
+    #[error("partition table of {}", disk.display())]
+    Gpt {
+        /// The disk.
+        disk: PathBuf,
+        /// What is wrong.
+        source: GptError<io::Error>,
+    },
+    /// The table doesn't hold two usable slots.
+    #[error("slots on {}", disk.display())]
+    Layout {
+        /// The disk.
+        disk: PathBuf,
+        /// What is wrong.
+        source: LayoutError,
+    },
+    /// A slot moved since the disk was opened.
+    #[error("{slot} on {} is no longer the partition it was", disk.display())]
+    Changed {
+        /// Which slot.
+        slot: SlotName,
+        /// The disk.
+        disk: PathBuf,
+    },
+    /// The kernel's idea of the partition isn't the table's.
+    #[error("{} has {kernel} bytes, its entry in the table says {table}", path.display())]
+    Stale {
+        /// The partition's device.
+        path: PathBuf,
+        /// Size of the device.
+        kernel: u64,
+        /// Size in the table.
+        table: u64,
+    },
+    /// The running slot was named as target.
+    #[error("{0} is running: it is never a target")]
+    Running(SlotName),
+    /// The running slot could not be fallen back on.
+    #[error("the running slot {slot} is not marked good in the {copy} partition table ({attributes})")]
+    NotGood {
+        /// The running slot.
+        slot: SlotName,
+        /// The copy that says so.
+        copy: WhichCopy,
+        /// What stands there.
+        attributes: SlotAttributes,
+    },
+    /// The slot could not be made read-only, or no loop device set up for it.
+    #[error("cannot make {} read-only", path.display())]
+    Seal {
+        /// The partition's device or the image.
+        path: PathBuf,
+        /// The kernel's words.
+        source: io::Error,
+    },
+}
+
+/// Why a table doesn't hold two usable slots.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// No partition of the slots' type has its label or PARTUUID.
+    #[error("there is no {0}")]
+    NoSlot(SlotName),
+    /// Two partitions claim to be one slot.
+    #[error("both partition {first} and partition {second} claim to be {slot}")]
+    TwoSlots {
+        /// Which slot.
+        slot: SlotName,
+        /// One claimant.
+        first: PartitionNumber,
+        /// The other.
+        second: PartitionNumber,
+    },
+    /// Label and PARTUUID contradict each other.
+    #[error("partition {0} claims to be both slots: its label and its PARTUUID disagree")]
+    BothSlots(PartitionNumber),
+    /// The partition can't be written safely.
+    #[error(transparent)]
+    Flaw(#[from] LayoutFlaw),
+}
+
+/// Why the running slot can't be told from the mount of `/usr`.
+#[derive(Debug, thiserror::Error)]
+pub enum DiscoveryError {
+    /// A file of `/proc` or `/sys` can't be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// The kernel's words.
+        source: io::Error,
+    },
+    /// `/usr` isn't mounted by itself.
+    #[error("nothing is mounted on /usr")]
+    NotMounted,
+    /// The mount doesn't come from a block device.
+    #[error("/usr is mounted from {0}, which is no block device")]
+    NoDevice(String),
+    /// A device-mapper device over several others.
+    #[error("{} is made of {count} devices", device.display())]
+    ManyDevices {
+        /// Its directory in sysfs.
+        device: PathBuf,
+        /// How many.
+        count: usize,
+    },
+    /// Device-mapper devices stacked without end.
+    #[error("{} stacks too many devices", .0.display())]
+    TooDeep(PathBuf),
+    /// The device below `/usr` is no partition.
+    #[error("{} is no partition", .0.display())]
+    NoPartition(PathBuf),
+    /// The partition below `/usr` is neither slot of its disk.
+    #[error("/usr comes from partition {number} of {}, which is neither slot", disk.display())]
+    NoSlot {
+        /// Its number.
+        number: u32,
+        /// Its disk.
+        disk: PathBuf,
+    },
 }

@@ -1,12 +1,32 @@
 //! The hardware boundary: block targets, the GPT of the disk that holds the running slot, boot attributes.
+//!
+//! ```text
+//!  Host ──▶ discovery ──▶ disk, number of the running partition
+//!                 (mount of /usr → device-mapper → sysfs)       SlotDisk::open (image or device named)
+//!                                    │                                        │
+//!                                    ▼                                        ▼
+//!            SlotDisk ── layout: which partitions are the slots (type, then label or PARTUUID)
+//!             │    │
+//!             │    └── edits of attributes: medium ──▶ slots::Gpt (both copies, ordered writes)
+//!             └─────── FileTarget: a slot's bytes · Sealed: a slot nobody writes
+//! ```
+//! Slots are looked up on the disk of the running slot alone: Flatcar's PARTUUIDs are the same on every disk.
+//! Nothing about the table is remembered between calls but where the slots lie; a slot that moved is refused.
 
+mod discovery;
 mod error;
+mod file_target;
+mod ioctl;
+mod layout;
+mod medium;
 mod sealed;
 mod slot;
 mod slot_disk;
+mod sysfs;
 mod target;
 
-pub use error::DiskError;
+pub use error::{DiscoveryError, DiskError, LayoutError};
+pub use file_target::FileTarget;
 pub use sealed::Sealed;
 pub use slot::SlotName;
 pub use slot_disk::{Marked, SlotDisk, SlotRow};

@@ -1,18 +1,84 @@
 //! A slot that nobody can write any more.
 
+use std::fs::{File, OpenOptions};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use super::ioctl::{self, Access};
+
+/// How often a loop device is asked for: between learning its number and taking it, others may have been faster.
+const ATTEMPTS: usize = 16;
+
 /// A slot made read-only at block level, so that not even mounting it can change it (a read-only ext3 mount
-/// replays its journal). Undone on drop.
+/// replays its journal). Undone on drop; unmount first.
 #[derive(Debug)]
 pub struct Sealed {
     device: PathBuf,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// A partition whose read-only flag we set.
+    Partition(File),
+    /// A read-only loop device: the kernel frees it when the last user closes it, be it after our death.
+    Loop { _device: File },
 }
 
 impl Sealed {
+    /// The partition `device`, made read-only. Whoever has it open for writing can still write.
+    pub(super) fn partition(device: &Path) -> io::Result<Self> {
+        let file = File::open(device)?;
+        ioctl::set_access(&file, Access::ReadOnly)?;
+        Ok(Self {
+            device: device.to_path_buf(),
+            held: Held::Partition(file),
+        })
+    }
+
+    /// A read-only loop device over `len` bytes of `disk` from `start` on.
+    pub(super) fn window(disk: &Path, start: u64, len: u64) -> io::Result<Self> {
+        let image = File::open(disk)?;
+        let control = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/loop-control")?;
+        let mut taken = io::Error::other("no loop device");
+        for _ in 0..ATTEMPTS {
+            let device = PathBuf::from(format!("/dev/loop{}", ioctl::free_loop(&control)?));
+            let file = File::open(&device)?;
+            match ioctl::attach_loop(&file, &image, start, len) {
+                Ok(()) => {
+                    return Ok(Self {
+                        device,
+                        held: Held::Loop { _device: file },
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => taken = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(taken)
+    }
+
     /// Device node to mount: the partition itself, or a read-only loop device over an image.
     #[must_use]
     pub fn device(&self) -> &Path {
         &self.device
     }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        if let Held::Partition(file) = &self.held
+            && let Err(error) = ioctl::set_access(file, Access::ReadWrite)
+        {
+            tracing::warn!(device = %self.device.display(), %error, "slot stays read-only");
+        }
+    }
+}
+
+/// Takes back a read-only flag that a killed engine left on `device`.
+pub(super) fn unseal(device: &Path) -> io::Result<()> {
+    ioctl::set_access(&File::open(device)?, Access::ReadWrite)
 }

@@ -1,21 +1,28 @@
-//! The disk that holds the running slot.
+//! The disk that holds the running slot: where its slots lie and how they are opened. What is written to its
+//! table is in [`edit`].
 
-use std::path::Path;
-use std::sync::Arc;
+mod edit;
 
-use slots::SlotAttributes;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use super::{BlockTarget, DiskError, Sealed, SlotName};
+use nix::fcntl::{Flock, FlockArg};
+use nix::libc::O_EXCL;
+use nix::sys::stat::{major, minor};
+use slots::{Disk, Gpt, PartitionNumber, SlotAttributes};
+
+use super::discovery::running_partition;
+use super::layout::Layout;
+use super::medium::{Medium, MediumKind, Purpose};
+use super::sealed::unseal;
+use super::sysfs::BlockDevice;
+use super::{BlockTarget, DiscoveryError, DiskError, FileTarget, LayoutError, Sealed, SlotName};
 use crate::host::Host;
 
-/// What [`SlotDisk::mark_good`] found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Marked {
-    /// Nothing had to be written.
-    Already,
-    /// The attributes were written and read back.
-    Written,
-}
+pub use edit::Marked;
 
 /// One slot as it stands in the partition table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,28 +38,89 @@ pub struct SlotRow {
 }
 
 /// The disk holding the running slot: its partition table and both slots.
+///
+/// Cheap to keep, safe to share: the medium is opened for each call, and edits of the table are serialised.
+/// All calls block on the disk.
 #[derive(Debug)]
 pub struct SlotDisk {
+    disk: PathBuf,
+    host: Host,
+    /// The disk in sysfs, unless it is an image.
+    device: Option<BlockDevice>,
     running: SlotName,
+    layout: Layout,
+    sector_bytes: u64,
+    editing: Mutex<()>,
 }
 
-#[allow(clippy::unused_self, reason = "bodies follow")]
+/// The bytes of a slot, and through what they are reached.
+enum Access {
+    /// The partition has a device of its own.
+    Node(PathBuf),
+    /// A window into the disk, from this byte on.
+    Window(u64),
+}
+
 impl SlotDisk {
     /// The disk from which `/usr` is mounted, through device-mapper if need be.
     ///
     /// # Errors
     /// When the mount, the disk or its slots can't be told for sure.
     pub fn discover(host: &Host) -> Result<Self, DiskError> {
-        Err(DiskError::Missing(host.path("/usr")))
+        let partition = running_partition(host)?;
+        let (number, disk) = (partition.number, partition.disk);
+        let (medium, layout) = read_layout(&disk)?;
+        let running = PartitionNumber::new(number).and_then(|number| layout.slot_of(number));
+        let running = running.ok_or_else(|| DiscoveryError::NoSlot {
+            number,
+            disk: disk.clone(),
+        })?;
+        Self::new(disk, host.clone(), running, layout, &medium)
     }
 
-    /// A disk image or a device named by the operator.
+    /// A disk image (sectors of 512 or 4096 bytes, as its table says) or a device named by the operator.
     ///
     /// # Errors
     /// When it can't be read or doesn't hold the slots.
     pub fn open(disk: &Path, running: SlotName) -> Result<Self, DiskError> {
-        let _ = running;
-        Err(DiskError::Missing(disk.to_path_buf()))
+        let (medium, layout) = read_layout(disk)?;
+        Self::new(disk.to_path_buf(), Host::new("/"), running, layout, &medium)
+    }
+
+    fn new(
+        disk: PathBuf,
+        host: Host,
+        running: SlotName,
+        layout: Layout,
+        medium: &Medium,
+    ) -> Result<Self, DiskError> {
+        let device = match medium.kind() {
+            MediumKind::Image => None,
+            MediumKind::Device => {
+                let metadata = std::fs::metadata(&disk);
+                let rdev = metadata
+                    .map_err(|source| DiskError::Open {
+                        path: disk.clone(),
+                        source,
+                    })?
+                    .rdev();
+                Some(BlockDevice::numbered(
+                    &host.path("/sys"),
+                    major(rdev),
+                    minor(rdev),
+                )?)
+            }
+        };
+        let sector_bytes = u64::from(medium.geometry().sector_size.bytes());
+        Ok(Self {
+            disk,
+            host,
+            device,
+            running,
+            layout,
+            sector_bytes,
+            editing: Mutex::new(()),
+        })
     }
 
     /// The slot this system runs from.
@@ -61,67 +129,72 @@ impl SlotDisk {
         self.running
     }
 
-    /// Attributes of `slot`, read from the medium.
-    ///
-    /// # Errors
-    /// When the table can't be read.
-    pub fn attributes(&self, slot: SlotName) -> Result<SlotAttributes, DiskError> {
-        Err(DiskError::Unknown(slot))
-    }
-
     /// Both slots as they stand in the table now, A first.
     ///
     /// # Errors
     /// When the table can't be read.
     pub fn table(&self) -> Result<Vec<SlotRow>, DiskError> {
-        Ok(Vec::new())
+        let layout = self.read()?.layout;
+        let row = |slot| {
+            let partition = layout.partition(slot);
+            SlotRow {
+                slot,
+                partition: partition.number.get(),
+                partuuid: partition.guid.to_string(),
+                attributes: partition.attributes,
+            }
+        };
+        Ok([SlotName::A, SlotName::B].map(row).into())
     }
 
-    /// Marks the running slot good: successful, no tries, alone at the highest priority.
+    /// Attributes of `slot`, read from the medium.
     ///
     /// # Errors
-    /// When the table can't be read or written.
-    pub fn mark_good(&self) -> Result<Marked, DiskError> {
-        Err(DiskError::Unknown(self.running))
-    }
-
-    /// Refuses unless the running slot is good in both copies of the table and isn't `target`.
-    ///
-    /// # Errors
-    /// Says what is missing.
-    pub fn require_running_good(&self, target: SlotName) -> Result<(), DiskError> {
-        Err(DiskError::Unknown(target))
-    }
-
-    /// Priority 0, tries 0, not successful; in both copies and on the medium when this returns.
-    ///
-    /// # Errors
-    /// After an error the slot may still be selectable: don't write to it.
-    pub fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
-        Err(DiskError::Unknown(slot))
-    }
-
-    /// Highest priority alone, one try, not successful; verified by re-reading.
-    ///
-    /// # Errors
-    /// When the table can't be read or written, or reads back differently.
-    pub fn make_next(&self, slot: SlotName) -> Result<(), DiskError> {
-        Err(DiskError::Unknown(slot))
+    /// When the table can't be read.
+    pub fn attributes(&self, slot: SlotName) -> Result<SlotAttributes, DiskError> {
+        Ok(self.read()?.layout.partition(slot).attributes)
     }
 
     /// Length of `slot` in bytes.
     #[must_use]
     pub fn slot_len(&self, slot: SlotName) -> u64 {
-        let _ = slot;
-        0
+        let partition = self.layout.partition(slot);
+        // A checked partition: first <= last, and the whole disk fits 64 bits of bytes.
+        (partition.last_lba - partition.first_lba + 1) * self.sector_bytes
     }
 
-    /// `slot` for writing, exclusively.
+    /// `slot` for reading and writing, exclusively: refused while it is mounted or another engine has it (of
+    /// an image: while anybody has any of its slots as target).
     ///
     /// # Errors
-    /// When somebody else uses it, or it is the running slot.
+    /// [`DiskError::Running`] for the running slot, [`DiskError::Busy`] when somebody else has it.
     pub fn open_target(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
-        Err(DiskError::Unknown(slot))
+        self.refuse_running(slot)?;
+        let len = self.slot_len(slot);
+        match self.access(slot)? {
+            Access::Node(path) => {
+                let failed = |source: io::Error| open_error(slot, &path, source);
+                unseal(&path).map_err(failed)?;
+                let file = OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .custom_flags(O_EXCL)
+                    .open(&path);
+                let file = self.check_len(slot, &path, file.map_err(failed)?)?;
+                Ok(Arc::new(FileTarget::new(Box::new(file), 0, len)))
+            }
+            Access::Window(start) => {
+                let failed = |source: io::Error| open_error(slot, &self.disk, source);
+                let file = OpenOptions::new()
+                    .read(true)
+                    .write(true)
+                    .open(&self.disk)
+                    .map_err(failed)?;
+                let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+                    .map_err(|(_, errno)| failed(errno.into()))?;
+                Ok(Arc::new(FileTarget::new(file, start, len)))
+            }
+        }
     }
 
     /// `slot` for reading.
@@ -129,14 +202,133 @@ impl SlotDisk {
     /// # Errors
     /// When it can't be opened.
     pub fn open_source(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
-        Err(DiskError::Unknown(slot))
+        let len = self.slot_len(slot);
+        match self.access(slot)? {
+            Access::Node(path) => {
+                let file = File::open(&path).map_err(|source| open_error(slot, &path, source))?;
+                let file = self.check_len(slot, &path, file)?;
+                Ok(Arc::new(FileTarget::new(Box::new(file), 0, len)))
+            }
+            Access::Window(start) => {
+                let file = File::open(&self.disk).map_err(|source| open_error(slot, &self.disk, source))?;
+                Ok(Arc::new(FileTarget::new(Box::new(file), start, len)))
+            }
+        }
     }
 
-    /// Makes `slot` read-only at block level and gives the node to mount.
+    /// Makes `slot` read-only at block level and gives the node to mount. Drop the target first: whoever has
+    /// it open can still write.
     ///
     /// # Errors
-    /// When the device or a loop device can't be set up.
+    /// [`DiskError::Seal`]; needs root.
     pub fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
-        Err(DiskError::Unknown(slot))
+        self.refuse_running(slot)?;
+        match self.access(slot)? {
+            Access::Node(path) => Sealed::partition(&path).map_err(|source| DiskError::Seal { path, source }),
+            Access::Window(start) => {
+                Sealed::window(&self.disk, start, self.slot_len(slot)).map_err(|source| DiskError::Seal {
+                    path: self.disk.clone(),
+                    source,
+                })
+            }
+        }
+    }
+
+    fn refuse_running(&self, slot: SlotName) -> Result<(), DiskError> {
+        if slot == self.running {
+            Err(DiskError::Running(slot))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A kernel that knows the partition gives it a node, with exclusive opens and a read-only flag; images,
+    /// and devices whose partitions the kernel doesn't read, are reached by offset.
+    fn access(&self, slot: SlotName) -> Result<Access, DiskError> {
+        let partition = self.layout.partition(slot);
+        let known = self
+            .device
+            .as_ref()
+            .and_then(|disk| disk.partition(partition.number.get()));
+        Ok(match known {
+            Some(device) => Access::Node(self.host.path(&device.node()?.to_string_lossy())),
+            None => Access::Window(partition.first_lba * self.sector_bytes),
+        })
+    }
+
+    /// Refuses a device of another length than the table says: the kernel may know an older table.
+    fn check_len(&self, slot: SlotName, path: &Path, mut device: File) -> Result<File, DiskError> {
+        let kernel = io::Seek::seek(&mut device, io::SeekFrom::End(0));
+        let kernel = kernel.map_err(|source| open_error(slot, path, source))?;
+        let table = self.slot_len(slot);
+        if kernel == table {
+            Ok(device)
+        } else {
+            Err(DiskError::Stale {
+                path: path.to_path_buf(),
+                kernel,
+                table,
+            })
+        }
+    }
+
+    /// The table as the medium holds it, with the slots where they were when the disk was opened.
+    fn read(&self) -> Result<Found, DiskError> {
+        let mut medium = open_medium(&self.disk, Purpose::Read)?;
+        self.find(&mut medium)
+    }
+
+    fn find(&self, medium: &mut Medium) -> Result<Found, DiskError> {
+        let (gpt, layout) = find_layout(&self.disk, medium)?;
+        let moved = [SlotName::A, SlotName::B]
+            .into_iter()
+            .find(|&slot| !layout.same_place(&self.layout, slot));
+        match moved {
+            Some(slot) => Err(DiskError::Changed {
+                slot,
+                disk: self.disk.clone(),
+            }),
+            None => Ok(Found { gpt, layout }),
+        }
+    }
+}
+
+/// What one look at the medium gave.
+struct Found {
+    gpt: Gpt,
+    layout: Layout,
+}
+
+fn read_layout(disk: &Path) -> Result<(Medium, Layout), DiskError> {
+    let mut medium = open_medium(disk, Purpose::Read)?;
+    let (_, layout) = find_layout(disk, &mut medium)?;
+    Ok((medium, layout))
+}
+
+fn open_medium(disk: &Path, purpose: Purpose) -> Result<Medium, DiskError> {
+    Medium::open(disk, purpose).map_err(|source| DiskError::Open {
+        path: disk.to_path_buf(),
+        source,
+    })
+}
+
+fn find_layout(disk: &Path, medium: &mut Medium) -> Result<(Gpt, Layout), DiskError> {
+    let gpt = Gpt::read(medium).map_err(|source| DiskError::Gpt {
+        disk: disk.to_path_buf(),
+        source,
+    })?;
+    let layout = Layout::find(gpt.table());
+    let layout = layout.map_err(|source: LayoutError| DiskError::Layout {
+        disk: disk.to_path_buf(),
+        source,
+    })?;
+    Ok((gpt, layout))
+}
+
+fn open_error(slot: SlotName, path: &Path, source: io::Error) -> DiskError {
+    let path = path.to_path_buf();
+    match source.kind() {
+        io::ErrorKind::ResourceBusy | io::ErrorKind::WouldBlock => DiskError::Busy { slot, path },
+        _ => DiskError::Open { path, source },
     }
 }

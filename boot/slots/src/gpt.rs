@@ -1,0 +1,143 @@
+//! Both copies of the table on a disk.
+//!
+//! ```text
+//!  LBA 0      1        2 …            first usable                last usable       …        last LBA
+//!  +-----+---------+----------------+---------------------------------+----------------+---------+
+//!  | MBR | primary | its entries    | partitions                      | its entries    | backup  |
+//!  |     | header  |                |                                 |                | header  |
+//!  +-----+---------+----------------+---------------------------------+----------------+---------+
+//! ```
+//! The primary counts while it is valid; the backup only when it isn't. That is what GRUB, firmware and
+//! ourselves do. Linux looks at the backup only with `gpt` on its command line.
+
+use core::fmt;
+
+use crate::disk::{Disk, Geometry};
+use crate::error::{Flaw, GptError};
+use crate::header::{Header, PRIMARY_LBA, Place};
+use crate::table::Table;
+
+/// One of the two copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhichCopy {
+    /// At the start of the disk.
+    Primary,
+    /// At its end.
+    Backup,
+}
+
+impl fmt::Display for WhichCopy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Primary => "primary",
+            Self::Backup => "backup",
+        })
+    }
+}
+
+/// Where the primary's entries lie when nothing valid says otherwise.
+const DEFAULT_ENTRIES_LBA: u64 = 2;
+
+/// What was found on a disk: at least one valid copy.
+#[derive(Debug, Clone)]
+pub struct Gpt {
+    pub(crate) geometry: Geometry,
+    pub(crate) copies: Copies,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Copies {
+    Both { primary: Table, backup: Table },
+    OnlyPrimary { primary: Table, flaw: Flaw },
+    OnlyBackup { backup: Table, flaw: Flaw },
+}
+
+impl Gpt {
+    /// Reads and checks both copies. A copy that the medium doesn't give counts as damaged.
+    ///
+    /// # Errors
+    /// [`GptError::NoTable`] when neither is valid.
+    pub fn read<D: Disk>(disk: &mut D) -> Result<Self, GptError<D::Error>> {
+        let geometry = disk.geometry();
+        let header = read_header(disk, PRIMARY_LBA);
+        let backup_lba = match &header {
+            Ok(header) if (PRIMARY_LBA + 1..geometry.sectors).contains(&header.place.other) => {
+                header.place.other
+            }
+            _ => geometry.sectors.saturating_sub(1),
+        };
+        let primary = header.and_then(|header| Table::read(disk, header, WhichCopy::Primary));
+        let backup =
+            read_header(disk, backup_lba).and_then(|header| Table::read(disk, header, WhichCopy::Backup));
+        let copies = match (primary, backup) {
+            (Ok(primary), Ok(backup)) => Copies::Both { primary, backup },
+            (Ok(primary), Err(flaw)) => Copies::OnlyPrimary { primary, flaw },
+            (Err(flaw), Ok(backup)) => Copies::OnlyBackup { backup, flaw },
+            (Err(primary), Err(backup)) => return Err(GptError::NoTable { primary, backup }),
+        };
+        Ok(Self { geometry, copies })
+    }
+
+    /// The table that counts.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        match &self.copies {
+            Copies::Both { primary, .. } | Copies::OnlyPrimary { primary, .. } => primary,
+            Copies::OnlyBackup { backup, .. } => backup,
+        }
+    }
+
+    /// One of the copies, or what is wrong with it.
+    ///
+    /// # Errors
+    /// The flaw that makes it invalid.
+    pub fn copy(&self, which: WhichCopy) -> Result<&Table, Flaw> {
+        match (which, &self.copies) {
+            (WhichCopy::Primary, Copies::Both { primary, .. } | Copies::OnlyPrimary { primary, .. }) => {
+                Ok(primary)
+            }
+            (WhichCopy::Backup, Copies::Both { backup, .. } | Copies::OnlyBackup { backup, .. }) => {
+                Ok(backup)
+            }
+            (WhichCopy::Primary, Copies::OnlyBackup { flaw, .. })
+            | (WhichCopy::Backup, Copies::OnlyPrimary { flaw, .. }) => Err(*flaw),
+        }
+    }
+
+    /// Whether both copies are valid, alike, and where the other says it is.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        match &self.copies {
+            Copies::Both { primary, backup } => primary.same_table(backup),
+            Copies::OnlyPrimary { .. } | Copies::OnlyBackup { .. } => false,
+        }
+    }
+
+    /// Where a copy lies, or has to.
+    pub(crate) fn place(&self, which: WhichCopy) -> Place {
+        if let Ok(table) = self.copy(which) {
+            return table.header.place;
+        }
+        let other = self.table().header.place;
+        let sectors = self.table().header.entries_sectors(self.geometry.sector_size);
+        match which {
+            WhichCopy::Primary => Place {
+                own: PRIMARY_LBA,
+                other: other.own,
+                entries: DEFAULT_ENTRIES_LBA,
+            },
+            WhichCopy::Backup => Place {
+                own: other.other,
+                other: other.own,
+                entries: other.other.saturating_sub(sectors),
+            },
+        }
+    }
+}
+
+fn read_header<D: Disk>(disk: &mut D, lba: u64) -> Result<Header, Flaw> {
+    let mut sector = alloc::vec![0; disk.geometry().sector_size.in_memory()];
+    disk.read(lba, &mut sector)
+        .map_err(|_| Flaw::Unreadable { lba })?;
+    Header::decode(&sector, lba)
+}

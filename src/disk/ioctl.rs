@@ -1,0 +1,115 @@
+//! The kernel calls that have no safe form: sector size, read-only flag, loop devices.
+//!
+//! The only unsafe code of the project. Each function is a whole operation: no descriptor, pointer or
+//! half-filled structure leaves this file. Numbers and layouts are those of `linux/fs.h` and `linux/loop.h`.
+#![allow(
+    unsafe_code,
+    reason = "ioctls pass pointers; every call site says why it is sound"
+)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+use nix::libc::c_int;
+
+nix::ioctl_read_bad!(blksszget, 0x1268, c_int);
+nix::ioctl_write_ptr_bad!(blkroset, 0x125d, c_int);
+nix::ioctl_none_bad!(loop_ctl_get_free, 0x4c82);
+nix::ioctl_write_ptr_bad!(loop_configure, 0x4c0a, LoopConfig);
+
+const LO_FLAGS_READ_ONLY: u32 = 1;
+const LO_FLAGS_AUTOCLEAR: u32 = 4;
+
+/// `struct loop_info64`.
+#[repr(C)]
+struct LoopInfo {
+    device: u64,
+    inode: u64,
+    rdevice: u64,
+    offset: u64,
+    size_limit: u64,
+    number: u32,
+    encrypt_type: u32,
+    encrypt_key_size: u32,
+    flags: u32,
+    names_and_key: [u8; 64 + 64 + 32],
+    init: [u64; 2],
+}
+
+/// `struct loop_config`.
+#[repr(C)]
+struct LoopConfig {
+    fd: u32,
+    block_size: u32,
+    info: LoopInfo,
+    reserved: [u64; 8],
+}
+
+/// Logical sector size of a block device, in bytes.
+pub(super) fn sector_size(device: &File) -> io::Result<u32> {
+    let mut size: c_int = 0;
+    // SAFETY: the descriptor is open for the whole call, and the kernel writes one int to a live int.
+    unsafe { blksszget(device.as_raw_fd(), &raw mut size) }?;
+    u32::try_from(size).map_err(|_| io::Error::other(format!("sector size {size}")))
+}
+
+/// Whether a block device may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+/// Sets or clears the read-only flag of a block device; descriptors that are open for writing keep writing.
+pub(super) fn set_access(device: &File, access: Access) -> io::Result<()> {
+    let read_only = c_int::from(access == Access::ReadOnly);
+    // SAFETY: the descriptor is open for the whole call, and the kernel reads one int from a live int.
+    unsafe { blkroset(device.as_raw_fd(), &raw const read_only) }?;
+    Ok(())
+}
+
+/// Number of a loop device that nobody uses; somebody else may take it before we do.
+pub(super) fn free_loop(control: &File) -> io::Result<u32> {
+    // SAFETY: no pointer is passed.
+    let number = unsafe { loop_ctl_get_free(control.as_raw_fd()) }?;
+    u32::try_from(number).map_err(|_| io::Error::other(format!("loop device {number}")))
+}
+
+/// Backs `device` read-only by `len` bytes of `file` from `offset` on, until the last user closes it.
+pub(super) fn attach_loop(device: &File, file: &File, offset: u64, len: u64) -> io::Result<()> {
+    let fd = u32::try_from(file.as_raw_fd()).map_err(io::Error::other)?;
+    let config = LoopConfig {
+        fd,
+        block_size: 0,
+        info: LoopInfo {
+            device: 0,
+            inode: 0,
+            rdevice: 0,
+            offset,
+            size_limit: len,
+            number: 0,
+            encrypt_type: 0,
+            encrypt_key_size: 0,
+            flags: LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR,
+            names_and_key: [0; 160],
+            init: [0; 2],
+        },
+        reserved: [0; 8],
+    };
+    // SAFETY: both descriptors are open for the whole call; the kernel only reads the structure, which has
+    // its layout and lives until the call returns.
+    unsafe { loop_configure(device.as_raw_fd(), &raw const config) }?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn structures_have_the_kernels_size() {
+        assert_eq!(size_of::<LoopInfo>(), 232);
+        assert_eq!(size_of::<LoopConfig>(), 304);
+    }
+}

@@ -1,0 +1,148 @@
+//! What is written to the table: attributes of slots, through the ordered commit of [`slots::Gpt`].
+
+use std::sync::PoisonError;
+
+use slots::{Committed, SlotAttributes, Table, Tries, WhichCopy, is_alone_at_the_top, prioritize};
+
+use super::{Found, Medium, Purpose, SlotDisk, open_medium};
+use crate::disk::layout::{Layout, candidates};
+use crate::disk::{DiskError, LayoutError, SlotName};
+
+/// What [`SlotDisk::mark_good`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    /// Nothing had to be written.
+    Already,
+    /// The attributes were written and read back, or a damaged copy of the table repaired.
+    Written,
+}
+
+impl SlotDisk {
+    /// Marks the running slot good: successful, no tries, alone at the highest priority. Repairs a damaged
+    /// copy of the table.
+    ///
+    /// # Errors
+    /// When the table can't be read or written.
+    pub fn mark_good(&self) -> Result<Marked, DiskError> {
+        let committed = self.edit(self.running, |slots, running| {
+            slots[running] = slots[running].marked_good();
+            if !is_alone_at_the_top(slots, running) {
+                prioritize(slots, running);
+            }
+        })?;
+        Ok(match committed {
+            Committed::Unchanged => Marked::Already,
+            Committed::Repaired | Committed::Written => Marked::Written,
+        })
+    }
+
+    /// Refuses unless the running slot can be fallen back on, says both copies of the table, and isn't `target`.
+    /// A damaged copy is repaired first: whoever can't write both must not touch the other slot.
+    ///
+    /// # Errors
+    /// [`DiskError::Running`], [`DiskError::NotGood`], or why the table can't be read or repaired.
+    pub fn require_running_good(&self, target: SlotName) -> Result<(), DiskError> {
+        self.refuse_running(target)?;
+        let damaged = |found: &Found| {
+            [WhichCopy::Primary, WhichCopy::Backup]
+                .into_iter()
+                .any(|copy| found.gpt.copy(copy).is_err())
+        };
+        let mut found = self.read()?;
+        if damaged(&found) {
+            self.edit(self.running, |_, _| ())?;
+            found = self.read()?;
+        }
+        for copy in [WhichCopy::Primary, WhichCopy::Backup] {
+            let table = found
+                .gpt
+                .copy(copy)
+                .map_err(|_| self.failed(slots::GptError::NotStored(copy)))?;
+            self.require_good_in(table, copy)?;
+        }
+        Ok(())
+    }
+
+    fn require_good_in(&self, table: &Table, copy: WhichCopy) -> Result<(), DiskError> {
+        let layout = Layout::find(table);
+        let layout = layout.map_err(|source| DiskError::Layout {
+            disk: self.disk.clone(),
+            source,
+        })?;
+        let (slot, attributes) = (self.running, layout.partition(self.running).attributes);
+        if attributes.is_good() {
+            Ok(())
+        } else {
+            Err(DiskError::NotGood {
+                slot,
+                copy,
+                attributes,
+            })
+        }
+    }
+
+    /// Priority 0, tries 0, not successful; in both copies and on the medium when this returns.
+    ///
+    /// # Errors
+    /// After an error the slot may still be selectable: don't write to it.
+    pub fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+        self.refuse_running(slot)?;
+        self.edit(slot, |slots, index| slots[index] = slots[index].unbootable())?;
+        Ok(())
+    }
+
+    /// Highest priority alone, one try, not successful; verified by re-reading.
+    ///
+    /// # Errors
+    /// When the table can't be read or written, or reads back differently: the slot may or may not be next.
+    pub fn make_next(&self, slot: SlotName) -> Result<(), DiskError> {
+        self.refuse_running(slot)?;
+        self.edit(slot, |slots, index| {
+            slots[index] = slots[index].on_trial(Tries::ONE);
+            prioritize(slots, index);
+        })?;
+        Ok(())
+    }
+
+    /// Reads the table, lets `change` edit the attributes of everything a loader chooses from (`slot` being at
+    /// the given index), and commits.
+    fn edit(
+        &self,
+        slot: SlotName,
+        change: impl FnOnce(&mut [SlotAttributes], usize),
+    ) -> Result<Committed, DiskError> {
+        // The lock guards no data that a panic could leave half-changed.
+        let _one_at_a_time = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut medium = open_medium(&self.disk, Purpose::Edit)?;
+        let Found { gpt, layout } = self.find(&mut medium)?;
+        let mut table = gpt.table().clone();
+        let (numbers, mut attributes) = candidates(&table);
+        let own = layout.partition(slot).number;
+        let flawed = |source: LayoutError| DiskError::Layout {
+            disk: self.disk.clone(),
+            source,
+        };
+        let index = numbers.iter().position(|&number| number == own);
+        let index = index.ok_or_else(|| flawed(LayoutError::NoSlot(slot)))?;
+        change(&mut attributes, index);
+        for (number, attributes) in numbers.into_iter().zip(attributes) {
+            table
+                .set_attributes(number, attributes)
+                .map_err(|flaw| flawed(flaw.into()))?;
+        }
+        self.commit(&mut medium, &gpt, &table)
+    }
+
+    fn commit(&self, medium: &mut Medium, gpt: &slots::Gpt, table: &Table) -> Result<Committed, DiskError> {
+        let committed = gpt.commit(medium, table).map_err(|source| self.failed(source))?;
+        tracing::debug!(disk = %self.disk.display(), ?committed, "partition table");
+        Ok(committed)
+    }
+
+    fn failed(&self, source: slots::GptError<std::io::Error>) -> DiskError {
+        DiskError::Gpt {
+            disk: self.disk.clone(),
+            source,
+        }
+    }
+}
