@@ -4,6 +4,7 @@ mod bus;
 mod client;
 mod fetch;
 mod fetch_environment;
+mod mounting;
 mod payload_peers;
 mod serve;
 #[path = "../support/mod.rs"]

@@ -9,5 +9,6 @@ pub mod again;
 pub mod bus;
 pub mod certificates;
 pub mod fixtures;
+pub mod loops;
 pub mod protobuf;
 pub mod server;

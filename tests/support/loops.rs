@@ -1,0 +1,48 @@
+//! Loop devices over images, for what only a block device can show.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A read-only loop device; gone when dropped.
+pub struct Loop {
+    device: PathBuf,
+}
+
+impl Loop {
+    pub fn read_only(image: &Path) -> Self {
+        let device = run(
+            "losetup",
+            &["--find", "--show", "--read-only", image.to_str().unwrap()],
+        );
+        Self {
+            device: device.trim().into(),
+        }
+    }
+
+    pub fn device(&self) -> &Path {
+        &self.device
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        run("losetup", &["--detach", self.device.to_str().unwrap()]);
+    }
+}
+
+/// Runs a program that must succeed, and gives what it printed.
+pub fn run(program: &str, args: &[&str]) -> String {
+    let output = Command::new(program).args(args).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {args:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Only root may mount. A test that needs to and can't says so and shows nothing.
+pub fn may_mount() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("not root: this test shows nothing");
+    }
+    root
+}
