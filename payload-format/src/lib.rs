@@ -1,6 +1,8 @@
 //! The CrAU update payload format: reading, applying, verifying and writing.
 
+mod apply;
 mod block;
+mod bsdiff;
 mod digest;
 mod header;
 mod image;
@@ -13,7 +15,9 @@ mod signature;
 mod wire;
 pub mod writer;
 
+pub use apply::{Applier, ApplyError, Fault, ReadBlocks, Streamed, WriteBlocks};
 pub use block::{BlockRange, BlockSize, Extent};
+pub use bsdiff::{PatchError, Stream};
 pub use digest::Sha256Digest;
 pub use header::{Header, HeaderError, MajorVersion};
 pub use image::{Image, ImageInfo, ImageKind};

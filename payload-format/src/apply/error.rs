@@ -1,0 +1,116 @@
+//! Why an operation can't be carried out.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::block::BlockRange;
+use crate::bsdiff::PatchError;
+use crate::image::ImageKind;
+use crate::operation::OpId;
+
+/// A failure of one step.
+#[derive(Debug, Error)]
+pub enum ApplyError {
+    /// The payload builds no such image.
+    #[error("the payload has no {0} image")]
+    NoImage(ImageKind),
+    /// A delta, and nothing to read from.
+    #[error("the {0} image is a delta, and there is no old image")]
+    NoSource(ImageKind),
+    /// An operation of another image, or of none.
+    #[error("operation {op} is none of the {image} image")]
+    ForeignOperation {
+        /// Which.
+        op: OpId,
+        /// Whose operations are applied here.
+        image: ImageKind,
+    },
+    /// An operation that can't be carried out in pieces.
+    #[error("operation {0} needs its data whole")]
+    NeedsWholeData(OpId),
+    /// An operation went wrong.
+    #[error("operation {op} failed")]
+    Operation {
+        /// Which.
+        op: OpId,
+        /// How.
+        #[source]
+        fault: Fault,
+    },
+    /// Copying blocks that no operation writes went wrong.
+    #[error("copying blocks {blocks} of the old image failed")]
+    Copy {
+        /// Which.
+        blocks: BlockRange,
+        /// How.
+        #[source]
+        fault: Fault,
+    },
+}
+
+impl ApplyError {
+    /// What went wrong, where it was an operation or a copy.
+    #[must_use]
+    pub fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Operation { fault, .. } | Self::Copy { fault, .. } => Some(fault),
+            _ => None,
+        }
+    }
+}
+
+/// What went wrong.
+#[derive(Debug, Error)]
+pub enum Fault {
+    /// The old image can't be read.
+    #[error("can't read the old image at byte {offset}")]
+    ReadOld {
+        /// From the image's start.
+        offset: u64,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The target can't be read back.
+    #[error("can't read the target at byte {offset}")]
+    ReadTarget {
+        /// From the image's start.
+        offset: u64,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The target can't be written.
+    #[error("can't write the target at byte {offset}")]
+    Write {
+        /// From the image's start.
+        offset: u64,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Not a bzip2 stream, or a damaged one.
+    #[error("its data is no intact bzip2 stream")]
+    Bzip2(#[source] bzip2::Error),
+    /// The bzip2 stream goes on after the data's end.
+    #[error("its bzip2 stream is cut off")]
+    Bzip2Truncated,
+    /// There is more data than the bzip2 stream.
+    #[error("{0} bytes follow its bzip2 stream")]
+    TrailingBytes(usize),
+    /// The result is longer than the destination.
+    #[error("its result is longer than its {0} bytes of blocks")]
+    TooLong(u64),
+    /// The result leaves blocks of the image as they were.
+    #[error("its result has {len} bytes and leaves the last of its blocks unwritten; {needed} are needed")]
+    TooShort {
+        /// In bytes.
+        len: u64,
+        /// In bytes: up to the last block within the image.
+        needed: u64,
+    },
+    /// The patch is wrong.
+    #[error("its patch can't be applied")]
+    Patch(#[from] PatchError),
+}

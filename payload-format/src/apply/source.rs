@@ -1,0 +1,112 @@
+//! What an operation reads, as one run of bytes.
+
+use std::sync::Arc;
+
+use super::{Fault, ReadBlocks, WriteBlocks};
+use crate::block::{BlockRange, BlockSize};
+use crate::operation::{Run, Source};
+
+/// Where the pieces of sources lie.
+#[derive(Clone)]
+pub(super) struct Origins {
+    pub(super) old: Option<Arc<dyn ReadBlocks>>,
+    /// Length of the old image in bytes; what its last block holds beyond reads as zeros.
+    pub(super) old_len: u64,
+    pub(super) target: Arc<dyn WriteBlocks>,
+    pub(super) block_size: BlockSize,
+}
+
+/// Byte positions in an operation's source.
+pub(super) struct SourceBytes<'a> {
+    origins: &'a Origins,
+    /// Each piece with its first position, ascending.
+    pieces: Vec<(u64, Run)>,
+    len: u64,
+}
+
+impl<'a> SourceBytes<'a> {
+    pub(super) fn new(origins: &'a Origins, source: &Source) -> Self {
+        let mut len: u64 = 0;
+        let place = |run: &Run| {
+            let start = len;
+            // The manifest's check held the sum of blocks to the room there is, so bytes can't overflow.
+            len += run.count() * origins.block_size.bytes();
+            (start, *run)
+        };
+        let pieces = source.runs.iter().map(place).collect();
+        Self { origins, pieces, len }
+    }
+
+    /// Bytes of all pieces.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Fills `buf` from `offset`; what lies past the end reads as zeros.
+    pub(super) fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<(), Fault> {
+        let mut rest = buf;
+        let mut at = offset;
+        while !rest.is_empty() {
+            let Some((run, within)) = self.find(at) else {
+                rest.fill(0);
+                return Ok(());
+            };
+            let left = run.count() * self.origins.block_size.bytes() - within;
+            let (now, later) = rest.split_at_mut(clamp(left, rest.len()));
+            self.origins.read_run(run, within, now)?;
+            at += now.len() as u64;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// The piece that holds a position, and how far into it.
+    fn find(&self, at: u64) -> Option<(Run, u64)> {
+        if at >= self.len {
+            return None;
+        }
+        let after = self.pieces.partition_point(|(start, _)| *start <= at);
+        let (start, run) = self.pieces.get(after.checked_sub(1)?)?;
+        Some((*run, at - start))
+    }
+}
+
+impl Origins {
+    fn read_run(&self, run: Run, within: u64, buf: &mut [u8]) -> Result<(), Fault> {
+        match run {
+            Run::Zeros(_) => {
+                buf.fill(0);
+                Ok(())
+            }
+            Run::Old(range) => self.read_old(self.offset(range, within), buf),
+            Run::Target(range) => {
+                let offset = self.offset(range, within);
+                self.target
+                    .read_at(buf, offset)
+                    .map_err(|source| Fault::ReadTarget { offset, source })
+            }
+        }
+    }
+
+    fn read_old(&self, offset: u64, buf: &mut [u8]) -> Result<(), Fault> {
+        let inside = clamp(self.old_len.saturating_sub(offset), buf.len());
+        let (inside, beyond) = buf.split_at_mut(inside);
+        beyond.fill(0);
+        match &self.old {
+            Some(old) if !inside.is_empty() => old
+                .read_at(inside, offset)
+                .map_err(|source| Fault::ReadOld { offset, source }),
+            // Without an old image `old_len` is 0.
+            _ => Ok(()),
+        }
+    }
+
+    fn offset(&self, range: BlockRange, within: u64) -> u64 {
+        range.start() * self.block_size.bytes() + within
+    }
+}
+
+/// The smaller of both.
+pub(super) fn clamp(bytes: u64, len: usize) -> usize {
+    usize::try_from(bytes).map_or(len, |bytes| bytes.min(len))
+}

@@ -1,0 +1,117 @@
+//! Operations whose data is the result, as it is or compressed: in pieces of any size.
+
+use bzip2::{Decompress, Status};
+
+use super::sink::Sink;
+use super::{ApplyError, Fault};
+use crate::operation::OpId;
+
+/// Bytes of decompressed data per write.
+const BUFFER: usize = 1 << 20;
+
+/// An operation that takes its data in pieces. What it wrote before it failed or was dropped stays written.
+pub struct Streamed {
+    op: OpId,
+    decoder: Decoder,
+}
+
+pub(super) enum Decoder {
+    Plain(Sink),
+    Bzip2(Box<Bunzip>),
+}
+
+impl Streamed {
+    pub(super) fn new(op: OpId, decoder: Decoder) -> Self {
+        Self { op, decoder }
+    }
+
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// [`ApplyError::Operation`].
+    pub fn write(&mut self, piece: &[u8]) -> Result<(), ApplyError> {
+        let op = self.op;
+        let result = match &mut self.decoder {
+            Decoder::Plain(sink) => sink.write(piece),
+            Decoder::Bzip2(bunzip) => bunzip.write(piece),
+        };
+        result.map_err(|fault| ApplyError::Operation { op, fault })
+    }
+
+    /// Ends the data.
+    ///
+    /// # Errors
+    /// [`ApplyError::Operation`] if the result is cut off or leaves blocks unwritten.
+    pub fn finish(self) -> Result<(), ApplyError> {
+        let result = match self.decoder {
+            Decoder::Plain(sink) => sink.finish(),
+            Decoder::Bzip2(bunzip) => bunzip.finish(),
+        };
+        result.map_err(|fault| ApplyError::Operation { op: self.op, fault })
+    }
+}
+
+/// Decompresses one stream into a sink.
+pub(super) struct Bunzip {
+    stream: Decompress,
+    ended: bool,
+    buffer: Vec<u8>,
+    sink: Sink,
+}
+
+impl Bunzip {
+    pub(super) fn new(sink: Sink) -> Self {
+        Self {
+            stream: Decompress::new(false),
+            ended: false,
+            buffer: Vec::with_capacity(BUFFER),
+            sink,
+        }
+    }
+
+    fn write(&mut self, mut input: &[u8]) -> Result<(), Fault> {
+        loop {
+            if self.ended {
+                return if input.is_empty() {
+                    Ok(())
+                } else {
+                    Err(Fault::TrailingBytes(input.len()))
+                };
+            }
+            let taken = self.decompress(input)?;
+            let stuck = taken == 0 && self.buffer.len() < self.buffer.capacity() && !self.ended;
+            input = input.get(taken..).unwrap_or_default();
+            if self.buffer.len() == self.buffer.capacity() {
+                self.flush()?;
+            }
+            if stuck {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Fills the buffer's spare room; returns how much input that took.
+    fn decompress(&mut self, input: &[u8]) -> Result<usize, Fault> {
+        let before = self.stream.total_in();
+        let status = self
+            .stream
+            .decompress_vec(input, &mut self.buffer)
+            .map_err(Fault::Bzip2)?;
+        self.ended = matches!(status, Status::StreamEnd);
+        Ok(super::source::clamp(self.stream.total_in() - before, input.len()))
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        self.sink.write(&self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), Fault> {
+        if !self.ended {
+            return Err(Fault::Bzip2Truncated);
+        }
+        self.flush()?;
+        self.sink.finish()
+    }
+}
