@@ -193,7 +193,7 @@ impl PayloadStream {
                 if self.start > 0 =>
             {
                 tracing::info!(error = &error as &dyn Error, "downloading from the beginning");
-                self.from_the_beginning();
+                self.begin_anew();
                 let response = self.first_answer().await?;
                 let part = self.judge(&response)?;
                 self.take(response, part);
@@ -208,12 +208,12 @@ impl PayloadStream {
     fn begin_with(&mut self, response: Response, part: Part) {
         let same = self.entity.is_some() && part.entity == self.entity;
         if part.start < self.start && !same {
-            self.from_the_beginning();
+            self.begin_anew();
         }
         self.take(response, part);
     }
 
-    fn from_the_beginning(&mut self) {
+    fn begin_anew(&mut self) {
         (self.start, self.offset, self.entity) = (0, 0, None);
     }
 

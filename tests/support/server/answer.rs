@@ -37,7 +37,7 @@ impl Answer<'_> {
         }
         match self.content.take() {
             None => write!(stream, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
-            Some(content) => self.send_file(self.changed(content), stream, gate),
+            Some(content) => self.send_file(&self.changed(content), stream, gate),
         }
     }
 
@@ -59,7 +59,9 @@ impl Answer<'_> {
 
     fn changed(&self, mut content: Vec<u8>) -> Vec<u8> {
         if self.faults.has("changed") {
-            content.iter_mut().for_each(|byte| *byte = !*byte);
+            for byte in &mut content {
+                *byte = !*byte;
+            }
         }
         let longer = content.len() + self.faults.number("longer").unwrap_or(0);
         content.resize(longer - self.faults.number("shorter").unwrap_or(0), b'+');
@@ -88,42 +90,40 @@ impl Answer<'_> {
         (same && !self.faults.has("no-range")).then(|| first.parse().unwrap())
     }
 
-    fn send_file(&self, content: Vec<u8>, stream: &mut impl Write, gate: &Gate) -> io::Result<()> {
+    fn send_file(&self, content: &[u8], stream: &mut impl Write, gate: &Gate) -> io::Result<()> {
         let total = content.len();
-        let mut head = String::new();
         let body = match self.range() {
             None => {
-                head += "HTTP/1.1 200 OK\r\n";
-                &content[..]
+                write!(stream, "HTTP/1.1 200 OK\r\n")?;
+                content
             }
             Some(first) if first >= total => {
-                return write!(
-                    stream,
-                    "HTTP/1.1 416 No\r\nContent-Range: bytes */{total}\r\nContent-Length: 0\r\n\r\n"
-                );
+                let range = format!("Content-Range: bytes */{total}");
+                return write!(stream, "HTTP/1.1 416 No\r\n{range}\r\nContent-Length: 0\r\n\r\n");
             }
             Some(first) => {
                 let first = first + usize::from(self.faults.has("wrong-range"));
-                let last = total - 1;
-                head += &format!(
-                    "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {first}-{last}/{total}\r\n"
-                );
+                write!(stream, "HTTP/1.1 206 Partial Content\r\n")?;
+                write!(stream, "Content-Range: bytes {first}-{}/{total}\r\n", total - 1)?;
                 &content[first..]
             }
         };
+        self.send_headers(body.len(), stream)?;
+        self.send_body(body, stream, gate)
+    }
+
+    fn send_headers(&self, length: usize, stream: &mut impl Write) -> io::Result<()> {
         if let Some(etag) = self.etag() {
-            head += &format!("ETag: {etag}\r\n");
+            write!(stream, "ETag: {etag}\r\n")?;
         }
         if self.faults.has("gzip-type") {
-            head += "Content-Encoding: x-gzip\r\n";
+            write!(stream, "Content-Encoding: x-gzip\r\n")?;
         }
-        head += &match (self.faults.has("chunked"), self.faults.has("close")) {
-            (true, _) => "Transfer-Encoding: chunked\r\n\r\n".to_owned(),
-            (false, true) => "Connection: close\r\n\r\n".to_owned(),
-            (false, false) => format!("Content-Length: {}\r\n\r\n", body.len()),
-        };
-        stream.write_all(head.as_bytes())?;
-        self.send_body(body, stream, gate)
+        match (self.faults.has("chunked"), self.faults.has("close")) {
+            (true, _) => write!(stream, "Transfer-Encoding: chunked\r\n\r\n"),
+            (false, true) => write!(stream, "Connection: close\r\n\r\n"),
+            (false, false) => write!(stream, "Content-Length: {length}\r\n\r\n"),
+        }
     }
 
     fn send_body(&self, body: &[u8], stream: &mut impl Write, gate: &Gate) -> io::Result<()> {
