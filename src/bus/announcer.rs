@@ -131,8 +131,8 @@ mod tests {
     async fn a_flush_returns_after_every_status_that_was_queued() {
         let (ours, theirs) = pair().await;
         let mut heard = MessageStream::from(&theirs);
-        let (statuses, announced) = mpsc::unbounded_channel();
-        let (announcer, admission, flusher) = Announcer::new(announced);
+        let (statuses, queue) = mpsc::unbounded_channel();
+        let (announcer, admission, flusher) = Announcer::new(queue);
         admission.send(ours.clone()).await.unwrap();
         for number in 0..300 {
             statuses.send(size(number)).unwrap();
@@ -150,11 +150,16 @@ mod tests {
 
     /// Our end of a connection whose other end speaks the handshake and then never reads again.
     async fn stuck() -> (Connection, UnixStream) {
+        use std::fmt::Write as _;
         let (ours, mut silent) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let uid = nix::unistd::getuid().to_string();
-        let hex: String = uid.bytes().map(|digit| format!("{digit:02x}")).collect();
-        write!(silent, "\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n").unwrap();
+        let mut hex = String::new();
+        for digit in uid.bytes() {
+            write!(hex, "{digit:02x}").unwrap();
+        }
+        let handshake = format!("\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n");
+        silent.write_all(handshake.as_bytes()).unwrap();
         let server = Builder::unix_stream(ours).server(Guid::generate()).p2p();
         (server.build().await.unwrap(), silent)
     }
@@ -164,8 +169,8 @@ mod tests {
         let (stuck, _silent) = stuck().await;
         let (ours, theirs) = pair().await;
         let mut heard = MessageStream::from(&theirs);
-        let (statuses, announced) = mpsc::unbounded_channel();
-        let (announcer, admission, _flusher) = Announcer::new(announced);
+        let (statuses, queue) = mpsc::unbounded_channel();
+        let (announcer, admission, _flusher) = Announcer::new(queue);
         tokio::spawn(announcer.run());
         admission.send(stuck.clone()).await.unwrap();
         admission.send(ours).await.unwrap();

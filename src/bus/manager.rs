@@ -110,8 +110,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_reply_waits_for_the_signals_before_it() {
-        let (statuses, announced) = mpsc::unbounded_channel();
-        let (announcer, _admission, flusher) = Announcer::new(announced);
+        let (statuses, queue) = mpsc::unbounded_channel();
+        let (announcer, _admission, flusher) = Announcer::new(queue);
         let (commands, mut asked) = mpsc::channel(1);
         let manager = Manager { commands, flusher };
         let mut call = pin!(manager.attempt_update());
@@ -133,8 +133,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_engine_that_is_gone_is_an_error_and_not_a_hang() {
-        let (_statuses, announced) = mpsc::unbounded_channel();
-        let (_announcer, _admission, flusher) = Announcer::new(announced);
+        let (_statuses, queue) = mpsc::unbounded_channel();
+        let (_announcer, _admission, flusher) = Announcer::new(queue);
         let (commands, asked) = mpsc::channel(1);
         drop(asked);
         let manager = Manager { commands, flusher };

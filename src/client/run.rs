@@ -69,16 +69,12 @@ impl Client {
     async fn reset(&self) -> Result<Outcome, NoEngine> {
         self.log.info("Setting Update Engine status to idle ...");
         let manager = self.open().await?.manager().await.ok_or(NoEngine)?;
-        match manager.reset_status().await {
-            Ok(()) => {
-                self.log.info(RESET_ADVICE);
-                Ok(Outcome::Success)
-            }
-            Err(_) => {
-                self.log.error("ResetStatus failed.");
-                Ok(Outcome::Failure)
-            }
+        if manager.reset_status().await.is_err() {
+            self.log.error("ResetStatus failed.");
+            return Ok(Outcome::Failure);
         }
+        self.log.info(RESET_ADVICE);
+        Ok(Outcome::Success)
     }
 
     async fn status(&self) -> Result<Outcome, NoEngine> {
