@@ -1,5 +1,7 @@
 //! What operators and scripts see of `update_engine_client`: the real binary on a real bus.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -150,7 +152,11 @@ async fn update_waits_until_a_reboot_is_needed() {
 async fn update_ends_well_when_the_engine_is_idle_again() {
     let bus = PrivateBus::start(Accounts::Ours);
     let engine = BusEngine::on(&bus).await;
-    let mut waiting = client(&bus, &["-update"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut waiting = client(&bus, &["-update"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = stderr_lines(&mut waiting);
     while message(&next_line(&mut lines).await) != "Waiting for update to complete." {}
     engine.announce(Status::default());
@@ -341,4 +347,43 @@ async fn without_a_bus_client_and_engine_talk_through_a_socket() {
     }
     drop(engine);
     assert!(!socket.exists(), "the socket goes with the service");
+}
+
+/// Takes root: it becomes nobody.
+#[tokio::test]
+async fn a_socket_that_is_open_to_all_still_lets_in_only_root_and_the_engines_user() {
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "run this test as root: it becomes another user"
+    );
+    let directory = open_directory();
+    let socket = directory.path().join("engine");
+    let copy = directory.path().join("client");
+    std::fs::copy(CLIENT, &copy).unwrap();
+    let engine = BusEngine::at(&socket).await;
+    std::fs::set_permissions(&socket, Permissions::from_mode(0o666)).unwrap();
+
+    let stranger = Command::new(&copy)
+        .arg("-check_for_update")
+        .arg(format!("-bus_peer={}", socket.display()))
+        .uid(NOBODY_UID)
+        .gid(NOBODY_UID)
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(stranger.status.code(), Some(1), "{stranger:?}");
+    assert!(
+        log(&stranger)[1].starts_with("Failed to get bus: "),
+        "{:?}",
+        log(&stranger)
+    );
+    assert_eq!(engine.attempts(), 0);
+    assert_eq!(through(&socket, "-check_for_update").await.status.code(), Some(0));
+}
+
+/// A directory that other users may enter.
+fn open_directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    directory
 }
