@@ -1,8 +1,11 @@
-//! Opens payload streams.
+//! The way in.
 
+use bytes::Bytes;
+
+use super::origin::Origin;
 use super::{FetchError, FetchRequest, FetchSettings, PayloadStream};
 
-/// Opens payload streams.
+/// Opens payload streams, with one kind of patience.
 #[derive(Debug, Clone, Default)]
 pub struct Fetcher {
     settings: FetchSettings,
@@ -25,5 +28,30 @@ impl Fetcher {
     /// the settings' retries.
     pub async fn open(&self, request: FetchRequest) -> Result<PayloadStream, FetchError> {
         PayloadStream::open(self.settings.clone(), request).await
+    }
+
+    /// Hands `body` to `url`, which must take it with a status of success (200 to 299). Without
+    /// credentials, and with the same retries as a download that gets no answer.
+    ///
+    /// # Errors
+    /// As for [`Self::open`]; any other status is [`FetchError::Status`].
+    pub async fn post(
+        &self,
+        url: &str,
+        content_type: &'static str,
+        body: impl Into<Bytes>,
+    ) -> Result<(), FetchError> {
+        let (origin, body) = (Origin::new(url, None, &self.settings)?, body.into());
+        let response = origin
+            .insist(|| origin.post(content_type, body.clone()), &self.settings)
+            .await?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(());
+        }
+        Err(FetchError::Status {
+            url: origin.shown().to_owned(),
+            status: status.as_u16(),
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes of a payload from the network, in order, each once.
+//! Bytes of a payload from the network, in order, each once; and small files to it.
 //!
 //! ```text
 //! open ─▶ GET url                          fresh: no Range header, so the plainest server will do

@@ -1,7 +1,11 @@
 //! Where a payload comes from: one URL, asked as often as it takes.
 
-use reqwest::header::{IF_RANGE, RANGE};
-use reqwest::{Client, Response, Url};
+use std::error::Error;
+
+use bytes::Bytes;
+use reqwest::header::{CONTENT_TYPE, IF_RANGE, RANGE};
+use reqwest::{Client, RequestBuilder, Response, Url};
+use tokio::time::sleep;
 
 use crate::plan::Credentials;
 
@@ -41,13 +45,8 @@ impl Origin {
         &self.shown
     }
 
-    /// One request, for the bytes from `start`. The outer error is final, the inner one may pass.
-    pub(super) async fn ask(
-        &self,
-        start: u64,
-        entity: Option<&Entity>,
-        settings: &FetchSettings,
-    ) -> Result<Result<Response, Interruption>, FetchError> {
+    /// Asks for the bytes from `start` of a file, of `entity` if it is still that one.
+    pub(super) fn get(&self, start: u64, entity: Option<&Entity>) -> RequestBuilder {
         let mut request = self.client.get(self.url.clone());
         if start > 0 {
             request = request.header(RANGE, format!("bytes={start}-"));
@@ -55,14 +54,61 @@ impl Origin {
                 request = request.header(IF_RANGE, entity.as_str());
             }
         }
-        if let Some(credentials) = &self.credentials {
-            request = request.basic_auth(&credentials.user, Some(&credentials.password));
+        match &self.credentials {
+            Some(known) => request.basic_auth(&known.user, Some(&known.password)),
+            None => request,
         }
+    }
+
+    /// Hands `body` to the server.
+    pub(super) fn post(&self, content_type: &'static str, body: Bytes) -> RequestBuilder {
+        self.client
+            .post(self.url.clone())
+            .header(CONTENT_TYPE, content_type)
+            .body(body)
+    }
+
+    /// Sends one request. The outer error is final, the inner one may pass.
+    pub(super) async fn send(
+        &self,
+        request: RequestBuilder,
+        settings: &FetchSettings,
+    ) -> Result<Result<Response, Interruption>, FetchError> {
         let mut pace = Pace::new(settings);
         match pace.wait(request.send()).await {
             Ok(Ok(response)) => Ok(Ok(response)),
             Ok(Err(error)) => self.sort(error).map(Err),
             Err(TooSlow) => Ok(Err(pace.stalled())),
+        }
+    }
+
+    /// Sends a request as often as it takes to get any answer, within the settings' patience.
+    pub(super) async fn insist(
+        &self,
+        request: impl Fn() -> RequestBuilder,
+        settings: &FetchSettings,
+    ) -> Result<Response, FetchError> {
+        let mut tries = 1;
+        loop {
+            let source = match self.send(request(), settings).await? {
+                Ok(response) => return Ok(response),
+                Err(why) => why,
+            };
+            if tries > settings.no_answer_retries {
+                return Err(FetchError::NoAnswer {
+                    url: self.shown.clone(),
+                    tries,
+                    source,
+                });
+            }
+            tracing::info!(
+                url = self.shown,
+                tries,
+                reason = &source as &dyn Error,
+                "no answer"
+            );
+            tries += 1;
+            sleep(settings.no_answer_delay).await;
         }
     }
 

@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use reqwest::Response;
-use tokio::time::{Instant, sleep, sleep_until};
+use reqwest::{RequestBuilder, Response};
+use tokio::time::{Instant, sleep_until};
 
 use super::body::{Body, Broken};
 use super::error::Interruption;
@@ -168,7 +168,7 @@ impl PayloadStream {
 
     /// Asks for the rest. Once bytes have been delivered, only the same file can go on.
     async fn resume(&mut self) -> Result<(), FetchError> {
-        let response = match self.ask().await? {
+        let response = match self.origin.send(self.request(), &self.settings).await? {
             Ok(response) => response,
             Err(why) => return self.broke_off(why),
         };
@@ -217,28 +217,8 @@ impl PayloadStream {
         (self.start, self.offset, self.entity) = (0, 0, None);
     }
 
-    async fn first_answer(&mut self) -> Result<Response, FetchError> {
-        let mut tries = 1;
-        loop {
-            let source = match self.ask().await? {
-                Ok(response) => return Ok(response),
-                Err(why) => why,
-            };
-            if tries > self.settings.no_answer_retries {
-                return Err(FetchError::NoAnswer {
-                    url: self.origin.shown().to_owned(),
-                    tries,
-                    source,
-                });
-            }
-            tracing::info!(
-                tries,
-                reason = &source as &dyn Error,
-                "no answer from the payload's server"
-            );
-            tries += 1;
-            sleep(self.settings.no_answer_delay).await;
-        }
+    async fn first_answer(&self) -> Result<Response, FetchError> {
+        self.origin.insist(|| self.request(), &self.settings).await
     }
 
     fn take(&mut self, response: Response, part: Part) {
@@ -246,10 +226,8 @@ impl PayloadStream {
         self.entity = part.entity;
     }
 
-    async fn ask(&self) -> Result<Result<Response, Interruption>, FetchError> {
-        self.origin
-            .ask(self.offset, self.entity.as_ref(), &self.settings)
-            .await
+    fn request(&self) -> RequestBuilder {
+        self.origin.get(self.offset, self.entity.as_ref())
     }
 
     fn judge(&self, response: &Response) -> Result<Part, FetchError> {

@@ -411,3 +411,28 @@ async fn a_server_that_does_not_answer_is_asked_again() {
         .unwrap_err();
     assert!(matches!(error, FetchError::NoAnswer { tries: 2, .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_file_is_handed_to_a_server_that_must_take_it() {
+    let server = server();
+    let fetcher = Fetcher::new(settings());
+    let url = server.url("hangup;/update.gz");
+    fetcher
+        .post(&url, "application/octet-stream", vec![1, 2, 3])
+        .await
+        .unwrap();
+    let requests = server.requests();
+    assert_eq!((requests.len(), &requests[1].method[..]), (2, "POST"));
+    assert_eq!(
+        requests[1].header("content-type"),
+        Some("application/octet-stream")
+    );
+    assert_eq!(requests[1].body, [1, 2, 3]);
+
+    let url = server.url("status=500/update.gz");
+    let error = fetcher
+        .post(&url, "application/octet-stream", vec![])
+        .await
+        .unwrap_err();
+    assert!(matches!(error, FetchError::Status { status: 500, .. }), "{error}");
+}

@@ -6,6 +6,7 @@ use update_engine::plan::Credentials;
 use crate::support::again::{again, message};
 use crate::support::certificates::Authority;
 use crate::support::server::Server;
+use crate::support::socks::SocksProxy;
 
 const PAYLOAD: &[u8] = b"as good as any payload";
 
@@ -155,4 +156,22 @@ async fn proxies_come_from_the_environment() {
     let variables = [("ALL_PROXY", &proxy.url("")[..]), ("NO_PROXY", "127.0.0.1")];
     again(test, &origin.url("update.gz"), &variables);
     assert_eq!((proxy.requests().len(), origin.requests().len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_socks_proxy_is_asked_to_find_the_host() {
+    if let Some(url) = message() {
+        assert_eq!(download(&url).await.unwrap(), PAYLOAD);
+        return;
+    }
+    let origin = served(Server::start());
+    let proxy = SocksProxy::start(origin.address());
+    let test = "fetch_environment::a_socks_proxy_is_asked_to_find_the_host";
+    again(
+        test,
+        "http://updates.invalid/update.gz",
+        &[("ALL_PROXY", &proxy.url())],
+    );
+    assert_eq!(proxy.asked_for(), "updates.invalid");
+    assert_eq!(origin.requests()[0].header("host"), Some("updates.invalid"));
 }

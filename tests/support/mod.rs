@@ -12,3 +12,4 @@ pub mod fixtures;
 pub mod loops;
 pub mod protobuf;
 pub mod server;
+pub mod socks;

@@ -79,9 +79,9 @@ impl Server {
         format!("{}://{}/{path}", self.scheme, self.address)
     }
 
-    /// The same server under another host's name.
-    pub fn url_by_name(&self, path: &str) -> String {
-        format!("{}://localhost:{}/{path}", self.scheme, self.address.port())
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// All requests so far.

@@ -140,3 +140,19 @@ fn any_other_status_is_an_error_with_its_number() {
         );
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn whatever_a_server_says_a_part_starts_where_asked_or_at_0(
+        status in proptest::sample::select(vec![200_u16, 206, 416]),
+        range in "(bytes )?[0-9*+-]{0,4}-?[0-9]{0,4}/?(1000|[0-9*]{0,20})",
+        length in "[0-9]{0,20}",
+    ) {
+        let headers = [("content-range", range), ("content-length", length)];
+        let headers = headers.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect();
+        let asked = Asked { url: "http://h/p", start: 400, size: 1000, entity: None };
+        if let Ok(part) = judge(StatusCode::from_u16(status).unwrap(), &headers, &asked) {
+            proptest::prop_assert_eq!(part.start, if status == 200 { 0 } else { 400 });
+        }
+    }
+}
