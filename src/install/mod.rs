@@ -1,1 +1,85 @@
-//! Under construction.
+//! One update, from a taken offer to a slot that boots next.
+//!
+//! # Phases
+//!
+//! An attempt is a chain of values; each step consumes the one before it, so that no caller can commit
+//! what was not verified, or verify what was not downloaded:
+//!
+//! ```text
+//! Installer ──preflight──▶ Ready ──download──▶ Downloaded ──verify──▶ Verified ──postinstall──▶ Tested ──commit──▶ Committed
+//!     keys, running slot good,  │                   re-read from         PCR policy posted,       highest priority,
+//!     target free, /boot space  │                   the medium           slot sealed, script run  one try, re-read
+//!                               ▼
+//!          checks of the manifest ─ slot unbootable ─ first write … last write ─ sync ─ hash, signature
+//! ```
+//!
+//! | instant | other slot | on failure |
+//! |---|---|---|
+//! | until the manifest passed its checks | as it was | nothing was changed |
+//! | from then to `commit` | unbootable | stays unbootable |
+//! | the script ran | whatever it set | made unbootable again |
+//! | `commit` returned | boots next, once | – |
+//!
+//! The running slot is re-read and must be good before the other one is made unbootable: a slot on trial
+//! is the only one that boots, and its fallback is not ours to overwrite.
+//!
+//! # The pipeline of `download`
+//!
+//! ```text
+//!  runtime's thread          coordinator's thread                    workers (one per core, at most 8)
+//!  fetch stream ──chunks──▶ payload reader ─▶ schedule ──jobs──▶ decode, write to the slot ──┐
+//!      ▲   4 MiB ahead           ▲  │ checks, gate                                           │
+//!      └───── permits ───────────┘  │                                                        │
+//!                                ▲  └──▶ syncer's thread ──synced──┐                         │
+//!                                └─────────── one inbox ◀──────────┴────────── done ◀────────┘
+//! ```
+//!
+//! The coordinator alone owns the reader, the schedule and the checkpoint; the others send it messages.
+//!
+//! - *Order.* Operations start in manifest order. One that reads or writes a block which an operation
+//!   in flight writes, or writes one that it reads, waits for it; everything else runs side by side.
+//! - *Memory.* An operation is charged for its data and for the buffers that decoding it takes, before it
+//!   starts. What is in flight stays below [`Pace::memory`]; one operation that exceeds it alone runs alone.
+//! - *Dirty data.* The slot is synced every [`Pace::bytes`] and dropped from the page cache, so that neither
+//!   a burst of write-back nor a cold cache disturbs the node.
+//!
+//! # Checkpoints
+//!
+//! A checkpoint says: every operation below `n` is on the medium; here are the reader's place and hash state
+//! after operation `n - 1`. It is taken in three steps, and only the last makes it count: the reader passes
+//! operation `n - 1` and its state is copied; all operations below `n` finish; the slot is synced and the
+//! record replaced atomically. Work goes on meanwhile.
+//!
+//! After a restart, operations from `n` on run again. That is harmless where they read only the old slot,
+//! or what operations from `n` on write. A v1 delta may also overwrite a block of the *target* that an
+//! earlier operation reads from there:
+//!
+//! - an operation that overwrites what an operation at or above `n` reads from the target waits until a
+//!   checkpoint lies between the two;
+//! - an operation that overwrites what it reads from the target itself can't be repeated once begun: the
+//!   checkpoint is withdrawn before it starts, and a cut before the next one starts over.
+//!
+//! What must not happen here: a write to the running slot, a write to the other one while it is bootable, a
+//! file as large as a payload.
+
+mod error;
+mod gate;
+mod kernel;
+mod keys;
+mod pace;
+mod pcr;
+mod phases;
+mod pipeline;
+mod postinstall;
+mod preflight;
+mod saved;
+mod schedule;
+mod slots;
+mod verify;
+
+pub use error::InstallError;
+pub use kernel::KernelError;
+pub use pace::Pace;
+pub use phases::{Downloaded, Installer, Ready, Site, Tested, Verified};
+pub use postinstall::{Postinst, PostinstError, PostinstOutcome};
+pub use slots::{Seal, Slots};

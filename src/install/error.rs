@@ -1,0 +1,200 @@
+//! Why an update ended without a slot that boots next.
+
+use std::io;
+use std::path::PathBuf;
+
+use payload_format::{ApplyError, FormatError, ImageKind, Sha256Digest, SignatureError};
+
+use super::{KernelError, PostinstError};
+use crate::disk::{DiskError, SlotName};
+use crate::fetch::FetchError;
+use crate::store::record::RecordError;
+
+/// Why an update ended without a slot that boots next. The variants tell apart what servers have codes
+/// for; each names its place and value.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// No trusted key is configured at all.
+    #[error("no public key to check payloads with: nothing is installed without")]
+    NoKeys,
+    /// A trusted key can't be read.
+    #[error("cannot read the public key {}", path.display())]
+    KeyFile {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A trusted key is no key, or too weak.
+    #[error("cannot use the public keys")]
+    Keys(#[source] SignatureError),
+    /// The running slot is on trial, or is the slot to be written.
+    #[error("the running slot {running} has to be good before {target} is written")]
+    RunningNotGood {
+        /// The slot that runs.
+        running: SlotName,
+        /// The slot that would be written.
+        target: SlotName,
+        /// What the table says.
+        source: DiskError,
+    },
+    /// The slot to write, or the one to read, can't be opened.
+    #[error("cannot open {slot}")]
+    Open {
+        /// Which one.
+        slot: SlotName,
+        /// Why not.
+        source: DiskError,
+    },
+    /// The kernel doesn't get to its place on the boot partition. The text up to the source is watched for
+    /// by distributions' tests, word by word.
+    #[error("Failed to copy kernel from {} to {}", from.display(), to.display())]
+    Kernel {
+        /// The running slot's kernel.
+        from: PathBuf,
+        /// The target slot's.
+        to: PathBuf,
+        /// Why not.
+        source: KernelError,
+    },
+    /// The payload doesn't come.
+    #[error("cannot download the payload")]
+    Fetch(#[source] FetchError),
+    /// The payload makes no sense, or asks for what may not be.
+    #[error("the payload is refused")]
+    Format(#[source] FormatError),
+    /// A delta for another image than the one that runs.
+    #[error("the delta is for an image with SHA-256 {expected}, {slot} has {found}")]
+    WrongSource {
+        /// The running slot.
+        slot: SlotName,
+        /// What the delta was made from.
+        expected: Sha256Digest,
+        /// What the slot holds.
+        found: Sha256Digest,
+    },
+    /// The payload carries no signature, so that no key could vouch for it.
+    #[error("the payload is not signed")]
+    Unsigned,
+    /// A delta for another kernel than the one that runs.
+    #[error("the delta is for a kernel with SHA-256 {expected} and {expected_size} bytes, {} has {found} and {size}", path.display())]
+    WrongSourceKernel {
+        /// The running slot's kernel.
+        path: PathBuf,
+        /// What the delta was made from.
+        expected: Sha256Digest,
+        /// Its bytes.
+        expected_size: u64,
+        /// What the file holds.
+        found: Sha256Digest,
+        /// Its bytes.
+        size: u64,
+    },
+    /// The state of an earlier attempt can't be removed, so that it might be resumed wrongly after a cut.
+    #[error("cannot forget the last attempt's state")]
+    State(#[source] RecordError),
+    /// A delta for a larger image than the slot can hold.
+    #[error("the delta is for an image of {expected} bytes, {slot} has {available}")]
+    SourceTooSmall {
+        /// The running slot.
+        slot: SlotName,
+        /// Bytes that the delta was made from.
+        expected: u64,
+        /// Bytes that the slot has.
+        available: u64,
+    },
+    /// The slot can't be made unbootable; it was not touched then.
+    #[error("cannot make {slot} unbootable, so it is not written")]
+    MakeUnbootable {
+        /// The slot that would be written.
+        slot: SlotName,
+        /// Why not.
+        source: DiskError,
+    },
+    /// An operation can't be carried out.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// A slot or a file can't be read, written or synced.
+    #[error("{action} {what}")]
+    Io {
+        /// `reading`, `writing`, `syncing`.
+        action: &'static str,
+        /// Slot or file.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The payload is not the one that was offered.
+    #[error("the payload has SHA-256 {found}, offered was {expected}")]
+    PayloadHash {
+        /// As offered.
+        expected: Sha256Digest,
+        /// Of the bytes that came.
+        found: Sha256Digest,
+    },
+    /// No trusted key has signed the payload.
+    #[error("the payload's signature is refused")]
+    Signature(#[source] SignatureError),
+    /// The slot, read back, is not the image.
+    #[error("{slot} has SHA-256 {found} after the update, the payload says {expected}")]
+    SlotVerification {
+        /// The slot.
+        slot: SlotName,
+        /// As the payload says.
+        expected: Sha256Digest,
+        /// As read from the medium.
+        found: Sha256Digest,
+    },
+    /// The kernel or the PCR policy, read back, is not the one of the payload.
+    #[error("{} has SHA-256 {found} and {size} bytes, the payload says {expected} and {expected_size}", path.display())]
+    FileVerification {
+        /// What the file is.
+        image: ImageKind,
+        /// The file.
+        path: PathBuf,
+        /// As the payload says.
+        expected: Sha256Digest,
+        /// Bytes, as the payload says.
+        expected_size: u64,
+        /// As read from the medium.
+        found: Sha256Digest,
+        /// Bytes, as read from the medium.
+        size: u64,
+    },
+    /// The PCR policy's server didn't take it.
+    #[error("cannot post the PCR policy to {url}")]
+    PcrPost {
+        /// `PCR_POLICY_SERVER`.
+        url: String,
+        /// Why not.
+        source: FetchError,
+    },
+    /// The image's own script, or what it takes to run it.
+    #[error("the new image's postinst failed")]
+    Postinst(#[source] PostinstError),
+    /// The boot attributes can't be set.
+    #[error("cannot make {slot} boot next")]
+    Commit {
+        /// The slot.
+        slot: SlotName,
+        /// Why not.
+        source: DiskError,
+    },
+    /// Nobody wants the update any more.
+    #[error("the update was cancelled")]
+    Cancelled,
+}
+
+impl InstallError {
+    /// An I/O error that happened while `action` was done to `what`.
+    pub(super) fn io(action: &'static str, what: &impl std::fmt::Display) -> impl FnOnce(io::Error) -> Self {
+        let what = what.to_string();
+        move |source| Self::Io { action, what, source }
+    }
+
+    /// Whether a later attempt may go on from the checkpoint: the network failed, or the daemon stopped.
+    /// After anything else the data itself is in doubt, and the next attempt starts over.
+    pub(super) const fn leaves_checkpoint(&self) -> bool {
+        matches!(self, Self::Fetch(_) | Self::Cancelled)
+    }
+}

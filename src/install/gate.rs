@@ -1,0 +1,119 @@
+//! Between the manifest and the first write: the last refusals that cost nothing, then the point from which
+//! the other slot is gone.
+
+use payload_format::{ApplyError, ImageInfo, ImageKind, Manifest};
+use tokio_util::sync::CancellationToken;
+
+use super::phases::Attempt;
+use super::saved::Ledger;
+use super::{InstallError, kernel, preflight, verify};
+
+/// Checks everything that only the manifest tells. Changes nothing; reads the whole running slot if the
+/// payload is a delta, since its operations carry no hash of what they read.
+///
+/// # Errors
+/// Unsigned payload, kernel that doesn't fit, a delta for another image.
+pub(super) fn check(
+    attempt: &Attempt,
+    manifest: &Manifest,
+    cancel: &CancellationToken,
+) -> Result<(), InstallError> {
+    if !manifest.is_signed() {
+        return Err(InstallError::Unsigned);
+    }
+    preflight::kernel_fits(attempt, kernel_size(attempt, manifest)?)?;
+    if let Some(old) = &manifest.partition().old {
+        slot_is(attempt, old, cancel)?;
+    }
+    if let Some(old) = manifest.image(ImageKind::Kernel).and_then(|image| image.old) {
+        kernel_is(attempt, &old)?;
+    }
+    // Nobody keeps a policy whose measurements are the old image's.
+    match manifest.image(ImageKind::PcrPolicy) {
+        Some(image) if image.is_delta() => Err(ApplyError::NoSource(image.kind).into()),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the other slot unbootable. After this its content may be written.
+///
+/// Order, and what a cut between leaves:
+/// 1. the checkpoint of an earlier attempt is removed, unless this attempt resumes it: the slot as it was;
+/// 2. the slot becomes unbootable, in both copies of the table: a slot that is whole but not chosen;
+/// 3. the first write: a torn slot, not chosen.
+///
+/// # Errors
+/// If the running slot isn't good, or any step fails; nothing was written to the slot then.
+pub(super) fn open(attempt: &Attempt, metadata: &[u8], beginning: Beginning) -> Result<Ledger, InstallError> {
+    preflight::running_is_good(attempt)?;
+    let ledger = match beginning {
+        Beginning::Resumed => Ledger::resume(attempt, metadata),
+        Beginning::Fresh => Ledger::begin(attempt, metadata).map_err(InstallError::State)?,
+    };
+    let slot = attempt.plan.target;
+    attempt
+        .site
+        .slots
+        .make_unbootable(slot)
+        .map_err(|source| InstallError::MakeUnbootable { slot, source })?;
+    Ok(ledger)
+}
+
+/// Whether an attempt starts over or goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// From the payload's first byte.
+    Fresh,
+    /// From a checkpoint.
+    Resumed,
+}
+
+/// Bytes of the kernel that the target gets: the payload's, or a copy of the running one.
+fn kernel_size(attempt: &Attempt, manifest: &Manifest) -> Result<u64, InstallError> {
+    if let Some(image) = manifest.image(ImageKind::Kernel) {
+        return Ok(image.new.size);
+    }
+    let path = attempt.path(&attempt.plan.source_kernel);
+    preflight::kernel_result(attempt, kernel::require_size(&path))
+}
+
+/// The running slot holds what the delta was made from.
+fn slot_is(attempt: &Attempt, old: &ImageInfo, cancel: &CancellationToken) -> Result<(), InstallError> {
+    let slot = !attempt.plan.target;
+    let source = attempt.site.slots.open_source(slot);
+    let source = source.map_err(|source| InstallError::Open { slot, source })?;
+    if source.len() < old.size {
+        return Err(InstallError::SourceTooSmall {
+            slot,
+            expected: old.size,
+            available: source.len(),
+        });
+    }
+    let found = verify::slot_digest(&*source, old.size, cancel)
+        .map_err(InstallError::io("reading", &slot))?
+        .ok_or(InstallError::Cancelled)?;
+    if found == old.sha256 {
+        return Ok(());
+    }
+    Err(InstallError::WrongSource {
+        slot,
+        expected: old.sha256,
+        found,
+    })
+}
+
+/// The running kernel is what its delta was made from.
+fn kernel_is(attempt: &Attempt, old: &ImageInfo) -> Result<(), InstallError> {
+    let path = attempt.path(&attempt.plan.source_kernel);
+    let (found, size) = verify::file_digest(&path).map_err(InstallError::io("reading", &path.display()))?;
+    if (found, size) == (old.sha256, old.size) {
+        return Ok(());
+    }
+    Err(InstallError::WrongSourceKernel {
+        path,
+        expected: old.sha256,
+        expected_size: old.size,
+        found,
+        size,
+    })
+}

@@ -1,0 +1,32 @@
+//! How hard an installation leans on the node.
+
+use std::time::Duration;
+
+const MIB: u64 = 1 << 20;
+
+/// Limits of one installation. The defaults keep the whole daemon below 64 MiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Bytes that operations in flight may hold: data, decoder state, patch buffers.
+    pub memory: u64,
+    /// Bytes of payload that may wait between the network and the reader.
+    pub read_ahead: u32,
+    /// Bytes written to the slot after which it is synced and a checkpoint taken.
+    pub bytes: u64,
+    /// Time after which a checkpoint is taken even if little was written: what a slow link loses in a cut.
+    pub interval: Duration,
+    /// Threads that decode and write, at least 1.
+    pub workers: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            memory: 28 * MIB,
+            read_ahead: 1 << 20,
+            bytes: 16 * MIB,
+            interval: Duration::from_secs(2),
+            workers: std::thread::available_parallelism().map_or(1, |n| n.get().min(8)),
+        }
+    }
+}

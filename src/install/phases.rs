@@ -1,0 +1,277 @@
+//! The chain of values that an attempt goes through. See the [module](super) for the drawing.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use payload_format::{ImageKind, Manifest};
+use tokio_util::sync::CancellationToken;
+
+use super::postinstall::{self, Arguments, Postinst, PostinstOutcome};
+use super::saved::Saved;
+use super::{InstallError, Pace, PostinstError, Slots, pcr, pipeline, preflight, verify};
+use crate::disk::BlockTarget;
+use crate::fetch::Fetcher;
+use crate::host::Host;
+use crate::plan::InstallPlan;
+
+/// What an installation works with.
+#[derive(Clone)]
+pub struct Site {
+    /// The machine: boot partition, state, where scripts run.
+    pub host: Host,
+    /// The disk.
+    pub slots: Arc<dyn Slots>,
+    /// The network.
+    pub fetcher: Fetcher,
+    /// Whether the image's script is run.
+    pub postinst: Postinst,
+    /// Limits.
+    pub pace: Pace,
+}
+
+/// One attempt: what to do, and with what.
+pub(super) struct Attempt {
+    pub(super) plan: InstallPlan,
+    pub(super) site: Site,
+}
+
+impl Attempt {
+    /// Where a path of the plan lies.
+    pub(super) fn path(&self, absolute: &str) -> PathBuf {
+        self.site.host.path(absolute)
+    }
+
+    /// The file that an image beside the slot becomes.
+    pub(super) fn file_of(&self, image: ImageKind) -> PathBuf {
+        self.path(match image {
+            ImageKind::PcrPolicy => &self.plan.pcr_policy,
+            // The partition is no file; its kernel is what stands for it on the boot partition.
+            ImageKind::Kernel | ImageKind::Partition => &self.plan.target_kernel,
+        })
+    }
+
+    /// The failed attempt's slot must not boot. Failing to see to that is logged: the error that led here
+    /// is the one to be reported.
+    fn make_unbootable_again(&self) {
+        let slot = self.plan.target;
+        if let Err(error) = self.site.slots.make_unbootable(slot) {
+            tracing::error!(%error, "{slot} failed, and can't be made unbootable");
+        }
+    }
+}
+
+/// Runs what blocks on a thread of its own.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        // Blocking tasks are never aborted, so that this is a panic: passed on.
+        Err(e) => std::panic::resume_unwind(e.into_panic()),
+    }
+}
+
+/// An update that was decided on; nothing was looked at yet.
+pub struct Installer {
+    attempt: Arc<Attempt>,
+}
+
+impl Installer {
+    /// An installation of `plan`.
+    #[must_use]
+    pub fn new(plan: InstallPlan, site: Site) -> Self {
+        Self {
+            attempt: Arc::new(Attempt { plan, site }),
+        }
+    }
+
+    /// Looks at everything that can be refused before the first byte is fetched. Changes nothing.
+    ///
+    /// # Errors
+    /// Keys missing or unusable, running slot not good, target busy, boot partition full.
+    pub async fn preflight(self) -> Result<Ready, InstallError> {
+        let attempt = self.attempt;
+        blocking(move || {
+            let target = preflight::check(&attempt)?;
+            let saved = Saved::load(&attempt);
+            Ok(Ready {
+                attempt,
+                target,
+                saved,
+            })
+        })
+        .await
+    }
+}
+
+/// The target is ours alone; nothing was changed.
+pub struct Ready {
+    attempt: Arc<Attempt>,
+    target: Arc<dyn BlockTarget>,
+    saved: Option<Saved>,
+}
+
+impl Ready {
+    /// Whether an earlier attempt at the same payload is taken up again.
+    #[must_use]
+    pub const fn resumes(&self) -> bool {
+        self.saved.is_some()
+    }
+
+    /// Downloads the payload into the slot. `progress` hears how many bytes of the payload have come, those
+    /// of an attempt that is taken up again included.
+    ///
+    /// When this returns, the slot holds what the payload says and all of it was signed; nothing of that
+    /// was read back yet.
+    ///
+    /// # Errors
+    /// Anything from the network to the last sync. Until the manifest has passed all checks nothing was
+    /// changed; afterwards the slot is unbootable.
+    pub async fn download(
+        self,
+        progress: &mut (dyn FnMut(u64) + Send),
+        cancel: &CancellationToken,
+    ) -> Result<Downloaded, InstallError> {
+        let attempt = Arc::clone(&self.attempt);
+        let downloaded = self.stream(progress, cancel).await;
+        if let Err(error) = &downloaded
+            && !error.leaves_checkpoint()
+        {
+            blocking(move || Saved::discard(&attempt)).await;
+        }
+        downloaded
+    }
+
+    async fn stream(
+        self,
+        progress: &mut (dyn FnMut(u64) + Send),
+        cancel: &CancellationToken,
+    ) -> Result<Downloaded, InstallError> {
+        let Self {
+            attempt,
+            target,
+            saved,
+        } = self;
+        let manifest = pipeline::run(&attempt, Arc::clone(&target), saved, progress, cancel).await?;
+        Ok(Downloaded {
+            attempt,
+            target,
+            manifest,
+        })
+    }
+}
+
+/// The slot is written, unbootable, and holds what a trusted key has signed.
+pub struct Downloaded {
+    attempt: Arc<Attempt>,
+    target: Arc<dyn BlockTarget>,
+    manifest: Arc<Manifest>,
+}
+
+impl Downloaded {
+    /// Reads slot, kernel and PCR policy back from the medium.
+    ///
+    /// # Errors
+    /// If anything differs from what the payload says, can't be read, or `cancel` was called.
+    pub async fn verify(self, cancel: &CancellationToken) -> Result<Verified, InstallError> {
+        let Self {
+            attempt,
+            target,
+            manifest,
+        } = self;
+        let cancel = cancel.clone();
+        blocking(move || {
+            let verified = verify::all(&attempt, &*target, &manifest, &cancel);
+            if verified.as_ref().is_err_and(|e| !e.leaves_checkpoint()) {
+                Saved::discard(&attempt);
+            }
+            verified?;
+            let pcr_policy = manifest.image(ImageKind::PcrPolicy).is_some();
+            Ok(Verified { attempt, pcr_policy })
+        })
+        .await
+    }
+}
+
+/// The slot was read back and is right; it is unbootable still.
+pub struct Verified {
+    attempt: Arc<Attempt>,
+    pcr_policy: bool,
+}
+
+impl Verified {
+    /// Posts the PCR policy, seals the slot and runs its script. `cancel` kills the script.
+    ///
+    /// # Errors
+    /// Whatever says no; the slot is unbootable again then, whatever the script did.
+    pub async fn postinstall(self, cancel: &CancellationToken) -> Result<Tested, InstallError> {
+        let attempt = Arc::clone(&self.attempt);
+        let outcome = tokio::select! {
+            outcome = self.run() => outcome,
+            () = cancel.cancelled() => Err(InstallError::Cancelled),
+        };
+        match outcome {
+            Ok(outcome) => Ok(Tested { attempt, outcome }),
+            Err(error) => {
+                blocking(move || attempt.make_unbootable_again()).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn run(self) -> Result<PostinstOutcome, InstallError> {
+        let Self { attempt, pcr_policy } = self;
+        let policy = pcr_policy.then(|| attempt.path(&attempt.plan.pcr_policy));
+        if let (Some(path), Some(url)) = (&policy, &attempt.plan.pcr_policy_server) {
+            pcr::post(&attempt.site.fetcher, path, url).await?;
+        }
+        if attempt.site.postinst == Postinst::Skip {
+            return Ok(PostinstOutcome::Clean);
+        }
+        let (at, slot) = (Arc::clone(&attempt), attempt.plan.target);
+        let seal = blocking(move || at.site.slots.seal(slot))
+            .await
+            .map_err(|e| InstallError::Postinst(PostinstError::Seal(e)))?;
+        let arguments = Arguments {
+            device: seal.device().to_owned(),
+            kernel: attempt.path(&attempt.plan.target_kernel),
+            pcr_policy: policy,
+        };
+        let outcome = postinstall::run(&attempt.site.host, &arguments).await;
+        blocking(move || drop(seal)).await;
+        outcome.map_err(InstallError::Postinst)
+    }
+}
+
+/// The image's script agrees.
+pub struct Tested {
+    attempt: Arc<Attempt>,
+    outcome: PostinstOutcome,
+}
+
+impl Tested {
+    /// Makes the slot boot next, once, and reads that back.
+    ///
+    /// Order, and what a cut between leaves behind:
+    /// 1. boot attributes (the disk's own ordered write): before it the slot is unbootable, or as its
+    ///    script set it; after it the new image boots next;
+    /// 2. the checkpoint is removed: without that, a later attempt at the same payload would find it, resume
+    ///    at its end and verify the slot again.
+    ///
+    /// # Errors
+    /// If the running slot is no longer good, or the attributes can't be written; the slot is unbootable
+    /// then, as far as the disk lets it.
+    pub async fn commit(self) -> Result<PostinstOutcome, InstallError> {
+        let Self { attempt, outcome } = self;
+        blocking(move || {
+            preflight::running_is_good(&attempt)
+                .and_then(|()| {
+                    let slot = attempt.plan.target;
+                    let next = attempt.site.slots.make_next(slot);
+                    next.map_err(|source| InstallError::Commit { slot, source })
+                })
+                .inspect_err(|_| attempt.make_unbootable_again())?;
+            Saved::discard(&attempt);
+            Ok(outcome)
+        })
+        .await
+    }
+}

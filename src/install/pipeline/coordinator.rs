@@ -1,0 +1,243 @@
+//! The thread that owns reader, schedule and checkpoint.
+
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+
+use payload_format::{Checkpoint, Event, Finished, Manifest, Reader, Sha256Digest};
+use tokio_util::sync::CancellationToken;
+
+use super::images::Images;
+use super::inbox::{End, Inbox, Message, Outlet};
+use super::intake::Intake;
+use super::rest;
+use super::work::{Offered, Tools, Work};
+use crate::disk::BlockTarget;
+use crate::fetch::Entity;
+use crate::install::gate::{self, Beginning};
+use crate::install::phases::Attempt;
+use crate::install::{InstallError, keys};
+
+/// Where an attempt begins.
+pub(super) enum Start {
+    /// With the payload's first byte.
+    Fresh(Reader),
+    /// With a checkpoint's next operation.
+    Resumed {
+        reader: Reader,
+        manifest: Arc<Manifest>,
+        /// Header and manifest.
+        metadata: Vec<u8>,
+        checkpoint: Checkpoint,
+    },
+}
+
+impl Start {
+    /// First byte of the payload that is needed.
+    pub(super) const fn offset(&self) -> u64 {
+        match self {
+            Self::Fresh(_) => 0,
+            Self::Resumed { checkpoint, .. } => checkpoint.offset(),
+        }
+    }
+}
+
+/// What the coordinator works on and with.
+pub(super) struct Coordinator {
+    pub(super) attempt: Arc<Attempt>,
+    pub(super) target: Arc<dyn BlockTarget>,
+    /// Which file the bytes come from.
+    pub(super) entity: Option<Entity>,
+    pub(super) outlet: Outlet,
+    pub(super) cancel: CancellationToken,
+}
+
+impl Coordinator {
+    /// Runs until everything is on the medium, or the attempt has ended.
+    ///
+    /// # Errors
+    /// Whatever ended it.
+    pub(super) fn run(self, start: Start, inbox: &Inbox) -> Result<Arc<Manifest>, InstallError> {
+        let (mut input, mut work) = match start {
+            Start::Fresh(reader) => {
+                let (input, first) = Input::new(reader, inbox).metadata()?;
+                let work = self.open(&first.manifest, &first.bytes, first.end, Beginning::Fresh)?;
+                (input, work)
+            }
+            Start::Resumed {
+                reader,
+                manifest,
+                metadata,
+                checkpoint,
+            } => (
+                Input::new(reader, inbox),
+                self.open(&manifest, &metadata, checkpoint, Beginning::Resumed)?,
+            ),
+        };
+        input.work_off(&mut work)?;
+        let finished = input.intake.finish().map_err(InstallError::Format)?;
+        self.finish(work, &finished)
+    }
+
+    /// Passes the gate: from here on the slot is ours, and nobody's to boot.
+    fn open(
+        &self,
+        manifest: &Arc<Manifest>,
+        metadata: &[u8],
+        at: Checkpoint,
+        beginning: Beginning,
+    ) -> Result<Work, InstallError> {
+        gate::check(&self.attempt, manifest, &self.cancel)?;
+        let ledger = gate::open(&self.attempt, metadata, beginning)?;
+        let tools = Tools {
+            manifest: Arc::clone(manifest),
+            images: Images::open(&self.attempt, manifest, &self.target)?,
+            ledger,
+            entity: self.entity.clone(),
+            outlet: self.outlet.clone(),
+        };
+        Ok(Work::new(self.attempt.site.pace, tools, at, beginning))
+    }
+
+    /// All operations are done: whether they may be trusted, and what they left over.
+    fn finish(&self, work: Work, finished: &Finished) -> Result<Arc<Manifest>, InstallError> {
+        self.trust(finished)?;
+        let tools = work.into_tools();
+        rest::copy(&self.attempt, &tools.manifest, &tools.images, &self.cancel)?;
+        tools.images.sync()?;
+        Ok(Arc::clone(&tools.manifest))
+    }
+
+    fn trust(&self, finished: &Finished) -> Result<(), InstallError> {
+        let plan = &self.attempt.plan;
+        let expected = Sha256Digest::from(plan.payload_sha256);
+        if finished.payload_sha256 != expected {
+            return Err(InstallError::PayloadHash {
+                expected,
+                found: finished.payload_sha256,
+            });
+        }
+        let keys = keys::trusted(&plan.public_keys)?;
+        finished.verify(&keys).map_err(InstallError::Signature)
+    }
+}
+
+/// What comes before the first operation.
+struct Metadata {
+    manifest: Arc<Manifest>,
+    /// As it came.
+    bytes: Vec<u8>,
+    /// The place after it.
+    end: Checkpoint,
+}
+
+/// The payload as it comes in.
+struct Input<'a> {
+    inbox: &'a Inbox,
+    intake: Intake,
+    end: Option<End>,
+}
+
+impl<'a> Input<'a> {
+    const fn new(reader: Reader, inbox: &'a Inbox) -> Self {
+        Self {
+            inbox,
+            intake: Intake::new(reader),
+            end: None,
+        }
+    }
+
+    /// Waits for header and manifest.
+    fn metadata(mut self) -> Result<(Self, Metadata), InstallError> {
+        loop {
+            if let Some(Event::Metadata { manifest, bytes, .. }) = self.next()?
+                && let Some(end) = self.intake.checkpoint()
+            {
+                let metadata = Metadata { manifest, bytes, end };
+                return Ok((self, metadata));
+            }
+            match self.end.take() {
+                Some(End::Complete) => {
+                    let truncated = self.intake.finish().err();
+                    // A payload that is complete has given its metadata: this is never the other.
+                    return Err(truncated.map_or(InstallError::Cancelled, InstallError::Format));
+                }
+                Some(End::Stopped(error)) => return Err(error),
+                None => {}
+            }
+            match self.inbox.recv() {
+                Ok(Message::Chunk(chunk)) => self.intake.push(chunk),
+                Ok(Message::End(end)) => self.end = Some(end),
+                // There is no work yet that could send anything else, and we hold a sender ourselves.
+                Ok(Message::Done(..) | Message::Checkpointed(_)) | Err(_) => {}
+            }
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Event>, InstallError> {
+        self.intake.next().map_err(InstallError::Format)
+    }
+
+    /// Has all operations done, in parallel as far as they let it.
+    fn work_off(&mut self, work: &mut Work) -> Result<(), InstallError> {
+        let mut waiting = None;
+        loop {
+            let event = match waiting.take() {
+                None if !self.is_stopped() => self.next()?,
+                waiting => waiting,
+            };
+            if let Some(event) = event.filter(|_| !self.is_stopped()) {
+                match work.offer(event)? {
+                    Offered::Taken => {
+                        work.passed(self.intake.checkpoint());
+                        continue;
+                    }
+                    Offered::Later(event) => waiting = Some(event),
+                }
+            }
+            work.tend();
+            if waiting.is_none() && self.is_over(work)? {
+                return Ok(());
+            }
+            self.hear(work)?;
+        }
+    }
+
+    const fn is_stopped(&self) -> bool {
+        matches!(self.end, Some(End::Stopped(_)))
+    }
+
+    /// Whether nothing is left to be done. What was stopped is over once a checkpoint vouches for what had
+    /// been done until then.
+    fn is_over(&mut self, work: &mut Work) -> Result<bool, InstallError> {
+        match &self.end {
+            None => Ok(false),
+            // The payload ended too early: the reader says where.
+            Some(End::Complete) if !work.is_handed_out() => Ok(true),
+            Some(_) if !work.is_settled() => Ok(false),
+            Some(End::Complete) => Ok(true),
+            Some(End::Stopped(_)) => match self.end.take() {
+                Some(End::Stopped(error)) => Err(error),
+                _ => Ok(false),
+            },
+        }
+    }
+
+    /// Waits for the next message, no longer than until a checkpoint is due.
+    fn hear(&mut self, work: &mut Work) -> Result<(), InstallError> {
+        match self.inbox.recv_timeout(work.patience()) {
+            Ok(Message::Chunk(chunk)) => self.intake.push(chunk),
+            // The feed says it once more when it goes.
+            Ok(Message::End(end)) => {
+                self.end.get_or_insert(end);
+            }
+            Ok(Message::Done(operation, result)) => {
+                result?;
+                work.done(operation);
+            }
+            Ok(Message::Checkpointed(result)) => work.checkpointed(result?)?,
+            // Timeout: a checkpoint is due. The other can't be: we hold a sender ourselves.
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! Where operations read from and write to: for each image that the payload builds, the old one and the
+//! one under construction.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use payload_format::{
+    Applier, ApplyError, BlockRange, Image, ImageInfo, ImageKind, Manifest, OpId, ReadBlocks, Streamed,
+    WriteBlocks,
+};
+
+use crate::disk::BlockTarget;
+use crate::install::phases::Attempt;
+use crate::install::{InstallError, kernel, preflight};
+
+/// All images that a payload builds.
+pub(super) struct Images {
+    manifest: Arc<Manifest>,
+    sites: Vec<Site>,
+}
+
+/// One image under construction.
+struct Site {
+    kind: ImageKind,
+    name: String,
+    target: Arc<dyn BlockTarget>,
+    applier: Applier,
+}
+
+impl Images {
+    /// Opens what the manifest's operations need. Files that are missing are made.
+    ///
+    /// # Errors
+    /// If anything can't be opened.
+    pub(super) fn open(
+        attempt: &Attempt,
+        manifest: &Arc<Manifest>,
+        slot: &Arc<dyn BlockTarget>,
+    ) -> Result<Self, InstallError> {
+        let site = |image: &Image| {
+            let (name, old, target) = match image.kind {
+                ImageKind::Partition => (
+                    attempt.plan.target.to_string(),
+                    old_slot(attempt, image)?,
+                    Arc::clone(slot),
+                ),
+                ImageKind::Kernel | ImageKind::PcrPolicy => (
+                    attempt.file_of(image.kind).display().to_string(),
+                    old_kernel(attempt, image)?,
+                    new_file(attempt, image)?,
+                ),
+            };
+            let old = old.map(|old| Arc::new(Blocks(old)) as Arc<dyn ReadBlocks>);
+            let new = Arc::new(Blocks(Arc::clone(&target)));
+            let applier = Applier::new(Arc::clone(manifest), image.kind, old, new)?;
+            Ok(Site {
+                kind: image.kind,
+                name,
+                target,
+                applier,
+            })
+        };
+        let sites = manifest.images().iter().map(site);
+        Ok(Self {
+            manifest: Arc::clone(manifest),
+            sites: sites.collect::<Result<_, InstallError>>()?,
+        })
+    }
+
+    /// Carries out an operation.
+    ///
+    /// # Errors
+    /// See [`Applier::apply`].
+    pub(super) fn apply(&self, op: OpId, data: &[u8]) -> Result<(), ApplyError> {
+        self.applier(op)?.apply(op, data)
+    }
+
+    /// Begins an operation whose data comes in pieces.
+    ///
+    /// # Errors
+    /// See [`Applier::stream`].
+    pub(super) fn stream(&self, op: OpId) -> Result<Streamed, ApplyError> {
+        self.applier(op)?.stream(op)
+    }
+
+    /// Copies blocks from the old image.
+    ///
+    /// # Errors
+    /// See [`Applier::copy`].
+    pub(super) fn copy(&self, image: ImageKind, blocks: BlockRange) -> Result<(), ApplyError> {
+        self.site(image)?.applier.copy(blocks)
+    }
+
+    fn applier(&self, op: OpId) -> Result<&Applier, ApplyError> {
+        let image = self.manifest.operation(op).map(|operation| operation.image);
+        let site = self.site(image.unwrap_or(ImageKind::Partition))?;
+        Ok(&site.applier)
+    }
+
+    fn site(&self, image: ImageKind) -> Result<&Site, ApplyError> {
+        let site = self.sites.iter().find(|site| site.kind == image);
+        site.ok_or(ApplyError::NoImage(image))
+    }
+
+    /// Returns once everything written so far is on the medium, and gives up its pages.
+    ///
+    /// # Errors
+    /// The first one that can't be synced.
+    pub(super) fn sync(&self) -> Result<(), InstallError> {
+        for site in &self.sites {
+            site.target
+                .sync()
+                .map_err(InstallError::io("syncing", &site.name))?;
+            site.target.forget(0, site.target.len());
+        }
+        Ok(())
+    }
+}
+
+/// A target as operations see it.
+struct Blocks(Arc<dyn BlockTarget>);
+
+impl ReadBlocks for Blocks {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_at(buf, offset)
+    }
+}
+
+impl WriteBlocks for Blocks {
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_at(buf, offset)
+    }
+}
+
+type OldImage = Result<Option<Arc<dyn BlockTarget>>, InstallError>;
+
+fn old_slot(attempt: &Attempt, image: &Image) -> OldImage {
+    if !image.is_delta() {
+        return Ok(None);
+    }
+    let slot = !attempt.plan.target;
+    let source = attempt.site.slots.open_source(slot);
+    source
+        .map(Some)
+        .map_err(|source| InstallError::Open { slot, source })
+}
+
+fn old_kernel(attempt: &Attempt, image: &Image) -> OldImage {
+    let Some(ImageInfo { size, .. }) = image.old.filter(|_| image.kind == ImageKind::Kernel) else {
+        return Ok(None);
+    };
+    let path = attempt.path(&attempt.plan.source_kernel);
+    let file = File::open(&path).map_err(InstallError::io("opening", &path.display()))?;
+    Ok(Some(Arc::new(FileImage { file, path, size })))
+}
+
+/// The file to be written, as long as its image will be. Old content is overwritten in place.
+fn new_file(attempt: &Attempt, image: &Image) -> Result<Arc<dyn BlockTarget>, InstallError> {
+    let (path, size) = (attempt.file_of(image.kind), image.new.size);
+    if let (ImageKind::PcrPolicy, Some(parent)) = (image.kind, path.parent()) {
+        std::fs::create_dir_all(parent).map_err(InstallError::io("making", &parent.display()))?;
+    }
+    let file = preflight::kernel_result(attempt, kernel::rewritten(&path, size))?;
+    Ok(Arc::new(FileImage { file, path, size }))
+}
+
+/// A file that ends where its image does, seen as blocks: zeros are read past its end, and nothing is
+/// written there. So a last block that is padded takes no more of a small boot partition than it must.
+struct FileImage {
+    file: File,
+    path: PathBuf,
+    /// Bytes of the image.
+    size: u64,
+}
+
+impl FileImage {
+    /// How many of `len` bytes at `offset` lie within the image.
+    fn within(&self, offset: u64, len: usize) -> usize {
+        let left = self.size.saturating_sub(offset);
+        usize::try_from(left).map_or(len, |left| left.min(len))
+    }
+}
+
+impl BlockTarget for FileImage {
+    fn len(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let (content, padding) = buf.split_at_mut(self.within(offset, buf.len()));
+        padding.fill(0);
+        self.file.read_exact_at(content, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.file
+            .write_all_at(&buf[..self.within(offset, buf.len())], offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        kernel::sync_with_directory(&self.file, &self.path)
+    }
+
+    fn forget(&self, offset: u64, len: u64) {
+        kernel::forget(&self.file, offset, len);
+    }
+}

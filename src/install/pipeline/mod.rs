@@ -1,0 +1,105 @@
+//! The download: network, reader, workers and medium at the same time. Drawn in [`crate::install`].
+
+mod coordinator;
+mod crew;
+mod feed;
+mod images;
+mod inbox;
+mod intake;
+mod rest;
+mod work;
+
+use std::sync::{Arc, mpsc};
+
+use payload_format::{Checkpoint, FormatError, Limits, Manifest, Reader};
+use tokio_util::sync::CancellationToken;
+
+use self::coordinator::{Coordinator, Start};
+use self::feed::Feed;
+use super::InstallError;
+use super::phases::{Attempt, blocking};
+use super::saved::Saved;
+use crate::disk::BlockTarget;
+use crate::fetch::{Entity, FetchRequest};
+
+/// Downloads the payload into the target, from `saved` on if there is such a thing. Gives the manifest once
+/// everything is on the medium, and payload hash and signature are right.
+///
+/// # Errors
+/// Whatever ends the attempt.
+pub(super) async fn run(
+    attempt: &Arc<Attempt>,
+    target: Arc<dyn BlockTarget>,
+    saved: Option<Saved>,
+    progress: &mut (dyn FnMut(u64) + Send),
+    cancel: &CancellationToken,
+) -> Result<Arc<Manifest>, InstallError> {
+    let (start, entity) = beginning(attempt, &*target, saved);
+    let resumed_at = start.offset();
+    let request = request(attempt, resumed_at, entity);
+    let stream = tokio::select! {
+        stream = attempt.site.fetcher.open(request) => stream.map_err(InstallError::Fetch)?,
+        () = cancel.cancelled() => return Err(InstallError::Cancelled),
+    };
+    let (outlet, inbox) = mpsc::channel();
+    let coordinator = Coordinator {
+        attempt: Arc::clone(attempt),
+        target,
+        entity: stream.entity().cloned(),
+        outlet: outlet.clone(),
+        cancel: cancel.clone(),
+    };
+    let mut ended = std::pin::pin!(blocking(move || coordinator.run(start, &inbox)));
+    let feed = Feed {
+        stream,
+        outlet,
+        read_ahead: attempt.site.pace.read_ahead,
+        resumed_at,
+        progress,
+        cancel,
+    };
+    // Dropping the feed tells the coordinator that nothing more comes.
+    tokio::select! {
+        manifest = &mut ended => return manifest,
+        () = feed.run() => {}
+    }
+    ended.await
+}
+
+/// Where reading begins, and which file the part before came from. A checkpoint that can't be used is as
+/// good as none.
+fn beginning(attempt: &Attempt, target: &dyn BlockTarget, saved: Option<Saved>) -> (Start, Option<Entity>) {
+    let limits = Limits {
+        payload_size: Some(attempt.plan.payload_size),
+        ..Limits::for_slot(target.len())
+    };
+    if let Some(saved) = saved {
+        let entity = saved.entity.clone();
+        match resume(limits, saved) {
+            Ok(start) => return (start, entity),
+            Err(error) => tracing::warn!(%error, "starting over: the checkpoint can't be used"),
+        }
+    }
+    (Start::Fresh(Reader::new(limits)), None)
+}
+
+fn resume(limits: Limits, saved: Saved) -> Result<Start, FormatError> {
+    let checkpoint = Checkpoint::from_bytes(&saved.reader)?;
+    let (reader, manifest) = Reader::resume(limits, &saved.metadata, &checkpoint)?;
+    Ok(Start::Resumed {
+        reader,
+        manifest,
+        metadata: saved.metadata,
+        checkpoint,
+    })
+}
+
+fn request(attempt: &Attempt, start: u64, entity: Option<Entity>) -> FetchRequest {
+    FetchRequest {
+        url: attempt.plan.url.clone(),
+        start,
+        entity,
+        size: attempt.plan.payload_size,
+        credentials: attempt.plan.credentials.clone(),
+    }
+}

@@ -1,0 +1,72 @@
+//! What is left when all operations are done.
+
+use payload_format::{BlockRange, Image, ImageKind, Manifest};
+use tokio_util::sync::CancellationToken;
+
+use super::images::Images;
+use crate::install::phases::Attempt;
+use crate::install::{InstallError, kernel, preflight};
+
+/// Blocks copied between two syncs: 16 MiB of 4096 bytes, so that little is dirty at a time.
+const STEP: u64 = 4096;
+
+/// Copies the blocks that no operation wrote from the running slot, and the running kernel if the payload
+/// brings none: the file would be that of an older version otherwise. Both read the running slot only, so
+/// that a cut repeats them.
+///
+/// # Errors
+/// Anything that can't be copied, or `cancel` was called.
+pub(super) fn copy(
+    attempt: &Attempt,
+    manifest: &Manifest,
+    images: &Images,
+    cancel: &CancellationToken,
+) -> Result<(), InstallError> {
+    for image in manifest.images() {
+        unwritten(image, images, cancel)?;
+    }
+    if manifest.image(ImageKind::Kernel).is_some() {
+        return Ok(());
+    }
+    let plan = &attempt.plan;
+    let (from, to) = (
+        attempt.path(&plan.source_kernel),
+        attempt.path(&plan.target_kernel),
+    );
+    preflight::kernel_result(attempt, kernel::copy(&from, &to))
+}
+
+fn unwritten(image: &Image, images: &Images, cancel: &CancellationToken) -> Result<(), InstallError> {
+    let mut dirty = 0;
+    for blocks in image.unwritten.iter().flat_map(|range| pieces(*range)) {
+        if cancel.is_cancelled() {
+            return Err(InstallError::Cancelled);
+        }
+        images.copy(image.kind, blocks)?;
+        dirty += blocks.count();
+        if dirty >= STEP {
+            images.sync()?;
+            dirty = 0;
+        }
+    }
+    Ok(())
+}
+
+fn pieces(range: BlockRange) -> impl Iterator<Item = BlockRange> {
+    let starts = std::iter::successors(Some(range.start()), |start| start.checked_add(STEP));
+    starts.map_while(move |start| BlockRange::new(start, range.end().min(start.saturating_add(STEP))))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_a_range_without_gap_or_overlap() {
+        let range = BlockRange::new(5, 5 + 2 * STEP + 1).unwrap();
+        let bounds: Vec<_> = pieces(range).map(|p| (p.start(), p.end())).collect();
+        let (first, second) = (5 + STEP, 5 + 2 * STEP);
+        assert_eq!(bounds, [(5, first), (first, second), (second, second + 1)]);
+    }
+}

@@ -1,0 +1,166 @@
+//! What of an attempt survives a restart: two records below the state directory.
+//!
+//! `manifest` holds the payload's header and manifest, so that not one byte is fetched twice. `checkpoint`
+//! holds, with integers big endian:
+//!
+//! ```text
+//!  offset  length  what
+//!  0       32      SHA-256 of the payload, as offered
+//!  32      8       its size in bytes
+//!  40      1       letter of the slot that is written
+//!  41      32      SHA-256 of the record `manifest`'s contents
+//!  73      2       length n of the entity's name; 0 if the server gave none
+//!  75      n       the entity's name
+//!  75 + n  rest    the reader's own checkpoint
+//! ```
+//!
+//! Order of the writes, and what a cut between leaves:
+//! 1. the old checkpoint is removed: nothing to resume;
+//! 2. the manifest is replaced: nothing to resume;
+//! 3. the checkpoint is replaced, again and again: the newest that is on the medium counts, and whatever it
+//!    vouches for was synced before.
+//!
+//! Anything that doesn't fit together, and any error, means starting over. It never fails an update.
+
+use std::path::PathBuf;
+
+use payload_format::Checkpoint;
+use ring::digest::{SHA256, digest};
+
+use super::phases::Attempt;
+use crate::fetch::Entity;
+use crate::plan::InstallPlan;
+use crate::store::record::{self, RecordError, Version};
+
+const DIRECTORY: &str = "/var/lib/update_engine/install";
+const VERSION: Version = Version(1);
+
+/// An earlier attempt at the same payload for the same slot.
+#[derive(Debug)]
+pub(super) struct Saved {
+    /// Header and manifest.
+    pub(super) metadata: Vec<u8>,
+    /// The reader's checkpoint.
+    pub(super) reader: Vec<u8>,
+    /// Which file the bytes before came from.
+    pub(super) entity: Option<Entity>,
+}
+
+/// Where the records of an attempt lie, and what they are about.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    manifest: PathBuf,
+    checkpoint: PathBuf,
+    /// The checkpoint up to the entity.
+    identity: Vec<u8>,
+}
+
+impl Saved {
+    /// What an earlier attempt at this plan left; none if there was no such attempt.
+    pub(super) fn load(attempt: &Attempt) -> Option<Self> {
+        let paths = Paths::of(attempt);
+        let loaded = record::load(&paths.manifest, VERSION)
+            .and_then(|metadata| Ok(metadata.zip(record::load(&paths.checkpoint, VERSION)?)));
+        match loaded {
+            Ok(Some((metadata, checkpoint))) => Self::parse(&attempt.plan, metadata, &checkpoint),
+            Ok(None) => None,
+            Err(error) => {
+                tracing::warn!(%error, "starting over: the last attempt's state can't be used");
+                None
+            }
+        }
+    }
+
+    fn parse(plan: &InstallPlan, metadata: Vec<u8>, checkpoint: &[u8]) -> Option<Self> {
+        let rest = checkpoint.strip_prefix(identity(plan, &metadata).as_slice())?;
+        let (length, rest) = rest.split_first_chunk::<2>()?;
+        let (name, reader) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+        Some(Self {
+            entity: std::str::from_utf8(name).ok().and_then(Entity::parse),
+            reader: reader.to_vec(),
+            metadata,
+        })
+    }
+
+    /// Forgets whatever attempt there was.
+    pub(super) fn discard(attempt: &Attempt) {
+        let paths = Paths::of(attempt);
+        for path in [&paths.checkpoint, &paths.manifest] {
+            if let Err(error) = record::remove(path) {
+                tracing::warn!(%error, "the state of an attempt that is over stays");
+            }
+        }
+    }
+}
+
+impl Ledger {
+    /// For an attempt that starts over. Nothing of an earlier one is left when this returns.
+    ///
+    /// # Errors
+    /// If the earlier one's checkpoint can't be removed; the slot must not be written then.
+    pub(super) fn begin(attempt: &Attempt, metadata: &[u8]) -> Result<Self, RecordError> {
+        let ledger = Self::resume(attempt, metadata);
+        record::remove(&ledger.checkpoint)?;
+        if let Err(error) = record::save(&ledger.manifest, VERSION, metadata) {
+            // Without it every checkpoint is void: a restart starts over, which is all that is lost.
+            tracing::warn!(%error, "this attempt can't be resumed after a restart");
+        }
+        Ok(ledger)
+    }
+
+    /// For an attempt that goes on from [`Saved`].
+    pub(super) fn resume(attempt: &Attempt, metadata: &[u8]) -> Self {
+        let Paths { manifest, checkpoint } = Paths::of(attempt);
+        Self {
+            manifest,
+            checkpoint,
+            identity: identity(&attempt.plan, metadata),
+        }
+    }
+
+    /// Replaces the checkpoint. Whatever it vouches for has been synced.
+    ///
+    /// # Errors
+    /// If that fails; the one before stands.
+    pub(super) fn record(&self, reader: &Checkpoint, entity: Option<&Entity>) -> Result<(), RecordError> {
+        let name = entity.map_or("", Entity::as_str);
+        // Longer names count as none: a resumption then finds out whether the server still agrees.
+        let (length, name) = u16::try_from(name.len()).map_or((0, ""), |length| (length, name));
+        let mut contents = self.identity.clone();
+        contents.extend_from_slice(&length.to_be_bytes());
+        contents.extend_from_slice(name.as_bytes());
+        contents.extend_from_slice(&reader.to_bytes());
+        record::save(&self.checkpoint, VERSION, &contents)
+    }
+
+    /// Removes the checkpoint.
+    ///
+    /// # Errors
+    /// If that fails; the checkpoint may come back after a cut.
+    pub(super) fn withdraw(&self) -> Result<(), RecordError> {
+        record::remove(&self.checkpoint)
+    }
+}
+
+struct Paths {
+    manifest: PathBuf,
+    checkpoint: PathBuf,
+}
+
+impl Paths {
+    fn of(attempt: &Attempt) -> Self {
+        let directory = attempt.path(DIRECTORY);
+        Self {
+            manifest: directory.join("manifest"),
+            checkpoint: directory.join("checkpoint"),
+        }
+    }
+}
+
+fn identity(plan: &InstallPlan, metadata: &[u8]) -> Vec<u8> {
+    let mut bytes = plan.payload_sha256.to_vec();
+    bytes.extend_from_slice(&plan.payload_size.to_be_bytes());
+    bytes.push(plan.target.letter() as u8);
+    bytes.extend_from_slice(digest(&SHA256, metadata).as_ref());
+    bytes
+}

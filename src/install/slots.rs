@@ -1,0 +1,102 @@
+//! What an installation asks of the disk. One implementation is real; tests put faults in front of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{BlockTarget, DiskError, Sealed, SlotDisk, SlotName};
+
+/// The disk that holds the two slots. Every method blocks, and reads the medium anew.
+pub trait Slots: Send + Sync {
+    /// The slot that runs, never the one that is written.
+    fn running(&self) -> SlotName;
+
+    /// Both copies of the GPT say that the running slot boots without a trial, and it isn't `target`.
+    ///
+    /// # Errors
+    /// If not, or the medium can't be read.
+    fn require_running_good(&self, target: SlotName) -> Result<(), DiskError>;
+
+    /// Priority 0, tries 0, not successful, in both copies and on the medium.
+    ///
+    /// # Errors
+    /// If either copy can't be written; the slot may then not be touched.
+    fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError>;
+
+    /// Highest priority, one try, not successful; re-read.
+    ///
+    /// # Errors
+    /// If the medium doesn't say so afterwards.
+    fn make_next(&self, slot: SlotName) -> Result<(), DiskError>;
+
+    /// Opens the slot for writing, for us alone.
+    ///
+    /// # Errors
+    /// If something else has it open or mounted.
+    fn open_target(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError>;
+
+    /// Opens the slot for reading.
+    ///
+    /// # Errors
+    /// If it can't be opened.
+    fn open_source(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError>;
+
+    /// Makes the slot read-only at block level, as a device that can be mounted.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    fn seal(&self, slot: SlotName) -> Result<Seal, DiskError>;
+}
+
+/// A slot that nobody can write until this is dropped.
+#[derive(Debug)]
+pub struct Seal {
+    device: PathBuf,
+    _guard: Option<Sealed>,
+}
+
+impl Seal {
+    /// A device that is read-only by itself, as the tests' are.
+    #[must_use]
+    pub const fn unguarded(device: PathBuf) -> Self {
+        Self { device, _guard: None }
+    }
+
+    /// The device node to mount.
+    #[must_use]
+    pub fn device(&self) -> &Path {
+        &self.device
+    }
+}
+
+impl Slots for SlotDisk {
+    fn running(&self) -> SlotName {
+        Self::running(self)
+    }
+
+    fn require_running_good(&self, target: SlotName) -> Result<(), DiskError> {
+        Self::require_running_good(self, target)
+    }
+
+    fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+        Self::make_unbootable(self, slot)
+    }
+
+    fn make_next(&self, slot: SlotName) -> Result<(), DiskError> {
+        Self::make_next(self, slot)
+    }
+
+    fn open_target(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
+        Self::open_target(self, slot)
+    }
+
+    fn open_source(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
+        Self::open_source(self, slot)
+    }
+
+    fn seal(&self, slot: SlotName) -> Result<Seal, DiskError> {
+        Self::seal(self, slot).map(|sealed| Seal {
+            device: sealed.device().to_owned(),
+            _guard: Some(sealed),
+        })
+    }
+}
