@@ -8,11 +8,10 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use super::{Input, WriteError};
+use crate::digest::{RunningHash, Sha256Digest};
 use bzip2::Compression;
 use bzip2::write::BzEncoder;
-use sha2::{Digest as _, Sha256};
-
-use super::{Input, WriteError};
 
 /// Bytes of the input in one operation.
 pub(super) const CHUNK: u64 = 1 << 20;
@@ -22,7 +21,7 @@ pub(super) struct Blob {
     /// Operation type.
     pub(super) kind: i32,
     pub(super) data: Vec<u8>,
-    pub(super) sha256: [u8; 32],
+    pub(super) sha256: Sha256Digest,
     /// Bytes of the input that it stands for.
     pub(super) input_len: u64,
 }
@@ -30,7 +29,7 @@ pub(super) struct Blob {
 /// All of an input.
 pub(super) struct Whole {
     pub(super) len: u64,
-    pub(super) sha256: [u8; 32],
+    pub(super) sha256: Sha256Digest,
 }
 
 /// Reads `from` to its end and hands its chunks, compressed, to `sink` in their order.
@@ -62,7 +61,7 @@ pub(super) fn compress(
 }
 
 fn feed(from: &mut (dyn Read + Send), feeds: &[SyncSender<Vec<u8>>]) -> io::Result<Whole> {
-    let mut sha256 = Sha256::new();
+    let mut sha256 = RunningHash::default();
     let mut len = 0;
     for worker in feeds.iter().cycle() {
         let mut chunk = Vec::new();
@@ -75,7 +74,7 @@ fn feed(from: &mut (dyn Read + Send), feeds: &[SyncSender<Vec<u8>>]) -> io::Resu
     }
     Ok(Whole {
         len,
-        sha256: sha256.finalize().into(),
+        sha256: sha256.value(),
     })
 }
 
@@ -110,7 +109,7 @@ fn smaller(chunk: Vec<u8>) -> io::Result<Blob> {
     } else {
         (crate::wire::REPLACE, chunk)
     };
-    let sha256 = Sha256::digest(&data).into();
+    let sha256 = Sha256Digest::of(&data);
     Ok(Blob {
         kind,
         data,

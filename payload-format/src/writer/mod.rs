@@ -20,6 +20,8 @@
 
 mod chunk;
 mod draft;
+mod error;
+mod press;
 mod sign;
 mod stream;
 
@@ -28,77 +30,12 @@ use std::num::NonZeroUsize;
 
 use prost::Message as _;
 
-use self::draft::Draft;
+pub use self::error::{Input, WriteError};
+use self::press::Press;
 pub use self::sign::{RsaSigner, SignError, Signer};
 use self::stream::Hashing;
-
-/// First bytes of every payload.
-const MAGIC: &[u8; 4] = b"CrAU";
-
-/// The format's major version, as written here.
-const MAJOR_VERSION: u64 = 1;
-
-/// One of the two things a full payload is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Input {
-    /// The slot's image.
-    Image,
-    /// The kernel that boots it.
-    Kernel,
-}
-
-impl std::fmt::Display for Input {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Image => "image",
-            Self::Kernel => "kernel",
-        })
-    }
-}
-
-/// Why no payload was written.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// The image or the kernel can't be read.
-    #[error("cannot read the {input}")]
-    Read {
-        /// Which.
-        input: Input,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A payload of nothing would install nothing.
-    #[error("the {input} is empty")]
-    Empty {
-        /// Which.
-        input: Input,
-    },
-    /// The compressor failed.
-    #[error("cannot compress the {input}")]
-    Compress {
-        /// Which.
-        input: Input,
-        /// What it says.
-        source: io::Error,
-    },
-    /// Offsets in a manifest have 32 bits.
-    #[error("the compressed data is longer than the {max} bytes that a manifest can address", max = u32::MAX)]
-    TooLarge,
-    /// The spool can't be written or read back.
-    #[error("cannot use the temporary file")]
-    Spool(#[source] io::Error),
-    /// The payload can't be written.
-    #[error("cannot write the payload")]
-    Output(#[source] io::Error),
-    /// A key didn't sign.
-    #[error("key {number} did not sign the payload")]
-    Sign {
-        /// Which of the keys, counted from 1.
-        number: usize,
-        /// Why.
-        source: SignError,
-    },
-}
+use crate::digest::Sha256Digest;
+use crate::header::{Header, MajorVersion};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,13 +43,13 @@ pub struct Summary {
     /// Bytes of the payload.
     pub payload_size: u64,
     /// SHA-256 of the payload, for the offer.
-    pub payload_sha256: [u8; 32],
+    pub payload_sha256: Sha256Digest,
     /// Bytes of header and manifest.
     pub metadata_size: u64,
     /// Bytes of the image.
     pub image_size: u64,
     /// SHA-256 of the image.
-    pub image_sha256: [u8; 32],
+    pub image_sha256: Sha256Digest,
     /// Operations for the partition.
     pub operations: usize,
     /// Signatures at its end.
@@ -183,20 +120,19 @@ impl<'a> FullPayload<'a> {
             signers,
             threads,
         } = self;
-        let mut draft = Draft::default();
-        draft.add(Input::Image, image, threads, spool, progress)?;
-        if let Some(kernel) = kernel {
-            draft.add(Input::Kernel, kernel, threads, spool, progress)?;
-        }
+        let mut press = Press::new(spool, threads, progress);
+        let image = press.section(Input::Image, image)?;
+        let kernel = kernel
+            .map(|kernel| press.section(Input::Kernel, kernel))
+            .transpose()?;
         spool.seek(SeekFrom::Start(0)).map_err(WriteError::Spool)?;
-        let data_len = draft.data_len();
-        let operations = draft.operations();
-        let (image_size, image_sha256) = draft.image();
-        let manifest = draft.finish(sign::blob_len(&signers)?)?.encode_to_vec();
+        let (image_size, image_sha256, operations) = (image.size, image.sha256, image.operations.len());
+        let data_len = image.data_len + kernel.as_ref().map_or(0, |kernel| kernel.data_len);
+        let manifest = draft::manifest(image, kernel, sign::blob_len(&signers)?)?.encode_to_vec();
 
         let mut out = Hashing::new(out);
         let metadata_size = put_metadata(&mut out, &manifest).map_err(WriteError::Output)?;
-        copy(&mut spool.take(data_len), &mut out, data_len)?;
+        copy(spool, &mut out, data_len)?;
         if !signers.is_empty() {
             let signatures = sign::sign(&signers, &out.digest())?;
             out.write_all(&signatures).map_err(WriteError::Output)?;
@@ -226,24 +162,25 @@ impl std::fmt::Debug for FullPayload<'_> {
 
 /// Header and manifest; returns their length in bytes.
 fn put_metadata<W: Write>(out: &mut Hashing<W>, manifest: &[u8]) -> io::Result<u64> {
-    out.write_all(MAGIC)?;
-    out.write_all(&MAJOR_VERSION.to_be_bytes())?;
-    out.write_all(&(manifest.len() as u64).to_be_bytes())?;
+    let header = Header {
+        version: MajorVersion::V1,
+        manifest_len: manifest.len() as u64,
+    };
+    out.write_all(&header.to_bytes())?;
     out.write_all(manifest)?;
     Ok(out.written())
 }
 
-/// Like [`io::copy`], but says which side failed.
+/// Like [`io::copy`] of exactly `len` bytes, but says which side failed.
 fn copy(from: &mut impl Read, to: &mut impl Write, len: u64) -> Result<(), WriteError> {
+    let mut from = from.take(len);
     let mut buffer = vec![0; 256 << 10];
-    let mut left = len;
-    while left > 0 {
+    while from.limit() > 0 {
         let n = from.read(&mut buffer).map_err(WriteError::Spool)?;
         if n == 0 {
             return Err(WriteError::Spool(io::ErrorKind::UnexpectedEof.into()));
         }
         to.write_all(&buffer[..n]).map_err(WriteError::Output)?;
-        left = left.saturating_sub(n as u64);
     }
     Ok(())
 }

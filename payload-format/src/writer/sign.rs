@@ -1,23 +1,16 @@
 //! Signing a payload: RSASSA-PKCS1-v1_5 over SHA-256 of everything before the signatures.
 
 use prost::Message as _;
+use rsa::RsaPrivateKey;
 use rsa::pkcs1::DecodeRsaPrivateKey as _;
 use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::rand_core::OsRng;
 use rsa::traits::PublicKeyParts as _;
-use rsa::{Pkcs1v15Sign, RsaPrivateKey};
 
 use super::WriteError;
+use crate::digest::Sha256Digest;
+use crate::signature::{self, PublicKeys};
 use crate::wire::{CLIENT_SIGNATURE_VERSION, Signature, Signatures};
-
-/// Keys below are refused by the reader.
-const MIN_BITS: usize = 2048;
-
-/// The DER prefix that makes a SHA-256 digest a `DigestInfo` (RFC 8017, section 9.2, note 1).
-const SHA256_DIGEST_INFO: [u8; 19] = [
-    0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
-    0x04, 0x20,
-];
 
 /// Why a key can't sign.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +19,7 @@ pub enum SignError {
     #[error("not an RSA private key in PEM form")]
     Key(#[source] rsa::pkcs8::Error),
     /// Too short to trust.
-    #[error("the key has {bits} bits, at least {MIN_BITS} are required")]
+    #[error("the key has {bits} bits, at least {} are required", PublicKeys::MIN_BITS)]
     Short {
         /// Bits of its modulus.
         bits: usize,
@@ -56,7 +49,7 @@ pub trait Signer {
     ///
     /// # Errors
     /// [`SignError`].
-    fn sign(&self, sha256: &[u8; 32]) -> Result<Vec<u8>, SignError>;
+    fn sign(&self, sha256: &Sha256Digest) -> Result<Vec<u8>, SignError>;
 }
 
 /// An RSA private key in memory.
@@ -77,7 +70,7 @@ impl RsaSigner {
             .or_else(|error| RsaPrivateKey::from_pkcs1_pem(pem).map_err(|_| error))
             .map_err(SignError::Key)?;
         let bits = key.n().bits();
-        if bits < MIN_BITS {
+        if bits < PublicKeys::MIN_BITS {
             return Err(SignError::Short { bits });
         }
         Ok(Self(key))
@@ -89,12 +82,10 @@ impl Signer for RsaSigner {
         self.0.size()
     }
 
-    fn sign(&self, sha256: &[u8; 32]) -> Result<Vec<u8>, SignError> {
-        let scheme = Pkcs1v15Sign {
-            hash_len: Some(sha256.len()),
-            prefix: Box::new(SHA256_DIGEST_INFO),
-        };
-        Ok(self.0.sign_with_rng(&mut OsRng, scheme, sha256)?)
+    fn sign(&self, sha256: &Sha256Digest) -> Result<Vec<u8>, SignError> {
+        Ok(self
+            .0
+            .sign_with_rng(&mut OsRng, signature::scheme(), sha256.as_bytes())?)
     }
 }
 
@@ -116,7 +107,7 @@ pub(super) fn blob_len(signers: &[&dyn Signer]) -> Result<u64, WriteError> {
 }
 
 /// The blob of everyone's signatures of `sha256`.
-pub(super) fn sign(signers: &[&dyn Signer], sha256: &[u8; 32]) -> Result<Vec<u8>, WriteError> {
+pub(super) fn sign(signers: &[&dyn Signer], sha256: &Sha256Digest) -> Result<Vec<u8>, WriteError> {
     let sign = |(index, signer): (usize, &&dyn Signer)| {
         let signed = sign_exactly(*signer, sha256);
         signed.map_err(|source| WriteError::Sign {
@@ -129,7 +120,7 @@ pub(super) fn sign(signers: &[&dyn Signer], sha256: &[u8; 32]) -> Result<Vec<u8>
     ))
 }
 
-fn sign_exactly(signer: &dyn Signer, sha256: &[u8; 32]) -> Result<Vec<u8>, SignError> {
+fn sign_exactly(signer: &dyn Signer, sha256: &Sha256Digest) -> Result<Vec<u8>, SignError> {
     let signature = signer.sign(sha256)?;
     let (promised, actual) = (signer.signature_len(), signature.len());
     if promised != actual {

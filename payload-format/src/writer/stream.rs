@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use sha2::{Digest as _, Sha256};
+use crate::digest::{RunningHash, Sha256Digest};
 
 /// Counts and hashes what is written.
 pub(super) struct Hashing<W> {
     inner: W,
-    sha256: Sha256,
+    sha256: RunningHash,
     written: u64,
 }
 
@@ -15,7 +15,7 @@ impl<W: Write> Hashing<W> {
     pub(super) fn new(inner: W) -> Self {
         Self {
             inner,
-            sha256: Sha256::new(),
+            sha256: RunningHash::default(),
             written: 0,
         }
     }
@@ -26,8 +26,8 @@ impl<W: Write> Hashing<W> {
     }
 
     /// SHA-256 of everything so far.
-    pub(super) fn digest(&self) -> [u8; 32] {
-        self.sha256.clone().finalize().into()
+    pub(super) fn digest(&self) -> Sha256Digest {
+        self.sha256.value()
     }
 }
 

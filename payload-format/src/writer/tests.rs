@@ -86,7 +86,7 @@ fn a_signer_that_breaks_its_promise_is_refused_by_number() {
         fn signature_len(&self) -> usize {
             256
         }
-        fn sign(&self, _: &[u8; 32]) -> Result<Vec<u8>, SignError> {
+        fn sign(&self, _: &Sha256Digest) -> Result<Vec<u8>, SignError> {
             Ok(vec![0; 255])
         }
     }

@@ -1,0 +1,68 @@
+//! Why there is no payload.
+
+use std::fmt;
+use std::io;
+
+use super::SignError;
+
+/// One of the two things a full payload is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// The slot's image.
+    Image,
+    /// The kernel that boots it.
+    Kernel,
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Image => "image",
+            Self::Kernel => "kernel",
+        })
+    }
+}
+
+/// Why no payload was written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The image or the kernel can't be read.
+    #[error("cannot read the {input}")]
+    Read {
+        /// Which.
+        input: Input,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A payload of nothing would install nothing.
+    #[error("the {input} is empty")]
+    Empty {
+        /// Which.
+        input: Input,
+    },
+    /// The compressor failed.
+    #[error("cannot compress the {input}")]
+    Compress {
+        /// Which.
+        input: Input,
+        /// What it says.
+        source: io::Error,
+    },
+    /// Offsets in a manifest have 32 bits.
+    #[error("the compressed data is longer than the {max} bytes that a manifest can address", max = u32::MAX)]
+    TooLarge,
+    /// The spool can't be written or read back.
+    #[error("cannot use the temporary file")]
+    Spool(#[source] io::Error),
+    /// The payload can't be written.
+    #[error("cannot write the payload")]
+    Output(#[source] io::Error),
+    /// A key didn't sign.
+    #[error("key {number} did not sign the payload")]
+    Sign {
+        /// Which of the keys, counted from 1.
+        number: usize,
+        /// Why.
+        source: SignError,
+    },
+}
