@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use payload_format::ImageKind;
 use tracing_subscriber::filter::LevelFilter;
-use update_engine::payload::{self, Ingredients};
+use update_engine::payload::{self, Building, Ingredients, PayloadFile, Trust, Verdict};
 use update_engine::serve::{Audience, Catalog, PackageName, Server};
 
 /// Makes, shows, checks, applies and serves update payloads.
@@ -22,8 +23,56 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Inspect(Inspect),
+    Verify(Verify),
+    Apply(Apply),
     Generate(Generate),
     Serve(Serve),
+}
+
+/// Shows what a payload says of itself, unverified
+#[derive(Args)]
+struct Inspect {
+    /// The payload
+    file: PathBuf,
+    /// As JSON, with every operation
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks that a payload is complete, unchanged and signed by a trusted key
+#[derive(Args)]
+struct Verify {
+    /// The payload
+    file: PathBuf,
+    /// Trusted RSA public key; one of several must have signed
+    #[arg(long = "public-key", value_name = "PEM", required = true, num_args = 1..)]
+    public_keys: Vec<PathBuf>,
+}
+
+/// Builds the image of a payload, verified first
+#[derive(Args)]
+struct Apply {
+    /// The payload
+    file: PathBuf,
+    /// File or block device that becomes the new image
+    #[arg(long, value_name = "IMG")]
+    target: PathBuf,
+    /// The old image, which deltas are built from
+    #[arg(long, value_name = "IMG")]
+    source: Option<PathBuf>,
+    /// File that becomes the new kernel
+    #[arg(long, value_name = "OUT")]
+    kernel: Option<PathBuf>,
+    /// The old kernel, likewise
+    #[arg(long, value_name = "IN")]
+    source_kernel: Option<PathBuf>,
+    /// Trusted RSA public key; one of several must have signed
+    #[arg(long = "public-key", value_name = "PEM", num_args = 1.., required_unless_present = "allow_unsigned")]
+    public_keys: Vec<PathBuf>,
+    /// Takes a payload without signature, and without a public key any payload
+    #[arg(long)]
+    allow_unsigned: bool,
 }
 
 /// Makes a full payload from an image
@@ -75,6 +124,9 @@ type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Inspect(arguments) => inspect(&arguments),
+        Command::Verify(arguments) => verify(&arguments),
+        Command::Apply(arguments) => apply(arguments),
         Command::Generate(arguments) => generate(arguments),
         Command::Serve(arguments) => serve(arguments),
     };
@@ -96,6 +148,61 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+fn inspect(arguments: &Inspect) -> Result<(), Failure> {
+    let inspection = payload::inspect(&PayloadFile::open(&arguments.file)?)?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&inspection)?);
+    } else {
+        print!("{inspection}");
+    }
+    Ok(())
+}
+
+fn verify(arguments: &Verify) -> Result<(), Failure> {
+    let trust = Trust::Keys(Trust::in_keys(&arguments.public_keys)?);
+    let (finished, _) = payload::verify(&PayloadFile::open(&arguments.file)?, &trust)?;
+    let (size, sha256) = (finished.payload_len, finished.payload_sha256);
+    println!(
+        "{}: good; {size} bytes, SHA-256 {sha256}",
+        arguments.file.display()
+    );
+    Ok(())
+}
+
+fn apply(arguments: Apply) -> Result<(), Failure> {
+    let trust = match (arguments.public_keys.as_slice(), arguments.allow_unsigned) {
+        ([], true) => Trust::Anyone,
+        (paths, true) => Trust::KeysOrUnsigned(Trust::in_keys(paths)?),
+        (paths, false) => Trust::Keys(Trust::in_keys(paths)?),
+    };
+    let Apply {
+        file,
+        target,
+        source,
+        kernel,
+        source_kernel,
+        ..
+    } = arguments;
+    let mut images = vec![Building {
+        kind: ImageKind::Partition,
+        target,
+        source,
+    }];
+    images.extend(kernel.map(|target| Building {
+        kind: ImageKind::Kernel,
+        target,
+        source: source_kernel,
+    }));
+    let verdict = payload::apply(&PayloadFile::open(&file)?, &images, &trust)?;
+    for image in images {
+        println!("{}: complete, its hash is right", image.target.display());
+    }
+    if verdict == Verdict::Unchecked {
+        println!("the payload's origin was not checked");
+    }
+    Ok(())
 }
 
 fn generate(arguments: Generate) -> Result<(), Failure> {

@@ -1,14 +1,14 @@
 //! A payload from an image.
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, BufWriter, Read, Write as _};
+use std::fs::File;
+use std::io::{self, BufWriter, Read as _};
 use std::num::NonZeroUsize;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use payload_format::writer::{FullPayload, RsaSigner, SignError, Summary, WriteError};
 
+use super::output::Output;
 use super::progress::Progress;
 
 /// What a payload is made of.
@@ -83,17 +83,21 @@ pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError
     for signer in &signers {
         payload = payload.with_signer(signer);
     }
-    let output = |source| GenerateError::Output {
+    let failed = |source| GenerateError::Output {
         path: out.into(),
         source,
     };
-    let (mut spool, mut file) = beside(out).map_err(output)?;
+    let output = Output::begin(out).map_err(failed)?;
+    let mut spool = output.spool().map_err(failed)?;
+    // The writer flushes it.
+    let mut file = BufWriter::with_capacity(1 << 20, output.file());
     let written = payload.write(&mut spool, &mut file, &mut |done| progress.show(done));
     let summary = written.map_err(|source| GenerateError::Write {
         path: from.image.clone(),
         source,
     })?;
-    publish(file, out).map_err(output)?;
+    drop(file);
+    output.publish().map_err(failed)?;
     Ok(summary)
 }
 
@@ -119,37 +123,4 @@ fn signer(path: &Path) -> Result<RsaSigner, GenerateError> {
         path: path.into(),
         source,
     })
-}
-
-type Output = BufWriter<tempfile::NamedTempFile>;
-
-/// The spool and the output under a temporary name, in the directory of `out`.
-fn beside(out: &Path) -> io::Result<(File, Output)> {
-    let directory = directory(out);
-    let file = tempfile::Builder::new()
-        .prefix(".payload-")
-        // As any new file: what the umask leaves of it.
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(directory)?;
-    Ok((
-        tempfile::tempfile_in(directory)?,
-        BufWriter::with_capacity(1 << 20, file),
-    ))
-}
-
-/// A cut before the rename leaves the old file, after it the new one, which is complete by then; the last
-/// sync makes sure which of the two it is once we report success.
-fn publish(file: Output, out: &Path) -> io::Result<()> {
-    let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-    file.flush()?;
-    file.as_file().sync_all()?;
-    file.persist(out).map_err(|error| error.error)?;
-    fs::File::open(directory(out))?.sync_all()
-}
-
-fn directory(out: &Path) -> &Path {
-    match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }

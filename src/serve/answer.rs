@@ -59,9 +59,14 @@ fn update(catalog: &Catalog, codebase: &str) -> String {
     }
     // The hash of the payload travels in base64, those of the packages in hexadecimal digits: that is
     // what the dialect's readers expect of each. Backing off is for a vendor's servers, not for a site's.
+    let delta = if catalog.is_delta() {
+        " IsDeltaPayload=\"true\""
+    } else {
+        ""
+    };
     let _ = write!(
         xml,
-        "</packages><actions><action event=\"postinstall\" sha256=\"{}\" DisablePayloadBackoff=\"true\">\
+        "</packages><actions><action event=\"postinstall\" sha256=\"{}\"{delta} DisablePayloadBackoff=\"true\">\
          </action></actions></manifest></updatecheck>",
         BASE64.encode(catalog.payload().sha256)
     );

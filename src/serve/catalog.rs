@@ -10,6 +10,7 @@ use std::str::FromStr;
 use ring::digest;
 
 use super::ServeError;
+use crate::payload::{Metadata, PayloadError, PayloadFile};
 
 /// The last part of a package's URL: letters, digits, `.`, `_` and `-`, so that it needs no escaping in
 /// a URL, in XML or in a log, and can't name another directory.
@@ -99,6 +100,7 @@ pub enum Audience {
 pub struct Catalog {
     version: String,
     payload: Package,
+    is_delta: bool,
     extras: Vec<Package>,
     audience: Audience,
     pace: Option<NonZeroU64>,
@@ -116,6 +118,8 @@ impl Catalog {
         Ok(Self {
             version: version.into(),
             payload: Package::open(name.parse()?, payload)?,
+            // Whatever is no payload is served all the same: that nodes refuse it is what tests want to see.
+            is_delta: metadata(payload).is_ok_and(|metadata| metadata.manifest.is_delta()),
             extras: Vec::new(),
             audience: Audience::OtherVersions,
             pace: None,
@@ -160,6 +164,12 @@ impl Catalog {
         &self.payload
     }
 
+    /// Whether the payload says that it is built from the image that a node runs.
+    #[must_use]
+    pub fn is_delta(&self) -> bool {
+        self.is_delta
+    }
+
     /// What goes with it.
     #[must_use]
     pub fn extras(&self) -> &[Package] {
@@ -185,6 +195,10 @@ impl Catalog {
     pub fn is_for(&self, version: &str) -> bool {
         self.audience == Audience::Everyone || self.version != version
     }
+}
+
+fn metadata(payload: &Path) -> Result<Metadata, PayloadError> {
+    PayloadFile::open(payload)?.metadata()
 }
 
 /// Lower-case hexadecimal digits.

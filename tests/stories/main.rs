@@ -7,6 +7,7 @@ mod fetch;
 mod fetch_environment;
 mod mounting;
 mod payload_peers;
+mod payload_tool;
 mod serve;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,178 @@
+//! A payload in a file: opening it and feeding it to the reader.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use payload_format::{Event, Finished, FormatError, Limits, Manifest, Reader, Sha256Digest};
+
+use super::progress::Progress;
+
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 20;
+
+/// Why a payload's file is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PayloadError {
+    /// It can't be opened or read.
+    #[error("cannot read {path}")]
+    Read {
+        /// The payload.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It isn't what it should be.
+    #[error("{path} is refused")]
+    Format {
+        /// The payload.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+}
+
+/// A payload's file.
+#[derive(Debug)]
+pub struct PayloadFile {
+    path: PathBuf,
+    file: File,
+    len: u64,
+}
+
+/// What stands before a payload's data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// What the payload does.
+    pub manifest: Arc<Manifest>,
+    /// Bytes of header and manifest.
+    pub size: u64,
+    /// SHA-256 of header and manifest.
+    pub sha256: Sha256Digest,
+}
+
+impl PayloadFile {
+    /// Opens the payload at `path`.
+    ///
+    /// # Errors
+    /// [`PayloadError::Read`].
+    pub fn open(path: &Path) -> Result<Self, PayloadError> {
+        let read = |source| PayloadError::Read {
+            path: path.into(),
+            source,
+        };
+        let file = File::open(path).map_err(read)?;
+        let len = file.metadata().map_err(read)?.len();
+        Ok(Self {
+            path: path.into(),
+            file,
+            len,
+        })
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Length of the file in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.len
+    }
+
+    /// Reads header and manifest and no further: the payload may be incomplete.
+    ///
+    /// # Errors
+    /// [`PayloadError`].
+    pub fn metadata(&self) -> Result<Metadata, PayloadError> {
+        let mut found = None;
+        let mut reader = Reader::new(Limits::for_slot(u64::MAX));
+        self.feed(&mut reader, &mut |_| {}, &mut |event| {
+            if let Event::Metadata {
+                manifest,
+                bytes,
+                sha256,
+            } = event
+            {
+                found = Some(Metadata {
+                    manifest,
+                    size: bytes.len() as u64,
+                    sha256,
+                });
+            }
+            Ok::<_, PayloadError>(if found.is_some() { Next::Stop } else { Next::GoOn })
+        })?;
+        match found {
+            Some(metadata) => Ok(metadata),
+            // A reader that has no metadata at the file's end says so.
+            None => Err(self.refused(reader.finish().err().unwrap_or(FormatError::Refused))),
+        }
+    }
+
+    /// Reads all of it for a slot of `slot_len` bytes, tells `take` every event, and a terminal the progress
+    /// of `what`.
+    ///
+    /// # Errors
+    /// [`PayloadError`], or what `take` answers.
+    pub fn read<E: From<PayloadError>>(
+        &self,
+        what: &'static str,
+        slot_len: u64,
+        mut take: impl FnMut(Event) -> Result<(), E>,
+    ) -> Result<Finished, E> {
+        let limits = Limits {
+            payload_size: Some(self.len),
+            ..Limits::for_slot(slot_len)
+        };
+        let mut reader = Reader::new(limits);
+        let mut progress = Progress::new(what, self.len);
+        self.feed(&mut reader, &mut |offset| progress.show(offset), &mut |event| {
+            take(event).map(|()| Next::GoOn)
+        })?;
+        Ok(reader.finish().map_err(|source| self.refused(source))?)
+    }
+
+    fn feed<E: From<PayloadError>>(
+        &self,
+        reader: &mut Reader,
+        progress: &mut dyn FnMut(u64),
+        take: &mut dyn FnMut(Event) -> Result<Next, E>,
+    ) -> Result<(), E> {
+        let failed = |source| PayloadError::Read {
+            path: self.path.clone(),
+            source,
+        };
+        let mut file = &self.file;
+        file.rewind().map_err(failed)?;
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            let n = file.read(&mut chunk).map_err(failed)?;
+            let mut input = &chunk[..n];
+            while let Some(event) = reader.read(&mut input).map_err(|source| self.refused(source))? {
+                if take(event)? == Next::Stop {
+                    return Ok(());
+                }
+            }
+            progress(reader.offset());
+            if n == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn refused(&self, source: FormatError) -> PayloadError {
+        PayloadError::Format {
+            path: self.path.clone(),
+            source,
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Next {
+    GoOn,
+    Stop,
+}
