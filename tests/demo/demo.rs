@@ -3,6 +3,7 @@
 //!
 //! What is simulated is the firmware only: [`loader`] picks the slot by the rule that boot loaders use and
 //! spends its try on the disk. Ends with an error unless everything that is told truly happened.
+#![allow(unreachable_pub, reason = "a program")]
 
 mod bus;
 mod disk;
@@ -17,6 +18,8 @@ mod payloads;
     reason = "shared with the tests"
 )]
 mod private_bus;
+mod programs;
+mod proof;
 mod screen;
 
 use std::error::Error;

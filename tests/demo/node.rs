@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use slots::Priority;
 use update_engine::disk::{SlotDisk, SlotName};
 
 use super::Outcome;
 use super::bus::Meeting;
 use super::payloads::Payload;
+use super::programs::{program, succeed};
 use super::screen::{Bar, say};
 use super::{disk, fixture, loader};
 
@@ -28,7 +28,7 @@ pub struct Node {
     root: PathBuf,
     disk: PathBuf,
     meeting: Meeting,
-    running: SlotName,
+    pub running: SlotName,
     versions: HashMap<SlotName, &'static str>,
     daemon: Option<Child>,
 }
@@ -195,7 +195,7 @@ impl Node {
     /// The slot table, as the disk has it.
     pub fn print_slots(&self) -> Outcome {
         say("slot    version   priority  tries  successful");
-        for row in SlotDisk::open(&self.disk, self.running)?.table()? {
+        for row in self.slots()?.table()? {
             let version = self.versions.get(&row.slot).unwrap_or(&"-");
             let (priority, tries) = (row.attributes.priority().get(), row.attributes.tries().get());
             let good = if row.attributes.is_successful() {
@@ -211,53 +211,21 @@ impl Node {
         Ok(())
     }
 
-    /// The slot's bytes on the disk are the image's.
-    pub fn expect_slot_holds(&self, slot: SlotName, payload: &Payload) -> Outcome {
-        let target = SlotDisk::open(&self.disk, self.running)?.open_source(slot)?;
-        let mut bytes = vec![0; payload.image.len()];
-        target.read_at(&mut bytes, 0)?;
-        if bytes != payload.image {
-            return Err(format!("{slot} does not hold {}", payload.version).into());
-        }
-        say(&format!(
-            "{slot} on the disk is {}'s image, byte for byte",
-            payload.version
-        ));
-        Ok(())
-    }
-
-    /// The kernel of `slot` is the payload's.
-    pub fn expect_kernel(&self, slot: SlotName, payload: &Payload) -> Outcome {
-        let path = self.root.join(format!("boot/flatcar/vmlinuz-{}", slot.letter()));
-        if fs::read(&path)? != payload.kernel {
-            return Err(format!("{} is not {}'s kernel", path.display(), payload.version).into());
-        }
-        Ok(())
-    }
-
-    /// `slot` boots, today and tomorrow.
-    pub fn expect_good(&self, slot: SlotName) -> Outcome {
-        let attributes = SlotDisk::open(&self.disk, self.running)?.attributes(slot)?;
-        if attributes.is_successful() && attributes.priority() > Priority::NEVER && self.running == slot {
-            return Ok(());
-        }
-        Err(format!("{slot} is not good: {attributes}").into())
-    }
-
-    /// `slot` has `priority`.
-    pub fn expect_priority(&self, slot: SlotName, priority: Priority) -> Outcome {
-        let attributes = SlotDisk::open(&self.disk, self.running)?.attributes(slot)?;
-        if attributes.priority() == priority {
-            return Ok(());
-        }
-        Err(format!("{slot} has another priority: {attributes}").into())
-    }
-
     /// The daemon's own words for why the last attempt failed.
     pub fn last_failure(&self) -> Outcome<String> {
         let log = fs::read_to_string(self.log())?;
         let line = log.lines().rev().find(|line| line.contains("ERROR"));
         Ok(line.ok_or("the daemon's log names no failure")?.trim().to_owned())
+    }
+
+    /// The disk, as the daemon finds it.
+    pub fn slots(&self) -> Outcome<SlotDisk> {
+        Ok(SlotDisk::open(&self.disk, self.running)?)
+    }
+
+    /// A file of the node.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
     }
 
     fn log(&self) -> PathBuf {
@@ -288,27 +256,6 @@ impl Drop for Node {
             let _ = daemon.wait();
         }
     }
-}
-
-/// One of our programs: they are built beside this one.
-pub fn program(name: &str) -> Command {
-    let directory = std::env::current_exe().unwrap_or_default();
-    Command::new(directory.ancestors().nth(2).unwrap_or(Path::new(".")).join(name))
-}
-
-/// Runs `command`; what it printed, or what it complained of.
-pub fn succeed(command: &mut Command) -> Outcome<String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| format!("{name}: {error}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(format!(
-        "{name} ended with {}: {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    )
-    .into())
 }
 
 /// The value of `KEY=value` in what `-status` prints.

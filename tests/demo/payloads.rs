@@ -5,7 +5,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{Outcome, fixture, node};
+use super::programs::{program, succeed};
+use super::{Outcome, fixture};
 
 /// How much an image holds behind its file system: what a verity tree would be on a node.
 const REST: usize = 32 << 20;
@@ -54,7 +55,7 @@ impl Payload {
         fs::write(&image_path, &image)?;
         fs::write(&kernel_path, &kernel)?;
         let path = directory.join(format!("update-{version}"));
-        let mut generate = node::program("update_payload");
+        let mut generate = program("update_payload");
         generate
             .args(["generate", "--new-image"])
             .arg(image_path)
@@ -65,7 +66,7 @@ impl Payload {
             .arg(fixture("payload/test-key.pem"))
             .arg("--out")
             .arg(&path);
-        node::succeed(&mut generate)?;
+        succeed(&mut generate)?;
         Ok(Self {
             version,
             path,
@@ -87,14 +88,14 @@ impl Payload {
 fn unpack_fixture(directory: &Path) -> Outcome<Vec<u8>> {
     let target = directory.join("file-system");
     fs::File::create(&target)?.set_len(16 << 20)?;
-    let mut apply = node::program("update_payload");
+    let mut apply = program("update_payload");
     apply
         .arg("apply")
         .arg(fixture("payload/full.payload"))
         .arg("--target")
         .arg(&target);
     apply.arg("--public-key").arg(fixture("payload/test-key.pub.pem"));
-    node::succeed(&mut apply)?;
+    succeed(&mut apply)?;
     Ok(fs::read(target)?)
 }
 
