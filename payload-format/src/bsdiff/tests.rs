@@ -1,1 +1,220 @@
+#![allow(clippy::unwrap_used)]
 
+use std::io::Write;
+use std::process::Command;
+
+use bzip2::Compression;
+use bzip2::write::BzEncoder;
+use proptest::prelude::*;
+
+use super::*;
+
+fn bzip2(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = BzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn number(value: i64) -> [u8; 8] {
+    let sign = if value < 0 { 1 << 63 } else { 0 };
+    (value.unsigned_abs() | sign).to_le_bytes()
+}
+
+/// A patch of these triples.
+fn patch(result_len: i64, triples: &[[i64; 3]], diff: &[u8], extra: &[u8]) -> Vec<u8> {
+    let control: Vec<u8> = triples
+        .iter()
+        .flatten()
+        .flat_map(|value| number(*value))
+        .collect();
+    let (control, diff, extra) = (bzip2(&control), bzip2(diff), bzip2(extra));
+    let mut patch = b"BSDIFF40".to_vec();
+    patch.extend(number(i64::try_from(control.len()).unwrap()));
+    patch.extend(number(i64::try_from(diff.len()).unwrap()));
+    patch.extend(number(result_len));
+    [patch, control, diff, extra].concat()
+}
+
+fn apply(patch: &[u8], old: &[u8]) -> Result<Vec<u8>, PatchError> {
+    let mut result = Vec::new();
+    let read = |buf: &mut [u8], offset: u64| {
+        let start = usize::try_from(offset).unwrap();
+        buf.copy_from_slice(&old[start..start + buf.len()]);
+        Ok(())
+    };
+    Patch::parse(patch)?.apply(old.len() as u64, read, |bytes| {
+        result.extend_from_slice(bytes);
+        Ok::<_, PatchError>(())
+    })?;
+    Ok(result)
+}
+
+/// What the original tools make of two files: the patch by `bsdiff`, and what `bspatch` makes of it.
+fn bsdiff(old: &[u8], new: &[u8]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name| dir.path().join(name);
+    std::fs::write(path("old"), old).unwrap();
+    std::fs::write(path("new"), new).unwrap();
+    let status = Command::new("bsdiff")
+        .args([path("old"), path("new"), path("patch")])
+        .status();
+    assert!(status.expect("bsdiff is installed").success());
+    std::fs::read(path("patch")).unwrap()
+}
+
+fn bspatch(old: &[u8], patch: &[u8]) -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name| dir.path().join(name);
+    std::fs::write(path("old"), old).unwrap();
+    std::fs::write(path("patch"), patch).unwrap();
+    let status = Command::new("bspatch")
+        .args([path("old"), path("new"), path("patch")])
+        .status();
+    assert!(status.expect("bspatch is installed").success());
+    std::fs::read(path("new")).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn patches_by_bsdiff_give_what_bspatch_makes_of_them(
+        old in prop::collection::vec(any::<u8>(), 1..5000),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..200)), 0..6),
+    ) {
+        let mut new = old.clone();
+        for (at, bytes) in edits {
+            let at = at.index(new.len());
+            new.splice(at..(at + bytes.len() / 2).min(new.len()), bytes);
+            new.rotate_left(at / 3);
+        }
+        let patch = bsdiff(&old, &new);
+        let result = apply(&patch, &old).unwrap();
+        prop_assert_eq!(&result, &bspatch(&old, &patch));
+        prop_assert_eq!(result, new);
+    }
+
+    #[test]
+    fn hostile_patches_are_refused_or_give_as_much_as_they_say(
+        triples in prop::collection::vec(prop::array::uniform3(-40_i64..80), 0..6),
+        result_len in 0_i64..100,
+    ) {
+        let patch = patch(result_len, &triples, &[3; 60], &[9; 60]);
+        if let Ok(result) = apply(&patch, &[5; 30]) {
+            prop_assert_eq!(result.len() as u64, result_len.unsigned_abs());
+        }
+    }
+
+    #[test]
+    fn damaged_patches_never_panic(at in 0_usize..100, flip in 1_u8..) {
+        let mut patch = patch(20, &[[10, 10, 0]], &[1; 10], &[2; 10]);
+        let at = at % patch.len();
+        patch[at] ^= flip;
+        let _ = apply(&patch, &[5; 30]);
+    }
+}
+
+#[test]
+fn a_position_outside_the_old_file_counts_as_zeros() {
+    let patch = patch(
+        12,
+        &[[2, 0, -6], [8, 0, 100], [2, 0, 0]],
+        &[1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 7, 7],
+        &[],
+    );
+    assert_eq!(
+        apply(&patch, &[10, 20]).unwrap(),
+        [11, 21, 1, 1, 1, 1, 11, 21, 1, 1, 7, 7]
+    );
+}
+
+#[test]
+fn patches_larger_than_a_buffer_are_carried_on() {
+    let old: Vec<u8> = (0..200_000_u32)
+        .map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1])
+        .collect();
+    let patch = patch(
+        350_000,
+        &[[200_000, 150_000, 0]],
+        &vec![1; 200_000],
+        &vec![2; 150_000],
+    );
+    let result = apply(&patch, &old).unwrap();
+    assert!(
+        result[..200_000]
+            .iter()
+            .zip(&old)
+            .all(|(new, old)| *new == old.wrapping_add(1))
+    );
+    assert!(result[200_000..].iter().all(|byte| *byte == 2));
+}
+
+#[test]
+fn impossible_patches_are_refused_by_name() {
+    let error = |patch: &[u8]| apply(patch, &[0; 16]).unwrap_err();
+    assert!(matches!(error(b"BSDIFF41"), PatchError::Header));
+    assert!(matches!(error(b"BSDIFF40"), PatchError::Header));
+    assert!(matches!(
+        error(&patch(-1, &[], &[], &[])),
+        PatchError::NegativeResult
+    ));
+    assert!(matches!(
+        error(&patch(9, &[[-1, 0, 0]], &[], &[])),
+        PatchError::NegativeCount { at: 0 }
+    ));
+    assert!(matches!(
+        error(&patch(9, &[[5, 5, 0]], &[0; 9], &[0; 9])),
+        PatchError::TooLong { len: 9 }
+    ));
+    assert!(matches!(
+        error(&patch(9, &[[9, 0, 0]], &[0; 8], &[])),
+        PatchError::Damaged {
+            stream: Stream::Diff,
+            ..
+        }
+    ));
+    assert!(matches!(
+        error(&patch(9, &[[0, 9, 0]], &[], &[0; 8])),
+        PatchError::Damaged {
+            stream: Stream::Extra,
+            ..
+        }
+    ));
+    assert!(matches!(
+        error(&patch(9, &[], &[], &[])),
+        PatchError::Damaged {
+            stream: Stream::Control,
+            ..
+        }
+    ));
+    let far = [[0, 0, i64::MAX], [0, 0, i64::MAX]];
+    assert!(matches!(
+        error(&patch(9, &far, &[], &[])),
+        PatchError::Seek { at: 0 }
+    ));
+    assert!(matches!(
+        error(&patch(9, &[[0; 3]; 2000], &[], &[])),
+        PatchError::Idle
+    ));
+}
+
+#[test]
+fn stream_lengths_past_the_patch_are_refused() {
+    let mut patch = patch(9, &[[0, 9, 0]], &[], &[0; 9]);
+    patch[8..16].copy_from_slice(&number(1 << 40));
+    let error = apply(&patch, &[]).unwrap_err();
+    assert!(matches!(
+        error,
+        PatchError::StreamLength {
+            stream: Stream::Control
+        }
+    ));
+    patch[8..16].copy_from_slice(&number(-1));
+    let error = apply(&patch, &[]).unwrap_err();
+    assert!(matches!(
+        error,
+        PatchError::StreamLength {
+            stream: Stream::Control
+        }
+    ));
+}
