@@ -1,8 +1,12 @@
-//! Payloads of the original's generator, read, verified and applied by this crate alone.
+//! Payloads read, verified and applied through the public interface: those of the original's generator, and
+//! handmade ones for what it doesn't make.
 #![allow(clippy::unwrap_used)]
 
 mod applying;
+mod edges;
 mod fixture;
+mod handmade;
+mod in_place;
 mod memory;
 mod reading;
 mod resuming;
