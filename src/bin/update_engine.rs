@@ -1,3 +1,195 @@
-//! Under construction.
+//! The daemon: `update_engine -foreground -logtostderr`, as its unit calls it.
+//!
+//! Parses the command line, then wires the parts together; see [`update_engine::engine`] for what they
+//! do. Ends with status 0 on SIGTERM and SIGINT, with 1 when it cannot serve.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+use update_engine::bus::{self, BusError, Command, Service, Status};
+use update_engine::disk::SlotName;
+use update_engine::engine::{DiskChoice, Engine, Node, Settings, chain};
+use update_engine::flags::{self, CommandLine, Flag, Kind, Request};
+use update_engine::host::Host;
+use update_engine::install::Postinst;
+
+const NAME: &str = "update_engine";
+
+const fn flag(name: &'static str, kind: Kind, help: &'static str) -> Flag {
+    Flag { name, kind, help }
+}
+
+const FLAGS: &[Flag] = &[
+    flag("foreground", Kind::Switch, "don't daemonize"),
+    flag("root", Kind::Text, "directory that stands for /"),
+    flag(
+        "disk",
+        Kind::Text,
+        "disk or image that holds the slots; found by the mount of /usr else",
+    ),
+    flag(
+        "running_slot",
+        Kind::Text,
+        "A or B: the slot that runs, with -disk",
+    ),
+    flag("bus_peer", Kind::Text, "socket to serve without a message bus"),
+    flag(
+        "skip_postinst",
+        Kind::Switch,
+        "don't run the image's postinst; only with -root",
+    ),
+];
+
+/// What the command line asks for.
+struct Options {
+    settings: Settings,
+    peer: Option<PathBuf>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum OptionsError {
+    #[error("-disk and -running_slot go together")]
+    HalfADisk,
+    #[error("-running_slot is A or B, not {0:?}")]
+    NoSuchSlot(String),
+    #[error("-skip_postinst is refused on a real machine: it needs -root with a directory other than /")]
+    PostinstNeeded,
+}
+
+impl Options {
+    fn new(line: &CommandLine) -> Result<Self, OptionsError> {
+        let host = Host::new(line.text("root").unwrap_or("/"));
+        let postinst = match (line.is_on("skip_postinst"), host.is_real()) {
+            (false, _) => Postinst::Run,
+            (true, false) => Postinst::Skip,
+            (true, true) => return Err(OptionsError::PostinstNeeded),
+        };
+        let settings = Settings {
+            host,
+            disk: disk(line)?,
+            postinst,
+        };
+        let peer = line.text("bus_peer").map(PathBuf::from);
+        Ok(Self { settings, peer })
+    }
+}
+
+fn disk(line: &CommandLine) -> Result<DiskChoice, OptionsError> {
+    match (line.text("disk"), line.text("running_slot")) {
+        (None, None) => Ok(DiskChoice::OfUsr),
+        (Some(path), Some(slot)) => Ok(DiskChoice::Named {
+            path: path.into(),
+            running: match slot {
+                "A" | "a" => SlotName::A,
+                "B" | "b" => SlotName::B,
+                other => return Err(OptionsError::NoSuchSlot(other.to_owned())),
+            },
+        }),
+        _ => Err(OptionsError::HalfADisk),
+    }
+}
+
+fn main() -> ExitCode {
+    let line = match flags::parse(FLAGS, std::env::args_os().skip(1)) {
+        Ok(Request::Run(line)) => line,
+        Ok(Request::Help) => {
+            print!("{}", flags::help(NAME, "A/B update daemon", FLAGS));
+            return ExitCode::FAILURE;
+        }
+        Ok(Request::Version) => {
+            println!("{NAME}");
+            return ExitCode::SUCCESS;
+        }
+        Err(errors) => return refuse(&errors),
+    };
+    let options = match Options::new(&line) {
+        Ok(options) => options,
+        Err(error) => return refuse(&error),
+    };
+    // Before the runtime: only the forking thread survives a fork.
+    if !line.is_on("foreground")
+        && let Err(error) = nix::unistd::daemon(false, false)
+    {
+        return refuse(&error);
+    }
+    start(options)
+}
+
+fn refuse(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("{}", chain(error));
+    ExitCode::FAILURE
+}
+
+fn start(options: Options) -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_env_filter(filter)
+        .init();
+    // What is made here is for root alone, whatever the mode asked for.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(&error),
+    };
+    match runtime.block_on(run(options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum DaemonError {
+    #[error("cannot serve on the bus")]
+    Bus(#[from] BusError),
+    #[error("cannot listen for signals")]
+    Signals(#[from] std::io::Error),
+    #[error("the bus has gone away")]
+    BusGone,
+    #[error("a part of the engine died")]
+    Died,
+}
+
+async fn run(options: Options) -> Result<(), DaemonError> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = CancellationToken::new();
+    let (statuses, announced) = mpsc::unbounded_channel();
+    let (commands, received) = mpsc::channel(16);
+    let node = Arc::new(Node::new(options.settings));
+    let state = node.initial_state();
+    let service = serve(options.peer, commands, announced).await?;
+    let engine = Engine::new(node, state, statuses, stop.clone());
+    let mut engine = tokio::spawn(engine.run(received));
+
+    let outcome = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        () = service.closed() => Err(DaemonError::BusGone),
+        _ = &mut engine => return Err(DaemonError::Died),
+    };
+    stop.cancel();
+    // A panic in there is in the journal already.
+    let _ = engine.await;
+    service.shutdown().await;
+    outcome
+}
+
+async fn serve(
+    peer: Option<PathBuf>,
+    commands: mpsc::Sender<Command>,
+    statuses: mpsc::UnboundedReceiver<Status>,
+) -> Result<Service, BusError> {
+    match peer {
+        Some(path) => bus::serve_peer(&path, commands, statuses).await,
+        None => bus::serve_system(commands, statuses).await,
+    }
+}

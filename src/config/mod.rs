@@ -53,6 +53,8 @@ pub struct Config {
     pub pcr_policy_server: Option<String>,
     /// `DOWNLOAD_USER` and `DOWNLOAD_PASSWORD`: for the payload's server; none without a user.
     pub credentials: Option<Credentials>,
+    /// `HEALTH_GATE`: a file that must exist before the running slot is marked good; none by default.
+    pub health_gate: Option<String>,
     /// `ID` of the OEM; empty by default.
     pub oem_id: String,
     /// `VERSION_ID` of the OEM; empty by default.
@@ -86,6 +88,7 @@ impl Config {
                 user,
                 password: or_empty(setting("DOWNLOAD_PASSWORD")),
             }),
+            health_gate: non_empty(setting("HEALTH_GATE")),
             oem_id: or_empty(lookup(oem, "ID")),
             oem_version: or_empty(lookup(oem, "VERSION_ID")),
         }

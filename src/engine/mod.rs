@@ -26,16 +26,20 @@
 //! unbootable while it is written. And once the other slot boots next, the running one is not marked any
 //! more, which would put it before the other.
 
+mod code;
 mod event;
 mod failure;
+mod node;
 mod progress;
 mod state;
 mod step;
 mod task;
 mod updater;
 
+pub use code::code_of;
 pub use event::{CheckOutcome, Commitment, Effect, Event, Offered, Report, Trigger};
 pub use failure::{Failure, chain};
+pub use node::{DiskChoice, Node, Settings};
 pub use progress::Throttle;
 pub use state::{Afterwards, Flow, Phase, Running, State};
 pub use step::{Refusal, step};

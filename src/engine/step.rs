@@ -28,15 +28,15 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
         (Phase::Idle, Event::CheckDue) => next.attempt(Trigger::Timer),
         (Phase::Idle, Event::AttemptRequested) => next.attempt(Trigger::Operator),
         (Phase::NeedReboot, Event::CheckDue) => next.ping(),
-        // The end of what is under way schedules the next check; the bus promises success to everybody.
-        (_, Event::CheckDue | Event::AttemptRequested) => {}
-
-        (Phase::Idle, Event::ResetRequested) => {}
         (Phase::NeedReboot, Event::ResetRequested) => next.reset(),
-
         (Phase::Idle, Event::MarkGoodDue) => next.mark_good_unless_done(),
-        // An attempt marks it itself; once the other slot boots next, it must stay so.
-        (_, Event::MarkGoodDue) => {}
+
+        // Nothing to be done, and nothing wrong: the end of what is under way schedules the next check, the
+        // bus promises success to everybody, an attempt marks the running slot itself, and once the other
+        // slot boots next it must stay so.
+        (_, Event::CheckDue | Event::AttemptRequested | Event::MarkGoodDue)
+        | (Phase::Idle, Event::ResetRequested) => {}
+
         (phase, Event::Marked(result)) if state.running == Running::Marking => {
             next.marked(phase, result);
         }

@@ -1,5 +1,7 @@
 //! The one task that owns the state: it feeds [`step`] and has its effects done.
 
+mod jobs;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::progress::Throttle;
 use super::updater::{Progress, Updater};
-use super::{Effect, Event, Failure, Report, State, Trigger, step};
+use super::{Effect, Event, State, step};
 use crate::bus::{Command, Status};
-use crate::omaha::ErrorCode;
+use jobs::{Done, Stage};
 
 /// The running slot is marked good so long after the start, unless an attempt does it before.
 pub const MARK_GOOD_AFTER: Duration = Duration::from_secs(45);
@@ -30,21 +32,6 @@ pub struct Engine<U: Updater> {
     mark_good_at: Option<Instant>,
     check_at: Option<Instant>,
     stop: CancellationToken,
-}
-
-/// What the last phase left for the next one.
-enum Stage<U: Updater> {
-    Nothing,
-    Planned(U::Plan),
-    Ready(U::Ready),
-    Written(U::Written),
-}
-
-/// What a job gives back.
-struct Done<U: Updater> {
-    event: Event,
-    /// `None` if the job is no phase of the attempt.
-    stage: Option<Stage<U>>,
 }
 
 /// What woke the task.
@@ -92,7 +79,7 @@ impl<U: Updater> Engine<U> {
                 Wake::Command(command) => self.command(command).await,
                 Wake::Progress((done, total)) => self.progressed(done, total).await,
                 Wake::Job(Ok(done)) => self.done(done).await,
-                Wake::Job(Err(error)) => self.died(&error).await,
+                Wake::Job(Err(error)) => self.died(&error),
                 Wake::MarkGoodDue => {
                     self.mark_good_at = None;
                     self.handle(Event::MarkGoodDue).await;
@@ -151,7 +138,7 @@ impl<U: Updater> Engine<U> {
 
     /// A job that panicked must not leave the engine waiting for it for ever: the daemon ends and is
     /// started anew.
-    async fn died(&mut self, error: &JoinError) {
+    fn died(&mut self, error: &JoinError) {
         tracing::error!(%error, "a job of the engine died");
         self.stop.cancel();
     }
@@ -217,105 +204,6 @@ impl<U: Updater> Engine<U> {
             });
         }
     }
-
-    fn report(&mut self, report: Report) {
-        self.spawn(|u| async move {
-            u.report(&report).await;
-            Event::Reported
-        });
-    }
-
-    fn check(&mut self, trigger: Trigger) {
-        self.spawn_phase(move |u| async move {
-            let (outcome, plan) = u.check(trigger).await.split();
-            let stage = plan.map_or(Stage::Nothing, Stage::Planned);
-            (Event::Checked(outcome, u.now()), stage)
-        });
-    }
-
-    fn prepare(&mut self) {
-        let stage = self.take_stage();
-        self.spawn_phase(move |u| async move {
-            let Stage::Planned(plan) = stage else {
-                return (Event::Prepared(Err(out_of_order())), Stage::Nothing);
-            };
-            next_stage(u.prepare(plan).await, Stage::Ready, Event::Prepared)
-        });
-    }
-
-    fn download(&mut self) {
-        let (sender, receiver) = watch::channel((0, 0));
-        self.progress = receiver;
-        self.throttle = Throttle::default();
-        let stop = self.stop.clone();
-        let stage = self.take_stage();
-        self.spawn_phase(move |u| async move {
-            let Stage::Ready(ready) = stage else {
-                return (Event::Downloaded(Err(out_of_order())), Stage::Nothing);
-            };
-            let result = u.download(ready, sender, stop).await;
-            next_stage(result, Stage::Written, Event::Downloaded)
-        });
-    }
-
-    fn finish(&mut self) {
-        let stop = self.stop.clone();
-        let stage = self.take_stage();
-        self.spawn_phase(move |u| async move {
-            let result = match stage {
-                Stage::Written(written) => u.finish(written, stop).await,
-                _ => Err(out_of_order()),
-            };
-            (Event::Finished(result), Stage::Nothing)
-        });
-    }
-
-    fn take_stage(&mut self) -> Stage<U> {
-        std::mem::replace(&mut self.stage, Stage::Nothing)
-    }
-
-    fn spawn<F>(&mut self, job: impl FnOnce(Arc<U>) -> F)
-    where
-        F: Future<Output = Event> + Send + 'static,
-    {
-        let job = job(Arc::clone(&self.updater));
-        self.jobs.spawn(async move {
-            Done {
-                event: job.await,
-                stage: None,
-            }
-        });
-    }
-
-    fn spawn_phase<F>(&mut self, job: impl FnOnce(Arc<U>) -> F)
-    where
-        F: Future<Output = (Event, Stage<U>)> + Send + 'static,
-    {
-        let job = job(Arc::clone(&self.updater));
-        self.jobs.spawn(async move {
-            let (event, stage) = job.await;
-            Done {
-                event,
-                stage: Some(stage),
-            }
-        });
-    }
-}
-
-fn next_stage<U: Updater, T>(
-    result: Result<T, Failure>,
-    stage: impl FnOnce(T) -> Stage<U>,
-    event: impl FnOnce(Result<(), Failure>) -> Event,
-) -> (Event, Stage<U>) {
-    match result {
-        Ok(value) => (event(Ok(())), stage(value)),
-        Err(failure) => (event(Err(failure)), Stage::Nothing),
-    }
-}
-
-/// The state machine orders the phases; this is its last line of defence, not a case that is known.
-fn out_of_order() -> Failure {
-    Failure::new(ErrorCode::Error, "a phase of the update was started out of order")
 }
 
 fn closed() -> watch::Receiver<Progress> {

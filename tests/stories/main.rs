@@ -11,3 +11,4 @@ mod payload_tool;
 mod serve;
 #[path = "../support/mod.rs"]
 mod support;
+mod update;

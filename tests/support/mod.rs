@@ -10,6 +10,7 @@ pub mod bus;
 pub mod certificates;
 pub mod fixtures;
 pub mod loops;
+pub mod node;
 pub mod protobuf;
 pub mod server;
 pub mod socks;

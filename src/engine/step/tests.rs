@@ -66,16 +66,15 @@ fn a_good_update_is_signalled_as_ever() {
         Event::Reported,
     ]);
     let (end, signals) = run(good(), events);
-    use Operation as O;
     assert_eq!(
         signals,
         [
-            O::CheckingForUpdate,
-            O::UpdateAvailable,
-            O::Downloading,
-            O::Downloading,
-            O::Finalizing,
-            O::UpdatedNeedReboot
+            Operation::CheckingForUpdate,
+            Operation::UpdateAvailable,
+            Operation::Downloading,
+            Operation::Downloading,
+            Operation::Finalizing,
+            Operation::UpdatedNeedReboot
         ]
     );
     let status = end.status();

@@ -8,7 +8,8 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::bus::Operation;
-use crate::engine::{Checked, Commitment, Offered, Phase, Running};
+use crate::engine::{Checked, Commitment, Failure, Offered, Phase, Report, Running, Trigger};
+use crate::omaha::ErrorCode;
 
 /// What the world answers.
 #[derive(Clone)]
@@ -234,17 +235,16 @@ async fn a_good_update_tells_the_server_at_each_stage() {
             "remember"
         ]
     );
-    use Operation as O;
     assert_eq!(
         signals,
         [
-            O::CheckingForUpdate,
-            O::UpdateAvailable,
-            O::Downloading,
-            O::Downloading,
-            O::Downloading,
-            O::Finalizing,
-            O::UpdatedNeedReboot
+            Operation::CheckingForUpdate,
+            Operation::UpdateAvailable,
+            Operation::Downloading,
+            Operation::Downloading,
+            Operation::Downloading,
+            Operation::Finalizing,
+            Operation::UpdatedNeedReboot
         ]
     );
 }

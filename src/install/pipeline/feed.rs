@@ -61,7 +61,7 @@ impl Feed<'_> {
         Ok(End::Complete)
     }
 
-    async fn send(&self, bytes: Bytes, permits: &Arc<Semaphore>) -> Result<(), Gone> {
+    async fn send(&mut self, bytes: Bytes, permits: &Arc<Semaphore>) -> Result<(), Gone> {
         let weight = u32::try_from(bytes.len())
             .unwrap_or(u32::MAX)
             .min(self.read_ahead);

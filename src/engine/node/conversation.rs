@@ -1,0 +1,172 @@
+//! What is said to the update server.
+//!
+//! One check, step by step:
+//!
+//! ```text
+//!   configuration, identity, prefs ─▶ request ─▶ POST ─▶ body
+//!   prefs: previous-version emptied, then full-response = body       postinst compares their ages
+//!   body ─▶ answer ─▶ no update | offer ─▶ policy
+//! ```
+//!
+//! Events and pings get no retries and their answers mean nothing.
+
+use super::Node;
+use crate::config::{Config, Server};
+use crate::engine::{Checked, Failure, Report, Trigger};
+use crate::host::Mode;
+use crate::omaha::{
+    self, Answer, Body, CheckEvent, Client, ErrorCode, Event, Flags, HttpStatus, Identity, Machine, Patience,
+    Request, Response,
+};
+use crate::plan::InstallPlan;
+use crate::policy::CheckOutcome;
+use crate::store::{Key, PrefsError};
+
+impl Node {
+    pub(super) async fn ask(&self, trigger: Trigger) -> Result<Checked<InstallPlan>, Failure> {
+        self.memory(|memory| {
+            memory.trigger = Some(trigger);
+            memory.offer = None;
+            memory.resumed = false;
+        });
+        let (config, event) = self.blocking(Self::news).await?;
+        let patience = match trigger {
+            Trigger::Operator => Patience::Interactive,
+            Trigger::Timer => Patience::Scheduled,
+        };
+        let body = self.post(&config, Body::Check(event), patience).await?;
+        self.blocking(move |node| node.answered(&config, &body)).await
+    }
+
+    pub(super) async fn say_ping(&self) {
+        self.memory(|memory| memory.trigger = None);
+        let config = self.blocking(Self::config).await;
+        if let Err(failure) = self.post(&config, Body::Ping, Patience::None).await {
+            tracing::warn!("the ping failed: {}", failure.reason);
+        }
+    }
+
+    pub(super) async fn say(&self, report: &Report) {
+        let config = self.blocking(Self::config).await;
+        let event = match report {
+            Report::DownloadStarted => Event::DownloadStarted,
+            Report::DownloadFinished => Event::DownloadFinished,
+            Report::Complete => Event::Complete,
+            Report::Failed(failure) => {
+                let code = failure.code;
+                self.blocking(move |node| node.attempt_failed(code)).await;
+                Event::Failed(code.with(self.flags(&config)))
+            }
+        };
+        if let Err(failure) = self.post(&config, Body::Event(event), Patience::None).await {
+            tracing::warn!("an event did not reach the server: {}", failure.reason);
+        }
+    }
+
+    /// What became of the last update, and the configuration it is told under.
+    fn news(&self) -> Result<(Config, CheckEvent), Failure> {
+        let config = self.config();
+        let previous = self.prefs.get(Key::PreviousVersion)?;
+        let event = CheckEvent::from_pref(previous.as_deref(), &config.version);
+        Ok((config, event))
+    }
+
+    /// Order of writes, and what a cut between leaves behind:
+    /// 1. `previous-version` emptied: the news was told, and what `full-response` holds is of an earlier
+    ///    check, which postinst sees by its age;
+    /// 2. `full-response` written: postinst may use it.
+    fn answered(&self, config: &Config, body: &[u8]) -> Result<Checked<InstallPlan>, Failure> {
+        tracing::info!("Omaha request response: {}", String::from_utf8_lossy(body));
+        self.prefs.set(Key::PreviousVersion, "")?;
+        self.prefs.set_full_response(body)?;
+        let response = Response::parse(body).map_err(|error| Failure::caused_by(error.code(), &error))?;
+        self.memory(|memory| {
+            memory.outcome = Some(CheckOutcome {
+                failure: None,
+                poll_interval: response.poll_interval,
+            });
+        });
+        match response.answer {
+            Answer::NoUpdate => Ok(Checked::NoUpdate),
+            Answer::Offer(offer) => self.consider(config, offer),
+        }
+    }
+
+    async fn post(&self, config: &Config, body: Body, patience: Patience) -> Result<Vec<u8>, Failure> {
+        let Server::At(url) = &config.server else {
+            let none = ErrorCode::Http(HttpStatus::None);
+            return Err(Failure::new(none, "updates are switched off: SERVER=disabled"));
+        };
+        let identity = self.identity(config).await?;
+        let request = Request {
+            identity: &identity,
+            trigger: self.trigger(),
+            body,
+        };
+        let document = request.to_xml();
+        tracing::info!("asking {url}:\n{document}");
+        let answer = Client::from_env().post(url, document, patience).await;
+        answer.map_err(|error| {
+            self.memory(|memory| {
+                memory.outcome = Some(CheckOutcome {
+                    failure: Some(error.status()),
+                    poll_interval: None,
+                });
+            });
+            Failure::caused_by(error.code(), &error)
+        })
+    }
+
+    fn trigger(&self) -> omaha::Trigger {
+        match self.memory(|memory| memory.trigger) {
+            Some(Trigger::Operator) => omaha::Trigger::OnDemand,
+            Some(Trigger::Timer) | None => omaha::Trigger::Scheduled,
+        }
+    }
+
+    async fn identity(&self, config: &Config) -> Result<Identity, PrefsError> {
+        let version = config.version.clone();
+        let (host, aleph) = self
+            .blocking(move |node| (node.host().identity(), node.aleph(&version)))
+            .await;
+        let machine = Machine {
+            boot_id: host.boot_id,
+            machine_id: host.machine_id,
+            machine: host.machine,
+            aleph_version: aleph?,
+        };
+        Ok(Identity::new(config, &machine))
+    }
+
+    /// The first version ever seen on this machine: this one, if none was seen before.
+    fn aleph(&self, version: &str) -> Result<String, PrefsError> {
+        match self.prefs.get(Key::AlephVersion)? {
+            Some(aleph) if !aleph.is_empty() => Ok(aleph),
+            _ => {
+                self.prefs.set(Key::AlephVersion, version)?;
+                Ok(version.to_owned())
+            }
+        }
+    }
+
+    fn flags(&self, config: &Config) -> Flags {
+        let mut flags = Flags::NONE;
+        if !config.server.is_public() {
+            flags |= Flags::PRIVATE_SERVER;
+        }
+        if self.host().mode() == Mode::Developer {
+            flags |= Flags::DEV_IMAGE;
+        }
+        if self.memory(|memory| memory.resumed) {
+            flags |= Flags::RESUMED;
+        }
+        flags
+    }
+}
+
+/// Without durable prefs the next check would tell the same news again; better to say so.
+impl From<PrefsError> for Failure {
+    fn from(error: PrefsError) -> Self {
+        Self::caused_by(ErrorCode::Error, &error)
+    }
+}

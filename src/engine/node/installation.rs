@@ -1,0 +1,124 @@
+//! The installer's phases, and what they leave in the original's preferences.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Node, slots};
+use crate::engine::code::code_of;
+use crate::engine::updater::Progress;
+use crate::engine::{Commitment, Failure, Trigger, chain};
+use crate::fetch::{FetchSettings, Fetcher};
+use crate::install::{Downloaded, InstallError, Installer, Pace, PostinstOutcome, Ready, Site, Tested};
+use crate::omaha::ErrorCode;
+use crate::plan::InstallPlan;
+use crate::store::{Key, PrefsError};
+
+impl Node {
+    pub(super) async fn look_before(&self, plan: InstallPlan) -> Result<Ready, Failure> {
+        let disk = self
+            .blocking(|node| slots::open(&node.settings))
+            .await
+            .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
+        let patience = match self.memory(|memory| memory.trigger) {
+            Some(Trigger::Operator) => FetchSettings::interactive(),
+            _ => FetchSettings::default(),
+        };
+        let site = Site {
+            host: self.host().clone(),
+            slots: Arc::new(disk),
+            fetcher: Fetcher::new(patience),
+            postinst: self.settings.postinst,
+            pace: Pace::default(),
+        };
+        let ready = Installer::new(plan, site).preflight().await?;
+        let resumes = ready.resumes();
+        self.memory(|memory| memory.resumed = resumes);
+        Ok(ready)
+    }
+
+    pub(super) async fn write_slot(
+        &self,
+        ready: Ready,
+        progress: &watch::Sender<Progress>,
+        cancel: &CancellationToken,
+    ) -> Result<Downloaded, Failure> {
+        let total = self.memory(|memory| memory.offer.as_ref().map_or(0, |offer| offer.size));
+        // From here on the original must not resume a download of its own: the slot is ours.
+        self.blocking(|node| node.prefs.forbid_resume()).await?;
+        let mut flows = false;
+        let mut tell = |done: u64| {
+            flows = true;
+            progress.send_replace((done, total));
+        };
+        let downloaded = ready.download(&mut tell, cancel).await;
+        let complete = downloaded.is_ok();
+        if flows {
+            self.blocking(move |node| node.count_download(complete)).await;
+        }
+        Ok(downloaded?)
+    }
+
+    pub(super) async fn commit_slot(
+        &self,
+        written: Downloaded,
+        cancel: &CancellationToken,
+    ) -> Result<Commitment, Failure> {
+        let tested = self.test(written, cancel).await?;
+        let outcome = tested.commit().await?;
+        self.blocking(Self::remember_success).await;
+        Ok(match outcome {
+            PostinstOutcome::Clean => Commitment::Clean,
+            PostinstOutcome::AfterError => Commitment::AfterError(Failure::new(
+                ErrorCode::BootedFromFirmwareB,
+                "the new image's postinst ended with exit code 3",
+            )),
+        })
+    }
+
+    async fn test(&self, written: Downloaded, cancel: &CancellationToken) -> Result<Tested, InstallError> {
+        let verified = written.verify(cancel).await?;
+        verified.postinstall(cancel).await
+    }
+
+    /// What the original leaves after a success. Nothing here takes back that the other slot boots next.
+    fn remember_success(&self) {
+        let version = self.config().version;
+        let kept = self
+            .prefs
+            .set_number(Key::DeltaUpdateFailures, 0)
+            .and_then(|()| self.prefs.set_number(Key::ResumedUpdateFailures, 0))
+            .and_then(|()| self.prefs.set(Key::PreviousVersion, &version));
+        warn(kept);
+    }
+
+    fn count_download(&self, complete: bool) {
+        self.download_flowed();
+        if complete {
+            self.download_done();
+            return;
+        }
+        let mut keys = vec![Key::DeltaUpdateFailures];
+        if self.memory(|memory| memory.resumed) {
+            keys.push(Key::ResumedUpdateFailures);
+        }
+        for key in keys {
+            // A count that can't be read starts anew.
+            let count = self.prefs.get_number(key).ok().flatten().unwrap_or(0);
+            warn(self.prefs.set_number(key, count.saturating_add(1)));
+        }
+    }
+}
+
+impl From<InstallError> for Failure {
+    fn from(error: InstallError) -> Self {
+        Self::caused_by(code_of(&error), &error)
+    }
+}
+
+fn warn(kept: Result<(), PrefsError>) {
+    if let Err(error) = kept {
+        tracing::warn!("{}", chain(&error));
+    }
+}

@@ -1,0 +1,203 @@
+//! The real world behind the engine: this machine's files, disk, network and clock.
+//!
+//! ```text
+//!   Updater's methods ─┬─ mark_good ────────────── slots         the disk, found anew for each use
+//!                      ├─ check, ping, report ──── conversation  configuration, prefs, one POST
+//!                      │                           offers        policy, payload state, plan
+//!                      ├─ prepare … finish ─────── installation  the installer's phases, what they leave in prefs
+//!                      └─ remember, forget ─────── pending       the marker file
+//! ```
+//!
+//! Configuration, keys and identity are read for each use: operators edit and bind-mount them while the
+//! daemon runs. What blocks runs on threads of its own.
+
+mod conversation;
+mod installation;
+mod offers;
+mod pending;
+mod slots;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ring::rand::SecureRandom as _;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use slots::DiskChoice;
+
+use super::updater::{Checked, Progress, Updater};
+use super::{Commitment, Failure, Report, State, Trigger, chain};
+use crate::config::Config;
+use crate::host::{Host, Mode};
+use crate::install::{Downloaded, Postinst, Ready};
+use crate::omaha::Offer;
+use crate::plan::InstallPlan;
+use crate::policy::{CheckOutcome, Interval, Seed, UnixTime};
+use crate::store::{PREFS_DIR, Prefs};
+
+/// What the command line fixes for the daemon's life.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The machine, or the directory that stands for it.
+    pub host: Host,
+    /// The disk that holds the slots.
+    pub disk: DiskChoice,
+    /// Whether images' postinst scripts are run.
+    pub postinst: Postinst,
+}
+
+/// This machine. Clones are the same one.
+#[derive(Clone)]
+pub struct Node {
+    settings: Arc<Settings>,
+    prefs: Prefs,
+    memory: Arc<Mutex<Memory>>,
+}
+
+/// What one job leaves for the next. Never locked across an await.
+#[derive(Default)]
+struct Memory {
+    /// Who wanted the attempt under way.
+    trigger: Option<Trigger>,
+    /// The offer of the attempt under way.
+    offer: Option<Offer>,
+    /// Whether the attempt continued an earlier one.
+    resumed: bool,
+    /// The interval before the last check; none before the first.
+    interval: Option<Interval>,
+    /// How the last check went, as far as the next one's time depends on it.
+    outcome: Option<CheckOutcome>,
+}
+
+impl Node {
+    /// The machine that `settings` describe. Looks at nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let prefs = Prefs::new(settings.host.path(PREFS_DIR));
+        Self {
+            settings: Arc::new(settings),
+            prefs,
+            memory: Arc::default(),
+        }
+    }
+
+    /// Where the engine starts on this machine: idle, or waiting for a reboot that an earlier process
+    /// prepared.
+    #[must_use]
+    pub fn initial_state(&self) -> State {
+        if pending::is_pending(self.host()) {
+            State::reboot_pending()
+        } else {
+            State::idle()
+        }
+    }
+
+    fn host(&self) -> &Host {
+        &self.settings.host
+    }
+
+    fn config(&self) -> Config {
+        Config::load(|path| std::fs::read(self.host().path(path)).ok())
+    }
+
+    fn memory<T>(&self, look: impl FnOnce(&mut Memory) -> T) -> T {
+        // Plain values: a panic elsewhere cannot have left them half written.
+        look(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn unix_time(&self) -> UnixTime {
+        UnixTime(self.now())
+    }
+
+    /// Runs what blocks on a thread of its own, with this node.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> T {
+        let node = self.clone();
+        match tokio::task::spawn_blocking(move || work(&node)).await {
+            Ok(value) => value,
+            // Blocking jobs are never aborted, so this is a panic: it goes on where it is waited for.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+impl Updater for Node {
+    type Plan = InstallPlan;
+    type Ready = Ready;
+    type Written = Downloaded;
+
+    fn now(&self) -> i64 {
+        // A clock before 1970 is a clock that was never set.
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
+
+    fn until_next_check(&self) -> Option<Duration> {
+        if self.host().mode() == Mode::Developer {
+            tracing::info!("a developer's machine: no periodic checks");
+            return None;
+        }
+        self.memory(|memory| {
+            let outcome = memory.outcome.take().unwrap_or(CheckOutcome::ORDINARY);
+            let next = memory.interval.map_or(Interval::FIRST, |last| last.next(outcome));
+            memory.interval = Some(next);
+            Some(next.delay(seed()))
+        })
+    }
+
+    async fn mark_good(&self) -> Result<(), String> {
+        self.blocking(|node| slots::mark_good(&node.settings, node.config().health_gate.as_deref()))
+            .await
+    }
+
+    async fn check(&self, trigger: Trigger) -> Checked<InstallPlan> {
+        self.ask(trigger).await.unwrap_or_else(Checked::Failed)
+    }
+
+    async fn ping(&self) {
+        self.say_ping().await;
+    }
+
+    async fn report(&self, report: &Report) {
+        self.say(report).await;
+    }
+
+    async fn prepare(&self, plan: InstallPlan) -> Result<Ready, Failure> {
+        self.look_before(plan).await
+    }
+
+    async fn download(
+        &self,
+        ready: Ready,
+        progress: watch::Sender<Progress>,
+        cancel: CancellationToken,
+    ) -> Result<Downloaded, Failure> {
+        self.write_slot(ready, &progress, &cancel).await
+    }
+
+    async fn finish(&self, written: Downloaded, cancel: CancellationToken) -> Result<Commitment, Failure> {
+        self.commit_slot(written, &cancel).await
+    }
+
+    async fn remember_pending(&self) {
+        if let Err(error) = self.blocking(|node| pending::remember(node.host())).await {
+            tracing::warn!("cannot remember that a reboot is due: {}", chain(&error));
+        }
+    }
+
+    async fn forget_pending(&self) {
+        if let Err(error) = self.blocking(|node| pending::forget(node.host())).await {
+            tracing::warn!("cannot forget that a reboot was due: {}", chain(&error));
+        }
+    }
+}
+
+/// Fresh randomness for one decision.
+fn seed() -> Seed {
+    let mut bytes = [0; 8];
+    // Without any the decision is the same on every such machine: worse jitter, nothing else.
+    if ring::rand::SystemRandom::new().fill(&mut bytes).is_err() {
+        tracing::warn!("the system gives no randomness");
+    }
+    Seed(u64::from_ne_bytes(bytes))
+}

@@ -1,0 +1,143 @@
+//! What becomes of an offer: taken or put off, from which URL, written where.
+
+use super::{Node, seed, slots};
+use crate::config::Config;
+use crate::disk::SlotName;
+use crate::engine::{Checked, Failure, Offered, Trigger, chain};
+use crate::host::Mode;
+use crate::omaha::{self, ErrorCode, Offer, PayloadKind};
+use crate::plan::InstallPlan;
+use crate::policy::{BlamedPayloads, Build, Circumstances, Decision, PayloadState, decide};
+use crate::store::PrefsError;
+
+/// The one key of the image; operators bind-mount over it.
+const PUBLIC_KEY: &str = "/usr/share/update_engine/update-payload-key.pub.pem";
+const STATE: &str = "/var/lib/update_engine";
+
+impl Node {
+    /// Asks policy about `offer`; gives a plan if it is taken.
+    pub(super) fn consider(&self, config: &Config, offer: Offer) -> Result<Checked<InstallPlan>, Failure> {
+        let mut state = self.payload_state();
+        state.offered(&offer);
+        self.save(&state)?;
+        let url = self.decide(&offer, &state)?;
+        let plan = self.plan(config, &offer, url)?;
+        let offered = Offered {
+            version: offer.version.clone(),
+            size: offer.size,
+        };
+        self.memory(|memory| memory.offer = Some(offer));
+        Ok(Checked::Offer(offered, plan))
+    }
+
+    fn decide(&self, offer: &Offer, payload_state: &PayloadState) -> Result<String, Failure> {
+        let trigger = match self.memory(|memory| memory.trigger) {
+            Some(Trigger::Operator) => omaha::Trigger::OnDemand,
+            Some(Trigger::Timer) | None => omaha::Trigger::Scheduled,
+        };
+        let build = match self.host().mode() {
+            Mode::Official => Build::Official,
+            Mode::Developer => Build::Development,
+        };
+        let blamed = BlamedPayloads::default();
+        let circumstances = Circumstances {
+            payload_state,
+            blamed: &blamed,
+            trigger,
+            build,
+            now: self.unix_time(),
+        };
+        match decide(offer, &circumstances) {
+            Decision::Take { url } => Ok(url.to_owned()),
+            Decision::RolledBackBefore(blame) => Err(Failure::new(
+                ErrorCode::IgnoredPerPolicy,
+                format!(
+                    "version {:?} was rolled back before and is not wanted again",
+                    blame.version
+                ),
+            )),
+            Decision::BackOff { until } => Err(Failure::new(
+                ErrorCode::DeferredForBackoff,
+                format!(
+                    "this payload failed before; it is put off until {} (Unix time)",
+                    until.0
+                ),
+            )),
+        }
+    }
+
+    fn plan(&self, config: &Config, offer: &Offer, url: String) -> Result<InstallPlan, Failure> {
+        let disk = slots::open(&self.settings)
+            .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
+        let target = !disk.running();
+        let boot = self.boot_directory();
+        let kernel = |slot: SlotName| format!("{boot}/vmlinuz-{}", slot.letter());
+        Ok(InstallPlan {
+            version: offer.version.clone(),
+            url,
+            payload_size: offer.size,
+            payload_sha256: offer.sha256,
+            is_delta: offer.kind == PayloadKind::Delta,
+            target,
+            target_kernel: kernel(target),
+            source_kernel: kernel(!target),
+            pcr_policy: format!("{STATE}/pcrs-{}.zip", target.letter()),
+            pcr_policy_server: config.pcr_policy_server.clone(),
+            credentials: config.credentials.clone(),
+            public_keys: vec![self.host().path(PUBLIC_KEY)],
+        })
+    }
+
+    /// Where kernels lie: installations from before the distribution's change of name keep their place.
+    fn boot_directory(&self) -> &'static str {
+        let old = ["/boot/coreos/vmlinuz-a", "/boot/coreos/vmlinuz-b"];
+        if old.iter().any(|kernel| self.host().path(kernel).exists()) {
+            "/boot/coreos"
+        } else {
+            "/boot/flatcar"
+        }
+    }
+
+    /// Bytes of the payload came: its URL works, whatever happens next.
+    pub(super) fn download_flowed(&self) {
+        self.account(|state, _, _| {
+            state.progressed();
+        });
+    }
+
+    /// The whole payload came.
+    pub(super) fn download_done(&self) {
+        self.account(|state, offer, node| state.downloaded(offer, node.unix_time(), seed()));
+    }
+
+    /// The attempt ended with `code`.
+    pub(super) fn attempt_failed(&self, code: ErrorCode) {
+        self.account(|state, offer, node| state.failed(offer, code, node.unix_time(), seed()));
+    }
+
+    fn account(&self, change: impl FnOnce(&mut PayloadState, &Offer, &Self)) {
+        let Some(offer) = self.memory(|memory| memory.offer.clone()) else {
+            return;
+        };
+        let before = self.payload_state();
+        let mut state = before.clone();
+        change(&mut state, &offer, self);
+        if state != before
+            && let Err(error) = self.save(&state)
+        {
+            tracing::warn!("cannot keep count of this payload's attempts: {}", chain(&error));
+        }
+    }
+
+    fn payload_state(&self) -> PayloadState {
+        // What can't be read counts as never written: the offer starts anew.
+        PayloadState::load(|key| self.prefs.get(key).ok().flatten(), self.unix_time())
+    }
+
+    fn save(&self, state: &PayloadState) -> Result<(), PrefsError> {
+        let prefs = state.prefs();
+        prefs
+            .iter()
+            .try_for_each(|(key, value)| self.prefs.set(*key, value))
+    }
+}

@@ -1,0 +1,127 @@
+//! What the task has done by others: one job per effect that takes time, one event at its end.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::Engine;
+use crate::engine::progress::Throttle;
+use crate::engine::updater::Updater;
+use crate::engine::{Event, Failure, Report, Trigger};
+use crate::omaha::ErrorCode;
+
+/// What the last phase left for the next one.
+pub(super) enum Stage<U: Updater> {
+    Nothing,
+    Planned(U::Plan),
+    Ready(U::Ready),
+    Written(U::Written),
+}
+
+/// What a job gives back.
+pub(super) struct Done<U: Updater> {
+    pub(super) event: Event,
+    /// `None` if the job is no phase of the attempt.
+    pub(super) stage: Option<Stage<U>>,
+}
+
+impl<U: Updater> Engine<U> {
+    pub(super) fn report(&mut self, report: Report) {
+        self.spawn(|u| async move {
+            u.report(&report).await;
+            Event::Reported
+        });
+    }
+
+    pub(super) fn check(&mut self, trigger: Trigger) {
+        self.spawn_phase(move |u| async move {
+            let (outcome, plan) = u.check(trigger).await.split();
+            let stage = plan.map_or(Stage::Nothing, Stage::Planned);
+            (Event::Checked(outcome, u.now()), stage)
+        });
+    }
+
+    pub(super) fn prepare(&mut self) {
+        let stage = self.take_stage();
+        self.spawn_phase(move |u| async move {
+            let Stage::Planned(plan) = stage else {
+                return (Event::Prepared(Err(out_of_order())), Stage::Nothing);
+            };
+            next_stage(u.prepare(plan).await, Stage::Ready, Event::Prepared)
+        });
+    }
+
+    pub(super) fn download(&mut self) {
+        let (sender, receiver) = watch::channel((0, 0));
+        self.progress = receiver;
+        self.throttle = Throttle::default();
+        let stop = self.stop.clone();
+        let stage = self.take_stage();
+        self.spawn_phase(move |u| async move {
+            let Stage::Ready(ready) = stage else {
+                return (Event::Downloaded(Err(out_of_order())), Stage::Nothing);
+            };
+            let result = u.download(ready, sender, stop).await;
+            next_stage(result, Stage::Written, Event::Downloaded)
+        });
+    }
+
+    pub(super) fn finish(&mut self) {
+        let stop = self.stop.clone();
+        let stage = self.take_stage();
+        self.spawn_phase(move |u| async move {
+            let result = match stage {
+                Stage::Written(written) => u.finish(written, stop).await,
+                _ => Err(out_of_order()),
+            };
+            (Event::Finished(result), Stage::Nothing)
+        });
+    }
+
+    fn take_stage(&mut self) -> Stage<U> {
+        std::mem::replace(&mut self.stage, Stage::Nothing)
+    }
+
+    pub(super) fn spawn<F>(&mut self, job: impl FnOnce(Arc<U>) -> F)
+    where
+        F: Future<Output = Event> + Send + 'static,
+    {
+        let job = job(Arc::clone(&self.updater));
+        self.jobs.spawn(async move {
+            Done {
+                event: job.await,
+                stage: None,
+            }
+        });
+    }
+
+    fn spawn_phase<F>(&mut self, job: impl FnOnce(Arc<U>) -> F)
+    where
+        F: Future<Output = (Event, Stage<U>)> + Send + 'static,
+    {
+        let job = job(Arc::clone(&self.updater));
+        self.jobs.spawn(async move {
+            let (event, stage) = job.await;
+            Done {
+                event,
+                stage: Some(stage),
+            }
+        });
+    }
+}
+
+fn next_stage<U: Updater, T>(
+    result: Result<T, Failure>,
+    stage: impl FnOnce(T) -> Stage<U>,
+    event: impl FnOnce(Result<(), Failure>) -> Event,
+) -> (Event, Stage<U>) {
+    match result {
+        Ok(value) => (event(Ok(())), stage(value)),
+        Err(failure) => (event(Err(failure)), Stage::Nothing),
+    }
+}
+
+/// The state machine orders the phases; this is its last line of defence, not a case that is known.
+fn out_of_order() -> Failure {
+    Failure::new(ErrorCode::Error, "a phase of the update was started out of order")
+}
