@@ -193,3 +193,51 @@ fn number<N: std::str::FromStr>(
     };
     value.parse().map(Some).map_err(wrong)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ask(body: &str) -> Result<Question, QuestionError> {
+        Question::parse(&format!(
+            "<request><app appid=\"&lt;a&gt;\" version=\"1\">{body}</app></request>"
+        ))
+    }
+
+    #[test]
+    fn values_are_unescaped_and_unknown_elements_are_ignored() {
+        let question = ask("<data><ping/></data><updatecheck/><ping active=\"1\"></ping>").unwrap();
+        assert_eq!(
+            (question.app.id.as_str(), question.app.version.as_str()),
+            ("<a>", "1")
+        );
+        assert_eq!(question.asks, [Ask::UpdateCheck, Ask::Ping]);
+    }
+
+    #[test]
+    fn what_no_node_sends_is_named() {
+        let refusal = |body: &str| ask(body).unwrap_err().to_string();
+        assert_eq!(
+            refusal("<event eventtype=\"x\"/>"),
+            "eventtype=\"x\" of an event is not a number"
+        );
+        assert_eq!(refusal("</app><app>"), "the request has more than one <app>");
+        assert_eq!(
+            refusal(&"<ping/>".repeat(65)),
+            "the request has more than 64 elements in its <app>"
+        );
+        let unfinished = Question::parse("<request><app>").unwrap_err();
+        assert_eq!(unfinished.to_string(), "the request ends inside <app>");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_the_reader(text in "[<>/=\"&;!a-z \\-\\[\\]?]{0,200}") {
+            let _ = Question::parse(&text);
+            let _ = ask(&text);
+        }
+    }
+}

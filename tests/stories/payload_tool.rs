@@ -12,6 +12,7 @@ use ring::digest::{SHA256, digest};
 use tempfile::TempDir;
 
 use crate::support::fixtures::{self, payload};
+use crate::support::loops::{Loop, may_mount};
 
 struct Said {
     code: Option<i32>,
@@ -222,6 +223,47 @@ fn apply_builds_a_delta_from_the_old_image_and_leaves_that_alone() {
     ]);
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     assert_eq!(sum(&bench.old), expected_sum("new.img"));
+}
+
+#[test]
+fn apply_writes_a_device_but_never_from_itself() {
+    if !may_mount() {
+        return;
+    }
+    let bench = Bench::new();
+    let (delta, key) = (payload("delta.payload"), payload("test-key.pub.pem"));
+    let slot = bench.path("slot.img");
+    fs::write(&slot, vec![0xaa; 20 << 20]).unwrap();
+    let device = Loop::writable(&slot);
+    let said = tool(&[
+        &"apply",
+        &delta,
+        &"--target",
+        &device.device(),
+        &"--source",
+        &bench.old,
+        &"--public-key",
+        &key,
+    ]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    tool(&[
+        &"apply",
+        &delta,
+        &"--target",
+        &device.device(),
+        &"--source",
+        &device.device(),
+        &"--public-key",
+        &key,
+    ])
+    .refused("can't be both source and target");
+    drop(device);
+    let written = fs::read(&slot).unwrap();
+    assert!(written[..16 << 20] == fixtures::image("new.img"));
+    assert!(
+        written[16 << 20..].iter().all(|byte| *byte == 0xaa),
+        "nothing behind the image was touched"
+    );
 }
 
 #[test]

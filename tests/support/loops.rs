@@ -3,17 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A read-only loop device; gone when dropped.
+/// A loop device; gone when dropped.
 pub struct Loop {
     device: PathBuf,
 }
 
 impl Loop {
     pub fn read_only(image: &Path) -> Self {
-        let device = run(
-            "losetup",
-            &["--find", "--show", "--read-only", image.to_str().unwrap()],
-        );
+        Self::over(image, &["--read-only"])
+    }
+
+    pub fn writable(image: &Path) -> Self {
+        Self::over(image, &[])
+    }
+
+    fn over(image: &Path, options: &[&str]) -> Self {
+        let options = [&["--find", "--show"], options, &[image.to_str().unwrap()]].concat();
+        let device = run("losetup", &options);
         Self {
             device: device.trim().into(),
         }

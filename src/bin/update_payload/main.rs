@@ -1,124 +1,19 @@
 //! `update_payload`: makes, shows, checks, applies and serves update payloads. For build machines, tests
 //! and sites without a network; nodes don't need it.
 
+mod arguments;
+
 use std::io;
 use std::net::SocketAddr;
-use std::num::NonZeroU64;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser as _;
 use payload_format::ImageKind;
 use tracing_subscriber::filter::LevelFilter;
 use update_engine::payload::{self, Building, Ingredients, PayloadFile, Trust, Verdict};
-use update_engine::serve::{Audience, Catalog, PackageName, Server};
+use update_engine::serve::{Audience, Catalog, Server};
 
-/// Makes, shows, checks, applies and serves update payloads.
-#[derive(Parser)]
-#[command(name = "update_payload", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    Inspect(Inspect),
-    Verify(Verify),
-    Apply(Apply),
-    Generate(Generate),
-    Serve(Serve),
-}
-
-/// Shows what a payload says of itself, unverified
-#[derive(Args)]
-struct Inspect {
-    /// The payload
-    file: PathBuf,
-    /// As JSON, with every operation
-    #[arg(long)]
-    json: bool,
-}
-
-/// Checks that a payload is complete, unchanged and signed by a trusted key
-#[derive(Args)]
-struct Verify {
-    /// The payload
-    file: PathBuf,
-    /// Trusted RSA public key; one of several must have signed
-    #[arg(long = "public-key", value_name = "PEM", required = true, num_args = 1..)]
-    public_keys: Vec<PathBuf>,
-}
-
-/// Builds the image of a payload, verified first
-#[derive(Args)]
-struct Apply {
-    /// The payload
-    file: PathBuf,
-    /// File or block device that becomes the new image
-    #[arg(long, value_name = "IMG")]
-    target: PathBuf,
-    /// The old image, which deltas are built from
-    #[arg(long, value_name = "IMG")]
-    source: Option<PathBuf>,
-    /// File that becomes the new kernel
-    #[arg(long, value_name = "OUT")]
-    kernel: Option<PathBuf>,
-    /// The old kernel, likewise
-    #[arg(long, value_name = "IN")]
-    source_kernel: Option<PathBuf>,
-    /// Trusted RSA public key; one of several must have signed
-    #[arg(long = "public-key", value_name = "PEM", num_args = 1.., required_unless_present = "allow_unsigned")]
-    public_keys: Vec<PathBuf>,
-    /// Takes a payload without signature, and without a public key any payload
-    #[arg(long)]
-    allow_unsigned: bool,
-}
-
-/// Makes a full payload from an image
-#[derive(Args)]
-struct Generate {
-    /// Image of the slot
-    #[arg(long, value_name = "IMG")]
-    new_image: PathBuf,
-    /// Kernel that boots it
-    #[arg(long, value_name = "FILE")]
-    new_kernel: Option<PathBuf>,
-    /// RSA private key to sign with; of several, clients check the second one's signature
-    #[arg(long = "private-key", value_name = "PEM")]
-    private_keys: Vec<PathBuf>,
-    /// Where the payload goes
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-}
-
-/// Serves an update to nodes whose SERVER= names this machine
-#[derive(Args)]
-struct Serve {
-    /// The update
-    #[arg(long, value_name = "FILE")]
-    payload: PathBuf,
-    /// Its version: nodes that run it are told that there is no update
-    #[arg(long)]
-    version: String,
-    /// Where to listen
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
-    /// A further file to offer with the update
-    #[arg(long = "package", value_name = "NAME=FILE", value_parser = package)]
-    packages: Vec<(PackageName, PathBuf)>,
-    /// Offers the update also to nodes that run its version
-    #[arg(long)]
-    always: bool,
-    /// Bytes per second for each download
-    #[arg(long, value_name = "BYTES")]
-    limit_rate: Option<NonZeroU64>,
-}
-
-fn package(argument: &str) -> Result<(PackageName, PathBuf), String> {
-    let (name, path) = argument.split_once('=').ok_or("it must read NAME=FILE")?;
-    Ok((name.parse().map_err(|error| format!("{error}"))?, path.into()))
-}
+use crate::arguments::{Apply, Cli, Command, Generate, Inspect, Serve, Verify};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -256,11 +151,25 @@ async fn serve_until_interrupted(listen: SocketAddr, catalog: Catalog) -> Result
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let version = catalog.version().to_owned();
     let server = Server::start(listen, Some(catalog)).await?;
-    println!("serving version {version}; nodes want SERVER={}", server.url());
+    println!(
+        "serving version {version}; nodes want SERVER={}",
+        address_for_nodes(&server)
+    );
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
     server.stop().await;
     Ok(())
+}
+
+/// The server's URL; where it listens on every address, the reader must fill in one that nodes can reach.
+fn address_for_nodes(server: &Server) -> String {
+    let address = server.address();
+    if address.ip().is_unspecified() {
+        return server
+            .url()
+            .replacen(&address.ip().to_string(), "THIS-MACHINE", 1);
+    }
+    server.url()
 }

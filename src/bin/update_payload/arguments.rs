@@ -1,0 +1,115 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use update_engine::serve::PackageName;
+
+/// Makes, shows, checks, applies and serves update payloads.
+#[derive(Parser)]
+#[command(name = "update_payload", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    Inspect(Inspect),
+    Verify(Verify),
+    Apply(Apply),
+    Generate(Generate),
+    Serve(Serve),
+}
+
+/// Shows what a payload says of itself, unverified
+#[derive(Args)]
+pub(crate) struct Inspect {
+    /// The payload
+    pub(crate) file: PathBuf,
+    /// As JSON, with every operation
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Checks that a payload is complete, unchanged and signed by a trusted key
+#[derive(Args)]
+pub(crate) struct Verify {
+    /// The payload
+    pub(crate) file: PathBuf,
+    /// Trusted RSA public key; one of several must have signed
+    #[arg(long = "public-key", value_name = "PEM", required = true, num_args = 1..)]
+    pub(crate) public_keys: Vec<PathBuf>,
+}
+
+/// Builds the image of a payload, verified first
+#[derive(Args)]
+pub(crate) struct Apply {
+    /// The payload
+    pub(crate) file: PathBuf,
+    /// File or block device that becomes the new image
+    #[arg(long, value_name = "IMG")]
+    pub(crate) target: PathBuf,
+    /// The old image, which deltas are built from
+    #[arg(long, value_name = "IMG")]
+    pub(crate) source: Option<PathBuf>,
+    /// File that becomes the new kernel
+    #[arg(long, value_name = "OUT")]
+    pub(crate) kernel: Option<PathBuf>,
+    /// The old kernel, likewise
+    #[arg(long, value_name = "IN", requires = "kernel")]
+    pub(crate) source_kernel: Option<PathBuf>,
+    /// Trusted RSA public key; one of several must have signed
+    #[arg(long = "public-key", value_name = "PEM", num_args = 1.., required_unless_present = "allow_unsigned")]
+    pub(crate) public_keys: Vec<PathBuf>,
+    /// Takes a payload without signature, and without a public key any payload
+    #[arg(long)]
+    pub(crate) allow_unsigned: bool,
+}
+
+/// Makes a full payload from an image
+#[derive(Args)]
+pub(crate) struct Generate {
+    /// Image of the slot
+    #[arg(long, value_name = "IMG")]
+    pub(crate) new_image: PathBuf,
+    /// Kernel that boots it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_kernel: Option<PathBuf>,
+    /// RSA private key to sign with; of several, clients check the second one's signature
+    #[arg(long = "private-key", value_name = "PEM")]
+    pub(crate) private_keys: Vec<PathBuf>,
+    /// Where the payload goes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// Serves an update to nodes whose SERVER= names this machine
+#[derive(Args)]
+pub(crate) struct Serve {
+    /// The update
+    #[arg(long, value_name = "FILE")]
+    pub(crate) payload: PathBuf,
+    /// Its version: nodes that run it are told that there is no update
+    #[arg(long)]
+    pub(crate) version: String,
+    /// Where to listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// A further file to offer with the update
+    #[arg(long = "package", value_name = "NAME=FILE", value_parser = package)]
+    pub(crate) packages: Vec<(PackageName, PathBuf)>,
+    /// Offers the update also to nodes that run its version
+    #[arg(long)]
+    pub(crate) always: bool,
+    /// Bytes per second for each download
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) limit_rate: Option<NonZeroU64>,
+}
+
+fn package(argument: &str) -> Result<(PackageName, PathBuf), String> {
+    let (name, path) = argument.split_once('=').ok_or("it must read NAME=FILE")?;
+    Ok((name.parse().map_err(|error| format!("{error}"))?, path.into()))
+}
