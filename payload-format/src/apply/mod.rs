@@ -103,7 +103,7 @@ impl Applier {
         result.map_err(|fault| ApplyError::Operation { op, fault })
     }
 
-    /// Begins a REPLACE or REPLACE_BZ whose data comes in pieces.
+    /// Begins a REPLACE or `REPLACE_BZ` whose data comes in pieces.
     ///
     /// # Errors
     /// [`ApplyError::NeedsWholeData`] for other kinds.

@@ -52,26 +52,26 @@ fn apply(patch: &[u8], old: &[u8]) -> Result<Vec<u8>, PatchError> {
 /// What the original tools make of two files: the patch by `bsdiff`, and what `bspatch` makes of it.
 fn bsdiff(old: &[u8], new: &[u8]) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
-    let path = |name| dir.path().join(name);
-    std::fs::write(path("old"), old).unwrap();
-    std::fs::write(path("new"), new).unwrap();
+    let file = |name| dir.path().join(name);
+    std::fs::write(file("old"), old).unwrap();
+    std::fs::write(file("new"), new).unwrap();
     let status = Command::new("bsdiff")
-        .args([path("old"), path("new"), path("patch")])
+        .args([file("old"), file("new"), file("patch")])
         .status();
     assert!(status.expect("bsdiff is installed").success());
-    std::fs::read(path("patch")).unwrap()
+    std::fs::read(file("patch")).unwrap()
 }
 
 fn bspatch(old: &[u8], patch: &[u8]) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
-    let path = |name| dir.path().join(name);
-    std::fs::write(path("old"), old).unwrap();
-    std::fs::write(path("patch"), patch).unwrap();
+    let file = |name| dir.path().join(name);
+    std::fs::write(file("old"), old).unwrap();
+    std::fs::write(file("patch"), patch).unwrap();
     let status = Command::new("bspatch")
-        .args([path("old"), path("new"), path("patch")])
+        .args([file("old"), file("new"), file("patch")])
         .status();
     assert!(status.expect("bspatch is installed").success());
-    std::fs::read(path("new")).unwrap()
+    std::fs::read(file("new")).unwrap()
 }
 
 proptest! {
@@ -193,7 +193,7 @@ fn impossible_patches_are_refused_by_name() {
         PatchError::Seek { at: 0 }
     ));
     assert!(matches!(
-        error(&patch(9, &[[0; 3]; 2000], &[], &[])),
+        error(&patch(9, &vec![[0; 3]; 2000], &[], &[])),
         PatchError::Idle
     ));
 }

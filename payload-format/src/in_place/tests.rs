@@ -78,6 +78,7 @@ fn sources_in_too_many_pieces_are_refused() {
 }
 
 const BLOCKS: u64 = 12;
+const COUNT: usize = 12;
 
 prop_compose! {
     fn any_extent()(start in 0..BLOCKS, count in 1..4_u64, hole in 0..8) -> Extent {
@@ -90,8 +91,12 @@ fn extents() -> impl Strategy<Value = Vec<Extent>> {
 }
 
 /// Block by block.
-fn each(extents: &[Extent]) -> impl Iterator<Item = u64> {
-    ranges(extents).flat_map(|range| range.start()..range.end())
+fn each(extents: &[Extent]) -> impl Iterator<Item = usize> {
+    ranges(extents).flat_map(indices)
+}
+
+fn indices(range: BlockRange) -> std::ops::Range<usize> {
+    usize::try_from(range.start()).unwrap()..usize::try_from(range.end()).unwrap()
 }
 
 proptest! {
@@ -99,21 +104,21 @@ proptest! {
     #[test]
     fn the_plan_is_what_a_list_of_blocks_says(operations in prop::collection::vec((extents(), extents()), 0..12)) {
         let mut plan = InPlace::new(10_000);
-        let mut writer = [None; BLOCKS as usize];
-        let mut reader = [None; BLOCKS as usize];
+        let mut writer = [None; COUNT];
+        let mut reader = [None; COUNT];
         for (number, (source, destination)) in (0..).zip(&operations) {
             let op = OpId::new(number);
             let step = plan.step(op, source, destination).unwrap();
 
-            let mut after = each(destination).filter_map(|block| writer[block as usize].max(reader[block as usize])).max();
+            let mut after = each(destination).filter_map(|block| writer[block].max(reader[block])).max();
             for block in each(source) {
-                after = after.max(writer[block as usize]);
-                if writer[block as usize].is_some() {
-                    reader[block as usize] = Some(op);
+                after = after.max(writer[block]);
+                if writer[block].is_some() {
+                    reader[block] = Some(op);
                 }
             }
             prop_assert_eq!(step.after, after);
-            let overwritten = each(destination).filter_map(|block| reader[block as usize]).max();
+            let overwritten = each(destination).filter_map(|block| reader[block]).max();
             let replay = match overwritten {
                 None => Replay::Safe,
                 Some(reader) if reader == op => Replay::Never,
@@ -121,18 +126,18 @@ proptest! {
             };
             prop_assert_eq!(step.replay, replay);
             let from_target: Vec<_> = step.source.runs.iter().flat_map(|run| match run {
-                Run::Target(range) => range.start()..range.end(),
+                Run::Target(range) => indices(*range),
                 _ => 0..0,
             }).collect();
-            let expected: Vec<_> = each(source).filter(|block| writer[*block as usize].is_some()).collect();
+            let expected: Vec<_> = each(source).filter(|block| writer[*block].is_some()).collect();
             prop_assert_eq!(from_target, expected);
             for block in each(destination) {
-                writer[block as usize] = Some(op);
-                reader[block as usize] = None;
+                writer[block] = Some(op);
+                reader[block] = None;
             }
         }
-        let unwritten: Vec<_> = plan.unwritten(BLOCKS).iter().flat_map(|gap| gap.start()..gap.end()).collect();
-        let expected: Vec<_> = (0..BLOCKS).filter(|block| writer[*block as usize].is_none()).collect();
+        let unwritten: Vec<_> = plan.unwritten(BLOCKS).iter().flat_map(|gap| indices(*gap)).collect();
+        let expected: Vec<_> = (0..COUNT).filter(|block| writer[*block].is_none()).collect();
         prop_assert_eq!(unwritten, expected);
     }
 }

@@ -89,7 +89,7 @@ impl<'a> Builder<'a> {
         let first = self.next_number()?;
         for operation in source.operations {
             let id = OpId::new(self.next_number()?);
-            let operation = plan.operation(id, operation, self.data_len)?;
+            let operation = plan.operation(id, &operation, self.data_len)?;
             self.data_len = self
                 .data_len
                 .checked_add(operation.data_len())

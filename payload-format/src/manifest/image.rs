@@ -94,7 +94,7 @@ impl Planner {
     pub(super) fn operation(
         &mut self,
         id: OpId,
-        wire: wire::InstallOperation,
+        wire: &wire::InstallOperation,
         data_start: u64,
     ) -> Result<Operation, ManifestError> {
         let refuse = |error| ManifestError::Operation { op: id, error };

@@ -15,6 +15,7 @@ pub(super) struct RawOperation {
 }
 
 /// What an operation does, without its source.
+#[derive(Clone, Copy)]
 pub(super) enum RawKind {
     Replace,
     ReplaceBz,
@@ -35,7 +36,7 @@ fn blocks(extents: &[Extent]) -> u64 {
 
 /// Checks one operation. Its data must begin at `data_start`.
 pub(super) fn check(
-    wire: wire::InstallOperation,
+    wire: &wire::InstallOperation,
     room: &Room,
     data_start: u64,
 ) -> Result<RawOperation, OperationError> {
@@ -49,14 +50,14 @@ pub(super) fn check(
         wire::REPLACE => (
             RawKind::Replace,
             Vec::new(),
-            Some(replace_data(&wire, data_start, bytes)?),
+            Some(replace_data(wire, data_start, bytes)?),
         ),
-        wire::REPLACE_BZ => (RawKind::ReplaceBz, Vec::new(), Some(data(&wire, data_start)?)),
-        wire::MOVE => (move_kind(&wire, &source, &destination)?, source, None),
+        wire::REPLACE_BZ => (RawKind::ReplaceBz, Vec::new(), Some(data(wire, data_start)?)),
+        wire::MOVE => (move_kind(wire, &source, &destination)?, source, None),
         wire::BSDIFF => {
             let source_bytes = blocks(&source) * room.block_size.bytes();
-            let kind = bsdiff_kind(&wire, room, source_bytes, bytes)?;
-            (kind, source, Some(patch_data(&wire, data_start, room.patch_len)?))
+            let kind = bsdiff_kind(wire, room, source_bytes, bytes)?;
+            (kind, source, Some(patch_data(wire, data_start, room.patch_len)?))
         }
         other => return Err(OperationError::UnknownType(other)),
     };

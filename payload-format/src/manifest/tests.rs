@@ -17,11 +17,11 @@ fn limits() -> Limits {
     }
 }
 
-fn info(size: u64) -> Option<InstallInfo> {
-    Some(InstallInfo {
+fn info(size: u64) -> InstallInfo {
+    InstallInfo {
         size: Some(size),
         hash: Some(vec![7; 32]),
-    })
+    }
 }
 
 fn extent(start: u64, count: u64) -> Extent {
@@ -65,7 +65,7 @@ fn bsdiff(source_len: u64, result_len: u64) -> InstallOperation {
 fn full() -> DeltaArchiveManifest {
     DeltaArchiveManifest {
         partition_operations: vec![replace(0, 2 * BLOCK, 0, 2), replace(2 * BLOCK, 2 * BLOCK, 2, 2)],
-        new_partition_info: info(4 * BLOCK),
+        new_partition_info: Some(info(4 * BLOCK)),
         ..Default::default()
     }
 }
@@ -74,8 +74,8 @@ fn full() -> DeltaArchiveManifest {
 fn delta(operations: Vec<InstallOperation>) -> DeltaArchiveManifest {
     DeltaArchiveManifest {
         partition_operations: operations,
-        old_partition_info: info(4 * BLOCK),
-        new_partition_info: info(4 * BLOCK),
+        old_partition_info: Some(info(4 * BLOCK)),
+        new_partition_info: Some(info(4 * BLOCK)),
         ..Default::default()
     }
 }
@@ -119,7 +119,7 @@ fn procedures_come_after_the_partition_with_their_own_files() {
         wire.procedures.push(InstallProcedure {
             r#type: Some(kind),
             operations: vec![replace(offset, 10, 0, 1)],
-            new_info: info(10),
+            new_info: Some(info(10)),
             old_info: None,
         });
     }
@@ -163,7 +163,7 @@ fn an_operation_past_the_end_of_the_slot_is_refused_with_its_block() {
 #[test]
 fn the_last_chunk_may_run_past_the_image_but_not_past_the_slot() {
     let mut wire = full();
-    wire.new_partition_info = info(3 * BLOCK + 5);
+    wire.new_partition_info = Some(info(3 * BLOCK + 5));
     wire.partition_operations[1].dst_extents = vec![extent(2, BLOCKS - 2)];
     parse(&wire).unwrap();
     wire.partition_operations[1].dst_extents = vec![extent(2, BLOCKS - 1)];
@@ -176,7 +176,7 @@ fn a_kernel_too_large_for_its_file_is_refused() {
     wire.procedures.push(InstallProcedure {
         r#type: Some(wire::KERNEL),
         operations: vec![replace(4 * BLOCK, 10, 8, 1)],
-        new_info: info(10),
+        new_info: Some(info(10)),
         old_info: None,
     });
     assert_eq!(
@@ -253,8 +253,8 @@ fn an_image_must_have_size_and_hash() {
         })
     };
     assert_eq!(broken(None), "the partition image has no size and hash");
-    assert_eq!(broken(info(0)), "the partition image is empty");
-    assert!(broken(info(BLOCKS * BLOCK + 1)).contains("there is room for 262144"));
+    assert_eq!(broken(Some(info(0))), "the partition image is empty");
+    assert!(broken(Some(info(BLOCKS * BLOCK + 1))).contains("there is room for 262144"));
     let short = InstallInfo {
         size: Some(4 * BLOCK),
         hash: Some(vec![7; 31]),
@@ -267,7 +267,7 @@ fn unknown_and_repeated_procedures_are_refused() {
     let procedure = |kind, offset| InstallProcedure {
         r#type: kind,
         operations: vec![replace(offset, 10, 0, 1)],
-        new_info: info(10),
+        new_info: Some(info(10)),
         old_info: None,
     };
     let with = |procedures| refusal(&DeltaArchiveManifest { procedures, ..full() });
@@ -432,8 +432,8 @@ fn patches_must_fit() {
 fn overwriting_ones_own_source_is_bounded() {
     let overlapping = |count| delta(vec![replace(0, 10, 0, 8), move_blocks((0, count), (1, count))]);
     let mut wire = overlapping(2);
-    wire.new_partition_info = info(8 * BLOCK);
-    wire.old_partition_info = info(8 * BLOCK);
+    wire.new_partition_info = Some(info(8 * BLOCK));
+    wire.old_partition_info = Some(info(8 * BLOCK));
     assert_eq!(parse(&wire).unwrap().operations()[1].replay, Replay::Never);
     let text = refusal(&overlapping(3));
     assert_eq!(

@@ -84,7 +84,7 @@ fn apply(payload: &str, old: Option<&[u8]>, chunk: usize, limits: Limits) -> (Ap
     let mut applying = Applying::new(old);
     let reader = Reader::new(limits);
     let finished = fixture::read(&fixture::bytes(payload), chunk, reader, |event| {
-        applying.event(event)
+        applying.event(event);
     });
     applying.copy_unwritten();
     (applying, finished.unwrap())

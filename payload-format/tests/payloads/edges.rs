@@ -11,7 +11,7 @@ use crate::memory::Memory;
 const LEN: usize = 512;
 
 fn read(payload: &[u8]) -> (Arc<Manifest>, Vec<(OpId, Vec<u8>)>) {
-    let mut reader = Reader::new(Limits::for_slot(64 * BLOCK));
+    let mut reader = Reader::new(Limits::for_slot(4096 * BLOCK));
     let (mut input, mut manifest, mut operations) = (payload, None, Vec::new());
     while let Some(event) = reader.read(&mut input).unwrap() {
         match event {
@@ -44,7 +44,7 @@ fn one(kind: Kind, destination: &[(u64, u64)]) -> Operation {
     }
 }
 
-fn text(error: ApplyError) -> String {
+fn text(error: &ApplyError) -> String {
     format!("{error}: {}", error.source().unwrap())
 }
 
@@ -76,7 +76,7 @@ fn blocks_of_the_image_may_not() {
     ] {
         let error = apply(&[one(kind, &[(0, 3)])], None, 3 * BLOCK - 1).unwrap_err();
         let expected = "operation 0 failed: its result has 700 bytes and leaves the last of its blocks unwritten; 1536 are needed";
-        assert_eq!(text(error), expected);
+        assert_eq!(text(&error), expected);
     }
 }
 
@@ -85,7 +85,7 @@ fn a_result_longer_than_its_blocks_is_refused() {
     let kind = Kind::ReplaceBz(handmade::bzip2(&[1; LEN + 1]));
     let error = apply(&[one(kind, &[(0, 1)])], None, BLOCK).unwrap_err();
     assert_eq!(
-        text(error),
+        text(&error),
         "operation 0 failed: its result is longer than its 512 bytes of blocks"
     );
 }
@@ -95,7 +95,7 @@ fn a_bomb_is_refused_at_its_first_byte_too_many() {
     let kind = Kind::ReplaceBz(handmade::bzip2(&vec![0; 100 << 20]));
     let error = apply(&[one(kind, &[(0, 1)])], None, BLOCK).unwrap_err();
     assert_eq!(
-        text(error),
+        text(&error),
         "operation 0 failed: its result is longer than its 512 bytes of blocks"
     );
 }
@@ -104,7 +104,10 @@ fn a_bomb_is_refused_at_its_first_byte_too_many() {
 fn bytes_after_the_compressed_stream_are_refused() {
     let data = [handmade::bzip2(&[1; LEN]), vec![0; 3]].concat();
     let error = apply(&[one(Kind::ReplaceBz(data), &[(0, 1)])], None, BLOCK).unwrap_err();
-    assert_eq!(text(error), "operation 0 failed: 3 bytes follow its bzip2 stream");
+    assert_eq!(
+        text(&error),
+        "operation 0 failed: 3 bytes follow its bzip2 stream"
+    );
 }
 
 #[test]
@@ -112,14 +115,14 @@ fn a_compressed_stream_that_is_cut_off_is_refused() {
     let mut data = handmade::bzip2(&[1; LEN]);
     data.pop();
     let error = apply(&[one(Kind::ReplaceBz(data), &[(0, 1)])], None, BLOCK).unwrap_err();
-    assert_eq!(text(error), "operation 0 failed: its bzip2 stream is cut off");
+    assert_eq!(text(&error), "operation 0 failed: its bzip2 stream is cut off");
 }
 
 #[test]
 fn data_that_is_not_compressed_is_refused() {
     let error = apply(&[one(Kind::ReplaceBz(vec![1; 99]), &[(0, 1)])], None, BLOCK).unwrap_err();
     assert_eq!(
-        text(error),
+        text(&error),
         "operation 0 failed: its data is no intact bzip2 stream"
     );
 }
@@ -137,6 +140,27 @@ fn holes_read_as_zeros_and_are_skipped_when_written() {
             .chain(&slot[7 * LEN..])
             .all(|byte| *byte == 0xa5)
     );
+}
+
+#[test]
+fn a_long_move_onto_its_own_source_reads_all_before_it_writes() {
+    const BLOCKS: u64 = 3000;
+    let content: Vec<u8> = (0..BLOCKS)
+        .flat_map(|block| [block.to_le_bytes()[0]; LEN])
+        .collect();
+    let fill = one(Kind::Replace(content.clone()), &[(0, BLOCKS)]);
+    let shift = one(Kind::Move(vec![(0, BLOCKS)]), &[(1, BLOCKS)]);
+    let len = (BLOCKS + 1) * BLOCK;
+    let payload = handmade::payload(&[fill, shift], Some(len), len);
+    let (manifest, operations) = read(&payload);
+    let slot = Memory::garbage(len);
+    let old: Arc<dyn ReadBlocks> = Memory::new(Vec::new());
+    let target = Arc::clone(&slot);
+    let applier = Applier::new(manifest, ImageKind::Partition, Some(old), target).unwrap();
+    for (op, data) in operations {
+        applier.apply(op, &data).unwrap();
+    }
+    assert!(slot.bytes()[LEN..] == content);
 }
 
 #[test]
@@ -186,7 +210,7 @@ fn a_write_that_fails_names_its_place() {
     let applier = Applier::new(manifest, ImageKind::Partition, None, Memory::garbage(2 * BLOCK)).unwrap();
     let error = applier.apply(OpId::FIRST, &operations[0].1).unwrap_err();
     assert_eq!(
-        text(error),
+        text(&error),
         "operation 0 failed: can't write the target at byte 0"
     );
 }

@@ -173,10 +173,14 @@ impl Update {
         self.slot.bytes()
     }
 
-    /// Applies as an installer does that checkpoints no more than it must; returns where to go on after a cut.
-    fn until_cut(&self, cut: usize) -> usize {
+    /// Applies up to a cut and keeps the replay rule, whatever other checkpoints are wished for. Returns where
+    /// to go on.
+    fn until_cut(&self, cut: usize, wished: &[bool]) -> usize {
         let mut durable = None;
-        for number in 0..cut {
+        for (number, wish) in wished.iter().enumerate().take(cut) {
+            if *wish {
+                durable = Some(number);
+            }
             match self.manifest.operations()[number].replay {
                 Replay::Safe => {}
                 Replay::CheckpointPast(reader) if durable.is_some_and(|next| next > reader.index()) => {}
@@ -221,9 +225,10 @@ proptest! {
     fn after_a_cut_at_any_operation(
         operations in prop::collection::vec(operation(), 1..10),
         cut in any::<prop::sample::Index>(),
+        wished in prop::collection::vec(any::<bool>(), 10),
     ) {
         let update = Update::new(&operations);
-        let next = update.until_cut(cut.index(operations.len()) + 1);
+        let next = update.until_cut(cut.index(operations.len()) + 1, &wished);
         (next..operations.len()).for_each(|number| update.apply(number));
         prop_assert_eq!(update.finish(), on_a_copy(&operations));
     }
