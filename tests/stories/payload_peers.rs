@@ -9,6 +9,7 @@ use ring::digest::{SHA256, digest};
 use tempfile::TempDir;
 
 use crate::support::fixtures::{self, filter};
+use crate::support::loops::run;
 use crate::support::protobuf::Message;
 
 const HOLE: u64 = u64::MAX;
@@ -237,33 +238,33 @@ fn with_several_keys_the_second_signs_for_the_clients() {
     let workshop = Workshop::new();
     let image = workshop.put("new.img", &mixed(10_000));
     let (other, other_public) = (workshop.path("other.pem"), workshop.path("other.pub.pem"));
-    // The older of the two forms of a key, too.
-    let arguments = ["genrsa", "-traditional", "-out"].map(str::as_ref);
-    filter(
-        "openssl",
-        arguments.into_iter().chain([other.as_os_str(), "4096".as_ref()]),
-        b"",
-    );
-    let arguments = [
-        "rsa".as_ref(),
-        "-in".as_ref(),
-        other.as_os_str(),
-        "-pubout".as_ref(),
-        "-out".as_ref(),
-    ];
-    filter(
-        "openssl",
-        arguments.into_iter().chain([other_public.as_os_str()]),
-        b"",
+    let (private, public) = (other.to_str().unwrap(), other_public.to_str().unwrap());
+    // The older of the two forms of a key, and of another size.
+    run("openssl", &["genrsa", "-traditional", "-out", private, "3072"]);
+    run("openssl", &["rsa", "-in", private, "-pubout", "-out", public]);
+    let (key, client) = (
+        fixtures::payload("test-key.pem"),
+        fixtures::payload("test-key.pub.pem"),
     );
 
-    let payload =
-        Foreign::read(&workshop.generate(&image, None, &[&other, &fixtures::payload("test-key.pem")]));
+    let made = workshop.generate(&image, None, &[&other, &key]);
+    let payload = Foreign::read(&made);
     assert_eq!(payload.verify(0, &other_public, &workshop), 1);
-    assert_eq!(
-        payload.verify(1, &fixtures::payload("test-key.pub.pem"), &workshop),
-        2
-    );
+    assert_eq!(payload.verify(1, &client, &workshop), 2);
+    // Ours, which nodes use, goes by the entry's version, too.
+    let trusts = |key: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_update_payload"));
+        command
+            .arg("verify")
+            .arg(&made)
+            .arg("--public-key")
+            .arg(key)
+            .output()
+            .unwrap()
+            .status
+            .success()
+    };
+    assert!(trusts(&client) && !trusts(&other_public));
 }
 
 #[test]
