@@ -230,6 +230,3 @@ impl Output {
         self.sink.finish()
     }
 }
-
-#[cfg(test)]
-mod tests;

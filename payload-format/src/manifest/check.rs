@@ -70,7 +70,7 @@ impl<'a> Builder<'a> {
             images: Vec::new(),
             operations: Vec::new(),
             data_len: 0,
-            pieces: limits.extents.saturating_mul(4),
+            pieces: limits.extents.saturating_mul(2),
         }
     }
 

@@ -229,6 +229,3 @@ impl Reader {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,79 @@
+//! Why a patch is refused.
+
+use thiserror::Error;
+
+/// Why a patch is refused.
+#[derive(Debug, Error)]
+pub enum PatchError {
+    /// The first eight bytes are not `BSDIFF40`, or the header is cut off.
+    #[error("it has no BSDIFF40 header")]
+    Header,
+    /// Negative, or past the patch's end.
+    #[error("its {stream} stream has an impossible length")]
+    StreamLength {
+        /// Which.
+        stream: Stream,
+    },
+    /// Negative length of the result.
+    #[error("the length of its result is negative")]
+    NegativeResult,
+    /// The header's length is not the operation's.
+    #[error("its result has {found} bytes instead of {expected}")]
+    ResultLength {
+        /// In bytes.
+        found: u64,
+        /// In bytes.
+        expected: u64,
+    },
+    /// A stream is damaged or ends early.
+    #[error("its {stream} stream is damaged or ends early")]
+    Damaged {
+        /// Which.
+        stream: Stream,
+        /// What the decoder says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A negative count.
+    #[error("it has a negative count at byte {at} of the result")]
+    NegativeCount {
+        /// From the result's start.
+        at: u64,
+    },
+    /// Counts beyond the result's length.
+    #[error("it yields more than the {len} bytes of its result")]
+    TooLong {
+        /// In bytes.
+        len: u64,
+    },
+    /// The old position leaves 64 bits.
+    #[error("it seeks beyond all bounds at byte {at} of the result")]
+    Seek {
+        /// From the result's start.
+        at: u64,
+    },
+    /// Endless steps that yield nothing.
+    #[error("it has too many steps that yield nothing")]
+    Idle,
+}
+
+/// The three parts of a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// The triples.
+    Control,
+    /// Bytes to add.
+    Diff,
+    /// Bytes to insert.
+    Extra,
+}
+
+impl std::fmt::Display for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Control => "control",
+            Self::Diff => "diff",
+            Self::Extra => "extra",
+        })
+    }
+}
