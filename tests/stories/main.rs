@@ -5,6 +5,7 @@ mod bus;
 mod client;
 mod fetch;
 mod fetch_environment;
+mod install;
 mod mounting;
 mod payload_peers;
 mod payload_tool;

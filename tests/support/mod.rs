@@ -9,6 +9,7 @@ pub mod again;
 pub mod bus;
 pub mod certificates;
 pub mod fixtures;
+pub mod installing;
 pub mod loops;
 pub mod node;
 pub mod protobuf;

@@ -1,0 +1,114 @@
+//! Installations on a [`Node`], by the library: without daemon, bus and Omaha.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring::digest::{SHA256, digest};
+use tokio_util::sync::CancellationToken;
+use update_engine::disk::{SlotAttributes, SlotDisk, SlotName};
+use update_engine::fetch::{FetchSettings, Fetcher};
+use update_engine::host::Host;
+use update_engine::install::{Downloaded, InstallError, Installer, Pace, Postinst, Site, Slots};
+use update_engine::plan::InstallPlan;
+
+use super::fixtures;
+use super::node::Node;
+
+impl Node {
+    /// A node that runs slot A and could fall back on slot B, which is empty.
+    pub fn with_two_good_slots() -> Self {
+        let node = Self::new("");
+        for running in [SlotName::B, SlotName::A] {
+            let disk = SlotDisk::open(&node.disk(), running).unwrap();
+            disk.mark_good().unwrap();
+        }
+        node
+    }
+
+    /// What a restart resumes from.
+    pub fn state(&self) -> PathBuf {
+        self.path("/var/lib/update_engine/install")
+    }
+
+    pub fn slots(&self) -> SlotDisk {
+        SlotDisk::open(&self.disk(), SlotName::A).unwrap()
+    }
+
+    pub fn slot_attributes(&self, slot: SlotName) -> SlotAttributes {
+        self.slots().attributes(slot).unwrap()
+    }
+
+    /// Changes one byte of a slot.
+    pub fn damage(&self, slot: SlotName, offset: u64) {
+        let other = SlotDisk::open(&self.disk(), !slot).unwrap();
+        let target = other.open_target(slot).unwrap();
+        let mut byte = [0];
+        target.read_at(&mut byte, offset).unwrap();
+        target.write_at(&[!byte[0]], offset).unwrap();
+    }
+
+    /// A plan for slot B, of a payload that lies at `url`.
+    pub fn plan(&self, url: String, payload: &[u8]) -> InstallPlan {
+        InstallPlan {
+            version: "2.0.0".to_owned(),
+            url,
+            payload_size: payload.len() as u64,
+            payload_sha256: digest(&SHA256, payload).as_ref().try_into().unwrap(),
+            is_delta: false,
+            target: SlotName::B,
+            target_kernel: "/boot/flatcar/vmlinuz-b".to_owned(),
+            source_kernel: "/boot/flatcar/vmlinuz-a".to_owned(),
+            pcr_policy: "/var/lib/update_engine/pcrs-b.zip".to_owned(),
+            pcr_policy_server: None,
+            credentials: None,
+            public_keys: vec![fixtures::payload("test-key.pub.pem")],
+        }
+    }
+
+    pub fn site(&self, postinst: Postinst) -> Site {
+        self.site_with(Arc::new(self.slots()), postinst)
+    }
+
+    /// With patience for nothing, so that every fault ends an attempt, and a checkpoint at every turn.
+    pub fn site_with(&self, slots: Arc<dyn Slots>, postinst: Postinst) -> Site {
+        Site {
+            host: Host::new(self.root()),
+            slots,
+            fetcher: Fetcher::new(FetchSettings {
+                resumes: 0,
+                no_answer_retries: 0,
+                ..FetchSettings::default()
+            }),
+            postinst,
+            pace: Pace {
+                bytes: 1 << 20,
+                interval: Duration::ZERO,
+                ..Pace::default()
+            },
+        }
+    }
+
+    /// Preflight and download.
+    pub async fn download(&self, plan: InstallPlan) -> Result<Downloaded, InstallError> {
+        download(plan, self.site(Postinst::Skip)).await
+    }
+
+    /// Everything up to the commit, without postinst.
+    pub async fn install(&self, plan: InstallPlan) -> Result<(), InstallError> {
+        install(plan, self.site(Postinst::Skip)).await
+    }
+}
+
+/// Preflight and download.
+pub async fn download(plan: InstallPlan, site: Site) -> Result<Downloaded, InstallError> {
+    let ready = Installer::new(plan, site).preflight().await?;
+    ready.download(&mut |_| {}, &CancellationToken::new()).await
+}
+
+/// All phases.
+pub async fn install(plan: InstallPlan, site: Site) -> Result<(), InstallError> {
+    let cancel = CancellationToken::new();
+    let verified = download(plan, site).await?.verify(&cancel).await?;
+    verified.postinstall(&cancel).await?.commit().await.map(drop)
+}
