@@ -9,6 +9,8 @@ mod install;
 mod mounting;
 mod payload_peers;
 mod payload_tool;
+mod power_cut;
+mod resume;
 mod serve;
 #[path = "../support/mod.rs"]
 mod support;

@@ -12,6 +12,7 @@ pub mod fixtures;
 pub mod installing;
 pub mod loops;
 pub mod node;
+pub mod power;
 pub mod protobuf;
 pub mod server;
 pub mod socks;
