@@ -7,6 +7,7 @@ mod fetch;
 mod fetch_environment;
 mod install;
 mod mounting;
+mod omaha;
 mod payload_peers;
 mod payload_tool;
 mod power_cut;

@@ -11,6 +11,7 @@ pub mod certificates;
 pub mod fixtures;
 pub mod installing;
 pub mod loops;
+pub mod ncat;
 pub mod node;
 pub mod power;
 pub mod protobuf;

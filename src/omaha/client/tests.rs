@@ -263,3 +263,19 @@ async fn whoever_stops_waiting_hangs_up() {
     let read = tokio::task::spawn_blocking(move || stream.read(&mut [0]));
     assert_eq!(read.await.unwrap().unwrap(), 0);
 }
+
+#[tokio::test]
+async fn an_answer_counts_even_if_the_request_was_never_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // A first byte, so that the close below comes while the request is on its way, as a reset.
+        stream.read_exact(&mut [0]).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\n\nread me").unwrap();
+    });
+    // Longer than what two sockets buffer: it can't all be sent before the other end is gone.
+    let document = "x".repeat(32 << 20);
+    let body = Client::default().post(&url, document, Patience::None).await;
+    assert_eq!(body.unwrap(), b"read me");
+}

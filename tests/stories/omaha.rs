@@ -1,0 +1,88 @@
+//! Checks against update servers as they are.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use update_engine::omaha::{
+    Answer, Body, CheckEvent, Client, ErrorCode, HttpStatus, Identity, Patience, PostError, Request,
+    Response, Trigger,
+};
+
+use crate::support::again::{again, message};
+use crate::support::certificates::Authority;
+use crate::support::ncat::Ncat;
+use crate::support::server::Server;
+
+fn fixture(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests/fixtures/omaha", name]
+        .iter()
+        .collect()
+}
+
+/// The document of an ordinary check, as long as real ones are.
+fn check() -> String {
+    let identity = Identity {
+        app_id: "{e96281a6-d1af-4bde-9a0a-97b76e56dc57}".into(),
+        version: "3510.2.0".into(),
+        track: "stable".into(),
+        boot_id: "{14304914-5569-4e3b-bdca-bdcf6d8ed317}".into(),
+        oem: String::new(),
+        oem_version: String::new(),
+        aleph_version: "3510.2.0".into(),
+        machine_id: "3d1219c7c4c5404aaa1f6d2a48adfda4".into(),
+        machine_alias: String::new(),
+        board: "amd64-usr".into(),
+        machine: "x86_64".into(),
+    };
+    let request = Request {
+        identity: &identity,
+        trigger: Trigger::OnDemand,
+        body: Body::Check(CheckEvent::NothingNew),
+    };
+    request.to_xml()
+}
+
+/// The clock is paused: it moves only while nothing but a retry's wait is left to do.
+#[tokio::test(start_paused = true)]
+async fn two_hundred_checks_in_a_row_against_a_real_ncat_all_find_its_offer() {
+    let server = Ncat::answering(&fixture("response-flatcar-update.xml"));
+    let client = Client::default();
+    let start = tokio::time::Instant::now();
+    for number in 1..=200 {
+        let answer = client.post(&server.url(), check(), Patience::Interactive).await;
+        let answer = answer.unwrap_or_else(|error| panic!("check {number}: {error:?}"));
+        match Response::parse(&answer).unwrap().answer {
+            Answer::Offer(offer) => assert_eq!(offer.version, "9999.0.0"),
+            Answer::NoUpdate => panic!("check {number} found nothing"),
+        }
+    }
+    let waited = start.elapsed();
+    assert!(
+        waited <= Duration::from_secs(20),
+        "more than one check in a hundred needed its retry: waited {waited:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_check_over_https_trusts_the_systems_authorities_and_no_other() {
+    if let Some(url) = message() {
+        let answer = Client::from_env().post(&url, check(), Patience::None).await;
+        assert_eq!(answer.unwrap(), b"<response/>");
+        return;
+    }
+    let authority = Authority::new();
+    let server = Server::start_tls(authority.server_config());
+    server.serve("update", b"<response/>");
+    let url = server.url("update");
+
+    let error = Client::default().post(&url, check(), Patience::None).await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, PostError::NoAnswer { .. }), "{error}");
+    assert_eq!(error.code(), ErrorCode::Http(HttpStatus::None));
+    assert!(server.requests().is_empty());
+
+    let test = "omaha::a_check_over_https_trusts_the_systems_authorities_and_no_other";
+    let trusted = authority.certificate();
+    again(test, &url, &[("SSL_CERT_FILE", trusted.to_str().unwrap())]);
+    assert_eq!(server.requests().len(), 1);
+}
