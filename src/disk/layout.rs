@@ -4,20 +4,6 @@ use slots::{Guid, Partition, PartitionNumber, SlotAttributes, Table};
 
 use super::{LayoutError, SlotName};
 
-/// PARTUUIDs of Flatcar's slots, the same on every disk.
-const PARTUUID_A: Guid = Guid::new(
-    0x7130_c94a,
-    0x213a,
-    0x4e5a,
-    [0x8e, 0x26, 0x6c, 0xce, 0x96, 0x62, 0xf1, 0x32],
-);
-const PARTUUID_B: Guid = Guid::new(
-    0xe03d_d35c,
-    0x7c2d,
-    0x4a47,
-    [0xb3, 0xfe, 0x27, 0xf1, 0x57, 0x80, 0xa5, 0x7c],
-);
-
 /// The two slots of a disk: partitions of Flatcar's USR type, told apart by label or PARTUUID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layout {
@@ -85,8 +71,8 @@ fn only(table: &Table, slot: SlotName) -> Result<Partition, LayoutError> {
 
 fn is(partition: &Partition, slot: SlotName) -> bool {
     let (label, guid) = match slot {
-        SlotName::A => ("USR-A", PARTUUID_A),
-        SlotName::B => ("USR-B", PARTUUID_B),
+        SlotName::A => ("USR-A", Guid::FLATCAR_USR_A),
+        SlotName::B => ("USR-B", Guid::FLATCAR_USR_B),
     };
     partition.label == label || partition.guid == guid
 }

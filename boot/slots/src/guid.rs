@@ -17,6 +17,21 @@ impl Guid {
         [0xaa, 0x5e, 0x0d, 0x9a, 0x20, 0xb7, 0x45, 0xa6],
     );
 
+    /// PARTUUID of slot A in Flatcar's images, the same on every disk.
+    pub const FLATCAR_USR_A: Self = Self::new(
+        0x7130_c94a,
+        0x213a,
+        0x4e5a,
+        [0x8e, 0x26, 0x6c, 0xce, 0x96, 0x62, 0xf1, 0x32],
+    );
+    /// PARTUUID of slot B in Flatcar's images, the same on every disk.
+    pub const FLATCAR_USR_B: Self = Self::new(
+        0xe03d_d35c,
+        0x7c2d,
+        0x4a47,
+        [0xb3, 0xfe, 0x27, 0xf1, 0x57, 0x80, 0xa5, 0x7c],
+    );
+
     /// From the five groups of the text form; the last two are one array.
     #[must_use]
     pub const fn new(a: u32, b: u16, c: u16, rest: [u8; 8]) -> Self {

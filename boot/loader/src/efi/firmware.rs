@@ -1,0 +1,58 @@
+//! The machine that the loader runs on.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use uefi::CString16;
+
+use super::boot_disk::BootDisk;
+use super::error::FirmwareError;
+use super::raw::Kernel;
+use super::system_partition::SystemPartition;
+use crate::machine::Machine;
+
+/// Boot disk, EFI system partition and console, by the firmware's services.
+pub(super) struct Firmware {
+    partition: SystemPartition,
+    disk: BootDisk,
+}
+
+impl Firmware {
+    /// What the running application was loaded from.
+    pub(super) fn new() -> Result<Self, FirmwareError> {
+        let partition = SystemPartition::of_this_image()?;
+        let disk = BootDisk::of(partition.path())?;
+        Ok(Self { partition, disk })
+    }
+}
+
+impl Machine for Firmware {
+    type Disk = BootDisk;
+    type Kernel = Kernel;
+    type Error = FirmwareError;
+
+    fn disk(&mut self) -> &mut BootDisk {
+        &mut self.disk
+    }
+
+    fn read(&mut self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, FirmwareError> {
+        self.partition.read(&wide(path)?, limit)
+    }
+
+    fn load(&mut self, path: &str, command_line: &str) -> Result<Kernel, FirmwareError> {
+        let image = self.partition.load(&wide(path)?)?;
+        Kernel::new(image, wide(command_line)?)
+    }
+
+    fn start(&mut self, kernel: Kernel) -> FirmwareError {
+        FirmwareError::Returned(kernel.start())
+    }
+
+    fn say(&mut self, line: fmt::Arguments<'_>) {
+        uefi::println!("slot-loader: {line}");
+    }
+}
+
+fn wide(text: &str) -> Result<CString16, FirmwareError> {
+    CString16::try_from(text).map_err(|_| FirmwareError::Text)
+}

@@ -1,0 +1,92 @@
+//! The EFI system partition that the loader came from.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use uefi::boot::{self, LoadImageSource};
+use uefi::proto::BootPolicy;
+use uefi::proto::device_path::DevicePath;
+use uefi::proto::device_path::build::{DevicePathBuilder, media::FilePath};
+use uefi::proto::loaded_image::LoadedImage;
+use uefi::proto::media::file::{File, FileAttribute, FileMode, RegularFile};
+use uefi::proto::media::fs::SimpleFileSystem;
+use uefi::{CStr16, Handle, Status};
+
+use super::error::FirmwareError;
+
+/// A partition with files, by its handle and device path.
+pub(super) struct SystemPartition {
+    handle: Handle,
+    path: Box<DevicePath>,
+}
+
+impl SystemPartition {
+    /// The partition from which the running application was loaded.
+    pub(super) fn of_this_image() -> Result<Self, FirmwareError> {
+        let image = boot::open_protocol_exclusive::<LoadedImage>(boot::image_handle())
+            .map_err(FirmwareError::of("asking for the loader's own image"))?;
+        let handle = image.device().ok_or(FirmwareError::NotFromDisk)?;
+        let path = boot::open_protocol_exclusive::<DevicePath>(handle)
+            .map_err(FirmwareError::of("asking for the loader's device"))?
+            .to_boxed();
+        Ok(Self { handle, path })
+    }
+
+    /// Its device path.
+    pub(super) fn path(&self) -> &DevicePath {
+        &self.path
+    }
+
+    /// The first bytes of the file at `path`, at most `limit`; `None` if there is no such file.
+    pub(super) fn read(&self, path: &CStr16, limit: usize) -> Result<Option<Vec<u8>>, FirmwareError> {
+        let mut files = boot::open_protocol_exclusive::<SimpleFileSystem>(self.handle)
+            .map_err(FirmwareError::of("opening the EFI system partition"))?;
+        let mut root = files
+            .open_volume()
+            .map_err(FirmwareError::of("opening the EFI system partition's root"))?;
+        match root.open(path, FileMode::Read, FileAttribute::empty()) {
+            Ok(file) => {
+                let mut file = file.into_regular_file().ok_or(FirmwareError::Call {
+                    call: "opening a directory as a file",
+                    status: Status::INVALID_PARAMETER,
+                })?;
+                read(&mut file, limit).map(Some)
+            }
+            Err(error) if error.status() == Status::NOT_FOUND => Ok(None),
+            Err(error) => Err(FirmwareError::of("opening the file")(error)),
+        }
+    }
+
+    /// Loads the application at `path`. The firmware itself reads the file, so that it can check its
+    /// signature, and the application learns where it came from.
+    pub(super) fn load(&self, path: &CStr16) -> Result<Handle, FirmwareError> {
+        let too_long = |_| FirmwareError::DevicePath;
+        let mut bytes = Vec::new();
+        let mut whole = DevicePathBuilder::with_vec(&mut bytes);
+        for node in self.path.node_iter() {
+            whole = whole.push(&node).map_err(too_long)?;
+        }
+        let whole = whole.push(&FilePath { path_name: path }).map_err(too_long)?;
+        let source = LoadImageSource::FromDevicePath {
+            device_path: whole.finalize().map_err(too_long)?,
+            boot_policy: BootPolicy::ExactMatch,
+        };
+        boot::load_image(boot::image_handle(), source).map_err(FirmwareError::of("loading the image"))
+    }
+}
+
+fn read(file: &mut RegularFile, limit: usize) -> Result<Vec<u8>, FirmwareError> {
+    let mut bytes = alloc::vec![0; limit];
+    let mut filled = 0;
+    while filled < limit {
+        let more = file
+            .read(&mut bytes[filled..])
+            .map_err(FirmwareError::of("reading the file"))?;
+        if more == 0 {
+            break;
+        }
+        filled += more;
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}

@@ -1,0 +1,52 @@
+//! What the loader needs from the firmware. Tests put a fake in its place.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt;
+
+use slots::Disk;
+
+/// A machine on its way up: its boot disk, the EFI system partition that the loader came from, its console.
+pub trait Machine {
+    /// The whole disk on which that EFI system partition lies.
+    type Disk: Disk;
+    /// A kernel in memory, checked by the firmware and not started.
+    type Kernel;
+    /// The firmware's words.
+    type Error: Error + 'static;
+
+    /// The boot disk.
+    fn disk(&mut self) -> &mut Self::Disk;
+
+    /// The first bytes of a file of the EFI system partition, at most `limit`; `None` if there is none. `path`
+    /// starts with a backslash.
+    ///
+    /// # Errors
+    /// When there is such a file and it can't be read.
+    fn read(&mut self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Self::Error>;
+
+    /// Loads the file at `path` as an EFI application with `command_line` as its options.
+    ///
+    /// # Errors
+    /// When it can't be read, isn't an application, or isn't one that the firmware trusts.
+    fn load(&mut self, path: &str, command_line: &str) -> Result<Self::Kernel, Self::Error>;
+
+    /// Starts a kernel. Returns only when the kernel gave up, with what it said.
+    fn start(&mut self, kernel: Self::Kernel) -> Self::Error;
+
+    /// Puts a line on the console.
+    fn say(&mut self, line: fmt::Arguments<'_>);
+
+    /// Puts an error and its causes on the console as one line that starts with `what`.
+    fn complain(&mut self, what: &str, error: &(dyn Error + 'static)) {
+        let mut line = String::from(what);
+        let mut next = Some(error);
+        while let Some(error) = next {
+            line.push_str(": ");
+            line.push_str(&alloc::string::ToString::to_string(error));
+            next = error.source();
+        }
+        self.say(format_args!("{line}"));
+    }
+}

@@ -1,0 +1,166 @@
+//! The order in which a slot is chosen, charged and started.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use slots::{Choice, Committed, Disk, Gpt, GptError, Guid, Partition, PartitionNumber, Table, WhichCopy};
+
+use crate::command_line::{CommandLine, RootHash};
+use crate::error::{GaveUp, PassedOver};
+use crate::letter::Letter;
+use crate::machine::Machine;
+
+type DiskError<M> = <<M as Machine>::Disk as Disk>::Error;
+type Passed<M> = PassedOver<DiskError<M>, <M as Machine>::Error>;
+
+/// Boots the machine: repairs the partition table, then tries the slots in the order of their attributes until
+/// one takes over. Returns only when none did.
+pub fn boot<M: Machine>(machine: &mut M) -> GaveUp<DiskError<M>> {
+    if let Err(error) = repair(machine) {
+        return GaveUp::NoTable(error);
+    }
+    let mut tried = Vec::new();
+    loop {
+        // Read anew: the last round may have spent a try.
+        let gpt = match Gpt::read(machine.disk()) {
+            Ok(gpt) => gpt,
+            Err(error) => return GaveUp::NoTable(error),
+        };
+        let Some((slot, choice)) = choose(gpt.table(), &tried) else {
+            return GaveUp::NoSlot {
+                passed_over: tried.len(),
+            };
+        };
+        tried.push(choice.slot);
+        let Err(reason) = attempt(machine, &gpt, &slot, choice);
+        machine.complain("passed over", &reason);
+    }
+}
+
+/// The best slot that wasn't tried since power-on. One with tries left would be chosen for ever.
+fn choose(table: &Table, tried: &[PartitionNumber]) -> Option<(Partition, Choice<PartitionNumber>)> {
+    let slots = table
+        .partitions()
+        .filter(|partition| partition.kind == Guid::FLATCAR_USR && !tried.contains(&partition.number));
+    let choice = slots::choose(slots.map(|slot| (slot.number, slot.attributes)))?;
+    Some((table.partition(choice.slot)?, choice))
+}
+
+/// Makes both copies of the table valid and alike. A disk that takes no repair is no reason to stay down.
+fn repair<M: Machine>(machine: &mut M) -> Result<(), GptError<DiskError<M>>> {
+    let gpt = Gpt::read(machine.disk())?;
+    for which in [WhichCopy::Primary, WhichCopy::Backup] {
+        if let Err(flaw) = gpt.copy(which) {
+            machine.say(format_args!("the {which} GPT is damaged: {flaw}"));
+        }
+    }
+    match gpt.commit(machine.disk(), gpt.table()) {
+        Ok(Committed::Unchanged) => {}
+        Ok(Committed::Repaired | Committed::Written) => {
+            machine.say(format_args!("repaired the partition table"));
+        }
+        Err(error) => machine.complain("the partition table stays damaged", &error),
+    }
+    Ok(())
+}
+
+/// Charges the slot, then starts its kernel. Returns only if that failed.
+fn attempt<M: Machine>(
+    machine: &mut M,
+    gpt: &Gpt,
+    partition: &Partition,
+    choice: Choice<PartitionNumber>,
+) -> Result<core::convert::Infallible, Passed<M>> {
+    let slot = Letter::of(partition).ok_or(PassedOver::Unknown(partition.number))?;
+    machine.say(format_args!(
+        "{slot}: partition {}, {}",
+        partition.number, choice.found
+    ));
+    spend(machine, gpt, slot, choice)?;
+    let path = kernel::<M>(machine, slot)?;
+    let command_line = command_line(machine, &path, slot, partition)?;
+    machine.say(format_args!("starting {path} {command_line}"));
+    let kernel = match machine.load(&path, &command_line) {
+        Ok(kernel) => kernel,
+        Err(source) => return Err(PassedOver::Unloadable { path, source }),
+    };
+    let source = machine.start(kernel);
+    Err(PassedOver::Returned { path, source })
+}
+
+/// Puts the spent try on the medium. A slot that was marked good needs no try, and boots from a disk that can't
+/// be written, too.
+fn spend<M: Machine>(
+    machine: &mut M,
+    gpt: &Gpt,
+    slot: Letter,
+    choice: Choice<PartitionNumber>,
+) -> Result<(), Passed<M>> {
+    let mut table = gpt.table().clone();
+    // The partition was found in this very table.
+    let charged = table.set_attributes(choice.slot, choice.spent);
+    debug_assert!(charged.is_ok(), "{charged:?}");
+    match gpt.commit(machine.disk(), &table) {
+        Ok(Committed::Written) => {
+            machine.say(format_args!(
+                "{slot}: one try spent, {} left",
+                choice.spent.tries().get()
+            ));
+        }
+        Ok(Committed::Unchanged | Committed::Repaired) => {}
+        Err(source) if choice.found.is_good() => {
+            machine.complain("booting a good slot all the same", &source);
+        }
+        Err(source) => return Err(PassedOver::TryNotSpent { slot, source }),
+    }
+    Ok(())
+}
+
+/// The first place that holds the slot's kernel. One that can't be read isn't looked for elsewhere: another
+/// file may be an older one.
+fn kernel<M: Machine>(machine: &mut M, slot: Letter) -> Result<String, Passed<M>> {
+    for path in slot.kernels() {
+        match machine.read(&path, 1) {
+            Ok(Some(_)) => return Ok(path),
+            Ok(None) => {}
+            Err(source) => return Err(PassedOver::Unloadable { path, source }),
+        }
+    }
+    Err(PassedOver::NoKernel(slot))
+}
+
+fn command_line<M: Machine>(
+    machine: &mut M,
+    path: &str,
+    slot: Letter,
+    partition: &Partition,
+) -> Result<String, Passed<M>> {
+    let template = template(machine);
+    let head = machine
+        .read(path, RootHash::END)
+        .map_err(|source| PassedOver::Unloadable {
+            path: path.into(),
+            source,
+        })?;
+    let hash = RootHash::of_kernel(&head.unwrap_or_default());
+    template
+        .expand(slot, partition.guid, hash)
+        .map_err(|source| PassedOver::CommandLine {
+            path: path.into(),
+            source,
+        })
+}
+
+/// The command line of the EFI system partition. Without one that can be used the slot is booted with the
+/// least that a system needs to find its /usr.
+fn template<M: Machine>(machine: &mut M) -> CommandLine {
+    match machine.read(CommandLine::PATH, CommandLine::LIMIT + 1) {
+        Ok(Some(bytes)) => match CommandLine::parse(&bytes) {
+            Ok(line) => return line,
+            Err(error) => machine.complain(CommandLine::PATH, &error),
+        },
+        Ok(None) => machine.say(format_args!("no {}", CommandLine::PATH)),
+        Err(error) => machine.complain(CommandLine::PATH, &error),
+    }
+    CommandLine::default()
+}
