@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use quick_xml::escape::escape;
 
-use super::catalog::{Catalog, Package, hex};
+use super::catalog::{Catalog, Package};
 use super::question::{Ask, Question};
 
 /// What a node is told.
@@ -68,7 +68,7 @@ fn update(catalog: &Catalog, codebase: &str) -> String {
         xml,
         "</packages><actions><action event=\"postinstall\" sha256=\"{}\"{delta} DisablePayloadBackoff=\"true\">\
          </action></actions></manifest></updatecheck>",
-        BASE64.encode(catalog.payload().sha256)
+        BASE64.encode(catalog.payload().sha256.as_bytes())
     );
     xml
 }
@@ -79,7 +79,7 @@ fn push_package(xml: &mut String, package: &Package, required: &str) {
         "<package name=\"{}\" hash=\"{}\" hash_sha256=\"{}\" size=\"{}\" required=\"{required}\"></package>",
         package.name,
         BASE64.encode(package.sha1),
-        hex(&package.sha256),
+        package.sha256,
         package.len,
     );
 }

@@ -7,6 +7,7 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use payload_format::Sha256Digest;
 use ring::digest;
 
 use super::ServeError;
@@ -58,7 +59,7 @@ pub struct Package {
     /// SHA-1: a field that Omaha's dialect requires and nobody trusts.
     pub sha1: [u8; 20],
     /// SHA-256, which nodes check.
-    pub sha256: [u8; 32],
+    pub sha256: Sha256Digest,
 }
 
 impl Package {
@@ -82,7 +83,7 @@ impl Package {
     /// The strong entity tag under which these bytes are served.
     #[must_use]
     pub fn etag(&self) -> String {
-        format!("\"{}\"", hex(&self.sha256[..16]))
+        format!("\"{}\"", self.sha256)
     }
 }
 
@@ -201,13 +202,8 @@ fn metadata(payload: &Path) -> Result<Metadata, PayloadError> {
     PayloadFile::open(payload)?.metadata()
 }
 
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Length, SHA-1 and SHA-256 of a file.
-fn sums(path: &Path) -> io::Result<(u64, [u8; 20], [u8; 32])> {
+fn sums(path: &Path) -> io::Result<(u64, [u8; 20], Sha256Digest)> {
     let mut file = File::open(path)?;
     let mut sha1 = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
     let mut sha256 = digest::Context::new(&digest::SHA256);
@@ -221,7 +217,11 @@ fn sums(path: &Path) -> io::Result<(u64, [u8; 20], [u8; 32])> {
         sha256.update(&buffer[..n]);
         len += n as u64;
     }
-    Ok((len, fixed(&sha1.finish()), fixed(&sha256.finish())))
+    Ok((
+        len,
+        fixed(&sha1.finish()),
+        Sha256Digest::from(fixed(&sha256.finish())),
+    ))
 }
 
 fn fixed<const N: usize>(digest: &digest::Digest) -> [u8; N] {
