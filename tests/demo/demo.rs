@@ -103,7 +103,8 @@ fn refuse(node: &mut Node, server: &Server, payloads: &Payloads) -> Outcome {
     offer(server, &payloads.tampered)?;
     node.check_for_update()?;
     node.await_idle()?;
-    say(&format!("the daemon: {}", node.last_failure()?));
+    say(&format!("refused {}", node.last_failure()?));
+    node.print_slots()?;
     node.expect_priority(SlotName::A, Priority::NEVER)?;
     node.expect_good(SlotName::B)
 }

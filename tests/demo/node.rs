@@ -56,6 +56,8 @@ impl Node {
             fs::create_dir_all(path.parent().unwrap_or(&root))?;
             fs::write(path, content)?;
         }
+        // As on a node: what a reboot clears is cleared under both names.
+        std::os::unix::fs::symlink("../run", root.join("var/run"))?;
         disk::create(&disk, &factory.image)?;
         Ok(Self {
             root,
@@ -214,8 +216,12 @@ impl Node {
     /// The daemon's own words for why the last attempt failed.
     pub fn last_failure(&self) -> Outcome<String> {
         let log = fs::read_to_string(self.log())?;
-        let line = log.lines().rev().find(|line| line.contains("ERROR"));
-        Ok(line.ok_or("the daemon's log names no failure")?.trim().to_owned())
+        let told = log
+            .lines()
+            .rev()
+            .find_map(|line| line.split_once("update attempt failed "));
+        let (_, why) = told.ok_or("the daemon's log names no failure")?;
+        Ok(why.to_owned())
     }
 
     /// The disk, as the daemon finds it.
