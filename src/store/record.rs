@@ -197,7 +197,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("record");
         assert_eq!(load(&path, V1).unwrap(), None);
-        for contents in [&b""[..], b"some state", &[0xa5; 70_000]] {
+        let long = vec![0xa5; 70_000];
+        for contents in [&b""[..], b"some state", &long] {
             save(&path, V1, contents).unwrap();
             assert_eq!(load(&path, V1).unwrap().as_deref(), Some(contents));
         }

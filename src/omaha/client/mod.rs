@@ -56,14 +56,14 @@ impl Patience {
     }
 }
 
-/// Why a POST failed.
+/// Why a POST failed. URLs are without their passwords.
 #[derive(Debug, Error)]
 pub enum PostError {
     /// A status other than 2xx.
     #[error("{url} answered with HTTP status {status}")]
     Status {
         /// Whom.
-        url: Url,
+        url: String,
         /// What it said.
         status: u16,
     },
@@ -71,7 +71,7 @@ pub enum PostError {
     #[error("{url} answered with HTTP status {status} to {target:?}: {reason}")]
     Redirect {
         /// Whom.
-        url: Url,
+        url: String,
         /// What it said.
         status: u16,
         /// Where it points.
@@ -83,7 +83,7 @@ pub enum PostError {
     #[error("{url} gave no HTTP answer")]
     NoAnswer {
         /// Whom.
-        url: Url,
+        url: String,
         /// Why.
         source: Box<ureq::Error>,
     },
@@ -91,7 +91,7 @@ pub enum PostError {
     #[error("{url} answered with more than {MAX_ANSWER} bytes")]
     TooLong {
         /// Whom.
-        url: Url,
+        url: String,
     },
     /// The server's URL is none.
     #[error("the server {url:?} is no http or https URL")]

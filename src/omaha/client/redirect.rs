@@ -28,29 +28,44 @@ pub(super) fn follow(
     let mut method = Method::Post(document);
     let mut left = MOST_REDIRECTS;
     loop {
-        let answer = match wire::exchange(&url, method, proxies, interrupt) {
-            Ok(answer) => answer,
-            Err(error) => {
-                let source = Box::new(error);
-                return Err(PostError::NoAnswer { url, source });
-            }
-        };
+        let answer =
+            wire::exchange(&url, method, proxies, interrupt).map_err(|error| no_answer(&url, error))?;
         match answer.status {
-            200..=299 if answer.body.len() as u64 > MAX_ANSWER => return Err(PostError::TooLong { url }),
+            200..=299 if answer.body.len() as u64 > MAX_ANSWER => {
+                return Err(PostError::TooLong { url: name(&url) });
+            }
             200..=299 => return Ok(answer.body),
             301 | 302 | 303 | 307 | 308 => {}
-            status => return Err(PostError::Status { url, status }),
+            status => {
+                let url = name(&url);
+                return Err(PostError::Status { url, status });
+            }
         }
         if !matches!(answer.status, 307 | 308) {
             method = Method::Get;
         }
-        url = target(url, answer, left)?;
+        url = target(&url, answer, left)?;
         // Refused above when none is left.
         left -= 1;
     }
 }
 
-fn target(url: Url, answer: Answer, left: u32) -> Result<Url, PostError> {
+fn no_answer(url: &Url, error: ureq::Error) -> PostError {
+    PostError::NoAnswer {
+        url: name(url),
+        source: Box::new(error),
+    }
+}
+
+/// The URL as logs may show it.
+fn name(url: &Url) -> String {
+    let mut url = url.clone();
+    // Fails only for URLs that have no password.
+    let _ = url.set_password(None);
+    url.into()
+}
+
+fn target(url: &Url, answer: Answer, left: u32) -> Result<Url, PostError> {
     let target = answer.location.unwrap_or_default();
     let joined = url.join(&target);
     let reason = match joined {
@@ -61,7 +76,7 @@ fn target(url: Url, answer: Answer, left: u32) -> Result<Url, PostError> {
         Err(_) => "no URL",
     };
     Err(PostError::Redirect {
-        url,
+        url: name(url),
         status: answer.status,
         target,
         reason,

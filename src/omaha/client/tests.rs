@@ -192,6 +192,19 @@ async fn an_answer_without_end_is_refused_at_a_megabyte() {
 }
 
 #[tokio::test]
+async fn a_password_in_the_servers_url_is_sent_and_never_told() {
+    let server = Script::new(["HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n".to_owned()]);
+    let url = server.url("/").replace("http://", "http://me:secret@");
+    let error = post(&url, Patience::None).await.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    let request = server.asked().remove(0).to_ascii_lowercase();
+    assert!(
+        request.contains("authorization: basic bwu6c2vjcmv0\r\n"),
+        "{request}"
+    );
+}
+
+#[tokio::test]
 async fn what_is_no_http_url_is_refused_by_name() {
     for url in ["", "not a url", "file:///etc/passwd", "ftp://host/"] {
         let error = post(url, Patience::Scheduled).await.unwrap_err();
