@@ -57,7 +57,7 @@ pub fn prioritize(slots: &mut [SlotAttributes], target: usize) {
         .iter()
         .enumerate()
         .filter(|&(index, _)| index != target)
-        .fold(0u16, |levels, (_, slot)| levels | 1 << slot.priority().get())
+        .fold(0u32, |levels, (_, slot)| levels | 1 << slot.priority().get())
         & !1;
     let groups = levels.count_ones() + 1;
     let top = groups.min(u32::from(Priority::MAX.get()));

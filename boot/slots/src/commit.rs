@@ -23,16 +23,16 @@
 //! step the header's sector is written within its aligned 4 KiB block, of which nothing else changes in that
 //! step: no disk with 4 KiB physical sectors has to read, merge and write back.
 //!
-//! Step 2 needs a backup in the disk's last sector, where GRUB looks when it doesn't trust the primary. On a
-//! disk that was enlarged under its table the header goes first, together with those entries that share its
-//! 4 KiB block: GRUB then still boots from a torn primary.
+//! Step 2 needs a backup in the disk's last sector, where GRUB and firmware look when they don't trust the
+//! primary. On a disk that was enlarged under its table step 1 puts the backup there, and step 2 makes the
+//! primary point to it; the old backup stays valid until then.
 
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::disk::Disk;
 use crate::error::GptError;
-use crate::gpt::{Gpt, WhichCopy};
+use crate::gpt::{Gpt, WhichCopy, read_copy};
 use crate::header::Place;
 use crate::table::Table;
 
@@ -40,7 +40,7 @@ use crate::table::Table;
 const BLOCK: u64 = 4096;
 
 /// What [`Gpt::commit`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Committed {
     /// Both copies already held the table: nothing was written.
     Unchanged,
@@ -65,24 +65,41 @@ impl Gpt {
         if self.is_sound() && self.table().same_table(wanted) {
             return Ok(Committed::Unchanged);
         }
-        let mut writer = Writer { disk, gpt: self };
         if self.copy(WhichCopy::Primary).is_err() {
-            // The backup is the only valid copy: it isn't touched before the primary is good again.
-            writer.primary(self.table())?;
+            self.repair_primary(disk)?;
+            let committed = Self::read(disk)?.commit(disk, wanted)?;
+            return Ok(committed.max(Committed::Repaired));
         }
-        let changed = !self.table().same_table(wanted);
-        if changed
-            || !self
-                .copy(WhichCopy::Backup)
-                .is_ok_and(|backup| backup.same_table(wanted))
-        {
+        let mut writer = Writer { disk, gpt: self };
+        if !self.holds(WhichCopy::Backup, wanted) {
             writer.backup(wanted)?;
         }
-        if changed {
+        if !self.holds(WhichCopy::Primary, wanted) {
             writer.primary(wanted)?;
-            return Ok(Committed::Written);
         }
-        Ok(Committed::Repaired)
+        let changed = !self.table().same_table(wanted);
+        Ok(if changed {
+            Committed::Written
+        } else {
+            Committed::Repaired
+        })
+    }
+
+    /// Gives the primary what the backup, the only valid copy, holds. The backup isn't touched.
+    fn repair_primary<D: Disk>(&self, disk: &mut D) -> Result<(), GptError<D::Error>> {
+        let mut writer = Writer { disk, gpt: self };
+        let (found, place) = (self.table().header.place, self.place(WhichCopy::Backup));
+        if found.own != place.own {
+            // An enlarged disk: the valid backup lies before its place.
+            if found.own >= place.entries {
+                return Err(GptError::NoRoom {
+                    copy: WhichCopy::Backup,
+                    lba: place.entries,
+                });
+            }
+            writer.backup(self.table())?;
+        }
+        writer.primary(self.table())
     }
 }
 
@@ -92,7 +109,7 @@ struct Writer<'a, D> {
 }
 
 impl<D: Disk> Writer<'_, D> {
-    /// Step 1. The primary must be valid.
+    /// Step 1. Another valid copy must exist.
     fn backup(&mut self, table: &Table) -> Result<(), GptError<D::Error>> {
         let copy = WhichCopy::Backup;
         let table = self.placed(table, copy)?;
@@ -107,23 +124,16 @@ impl<D: Disk> Writer<'_, D> {
         let copy = WhichCopy::Primary;
         let table = self.placed(table, copy)?;
         let backup = self.gpt.place(WhichCopy::Backup);
-        if backup.own == self.gpt.geometry.sectors - 1 {
-            let detour = table.at(Place {
-                entries: backup.entries,
-                ..table.header.place
-            });
-            self.put_header(copy, &detour)?;
-            self.flush(copy)?;
-            self.put(copy, table.header.place.entries, &table.entries)?;
-            self.flush(copy)?;
-            self.put_header(copy, &table)?;
-            self.flush(copy)?;
-        } else {
-            self.put_header_block(&table)?;
-            self.flush(copy)?;
-            self.put(copy, table.header.place.entries, &table.entries)?;
-            self.flush(copy)?;
-        }
+        let vouching_for_backup = table.at(Place {
+            entries: backup.entries,
+            ..table.header.place
+        });
+        self.put_header(copy, &vouching_for_backup)?;
+        self.flush(copy)?;
+        self.put(copy, table.header.place.entries, &table.entries)?;
+        self.flush(copy)?;
+        self.put_header(copy, &table)?;
+        self.flush(copy)?;
         self.read_back(copy, &table)
     }
 
@@ -142,19 +152,6 @@ impl<D: Disk> Writer<'_, D> {
     fn put_header(&mut self, copy: WhichCopy, table: &Table) -> Result<(), GptError<D::Error>> {
         let sector = table.header.encode(self.gpt.geometry.sector_size);
         self.put(copy, table.header.place.own, &sector)
-    }
-
-    /// Header and the entries that share its block, as one write; the others stay for later.
-    fn put_header_block(&mut self, table: &Table) -> Result<(), GptError<D::Error>> {
-        let place = table.header.place;
-        let mut bytes = table.header.encode(self.gpt.geometry.sector_size);
-        if place.entries == place.own + 1 {
-            let sector = bytes.len();
-            let end = self.block_of(place.own).end;
-            let sectors = usize::try_from(end.saturating_sub(place.entries)).unwrap_or(0);
-            bytes.extend(table.entries.chunks_exact(sector).take(sectors).flatten());
-        }
-        self.put(WhichCopy::Primary, place.own, &bytes)
     }
 
     /// Puts `bytes` at `lba`: block by block, those that differ, never outside the sectors that belong to the
@@ -221,8 +218,8 @@ impl<D: Disk> Writer<'_, D> {
     }
 
     fn read_back(&mut self, copy: WhichCopy, expected: &Table) -> Result<(), GptError<D::Error>> {
-        match Gpt::read(self.disk)?.copy(copy) {
-            Ok(found) if found == expected => Ok(()),
+        match read_copy(self.disk, copy, expected.header.place.own) {
+            Ok(found) if found == *expected => Ok(()),
             _ => Err(GptError::NotStored(copy)),
         }
     }

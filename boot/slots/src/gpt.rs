@@ -104,35 +104,48 @@ impl Gpt {
         }
     }
 
-    /// Whether both copies are valid, alike, and where the other says it is.
+    /// Whether both copies are valid, alike, and at the two ends of the disk: nothing to repair.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        match &self.copies {
-            Copies::Both { primary, backup } => primary.same_table(backup),
-            Copies::OnlyPrimary { .. } | Copies::OnlyBackup { .. } => false,
-        }
+        [WhichCopy::Primary, WhichCopy::Backup]
+            .into_iter()
+            .all(|which| self.holds(which, self.table()))
     }
 
-    /// Where a copy lies, or has to.
+    /// Whether a copy is valid, where it belongs, and says the same as `table`.
+    pub(crate) fn holds(&self, which: WhichCopy, table: &Table) -> bool {
+        let right = |copy: &Table| copy.header.place == self.place(which) && copy.same_table(table);
+        self.copy(which).is_ok_and(right)
+    }
+
+    /// Where a copy belongs: the headers in the second and in the last sector. A disk that was enlarged under
+    /// its table has its backup elsewhere.
     pub(crate) fn place(&self, which: WhichCopy) -> Place {
-        if let Ok(table) = self.copy(which) {
-            return table.header.place;
-        }
-        let other = self.table().header.place;
+        let last = self.geometry.sectors.saturating_sub(1);
         let sectors = self.table().header.entries_sectors(self.geometry.sector_size);
+        let found = self.copy(which).ok().map(|table| table.header.place);
         match which {
             WhichCopy::Primary => Place {
                 own: PRIMARY_LBA,
-                other: other.own,
-                entries: DEFAULT_ENTRIES_LBA,
+                other: last,
+                entries: found.map_or(DEFAULT_ENTRIES_LBA, |place| place.entries),
             },
             WhichCopy::Backup => Place {
-                own: other.other,
-                other: other.own,
-                entries: other.other.saturating_sub(sectors),
+                own: last,
+                other: PRIMARY_LBA,
+                entries: match found {
+                    Some(place) if place.own == last => place.entries,
+                    _ => last.saturating_sub(sectors),
+                },
             },
         }
     }
+}
+
+/// Reads and checks one copy at a place of its own.
+pub(crate) fn read_copy<D: Disk>(disk: &mut D, which: WhichCopy, lba: u64) -> Result<Table, Flaw> {
+    let header = read_header(disk, lba)?;
+    Table::read(disk, header, which)
 }
 
 fn read_header<D: Disk>(disk: &mut D, lba: u64) -> Result<Header, Flaw> {

@@ -138,7 +138,7 @@ impl Header {
         }
         let other = self.place.other;
         let plausible = match copy {
-            WhichCopy::Primary => other > self.last_usable && other < disk.sectors,
+            WhichCopy::Primary => other > self.last_usable,
             WhichCopy::Backup => other == PRIMARY_LBA,
         };
         if plausible {
