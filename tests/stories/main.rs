@@ -10,6 +10,7 @@ mod mounting;
 mod omaha;
 mod payload_peers;
 mod payload_tool;
+mod postinst;
 mod power_cut;
 mod resume;
 mod serve;

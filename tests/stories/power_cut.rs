@@ -16,7 +16,7 @@ use crate::support::server::Server;
 const NEVER: usize = 1 << 20;
 
 /// Points at which the power fails, spread over the update.
-const CUTS: usize = 12;
+const CUTS: usize = 8;
 
 fn failing(node: &Node, after: usize, seed: u64) -> FailingDisk {
     FailingDisk::new(node.slots(), after, seed, node.state())
