@@ -1,0 +1,124 @@
+//! Everything that an update needs: a bus, a server, a node, and somebody who listens.
+
+use std::num::NonZero;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
+use update_engine::bus::{INTERFACE, StatusFields};
+use update_engine::disk::SlotName;
+use update_engine::serve::{Catalog, Server};
+use zbus::message::Type;
+use zbus::{MatchRule, MessageStream};
+
+use super::bus::{Accounts, PrivateBus};
+use super::node::{Daemon, Node, client};
+
+/// No step of a story takes longer unless it never ends.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub const NEED_REBOOT: &str = "UPDATE_STATUS_UPDATED_NEED_REBOOT";
+pub const IDLE: &str = "UPDATE_STATUS_IDLE";
+
+pub struct Scene {
+    pub bus: PrivateBus,
+    pub server: Server,
+    pub node: Node,
+    signals: MessageStream,
+}
+
+impl Scene {
+    /// A server that offers `payload` as version 2.0.0, and a node that asks it.
+    pub async fn offering(payload: &Path) -> Self {
+        let catalog = Catalog::open("2.0.0", payload).unwrap();
+        let server = Server::start(([127, 0, 0, 1], 0).into(), Some(catalog))
+            .await
+            .unwrap();
+        let node = Node::new(&server.url());
+        Self::with(server, node).await
+    }
+
+    /// A server that offers nothing.
+    pub async fn quiet() -> Self {
+        let server = Server::start(([127, 0, 0, 1], 0).into(), None).await.unwrap();
+        let node = Node::new(&server.url());
+        Self::with(server, node).await
+    }
+
+    pub async fn with(server: Server, node: Node) -> Self {
+        let bus = PrivateBus::start(Accounts::Ours);
+        let rule = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .interface(INTERFACE)
+            .member("StatusUpdate")
+            .build()
+            .unwrap();
+        let listener = bus.connect().await;
+        let room = NonZero::new(1000);
+        let signals = MessageStream::for_match_rule(rule, &listener, room)
+            .await
+            .unwrap();
+        Self {
+            bus,
+            server,
+            node,
+            signals,
+        }
+    }
+
+    /// Starts the daemon from `slot`; returns once it has signalled that it is there.
+    pub async fn boot(&mut self, slot: SlotName) -> Daemon {
+        let daemon = self.node.start(&self.bus, slot);
+        self.signal().await;
+        daemon
+    }
+
+    /// The next signal.
+    pub async fn signal(&mut self) -> StatusFields {
+        let message = timeout(PATIENCE, self.signals.next()).await;
+        let message = message.expect("no signal comes any more").unwrap().unwrap();
+        message.body().deserialize().unwrap()
+    }
+
+    /// The signals from now up to the first that says `operation`.
+    pub async fn signals_until(&mut self, operation: &str) -> Vec<StatusFields> {
+        let mut signals = vec![self.signal().await];
+        while signals.last().unwrap().2 != operation {
+            signals.push(self.signal().await);
+        }
+        signals
+    }
+
+    /// Asks for an attempt; gives its signals up to the first that says `operation`.
+    pub async fn attempt(&mut self, operation: &str) -> Vec<StatusFields> {
+        let (_, status) = client(&self.bus, "-check_for_update").await;
+        assert!(status.success());
+        self.signals_until(operation).await
+    }
+
+    /// Type, result and code of every event but those that checks carry.
+    pub fn events(&self) -> Vec<(u32, u32, Option<i64>)> {
+        let mut events = Vec::new();
+        for exchange in self.server.journal().exchanges() {
+            if !exchange.is_check() {
+                events.extend(
+                    exchange
+                        .events()
+                        .map(|event| (event.kind, event.result, event.code)),
+                );
+            }
+        }
+        events
+    }
+}
+
+/// The operations without their prefix, each once while it lasts.
+pub fn operations(signals: &[StatusFields]) -> Vec<&str> {
+    let names = signals
+        .iter()
+        .map(|signal| signal.2.trim_start_matches("UPDATE_STATUS_"));
+    let mut operations: Vec<&str> = names.collect();
+    operations.dedup();
+    operations
+}
