@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
 mod bus;
+mod checks;
 mod client;
 mod fetch;
 mod fetch_environment;
@@ -12,8 +13,10 @@ mod payload_peers;
 mod payload_tool;
 mod postinst;
 mod power_cut;
+mod refusals;
 mod resume;
 mod serve;
 #[path = "../support/mod.rs"]
 mod support;
+mod trials;
 mod update;

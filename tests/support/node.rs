@@ -115,9 +115,15 @@ impl Node {
 
     /// Starts the daemon, as if booted from `running`.
     pub fn start(&self, bus: &PrivateBus, running: SlotName) -> Daemon {
+        self.start_after(":", bus, running)
+    }
+
+    /// Starts the daemon after the shell commands `first`, which may set limits.
+    pub fn start_after(&self, first: &str, bus: &PrivateBus, running: SlotName) -> Daemon {
         let log = self.beside("daemon.log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
-        let mut process = bus.process(DAEMON);
+        let mut process = bus.process("sh");
+        process.args(["-c", &format!(r#"{first}; exec "$0" "$@""#), DAEMON]);
         process.args(["-foreground", "-logtostderr", "--root"]);
         process.arg(self.path("/")).arg("--disk").arg(self.disk.path());
         process.args(["--running-slot", &running.letter().to_string()]);

@@ -1,0 +1,113 @@
+//! Checks that bring no update: what the bus, the server and the journal see of each.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
+use update_engine::bus::StatusFields;
+use update_engine::disk::SlotName;
+
+use crate::support::node::CONFIG;
+use crate::support::scene::{IDLE, Scene, operations};
+
+const PRIVATE: u32 = 1 << 28;
+
+/// A server that gives every request the same answer; gives its URL and the bodies it was sent.
+fn answering(answer: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1/update/", listener.local_addr().unwrap());
+    let (sender, bodies) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut text = String::new();
+            let mut buffer = [0; 4096];
+            while !text.contains("</request>") {
+                match stream.read(&mut buffer) {
+                    Ok(0) | Err(_) => break,
+                    Ok(n) => text.push_str(&String::from_utf8_lossy(&buffer[..n])),
+                }
+            }
+            let _ = stream.write_all(answer.as_bytes());
+            if sender.send(text).is_err() {
+                return;
+            }
+        }
+    });
+    (url, bodies)
+}
+
+/// An attempt against a server that always gives `answer`: its signals, and what the server was sent.
+async fn attempt_against(answer: &'static str) -> (Vec<StatusFields>, Vec<String>) {
+    let (url, bodies) = answering(answer);
+    let mut scene = Scene::quiet().await;
+    scene.node.write(CONFIG, format!("SERVER={url}\n").as_bytes());
+    let daemon = scene.boot(SlotName::A).await;
+    let signals = scene.attempt(IDLE).await;
+    daemon.stop();
+    (signals, bodies.try_iter().collect())
+}
+
+async fn a_failed_check_is_reported(answer: &'static str, code: u32) {
+    let (signals, bodies) = attempt_against(answer).await;
+    let expected = ["CHECKING_FOR_UPDATE", "REPORTING_ERROR_EVENT", "IDLE"];
+    assert_eq!(operations(&signals), expected);
+    assert_eq!(signals.last().unwrap().0, 0, "a failed check is no check");
+    let event = format!(
+        r#"<event eventtype="3" eventresult="0" errorcode="{}"></event>"#,
+        code | PRIVATE
+    );
+    assert!(bodies.last().unwrap().contains(&event), "{bodies:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_update_is_no_error() {
+    let mut scene = Scene::quiet().await;
+    let daemon = scene.boot(SlotName::A).await;
+    let signals = scene.attempt(IDLE).await;
+    assert_eq!(operations(&signals), ["CHECKING_FOR_UPDATE", "IDLE"]);
+    assert!(signals.last().unwrap().0 > 0);
+    assert_eq!(scene.events(), []);
+    assert_eq!(scene.node.pref("previous-version").as_deref(), Some(""));
+    assert!(scene.node.pref("full-response").unwrap().contains("noupdate"));
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http_error_is_reported() {
+    a_failed_check_is_reported("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", 2500).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_answer_is_reported() {
+    a_failed_check_is_reported("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 30).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_no_xml_is_reported() {
+    a_failed_check_is_reported("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\ngarbage", 31).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_refuses_is_reported() {
+    let answer = concat!(
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+        r#"<response protocol="3.0"><app status="ok"><updatecheck status="error-internal"/></app></response>"#
+    );
+    a_failed_check_is_reported(answer, 34).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_updates_disabled_no_server_is_asked_and_the_slot_is_marked_good() {
+    let mut scene = Scene::quiet().await;
+    scene.node.write(CONFIG, b"SERVER=disabled\n");
+    scene.node.disk.set_attributes(SlotName::A, (2, 0, 0));
+    let daemon = scene.boot(SlotName::A).await;
+    let signals = scene.attempt(IDLE).await;
+    assert_eq!(
+        operations(&signals),
+        ["CHECKING_FOR_UPDATE", "REPORTING_ERROR_EVENT", "IDLE"]
+    );
+    assert_eq!(scene.server.journal().exchanges(), []);
+    assert_eq!(scene.node.disk.attributes(SlotName::A), (2, 0, 1));
+    assert!(daemon.stop().success());
+}
