@@ -23,7 +23,7 @@ fn fixture(name: &str) -> Vec<u8> {
 fn fate(node: &Node) -> Fate {
     let attributes = node.slot_attributes(SlotName::B);
     if attributes.is_good() {
-        assert!(node.slot(SlotName::B).iter().all(|byte| *byte == 0));
+        assert!(node.disk.slot(SlotName::B).iter().all(|byte| *byte == 0xb0));
         return Fate::Untouched;
     }
     assert_eq!(attributes, attributes.unbootable());
@@ -35,9 +35,9 @@ async fn refused(node: &Node, payload: Vec<u8>) -> (InstallError, Fate) {
     let server = Server::start();
     let plan = node.plan(server.url("p"), &payload);
     server.serve("p", payload);
-    let before = node.slot(SlotName::A);
+    let before = node.disk.slot(SlotName::A);
     let error = node.install(plan).await.unwrap_err();
-    assert!(node.slot(SlotName::A) == before);
+    assert!(node.disk.slot(SlotName::A) == before);
     let running = node.slot_attributes(SlotName::A);
     assert!(running.is_good());
     (error, fate(node))
@@ -47,12 +47,12 @@ async fn becomes_the_next_to_boot(payload: &str, kernel: &str) {
     let (node, server) = (Node::with_two_good_slots(), Server::start());
     let payload = fixture(payload);
     server.serve("p", payload.clone());
-    let before = node.untouchable();
+    let before = node.disk.rest();
 
     node.install(node.plan(server.url("p"), &payload)).await.unwrap();
 
     assert_eq!(
-        sha256(&node.slot(SlotName::B)),
+        sha256(&node.disk.slot(SlotName::B)),
         sha256(&fixtures::image("new.img"))
     );
     assert!(node.read("/boot/flatcar/vmlinuz-b") == fixture(kernel));
@@ -64,7 +64,7 @@ async fn becomes_the_next_to_boot(payload: &str, kernel: &str) {
     assert!(b.priority() > a.priority());
     assert_eq!((b.tries().get(), b.is_successful()), (1, false));
     assert_eq!((a.tries().get(), a.is_successful()), (0, true));
-    assert!(node.untouchable() == before, "something else on the disk changed");
+    assert!(node.disk.rest() == before, "something else on the disk changed");
     assert!(!node.state().join("checkpoint").exists());
     assert_eq!(server.requests().len(), 1);
     assert_eq!(server.requests()[0].header("range"), None);
@@ -203,7 +203,7 @@ fn too_large() -> Vec<u8> {
 #[tokio::test]
 async fn a_node_on_trial_is_not_updated() {
     let node = Node::with_two_good_slots();
-    let other = SlotDisk::open(&node.disk(), SlotName::B).unwrap();
+    let other = SlotDisk::open(node.disk.path(), SlotName::B).unwrap();
     other.make_next(SlotName::A).unwrap();
     let server = Server::start();
     let payload = fixture("full.payload");

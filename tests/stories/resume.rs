@@ -13,7 +13,10 @@ fn fixture(name: &str) -> Vec<u8> {
 }
 
 fn assert_installed(node: &Node) {
-    assert_eq!(node.slot_sha256(SlotName::B), sha256(&fixtures::image("new.img")));
+    assert_eq!(
+        sha256(&node.disk.slot(SlotName::B)),
+        sha256(&fixtures::image("new.img"))
+    );
     assert_eq!(node.slot_attributes(SlotName::B).tries().get(), 1);
 }
 

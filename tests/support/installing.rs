@@ -16,14 +16,9 @@ use super::fixtures;
 use super::node::Node;
 
 impl Node {
-    /// A node that runs slot A and could fall back on slot B, which is empty.
+    /// A node that asks nobody for updates.
     pub fn with_two_good_slots() -> Self {
-        let node = Self::new("");
-        for running in [SlotName::B, SlotName::A] {
-            let disk = SlotDisk::open(&node.disk(), running).unwrap();
-            disk.mark_good().unwrap();
-        }
-        node
+        Self::new("disabled")
     }
 
     /// What a restart resumes from.
@@ -32,7 +27,7 @@ impl Node {
     }
 
     pub fn slots(&self) -> SlotDisk {
-        SlotDisk::open(&self.disk(), SlotName::A).unwrap()
+        SlotDisk::open(self.disk.path(), SlotName::A).unwrap()
     }
 
     pub fn slot_attributes(&self, slot: SlotName) -> SlotAttributes {
@@ -41,7 +36,7 @@ impl Node {
 
     /// Changes one byte of a slot.
     pub fn damage(&self, slot: SlotName, offset: u64) {
-        let other = SlotDisk::open(&self.disk(), !slot).unwrap();
+        let other = SlotDisk::open(self.disk.path(), !slot).unwrap();
         let target = other.open_target(slot).unwrap();
         let mut byte = [0];
         target.read_at(&mut byte, offset).unwrap();
@@ -73,7 +68,7 @@ impl Node {
     /// With patience for nothing, so that every fault ends an attempt, and a checkpoint at every turn.
     pub fn site_with(&self, slots: Arc<dyn Slots>, postinst: Postinst) -> Site {
         Site {
-            host: Host::new(self.root()),
+            host: Host::new(self.path("/")),
             slots,
             fetcher: Fetcher::new(FetchSettings {
                 resumes: 0,
