@@ -58,7 +58,7 @@ async fn a_slot_whose_postinst_agrees_boots_next_and_is_as_it_was_verified() {
     );
     assert_eq!(tested.commit().await.unwrap(), PostinstOutcome::Clean);
     assert_eq!(node.slot_attributes(SlotName::B).tries().get(), 1);
-    assert!(node.slot(SlotName::B) == fixtures::image("new.img"));
+    assert!(node.disk.slot(SlotName::B) == fixtures::image("new.img"));
 }
 
 #[tokio::test]
