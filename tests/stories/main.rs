@@ -4,6 +4,7 @@
 mod bus;
 mod checks;
 mod client;
+mod endurance;
 mod fetch;
 mod fetch_environment;
 mod install;

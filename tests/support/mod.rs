@@ -14,6 +14,7 @@ pub mod installing;
 pub mod loops;
 pub mod ncat;
 pub mod node;
+pub mod payload;
 pub mod power;
 pub mod protobuf;
 pub mod scene;

@@ -39,6 +39,8 @@ const PROXIES: [&str; 6] = [
 pub struct Node {
     directory: TempDir,
     pub disk: Image,
+    /// Further flags of the daemon.
+    flags: Vec<&'static str>,
 }
 
 impl Node {
@@ -54,7 +56,12 @@ impl Node {
     pub fn with_slots(server: &str, slot_len: u64) -> Self {
         let directory = TempDir::new().unwrap();
         let disk = Image::new(directory.path().join("disk.img"), slot_len);
-        let node = Self { directory, disk };
+        let flags = Vec::new();
+        let node = Self {
+            directory,
+            disk,
+            flags,
+        };
         node.run_version("1.0.0");
         node.write(CONFIG, format!("GROUP=stable\nSERVER={server}\n").as_bytes());
         node.write("/etc/machine-id", b"3d1219c7c4c5404aaa1f6d2a48adfda4\n");
@@ -65,6 +72,12 @@ impl Node {
         );
         node.write(KERNEL_B, b"the fallback's kernel");
         node
+    }
+
+    /// Its daemon runs no postinst: for images that hold no file system.
+    pub fn without_postinst(mut self) -> Self {
+        self.flags.push("-skip_postinst");
+        self
     }
 
     /// Sets the version that runs.
@@ -127,6 +140,7 @@ impl Node {
         process.args(["-foreground", "-logtostderr", "--root"]);
         process.arg(self.path("/")).arg("--disk").arg(self.disk.path());
         process.args(["--running-slot", &running.letter().to_string()]);
+        process.args(&self.flags);
         for name in PROXIES {
             process.env_remove(name);
         }

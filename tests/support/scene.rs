@@ -70,7 +70,8 @@ impl Scene {
     /// Starts the daemon from `slot`; returns once it has signalled that it is there.
     pub async fn boot(&mut self, slot: SlotName) -> Daemon {
         let daemon = self.node.start(&self.bus, slot);
-        self.signal().await;
+        // What one that was killed still had to say comes first.
+        while !matches!(self.signal().await.2.as_str(), IDLE | NEED_REBOOT) {}
         daemon
     }
 

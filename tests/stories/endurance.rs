@@ -1,0 +1,99 @@
+//! Large payloads through the real daemon: killed again and again, and how much memory it takes.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+
+use ring::digest::{Context, SHA256};
+use update_engine::disk::SlotName;
+use update_engine::serve::{Catalog, Server};
+
+use crate::support::image::Image;
+use crate::support::node::Node;
+use crate::support::payload;
+use crate::support::scene::{NEED_REBOOT, Scene};
+
+/// A node whose slots have `mebibytes`, offered an image that fills them.
+struct Large {
+    scene: Scene,
+    image: [u8; 32],
+    _directory: tempfile::TempDir,
+}
+
+impl Large {
+    async fn new(mebibytes: usize, pace: Option<u64>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path: PathBuf = directory.path().join("update.gz");
+        let image = payload::large(&path, mebibytes);
+        let mut catalog = Catalog::open("2.0.0", &path).unwrap();
+        if let Some(pace) = pace.and_then(NonZero::new) {
+            catalog = catalog.with_pace(pace);
+        }
+        let server = Server::start(([127, 0, 0, 1], 0).into(), Some(catalog))
+            .await
+            .unwrap();
+        let node = Node::with_slots(&server.url(), (mebibytes * payload::CHUNK) as u64).without_postinst();
+        Self {
+            scene: Scene::with(server, node).await,
+            image,
+            _directory: directory,
+        }
+    }
+
+    fn assert_installed(&self) {
+        let disk: &Image = &self.scene.node.disk;
+        let mut sum = Context::new(&SHA256);
+        sum.update(&disk.slot(SlotName::B));
+        assert_eq!(sum.finish().as_ref(), self.image);
+        assert_eq!(disk.attributes(SlotName::B), (2, 1, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_killed_at_twenty_points_of_a_download_goes_on_where_it_was() {
+    const KILLS: u32 = 20;
+    let mut large = Large::new(160, Some(80 << 20)).await;
+    let scene = &mut large.scene;
+    for kill in 0..KILLS {
+        let daemon = scene.boot(SlotName::A).await;
+        let mut progress = scene.attempt("UPDATE_STATUS_DOWNLOADING").await.pop().unwrap().1;
+        // The first checkpoint is taken after a tenth; the rest is divided evenly.
+        let end = 0.25 + 0.74 * f64::from(kill) / f64::from(KILLS);
+        while progress < end {
+            progress = scene.signal().await.1;
+        }
+        daemon.kill();
+        assert_eq!(scene.node.disk.attributes(SlotName::A), (2, 0, 1));
+        assert_eq!(scene.node.disk.attributes(SlotName::B), (0, 0, 0));
+    }
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(NEED_REBOOT).await;
+    daemon.stop();
+    large.assert_installed();
+
+    let downloads = large.scene.server.journal().downloads();
+    let starts: Vec<u64> = downloads.iter().map(|download| download.first).collect();
+    assert_eq!(starts.len(), 21);
+    assert!(starts.is_sorted(), "{starts:?}");
+    assert!(
+        starts[1..].iter().all(|&start| start > 0),
+        "the first byte came twice: {starts:?}"
+    );
+    assert!(downloads[1..].iter().all(|download| download.status == 206));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_of_a_gibibyte_takes_less_than_64_mib_of_memory() {
+    let mut large = Large::new(1024, None).await;
+    let daemon = large.scene.boot(SlotName::A).await;
+    large.scene.attempt(NEED_REBOOT).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 64 << 10, "{peak} KiB resident at the peak");
+    eprintln!("{peak} KiB resident at the peak");
+    assert!(daemon.stop().success());
+    large.assert_installed();
+}
