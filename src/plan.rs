@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::disk::SlotName;
+use crate::omaha::MetadataClaim;
 
 /// User and password for the payload's server; sent over https only.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct InstallPlan {
     pub payload_size: u64,
     /// SHA-256 of the whole payload.
     pub payload_sha256: [u8; 32],
+    /// What the offer claims about header and manifest: checked before anything is written.
+    pub metadata: Option<MetadataClaim>,
     /// The offer says that this is a delta.
     pub is_delta: bool,
     /// The slot to write: never the running one.

@@ -7,9 +7,12 @@
 use std::fmt;
 
 use prost::Message;
-use rsa::pkcs8::DecodePublicKey;
+use rsa::pkcs8::Document;
+use rsa::pkcs8::der::Decode as _;
+use rsa::pkcs8::der::pem::PemLabel as _;
+use rsa::pkcs8::spki::{self, SubjectPublicKeyInfoRef};
 use rsa::traits::PublicKeyParts;
-use rsa::{Pkcs1v15Sign, RsaPublicKey};
+use rsa::{BigUint, Pkcs1v15Sign, RsaPublicKey, pkcs1};
 use thiserror::Error;
 
 use crate::digest::Sha256Digest;
@@ -64,13 +67,16 @@ pub enum SignatureError {
     },
 }
 
-/// Keys of which each alone is trusted: RSA of 2048 to 4096 bits.
+/// Keys of which each alone is trusted: RSA of 2048 to 16384 bits.
 #[derive(Clone)]
 pub struct PublicKeys(Vec<RsaPublicKey>);
 
 impl PublicKeys {
     /// Bits of a modulus at least.
     pub const MIN_BITS: usize = 2048;
+
+    /// Bits of a modulus at most: a signature by a longer one takes seconds to check.
+    pub const MAX_BITS: usize = 16384;
 
     /// Reads keys from PEM texts, one key each.
     ///
@@ -137,13 +143,32 @@ impl fmt::Debug for PublicKeys {
 }
 
 fn public_key(index: usize, pem: &str) -> Result<RsaPublicKey, SignatureError> {
-    let key =
-        RsaPublicKey::from_public_key_pem(pem).map_err(|source| SignatureError::Key { index, source })?;
+    let key = decode(pem).map_err(|source| SignatureError::Key { index, source })?;
     let bits = key.n().bits();
     if bits < PublicKeys::MIN_BITS {
         return Err(SignatureError::WeakKey { index, bits });
     }
     Ok(key)
+}
+
+/// As `RsaPublicKey::from_public_key_pem`, which takes no more than 4096 bits.
+fn decode(pem: &str) -> spki::Result<RsaPublicKey> {
+    let (label, document) = Document::from_pem(pem)?;
+    SubjectPublicKeyInfoRef::validate_pem_label(label)?;
+    let info = SubjectPublicKeyInfoRef::try_from(document.as_bytes())?;
+    info.algorithm.assert_algorithm_oid(pkcs1::ALGORITHM_OID)?;
+    let bits = info
+        .subject_public_key
+        .as_bytes()
+        .ok_or(spki::Error::KeyMalformed)?;
+    let numbers = pkcs1::RsaPublicKey::from_der(bits)?;
+    let number = |bytes| BigUint::from_bytes_be(bytes);
+    let (modulus, exponent) = (
+        number(numbers.modulus.as_bytes()),
+        number(numbers.public_exponent.as_bytes()),
+    );
+    RsaPublicKey::new_with_max_size(modulus, exponent, PublicKeys::MAX_BITS)
+        .map_err(|_| spki::Error::KeyMalformed)
 }
 
 /// The signature scheme, for verifying and for signing.

@@ -29,6 +29,7 @@ pub fn code_of(error: &InstallError) -> ErrorCode {
         E::Apply(_) => Code::OperationExecution,
         E::Io { .. } => Code::DownloadWrite,
         E::PayloadHash { .. } => Code::PayloadHashMismatch,
+        E::MetadataSignature(_) => Code::MetadataSignatureMismatch,
         E::Signature(error) => of_signature(error),
         E::SlotVerification { .. } => Code::NewRootfsVerification,
         E::FileVerification { image, .. } => of_file(*image),

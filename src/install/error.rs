@@ -132,6 +132,9 @@ pub enum InstallError {
         /// Of the bytes that came.
         found: Sha256Digest,
     },
+    /// The offer's signature of the metadata is by no trusted key.
+    #[error("the signature of the payload's metadata is refused")]
+    MetadataSignature(#[source] SignatureError),
     /// No trusted key has signed the payload.
     #[error("the payload's signature is refused")]
     Signature(#[source] SignatureError),

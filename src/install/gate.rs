@@ -1,23 +1,26 @@
 //! Between the manifest and the first write: the last refusals that cost nothing, then the point from which
 //! the other slot is gone.
 
-use payload_format::{ApplyError, ImageInfo, ImageKind, Manifest};
+use payload_format::{ApplyError, ImageInfo, ImageKind, Manifest, Sha256Digest};
 use tokio_util::sync::CancellationToken;
 
 use super::phases::Attempt;
 use super::saved::Ledger;
-use super::{InstallError, kernel, preflight, verify};
+use super::{InstallError, kernel, keys, preflight, verify};
 
-/// Checks everything that only the manifest tells. Changes nothing; reads the whole running slot if the
+/// Checks everything that only the manifest (`metadata`: it and the header, as they came) tells. Changes nothing; reads the whole running slot if the
 /// payload is a delta, since its operations carry no hash of what they read.
 ///
 /// # Errors
-/// Unsigned payload, kernel that doesn't fit, a delta for another image.
+/// Metadata that no trusted key signed though the offer has a signature of it, unsigned payload, kernel that
+/// doesn't fit, a delta for another image.
 pub(super) fn check(
     attempt: &Attempt,
     manifest: &Manifest,
+    metadata: &[u8],
     cancel: &CancellationToken,
 ) -> Result<(), InstallError> {
+    metadata_is_signed(attempt, metadata)?;
     if !manifest.is_signed() {
         return Err(InstallError::Unsigned);
     }
@@ -33,6 +36,16 @@ pub(super) fn check(
         Some(image) if image.is_delta() => Err(ApplyError::NoSource(image.kind).into()),
         _ => Ok(()),
     }
+}
+
+/// If the offer came with a signature of the metadata, a trusted key made it.
+fn metadata_is_signed(attempt: &Attempt, metadata: &[u8]) -> Result<(), InstallError> {
+    let Some(claim) = &attempt.plan.metadata else {
+        return Ok(());
+    };
+    keys::trusted(&attempt.plan.public_keys)?
+        .verify_digest(&Sha256Digest::of(metadata), &claim.signature)
+        .map_err(InstallError::MetadataSignature)
 }
 
 /// Makes the other slot unbootable. After this its content may be written.

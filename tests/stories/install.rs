@@ -1,7 +1,10 @@
 //! A payload becomes a slot that boots next, or leaves one that doesn't boot at all.
 
+use std::ffi::OsStr;
+
 use update_engine::disk::{SlotDisk, SlotName};
 use update_engine::install::InstallError;
+use update_engine::omaha::MetadataClaim;
 
 use crate::support::fixtures;
 use crate::support::node::{Node, sha256};
@@ -97,6 +100,45 @@ async fn what_another_key_signed_leaves_the_slot_unbootable() {
     let error = node.install(plan).await.unwrap_err();
     assert!(matches!(error, InstallError::Signature(_)), "{error:?}");
     assert_eq!(fate(&node), Fate::Unbootable);
+}
+
+/// An offer's signature of header and manifest, by the key that signed the payload.
+fn metadata_claim(payload: &[u8]) -> MetadataClaim {
+    let manifest = u64::from_be_bytes(payload[12..20].try_into().unwrap());
+    let size = 20 + manifest;
+    let key = fixtures::payload("test-key.pem");
+    let arguments = ["dgst", "-sha256", "-sign", key.to_str().unwrap()].map(OsStr::new);
+    let signature = fixtures::filter("openssl", arguments, &payload[..usize::try_from(size).unwrap()]);
+    MetadataClaim { size, signature }
+}
+
+#[tokio::test]
+async fn metadata_that_the_offer_signs_is_checked_before_anything_is_touched() {
+    let payload = fixture("full.payload");
+    let right = metadata_claim(&payload);
+    let mut forged = right.clone();
+    forged.signature[100] ^= 1;
+    let wrong_size = MetadataClaim {
+        size: right.size + 1,
+        ..right.clone()
+    };
+    for (claim, refusal) in [
+        (forged, "the signature of the payload's metadata is refused"),
+        (wrong_size, "the payload is refused"),
+    ] {
+        let (node, server) = (Node::with_two_good_slots(), Server::start());
+        server.serve("p", payload.clone());
+        let mut plan = node.plan(server.url("p"), &payload);
+        plan.metadata = Some(claim);
+        let error = node.install(plan).await.unwrap_err();
+        assert_eq!(error.to_string(), refusal);
+        assert_eq!(fate(&node), Fate::Untouched);
+    }
+    let (node, server) = (Node::with_two_good_slots(), Server::start());
+    server.serve("p", payload.clone());
+    let mut plan = node.plan(server.url("p"), &payload);
+    plan.metadata = Some(right);
+    node.install(plan).await.unwrap();
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ impl Node {
             url,
             payload_size: payload.len() as u64,
             payload_sha256: digest(&SHA256, payload).as_ref().try_into().unwrap(),
+            metadata: None,
             is_delta: false,
             target: SlotName::B,
             target_kernel: "/boot/flatcar/vmlinuz-b".to_owned(),

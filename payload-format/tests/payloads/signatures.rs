@@ -75,6 +75,18 @@ mZ6rnwx49V63lAbp5QIDAQAB
 }
 
 #[test]
+fn a_key_of_8192_bits_is_as_good_as_any() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/keys/rsa-8192");
+    let pem = std::fs::read_to_string(format!("{fixtures}.pub.pem")).unwrap();
+    let signature = std::fs::read(format!("{fixtures}.signature")).unwrap();
+    let keys = PublicKeys::from_pems([pem]).unwrap();
+    keys.verify_digest(&payload_format::Sha256Digest::of(b"update"), &signature)
+        .unwrap();
+    let other = payload_format::Sha256Digest::of(b"something else");
+    keys.verify_digest(&other, &signature).unwrap_err();
+}
+
+#[test]
 fn a_signature_of_something_else_is_refused() {
     let mut other = finished("full.payload");
     other.signed_sha256 = payload_format::Sha256Digest::of(b"something else");

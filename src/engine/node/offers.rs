@@ -77,6 +77,7 @@ impl Node {
             url,
             payload_size: offer.size,
             payload_sha256: offer.sha256,
+            metadata: offer.metadata.clone(),
             is_delta: offer.kind == PayloadKind::Delta,
             target,
             target_kernel: kernel(target),

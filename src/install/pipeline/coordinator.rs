@@ -86,7 +86,7 @@ impl Coordinator {
         at: Checkpoint,
         beginning: Beginning,
     ) -> Result<Work, InstallError> {
-        gate::check(&self.attempt, manifest, &self.cancel)?;
+        gate::check(&self.attempt, manifest, metadata, &self.cancel)?;
         let ledger = gate::open(&self.attempt, metadata, beginning)?;
         let tools = Tools {
             manifest: Arc::clone(manifest),

@@ -71,6 +71,7 @@ pub(super) async fn run(
 fn beginning(attempt: &Attempt, target: &dyn BlockTarget, saved: Option<Saved>) -> (Start, Option<Entity>) {
     let limits = Limits {
         payload_size: Some(attempt.plan.payload_size),
+        metadata_size: attempt.plan.metadata.as_ref().map(|claim| claim.size),
         ..Limits::for_slot(target.len())
     };
     if let Some(saved) = saved {
