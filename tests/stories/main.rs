@@ -17,6 +17,8 @@ mod power_cut;
 mod refusals;
 mod resume;
 mod serve;
+mod slot_device;
+mod slot_disk;
 #[path = "../support/mod.rs"]
 mod support;
 mod trials;

@@ -37,19 +37,14 @@ impl SlotDisk {
     }
 
     /// Refuses unless the running slot can be fallen back on, says both copies of the table, and isn't `target`.
-    /// A damaged copy is repaired first: whoever can't write both must not touch the other slot.
+    /// Copies that are damaged or differ are repaired first: whoever can't write both must not touch the other slot.
     ///
     /// # Errors
     /// [`DiskError::Running`], [`DiskError::NotGood`], or why the table can't be read or repaired.
     pub fn require_running_good(&self, target: SlotName) -> Result<(), DiskError> {
         self.refuse_running(target)?;
-        let damaged = |found: &Found| {
-            [WhichCopy::Primary, WhichCopy::Backup]
-                .into_iter()
-                .any(|copy| found.gpt.copy(copy).is_err())
-        };
         let mut found = self.read()?;
-        if damaged(&found) {
+        if !found.gpt.is_sound() {
             self.edit(self.running, |_, _| ())?;
             found = self.read()?;
         }
