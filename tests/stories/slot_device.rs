@@ -5,25 +5,37 @@ use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
 use update_engine::disk::{DiskError, SlotDisk, SlotName};
 use update_engine::host::Host;
 
+use crate::support::image::Image;
 use crate::support::loops::{Loop, may_mount, run};
-use crate::support::node::Node;
+
+fn image() -> (TempDir, Image) {
+    let directory = TempDir::new().unwrap();
+    let image = Image::new(directory.path().join("disk.img"), 1 << 20);
+    (directory, image)
+}
 
 /// A node's disk as a loop device whose partitions the kernel knows. A kernel may not read GPT by itself, so
 /// they are added by hand.
 struct Device {
-    node: Node,
+    directory: TempDir,
+    image: Image,
     disk: Loop,
 }
 
 impl Device {
     fn new() -> Self {
-        let node = Node::new("http://localhost/");
-        let disk = Loop::writable(&node.disk());
+        let (directory, image) = image();
+        let disk = Loop::writable(image.path());
         run("partx", &["--update", disk.device().to_str().unwrap()]);
-        Self { node, disk }
+        Self {
+            directory,
+            image,
+            disk,
+        }
     }
 
     fn partition(&self, number: u32) -> PathBuf {
@@ -36,7 +48,7 @@ impl Device {
 
     /// A host with our devices, that has mounted `source` on `/usr`.
     fn host(&self, source: &Path) -> Host {
-        let root = self.node.root();
+        let root = self.directory.path().join("root");
         fs::create_dir_all(root.join("proc/self")).unwrap();
         let mount = format!(
             "29 1 0:25 / /usr ro,relatime shared:1 - btrfs {} ro\n",
@@ -65,8 +77,8 @@ fn the_running_slot_is_found_below_the_mount_of_usr() {
     let disk = SlotDisk::discover(&device.host(&device.partition(4))).unwrap();
     assert_eq!(disk.running(), SlotName::B);
     disk.make_unbootable(SlotName::A).unwrap();
-    assert_eq!(device.node.attributes(SlotName::A), (0, 0, 0));
-    device.node.assert_table_is_whole();
+    assert_eq!(device.image.attributes(SlotName::A), (0, 0, 0));
+    device.image.assert_table_is_whole();
 }
 
 #[test]
@@ -94,7 +106,7 @@ fn a_partition_is_written_exclusively() {
     target.write_at(b"new", 0).unwrap();
     target.sync().unwrap();
     drop(target);
-    assert!(device.node.slot(SlotName::B).starts_with(b"new"));
+    assert!(device.image.slot(SlotName::B).starts_with(b"new"));
 }
 
 #[test]
@@ -128,21 +140,22 @@ fn a_sealed_slot_of_an_image_is_a_read_only_device_of_its_bytes() {
     if !may_mount() {
         return;
     }
-    let node = Node::new("http://localhost/");
-    let disk = SlotDisk::open(&node.disk(), SlotName::B).unwrap();
+    let (_directory, image) = image();
+    image.write(SlotName::A, 0, b"the slot's bytes");
+    let disk = SlotDisk::open(image.path(), SlotName::B).unwrap();
     let sealed = disk.seal(SlotName::A).unwrap();
     let device = sealed.device().to_path_buf();
     assert_eq!(
         run("blockdev", &["--getro", device.to_str().unwrap()]).trim(),
         "1"
     );
-    assert!(fs::read(&device).unwrap() == node.slot(SlotName::A));
+    assert!(fs::read(&device).unwrap() == image.slot(SlotName::A));
     let written = File::options()
         .write(true)
         .open(&device)
         .and_then(|mut file| file.write_all(b"x"));
     assert!(written.is_err());
     drop(sealed);
-    let left = run("losetup", &["--associated", node.disk().to_str().unwrap()]);
+    let left = run("losetup", &["--associated", image.path().to_str().unwrap()]);
     assert_eq!(left, "", "a loop device stays");
 }
