@@ -1,5 +1,5 @@
 //! Stands for a kernel in the loader's tests: says with which options it was started, then does what they ask
-//! for: `fake=return` gives up like a kernel that finds no memory, anything else turns the machine off.
+//! for: `fake=return-b` gives up like a kernel that finds no memory, anything else turns the machine off.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code, reason = "`uefi::entry` sets the crate's global handles")]
@@ -19,8 +19,8 @@ fn main() -> Status {
     println!("fake kernel: {options}");
     let gives_up = options
         .to_u16_slice()
-        .windows(11)
-        .any(|window| window.iter().copied().eq("fake=return".encode_utf16()));
+        .windows(13)
+        .any(|window| window.iter().copied().eq("fake=return-b".encode_utf16()));
     if gives_up {
         return Status::OUT_OF_RESOURCES;
     }
