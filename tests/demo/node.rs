@@ -270,7 +270,7 @@ fn value<'a>(status: &'a str, key: &str) -> &'a str {
     lines
         .filter(|(name, _)| *name == key)
         .map(|(_, value)| value)
-        .last()
+        .next_back()
         .unwrap_or("")
 }
 
