@@ -50,7 +50,7 @@ impl Refusal<'_> {
         let last = signals.last().unwrap();
         assert_eq!((last.3.as_str(), last.4), ("0.0.0", 0));
 
-        let mut events = vec![(3, 0, Some(self.code | PRIVATE))];
+        let mut events = vec![(3, 0, Some(PRIVATE + self.code))];
         if self.announced {
             events.insert(0, (13, 1, None));
         }
@@ -185,7 +185,7 @@ async fn an_extent_outside_the_slot_is_refused() {
             payload,
             &[0x08, 0x80, 0x1e, 0x10, 0x80, 0x02],
             &[0x08, 0xff, 0x7f],
-        )
+        );
     };
     is_refused(edit, 28, "past the end of the slot (4096 blocks)", FALLBACK).await;
 }

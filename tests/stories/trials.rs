@@ -7,7 +7,7 @@ use update_engine::disk::SlotName;
 
 use crate::support::fixtures;
 use crate::support::loops::{may_mount, run};
-use crate::support::node::{CONFIG, KERNEL_B, MARKER};
+use crate::support::node::{CONFIG, KERNEL_B, MARKER, client};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, operations};
 
 const PRIVATE: i64 = 1 << 28;
@@ -50,7 +50,7 @@ async fn a_postinst_that_fails_leaves_the_slot_unbootable() {
         operations(&signals)[3..],
         ["FINALIZING", "REPORTING_ERROR_EVENT", "IDLE"]
     );
-    let failure = (3, 0, Some(5 | PRIVATE));
+    let failure = (3, 0, Some(PRIVATE + 5));
     assert_eq!(scene.events(), [(13, 1, None), (14, 1, None), failure]);
     assert!(daemon.log().contains("postinst ended with exit code 1"));
     assert_eq!(scene.node.disk.attributes(SlotName::A), (2, 0, 1));
@@ -78,7 +78,7 @@ async fn a_postinst_with_exit_code_3_commits_and_reports_an_error() {
     );
     let last = signals.last().unwrap();
     assert_eq!((last.3.as_str(), last.4), ("0.0.0", 0));
-    let failure = (3, 0, Some(19 | PRIVATE));
+    let failure = (3, 0, Some(PRIVATE + 19));
     assert_eq!(scene.events(), [(13, 1, None), (14, 1, None), failure]);
     assert_eq!(scene.node.disk.attributes(SlotName::B), (2, 1, 0));
     assert!(scene.node.path(MARKER).exists());
@@ -97,7 +97,7 @@ async fn a_node_on_trial_installs_nothing_until_its_health_gate_opens() {
         operations(&signals),
         ["CHECKING_FOR_UPDATE", "REPORTING_ERROR_EVENT", "IDLE"]
     );
-    assert_eq!(scene.events(), [(3, 9, Some(36 | PRIVATE))]);
+    assert_eq!(scene.events(), [(3, 9, Some(PRIVATE + 36))]);
     assert!(daemon.log().contains("the health gate /run/healthy is pending"));
     assert_eq!(scene.server.journal().downloads(), []);
     assert_eq!(scene.node.disk.attributes(SlotName::A), (2, 0, 0));
@@ -119,7 +119,7 @@ async fn a_table_whose_backup_cannot_be_written_keeps_the_slot_untouched() {
     let daemon = scene.node.start_after(&limits, &scene.bus, SlotName::A);
     scene.signal().await;
     scene.attempt(IDLE).await;
-    assert_eq!(scene.events(), [(13, 1, None), (3, 0, Some(7 | PRIVATE))]);
+    assert_eq!(scene.events(), [(13, 1, None), (3, 0, Some(PRIVATE + 7))]);
     let log = daemon.log();
     assert!(
         log.contains("cannot make USR-B unbootable, so it is not written"),
@@ -164,11 +164,55 @@ async fn a_full_boot_partition_costs_no_kernel() {
     let boot = FullBoot::mount(&scene);
     let daemon = scene.boot(SlotName::A).await;
     scene.attempt(IDLE).await;
-    assert_eq!(scene.events(), [(3, 0, Some(1 | PRIVATE))]);
+    assert_eq!(scene.events(), [(3, 0, Some(PRIVATE + 1))]);
     let log = daemon.log();
     assert!(log.contains("Failed to copy kernel from "), "{log}");
     assert_eq!(scene.node.read(KERNEL_B), b"the fallback's kernel");
     assert_eq!(scene.node.disk.attributes(SlotName::B), (1, 0, 1));
     daemon.stop();
     drop(boot);
+}
+
+/// Installs the fixture from slot A; the daemon has ended when this returns.
+async fn install(scene: &mut Scene) {
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(NEED_REBOOT).await;
+    daemon.stop();
+    scene.server.journal().clear();
+}
+
+/// Type, result and code of the event that the last check carried.
+fn news(scene: &Scene) -> (u32, u32, Option<i64>) {
+    let exchanges = scene.server.journal().exchanges();
+    let check = exchanges.iter().rfind(|exchange| exchange.is_check()).unwrap();
+    let event = check.events().next().unwrap();
+    (event.kind, event.result, event.code)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_is_noticed_and_reported() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    install(&mut scene).await;
+    // The new slot never gets as far as the daemon.
+    assert_eq!(scene.node.reboot(), SlotName::B);
+    assert_eq!(scene.node.reboot(), SlotName::A);
+    scene.server.replace(None);
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(IDLE).await;
+    assert_eq!(news(&scene), (3, 0, Some(44)));
+    assert!(daemon.log().contains("version \"2.0.0\" was booted and not kept"));
+    // Once.
+    scene.attempt(IDLE).await;
+    assert_eq!(news(&scene), (3, 2, None));
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_is_not_taken_for_a_rollback() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    let _daemon = scene.boot(SlotName::A).await;
+    scene.attempt(NEED_REBOOT).await;
+    assert!(client(&scene.bus, "-reset_status").await.1.success());
+    scene.attempt(NEED_REBOOT).await;
+    assert_eq!(news(&scene), (3, 2, None));
 }

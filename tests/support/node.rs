@@ -26,6 +26,8 @@ pub const KERNEL_B: &str = "/boot/flatcar/vmlinuz-b";
 /// The operator's configuration.
 pub const CONFIG: &str = "/etc/flatcar/update.conf";
 
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
 const PROXIES: [&str; 6] = [
     "ALL_PROXY",
     "HTTP_PROXY",
@@ -65,6 +67,7 @@ impl Node {
         node.run_version("1.0.0");
         node.write(CONFIG, format!("GROUP=stable\nSERVER={server}\n").as_bytes());
         node.write("/etc/machine-id", b"3d1219c7c4c5404aaa1f6d2a48adfda4\n");
+        node.write(BOOT_ID, b"1");
         node.trust("test-key.pub.pem");
         node.write(
             "/boot/flatcar/vmlinuz-a",
@@ -123,6 +126,8 @@ impl Node {
     pub fn reboot(&self) -> SlotName {
         let _ = std::fs::remove_dir_all(self.path("/var/run"));
         let _ = std::fs::remove_dir_all(self.path("/run"));
+        let boot: u32 = String::from_utf8(self.read(BOOT_ID)).unwrap().parse().unwrap();
+        self.write(BOOT_ID, (boot + 1).to_string().as_bytes());
         self.disk.boot()
     }
 

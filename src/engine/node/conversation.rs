@@ -67,7 +67,7 @@ impl Node {
     fn news(&self) -> Result<(Config, CheckEvent), Failure> {
         let config = self.config();
         let previous = self.prefs.get(Key::PreviousVersion)?;
-        let event = CheckEvent::from_pref(previous.as_deref(), &config.version);
+        let event = self.news_of_last_update(previous.as_deref(), &config.version);
         Ok((config, event))
     }
 

@@ -46,7 +46,11 @@ impl Node {
     ) -> Result<Downloaded, Failure> {
         let total = self.memory(|memory| memory.offer.as_ref().map_or(0, |offer| offer.size));
         // From here on the original must not resume a download of its own: the slot is ours.
-        self.blocking(|node| node.prefs.forbid_resume()).await?;
+        self.blocking(|node| {
+            node.forget_update();
+            node.prefs.forbid_resume()
+        })
+        .await?;
         let mut flows = false;
         let mut tell = |done: u64| {
             flows = true;
@@ -66,6 +70,7 @@ impl Node {
         cancel: &CancellationToken,
     ) -> Result<Commitment, Failure> {
         let tested = self.test(written, cancel).await?;
+        self.blocking(Self::remember_update).await;
         let outcome = tested.commit().await?;
         self.blocking(Self::remember_success).await;
         Ok(match outcome {

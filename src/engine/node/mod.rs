@@ -6,12 +6,14 @@
 //!                      │                           offers        policy, payload state, plan
 //!                      ├─ prepare … finish ─────── installation  the installer's phases, what they leave in prefs
 //!                      └─ remember, forget ─────── pending       the marker file
+//!                                                  history       what became of the last update
 //! ```
 //!
 //! Configuration, keys and identity are read for each use: operators edit and bind-mount them while the
 //! daemon runs. What blocks runs on threads of its own.
 
 mod conversation;
+mod history;
 mod installation;
 mod offers;
 mod pending;

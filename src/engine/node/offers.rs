@@ -7,7 +7,7 @@ use crate::engine::{Checked, Failure, Offered, Trigger, chain};
 use crate::host::Mode;
 use crate::omaha::{self, ErrorCode, Offer, PayloadKind};
 use crate::plan::InstallPlan;
-use crate::policy::{BlamedPayloads, Build, Circumstances, Decision, PayloadState, decide};
+use crate::policy::{Build, Circumstances, Decision, PayloadState, decide};
 use crate::store::PrefsError;
 
 /// The one key of the image; operators bind-mount over it.
@@ -39,7 +39,7 @@ impl Node {
             Mode::Official => Build::Official,
             Mode::Developer => Build::Development,
         };
-        let blamed = BlamedPayloads::default();
+        let blamed = self.blamed();
         let circumstances = Circumstances {
             payload_state,
             blamed: &blamed,
