@@ -1,0 +1,62 @@
+//! Tools of the host: each call's failure names the tool, its arguments and what it printed.
+
+use std::ffi::OsStr;
+use std::io::ErrorKind;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+/// Which Debian package holds a tool that this host lacks.
+const PACKAGES: [(&str, &str); 12] = [
+    ("apt-get", "apt"),
+    ("dpkg-deb", "dpkg"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("mke2fs", "e2fsprogs"),
+    ("mformat", "mtools"),
+    ("mcopy", "mtools"),
+    ("mdel", "mtools"),
+    ("objcopy", "binutils"),
+    ("sgdisk", "gdisk"),
+    ("cgpt", "cgpt"),
+    ("openssl", "openssl"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+];
+
+/// A command that is about to run.
+pub(crate) fn tool(name: &str) -> Command {
+    let mut command = Command::new(name);
+    command
+        .stdin(Stdio::null())
+        .env("LC_ALL", "C")
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+}
+
+/// Says how to get a tool that isn't there.
+pub(crate) fn missing(name: &OsStr, error: std::io::Error) -> anyhow::Error {
+    if error.kind() != ErrorKind::NotFound {
+        return anyhow!(error).context(format!("cannot start {}", name.display()));
+    }
+    let package = PACKAGES.iter().find(|(tool, _)| *tool == name).map_or_else(
+        || name.to_string_lossy().into_owned(),
+        |(_, package)| (*package).to_owned(),
+    );
+    anyhow!("{} is not installed: apt-get install {package}", name.display())
+}
+
+/// Runs `command` to its end and gives what it printed.
+pub(crate) fn run(command: &mut Command) -> Result<String> {
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) => return Err(missing(command.get_program(), error)),
+    };
+    if !output.status.success() {
+        bail!(
+            "{command:?}: {}\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{command:?} printed no UTF-8"))
+}

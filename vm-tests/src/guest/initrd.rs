@@ -1,0 +1,83 @@
+//! The initrd: busybox, `findfs`, the drivers and `guest/init`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::cpio::{Archive, Kind};
+use super::release::Conduct;
+use super::{fingerprint, modules};
+use crate::command::{run, tool};
+use crate::files;
+
+const INIT: &[u8] = include_bytes!("../../guest/init");
+
+const DIRECTORIES: [&str; 9] = [
+    "bin",
+    "dev",
+    "lib64",
+    "lib",
+    "lib/x86_64-linux-gnu",
+    "modules",
+    "proc",
+    "sys",
+    "sysroot",
+];
+
+/// Programs and their libraries in the unpacked userland, and where they go.
+const PROGRAMS: [(&str, &str); 5] = [
+    ("usr/bin/busybox", "bin/busybox"),
+    ("usr/sbin/findfs", "bin/findfs"),
+    (
+        "usr/lib/x86_64-linux-gnu/libblkid.so.1",
+        "lib/x86_64-linux-gnu/libblkid.so.1",
+    ),
+    (
+        "usr/lib/x86_64-linux-gnu/libc.so.6",
+        "lib/x86_64-linux-gnu/libc.so.6",
+    ),
+    (
+        "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+        "lib64/ld-linux-x86-64.so.2",
+    ),
+];
+
+/// The initrd of `release`, below `cache`.
+pub(super) fn image(
+    cache: &Path,
+    userland: &Path,
+    drivers: &Path,
+    release: &str,
+    conduct: Conduct,
+) -> Result<PathBuf> {
+    let mut archive = Archive::default();
+    for directory in DIRECTORIES {
+        archive.add(Kind::Directory, directory, &[]);
+    }
+    archive.add(Kind::Program, "init", INIT);
+    archive.add(Kind::Link, "bin/sh", b"busybox");
+    for (from, to) in PROGRAMS {
+        archive.add(Kind::Program, to, &files::read(&userland.join(from))?);
+    }
+    let mut order = String::new();
+    for (name, module) in modules::in_order(drivers)? {
+        archive.add(Kind::File, &format!("modules/{name}.ko"), &module);
+        order.extend([name.as_str(), ".ko\n"]);
+    }
+    archive.add(Kind::File, "modules/order", order.as_bytes());
+    archive.add(Kind::File, "release", release.as_bytes());
+    archive.add(Kind::File, "conduct", conduct.in_initrd().as_bytes());
+    compressed(cache, &archive.finish())
+}
+
+/// Compressed, so that the payload's compression finds nothing left to do: bzip2 is slow to unpack on an
+/// emulated processor.
+fn compressed(cache: &Path, archive: &[u8]) -> Result<PathBuf> {
+    let path = cache.join(format!("initrd-{}", fingerprint(&[archive])));
+    let packed = path.with_extension("gz");
+    if !packed.exists() {
+        files::write(&path, archive)?;
+        run(tool("gzip").args(["-n", "-6", "-f"]).arg(&path))?;
+    }
+    Ok(packed)
+}

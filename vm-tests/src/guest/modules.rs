@@ -1,0 +1,75 @@
+//! Drivers for the initrd, in an order in which they can be loaded one by one.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+
+/// What a guest needs; the rest follows from the modules' own lists. `crc32c_generic` is asked for by ext4
+/// when it mounts, not when it is loaded; the two character sets by vfat.
+const WANTED: [&str; 10] = [
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_net",
+    "virtio_console",
+    "i6300esb",
+    "crc32c_generic",
+    "ext4",
+    "vfat",
+    "nls_cp437",
+    "nls_ascii",
+];
+
+/// The wanted modules below `directory` and those they need, each after what it needs.
+pub(super) fn in_order(directory: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut known = HashMap::new();
+    find(directory, &mut known)?;
+    let mut order = Vec::new();
+    for name in WANTED {
+        add(name, &known, &mut order)?;
+    }
+    Ok(order)
+}
+
+fn add(name: &str, known: &HashMap<String, PathBuf>, order: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
+    if order.iter().any(|(there, _)| there == name) {
+        return Ok(());
+    }
+    let Some(path) = known.get(name) else {
+        bail!("the kernel has no module {name}");
+    };
+    let module = crate::files::read(path)?;
+    for needed in needs(&module) {
+        add(&needed, known, order)?;
+    }
+    order.push((name.to_owned(), module));
+    Ok(())
+}
+
+/// The module's `depends=`, in its `.modinfo` section: NUL-terminated strings.
+fn needs(module: &[u8]) -> Vec<String> {
+    let list = module
+        .split(|&byte| byte == 0)
+        .find_map(|text| text.strip_prefix(b"depends="))
+        .unwrap_or_default();
+    String::from_utf8_lossy(list)
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(|name| name.replace('-', "_"))
+        .collect()
+}
+
+fn find(directory: &Path, known: &mut HashMap<String, PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))? {
+        let path = entry?.path();
+        if path.is_dir() {
+            find(&path, known)?;
+        } else if path.extension().is_some_and(|extension| extension == "ko")
+            && let Some(stem) = path.file_stem()
+        {
+            known.insert(stem.to_string_lossy().replace('-', "_"), path);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! A release: what one update replaces. An image for the slot, a kernel, and the payload that carries both.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use update_engine::payload::{Ingredients, generate};
+
+use super::{Workshop, initrd, userland};
+use crate::command::{run, tool};
+use crate::files;
+
+const POSTINST: &[u8] = include_bytes!("../../guest/postinst");
+/// The node's application.
+const APP: &[u8] = b"#!/bin/sh\necho 'the application runs'\n";
+/// Bytes of a slot's image.
+const IMAGE_LEN: u64 = 16 << 20;
+/// Same time and identifiers in every image, so that equal releases are equal bytes.
+const EPOCH: &str = "1700000000";
+const IDENTIFIER: &str = "6d1f5a52-8a53-4e0c-9d4c-6f2b6f6c7a11";
+
+/// How a release behaves once it is booted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conduct {
+    /// It works.
+    Good,
+    /// Its first process ends: the kernel panics.
+    Panics,
+    /// It stops before anything but the watchdog runs.
+    Hangs,
+}
+
+impl Conduct {
+    /// What the initrd is told.
+    pub(super) fn in_initrd(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Panics => "panic",
+            Self::Hangs => "hang",
+        }
+    }
+}
+
+/// A release, ready to be installed or offered.
+#[derive(Debug, Clone)]
+pub(crate) struct Release {
+    /// Its version.
+    pub(crate) version: String,
+    /// Filesystem for a slot.
+    pub(crate) image: PathBuf,
+    /// Kernel and initrd as one EFI application.
+    pub(crate) kernel: PathBuf,
+    /// Both, signed.
+    pub(crate) payload: PathBuf,
+}
+
+impl Workshop {
+    /// Makes a release in `directory`.
+    pub(crate) fn release(&self, directory: &Path, version: &str, conduct: Conduct) -> Result<Release> {
+        let release = Release {
+            version: version.to_owned(),
+            image: directory.join(format!("usr-{version}.img")),
+            kernel: directory.join(format!("vmlinuz-{version}")),
+            payload: directory.join(format!("payload-{version}")),
+        };
+        self.slot_image(directory, &release)?;
+        self.kernel(&release, conduct)?;
+        let ingredients = Ingredients {
+            image: release.image.clone(),
+            kernel: Some(release.kernel.clone()),
+            private_keys: vec![self.private_key.clone()],
+        };
+        generate(&ingredients, &release.payload).context("cannot make a payload")?;
+        Ok(release)
+    }
+
+    fn slot_image(&self, directory: &Path, release: &Release) -> Result<()> {
+        let tree = tempfile::tempdir_in(directory)?;
+        let at = |path: &str| tree.path().join(path);
+        userland::link_into_slot(&self.cache, tree.path())?;
+        let identity = format!(
+            "FLATCAR_RELEASE_VERSION={}\nFLATCAR_RELEASE_BOARD=amd64-usr\n",
+            release.version
+        );
+        files::write(&at("share/flatcar/release"), identity.as_bytes())?;
+        files::write(
+            &at("share/flatcar/update.conf"),
+            b"GROUP=stable\nSERVER=disabled\n",
+        )?;
+        let key = files::read(&self.public_key)?;
+        files::write(&at("share/update_engine/update-payload-key.pub.pem"), &key)?;
+        files::program(&at("share/vm/app"), APP)?;
+        files::program(&at("postinst"), POSTINST)?;
+        filesystem(&release.image, tree.path(), "ext2", IMAGE_LEN)
+    }
+
+    fn kernel(&self, release: &Release, conduct: Conduct) -> Result<()> {
+        let unpacked = userland::unpacked(&self.cache);
+        let drivers = self.packages.modules()?;
+        let initrd = initrd::image(&self.cache, &unpacked, &drivers, &release.version, conduct)?;
+        let mut join = tool("objcopy");
+        // The stub looks for these sections; the addresses only have to lie behind its own and apart.
+        join.arg("--add-section")
+            .arg(section(".linux", &self.packages.kernel()?))
+            .args(["--change-section-vma", ".linux=0x2000000", "--add-section"])
+            .arg(section(".initrd", &initrd))
+            .args(["--change-section-vma", ".initrd=0x4000000"])
+            .arg(self.packages.stub())
+            .arg(&release.kernel);
+        run(&mut join).map(drop)
+    }
+}
+
+fn section(name: &str, file: &Path) -> String {
+    format!("{name}={}", file.display())
+}
+
+/// Makes an image of `kind` with the files of `tree`.
+pub(super) fn filesystem(image: &Path, tree: &Path, kind: &str, len: u64) -> Result<()> {
+    let _ = fs::remove_file(image);
+    let mut make = tool("mke2fs");
+    make.env("E2FSPROGS_FAKE_TIME", EPOCH)
+        .args(["-q", "-F", "-t", kind, "-b", "4096", "-m", "0", "-U", IDENTIFIER])
+        .arg("-E")
+        .arg(format!("hash_seed={IDENTIFIER},root_owner=0:0"))
+        .arg("-d")
+        .arg(tree)
+        .arg(image)
+        .arg(format!("{}k", len >> 10));
+    run(&mut make).map(drop)
+}

@@ -1,0 +1,87 @@
+//! The loader's rule, carried out on the disk image by the runner; shares nothing with the real loader but the
+//! contract.
+//!
+//! Of the partitions of the slots' type those with a priority above 0 that have a try left or were good once;
+//! the highest priority, of equals the first. The try is spent on the disk, and a damaged or differing copy of
+//! the table repaired, before the kernel runs. A slot without a readable kernel is passed over.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::{COMMAND_LINE, Loader, Start};
+use crate::command::{run, tool};
+use crate::disk::gpt::{self, Table, Which};
+use crate::disk::{Disk, Slot};
+
+/// See the module.
+pub(crate) struct Model;
+
+impl Loader for Model {
+    fn start(&self, disk: &Disk, scratch: &Path) -> Result<Start> {
+        let file = File::options().read(true).write(true).open(disk.path())?;
+        let mut table = gpt::read(&file)?;
+        let mut passed_over = Vec::new();
+        while let Some(slot) = choose(&table, &passed_over) {
+            spend(&mut table, slot);
+            persist(&file, &table)?;
+            match kernel(disk, slot, scratch) {
+                Ok(start) => return Ok(start),
+                Err(error) => passed_over.push((slot, format!("{error:#}"))),
+            }
+        }
+        bail!("no slot can be booted: {passed_over:?}")
+    }
+}
+
+/// The next slot by the rule.
+pub(crate) fn choose(table: &Table, passed_over: &[(Slot, String)]) -> Option<Slot> {
+    let mut best = None;
+    for slot in [Slot::A, Slot::B] {
+        let Some(standing) = table.standing(slot) else {
+            continue;
+        };
+        let eligible = standing.priority > 0 && (standing.tries > 0 || standing.successful);
+        let passed = passed_over.iter().any(|(other, _)| *other == slot);
+        if eligible && !passed && best.is_none_or(|(_, priority)| standing.priority > priority) {
+            best = Some((slot, standing.priority));
+        }
+    }
+    best.map(|(slot, _)| slot)
+}
+
+fn spend(table: &mut Table, slot: Slot) {
+    if let Some(mut standing) = table.standing(slot) {
+        standing.tries = standing.tries.saturating_sub(1);
+        table.set_standing(slot, standing);
+    }
+}
+
+/// Leaves both copies valid and equal to `table`; writes nothing if they are.
+fn persist(file: &File, table: &Table) -> Result<()> {
+    let intact = [Which::Primary, Which::Backup]
+        .into_iter()
+        .all(|which| Table::read(file, which).is_ok_and(|copy| copy.agrees_with(table)));
+    if intact { Ok(()) } else { gpt::write(file, table) }
+}
+
+fn kernel(disk: &Disk, slot: Slot, scratch: &Path) -> Result<Start> {
+    let at = |name: &str| scratch.join(format!("{name}-{slot}"));
+    let (whole, kernel, initrd) = (at("vmlinuz"), at("linux"), at("initrd"));
+    disk.esp_read(slot.kernel(), &whole)
+        .with_context(|| format!("no kernel for {slot}"))?;
+    let mut split = tool("objcopy");
+    split
+        .arg(format!("--dump-section=.linux={}", kernel.display()))
+        .arg(format!("--dump-section=.initrd={}", initrd.display()))
+        .arg(&whole)
+        .arg(at("rest"));
+    run(&mut split).with_context(|| format!("the kernel of {slot} can't be loaded"))?;
+    Ok(Start::Kernel {
+        kernel,
+        initrd,
+        command_line: format!("{COMMAND_LINE} mount.usr=PARTUUID={}", slot.identity()),
+        slot,
+    })
+}

@@ -1,0 +1,79 @@
+//! The serial console: kept in a file, and waited on.
+
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::PATIENCE;
+
+#[derive(Default)]
+struct Said {
+    text: String,
+    ended: bool,
+}
+
+/// What a machine has said so far.
+#[derive(Clone)]
+pub(crate) struct Console {
+    said: Arc<(Mutex<Said>, Condvar)>,
+    log: PathBuf,
+}
+
+impl Console {
+    /// Follows `output` to its end, in a thread of its own.
+    pub(super) fn follow(mut output: impl Read + Send + 'static, log: &Path) -> Result<Self> {
+        let mut file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let said = Arc::new((Mutex::new(Said::default()), Condvar::new()));
+        let shared = Arc::clone(&said);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            loop {
+                let len = output.read(&mut buffer).unwrap_or(0);
+                // A full disk of the host must not stop the machine.
+                let _ = file.write_all(&buffer[..len]);
+                let (said, changed) = &*shared;
+                let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+                said.text.push_str(&String::from_utf8_lossy(&buffer[..len]));
+                said.ended = len == 0;
+                changed.notify_all();
+                if said.ended {
+                    return;
+                }
+            }
+        });
+        Ok(Self {
+            said,
+            log: log.to_owned(),
+        })
+    }
+
+    /// Waits until the machine has said `words`, since it was switched on.
+    ///
+    /// # Errors
+    /// When it ends without, or [`PATIENCE`] does.
+    pub(crate) fn wait_for(&self, words: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        let (said, changed) = &*self.said;
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if said.text.contains(words) {
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if said.ended || left.is_zero() {
+                let why = if said.ended { "ended" } else { "went on" };
+                bail!(
+                    "the machine {why} without saying {words:?}; see {}",
+                    self.log.display()
+                );
+            }
+            (said, _) = changed
+                .wait_timeout(said, left)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}

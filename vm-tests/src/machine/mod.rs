@@ -1,0 +1,111 @@
+//! A machine that is switched on: one run of QEMU, from power-on until it is reset, powered off or cut.
+//!
+//! ```text
+//!            ┌── stdout: serial console ──▶ log file, [`Console::wait_for`]
+//!   QEMU ────┼── QMP ─────────────────────▶ how it ended
+//!            └── virtio port "vm.shell" ◀─▶ [`Machine::sh`]
+//! ```
+//! The runner listens and QEMU connects, so that being there is an event. A reset ends QEMU (`-no-reboot`): the
+//! next boot is another [`Machine`], after the loader has had its say.
+
+mod console;
+mod monitor;
+mod qemu;
+mod shell;
+
+use std::path::Path;
+use std::process::Child;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+pub(crate) use self::console::Console;
+pub(crate) use self::monitor::End;
+
+use self::monitor::Monitor;
+use self::shell::Shell;
+use crate::disk::Disk;
+use crate::loader::Start;
+
+/// No single step takes longer on a loaded host without virtualisation, unless it never ends.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A machine that is on. Dropping it pulls the plug.
+pub(crate) struct Machine {
+    child: Child,
+    console: Console,
+    monitor: Monitor,
+    shell: Shell,
+}
+
+impl Machine {
+    /// Switches a machine on. Its console goes to `log`.
+    pub(crate) fn start(start: &Start, disk: &Disk, log: &Path) -> Result<Self> {
+        let sockets = tempfile::tempdir()?;
+        let (monitor_at, shell_at) = (sockets.path().join("qmp"), sockets.path().join("shell"));
+        let monitor = qemu::listen(&monitor_at)?;
+        let shell = qemu::listen(&shell_at)?;
+        let mut child = qemu::spawn(start, disk, &monitor_at, &shell_at)?;
+        let Some(output) = child.stdout.take() else {
+            bail!("QEMU has no console");
+        };
+        let console = Console::follow(output, log)?;
+        let connected = |what: &str, listener: qemu::Listening| {
+            listener
+                .connected()
+                .with_context(|| format!("QEMU's {what} does not connect; see {}", log.display()))
+        };
+        let monitor = connected("monitor", monitor).and_then(Monitor::new);
+        let shell = connected("shell", shell).and_then(Shell::new);
+        match (monitor, shell) {
+            (Ok(monitor), Ok(shell)) => Ok(Self {
+                child,
+                console,
+                monitor,
+                shell,
+            }),
+            (Err(error), _) | (_, Err(error)) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                Err(error)
+            }
+        }
+    }
+
+    /// What the machine says.
+    pub(crate) fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// Runs a script as root in the machine, once it is up, and gives what it printed.
+    ///
+    /// # Errors
+    /// When the script fails, or the machine ends or says nothing for [`PATIENCE`].
+    pub(crate) fn sh(&mut self, script: &str) -> Result<String> {
+        self.shell.run(script)
+    }
+
+    /// Waits until the machine ends by itself.
+    pub(crate) fn end(mut self) -> Result<End> {
+        let end = self.monitor.end()?;
+        self.child.wait().context("QEMU can't be waited for")?;
+        Ok(end)
+    }
+
+    /// Asks for a reboot and waits for the reset.
+    pub(crate) fn reboot(self) -> Result<()> {
+        self.shell.send("systemctl reboot")?;
+        match self.end()? {
+            End::Reset => Ok(()),
+            other => bail!("the machine was to reboot, but: {other:?}"),
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Both fail only if it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

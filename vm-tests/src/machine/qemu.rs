@@ -1,0 +1,103 @@
+//! QEMU's command line.
+
+use std::fs::File;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use crate::command::{missing, tool};
+use crate::disk::Disk;
+use crate::loader::Start;
+
+/// QEMU opens its sockets before anything else.
+const STARTING: Duration = Duration::from_secs(60);
+
+/// A socket to which QEMU will connect.
+pub(super) struct Listening(Receiver<std::io::Result<UnixStream>>);
+
+/// Listens at `path`.
+pub(super) fn listen(path: &Path) -> Result<Listening> {
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("cannot listen at {}", path.display()))?;
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        // Nobody listens any more if the machine could not be started.
+        let _ = sender.send(listener.accept().map(|(stream, _)| stream));
+    });
+    Ok(Listening(receiver))
+}
+
+impl Listening {
+    /// The connection.
+    pub(super) fn connected(self) -> Result<UnixStream> {
+        Ok(self.0.recv_timeout(STARTING).context("nobody came")??)
+    }
+}
+
+/// Starts QEMU.
+pub(super) fn spawn(start: &Start, disk: &Disk, monitor: &Path, shell: &Path) -> Result<Child> {
+    let mut qemu = tool("qemu-system-x86_64");
+    qemu.args([
+        "-machine",
+        "q35",
+        "-m",
+        "768",
+        "-smp",
+        "2",
+        "-nodefaults",
+        "-display",
+        "none",
+        "-no-reboot",
+    ])
+    .args(accelerator())
+    .args(["-serial", "stdio", "-qmp"])
+    .arg(format!("unix:{}", monitor.display()))
+    .args(["-device", "virtio-serial-pci", "-chardev"])
+    .arg(format!("socket,id=shell,path={}", shell.display()))
+    .args(["-device", "virtserialport,chardev=shell,name=vm.shell", "-drive"])
+    .arg(format!(
+        "file={},format=raw,if=none,id=disk",
+        disk.path().display()
+    ))
+    .args(["-device", "virtio-blk-pci,drive=disk"])
+    // The guest has an address but no route: it reaches the runner's loopback as 10.0.2.2, nothing else.
+    .args([
+        "-netdev",
+        "user,id=net,net=10.0.2.0/24",
+        "-device",
+        "virtio-net-pci,netdev=net,romfile=",
+    ])
+    .args(["-device", "i6300esb", "-action", "watchdog=reset"]);
+    match start {
+        Start::Kernel {
+            kernel,
+            initrd,
+            command_line,
+            ..
+        } => qemu
+            .arg("-kernel")
+            .arg(kernel)
+            .arg("-initrd")
+            .arg(initrd)
+            .args(["-append", command_line]),
+    };
+    qemu.stdout(Stdio::piped()).stderr(Stdio::inherit());
+    qemu.spawn().map_err(|error| missing(qemu.get_program(), error))
+}
+
+/// Virtualisation where it works: the device may exist on a host whose processor can't.
+fn accelerator() -> [&'static str; 4] {
+    let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let able = processor
+        .split_whitespace()
+        .any(|flag| flag == "vmx" || flag == "svm");
+    if able && File::options().read(true).write(true).open("/dev/kvm").is_ok() {
+        ["-accel", "kvm", "-cpu", "host"]
+    } else {
+        ["-accel", "tcg,thread=multi", "-cpu", "max"]
+    }
+}

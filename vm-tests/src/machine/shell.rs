@@ -1,0 +1,58 @@
+//! The runner's end of `guest/shell`.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
+
+use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
+use super::PATIENCE;
+
+pub(super) struct Shell {
+    lines: BufReader<UnixStream>,
+}
+
+impl Shell {
+    pub(super) fn new(stream: UnixStream) -> Result<Self> {
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self {
+            lines: BufReader::new(stream),
+        })
+    }
+
+    /// The request waits in the socket until the guest is up and reads it.
+    pub(super) fn run(&mut self, script: &str) -> Result<String> {
+        let answer = self
+            .ask(script)
+            .with_context(|| format!("no answer to {script:?}"))?;
+        let (status, output) = answer
+            .trim_end()
+            .split_once(' ')
+            .unwrap_or((answer.trim_end(), ""));
+        let output = BASE64_STANDARD
+            .decode(output)
+            .context("the guest's answer is no base64")?;
+        let output = String::from_utf8_lossy(&output).into_owned();
+        if status != "0" {
+            bail!("{script:?} ended with status {status}:\n{output}");
+        }
+        Ok(output)
+    }
+
+    /// Sends a script whose answer nobody waits for: the machine may be down before it comes.
+    pub(super) fn send(&self, script: &str) -> Result<()> {
+        let mut request = BASE64_STANDARD.encode(script);
+        request.push('\n');
+        Ok(self.lines.get_ref().write_all(request.as_bytes())?)
+    }
+
+    fn ask(&mut self, script: &str) -> Result<String> {
+        self.send(script)?;
+        let mut answer = String::new();
+        if self.lines.read_line(&mut answer)? == 0 {
+            bail!("the machine has ended");
+        }
+        Ok(answer)
+    }
+}

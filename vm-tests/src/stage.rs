@@ -1,0 +1,153 @@
+//! What every story has: a disk, a loader, a server, releases, and a voice.
+
+use std::fmt::Display;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::runtime::Runtime;
+use update_engine::serve::{Catalog, Event, Server};
+
+use crate::disk::{Disk, Slot, Standing};
+use crate::guest::{Conduct, Release, Workshop};
+use crate::loader::{Loader, Model, Start};
+use crate::machine::Machine;
+
+/// See the module.
+pub(crate) struct Stage<'a> {
+    name: &'static str,
+    workshop: &'a Workshop,
+    directory: PathBuf,
+    loader: Box<dyn Loader>,
+    server: Server,
+    /// The server's; ends after it.
+    _runtime: Runtime,
+    boots: u32,
+    begun: Instant,
+}
+
+impl<'a> Stage<'a> {
+    /// An empty stage below the workshop's scratch.
+    pub(crate) fn set(name: &'static str, workshop: &'a Workshop) -> Result<Self> {
+        let directory = workshop.scratch().join(name);
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        let server = runtime.block_on(Server::start(([127, 0, 0, 1], 0).into(), None))?;
+        Ok(Self {
+            name,
+            workshop,
+            directory,
+            loader: Box::new(Model),
+            _runtime: runtime,
+            server,
+            boots: 0,
+            begun: Instant::now(),
+        })
+    }
+
+    /// Tells the reader how far the story is.
+    pub(crate) fn say(&self, what: impl Display) {
+        println!(
+            "{:>16} {:>4} s  {what}",
+            self.name,
+            self.begun.elapsed().as_secs()
+        );
+    }
+
+    /// Makes a release.
+    pub(crate) fn release(&self, version: &str, conduct: Conduct) -> Result<Release> {
+        self.workshop.release(&self.directory, version, conduct)
+    }
+
+    /// Makes a node's disk with `release` in slot A.
+    pub(crate) fn install(&self, release: &Release) -> Result<Disk> {
+        self.say(format_args!(
+            "a node with release {} in {}",
+            release.version,
+            Slot::A
+        ));
+        Disk::install(self.directory.join("disk.img"), self.workshop, release)
+    }
+
+    /// Offers a release to every node that asks.
+    pub(crate) fn offer(&self, release: &Release) -> Result<()> {
+        self.say(format_args!("the server offers {}", release.version));
+        let catalog = Catalog::open(&release.version, &release.payload)?;
+        self.server.replace(Some(catalog));
+        Ok(())
+    }
+
+    /// Checks that a node has reported a rollback: event 3, result 0, code 44; flags above the low bits.
+    pub(crate) fn expect_rollback_report(&self) -> Result<()> {
+        let events = self.server.journal().events();
+        let told = |event: &Event| {
+            (event.kind, event.result) == (3, 0) && event.code.is_some_and(|code| code & 0xffff == 44)
+        };
+        ensure!(events.iter().any(told), "no rollback was reported: {events:?}");
+        self.say("the server was told of the rollback");
+        Ok(())
+    }
+
+    /// Switches the machine on; gives it and the slot that the loader took.
+    pub(crate) fn boot(&mut self, disk: &Disk) -> Result<Machine> {
+        let start = self.loader.start(disk, &self.directory)?;
+        self.boots += 1;
+        match &start {
+            Start::Kernel { slot, .. } => {
+                self.say(format_args!("boot {}: the loader takes {slot}", self.boots));
+            }
+        }
+        let log = self.directory.join(format!("boot-{}.log", self.boots));
+        Machine::start(&start, disk, &log)
+    }
+
+    /// Checks from outside where a slot stands.
+    pub(crate) fn expect(&self, disk: &Disk, slot: Slot, expected: Standing) -> Result<()> {
+        let standing = disk.standing(slot)?;
+        ensure!(standing == expected, "{slot}: {standing}, not {expected}");
+        self.say(format_args!("cgpt: {slot}: {standing}"));
+        Ok(())
+    }
+
+    /// Points the node in `machine` to this story's server and lets it update; returns once a reboot is due.
+    pub(crate) fn update(&self, machine: &mut Machine) -> Result<()> {
+        self.configure(machine)?;
+        self.say("the node updates");
+        machine.sh("update_engine_client -update")?;
+        let status = machine.sh("update_engine_client -status 2>/dev/null")?;
+        ensure!(
+            status.contains("CURRENT_OP=UPDATE_STATUS_UPDATED_NEED_REBOOT"),
+            "the update failed:\n{status}"
+        );
+        Ok(())
+    }
+
+    /// Points the node in `machine` to this story's server.
+    pub(crate) fn configure(&self, machine: &mut Machine) -> Result<()> {
+        let port = self.server.address().port();
+        let settings = format!("SERVER=http://10.0.2.2:{port}/v1/update/");
+        machine.sh(&format!(
+            "mkdir -p /etc/flatcar && echo '{settings}' >/etc/flatcar/update.conf && sync"
+        ))?;
+        Ok(())
+    }
+}
+
+/// Checks which slot and release run in `machine`.
+pub(crate) fn expect_running(machine: &mut Machine, slot: Slot, release: &Release) -> Result<()> {
+    let line = machine.sh("cat /proc/cmdline")?;
+    ensure!(line.contains(slot.identity()), "not {slot} runs: {line}");
+    let identity = machine.sh("cat /usr/share/flatcar/release")?;
+    let expected = format!("FLATCAR_RELEASE_VERSION={}\n", release.version);
+    ensure!(
+        identity.starts_with(&expected),
+        "not {} runs: {identity}",
+        release.version
+    );
+    Ok(())
+}

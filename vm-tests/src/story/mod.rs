@@ -1,0 +1,22 @@
+//! The stories, in the order in which they are told.
+
+mod hangs;
+mod panics;
+mod update_and_back;
+
+use anyhow::Result;
+
+use crate::stage::Stage;
+
+/// A story: something that happens to a node.
+pub(crate) struct Story {
+    /// What `run` calls it.
+    pub(crate) name: &'static str,
+    /// What it shows.
+    pub(crate) shows: &'static str,
+    /// Plays it.
+    pub(crate) play: fn(&mut Stage) -> Result<()>,
+}
+
+/// All of them.
+pub(crate) const STORIES: [Story; 3] = [update_and_back::STORY, panics::STORY, hangs::STORY];
