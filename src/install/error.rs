@@ -148,8 +148,8 @@ pub enum InstallError {
         /// As read from the medium.
         found: Sha256Digest,
     },
-    /// The kernel or the PCR policy, read back, is not the one of the payload.
-    #[error("{} has SHA-256 {found} and {size} bytes, the payload says {expected} and {expected_size}", path.display())]
+    /// The kernel or the PCR policy, read back, is not the one that it must be.
+    #[error("{} has SHA-256 {found} and {size} bytes instead of {expected} and {expected_size}", path.display())]
     FileVerification {
         /// What the file is.
         image: ImageKind,

@@ -26,7 +26,7 @@
 //! # The pipeline of `download`
 //!
 //! ```text
-//!  runtime's thread          coordinator's thread                    workers (one per core, at most 8)
+//!  runtime's thread          coordinator's thread                    workers (one per core, at most 4)
 //!  fetch stream ──chunks──▶ payload reader ─▶ schedule ──jobs──▶ decode, write to the slot ──┐
 //!      ▲   4 MiB ahead           ▲  │ checks, gate                                           │
 //!      └───── permits ───────────┘  │                                                        │

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use payload_format::{Image, ImageKind, Manifest, Sha256Digest};
+use payload_format::{Image, ImageInfo, ImageKind, Manifest, Sha256Digest};
 use ring::digest;
 use tokio_util::sync::CancellationToken;
 
@@ -28,10 +28,21 @@ pub(super) fn all(
     for image in manifest.images() {
         match image.kind {
             ImageKind::Partition => slot(attempt, target, image, cancel)?,
-            ImageKind::Kernel | ImageKind::PcrPolicy => file(attempt, image)?,
+            ImageKind::Kernel | ImageKind::PcrPolicy => file(attempt, image.kind, image.new)?,
         }
     }
-    Ok(())
+    if manifest.image(ImageKind::Kernel).is_some() {
+        return Ok(());
+    }
+    copied_kernel(attempt)
+}
+
+/// The target's kernel is a copy of the running one.
+fn copied_kernel(attempt: &Attempt) -> Result<(), InstallError> {
+    let path = attempt.path(&attempt.plan.source_kernel);
+    let read = file_digest(&path).map_err(InstallError::io("reading", &path.display()));
+    let (sha256, size) = read?;
+    file(attempt, ImageKind::Kernel, ImageInfo { size, sha256 })
 }
 
 fn slot(
@@ -55,18 +66,18 @@ fn slot(
     })
 }
 
-fn file(attempt: &Attempt, image: &Image) -> Result<(), InstallError> {
-    let path = attempt.file_of(image.kind);
+fn file(attempt: &Attempt, image: ImageKind, new: ImageInfo) -> Result<(), InstallError> {
+    let path = attempt.file_of(image);
     let read = file_digest(&path);
     let (found, size) = read.map_err(InstallError::io("reading back", &path.display()))?;
-    if (found, size) == (image.new.sha256, image.new.size) {
+    if (found, size) == (new.sha256, new.size) {
         return Ok(());
     }
     Err(InstallError::FileVerification {
-        image: image.kind,
+        image,
         path,
-        expected: image.new.sha256,
-        expected_size: image.new.size,
+        expected: new.sha256,
+        expected_size: new.size,
         found,
         size,
     })

@@ -7,6 +7,7 @@ use update_engine::install::InstallError;
 use update_engine::omaha::MetadataClaim;
 
 use crate::support::fixtures;
+use crate::support::installing::plan;
 use crate::support::node::{Node, sha256};
 use crate::support::server::Server;
 
@@ -36,7 +37,7 @@ fn fate(node: &Node) -> Fate {
 /// Offers `payload`, and sees that the update is refused; the running slot is as it was.
 async fn refused(node: &Node, payload: Vec<u8>) -> (InstallError, Fate) {
     let server = Server::start();
-    let plan = node.plan(server.url("p"), &payload);
+    let plan = plan(server.url("p"), &payload);
     server.serve("p", payload);
     let before = node.disk.slot(SlotName::A);
     let error = node.install(plan).await.unwrap_err();
@@ -52,7 +53,7 @@ async fn becomes_the_next_to_boot(payload: &str, kernel: &str) {
     server.serve("p", payload.clone());
     let before = node.disk.rest();
 
-    node.install(node.plan(server.url("p"), &payload)).await.unwrap();
+    node.install(plan(server.url("p"), &payload)).await.unwrap();
 
     assert_eq!(
         sha256(&node.disk.slot(SlotName::B)),
@@ -95,7 +96,7 @@ async fn what_another_key_signed_leaves_the_slot_unbootable() {
     let (node, server) = (Node::with_two_good_slots(), Server::start());
     let payload = fixture("full.payload");
     server.serve("p", payload.clone());
-    let mut plan = node.plan(server.url("p"), &payload);
+    let mut plan = plan(server.url("p"), &payload);
     plan.public_keys = vec![fixtures::payload("other-key.pub.pem")];
     let error = node.install(plan).await.unwrap_err();
     assert!(matches!(error, InstallError::Signature(_)), "{error:?}");
@@ -128,7 +129,7 @@ async fn metadata_that_the_offer_signs_is_checked_before_anything_is_touched() {
     ] {
         let (node, server) = (Node::with_two_good_slots(), Server::start());
         server.serve("p", payload.clone());
-        let mut plan = node.plan(server.url("p"), &payload);
+        let mut plan = plan(server.url("p"), &payload);
         plan.metadata = Some(claim);
         let error = node.install(plan).await.unwrap_err();
         assert_eq!(error.to_string(), refusal);
@@ -136,7 +137,7 @@ async fn metadata_that_the_offer_signs_is_checked_before_anything_is_touched() {
     }
     let (node, server) = (Node::with_two_good_slots(), Server::start());
     server.serve("p", payload.clone());
-    let mut plan = node.plan(server.url("p"), &payload);
+    let mut plan = plan(server.url("p"), &payload);
     plan.metadata = Some(right);
     node.install(plan).await.unwrap();
 }
@@ -144,7 +145,7 @@ async fn metadata_that_the_offer_signs_is_checked_before_anything_is_touched() {
 #[tokio::test]
 async fn without_a_key_nothing_is_even_asked_for() {
     let (node, server) = (Node::with_two_good_slots(), Server::start());
-    let mut plan = node.plan(server.url("p"), b"x");
+    let mut plan = plan(server.url("p"), b"x");
     plan.public_keys = vec![node.path("/no/such/key.pem")];
     let error = node.install(plan.clone()).await.unwrap_err();
     assert!(matches!(error, InstallError::KeyFile { .. }), "{error:?}");
@@ -170,7 +171,7 @@ async fn a_payload_other_than_the_offered_one_is_refused() {
     let (node, server) = (Node::with_two_good_slots(), Server::start());
     let payload = fixture("full.payload");
     server.serve("p", payload.clone());
-    let mut plan = node.plan(server.url("p"), &payload);
+    let mut plan = plan(server.url("p"), &payload);
     plan.payload_sha256[0] ^= 1;
     let error = node.install(plan).await.unwrap_err();
     assert!(matches!(error, InstallError::PayloadHash { .. }), "{error:?}");
@@ -249,10 +250,7 @@ async fn a_node_on_trial_is_not_updated() {
     other.make_next(SlotName::A).unwrap();
     let server = Server::start();
     let payload = fixture("full.payload");
-    let error = node
-        .install(node.plan(server.url("p"), &payload))
-        .await
-        .unwrap_err();
+    let error = node.install(plan(server.url("p"), &payload)).await.unwrap_err();
     assert!(matches!(error, InstallError::RunningNotGood { .. }), "{error:?}");
     assert_eq!(fate(&node), Fate::Untouched);
     assert!(server.requests().is_empty());
@@ -261,7 +259,7 @@ async fn a_node_on_trial_is_not_updated() {
 #[tokio::test]
 async fn the_running_slot_is_never_the_target() {
     let (node, server) = (Node::with_two_good_slots(), Server::start());
-    let mut plan = node.plan(server.url("p"), b"x");
+    let mut plan = plan(server.url("p"), b"x");
     plan.target = SlotName::A;
     let error = node.install(plan).await.unwrap_err();
     assert!(matches!(error, InstallError::RunningNotGood { .. }), "{error:?}");

@@ -10,7 +10,7 @@ use update_engine::disk::{BlockTarget, DiskError, SlotDisk, SlotName};
 use update_engine::install::{InstallError, Postinst, PostinstError, PostinstOutcome, Seal, Slots, Tested};
 
 use crate::support::fixtures;
-use crate::support::installing::download;
+use crate::support::installing::{download, plan};
 use crate::support::loops::{may_mount, run};
 use crate::support::node::Node;
 use crate::support::server::Server;
@@ -38,7 +38,7 @@ fn payload_with(file: &str, content: &str) -> Vec<u8> {
 async fn test(node: &Node, payload: &[u8], slots: Arc<dyn Slots>) -> Result<Tested, InstallError> {
     let server = Server::start();
     server.serve("p", payload.to_vec());
-    let plan = node.plan(server.url("p"), payload);
+    let plan = plan(server.url("p"), payload);
     let downloaded = download(plan, node.site_with(slots, Postinst::Run)).await?;
     let cancel = CancellationToken::new();
     downloaded.verify(&cancel).await?.postinstall(&cancel).await
@@ -149,7 +149,7 @@ async fn a_full_boot_partition_refuses_the_update_and_says_which_kernel_did_not_
         &std::fs::read(fixtures::payload("vmlinuz-old")).unwrap(),
     );
     let server = Server::start();
-    let error = node.install(node.plan(server.url("p"), b"x")).await.unwrap_err();
+    let error = node.install(plan(server.url("p"), b"x")).await.unwrap_err();
     let (a, b) = (
         node.path("/boot/flatcar/vmlinuz-a"),
         node.path("/boot/flatcar/vmlinuz-b"),

@@ -7,7 +7,7 @@ use update_engine::disk::SlotName;
 use update_engine::install::Postinst;
 
 use crate::support::fixtures;
-use crate::support::installing::install;
+use crate::support::installing::{install, plan};
 use crate::support::node::{Node, sha256};
 use crate::support::power::FailingDisk;
 use crate::support::server::Server;
@@ -28,7 +28,7 @@ async fn length(payload: &[u8], server: &Server) -> usize {
     let disk = failing(&node, NEVER, 0);
     let supply = disk.supply();
     let site = node.site_with(Arc::new(disk), Postinst::Skip);
-    install(node.plan(server.url("p"), payload), site).await.unwrap();
+    install(plan(server.url("p"), payload), site).await.unwrap();
     NEVER - supply.left()
 }
 
@@ -40,7 +40,7 @@ async fn survives_a_cut_anywhere(name: &str) {
     let length = length(&payload, &server).await;
     for nth in 0..CUTS {
         let node = Node::with_two_good_slots();
-        let plan = node.plan(server.url("p"), &payload);
+        let plan = plan(server.url("p"), &payload);
         let after = 1 + nth * (length - 1) / (CUTS - 1);
         // One cut, and a second one during the attempt that comes after it.
         for after in [after, length / 3] {

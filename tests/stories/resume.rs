@@ -5,6 +5,7 @@ use update_engine::disk::SlotName;
 use update_engine::install::{InstallError, Installer, Postinst};
 
 use crate::support::fixtures;
+use crate::support::installing::plan;
 use crate::support::node::{Node, sha256};
 use crate::support::server::{Recorded, Server};
 
@@ -32,7 +33,7 @@ fn start(request: &Recorded) -> u64 {
 /// failed.
 async fn persist(node: &Node, url: &str, payload: &[u8]) -> usize {
     for failed in 0..20 {
-        match node.install(node.plan(url.to_owned(), payload)).await {
+        match node.install(plan(url.to_owned(), payload)).await {
             Ok(()) => return failed,
             Err(InstallError::Fetch(_)) => {
                 assert!(!node.slot_attributes(SlotName::B).is_selectable());
@@ -72,7 +73,7 @@ async fn progress_counts_what_an_earlier_attempt_brought() {
     let (node, server) = (Node::with_two_good_slots(), Server::start());
     let payload = fixture("full.payload");
     server.serve("p", payload.clone());
-    let plan = node.plan(server.url("cut=1000000;/p"), &payload);
+    let plan = plan(server.url("cut=1000000;/p"), &payload);
     assert!(node.download(plan.clone()).await.is_err());
 
     let ready = Installer::new(plan, node.site(Postinst::Skip))
@@ -106,7 +107,7 @@ async fn a_file_that_was_replaced_meanwhile_is_found_out_and_the_next_attempt_st
     let (node, server) = (Node::with_two_good_slots(), Server::start());
     let payload = fixture("full.payload");
     server.serve("p", payload.clone());
-    let plan = node.plan(server.url("cut=900000;changed;/p"), &payload);
+    let plan = plan(server.url("cut=900000;changed;/p"), &payload);
     assert!(node.download(plan.clone()).await.is_err());
     // The rest is of another file.
     let error = node.install(plan.clone()).await.unwrap_err();
@@ -125,13 +126,11 @@ async fn another_offer_starts_over() {
     server.serve("full", full.clone());
     server.serve("delta", delta.clone());
     assert!(
-        node.download(node.plan(server.url("cut=900000/full"), &full))
+        node.download(plan(server.url("cut=900000/full"), &full))
             .await
             .is_err()
     );
-    node.install(node.plan(server.url("delta"), &delta))
-        .await
-        .unwrap();
+    node.install(plan(server.url("delta"), &delta)).await.unwrap();
     assert_installed(&node);
     assert_eq!(start(&server.requests()[1]), 0);
 }
@@ -141,7 +140,7 @@ async fn state_that_was_damaged_is_not_trusted() {
     let (node, server) = (Node::with_two_good_slots(), Server::start());
     let payload = fixture("full.payload");
     server.serve("p", payload.clone());
-    let plan = node.plan(server.url("cut=900000;/p"), &payload);
+    let plan = plan(server.url("cut=900000;/p"), &payload);
     assert!(node.download(plan.clone()).await.is_err());
     let checkpoint = node.state().join("checkpoint");
     let mut bytes = std::fs::read(&checkpoint).unwrap();
@@ -160,7 +159,7 @@ async fn a_cancelled_download_ends_soon_and_goes_on_later() {
     server.serve("p", payload.clone());
     // One piece comes; the server holds the rest.
     server.release(1);
-    let plan = node.plan(server.url("gate=900000;/p"), &payload);
+    let plan = plan(server.url("gate=900000;/p"), &payload);
     let ready = Installer::new(plan.clone(), node.site(Postinst::Skip))
         .preflight()
         .await

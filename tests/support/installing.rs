@@ -43,25 +43,6 @@ impl Node {
         target.write_at(&[!byte[0]], offset).unwrap();
     }
 
-    /// A plan for slot B, of a payload that lies at `url`.
-    pub fn plan(&self, url: String, payload: &[u8]) -> InstallPlan {
-        InstallPlan {
-            version: "2.0.0".to_owned(),
-            url,
-            payload_size: payload.len() as u64,
-            payload_sha256: digest(&SHA256, payload).as_ref().try_into().unwrap(),
-            metadata: None,
-            is_delta: false,
-            target: SlotName::B,
-            target_kernel: "/boot/flatcar/vmlinuz-b".to_owned(),
-            source_kernel: "/boot/flatcar/vmlinuz-a".to_owned(),
-            pcr_policy: "/var/lib/update_engine/pcrs-b.zip".to_owned(),
-            pcr_policy_server: None,
-            credentials: None,
-            public_keys: vec![fixtures::payload("test-key.pub.pem")],
-        }
-    }
-
     pub fn site(&self, postinst: Postinst) -> Site {
         self.site_with(Arc::new(self.slots()), postinst)
     }
@@ -93,6 +74,25 @@ impl Node {
     /// Everything up to the commit, without postinst.
     pub async fn install(&self, plan: InstallPlan) -> Result<(), InstallError> {
         install(plan, self.site(Postinst::Skip)).await
+    }
+}
+
+/// A plan for slot B, of a payload that lies at `url`.
+pub fn plan(url: String, payload: &[u8]) -> InstallPlan {
+    InstallPlan {
+        version: "2.0.0".to_owned(),
+        url,
+        payload_size: payload.len() as u64,
+        payload_sha256: digest(&SHA256, payload).as_ref().try_into().unwrap(),
+        metadata: None,
+        is_delta: false,
+        target: SlotName::B,
+        target_kernel: "/boot/flatcar/vmlinuz-b".to_owned(),
+        source_kernel: "/boot/flatcar/vmlinuz-a".to_owned(),
+        pcr_policy: "/var/lib/update_engine/pcrs-b.zip".to_owned(),
+        pcr_policy_server: None,
+        credentials: None,
+        public_keys: vec![fixtures::payload("test-key.pub.pem")],
     }
 }
 

@@ -96,6 +96,10 @@ fn places() -> impl Strategy<Value = Vec<Places>> {
     proptest::collection::vec((blocks(), blocks()), 1..12)
 }
 
+fn at(block: u64) -> usize {
+    usize::try_from(block).unwrap()
+}
+
 /// The value that operation `op` writes to its `nth` block: depends on all that it read.
 fn result(op: usize, nth: usize, read: &[u64]) -> u64 {
     read.iter().fold((op * 10 + nth + 100) as u64, |hash, value| {
@@ -107,9 +111,9 @@ fn result(op: usize, nth: usize, read: &[u64]) -> u64 {
 fn in_place(operations: &[Places]) -> Vec<u64> {
     let mut slot: Vec<u64> = (0..BLOCKS).collect();
     for (op, (reads, writes)) in operations.iter().enumerate() {
-        let read: Vec<u64> = reads.iter().map(|&b| slot[b as usize]).collect();
+        let read: Vec<u64> = reads.iter().map(|&b| slot[at(b)]).collect();
         for (nth, &block) in writes.iter().enumerate() {
-            slot[block as usize] = result(op, nth, &read);
+            slot[at(block)] = result(op, nth, &read);
         }
     }
     slot
@@ -122,9 +126,12 @@ fn plan(operations: &[Places]) -> Vec<Operation> {
     for (index, (reads, writes)) in operations.iter().enumerate() {
         let index = u32::try_from(index).unwrap();
         let range = |b: u64| BlockRange::new(b, b + 1).unwrap();
-        let run = |&b: &u64| match writers.contains_key(&b) {
-            true => Run::Target(range(b)),
-            false => Run::Old(range(b)),
+        let run = |&b: &u64| {
+            if writers.contains_key(&b) {
+                Run::Target(range(b))
+            } else {
+                Run::Old(range(b))
+            }
         };
         let runs: Vec<Run> = reads.iter().map(run).collect();
         let own = writes.iter().any(|w| runs.contains(&Run::Target(range(*w))));
@@ -168,16 +175,12 @@ struct Model<'a> {
 impl<'a> Model<'a> {
     fn new(operations: &'a [Operation], durable: Vec<u64>, recorded: Option<usize>) -> Self {
         let first = recorded.unwrap_or(0);
-        let mut schedule = Schedule::new(first, PLENTY);
-        if recorded.is_none() {
-            // An attempt that starts over has written its checkpoint before its first operation.
-            schedule = Schedule::new(0, PLENTY);
-        }
         Self {
             operations,
-            schedule,
+            schedule: Schedule::new(first, PLENTY),
             live: durable.clone(),
             durable,
+            // An attempt that starts over makes a checkpoint before its first operation.
             recorded: Some(first),
             in_flight: BTreeMap::new(),
         }
@@ -219,7 +222,7 @@ impl<'a> Model<'a> {
             .iter()
             .map(|run| match run {
                 Run::Old(range) => range.start(),
-                Run::Target(range) => self.live[range.start() as usize],
+                Run::Target(range) => self.live[at(range.start())],
                 Run::Zeros(_) => unreachable!("the model has no holes"),
             })
             .collect();
@@ -239,7 +242,7 @@ impl<'a> Model<'a> {
             return;
         };
         for (block, value) in self.in_flight.remove(&index).unwrap() {
-            self.live[block as usize] = value;
+            self.live[at(block)] = value;
         }
         self.schedule.finish(index);
     }
@@ -251,9 +254,8 @@ impl<'a> Model<'a> {
                 self.schedule.record();
                 self.recorded = Some(next);
             }
-            Some((_, false)) => {}
             None if self.schedule.next() > 0 => self.schedule.propose(self.schedule.next()),
-            None => {}
+            None | Some((_, false)) => {}
         }
     }
 
@@ -261,9 +263,9 @@ impl<'a> Model<'a> {
     /// was in flight, any part.
     fn cut(mut self, choices: &mut impl Iterator<Item = u8>) -> (Vec<u64>, Option<usize>) {
         let torn = std::mem::take(&mut self.in_flight).into_values().flatten();
-        for (block, value) in torn.chain((0..BLOCKS).map(|b| (b, self.live[b as usize]))) {
-            if choices.next().unwrap_or(0) % 2 == 0 {
-                self.durable[block as usize] = value;
+        for (block, value) in torn.chain((0..BLOCKS).map(|b| (b, self.live[at(b)]))) {
+            if choices.next().unwrap_or(0).is_multiple_of(2) {
+                self.durable[at(block)] = value;
             }
         }
         (self.durable, self.recorded)
@@ -289,17 +291,19 @@ proptest! {
         cuts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..60), 0..4),
     ) {
         let operations = plan(&places);
-        let mut state = (vec![u64::MAX; usize::try_from(BLOCKS).unwrap()], None);
+        let mut state = (vec![u64::MAX; at(BLOCKS)], None);
         for script in cuts {
             let mut model = Model::new(&operations, state.0, state.1);
             let (steps, choices) = script.split_at(script.len() * 2 / 3);
-            steps.iter().for_each(|&choice| model.step(choice));
+            for &choice in steps {
+                model.step(choice);
+            }
             state = model.cut(&mut choices.iter().copied());
         }
         let slot = Model::new(&operations, state.0, state.1).run_to_the_end();
         let expected = in_place(&places);
         for block in places.iter().flat_map(|(_, writes)| writes) {
-            let block = usize::try_from(*block).unwrap();
+            let block = at(*block);
             prop_assert_eq!(slot[block], expected[block], "block {}", block);
         }
     }
