@@ -139,7 +139,10 @@ fn start(options: Options) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error),
     };
-    match runtime.block_on(run(options)) {
+    let ended = runtime.block_on(run(options));
+    // A request that nobody waits for any more may still sit in its thread.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{}", chain(&error));

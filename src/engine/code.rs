@@ -84,3 +84,55 @@ fn of_file(image: ImageKind) -> ErrorCode {
         ImageKind::PcrPolicy => ErrorCode::PcrVerification,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use payload_format::Sha256Digest;
+
+    use super::*;
+
+    #[test]
+    fn causes_have_the_codes_that_servers_know() {
+        let url = || "http://server/update.gz".to_owned();
+        let sha256 = || Sha256Digest::of(b"");
+        let fetch = |error| InstallError::Fetch(error);
+        let format = |error| InstallError::Format(error);
+        let cases = [
+            (InstallError::NoKeys, 18),
+            (InstallError::Signature(SignatureError::Mismatch { keys: 1 }), 18),
+            (InstallError::Signature(SignatureError::Unsigned), 17),
+            (InstallError::Unsigned, 17),
+            (
+                fetch(FetchError::Status {
+                    url: url(),
+                    status: 404,
+                }),
+                9,
+            ),
+            (
+                fetch(FetchError::TooLong {
+                    url: url(),
+                    offered: 1,
+                }),
+                11,
+            ),
+            (format(FormatError::Header(HeaderError::Magic(*b"PK34"))), 21),
+            (format(FormatError::Header(HeaderError::Version(2))), 23),
+            (format(FormatError::Manifest(ManifestError::Broken(7))), 23),
+            (format(FormatError::MetadataSize { found: 1, offered: 2 }), 32),
+            (format(FormatError::TrailingBytes(9)), 11),
+            (format(FormatError::ForeignCheckpoint), 20),
+            (
+                InstallError::PayloadHash {
+                    expected: sha256(),
+                    found: sha256(),
+                },
+                10,
+            ),
+            (InstallError::Cancelled, 1),
+        ];
+        for (error, code) in cases {
+            assert_eq!(code_of(&error).number(), code, "{error}");
+        }
+    }
+}

@@ -25,7 +25,10 @@ pub struct Engine<U: Updater> {
     state: State,
     stage: Stage<U>,
     statuses: mpsc::UnboundedSender<Status>,
+    /// What touches the disk: awaited when the engine stops.
     jobs: JoinSet<Done<U>>,
+    /// What waits for a server: dropped then.
+    talks: JoinSet<Done<U>>,
     progress: watch::Receiver<Progress>,
     throttle: Throttle,
     started: Instant,
@@ -60,6 +63,7 @@ impl<U: Updater> Engine<U> {
             stage: Stage::Nothing,
             statuses,
             jobs: JoinSet::new(),
+            talks: JoinSet::new(),
             progress: closed(),
             throttle: Throttle::default(),
             started: now,
@@ -90,6 +94,7 @@ impl<U: Updater> Engine<U> {
                 }
             }
         }
+        self.talks.abort_all();
         self.jobs.join_all().await;
     }
 
@@ -101,6 +106,7 @@ impl<U: Updater> Engine<U> {
             // Before the job's end, so that the last byte is signalled before what follows.
             Ok(()) = self.progress.changed() => Wake::Progress(*self.progress.borrow_and_update()),
             Some(done) = self.jobs.join_next() => Wake::Job(done),
+            Some(done) = self.talks.join_next() => Wake::Job(done),
             () = due(self.mark_good_at) => Wake::MarkGoodDue,
             () = due(self.check_at) => Wake::CheckDue,
         }
@@ -180,12 +186,9 @@ impl<U: Updater> Engine<U> {
             // Nobody listens any more while the daemon ends.
             Effect::Signal(status) => drop(self.statuses.send(status)),
             Effect::MarkGoodLater => self.mark_good_at = Some(Instant::now() + MARK_GOOD_AFTER),
-            Effect::MarkGood => self.spawn(|u| async move { Event::Marked(u.mark_good().await) }),
+            Effect::MarkGood => self.mark_good(),
             Effect::Check(trigger) => self.check(trigger),
-            Effect::Ping => self.spawn(|u| async move {
-                u.ping().await;
-                Event::Pinged
-            }),
+            Effect::Ping => self.ping(),
             Effect::Report(report) => self.report(report),
             Effect::Prepare => self.prepare(),
             Effect::Download => self.download(),

@@ -111,3 +111,18 @@ async fn with_updates_disabled_no_server_is_asked_and_the_slot_is_marked_good() 
     assert_eq!(scene.node.disk.attributes(SlotName::A), (2, 0, 1));
     assert!(daemon.stop().success());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_waits_for_a_server_ends_at_once_when_asked_to() {
+    // It accepts connections, in the kernel, and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut scene = Scene::quiet().await;
+    let server = format!("SERVER=http://{}/\n", silent.local_addr().unwrap());
+    scene.node.write(CONFIG, server.as_bytes());
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt("UPDATE_STATUS_CHECKING_FOR_UPDATE").await;
+    let (_connection, _) = silent.accept().unwrap();
+    let asked = std::time::Instant::now();
+    assert!(daemon.stop().success());
+    assert!(asked.elapsed() < std::time::Duration::from_secs(5));
+}

@@ -65,6 +65,7 @@ fn the_disk_is_as_it_must_be(scene: &Scene, kernel: &str) {
     let kernel = std::fs::read(fixtures::payload(kernel)).unwrap();
     assert_eq!(sha256(&node.read(KERNEL_B)), sha256(&kernel));
     assert!(node.path(MARKER).exists());
+    assert!(node.path("/run/reboot-required").exists());
     assert_eq!(node.pref("previous-version").as_deref(), Some("1.0.0"));
 }
 

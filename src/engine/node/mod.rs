@@ -182,7 +182,12 @@ impl Updater for Node {
     }
 
     async fn remember_pending(&self) {
-        if let Err(error) = self.blocking(|node| pending::remember(node.host())).await {
+        let remembered = self.blocking(|node| {
+            pending::remember(node.host())?;
+            // Images' postinsts leave it too; where none is run, reboot managers wait for it all the same.
+            node.host().require_reboot()
+        });
+        if let Err(error) = remembered.await {
             tracing::warn!("cannot remember that a reboot is due: {}", chain(&error));
         }
     }

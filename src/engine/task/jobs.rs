@@ -27,17 +27,34 @@ pub(super) struct Done<U: Updater> {
 
 impl<U: Updater> Engine<U> {
     pub(super) fn report(&mut self, report: Report) {
-        self.spawn(|u| async move {
+        self.talk(|u| async move {
             u.report(&report).await;
-            Event::Reported
+            (Event::Reported, None)
         });
     }
 
     pub(super) fn check(&mut self, trigger: Trigger) {
-        self.spawn_phase(move |u| async move {
+        self.talk(move |u| async move {
             let (outcome, plan) = u.check(trigger).await.split();
             let stage = plan.map_or(Stage::Nothing, Stage::Planned);
-            (Event::Checked(outcome, u.now()), stage)
+            (Event::Checked(outcome, u.now()), Some(stage))
+        });
+    }
+
+    pub(super) fn ping(&mut self) {
+        self.talk(|u| async move {
+            u.ping().await;
+            (Event::Pinged, None)
+        });
+    }
+
+    pub(super) fn mark_good(&mut self) {
+        let updater = Arc::clone(&self.updater);
+        self.jobs.spawn(async move {
+            Done {
+                event: Event::Marked(updater.mark_good().await),
+                stage: None,
+            }
         });
     }
 
@@ -82,19 +99,19 @@ impl<U: Updater> Engine<U> {
         std::mem::replace(&mut self.stage, Stage::Nothing)
     }
 
-    pub(super) fn spawn<F>(&mut self, job: impl FnOnce(Arc<U>) -> F)
+    /// A job that waits for a server and nothing else: dropped when the engine stops.
+    fn talk<F>(&mut self, job: impl FnOnce(Arc<U>) -> F)
     where
-        F: Future<Output = Event> + Send + 'static,
+        F: Future<Output = (Event, Option<Stage<U>>)> + Send + 'static,
     {
         let job = job(Arc::clone(&self.updater));
-        self.jobs.spawn(async move {
-            Done {
-                event: job.await,
-                stage: None,
-            }
+        self.talks.spawn(async move {
+            let (event, stage) = job.await;
+            Done { event, stage }
         });
     }
 
+    /// A job that touches the disk: brought to an end when the engine stops.
     fn spawn_phase<F>(&mut self, job: impl FnOnce(Arc<U>) -> F)
     where
         F: Future<Output = (Event, Stage<U>)> + Send + 'static,
