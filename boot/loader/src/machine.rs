@@ -1,6 +1,6 @@
 //! What the loader needs from the firmware. Tests put a fake in its place.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::error::Error;
 use core::fmt;
@@ -44,7 +44,7 @@ pub trait Machine {
         let mut next = Some(error);
         while let Some(error) = next {
             line.push_str(": ");
-            line.push_str(&alloc::string::ToString::to_string(error));
+            line.push_str(&error.to_string());
             next = error.source();
         }
         self.say(format_args!("{line}"));
