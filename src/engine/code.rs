@@ -3,7 +3,9 @@
 //! Causes that the original told nothing about get the nearest code: a running slot on trial defers the
 //! offer, a table that can't be edited counts as a slot that can't be opened.
 
-use payload_format::{FormatError, HeaderError, ImageKind, ManifestError, OperationError, SignatureError};
+use payload_format::{
+    ApplyError, Fault, FormatError, HeaderError, ImageKind, ManifestError, OperationError, SignatureError,
+};
 
 use crate::fetch::FetchError;
 use crate::install::InstallError;
@@ -26,7 +28,7 @@ pub fn code_of(error: &InstallError) -> ErrorCode {
         E::WrongSource { .. } | E::SourceTooSmall { .. } | E::WrongSourceKernel { .. } | E::State(_) => {
             Code::DownloadStateInitialization
         }
-        E::Apply(_) => Code::OperationExecution,
+        E::Apply(error) => of_apply(error),
         E::Io { .. } => Code::DownloadWrite,
         E::PayloadHash { .. } => Code::PayloadHashMismatch,
         E::MetadataSignature(_) => Code::MetadataSignatureMismatch,
@@ -70,6 +72,14 @@ fn of_manifest(error: &ManifestError) -> ErrorCode {
     }
 }
 
+/// A medium that fails is not the payload's fault.
+fn of_apply(error: &ApplyError) -> ErrorCode {
+    match error.fault() {
+        Some(Fault::Write { .. }) => ErrorCode::DownloadWrite,
+        _ => ErrorCode::OperationExecution,
+    }
+}
+
 fn of_signature(error: &SignatureError) -> ErrorCode {
     match error {
         SignatureError::Unsigned => ErrorCode::SignedPayloadExpected,
@@ -87,7 +97,7 @@ fn of_file(image: ImageKind) -> ErrorCode {
 
 #[cfg(test)]
 mod tests {
-    use payload_format::Sha256Digest;
+    use payload_format::{BlockRange, Sha256Digest};
 
     use super::*;
 
@@ -97,6 +107,11 @@ mod tests {
         let sha256 = || Sha256Digest::of(b"");
         let fetch = |error| InstallError::Fetch(error);
         let format = |error| InstallError::Format(error);
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let copying = |fault| {
+            let blocks = BlockRange::new(0, 1).unwrap();
+            ApplyError::Copy { blocks, fault }
+        };
         let cases = [
             (InstallError::NoKeys, 18),
             (InstallError::Signature(SignatureError::Mismatch { keys: 1 }), 18),
@@ -128,6 +143,20 @@ mod tests {
                     found: sha256(),
                 },
                 10,
+            ),
+            (
+                InstallError::Apply(copying(Fault::Write {
+                    offset: 0,
+                    source: full(),
+                })),
+                14,
+            ),
+            (
+                InstallError::Apply(copying(Fault::ReadOld {
+                    offset: 0,
+                    source: full(),
+                })),
+                28,
             ),
             (InstallError::Cancelled, 1),
         ];
