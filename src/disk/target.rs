@@ -28,6 +28,7 @@ pub trait BlockTarget: Send + Sync {
     fn sync(&self) -> io::Result<()>;
 
     /// Starts writing back and drops `offset..offset + len` from the page cache, so that the next read
-    /// comes from the medium. A hint that never fails; call after [`Self::sync`] for it to be sure.
+    /// comes from the medium. A hint that never fails; call after [`Self::sync`] for it to be sure. The
+    /// cache keeps pieces of its own, of up to some MiB, that the range holds only in part.
     fn forget(&self, offset: u64, len: u64);
 }

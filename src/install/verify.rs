@@ -12,7 +12,7 @@ use super::phases::Attempt;
 use super::{InstallError, kernel};
 use crate::disk::BlockTarget;
 
-/// Read at once, and then dropped from the page cache.
+/// Read at once.
 const STEP: usize = 1 << 20;
 
 /// Reads back every image that the payload builds.
@@ -84,7 +84,7 @@ fn file(attempt: &Attempt, image: ImageKind, new: ImageInfo) -> Result<(), Insta
 }
 
 /// The SHA-256 of the first `size` bytes of `slot`, read from the medium: synced and dropped from the page
-/// cache first. None if cancelled.
+/// cache first, and while it is read. None if cancelled.
 ///
 /// # Errors
 /// Syncing or reading fails.
@@ -95,6 +95,17 @@ pub(super) fn slot_digest(
 ) -> io::Result<Option<Sha256Digest>> {
     slot.sync()?;
     slot.forget(0, slot.len());
+    let digest = read_through(slot, size, cancel);
+    // What was read ahead lies past the last piece.
+    slot.forget(0, slot.len());
+    digest
+}
+
+fn read_through(
+    slot: &dyn BlockTarget,
+    size: u64,
+    cancel: &CancellationToken,
+) -> io::Result<Option<Sha256Digest>> {
     let mut hash = digest::Context::new(&digest::SHA256);
     let mut buffer = vec![0; STEP];
     let mut offset = 0;
@@ -106,8 +117,10 @@ pub(super) fn slot_digest(
         let piece = &mut buffer[..left];
         slot.read_at(piece, offset)?;
         hash.update(piece);
-        slot.forget(offset, left as u64);
         offset += left as u64;
+        // From the slot's start: the cache holds large pieces that straddle ours, and keeps those that a
+        // range only touches.
+        slot.forget(0, offset);
     }
     Ok(Some(finish(hash)))
 }
@@ -126,6 +139,7 @@ pub(super) fn file_digest(path: &Path) -> io::Result<(Sha256Digest, u64)> {
     loop {
         let count = file.read(&mut buffer)?;
         if count == 0 {
+            kernel::forget(&file, 0, 0);
             return Ok((finish(hash), size));
         }
         hash.update(&buffer[..count]);

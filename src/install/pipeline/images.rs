@@ -27,6 +27,8 @@ struct Site {
     kind: ImageKind,
     name: String,
     target: Arc<dyn BlockTarget>,
+    /// The old image, if operations read one.
+    source: OldImage,
     applier: Applier,
 }
 
@@ -41,7 +43,7 @@ impl Images {
         slot: &Arc<dyn BlockTarget>,
     ) -> Result<Self, InstallError> {
         let site = |image: &Image| {
-            let (name, old, target) = match image.kind {
+            let (name, source, target) = match image.kind {
                 ImageKind::Partition => (
                     attempt.plan.target.to_string(),
                     old_slot(attempt, image)?,
@@ -53,6 +55,7 @@ impl Images {
                     new_file(attempt, image)?,
                 ),
             };
+            let old = source.clone();
             let old = old.map(|old| Arc::new(Blocks(old)) as Arc<dyn ReadBlocks>);
             let new = Arc::new(Blocks(Arc::clone(&target)));
             let applier = Applier::new(Arc::clone(manifest), image.kind, old, new)?;
@@ -60,6 +63,7 @@ impl Images {
                 kind: image.kind,
                 name,
                 target,
+                source,
                 applier,
             })
         };
@@ -105,7 +109,7 @@ impl Images {
         site.ok_or(ApplyError::NoImage(image))
     }
 
-    /// Returns once everything written so far is on the medium, and gives up its pages.
+    /// Returns once everything written so far is on the medium, and gives up its pages and those read.
     ///
     /// # Errors
     /// The first one that can't be synced.
@@ -115,6 +119,9 @@ impl Images {
                 .sync()
                 .map_err(InstallError::io("syncing", &site.name))?;
             site.target.forget(0, site.target.len());
+            if let Some(source) = &site.source {
+                source.forget(0, source.len());
+            }
         }
         Ok(())
     }
@@ -135,9 +142,9 @@ impl WriteBlocks for Blocks {
     }
 }
 
-type OldImage = Result<Option<Arc<dyn BlockTarget>>, InstallError>;
+type OldImage = Option<Arc<dyn BlockTarget>>;
 
-fn old_slot(attempt: &Attempt, image: &Image) -> OldImage {
+fn old_slot(attempt: &Attempt, image: &Image) -> Result<OldImage, InstallError> {
     if !image.is_delta() {
         return Ok(None);
     }
@@ -148,7 +155,7 @@ fn old_slot(attempt: &Attempt, image: &Image) -> OldImage {
         .map_err(|source| InstallError::Open { slot, source })
 }
 
-fn old_kernel(attempt: &Attempt, image: &Image) -> OldImage {
+fn old_kernel(attempt: &Attempt, image: &Image) -> Result<OldImage, InstallError> {
     let Some(ImageInfo { size, .. }) = image.old.filter(|_| image.kind == ImageKind::Kernel) else {
         return Ok(None);
     };
