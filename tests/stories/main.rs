@@ -1,6 +1,7 @@
 //! Integration tests: one module per story, told at the boundary that users see.
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
+mod bad_servers;
 mod bus;
 mod checks;
 mod client;
@@ -8,12 +9,14 @@ mod endurance;
 mod fetch;
 mod fetch_environment;
 mod install;
+mod kills;
 mod mounting;
 mod omaha;
 mod payload_peers;
 mod payload_tool;
 mod postinst;
 mod power_cut;
+mod promises;
 mod refusals;
 mod resume;
 mod serve;

@@ -8,30 +8,30 @@ use update_engine::disk::SlotName;
 use crate::support::fixtures;
 use crate::support::image::Attributes;
 use crate::support::node::{KERNEL_B, KEY, MARKER, sha256};
-use crate::support::scene::{IDLE, Scene, operations};
+use crate::support::scene::{Asked, IDLE, Scene, operations};
 
 /// The error codes' flag of a server that is not the public one.
-const PRIVATE: i64 = 1 << 28;
+pub(crate) const PRIVATE: i64 = 1 << 28;
 /// Slot B as it was: a fallback that boots.
-const FALLBACK: Attributes = (1, 0, 1);
+pub(crate) const FALLBACK: Attributes = (1, 0, 1);
 /// Slot B after its first byte was written.
-const UNBOOTABLE: Attributes = (0, 0, 0);
+pub(crate) const UNBOOTABLE: Attributes = (0, 0, 0);
 
 /// What a refusal looks like from outside.
 pub(crate) struct Refusal<'a> {
     /// The Omaha code, without flags.
-    code: i64,
+    pub(crate) code: i64,
     /// Words of the journal.
-    says: &'a str,
+    pub(crate) says: &'a str,
     /// Attributes of slot B afterwards.
-    slot_b: Attributes,
+    pub(crate) slot_b: Attributes,
     /// Whether the download was announced to the server.
-    announced: bool,
+    pub(crate) announced: bool,
 }
 
 impl Refusal<'_> {
     /// Runs an attempt and compares.
-    async fn is_seen(&self, scene: &mut Scene) {
+    pub(crate) async fn is_seen(&self, scene: &mut Scene<impl Asked>) {
         let rest = scene.node.disk.rest();
         let daemon = scene.boot(SlotName::A).await;
         let signals = scene.attempt(IDLE).await;

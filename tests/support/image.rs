@@ -164,6 +164,23 @@ impl Image {
         bytes
     }
 
+    /// Makes the next reader read from the medium.
+    pub fn drop_from_cache(&self) {
+        File::open(&self.path).unwrap().sync_all().unwrap();
+        let path = format!("if={}", self.path.display());
+        run("dd", &[&path, "iflag=nocache", "count=0"]);
+    }
+
+    /// Bytes of the disk in the page cache; none where files live nowhere else.
+    pub fn cached(&self) -> u64 {
+        let path = self.path.to_str().unwrap();
+        if run("stat", &["-f", "-c", "%T", path]).trim() == "tmpfs" {
+            return 0;
+        }
+        let said = run("fincore", &["--bytes", "--noheadings", "--output", "RES", path]);
+        said.trim().parse().unwrap()
+    }
+
     /// The slot that the loader picks; its try is spent.
     pub fn boot(&self) -> SlotName {
         let disk = SlotDisk::open(&self.path, SlotName::A).unwrap();

@@ -6,6 +6,7 @@
 )]
 
 pub mod again;
+pub mod bad_server;
 pub mod bus;
 pub mod certificates;
 pub mod fixtures;

@@ -50,7 +50,7 @@ impl Node {
     pub fn new(server: &str) -> Self {
         let node = Self::with_slots(server, 16 << 20);
         node.disk.write(SlotName::A, 0, &fixtures::image("old.img"));
-        node.disk.write(SlotName::B, 0, &[0xb0; 16 << 20]);
+        node.disk.write(SlotName::B, 0, &vec![0xb0; 16 << 20]);
         node
     }
 

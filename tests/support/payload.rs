@@ -1,4 +1,5 @@
-//! Large payloads without compression, written in no time and without holding them in memory.
+//! Large payloads, written in no time and without holding them in memory: `REPLACE` for the most part, some
+//! `REPLACE_BZ`, and one operation that has to be streamed.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -7,7 +8,7 @@ use std::path::Path;
 use payload_format::Sha256Digest;
 use payload_format::writer::{RsaSigner, Signer as _};
 use prost::Message;
-use ring::digest::{Context, SHA256, digest};
+use ring::digest::{Context, SHA256};
 
 use super::fixtures;
 
@@ -73,35 +74,97 @@ struct Signature {
     data: Option<Vec<u8>>,
 }
 
-/// Chunk `index` of the image: no two are equal, none is compressible by much.
-fn chunk(index: usize) -> Vec<u8> {
-    let mut bytes: Vec<u8> = (0..CHUNK)
-        .map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[2])
-        .collect();
-    bytes[..8].copy_from_slice(&(index as u64).to_le_bytes());
-    bytes
+/// Every so many chunks one is compressed. All those are the same, so that this takes no time.
+const COMPRESSED: usize = 8;
+
+/// One operation has so many chunks: more than anybody should hold in memory.
+const LONG: std::ops::Range<usize> = 64..96;
+
+/// What an operation writes.
+struct Part {
+    chunks: std::ops::Range<usize>,
+    is_compressed: bool,
+}
+
+fn parts(chunks: usize) -> Vec<Part> {
+    let part = |first: usize, chunks| Part {
+        chunks: first..first + chunks,
+        is_compressed: chunks == 1 && is_plain(first),
+    };
+    let single = |range: std::ops::Range<usize>| range.map(|first| part(first, 1)).collect::<Vec<_>>();
+    if chunks < LONG.end {
+        return single(0..chunks);
+    }
+    let long = part(LONG.start, LONG.len());
+    [single(0..LONG.start), vec![long], single(LONG.end..chunks)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+const fn is_plain(chunk: usize) -> bool {
+    chunk % COMPRESSED == COMPRESSED - 1
+}
+
+/// The image, chunk by chunk.
+struct Content {
+    plain: Vec<u8>,
+    packed: Vec<u8>,
+    stamped: Vec<u8>,
+}
+
+impl Content {
+    fn new() -> Self {
+        let plain: Vec<u8> = (0..CHUNK)
+            .map(|at| at.wrapping_mul(2_654_435_761).to_le_bytes()[2])
+            .collect();
+        Self {
+            packed: fixtures::filter("bzip2", ["-c".as_ref()], &plain),
+            stamped: plain.clone(),
+            plain,
+        }
+    }
+
+    /// No two are equal but the plain ones.
+    fn chunk(&mut self, index: usize) -> &[u8] {
+        if is_plain(index) {
+            return &self.plain;
+        }
+        self.stamped[..8].copy_from_slice(&(index as u64).to_le_bytes());
+        &self.stamped
+    }
+
+    /// What the payload holds of a part.
+    fn put(&mut self, part: &Part, mut put: impl FnMut(&[u8])) {
+        if part.is_compressed {
+            return put(&self.packed);
+        }
+        for index in part.chunks.clone() {
+            put(self.chunk(index));
+        }
+    }
 }
 
 /// Writes a signed payload of an image of `chunks` MiB; gives the image's SHA-256.
 pub fn large(path: &Path, chunks: usize) -> [u8; 32] {
     let key = std::fs::read_to_string(fixtures::payload("test-key.pem")).unwrap();
     let signer = RsaSigner::from_pem(&key).unwrap();
+    let (mut content, parts) = (Content::new(), parts(chunks));
     let mut image = Context::new(&SHA256);
-    let mut bytes = chunk(0);
-    let operations = (0..chunks)
-        .map(|index| {
-            bytes[..8].copy_from_slice(&(index as u64).to_le_bytes());
-            image.update(&bytes);
-            operation(index, &bytes)
-        })
-        .collect();
+    (0..chunks).for_each(|index| image.update(content.chunk(index)));
     let image: [u8; 32] = image.finish().as_ref().try_into().unwrap();
-    let blob_len = blob(vec![0; signer.signature_len()]).len();
+    let mut operations = Vec::new();
+    let mut data_len = 0;
+    for part in &parts {
+        let operation = operation(part, data_len, &mut content);
+        data_len += operation.data_length.unwrap();
+        operations.push(operation);
+    }
     let manifest = Manifest {
         operations,
         block_size: Some(4096),
-        signatures_offset: Some((chunks * CHUNK) as u64),
-        signatures_size: Some(blob_len as u64),
+        signatures_offset: Some(data_len.into()),
+        signatures_size: Some(blob(vec![0; signer.signature_len()]).len() as u64),
         new_partition: Some(Info {
             size: Some((chunks * CHUNK) as u64),
             hash: Some(image.to_vec()),
@@ -110,36 +173,41 @@ pub fn large(path: &Path, chunks: usize) -> [u8; 32] {
     .encode_to_vec();
 
     let mut file = BufWriter::new(File::create(path).unwrap());
-    let mut signed = Context::new(&SHA256);
+    let mut sum = Context::new(&SHA256);
     let mut put = |part: &[u8]| {
-        signed.update(part);
+        sum.update(part);
         file.write_all(part).unwrap();
     };
     put(b"CrAU");
     put(&1_u64.to_be_bytes());
     put(&(manifest.len() as u64).to_be_bytes());
     put(&manifest);
-    for index in 0..chunks {
-        bytes[..8].copy_from_slice(&(index as u64).to_le_bytes());
-        put(&bytes);
+    for part in &parts {
+        content.put(part, &mut put);
     }
-    let signed: [u8; 32] = signed.finish().as_ref().try_into().unwrap();
-    let signature = signer.sign(&Sha256Digest::from(signed)).unwrap();
+    let sum: [u8; 32] = sum.finish().as_ref().try_into().unwrap();
+    let signature = signer.sign(&Sha256Digest::from(sum)).unwrap();
     file.write_all(&blob(signature)).unwrap();
     file.flush().unwrap();
     image
 }
 
-fn operation(index: usize, bytes: &[u8]) -> Operation {
+fn operation(part: &Part, data_offset: u32, content: &mut Content) -> Operation {
+    let (mut sha256, mut len) = (Context::new(&SHA256), 0);
+    content.put(part, |bytes| {
+        sha256.update(bytes);
+        len += bytes.len();
+    });
+    let blocks = CHUNK / BLOCK;
     Operation {
-        kind: Some(0),
-        data_offset: Some(u32::try_from(index * CHUNK).unwrap()),
-        data_length: Some(u32::try_from(CHUNK).unwrap()),
+        kind: Some(part.is_compressed.into()),
+        data_offset: Some(data_offset),
+        data_length: Some(u32::try_from(len).unwrap()),
         destination: vec![Extent {
-            start: Some((index * (CHUNK / BLOCK)) as u64),
-            blocks: Some((CHUNK / BLOCK) as u64),
+            start: Some((part.chunks.start * blocks) as u64),
+            blocks: Some((part.chunks.len() * blocks) as u64),
         }],
-        sha256: Some(digest(&SHA256, bytes).as_ref().to_vec()),
+        sha256: Some(sha256.finish().as_ref().to_vec()),
     }
 }
 

@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use tokio::time::timeout;
 use update_engine::bus::{INTERFACE, StatusFields};
 use update_engine::disk::SlotName;
-use update_engine::serve::{Catalog, Server};
+use update_engine::serve::{Ask, Catalog, Question, Server};
 use zbus::message::Type;
 use zbus::{MatchRule, MessageStream};
 
@@ -21,11 +21,25 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub const NEED_REBOOT: &str = "UPDATE_STATUS_UPDATED_NEED_REBOOT";
 pub const IDLE: &str = "UPDATE_STATUS_IDLE";
 
-pub struct Scene {
+/// The server may be an honest one, or any that remembers what it was asked.
+pub struct Scene<S = Server> {
     pub bus: PrivateBus,
-    pub server: Server,
+    pub server: S,
     pub node: Node,
     signals: MessageStream,
+}
+
+/// A server that updates come from.
+pub trait Asked {
+    /// The Omaha requests so far.
+    fn questions(&self) -> Vec<Question>;
+}
+
+impl Asked for Server {
+    fn questions(&self) -> Vec<Question> {
+        let exchanges = self.journal().exchanges().into_iter();
+        exchanges.map(|exchange| exchange.question).collect()
+    }
 }
 
 impl Scene {
@@ -45,8 +59,10 @@ impl Scene {
         let node = Node::new(&server.url());
         Self::with(server, node).await
     }
+}
 
-    pub async fn with(server: Server, node: Node) -> Self {
+impl<S> Scene<S> {
+    pub async fn with(server: S, node: Node) -> Self {
         let bus = PrivateBus::start(Accounts::Ours);
         let rule = MatchRule::builder()
             .msg_type(Type::Signal)
@@ -97,20 +113,19 @@ impl Scene {
         assert!(status.success());
         self.signals_until(operation).await
     }
+}
 
+impl<S: Asked> Scene<S> {
     /// Type, result and code of every event but those that checks carry.
     pub fn events(&self) -> Vec<(u32, u32, Option<i64>)> {
-        let mut events = Vec::new();
-        for exchange in self.server.journal().exchanges() {
-            if !exchange.is_check() {
-                events.extend(
-                    exchange
-                        .events()
-                        .map(|event| (event.kind, event.result, event.code)),
-                );
-            }
-        }
-        events
+        let mut questions = self.server.questions();
+        questions.retain(|question| !question.asks.contains(&Ask::UpdateCheck));
+        let asks = questions.into_iter().flat_map(|question| question.asks);
+        asks.filter_map(|ask| match ask {
+            Ask::Event(event) => Some((event.kind, event.result, event.code)),
+            Ask::Ping | Ask::UpdateCheck => None,
+        })
+        .collect()
     }
 }
 

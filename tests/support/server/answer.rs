@@ -92,10 +92,10 @@ impl Answer<'_> {
 
     fn send_file(&self, content: &[u8], stream: &mut impl Write, gate: &Gate) -> io::Result<()> {
         let total = content.len();
-        let body = match self.range() {
+        let (first, body) = match self.range() {
             None => {
                 write!(stream, "HTTP/1.1 200 OK\r\n")?;
-                content
+                (0, content)
             }
             Some(first) if first >= total => {
                 let range = format!("Content-Range: bytes */{total}");
@@ -105,11 +105,11 @@ impl Answer<'_> {
                 let first = first + usize::from(self.faults.has("wrong-range"));
                 write!(stream, "HTTP/1.1 206 Partial Content\r\n")?;
                 write!(stream, "Content-Range: bytes {first}-{}/{total}\r\n", total - 1)?;
-                &content[first..]
+                (first, &content[first..])
             }
         };
         self.send_headers(body.len(), stream)?;
-        self.send_body(body, stream, gate)
+        self.send_body(body, first, stream, gate)
     }
 
     fn send_headers(&self, length: usize, stream: &mut impl Write) -> io::Result<()> {
@@ -126,8 +126,10 @@ impl Answer<'_> {
         }
     }
 
-    fn send_body(&self, body: &[u8], stream: &mut impl Write, gate: &Gate) -> io::Result<()> {
-        let stop = self.faults.number("cut").or(self.faults.number("stall"));
+    /// Sends `body`, the file's bytes from `first` on.
+    fn send_body(&self, body: &[u8], first: usize, stream: &mut impl Write, gate: &Gate) -> io::Result<()> {
+        let hold = self.faults.number("hold").map(|at| at.saturating_sub(first));
+        let stop = self.faults.number("cut").or(self.faults.number("stall")).or(hold);
         let sent = &body[..stop.unwrap_or(body.len()).min(body.len())];
         for piece in sent.chunks(self.faults.number("gate").unwrap_or(64 * 1024)) {
             if self.faults.has("gate") {
@@ -135,7 +137,7 @@ impl Answer<'_> {
             }
             self.send_piece(piece, stream)?;
         }
-        if self.faults.has("stall") {
+        if self.faults.has("stall") || self.faults.has("hold") {
             gate.wait_for_the_end();
         }
         // A body that was cut has no last chunk.

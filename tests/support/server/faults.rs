@@ -9,6 +9,7 @@
 //! | `redirect=loop`, `=http`, `=https`, `=away` | to itself, to another scheme, to another name of this host |
 //! | `cut=N` | N bytes of the body, then the connection is closed |
 //! | `stall=N` | N bytes of the body, then nothing, the connection stays |
+//! | `hold=N` | nothing from byte N of the file on, wherever the answer begins; the connection stays |
 //! | `gate=N` | pieces of N bytes, each when the test releases it |
 //! | `no-range` | ranges are ignored: 200 and the whole file |
 //! | `wrong-range` | a range that starts one byte later than asked for |
