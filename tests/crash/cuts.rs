@@ -1,0 +1,149 @@
+//! Cutting a recorded update after each of its writes and syncs, in many ways.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::ops::AddAssign;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use ring::digest::{Context, SHA256};
+
+use crate::loss::{Kind, Loss};
+use crate::machine::State;
+use crate::oracle::{Afterlife, Truth};
+use crate::scenario::{Recording, Scenario};
+
+/// How much was tried.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Count {
+    /// Writes and syncs after which the power failed.
+    pub(crate) moments: usize,
+    /// Ways in which it did, all in all.
+    pub(crate) points: usize,
+    /// Different states that this left, each of them booted and updated.
+    pub(crate) states: usize,
+    /// Calls that failed instead.
+    pub(crate) faults: usize,
+}
+
+impl AddAssign for Count {
+    fn add_assign(&mut self, other: Self) {
+        self.moments += other.moments;
+        self.points += other.points;
+        self.states += other.states;
+        self.faults += other.faults;
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} crash points after {} writes and syncs, {} different states booted and updated, {} faults",
+            self.points, self.moments, self.states, self.faults
+        )
+    }
+}
+
+/// Servers remember their requests, so that they are renewed.
+const LIVES_PER_SERVER: usize = 500;
+
+const SURE: [Kind; 4] = [Kind::Lost, Kind::Kept, Kind::Overtaken, Kind::Torn];
+
+struct Job {
+    name: String,
+    state: State,
+}
+
+/// Cuts `scenario` at `points` points, and no fewer than five after each write and sync.
+pub(crate) fn everywhere(scenario: &Scenario, points: usize) -> Result<Count, Vec<String>> {
+    let recording = scenario.record();
+    recording.check_model();
+    let flaws = Mutex::new(Vec::new());
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let (sender, jobs) = sync_channel(workers * 2);
+    let jobs = Mutex::new(jobs);
+    let count = thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| work(&recording.truth, &jobs, &flaws));
+        }
+        let count = cut(&recording, points, &sender, &flaws);
+        // The workers end when nothing more can come.
+        drop(sender);
+        count
+    });
+    let flaws = flaws.into_inner().unwrap();
+    if flaws.is_empty() { Ok(count) } else { Err(flaws) }
+}
+
+fn work(truth: &Truth, jobs: &Mutex<Receiver<Job>>, flaws: &Mutex<Vec<String>>) {
+    loop {
+        let afterlife = Afterlife::new(truth);
+        for _ in 0..LIVES_PER_SERVER {
+            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok(Job { name, state }) = job else { return };
+            if let Err(flaw) = afterlife.live(&state) {
+                flaws.lock().unwrap().push(format!("{name}: {flaw}"));
+            }
+        }
+    }
+}
+
+fn cut(recording: &Recording, points: usize, jobs: &SyncSender<Job>, flaws: &Mutex<Vec<String>>) -> Count {
+    let moments = recording.moments();
+    let mixed = (points / moments.max(1)).saturating_sub(SURE.len()).max(1);
+    let mut count = Count {
+        moments,
+        ..Count::default()
+    };
+    let mut machine = recording.machine();
+    let mut known = HashSet::new();
+    for (number, step) in recording.trace.steps.iter().enumerate() {
+        if !machine.apply(&recording.trace, *step) {
+            continue;
+        }
+        let kinds = SURE.into_iter().chain(std::iter::repeat_n(Kind::Mixed, mixed));
+        for (variant, kind) in kinds.enumerate() {
+            let seed = (number * 1_000_003 + variant) as u64;
+            let (crate::trace::Step::Enter(call) | crate::trace::Step::Exit(call)) = *step;
+            let state = machine.cut(&mut Loss::new(kind, call, seed));
+            count.points += 1;
+            let name = || format!("{kind:?} after {}, seed {seed}", recording.describe(*step));
+            if let Some(path) = torn(&machine, &state) {
+                flaws.lock().unwrap().push(format!("{}: {path} is torn", name()));
+            }
+            if known.insert(digest(&state)) {
+                count.states += 1;
+                let job = Job { name: name(), state };
+                if jobs.send(job).is_err() {
+                    return count;
+                }
+            }
+        }
+    }
+    count
+}
+
+/// A file of the daemon's state that is neither old nor new.
+fn torn(machine: &crate::machine::Machine, state: &State) -> Option<String> {
+    let of_ours = |path: &str| {
+        path.strip_prefix("/var/lib/update_engine/")
+            .and_then(|rest| rest.rsplit('/').next())
+            .is_some_and(|name| !name.starts_with('.') && !name.starts_with("pcrs-"))
+    };
+    let mut files = state.files.iter();
+    let torn = files.find(|(path, contents)| of_ours(path) && !machine.is_whole(path, contents));
+    torn.map(|(path, _)| path.clone())
+}
+
+fn digest(state: &State) -> Vec<u8> {
+    let mut context = Context::new(&SHA256);
+    context.update(&state.disk);
+    for (path, contents) in &state.files {
+        context.update(path.as_bytes());
+        context.update(&contents.len().to_be_bytes());
+        context.update(contents);
+    }
+    context.finish().as_ref().to_vec()
+}

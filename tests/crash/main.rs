@@ -1,0 +1,198 @@
+//! Promise 1, a node always boots, proven: updates are recorded, cut after every single write and every sync,
+//! and what the cuts leave is booted and updated. See `docs/crash-safety.md`.
+//!
+//! ```text
+//!  the real installer ──strace──▶ trace ──▶ machine: live and durable state ──cut, loss──▶ state
+//!                                                                                            │
+//!      finished update ◀── the real installer, resuming ◀── GRUB's model boots ◀── oracle: every reader
+//! ```
+//!
+//! `cargo test --test crash` for thousands of points, `cargo test --test crash -- --points 100000` for more.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cuts;
+mod daemon;
+mod device;
+mod faults;
+mod image;
+mod loss;
+mod machine;
+mod node;
+mod oracle;
+mod payload;
+mod random;
+#[path = "../../boot/slots/tests/gpt/readers.rs"]
+mod readers;
+mod scenario;
+#[path = "../support/mod.rs"]
+mod support;
+mod trace;
+mod tree;
+#[path = "../../payload-format/src/wire.rs"]
+#[allow(
+    dead_code,
+    reason = "payloads here use what the product's own writer doesn't, and not all that it does"
+)]
+mod wire;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use node::{Attempt, fetcher};
+use oracle::chain;
+use scenario::{Before, Contents, Program, Scenario};
+
+/// Points that all scenarios have together, more or less, unless told otherwise.
+const POINTS: usize = 8000;
+
+const fn scenario(name: &'static str, sector: usize, contents: Contents, before: Before) -> Scenario {
+    Scenario {
+        name,
+        sector,
+        contents,
+        before,
+        program: Program::Installer,
+    }
+}
+
+const SCENARIOS: [Scenario; 11] = [
+    scenario("a_full_update_512", 512, Contents::Full, Before::Sound),
+    scenario("a_full_update_4096", 4096, Contents::Full, Before::Sound),
+    scenario("a_delta_512", 512, Contents::Delta, Before::Sound),
+    scenario("a_delta_4096", 4096, Contents::Delta, Before::Sound),
+    scenario("a_delta_without_kernel", 512, Contents::DeltaAlone, Before::Sound),
+    scenario("a_full_update_resumed", 512, Contents::Full, Before::Cut),
+    scenario("a_delta_resumed", 4096, Contents::Delta, Before::Cut),
+    scenario("a_damaged_backup_table", 512, Contents::Full, Before::NoBackup),
+    scenario("a_damaged_primary_table", 4096, Contents::Full, Before::NoPrimary),
+    scenario("a_running_slot_on_trial", 512, Contents::Full, Before::OnTrial),
+    Scenario {
+        program: Program::Daemon,
+        ..scenario("the_daemon", 512, Contents::Full, Before::Sound)
+    },
+];
+
+/// What the command line asks for.
+struct Options {
+    points: usize,
+    filters: Vec<String>,
+    exact: bool,
+    list: bool,
+    ignored: bool,
+}
+
+impl Options {
+    fn parse(mut arguments: impl Iterator<Item = String>) -> Self {
+        let points = std::env::var("CRASH_POINTS").ok();
+        let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
+        let mut options = Self {
+            points: number(points).unwrap_or(POINTS),
+            filters: Vec::new(),
+            exact: false,
+            list: false,
+            ignored: false,
+        };
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--points" => options.points = number(arguments.next()).expect("--points takes a number"),
+                "--exact" => options.exact = true,
+                "--list" => options.list = true,
+                "--ignored" => options.ignored = true,
+                // The value of `--format`, which only a list has.
+                "terse" => {}
+                flag if flag.starts_with('-') => {}
+                filter => options.filters.push(filter.to_owned()),
+            }
+        }
+        options
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        let matches = |filter: &String| filter == name || !self.exact && name.contains(filter.as_str());
+        self.filters.is_empty() || self.filters.iter().any(matches)
+    }
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if_eq("attempt").is_some() {
+        return attempt(&arguments.collect::<Vec<_>>());
+    }
+    let options = Options::parse(arguments);
+    let tests = tests();
+    if options.list {
+        for (name, _) in tests.iter().filter(|_| !options.ignored) {
+            println!("{name}: test");
+        }
+        return ExitCode::SUCCESS;
+    }
+    run(&options, tests)
+}
+
+type Test = Box<dyn Fn(usize) -> Result<cuts::Count, Vec<String>>>;
+
+/// All tests by name; each is told how many points it should have.
+fn tests() -> Vec<(String, Test)> {
+    let cuts = SCENARIOS.map(|scenario| {
+        let test: Test = Box::new(move |points| cuts::everywhere(&scenario, points));
+        (scenario.name.to_owned(), test)
+    });
+    let faults = [SCENARIOS[0], SCENARIOS[3]].map(|scenario| {
+        let test: Test = Box::new(move |points| faults::everywhere(&scenario, points));
+        (format!("{}_with_faults", scenario.name), test)
+    });
+    cuts.into_iter().chain(faults).collect()
+}
+
+fn run(options: &Options, tests: Vec<(String, Test)>) -> ExitCode {
+    let (mut total, mut failed) = (cuts::Count::default(), 0);
+    let begun = Instant::now();
+    let each = options.points / tests.len();
+    for (name, test) in tests.into_iter().filter(|(name, _)| options.wants(name)) {
+        match test(each) {
+            Ok(count) => {
+                println!("test {name} ... ok ({count})");
+                total += count;
+            }
+            Err(flaws) => {
+                failed += 1;
+                println!("test {name} ... FAILED: {} points", flaws.len());
+                for flaw in flaws.iter().take(10) {
+                    println!("    {flaw}");
+                }
+            }
+        }
+    }
+    println!(
+        "crash safety: {total} in {:.1} s; {failed} tests failed",
+        begun.elapsed().as_secs_f32()
+    );
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// The program that is recorded: one attempt of the real installer.
+fn attempt(arguments: &[String]) -> ExitCode {
+    let [root, disk, payload, url] = arguments else {
+        panic!("attempt ROOT DISK PAYLOAD URL");
+    };
+    let payload = std::fs::read(payload).unwrap();
+    let attempt = Attempt {
+        root: Path::new(root),
+        disk: Path::new(disk),
+        url: url.clone(),
+        payload: &payload,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.unwrap().block_on(attempt.run(fetcher())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A node in a directory: a state brought to life, and an attempt to update it by the real installer.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring::digest::{SHA256, digest};
+use tempfile::TempDir;
+use update_engine::disk::{SlotDisk, SlotName};
+use update_engine::fetch::{FetchSettings, Fetcher};
+use update_engine::host::Host;
+use update_engine::install::{InstallError, Pace, Postinst, Site};
+use update_engine::plan::InstallPlan;
+
+use crate::machine::{Paths, State};
+use crate::support::fixtures;
+use crate::support::installing::install;
+use crate::tree::Files;
+
+pub(crate) const KERNEL_A: &str = "/boot/flatcar/vmlinuz-a";
+pub(crate) const KERNEL_B: &str = "/boot/flatcar/vmlinuz-b";
+
+pub(crate) struct Node {
+    directory: TempDir,
+}
+
+impl Node {
+    /// In memory, where there is such a place: nothing here is meant to survive.
+    pub(crate) fn new() -> Self {
+        let memory = Path::new("/dev/shm");
+        let directory = if memory.is_dir() {
+            TempDir::new_in(memory)
+        } else {
+            TempDir::new()
+        };
+        let directory = directory.unwrap();
+        fs::create_dir(directory.path().join("root")).unwrap();
+        Self { directory }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.path("root")
+    }
+
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.path("disk.img")
+    }
+
+    pub(crate) fn paths(&self) -> Paths {
+        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+        Paths {
+            root: text(self.root()),
+            disk: text(self.disk()),
+        }
+    }
+
+    /// Replaces everything by `state`.
+    pub(crate) fn put(&self, state: &State) {
+        fs::remove_dir_all(self.root()).unwrap();
+        fs::create_dir(self.root()).unwrap();
+        for (path, contents) in &state.files {
+            let path = self.root().join(path.trim_start_matches('/'));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, contents).unwrap();
+        }
+        fs::write(self.disk(), &state.disk).unwrap();
+    }
+
+    /// What there is now.
+    pub(crate) fn state(&self) -> State {
+        let mut files = Files::new();
+        collect(&self.root(), "", &mut files);
+        State {
+            disk: fs::read(self.disk()).unwrap(),
+            files,
+        }
+    }
+}
+
+fn collect(directory: &Path, name: &str, files: &mut Files) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let name = format!("{name}/{}", entry.file_name().to_str().unwrap());
+        if entry.file_type().unwrap().is_dir() {
+            collect(&entry.path(), &name, files);
+        } else {
+            files.insert(name, fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+/// One attempt from slot A, in this process.
+pub(crate) struct Attempt<'a> {
+    pub(crate) root: &'a Path,
+    pub(crate) disk: &'a Path,
+    pub(crate) url: String,
+    pub(crate) payload: &'a [u8],
+}
+
+impl Attempt<'_> {
+    /// Runs all phases but the image's script.
+    pub(crate) async fn run(&self, fetcher: Fetcher) -> Result<(), InstallError> {
+        let slots = SlotDisk::open(self.disk, SlotName::A);
+        let slots = slots.map_err(|source| InstallError::Open {
+            slot: SlotName::A,
+            source,
+        })?;
+        let site = Site {
+            host: Host::new(self.root),
+            slots: Arc::new(slots),
+            fetcher,
+            postinst: Postinst::Skip,
+            pace: Pace {
+                bytes: 32 << 10,
+                interval: Duration::ZERO,
+                workers: 2,
+                ..Pace::default()
+            },
+        };
+        install(self.plan(), site).await
+    }
+
+    fn plan(&self) -> InstallPlan {
+        InstallPlan {
+            version: "2.0.0".to_owned(),
+            url: self.url.clone(),
+            payload_size: self.payload.len() as u64,
+            payload_sha256: digest(&SHA256, self.payload).as_ref().try_into().unwrap(),
+            is_delta: false,
+            target: SlotName::B,
+            target_kernel: KERNEL_B.to_owned(),
+            source_kernel: KERNEL_A.to_owned(),
+            pcr_policy: "/var/lib/update_engine/pcrs-b.zip".to_owned(),
+            pcr_policy_server: None,
+            credentials: None,
+            public_keys: vec![fixtures::payload("test-key.pub.pem")],
+        }
+    }
+}
+
+/// The network, without patience: a fault ends an attempt.
+pub(crate) fn fetcher() -> Fetcher {
+    Fetcher::new(FetchSettings {
+        resumes: 0,
+        no_answer_retries: 0,
+        ..FetchSettings::default()
+    })
+}

@@ -1,0 +1,208 @@
+//! Updates to be cut, and how they are recorded.
+
+use std::path::Path;
+use std::process::Output;
+
+use crate::daemon;
+use crate::image::{disk, word};
+use crate::loss::{Kind, Loss};
+use crate::machine::{Machine, State};
+use crate::node::{KERNEL_A, KERNEL_B, Node};
+use crate::oracle::Truth;
+use crate::payload::{self, Payload};
+use crate::support::fixtures;
+use crate::support::server::Server;
+use crate::trace::{Step, Trace, traced};
+use crate::tree::Files;
+
+/// Which payload is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Contents {
+    Full,
+    Delta,
+    /// A delta that brings no kernel: the running one is copied.
+    DeltaAlone,
+}
+
+/// How the node stands before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// A runs and is good, B is an older image that is good too.
+    Sound,
+    /// The same, but the backup table is noise.
+    NoBackup,
+    /// The same, but the primary table is noise.
+    NoPrimary,
+    /// A runs on trial, B is its fallback.
+    OnTrial,
+    /// An attempt was cut before.
+    Cut,
+}
+
+/// What is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// An attempt of the installer alone, with checkpoints as often as it can.
+    Installer,
+    /// The daemon from the check to the event that ends an attempt: preferences and marker as well.
+    Daemon,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) sector: usize,
+    pub(crate) contents: Contents,
+    pub(crate) before: Before,
+    pub(crate) program: Program,
+}
+
+/// A program's run, and what it started from.
+pub(crate) struct Recording {
+    pub(crate) truth: Truth,
+    pub(crate) trace: Trace,
+    pub(crate) node: Node,
+}
+
+impl Scenario {
+    pub(crate) fn truth(&self) -> Truth {
+        let old = payload::image(1);
+        let fallback = (payload::image(0), payload::kernel(10));
+        let payload = self.payload(&old);
+        let words = match self.before {
+            Before::OnTrial => (word(2, 0, 0), word(1, 0, 1)),
+            _ => (word(2, 0, 1), word(1, 0, 1)),
+        };
+        let mut disk = disk(self.sector, words, &old, &fallback.0);
+        let end = disk.len();
+        match self.before {
+            Before::NoBackup => disk[end - self.sector..].fill(0xa5),
+            Before::NoPrimary => disk[self.sector..2 * self.sector].fill(0xa5),
+            _ => {}
+        }
+        Truth {
+            sector: self.sector,
+            start: State {
+                disk,
+                files: files(&fallback.1),
+            },
+            payload,
+            fallback,
+            refused: self.before == Before::OnTrial,
+        }
+    }
+
+    fn payload(&self, old: &[u8]) -> Payload {
+        match self.contents {
+            Contents::Full => payload::full(),
+            Contents::Delta => payload::delta(old, Some(payload::kernel(12))),
+            Contents::DeltaAlone => payload::delta(old, None),
+        }
+    }
+
+    /// Runs the program under `strace`.
+    pub(crate) fn record(&self) -> Recording {
+        let truth = self.truth();
+        if self.program == Program::Daemon {
+            return daemon::record(truth);
+        }
+        if self.before != Before::Cut {
+            return record(truth);
+        }
+        let start = record(truth).cut_in_the_middle();
+        record(Truth {
+            start,
+            ..self.truth()
+        })
+    }
+}
+
+/// What an update needs to find and may touch.
+fn files(kernel_b: &[u8]) -> Files {
+    let key = std::fs::read(fixtures::payload("test-key.pub.pem")).unwrap();
+    let release = b"FLATCAR_RELEASE_VERSION=1.0.0\nFLATCAR_RELEASE_BOARD=amd64-usr\n";
+    [
+        (KERNEL_A, payload::kernel(11)),
+        (KERNEL_B, kernel_b.to_vec()),
+        ("/usr/share/update_engine/update-payload-key.pub.pem", key),
+        ("/usr/share/flatcar/release", release.to_vec()),
+        ("/etc/machine-id", b"3d1219c7c4c5404aaa1f6d2a48adfda4\n".to_vec()),
+        ("/var/lib/update_engine/prefs/previous-version", b"".to_vec()),
+    ]
+    .map(|(path, contents)| (path.to_owned(), contents))
+    .into()
+}
+
+fn record(truth: Truth) -> Recording {
+    let node = Node::new();
+    node.put(&truth.start);
+    let log = node.path("trace");
+    let output = attempt(&node, &truth.payload.bytes, |program| traced(program, &log));
+    assert_eq!(output.status.success(), !truth.refused, "{}", said(&output));
+    let trace = Trace::load(&log);
+    Recording { truth, trace, node }
+}
+
+/// Runs an attempt in a process of its own: this program, called `attempt`, under what `wrap` makes of it.
+pub(crate) fn attempt(
+    node: &Node,
+    payload: &[u8],
+    wrap: impl FnOnce(&Path) -> std::process::Command,
+) -> Output {
+    let server = Server::start();
+    server.serve("p", payload);
+    let file = node.path("payload");
+    std::fs::write(&file, payload).unwrap();
+    let mut command = wrap(&std::env::current_exe().unwrap());
+    command
+        .arg("attempt")
+        .args([node.root(), node.disk(), file])
+        .arg(server.url("p"));
+    command.output().expect("strace is installed")
+}
+
+pub(crate) fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+impl Recording {
+    pub(crate) fn machine(&self) -> Machine {
+        Machine::new(self.node.paths(), &self.truth.start, self.truth.sector)
+    }
+
+    /// Fails if the model, having followed all calls, doesn't see what really is there.
+    pub(crate) fn check_model(&self) {
+        let mut machine = self.machine();
+        for step in &self.trace.steps {
+            machine.apply(&self.trace, *step);
+        }
+        let (seen, real) = (machine.live(), self.node.state());
+        assert!(seen.disk == real.disk, "the model missed a write to the disk");
+        let names = |state: &State| state.files.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&seen), names(&real), "the model missed a file");
+        assert!(seen.files == real.files, "the model missed a write to a file");
+    }
+
+    /// How many steps of the program change what a cut leaves.
+    pub(crate) fn moments(&self) -> usize {
+        let mut machine = self.machine();
+        let steps = self.trace.steps.iter();
+        steps.filter(|step| machine.apply(&self.trace, **step)).count()
+    }
+
+    /// What a cut in the middle of the attempt leaves, if nothing unsynced survives.
+    fn cut_in_the_middle(&self) -> State {
+        let (mut machine, mut left) = (self.machine(), self.moments() * 6 / 10);
+        for step in &self.trace.steps {
+            if left > 0 && machine.apply(&self.trace, *step) {
+                left -= 1;
+            }
+        }
+        machine.cut(&mut Loss::new(Kind::Lost, 0, 0))
+    }
+
+    pub(crate) fn describe(&self, step: Step) -> String {
+        let (Step::Enter(number) | Step::Exit(number)) = step;
+        self.trace.calls[number].describe(&self.node.paths().root)
+    }
+}
