@@ -5,17 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ring::digest::{SHA256, digest};
 use tempfile::TempDir;
 use update_engine::disk::{SlotDisk, SlotName};
 use update_engine::fetch::{FetchSettings, Fetcher};
 use update_engine::host::Host;
 use update_engine::install::{InstallError, Pace, Postinst, Site};
-use update_engine::plan::InstallPlan;
 
 use crate::machine::{Paths, State};
-use crate::support::fixtures;
-use crate::support::installing::install;
+use crate::support::installing::{install, plan};
 use crate::tree::Files;
 
 pub(crate) const KERNEL_A: &str = "/boot/flatcar/vmlinuz-a";
@@ -122,24 +119,7 @@ impl Attempt<'_> {
                 ..Pace::default()
             },
         };
-        install(self.plan(), site).await
-    }
-
-    fn plan(&self) -> InstallPlan {
-        InstallPlan {
-            version: "2.0.0".to_owned(),
-            url: self.url.clone(),
-            payload_size: self.payload.len() as u64,
-            payload_sha256: digest(&SHA256, self.payload).as_ref().try_into().unwrap(),
-            is_delta: false,
-            target: SlotName::B,
-            target_kernel: KERNEL_B.to_owned(),
-            source_kernel: KERNEL_A.to_owned(),
-            pcr_policy: "/var/lib/update_engine/pcrs-b.zip".to_owned(),
-            pcr_policy_server: None,
-            credentials: None,
-            public_keys: vec![fixtures::payload("test-key.pub.pem")],
-        }
+        install(plan(self.url.clone(), self.payload), site).await
     }
 }
 
