@@ -26,9 +26,10 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::guest::Workshop;
+use crate::loader::{Loader, Model, SlotLoader};
 use crate::stage::Stage;
 use crate::story::{STORIES, Story};
 
@@ -37,6 +38,12 @@ use crate::story::{STORIES, Story};
 struct Cli {
     #[command(subcommand)]
     command: Task,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Choice {
+    Efi,
+    Model,
 }
 
 #[derive(Subcommand)]
@@ -50,6 +57,9 @@ enum Task {
         /// Machines that run at the same time
         #[arg(long, default_value_t = 2)]
         jobs: usize,
+        /// Who picks the slot: our EFI application under UEFI firmware, or a model of it in the runner
+        #[arg(long, value_enum, default_value = "efi")]
+        loader: Choice,
     },
 }
 
@@ -61,7 +71,7 @@ fn main() -> ExitCode {
             }
             Ok(())
         }
-        Task::Run { names, jobs } => play(&names, jobs),
+        Task::Run { names, jobs, loader } => play(&names, jobs, loader),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -72,12 +82,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn play(names: &[String], jobs: usize) -> Result<()> {
+fn play(names: &[String], jobs: usize, loader: Choice) -> Result<()> {
     let stories = chosen(names)?;
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("the crate has no workspace around it")?;
     let workshop = Workshop::open(repository)?;
+    let loader: Box<dyn Loader> = match loader {
+        Choice::Efi => Box::new(SlotLoader::build(repository)?),
+        Choice::Model => Box::new(Model),
+    };
     let (waiting, failed) = (Mutex::new(stories.into_iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
@@ -85,7 +99,7 @@ fn play(names: &[String], jobs: usize) -> Result<()> {
                 loop {
                     let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some(story) = next else { return };
-                    if !passes(story, &workshop) {
+                    if !passes(story, &workshop, loader.as_ref()) {
                         failed
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
@@ -116,9 +130,9 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Story>> {
 }
 
 /// Plays a story; keeps its logs and disk if it fails.
-fn passes(story: &Story, workshop: &Workshop) -> bool {
+fn passes(story: &Story, workshop: &Workshop, loader: &dyn Loader) -> bool {
     let begun = Instant::now();
-    let result = Stage::set(story.name, workshop).and_then(|mut stage| (story.play)(&mut stage));
+    let result = Stage::set(story.name, workshop, loader).and_then(|mut stage| (story.play)(&mut stage));
     let seconds = begun.elapsed().as_secs();
     let directory = workshop.scratch().join(story.name);
     match result {

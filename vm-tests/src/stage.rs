@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use update_engine::serve::{Catalog, Event, Server};
 
 use crate::disk::{Disk, Slot, Standing};
 use crate::guest::{Conduct, Release, Workshop};
-use crate::loader::{Loader, Model, Start};
+use crate::loader::Loader;
 use crate::machine::Machine;
 
 /// See the module.
@@ -19,7 +20,7 @@ pub(crate) struct Stage<'a> {
     name: &'static str,
     workshop: &'a Workshop,
     directory: PathBuf,
-    loader: Box<dyn Loader>,
+    loader: &'a dyn Loader,
     server: Server,
     /// The server's; ends after it.
     _runtime: Runtime,
@@ -29,7 +30,7 @@ pub(crate) struct Stage<'a> {
 
 impl<'a> Stage<'a> {
     /// An empty stage below the workshop's scratch.
-    pub(crate) fn set(name: &'static str, workshop: &'a Workshop) -> Result<Self> {
+    pub(crate) fn set(name: &'static str, workshop: &'a Workshop, loader: &'a dyn Loader) -> Result<Self> {
         let directory = workshop.scratch().join(name);
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
@@ -42,7 +43,7 @@ impl<'a> Stage<'a> {
             name,
             workshop,
             directory,
-            loader: Box::new(Model),
+            loader,
             _runtime: runtime,
             server,
             boots: 0,
@@ -71,7 +72,9 @@ impl<'a> Stage<'a> {
             release.version,
             Slot::A
         ));
-        Disk::install(self.directory.join("disk.img"), self.workshop, release)
+        let disk = Disk::install(self.directory.join("disk.img"), self.workshop, release)?;
+        self.loader.install(&disk, &self.directory)?;
+        Ok(disk)
     }
 
     /// Offers a release to every node that asks.
@@ -79,6 +82,26 @@ impl<'a> Stage<'a> {
         self.say(format_args!("the server offers {}", release.version));
         let catalog = Catalog::open(&release.version, &release.payload)?;
         self.server.replace(Some(catalog));
+        Ok(())
+    }
+
+    /// Offers a release, and sends it at `pace` bytes per second.
+    pub(crate) fn offer_slowly(&self, release: &Release, pace: NonZeroU64) -> Result<()> {
+        self.say(format_args!(
+            "the server offers {} at {pace} bytes per second",
+            release.version
+        ));
+        let catalog = Catalog::open(&release.version, &release.payload)?;
+        self.server.replace(Some(catalog.with_pace(pace)));
+        Ok(())
+    }
+
+    /// Checks that the last download did not begin with the first byte.
+    pub(crate) fn expect_resumed(&self) -> Result<()> {
+        let downloads = self.server.journal().downloads();
+        let last = downloads.last().context("nothing was downloaded")?;
+        ensure!(last.first > 0, "the download began anew: {downloads:?}");
+        self.say(format_args!("the download went on at byte {}", last.first));
         Ok(())
     }
 
@@ -93,17 +116,19 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Switches the machine on; gives it and the slot that the loader took.
+    /// Switches the machine on and waits until a kernel runs.
     pub(crate) fn boot(&mut self, disk: &Disk) -> Result<Machine> {
         let start = self.loader.start(disk, &self.directory)?;
         self.boots += 1;
-        match &start {
-            Start::Kernel { slot, .. } => {
-                self.say(format_args!("boot {}: the loader takes {slot}", self.boots));
-            }
-        }
         let log = self.directory.join(format!("boot-{}.log", self.boots));
-        Machine::start(&start, disk, &log)
+        let machine = Machine::start(&start, disk, &log)?;
+        let line = machine.console().wait_for("guest: initrd of ")?;
+        let slot = [Slot::A, Slot::B]
+            .into_iter()
+            .find(|slot| line.contains(slot.identity()));
+        let slot = slot.with_context(|| format!("a kernel without a slot: {line}"))?;
+        self.say(format_args!("boot {}: the loader takes {slot}", self.boots));
+        Ok(machine)
     }
 
     /// Checks from outside where a slot stands.

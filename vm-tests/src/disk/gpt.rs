@@ -156,6 +156,16 @@ pub(crate) fn set_standing(path: &Path, slot: Slot, standing: Standing) -> Resul
     write(&disk, &table)
 }
 
+/// Makes a copy unreadable: header and entries are overwritten.
+pub(crate) fn destroy(path: &Path, which: Which) -> Result<()> {
+    let disk = File::options().read(true).write(true).open(path)?;
+    let (header, entries) = sectors(&disk, which)?;
+    for (at, count) in [(header, 1), (entries, 32)] {
+        disk.write_all_at(&vec![0xa5; 512 * count], at * SECTOR)?;
+    }
+    Ok(())
+}
+
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut word = [0; 4];
     word.copy_from_slice(&bytes[at..at + 4]);

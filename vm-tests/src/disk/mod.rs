@@ -105,6 +105,14 @@ impl Slot {
         place(self.number()).identity
     }
 
+    /// Not this one.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
     /// Its kernel in the EFI partition.
     pub(crate) fn kernel(self) -> &'static str {
         match self {

@@ -19,6 +19,10 @@ use crate::disk::{Disk, Slot};
 pub(crate) struct Model;
 
 impl Loader for Model {
+    fn install(&self, _disk: &Disk, _scratch: &Path) -> Result<()> {
+        Ok(())
+    }
+
     fn start(&self, disk: &Disk, scratch: &Path) -> Result<Start> {
         let file = File::options().read(true).write(true).open(disk.path())?;
         let mut table = gpt::read(&file)?;
@@ -82,6 +86,5 @@ fn kernel(disk: &Disk, slot: Slot, scratch: &Path) -> Result<Start> {
         kernel,
         initrd,
         command_line: format!("{COMMAND_LINE} mount.usr=PARTUUID={}", slot.identity()),
-        slot,
     })
 }

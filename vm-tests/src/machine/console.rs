@@ -51,17 +51,19 @@ impl Console {
         })
     }
 
-    /// Waits until the machine has said `words`, since it was switched on.
+    /// Waits until the machine has said `words`, since it was switched on, and gives them with the rest of the
+    /// line.
     ///
     /// # Errors
     /// When it ends without, or [`PATIENCE`] does.
-    pub(crate) fn wait_for(&self, words: &str) -> Result<()> {
+    pub(crate) fn wait_for(&self, words: &str) -> Result<String> {
         let deadline = Instant::now() + PATIENCE;
         let (said, changed) = &*self.said;
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if said.text.contains(words) {
-                return Ok(());
+            let found = said.text.find(words).map(|at| &said.text[at..]);
+            if let Some((line, _)) = found.and_then(|text| text.split_once('\n')) {
+                return Ok(line.trim_end().to_owned());
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if said.ended || left.is_zero() {

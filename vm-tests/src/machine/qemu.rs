@@ -63,7 +63,6 @@ pub(super) fn spawn(start: &Start, disk: &Disk, monitor: &Path, shell: &Path) ->
         "file={},format=raw,if=none,id=disk",
         disk.path().display()
     ))
-    .args(["-device", "virtio-blk-pci,drive=disk"])
     // The guest has an address but no route: it reaches the runner's loopback as 10.0.2.2, nothing else.
     .args([
         "-netdev",
@@ -77,13 +76,21 @@ pub(super) fn spawn(start: &Start, disk: &Disk, monitor: &Path, shell: &Path) ->
             kernel,
             initrd,
             command_line,
-            ..
-        } => qemu
-            .arg("-kernel")
-            .arg(kernel)
-            .arg("-initrd")
-            .arg(initrd)
-            .args(["-append", command_line]),
+        } => qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).args([
+            "-append",
+            command_line,
+            "-device",
+            "virtio-blk-pci,drive=disk",
+        ]),
+        Start::Firmware { code, variables } => qemu
+            .arg("-drive")
+            .arg(format!(
+                "if=pflash,format=raw,readonly=on,file={}",
+                code.display()
+            ))
+            .arg("-drive")
+            .arg(format!("if=pflash,format=raw,file={}", variables.display()))
+            .args(["-device", "virtio-blk-pci,drive=disk,bootindex=0"]),
     };
     qemu.stdout(Stdio::piped()).stderr(Stdio::inherit());
     qemu.spawn().map_err(|error| missing(qemu.get_program(), error))

@@ -1,5 +1,8 @@
 //! The stories, in the order in which they are told.
 
+mod cut_download;
+mod full_boot;
+mod half_dead_disk;
 mod hangs;
 mod panics;
 mod update_and_back;
@@ -19,4 +22,11 @@ pub(crate) struct Story {
 }
 
 /// All of them.
-pub(crate) const STORIES: [Story; 3] = [update_and_back::STORY, panics::STORY, hangs::STORY];
+pub(crate) const STORIES: [Story; 6] = [
+    update_and_back::STORY,
+    panics::STORY,
+    hangs::STORY,
+    half_dead_disk::STORY,
+    full_boot::STORY,
+    cut_download::STORY,
+];

@@ -1,0 +1,81 @@
+//! Partition tables that are damaged while the machine is off.
+
+use std::fs::File;
+
+use anyhow::{Result, ensure};
+
+use super::Story;
+use crate::command::{run, tool};
+use crate::disk::gpt::{self, Table, Which};
+use crate::disk::{Disk, Slot, Standing};
+use crate::guest::Conduct;
+use crate::stage::{Stage, expect_running};
+
+pub(super) const STORY: Story = Story {
+    name: "half-dead-disk",
+    shows: "primary table destroyed, then the backup, then both differ: it boots, repairs, updates",
+    play,
+};
+
+/// A slot that would win if it were believed.
+const TEMPTING: Standing = Standing {
+    priority: 15,
+    tries: 15,
+    successful: true,
+};
+
+fn play(stage: &mut Stage) -> Result<()> {
+    let mut release = stage.release("1.0.0", Conduct::Good)?;
+    let disk = stage.install(&release)?;
+    let mut running = Slot::A;
+    type Damage = fn(&Disk, Slot) -> Result<()>;
+    let damages: [(&str, Damage); 3] = [
+        ("the primary table is destroyed", |disk, _| {
+            gpt::destroy(disk.path(), Which::Primary)
+        }),
+        ("the backup table is destroyed", |disk, _| {
+            gpt::destroy(disk.path(), Which::Backup)
+        }),
+        ("the tables differ", lying_backup),
+    ];
+    for (turn, (what, damage)) in (2_u32..).zip(damages) {
+        stage.say(what);
+        damage(&disk, running)?;
+        let mut machine = stage.boot(&disk)?;
+        expect_running(&mut machine, running, &release)?;
+        expect_repaired(stage, &disk)?;
+
+        release = stage.release(&format!("{turn}.0.0"), Conduct::Good)?;
+        stage.offer(&release)?;
+        stage.update(&mut machine)?;
+        machine.reboot()?;
+        running = running.other();
+    }
+    let mut machine = stage.boot(&disk)?;
+    expect_running(&mut machine, running, &release)?;
+    expect_repaired(stage, &disk)
+}
+
+/// The backup is valid, and recommends the wrong slot.
+fn lying_backup(disk: &Disk, running: Slot) -> Result<()> {
+    let file = File::options().read(true).write(true).open(disk.path())?;
+    let mut table = Table::read(&file, Which::Backup)?;
+    table.set_standing(running.other(), TEMPTING);
+    table.write(&file, Which::Backup)
+}
+
+fn expect_repaired(stage: &Stage, disk: &Disk) -> Result<()> {
+    let file = File::open(disk.path())?;
+    let (primary, backup) = (
+        Table::read(&file, Which::Primary)?,
+        Table::read(&file, Which::Backup)?,
+    );
+    ensure!(primary.agrees_with(&backup), "the tables still differ");
+    let verdict = run(tool("sgdisk").arg("-v").arg(disk.path()))?;
+    ensure!(
+        verdict.contains("No problems found"),
+        "sgdisk complains:\n{verdict}"
+    );
+    stage.say("both tables are repaired, sgdisk finds no problems");
+    Ok(())
+}
