@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::fs;
 use std::num::NonZeroU64;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -49,6 +49,11 @@ impl<'a> Stage<'a> {
             boots: 0,
             begun: Instant::now(),
         })
+    }
+
+    /// Logs and disks of this story.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Tells the reader how far the story is.

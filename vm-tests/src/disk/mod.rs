@@ -2,10 +2,12 @@
 
 pub(crate) mod esp;
 pub(crate) mod gpt;
+pub(crate) mod writes;
 
 use std::fmt;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -105,6 +107,12 @@ impl Slot {
         place(self.number()).identity
     }
 
+    /// Where it lies.
+    pub(crate) fn sectors(self) -> Range<u64> {
+        let place = place(self.number());
+        place.start..place.start + place.len
+    }
+
     /// Not this one.
     pub(crate) fn other(self) -> Self {
         match self {
@@ -158,6 +166,7 @@ impl fmt::Display for Standing {
 #[derive(Debug, Clone)]
 pub(crate) struct Disk {
     path: PathBuf,
+    recording: Option<PathBuf>,
 }
 
 impl Disk {
@@ -165,7 +174,10 @@ impl Disk {
     pub(crate) fn install(path: PathBuf, workshop: &Workshop, release: &Release) -> Result<Self> {
         let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
         file.set_len(DISK_SECTORS * SECTOR)?;
-        let disk = Self { path };
+        let disk = Self {
+            path,
+            recording: None,
+        };
         disk.partition()?;
         disk.put(9, &workshop.root_image)?;
         disk.put(Slot::A.number(), &release.image)?;
@@ -186,6 +198,37 @@ impl Disk {
     /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where a machine records what it writes.
+    pub(crate) fn recording(&self) -> Option<&Path> {
+        self.recording.as_deref()
+    }
+
+    /// The same disk; a machine that uses it records its writes at `path`.
+    pub(crate) fn recorded(&self, path: &Path) -> Result<Self> {
+        File::create(path).with_context(|| format!("cannot make {}", path.display()))?;
+        Ok(Self {
+            path: self.path.clone(),
+            recording: Some(path.to_owned()),
+        })
+    }
+
+    /// A copy of the disk as it is now.
+    pub(crate) fn copy(&self, path: &Path) -> Result<Self> {
+        run(tool("cp").arg("--sparse=always").arg(&self.path).arg(path))?;
+        Ok(Self {
+            path: path.to_owned(),
+            recording: None,
+        })
+    }
+
+    /// Sectors of both partition tables and of the EFI partition: what decides about the next boot.
+    pub(crate) fn vital(&self) -> Result<[Range<u64>; 3]> {
+        let disk = File::open(&self.path)?;
+        let (_, backup) = gpt::sectors(&disk, gpt::Which::Backup)?;
+        let esp = place(1);
+        Ok([0..34, backup..DISK_SECTORS, esp.start..esp.start + esp.len])
     }
 
     /// What `cgpt`, another's reader of partition tables, says of `slot`.

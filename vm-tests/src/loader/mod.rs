@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-pub(crate) use self::model::Model;
+pub(crate) use self::model::{Model, choose};
 pub(crate) use self::slot_loader::SlotLoader;
 
 use crate::disk::Disk;

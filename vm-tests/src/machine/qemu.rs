@@ -58,11 +58,8 @@ pub(super) fn spawn(start: &Start, disk: &Disk, monitor: &Path, shell: &Path) ->
     .arg(format!("unix:{}", monitor.display()))
     .args(["-device", "virtio-serial-pci", "-chardev"])
     .arg(format!("socket,id=shell,path={}", shell.display()))
-    .args(["-device", "virtserialport,chardev=shell,name=vm.shell", "-drive"])
-    .arg(format!(
-        "file={},format=raw,if=none,id=disk",
-        disk.path().display()
-    ))
+    .args(["-device", "virtserialport,chardev=shell,name=vm.shell"])
+    .args(drive(disk))
     // The guest has an address but no route: it reaches the runner's loopback as 10.0.2.2, nothing else.
     .args([
         "-netdev",
@@ -94,6 +91,26 @@ pub(super) fn spawn(start: &Start, disk: &Disk, monitor: &Path, shell: &Path) ->
     };
     qemu.stdout(Stdio::piped()).stderr(Stdio::inherit());
     qemu.spawn().map_err(|error| missing(qemu.get_program(), error))
+}
+
+/// The disk as the block device called `disk`, with a recorder in between if it has one.
+fn drive(disk: &Disk) -> Vec<String> {
+    let image = disk.path().display();
+    let Some(recording) = disk.recording() else {
+        return vec![
+            "-drive".into(),
+            format!("file={image},format=raw,if=none,id=disk"),
+        ];
+    };
+    let nodes = [
+        format!("driver=raw,node-name=image,file.driver=file,file.filename={image}"),
+        format!("driver=file,node-name=recording,filename={}", recording.display()),
+        "driver=blklogwrites,node-name=disk,file=image,log=recording,log-sector-size=512".into(),
+    ];
+    nodes
+        .into_iter()
+        .flat_map(|node| ["-blockdev".into(), node])
+        .collect()
 }
 
 /// Virtualisation where it works: the device may exist on a host whose processor can't.

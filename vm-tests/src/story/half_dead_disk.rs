@@ -17,6 +17,9 @@ pub(super) const STORY: Story = Story {
     play,
 };
 
+/// What happens to a disk whose given slot runs, while the machine is off.
+type Damage = fn(&Disk, Slot) -> Result<()>;
+
 /// A slot that would win if it were believed.
 const TEMPTING: Standing = Standing {
     priority: 15,
@@ -28,7 +31,6 @@ fn play(stage: &mut Stage) -> Result<()> {
     let mut release = stage.release("1.0.0", Conduct::Good)?;
     let disk = stage.install(&release)?;
     let mut running = Slot::A;
-    type Damage = fn(&Disk, Slot) -> Result<()>;
     let damages: [(&str, Damage); 3] = [
         ("the primary table is destroyed", |disk, _| {
             gpt::destroy(disk.path(), Which::Primary)

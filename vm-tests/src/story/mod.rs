@@ -1,6 +1,7 @@
 //! The stories, in the order in which they are told.
 
 mod cut_download;
+mod cut_power;
 mod full_boot;
 mod half_dead_disk;
 mod hangs;
@@ -22,11 +23,12 @@ pub(crate) struct Story {
 }
 
 /// All of them.
-pub(crate) const STORIES: [Story; 6] = [
+pub(crate) const STORIES: [Story; 7] = [
     update_and_back::STORY,
     panics::STORY,
     hangs::STORY,
     half_dead_disk::STORY,
     full_boot::STORY,
     cut_download::STORY,
+    cut_power::STORY,
 ];
