@@ -44,12 +44,7 @@ fn play(stage: &mut Stage) -> Result<()> {
 }
 
 /// Applies every write, and looks at the disk after all that are vital and enough of the others.
-fn look_at_all(
-    stage: &mut Stage,
-    recording: &Recording,
-    cut: &Disk,
-    releases: &[Release; 2],
-) -> Result<()> {
+fn look_at_all(stage: &mut Stage, recording: &Recording, cut: &Disk, releases: &[Release; 2]) -> Result<()> {
     let file = File::options().read(true).write(true).open(cut.path())?;
     let [table, backup, esp] = cut.vital()?;
     let counts: Vec<bool> = recording
