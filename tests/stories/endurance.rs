@@ -1,4 +1,5 @@
-//! Large payloads through the real daemon: killed again and again, and how much memory it takes.
+//! Large payloads and hostile manifests through the real daemon: killed again and again, watched for memory,
+//! files and page cache.
 
 use std::num::NonZero;
 use std::os::unix::fs::MetadataExt as _;
@@ -8,6 +9,8 @@ use ring::digest::{Context, SHA256};
 use update_engine::disk::SlotName;
 use update_engine::serve::{Catalog, Server};
 
+use super::refusals::PRIVATE;
+use crate::support::bad_server::BadServer;
 use crate::support::image::Image;
 use crate::support::node::{Daemon, Node};
 use crate::support::payload;
@@ -144,4 +147,19 @@ async fn it_does_not_disturb_the_node_a_gibibyte_leaves_memory_files_and_page_ca
     eprintln!("{peak} KiB resident at the peak, {cached} bytes cached");
     assert!(daemon.stop().success());
     large.assert_installed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_does_not_disturb_the_node_whatever_a_manifest_claims() {
+    let server = BadServer::offering(payload::crowded(), "", |_| ());
+    let node = Node::with_slots(&server.url(), 256 << 20).without_postinst();
+    let mut scene = Scene::with(server, node).await;
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(IDLE).await;
+    assert_eq!(scene.events().last(), Some(&(3, 0, Some(PRIVATE + 29))));
+    let peak = kibibytes(&daemon, "VmHWM:");
+    // An honest payload takes half of that.
+    assert!(peak < 128 << 10, "{peak} KiB resident at the peak");
+    eprintln!("{peak} KiB resident at the peak");
+    daemon.stop();
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use payload_format::Sha256Digest;
 use payload_format::writer::{RsaSigner, Signer as _};
 use prost::Message;
-use ring::digest::{Context, SHA256};
+use ring::digest::{Context, SHA256, digest};
 
 use super::fixtures;
 
@@ -209,6 +209,46 @@ fn operation(part: &Part, data_offset: u32, content: &mut Content) -> Operation 
         }],
         sha256: Some(sha256.finish().as_ref().to_vec()),
     }
+}
+
+/// A payload with the longest manifest that readers take: for a slot of 256 MiB in blocks of 512 bytes, all of
+/// them written one by one, out of order. Its first operation's data is not what the manifest says.
+pub fn crowded() -> Vec<u8> {
+    const OPERATIONS: u32 = 1 << 16;
+    const EXTENTS: u64 = 8;
+    let sha256 = digest(&SHA256, &[1]).as_ref().to_vec();
+    let extent = |start| Extent {
+        start: Some(start),
+        blocks: Some(1),
+    };
+    let operation = |index: u32| Operation {
+        kind: Some(1),
+        data_offset: Some(index),
+        data_length: Some(1),
+        destination: (0..EXTENTS)
+            .map(|nth| extent(u64::from(index) + nth * u64::from(OPERATIONS)))
+            .collect(),
+        sha256: Some(sha256.clone()),
+    };
+    let signatures = blob(vec![0; 256]);
+    let manifest = Manifest {
+        operations: (0..OPERATIONS).map(operation).collect(),
+        block_size: Some(512),
+        signatures_offset: Some(OPERATIONS.into()),
+        signatures_size: Some(signatures.len() as u64),
+        new_partition: Some(Info {
+            size: Some(512 * EXTENTS * u64::from(OPERATIONS)),
+            hash: Some(sha256.clone()),
+        }),
+    }
+    .encode_to_vec();
+    let mut payload = b"CrAU".to_vec();
+    payload.extend(1_u64.to_be_bytes());
+    payload.extend((manifest.len() as u64).to_be_bytes());
+    payload.extend(manifest);
+    payload.resize(payload.len() + OPERATIONS as usize, 0);
+    payload.extend(signatures);
+    payload
 }
 
 fn blob(signature: Vec<u8>) -> Vec<u8> {
