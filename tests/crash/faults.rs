@@ -6,37 +6,33 @@ use crate::oracle::Afterlife;
 use crate::scenario::{Scenario, attempt, said};
 use crate::trace::{Fault, faulted};
 
-/// What fails: call, file (none: the disk), error.
-const FAULTS: [(&str, &str, &str); 17] = [
-    ("pwrite64", "", "EIO"),
-    ("fsync", "", "EIO"),
-    ("fdatasync", "", "EIO"),
-    ("pwrite64", KERNEL_B, "ENOSPC"),
-    ("pwrite64", KERNEL_B, "EIO"),
-    ("ftruncate", KERNEL_B, "ENOSPC"),
-    ("fsync", KERNEL_B, "EIO"),
-    ("openat", KERNEL_B, "EROFS"),
-    ("fsync", "/boot/flatcar", "EIO"),
-    (
-        "openat",
-        "/var/lib/update_engine/install/.checkpoint.new",
-        "ENOSPC",
-    ),
-    (
-        "write",
-        "/var/lib/update_engine/install/.checkpoint.new",
-        "ENOSPC",
-    ),
-    ("fsync", "/var/lib/update_engine/install/.checkpoint.new", "EIO"),
-    (
-        "rename",
-        "/var/lib/update_engine/install/.checkpoint.new",
-        "ENOSPC",
-    ),
-    ("write", "/var/lib/update_engine/install/.manifest.new", "ENOSPC"),
-    ("fsync", "/var/lib/update_engine/install/.manifest.new", "EIO"),
-    ("unlink", "/var/lib/update_engine/install/checkpoint", "EIO"),
-    ("fsync", "/var/lib/update_engine/install", "EIO"),
+/// The first sector of a write is lost, and nobody says so.
+const LIE: &str = "retval=512";
+
+const CHECKPOINT: &str = "/var/lib/update_engine/install/.checkpoint.new";
+const MANIFEST: &str = "/var/lib/update_engine/install/.manifest.new";
+
+/// What fails: call, file (none: the disk), how.
+const FAULTS: [(&str, &str, &str); 19] = [
+    ("pwrite64", "", LIE),
+    ("pwrite64", KERNEL_B, LIE),
+    ("pwrite64", "", "error=EIO"),
+    ("fsync", "", "error=EIO"),
+    ("fdatasync", "", "error=EIO"),
+    ("pwrite64", KERNEL_B, "error=ENOSPC"),
+    ("pwrite64", KERNEL_B, "error=EIO"),
+    ("ftruncate", KERNEL_B, "error=ENOSPC"),
+    ("fsync", KERNEL_B, "error=EIO"),
+    ("openat", KERNEL_B, "error=EROFS"),
+    ("fsync", "/boot/flatcar", "error=EIO"),
+    ("openat", CHECKPOINT, "error=ENOSPC"),
+    ("write", CHECKPOINT, "error=ENOSPC"),
+    ("fsync", CHECKPOINT, "error=EIO"),
+    ("rename", CHECKPOINT, "error=ENOSPC"),
+    ("write", MANIFEST, "error=ENOSPC"),
+    ("fsync", MANIFEST, "error=EIO"),
+    ("unlink", "/var/lib/update_engine/install/checkpoint", "error=EIO"),
+    ("fsync", "/var/lib/update_engine/install", "error=EIO"),
 ];
 
 /// The how manieth call fails. Calls are counted by thread, of which there are a few.
@@ -55,7 +51,7 @@ pub(crate) fn everywhere(scenario: &Scenario, points: usize) -> Result<Count, Ve
     let mut count = Count::default();
     let mut flaws = Vec::new();
     let nths = if points >= LONG { NTH.len() } else { FEW };
-    for (call, path, error) in FAULTS {
+    for (call, path, outcome) in FAULTS {
         for nth in &NTH[..nths] {
             let node = Node::new();
             node.put(&truth.start);
@@ -66,12 +62,12 @@ pub(crate) fn everywhere(scenario: &Scenario, points: usize) -> Result<Count, Ve
             let fault = Fault {
                 call,
                 path,
-                error,
+                outcome,
                 nth: *nth,
             };
             let output = attempt(&node, &truth.payload.bytes, |program| faulted(program, &fault));
             count.faults += 1;
-            let name = format!("{call} {nth} of {}: {error}", fault.path.display());
+            let name = format!("{call} {nth} of {}: {outcome}", fault.path.display());
             if !matches!(output.status.code(), Some(0 | 1)) {
                 flaws.push(format!("{name}: {} {}", output.status, said(&output)));
             }

@@ -35,6 +35,7 @@ mod tree;
 )]
 mod wire;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -150,14 +151,16 @@ fn run(options: &Options, tests: Vec<(String, Test)>) -> ExitCode {
     let begun = Instant::now();
     let each = options.points / tests.len();
     for (name, test) in tests.into_iter().filter(|(name, _)| options.wants(name)) {
-        match test(each) {
+        let ended = catch_unwind(AssertUnwindSafe(|| test(each)));
+        // What it said is on the screen already.
+        match ended.unwrap_or_else(|_| Err(vec!["the test itself gave up".to_owned()])) {
             Ok(count) => {
                 println!("test {name} ... ok ({count})");
                 total += count;
             }
             Err(flaws) => {
                 failed += 1;
-                println!("test {name} ... FAILED: {} points", flaws.len());
+                println!("test {name} ... FAILED: {} flaws", flaws.len());
                 for flaw in flaws.iter().take(10) {
                     println!("    {flaw}");
                 }

@@ -53,7 +53,8 @@ pub(crate) struct Fault {
     pub(crate) call: &'static str,
     /// On which file.
     pub(crate) path: PathBuf,
-    pub(crate) error: &'static str,
+    /// `error=EIO`, or `retval=512`: so many bytes are claimed to be written, and are not.
+    pub(crate) outcome: &'static str,
     /// The how manieth of a thread.
     pub(crate) nth: usize,
 }
@@ -63,7 +64,7 @@ pub(crate) fn faulted(program: &Path, fault: &Fault) -> Command {
     let Fault {
         call,
         path,
-        error,
+        outcome,
         nth,
     } = fault;
     let mut command = Command::new("strace");
@@ -73,7 +74,7 @@ pub(crate) fn faulted(program: &Path, fault: &Fault) -> Command {
         .arg("-e")
         .arg(format!("trace={call}"))
         .arg("-e")
-        .arg(format!("inject={call}:error={error}:when={nth}"))
+        .arg(format!("inject={call}:{outcome}:when={nth}"))
         .arg("--")
         .arg(program);
     command
