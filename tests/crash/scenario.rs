@@ -203,6 +203,8 @@ impl Recording {
 
     pub(crate) fn describe(&self, step: Step) -> String {
         let (Step::Enter(number) | Step::Exit(number)) = step;
-        self.trace.calls[number].describe(&self.node.paths().root)
+        let described = self.trace.calls[number].describe();
+        let paths = self.node.paths();
+        described.replace(&paths.root, "").replace(&paths.disk, "disk")
     }
 }

@@ -158,7 +158,7 @@ impl Call {
     }
 
     /// For people.
-    pub(crate) fn describe(&self, root: &str) -> String {
+    pub(crate) fn describe(&self) -> String {
         let decoded = self.arguments.iter().map(|argument| {
             let text = String::from_utf8_lossy(&unescape(argument)).into_owned();
             if argument.starts_with('"') && argument.len() > 400 {
@@ -167,8 +167,7 @@ impl Call {
                 text
             }
         });
-        let arguments = decoded.collect::<Vec<_>>().join(", ");
-        format!("{}({})", self.name, arguments.replace(root, ""))
+        format!("{}({})", self.name, decoded.collect::<Vec<_>>().join(", "))
     }
 
     pub(crate) fn has_flag(&self, nth: usize, flag: &str) -> bool {
