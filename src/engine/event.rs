@@ -5,7 +5,8 @@ use std::fmt;
 use super::Failure;
 use crate::bus::Status;
 
-/// Who wanted a check. Operators' checks skip backoff and say `ondemandupdate` to the server.
+/// Who wanted a check. Operators' checks say `ondemandupdate` to the server, which then skips its own limits
+/// of rate, and may bring a payload that was rolled back from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trigger {
     /// The schedule.

@@ -110,6 +110,11 @@ impl State {
         &self.running
     }
 
+    /// Whether the running slot was not found good yet, and nobody is looking.
+    pub(super) fn is_on_trial(&self) -> bool {
+        matches!(self.running, Running::Unknown | Running::OnTrial(_))
+    }
+
     /// Why the last attempt failed, if it did.
     #[must_use]
     pub fn last_failure(&self) -> Option<&Failure> {

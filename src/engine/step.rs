@@ -29,11 +29,13 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
         (Phase::Idle, Event::AttemptRequested) => next.attempt(Trigger::Operator),
         (Phase::NeedReboot, Event::CheckDue) => next.ping(),
         (Phase::NeedReboot, Event::ResetRequested) => next.reset(),
-        (Phase::Idle, Event::MarkGoodDue) => next.mark_good_unless_done(),
+        (Phase::Idle, Event::MarkGoodDue) if state.is_on_trial() => next.mark_good(),
+        // An attempt is under way and has found the slot on trial. It must not be the last to look.
+        (_, Event::MarkGoodDue) if state.is_on_trial() => next.effects.push(Effect::MarkGoodLater),
 
         // Nothing to be done, and nothing wrong: the end of what is under way schedules the next check, the
-        // bus promises success to everybody, an attempt marks the running slot itself, and once the other
-        // slot boots next it must stay so.
+        // bus promises success to everybody, and a slot that is good, or being marked, needs no more. Where
+        // the other slot boots next, the running one is good: that must stay so.
         (_, Event::CheckDue | Event::AttemptRequested | Event::MarkGoodDue)
         | (Phase::Idle, Event::ResetRequested) => {}
 
@@ -82,7 +84,7 @@ impl Next {
                 self.effects.push(Effect::Finish);
             }
             (Phase::Finishing, Event::Finished(Ok(commitment))) => self.committed(commitment),
-            (Phase::Completing, Event::Reported) => self.reboot_needed(),
+            (Phase::Completing, Event::Reported) => self.rest(Phase::NeedReboot),
 
             (Phase::Preparing, Event::Prepared(Err(failure)))
             | (Phase::Downloading(_), Event::Downloaded(Err(failure)))
@@ -132,12 +134,6 @@ impl Next {
     fn mark_good(&mut self) {
         self.state.running = Running::Marking;
         self.effects.push(Effect::MarkGood);
-    }
-
-    fn mark_good_unless_done(&mut self) {
-        if matches!(self.state.running, Running::Unknown | Running::OnTrial(_)) {
-            self.mark_good();
-        }
     }
 
     fn marked(&mut self, phase: &Phase, result: Result<(), String>) {
@@ -194,7 +190,10 @@ impl Next {
         );
     }
 
+    /// The other slot boots next from now on, whatever becomes of the report: a daemon that is restarted
+    /// while the server is slow must not mark the running slot, which would put it first again.
     fn committed(&mut self, commitment: Commitment) {
+        self.effects.push(Effect::RememberPending);
         match commitment {
             Commitment::Clean => {
                 self.enter(Phase::Completing);
@@ -218,14 +217,9 @@ impl Next {
             // The status passes through idle on its way, as reboot managers have always seen it.
             Afterwards::NeedReboot => {
                 self.enter_and_signal(Phase::Idle);
-                self.reboot_needed();
+                self.rest(Phase::NeedReboot);
             }
         }
-    }
-
-    fn reboot_needed(&mut self) {
-        self.effects.push(Effect::RememberPending);
-        self.rest(Phase::NeedReboot);
     }
 
     fn rest(&mut self, phase: Phase) {

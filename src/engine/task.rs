@@ -74,7 +74,7 @@ impl<U: Updater> Engine<U> {
     }
 
     /// Runs until stopped, or until nobody can send commands any more. What is under way when it is
-    /// stopped is brought to a point from which it can be resumed.
+    /// stopped is brought to a point from which it can be resumed; no server is waited for.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         self.handle(Event::Started).await;
         loop {
@@ -95,7 +95,21 @@ impl<U: Updater> Engine<U> {
             }
         }
         self.talks.abort_all();
-        self.jobs.join_all().await;
+        self.wind_up().await;
+    }
+
+    /// Waits for what is under way. A commit is not taken back: that the other slot boots next is known to
+    /// whoever is started after us.
+    async fn wind_up(&mut self) {
+        while let Some(job) = self.jobs.join_next().await {
+            match job {
+                Ok(done) if matches!(done.event, Event::Finished(Ok(_))) => {
+                    self.updater.remember_pending().await;
+                }
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "a job of the engine died"),
+            }
+        }
     }
 
     async fn wait(&mut self, commands: &mut mpsc::Receiver<Command>) -> Wake<U> {

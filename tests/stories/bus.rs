@@ -1,6 +1,8 @@
 //! What clients of the bus see: names, types, order of signals, errors, and who may do what.
 
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::Output;
 
 use futures_util::StreamExt as _;
@@ -274,11 +276,21 @@ async fn only_root_may_own_the_name() {
     }
 }
 
+/// Leaves a socket on which nobody listens, as a dead engine does. It never listened: a child that another
+/// test forks at this moment keeps our descriptors until it becomes another program, and would keep a
+/// listening socket alive.
+fn abandon_socket(path: &Path) {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
+    let family = AddressFamily::Unix;
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    bind(socket.as_raw_fd(), &UnixAddr::new(path).unwrap()).unwrap();
+}
+
 #[tokio::test]
 async fn a_socket_that_a_dead_engine_left_is_replaced_and_a_live_one_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("engine");
-    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    abandon_socket(&socket);
     assert!(socket.exists());
     let _engine = BusEngine::at(&socket).await;
 

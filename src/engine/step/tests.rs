@@ -172,6 +172,30 @@ fn the_running_slot_is_not_marked_while_the_other_one_boots_next() {
     assert_eq!(effects, []);
 }
 
+#[test]
+fn a_slot_whose_time_comes_during_an_attempt_is_marked_after_it() {
+    let on_trial = Event::Marked(Err("the health gate is pending".into()));
+    let (checking, _) = run(State::idle(), [Event::AttemptRequested, on_trial]);
+    let (_, effects) = step(&checking, Event::MarkGoodDue).unwrap();
+    assert_eq!(effects, [Effect::MarkGoodLater]);
+}
+
+#[test]
+fn a_pending_reboot_is_remembered_before_the_server_is_told() {
+    let finishing = |commitment| {
+        let mut events = up_to_download();
+        events.extend([Event::Downloaded(Ok(())), Event::Reported]);
+        let (finishing, _) = run(good(), events);
+        step(&finishing, Event::Finished(Ok(commitment))).unwrap().1
+    };
+    for commitment in [
+        Commitment::Clean,
+        Commitment::AfterError(failure(ErrorCode::Error)),
+    ] {
+        assert_eq!(finishing(commitment).first(), Some(&Effect::RememberPending));
+    }
+}
+
 fn any_failure() -> impl Strategy<Value = Failure> {
     Just(failure(ErrorCode::Error))
 }

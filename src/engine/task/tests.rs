@@ -11,6 +11,9 @@ use crate::bus::Operation;
 use crate::engine::{Checked, Commitment, Failure, Offered, Phase, Report, Running, Trigger};
 use crate::omaha::ErrorCode;
 
+/// How long the end of an update takes.
+const A_WHILE: Duration = Duration::from_millis(500);
+
 /// What the world answers.
 #[derive(Clone)]
 struct Script {
@@ -21,6 +24,15 @@ struct Script {
     download: Result<(), Failure>,
     finish: Result<Commitment, Failure>,
     interval: Option<Duration>,
+    server: Server,
+}
+
+/// What the server answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Server {
+    Everything,
+    ChecksOnly,
+    Nothing,
 }
 
 #[derive(Clone)]
@@ -40,6 +52,7 @@ impl Default for Script {
             download: Ok(()),
             finish: Ok(Commitment::Clean),
             interval: Some(Duration::from_secs(7 * 60)),
+            server: Server::Everything,
         }
     }
 }
@@ -54,6 +67,14 @@ impl Scripted {
     async fn note(&self, what: impl Into<String>) {
         self.done.lock().unwrap().push(what.into());
         tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    /// The same for what waits for a server that may be one of `silent`.
+    async fn ask(&self, what: impl Into<String>, silent: &[Server]) {
+        self.note(what).await;
+        if silent.contains(&self.script.server) {
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -76,7 +97,8 @@ impl Updater for Scripted {
     }
 
     async fn check(&self, trigger: Trigger) -> Checked<()> {
-        self.note(format!("check by {trigger:?}")).await;
+        let question = format!("check by {trigger:?}");
+        self.ask(question, &[Server::Nothing]).await;
         match self.script.check.clone() {
             Answer::NoUpdate => Checked::NoUpdate,
             Answer::Offer => {
@@ -88,17 +110,18 @@ impl Updater for Scripted {
     }
 
     async fn ping(&self) {
-        self.note("ping").await;
+        self.ask("ping", &[Server::Nothing]).await;
     }
 
     async fn report(&self, report: &Report) {
-        self.note(match report {
+        let event = match report {
             Report::DownloadStarted => "13/1".to_owned(),
             Report::DownloadFinished => "14/1".to_owned(),
             Report::Complete => "3/1".to_owned(),
             Report::Failed(failure) => format!("failed {}", failure.code),
-        })
-        .await;
+        };
+        self.ask(event, &[Server::ChecksOnly, Server::Nothing])
+            .await;
     }
 
     async fn prepare(&self, (): ()) -> Result<(), Failure> {
@@ -122,6 +145,7 @@ impl Updater for Scripted {
 
     async fn finish(&self, (): (), _cancel: CancellationToken) -> Result<Commitment, Failure> {
         self.note("finish").await;
+        tokio::time::sleep(A_WHILE).await;
         self.script.finish.clone()
     }
 
@@ -231,8 +255,8 @@ async fn a_good_update_tells_the_server_at_each_stage() {
             "download",
             "14/1",
             "finish",
-            "3/1",
-            "remember"
+            "remember",
+            "3/1"
         ]
     );
     assert_eq!(
@@ -376,6 +400,40 @@ async fn reset_while_busy_is_refused() {
 async fn stopping_ends_the_task() {
     let world = World::start(State::idle(), Script::default());
     assert!(world.end().await.is_empty());
+}
+
+/// Whether the engine stops within a second of the paused clock.
+async fn stops_at_once(world: World) {
+    let end = tokio::time::timeout(Duration::from_secs(1), world.end());
+    assert!(end.await.is_ok(), "the end waits for the server");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_waits_for_no_answer_of_the_server() {
+    for server in [Server::ChecksOnly, Server::Nothing] {
+        let script = Script {
+            server,
+            ..Script::default()
+        };
+        let attempting = World::start(good(), script.clone());
+        attempting.attempt().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stops_at_once(attempting).await;
+
+        let pinging = World::start(State::reboot_pending(), script);
+        tokio::time::sleep(Duration::from_secs(8 * 60)).await;
+        stops_at_once(pinging).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_committed_while_the_engine_stops_is_remembered() {
+    let mut world = World::start(good(), Script::default());
+    world.attempt().await;
+    world.signals_until(Operation::Finalizing).await;
+    tokio::time::sleep(A_WHILE / 2).await;
+    let done = world.end().await;
+    assert_eq!(done[done.len() - 2..], ["finish", "remember"]);
 }
 
 #[test]
