@@ -12,6 +12,10 @@ const DEFAULT_MAX_FAILURES_PER_URL: u32 = 10;
 /// Most URLs taken from an offer.
 const MAX_URLS: usize = 64;
 
+/// Bytes of a version or a name at most: statuses carry the version a hundred times per download, and the name
+/// comes back in every URL.
+const LONGEST_TEXT: usize = 1024;
+
 /// Whether a failed payload is put off for days before it is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Backoff {
@@ -44,7 +48,7 @@ pub struct MetadataClaim {
 /// is how servers reinstall and downgrade.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// The manifest's version, for display; may be empty.
+    /// The manifest's version, for display: one line of at most 1024 bytes; may be empty.
     pub version: String,
     /// Name of the payload among the packages.
     pub package: String,
@@ -78,6 +82,16 @@ pub enum OfferError {
         /// Its attribute.
         attribute: &'static str,
     },
+    /// An attribute that can't be shown in one line of a status.
+    #[error(
+        "the offer's <{element}> has a {attribute} with control characters, or of more than {LONGEST_TEXT} bytes"
+    )]
+    Text {
+        /// The element.
+        element: &'static str,
+        /// Its attribute.
+        attribute: &'static str,
+    },
     /// No action says `event="postinstall"`.
     #[error("none of the offer's actions is for event postinstall")]
     NoPostinstall,
@@ -101,9 +115,9 @@ impl Offer {
         let manifest = first(check, &["manifest"])?;
         let package = first(manifest, &["packages", "package"])?;
         let action = postinstall(manifest)?;
-        let name = required(package, "package", "name")?;
+        let name = plain("package", "name", required(package, "package", "name")?)?;
         Ok(Self {
-            version: manifest.attribute("version").to_owned(),
+            version: plain("manifest", "version", manifest.attribute("version"))?.to_owned(),
             package: name.to_owned(),
             urls: urls(check, name)?,
             size: parse_size(package.attribute("size"))
@@ -148,6 +162,15 @@ fn required<'a>(
         "" => Err(OfferError::Empty { element, attribute }),
         value => Ok(value),
     }
+}
+
+/// One line, not too long. Clients print the version in lines of `KEY=value` that scripts read, and D-Bus strings
+/// hold no zero byte.
+fn plain<'a>(element: &'static str, attribute: &'static str, text: &'a str) -> Result<&'a str, OfferError> {
+    if text.len() > LONGEST_TEXT || text.chars().any(char::is_control) {
+        return Err(OfferError::Text { element, attribute });
+    }
+    Ok(text)
 }
 
 fn postinstall(manifest: &Element) -> Result<&Element, OfferError> {

@@ -73,6 +73,34 @@ async fn no_update_is_no_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_password_in_the_servers_url_stays_out_of_the_journal() {
+    let mut scene = Scene::quiet().await;
+    let url = scene.server.url().replacen("://", "://me:secret@", 1);
+    scene.node.write(CONFIG, format!("SERVER={url}\n").as_bytes());
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(IDLE).await;
+    let log = daemon.log();
+    assert!(log.contains("asking http://me"), "{log}");
+    assert!(!log.contains("secret"), "{log}");
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_never_answers_does_not_hold_up_the_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let mut scene = Scene::quiet().await;
+    scene.node.write(CONFIG, format!("SERVER={url}\n").as_bytes());
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt("UPDATE_STATUS_CHECKING_FOR_UPDATE").await;
+    let (_connection, _) = listener.accept().unwrap();
+    let started = std::time::Instant::now();
+    assert!(daemon.stop().success());
+    // A silent connection is given up after 90 s.
+    assert!(started.elapsed().as_secs() < 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_http_error_is_reported() {
     a_failed_check_is_reported("HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n", 2500).await;
 }

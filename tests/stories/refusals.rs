@@ -122,6 +122,9 @@ async fn without_a_key_nothing_is_downloaded() {
     .is_seen(&mut scene)
     .await;
     assert_eq!(scene.server.journal().downloads(), []);
+    // Else a node whose key comes back would put the payload off for days.
+    let attempts = scene.node.pref("payload-attempt-number");
+    assert_eq!(attempts.as_deref(), Some("0"), "the payload is blamed");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -98,21 +98,22 @@ impl Node {
             return Err(Failure::new(none, "updates are switched off: SERVER=disabled"));
         };
         let identity = self.identity(config).await?;
+        let is_check = matches!(body, Body::Check(_));
         let request = Request {
             identity: &identity,
             trigger: self.trigger(),
             body,
         };
-        let document = request.to_xml();
-        tracing::info!("asking {url}:\n{document}");
-        let answer = Client::from_env().post(url, document, patience).await;
+        let answer = Client::from_env().post(url, request.to_xml(), patience).await;
         answer.map_err(|error| {
-            self.memory(|memory| {
-                memory.outcome = Some(CheckOutcome {
-                    failure: Some(error.status()),
-                    poll_interval: None,
+            if is_check {
+                self.memory(|memory| {
+                    memory.outcome = Some(CheckOutcome {
+                        failure: Some(error.status()),
+                        poll_interval: None,
+                    });
                 });
-            });
+            }
             Failure::caused_by(error.code(), &error)
         })
     }
@@ -168,5 +169,50 @@ impl Node {
 impl From<PrefsError> for Failure {
     fn from(error: PrefsError) -> Self {
         Self::caused_by(ErrorCode::Error, &error)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::engine::{DiskChoice, Settings};
+    use crate::host::Host;
+    use crate::install::Postinst;
+
+    /// A node that asks a server which answers every request with status 503.
+    fn node_of_an_overloaded_server(root: &std::path::Path) -> Node {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = root.join("etc/flatcar/update.conf");
+        std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+        let server = format!("SERVER=http://{}/\n", listener.local_addr().unwrap());
+        std::fs::write(config, server).unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(b"HTTP/1.1 503 No\r\nConnection: close\r\n\r\n");
+            }
+        });
+        Node::new(Settings {
+            host: Host::new(root),
+            disk: DiskChoice::OfUsr,
+            postinst: Postinst::Skip,
+        })
+    }
+
+    #[tokio::test]
+    async fn an_overloaded_server_slows_checks_down_when_it_refuses_one_and_not_an_event() {
+        let root = tempfile::tempdir().unwrap();
+        let node = node_of_an_overloaded_server(root.path());
+        node.say(&Report::DownloadStarted).await;
+        node.say_ping().await;
+        assert_eq!(node.memory(|memory| memory.outcome), None);
+        node.ask(Trigger::Timer).await.unwrap_err();
+        let failure = node.memory(|memory| memory.outcome).unwrap().failure;
+        assert_eq!(failure, Some(HttpStatus::Status(503)));
     }
 }

@@ -17,6 +17,19 @@ use crate::store::{Key, PrefsError};
 
 impl Node {
     pub(super) async fn look_before(&self, plan: InstallPlan) -> Result<Ready, Failure> {
+        let ready = self.preflight(plan).await;
+        let resumes = ready.as_ref().is_ok_and(Ready::resumes);
+        self.memory(|memory| {
+            memory.resumed = resumes;
+            if ready.is_err() {
+                // Nothing was asked of its URL yet: what is wrong is not held against the payload.
+                memory.offer = None;
+            }
+        });
+        ready
+    }
+
+    async fn preflight(&self, plan: InstallPlan) -> Result<Ready, Failure> {
         let disk = self
             .blocking(|node| slots::open(&node.settings))
             .await
@@ -32,10 +45,7 @@ impl Node {
             postinst: self.settings.postinst,
             pace: Pace::default(),
         };
-        let ready = Installer::new(plan, site).preflight().await?;
-        let resumes = ready.resumes();
-        self.memory(|memory| memory.resumed = resumes);
-        Ok(ready)
+        Ok(Installer::new(plan, site).preflight().await?)
     }
 
     pub(super) async fn write_slot(

@@ -120,8 +120,7 @@ impl Updater for Scripted {
             Report::Complete => "3/1".to_owned(),
             Report::Failed(failure) => format!("failed {}", failure.code),
         };
-        self.ask(event, &[Server::ChecksOnly, Server::Nothing])
-            .await;
+        self.ask(event, &[Server::ChecksOnly, Server::Nothing]).await;
     }
 
     async fn prepare(&self, (): ()) -> Result<(), Failure> {

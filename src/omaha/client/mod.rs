@@ -151,6 +151,7 @@ impl Client {
     /// [`PostError`], after as many retries as `patience` allows.
     pub async fn post(&self, url: &str, document: String, patience: Patience) -> Result<Vec<u8>, PostError> {
         let url = redirect::parse(url)?;
+        tracing::info!("asking {}:\n{document}", redirect::name(&url));
         let mut retries = patience.retries();
         loop {
             match self.attempt(url.clone(), document.clone()).await {

@@ -58,7 +58,7 @@ fn no_answer(url: &Url, error: ureq::Error) -> PostError {
 }
 
 /// The URL as logs may show it.
-fn name(url: &Url) -> String {
+pub(super) fn name(url: &Url) -> String {
     let mut url = url.clone();
     // Fails only for URLs that have no password.
     let _ = url.set_password(None);

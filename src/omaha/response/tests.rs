@@ -204,3 +204,24 @@ proptest::proptest! {
         let _ = Response::parse(&body);
     }
 }
+
+#[test]
+fn words_that_would_break_a_status_line_or_flood_the_bus_are_refused() {
+    let version = |version: &str| replaced("version=\"9999.0.0\"", &format!("version=\"{version}\""));
+    let longest = "9".repeat(1024);
+    assert_eq!(offer(&version(&longest)).version, longest);
+    let too_long = "9".repeat(1025);
+    let forged = "1&#10;CURRENT_OP=UPDATE_STATUS_UPDATED_NEED_REBOOT";
+    for text in [too_long.as_str(), forged, "1\0", "1&#x7f;"] {
+        let (code, reason) = refusal(&version(text));
+        assert_eq!(code, 34, "{reason}");
+        assert!(
+            reason.contains("the offer's <manifest> has a version"),
+            "{reason}"
+        );
+    }
+    let name = "flatcar_production_update.gz";
+    let (code, reason) = refusal(&replaced(name, &"n".repeat(1025)));
+    assert_eq!(code, 34);
+    assert!(reason.contains("the offer's <package> has a name"), "{reason}");
+}
