@@ -92,7 +92,7 @@ fn work(truth: &Truth, jobs: &Mutex<Receiver<Job>>, flaws: &Mutex<Vec<String>>) 
 
 fn cut(recording: &Recording, points: usize, jobs: &SyncSender<Job>, flaws: &Mutex<Vec<String>>) -> Count {
     let moments = recording.moments();
-    let mixed = (points / moments.max(1)).saturating_sub(SURE.len()).max(1);
+    let mixed = points.div_ceil(moments.max(1)).saturating_sub(SURE.len()).max(1);
     let mut count = Count {
         moments,
         ..Count::default()
