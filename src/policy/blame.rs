@@ -16,6 +16,8 @@ pub struct Blame {
     pub version: String,
     /// When the rollback was noticed.
     pub noticed: UnixTime,
+    /// Why it was not kept, as far as anybody knows.
+    pub cause: String,
 }
 
 /// The payloads not to be installed again unless somebody asks. Its JSON form is meant for a record.
@@ -57,6 +59,7 @@ mod tests {
             sha256: [number; 32],
             version: number.to_string(),
             noticed: UnixTime(i64::from(number)),
+            cause: "did not come up".to_owned(),
         }
     }
 

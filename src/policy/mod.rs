@@ -10,6 +10,7 @@
 //! ```
 
 mod blame;
+mod history;
 mod offer;
 mod payload_state;
 mod schedule;
@@ -17,6 +18,7 @@ mod seed;
 mod trial;
 
 pub use blame::{Blame, BlamedPayloads};
+pub use history::{History, Outcome, Payload, Progress, Rollback, Trial};
 pub use offer::{Build, Circumstances, Decision, decide};
 pub use payload_state::{PayloadState, Penalty, penalty};
 pub use schedule::{CheckOutcome, Interval};

@@ -214,6 +214,7 @@ fn a_payload_that_was_rolled_back_is_taken_only_when_somebody_asks() {
         sha256: offer.sha256,
         version: offer.version.clone(),
         noticed: NOW,
+        cause: "did not come up".into(),
     });
     let circumstances = |trigger| Circumstances {
         payload_state: &state,

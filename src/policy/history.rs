@@ -1,0 +1,268 @@
+//! What became of the updates that this machine installed: which slot is on trial, how far it came, and
+//! which payloads are to blame.
+//!
+//! ```text
+//!  commit: Committed ─▶ booted: CameUp ─┬─ marked good ─▶ forgotten, the payload forgiven
+//!                │                      ├─ orderly end ─▶ Orderly ─┐
+//!                │                      └─ unhealthy ──▶ GivenUp   │
+//!                ▼                            ▼      (power cut) ▼ ▼
+//!   back in the other slot:    "did not come up"    the cause    forgiven, but not for ever
+//! ```
+//!
+//! A machine is back if another slot runs than the one on trial, and that one's tries were spent without
+//! success. Priority 0 tells a slot that was made unbootable from one that was tried. Versions are not
+//! compared: the same one may be installed again.
+
+use serde::{Deserialize, Serialize};
+use slots::SlotAttributes;
+
+use super::{Blame, BlamedPayloads, UnixTime};
+
+/// Trials of one payload that may end before their time without blame, one after the other. A payload that
+/// takes the machine down each time, in whatever order, must not be installed for ever.
+const FORGIVEN: u8 = 2;
+
+/// What a slot was filled from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payload {
+    /// SHA-256 of the payload; none if somebody else put the slot on trial.
+    pub sha256: Option<[u8; 32]>,
+    /// Its version, for display.
+    pub version: String,
+}
+
+/// How far a trial came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Progress {
+    /// The slot boots next; it was not seen running.
+    Committed,
+    /// The daemon has run in it.
+    CameUp,
+    /// The machine was shut down in an orderly way before the slot's health was known.
+    Orderly,
+    /// Its health was not established in time, from this cause.
+    GivenUp(String),
+}
+
+/// A slot on trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// The slot's PARTUUID.
+    pub partuuid: String,
+    /// What it holds.
+    pub payload: Payload,
+    /// How far it came.
+    pub progress: Progress,
+}
+
+/// A trial that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollback {
+    /// What was left.
+    pub payload: Payload,
+    /// Why.
+    pub cause: String,
+    /// When it was noticed.
+    pub noticed: UnixTime,
+}
+
+/// What a look at the slots after a start says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// No trial, or one that is still to come.
+    Nothing,
+    /// The slot on trial runs.
+    OnTrial,
+    /// The slot on trial runs and is good: the trial is over.
+    Kept,
+    /// The trial failed.
+    RolledBack(Rollback),
+    /// The machine is back although nothing speaks against the payload.
+    Interrupted(Payload),
+}
+
+/// Everything remembered. Its JSON form is meant for a record; what an older engine did not write yet has its
+/// default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct History {
+    trial: Option<Trial>,
+    /// PARTUUID of the slot that the last update went to, whatever became of it.
+    last_target: Option<String>,
+    /// The payload whose last trials were interrupted, and how many.
+    interrupted: Option<([u8; 32], u8)>,
+    blamed: BlamedPayloads,
+    last_rollback: Option<Rollback>,
+    unreported: bool,
+}
+
+impl History {
+    /// A slot is about to be committed to: it may boot next from here on.
+    pub fn committed(&mut self, partuuid: &str, payload: Payload) {
+        self.last_target = Some(partuuid.to_owned());
+        self.trial = Some(Trial {
+            partuuid: partuuid.to_owned(),
+            payload,
+            progress: Progress::Committed,
+        });
+    }
+
+    /// Takes in what the disk says after a start: which slot runs, and the attributes of any slot by PARTUUID.
+    pub fn looked(
+        &mut self,
+        running: &str,
+        attributes: impl Fn(&str) -> Option<SlotAttributes>,
+        now: UnixTime,
+    ) -> Outcome {
+        let Some(trial) = &mut self.trial else {
+            return Outcome::Nothing;
+        };
+        let Some(slot) = attributes(&trial.partuuid) else {
+            return Outcome::Nothing;
+        };
+        if trial.partuuid == running {
+            if slot.is_successful() {
+                self.kept(running);
+                return Outcome::Kept;
+            }
+            // One that was given up stays so, although the daemon was started once more on its way out.
+            if !matches!(trial.progress, Progress::GivenUp(_)) {
+                trial.progress = Progress::CameUp;
+            }
+            return Outcome::OnTrial;
+        }
+        let was_tried = slot.priority().get() > 0 && slot.tries().get() == 0 && !slot.is_successful();
+        match self.trial.take_if(|_| was_tried) {
+            Some(trial) => self.came_back(trial, now),
+            None => Outcome::Nothing,
+        }
+    }
+
+    fn came_back(
+        &mut self,
+        Trial {
+            payload, progress, ..
+        }: Trial,
+        now: UnixTime,
+    ) -> Outcome {
+        let cause = match progress {
+            Progress::GivenUp(cause) => cause,
+            Progress::Committed => "did not come up".to_owned(),
+            Progress::CameUp | Progress::Orderly => {
+                let times = self.interrupted_again(&payload);
+                if times <= FORGIVEN {
+                    return Outcome::Interrupted(payload);
+                }
+                format!("went down {times} times before it was found healthy")
+            }
+        };
+        let rollback = Rollback {
+            payload,
+            cause,
+            noticed: now,
+        };
+        self.blame(&rollback);
+        Outcome::RolledBack(rollback)
+    }
+
+    fn interrupted_again(&mut self, payload: &Payload) -> u8 {
+        let Some(sha256) = payload.sha256 else { return 1 };
+        let times = match self.interrupted {
+            Some((other, times)) if other == sha256 => times.saturating_add(1),
+            _ => 1,
+        };
+        self.interrupted = Some((sha256, times));
+        times
+    }
+
+    fn blame(&mut self, rollback: &Rollback) {
+        if let Some(sha256) = rollback.payload.sha256 {
+            self.blamed.add(Blame {
+                sha256,
+                version: rollback.payload.version.clone(),
+                noticed: rollback.noticed,
+                cause: rollback.cause.clone(),
+            });
+        }
+        self.interrupted = None;
+        self.last_rollback = Some(rollback.clone());
+        self.unreported = true;
+    }
+
+    /// The slot `running` is good: what was on trial in it is kept.
+    pub fn kept(&mut self, running: &str) {
+        if let Some(trial) = self.trial.take_if(|trial| trial.partuuid == running)
+            && let Some(sha256) = trial.payload.sha256
+        {
+            self.blamed.forgive(&sha256);
+            self.interrupted.take_if(|(other, _)| *other == sha256);
+        }
+    }
+
+    /// The slot `running`, of `version`, is about to be left from this cause. It need not be one that this
+    /// engine has filled.
+    pub fn given_up(&mut self, running: &str, version: &str, cause: String) {
+        let ours = self.trial.take_if(|trial| trial.partuuid == running);
+        let payload = ours.map_or_else(
+            || Payload {
+                sha256: None,
+                version: version.to_owned(),
+            },
+            |trial| trial.payload,
+        );
+        self.trial = Some(Trial {
+            partuuid: running.to_owned(),
+            payload,
+            progress: Progress::GivenUp(cause),
+        });
+    }
+
+    /// The machine is shut down in an orderly way while `running` is on trial. A slot that was given up stays
+    /// so: that is how it ends.
+    pub fn ended_orderly(&mut self, running: &str) {
+        if let Some(trial) = &mut self.trial
+            && trial.partuuid == running
+            && trial.progress == Progress::CameUp
+        {
+            trial.progress = Progress::Orderly;
+        }
+    }
+
+    /// Whether the last update went to the slot `running`.
+    #[must_use]
+    pub fn was_updated(&self, running: &str) -> bool {
+        self.last_target.as_deref() == Some(running)
+    }
+
+    /// The slot on trial, if any.
+    #[must_use]
+    pub const fn trial(&self) -> Option<&Trial> {
+        self.trial.as_ref()
+    }
+
+    /// The payloads not to be installed again by themselves.
+    #[must_use]
+    pub const fn blamed(&self) -> &BlamedPayloads {
+        &self.blamed
+    }
+
+    /// The last trial that failed.
+    #[must_use]
+    pub const fn last_rollback(&self) -> Option<&Rollback> {
+        self.last_rollback.as_ref()
+    }
+
+    /// Whether a server has still to be told of it.
+    #[must_use]
+    pub const fn is_unreported(&self) -> bool {
+        self.unreported
+    }
+
+    /// A server was told.
+    pub const fn reported(&mut self) {
+        self.unreported = false;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! Histories, each a machine with the slots A and B.
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+use slots::{Priority, Tries};
+
+use super::*;
+
+const A: &str = "slot a";
+const B: &str = "slot b";
+
+fn payload(number: u8) -> Payload {
+    Payload {
+        sha256: Some([number; 32]),
+        version: number.to_string(),
+    }
+}
+
+fn slot(priority: u8, tries: u8) -> SlotAttributes {
+    SlotAttributes::default()
+        .with_priority(Priority::new(priority).unwrap())
+        .on_trial(Tries::new(tries).unwrap())
+}
+
+fn good() -> SlotAttributes {
+    slot(1, 0).marked_good()
+}
+
+/// A start in `running` while B has these attributes.
+fn start(history: &mut History, running: &str, b: SlotAttributes) -> Outcome {
+    let attributes = |partuuid: &str| Some(if partuuid == B { b } else { good() });
+    history.looked(running, attributes, UnixTime(7))
+}
+
+/// Payload 1 is in B, which boots next.
+fn updated() -> History {
+    let mut history = History::default();
+    history.committed(B, payload(1));
+    history
+}
+
+fn rolled_back(cause: &str) -> Outcome {
+    Outcome::RolledBack(Rollback {
+        payload: payload(1),
+        cause: cause.to_owned(),
+        noticed: UnixTime(7),
+    })
+}
+
+fn is_blamed(history: &History) -> bool {
+    history.blamed().find(&[1; 32]).is_some()
+}
+
+#[test]
+fn a_slot_that_never_came_up_is_to_blame_and_reported_once() {
+    let mut history = updated();
+    assert_eq!(start(&mut history, A, slot(2, 0)), rolled_back("did not come up"));
+    assert!(is_blamed(&history) && history.is_unreported());
+    assert_eq!(start(&mut history, A, slot(2, 0)), Outcome::Nothing);
+    history.reported();
+    assert!(is_blamed(&history) && !history.is_unreported());
+}
+
+#[test]
+fn a_slot_that_was_given_up_is_to_blame_for_its_cause() {
+    let mut history = updated();
+    assert_eq!(start(&mut history, B, slot(2, 0)), Outcome::OnTrial);
+    history.given_up(B, "1", "unit a.service is failed".into());
+    history.ended_orderly(B);
+    assert_eq!(
+        start(&mut history, A, slot(2, 0)),
+        rolled_back("unit a.service is failed")
+    );
+    assert!(is_blamed(&history));
+}
+
+#[test]
+fn a_slot_that_somebody_else_put_on_trial_is_reported_without_blame() {
+    let mut history = History::default();
+    history.given_up(B, "2.0.0", "because".into());
+    let Outcome::RolledBack(rollback) = start(&mut history, A, slot(2, 0)) else {
+        panic!("no rollback")
+    };
+    assert_eq!(rollback.payload.version, "2.0.0");
+    assert_eq!(history.blamed(), &BlamedPayloads::default());
+    assert!(history.is_unreported());
+}
+
+#[test]
+fn orderly_shutdowns_and_power_cuts_blame_nobody_but_not_for_ever() {
+    let mut history = History::default();
+    for orderly in [true, false, true] {
+        history.committed(B, payload(1));
+        assert_eq!(start(&mut history, B, slot(2, 0)), Outcome::OnTrial);
+        if orderly {
+            history.ended_orderly(B);
+        }
+        let times = history.interrupted.map_or(1, |(_, times)| times + 1);
+        let outcome = start(&mut history, A, slot(2, 0));
+        if times <= FORGIVEN {
+            assert_eq!(outcome, Outcome::Interrupted(payload(1)));
+            assert!(!is_blamed(&history) && !history.is_unreported());
+        } else {
+            assert_eq!(
+                outcome,
+                rolled_back("went down 3 times before it was found healthy")
+            );
+        }
+    }
+    assert!(is_blamed(&history));
+}
+
+#[test]
+fn a_slot_that_is_kept_is_forgiven() {
+    let mut history = updated();
+    start(&mut history, A, slot(2, 0));
+    history.committed(B, payload(1));
+    start(&mut history, B, slot(2, 0));
+    history.kept(B);
+    assert!(!is_blamed(&history));
+    assert_eq!(history.trial(), None);
+    assert!(history.was_updated(B) && !history.was_updated(A));
+}
+
+#[test]
+fn a_slot_that_somebody_marked_good_is_kept() {
+    let mut history = updated();
+    assert_eq!(start(&mut history, B, good()), Outcome::Kept);
+    assert_eq!(history.trial(), None);
+}
+
+#[test]
+fn a_slot_that_was_not_tried_yet_is_not_to_blame() {
+    // The daemon was restarted, or the update was reset.
+    let mut history = updated();
+    assert_eq!(start(&mut history, A, slot(2, 1)), Outcome::Nothing);
+    // Another update has begun to overwrite the slot.
+    assert_eq!(start(&mut history, A, slot(0, 0)), Outcome::Nothing);
+    assert!(!is_blamed(&history) && history.trial().is_some());
+}
+
+#[test]
+fn history_survives_its_json_form_and_gaps_in_it() {
+    let mut history = updated();
+    start(&mut history, B, slot(2, 0));
+    history.given_up(B, "1", "because".into());
+    start(&mut history, A, slot(2, 0));
+    history.committed(B, payload(2));
+    let json = serde_json::to_vec(&history).unwrap();
+    assert_eq!(serde_json::from_slice::<History>(&json).unwrap(), history);
+    assert_eq!(serde_json::from_str::<History>("{}").unwrap(), History::default());
+}
+
+proptest! {
+    /// A payload is only ever blamed in a look that found its slot tried without success, from another slot.
+    #[test]
+    fn nobody_is_blamed_without_a_trial_that_failed(
+        steps in proptest::collection::vec((0_u8..5, 0_u8..3, 0_u8..2, any::<bool>()), 0..60)
+    ) {
+        let mut history = History::default();
+        for (what, priority, tries, successful) in steps {
+            let before = history.blamed().iter().count();
+            let b = if successful { slot(priority, tries).marked_good() } else { slot(priority, tries) };
+            let mut tried = false;
+            match what {
+                0 => history.committed(B, payload(priority)),
+                1 => drop(start(&mut history, B, b)),
+                2 => history.ended_orderly(B),
+                3 => history.kept(B),
+                _ => {
+                    tried = priority > 0 && b.tries().get() == 0 && !successful;
+                    start(&mut history, A, b);
+                }
+            }
+            prop_assert!(tried || history.blamed().iter().count() <= before);
+        }
+    }
+}
