@@ -13,6 +13,7 @@
 //! | download, decode, write, verify, commit | [`install`] |
 //! | bytes from the network | [`fetch`] |
 //! | the disk, its slots and who boots next | [`disk`] |
+//! | whether a freshly booted slot is healthy | [`health`] |
 //! | durable state | [`store`] |
 //! | configuration files | [`config`] |
 //! | the machine around us | [`host`] |
@@ -27,6 +28,7 @@ pub mod disk;
 pub mod engine;
 pub mod fetch;
 pub mod flags;
+pub mod health;
 pub mod host;
 pub mod install;
 pub mod omaha;

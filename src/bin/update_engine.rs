@@ -17,7 +17,6 @@ use update_engine::engine::{DiskChoice, Engine, Node, Settings, chain};
 use update_engine::flags::{self, CommandLine, Flag, Kind, Request};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
-use update_engine::policy::Shutdown;
 
 const NAME: &str = "update_engine";
 
@@ -170,7 +169,6 @@ async fn run(options: Options) -> Result<(), DaemonError> {
     let (commands, received) = mpsc::channel(16);
     let node = Arc::new(Node::new(options.settings));
     let state = node.initial_state();
-    node.note_trial(Shutdown::Unexplained);
     let service = serve(options.peer, commands, announced).await?;
     let engine = Engine::new(Arc::clone(&node), state, statuses, stop.clone());
     let mut engine = tokio::spawn(engine.run(received));
@@ -184,8 +182,10 @@ async fn run(options: Options) -> Result<(), DaemonError> {
     stop.cancel();
     // A panic in there is in the journal already.
     let _ = engine.await;
-    node.note_trial(Shutdown::Orderly);
     service.shutdown().await;
+    if outcome.is_ok() {
+        node.end_orderly();
+    }
     outcome
 }
 

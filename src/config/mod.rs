@@ -14,9 +14,11 @@
 //! file is an empty one. No value is refused here: what a wrong one breaks says so where it is used.
 
 mod grammar;
+mod health;
 mod server;
 
 pub use grammar::KeyValues;
+pub use health::HealthSettings;
 pub use server::{PUBLIC_SERVER, Server};
 
 use crate::plan::Credentials;
@@ -53,8 +55,8 @@ pub struct Config {
     pub pcr_policy_server: Option<String>,
     /// `DOWNLOAD_USER` and `DOWNLOAD_PASSWORD`: for the payload's server; none without a user.
     pub credentials: Option<Credentials>,
-    /// `HEALTH_GATE`: a file that must exist before the running slot is marked good; none by default.
-    pub health_gate: Option<String>,
+    /// `HEALTH_…`: what must hold before the running slot is marked good.
+    pub health: HealthSettings,
     /// `ID` of the OEM; empty by default.
     pub oem_id: String,
     /// `VERSION_ID` of the OEM; empty by default.
@@ -88,7 +90,7 @@ impl Config {
                 user,
                 password: or_empty(setting("DOWNLOAD_PASSWORD")),
             }),
-            health_gate: non_empty(setting("HEALTH_GATE")),
+            health: HealthSettings::read(setting),
             oem_id: or_empty(lookup(oem, "ID")),
             oem_version: or_empty(lookup(oem, "VERSION_ID")),
         }

@@ -110,3 +110,28 @@ fn the_grammar_trims_nothing_and_knows_no_comments() {
         assert_eq!(KeyValues::parse(text).get(key), expected, "{text:?}");
     }
 }
+
+#[test]
+fn health_settings_have_defaults_and_units_their_suffix() {
+    let health = load(&[]).health;
+    assert_eq!(health.units, [""; 0]);
+    assert_eq!(health.settle.as_secs(), 45);
+    assert_eq!(health.deadline.map(|deadline| deadline.as_secs()), Some(600));
+    let health = load(&[(
+        UPDATE_FILES[0],
+        "HEALTH_UNITS=\"kubelet  data.mount\"\nHEALTH_SETTLE=5\nHEALTH_DEADLINE=0",
+    )])
+    .health;
+    assert_eq!(health.units, ["kubelet.service", "data.mount"]);
+    assert_eq!(health.settle.as_secs(), 5);
+    assert_eq!(health.deadline, None);
+    assert_eq!(health.refused, [""; 0]);
+}
+
+#[test]
+fn seconds_that_are_no_number_have_their_default_and_are_named() {
+    let health = load(&[(UPDATE_FILES[0], "HEALTH_SETTLE=5m\nHEALTH_DEADLINE=-1")]).health;
+    assert_eq!(health.settle.as_secs(), 45);
+    assert_eq!(health.deadline.map(|deadline| deadline.as_secs()), Some(600));
+    assert_eq!(health.refused, ["HEALTH_SETTLE=5m", "HEALTH_DEADLINE=-1"]);
+}

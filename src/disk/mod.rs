@@ -29,6 +29,6 @@ pub use error::{DiscoveryError, DiskError, LayoutError};
 pub use file_target::FileTarget;
 pub use sealed::Sealed;
 pub use slot::SlotName;
-pub use slot_disk::{Marked, SlotDisk, SlotRow};
+pub use slot_disk::{GivenUp, Marked, SlotDisk, SlotRow};
 pub use slots::SlotAttributes;
 pub use target::BlockTarget;

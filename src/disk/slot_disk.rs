@@ -22,7 +22,7 @@ use super::sysfs::BlockDevice;
 use super::{BlockTarget, DiscoveryError, DiskError, FileTarget, LayoutError, Sealed, SlotName};
 use crate::host::Host;
 
-pub use edit::Marked;
+pub use edit::{GivenUp, Marked};
 
 /// One slot as it stands in the partition table.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Failure;
 use crate::bus::Status;
+use crate::health::{Cause, TrialEnd};
 
 /// Who wanted a check. Operators' checks say `ondemandupdate` to the server, which then skips its own limits
 /// of rate, and may bring a payload that was rolled back from.
@@ -44,6 +45,17 @@ pub enum Commitment {
     AfterError(Failure),
 }
 
+/// What became of the order to leave the running slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fallback {
+    /// The machine reboots into the other slot.
+    Rebooting,
+    /// Somebody has marked the running slot good meanwhile: it stays.
+    GoodAfterAll,
+    /// There is nothing to fall back to, or the order could not be carried out; and why.
+    Stays(String),
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -55,7 +67,11 @@ pub enum Event {
     AttemptRequested,
     /// `ResetStatus`.
     ResetRequested,
-    /// The time to mark the running slot good has come.
+    /// The running slot was found healthy, or was not in time.
+    TrialEnded(TrialEnd),
+    /// The running slot was left, or not.
+    FellBack(Fallback),
+    /// The time to try once more to mark the running slot good has come.
     MarkGoodDue,
     /// The running slot is good on disk, or why it is not.
     Marked(Result<(), String>),
@@ -93,6 +109,10 @@ pub enum Report {
 pub enum Effect {
     /// Emit `StatusUpdate`.
     Signal(Status),
+    /// Watch the running slot's health; ends in [`Event::TrialEnded`].
+    WatchTrial,
+    /// Leave the running slot for the other one if that boots; ends in [`Event::FellBack`].
+    FallBack(Cause),
     /// Make the running slot good on disk; ends in [`Event::Marked`].
     MarkGood,
     /// Look again in a while whether the running slot may be made good.
@@ -124,6 +144,8 @@ impl fmt::Display for Event {
             Self::CheckDue => "a scheduled check",
             Self::AttemptRequested => "AttemptUpdate",
             Self::ResetRequested => "ResetStatus",
+            Self::TrialEnded(_) => "the end of a trial",
+            Self::FellBack(_) => "the end of a fallback",
             Self::MarkGoodDue => "the time to mark the running slot good",
             Self::Marked(_) => "the end of marking the running slot good",
             Self::Checked(..) => "the end of a check",

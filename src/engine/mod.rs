@@ -21,6 +21,15 @@
 //!     └──── Reporting  [REPORTING_ERROR_EVENT], 3/0 or 3/9 sent ──────────────(postinst exit 3)─▶ ◀──────────┘  └─┘
 //! ```
 //!
+//! Beside it, the running slot's trial: a job of its own from the start of the daemon to its end.
+//!
+//! ```text
+//!   Unknown ─▶ watched ─┬─ healthy ─▶ Marking ─▶ Good
+//!                       └─ deadline ─▶ leave: GPT re-read ─┬─ the other slot boots ─▶ reboot
+//!                             ▲                            ├─ it doesn't ─▶ OnTrial, watched on without a deadline
+//!                             └────────────────────────────┘  (good meanwhile: nothing happens)
+//! ```
+//!
 //! Two rules keep a node bootable here; the parts below keep the rest. A check is only ever ordered after
 //! the running slot was looked at, and a download only after it was found good: so the other slot may be
 //! unbootable while it is written. And once the other slot boots next, the running one is not marked any
@@ -37,11 +46,11 @@ mod task;
 mod updater;
 
 pub use code::code_of;
-pub use event::{CheckOutcome, Commitment, Effect, Event, Offered, Report, Trigger};
+pub use event::{CheckOutcome, Commitment, Effect, Event, Fallback, Offered, Report, Trigger};
 pub use failure::{Failure, chain};
 pub use node::{DiskChoice, Node, Settings};
 pub use progress::Throttle;
 pub use state::{Afterwards, Flow, Phase, Running, State};
 pub use step::{Refusal, step};
-pub use task::{Engine, MARK_GOOD_AFTER};
+pub use task::Engine;
 pub use updater::{Checked, Progress, Updater};

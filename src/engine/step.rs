@@ -1,8 +1,9 @@
 //! The transitions: pure, total, one match.
 
 use super::Failure;
-use super::event::{CheckOutcome, Commitment, Effect, Event, Report, Trigger};
+use super::event::{CheckOutcome, Commitment, Effect, Event, Fallback, Report, Trigger};
 use super::state::{Afterwards, Flow, Phase, Running, State};
+use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
 
 /// An event that means nothing where the engine stands; nothing changed.
@@ -29,14 +30,26 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
         (Phase::Idle, Event::AttemptRequested) => next.attempt(Trigger::Operator),
         (Phase::NeedReboot, Event::CheckDue) => next.ping(),
         (Phase::NeedReboot, Event::ResetRequested) => next.reset(),
-        (Phase::Idle, Event::MarkGoodDue) if state.is_on_trial() => next.mark_good(),
+        (Phase::Idle, Event::MarkGoodDue | Event::TrialEnded(TrialEnd::Passed)) if state.is_on_trial() => {
+            next.mark_good();
+        }
         // An attempt is under way and has found the slot on trial. It must not be the last to look.
-        (_, Event::MarkGoodDue) if state.is_on_trial() => next.effects.push(Effect::MarkGoodLater),
+        (_, Event::MarkGoodDue | Event::TrialEnded(TrialEnd::Passed)) if state.is_on_trial() => {
+            next.effects.push(Effect::MarkGoodLater);
+        }
+        (_, Event::TrialEnded(TrialEnd::Failed(cause))) => next.trial_failed(cause),
+        (_, Event::FellBack(fallback)) => next.fell_back(fallback),
 
         // Nothing to be done, and nothing wrong: the end of what is under way schedules the next check, the
         // bus promises success to everybody, and a slot that is good, or being marked, needs no more. Where
         // the other slot boots next, the running one is good: that must stay so.
-        (_, Event::CheckDue | Event::AttemptRequested | Event::MarkGoodDue)
+        (
+            _,
+            Event::CheckDue
+            | Event::AttemptRequested
+            | Event::MarkGoodDue
+            | Event::TrialEnded(TrialEnd::Passed),
+        )
         | (Phase::Idle, Event::ResetRequested) => {}
 
         (phase, Event::Marked(result)) if state.running == Running::Marking => {
@@ -118,6 +131,9 @@ impl Next {
     fn started(&mut self) {
         self.effects.push(Effect::Signal(self.state.status()));
         self.effects.push(Effect::Schedule);
+        if self.state.running != Running::Good {
+            self.effects.push(Effect::WatchTrial);
+        }
     }
 
     fn attempt(&mut self, trigger: Trigger) {
@@ -146,6 +162,34 @@ impl Next {
         };
         if let Phase::Checking(trigger) = phase {
             self.effects.push(Effect::Check(*trigger));
+        }
+    }
+
+    fn trial_failed(&mut self, cause: Cause) {
+        match self.state.running {
+            // The other slot may be half written by now, or boot next.
+            Running::Good => return,
+            // Whatever comes of it counts: who leaves the slot looks at the disk first.
+            Running::Marking => {}
+            Running::Unknown | Running::OnTrial(_) => {
+                self.state.running = Running::OnTrial(cause.to_string())
+            }
+        }
+        self.effects.push(Effect::FallBack(cause));
+    }
+
+    fn fell_back(&mut self, fallback: Fallback) {
+        match fallback {
+            Fallback::Rebooting => {}
+            Fallback::GoodAfterAll => self.effects.push(Effect::MarkGoodLater),
+            Fallback::Stays(reason) => {
+                if matches!(self.state.running, Running::Unknown | Running::OnTrial(_)) {
+                    self.state.running = Running::OnTrial(reason);
+                }
+                if self.state.running != Running::Good {
+                    self.effects.push(Effect::WatchTrial);
+                }
+            }
         }
     }
 

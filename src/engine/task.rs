@@ -16,8 +16,8 @@ use super::{Effect, Event, State, step};
 use crate::bus::{Command, Status};
 use jobs::{Done, Stage};
 
-/// The running slot is marked good so long after the start, unless an attempt does it before.
-pub const MARK_GOOD_AFTER: Duration = Duration::from_secs(45);
+/// A slot that could not be marked good is looked at again after so long.
+const MARK_GOOD_AGAIN: Duration = Duration::from_secs(45);
 
 /// The engine: state, what is under way, and when something is due.
 pub struct Engine<U: Updater> {
@@ -27,7 +27,7 @@ pub struct Engine<U: Updater> {
     statuses: mpsc::UnboundedSender<Status>,
     /// What touches the disk: awaited when the engine stops.
     jobs: JoinSet<Done<U>>,
-    /// What waits for a server: dropped then.
+    /// What only waits, for a server or for health: dropped then.
     talks: JoinSet<Done<U>>,
     progress: watch::Receiver<Progress>,
     throttle: Throttle,
@@ -67,7 +67,7 @@ impl<U: Updater> Engine<U> {
             progress: closed(),
             throttle: Throttle::default(),
             started: now,
-            mark_good_at: Some(now + MARK_GOOD_AFTER),
+            mark_good_at: None,
             check_at: None,
             stop,
         }
@@ -199,7 +199,9 @@ impl<U: Updater> Engine<U> {
         match effect {
             // Nobody listens any more while the daemon ends.
             Effect::Signal(status) => drop(self.statuses.send(status)),
-            Effect::MarkGoodLater => self.mark_good_at = Some(Instant::now() + MARK_GOOD_AFTER),
+            Effect::MarkGoodLater => self.mark_good_at = Some(Instant::now() + MARK_GOOD_AGAIN),
+            Effect::WatchTrial => self.watch_trial(),
+            Effect::FallBack(cause) => self.fall_back(cause),
             Effect::MarkGood => self.mark_good(),
             Effect::Check(trigger) => self.check(trigger),
             Effect::Ping => self.ping(),

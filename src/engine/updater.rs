@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{CheckOutcome, Commitment, Failure, Offered, Report, Trigger};
+use super::{CheckOutcome, Commitment, Failure, Fallback, Offered, Report, Trigger};
+use crate::health::{Cause, TrialEnd};
 
 /// How a check ended, with what an installation of the offer needs to know.
 #[derive(Debug)]
@@ -49,6 +50,13 @@ pub trait Updater: Send + Sync + 'static {
 
     /// When the next check is due, from now; `None` if this machine is not to check by itself.
     fn until_next_check(&self) -> Option<Duration>;
+
+    /// Watches until the running slot is healthy, or its deadline has passed and it is not. After one
+    /// that failed, a further watch has no deadline. Dropped when the engine is stopped.
+    fn watch_trial(&self) -> impl Future<Output = TrialEnd> + Send;
+
+    /// Leaves the running slot for the other one because of `cause`, if that boots.
+    fn fall_back(&self, cause: Cause) -> impl Future<Output = Fallback> + Send;
 
     /// Makes the running slot good on disk, or says why it is still on trial.
     fn mark_good(&self) -> impl Future<Output = Result<(), String>> + Send;

@@ -8,6 +8,8 @@ use super::Host;
 
 /// Reboot managers watch for it (kured's default sentinel); a tmpfs, so a reboot clears it.
 const REBOOT_REQUIRED: &str = "/run/reboot-required";
+/// Where a reboot is recorded that a machine of its own would make.
+const REBOOT: &str = "/run/update_engine/reboot";
 const DEV_MODE: &str = "/root/.dev_mode";
 
 /// Whether an owner has declared this machine a developer's.
@@ -45,6 +47,18 @@ impl Host {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(e) => Err(e),
         }
+    }
+
+    /// Leaves word, below a root that only stands for a machine, that it would reboot now.
+    ///
+    /// # Errors
+    /// When the file or its directory cannot be created.
+    pub fn record_reboot(&self) -> io::Result<()> {
+        let path = self.path(REBOOT);
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        File::create(path).map(drop)
     }
 
     /// Whether a reboot has been asked for, by us or anyone else.

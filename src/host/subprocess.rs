@@ -102,13 +102,19 @@ impl Subprocess {
         self
     }
 
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<'a>(self, args: impl IntoIterator<Item = &'a str>) -> Self {
+        args.into_iter().fold(self, Self::arg)
+    }
+
     /// Runs it to its end, and logs what it said. Dropping the future kills it. A program it left behind
     /// in the background is not waited for.
     ///
     /// # Errors
     /// Only when there is no exit status; a failure of the program itself is [`Finished`].
     pub async fn run(&self) -> Result<Finished, SubprocessError> {
-        let ended = self.run_silently().await;
+        let ended = self.run_quietly().await;
         match &ended {
             Ok(Finished { output, .. }) | Err(SubprocessError::TimedOut { output, .. }) => {
                 tracing::info!("Subprocess output:\n{output}");
@@ -118,7 +124,11 @@ impl Subprocess {
         ended
     }
 
-    async fn run_silently(&self) -> Result<Finished, SubprocessError> {
+    /// As [`Self::run`], for programs that run again and again: nothing is logged.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_quietly(&self) -> Result<Finished, SubprocessError> {
         let spawn = |source| SubprocessError::Spawn {
             program: self.program.clone(),
             source,

@@ -56,20 +56,31 @@ pub enum CheckEvent {
     RolledBack,
 }
 
+/// How the slots say that this boot came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// The slot that runs is the one that the last update went to.
+    Updated,
+    /// It is not, or there was none.
+    Stayed,
+    /// The update was tried and left, and no server knows it yet.
+    RolledBack,
+}
+
 impl CheckEvent {
     /// Reads the pref `previous-version`, which the last successful update set to the version that ran
     /// then, and every check since has emptied. `current` is the version that runs now.
     ///
-    /// A pref equal to `current` means [`Self::RolledBack`] by this rule alone. It is also so when an
-    /// update was undone by hand before a reboot, or reinstalled the same version: who knows better
-    /// (which slot booted) should say [`Self::NothingNew`] or [`Self::UpdatedFrom`] instead.
+    /// The original takes a pref equal to `current` for a rollback. It is also so when an update was undone
+    /// by hand before a reboot, or installed the same version again: the slots know better.
     #[must_use]
-    pub fn from_pref(previous_version: Option<&str>, current: &str) -> Self {
-        match previous_version {
-            None => Self::FirstCheck,
-            Some("") => Self::NothingNew,
-            Some(previous) if previous == current => Self::RolledBack,
-            Some(previous) => Self::UpdatedFrom(previous.to_owned()),
+    pub fn from_pref(previous_version: Option<&str>, current: &str, arrival: Arrival) -> Self {
+        match (previous_version, arrival) {
+            (_, Arrival::RolledBack) => Self::RolledBack,
+            (None, _) => Self::FirstCheck,
+            (Some(""), _) => Self::NothingNew,
+            (Some(previous), Arrival::Stayed) if previous == current => Self::NothingNew,
+            (Some(previous), _) => Self::UpdatedFrom(previous.to_owned()),
         }
     }
 }

@@ -22,7 +22,7 @@ mod response;
 
 pub use client::{Client, Patience, PostError};
 pub use code::{ErrorCode, Flags, HttpStatus, ReportedCode};
-pub use event::{CheckEvent, Event};
+pub use event::{Arrival, CheckEvent, Event};
 pub use identity::{Identity, Machine};
 pub use offer::{Backoff, MetadataClaim, Offer, OfferError, PayloadKind};
 pub use request::{Body, Request, Trigger};

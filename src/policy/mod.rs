@@ -15,7 +15,6 @@ mod offer;
 mod payload_state;
 mod schedule;
 mod seed;
-mod trial;
 
 pub use blame::{Blame, BlamedPayloads};
 pub use history::{History, Outcome, Payload, Progress, Rollback, Trial};
@@ -23,7 +22,6 @@ pub use offer::{Build, Circumstances, Decision, decide};
 pub use payload_state::{PayloadState, Penalty, penalty};
 pub use schedule::{CheckOutcome, Interval};
 pub use seed::Seed;
-pub use trial::{LastUpdate, Present, Shutdown, Verdict};
 
 /// Wall clock time: seconds since 1970-01-01 00:00 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

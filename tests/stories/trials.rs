@@ -7,7 +7,7 @@ use update_engine::disk::SlotName;
 
 use crate::support::fixtures;
 use crate::support::loops::{may_mount, run};
-use crate::support::node::{CONFIG, KERNEL_B, MARKER, client};
+use crate::support::node::{KERNEL_B, MARKER};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, operations};
 
 const PRIVATE: i64 = 1 << 28;
@@ -85,31 +85,6 @@ async fn a_postinst_with_exit_code_3_commits_and_reports_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_on_trial_installs_nothing_until_its_health_gate_opens() {
-    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
-    scene.node.disk.set_attributes(SlotName::A, (2, 0, 0));
-    let config = format!("SERVER={}\nHEALTH_GATE=/run/healthy\n", scene.server.url());
-    scene.node.write(CONFIG, config.as_bytes());
-    let daemon = scene.boot(SlotName::A).await;
-
-    let signals = scene.attempt(IDLE).await;
-    assert_eq!(
-        operations(&signals),
-        ["CHECKING_FOR_UPDATE", "REPORTING_ERROR_EVENT", "IDLE"]
-    );
-    assert_eq!(scene.events(), [(3, 9, Some(PRIVATE + 36))]);
-    assert!(daemon.log().contains("the health gate /run/healthy is pending"));
-    assert_eq!(scene.server.journal().downloads(), []);
-    assert_eq!(scene.node.disk.attributes(SlotName::A), (2, 0, 0));
-    assert_eq!(scene.node.disk.attributes(SlotName::B), (1, 0, 1));
-
-    scene.node.write("/run/healthy", b"");
-    scene.attempt(NEED_REBOOT).await;
-    assert_eq!(scene.node.disk.attributes(SlotName::A), (1, 0, 1));
-    assert_eq!(scene.node.disk.attributes(SlotName::B), (2, 1, 0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_table_whose_backup_cannot_be_written_keeps_the_slot_untouched() {
     let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
     // The file may not be written past the end of slot B: the backup copy lies behind it.
@@ -171,48 +146,4 @@ async fn a_full_boot_partition_costs_no_kernel() {
     assert_eq!(scene.node.disk.attributes(SlotName::B), (1, 0, 1));
     daemon.stop();
     drop(boot);
-}
-
-/// Installs the fixture from slot A; the daemon has ended when this returns.
-async fn install(scene: &mut Scene) {
-    let daemon = scene.boot(SlotName::A).await;
-    scene.attempt(NEED_REBOOT).await;
-    daemon.stop();
-    scene.server.journal().clear();
-}
-
-/// Type, result and code of the event that the last check carried.
-fn news(scene: &Scene) -> (u32, u32, Option<i64>) {
-    let exchanges = scene.server.journal().exchanges();
-    let check = exchanges.iter().rfind(|exchange| exchange.is_check()).unwrap();
-    let event = check.events().next().unwrap();
-    (event.kind, event.result, event.code)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rollback_is_noticed_and_reported() {
-    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
-    install(&mut scene).await;
-    // The new slot never gets as far as the daemon.
-    assert_eq!(scene.node.reboot(), SlotName::B);
-    assert_eq!(scene.node.reboot(), SlotName::A);
-    scene.server.replace(None);
-    let daemon = scene.boot(SlotName::A).await;
-    scene.attempt(IDLE).await;
-    assert_eq!(news(&scene), (3, 0, Some(44)));
-    assert!(daemon.log().contains("version \"2.0.0\" was booted and not kept"));
-    // Once.
-    scene.attempt(IDLE).await;
-    assert_eq!(news(&scene), (3, 2, None));
-    daemon.stop();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reset_is_not_taken_for_a_rollback() {
-    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
-    let _daemon = scene.boot(SlotName::A).await;
-    scene.attempt(NEED_REBOOT).await;
-    assert!(client(&scene.bus, "-reset_status").await.1.success());
-    scene.attempt(NEED_REBOOT).await;
-    assert_eq!(news(&scene), (3, 2, None));
 }

@@ -21,3 +21,4 @@ pub mod protobuf;
 pub mod scene;
 pub mod server;
 pub mod socks;
+pub mod systemd;

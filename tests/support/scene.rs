@@ -13,13 +13,25 @@ use zbus::message::Type;
 use zbus::{MatchRule, MessageStream};
 
 use super::bus::{Accounts, PrivateBus};
-use super::node::{Daemon, Node, client};
+use super::node::{CONFIG, Daemon, Node, client};
 
 /// No step of a story takes longer unless it never ends.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub const NEED_REBOOT: &str = "UPDATE_STATUS_UPDATED_NEED_REBOOT";
 pub const IDLE: &str = "UPDATE_STATUS_IDLE";
+
+/// Returns once `holds` does: for what a process does without any event that could be waited for.
+pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let wait = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, wait)
+        .await
+        .unwrap_or_else(|_| panic!("never: {what}"));
+}
 
 /// The server may be an honest one, or any that remembers what it was asked.
 pub struct Scene<S = Server> {
@@ -112,6 +124,47 @@ impl<S> Scene<S> {
         let (_, status) = client(&self.bus, "-check_for_update").await;
         assert!(status.success());
         self.signals_until(operation).await
+    }
+}
+
+impl Scene {
+    /// Appends lines to the operator's configuration.
+    pub fn configure(&self, lines: &str) {
+        let mut config = self.node.read(CONFIG);
+        config.extend_from_slice(lines.as_bytes());
+        self.node.write(CONFIG, &config);
+    }
+
+    /// Updates the node to version 2.0.0 and boots it into slot B, which is on trial then; the daemon is not
+    /// started yet.
+    pub async fn update(&mut self) {
+        let daemon = self.boot(SlotName::A).await;
+        self.attempt(NEED_REBOOT).await;
+        daemon.stop();
+        assert_eq!(self.node.reboot(), SlotName::B);
+        assert_eq!(self.node.disk.attributes(SlotName::B), (2, 0, 0));
+        self.node.run_version("2.0.0");
+        self.server.journal().clear();
+    }
+
+    /// Boots whatever the loader picks, which is slot A with version 1.0.0.
+    pub async fn come_back(&mut self) -> Daemon {
+        assert_eq!(self.node.reboot(), SlotName::A);
+        self.node.run_version("1.0.0");
+        self.boot(SlotName::A).await
+    }
+
+    /// Type, result, code and previous version of the event in the last check.
+    pub fn last_news(&self) -> (u32, u32, Option<i64>, Option<String>) {
+        let exchanges = self.server.journal().exchanges();
+        let check = exchanges.iter().rev().find(|exchange| exchange.is_check());
+        let event = check.unwrap().events().next().unwrap();
+        (
+            event.kind,
+            event.result,
+            event.code,
+            event.previous_version.clone(),
+        )
     }
 }
 

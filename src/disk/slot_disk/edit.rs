@@ -17,6 +17,15 @@ pub enum Marked {
     Written,
 }
 
+/// What [`SlotDisk::give_up`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUp {
+    /// The running slot boots no more, unless the other one doesn't either.
+    NoTryLeft,
+    /// It is marked good: nothing was changed.
+    IsGood,
+}
+
 impl SlotDisk {
     /// Marks the running slot good: successful, no tries, alone at the highest priority. Repairs a damaged
     /// copy of the table.
@@ -74,6 +83,22 @@ impl SlotDisk {
                 attributes,
             })
         }
+    }
+
+    /// Leaves the running slot no try, unless it is marked good by now; says whether it did.
+    ///
+    /// # Errors
+    /// When the table can't be read or written.
+    pub fn give_up(&self) -> Result<GivenUp, DiskError> {
+        let mut outcome = GivenUp::NoTryLeft;
+        self.edit(self.running, |slots, running| {
+            if slots[running].is_successful() {
+                outcome = GivenUp::IsGood;
+            } else {
+                slots[running] = slots[running].on_trial(Tries::NONE);
+            }
+        })?;
+        Ok(outcome)
     }
 
     /// Priority 0, tries 0, not successful; in both copies and on the medium when this returns.

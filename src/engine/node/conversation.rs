@@ -15,11 +15,11 @@ use crate::config::{Config, Server};
 use crate::engine::{Checked, Failure, Report, Trigger};
 use crate::host::Mode;
 use crate::omaha::{
-    self, Answer, Body, CheckEvent, Client, ErrorCode, Event, Flags, HttpStatus, Identity, Machine, Patience,
-    Request, Response,
+    self, Answer, Arrival, Body, CheckEvent, Client, ErrorCode, Event, Flags, HttpStatus, Identity, Machine,
+    Patience, Request, Response,
 };
 use crate::plan::InstallPlan;
-use crate::policy::CheckOutcome;
+use crate::policy::{CheckOutcome, History};
 use crate::store::{Key, PrefsError};
 
 impl Node {
@@ -67,18 +67,34 @@ impl Node {
     fn news(&self) -> Result<(Config, CheckEvent), Failure> {
         let config = self.config();
         let previous = self.prefs.get(Key::PreviousVersion)?;
-        let event = self.news_of_last_update(previous.as_deref(), &config.version);
+        let history = self.history();
+        let arrival = if history.is_unreported() {
+            Arrival::RolledBack
+        } else if self.memory(|memory| {
+            memory
+                .running
+                .as_deref()
+                .is_some_and(|slot| history.was_updated(slot))
+        }) {
+            Arrival::Updated
+        } else {
+            Arrival::Stayed
+        };
+        let event = CheckEvent::from_pref(previous.as_deref(), &config.version, arrival);
         Ok((config, event))
     }
 
     /// Order of writes, and what a cut between leaves behind:
     /// 1. `previous-version` emptied: the news was told, and what `full-response` holds is of an earlier
     ///    check, which postinst sees by its age;
-    /// 2. `full-response` written: postinst may use it.
+    /// 2. `full-response` written: postinst may use it;
+    /// 3. a rollback counts as reported: before this it is reported once more.
     fn answered(&self, config: &Config, body: &[u8]) -> Result<Checked<InstallPlan>, Failure> {
         tracing::info!("Omaha request response: {}", String::from_utf8_lossy(body));
         self.prefs.set(Key::PreviousVersion, "")?;
         self.prefs.set_full_response(body)?;
+        self.change_history(History::reported)
+            .map_err(|error| Failure::caused_by(ErrorCode::Error, &error))?;
         let response = Response::parse(body).map_err(|error| Failure::caused_by(error.code(), &error))?;
         self.memory(|memory| {
             memory.outcome = Some(CheckOutcome {

@@ -1,151 +1,148 @@
-//! What this node remembers of its updates, beside the original's preferences: the last one that was
-//! committed, and the payloads that were tried and not kept.
-//!
-//! The record of the last update is written before its slot becomes the next to boot, and removed before a
-//! slot is written again. A cut between record and commit leaves a slot of priority 0, about which
-//! [`LastUpdate::judge`] says nothing.
+//! What this machine remembers of its updates, in a record that both slots' systems read.
 
-use std::path::PathBuf;
-
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::sync::PoisonError;
 
 use super::{Node, slots};
-use crate::disk::{SlotDisk, SlotName};
+use crate::disk::{DiskError, SlotDisk, SlotName};
 use crate::engine::chain;
-use crate::omaha::CheckEvent;
-use crate::policy::{Blame, BlamedPayloads, LastUpdate, Present, Shutdown, Verdict};
-use crate::store::record::{self, Version};
+use crate::health::Cause;
+use crate::policy::{History, Outcome};
+use crate::store::record::{self, RecordError, Version};
 
+const FILE: &str = "/var/lib/update_engine/history";
 const VERSION: Version = Version(1);
-const LAST: &str = "/var/lib/update_engine/last-update";
-const BLAMED: &str = "/var/lib/update_engine/rolled-back";
 
 impl Node {
-    /// To be called before the slot becomes the next to boot.
-    pub(super) fn remember_update(&self) {
-        let Some(offer) = self.memory(|memory| memory.offer.clone()) else {
-            return;
+    /// What is remembered; nothing if it can't be read, which is logged. Blocks.
+    pub(super) fn history(&self) -> History {
+        self.load_history().unwrap_or_else(|error| {
+            tracing::warn!("what became of earlier updates is not known: {}", chain(&error));
+            History::default()
+        })
+    }
+
+    fn load_history(&self) -> Result<History, RecordError> {
+        let contents = record::load(&self.host().path(FILE), VERSION)?;
+        let Some(contents) = contents else {
+            return Ok(History::default());
         };
-        let partuuid = self.disk().and_then(|disk| partuuid(&disk, !disk.running()));
-        self.keep(
-            LAST,
-            &LastUpdate {
-                partuuid: partuuid.unwrap_or_default(),
-                payload_sha256: offer.sha256,
-                version: offer.version,
-                boot_id: self.host().identity().boot_id,
-                shutdown: Shutdown::Unexplained,
-            },
-        );
+        serde_json::from_slice(&contents).map_err(|_| RecordError::NotARecord(self.host().path(FILE)))
     }
 
-    /// To be called before a slot is written: what it held is no update any more.
-    pub(super) fn forget_update(&self) {
-        if let Err(error) = record::remove(&self.host().path(LAST)) {
-            tracing::warn!("{}", chain(&error));
+    /// Changes what is remembered, durably; one change at a time. Blocks.
+    pub(super) fn change_history<T>(&self, change: impl FnOnce(&mut History) -> T) -> Result<T, RecordError> {
+        // It guards a file that is replaced as a whole, so that a panic leaves nothing half done.
+        let _one_at_a_time = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.history();
+        let mut history = before.clone();
+        let value = change(&mut history);
+        if history != before {
+            // Plain numbers, texts and lists, all with string keys: they always have a JSON form.
+            let contents = serde_json::to_vec(&history).unwrap_or_default();
+            record::save(&self.host().path(FILE), VERSION, &contents)?;
         }
+        Ok(value)
     }
 
-    /// Payloads not to be installed again by themselves.
-    pub(super) fn blamed(&self) -> BlamedPayloads {
-        self.kept(BLAMED).unwrap_or_default()
+    fn change_or_warn<T>(&self, change: impl FnOnce(&mut History) -> T) -> Option<T> {
+        self.change_history(change)
+            .inspect_err(|error| {
+                tracing::error!("what happens to this update is not remembered: {}", chain(error))
+            })
+            .ok()
     }
 
-    /// The news for the server: what `previous` (the original's preference) says, unless this node knows
-    /// better. A rollback that nobody else explains is held against its payload.
-    pub(super) fn news_of_last_update(&self, previous: Option<&str>, current: &str) -> CheckEvent {
-        let by_pref = CheckEvent::from_pref(previous, current);
-        let previous = match previous {
-            None | Some("") => return by_pref,
-            Some(previous) => previous,
-        };
-        match self.verdict() {
-            Some((_, Verdict::NotBooted)) => CheckEvent::NothingNew,
-            Some((last, Verdict::Booted)) => {
-                let mut blamed = self.blamed();
-                blamed.forgive(&last.payload_sha256);
-                self.keep(BLAMED, &blamed);
-                CheckEvent::UpdatedFrom(previous.to_owned())
-            }
-            Some((last, Verdict::FellBack(shutdown))) => {
-                self.fell_back(last, shutdown);
-                CheckEvent::RolledBack
-            }
-            Some((_, Verdict::Unknown)) | None => by_pref,
-        }
-    }
-
-    fn fell_back(&self, last: LastUpdate, shutdown: Shutdown) {
-        let version = &last.version;
-        if shutdown == Shutdown::Orderly {
-            tracing::warn!(
-                "version {version:?} was shut down before it was marked good; it is not held against it"
-            );
-            return;
-        }
-        tracing::error!("version {version:?} was booted and not kept: it was rolled back");
-        let mut blamed = self.blamed();
-        blamed.add(Blame {
-            sha256: last.payload_sha256,
-            version: last.version,
-            noticed: self.unix_time(),
+    /// What became of the last update, seen from a start of the daemon. Blocks.
+    pub(super) fn look_back(&self) {
+        let found = slots::open(&self.settings).and_then(|disk| {
+            let rows = disk.table()?;
+            Ok((partuuid(&disk, disk.running())?, rows))
         });
-        self.keep(BLAMED, &blamed);
+        let (running, rows) = match found {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!("what became of the last update is not known: {}", chain(&error));
+                return;
+            }
+        };
+        let attributes = |slot: &str| {
+            let row = rows.iter().find(|row| row.partuuid == slot);
+            row.map(|row| row.attributes)
+        };
+        let now = self.unix_time();
+        let outcome = self.change_or_warn(|history| history.looked(&running, attributes, now));
+        match outcome {
+            Some(Outcome::RolledBack(rollback)) => tracing::error!(
+                "rolled back from version {:?}: {}",
+                rollback.payload.version,
+                rollback.cause
+            ),
+            Some(Outcome::Interrupted(payload)) => tracing::warn!(
+                "version {:?} went down before it was found healthy; nobody is to blame",
+                payload.version
+            ),
+            Some(Outcome::OnTrial) => tracing::info!("the running slot is on trial"),
+            Some(Outcome::Nothing | Outcome::Kept) | None => {}
+        }
+        self.memory(|memory| memory.running = Some(running));
     }
 
-    /// The daemon starts, or ends because it was asked to. On a slot that is on trial that tells a reboot
-    /// by hand from a crash.
-    pub fn note_trial(&self, shutdown: Shutdown) {
-        let Some((last, Verdict::Booted)) = self.verdict() else {
-            return;
+    /// The slot of the attempt under way may boot next from here on. Blocks.
+    ///
+    /// # Errors
+    /// A rollback from it could not be noticed then.
+    pub(super) fn remember_target(&self) -> Result<(), RememberError> {
+        let Some((target, payload)) = self.memory(|memory| memory.target.clone()) else {
+            return Ok(());
         };
-        if last.shutdown != shutdown {
-            self.keep(LAST, &LastUpdate { shutdown, ..last });
+        let disk = slots::open(&self.settings)?;
+        let slot = partuuid(&disk, target)?;
+        Ok(self.change_history(|history| history.committed(&slot, payload))?)
+    }
+
+    /// The running slot is good.
+    pub(super) fn keep_running(&self, disk: &SlotDisk) {
+        match partuuid(disk, disk.running()) {
+            Ok(running) => {
+                self.change_or_warn(|history| history.kept(&running));
+            }
+            Err(error) => tracing::warn!("{}", chain(&error)),
         }
     }
 
-    fn verdict(&self) -> Option<(LastUpdate, Verdict)> {
-        let last: LastUpdate = self.kept(LAST)?;
-        let disk = self.disk()?;
-        let rows = disk.table().ok()?;
-        let attributes = rows.iter().find(|row| row.partuuid == last.partuuid)?.attributes;
-        let verdict = last.judge(&Present {
-            boot_id: &self.host().identity().boot_id,
-            running: &partuuid(&disk, disk.running())?,
-            attributes,
-        });
-        Some((last, verdict))
+    /// The running slot is about to be left.
+    pub(super) fn remember_given_up(&self, disk: &SlotDisk, cause: &Cause) {
+        let version = self.config().version;
+        match partuuid(disk, disk.running()) {
+            Ok(running) => {
+                let cause = cause.to_string();
+                self.change_or_warn(|history| history.given_up(&running, &version, cause));
+            }
+            Err(error) => tracing::error!("{}", chain(&error)),
+        }
     }
 
-    fn disk(&self) -> Option<SlotDisk> {
-        slots::open(&self.settings).ok()
-    }
-
-    fn kept<T: DeserializeOwned>(&self, path: &str) -> Option<T> {
-        let path: PathBuf = self.host().path(path);
-        let contents = record::load(&path, VERSION).unwrap_or_else(|error| {
-            tracing::warn!("{}", chain(&error));
-            None
-        })?;
-        serde_json::from_slice(&contents).ok()
-    }
-
-    /// Memory that can't be kept makes the node less clever, not less safe.
-    fn keep<T: Serialize>(&self, path: &str, value: &T) {
-        let kept = serde_json::to_vec(value)
-            .map_err(|error| error.to_string())
-            .and_then(|contents| {
-                record::save(&self.host().path(path), VERSION, &contents).map_err(|error| chain(&error))
-            });
-        if let Err(error) = kept {
-            tracing::warn!("{error}");
+    /// The daemon was asked to end: if the machine is shut down while the running slot is on trial, that
+    /// blames nobody. Blocks.
+    pub fn end_orderly(&self) {
+        if let Some(running) = self.memory(|memory| memory.running.clone()) {
+            self.change_or_warn(|history| history.ended_orderly(&running));
         }
     }
 }
 
-fn partuuid(disk: &SlotDisk, slot: SlotName) -> Option<String> {
-    let rows = disk.table().ok()?;
-    let row = rows.into_iter().find(|row| row.slot == slot)?;
-    Some(row.partuuid)
+/// Why a target could not be remembered.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RememberError {
+    #[error("cannot tell which slot is updated")]
+    Disk(#[from] DiskError),
+    #[error("cannot remember what is installed")]
+    Record(#[from] RecordError),
+}
+
+fn partuuid(disk: &SlotDisk, slot: SlotName) -> Result<String, DiskError> {
+    let rows = disk.table()?;
+    let row = rows.into_iter().find(|row| row.slot == slot);
+    // The table has a row for each slot.
+    Ok(row.map(|row| row.partuuid).unwrap_or_default())
 }

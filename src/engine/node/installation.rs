@@ -13,10 +13,16 @@ use crate::fetch::{FetchSettings, Fetcher};
 use crate::install::{Downloaded, InstallError, Installer, Pace, PostinstOutcome, Ready, Site, Tested};
 use crate::omaha::ErrorCode;
 use crate::plan::InstallPlan;
+use crate::policy::Payload;
 use crate::store::{Key, PrefsError};
 
 impl Node {
     pub(super) async fn look_before(&self, plan: InstallPlan) -> Result<Ready, Failure> {
+        let payload = Payload {
+            sha256: Some(plan.payload_sha256),
+            version: plan.version.clone(),
+        };
+        self.memory(|memory| memory.target = Some((plan.target, payload)));
         let ready = self.preflight(plan).await;
         let resumes = ready.as_ref().is_ok_and(Ready::resumes);
         self.memory(|memory| {
@@ -56,11 +62,7 @@ impl Node {
     ) -> Result<Downloaded, Failure> {
         let total = self.memory(|memory| memory.offer.as_ref().map_or(0, |offer| offer.size));
         // From here on the original must not resume a download of its own: the slot is ours.
-        self.blocking(|node| {
-            node.forget_update();
-            node.prefs.forbid_resume()
-        })
-        .await?;
+        self.blocking(|node| node.prefs.forbid_resume()).await?;
         let mut flows = false;
         let mut tell = |done: u64| {
             flows = true;
@@ -79,8 +81,12 @@ impl Node {
         written: Downloaded,
         cancel: &CancellationToken,
     ) -> Result<Commitment, Failure> {
+        // Before the image's postinst, which may set boot attributes itself. A cut after this leaves a record
+        // of a slot that is not bootable, which means nothing.
+        self.blocking(Self::remember_target)
+            .await
+            .map_err(|error| Failure::caused_by(ErrorCode::Error, &error))?;
         let tested = self.test(written, cancel).await?;
-        self.blocking(Self::remember_update).await;
         let outcome = tested.commit().await?;
         self.blocking(Self::remember_success).await;
         Ok(match outcome {

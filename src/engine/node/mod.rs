@@ -1,7 +1,9 @@
 //! The real world behind the engine: this machine's files, disk, network and clock.
 //!
 //! ```text
-//!   Updater's methods ─┬─ mark_good ────────────── slots         the disk, found anew for each use
+//!   Updater's methods ─┬─ watch, mark_good, ─────── trial         health, marking good, leaving the slot
+//!                      │  fall_back                history       what became of updates, in a record
+//!                      │                           slots         the disk, found anew for each use
 //!                      ├─ check, ping, report ──── conversation  configuration, prefs, one POST
 //!                      │                           offers        policy, payload state, plan
 //!                      ├─ prepare … finish ─────── installation  the installer's phases, what they leave in prefs
@@ -18,6 +20,7 @@ mod installation;
 mod offers;
 mod pending;
 mod slots;
+mod trial;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -29,14 +32,17 @@ use tokio_util::sync::CancellationToken;
 pub use slots::DiskChoice;
 
 use super::updater::{Checked, Progress, Updater};
-use super::{Commitment, Failure, Report, State, Trigger, chain};
+use super::{Commitment, Failure, Fallback, Report, State, Trigger, chain};
 use crate::config::Config;
+use crate::disk::SlotName;
+use crate::health::{Cause, TrialEnd};
 use crate::host::{Host, Mode};
 use crate::install::{Downloaded, Postinst, Ready};
 use crate::omaha::Offer;
 use crate::plan::InstallPlan;
-use crate::policy::{CheckOutcome, Interval, Seed, UnixTime};
+use crate::policy::{CheckOutcome, Interval, Payload, Seed, UnixTime};
 use crate::store::{PREFS_DIR, Prefs};
+use trial::Standing;
 
 /// What the command line fixes for the daemon's life.
 #[derive(Debug, Clone)]
@@ -55,6 +61,8 @@ pub struct Node {
     settings: Arc<Settings>,
     prefs: Prefs,
     memory: Arc<Mutex<Memory>>,
+    /// Held while the record of updates is changed.
+    record: Arc<Mutex<()>>,
 }
 
 /// What one job leaves for the next. Never locked across an await.
@@ -70,6 +78,12 @@ struct Memory {
     interval: Option<Interval>,
     /// How the last check went, as far as the next one's time depends on it.
     outcome: Option<CheckOutcome>,
+    /// Which slot the attempt under way writes, and with what.
+    target: Option<(SlotName, Payload)>,
+    /// PARTUUID of the running slot, once it was looked at.
+    running: Option<String>,
+    /// How the trial of the running slot stands.
+    standing: Standing,
 }
 
 impl Node {
@@ -81,13 +95,15 @@ impl Node {
             settings: Arc::new(settings),
             prefs,
             memory: Arc::default(),
+            record: Arc::default(),
         }
     }
 
     /// Where the engine starts on this machine: idle, or waiting for a reboot that an earlier process
-    /// prepared.
+    /// prepared. Notices a rollback. Blocks.
     #[must_use]
     pub fn initial_state(&self) -> State {
+        self.look_back();
         if pending::is_pending(self.host()) {
             State::reboot_pending()
         } else {
@@ -147,9 +163,24 @@ impl Updater for Node {
         })
     }
 
+    async fn watch_trial(&self) -> TrialEnd {
+        self.watch_health().await
+    }
+
+    async fn fall_back(&self, cause: Cause) -> Fallback {
+        let fallback = self.leave_slot(cause).await;
+        match &fallback {
+            Fallback::Rebooting => {}
+            Fallback::GoodAfterAll => {
+                tracing::warn!("the running slot was marked good by somebody else; it stays")
+            }
+            Fallback::Stays(reason) => tracing::error!("the running slot is not left: {reason}"),
+        }
+        fallback
+    }
+
     async fn mark_good(&self) -> Result<(), String> {
-        self.blocking(|node| slots::mark_good(&node.settings, node.config().health_gate.as_deref()))
-            .await
+        self.blocking(Self::mark_running_good).await
     }
 
     async fn check(&self, trigger: Trigger) -> Checked<InstallPlan> {

@@ -39,10 +39,10 @@ impl Node {
             Mode::Official => Build::Official,
             Mode::Developer => Build::Development,
         };
-        let blamed = self.blamed();
+        let history = self.history();
         let circumstances = Circumstances {
             payload_state,
-            blamed: &blamed,
+            blamed: history.blamed(),
             trigger,
             build,
             now: self.unix_time(),
@@ -52,8 +52,8 @@ impl Node {
             Decision::RolledBackBefore(blame) => Err(Failure::new(
                 ErrorCode::IgnoredPerPolicy,
                 format!(
-                    "version {:?} was rolled back before and is not wanted again",
-                    blame.version
+                    "this machine rolled back from version {:?} ({}); it is installed again only on demand",
+                    blame.version, blame.cause
                 ),
             )),
             Decision::BackOff { until } => Err(Failure::new(
@@ -70,8 +70,6 @@ impl Node {
         let disk = slots::open(&self.settings)
             .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
         let target = !disk.running();
-        let boot = self.boot_directory();
-        let kernel = |slot: SlotName| format!("{boot}/vmlinuz-{}", slot.letter());
         Ok(InstallPlan {
             version: offer.version.clone(),
             url,
@@ -80,13 +78,18 @@ impl Node {
             metadata: offer.metadata.clone(),
             is_delta: offer.kind == PayloadKind::Delta,
             target,
-            target_kernel: kernel(target),
-            source_kernel: kernel(!target),
+            target_kernel: self.kernel(target),
+            source_kernel: self.kernel(!target),
             pcr_policy: format!("{STATE}/pcrs-{}.zip", target.letter()),
             pcr_policy_server: config.pcr_policy_server.clone(),
             credentials: config.credentials.clone(),
             public_keys: vec![self.host().path(PUBLIC_KEY)],
         })
+    }
+
+    /// The kernel of `slot`.
+    pub(super) fn kernel(&self, slot: SlotName) -> String {
+        format!("{}/vmlinuz-{}", self.boot_directory(), slot.letter())
     }
 
     /// Where kernels lie: installations from before the distribution's change of name keep their place.

@@ -1,10 +1,9 @@
-//! The disk as the node sees it: found anew for each use, marked good through the gate.
+//! The disk as the node sees it: found anew for each use.
 
 use std::path::PathBuf;
 
 use super::Settings;
 use crate::disk::{DiskError, Marked, SlotDisk, SlotName};
-use crate::engine::chain;
 
 /// Which disk holds the slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,19 +27,10 @@ pub(super) fn open(settings: &Settings) -> Result<SlotDisk, DiskError> {
     }
 }
 
-/// Makes the running slot good, or says why it stays on trial. Blocks.
-pub(super) fn mark_good(settings: &Settings, gate: Option<&str>) -> Result<(), String> {
-    let text = |error: DiskError| chain(&error);
-    let disk = open(settings).map_err(text)?;
+/// Makes the running slot good. Blocks.
+pub(super) fn mark_good(disk: &SlotDisk) -> Result<(), DiskError> {
     let running = disk.running();
-    if let Some(file) = gate.filter(|file| !settings.host.path(file).exists()) {
-        // A slot that was good before this boot needs no gate: it is the fallback, not on trial.
-        return match disk.attributes(running).map_err(text)? {
-            attributes if attributes.is_successful() => Ok(()),
-            _ => Err(format!("the health gate {file} is pending")),
-        };
-    }
-    match disk.mark_good().map_err(text)? {
+    match disk.mark_good()? {
         Marked::Written => tracing::info!("{running} is marked good"),
         Marked::Already => tracing::debug!("{running} was good already"),
     }

@@ -196,6 +196,33 @@ fn a_pending_reboot_is_remembered_before_the_server_is_told() {
     }
 }
 
+fn cause() -> Cause {
+    Cause::Systemd {
+        reason: "because".into(),
+    }
+}
+
+#[test]
+fn a_trial_that_failed_leaves_the_slot_unless_it_is_good() {
+    let failed = || Event::TrialEnded(TrialEnd::Failed(cause()));
+    let (state, effects) = step(&State::idle(), failed()).unwrap();
+    assert_eq!(effects, [Effect::FallBack(cause())]);
+    assert_eq!(state.running(), &Running::OnTrial(cause().to_string()));
+    let (_, effects) = step(&good(), failed()).unwrap();
+    assert_eq!(effects, []);
+}
+
+#[test]
+fn a_slot_that_stays_is_watched_on() {
+    let stays = Event::FellBack(Fallback::Stays("the other slot is not good".into()));
+    let (state, effects) = step(&State::idle(), stays).unwrap();
+    assert_eq!(effects, [Effect::WatchTrial]);
+    assert_eq!(
+        state.running(),
+        &Running::OnTrial("the other slot is not good".into())
+    );
+}
+
 fn any_failure() -> impl Strategy<Value = Failure> {
     Just(failure(ErrorCode::Error))
 }
@@ -207,6 +234,11 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::AttemptRequested),
         Just(Event::ResetRequested),
         Just(Event::MarkGoodDue),
+        Just(Event::TrialEnded(TrialEnd::Passed)),
+        Just(Event::TrialEnded(TrialEnd::Failed(cause()))),
+        Just(Event::FellBack(Fallback::Rebooting)),
+        Just(Event::FellBack(Fallback::GoodAfterAll)),
+        Just(Event::FellBack(Fallback::Stays("alone".into()))),
         Just(Event::Marked(Ok(()))),
         Just(Event::Marked(Err("on trial".into()))),
         Just(Event::Checked(CheckOutcome::NoUpdate, 1)),
@@ -242,6 +274,11 @@ impl Slots {
         if effects.contains(&Effect::Download) {
             self.other = false;
         }
+        // The order is carried out only if the disk says that the other slot is good; a slot that is good
+        // itself is not left at all.
+        if self.other && effects.iter().any(|effect| matches!(effect, Effect::FallBack(_))) {
+            self.running = false;
+        }
     }
 }
 
@@ -270,7 +307,7 @@ proptest! {
             let Ok((next, effects)) = step(&state, event) else { continue };
             let jobs = effects.iter().filter(|effect| matches!(effect,
                 Effect::MarkGood | Effect::Check(_) | Effect::Prepare | Effect::Report(_)
-                | Effect::Download | Effect::Finish)).count();
+                | Effect::Download | Effect::Finish | Effect::FallBack(_))).count();
             prop_assert!(jobs <= 1, "{effects:?}");
             state = next;
         }

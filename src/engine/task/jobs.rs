@@ -8,6 +8,7 @@ use super::Engine;
 use crate::engine::progress::Throttle;
 use crate::engine::updater::Updater;
 use crate::engine::{Event, Failure, Report, Trigger};
+use crate::health::Cause;
 use crate::omaha::ErrorCode;
 
 /// What the last phase left for the next one.
@@ -48,14 +49,16 @@ impl<U: Updater> Engine<U> {
         });
     }
 
+    pub(super) fn watch_trial(&mut self) {
+        self.talk(|u| async move { (Event::TrialEnded(u.watch_trial().await), None) });
+    }
+
+    pub(super) fn fall_back(&mut self, cause: Cause) {
+        self.spawn(|u| async move { Event::FellBack(u.fall_back(cause).await) });
+    }
+
     pub(super) fn mark_good(&mut self) {
-        let updater = Arc::clone(&self.updater);
-        self.jobs.spawn(async move {
-            Done {
-                event: Event::Marked(updater.mark_good().await),
-                stage: None,
-            }
-        });
+        self.spawn(|u| async move { Event::Marked(u.mark_good().await) });
     }
 
     pub(super) fn prepare(&mut self) {
@@ -99,7 +102,21 @@ impl<U: Updater> Engine<U> {
         std::mem::replace(&mut self.stage, Stage::Nothing)
     }
 
-    /// A job that waits for a server and nothing else: dropped when the engine stops.
+    /// A job that touches the disk and is no phase of an attempt: awaited when the engine stops.
+    fn spawn<F>(&mut self, job: impl FnOnce(Arc<U>) -> F)
+    where
+        F: Future<Output = Event> + Send + 'static,
+    {
+        let job = job(Arc::clone(&self.updater));
+        self.jobs.spawn(async move {
+            Done {
+                event: job.await,
+                stage: None,
+            }
+        });
+    }
+
+    /// A job that only waits, for a server or for health: dropped when the engine stops.
     fn talk<F>(&mut self, job: impl FnOnce(Arc<U>) -> F)
     where
         F: Future<Output = (Event, Option<Stage<U>>)> + Send + 'static,

@@ -8,15 +8,21 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::bus::Operation;
-use crate::engine::{Checked, Commitment, Failure, Offered, Phase, Report, Running, Trigger};
+use crate::engine::{Checked, Commitment, Failure, Fallback, Offered, Phase, Report, Running, Trigger};
+use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
 
 /// How long the end of an update takes.
 const A_WHILE: Duration = Duration::from_millis(500);
+/// How long a healthy slot is watched.
+const SETTLE: Duration = Duration::from_secs(45);
 
 /// What the world answers.
 #[derive(Clone)]
 struct Script {
+    /// The trial ends after so long, if it does.
+    trial: Option<(Duration, TrialEnd)>,
+    fallback: Fallback,
     good: Result<(), String>,
     check: Answer,
     prepare: Result<(), Failure>,
@@ -45,6 +51,8 @@ enum Answer {
 impl Default for Script {
     fn default() -> Self {
         Self {
+            trial: Some((SETTLE, TrialEnd::Passed)),
+            fallback: Fallback::Rebooting,
             good: Ok(()),
             check: Answer::Offer,
             prepare: Ok(()),
@@ -89,6 +97,22 @@ impl Updater for Scripted {
 
     fn until_next_check(&self) -> Option<Duration> {
         self.script.interval
+    }
+
+    async fn watch_trial(&self) -> TrialEnd {
+        let watched_before = self.done.lock().unwrap().iter().any(|done| done == "fall back");
+        match self.script.trial.clone().filter(|_| !watched_before) {
+            Some((after, end)) => {
+                tokio::time::sleep(after).await;
+                end
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn fall_back(&self, _cause: Cause) -> Fallback {
+        self.note("fall back").await;
+        self.script.fallback.clone()
     }
 
     async fn mark_good(&self) -> Result<(), String> {
@@ -323,9 +347,9 @@ async fn a_node_on_trial_asks_but_installs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_running_slot_is_marked_good_45_seconds_after_the_start() {
+async fn the_running_slot_is_marked_good_when_its_trial_ends() {
     let world = World::start(State::idle(), Script::default());
-    tokio::time::sleep(MARK_GOOD_AFTER.saturating_sub(Duration::from_millis(1))).await;
+    tokio::time::sleep(SETTLE.saturating_sub(Duration::from_millis(1))).await;
     assert!(world.updater.done.lock().unwrap().is_empty());
     tokio::time::sleep(Duration::from_millis(2)).await;
     assert_eq!(world.end().await, ["mark good"]);
@@ -339,8 +363,60 @@ async fn a_slot_that_stays_on_trial_is_looked_at_again() {
         ..Script::default()
     };
     let world = World::start(State::idle(), script);
-    tokio::time::sleep(MARK_GOOD_AFTER * 5 / 2).await;
+    tokio::time::sleep(SETTLE + MARK_GOOD_AGAIN * 3 / 2).await;
     assert_eq!(world.end().await, ["mark good", "mark good"]);
+}
+
+fn unhealthy() -> TrialEnd {
+    TrialEnd::Failed(Cause::Systemd {
+        reason: "because".to_owned(),
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_not_healthy_in_time_is_left() {
+    let script = Script {
+        trial: Some((Duration::from_secs(600), unhealthy())),
+        interval: None,
+        ..Script::default()
+    };
+    let world = World::start(State::idle(), script);
+    tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+    assert_eq!(world.end().await, ["fall back"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_cannot_be_left_defers_updates_and_says_why() {
+    let script = Script {
+        trial: Some((Duration::from_secs(600), unhealthy())),
+        fallback: Fallback::Stays("the other slot is not good".to_owned()),
+        good: Err("unhealthy".to_owned()),
+        interval: None,
+        ..Script::default()
+    };
+    let mut world = World::start(State::idle(), script);
+    tokio::time::sleep(Duration::from_secs(700)).await;
+    world.attempt().await;
+    world.signals_until(Operation::ReportingErrorEvent).await;
+    let done = world.end().await;
+    assert_eq!(
+        done[..4],
+        ["fall back", "mark good", "check by Operator", "failed 36"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_trial_changes_nothing_once_the_slot_is_good() {
+    let script = Script {
+        trial: Some((Duration::from_secs(600), unhealthy())),
+        check: Answer::NoUpdate,
+        interval: None,
+        ..Script::default()
+    };
+    let world = World::start(State::idle(), script);
+    world.attempt().await;
+    tokio::time::sleep(Duration::from_secs(700)).await;
+    assert_eq!(world.end().await, ["mark good", "check by Operator"]);
 }
 
 #[tokio::test(start_paused = true)]

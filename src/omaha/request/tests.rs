@@ -1,5 +1,5 @@
 use super::*;
-use crate::omaha::{ErrorCode, Flags};
+use crate::omaha::{Arrival, ErrorCode, Flags};
 
 fn identity() -> Identity {
     Identity {
@@ -36,18 +36,32 @@ macro_rules! fixture {
 fn checks_are_byte_for_byte_those_of_the_original() {
     let current = "3510.2.0";
     let cases = [
-        (None, fixture!("request-check-first")),
-        (Some(""), fixture!("request-check")),
-        (Some("1.2.3"), fixture!("request-check-after-update")),
-        (Some(current), fixture!("request-check-rolled-back")),
+        (None, Arrival::Stayed, fixture!("request-check-first")),
+        (Some(""), Arrival::Stayed, fixture!("request-check")),
+        (Some(""), Arrival::Updated, fixture!("request-check")),
+        (
+            Some("1.2.3"),
+            Arrival::Updated,
+            fixture!("request-check-after-update"),
+        ),
+        // The original says so of an update that was reset, too.
+        (Some(current), Arrival::Stayed, fixture!("request-check")),
+        (
+            Some(current),
+            Arrival::RolledBack,
+            fixture!("request-check-rolled-back"),
+        ),
     ];
-    for (pref, expected) in cases {
-        assert_eq!(
-            xml(Body::Check(CheckEvent::from_pref(pref, current))),
-            expected,
-            "{pref:?}"
-        );
+    for (pref, arrival, expected) in cases {
+        let event = CheckEvent::from_pref(pref, current, arrival);
+        assert_eq!(xml(Body::Check(event)), expected, "{pref:?} {arrival:?}");
     }
+}
+
+#[test]
+fn the_same_version_in_the_other_slot_is_an_update() {
+    let event = CheckEvent::from_pref(Some("1"), "1", Arrival::Updated);
+    assert_eq!(event, CheckEvent::UpdatedFrom("1".to_owned()));
 }
 
 #[test]

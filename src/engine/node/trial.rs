@@ -1,0 +1,174 @@
+//! The running slot on trial: watched, marked good, or left for the other one.
+//!
+//! ```text
+//!   start ── not on trial ─▶ the settling time alone ─────▶ Passed ─▶ marked good
+//!     │ on trial                                              ▲
+//!     └─ health::watch ──┬────────────────────────────────────┘
+//!                        └─ Failed ─▶ fall back: cause recorded ─▶ no try left ─▶ reboot
+//! ```
+
+use tokio::time::Instant;
+
+use super::{Node, slots};
+use crate::config::HealthSettings;
+use crate::disk::{DiskError, GivenUp, SlotDisk};
+use crate::engine::{Fallback, chain};
+use crate::health::{self, Cause, Systemd, TrialEnd};
+
+/// Where the trial of the running slot stands, as far as it stands in the way of marking it good.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nobody has looked yet.
+    #[default]
+    Begun,
+    /// Not healthy yet, and why.
+    Waiting(String),
+    /// Healthy for long enough.
+    Passed,
+    /// To be left for the other slot, and why.
+    GivenUp(String),
+}
+
+impl Standing {
+    /// Why the slot can't be marked good now, if something requires more of it than to run.
+    fn obstacle(&self) -> Option<&str> {
+        match self {
+            Self::Begun => Some("its health was not looked at yet"),
+            Self::Waiting(reason) | Self::GivenUp(reason) => Some(reason),
+            Self::Passed => None,
+        }
+    }
+}
+
+impl Node {
+    pub(super) async fn watch_health(&self) -> TrialEnd {
+        let began = Instant::now();
+        let was_given_up = self.memory(|memory| matches!(memory.standing, Standing::GivenUp(_)));
+        let settings = || {
+            let mut settings = self.config().health;
+            settings.deadline = settings.deadline.filter(|_| !was_given_up);
+            settings
+        };
+        say_refused(&settings());
+        if self.blocking(Self::is_on_trial).await {
+            let stand = |reason: &str| self.stand(Standing::Waiting(reason.to_owned()));
+            let end = health::watch(self.host(), &Systemd, settings, began, stand).await;
+            if let TrialEnd::Failed(cause) = end {
+                tracing::error!("the running slot is not healthy in time: {cause}");
+                self.stand(Standing::GivenUp(cause.to_string()));
+                return TrialEnd::Failed(cause);
+            }
+        } else {
+            tokio::time::sleep(settings().settle).await;
+        }
+        self.stand(Standing::Passed);
+        TrialEnd::Passed
+    }
+
+    fn stand(&self, standing: Standing) {
+        self.memory(|memory| {
+            if memory.standing != standing {
+                tracing::info!("trial of the running slot: {standing:?}");
+                memory.standing = standing;
+            }
+        });
+    }
+
+    /// A disk that can't be read is no trial: marking it good will say what is wrong with it.
+    fn is_on_trial(&self) -> bool {
+        let attributes = slots::open(&self.settings).and_then(|disk| disk.attributes(disk.running()));
+        attributes.is_ok_and(|attributes| !attributes.is_successful())
+    }
+
+    /// Makes the running slot good, or says why it stays on trial. A slot that was good before this boot needs
+    /// no health: it is what others fall back to. Blocks.
+    pub(super) fn mark_running_good(&self) -> Result<(), String> {
+        let disk = slots::open(&self.settings).map_err(|error| chain(&error))?;
+        let running = disk.attributes(disk.running()).map_err(|error| chain(&error))?;
+        if !running.is_successful()
+            && let Some(obstacle) = self.obstacle()
+        {
+            return Err(obstacle);
+        }
+        slots::mark_good(&disk).map_err(|error| chain(&error))?;
+        self.keep_running(&disk);
+        Ok(())
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        let standing = self.memory(|memory| memory.standing.clone());
+        let is_gated = || health::is_gated(&self.config().health, self.host());
+        if matches!(standing, Standing::GivenUp(_)) || is_gated() {
+            standing.obstacle().map(str::to_owned)
+        } else {
+            None
+        }
+    }
+
+    /// Order of writes, and what a cut between leaves behind:
+    /// 1. the cause: the next start, in whichever slot, knows that this one was given up;
+    /// 2. the last try (it is spent already, unless somebody gave the slot several): the loader takes the
+    ///    other slot. Before this the slot might be tried once more, and would be watched anew;
+    /// 3. the reboot.
+    pub(super) async fn leave_slot(&self, cause: Cause) -> Fallback {
+        match self.blocking(move |node| node.give_up(&cause)).await {
+            Ok(Some(fallback)) => fallback,
+            Ok(None) => self.reboot().await,
+            Err(error) => Fallback::Stays(format!("the slots can't be read or written: {}", chain(&error))),
+        }
+    }
+
+    /// Nothing, if the other slot boots next.
+    fn give_up(&self, cause: &Cause) -> Result<Option<Fallback>, DiskError> {
+        let disk = slots::open(&self.settings)?;
+        if disk.attributes(disk.running())?.is_successful() {
+            return Ok(Some(Fallback::GoodAfterAll));
+        }
+        if let Some(reason) = self.nowhere_to_go(&disk)? {
+            return Ok(Some(Fallback::Stays(format!(
+                "{cause}; it stays, since {reason}"
+            ))));
+        }
+        self.remember_given_up(&disk, cause);
+        Ok(match disk.give_up()? {
+            GivenUp::NoTryLeft => None,
+            GivenUp::IsGood => {
+                self.keep_running(&disk);
+                Some(Fallback::GoodAfterAll)
+            }
+        })
+    }
+
+    fn nowhere_to_go(&self, disk: &SlotDisk) -> Result<Option<String>, DiskError> {
+        let other = !disk.running();
+        let attributes = disk.attributes(other)?;
+        if !attributes.is_good() {
+            return Ok(Some(format!("{other} is not good ({attributes})")));
+        }
+        let kernel = self.kernel(other);
+        let there = std::fs::metadata(self.host().path(&kernel));
+        let is_there = there.is_ok_and(|file| file.is_file() && file.len() > 0);
+        Ok((!is_there).then(|| format!("{other} has no kernel at {kernel}")))
+    }
+
+    async fn reboot(&self) -> Fallback {
+        tracing::error!("rebooting into the other slot");
+        let asked = if self.host().is_real() {
+            Systemd.reboot().await.map_err(|error| chain(&error))
+        } else {
+            self.host().record_reboot().map_err(|error| chain(&error))
+        };
+        match asked {
+            Ok(()) => Fallback::Rebooting,
+            Err(error) => Fallback::Stays(format!(
+                "the other slot boots next, but the reboot can't be asked for: {error}"
+            )),
+        }
+    }
+}
+
+fn say_refused(settings: &HealthSettings) {
+    for setting in &settings.refused {
+        tracing::error!("{setting} is no number of seconds: the default counts");
+    }
+}

@@ -1,0 +1,100 @@
+//! Why a slot is not healthy.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One thing that does not hold, with what it said. Kept durably when a slot is given up: whoever looks
+/// after the rollback finds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// A unit is not active.
+    Unit {
+        /// Its name.
+        name: String,
+        /// What systemd says instead, such as `failed`.
+        state: String,
+        /// The last lines of its journal of this boot, as far as they could be read.
+        journal: String,
+    },
+    /// A check did not exit with 0.
+    Check {
+        /// The check's file.
+        path: String,
+        /// How it ended.
+        ended: String,
+        /// The end of what it said.
+        output: String,
+    },
+    /// Units are required, and systemd can't be asked.
+    Systemd {
+        /// Why.
+        reason: String,
+    },
+    /// A directory of checks can't be read, so that nobody knows what is required.
+    Checks {
+        /// The directory.
+        path: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = match self {
+            Self::Unit { name, state, journal } => {
+                write!(f, "unit {name} is {state}")?;
+                journal
+            }
+            Self::Check { path, ended, output } => {
+                write!(f, "health check {path} {ended}")?;
+                output
+            }
+            Self::Systemd { reason } => return write!(f, "systemd can't be asked about units: {reason}"),
+            Self::Checks { path, reason } => {
+                return write!(f, "health checks in {path} can't be read: {reason}");
+            }
+        };
+        if said.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ": {said}")
+        }
+    }
+}
+
+/// The end of `text` in at most `most` bytes, at the start of a character.
+pub(super) fn tail(text: &str, most: usize) -> &str {
+    let text = text.trim_end();
+    let mut from = text.len().saturating_sub(most);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    &text[from..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_text_is_cut_between_characters() {
+        assert_eq!(tail("aäöü", 3), "ü");
+        assert_eq!(tail("short\n", 100), "short");
+        assert_eq!(tail("", 0), "");
+    }
+
+    #[test]
+    fn a_cause_says_what_how_and_the_last_words() {
+        let cause = Cause::Check {
+            path: "/etc/update-engine/health.d/api".into(),
+            ended: "ended with exit code 7".into(),
+            output: "no answer on port 6443".into(),
+        };
+        assert_eq!(
+            cause.to_string(),
+            "health check /etc/update-engine/health.d/api ended with exit code 7: no answer on port 6443"
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! The decision: pure, of what was seen and when.
+
+use std::time::Duration;
+
+use super::Cause;
+use crate::config::HealthSettings;
+
+/// What one look at the node found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// All that is required holds.
+    Healthy(Incarnation),
+    /// Something does not.
+    Unhealthy(Cause),
+}
+
+/// When each required unit last became active, in microseconds since the boot: another value than at the last
+/// look means that the unit stopped in between.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Incarnation(pub Vec<(String, u64)>);
+
+/// What is to be done after a look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Look again.
+    Wait,
+    /// Health is established.
+    Passed,
+    /// The deadline has passed, and this still does not hold.
+    Expired(Cause),
+}
+
+/// What was seen until now.
+#[derive(Debug, Default)]
+pub struct Gate {
+    holding: Option<Holding>,
+    reason: Option<String>,
+}
+
+#[derive(Debug)]
+struct Holding {
+    since: Duration,
+    incarnation: Incarnation,
+}
+
+impl Gate {
+    /// Takes in what a look found that ended at `now`, counted from the start of the trial.
+    ///
+    /// A node that is healthy when the deadline passes gets to finish its settling time; one break in it,
+    /// and the deadline has passed.
+    pub fn observe(&mut self, now: Duration, finding: Finding, settings: &HealthSettings) -> Verdict {
+        match finding {
+            Finding::Healthy(incarnation) => self.healthy(now, incarnation, settings.settle),
+            Finding::Unhealthy(cause) => {
+                self.holding = None;
+                self.reason = Some(cause.to_string());
+                match settings.deadline {
+                    Some(deadline) if now >= deadline => Verdict::Expired(cause),
+                    _ => Verdict::Wait,
+                }
+            }
+        }
+    }
+
+    fn healthy(&mut self, now: Duration, incarnation: Incarnation, settle: Duration) -> Verdict {
+        let since = match &self.holding {
+            Some(holding) if holding.incarnation == incarnation => holding.since,
+            _ => now,
+        };
+        self.holding = Some(Holding { since, incarnation });
+        let held = now.saturating_sub(since);
+        if held >= settle {
+            return Verdict::Passed;
+        }
+        self.reason = Some(format!(
+            "healthy for {} s of the {} s that count",
+            held.as_secs(),
+            settle.as_secs()
+        ));
+        Verdict::Wait
+    }
+
+    /// Why health is not established yet.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        self.reason.as_deref().unwrap_or("nobody has looked yet")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn settings() -> HealthSettings {
+        HealthSettings {
+            units: vec!["a.service".into()],
+            settle: seconds(45),
+            deadline: Some(seconds(600)),
+            refused: vec![],
+        }
+    }
+
+    fn up(since: u64) -> Finding {
+        Finding::Healthy(Incarnation(vec![("a.service".into(), since)]))
+    }
+
+    fn down() -> Finding {
+        Finding::Unhealthy(cause())
+    }
+
+    fn cause() -> Cause {
+        Cause::Systemd {
+            reason: "because".into(),
+        }
+    }
+
+    /// The verdicts of looks at the given times.
+    fn watch(looks: impl IntoIterator<Item = (u64, Finding)>) -> Vec<Verdict> {
+        let mut gate = Gate::default();
+        looks
+            .into_iter()
+            .map(|(at, finding)| gate.observe(seconds(at), finding, &settings()))
+            .collect()
+    }
+
+    #[test]
+    fn what_holds_for_the_settling_time_is_healthy() {
+        use Verdict::{Passed, Wait};
+        assert_eq!(
+            watch([(0, up(1)), (44, up(1)), (45, up(1))]),
+            [Wait, Wait, Passed]
+        );
+    }
+
+    #[test]
+    fn a_break_starts_the_settling_time_anew() {
+        use Verdict::{Passed, Wait};
+        let looks = [(0, up(1)), (40, down()), (44, up(1)), (88, up(1)), (89, up(1))];
+        assert_eq!(watch(looks), [Wait, Wait, Wait, Wait, Passed]);
+    }
+
+    #[test]
+    fn a_unit_that_was_restarted_between_two_looks_has_not_held() {
+        use Verdict::{Passed, Wait};
+        let looks = [(0, up(1)), (40, up(2)), (50, up(2)), (85, up(2))];
+        assert_eq!(watch(looks), [Wait, Wait, Wait, Passed]);
+    }
+
+    #[test]
+    fn the_deadline_ends_what_is_not_healthy_and_lets_the_rest_settle() {
+        use Verdict::{Expired, Passed, Wait};
+        assert_eq!(watch([(599, down()), (600, down())]), [Wait, Expired(cause())]);
+        assert_eq!(
+            watch([(590, up(1)), (610, up(1)), (635, up(1))]),
+            [Wait, Wait, Passed]
+        );
+        assert_eq!(watch([(590, up(1)), (610, down())]), [Wait, Expired(cause())]);
+    }
+
+    #[test]
+    fn without_a_deadline_it_takes_as_long_as_it_takes() {
+        let patient = HealthSettings {
+            deadline: None,
+            ..settings()
+        };
+        let verdict = Gate::default().observe(seconds(1 << 40), down(), &patient);
+        assert_eq!(verdict, Verdict::Wait);
+    }
+
+    proptest! {
+        /// Whatever happens: a pass is preceded by a whole settling time in which every look found the same.
+        #[test]
+        fn nothing_passes_that_did_not_hold(
+            steps in proptest::collection::vec((1_u64..20, 0_u64..8), 1..200)
+        ) {
+            let mut gate = Gate::default();
+            let (mut now, mut seen) = (0, Vec::new());
+            for (wait, what) in steps {
+                now += wait;
+                let finding = if what == 0 { down() } else { up(what / 7) };
+                seen.push((now, finding.clone()));
+                if gate.observe(seconds(now), finding.clone(), &settings()) == Verdict::Passed {
+                    let held = seen.iter().rev().take_while(|(_, other)| *other == finding);
+                    let since = held.last().unwrap().0;
+                    prop_assert!(now - since >= 45, "held from {since} to {now}");
+                    return Ok(());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Whether a freshly booted slot is healthy: what must hold, for how long, and by when.
+//!
+//! ```text
+//!  HEALTH_UNITS ───── units ──┐
+//!                             ├─ look ─▶ Finding ─▶ gate (pure) ─▶ Passed      mark the slot good
+//!  health.d/ ──────── checks ─┘    ▲                    │    └───▶ Expired     back to the other slot
+//!                                  └──── a moment ◀── Wait
+//! ```
+//!
+//! A slot on trial passes once everything that is required has held for the settling time, look for look;
+//! a unit that stopped and came back between two looks has not held. Nothing required holds by itself: then
+//! the settling time is all there is, as it was with the original engine.
+//!
+//! Settings and checks are read anew for every look, so that an operator can repair either while the node
+//! is on trial.
+
+mod cause;
+pub mod checks;
+mod gate;
+mod look;
+mod units;
+mod watch;
+
+pub use cause::Cause;
+pub use gate::{Finding, Gate, Incarnation, Verdict};
+pub use look::{is_gated, look};
+pub use units::{Systemd, UnitState, Units, UnitsError};
+pub use watch::{TrialEnd, watch};

@@ -1,0 +1,162 @@
+//! Looking again and again until the trial ends.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::gate::{Gate, Verdict};
+use super::look::look;
+use super::{Cause, Units};
+use crate::config::HealthSettings;
+use crate::host::Host;
+
+/// The longest wait between two looks.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+/// The shortest, whatever the settling time.
+const BREATH: Duration = Duration::from_millis(100);
+/// Looks in a settling time that is shorter than so many of the longest waits.
+const LOOKS: u32 = 5;
+
+/// How a trial ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrialEnd {
+    /// Health is established: the slot may be marked good.
+    Passed,
+    /// The deadline has passed; the slot is to be left.
+    Failed(Cause),
+}
+
+/// Watches `host` until its health is established or the deadline has passed, counted from `began`.
+///
+/// `settings` are asked for before every look, and `tell` hears after each why health is not established yet.
+pub async fn watch(
+    host: &Host,
+    units: &impl Units,
+    settings: impl Fn() -> HealthSettings,
+    began: Instant,
+    tell: impl Fn(&str),
+) -> TrialEnd {
+    let mut gate = Gate::default();
+    loop {
+        let settings = settings();
+        let finding = look(units, &settings, host).await;
+        match gate.observe(began.elapsed(), finding, &settings) {
+            Verdict::Passed => return TrialEnd::Passed,
+            Verdict::Expired(cause) => return TrialEnd::Failed(cause),
+            Verdict::Wait => tell(gate.reason()),
+        }
+        sleep((settings.settle / LOOKS).clamp(BREATH, BETWEEN_LOOKS)).await;
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::cell::RefCell;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::health::{UnitState, UnitsError};
+
+    /// Units that are active, but for the spans given.
+    struct Scripted {
+        began: Instant,
+        down: Vec<(u64, u64)>,
+        looks: Mutex<u32>,
+    }
+
+    impl Scripted {
+        fn new(down: &[(u64, u64)]) -> Self {
+            Self {
+                began: Instant::now(),
+                down: down.to_vec(),
+                looks: Mutex::default(),
+            }
+        }
+    }
+
+    impl Units for Scripted {
+        async fn state(&self, _name: &str) -> Result<UnitState, UnitsError> {
+            *self.looks.lock().unwrap() += 1;
+            let now = self.began.elapsed().as_secs();
+            let is_down = self.down.iter().any(|(from, to)| (from..to).contains(&&now));
+            let up_since = self.down.iter().filter(|(_, to)| *to <= now).count();
+            Ok(UnitState {
+                state: if is_down { "failed" } else { "active" }.to_owned(),
+                active_since: up_since.try_into().unwrap(),
+            })
+        }
+
+        async fn last_words(&self, _name: &str) -> String {
+            "segmentation fault".to_owned()
+        }
+    }
+
+    fn settings(deadline: u64) -> HealthSettings {
+        HealthSettings {
+            units: vec!["kubelet.service".into()],
+            settle: Duration::from_secs(45),
+            deadline: Some(Duration::from_secs(deadline)),
+            refused: vec![],
+        }
+    }
+
+    /// The end, after how many seconds, and the last reason told.
+    async fn run(down: &[(u64, u64)], settings: HealthSettings) -> (TrialEnd, u64, String) {
+        let root = tempfile::tempdir().unwrap();
+        let reason = RefCell::new(String::new());
+        let began = Instant::now();
+        let end = watch(
+            &Host::new(root.path()),
+            &Scripted::new(down),
+            || settings.clone(),
+            began,
+            |text| reason.replace(text.to_owned()).clear(),
+        )
+        .await;
+        (end, began.elapsed().as_secs(), reason.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_required_is_healthy_45_seconds_after_the_start() {
+        let nothing = HealthSettings {
+            units: vec![],
+            ..settings(600)
+        };
+        let (end, after, _) = run(&[], nothing).await;
+        assert_eq!((end, after), (TrialEnd::Passed, 45));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_unit_that_comes_up_late_settles_from_then_on() {
+        let (end, after, _) = run(&[(0, 100)], settings(600)).await;
+        assert_eq!((end, after), (TrialEnd::Passed, 145));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_break_between_two_looks_counts() {
+        let (end, after, _) = run(&[(41, 42)], settings(600)).await;
+        assert_eq!((end, after), (TrialEnd::Passed, 90));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_names_the_unit_and_its_last_words() {
+        let (end, after, reason) = run(&[(0, 10_000)], settings(600)).await;
+        let TrialEnd::Failed(cause) = end else {
+            panic!("passed")
+        };
+        assert_eq!(after, 600);
+        assert_eq!(
+            cause.to_string(),
+            "unit kubelet.service is failed: segmentation fault"
+        );
+        assert_eq!(reason, cause.to_string());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_unit_that_flaps_never_settles() {
+        let flaps: Vec<_> = (0..100).map(|n| (n * 20, n * 20 + 1)).collect();
+        let (end, _, _) = run(&flaps, settings(600)).await;
+        assert!(matches!(end, TrialEnd::Failed(_)), "{end:?}");
+    }
+}

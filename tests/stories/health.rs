@@ -1,0 +1,154 @@
+//! The health gate: what keeps a freshly booted slot, and what sends the node back.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
+use update_engine::disk::SlotName;
+
+use crate::support::fixtures;
+use crate::support::node::Node;
+use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually, operations};
+use crate::support::systemd::FakeSystemd;
+
+const PRIVATE: i64 = 1 << 28;
+const CHECK: &str = "/etc/update-engine/health.d/50-api";
+/// Where a machine that is a directory records that it would reboot.
+const REBOOT: &str = "/run/update_engine/reboot";
+
+/// A check that says why it fails, until the file beside it is there.
+fn require_a_file(node: &Node) {
+    let gate = node.beside("healthy");
+    let script = format!(
+        "#!/bin/sh\n[ -e {} ] && exit 0\necho no answer on port 6443\nexit 7\n",
+        gate.display()
+    );
+    node.write(CHECK, script.as_bytes());
+    std::fs::set_permissions(node.path(CHECK), Permissions::from_mode(0o755)).unwrap();
+}
+
+fn become_healthy(node: &Node) {
+    std::fs::write(node.beside("healthy"), "").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_on_trial_installs_nothing_until_its_checks_hold() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    scene.node.disk.set_attributes(SlotName::A, (2, 0, 0));
+    scene.configure("HEALTH_SETTLE=1\n");
+    require_a_file(&scene.node);
+    let daemon = scene.boot(SlotName::A).await;
+
+    let said =
+        "health check /etc/update-engine/health.d/50-api ended with exit code 7: no answer on port 6443";
+    eventually("the check has failed", || daemon.log().contains(said)).await;
+    let signals = scene.attempt(IDLE).await;
+    assert_eq!(
+        operations(&signals),
+        ["CHECKING_FOR_UPDATE", "REPORTING_ERROR_EVENT", "IDLE"]
+    );
+    assert_eq!(scene.events(), [(3, 9, Some(36 | PRIVATE))]);
+    assert!(
+        daemon
+            .log()
+            .contains(&format!("the running slot is on trial: {said}"))
+    );
+    assert_eq!(scene.server.journal().downloads(), []);
+    assert_eq!(scene.node.disk.attributes(SlotName::A), (2, 0, 0));
+    assert_eq!(scene.node.disk.attributes(SlotName::B), (1, 0, 1));
+
+    become_healthy(&scene.node);
+    eventually("marked good", || {
+        scene.node.disk.attributes(SlotName::A) == (2, 0, 1)
+    })
+    .await;
+    scene.attempt(NEED_REBOOT).await;
+    assert_eq!(scene.node.disk.attributes(SlotName::B), (2, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_whose_unit_fails_is_left_at_the_deadline_and_the_cause_is_known_in_the_other_one() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    let systemd = FakeSystemd::start(&scene.bus).await;
+    scene.update().await;
+    scene.configure("HEALTH_UNITS=containerd.service kubelet\nHEALTH_SETTLE=1\nHEALTH_DEADLINE=2\n");
+    systemd.set("containerd.service", "active");
+    systemd.set("kubelet.service", "failed");
+    let daemon = scene.boot(SlotName::B).await;
+    eventually("a reboot", || scene.node.path(REBOOT).exists()).await;
+    assert_eq!(scene.node.disk.attributes(SlotName::A), (1, 0, 1));
+    assert_eq!(scene.node.disk.attributes(SlotName::B), (2, 0, 0));
+    daemon.stop();
+
+    let daemon = scene.come_back().await;
+    let said = "rolled back from version \"2.0.0\": unit kubelet.service is failed";
+    assert!(daemon.log().contains(said), "{}", daemon.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn units_that_are_active_for_the_settling_time_keep_the_slot() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    let systemd = FakeSystemd::start(&scene.bus).await;
+    scene.update().await;
+    scene.configure("HEALTH_UNITS=kubelet\nHEALTH_SETTLE=1\n");
+    let daemon = scene.boot(SlotName::B).await;
+    eventually("no such unit", || {
+        daemon.log().contains("unit kubelet.service is not found")
+    })
+    .await;
+    systemd.set("kubelet.service", "active");
+    eventually("marked good", || {
+        scene.node.disk.attributes(SlotName::B) == (2, 0, 1)
+    })
+    .await;
+    assert!(!scene.node.path(REBOOT).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_with_nowhere_to_go_stays_says_so_and_is_kept_once_it_is_healthy() {
+    let mut scene = Scene::quiet().await;
+    scene.node.disk.set_attributes(SlotName::A, (2, 0, 0));
+    scene.node.disk.set_attributes(SlotName::B, (1, 0, 0));
+    scene.configure("HEALTH_SETTLE=1\nHEALTH_DEADLINE=1\n");
+    require_a_file(&scene.node);
+    let daemon = scene.boot(SlotName::A).await;
+    let said = "it stays, since USR-B is not good (priority=1 tries=0 successful=0)";
+    eventually("it stays", || daemon.log().contains(said)).await;
+    become_healthy(&scene.node);
+    eventually("marked good", || {
+        scene.node.disk.attributes(SlotName::A) == (2, 0, 1)
+    })
+    .await;
+    assert!(!scene.node.path(REBOOT).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fallback_without_its_kernel_is_none() {
+    let mut scene = Scene::quiet().await;
+    scene.node.disk.set_attributes(SlotName::A, (2, 0, 0));
+    std::fs::remove_file(scene.node.path("/boot/flatcar/vmlinuz-b")).unwrap();
+    scene.configure("HEALTH_SETTLE=1\nHEALTH_DEADLINE=1\n");
+    require_a_file(&scene.node);
+    let daemon = scene.boot(SlotName::A).await;
+    let said = "it stays, since USR-B has no kernel at /boot/flatcar/vmlinuz-b";
+    eventually("it stays", || daemon.log().contains(said)).await;
+    assert_eq!(scene.node.disk.attributes(SlotName::A), (2, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_somebody_marks_good_meanwhile_stays() {
+    let mut scene = Scene::quiet().await;
+    scene.node.disk.set_attributes(SlotName::A, (2, 0, 0));
+    scene.configure("HEALTH_SETTLE=1\nHEALTH_DEADLINE=2\n");
+    require_a_file(&scene.node);
+    let daemon = scene.boot(SlotName::A).await;
+    eventually("the check has failed", || {
+        daemon.log().contains("no answer on port 6443")
+    })
+    .await;
+    // As flatcar-setgoodroot does.
+    scene.node.disk.set_attributes(SlotName::A, (2, 0, 1));
+    let said = "the running slot was marked good by somebody else";
+    eventually("it stays", || daemon.log().contains(said)).await;
+    assert!(!scene.node.path(REBOOT).exists());
+    assert_eq!(scene.node.disk.attributes(SlotName::A), (2, 0, 1));
+}

@@ -1,0 +1,115 @@
+//! What is remembered of updates that did not stay, and what is told about them.
+
+use update_engine::disk::SlotName;
+use update_engine::engine::{Checked, DiskChoice, Node as Engine, Settings, Trigger, Updater as _};
+use update_engine::host::Host;
+use update_engine::install::Postinst;
+
+use crate::support::fixtures;
+use crate::support::node::client;
+use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
+
+/// What the engine makes of a scheduled check in slot A: the code of its refusal, or nothing if it takes the
+/// offer. The real daemon would first wait for minutes.
+async fn scheduled_check(scene: &Scene) -> Option<i64> {
+    let engine = Engine::new(Settings {
+        host: Host::new(scene.node.path("/")),
+        disk: DiskChoice::Named {
+            path: scene.node.disk.path().to_owned(),
+            running: SlotName::A,
+        },
+        postinst: Postinst::Run,
+    });
+    match engine.check(Trigger::Timer).await {
+        Checked::Offer(..) => None,
+        Checked::NoUpdate => panic!("an update is offered"),
+        Checked::Failed(failure) => Some(failure.code.to_string().parse().unwrap()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_that_never_came_up_is_reported_and_installed_again_only_on_demand() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    scene.update().await;
+    // Slot B hangs before the daemon; the watchdog resets.
+    let daemon = scene.come_back().await;
+    let said = "rolled back from version \"2.0.0\": did not come up";
+    assert!(daemon.log().contains(said), "{}", daemon.log());
+    daemon.stop();
+
+    // By itself: never again, and the first check after the rollback tells of it, once.
+    assert_eq!(scheduled_check(&scene).await, Some(35));
+    assert_eq!(scene.last_news(), (3, 0, Some(44), None));
+    assert_eq!(scheduled_check(&scene).await, Some(35));
+    assert_eq!(scene.last_news(), (3, 2, None, Some(String::new())));
+
+    // Across another start, and a reboot.
+    let daemon = scene.come_back().await;
+    assert_eq!(scheduled_check(&scene).await, Some(35));
+    // An operator gets it, and what stays this time is forgiven.
+    scene.attempt(NEED_REBOOT).await;
+    daemon.stop();
+    assert_eq!(scene.node.reboot(), SlotName::B);
+    scene.configure("HEALTH_SETTLE=0\n");
+    let daemon = scene.boot(SlotName::B).await;
+    eventually("marked good", || {
+        scene.node.disk.attributes(SlotName::B) == (2, 0, 1)
+    })
+    .await;
+    daemon.stop();
+    assert_eq!(scheduled_check(&scene).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_reboot_and_a_power_cut_in_the_settling_time_blame_nobody() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    scene.update().await;
+    scene.boot(SlotName::B).await.stop();
+    let daemon = scene.come_back().await;
+    let said = "version \"2.0.0\" went down before it was found healthy; nobody is to blame";
+    assert!(daemon.log().contains(said), "{}", daemon.log());
+    assert_eq!(scheduled_check(&scene).await, None);
+    assert_eq!(scene.last_news(), (3, 2, None, Some(String::new())));
+    daemon.stop();
+
+    scene.update().await;
+    scene.boot(SlotName::B).await.kill();
+    scene.come_back().await.stop();
+    assert_eq!(scheduled_check(&scene).await, None);
+
+    // A payload that goes down each time is no accident.
+    scene.update().await;
+    scene.boot(SlotName::B).await.kill();
+    scene.come_back().await.stop();
+    assert_eq!(scheduled_check(&scene).await, Some(35));
+    assert_eq!(scene.last_news(), (3, 0, Some(44), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_was_reset_is_no_rollback() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(NEED_REBOOT).await;
+    assert!(client(&scene.bus, "-reset_status").await.1.success());
+    scene.attempt(NEED_REBOOT).await;
+    // The original says 3/0 with code 44 here.
+    assert_eq!(scene.last_news(), (3, 2, None, Some(String::new())));
+    daemon.stop();
+    let daemon = scene.boot(SlotName::A).await;
+    assert!(!daemon.log().contains("rolled back"));
+    assert!(client(&scene.bus, "-reset_status").await.1.success());
+    daemon.stop();
+    assert_eq!(scheduled_check(&scene).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_version_installed_again_is_an_update() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    scene.update().await;
+    let pref = "/var/lib/update_engine/prefs/previous-version";
+    scene.node.write(pref, b"2.0.0");
+    let daemon = scene.boot(SlotName::B).await;
+    scene.attempt(IDLE).await;
+    assert_eq!(scene.last_news(), (3, 2, None, Some("2.0.0".to_owned())));
+    daemon.stop();
+}

@@ -1,0 +1,88 @@
+//! A systemd that only knows units: whether they are active, and since when.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use zbus::{Connection, ObjectServer, OwnedObjectPath, fdo, interface};
+
+use super::bus::PrivateBus;
+
+const PATH: &str = "/org/freedesktop/systemd1";
+
+/// The states of units by name; one that is missing is not found.
+type States = Arc<Mutex<HashMap<String, String>>>;
+
+pub struct FakeSystemd {
+    _connection: Connection,
+    states: States,
+}
+
+impl FakeSystemd {
+    /// Answers on `bus` in systemd's name.
+    pub async fn start(bus: &PrivateBus) -> Self {
+        let states = States::default();
+        let manager = Manager(Arc::clone(&states));
+        let connection = zbus::connection::Builder::address(bus.address())
+            .serve_at(PATH, manager)
+            .name("org.freedesktop.systemd1")
+            .build()
+            .await
+            .unwrap();
+        Self {
+            _connection: connection,
+            states,
+        }
+    }
+
+    /// From now on the unit is `active`, `failed` ….
+    pub fn set(&self, unit: &str, state: &str) {
+        self.states.lock().unwrap().insert(unit.into(), state.into());
+    }
+}
+
+struct Manager(States);
+
+#[interface(name = "org.freedesktop.systemd1.Manager")]
+impl Manager {
+    async fn load_unit(
+        &self,
+        name: &str,
+        #[zbus(object_server)] server: &ObjectServer,
+    ) -> fdo::Result<OwnedObjectPath> {
+        let digits: String = name.bytes().map(|byte| format!("_{byte:02x}")).collect();
+        let path = OwnedObjectPath::try_from(format!("{PATH}/unit/{digits}")).unwrap();
+        let unit = Unit(name.to_owned(), Arc::clone(&self.0));
+        server.at(&path, unit).await?;
+        Ok(path)
+    }
+}
+
+struct Unit(String, States);
+
+impl Unit {
+    fn state(&self) -> Option<String> {
+        self.1.lock().unwrap().get(&self.0).cloned()
+    }
+}
+
+#[interface(name = "org.freedesktop.systemd1.Unit")]
+impl Unit {
+    #[zbus(property)]
+    fn load_state(&self) -> &str {
+        if self.state().is_some() {
+            "loaded"
+        } else {
+            "not-found"
+        }
+    }
+
+    #[zbus(property)]
+    fn active_state(&self) -> String {
+        self.state().unwrap_or_else(|| "inactive".to_owned())
+    }
+
+    #[zbus(property)]
+    fn active_enter_timestamp_monotonic(&self) -> u64 {
+        1
+    }
+}
