@@ -172,7 +172,7 @@ impl Next {
             // Whatever comes of it counts: who leaves the slot looks at the disk first.
             Running::Marking => {}
             Running::Unknown | Running::OnTrial(_) => {
-                self.state.running = Running::OnTrial(cause.to_string())
+                self.state.running = Running::OnTrial(cause.to_string());
             }
         }
         self.effects.push(Effect::FallBack(cause));

@@ -49,10 +49,8 @@ pub fn find(host: &Host) -> Result<Vec<Check>, Cause> {
         };
         for entry in entries {
             let name = entry.map_err(unreadable)?.file_name();
-            if !found.contains_key(&name) {
-                let check = Check::at(host, directory, &name);
-                found.insert(name, check);
-            }
+            let check = || Check::at(host, directory, &name);
+            found.entry(name.clone()).or_insert_with(check);
         }
     }
     Ok(found.into_values().flatten().collect())

@@ -47,7 +47,7 @@ impl Node {
     fn change_or_warn<T>(&self, change: impl FnOnce(&mut History) -> T) -> Option<T> {
         self.change_history(change)
             .inspect_err(|error| {
-                tracing::error!("what happens to this update is not remembered: {}", chain(error))
+                tracing::error!("what happens to this update is not remembered: {}", chain(error));
             })
             .ok()
     }

@@ -172,7 +172,7 @@ impl Updater for Node {
         match &fallback {
             Fallback::Rebooting => {}
             Fallback::GoodAfterAll => {
-                tracing::warn!("the running slot was marked good by somebody else; it stays")
+                tracing::warn!("the running slot was marked good by somebody else; it stays");
             }
             Fallback::Stays(reason) => tracing::error!("the running slot is not left: {reason}"),
         }
