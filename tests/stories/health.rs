@@ -46,7 +46,7 @@ async fn a_node_on_trial_installs_nothing_until_its_checks_hold() {
         operations(&signals),
         ["CHECKING_FOR_UPDATE", "REPORTING_ERROR_EVENT", "IDLE"]
     );
-    assert_eq!(scene.events(), [(3, 9, Some(36 | PRIVATE))]);
+    assert_eq!(scene.events(), [(3, 9, Some(PRIVATE + 36))]);
     assert!(
         daemon
             .log()

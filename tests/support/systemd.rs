@@ -49,8 +49,8 @@ impl Manager {
         name: &str,
         #[zbus(object_server)] server: &ObjectServer,
     ) -> fdo::Result<OwnedObjectPath> {
-        let digits: String = name.bytes().map(|byte| format!("_{byte:02x}")).collect();
-        let path = OwnedObjectPath::try_from(format!("{PATH}/unit/{digits}")).unwrap();
+        let digits: Vec<String> = name.bytes().map(|byte| format!("_{byte:02x}")).collect();
+        let path = OwnedObjectPath::try_from(format!("{PATH}/unit/{}", digits.concat())).unwrap();
         let unit = Unit(name.to_owned(), Arc::clone(&self.0));
         server.at(&path, unit).await?;
         Ok(path)
@@ -83,6 +83,6 @@ impl Unit {
 
     #[zbus(property)]
     fn active_enter_timestamp_monotonic(&self) -> u64 {
-        1
+        u64::from(self.state().is_some())
     }
 }
