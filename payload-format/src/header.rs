@@ -1,4 +1,4 @@
-//! The payload's first 20 bytes.
+//! The payload's first bytes: 20 in major version 1, 24 in version 2.
 
 use thiserror::Error;
 
@@ -9,6 +9,8 @@ pub struct Header {
     pub version: MajorVersion,
     /// Length of the manifest in bytes, as claimed: to be held against a limit before use.
     pub manifest_len: u64,
+    /// Length of the metadata's signatures in bytes, as claimed; 0 in version 1, which has none.
+    pub metadata_signatures_len: u32,
 }
 
 /// Layouts that this crate reads.
@@ -16,6 +18,8 @@ pub struct Header {
 pub enum MajorVersion {
     /// One partition and its procedures; the manifest ends where the data begins.
     V1,
+    /// Partitions by name; signatures of the metadata stand between manifest and data.
+    V2,
 }
 
 /// Why a header is refused.
@@ -25,48 +29,74 @@ pub enum HeaderError {
     #[error("not an update payload: it starts with {0:02x?} instead of \"CrAU\"")]
     Magic([u8; 4]),
     /// A layout that this crate doesn't read.
-    #[error("payload of major version {0}; only version 1 is supported")]
+    #[error("payload of major version {0}; only versions 1 and 2 are supported")]
     Version(u64),
 }
 
+impl MajorVersion {
+    /// Length of the header in bytes.
+    #[must_use]
+    pub const fn header_len(self) -> usize {
+        match self {
+            Self::V1 => Header::MIN_LEN,
+            Self::V2 => Header::MIN_LEN + 4,
+        }
+    }
+
+    /// As a number.
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        match self {
+            Self::V1 => 1,
+            Self::V2 => 2,
+        }
+    }
+}
+
 impl Header {
-    /// Length in bytes: magic, version, manifest length.
-    pub const LEN: usize = 20;
+    /// Bytes that tell how long the header is: magic, version, manifest length.
+    pub const MIN_LEN: usize = 20;
 
     /// The first four bytes of every payload.
     pub const MAGIC: [u8; 4] = *b"CrAU";
 
-    /// Reads a header.
+    /// Reads a header from the payload's first bytes; `None` if there are too few of them.
     ///
     /// # Errors
     /// [`HeaderError`] for a foreign magic or an unsupported version.
-    pub fn parse(bytes: &[u8; Self::LEN]) -> Result<Self, HeaderError> {
-        let [m0, m1, m2, m3, rest @ ..] = *bytes;
+    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, HeaderError> {
+        let Some((fixed, rest)) = bytes.split_first_chunk::<{ Self::MIN_LEN }>() else {
+            return Ok(None);
+        };
+        let [m0, m1, m2, m3, v0, v1, v2, v3, v4, v5, v6, v7, len @ ..] = *fixed;
         let magic = [m0, m1, m2, m3];
         if magic != Self::MAGIC {
             return Err(HeaderError::Magic(magic));
         }
-        let [v0, v1, v2, v3, v4, v5, v6, v7, len @ ..] = rest;
-        let version = match u64::from_be_bytes([v0, v1, v2, v3, v4, v5, v6, v7]) {
-            1 => MajorVersion::V1,
+        let (version, metadata_signatures_len) = match u64::from_be_bytes([v0, v1, v2, v3, v4, v5, v6, v7]) {
+            1 => (MajorVersion::V1, Some(0)),
+            2 => (
+                MajorVersion::V2,
+                rest.first_chunk().copied().map(u32::from_be_bytes),
+            ),
             other => return Err(HeaderError::Version(other)),
         };
-        Ok(Self {
+        Ok(metadata_signatures_len.map(|metadata_signatures_len| Self {
             version,
             manifest_len: u64::from_be_bytes(len),
-        })
+            metadata_signatures_len,
+        }))
     }
 
     /// The header as it lies in the payload.
     #[must_use]
-    pub fn to_bytes(self) -> [u8; Self::LEN] {
-        let version: u64 = match self.version {
-            MajorVersion::V1 => 1,
-        };
-        let mut bytes = [0; Self::LEN];
-        bytes[..4].copy_from_slice(&Self::MAGIC);
-        bytes[4..12].copy_from_slice(&version.to_be_bytes());
-        bytes[12..].copy_from_slice(&self.manifest_len.to_be_bytes());
+    pub fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Self::MAGIC.to_vec();
+        bytes.extend(self.version.number().to_be_bytes());
+        bytes.extend(self.manifest_len.to_be_bytes());
+        if self.version == MajorVersion::V2 {
+            bytes.extend(self.metadata_signatures_len.to_be_bytes());
+        }
         bytes
     }
 }
@@ -76,18 +106,37 @@ impl Header {
 mod tests {
     use super::*;
 
+    const V2: Header = Header {
+        version: MajorVersion::V2,
+        manifest_len: 1082,
+        metadata_signatures_len: 267,
+    };
+
     #[test]
-    fn a_header_survives_the_round_trip() {
-        let header = Header {
+    fn headers_survive_the_round_trip() {
+        let v1 = Header {
             version: MajorVersion::V1,
-            manifest_len: 1082,
+            metadata_signatures_len: 0,
+            ..V2
         };
-        assert_eq!(Header::parse(&header.to_bytes()), Ok(header));
+        for (header, len) in [(v1, 20), (V2, 24)] {
+            let bytes = header.to_bytes();
+            assert_eq!(bytes.len(), len);
+            assert_eq!(bytes.len(), header.version.header_len());
+            assert_eq!(Header::parse(&bytes), Ok(Some(header)));
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_cut_off_needs_more() {
+        for len in 0..24 {
+            assert_eq!(Header::parse(&V2.to_bytes()[..len]), Ok(None));
+        }
     }
 
     #[test]
     fn a_foreign_magic_is_named() {
-        let mut bytes = [0; Header::LEN];
+        let mut bytes = V2.to_bytes();
         bytes[..4].copy_from_slice(b"\x1f\x8b\x08\x00");
         let error = Header::parse(&bytes).unwrap_err();
         assert_eq!(error, HeaderError::Magic(*b"\x1f\x8b\x08\x00"));
@@ -96,12 +145,8 @@ mod tests {
 
     #[test]
     fn another_major_version_is_named() {
-        let mut bytes = Header {
-            version: MajorVersion::V1,
-            manifest_len: 0,
-        }
-        .to_bytes();
-        bytes[11] = 2;
-        assert_eq!(Header::parse(&bytes), Err(HeaderError::Version(2)));
+        let mut bytes = V2.to_bytes();
+        bytes[11] = 3;
+        assert_eq!(Header::parse(&bytes), Err(HeaderError::Version(3)));
     }
 }

@@ -18,6 +18,20 @@ pub enum ImageKind {
     PcrPolicy,
 }
 
+impl ImageKind {
+    /// The image that a payload of major version 2 means by this name: `usr` or `root`, `kernel`,
+    /// `pcr_policy`.
+    #[must_use]
+    pub fn of_partition(name: &str) -> Option<Self> {
+        Some(match name {
+            "usr" | "root" => Self::Partition,
+            "kernel" => Self::Kernel,
+            "pcr_policy" => Self::PcrPolicy,
+            _ => return None,
+        })
+    }
+}
+
 impl fmt::Display for ImageKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -43,7 +57,7 @@ pub struct Image {
     /// Which one.
     pub kind: ImageKind,
     /// The source that must be there, whole and unchanged: `None` in full payloads. Check it before the
-    /// first operation, since MOVE and BSDIFF carry no hash of what they read.
+    /// first operation: MOVE and BSDIFF carry no hash of what they read.
     pub old: Option<ImageInfo>,
     /// What the result must be.
     pub new: ImageInfo,

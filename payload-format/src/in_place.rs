@@ -29,10 +29,20 @@ use crate::operation::{OpId, Replay, Run, Source};
 pub(crate) struct InPlace {
     /// Who wrote a block last.
     writers: Intervals,
+    reading: Reading,
     /// Who read a block from the target last, since it was written last.
     readers: Intervals,
     pieces: usize,
     pieces_limit: usize,
+}
+
+/// What sources name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Blocks as they would be on a copy of the old image, at that time: major version 1.
+    InPlace,
+    /// Blocks of the old image: major version 2. So nothing is ever read from the target.
+    OldImage,
 }
 
 /// What the plan says of an operation.
@@ -45,8 +55,9 @@ pub(crate) struct Step {
 
 impl InPlace {
     /// All sources together may fall into so many pieces.
-    pub(crate) fn new(pieces: usize) -> Self {
+    pub(crate) fn new(reading: Reading, pieces: usize) -> Self {
         Self {
+            reading,
             writers: Intervals::default(),
             readers: Intervals::default(),
             pieces,
@@ -110,6 +121,10 @@ impl InPlace {
         source: &mut Source,
         after: &mut Option<OpId>,
     ) -> Result<(), ManifestError> {
+        if self.reading == Reading::OldImage {
+            source.push(Run::Old(range));
+            return Ok(());
+        }
         for (piece, writer) in self.writers.pieces(range) {
             let left = self.pieces.checked_sub(1);
             self.pieces = left.ok_or(ManifestError::TooManyPieces(self.pieces_limit))?;

@@ -1,9 +1,9 @@
-//! The CrAU update payload format, major version 1: reading, applying, verifying and writing.
+//! The CrAU update payload format, major versions 1 and 2: reading, applying, verifying and writing.
 //!
 //! No I/O, no clock, no network: bytes are pushed in, images are reached through two small traits. So daemon,
 //! command-line tool and tests share one implementation.
 //!
-//! # The format
+//! # The format, major version 1
 //!
 //! All of it is written in one stream and can be read in one; nothing needs a seek.
 //!
@@ -68,6 +68,56 @@
 //! alone: RSASSA-PKCS1-v1_5 over the SHA-256 of everything before the blob, 2048 bits or more. One such
 //! signature by one trusted key is enough; no trusted key, no trust.
 //!
+//! # Major version 2
+//!
+//! What the Android Open Source Project made of the format. Everything said above holds but for this.
+//!
+//! ```text
+//!  byte 0      4            12                 20                    24
+//!  ┌───────────┬────────────┬──────────────────┬─────────────────────┬──────────┬────────────┬──────┬────────────┐
+//!  │ "CrAU"    │ version, 2 │ manifest length  │ signatures' length  │ manifest │ signatures │ data │ signatures │
+//!  │           │ u64, BE    │ u64, BE          │ u32, BE             │          │ of what is │      │ of all but │
+//!  └───────────┴────────────┴──────────────────┴─────────────────────┴──────────┤ before     ├──────┤ both       │
+//!  └──────────────── metadata, as offers measure and sign it ───────────────────┴────────────┘      └────────────┘
+//! ```
+//!
+//! The metadata's signatures can be checked before anything is written ([`Metadata::verify`]), and from then
+//! on every operation's data is what the key's owner signed, since the manifest holds its hash. Offsets count
+//! from the first byte of data.
+//!
+//! | field of the manifest | rule |
+//! |---|---|
+//! | 3, 4, 5 | as above |
+//! | 12 `minor_version` | 0: a full payload; 2 to 10: a delta. It tells readers which operations to expect; here each operation is judged by itself |
+//! | 13 `partitions` | one per image, in the order of their data; at most one of each, the slot's required |
+//! | all others | ignored: those of version 1, and what only Android has a use for (14 `max_timestamp`, dynamic partitions) |
+//!
+//! **`PartitionUpdate`**: 1 `partition_name` (`usr` or `root`: the slot; `kernel`; `pcr_policy`; others are
+//! refused), 6 `old_partition_info`, 7 `new_partition_info`, 8 `operations`. 11 `hash_tree_extent` and 15
+//! `fec_extent` ask for blocks to be computed by the reader, and are refused. What is said of postinst
+//! programs (2 to 5, 9) is ignored: the installer has its own rules.
+//!
+//! **`InstallOperation`** has 9 `src_sha256_hash`, too: of all the source's blocks, checked before the
+//! operation writes anything. Sources are blocks of the old image, never of the new one, so operations
+//! depend on each other only where they write the same block, and any of them can be repeated.
+//!
+//! | type | data | result |
+//! |---|---|---|
+//! | 0 `REPLACE`, 1 `REPLACE_BZ` | | as above |
+//! | 8 `REPLACE_XZ` | one xz stream | unpacked; the dictionary has 8 MiB at most |
+//! | 14 `REPLACE_ZSTD` | one zstd frame | unpacked; the window has 8 MiB at most |
+//! | 4 `SOURCE_COPY` | none | the source's blocks |
+//! | 5 `SOURCE_BSDIFF` | BSDIFF40 patch | from the source |
+//! | 10 `BROTLI_BSDIFF` | BSDF2 patch, brotli windows of 4 MiB at most | from the source |
+//! | 6 `ZERO`, 7 `DISCARD` | none | zeros |
+//!
+//! Others are refused by name: 2 `MOVE` and 3 `BSDIFF` are version 1's, 9 `PUFFDIFF`, 11 `ZUCCHINI`, 12 and
+//! 13 `LZ4DIFF_*` nobody here can apply. Every block of the new image must be written by an operation, in
+//! deltas, too.
+//!
+//! **`Signature`**: entries have no version; any one by a trusted key will do. 3 `unpadded_signature_size`
+//! tells how much of the data counts.
+//!
 //! # How to read one
 //!
 //! [`Reader`] takes bytes in any pieces and gives [`Event`]s: the checked [`Manifest`] first, then each
@@ -76,11 +126,12 @@
 //! [`PublicKeys`] check; until then the slot must not boot. [`Checkpoint`] lets another process go on.
 //! Everything a payload may claim is bounded by [`Limits`].
 //!
-//! # Room for major version 2
+//! # Decoders
 //!
-//! Version 2 differs in the header (a metadata signature follows the manifest), in more operation types, and
-//! in a list of named partitions. It would be a variant of [`MajorVersion`], a check of its own into the same
-//! [`Manifest`], variants of [`OperationKind`] and [`ImageKind`]; reader, plan and applier stay.
+//! bzip2 and brotli are unpacked by libraries in Rust, xz and zstd by their authors' libraries in C (`liblzma`,
+//! `zstd`), compiled in: those are the ones that are kept up with the formats. Data up to
+//! [`Limits::whole_data`] reaches none of them before its hash was checked against the manifest, and in
+//! version 2 somebody trusted has signed the manifest.
 
 mod apply;
 mod block;
@@ -97,7 +148,7 @@ mod signature;
 mod wire;
 pub mod writer;
 
-pub use apply::{Applier, ApplyError, Fault, ReadBlocks, Streamed, WriteBlocks};
+pub use apply::{Applier, ApplyError, Compression, Fault, ReadBlocks, Streamed, WriteBlocks};
 pub use block::{BlockRange, BlockSize, Extent};
 pub use bsdiff::{PatchError, Stream};
 pub use digest::Sha256Digest;
@@ -105,6 +156,6 @@ pub use header::{Header, HeaderError, MajorVersion};
 pub use image::{Image, ImageInfo, ImageKind};
 pub use limits::Limits;
 pub use manifest::{Manifest, ManifestError, OperationError};
-pub use operation::{Data, OpId, Operation, OperationKind, Replay, Run, Source};
-pub use reader::{Checkpoint, Event, Finished, FormatError, Part, Reader};
+pub use operation::{Data, OpId, Operation, OperationKind, PatchKind, Replay, Run, Source};
+pub use reader::{Checkpoint, Event, Finished, FormatError, Metadata, Part, Reader};
 pub use signature::{PublicKeys, SignatureError};

@@ -57,7 +57,7 @@ pub struct Operation {
     pub kind: OperationKind,
     /// Where the result goes: at least one extent, filled in this order.
     pub destination: Vec<Extent>,
-    /// Its bytes in the payload; `None` for a MOVE only.
+    /// Its bytes in the payload; `None` for kinds that need none.
     pub data: Option<Data>,
     /// Every operation of the same image up to this one must be complete before this one starts; others may
     /// run beside it.
@@ -73,24 +73,37 @@ impl Operation {
         self.destination.iter().map(|extent| extent.count()).sum()
     }
 
-    /// Length of its data in bytes; 0 for a MOVE.
+    /// Length of its data in bytes; 0 if it has none.
     #[must_use]
     pub fn data_len(&self) -> u64 {
         self.data.map_or(0, |data| data.len)
     }
 }
 
-/// What an operation does. A payload of major version 2 knows more kinds; each would be a variant here.
+/// What an operation does. Major version 1 has `Replace`, `ReplaceBz`, `Move` and `Patch` by
+/// [`PatchKind::Bsdiff`]; version 2 all but `Move` and that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OperationKind {
     /// The data is the result.
     Replace,
     /// The data is one bzip2 stream of the result.
     ReplaceBz,
+    /// The data is one xz stream of the result.
+    ReplaceXz,
+    /// The data is one zstd frame of the result.
+    ReplaceZstd,
+    /// The result is zeros.
+    Zero,
+    /// The result is of no interest. It is zeros all the same, so that the image has one hash.
+    Discard,
     /// Blocks of the source are the result: as many as the destination has.
     Move(Source),
-    /// The data is a BSDIFF40 patch from the source to the result.
-    Bsdiff {
+    /// Likewise, from the old image alone.
+    SourceCopy(Source),
+    /// The data is a patch from the source to the result.
+    Patch {
+        /// Which format it has, and where the source may lie.
+        format: PatchKind,
         /// What is patched.
         source: Source,
         /// Bytes of the source that count, from its start.
@@ -107,8 +120,13 @@ impl OperationKind {
         match self {
             Self::Replace => "REPLACE",
             Self::ReplaceBz => "REPLACE_BZ",
+            Self::ReplaceXz => "REPLACE_XZ",
+            Self::ReplaceZstd => "REPLACE_ZSTD",
+            Self::Zero => "ZERO",
+            Self::Discard => "DISCARD",
             Self::Move(_) => "MOVE",
-            Self::Bsdiff { .. } => "BSDIFF",
+            Self::SourceCopy(_) => "SOURCE_COPY",
+            Self::Patch { format, .. } => format.name(),
         }
     }
 
@@ -116,8 +134,34 @@ impl OperationKind {
     #[must_use]
     pub const fn source(&self) -> Option<&Source> {
         match self {
-            Self::Replace | Self::ReplaceBz => None,
-            Self::Move(source) | Self::Bsdiff { source, .. } => Some(source),
+            Self::Replace
+            | Self::ReplaceBz
+            | Self::ReplaceXz
+            | Self::ReplaceZstd
+            | Self::Zero
+            | Self::Discard => None,
+            Self::Move(source) | Self::SourceCopy(source) | Self::Patch { source, .. } => Some(source),
+        }
+    }
+}
+
+/// Kinds of patches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PatchKind {
+    /// BSDIFF40; the source lies wherever its blocks are at that time.
+    Bsdiff,
+    /// BSDIFF40 against the old image.
+    SourceBsdiff,
+    /// BSDF2 against the old image.
+    BrotliBsdiff,
+}
+
+impl PatchKind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Bsdiff => "BSDIFF",
+            Self::SourceBsdiff => "SOURCE_BSDIFF",
+            Self::BrotliBsdiff => "BROTLI_BSDIFF",
         }
     }
 }
@@ -127,6 +171,9 @@ impl OperationKind {
 pub struct Source {
     /// Neighbouring pieces differ in origin or don't touch.
     pub runs: Vec<Run>,
+    /// Of all its blocks, zeros past the old image's end included: checked before they are used. `None` where
+    /// only the old image as a whole has a hash.
+    pub sha256: Option<Sha256Digest>,
 }
 
 impl Source {

@@ -16,6 +16,7 @@ use rsa::{BigUint, Pkcs1v15Sign, RsaPublicKey, pkcs1};
 use thiserror::Error;
 
 use crate::digest::Sha256Digest;
+use crate::header::MajorVersion;
 use crate::wire;
 
 /// `DigestInfo` of SHA-256 up to the digest itself, in DER (RFC 8017, 9.2, note 1).
@@ -57,7 +58,7 @@ pub enum SignatureError {
     #[error("the signature blob is malformed")]
     Malformed(#[source] prost::DecodeError),
     /// Signatures, but none for clients of this format.
-    #[error("none of the {0} signatures is of version 2")]
+    #[error("none of the {0} signatures is one for clients")]
     NoClientSignature(usize),
     /// No signature by a trusted key.
     #[error("none of the {keys} trusted keys made the signature")]
@@ -108,11 +109,17 @@ impl PublicKeys {
             .ok_or(SignatureError::Mismatch { keys: self.0.len() })
     }
 
-    /// Checks a payload's signature blob against the digest of everything before it.
+    /// Checks a signature blob of a payload of that version against the digest of what it signs.
     ///
     /// # Errors
-    /// [`SignatureError`] unless an entry of version 2 was made by one of the keys.
-    pub fn verify_blob(&self, digest: &Sha256Digest, blob: &[u8]) -> Result<(), SignatureError> {
+    /// [`SignatureError`] unless one of the keys made an entry: in version 1 one for clients, in version 2
+    /// any, since there entries have no version of their own.
+    pub fn verify_blob(
+        &self,
+        version: MajorVersion,
+        digest: &Sha256Digest,
+        blob: &[u8],
+    ) -> Result<(), SignatureError> {
         let signatures = wire::Signatures::decode(blob)
             .map_err(SignatureError::Malformed)?
             .signatures;
@@ -120,10 +127,14 @@ impl PublicKeys {
             return Err(SignatureError::Unsigned);
         }
         let total = signatures.len();
+        let is_ours = |signature: &wire::Signature| match version {
+            MajorVersion::V1 => signature.version == Some(wire::CLIENT_SIGNATURE_VERSION),
+            MajorVersion::V2 => true,
+        };
         let mut ours = signatures
             .into_iter()
-            .filter(|signature| signature.version == Some(wire::CLIENT_SIGNATURE_VERSION))
-            .filter_map(|signature| signature.data)
+            .filter(is_ours)
+            .filter_map(unpadded)
             .peekable();
         if ours.peek().is_none() {
             return Err(SignatureError::NoClientSignature(total));
@@ -132,6 +143,15 @@ impl PublicKeys {
         good.then_some(())
             .ok_or(SignatureError::Mismatch { keys: self.0.len() })
     }
+}
+
+/// The part of the data that counts.
+fn unpadded(signature: wire::Signature) -> Option<Vec<u8>> {
+    let mut data = signature.data?;
+    if let Some(len) = signature.unpadded_signature_size {
+        data.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+    }
+    Some(data)
 }
 
 impl fmt::Debug for PublicKeys {

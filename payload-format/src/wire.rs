@@ -2,8 +2,10 @@
 //! is optional and nothing is checked, so a reader turns them into [`crate::Manifest`] at once, and only
 //! the writer fills them in.
 //!
-//! Field numbers are those of the original's `update_metadata.proto` (proto2). Numbers 6 and 7 belonged to
-//! kernel images of old clients and stay free. Enumerations are plain `int32`, so that an unknown value
+//! Field numbers are those of the original's `update_metadata.proto` (proto2) for major version 1, and those
+//! of the Android Open Source Project's for version 2. Both number the same messages, and no field of the one
+//! has another meaning in the other where both are read. Numbers 6 and 7 belonged to kernel images of old
+//! clients and stay free. Enumerations are plain `int32`, so that an unknown value
 //! survives decoding and can be named in the refusal. `data_offset` and `data_length` are declared
 //! `uint32` there; the encoding of `uint64` is the same, and reading it as that refuses a larger value
 //! instead of cutting it.
@@ -24,6 +26,43 @@ pub(crate) const REPLACE_BZ: i32 = 1;
 pub(crate) const MOVE: i32 = 2;
 /// `InstallOperation.Type`: a BSDIFF40 patch against blocks of the source.
 pub(crate) const BSDIFF: i32 = 3;
+
+/// `InstallOperation.Type`: blocks of the old image, no data. From here on: major version 2.
+pub(crate) const SOURCE_COPY: i32 = 4;
+/// `InstallOperation.Type`: a BSDIFF40 patch against blocks of the old image.
+pub(crate) const SOURCE_BSDIFF: i32 = 5;
+/// `InstallOperation.Type`: zeros, no data.
+pub(crate) const ZERO: i32 = 6;
+/// `InstallOperation.Type`: blocks that hold nothing, no data.
+pub(crate) const DISCARD: i32 = 7;
+/// `InstallOperation.Type`: one xz stream.
+pub(crate) const REPLACE_XZ: i32 = 8;
+/// `InstallOperation.Type`: a BSDF2 patch against blocks of the old image.
+pub(crate) const BROTLI_BSDIFF: i32 = 10;
+/// `InstallOperation.Type`: one zstd frame.
+pub(crate) const REPLACE_ZSTD: i32 = 14;
+
+/// The name of an operation type, where it has one.
+pub(crate) const fn operation_name(number: i32) -> Option<&'static str> {
+    Some(match number {
+        REPLACE => "REPLACE",
+        REPLACE_BZ => "REPLACE_BZ",
+        MOVE => "MOVE",
+        BSDIFF => "BSDIFF",
+        SOURCE_COPY => "SOURCE_COPY",
+        SOURCE_BSDIFF => "SOURCE_BSDIFF",
+        ZERO => "ZERO",
+        DISCARD => "DISCARD",
+        REPLACE_XZ => "REPLACE_XZ",
+        9 => "PUFFDIFF",
+        BROTLI_BSDIFF => "BROTLI_BSDIFF",
+        11 => "ZUCCHINI",
+        12 => "LZ4DIFF_BSDIFF",
+        13 => "LZ4DIFF_PUFFDIFF",
+        REPLACE_ZSTD => "REPLACE_ZSTD",
+        _ => return None,
+    })
+}
 
 /// `InstallProcedure.Type`: the kernel file of the target slot.
 pub(crate) const KERNEL: i32 = 0;
@@ -55,6 +94,34 @@ pub(crate) struct DeltaArchiveManifest {
     pub(crate) new_partition_info: Option<InstallInfo>,
     #[prost(message, repeated, tag = "10")]
     pub(crate) procedures: Vec<InstallProcedure>,
+    /// From here on: major version 2. Which operations a reader must know.
+    #[prost(uint32, optional, tag = "12")]
+    pub(crate) minor_version: Option<u32>,
+    #[prost(message, repeated, tag = "13")]
+    pub(crate) partitions: Vec<PartitionUpdate>,
+}
+
+/// One image of major version 2. Fields that only tell an Android client what to run are left out.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct PartitionUpdate {
+    /// Required.
+    #[prost(string, optional, tag = "1")]
+    pub(crate) partition_name: Option<String>,
+    #[prost(bool, optional, tag = "2")]
+    pub(crate) run_postinstall: Option<bool>,
+    /// Present in deltas only.
+    #[prost(message, optional, tag = "6")]
+    pub(crate) old_partition_info: Option<InstallInfo>,
+    #[prost(message, optional, tag = "7")]
+    pub(crate) new_partition_info: Option<InstallInfo>,
+    #[prost(message, repeated, tag = "8")]
+    pub(crate) operations: Vec<InstallOperation>,
+    /// Blocks that the client would have to compute: a verity hash tree.
+    #[prost(message, optional, tag = "11")]
+    pub(crate) hash_tree_extent: Option<Extent>,
+    /// Likewise, for forward error correction.
+    #[prost(message, optional, tag = "15")]
+    pub(crate) fec_extent: Option<Extent>,
 }
 
 /// One step of an image's construction.
@@ -80,6 +147,9 @@ pub(crate) struct InstallOperation {
     pub(crate) dst_length: Option<u64>,
     #[prost(bytes = "vec", optional, tag = "8")]
     pub(crate) data_sha256_hash: Option<Vec<u8>>,
+    /// Of the source's blocks. Major version 2.
+    #[prost(bytes = "vec", optional, tag = "9")]
+    pub(crate) src_sha256_hash: Option<Vec<u8>>,
 }
 
 /// A run of blocks.
@@ -113,18 +183,21 @@ pub(crate) struct InstallProcedure {
     pub(crate) new_info: Option<InstallInfo>,
 }
 
-/// The signature blob at the payload's end.
+/// A signature blob: at the payload's end, and in major version 2 after the manifest, too.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(crate) struct Signatures {
     #[prost(message, repeated, tag = "1")]
     pub(crate) signatures: Vec<Signature>,
 }
 
-/// One signature of everything before the blob.
+/// One signature.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(crate) struct Signature {
     #[prost(uint32, optional, tag = "1")]
     pub(crate) version: Option<u32>,
     #[prost(bytes = "vec", optional, tag = "2")]
     pub(crate) data: Option<Vec<u8>>,
+    /// How much of `data` counts: the rest is padding. Major version 2.
+    #[prost(fixed32, optional, tag = "3")]
+    pub(crate) unpadded_signature_size: Option<u32>,
 }

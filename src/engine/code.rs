@@ -31,6 +31,7 @@ pub fn code_of(error: &InstallError) -> ErrorCode {
         E::Apply(error) => of_apply(error),
         E::Io { .. } => Code::DownloadWrite,
         E::PayloadHash { .. } => Code::PayloadHashMismatch,
+        E::MetadataSignature(SignatureError::Unsigned) => Code::MetadataSignatureMissing,
         E::MetadataSignature(_) => Code::MetadataSignatureMismatch,
         E::Signature(error) => of_signature(error),
         E::SlotVerification { .. } => Code::NewRootfsVerification,
@@ -52,7 +53,9 @@ fn of_format(error: &FormatError) -> ErrorCode {
     use FormatError as E;
     match error {
         E::Header(HeaderError::Magic(_)) => Code::InvalidMagic,
-        E::Header(HeaderError::Version(_)) | E::ManifestLength { .. } => Code::ManifestParse,
+        E::Header(HeaderError::Version(_)) | E::ManifestLength { .. } | E::MetadataSignatureLength(_) => {
+            Code::ManifestParse
+        }
         E::Manifest(error) => of_manifest(error),
         E::MetadataSize { .. } => Code::InvalidMetadataSize,
         E::PayloadSize { .. } | E::Truncated { .. } | E::TrailingBytes(_) => Code::PayloadSizeMismatch,
@@ -117,6 +120,7 @@ mod tests {
             (InstallError::Signature(SignatureError::Mismatch { keys: 1 }), 18),
             (InstallError::Signature(SignatureError::Unsigned), 17),
             (InstallError::Unsigned, 17),
+            (InstallError::MetadataSignature(SignatureError::Unsigned), 39),
             (
                 fetch(FetchError::Status {
                     url: url(),
@@ -132,7 +136,7 @@ mod tests {
                 11,
             ),
             (format(FormatError::Header(HeaderError::Magic(*b"PK34"))), 21),
-            (format(FormatError::Header(HeaderError::Version(2))), 23),
+            (format(FormatError::Header(HeaderError::Version(3))), 23),
             (format(FormatError::Manifest(ManifestError::Broken(7))), 23),
             (format(FormatError::MetadataSize { found: 1, offered: 2 }), 32),
             (format(FormatError::TrailingBytes(9)), 11),

@@ -1,18 +1,18 @@
 //! Between the manifest and the first write: the last refusals that cost nothing, then the point from which
 //! the other slot is gone.
 
-use payload_format::{ApplyError, ImageInfo, ImageKind, Manifest, Sha256Digest};
+use payload_format::{ApplyError, ImageInfo, ImageKind, MajorVersion, Manifest, Metadata, Sha256Digest};
 use tokio_util::sync::CancellationToken;
 
 use super::phases::Attempt;
 use super::saved::Ledger;
 use super::{InstallError, kernel, keys, preflight, verify};
 
-/// Checks everything that only the manifest (`metadata`: it and the header, as they came) tells. Changes nothing; reads the whole running slot if the
-/// payload is a delta, since its operations carry no hash of what they read.
+/// Checks everything that only the manifest (`metadata`: all before the data, as it came) tells. Changes
+/// nothing; reads the whole running slot if the payload is a delta, so that a wrong one is refused now.
 ///
 /// # Errors
-/// Metadata that no trusted key signed though the offer has a signature of it, unsigned payload, kernel that
+/// Metadata that no trusted key signed (in version 1: though the offer has a signature of it), unsigned payload, kernel that
 /// doesn't fit, a delta for another image.
 pub(super) fn check(
     attempt: &Attempt,
@@ -38,13 +38,20 @@ pub(super) fn check(
     }
 }
 
-/// If the offer came with a signature of the metadata, a trusted key made it.
+/// A trusted key made the signature of the metadata: that in the payload, which major version 2 must have, and
+/// that in the offer, if there is one.
 fn metadata_is_signed(attempt: &Attempt, metadata: &[u8]) -> Result<(), InstallError> {
+    let metadata = Metadata::parse(metadata).map_err(InstallError::Format)?;
+    let keys = || keys::trusted(&attempt.plan.public_keys);
+    if metadata.version() == MajorVersion::V2 {
+        let signed = metadata.verify(&keys()?);
+        signed.map_err(InstallError::MetadataSignature)?;
+    }
     let Some(claim) = &attempt.plan.metadata else {
         return Ok(());
     };
-    keys::trusted(&attempt.plan.public_keys)?
-        .verify_digest(&Sha256Digest::of(metadata), &claim.signature)
+    keys()?
+        .verify_digest(&Sha256Digest::of(metadata.signed()), &claim.signature)
         .map_err(InstallError::MetadataSignature)
 }
 

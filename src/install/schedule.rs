@@ -16,14 +16,30 @@ const MIB: u64 = 1 << 20;
 /// What a bzip2 decoder of the largest block size holds, with its output buffer.
 const DECODER: u64 = 5 * MIB;
 
+/// What an xz or zstd decoder remembers of its output, at most.
+const WINDOW: u64 = 8 * MIB;
+
+/// Bytes per block, as every generator has it.
+const BLOCK: u64 = 4096;
+
+/// What the decoder of a sane encoder's output remembers: no more than there is. Data that asks for more than
+/// that, up to [`WINDOW`], was made to waste memory, by the trusted key that signed its hash.
+fn window(operation: &Operation) -> u64 {
+    operation.destination_blocks().saturating_mul(BLOCK).min(WINDOW)
+}
+
 /// Bytes of memory that running `operation` takes, its data included.
 fn cost(operation: &Operation) -> u64 {
     let buffers = match operation.kind {
         OperationKind::Replace => 0,
         OperationKind::ReplaceBz => DECODER,
-        OperationKind::Move(_) => MIB,
+        OperationKind::ReplaceXz | OperationKind::ReplaceZstd => window(operation) + MIB,
+        OperationKind::Zero
+        | OperationKind::Discard
+        | OperationKind::Move(_)
+        | OperationKind::SourceCopy(_) => MIB,
         // Control, difference and extra data are decoded side by side.
-        OperationKind::Bsdiff { .. } => 3 * DECODER,
+        OperationKind::Patch { .. } => 3 * DECODER,
     };
     // What overwrites its own source holds the result back until all is read.
     let held = if operation.replay == Replay::Never {

@@ -48,6 +48,8 @@ pub struct Metadata {
     pub manifest: Arc<Manifest>,
     /// Bytes of header and manifest.
     pub size: u64,
+    /// Bytes of the signatures of both that follow; 0 in major version 1.
+    pub signatures_size: u64,
     /// SHA-256 of header and manifest.
     pub sha256: Sha256Digest,
 }
@@ -97,9 +99,11 @@ impl PayloadFile {
                 sha256,
             } = event
             {
+                let parts = payload_format::Metadata::parse(&bytes).map_err(|e| self.refused(e))?;
                 found = Some(Metadata {
                     manifest,
-                    size: bytes.len() as u64,
+                    size: parts.signed().len() as u64,
+                    signatures_size: parts.signatures().len() as u64,
                     sha256,
                 });
             }
@@ -163,7 +167,7 @@ impl PayloadFile {
         }
     }
 
-    fn refused(&self, source: FormatError) -> PayloadError {
+    pub(super) fn refused(&self, source: FormatError) -> PayloadError {
         PayloadError::Format {
             path: self.path.clone(),
             source,

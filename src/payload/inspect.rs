@@ -17,8 +17,12 @@ pub struct Inspection {
     pub file_size: u64,
     /// Bytes that it should have by its manifest.
     pub payload_size: u64,
+    /// Major version of the format.
+    pub version: u64,
     /// Bytes of header and manifest.
     pub metadata_size: u64,
+    /// Bytes of the signatures of both; 0 if there are none, as in version 1.
+    pub metadata_signatures_size: u64,
     /// Of header and manifest, in hexadecimal digits.
     pub metadata_sha256: String,
     /// Bytes.
@@ -66,10 +70,10 @@ pub struct OperationDescription {
     pub image: String,
     /// The original's name of its type.
     pub kind: &'static str,
-    /// Offset of its data from the manifest's end; absent for a MOVE.
+    /// Offset of its data from the metadata's end; absent where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_offset: Option<u64>,
-    /// Bytes of data; absent for a MOVE.
+    /// Bytes of data; absent where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_length: Option<u64>,
     /// Of its data.
@@ -91,9 +95,12 @@ pub fn inspect(payload: &PayloadFile) -> Result<Inspection, PayloadError> {
         file_size: payload.size(),
         payload_size: metadata
             .size
+            .saturating_add(metadata.signatures_size)
             .saturating_add(manifest.data_len())
             .saturating_add(manifest.signatures_len()),
+        version: manifest.version().number(),
         metadata_size: metadata.size,
+        metadata_signatures_size: metadata.signatures_size,
         metadata_sha256: metadata.sha256.to_string(),
         block_size: manifest.block_size().bytes(),
         delta: manifest.is_delta(),
@@ -169,8 +176,8 @@ impl fmt::Display for Inspection {
         let kind = if self.delta { "delta" } else { "full" };
         writeln!(
             f,
-            "{}: {kind} payload of {} bytes, blocks of {}",
-            self.file, self.payload_size, self.block_size
+            "{}: {kind} payload of {} bytes, version {}, blocks of {}",
+            self.file, self.payload_size, self.version, self.block_size
         )?;
         if self.file_size != self.payload_size {
             writeln!(
@@ -184,6 +191,10 @@ impl fmt::Display for Inspection {
             "metadata: {} bytes, SHA-256 {}",
             self.metadata_size, self.metadata_sha256
         )?;
+        if self.metadata_signatures_size > 0 {
+            let size = self.metadata_signatures_size;
+            writeln!(f, "  signed: {size} bytes of signatures, not checked here")?;
+        }
         for image in &self.images {
             writeln!(f, "{}: {}", image.kind, image.new)?;
             if let Some(old) = &image.old {

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use payload_format::{Finished, PublicKeys, SignatureError};
+use payload_format::{Finished, MajorVersion, Metadata, PublicKeys, SignatureError};
 
 /// Longest key file: PEM keys take a few KiB.
 const MAX_KEY: u64 = 64 << 10;
@@ -75,6 +75,18 @@ impl Trust {
     #[must_use]
     pub fn takes_unsigned(&self) -> bool {
         !matches!(self, Self::Keys(_))
+    }
+
+    /// Judges what stands before a payload's data. Major version 1 has no signature there.
+    ///
+    /// # Errors
+    /// [`SignatureError`] if it isn't trusted.
+    pub fn judge_metadata(&self, metadata: &Metadata<'_>) -> Result<(), SignatureError> {
+        match (self, metadata.version()) {
+            (Self::Anyone, _) | (_, MajorVersion::V1) => Ok(()),
+            (Self::KeysOrUnsigned(_), _) if metadata.signatures().is_empty() => Ok(()),
+            (Self::Keys(keys) | Self::KeysOrUnsigned(keys), MajorVersion::V2) => metadata.verify(keys),
+        }
     }
 
     /// Judges a payload that was read to its end.

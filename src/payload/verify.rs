@@ -1,6 +1,6 @@
 //! Is a payload complete, unchanged and by someone we trust?
 
-use payload_format::{Event, Finished, SignatureError};
+use payload_format::{Event, Finished, Metadata, SignatureError};
 
 use super::file::{PayloadError, PayloadFile};
 use super::trust::{Trust, Verdict};
@@ -22,7 +22,8 @@ pub enum VerifyError {
     },
 }
 
-/// Reads the whole payload: structure, the hash of each operation's data, and the signature.
+/// Reads the whole payload: structure, the hash of each operation's data, and the signatures: first that of
+/// the metadata, which major version 2 has.
 ///
 /// # Errors
 /// [`VerifyError`].
@@ -36,6 +37,10 @@ pub fn verify(payload: &PayloadFile, trust: &Trust) -> Result<(Finished, Verdict
         Event::Metadata { manifest, .. } if !manifest.is_signed() && !trust.takes_unsigned() => {
             Err(untrusted(SignatureError::Unsigned))
         }
+        Event::Metadata { bytes, .. } => match Metadata::parse(&bytes) {
+            Ok(metadata) => trust.judge_metadata(&metadata).map_err(untrusted),
+            Err(error) => Err(payload.refused(error).into()),
+        },
         _ => Ok(()),
     })?;
     let verdict = trust.judge(&finished).map_err(untrusted)?;

@@ -369,7 +369,7 @@ fn inspect_describes_a_payload() {
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     let lines: Vec<&str> = said.stdout.lines().collect();
     assert!(
-        lines[0].ends_with("delta.payload: delta payload of 152444 bytes, blocks of 4096"),
+        lines[0].ends_with("delta.payload: delta payload of 152444 bytes, version 1, blocks of 4096"),
         "{}",
         lines[0]
     );

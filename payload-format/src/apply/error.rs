@@ -4,8 +4,10 @@ use std::io;
 
 use thiserror::Error;
 
+use super::Compression;
 use crate::block::BlockRange;
 use crate::bsdiff::PatchError;
+use crate::digest::Sha256Digest;
 use crate::image::ImageKind;
 use crate::operation::OpId;
 
@@ -90,15 +92,34 @@ pub enum Fault {
         #[source]
         source: io::Error,
     },
-    /// Not a bzip2 stream, or a damaged one.
-    #[error("its data is no intact bzip2 stream")]
-    Bzip2(#[source] bzip2::Error),
-    /// The bzip2 stream goes on after the data's end.
-    #[error("its bzip2 stream is cut off")]
-    Bzip2Truncated,
-    /// There is more data than the bzip2 stream.
-    #[error("{0} bytes follow its bzip2 stream")]
-    TrailingBytes(usize),
+    /// No such stream, a damaged one, or one that takes too much memory.
+    #[error("its data is no intact {compression} stream")]
+    Damaged {
+        /// What it should be.
+        compression: Compression,
+        /// What the decoder says.
+        #[source]
+        source: io::Error,
+    },
+    /// The stream goes on after the data's end.
+    #[error("its {0} stream is cut off")]
+    CutOff(Compression),
+    /// There is more data than the stream.
+    #[error("{len} bytes follow its {compression} stream")]
+    TrailingBytes {
+        /// What the data is.
+        compression: Compression,
+        /// In bytes, of the piece that was being read.
+        len: usize,
+    },
+    /// The source is not what the operation was made for; nothing was written.
+    #[error("its source has SHA-256 {found}, the manifest says {expected}")]
+    SourceHash {
+        /// Of the blocks as they were read.
+        found: Sha256Digest,
+        /// As the manifest says.
+        expected: Sha256Digest,
+    },
     /// The result is longer than the destination.
     #[error("its result is longer than its {0} bytes of blocks")]
     TooLong(u64),

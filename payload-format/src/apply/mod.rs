@@ -1,37 +1,40 @@
 //! Carrying operations out, wherever the images lie.
 //!
 //! ```text
-//!              data                 ┌────────┐  result, in order   ┌──────┐
-//!  REPLACE ─────────────────────────┤        ├────────────────────▶│ Sink │──▶ destination extents
-//!  REPLACE_BZ ── one bzip2 stream ──┤ decode │                     └──────┘    zeros to the block's end,
-//!  MOVE ──────── source ────────────┤        │                                  holes skipped
-//!  BSDIFF ────── patch + source ────┴────────┘
-//!                       └ runs of the old image, of the target, of zeros
+//!                      data                 ┌────────┐  result, in order   ┌──────┐
+//!  REPLACE ─────────────────────────────────┤        ├────────────────────▶│ Sink │──▶ destination extents
+//!  REPLACE_BZ, _XZ, _ZSTD ── one stream ────┤ decode │                     └──────┘    zeros to the block's
+//!  ZERO, DISCARD ── nothing ────────────────┤        │                                  end, holes skipped
+//!  MOVE, SOURCE_COPY ── source ─────────────┤        │
+//!  BSDIFF and its kin ── patch + source ────┴────────┘
+//!                                 └ runs of the old image, of the target, of zeros; its hash first
 //! ```
 //!
-//! Memory per operation: its data, some megabytes to decompress, a buffer of 1 MiB. An [`Applier`] is shared
+//! Memory per operation: its data, up to 9 MiB to decompress, a buffer of 1 MiB. An [`Applier`] is shared
 //! between threads; which operations may run side by side is told by [`Operation::after`].
 
 mod blocks;
+mod codec;
 mod error;
 mod sink;
 mod source;
 mod streamed;
 
 pub use blocks::{ReadBlocks, WriteBlocks};
+pub use codec::Compression;
 pub use error::{ApplyError, Fault};
 pub use streamed::Streamed;
 
 use std::sync::Arc;
 
 use crate::block::{BlockRange, Extent};
-use crate::bsdiff::{Patch, PatchError};
+use crate::bsdiff::{Container, Patch, PatchError};
 use crate::image::{Image, ImageKind};
 use crate::manifest::Manifest;
-use crate::operation::{OpId, Operation, OperationKind, Replay, Run, Source};
+use crate::operation::{OpId, Operation, OperationKind, PatchKind, Replay, Run, Source};
 use sink::Sink;
 use source::{Origins, SourceBytes};
-use streamed::{Bunzip, Decoder};
+use streamed::{Decoder, Unpack};
 
 /// Bytes copied or patched at a time.
 const BUFFER: usize = 1 << 20;
@@ -81,40 +84,53 @@ impl Applier {
         })
     }
 
-    /// Carries out one operation with all of its data (none for a MOVE).
+    /// Carries out one operation with all of its data (none for kinds that have none).
     ///
     /// # Errors
     /// [`ApplyError`]; the destination is then undefined.
     pub fn apply(&self, op: OpId, data: &[u8]) -> Result<(), ApplyError> {
         let operation = self.operation(op)?;
         let result = match &operation.kind {
-            OperationKind::Replace | OperationKind::ReplaceBz => {
+            OperationKind::Zero | OperationKind::Discard => self.zeros(operation),
+            OperationKind::Move(source) | OperationKind::SourceCopy(source) => {
+                self.copy_blocks(operation, source)
+            }
+            OperationKind::Patch {
+                format,
+                source,
+                source_len,
+                result_len,
+            } => Patch::parse(container(*format), data)
+                .map_err(Fault::Patch)
+                .and_then(|patch| self.patch(operation, source, (*source_len, *result_len), &patch)),
+            OperationKind::Replace
+            | OperationKind::ReplaceBz
+            | OperationKind::ReplaceXz
+            | OperationKind::ReplaceZstd => {
                 let mut streamed = self.stream(op)?;
                 streamed.write(data)?;
                 return streamed.finish();
             }
-            OperationKind::Move(source) => self.move_blocks(operation, source),
-            OperationKind::Bsdiff {
-                source,
-                source_len,
-                result_len,
-            } => self.patch(operation, source, (*source_len, *result_len), data),
         };
         result.map_err(|fault| ApplyError::Operation { op, fault })
     }
 
-    /// Begins a REPLACE or `REPLACE_BZ` whose data comes in pieces.
+    /// Begins an operation whose data alone makes the result, and comes in pieces.
     ///
     /// # Errors
     /// [`ApplyError::NeedsWholeData`] for other kinds.
     pub fn stream(&self, op: OpId) -> Result<Streamed, ApplyError> {
         let operation = self.operation(op)?;
         let sink = self.sink(operation.destination.clone());
-        match operation.kind {
-            OperationKind::Replace => Ok(Streamed::new(op, Decoder::Plain(sink))),
-            OperationKind::ReplaceBz => Ok(Streamed::new(op, Decoder::Bzip2(Box::new(Bunzip::new(sink))))),
-            OperationKind::Move(_) | OperationKind::Bsdiff { .. } => Err(ApplyError::NeedsWholeData(op)),
-        }
+        let compression = match operation.kind {
+            OperationKind::Replace => return Ok(Streamed::new(op, Decoder::Plain(sink))),
+            OperationKind::ReplaceBz => Compression::Bzip2,
+            OperationKind::ReplaceXz => Compression::Xz,
+            OperationKind::ReplaceZstd => Compression::Zstd,
+            _ => return Err(ApplyError::NeedsWholeData(op)),
+        };
+        let unpack = Unpack::new(compression, sink).map_err(|fault| ApplyError::Operation { op, fault })?;
+        Ok(Streamed::new(op, Decoder::Packed(Box::new(unpack))))
     }
 
     /// Copies blocks from the old image, for [`Image::unwritten`].
@@ -124,10 +140,13 @@ impl Applier {
     pub fn copy(&self, blocks: BlockRange) -> Result<(), ApplyError> {
         let source = Source {
             runs: vec![Run::Old(blocks)],
+            sha256: None,
         };
         let source = SourceBytes::new(&self.origins, &source);
         let mut output = Output::new(self.sink(vec![Extent::Blocks(blocks)]), Replay::Safe);
-        let copied = copy(&source, &mut output).and_then(|()| output.finish());
+        let copied = source
+            .each(|bytes| output.write(bytes))
+            .and_then(|()| output.finish());
         copied.map_err(|fault| ApplyError::Copy { blocks, fault })
     }
 
@@ -151,10 +170,33 @@ impl Applier {
         )
     }
 
-    fn move_blocks(&self, operation: &Operation, source: &Source) -> Result<(), Fault> {
-        let source = SourceBytes::new(&self.origins, source);
-        let mut output = Output::new(self.sink(operation.destination.clone()), operation.replay);
-        copy(&source, &mut output)?;
+    fn output(&self, operation: &Operation) -> Output {
+        Output::new(self.sink(operation.destination.clone()), operation.replay)
+    }
+
+    /// An operation's source, if it is the right one.
+    fn source(&self, source: &Source) -> Result<SourceBytes<'_>, Fault> {
+        let bytes = SourceBytes::new(&self.origins, source);
+        bytes.check(source.sha256)?;
+        Ok(bytes)
+    }
+
+    fn zeros(&self, operation: &Operation) -> Result<(), Fault> {
+        let mut sink = self.sink(operation.destination.clone());
+        let mut left = operation.destination_blocks() * self.origins.block_size.bytes();
+        let zeros = vec![0; source::clamp(left, BUFFER)];
+        while left > 0 {
+            let now = source::clamp(left, zeros.len());
+            sink.write(&zeros[..now])?;
+            left -= now as u64;
+        }
+        sink.finish()
+    }
+
+    fn copy_blocks(&self, operation: &Operation, source: &Source) -> Result<(), Fault> {
+        let source = self.source(source)?;
+        let mut output = self.output(operation);
+        source.each(|bytes| output.write(bytes))?;
         output.finish()
     }
 
@@ -163,9 +205,8 @@ impl Applier {
         operation: &Operation,
         source: &Source,
         (source_len, result_len): (u64, u64),
-        data: &[u8],
+        patch: &Patch<'_>,
     ) -> Result<(), Fault> {
-        let patch = Patch::parse(data).map_err(Fault::Patch)?;
         if patch.result_len() != result_len {
             let error = PatchError::ResultLength {
                 found: patch.result_len(),
@@ -173,25 +214,19 @@ impl Applier {
             };
             return Err(Fault::Patch(error));
         }
-        let source = SourceBytes::new(&self.origins, source);
-        let mut output = Output::new(self.sink(operation.destination.clone()), operation.replay);
+        let source = self.source(source)?;
+        let mut output = self.output(operation);
         let old = |buf: &mut [u8], offset| source.read_at(buf, offset);
         patch.apply(source_len, old, |result| output.write(result))?;
         output.finish()
     }
 }
 
-/// The whole source as the result.
-fn copy(source: &SourceBytes<'_>, output: &mut Output) -> Result<(), Fault> {
-    let mut buffer = vec![0; source::clamp(source.len(), BUFFER)];
-    let mut at = 0;
-    while at < source.len() {
-        let now = source::clamp(source.len() - at, buffer.len());
-        source.read_at(&mut buffer[..now], at)?;
-        output.write(&buffer[..now])?;
-        at += now as u64;
+const fn container(format: PatchKind) -> Container {
+    match format {
+        PatchKind::Bsdiff | PatchKind::SourceBsdiff => Container::Bsdiff40,
+        PatchKind::BrotliBsdiff => Container::Bsdf2,
     }
-    Ok(())
 }
 
 /// Gathers small writes. An operation that overwrites its own source is held back until it has read all of

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Fault, ReadBlocks, WriteBlocks};
+use super::{BUFFER, Fault, ReadBlocks, WriteBlocks};
 use crate::block::{BlockRange, BlockSize};
+use crate::digest::{RunningHash, Sha256Digest};
 use crate::operation::{Run, Source};
 
 /// Where the pieces of sources lie.
@@ -37,9 +38,33 @@ impl<'a> SourceBytes<'a> {
         Self { origins, pieces, len }
     }
 
-    /// Bytes of all pieces.
-    pub(super) fn len(&self) -> u64 {
-        self.len
+    /// Reads all of it, and holds it against the hash that it must have, if that is known.
+    pub(super) fn check(&self, expected: Option<Sha256Digest>) -> Result<(), Fault> {
+        let Some(expected) = expected else {
+            return Ok(());
+        };
+        let mut hash = RunningHash::default();
+        self.each(|bytes| {
+            hash.update(bytes);
+            Ok(())
+        })?;
+        let found = hash.value();
+        (found == expected)
+            .then_some(())
+            .ok_or(Fault::SourceHash { found, expected })
+    }
+
+    /// Hands out all of it, in order.
+    pub(super) fn each(&self, mut take: impl FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
+        let mut buffer = vec![0; clamp(self.len, BUFFER)];
+        let mut at = 0;
+        while at < self.len {
+            let now = clamp(self.len - at, buffer.len());
+            self.read_at(&mut buffer[..now], at)?;
+            take(&buffer[..now])?;
+            at += now as u64;
+        }
+        Ok(())
     }
 
     /// Fills `buf` from `offset`; what lies past the end reads as zeros.

@@ -1,7 +1,6 @@
 //! Operations whose data is the result, as it is or compressed: in pieces of any size.
 
-use bzip2::{Decompress, Status};
-
+use super::codec::{Codec, Compression, Step};
 use super::sink::Sink;
 use super::{ApplyError, Fault};
 use crate::operation::OpId;
@@ -17,7 +16,7 @@ pub struct Streamed {
 
 pub(super) enum Decoder {
     Plain(Sink),
-    Bzip2(Box<Bunzip>),
+    Packed(Box<Unpack>),
 }
 
 impl Streamed {
@@ -33,7 +32,7 @@ impl Streamed {
         let op = self.op;
         let result = match &mut self.decoder {
             Decoder::Plain(sink) => sink.write(piece),
-            Decoder::Bzip2(bunzip) => bunzip.write(piece),
+            Decoder::Packed(unpack) => unpack.write(piece),
         };
         result.map_err(|fault| ApplyError::Operation { op, fault })
     }
@@ -45,28 +44,29 @@ impl Streamed {
     pub fn finish(self) -> Result<(), ApplyError> {
         let result = match self.decoder {
             Decoder::Plain(sink) => sink.finish(),
-            Decoder::Bzip2(bunzip) => bunzip.finish(),
+            Decoder::Packed(unpack) => unpack.finish(),
         };
         result.map_err(|fault| ApplyError::Operation { op: self.op, fault })
     }
 }
 
 /// Decompresses one stream into a sink.
-pub(super) struct Bunzip {
-    stream: Decompress,
+pub(super) struct Unpack {
+    codec: Codec,
     ended: bool,
     buffer: Vec<u8>,
     sink: Sink,
 }
 
-impl Bunzip {
-    pub(super) fn new(sink: Sink) -> Self {
-        Self {
-            stream: Decompress::new(false),
+impl Unpack {
+    pub(super) fn new(compression: Compression, sink: Sink) -> Result<Self, Fault> {
+        let codec = Codec::new(compression).map_err(|source| Fault::Damaged { compression, source })?;
+        Ok(Self {
+            codec,
             ended: false,
             buffer: Vec::with_capacity(BUFFER),
             sink,
-        }
+        })
     }
 
     fn write(&mut self, mut input: &[u8]) -> Result<(), Fault> {
@@ -75,10 +75,11 @@ impl Bunzip {
                 return if input.is_empty() {
                     Ok(())
                 } else {
-                    Err(Fault::TrailingBytes(input.len()))
+                    let (compression, len) = (self.codec.compression(), input.len());
+                    Err(Fault::TrailingBytes { compression, len })
                 };
             }
-            let taken = self.decompress(input)?;
+            let taken = self.step(input)?;
             let stuck = taken == 0 && self.buffer.len() < self.buffer.capacity() && !self.ended;
             input = input.get(taken..).unwrap_or_default();
             if self.buffer.len() == self.buffer.capacity() {
@@ -91,14 +92,14 @@ impl Bunzip {
     }
 
     /// Fills the buffer's spare room; returns how much input that took.
-    fn decompress(&mut self, input: &[u8]) -> Result<usize, Fault> {
-        let before = self.stream.total_in();
-        let status = self
-            .stream
-            .decompress_vec(input, &mut self.buffer)
-            .map_err(Fault::Bzip2)?;
-        self.ended = matches!(status, Status::StreamEnd);
-        Ok(super::source::clamp(self.stream.total_in() - before, input.len()))
+    fn step(&mut self, input: &[u8]) -> Result<usize, Fault> {
+        let step = self.codec.step(input, &mut self.buffer);
+        let Step { taken, ended } = step.map_err(|source| Fault::Damaged {
+            compression: self.codec.compression(),
+            source,
+        })?;
+        self.ended = ended;
+        Ok(taken)
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
@@ -109,7 +110,7 @@ impl Bunzip {
 
     fn finish(mut self) -> Result<(), Fault> {
         if !self.ended {
-            return Err(Fault::Bzip2Truncated);
+            return Err(Fault::CutOff(self.codec.compression()));
         }
         self.flush()?;
         self.sink.finish()

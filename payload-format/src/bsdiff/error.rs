@@ -5,9 +5,23 @@ use thiserror::Error;
 /// Why a patch is refused.
 #[derive(Debug, Error)]
 pub enum PatchError {
-    /// The first eight bytes are not `BSDIFF40`, or the header is cut off.
-    #[error("it has no BSDIFF40 header")]
-    Header,
+    /// The first bytes are not the format's, or the header is cut off.
+    #[error("it has no {0} header")]
+    Header(&'static str),
+    /// A part is compressed in a way that nobody here knows.
+    #[error("its {stream} stream has unknown compression {number}")]
+    Packing {
+        /// Which.
+        stream: Stream,
+        /// As the header says.
+        number: u8,
+    },
+    /// A brotli stream that refers back farther than is remembered, or none at all.
+    #[error("its {stream} stream is no brotli stream with a window of 4 MiB at most")]
+    Window {
+        /// Which.
+        stream: Stream,
+    },
     /// Negative, or past the patch's end.
     #[error("its {stream} stream has an impossible length")]
     StreamLength {

@@ -1,4 +1,4 @@
-//! BSDIFF40 patches.
+//! BSDIFF40 and BSDF2 patches.
 //!
 //! ```text
 //!  0        8             16           24          32
@@ -11,9 +11,13 @@
 //!   seek:   moves the old position, which `add` moved as well
 //! ```
 //!
+//! BSDF2 begins with `BSDF2` and three bytes that name the compression of control, diff and extra: 0 none,
+//! 1 bzip2, 2 brotli. All else is the same.
+//!
 //! The old position may stray outside the old file; bytes there count as zero, as the original tool has it.
 //! The result comes out front to back, so neither file is held in memory.
 
+mod brotli;
 mod error;
 mod patching;
 
@@ -21,27 +25,51 @@ pub use error::{PatchError, Stream};
 
 use patching::Patching;
 
+/// Formats of patches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Container {
+    Bsdiff40,
+    Bsdf2,
+}
+
+/// How a part of a patch is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    Plain,
+    Bzip2,
+    Brotli,
+}
+
+/// A part of a patch.
+#[derive(Debug, Clone, Copy)]
+struct Packed<'a> {
+    bytes: &'a [u8],
+    packing: Packing,
+}
+
 /// A patch whose header holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patch<'a> {
-    control: &'a [u8],
-    diff: &'a [u8],
-    extra: &'a [u8],
+    control: Packed<'a>,
+    diff: Packed<'a>,
+    extra: Packed<'a>,
     result_len: u64,
 }
 
 impl<'a> Patch<'a> {
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, PatchError> {
-        let rest = bytes.strip_prefix(b"BSDIFF40").ok_or(PatchError::Header)?;
-        let (header, rest) = rest.split_first_chunk::<24>().ok_or(PatchError::Header)?;
+    pub(crate) fn parse(container: Container, bytes: &'a [u8]) -> Result<Self, PatchError> {
+        let (packings, rest) = container.packings(bytes)?;
+        let header = rest.split_first_chunk::<24>();
+        let (header, rest) = header.ok_or(PatchError::Header(container.name()))?;
         let [control_len, diff_len, result_len] = numbers(header);
         let (control, rest) = split(rest, control_len, Stream::Control)?;
         let (diff, extra) = split(rest, diff_len, Stream::Diff)?;
         let result_len = u64::try_from(result_len).map_err(|_| PatchError::NegativeResult)?;
+        let part = |bytes, packing| Packed { bytes, packing };
         Ok(Self {
-            control,
-            diff,
-            extra,
+            control: part(control, packings[0]),
+            diff: part(diff, packings[1]),
+            extra: part(extra, packings[2]),
             result_len,
         })
     }
@@ -58,7 +86,49 @@ impl<'a> Patch<'a> {
         old: impl Fn(&mut [u8], u64) -> Result<(), E>,
         write: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        Patching::new(self, old_len, old, write).run()
+        Patching::new(self, old_len, old, write)?.run()
+    }
+}
+
+impl Container {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Bsdiff40 => "BSDIFF40",
+            Self::Bsdf2 => "BSDF2",
+        }
+    }
+
+    /// How the three parts are compressed, and what follows the magic.
+    fn packings(self, bytes: &[u8]) -> Result<([Packing; 3], &[u8]), PatchError> {
+        let header = PatchError::Header(self.name());
+        match self {
+            Self::Bsdiff40 => {
+                let rest = bytes.strip_prefix(b"BSDIFF40").ok_or(header)?;
+                Ok(([Packing::Bzip2; 3], rest))
+            }
+            Self::Bsdf2 => {
+                let rest = bytes.strip_prefix(b"BSDF2");
+                let ([control, diff, extra], rest) =
+                    rest.and_then(<[u8]>::split_first_chunk).ok_or(header)?;
+                let packings = [
+                    Packing::of(*control, Stream::Control)?,
+                    Packing::of(*diff, Stream::Diff)?,
+                    Packing::of(*extra, Stream::Extra)?,
+                ];
+                Ok((packings, rest))
+            }
+        }
+    }
+}
+
+impl Packing {
+    const fn of(number: u8, stream: Stream) -> Result<Self, PatchError> {
+        Ok(match number {
+            0 => Self::Plain,
+            1 => Self::Bzip2,
+            2 => Self::Brotli,
+            _ => return Err(PatchError::Packing { stream, number }),
+        })
     }
 }
 

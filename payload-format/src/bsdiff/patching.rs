@@ -1,13 +1,17 @@
 //! A patch at work: three streams in, the result out.
 
-use std::io::Read;
+use std::io::{self, Read};
 
+use brotli_decompressor::Decompressor;
 use bzip2::bufread::BzDecoder;
 
-use super::{Patch, PatchError, Stream, numbers};
+use super::{Packed, Packing, Patch, PatchError, Stream, brotli, numbers};
 
 /// Bytes added or inserted at a time.
 const BUFFER: usize = 64 << 10;
+
+/// Bytes of compressed data that a decoder copies at a time.
+const INPUT: usize = 4 << 10;
 
 /// Triples that yield nothing and are followed all the same. `bsdiff` makes next to none, an attacker millions.
 const IDLE_TRIPLES: u64 = 1024;
@@ -50,16 +54,39 @@ impl<R> Old<R> {
 }
 
 struct Decoder<'a> {
-    inner: BzDecoder<&'a [u8]>,
+    inner: Inner<'a>,
     stream: Stream,
 }
 
-impl<'a> Decoder<'a> {
-    fn new(bytes: &'a [u8], stream: Stream) -> Self {
-        Self {
-            inner: BzDecoder::new(bytes),
-            stream,
+enum Inner<'a> {
+    Plain(&'a [u8]),
+    Bzip2(BzDecoder<&'a [u8]>),
+    Brotli(Box<Decompressor<&'a [u8]>>),
+}
+
+impl Read for Inner<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(bytes) => bytes.read(buf),
+            Self::Bzip2(decoder) => decoder.read(buf),
+            Self::Brotli(decoder) => decoder.read(buf),
         }
+    }
+}
+
+impl<'a> Decoder<'a> {
+    fn new(Packed { bytes, packing }: Packed<'a>, stream: Stream) -> Result<Self, PatchError> {
+        let inner = match packing {
+            Packing::Plain => Inner::Plain(bytes),
+            Packing::Bzip2 => Inner::Bzip2(BzDecoder::new(bytes)),
+            Packing::Brotli => {
+                if !bytes.first().copied().is_some_and(brotli::is_bounded) {
+                    return Err(PatchError::Window { stream });
+                }
+                Inner::Brotli(Box::new(Decompressor::new(bytes, INPUT)))
+            }
+        };
+        Ok(Self { inner, stream })
     }
 
     fn fill(&mut self, buf: &mut [u8]) -> Result<(), PatchError> {
@@ -84,11 +111,11 @@ pub(super) struct Patching<'a, R, W> {
 }
 
 impl<'a, R, W> Patching<'a, R, W> {
-    pub(super) fn new(patch: &Patch<'a>, old_len: u64, read: R, write: W) -> Self {
-        Self {
-            control: Decoder::new(patch.control, Stream::Control),
-            diff: Decoder::new(patch.diff, Stream::Diff),
-            extra: Decoder::new(patch.extra, Stream::Extra),
+    pub(super) fn new(patch: &Patch<'a>, old_len: u64, read: R, write: W) -> Result<Self, PatchError> {
+        Ok(Self {
+            control: Decoder::new(patch.control, Stream::Control)?,
+            diff: Decoder::new(patch.diff, Stream::Diff)?,
+            extra: Decoder::new(patch.extra, Stream::Extra)?,
             old: Old {
                 len: old_len,
                 read,
@@ -99,7 +126,7 @@ impl<'a, R, W> Patching<'a, R, W> {
             len: patch.result_len,
             buffer: vec![0; BUFFER],
             old_buffer: vec![0; BUFFER],
-        }
+        })
     }
 
     /// Makes the whole result.

@@ -42,7 +42,7 @@ fn apply(patch: &[u8], old: &[u8]) -> Result<Vec<u8>, PatchError> {
         buf.copy_from_slice(&old[start..start + buf.len()]);
         Ok(())
     };
-    Patch::parse(patch)?.apply(old.len() as u64, read, |bytes| {
+    Patch::parse(Container::Bsdiff40, patch)?.apply(old.len() as u64, read, |bytes| {
         result.extend_from_slice(bytes);
         Ok::<_, PatchError>(())
     })?;
@@ -152,8 +152,8 @@ fn patches_larger_than_a_buffer_are_carried_on() {
 #[test]
 fn impossible_patches_are_refused_by_name() {
     let error = |patch: &[u8]| apply(patch, &[0; 16]).unwrap_err();
-    assert!(matches!(error(b"BSDIFF41"), PatchError::Header));
-    assert!(matches!(error(b"BSDIFF40"), PatchError::Header));
+    assert!(matches!(error(b"BSDIFF41"), PatchError::Header(_)));
+    assert!(matches!(error(b"BSDIFF40"), PatchError::Header(_)));
     assert!(matches!(
         error(&patch(-1, &[], &[], &[])),
         PatchError::NegativeResult

@@ -14,7 +14,7 @@ fn blocks(start: u64, end: u64) -> Extent {
 
 /// Steps of operations that read and write these blocks.
 fn steps<const N: usize>(operations: [(&[Extent], &[Extent]); N]) -> [Step; N] {
-    let mut plan = InPlace::new(100);
+    let mut plan = InPlace::new(Reading::InPlace, 100);
     let mut number = 0;
     operations.map(|(source, destination)| {
         let op = OpId::new(number);
@@ -69,7 +69,7 @@ fn holes_read_zeros_and_write_nothing() {
 
 #[test]
 fn sources_in_too_many_pieces_are_refused() {
-    let mut plan = InPlace::new(2);
+    let mut plan = InPlace::new(Reading::InPlace, 2);
     plan.step(OpId::new(0), &[], &[blocks(1, 2)]).unwrap();
     let error = plan
         .step(OpId::new(1), &[blocks(0, 3)], &[blocks(8, 11)])
@@ -103,7 +103,7 @@ proptest! {
     /// The plan against a list of blocks that is as simple as can be.
     #[test]
     fn the_plan_is_what_a_list_of_blocks_says(operations in prop::collection::vec((extents(), extents()), 0..12)) {
-        let mut plan = InPlace::new(10_000);
+        let mut plan = InPlace::new(Reading::InPlace, 10_000);
         let mut writer = [None; COUNT];
         let mut reader = [None; COUNT];
         for (number, (source, destination)) in (0..).zip(&operations) {

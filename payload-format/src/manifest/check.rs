@@ -5,32 +5,52 @@ use std::ops::Range;
 use super::image::{self, Room};
 use super::{Manifest, ManifestError};
 use crate::block::BlockSize;
+use crate::header::MajorVersion;
 use crate::image::{Image, ImageKind};
 use crate::limits::Limits;
 use crate::operation::{OpId, Operation};
 use crate::wire;
 
+/// The minor version that means operations of major version 1.
+const IN_PLACE: u32 = 1;
+
 /// Checks the whole message and orders it: images, operations, data, signatures.
-pub(super) fn manifest(wire: wire::DeltaArchiveManifest, limits: &Limits) -> Result<Manifest, ManifestError> {
+pub(super) fn manifest(
+    wire: wire::DeltaArchiveManifest,
+    version: MajorVersion,
+    limits: &Limits,
+) -> Result<Manifest, ManifestError> {
     let block_size = wire.block_size.unwrap_or(wire::DEFAULT_BLOCK_SIZE);
     let block_size = BlockSize::new(block_size).ok_or(ManifestError::BlockSize(block_size))?;
     let signatures = (wire.signatures_offset, wire.signatures_size);
-    let mut builder = Builder::new(block_size, limits);
-    builder.image(Source {
+    let sources = match version {
+        MajorVersion::V1 => procedures(wire)?,
+        MajorVersion::V2 => partitions(wire)?,
+    };
+    let mut builder = Builder::new(version, block_size, limits);
+    for source in sources {
+        builder.image(source)?;
+    }
+    builder.finish(signatures)
+}
+
+/// The images of major version 1.
+fn procedures(wire: wire::DeltaArchiveManifest) -> Result<Vec<Source>, ManifestError> {
+    let mut sources = vec![Source {
         kind: ImageKind::Partition,
         operations: wire.partition_operations,
         old: wire.old_partition_info,
         new: wire.new_partition_info,
-    })?;
+    }];
     for procedure in wire.procedures {
-        builder.image(Source {
+        sources.push(Source {
             kind: procedure_kind(procedure.r#type)?,
             operations: procedure.operations,
             old: procedure.old_info,
             new: procedure.new_info,
-        })?;
+        });
     }
-    builder.finish(signatures)
+    Ok(sources)
 }
 
 fn procedure_kind(kind: Option<i32>) -> Result<ImageKind, ManifestError> {
@@ -40,6 +60,41 @@ fn procedure_kind(kind: Option<i32>) -> Result<ImageKind, ManifestError> {
         Some(other) => Err(ManifestError::UnknownProcedure(other)),
         None => Err(ManifestError::NoProcedureType),
     }
+}
+
+/// The images of major version 2.
+fn partitions(wire: wire::DeltaArchiveManifest) -> Result<Vec<Source>, ManifestError> {
+    let minor = wire.minor_version.unwrap_or(0);
+    if minor == IN_PLACE || minor > Manifest::MAX_MINOR_VERSION {
+        return Err(ManifestError::MinorVersion(minor));
+    }
+    wire.partitions
+        .into_iter()
+        .map(|partition| named(partition, minor))
+        .collect()
+}
+
+fn named(partition: wire::PartitionUpdate, minor: u32) -> Result<Source, ManifestError> {
+    let name = partition.partition_name.ok_or(ManifestError::NoPartitionName)?;
+    let Some(image) = ImageKind::of_partition(&name) else {
+        return Err(ManifestError::UnknownPartition(name));
+    };
+    let computed = |what| ManifestError::Computed { image, what };
+    if partition.hash_tree_extent.is_some() {
+        return Err(computed("hash tree"));
+    }
+    if partition.fec_extent.is_some() {
+        return Err(computed("error correction"));
+    }
+    if minor == 0 && partition.old_partition_info.is_some() {
+        return Err(ManifestError::DeltaInFull(image));
+    }
+    Ok(Source {
+        kind: image,
+        operations: partition.operations,
+        old: partition.old_partition_info,
+        new: partition.new_partition_info,
+    })
 }
 
 /// One image's part of the message.
@@ -52,6 +107,7 @@ struct Source {
 
 /// The manifest so far.
 struct Builder<'a> {
+    version: MajorVersion,
     limits: &'a Limits,
     block_size: BlockSize,
     images: Vec<Image>,
@@ -63,8 +119,9 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(block_size: BlockSize, limits: &'a Limits) -> Self {
+    fn new(version: MajorVersion, block_size: BlockSize, limits: &'a Limits) -> Self {
         Self {
+            version,
             limits,
             block_size,
             images: Vec::new(),
@@ -77,9 +134,9 @@ impl<'a> Builder<'a> {
     fn image(&mut self, source: Source) -> Result<(), ManifestError> {
         let kind = source.kind;
         if self.images.iter().any(|image| image.kind == kind) {
-            return Err(ManifestError::RepeatedProcedure(kind));
+            return Err(ManifestError::RepeatedImage(kind));
         }
-        let room = Room::new(kind, self.block_size, self.limits);
+        let room = Room::new(self.version, kind, self.block_size, self.limits);
         let old = source.old.map(|info| room.info(info)).transpose()?;
         let new = source
             .new
@@ -123,7 +180,11 @@ impl<'a> Builder<'a> {
             (Some(offset), Some(len)) => self.signatures(offset, len)?,
             _ => return Err(ManifestError::HalfSignature),
         };
+        let is_partition = |image: &Image| image.kind == ImageKind::Partition;
+        let partition = self.images.iter().position(is_partition);
         Ok(Manifest {
+            version: self.version,
+            partition: partition.ok_or(ManifestError::NoPartition)?,
             block_size: self.block_size,
             images: self.images,
             operations: self.operations,

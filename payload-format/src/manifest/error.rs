@@ -56,9 +56,32 @@ pub enum ManifestError {
     /// A procedure without a type.
     #[error("a procedure has no type")]
     NoProcedureType,
-    /// Two procedures for one file.
-    #[error("there are two {0} procedures")]
-    RepeatedProcedure(ImageKind),
+    /// Two procedures for one file, or two partitions for one image.
+    #[error("there are two {0} images")]
+    RepeatedImage(ImageKind),
+    /// A partition without a name.
+    #[error("a partition has no name")]
+    NoPartitionName,
+    /// A partition that nobody here knows.
+    #[error("unknown partition {0:?}; known are usr or root, kernel, pcr_policy")]
+    UnknownPartition(String),
+    /// No partition for the slot.
+    #[error("there is no partition usr or root")]
+    NoPartition,
+    /// Blocks that the client would have to compute.
+    #[error("the {image} image leaves its {what} to be computed here, which is not supported")]
+    Computed {
+        /// Which image.
+        image: ImageKind,
+        /// `hash tree` or `error correction`.
+        what: &'static str,
+    },
+    /// A minor version of another time.
+    #[error("minor version {0} is none of 0 and 2 to {max}", max = crate::Manifest::MAX_MINOR_VERSION)]
+    MinorVersion(u32),
+    /// An old image in a payload that says that it needs none.
+    #[error("the {0} image has an old one, though the payload is a full one by its minor version")]
+    DeltaInFull(ImageKind),
     /// Only one of `signatures_offset` and `signatures_size`.
     #[error("only one of signatures_offset and signatures_size is present")]
     HalfSignature,
@@ -84,7 +107,7 @@ pub enum ManifestError {
         /// The bound.
         blocks: u64,
     },
-    /// A full image with a gap.
+    /// A full image with a gap, or any image of major version 2.
     #[error("no operation writes block {block} of the {image} image")]
     Unwritten {
         /// Which image.
@@ -108,9 +131,19 @@ pub enum OperationError {
     /// No type.
     #[error("has no type")]
     NoType,
-    /// A type of a later format, or none.
+    /// A number that is no type.
     #[error("has unknown type {0}")]
     UnknownType(i32),
+    /// A type that this major version doesn't have, or that isn't supported.
+    #[error("is a {name} (type {number}), which is not supported in payloads of major version {version}")]
+    Unsupported {
+        /// Its name.
+        name: &'static str,
+        /// Its number.
+        number: i32,
+        /// The payload's.
+        version: u64,
+    },
     /// No destination.
     #[error("writes nothing")]
     NoDestination,
@@ -148,14 +181,14 @@ pub enum OperationError {
     /// A source, but the payload names no old image.
     #[error("reads a source, but the manifest names no old image")]
     NoOldImage,
-    /// MOVE or BSDIFF without source extents.
+    /// A copy or patch without source extents.
     #[error("has no source")]
     NoSource,
     /// A kind that needs data has none.
     #[error("has no data")]
     NoData,
-    /// A MOVE with data.
-    #[error("is a MOVE with {0} bytes of data")]
+    /// A kind that has no data has some.
+    #[error("has {0} bytes of data that its kind has no use for")]
     UnexpectedData(u64),
     /// Data without a hash.
     #[error("has no hash of its data")]
@@ -179,8 +212,8 @@ pub enum OperationError {
         /// In bytes.
         room: u64,
     },
-    /// MOVE between different lengths.
-    #[error("moves {source_blocks} blocks to {destination} blocks")]
+    /// A copy between different lengths.
+    #[error("copies {source_blocks} blocks to {destination} blocks")]
     MoveLength {
         /// Blocks read.
         source_blocks: u64,

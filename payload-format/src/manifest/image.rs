@@ -3,8 +3,9 @@
 use super::operation::{self, RawKind, RawOperation};
 use super::{ManifestError, OperationError};
 use crate::block::{BlockRange, BlockSize};
+use crate::header::MajorVersion;
 use crate::image::{ImageInfo, ImageKind};
-use crate::in_place::{InPlace, Step};
+use crate::in_place::{InPlace, Reading, Step};
 use crate::limits::Limits;
 use crate::operation::{OpId, Operation, OperationKind, Replay, Source};
 use crate::wire;
@@ -16,6 +17,7 @@ const REWRITES: u64 = 8;
 /// What fits where.
 #[derive(Clone, Copy)]
 pub(super) struct Room {
+    pub(super) version: MajorVersion,
     pub(super) kind: ImageKind,
     pub(super) block_size: BlockSize,
     /// In bytes.
@@ -26,12 +28,18 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(kind: ImageKind, block_size: BlockSize, limits: &Limits) -> Self {
+    pub(super) fn new(
+        version: MajorVersion,
+        kind: ImageKind,
+        block_size: BlockSize,
+        limits: &Limits,
+    ) -> Self {
         let len = match kind {
             ImageKind::Partition => limits.slot_len,
             ImageKind::Kernel | ImageKind::PcrPolicy => limits.file_len,
         };
         Self {
+            version,
             kind,
             block_size,
             len,
@@ -82,11 +90,15 @@ pub(super) struct Planner {
 
 impl Planner {
     pub(super) fn new(room: Room, old: Option<ImageInfo>, new: ImageInfo, pieces: usize) -> Self {
+        let reading = match room.version {
+            MajorVersion::V1 => Reading::InPlace,
+            MajorVersion::V2 => Reading::OldImage,
+        };
         Self {
             room,
             old,
             new,
-            in_place: InPlace::new(pieces),
+            in_place: InPlace::new(reading, pieces),
             blocks_left: room.blocks().saturating_mul(REWRITES),
         }
     }
@@ -105,7 +117,13 @@ impl Planner {
         Ok(Operation {
             id,
             image: self.room.kind,
-            kind: kind(raw.kind, step.source),
+            kind: kind(
+                raw.kind,
+                Source {
+                    sha256: raw.source_sha256,
+                    ..step.source
+                },
+            ),
             destination: raw.destination,
             data: raw.data,
             after: step.after,
@@ -147,12 +165,14 @@ impl Planner {
         self.in_place.pieces_left()
     }
 
-    /// What is left for the old image to give; a full image must leave nothing.
+    /// What is left for the old image to give. A full image must leave nothing, and major version 2 copies
+    /// by operations alone.
     pub(super) fn unwritten(&self) -> Result<Vec<BlockRange>, ManifestError> {
         let blocks = self.room.block_size.touched_blocks(self.new.size);
         let unwritten = self.in_place.unwritten(blocks);
-        match (unwritten.first(), self.old) {
-            (Some(gap), None) => Err(ManifestError::Unwritten {
+        let may_leave = self.old.is_some() && self.room.version == MajorVersion::V1;
+        match unwritten.first() {
+            Some(gap) if !may_leave => Err(ManifestError::Unwritten {
                 image: self.room.kind,
                 block: gap.start(),
             }),
@@ -165,11 +185,18 @@ fn kind(raw: RawKind, source: Source) -> OperationKind {
     match raw {
         RawKind::Replace => OperationKind::Replace,
         RawKind::ReplaceBz => OperationKind::ReplaceBz,
+        RawKind::ReplaceXz => OperationKind::ReplaceXz,
+        RawKind::ReplaceZstd => OperationKind::ReplaceZstd,
+        RawKind::Zero => OperationKind::Zero,
+        RawKind::Discard => OperationKind::Discard,
         RawKind::Move => OperationKind::Move(source),
-        RawKind::Bsdiff {
+        RawKind::SourceCopy => OperationKind::SourceCopy(source),
+        RawKind::Patch {
+            format,
             source_len,
             result_len,
-        } => OperationKind::Bsdiff {
+        } => OperationKind::Patch {
+            format,
             source,
             source_len,
             result_len,

@@ -16,6 +16,7 @@ pub use error::{ManifestError, OperationError};
 use prost::Message;
 
 use crate::block::BlockSize;
+use crate::header::MajorVersion;
 use crate::image::{Image, ImageKind};
 use crate::limits::Limits;
 use crate::operation::{OpId, Operation};
@@ -24,8 +25,11 @@ use crate::wire;
 /// What a payload does. Made by [`Self::parse`] only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
+    version: MajorVersion,
     block_size: BlockSize,
     images: Vec<Image>,
+    /// Where the slot's image stands among them.
+    partition: usize,
     operations: Vec<Operation>,
     data_len: u64,
     signatures_len: u64,
@@ -35,14 +39,24 @@ impl Manifest {
     /// Bytes of a signature blob at most: some hundred signatures.
     pub const MAX_SIGNATURES: u64 = 64 << 10;
 
-    /// Reads the bytes between header and data.
+    /// The last minor version of major version 2 that was there when this was written. Minor versions tell
+    /// which operations a reader must know; here the operations tell it themselves.
+    pub const MAX_MINOR_VERSION: u32 = 10;
+
+    /// Reads the manifest's bytes.
     ///
     /// # Errors
     /// [`ManifestError`] says which field or operation is wrong, with its value.
-    pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Self, ManifestError> {
+    pub fn parse(bytes: &[u8], version: MajorVersion, limits: &Limits) -> Result<Self, ManifestError> {
         scan::check_counts(bytes, limits)?;
         let wire = wire::DeltaArchiveManifest::decode(bytes).map_err(ManifestError::Protobuf)?;
-        check::manifest(wire, limits)
+        check::manifest(wire, version, limits)
+    }
+
+    /// The layout that the payload has.
+    #[must_use]
+    pub const fn version(&self) -> MajorVersion {
+        self.version
     }
 
     /// The unit of all extents.
@@ -54,8 +68,8 @@ impl Manifest {
     /// The slot's image.
     #[must_use]
     pub fn partition(&self) -> &Image {
-        // Invariant: the partition comes first and is never missing, by `check::manifest`.
-        &self.images[0]
+        // Invariant: an index into `images`, by `check::manifest`.
+        &self.images[self.partition]
     }
 
     /// The image of that kind, if this payload builds it.
@@ -64,7 +78,7 @@ impl Manifest {
         self.images.iter().find(|image| image.kind == kind)
     }
 
-    /// All images in the payload's order, the partition first.
+    /// All images in the payload's order.
     #[must_use]
     pub fn images(&self) -> &[Image] {
         &self.images

@@ -3,13 +3,16 @@
 use super::OperationError;
 use super::image::Room;
 use crate::block::{BlockRange, Extent};
-use crate::operation::Data;
+use crate::digest::Sha256Digest;
+use crate::header::MajorVersion;
+use crate::operation::{Data, PatchKind};
 use crate::wire;
 
 /// An operation whose fields hold, but whose source is not yet told apart into old and new.
 pub(super) struct RawOperation {
     pub(super) kind: RawKind,
     pub(super) source: Vec<Extent>,
+    pub(super) source_sha256: Option<Sha256Digest>,
     pub(super) destination: Vec<Extent>,
     pub(super) data: Option<Data>,
 }
@@ -19,8 +22,17 @@ pub(super) struct RawOperation {
 pub(super) enum RawKind {
     Replace,
     ReplaceBz,
+    ReplaceXz,
+    ReplaceZstd,
+    Zero,
+    Discard,
     Move,
-    Bsdiff { source_len: u64, result_len: u64 },
+    SourceCopy,
+    Patch {
+        format: PatchKind,
+        source_len: u64,
+        result_len: u64,
+    },
 }
 
 impl RawOperation {
@@ -34,49 +46,122 @@ fn blocks(extents: &[Extent]) -> u64 {
     extents.iter().map(|extent| extent.count()).sum()
 }
 
+/// Types of operations, each with what it needs.
+#[derive(Clone, Copy)]
+enum Type {
+    /// Data, as long as the result at most.
+    Plain,
+    /// Data that unpacks to the result.
+    Packed(RawKind),
+    /// Nothing at all.
+    Blank(RawKind),
+    /// A source, as long as the result.
+    Copy(RawKind),
+    /// Data and a source.
+    Patch(PatchKind),
+}
+
+impl Type {
+    fn of(number: i32, version: MajorVersion) -> Result<Self, OperationError> {
+        use MajorVersion::{V1, V2};
+        Ok(match (number, version) {
+            (wire::REPLACE, _) => Self::Plain,
+            (wire::REPLACE_BZ, _) => Self::Packed(RawKind::ReplaceBz),
+            (wire::REPLACE_XZ, V2) => Self::Packed(RawKind::ReplaceXz),
+            (wire::REPLACE_ZSTD, V2) => Self::Packed(RawKind::ReplaceZstd),
+            (wire::ZERO, V2) => Self::Blank(RawKind::Zero),
+            (wire::DISCARD, V2) => Self::Blank(RawKind::Discard),
+            (wire::MOVE, V1) => Self::Copy(RawKind::Move),
+            (wire::SOURCE_COPY, V2) => Self::Copy(RawKind::SourceCopy),
+            (wire::BSDIFF, V1) => Self::Patch(PatchKind::Bsdiff),
+            (wire::SOURCE_BSDIFF, V2) => Self::Patch(PatchKind::SourceBsdiff),
+            (wire::BROTLI_BSDIFF, V2) => Self::Patch(PatchKind::BrotliBsdiff),
+            _ => return Err(Self::refusal(number, version)),
+        })
+    }
+
+    fn refusal(number: i32, version: MajorVersion) -> OperationError {
+        match wire::operation_name(number) {
+            Some(name) => OperationError::Unsupported {
+                name,
+                number,
+                version: version.number(),
+            },
+            None => OperationError::UnknownType(number),
+        }
+    }
+}
+
 /// Checks one operation. Its data must begin at `data_start`.
 pub(super) fn check(
     wire: &wire::InstallOperation,
     room: &Room,
     data_start: u64,
 ) -> Result<RawOperation, OperationError> {
+    let number = wire.r#type.ok_or(OperationError::NoType)?;
+    let r#type = Type::of(number, room.version)?;
     let destination = extents(&wire.dst_extents, room, Use::Write)?;
     if destination.is_empty() {
         return Err(OperationError::NoDestination);
     }
-    let source = extents(&wire.src_extents, room, Use::Read)?;
+    let mut source = extents(&wire.src_extents, room, Use::Read)?;
     let bytes = blocks(&destination) * room.block_size.bytes();
-    let (kind, source, data) = match wire.r#type.ok_or(OperationError::NoType)? {
-        wire::REPLACE => (
-            RawKind::Replace,
-            Vec::new(),
-            Some(replace_data(wire, data_start, bytes)?),
-        ),
-        wire::REPLACE_BZ => (RawKind::ReplaceBz, Vec::new(), Some(data(wire, data_start)?)),
-        wire::MOVE => (move_kind(wire, &source, &destination)?, source, None),
-        wire::BSDIFF => {
+    let (kind, data) = match r#type {
+        Type::Plain => (RawKind::Replace, Some(replace_data(wire, data_start, bytes)?)),
+        Type::Packed(kind) => (kind, Some(data(wire, data_start)?)),
+        Type::Blank(kind) => (no_data(wire, kind)?, None),
+        Type::Copy(kind) => (copy_kind(wire, kind, &source, &destination)?, None),
+        Type::Patch(format) => {
             let source_bytes = blocks(&source) * room.block_size.bytes();
-            let kind = bsdiff_kind(wire, room, source_bytes, bytes)?;
-            (kind, source, Some(patch_data(wire, data_start, room.patch_len)?))
+            let kind = patch_kind(wire, format, room, (source_bytes, bytes))?;
+            (kind, Some(patch_data(wire, data_start, room.patch_len)?))
         }
-        other => return Err(OperationError::UnknownType(other)),
     };
+    let reads = matches!(r#type, Type::Copy(_) | Type::Patch(_));
+    if !reads {
+        source.clear();
+    }
     Ok(RawOperation {
         kind,
         source,
+        source_sha256: source_hash(wire, room.version, reads)?,
         destination,
         data,
     })
 }
 
-fn move_kind(
+/// The hash of what it reads, if it reads and says so.
+fn source_hash(
     wire: &wire::InstallOperation,
+    version: MajorVersion,
+    reads: bool,
+) -> Result<Option<Sha256Digest>, OperationError> {
+    let hash = wire.src_sha256_hash.as_deref();
+    let hash = hash.filter(|hash| reads && version == MajorVersion::V2 && !hash.is_empty());
+    hash.map(digest).transpose()
+}
+
+fn digest(hash: &[u8]) -> Result<Sha256Digest, OperationError> {
+    let sha256: [u8; Sha256Digest::LEN] = hash
+        .try_into()
+        .map_err(|_| OperationError::HashLength(hash.len()))?;
+    Ok(sha256.into())
+}
+
+fn no_data(wire: &wire::InstallOperation, kind: RawKind) -> Result<RawKind, OperationError> {
+    match wire.data_length {
+        Some(len @ 1..) => Err(OperationError::UnexpectedData(len)),
+        _ => Ok(kind),
+    }
+}
+
+fn copy_kind(
+    wire: &wire::InstallOperation,
+    kind: RawKind,
     source: &[Extent],
     destination: &[Extent],
 ) -> Result<RawKind, OperationError> {
-    if let Some(len @ 1..) = wire.data_length {
-        return Err(OperationError::UnexpectedData(len));
-    }
+    let kind = no_data(wire, kind)?;
     let (source_blocks, destination) = (blocks(source), blocks(destination));
     if source_blocks == 0 {
         return Err(OperationError::NoSource);
@@ -87,14 +172,15 @@ fn move_kind(
             destination,
         });
     }
-    Ok(RawKind::Move)
+    Ok(kind)
 }
 
-fn bsdiff_kind(
+/// The last argument is the room of source and destination in bytes.
+fn patch_kind(
     wire: &wire::InstallOperation,
+    format: PatchKind,
     room: &Room,
-    source_room: u64,
-    result_room: u64,
+    (source_room, result_room): (u64, u64),
 ) -> Result<RawKind, OperationError> {
     if source_room == 0 {
         return Err(OperationError::NoSource);
@@ -114,7 +200,8 @@ fn bsdiff_kind(
             room: result_room,
         });
     }
-    Ok(RawKind::Bsdiff {
+    Ok(RawKind::Patch {
+        format,
         source_len,
         result_len,
     })
@@ -150,13 +237,10 @@ fn data(wire: &wire::InstallOperation, start: u64) -> Result<Data, OperationErro
     }
     let hash = wire.data_sha256_hash.as_deref().filter(|hash| !hash.is_empty());
     let hash = hash.ok_or(OperationError::NoHash)?;
-    let sha256: [u8; 32] = hash
-        .try_into()
-        .map_err(|_| OperationError::HashLength(hash.len()))?;
     Ok(Data {
         offset,
         len,
-        sha256: sha256.into(),
+        sha256: digest(hash)?,
     })
 }
 

@@ -9,6 +9,7 @@ use crate::limits::Limits;
 enum Message {
     Manifest,
     Procedure,
+    Partition,
     Operation,
 }
 
@@ -23,15 +24,18 @@ enum Content {
 impl Message {
     fn content(self, field: u64) -> Content {
         match (self, field) {
-            (Self::Manifest, 1 | 2) | (Self::Procedure, 2) => Content::Message(Self::Operation),
+            (Self::Manifest, 1 | 2) | (Self::Procedure, 2) | (Self::Partition, 8) => {
+                Content::Message(Self::Operation)
+            }
             (Self::Manifest, 10) => Content::Message(Self::Procedure),
+            (Self::Manifest, 13) => Content::Message(Self::Partition),
             (Self::Operation, 4 | 6) => Content::Extent,
             _ => Content::Other,
         }
     }
 }
 
-/// Refuses more operations, procedures (counted as operations) or extents than allowed.
+/// Refuses more operations, procedures and partitions (counted as operations) or extents than allowed.
 pub(super) fn check_counts(bytes: &[u8], limits: &Limits) -> Result<(), ManifestError> {
     let mut counter = Counter {
         limits,

@@ -81,7 +81,7 @@ fn delta(operations: Vec<InstallOperation>) -> DeltaArchiveManifest {
 }
 
 fn parse(wire: &DeltaArchiveManifest) -> Result<Manifest, ManifestError> {
-    Manifest::parse(&wire.encode_to_vec(), &limits())
+    Manifest::parse(&wire.encode_to_vec(), MajorVersion::V1, &limits())
 }
 
 fn refusal(wire: &DeltaArchiveManifest) -> String {
@@ -200,8 +200,12 @@ fn operations_that_say_too_little_are_refused() {
 #[test]
 fn an_unknown_operation_type_is_refused_by_number() {
     assert_eq!(
+        refusal_of(|operation| operation.r#type = Some(15)),
+        "operation 1 has unknown type 15"
+    );
+    assert_eq!(
         refusal_of(|operation| operation.r#type = Some(8)),
-        "operation 1 has unknown type 8"
+        "operation 1 is a REPLACE_XZ (type 8), which is not supported in payloads of major version 1"
     );
 }
 
@@ -275,7 +279,7 @@ fn unknown_and_repeated_procedures_are_refused() {
     assert_eq!(with(vec![procedure(None, 0)]), "a procedure has no type");
     let kernel = |offset| procedure(Some(wire::KERNEL), offset);
     let twice = vec![kernel(4 * BLOCK), kernel(4 * BLOCK + 10)];
-    assert_eq!(with(twice), "there are two kernel procedures");
+    assert_eq!(with(twice), "there are two kernel images");
 }
 
 #[test]
@@ -313,7 +317,7 @@ fn only_powers_of_two_are_block_sizes() {
 #[test]
 fn empty_operations_by_the_million_are_refused_before_they_are_allocated() {
     let bytes = [0x0a, 0x00].repeat(100_000);
-    let error = Manifest::parse(&bytes, &limits()).unwrap_err();
+    let error = Manifest::parse(&bytes, MajorVersion::V1, &limits()).unwrap_err();
     assert_eq!(error, ManifestError::TooManyOperations(1 << 16));
 }
 
@@ -328,18 +332,18 @@ fn extents_are_counted_over_all_operations_noop_ones_included() {
         extents: 10,
         ..limits()
     };
-    let error = Manifest::parse(&wire.encode_to_vec(), &limits).unwrap_err();
+    let error = Manifest::parse(&wire.encode_to_vec(), MajorVersion::V1, &limits).unwrap_err();
     assert_eq!(error, ManifestError::TooManyExtents(10));
 }
 
 #[test]
 fn a_field_that_runs_past_its_message_is_refused() {
     assert_eq!(
-        Manifest::parse(&[0x0a, 0x05, 0x00], &limits()).unwrap_err(),
+        Manifest::parse(&[0x0a, 0x05, 0x00], MajorVersion::V1, &limits()).unwrap_err(),
         ManifestError::Broken(0)
     );
     assert_eq!(
-        Manifest::parse(&[0x0a, 0x02, 0x32, 0x05, 0x00], &limits()).unwrap_err(),
+        Manifest::parse(&[0x0a, 0x02, 0x32, 0x05, 0x00], MajorVersion::V1, &limits()).unwrap_err(),
         ManifestError::Broken(2)
     );
 }
@@ -369,7 +373,7 @@ fn a_move_reads_old_blocks_until_they_are_written_and_the_target_afterwards() {
 #[test]
 fn moves_must_fit() {
     let one = |operation| refusal(&delta(vec![operation]));
-    assert!(one(move_blocks((0, 2), (0, 3))).ends_with("moves 2 blocks to 3 blocks"));
+    assert!(one(move_blocks((0, 2), (0, 3))).ends_with("copies 2 blocks to 3 blocks"));
     let sourceless = InstallOperation {
         src_extents: vec![],
         ..move_blocks((0, 1), (0, 1))
@@ -379,7 +383,7 @@ fn moves_must_fit() {
         data_length: Some(5),
         ..move_blocks((0, 1), (1, 1))
     };
-    assert!(one(with_data).ends_with("is a MOVE with 5 bytes of data"));
+    assert!(one(with_data).ends_with("has 5 bytes of data that its kind has no use for"));
     assert!(one(move_blocks((BLOCKS, 1), (0, 1))).contains("reads block 64, past the end of the slot"));
 }
 

@@ -3,7 +3,7 @@
 use sha2::Sha256;
 use sha2::digest::common::hazmat::SerializedState;
 
-use super::FormatError;
+use super::{FormatError, Hashes};
 use crate::digest::{RunningHash, Sha256Digest};
 use crate::operation::OpId;
 
@@ -13,9 +13,9 @@ use crate::operation::OpId;
 pub struct Checkpoint {
     pub(super) next: OpId,
     pub(super) offset: u64,
-    /// Of header and manifest, so that no other payload is resumed with it.
+    /// Of everything before the data, so that no other payload is resumed with it.
     pub(super) metadata: Sha256Digest,
-    pub(super) payload: RunningHash,
+    pub(super) hashes: Hashes,
 }
 
 impl Checkpoint {
@@ -31,15 +31,17 @@ impl Checkpoint {
         self.offset
     }
 
-    /// For storage: next operation (4 bytes) and offset (8), little-endian, SHA-256 of header and manifest,
-    /// hash state. No checksum, no version: those are the store's.
+    /// For storage: next operation (4 bytes) and offset (8), little-endian, SHA-256 of the metadata,
+    /// state of one hash or two. No checksum, no version: those are the store's.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&self.next.number().to_le_bytes());
         bytes.extend_from_slice(&self.offset.to_le_bytes());
         bytes.extend_from_slice(self.metadata.as_bytes());
-        bytes.extend_from_slice(&self.payload.export());
+        for hash in std::iter::once(&self.hashes.payload).chain(&self.hashes.signed) {
+            bytes.extend_from_slice(&hash.export());
+        }
         bytes
     }
 
@@ -55,12 +57,28 @@ impl Checkpoint {
         let (next, rest) = bytes.split_first_chunk()?;
         let (offset, rest) = rest.split_first_chunk()?;
         let (metadata, state) = rest.split_first_chunk::<{ Sha256Digest::LEN }>()?;
-        let state = SerializedState::<Sha256>::try_from(state).ok()?;
+        let mut states = state.chunks(SerializedState::<Sha256>::default().len());
+        let hashes = Hashes {
+            payload: hash(states.next()?)?,
+            signed: states
+                .next()
+                .map(|state| hash(state).ok_or(()))
+                .transpose()
+                .ok()?,
+        };
+        if states.next().is_some() {
+            return None;
+        }
         Some(Self {
             next: OpId::new(u32::from_le_bytes(*next)),
             offset: u64::from_le_bytes(*offset),
             metadata: Sha256Digest::from(*metadata),
-            payload: RunningHash::import(&state).ok()?,
+            hashes,
         })
     }
+}
+
+fn hash(state: &[u8]) -> Option<RunningHash> {
+    let state = SerializedState::<Sha256>::try_from(state).ok()?;
+    RunningHash::import(&state).ok()
 }

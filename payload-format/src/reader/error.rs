@@ -24,6 +24,9 @@ pub enum FormatError {
         /// In bytes.
         limit: u64,
     },
+    /// More than [`crate::Manifest::MAX_SIGNATURES`] between manifest and data.
+    #[error("the header claims {0} bytes of signatures of the metadata")]
+    MetadataSignatureLength(u64),
     /// Header and manifest are not as long as offered.
     #[error("header and manifest have {found} bytes; the offer said {offered}")]
     MetadataSize {
@@ -79,6 +82,8 @@ pub enum Part {
     Header,
     /// The manifest.
     Manifest,
+    /// The signatures of header and manifest.
+    MetadataSignatures,
     /// Operations' data.
     Data,
     /// The signature blob.
@@ -90,6 +95,7 @@ impl std::fmt::Display for Part {
         f.write_str(match self {
             Self::Header => "header",
             Self::Manifest => "manifest",
+            Self::MetadataSignatures => "metadata signatures",
             Self::Data => "data",
             Self::Signatures => "signatures",
         })

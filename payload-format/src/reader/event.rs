@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::digest::Sha256Digest;
+use crate::header::MajorVersion;
 use crate::manifest::Manifest;
 use crate::operation::OpId;
 use crate::signature::{PublicKeys, SignatureError};
@@ -10,17 +11,18 @@ use crate::signature::{PublicKeys, SignatureError};
 /// One step of a payload. Events come in the same order, with the same content, however the bytes were cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Header and manifest were read and hold together. Always the first event. Everything that can be
+    /// Everything before the data was read and holds together. Always the first event. Everything that can be
     /// refused before touching the slot can be refused here.
     Metadata {
         /// What will be done.
         manifest: Arc<Manifest>,
-        /// Header and manifest as they came: keep them for [`super::Reader::resume`], or drop them.
+        /// Header, manifest and their signatures as they came: check them with [`super::Metadata`], keep them
+        /// for [`super::Reader::resume`], or drop them.
         bytes: Vec<u8>,
-        /// Of these bytes: what an offer's metadata signature signs.
+        /// Of header and manifest: what signatures of the metadata sign.
         sha256: Sha256Digest,
     },
-    /// An operation is due; its data is whole and verified. Empty for a MOVE.
+    /// An operation is due; its data is whole and verified. Empty if it has none.
     Operation {
         /// Which.
         op: OpId,
@@ -45,11 +47,13 @@ pub enum Event {
 /// What is known of a payload that was read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
+    /// The layout that the payload has.
+    pub version: MajorVersion,
     /// Of the whole payload: what the offer names.
     pub payload_sha256: Sha256Digest,
     /// In bytes.
     pub payload_len: u64,
-    /// Of everything before the signature blob: what the signatures sign.
+    /// Of everything before the signature blob, the metadata's signatures left out: what it signs.
     pub signed_sha256: Sha256Digest,
     /// The signature blob; empty if unsigned.
     pub signatures: Vec<u8>,
@@ -59,11 +63,11 @@ impl Finished {
     /// Checks the payload's signature.
     ///
     /// # Errors
-    /// [`SignatureError`] unless one of the keys made a signature of version 2.
+    /// [`SignatureError`] unless one of the keys made a signature for clients.
     pub fn verify(&self, keys: &PublicKeys) -> Result<(), SignatureError> {
         if self.signatures.is_empty() {
             return Err(SignatureError::Unsigned);
         }
-        keys.verify_blob(&self.signed_sha256, &self.signatures)
+        keys.verify_blob(self.version, &self.signed_sha256, &self.signatures)
     }
 }

@@ -1,7 +1,7 @@
 //! The push reader: bytes in, in any pieces; the same events out.
 //!
 //! ```text
-//!            20 bytes          manifest_len             data of all operations            signatures_len
+//!         20 or 24 bytes    manifest_len and more       data of all operations            signatures_len
 //!  ┌────────┐      ┌──────────┐            ┌───────────┐                     ┌────────────┐      ┌──────┐
 //!  │ Header │─────▶│ Manifest │───────────▶│ Operation │──┐ next, in order   │ Signatures │─────▶│ Done │
 //!  └────────┘      └──────────┘  Metadata  └───────────┘◀─┘ Operation |      └────────────┘      └──────┘
@@ -22,13 +22,15 @@ mod operations;
 pub use checkpoint::Checkpoint;
 pub use error::{FormatError, Part};
 pub use event::{Event, Finished};
+pub use metadata::Metadata;
 
 use std::sync::Arc;
 
 use crate::digest::{RunningHash, Sha256Digest};
+use crate::header::MajorVersion;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
-use metadata::Metadata;
+use metadata::Incoming;
 use operations::Operations;
 
 /// Reads one payload.
@@ -55,7 +57,7 @@ pub struct Reader {
 
 #[derive(Debug)]
 enum State {
-    Metadata(Metadata),
+    Metadata(Incoming),
     Operations(Operations),
     Signatures(Signatures),
     Refused,
@@ -66,6 +68,7 @@ enum State {
 struct Signatures {
     /// Bytes of the blob; 0 if unsigned.
     len: u64,
+    version: MajorVersion,
     blob: Vec<u8>,
     /// Of everything before the blob.
     signed: Sha256Digest,
@@ -77,16 +80,35 @@ struct Signatures {
 #[derive(Debug, Default, Clone)]
 struct Intake {
     offset: u64,
-    hash: RunningHash,
+    hashes: Hashes,
+}
+
+/// Hashes over the payload so far.
+#[derive(Debug, Default, Clone)]
+struct Hashes {
+    /// Of every byte.
+    payload: RunningHash,
+    /// Of what the signatures sign, where that differs: major version 2 leaves the metadata's own out.
+    signed: Option<RunningHash>,
 }
 
 impl Intake {
     /// Moves bytes from `input` to `buffer` until that holds `len`; tells whether it does.
     fn fill(&mut self, buffer: &mut Vec<u8>, len: u64, input: &mut &[u8]) -> bool {
+        let before = buffer.len();
+        let full = self.fill_unsigned(buffer, len, input);
+        if let Some(signed) = &mut self.hashes.signed {
+            signed.update(buffer.get(before..).unwrap_or_default());
+        }
+        full
+    }
+
+    /// Likewise, of bytes that the payload's signatures don't sign.
+    fn fill_unsigned(&mut self, buffer: &mut Vec<u8>, len: u64, input: &mut &[u8]) -> bool {
         let missing = len.saturating_sub(buffer.len() as u64);
         let take = usize::try_from(missing).map_or(input.len(), |missing| missing.min(input.len()));
         let (taken, rest) = input.split_at(take);
-        self.hash.update(taken);
+        self.hashes.payload.update(taken);
         self.offset += take as u64;
         buffer.extend_from_slice(taken);
         *input = rest;
@@ -100,7 +122,7 @@ impl Reader {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
-            state: State::Metadata(Metadata::default()),
+            state: State::Metadata(Incoming::default()),
             intake: Intake::default(),
         }
     }
@@ -123,7 +145,7 @@ impl Reader {
         let operations = Operations::resume(Arc::clone(&manifest), metadata.len() as u64, checkpoint)?;
         let intake = Intake {
             offset: checkpoint.offset,
-            hash: checkpoint.payload.clone(),
+            hashes: checkpoint.hashes.clone(),
         };
         Ok((
             Self {
@@ -161,15 +183,10 @@ impl Reader {
                 if let Some(event) = operations.read(&mut self.intake, &self.limits, input)? {
                     return Ok(Some(event));
                 }
-                let Some((len, done)) = operations.complete() else {
+                let Some(signatures) = operations.complete() else {
                     return Ok(None);
                 };
-                self.state = State::Signatures(Signatures {
-                    len,
-                    blob: Vec::new(),
-                    signed: self.intake.hash.value(),
-                    done,
-                });
+                self.state = State::Signatures(signatures);
                 self.advance(input)
             }
             State::Signatures(Signatures { len, blob, .. }) => {
@@ -213,13 +230,18 @@ impl Reader {
             State::Metadata(metadata) => Err(truncated(metadata.part())),
             State::Operations(_) => Err(truncated(Part::Data)),
             State::Signatures(Signatures {
-                len, blob, signed, ..
+                len,
+                version,
+                blob,
+                signed,
+                ..
             }) => {
                 if (blob.len() as u64) < len {
                     return Err(truncated(Part::Signatures));
                 }
                 Ok(Finished {
-                    payload_sha256: self.intake.hash.value(),
+                    version,
+                    payload_sha256: self.intake.hashes.payload.value(),
                     payload_len: at,
                     signed_sha256: signed,
                     signatures: blob,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Checkpoint, Event, FormatError, Intake};
+use super::{Checkpoint, Event, FormatError, Intake, Signatures};
 use crate::digest::{RunningHash, Sha256Digest};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
@@ -58,10 +58,16 @@ impl Operations {
         &self.done
     }
 
-    /// Once every operation was handed out: length of the signature blob, and the place where it begins.
-    pub(super) fn complete(&self) -> Option<(u64, Checkpoint)> {
+    /// Once every operation was handed out: what follows.
+    pub(super) fn complete(&self) -> Option<Signatures> {
         let complete = self.manifest.operation(self.done.next).is_none();
-        complete.then(|| (self.manifest.signatures_len(), self.done.clone()))
+        complete.then(|| Signatures {
+            len: self.manifest.signatures_len(),
+            version: self.manifest.version(),
+            blob: Vec::new(),
+            signed: self.done.hashes.signed().value(),
+            done: self.done.clone(),
+        })
     }
 
     /// Reads on; the next event once it is whole.
@@ -75,7 +81,7 @@ impl Operations {
             return Ok(None);
         };
         let (op, data) = (operation.id, operation.data);
-        let patch = matches!(operation.kind, OperationKind::Bsdiff { .. });
+        let patch = matches!(operation.kind, OperationKind::Patch { .. });
         match data {
             None => Ok(Some(self.operation_done(op, intake))),
             Some(data) if patch || data.len <= limits.whole_data => self.whole(op, data, intake, input),
@@ -108,7 +114,7 @@ impl Operations {
     fn advance(&mut self, op: OpId, intake: &Intake) {
         self.done.next = op.next();
         self.done.offset = intake.offset;
-        self.done.payload = intake.hash.clone();
+        self.done.hashes = intake.hashes.clone();
     }
 
     fn piece(

@@ -165,6 +165,7 @@ fn put_metadata<W: Write>(out: &mut Hashing<W>, manifest: &[u8]) -> io::Result<u
     let header = Header {
         version: MajorVersion::V1,
         manifest_len: manifest.len() as u64,
+        metadata_signatures_len: 0,
     };
     out.write_all(&header.to_bytes())?;
     out.write_all(manifest)?;

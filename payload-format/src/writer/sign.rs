@@ -139,6 +139,7 @@ fn blob(signatures: Vec<Vec<u8>>) -> Vec<u8> {
     let entry = |(version, data)| Signature {
         version: Some(version),
         data: Some(data),
+        unpadded_signature_size: None,
     };
     Signatures {
         signatures: (first..).zip(signatures).map(entry).collect(),

@@ -114,13 +114,13 @@ fn info(size: u64) -> Vec<u8> {
     Message::default().number(1, size).bytes(2, &[0; 32]).0
 }
 
-fn range((start, count): Extent) -> Vec<u8> {
+pub(crate) fn range((start, count): Extent) -> Vec<u8> {
     Message::default().number(1, start).number(2, count).0
 }
 
 /// A protobuf message being written.
-#[derive(Default)]
-struct Message(Vec<u8>);
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Message(pub(crate) Vec<u8>);
 
 impl Message {
     fn varint(mut self, mut value: u64) -> Self {
@@ -132,11 +132,11 @@ impl Message {
         self
     }
 
-    fn number(self, field: u64, value: u64) -> Self {
+    pub(crate) fn number(self, field: u64, value: u64) -> Self {
         self.varint(field << 3).varint(value)
     }
 
-    fn bytes(self, field: u64, bytes: &[u8]) -> Self {
+    pub(crate) fn bytes(self, field: u64, bytes: &[u8]) -> Self {
         let mut message = self.varint(field << 3 | 2).varint(bytes.len() as u64);
         message.0.extend_from_slice(bytes);
         message

@@ -11,3 +11,4 @@ mod memory;
 mod reading;
 mod resuming;
 mod signatures;
+mod version2;

@@ -68,7 +68,7 @@ fn part_at(len: usize) -> Part {
         .try_into()
         .map(u64::from_be_bytes)
         .unwrap();
-    let data = Header::LEN + usize::try_from(manifest).unwrap();
+    let data = Header::MIN_LEN + usize::try_from(manifest).unwrap();
     match len {
         0..20 => Part::Header,
         _ if len < data => Part::Manifest,
@@ -86,13 +86,13 @@ fn a_foreign_magic_is_refused_with_the_first_bytes() {
 }
 
 #[test]
-fn major_version_2_is_refused_by_name() {
+fn major_version_3_is_refused_by_name() {
     let mut payload = fixture::bytes("full.payload");
-    payload[11] = 2;
+    payload[11] = 3;
     let error = fixture::refusal(&payload, limits());
     assert_eq!(
         error.to_string(),
-        "payload of major version 2; only version 1 is supported"
+        "payload of major version 3; only versions 1 and 2 are supported"
     );
 }
 
@@ -113,7 +113,7 @@ fn an_absurd_manifest_length_is_refused_with_the_header() {
 #[test]
 fn damaged_operation_data_is_never_handed_out() {
     let mut payload = fixture::bytes("full.payload");
-    let data = Header::LEN + 1082;
+    let data = Header::MIN_LEN + 1082;
     payload[data + 6609] ^= 1;
     let mut handed_out = Vec::new();
     let error = fixture::read(&payload, 1000, fixture::reader(), |event| handed_out.push(event)).unwrap_err();
@@ -127,7 +127,7 @@ fn damaged_operation_data_is_never_handed_out() {
 #[test]
 fn a_damaged_piece_is_told_before_its_operation_counts_as_verified() {
     let mut payload = fixture::bytes("full.payload");
-    payload[Header::LEN + 1082 + 6609] ^= 1;
+    payload[Header::MIN_LEN + 1082 + 6609] ^= 1;
     let limits = Limits {
         whole_data: 0,
         ..limits()

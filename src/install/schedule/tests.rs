@@ -151,7 +151,7 @@ fn plan(operations: &[Places]) -> Vec<Operation> {
             readers.remove(&write);
         }
         let mut operation = operation(index, after, replay);
-        operation.kind = OperationKind::Move(Source { runs });
+        operation.kind = OperationKind::Move(Source { runs, sha256: None });
         operation.destination = writes.iter().map(|&b| Extent::Blocks(range(b))).collect();
         planned.push(operation);
     }
