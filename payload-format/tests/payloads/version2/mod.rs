@@ -76,7 +76,7 @@ fn operation(kind: u8, byte: u8, blocks: &[u64]) -> (Operation, Vec<u8>) {
     let made = Operation {
         number,
         data,
-        source_sha256: (reads && byte % 4 > 0).then(|| Sha256Digest::of(&read)),
+        source_sha256: (reads && !byte.is_multiple_of(4)).then(|| Sha256Digest::of(&read)),
         source: if reads { source } else { Vec::new() },
         destination,
     };

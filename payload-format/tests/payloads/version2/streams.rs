@@ -37,8 +37,8 @@ fn apply(payload: &Payload) -> Result<Vec<u8>, String> {
     let old = payload.old.clone().map(|old| Memory::new(old) as _);
     let target = std::sync::Arc::clone(&slot);
     let applier = Applier::new(manifest, ImageKind::Partition, old, target).unwrap();
-    let applied = applier.apply(OpId::FIRST, &payload.operations[0].data);
-    applied.map_err(|error| {
+    let result = applier.apply(OpId::FIRST, &payload.operations[0].data);
+    result.map_err(|error| {
         let mut text = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(error) = cause {
