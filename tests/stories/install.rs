@@ -188,7 +188,7 @@ async fn a_manifest_that_is_none_or_absurd_costs_nothing() {
     };
     for (payload, text) in [
         (edit(0, b"CrAP"), "not an update payload"),
-        (edit(4, &2_u64.to_be_bytes()), "major version 2"),
+        (edit(4, &3_u64.to_be_bytes()), "major version 3"),
         (
             edit(12, &(1_u64 << 40).to_be_bytes()),
             "manifest of 1099511627776 bytes",
