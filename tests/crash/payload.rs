@@ -192,6 +192,7 @@ fn signatures(data: Vec<u8>) -> Vec<u8> {
     let signature = Signature {
         version: Some(wire::CLIENT_SIGNATURE_VERSION),
         data: Some(data),
+        unpadded_signature_size: None,
     };
     Signatures {
         signatures: vec![signature],
