@@ -2,12 +2,14 @@
 
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 
 use super::Host;
 
 /// Reboot managers watch for it (kured's default sentinel); a tmpfs, so a reboot clears it.
 const REBOOT_REQUIRED: &str = "/run/reboot-required";
+/// Says which request for a reboot is ours.
+const CLAIM: &str = "/run/update_engine/reboot-required";
 /// Where a reboot is recorded that a machine of its own would make.
 const REBOOT: &str = "/run/update_engine/reboot";
 const DEV_MODE: &str = "/root/.dev_mode";
@@ -19,6 +21,15 @@ pub enum Mode {
     Official,
     /// `/root/.dev_mode` exists: no periodic checks, no backoff.
     Developer,
+}
+
+/// What became of a request for a reboot that was to be withdrawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withdrawn {
+    /// It is withdrawn.
+    Gone,
+    /// There was none of ours.
+    NotOurs,
 }
 
 impl Host {
@@ -67,15 +78,43 @@ impl Host {
         self.path(REBOOT_REQUIRED).exists()
     }
 
-    /// Withdraws a request for a reboot that is no longer wanted; none to withdraw is no error.
+    /// Takes the request for a reboot that is there as ours, to be withdrawn by [`Self::withdraw_reboot`].
     ///
     /// # Errors
-    /// When the file is there and cannot be removed.
-    pub fn withdraw_reboot(&self) -> io::Result<()> {
-        match fs::remove_file(self.path(REBOOT_REQUIRED)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
+    /// When the claim cannot be written beside it; the request then stays until the reboot.
+    pub fn claim_reboot(&self) -> io::Result<()> {
+        let path = self.path(CLAIM);
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
         }
+        fs::write(path, self.reboot_request()?)
+    }
+
+    /// Withdraws our request for a reboot. One that somebody else made, or has made anew since, stays: it is
+    /// not ours to judge whether that reboot is still wanted.
+    ///
+    /// # Errors
+    /// When claim or request are there and cannot be read or removed.
+    pub fn withdraw_reboot(&self) -> io::Result<Withdrawn> {
+        let missing_is_none = |read: io::Result<String>| match read {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some),
+        };
+        let Some(claimed) = missing_is_none(fs::read_to_string(self.path(CLAIM)))? else {
+            return Ok(Withdrawn::NotOurs);
+        };
+        fs::remove_file(self.path(CLAIM))?;
+        if missing_is_none(self.reboot_request())? != Some(claimed) {
+            return Ok(Withdrawn::NotOurs);
+        }
+        fs::remove_file(self.path(REBOOT_REQUIRED))?;
+        Ok(Withdrawn::Gone)
+    }
+
+    /// What tells one request from another: touching the file anew changes it.
+    fn reboot_request(&self) -> io::Result<String> {
+        let file = fs::metadata(self.path(REBOOT_REQUIRED))?;
+        Ok(format!("{} {} {}", file.ino(), file.mtime(), file.mtime_nsec()))
     }
 }
 
@@ -89,12 +128,27 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let host = Host::new(root.path());
         assert!(!host.reboot_required());
-        host.withdraw_reboot().unwrap();
+        assert_eq!(host.withdraw_reboot().unwrap(), Withdrawn::NotOurs);
         host.require_reboot().unwrap();
         host.require_reboot().unwrap();
+        host.claim_reboot().unwrap();
         assert!(root.path().join("run/reboot-required").is_file());
-        host.withdraw_reboot().unwrap();
+        assert_eq!(host.withdraw_reboot().unwrap(), Withdrawn::Gone);
         assert!(!host.reboot_required());
+    }
+
+    #[test]
+    fn a_reboot_that_others_want_is_not_withdrawn() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        host.require_reboot().unwrap();
+        assert_eq!(host.withdraw_reboot().unwrap(), Withdrawn::NotOurs);
+        host.claim_reboot().unwrap();
+        // Somebody asks anew.
+        let request = File::open(root.path().join("run/reboot-required")).unwrap();
+        request.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(host.withdraw_reboot().unwrap(), Withdrawn::NotOurs);
+        assert!(host.reboot_required());
     }
 
     #[test]

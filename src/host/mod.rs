@@ -16,7 +16,7 @@ pub mod subprocess;
 use std::path::{Path, PathBuf};
 
 pub use identity::Identity;
-pub use marks::Mode;
+pub use marks::{Mode, Withdrawn};
 
 /// The root under which the daemon finds configuration, state, `/boot` and `/run`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -103,6 +103,24 @@ async fn an_update_that_was_reset_is_no_rollback() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reset_withdraws_the_reboot_that_the_update_asked_for_and_no_other() {
+    const REQUEST: &str = "/run/reboot-required";
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(NEED_REBOOT).await;
+    assert!(scene.node.path(REQUEST).exists());
+    assert!(client(&scene.bus, "-reset_status").await.1.success());
+    assert!(!scene.node.path(REQUEST).exists());
+
+    // Somebody else needs the reboot anyway.
+    scene.node.write(REQUEST, b"");
+    scene.attempt(NEED_REBOOT).await;
+    assert!(client(&scene.bus, "-reset_status").await.1.success());
+    assert!(scene.node.path(REQUEST).exists());
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_same_version_installed_again_is_an_update() {
     let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
     scene.update().await;

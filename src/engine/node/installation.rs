@@ -81,8 +81,10 @@ impl Node {
         written: Downloaded,
         cancel: &CancellationToken,
     ) -> Result<Commitment, Failure> {
-        // Before the image's postinst, which may set boot attributes itself. A cut after this leaves a record
+        // Before the image's postinst, which may set boot attributes and ask for the reboot itself. A cut after this leaves a record
         // of a slot that is not bootable, which means nothing.
+        let wanted = self.host().reboot_required();
+        self.memory(|memory| memory.reboot_wanted = wanted);
         self.blocking(Self::remember_target)
             .await
             .map_err(|error| Failure::caused_by(ErrorCode::Error, &error))?;

@@ -36,7 +36,7 @@ use super::{Commitment, Failure, Fallback, Report, State, Trigger, chain};
 use crate::config::Config;
 use crate::disk::SlotName;
 use crate::health::{Cause, TrialEnd};
-use crate::host::{Host, Mode};
+use crate::host::{Host, Mode, Withdrawn};
 use crate::install::{Downloaded, Postinst, Ready};
 use crate::omaha::Offer;
 use crate::plan::InstallPlan;
@@ -80,6 +80,8 @@ struct Memory {
     outcome: Option<CheckOutcome>,
     /// Which slot the attempt under way writes, and with what.
     target: Option<(SlotName, Payload)>,
+    /// Whether somebody wanted a reboot before the attempt under way could.
+    reboot_wanted: bool,
     /// PARTUUID of the running slot, once it was looked at.
     running: Option<String>,
     /// How the trial of the running slot stands.
@@ -216,7 +218,11 @@ impl Updater for Node {
         let remembered = self.blocking(|node| {
             pending::remember(node.host())?;
             // Images' postinsts leave it too; where none is run, reboot managers wait for it all the same.
-            node.host().require_reboot()
+            node.host().require_reboot()?;
+            if node.memory(|memory| memory.reboot_wanted) {
+                return Ok(());
+            }
+            node.host().claim_reboot()
         });
         if let Err(error) = remembered.await {
             tracing::warn!("cannot remember that a reboot is due: {}", chain(&error));
@@ -224,8 +230,14 @@ impl Updater for Node {
     }
 
     async fn forget_pending(&self) {
-        if let Err(error) = self.blocking(|node| pending::forget(node.host())).await {
-            tracing::warn!("cannot forget that a reboot was due: {}", chain(&error));
+        let forgotten = self.blocking(|node| {
+            pending::forget(node.host())?;
+            node.host().withdraw_reboot()
+        });
+        match forgotten.await {
+            Ok(Withdrawn::Gone) => tracing::info!("the request for a reboot is withdrawn"),
+            Ok(Withdrawn::NotOurs) => {}
+            Err(error) => tracing::warn!("cannot forget that a reboot was due: {}", chain(&error)),
         }
     }
 }
