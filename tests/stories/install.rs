@@ -1,13 +1,16 @@
 //! A payload becomes a slot that boots next, or leaves one that doesn't boot at all.
 
 use std::ffi::OsStr;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
-use update_engine::disk::{SlotDisk, SlotName};
-use update_engine::install::InstallError;
+use update_engine::disk::{BlockTarget, DiskError, SlotDisk, SlotName};
+use update_engine::install::{InstallError, Postinst, Seal, Slots};
 use update_engine::omaha::MetadataClaim;
 
 use crate::support::fixtures;
-use crate::support::installing::plan;
+use crate::support::installing::{self, plan};
 use crate::support::node::{Node, sha256};
 use crate::support::server::Server;
 
@@ -274,4 +277,79 @@ fn error_text(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+/// A disk whose target slot makes the thread that writes to it panic.
+struct Panicking(SlotDisk);
+
+/// The target slot of [`Panicking`].
+struct PanickingSlot(Arc<dyn BlockTarget>);
+
+impl Slots for Panicking {
+    fn running(&self) -> SlotName {
+        self.0.running()
+    }
+
+    fn require_running_good(&self, target: SlotName) -> Result<(), DiskError> {
+        self.0.require_running_good(target)
+    }
+
+    fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+        self.0.make_unbootable(slot)
+    }
+
+    fn make_next(&self, slot: SlotName) -> Result<(), DiskError> {
+        self.0.make_next(slot)
+    }
+
+    fn open_target(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
+        Ok(Arc::new(PanickingSlot(self.0.open_target(slot)?)))
+    }
+
+    fn open_source(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
+        self.0.open_source(slot)
+    }
+
+    fn seal(&self, slot: SlotName) -> Result<Seal, DiskError> {
+        Slots::seal(&self.0, slot)
+    }
+}
+
+impl BlockTarget for PanickingSlot {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_at(&self, _: &[u8], offset: u64) -> io::Result<()> {
+        panic!("a mistake in a decoder, at {offset}");
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn forget(&self, offset: u64, len: u64) {
+        self.0.forget(offset, len);
+    }
+}
+
+#[tokio::test]
+async fn a_mistake_in_a_worker_ends_the_attempt_instead_of_hanging_it() {
+    let (node, server) = (Node::with_two_good_slots(), Server::start());
+    let payload = fixture("full.payload");
+    server.serve("p", payload.clone());
+    let slots = Arc::new(Panicking(node.slots()));
+    let attempt = installing::download(
+        plan(server.url("p"), &payload),
+        node.site_with(slots, Postinst::Skip),
+    );
+    let ended = tokio::time::timeout(Duration::from_secs(30), tokio::spawn(attempt)).await;
+    // The engine ends with the daemon then, which is started anew.
+    let panic = ended.expect("the attempt hangs").err().expect("an error");
+    assert!(panic.is_panic());
+    assert_eq!(fate(&node), Fate::Unbootable);
 }

@@ -168,7 +168,7 @@ impl<'a> Input<'a> {
                 Ok(Message::Chunk(chunk)) => self.intake.push(chunk),
                 Ok(Message::End(end)) => self.end = Some(end),
                 // There is no work yet that could send anything else, and we hold a sender ourselves.
-                Ok(Message::Done(..) | Message::Checkpointed(_)) | Err(_) => {}
+                Ok(Message::Done(..) | Message::Died | Message::Checkpointed(_)) | Err(_) => {}
             }
         }
     }
@@ -234,6 +234,8 @@ impl<'a> Input<'a> {
                 result?;
                 work.done(operation);
             }
+            // Dropping the work joins the crew, which passes the panic on.
+            Ok(Message::Died) => return Err(InstallError::Cancelled),
             Ok(Message::Checkpointed(result)) => work.checkpointed(result?)?,
             // Timeout: a checkpoint is due. The other can't be: we hold a sender ourselves.
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}

@@ -250,9 +250,21 @@ fn bytes_of(manifest: &Manifest, operation: &Operation) -> u64 {
     operation.destination_blocks().saturating_mul(block)
 }
 
+/// Tells the coordinator, which would wait for ever, of a panic.
+struct LastWords<'a>(&'a Outlet);
+
+impl Drop for LastWords<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.0.send(Message::Died);
+        }
+    }
+}
+
 impl Tools {
     /// On a thread of the crew.
     fn work(&self, job: Job) {
+        let _last_words = LastWords(&self.outlet);
         let message = match job {
             Job::Apply { op, data } => Message::Done(op.index(), self.images.apply(op, &data)),
             Job::Checkpoint(checkpoint) => Message::Checkpointed(self.checkpoint(&checkpoint)),
