@@ -4,7 +4,10 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
 use update_engine::disk::SlotName;
+use update_engine::health::Systemd;
 
+use crate::support::again::{again, message};
+use crate::support::bus::{Accounts, PrivateBus};
 use crate::support::fixtures;
 use crate::support::node::Node;
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually, operations};
@@ -151,4 +154,20 @@ async fn a_slot_that_somebody_marks_good_meanwhile_stays() {
     eventually("it stays", || daemon.log().contains(said)).await;
     assert!(!scene.node.path(REBOOT).exists());
     assert_eq!(scene.node.disk.attributes(SlotName::A), (2, 0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_machine_is_rebooted_in_an_orderly_way_by_systemd() {
+    if message().is_some() {
+        Systemd.reboot().await.unwrap();
+        return;
+    }
+    let bus = PrivateBus::start(Accounts::Ours);
+    let systemd = FakeSystemd::start(&bus).await;
+    let test = "health::a_real_machine_is_rebooted_in_an_orderly_way_by_systemd";
+    let address = bus.address().to_owned();
+    let child = move || again(test, "reboot", &[("DBUS_SYSTEM_BUS_ADDRESS", &address)]);
+    tokio::task::spawn_blocking(child).await.unwrap();
+    let state = systemd.state("reboot.target");
+    assert_eq!(state.as_deref(), Some("started, replace-irreversibly"));
 }

@@ -1,4 +1,4 @@
-//! A systemd that only knows units: whether they are active, and since when.
+//! A systemd that only knows units: whether they are active, since when, and which it was told to start.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -34,6 +34,11 @@ impl FakeSystemd {
         }
     }
 
+    /// What the unit is.
+    pub fn state(&self, unit: &str) -> Option<String> {
+        self.states.lock().unwrap().get(unit).cloned()
+    }
+
     /// From now on the unit is `active`, `failed` ….
     pub fn set(&self, unit: &str, state: &str) {
         self.states.lock().unwrap().insert(unit.into(), state.into());
@@ -42,8 +47,18 @@ impl FakeSystemd {
 
 struct Manager(States);
 
+/// What a unit is after it was told to start: the job's mode.
+fn started(mode: &str) -> String {
+    format!("started, {mode}")
+}
+
 #[interface(name = "org.freedesktop.systemd1.Manager")]
 impl Manager {
+    fn start_unit(&self, name: &str, mode: &str) -> OwnedObjectPath {
+        self.0.lock().unwrap().insert(name.to_owned(), started(mode));
+        OwnedObjectPath::try_from(format!("{PATH}/job/1")).unwrap()
+    }
+
     async fn load_unit(
         &self,
         name: &str,

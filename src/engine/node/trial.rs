@@ -7,6 +7,9 @@
 //!                        └─ Failed ─▶ fall back: cause recorded ─▶ no try left ─▶ reboot
 //! ```
 
+use std::path::Path;
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::{Node, slots};
@@ -14,6 +17,10 @@ use crate::config::HealthSettings;
 use crate::disk::{DiskError, GivenUp, SlotDisk};
 use crate::engine::{Fallback, chain};
 use crate::health::{self, Cause, Systemd, TrialEnd};
+use crate::host::subprocess::{Finished, Subprocess};
+
+/// The program that orders a reboot returns at once.
+const REBOOT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Where the trial of the running slot stands, as far as it stands in the way of marking it good.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -154,7 +161,7 @@ impl Node {
     async fn reboot(&self) -> Fallback {
         tracing::error!("rebooting into the other slot");
         let asked = if self.host().is_real() {
-            Systemd.reboot().await.map_err(|error| chain(&error))
+            reboot_machine().await
         } else {
             self.host().record_reboot().map_err(|error| chain(&error))
         };
@@ -164,6 +171,18 @@ impl Node {
                 "the other slot boots next, but the reboot can't be asked for: {error}"
             )),
         }
+    }
+}
+
+/// Through systemd, so that units end in their order; a system without it has a program for it.
+async fn reboot_machine() -> Result<(), String> {
+    let Err(error) = Systemd.reboot().await else {
+        return Ok(());
+    };
+    match Subprocess::new(Path::new("reboot"), REBOOT_LIMIT).run().await {
+        Ok(Finished { status, .. }) if status.success() => Ok(()),
+        Ok(Finished { status, .. }) => Err(format!("{}; reboot ended with {status}", chain(&error))),
+        Err(other) => Err(format!("{}; {}", chain(&error), chain(&other))),
     }
 }
 
