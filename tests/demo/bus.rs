@@ -1,8 +1,12 @@
 //! How daemon and client meet: a private `dbus-daemon` with our policy, or, where none is installed, a socket.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use super::Outcome;
 use super::private_bus::{Accounts, PrivateBus};
 use super::screen::say;
 
@@ -27,5 +31,23 @@ impl Meeting {
             Self::Bus(bus) => program.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()),
             Self::Socket(path) => program.arg("-bus_peer").arg(path),
         };
+    }
+
+    /// Returns once the daemon can be asked. On a bus the client itself waits for it; a socket has to be there.
+    pub fn await_daemon(&self, daemon: &mut Child, patience: Duration) -> Outcome {
+        let Self::Socket(path) = self else {
+            return Ok(());
+        };
+        let begun = Instant::now();
+        while UnixStream::connect(path).is_err() {
+            if let Some(status) = daemon.try_wait()? {
+                return Err(format!("the daemon ended with {status}").into());
+            }
+            if begun.elapsed() > patience {
+                return Err("the daemon does not listen".into());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
     }
 }

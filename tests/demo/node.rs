@@ -92,13 +92,9 @@ impl Node {
             daemon.arg("--skip-postinst");
         }
         self.meeting.tell(&mut daemon);
-        self.daemon = Some(
-            daemon
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(log)
-                .spawn()?,
-        );
+        let daemon = daemon.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let daemon = self.daemon.insert(daemon.spawn()?);
+        self.meeting.await_daemon(daemon, PATIENCE)?;
         self.await_status(|status| status.contains("CURRENT_OP=UPDATE_STATUS_IDLE"))
             .map(drop)
     }
