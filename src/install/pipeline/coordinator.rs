@@ -27,7 +27,7 @@ pub(super) enum Start {
         manifest: Arc<Manifest>,
         /// Header and manifest.
         metadata: Vec<u8>,
-        checkpoint: Checkpoint,
+        checkpoint: Box<Checkpoint>,
     },
 }
 
@@ -70,7 +70,7 @@ impl Coordinator {
                 checkpoint,
             } => (
                 Input::new(reader, inbox),
-                self.open(&manifest, &metadata, checkpoint, Beginning::Resumed)?,
+                self.open(&manifest, &metadata, *checkpoint, Beginning::Resumed)?,
             ),
         };
         input.work_off(&mut work)?;

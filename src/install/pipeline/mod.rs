@@ -91,7 +91,7 @@ fn resume(limits: Limits, saved: Saved) -> Result<Start, FormatError> {
         reader,
         manifest,
         metadata: saved.metadata,
-        checkpoint,
+        checkpoint: Box::new(checkpoint),
     })
 }
 

@@ -32,7 +32,7 @@ pub(super) struct Tools {
 
 enum Job {
     Apply { op: OpId, data: Vec<u8> },
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
 }
 
 /// Whether an event was dealt with.
@@ -172,7 +172,7 @@ impl Work {
         if let Some((_, true)) = self.schedule.candidate()
             && let Some(candidate) = self.candidate.take()
         {
-            self.crew.give(Job::Checkpoint(candidate));
+            self.crew.give(Job::Checkpoint(Box::new(candidate)));
         }
     }
 
