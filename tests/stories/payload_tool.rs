@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use ring::digest::{SHA256, digest};
 use tempfile::TempDir;
 
 use crate::support::fixtures::{self, payload};
 use crate::support::loops::{Loop, may_mount};
+use crate::support::node::sha256;
 
 struct Said {
     code: Option<i32>,
@@ -34,7 +34,7 @@ impl Said {
 fn tool(arguments: &[&dyn AsRef<Path>]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_update_payload"));
     let output = command
-        .args(arguments.iter().map(|argument| argument.as_ref()))
+        .args(arguments.iter().copied().map(AsRef::as_ref))
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -53,11 +53,7 @@ fn expected_sum(name: &str) -> String {
 }
 
 fn sum(path: &Path) -> String {
-    digest(&SHA256, &fs::read(path).unwrap())
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    sha256(&fs::read(path).unwrap())
 }
 
 /// A directory with the old image in it.
@@ -324,7 +320,7 @@ fn apply_writes_nothing_of_a_payload_that_is_not_trusted() {
     );
     // The last byte of the last operation's data.
     let flipped = bench.changed("full.payload", |bytes| {
-        *bytes.iter_mut().nth_back(264).unwrap() ^= 1
+        *bytes.iter_mut().nth_back(264).unwrap() ^= 1;
     });
     tool(&[
         &"apply",
@@ -347,7 +343,12 @@ fn apply_writes_nothing_of_a_payload_that_is_not_trusted() {
     ])
     .refused("the payload holds no kernel");
     bench.is_as_before();
+}
 
+#[test]
+fn apply_says_of_an_unsigned_payload_that_its_origin_was_not_checked() {
+    let bench = Bench::new();
+    let unsigned = payload("full-unsigned.payload");
     let said = tool(&[
         &"apply",
         &unsigned,

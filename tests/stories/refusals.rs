@@ -176,8 +176,8 @@ async fn an_absurd_manifest_size_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_operation_type_is_refused() {
     // Field 1 of the first operation, REPLACE_BZ.
-    let edit = |payload: &mut Vec<u8>| replace(payload, &[0x08, 0x01, 0x10, 0x00], &[0x08, 0x09]);
-    is_refused(edit, 28, "has unknown type 9", FALLBACK).await;
+    let edit = |payload: &mut Vec<u8>| replace(payload, &[0x08, 0x01, 0x10, 0x00], &[0x08, 0x63]);
+    is_refused(edit, 28, "has unknown type 99", FALLBACK).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
