@@ -115,7 +115,6 @@ mod tests {
             (InstallError::Signature(SignatureError::Mismatch { keys: 1 }), 18),
             (InstallError::Signature(SignatureError::Unsigned), 17),
             (InstallError::Unsigned, 17),
-            (InstallError::MetadataSignature(SignatureError::Unsigned), 39),
             (
                 fetch(FetchError::Status {
                     url: url(),
@@ -161,5 +160,25 @@ mod tests {
         assert_eq!(copying(Fault::Write { offset, source }).number(), 14);
         let source = full();
         assert_eq!(copying(Fault::ReadOld { offset, source }).number(), 28);
+    }
+
+    #[test]
+    fn metadata_without_a_signature_is_another_cause_than_with_a_wrong_one() {
+        let refused = |error| code_of(&InstallError::MetadataSignature(error)).number();
+        assert_eq!(refused(SignatureError::Unsigned), 39);
+        assert_eq!(refused(SignatureError::Mismatch { keys: 1 }), 26);
+    }
+
+    #[test]
+    fn an_operation_whose_source_is_another_has_the_code_of_a_delta_for_another_image() {
+        let fault = Fault::SourceHash {
+            found: Sha256Digest::of(b"found"),
+            expected: Sha256Digest::of(b"expected"),
+        };
+        let error = ApplyError::Operation {
+            op: payload_format::OpId::FIRST,
+            fault,
+        };
+        assert_eq!(code_of(&InstallError::Apply(error)).number(), 20);
     }
 }

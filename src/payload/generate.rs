@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use payload_format::writer::{FullPayload, RsaSigner, SignError, Summary, WriteError};
+use payload_format::{Compression, MajorVersion};
 
 use super::output::Output;
 use super::progress::Progress;
@@ -18,6 +19,10 @@ pub struct Ingredients {
     pub image: PathBuf,
     /// The kernel that boots it.
     pub kernel: Option<PathBuf>,
+    /// Major version of the format.
+    pub version: MajorVersion,
+    /// How chunks may be compressed: each gets its smallest form. None leaves all as they are.
+    pub compressions: Vec<Compression>,
     /// Private keys (PEM), in the order of their signatures; none leaves the payload unsigned.
     pub private_keys: Vec<PathBuf>,
 }
@@ -76,6 +81,7 @@ pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError
     let mut progress = Progress::new("compressing", total);
 
     let mut payload = FullPayload::new(&mut image)
+        .with_format(from.version, &from.compressions)
         .with_threads(thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
     if let Some((kernel, _)) = &mut kernel {
         payload = payload.with_kernel(kernel);

@@ -16,18 +16,18 @@ use crate::support::server::Server;
 
 /// What became of slot B.
 #[derive(Debug, PartialEq, Eq)]
-enum Fate {
+pub(crate) enum Fate {
     /// Not one byte and not one attribute changed.
     Untouched,
     /// It boots no more.
     Unbootable,
 }
 
-fn fixture(name: &str) -> Vec<u8> {
+pub(crate) fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(fixtures::payload(name)).unwrap()
 }
 
-fn fate(node: &Node) -> Fate {
+pub(crate) fn fate(node: &Node) -> Fate {
     let attributes = node.slot_attributes(SlotName::B);
     if attributes.is_good() {
         assert!(node.disk.slot(SlotName::B).iter().all(|byte| *byte == 0xb0));
@@ -38,7 +38,7 @@ fn fate(node: &Node) -> Fate {
 }
 
 /// Offers `payload`, and sees that the update is refused; the running slot is as it was.
-async fn refused(node: &Node, payload: Vec<u8>) -> (InstallError, Fate) {
+pub(crate) async fn refused(node: &Node, payload: Vec<u8>) -> (InstallError, Fate) {
     let server = Server::start();
     let plan = plan(server.url("p"), &payload);
     server.serve("p", payload);

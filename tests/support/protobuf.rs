@@ -27,6 +27,11 @@ impl Message {
                     bytes = rest;
                     Value::Bytes(value.to_vec())
                 }
+                5 => {
+                    let (value, rest) = bytes.split_first_chunk().unwrap();
+                    bytes = rest;
+                    Value::Number(u32::from_le_bytes(*value).into())
+                }
                 kind => panic!("wire type {kind}"),
             };
             fields.push((key >> 3, value));

@@ -3,15 +3,14 @@
 //! Chunk *i* goes to worker *i* mod *n*, and results are taken from the workers in the same turn: they
 //! come in order without a buffer to sort them. Each channel holds one item, which is the memory bound.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use super::{Input, WriteError};
+use super::{Input, WriteError, compressor};
+use crate::apply::Compression;
 use crate::digest::{RunningHash, Sha256Digest};
-use bzip2::Compression;
-use bzip2::write::BzEncoder;
 
 /// Bytes of the input in one operation.
 pub(super) const CHUNK: u64 = 1 << 20;
@@ -26,6 +25,13 @@ pub(super) struct Blob {
     pub(super) input_len: u64,
 }
 
+/// What may be spent on compressing, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Effort<'a> {
+    pub(super) threads: NonZeroUsize,
+    pub(super) compressions: &'a [Compression],
+}
+
 /// All of an input.
 pub(super) struct Whole {
     pub(super) len: u64,
@@ -36,15 +42,15 @@ pub(super) struct Whole {
 pub(super) fn compress(
     input: Input,
     from: &mut (dyn Read + Send),
-    threads: NonZeroUsize,
+    effort: Effort<'_>,
     sink: &mut dyn FnMut(Blob) -> Result<(), WriteError>,
 ) -> Result<Whole, WriteError> {
     thread::scope(|scope| {
         let (mut feeds, mut results) = (Vec::new(), Vec::new());
-        for _ in 0..threads.get() {
+        for _ in 0..effort.threads.get() {
             let (feed, chunks) = sync_channel(1);
             let (done, result) = sync_channel(1);
-            scope.spawn(move || work(&chunks, &done));
+            scope.spawn(move || work(&chunks, &done, effort.compressions));
             feeds.push(feed);
             results.push(result);
         }
@@ -78,9 +84,9 @@ fn feed(from: &mut (dyn Read + Send), feeds: &[SyncSender<Vec<u8>>]) -> io::Resu
     })
 }
 
-fn work(chunks: &Receiver<Vec<u8>>, done: &SyncSender<io::Result<Blob>>) {
+fn work(chunks: &Receiver<Vec<u8>>, done: &SyncSender<io::Result<Blob>>, compressions: &[Compression]) {
     for chunk in chunks {
-        if done.send(smaller(chunk)).is_err() {
+        if done.send(smallest(chunk, compressions)).is_err() {
             break;
         }
     }
@@ -98,17 +104,10 @@ fn collect(
     Ok(())
 }
 
-/// The chunk compressed, unless that makes it no smaller.
-fn smaller(chunk: Vec<u8>) -> io::Result<Blob> {
+/// The chunk in its smallest form.
+fn smallest(chunk: Vec<u8>, compressions: &[Compression]) -> io::Result<Blob> {
     let input_len = chunk.len() as u64;
-    let mut encoder = BzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(&chunk)?;
-    let compressed = encoder.finish()?;
-    let (kind, data) = if compressed.len() < chunk.len() {
-        (crate::wire::REPLACE_BZ, compressed)
-    } else {
-        (crate::wire::REPLACE, chunk)
-    };
+    let (kind, data) = compressor::smallest(chunk, compressions)?;
     let sha256 = Sha256Digest::of(&data);
     Ok(Blob {
         kind,

@@ -2,13 +2,50 @@
 
 use super::WriteError;
 use super::press::{BLOCK, Section, addressable};
+use crate::header::MajorVersion;
 use crate::wire::{
     DEFAULT_BLOCK_SIZE, DeltaArchiveManifest, Extent, InstallInfo, InstallOperation, InstallProcedure,
-    KERNEL, REPLACE, SPARSE_HOLE,
+    KERNEL, PartitionUpdate, REPLACE, SPARSE_HOLE,
 };
+
+/// The minor version of payloads that need no old image.
+const FULL: u32 = 0;
 
 /// The manifest of a payload whose signatures take `signatures_size` bytes (0: it is not signed).
 pub(super) fn manifest(
+    version: MajorVersion,
+    image: Section,
+    kernel: Option<Section>,
+    signatures_size: u64,
+) -> Result<DeltaArchiveManifest, WriteError> {
+    match version {
+        MajorVersion::V1 => procedures(image, kernel, signatures_size),
+        MajorVersion::V2 => Ok(partitions(image, kernel, signatures_size)),
+    }
+}
+
+fn partitions(image: Section, kernel: Option<Section>, signatures_size: u64) -> DeltaArchiveManifest {
+    let data_len = image.data_len + kernel.as_ref().map_or(0, |kernel| kernel.data_len);
+    let mut manifest = DeltaArchiveManifest {
+        block_size: Some(DEFAULT_BLOCK_SIZE),
+        minor_version: Some(FULL),
+        ..DeltaArchiveManifest::default()
+    };
+    manifest.partitions.push(PartitionUpdate {
+        run_postinstall: Some(true),
+        ..image.partition("usr")
+    });
+    manifest
+        .partitions
+        .extend(kernel.map(|kernel| kernel.partition("kernel")));
+    if signatures_size > 0 {
+        manifest.signatures_offset = Some(data_len);
+        manifest.signatures_size = Some(signatures_size);
+    }
+    manifest
+}
+
+fn procedures(
     image: Section,
     kernel: Option<Section>,
     signatures_size: u64,
@@ -38,6 +75,15 @@ impl Section {
         InstallInfo {
             size: Some(self.size),
             hash: Some(self.sha256.as_bytes().to_vec()),
+        }
+    }
+
+    fn partition(self, name: &str) -> PartitionUpdate {
+        PartitionUpdate {
+            partition_name: Some(name.to_owned()),
+            new_partition_info: Some(self.info()),
+            operations: self.operations,
+            ..PartitionUpdate::default()
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use super::SignError;
+use crate::apply::Compression;
 
 /// One of the two things a full payload is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,10 @@ pub enum WriteError {
         /// What it says.
         source: io::Error,
     },
-    /// Offsets in a manifest have 32 bits.
+    /// Major version 1 has bzip2 alone.
+    #[error("payloads of major version 1 have no operation for {0}")]
+    Compression(Compression),
+    /// Offsets in a manifest of version 1 have 32 bits.
     #[error("the compressed data is longer than the {max} bytes that a manifest can address", max = u32::MAX)]
     TooLarge,
     /// The spool can't be written or read back.

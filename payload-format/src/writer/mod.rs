@@ -2,16 +2,17 @@
 //!
 //! ```text
 //!             1 MiB chunks      all cores          in order
-//!   image  ──▶ feeder ────────▶ bzip2 or not ────▶ spool ──┐      ┌ header, manifest
-//!   kernel ──▶ (hashes it)      (the smaller)              ├────▶ ┤ data
-//!              offsets, lengths, hashes ──▶ manifest ──────┘      └ signatures of all the above
+//!   image  ──▶ feeder ────────▶ compressed ──────▶ spool ──┐      ┌ header, manifest
+//!   kernel ──▶ (hashes it)      or not: the smallest       │      │ signatures of these (version 2)
+//!                                                          ├────▶ ┤ data
+//!              offsets, lengths, hashes ──▶ manifest ──────┘      └ signatures of header, manifest, data
 //! ```
 //!
 //! The manifest stands before the data and names the length of each piece, so compressed data goes to a
-//! spool first: memory stays bounded (about 12 MiB per thread) whatever the size of the image.
+//! spool first: memory stays bounded (about 12 MiB per thread; with xz or zstd 30) whatever the size of the image.
 //!
-//! The same input gives the same bytes, on any number of threads, and the same bytes as the original's
-//! generator where an image is a multiple of 1 MiB. (The last operation of another image ends with the
+//! The same input gives the same bytes, on any number of threads, and in version 1 with bzip2 the same bytes as
+//! the original's generator where an image is a multiple of 1 MiB. (The last operation of another image ends with the
 //! image's last block, so that it fits every slot that the image fits. The original's claims a whole
 //! chunk.)
 //!
@@ -19,6 +20,7 @@
 //! nodes. See [`RsaSigner`].
 
 mod chunk;
+mod compressor;
 mod draft;
 mod error;
 mod press;
@@ -30,10 +32,12 @@ use std::num::NonZeroUsize;
 
 use prost::Message as _;
 
+use self::chunk::Effort;
 pub use self::error::{Input, WriteError};
 use self::press::Press;
 pub use self::sign::{RsaSigner, SignError, Signer};
 use self::stream::Hashing;
+use crate::apply::Compression;
 use crate::digest::Sha256Digest;
 use crate::header::{Header, MajorVersion};
 
@@ -62,10 +66,13 @@ pub struct FullPayload<'a> {
     kernel: Option<&'a mut (dyn Read + Send)>,
     signers: Vec<&'a dyn Signer>,
     threads: NonZeroUsize,
+    version: MajorVersion,
+    compressions: Vec<Compression>,
 }
 
 impl<'a> FullPayload<'a> {
-    /// A payload that writes `image` to a slot: unsigned, without kernel, compressed on one thread.
+    /// A payload of version 1 that writes `image` to a slot: unsigned, without kernel, compressed with bzip2 on
+    /// one thread.
     #[must_use]
     pub fn new(image: &'a mut (dyn Read + Send)) -> Self {
         Self {
@@ -73,6 +80,8 @@ impl<'a> FullPayload<'a> {
             kernel: None,
             signers: Vec::new(),
             threads: NonZeroUsize::MIN,
+            version: MajorVersion::V1,
+            compressions: vec![Compression::Bzip2],
         }
     }
 
@@ -83,7 +92,15 @@ impl<'a> FullPayload<'a> {
         self
     }
 
-    /// Adds a signature. Entry versions tell clients which one is theirs, and those of today look for
+    /// Writes this layout, each chunk in the smallest of these forms or as it is. Version 1 knows bzip2 alone.
+    #[must_use]
+    pub fn with_format(mut self, version: MajorVersion, compressions: &[Compression]) -> Self {
+        self.version = version;
+        self.compressions = compressions.to_vec();
+        self
+    }
+
+    /// Adds a signature. In version 1 entry versions tell clients which one is theirs, and those of today look for
     /// version 2: a single signature gets 2, several get 1, 2, 3… in the order of the calls. So the second
     /// of several keys must be the one that clients know.
     #[must_use]
@@ -119,8 +136,15 @@ impl<'a> FullPayload<'a> {
             kernel,
             signers,
             threads,
+            version,
+            compressions,
         } = self;
-        let mut press = Press::new(spool, threads, progress);
+        supported(version, &compressions)?;
+        let effort = Effort {
+            threads,
+            compressions: &compressions,
+        };
+        let mut press = Press::new(spool, version, effort, progress);
         let image = press.section(Input::Image, image)?;
         let kernel = kernel
             .map(|kernel| press.section(Input::Kernel, kernel))
@@ -128,13 +152,14 @@ impl<'a> FullPayload<'a> {
         spool.seek(SeekFrom::Start(0)).map_err(WriteError::Spool)?;
         let (image_size, image_sha256, operations) = (image.size, image.sha256, image.operations.len());
         let data_len = image.data_len + kernel.as_ref().map_or(0, |kernel| kernel.data_len);
-        let manifest = draft::manifest(image, kernel, sign::blob_len(&signers)?)?.encode_to_vec();
+        let signatures_size = sign::blob_len(version, &signers)?;
+        let manifest = draft::manifest(version, image, kernel, signatures_size)?.encode_to_vec();
 
         let mut out = Hashing::new(out);
-        let metadata_size = put_metadata(&mut out, &manifest).map_err(WriteError::Output)?;
+        let metadata_size = put_metadata(&mut out, version, &manifest, &signers)?;
         copy(spool, &mut out, data_len)?;
         if !signers.is_empty() {
-            let signatures = sign::sign(&signers, &out.digest())?;
+            let signatures = sign::sign(version, &signers, &out.signed_digest())?;
             out.write_all(&signatures).map_err(WriteError::Output)?;
         }
         out.flush().map_err(WriteError::Output)?;
@@ -160,16 +185,41 @@ impl std::fmt::Debug for FullPayload<'_> {
     }
 }
 
-/// Header and manifest; returns their length in bytes.
-fn put_metadata<W: Write>(out: &mut Hashing<W>, manifest: &[u8]) -> io::Result<u64> {
-    let header = Header {
-        version: MajorVersion::V1,
-        manifest_len: manifest.len() as u64,
-        metadata_signatures_len: 0,
+fn supported(version: MajorVersion, compressions: &[Compression]) -> Result<(), WriteError> {
+    let foreign = |compression: &&Compression| **compression != Compression::Bzip2;
+    match (version, compressions.iter().find(foreign)) {
+        (MajorVersion::V1, Some(compression)) => Err(WriteError::Compression(*compression)),
+        _ => Ok(()),
+    }
+}
+
+/// Header, manifest and, in version 2, the signatures of both; returns the length of both in bytes.
+fn put_metadata<W: Write>(
+    out: &mut Hashing<W>,
+    version: MajorVersion,
+    manifest: &[u8],
+    signers: &[&dyn Signer],
+) -> Result<u64, WriteError> {
+    let signatures_len = match version {
+        MajorVersion::V1 => 0,
+        MajorVersion::V2 => sign::blob_len(version, signers)?,
     };
-    out.write_all(&header.to_bytes())?;
-    out.write_all(manifest)?;
-    Ok(out.written())
+    let header = Header {
+        version,
+        manifest_len: manifest.len() as u64,
+        metadata_signatures_len: u32::try_from(signatures_len).map_err(|_| WriteError::TooLarge)?,
+    };
+    let put = |out: &mut Hashing<W>| {
+        out.write_all(&header.to_bytes())?;
+        out.write_all(manifest)
+    };
+    put(out).map_err(WriteError::Output)?;
+    let metadata_len = out.written();
+    if signatures_len > 0 {
+        let signatures = sign::sign(version, signers, &out.digest())?;
+        out.write_apart(&signatures).map_err(WriteError::Output)?;
+    }
+    Ok(metadata_len)
 }
 
 /// Like [`io::copy`] of exactly `len` bytes, but says which side failed.

@@ -1,11 +1,11 @@
 //! From an input to its data in the spool and the operations that unpack it.
 
 use std::io::{Read, Write};
-use std::num::NonZeroUsize;
 
-use super::chunk::{self, Blob, CHUNK};
+use super::chunk::{self, Blob, CHUNK, Effort};
 use super::{Input, WriteError};
 use crate::digest::{RunningHash, Sha256Digest};
+use crate::header::MajorVersion;
 use crate::wire::{DEFAULT_BLOCK_SIZE, Extent, InstallOperation};
 
 /// Bytes of a block.
@@ -14,7 +14,8 @@ pub(super) const BLOCK: u64 = DEFAULT_BLOCK_SIZE as u64;
 /// Compresses one input after the other to the end of a spool.
 pub(super) struct Press<'a> {
     spool: &'a mut dyn Write,
-    threads: NonZeroUsize,
+    version: MajorVersion,
+    effort: Effort<'a>,
     progress: &'a mut dyn FnMut(u64),
     /// Bytes of all inputs that are done.
     done: u64,
@@ -37,12 +38,14 @@ pub(super) struct Section {
 impl<'a> Press<'a> {
     pub(super) fn new(
         spool: &'a mut dyn Write,
-        threads: NonZeroUsize,
+        version: MajorVersion,
+        effort: Effort<'a>,
         progress: &'a mut dyn FnMut(u64),
     ) -> Self {
         Self {
             spool,
-            threads,
+            version,
+            effort,
             progress,
             done: 0,
             spooled: 0,
@@ -58,7 +61,7 @@ impl<'a> Press<'a> {
         let data_offset = self.spooled;
         let mut operations = Vec::new();
         let mut data_sha256 = RunningHash::default();
-        let whole = chunk::compress(input, from, self.threads, &mut |blob| {
+        let whole = chunk::compress(input, from, self.effort, &mut |blob| {
             data_sha256.update(&blob.data);
             operations.push(self.operation(input, operations.len(), &blob)?);
             self.spool.write_all(&blob.data).map_err(WriteError::Spool)?;
@@ -83,31 +86,33 @@ impl<'a> Press<'a> {
     /// The operation that unpacks the next blob.
     fn operation(&self, input: Input, index: usize, blob: &Blob) -> Result<InstallOperation, WriteError> {
         let data_len = blob.data.len() as u64;
-        addressable(self.spooled, data_len)?;
+        if self.version == MajorVersion::V1 {
+            addressable(self.spooled, data_len)?;
+        }
         Ok(InstallOperation {
             r#type: Some(blob.kind),
             data_offset: Some(self.spooled),
             data_length: Some(data_len),
             dst_extents: vec![Extent {
                 start_block: Some(index as u64 * (CHUNK / BLOCK)),
-                num_blocks: Some(blocks(input, blob.input_len)),
+                num_blocks: Some(self.blocks(input, blob.input_len)),
             }],
             data_sha256_hash: Some(blob.sha256.as_bytes().to_vec()),
             ..InstallOperation::default()
         })
     }
-}
 
-/// Blocks that a chunk of `len` bytes claims. A partition has an end, so its last operation stops with the
-/// image's last block. A file has none, and the original's generator claims a whole chunk there.
-fn blocks(input: Input, len: u64) -> u64 {
-    match input {
-        Input::Image => len.div_ceil(BLOCK),
-        Input::Kernel => CHUNK / BLOCK,
+    /// Blocks that a chunk of `len` bytes claims. An image ends with its last block, so that it fits every slot
+    /// that it fits. Of a version 1 kernel, which is a file, the original's generator claims a whole chunk.
+    fn blocks(&self, input: Input, len: u64) -> u64 {
+        match (input, self.version) {
+            (Input::Kernel, MajorVersion::V1) => CHUNK / BLOCK,
+            (Input::Image | Input::Kernel, _) => len.div_ceil(BLOCK),
+        }
     }
 }
 
-/// `data_offset` and `data_length` are 32-bit fields to other readers.
+/// `data_offset` and `data_length` are 32-bit fields to other readers of version 1.
 pub(super) fn addressable(offset: u64, len: u64) -> Result<(), WriteError> {
     let end = offset.checked_add(len).ok_or(WriteError::TooLarge)?;
     u32::try_from(end).map(drop).map_err(|_| WriteError::TooLarge)

@@ -9,6 +9,7 @@ use rsa::traits::PublicKeyParts as _;
 
 use super::WriteError;
 use crate::digest::Sha256Digest;
+use crate::header::MajorVersion;
 use crate::signature::{self, PublicKeys};
 use crate::wire::{CLIENT_SIGNATURE_VERSION, Signature, Signatures};
 
@@ -98,16 +99,23 @@ impl std::fmt::Debug for RsaSigner {
 }
 
 /// Length of the blob that [`sign`] will make; 0 without signers.
-pub(super) fn blob_len(signers: &[&dyn Signer]) -> Result<u64, WriteError> {
+pub(super) fn blob_len(version: MajorVersion, signers: &[&dyn Signer]) -> Result<u64, WriteError> {
+    if signers.is_empty() {
+        return Ok(0);
+    }
     let placeholder = signers
         .iter()
         .map(|signer| vec![0; signer.signature_len()])
         .collect();
-    u64::try_from(blob(placeholder).len()).map_err(|_| WriteError::TooLarge)
+    u64::try_from(blob(version, placeholder).len()).map_err(|_| WriteError::TooLarge)
 }
 
 /// The blob of everyone's signatures of `sha256`.
-pub(super) fn sign(signers: &[&dyn Signer], sha256: &Sha256Digest) -> Result<Vec<u8>, WriteError> {
+pub(super) fn sign(
+    version: MajorVersion,
+    signers: &[&dyn Signer],
+    sha256: &Sha256Digest,
+) -> Result<Vec<u8>, WriteError> {
     let sign = |(index, signer): (usize, &&dyn Signer)| {
         let signed = sign_exactly(*signer, sha256);
         signed.map_err(|source| WriteError::Sign {
@@ -116,6 +124,7 @@ pub(super) fn sign(signers: &[&dyn Signer], sha256: &Sha256Digest) -> Result<Vec
         })
     };
     Ok(blob(
+        version,
         signers.iter().enumerate().map(sign).collect::<Result<_, _>>()?,
     ))
 }
@@ -129,17 +138,25 @@ fn sign_exactly(signer: &dyn Signer, sha256: &Sha256Digest) -> Result<Vec<u8>, S
     Ok(signature)
 }
 
-/// A single signature is for the clients of today; several are numbered from 1.
-fn blob(signatures: Vec<Vec<u8>>) -> Vec<u8> {
+/// In version 1 a single signature is for the clients of today; several are numbered from 1. Version 2 has no
+/// numbers.
+fn blob(version: MajorVersion, signatures: Vec<Vec<u8>>) -> Vec<u8> {
     let first = if signatures.len() == 1 {
         CLIENT_SIGNATURE_VERSION
     } else {
         1
     };
-    let entry = |(version, data)| Signature {
-        version: Some(version),
-        data: Some(data),
-        unpadded_signature_size: None,
+    let entry = |(number, data): (u32, Vec<u8>)| match version {
+        MajorVersion::V1 => Signature {
+            version: Some(number),
+            data: Some(data),
+            unpadded_signature_size: None,
+        },
+        MajorVersion::V2 => Signature {
+            version: None,
+            unpadded_signature_size: u32::try_from(data.len()).ok(),
+            data: Some(data),
+        },
     };
     Signatures {
         signatures: (first..).zip(signatures).map(entry).collect(),

@@ -4,6 +4,8 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use super::*;
+use crate::{Applier, Event, ImageKind, Limits, Metadata, PublicKeys, ReadBlocks, Reader, WriteBlocks};
+use std::sync::{Arc, Mutex};
 
 fn fixture(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -151,4 +153,130 @@ fn what_is_no_private_key_is_refused() {
     assert!(matches!(RsaSigner::from_pem("hello"), Err(SignError::Key(_))));
     let public = String::from_utf8(fixture("test-key.pub.pem")).unwrap();
     assert!(matches!(RsaSigner::from_pem(&public), Err(SignError::Key(_))));
+}
+
+/// A file in memory.
+struct Memory(Mutex<Vec<u8>>);
+
+impl Memory {
+    fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+impl ReadBlocks for Memory {
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+        Err(io::Error::other("full payloads read nothing"))
+    }
+}
+
+impl WriteBlocks for Memory {
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        let (mut bytes, at) = (self.0.lock().unwrap(), usize::try_from(offset).unwrap());
+        if bytes.len() < at + buf.len() {
+            bytes.resize(at + buf.len(), 0);
+        }
+        bytes[at..at + buf.len()].copy_from_slice(buf);
+        Ok(())
+    }
+}
+
+/// Version 2, by this many threads.
+fn write_v2(image: &[u8], kernel: &[u8], compressions: &[Compression], threads: usize) -> Vec<u8> {
+    let key = RsaSigner::from_pem(&String::from_utf8(fixture("test-key.pem")).unwrap()).unwrap();
+    let (mut image, mut kernel, mut out) = (image, kernel, Vec::new());
+    let summary = FullPayload::new(&mut image)
+        .with_kernel(&mut kernel)
+        .with_format(MajorVersion::V2, compressions)
+        .with_signer(&key)
+        .with_threads(NonZeroUsize::new(threads).unwrap())
+        .write(&mut Cursor::new(Vec::new()), &mut out, &mut |_| {})
+        .unwrap();
+    assert_eq!(summary.payload_size, out.len() as u64);
+    assert_eq!(summary.payload_sha256, Sha256Digest::of(&out));
+    out
+}
+
+/// Verifies a payload and applies it: names of the operations, slot, kernel.
+fn read(payload: &[u8]) -> (Vec<&'static str>, Vec<u8>, Vec<u8>) {
+    let keys = PublicKeys::from_pems([String::from_utf8(fixture("test-key.pub.pem")).unwrap()]).unwrap();
+    let files =
+        [ImageKind::Partition, ImageKind::Kernel].map(|kind| (kind, Arc::new(Memory(Mutex::default()))));
+    let (mut reader, mut input) = (Reader::new(Limits::for_slot(u64::MAX)), payload);
+    let (mut names, mut appliers) = (Vec::new(), Vec::new());
+    while let Some(event) = reader.read(&mut input).unwrap() {
+        match event {
+            Event::Metadata { manifest, bytes, .. } => {
+                Metadata::parse(&bytes).unwrap().verify(&keys).unwrap();
+                for operation in manifest.operations() {
+                    names.push(operation.kind.name());
+                    let file = files.iter().find(|(kind, _)| *kind == operation.image).unwrap();
+                    let target = Arc::clone(&file.1);
+                    appliers
+                        .push(Applier::new(Arc::clone(&manifest), operation.image, None, target).unwrap());
+                }
+            }
+            Event::Operation { op, data } => appliers[op.index()].apply(op, &data).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+    reader.finish().unwrap().verify(&keys).unwrap();
+    let [slot, kernel] = files.map(|(_, file)| file.bytes());
+    (names, slot, kernel)
+}
+
+/// `bytes` up to the end of its last block.
+fn padded(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes.resize(bytes.len().next_multiple_of(4096), 0);
+    bytes
+}
+
+#[test]
+fn version_2_is_read_back_whatever_the_compression() {
+    let (image, kernel) = (image(3_000_001), image(100_000));
+    let cases: [(&[Compression], _); 5] = [
+        (&[], "REPLACE"),
+        (&[Compression::Bzip2], "REPLACE_BZ"),
+        (&[Compression::Xz], "REPLACE_XZ"),
+        (&[Compression::Zstd], "REPLACE_ZSTD"),
+        (
+            &[Compression::Bzip2, Compression::Xz, Compression::Zstd],
+            "REPLACE_BZ",
+        ),
+    ];
+    let mut sizes = Vec::new();
+    for (compressions, name) in cases {
+        let payload = write_v2(&image, &kernel, compressions, 2);
+        let (names, slot, file) = read(&payload);
+        // The second chunk is half noise, the third all of it, the kernel half.
+        assert_eq!((names.len(), names[0], names[2]), (4, name, "REPLACE"));
+        assert!(slot == padded(&image) && file == padded(&kernel), "{name}");
+        sizes.push(payload.len());
+    }
+    let smallest = sizes[1..4].iter().min().unwrap();
+    assert!(sizes[4] <= *smallest, "the smallest of each chunk: {sizes:?}");
+}
+
+#[test]
+fn version_2_has_the_same_bytes_on_any_number_of_threads() {
+    let all = [Compression::Bzip2, Compression::Xz, Compression::Zstd];
+    let (image, kernel) = (image(4_000_001), image(1_500_000));
+    let one = write_v2(&image, &kernel, &all, 1);
+    for threads in [2, 5] {
+        assert!(write_v2(&image, &kernel, &all, threads) == one);
+    }
+}
+
+#[test]
+fn version_1_has_bzip2_alone() {
+    let mut image = b"image".as_slice();
+    let payload = FullPayload::new(&mut image).with_format(MajorVersion::V1, &[Compression::Zstd]);
+    let error = payload
+        .write(&mut Cursor::new(Vec::new()), &mut Vec::new(), &mut |_| {})
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "payloads of major version 1 have no operation for zstd"
+    );
 }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use payload_format::{Compression, MajorVersion};
 use update_engine::serve::PackageName;
 
 /// Makes, shows, checks, applies and serves update payloads.
@@ -78,12 +79,57 @@ pub(crate) struct Generate {
     /// Kernel that boots it
     #[arg(long, value_name = "FILE")]
     pub(crate) new_kernel: Option<PathBuf>,
+    /// Layout of the payload: v1 for every node, v2 for those that run this update engine
+    #[arg(long, value_enum, default_value_t = Format::V1)]
+    pub(crate) format: Format,
+    /// How it may be compressed: of several, each megabyte takes the smallest [default: bzip2 in v1, zstd in v2]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub(crate) compression: Vec<Packing>,
     /// RSA private key to sign with; of several, clients check the second one's signature
     #[arg(long = "private-key", value_name = "PEM")]
     pub(crate) private_keys: Vec<PathBuf>,
     /// Where the payload goes
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+}
+
+/// Layouts of payloads
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Format {
+    V1,
+    V2,
+}
+
+/// Ways to compress
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Packing {
+    Bzip2,
+    Xz,
+    Zstd,
+    None,
+}
+
+impl Generate {
+    pub(crate) fn version(&self) -> MajorVersion {
+        match self.format {
+            Format::V1 => MajorVersion::V1,
+            Format::V2 => MajorVersion::V2,
+        }
+    }
+
+    pub(crate) fn compressions(&self) -> Vec<Compression> {
+        let named = |packing: &Packing| match packing {
+            Packing::Bzip2 => Some(Compression::Bzip2),
+            Packing::Xz => Some(Compression::Xz),
+            Packing::Zstd => Some(Compression::Zstd),
+            Packing::None => None,
+        };
+        match (self.compression.as_slice(), self.format) {
+            ([], Format::V1) => vec![Compression::Bzip2],
+            ([], Format::V2) => vec![Compression::Zstd],
+            (packings, _) => packings.iter().filter_map(named).collect(),
+        }
+    }
 }
 
 /// Serves an update to nodes whose SERVER= names this machine

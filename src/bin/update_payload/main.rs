@@ -101,15 +101,19 @@ fn apply(arguments: Apply) -> Result<(), Failure> {
 }
 
 fn generate(arguments: Generate) -> Result<(), Failure> {
+    let (version, compressions) = (arguments.version(), arguments.compressions());
     let Generate {
         new_image,
         new_kernel,
         private_keys,
         out,
+        ..
     } = arguments;
     let from = Ingredients {
         image: new_image,
         kernel: new_kernel,
+        version,
+        compressions,
         private_keys,
     };
     let summary = payload::generate(&from, &out)?;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
+use payload_format::{Compression, MajorVersion};
 use update_engine::payload::{Ingredients, generate};
 
 use super::{Workshop, initrd, userland};
@@ -68,6 +69,8 @@ impl Workshop {
         let ingredients = Ingredients {
             image: release.image.clone(),
             kernel: Some(release.kernel.clone()),
+            version: MajorVersion::V1,
+            compressions: vec![Compression::Bzip2],
             private_keys: vec![self.private_key.clone()],
         };
         generate(&ingredients, &release.payload).context("cannot make a payload")?;
