@@ -79,6 +79,7 @@ fn of_manifest(error: &ManifestError) -> ErrorCode {
 fn of_apply(error: &ApplyError) -> ErrorCode {
     match error.fault() {
         Some(Fault::Write { .. }) => ErrorCode::DownloadWrite,
+        Some(Fault::SourceHash { .. }) => ErrorCode::DownloadStateInitialization,
         _ => ErrorCode::OperationExecution,
     }
 }
