@@ -14,7 +14,7 @@ use crate::support::node::{Node, sha256};
 use crate::support::server::Server;
 
 /// A payload of version 2 made of the fixtures' image and kernel, by the fixtures' key.
-fn version_2() -> Vec<u8> {
+pub(crate) fn version_2() -> Vec<u8> {
     let key = String::from_utf8(fixture("test-key.pem")).unwrap();
     let signer = RsaSigner::from_pem(&key).unwrap();
     let (image, kernel) = (fixtures::image("new.img"), fixture("vmlinuz-new"));

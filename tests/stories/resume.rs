@@ -45,9 +45,8 @@ async fn persist(node: &Node, url: &str, payload: &[u8]) -> usize {
 }
 
 /// What a checkpoint doesn't cover comes twice.
-async fn goes_on_after_every_cut(name: &str, cuts: &str) {
+async fn goes_on_after_every_cut(payload: Vec<u8>, cuts: &str) {
     let (node, server) = (Node::with_two_good_slots(), Server::start());
-    let payload = fixture(name);
     server.serve("p", payload.clone());
     let failed = persist(&node, &server.url(&format!("{cuts}/p")), &payload).await;
 
@@ -59,13 +58,18 @@ async fn goes_on_after_every_cut(name: &str, cuts: &str) {
 }
 
 #[tokio::test]
+async fn a_payload_of_version_2_goes_on_after_every_cut() {
+    goes_on_after_every_cut(crate::install_v2::version_2(), "cut=450000").await;
+}
+
+#[tokio::test]
 async fn a_full_payload_is_never_fetched_from_its_first_byte_again() {
-    goes_on_after_every_cut("full.payload", "cut=450000").await;
+    goes_on_after_every_cut(fixture("full.payload"), "cut=450000").await;
 }
 
 #[tokio::test]
 async fn a_delta_is_never_fetched_from_its_first_byte_again() {
-    goes_on_after_every_cut("delta.payload", "cut=9000;cut=9000;cut=6000;cut=130000;").await;
+    goes_on_after_every_cut(fixture("delta.payload"), "cut=9000;cut=9000;cut=6000;cut=130000;").await;
 }
 
 #[tokio::test]
