@@ -17,6 +17,7 @@ mod omaha;
 mod payload_peers;
 mod payload_peers_v2;
 mod payload_tool;
+mod pcr_policy;
 mod postinst;
 mod power_cut;
 mod promises;

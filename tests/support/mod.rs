@@ -16,6 +16,7 @@ pub mod loops;
 pub mod ncat;
 pub mod node;
 pub mod payload;
+pub mod pcr_payload;
 pub mod power;
 pub mod protobuf;
 pub mod scene;

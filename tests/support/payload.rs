@@ -31,33 +31,33 @@ struct Manifest {
 }
 
 #[derive(Message)]
-struct Operation {
+pub(super) struct Operation {
     #[prost(uint32, optional, tag = "1")]
-    kind: Option<u32>,
+    pub(super) kind: Option<u32>,
     #[prost(uint32, optional, tag = "2")]
-    data_offset: Option<u32>,
+    pub(super) data_offset: Option<u32>,
     #[prost(uint32, optional, tag = "3")]
-    data_length: Option<u32>,
+    pub(super) data_length: Option<u32>,
     #[prost(message, repeated, tag = "6")]
-    destination: Vec<Extent>,
+    pub(super) destination: Vec<Extent>,
     #[prost(bytes = "vec", optional, tag = "8")]
-    sha256: Option<Vec<u8>>,
+    pub(super) sha256: Option<Vec<u8>>,
 }
 
 #[derive(Message)]
-struct Extent {
+pub(super) struct Extent {
     #[prost(uint64, optional, tag = "1")]
-    start: Option<u64>,
+    pub(super) start: Option<u64>,
     #[prost(uint64, optional, tag = "2")]
-    blocks: Option<u64>,
+    pub(super) blocks: Option<u64>,
 }
 
 #[derive(Message)]
-struct Info {
+pub(super) struct Info {
     #[prost(uint64, optional, tag = "1")]
-    size: Option<u64>,
+    pub(super) size: Option<u64>,
     #[prost(bytes = "vec", optional, tag = "2")]
-    hash: Option<Vec<u8>>,
+    pub(super) hash: Option<Vec<u8>>,
 }
 
 #[derive(Message)]
@@ -251,7 +251,7 @@ pub fn crowded() -> Vec<u8> {
     payload
 }
 
-fn blob(signature: Vec<u8>) -> Vec<u8> {
+pub(super) fn blob(signature: Vec<u8>) -> Vec<u8> {
     let signature = Signature {
         version: Some(2),
         data: Some(signature),
