@@ -4,7 +4,7 @@
 use payload_format::{ApplyError, ImageInfo, ImageKind, MajorVersion, Manifest, Metadata, Sha256Digest};
 use tokio_util::sync::CancellationToken;
 
-use super::phases::Attempt;
+use super::attempt::Attempt;
 use super::saved::Ledger;
 use super::{InstallError, kernel, keys, preflight, verify};
 

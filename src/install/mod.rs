@@ -62,6 +62,7 @@
 //! What must not happen here: a write to the running slot, a write to the other one while it is bootable, a
 //! file as large as a payload.
 
+mod attempt;
 mod error;
 mod gate;
 mod kernel;
@@ -77,9 +78,10 @@ mod schedule;
 mod slots;
 mod verify;
 
+pub use attempt::Site;
 pub use error::InstallError;
 pub use kernel::KernelError;
 pub use pace::Pace;
-pub use phases::{Downloaded, Installer, Ready, Site, Tested, Verified};
+pub use phases::{Downloaded, Installer, Ready, Tested, Verified};
 pub use postinstall::{Postinst, PostinstError, PostinstOutcome};
 pub use slots::{Seal, Slots};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::InstallError;
-use super::phases::blocking;
+use super::attempt::blocking;
 use crate::fetch::Fetcher;
 
 /// Posts the policy at `path` to `url`.

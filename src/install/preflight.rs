@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::phases::Attempt;
+use super::attempt::Attempt;
 use super::{InstallError, KernelError, kernel, keys};
 use crate::disk::BlockTarget;
 

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use payload_format::Checkpoint;
 use ring::digest::{SHA256, digest};
 
-use super::phases::Attempt;
+use super::attempt::Attempt;
 use crate::fetch::Entity;
 use crate::plan::InstallPlan;
 use crate::store::record::{self, RecordError, Version};

@@ -8,7 +8,7 @@ use payload_format::{Image, ImageInfo, ImageKind, Manifest, Sha256Digest};
 use ring::digest;
 use tokio_util::sync::CancellationToken;
 
-use super::phases::Attempt;
+use super::attempt::Attempt;
 use super::{InstallError, kernel};
 use crate::disk::BlockTarget;
 

@@ -13,8 +13,8 @@ use super::rest;
 use super::work::{Offered, Tools, Work};
 use crate::disk::BlockTarget;
 use crate::fetch::Entity;
+use crate::install::attempt::Attempt;
 use crate::install::gate::{self, Beginning};
-use crate::install::phases::Attempt;
 use crate::install::{InstallError, keys};
 
 /// Where an attempt begins.

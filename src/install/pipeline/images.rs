@@ -13,7 +13,7 @@ use payload_format::{
 };
 
 use crate::disk::BlockTarget;
-use crate::install::phases::Attempt;
+use crate::install::attempt::Attempt;
 use crate::install::{InstallError, kernel, preflight};
 
 /// All images that a payload builds.

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::coordinator::{Coordinator, Start};
 use self::feed::Feed;
 use super::InstallError;
-use super::phases::{Attempt, blocking};
+use super::attempt::{Attempt, blocking};
 use super::saved::Saved;
 use crate::disk::BlockTarget;
 use crate::fetch::{Entity, FetchRequest};

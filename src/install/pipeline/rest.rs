@@ -4,7 +4,7 @@ use payload_format::{BlockRange, Image, ImageKind, Manifest};
 use tokio_util::sync::CancellationToken;
 
 use super::images::Images;
-use crate::install::phases::Attempt;
+use crate::install::attempt::Attempt;
 use crate::install::{InstallError, kernel, preflight};
 
 /// Blocks copied between two syncs: 16 MiB of 4096 bytes, so that little is dirty at a time.

@@ -1,0 +1,66 @@
+//! What every phase of one installation works on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use payload_format::ImageKind;
+
+use super::{Pace, Postinst, Slots};
+use crate::fetch::Fetcher;
+use crate::host::Host;
+use crate::plan::InstallPlan;
+
+/// What an installation works with.
+#[derive(Clone)]
+pub struct Site {
+    /// The machine: boot partition, state, where scripts run.
+    pub host: Host,
+    /// The disk.
+    pub slots: Arc<dyn Slots>,
+    /// The network.
+    pub fetcher: Fetcher,
+    /// Whether the image's script is run.
+    pub postinst: Postinst,
+    /// Limits.
+    pub pace: Pace,
+}
+
+/// One attempt: what to do, and with what.
+pub(super) struct Attempt {
+    pub(super) plan: InstallPlan,
+    pub(super) site: Site,
+}
+
+impl Attempt {
+    /// Where a path of the plan lies.
+    pub(super) fn path(&self, absolute: &str) -> PathBuf {
+        self.site.host.path(absolute)
+    }
+
+    /// The file that an image beside the slot becomes.
+    pub(super) fn file_of(&self, image: ImageKind) -> PathBuf {
+        self.path(match image {
+            ImageKind::PcrPolicy => &self.plan.pcr_policy,
+            // The partition is no file; its kernel is what stands for it on the boot partition.
+            ImageKind::Kernel | ImageKind::Partition => &self.plan.target_kernel,
+        })
+    }
+
+    /// The failed attempt's slot must not boot. Failing to see to that is logged: the error that led here
+    /// is the one to be reported.
+    pub(super) fn make_unbootable_again(&self) {
+        let slot = self.plan.target;
+        if let Err(error) = self.site.slots.make_unbootable(slot) {
+            tracing::error!(%error, "{slot} failed, and can't be made unbootable");
+        }
+    }
+}
+
+/// Runs what blocks on a thread of its own.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        // Blocking tasks are never aborted, so that this is a panic: passed on.
+        Err(e) => std::panic::resume_unwind(e.into_panic()),
+    }
+}
