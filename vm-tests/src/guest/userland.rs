@@ -82,6 +82,10 @@ pub(super) fn image(repository: &Path, cache: &Path, packages: &Packages) -> Res
     Ok(image)
 }
 
+/// Device nodes, which the guest's kernel makes itself; and Perl, which only Debian's own scripts need, while
+/// the userland is put together.
+const NOT_UNPACKED: [&str; 3] = ["./dev/*", "./usr/lib/*/perl/*", "./usr/share/perl/*"];
+
 fn unpack(tree: &Path, archive: &Path) -> Result<()> {
     if tree.exists() {
         return Ok(());
@@ -92,11 +96,11 @@ fn unpack(tree: &Path, archive: &Path) -> Result<()> {
     let fresh = tree.with_extension("fresh");
     let _ = fs::remove_dir_all(&fresh);
     fs::create_dir_all(&fresh)?;
-    // Device nodes: the guest's kernel makes its own.
     run(tool("tar")
         .arg("-C")
         .arg(&fresh)
-        .args(["--exclude=./dev/*", "-xf"])
+        .args(NOT_UNPACKED.map(|path| format!("--exclude={path}")))
+        .arg("-xf")
         .arg(archive))?;
     fs::rename(&fresh, tree).context("cannot keep the userland")
 }
