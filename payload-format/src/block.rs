@@ -66,12 +66,6 @@ impl BlockRange {
     pub fn count(self) -> u64 {
         self.end - self.start
     }
-
-    /// The part that both share.
-    #[must_use]
-    pub fn intersection(self, other: Self) -> Option<Self> {
-        Self::new(self.start.max(other.start), self.end.min(other.end))
-    }
 }
 
 impl fmt::Display for BlockRange {

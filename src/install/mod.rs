@@ -84,4 +84,4 @@ pub use kernel::KernelError;
 pub use pace::Pace;
 pub use phases::{Downloaded, Installer, Ready, Tested, Verified};
 pub use postinstall::{Postinst, PostinstError, PostinstOutcome};
-pub use slots::{Seal, Slots};
+pub use slots::Slots;

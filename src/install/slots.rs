@@ -1,6 +1,5 @@
 //! What an installation asks of the disk. One implementation is real; tests put faults in front of it.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{BlockTarget, DiskError, Sealed, SlotDisk, SlotName};
@@ -44,28 +43,7 @@ pub trait Slots: Send + Sync {
     ///
     /// # Errors
     /// If the kernel refuses.
-    fn seal(&self, slot: SlotName) -> Result<Seal, DiskError>;
-}
-
-/// A slot that nobody can write until this is dropped.
-#[derive(Debug)]
-pub struct Seal {
-    device: PathBuf,
-    _guard: Option<Sealed>,
-}
-
-impl Seal {
-    /// A device that is read-only by itself, as the tests' are.
-    #[must_use]
-    pub const fn unguarded(device: PathBuf) -> Self {
-        Self { device, _guard: None }
-    }
-
-    /// The device node to mount.
-    #[must_use]
-    pub fn device(&self) -> &Path {
-        &self.device
-    }
+    fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError>;
 }
 
 impl Slots for SlotDisk {
@@ -93,10 +71,7 @@ impl Slots for SlotDisk {
         Self::open_source(self, slot)
     }
 
-    fn seal(&self, slot: SlotName) -> Result<Seal, DiskError> {
-        Self::seal(self, slot).map(|sealed| Seal {
-            device: sealed.device().to_owned(),
-            _guard: Some(sealed),
-        })
+    fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
+        Self::seal(self, slot)
     }
 }

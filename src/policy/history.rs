@@ -92,7 +92,6 @@ pub struct History {
     /// The payload whose last trials were interrupted, and how many.
     interrupted: Option<([u8; 32], u8)>,
     blamed: BlamedPayloads,
-    last_rollback: Option<Rollback>,
     unreported: bool,
 }
 
@@ -185,7 +184,6 @@ impl History {
             });
         }
         self.interrupted = None;
-        self.last_rollback = Some(rollback.clone());
         self.unreported = true;
     }
 
@@ -244,12 +242,6 @@ impl History {
     #[must_use]
     pub const fn blamed(&self) -> &BlamedPayloads {
         &self.blamed
-    }
-
-    /// The last trial that failed.
-    #[must_use]
-    pub const fn last_rollback(&self) -> Option<&Rollback> {
-        self.last_rollback.as_ref()
     }
 
     /// Whether a server has still to be told of it.

@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use update_engine::disk::{BlockTarget, DiskError, SlotDisk, SlotName};
-use update_engine::install::{InstallError, Postinst, Seal, Slots};
+use update_engine::disk::{BlockTarget, DiskError, Sealed, SlotDisk, SlotName};
+use update_engine::install::{InstallError, Postinst, Slots};
 use update_engine::omaha::MetadataClaim;
 
 use crate::support::fixtures;
@@ -310,7 +310,7 @@ impl Slots for Panicking {
         self.0.open_source(slot)
     }
 
-    fn seal(&self, slot: SlotName) -> Result<Seal, DiskError> {
+    fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
         Slots::seal(&self.0, slot)
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use payload_format::writer::{FullPayload, RsaSigner};
 use tokio_util::sync::CancellationToken;
-use update_engine::disk::{BlockTarget, DiskError, SlotDisk, SlotName};
-use update_engine::install::{InstallError, Postinst, PostinstError, PostinstOutcome, Seal, Slots, Tested};
+use update_engine::disk::{BlockTarget, DiskError, Sealed, SlotDisk, SlotName};
+use update_engine::install::{InstallError, Postinst, PostinstError, PostinstOutcome, Slots, Tested};
 
 use crate::support::fixtures;
 use crate::support::installing::{download, plan};
@@ -107,7 +107,7 @@ impl Slots for Meddled {
     }
 
     /// The script runs after this.
-    fn seal(&self, slot: SlotName) -> Result<Seal, DiskError> {
+    fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
         self.disk.make_next(slot)?;
         Slots::seal(&self.disk, slot)
     }

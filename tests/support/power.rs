@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use update_engine::disk::{BlockTarget, DiskError, SlotDisk, SlotName};
-use update_engine::install::{Seal, Slots};
+use update_engine::disk::{BlockTarget, DiskError, Sealed, SlotDisk, SlotName};
+use update_engine::install::Slots;
 
 const SECTOR: usize = 512;
 
@@ -118,7 +118,7 @@ impl Slots for FailingDisk {
         self.disk.open_source(slot)
     }
 
-    fn seal(&self, slot: SlotName) -> Result<Seal, DiskError> {
+    fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
         Slots::seal(&self.disk, slot)
     }
 }
