@@ -30,7 +30,7 @@ mod status;
 pub use error::BusError;
 pub use proxy::{ManagerProxy, StatusFields};
 pub use service::{Service, serve_bus, serve_peer, serve_system};
-pub use status::{Command, Operation, Status};
+pub use status::{Command, Operation, Status, WaitingSlot};
 
 /// The well-known name on the system bus.
 pub const SERVICE: &str = "com.coreos.update1";

@@ -64,6 +64,16 @@ impl Default for Status {
     }
 }
 
+/// What becomes of the slot of an update that is withdrawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WaitingSlot {
+    /// Its attributes stay, as `ResetStatus` has always left them: it still boots next, once, unless the
+    /// running slot is put first.
+    Kept,
+    /// It is made unbootable if it was not booted yet. One that is marked good is left alone.
+    Unbootable,
+}
+
 /// What a bus client asks of the engine. Each carries where the answer goes; a dropped sender means
 /// that the engine is gone.
 #[derive(Debug)]
@@ -72,6 +82,9 @@ pub enum Command {
     AttemptUpdate(oneshot::Sender<()>),
     /// Back to idle; `false` while busy.
     ResetStatus(oneshot::Sender<bool>),
+    /// Takes back that an update waits for the reboot, and does with its slot what is said. Refused with a
+    /// sentence while busy, or when the slot can't be made unbootable; fine when nothing waits.
+    Withdraw(WaitingSlot, oneshot::Sender<Result<(), String>>),
     /// The status now.
     GetStatus(oneshot::Sender<Status>),
 }

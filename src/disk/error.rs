@@ -76,6 +76,14 @@ pub enum DiskError {
         /// What stands there.
         attributes: SlotAttributes,
     },
+    /// What tells everybody that the slot boots next stands, so that the slot was left as it is.
+    #[error("cannot withdraw that {slot} boots next")]
+    Announced {
+        /// The slot that was to become unbootable.
+        slot: SlotName,
+        /// The kernel's words.
+        source: io::Error,
+    },
     /// The slot could not be made read-only, or no loop device set up for it.
     #[error("cannot make {} read-only", path.display())]
     Seal {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Failure;
-use crate::bus::Status;
+use crate::bus::{Status, WaitingSlot};
 use crate::health::{Cause, TrialEnd};
 
 /// Who wanted a check. Operators' checks say `ondemandupdate` to the server, which then skips its own limits
@@ -67,6 +67,12 @@ pub enum Event {
     AttemptRequested,
     /// `ResetStatus`.
     ResetRequested,
+    /// An update that waits is not wanted; and what is to become of its slot.
+    WithdrawalRequested(WaitingSlot),
+    /// The word that an update waits for the reboot is taken back; its slot may still be selectable.
+    Forgotten,
+    /// The slot of the withdrawn update boots no more, or why that is not sure.
+    Withdrawn(Result<(), String>),
     /// The running slot was found healthy, or was not in time.
     TrialEnded(TrialEnd),
     /// The running slot was left, or not.
@@ -133,6 +139,8 @@ pub enum Effect {
     RememberPending,
     /// Forget it.
     ForgetPending,
+    /// Forget it, and make the other slot unbootable; ends in [`Event::Withdrawn`].
+    Withdraw,
     /// Choose the time of the next check, unless one is chosen already.
     Schedule,
 }
@@ -144,6 +152,9 @@ impl fmt::Display for Event {
             Self::CheckDue => "a scheduled check",
             Self::AttemptRequested => "AttemptUpdate",
             Self::ResetRequested => "ResetStatus",
+            Self::WithdrawalRequested(_) => "a withdrawal",
+            Self::Forgotten => "the end of a wait for the reboot",
+            Self::Withdrawn(_) => "the end of a withdrawal",
             Self::TrialEnded(_) => "the end of a trial",
             Self::FellBack(_) => "the end of a fallback",
             Self::MarkGoodDue => "the time to mark the running slot good",

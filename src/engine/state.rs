@@ -40,6 +40,8 @@ pub enum Phase {
     Completing,
     /// The other slot boots next.
     NeedReboot,
+    /// The other slot is being made unbootable; and where the engine rests if it is not.
+    Withdrawing(Afterwards),
     /// The server is being told what went wrong.
     Reporting(Failure, Afterwards),
 }
@@ -53,10 +55,10 @@ pub enum Flow {
     Begun,
 }
 
-/// Where the engine rests after a failure was reported.
+/// Where the engine rests after something failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Afterwards {
-    /// Nothing was committed.
+    /// No update waits.
     Idle,
     /// The other slot boots next all the same.
     NeedReboot,
@@ -147,14 +149,14 @@ impl Phase {
     #[must_use]
     pub const fn operation(&self) -> Operation {
         match self {
-            Self::Idle => Operation::Idle,
+            Self::Idle | Self::Withdrawing(Afterwards::Idle) => Operation::Idle,
             Self::Checking(_) => Operation::CheckingForUpdate,
             Self::Preparing | Self::Announcing | Self::Downloading(Flow::Awaited) => {
                 Operation::UpdateAvailable
             }
             Self::Downloading(Flow::Begun) => Operation::Downloading,
             Self::Downloaded | Self::Finishing | Self::Completing => Operation::Finalizing,
-            Self::NeedReboot => Operation::UpdatedNeedReboot,
+            Self::NeedReboot | Self::Withdrawing(Afterwards::NeedReboot) => Operation::UpdatedNeedReboot,
             Self::Reporting(..) => Operation::ReportingErrorEvent,
         }
     }
@@ -172,6 +174,7 @@ impl fmt::Display for Phase {
             Self::Finishing => "an update is being finished",
             Self::Completing => "a finished update is being reported",
             Self::NeedReboot => "an update waits for the reboot",
+            Self::Withdrawing(_) => "an update is being withdrawn",
             Self::Reporting(..) => "a failure is being reported",
         })
     }

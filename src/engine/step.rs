@@ -1,5 +1,7 @@
 //! The transitions: pure, total, one match.
 
+mod waiting;
+
 use super::Failure;
 use super::event::{CheckOutcome, Commitment, Effect, Event, Fallback, Report, Trigger};
 use super::state::{Afterwards, Flow, Phase, Running, State};
@@ -12,6 +14,15 @@ use crate::omaha::ErrorCode;
 pub struct Refusal {
     phase: String,
     event: String,
+}
+
+impl Refusal {
+    fn new(phase: &Phase, event: &Event) -> Self {
+        Self {
+            phase: phase.to_string(),
+            event: event.to_string(),
+        }
+    }
 }
 
 /// What follows from `event` in `state`: the next state and what is to be done, in order.
@@ -30,6 +41,9 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
         (Phase::Idle, Event::AttemptRequested) => next.attempt(Trigger::Operator),
         (Phase::NeedReboot, Event::CheckDue) => next.ping(),
         (Phase::NeedReboot, Event::ResetRequested) => next.reset(),
+        (phase, Event::WithdrawalRequested(slot)) => next.withdraw(phase, slot)?,
+        (Phase::Withdrawing(_), Event::Forgotten) => next.forgotten(),
+        (Phase::Withdrawing(afterwards), Event::Withdrawn(_)) => next.withdrawn(*afterwards),
         (Phase::Idle, Event::MarkGoodDue | Event::TrialEnded(TrialEnd::Passed)) if state.is_on_trial() => {
             next.mark_good();
         }
@@ -106,10 +120,7 @@ impl Next {
             }
             (Phase::Reporting(_, afterwards), Event::Reported) => self.failed(*afterwards),
             (phase, event) => {
-                return Err(Refusal {
-                    phase: phase.to_string(),
-                    event: event.to_string(),
-                });
+                return Err(Refusal::new(phase, &event));
             }
         }
         Ok(())
@@ -191,17 +202,6 @@ impl Next {
                 }
             }
         }
-    }
-
-    fn ping(&mut self) {
-        self.effects.push(Effect::Signal(self.state.status()));
-        self.effects.push(Effect::Ping);
-    }
-
-    fn reset(&mut self) {
-        self.state.offer = None;
-        self.enter(Phase::Idle);
-        self.effects.push(Effect::ForgetPending);
     }
 
     fn checked(&mut self, outcome: CheckOutcome, at: i64) {

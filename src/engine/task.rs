@@ -5,14 +5,14 @@ mod jobs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Throttle;
 use super::updater::{Progress, Updater};
-use super::{Effect, Event, State, step};
+use super::{Effect, Event, Phase, Refusal, State, step};
 use crate::bus::{Command, Status};
 use jobs::{Done, Stage};
 
@@ -34,6 +34,8 @@ pub struct Engine<U: Updater> {
     started: Instant,
     mark_good_at: Option<Instant>,
     check_at: Option<Instant>,
+    /// Who waits for the end of a withdrawal.
+    withdrawal: Option<oneshot::Sender<Result<(), String>>>,
     stop: CancellationToken,
 }
 
@@ -69,6 +71,7 @@ impl<U: Updater> Engine<U> {
             started: now,
             mark_good_at: None,
             check_at: None,
+            withdrawal: None,
             stop,
         }
     }
@@ -134,8 +137,14 @@ impl<U: Updater> Engine<U> {
                 let _ = reply.send(());
             }
             Command::ResetStatus(reply) => {
-                let _ = reply.send(self.handle(Event::ResetRequested).await);
+                let _ = reply.send(self.request(Event::ResetRequested).await.is_ok());
             }
+            Command::Withdraw(slot, reply) => match self.request(Event::WithdrawalRequested(slot)).await {
+                Ok(()) if matches!(self.state.phase(), Phase::Withdrawing(_)) => {
+                    self.withdrawal = Some(reply);
+                }
+                result => drop(reply.send(result.map_err(|refusal| refusal.to_string()))),
+            },
             Command::GetStatus(reply) => {
                 let _ = reply.send(self.state.status());
             }
@@ -153,7 +162,19 @@ impl<U: Updater> Engine<U> {
         if let Some(stage) = done.stage {
             self.stage = stage;
         }
+        // Whoever waits for the reboot has been told otherwise before the slot was touched.
+        if matches!(self.state.phase(), Phase::Withdrawing(_)) && !self.updater.is_pending().await {
+            self.handle(Event::Forgotten).await;
+        }
+        let answer = match &done.event {
+            Event::Withdrawn(result) => self.withdrawal.take().zip(Some(result.clone())),
+            _ => None,
+        };
         self.handle(done.event).await;
+        if let Some((reply, result)) = answer {
+            // A client that has gone needs no answer.
+            let _ = reply.send(result);
+        }
     }
 
     /// A job that panicked must not leave the engine waiting for it for ever: the daemon ends and is
@@ -163,8 +184,13 @@ impl<U: Updater> Engine<U> {
         self.stop.cancel();
     }
 
-    /// Gives whether the event meant something.
-    async fn handle(&mut self, event: Event) -> bool {
+    async fn handle(&mut self, event: Event) {
+        // What means nothing is in the journal, and nobody waits for an answer.
+        let _ = self.request(event).await;
+    }
+
+    /// Carries the event out if it means something.
+    async fn request(&mut self, event: Event) -> Result<(), Refusal> {
         match step(&self.state, event) {
             Ok((state, effects)) => {
                 self.log(&state);
@@ -172,11 +198,11 @@ impl<U: Updater> Engine<U> {
                 for effect in effects {
                     self.perform(effect).await;
                 }
-                true
+                Ok(())
             }
             Err(refusal) => {
                 tracing::info!("{refusal}");
-                false
+                Err(refusal)
             }
         }
     }
@@ -211,6 +237,7 @@ impl<U: Updater> Engine<U> {
             Effect::Finish => self.finish(),
             Effect::RememberPending => self.updater.remember_pending().await,
             Effect::ForgetPending => self.updater.forget_pending().await,
+            Effect::Withdraw => self.withdraw(),
             Effect::Schedule => self.schedule(),
         }
     }

@@ -93,6 +93,13 @@ pub trait Updater: Send + Sync + 'static {
     /// next.
     fn remember_pending(&self) -> impl Future<Output = ()> + Send;
 
+    /// Whether that is remembered.
+    fn is_pending(&self) -> impl Future<Output = bool> + Send;
+
     /// Forgets it.
     fn forget_pending(&self) -> impl Future<Output = ()> + Send;
+
+    /// Makes the other slot unbootable unless it is marked good, and forgets before that it boots next; or
+    /// says why not.
+    fn withdraw(&self) -> impl Future<Output = Result<(), String>> + Send;
 }

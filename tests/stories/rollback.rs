@@ -6,21 +6,25 @@ use update_engine::host::Host;
 use update_engine::install::Postinst;
 
 use crate::support::fixtures;
-use crate::support::node::client;
+use crate::support::node::{MARKER, client};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
 
-/// What the engine makes of a scheduled check in slot A: the code of its refusal, or nothing if it takes the
-/// offer. The real daemon would first wait for minutes.
-async fn scheduled_check(scene: &Scene) -> Option<i64> {
-    let engine = Engine::new(Settings {
+/// The engine behind a daemon in slot A.
+fn engine(scene: &Scene) -> Engine {
+    Engine::new(Settings {
         host: Host::new(scene.node.path("/")),
         disk: DiskChoice::Named {
             path: scene.node.disk.path().to_owned(),
             running: SlotName::A,
         },
         postinst: Postinst::Run,
-    });
-    match engine.check(Trigger::Timer).await {
+    })
+}
+
+/// What the engine makes of a scheduled check in slot A: the code of its refusal, or nothing if it takes the
+/// offer. The real daemon would first wait for minutes.
+async fn scheduled_check(scene: &Scene) -> Option<i64> {
+    match engine(scene).check(Trigger::Timer).await {
         Checked::Offer(..) => None,
         Checked::NoUpdate => panic!("an update is offered"),
         Checked::Failed(failure) => Some(failure.code.to_string().parse().unwrap()),
@@ -118,6 +122,45 @@ async fn a_reset_withdraws_the_reboot_that_the_update_asked_for_and_no_other() {
     assert!(client(&scene.bus, "-reset_status").await.1.success());
     assert!(scene.node.path(REQUEST).exists());
     daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_that_is_withdrawn_with_its_slot_never_boots_and_is_no_rollback() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(NEED_REBOOT).await;
+    daemon.stop();
+    engine(&scene).withdraw().await.unwrap();
+    assert_eq!(scene.node.disk.attributes(SlotName::A), (1, 0, 1));
+    assert_eq!(scene.node.disk.attributes(SlotName::B), (0, 0, 0));
+    scene.node.disk.assert_table_is_whole();
+    assert!(!scene.node.path(MARKER).exists());
+    assert!(!scene.node.path("/run/reboot-required").exists());
+
+    let daemon = scene.come_back().await;
+    assert!(!daemon.log().contains("rolled back"), "{}", daemon.log());
+    daemon.stop();
+    assert_eq!(scheduled_check(&scene).await, None);
+    // The original says 3/0 with code 44 here.
+    assert_eq!(scene.last_news(), (3, 2, None, Some(String::new())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_touches_neither_a_fallback_nor_anything_while_the_running_slot_is_on_trial() {
+    let scene = Scene::quiet().await;
+    engine(&scene).withdraw().await.unwrap();
+    assert_eq!(scene.node.disk.attributes(SlotName::B), (1, 0, 1));
+
+    scene.node.disk.set_attributes(SlotName::A, (2, 0, 0));
+    scene.node.disk.set_attributes(SlotName::B, (1, 1, 0));
+    scene.node.write(MARKER, b"");
+    let refused = engine(&scene).withdraw().await.unwrap_err();
+    assert!(
+        refused.contains("the running slot USR-A is not marked good"),
+        "{refused}"
+    );
+    assert_eq!(scene.node.disk.attributes(SlotName::B), (1, 1, 0));
+    assert!(scene.node.path(MARKER).exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -256,6 +256,7 @@ impl Desk {
                 }
                 let _ = reply.send(idle);
             }
+            Command::Withdraw(..) => {}
             Command::GetStatus(reply) => drop(reply.send(self.status.clone())),
         }
     }

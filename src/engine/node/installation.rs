@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Node, slots};
+use super::Node;
 use crate::engine::code::code_of;
 use crate::engine::updater::Progress;
 use crate::engine::{Commitment, Failure, Trigger, chain};
@@ -37,7 +37,7 @@ impl Node {
 
     async fn preflight(&self, plan: InstallPlan) -> Result<Ready, Failure> {
         let disk = self
-            .blocking(|node| slots::open(&node.settings))
+            .blocking(Self::announced_slots)
             .await
             .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
         let patience = match self.memory(|memory| memory.trigger) {

@@ -29,14 +29,15 @@ use ring::rand::SecureRandom as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use pending::AnnouncedSlots;
 pub use slots::DiskChoice;
 
 use super::updater::{Checked, Progress, Updater};
 use super::{Commitment, Failure, Fallback, Report, State, Trigger, chain};
 use crate::config::Config;
-use crate::disk::SlotName;
+use crate::disk::{DiskError, SlotName};
 use crate::health::{Cause, TrialEnd};
-use crate::host::{Host, Mode, Withdrawn};
+use crate::host::{Host, Mode};
 use crate::install::{Downloaded, Postinst, Ready};
 use crate::omaha::Offer;
 use crate::plan::InstallPlan;
@@ -115,6 +116,14 @@ impl Node {
 
     fn host(&self) -> &Host {
         &self.settings.host
+    }
+
+    /// The disk for whoever may make the other slot unbootable. Blocks.
+    fn announced_slots(&self) -> Result<AnnouncedSlots, DiskError> {
+        Ok(AnnouncedSlots {
+            disk: slots::open(&self.settings)?,
+            host: self.host().clone(),
+        })
     }
 
     fn config(&self) -> Config {
@@ -230,15 +239,23 @@ impl Updater for Node {
     }
 
     async fn forget_pending(&self) {
-        let forgotten = self.blocking(|node| {
-            pending::forget(node.host())?;
-            node.host().withdraw_reboot()
-        });
-        match forgotten.await {
-            Ok(Withdrawn::Gone) => tracing::info!("the request for a reboot is withdrawn"),
-            Ok(Withdrawn::NotOurs) => {}
-            Err(error) => tracing::warn!("cannot forget that a reboot was due: {}", chain(&error)),
+        let forgotten = self.blocking(|node| pending::forget(node.host()));
+        if let Err(error) = forgotten.await {
+            tracing::warn!("cannot forget that a reboot was due: {}", chain(&error));
         }
+    }
+
+    async fn is_pending(&self) -> bool {
+        self.blocking(|node| pending::is_pending(node.host())).await
+    }
+
+    async fn withdraw(&self) -> Result<(), String> {
+        let withdrawn = self.blocking(|node| node.announced_slots()?.withdraw()).await;
+        withdrawn.map_err(|error| {
+            let reason = chain(&error);
+            tracing::error!("the other slot is not made unbootable: {reason}");
+            reason
+        })
     }
 }
 

@@ -1,10 +1,14 @@
-//! The file that says, for as long as this boot lasts, that the other slot boots next.
+//! The files that say, for as long as this boot lasts, that the other slot boots next: the marker, and the
+//! request for a reboot.
 
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
 
-use crate::host::Host;
+use crate::disk::{BlockTarget, DiskError, Sealed, SlotDisk, SlotName};
+use crate::host::{Host, Withdrawn};
+use crate::install::Slots;
 
 /// On a tmpfs: a reboot clears it. Other programs look for it too.
 const MARKER: &str = "/var/run/update_engine_autoupdate_completed";
@@ -28,14 +32,87 @@ pub(super) fn remember(host: &Host) -> io::Result<()> {
     options.open(path).map(drop)
 }
 
-/// Takes the marker away; none is fine too.
+/// Takes the marker away, and then the request for a reboot if it is ours; none is fine too.
 ///
 /// # Errors
-/// When it is there and can't be removed.
+/// When one is there and can't be removed.
 pub(super) fn forget(host: &Host) -> io::Result<()> {
     match fs::remove_file(host.path(MARKER)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    if host.withdraw_reboot()? == Withdrawn::Gone {
+        tracing::info!("the request for a reboot is withdrawn");
+    }
+    Ok(())
+}
+
+/// The disk's slots, of which the other one may be waited for: whoever makes it unbootable takes that back
+/// first.
+///
+/// Order, and what a cut between leaves behind (after a power cut there are no such files at all):
+/// 1. the marker: a daemon that is started anew is idle, and the slot still boots next, whole and verified;
+/// 2. the request for a reboot: nobody reboots for the slot's sake any more. Before this, somebody does, into
+///    a whole slot;
+/// 3. the slot, in both copies of the table: the running one boots, which was found good before.
+///
+/// The other way round, a daemon that is started anew would wait for a reboot into a slot that doesn't boot.
+pub(super) struct AnnouncedSlots {
+    pub(super) disk: SlotDisk,
+    pub(super) host: Host,
+}
+
+impl AnnouncedSlots {
+    /// Makes the other slot unbootable if it is still to be tried. One that was marked good is what the node
+    /// falls back to, and one that was tried is what a rollback is told from.
+    ///
+    /// # Errors
+    /// If the running slot isn't good, or files or table can't be changed.
+    pub(super) fn withdraw(&self) -> Result<(), DiskError> {
+        let other = !self.disk.running();
+        self.disk.require_running_good(other)?;
+        let attributes = self.disk.attributes(other)?;
+        if attributes.is_successful() || !attributes.is_selectable() {
+            return self.take_back(other);
+        }
+        self.make_unbootable(other)?;
+        tracing::info!("{other} is withdrawn: it does not boot");
+        Ok(())
+    }
+
+    fn take_back(&self, slot: SlotName) -> Result<(), DiskError> {
+        forget(&self.host).map_err(|source| DiskError::Announced { slot, source })
+    }
+}
+
+impl Slots for AnnouncedSlots {
+    fn running(&self) -> SlotName {
+        self.disk.running()
+    }
+
+    fn require_running_good(&self, target: SlotName) -> Result<(), DiskError> {
+        self.disk.require_running_good(target)
+    }
+
+    fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+        self.take_back(slot)?;
+        self.disk.make_unbootable(slot)
+    }
+
+    fn make_next(&self, slot: SlotName) -> Result<(), DiskError> {
+        self.disk.make_next(slot)
+    }
+
+    fn open_target(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
+        self.disk.open_target(slot)
+    }
+
+    fn open_source(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
+        self.disk.open_source(slot)
+    }
+
+    fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
+        self.disk.seal(slot)
     }
 }
 

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::bus::Operation;
+use crate::bus::{Operation, WaitingSlot};
 use crate::engine::Offered;
 
 fn offer() -> Event {
@@ -159,6 +159,54 @@ fn a_reset_signals_nothing() {
     assert_eq!(end.phase(), &Phase::Idle);
 }
 
+fn withdraw(slot: WaitingSlot) -> Event {
+    Event::WithdrawalRequested(slot)
+}
+
+#[test]
+fn an_update_is_withdrawn_with_its_slot_or_without() {
+    let (end, effects) = step(&State::reboot_pending(), withdraw(WaitingSlot::Kept)).unwrap();
+    assert_eq!(effects, [Effect::ForgetPending]);
+    assert_eq!(end.phase(), &Phase::Idle);
+
+    let (busy, effects) = step(&State::reboot_pending(), withdraw(WaitingSlot::Unbootable)).unwrap();
+    assert_eq!(effects, [Effect::Withdraw]);
+    assert_eq!(busy.status().operation, Operation::UpdatedNeedReboot);
+    let (end, signals) = run(busy, [Event::Forgotten, Event::Withdrawn(Ok(()))]);
+    assert_eq!(end.phase(), &Phase::Idle);
+    assert_eq!(signals, [Operation::Idle]);
+}
+
+#[test]
+fn an_update_whose_slot_cannot_be_touched_waits_on() {
+    let refused = Event::Withdrawn(Err("the running slot is not good".into()));
+    let (end, signals) = run(
+        State::reboot_pending(),
+        [withdraw(WaitingSlot::Unbootable), refused],
+    );
+    assert_eq!(end.phase(), &Phase::NeedReboot);
+    assert_eq!(signals, [Operation::UpdatedNeedReboot]);
+}
+
+#[test]
+fn after_a_reset_the_slot_can_still_be_withdrawn_once_the_running_one_is_good() {
+    let refusal = step(&State::idle(), withdraw(WaitingSlot::Unbootable)).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "a withdrawal has no meaning while the running slot is not known to be good"
+    );
+    let (end, signals) = run(
+        State::reboot_pending(),
+        [
+            Event::ResetRequested,
+            withdraw(WaitingSlot::Unbootable),
+            Event::Withdrawn(Ok(())),
+        ],
+    );
+    assert_eq!(end.phase(), &Phase::Idle);
+    assert_eq!(signals, [Operation::Idle]);
+}
+
 #[test]
 fn a_pending_reboot_pings_and_signals_again() {
     let (_, effects) = step(&State::reboot_pending(), Event::CheckDue).unwrap();
@@ -233,6 +281,11 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::CheckDue),
         Just(Event::AttemptRequested),
         Just(Event::ResetRequested),
+        Just(Event::WithdrawalRequested(WaitingSlot::Kept)),
+        Just(Event::WithdrawalRequested(WaitingSlot::Unbootable)),
+        Just(Event::Forgotten),
+        Just(Event::Withdrawn(Ok(()))),
+        Just(Event::Withdrawn(Err("the table can't be written".into()))),
         Just(Event::MarkGoodDue),
         Just(Event::TrialEnded(TrialEnd::Passed)),
         Just(Event::TrialEnded(TrialEnd::Failed(cause()))),
@@ -271,7 +324,8 @@ impl Slots {
             Event::Finished(Ok(_)) => self.other = true,
             _ => {}
         }
-        if effects.contains(&Effect::Download) {
+        // Likewise: only if the disk says that the running slot is good.
+        if effects.contains(&Effect::Download) || effects.contains(&Effect::Withdraw) && self.running {
             self.other = false;
         }
         // The order is carried out only if the disk says that the other slot is good; a slot that is good
@@ -307,7 +361,7 @@ proptest! {
             let Ok((next, effects)) = step(&state, event) else { continue };
             let jobs = effects.iter().filter(|effect| matches!(effect,
                 Effect::MarkGood | Effect::Check(_) | Effect::Prepare | Effect::Report(_)
-                | Effect::Download | Effect::Finish | Effect::FallBack(_))).count();
+                | Effect::Download | Effect::Finish | Effect::FallBack(_) | Effect::Withdraw)).count();
             prop_assert!(jobs <= 1, "{effects:?}");
             state = next;
         }

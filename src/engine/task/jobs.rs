@@ -61,6 +61,10 @@ impl<U: Updater> Engine<U> {
         self.spawn(|u| async move { Event::Marked(u.mark_good().await) });
     }
 
+    pub(super) fn withdraw(&mut self) {
+        self.spawn(|u| async move { Event::Withdrawn(u.withdraw().await) });
+    }
+
     pub(super) fn prepare(&mut self) {
         let stage = self.take_stage();
         self.spawn_phase(move |u| async move {

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::bus::Operation;
+use crate::bus::{Operation, WaitingSlot};
 use crate::engine::{Checked, Commitment, Failure, Fallback, Offered, Phase, Report, Running, Trigger};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
@@ -29,6 +29,8 @@ struct Script {
     progress: Vec<Progress>,
     download: Result<(), Failure>,
     finish: Result<Commitment, Failure>,
+    /// Whether the update still waits when a withdrawal ends, and how that ends.
+    withdrawn: (bool, Result<(), String>),
     interval: Option<Duration>,
     server: Server,
 }
@@ -59,6 +61,7 @@ impl Default for Script {
             progress: vec![(1, 100), (50, 100), (100, 100)],
             download: Ok(()),
             finish: Ok(Commitment::Clean),
+            withdrawn: (false, Ok(())),
             interval: Some(Duration::from_secs(7 * 60)),
             server: Server::Everything,
         }
@@ -176,8 +179,17 @@ impl Updater for Scripted {
         self.note("remember").await;
     }
 
+    async fn is_pending(&self) -> bool {
+        self.script.withdrawn.0
+    }
+
     async fn forget_pending(&self) {
         self.note("forget").await;
+    }
+
+    async fn withdraw(&self) -> Result<(), String> {
+        self.note("withdraw").await;
+        self.script.withdrawn.1.clone()
     }
 }
 
@@ -219,6 +231,13 @@ impl World {
     async fn reset(&self) -> bool {
         let (reply, answer) = oneshot::channel();
         let command = Command::ResetStatus(reply);
+        self.commands.send(command).await.unwrap();
+        answer.await.unwrap()
+    }
+
+    async fn withdraw(&self, slot: WaitingSlot) -> Result<(), String> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Withdraw(slot, reply);
         self.commands.send(command).await.unwrap();
         answer.await.unwrap()
     }
@@ -461,6 +480,46 @@ async fn after_a_reset_the_next_attempt_checks_again() {
     world.signals_until(Operation::UpdatedNeedReboot).await;
     let done = world.end().await;
     assert_eq!(done[..2], ["forget", "check by Operator"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_is_answered_when_the_slot_is_unbootable() {
+    let world = World::start(State::reboot_pending(), Script::default());
+    assert_eq!(world.withdraw(WaitingSlot::Unbootable).await, Ok(()));
+    assert_eq!(world.status().await.operation, Operation::Idle);
+    assert_eq!(world.end().await, ["withdraw"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_that_fails_says_why_and_what_still_waits() {
+    for (waits, operation) in [(true, Operation::UpdatedNeedReboot), (false, Operation::Idle)] {
+        let failed = Err("the table can't be written".to_owned());
+        let script = Script {
+            withdrawn: (waits, failed.clone()),
+            ..Script::default()
+        };
+        let world = World::start(State::reboot_pending(), script);
+        assert_eq!(world.withdraw(WaitingSlot::Unbootable).await, failed);
+        assert_eq!(world.status().await.operation, operation);
+        world.end().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_that_keeps_the_slot_is_a_reset() {
+    let world = World::start(State::reboot_pending(), Script::default());
+    assert_eq!(world.withdraw(WaitingSlot::Kept).await, Ok(()));
+    assert_eq!(world.withdraw(WaitingSlot::Kept).await, Ok(()));
+    assert_eq!(world.end().await, ["forget"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_while_busy_is_refused_with_a_reason() {
+    let world = World::start(State::idle(), Script::default());
+    world.attempt().await;
+    let refused = world.withdraw(WaitingSlot::Kept).await.unwrap_err();
+    assert_eq!(refused, "a withdrawal has no meaning while a check is under way");
+    world.end().await;
 }
 
 #[tokio::test(start_paused = true)]
