@@ -25,6 +25,7 @@ mod refusals;
 mod resume;
 mod rollback;
 mod serve;
+mod signing_elsewhere;
 mod slot_device;
 mod slot_disk;
 #[path = "../support/mod.rs"]

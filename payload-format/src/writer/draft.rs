@@ -20,11 +20,15 @@ pub(super) fn manifest(
 ) -> Result<DeltaArchiveManifest, WriteError> {
     match version {
         MajorVersion::V1 => procedures(image, kernel, signatures_size),
-        MajorVersion::V2 => Ok(partitions(image, kernel, signatures_size)),
+        MajorVersion::V2 => partitions(image, kernel, signatures_size),
     }
 }
 
-fn partitions(image: Section, kernel: Option<Section>, signatures_size: u64) -> DeltaArchiveManifest {
+fn partitions(
+    image: Section,
+    kernel: Option<Section>,
+    signatures_size: u64,
+) -> Result<DeltaArchiveManifest, WriteError> {
     let data_len = image.data_len + kernel.as_ref().map_or(0, |kernel| kernel.data_len);
     let mut manifest = DeltaArchiveManifest {
         block_size: Some(DEFAULT_BLOCK_SIZE),
@@ -38,11 +42,8 @@ fn partitions(image: Section, kernel: Option<Section>, signatures_size: u64) -> 
     manifest
         .partitions
         .extend(kernel.map(|kernel| kernel.partition("kernel")));
-    if signatures_size > 0 {
-        manifest.signatures_offset = Some(data_len);
-        manifest.signatures_size = Some(signatures_size);
-    }
-    manifest
+    promise_signatures(MajorVersion::V2, &mut manifest, data_len, signatures_size)?;
+    Ok(manifest)
 }
 
 fn procedures(
@@ -61,13 +62,27 @@ fn procedures(
         manifest.noop_operations.push(kernel.noop());
         manifest.procedures.push(kernel.procedure());
     }
-    if signatures_size > 0 {
-        addressable(data_len, signatures_size)?;
-        manifest.noop_operations.push(noop(data_len, signatures_size));
-        manifest.signatures_offset = Some(data_len);
-        manifest.signatures_size = Some(signatures_size);
-    }
+    promise_signatures(MajorVersion::V1, &mut manifest, data_len, signatures_size)?;
     Ok(manifest)
+}
+
+/// Makes the manifest say that signatures of `size` bytes follow the data, if there will be any.
+pub(super) fn promise_signatures(
+    version: MajorVersion,
+    manifest: &mut DeltaArchiveManifest,
+    data_len: u64,
+    size: u64,
+) -> Result<(), WriteError> {
+    if size == 0 {
+        return Ok(());
+    }
+    if version == MajorVersion::V1 {
+        addressable(data_len, size)?;
+        manifest.noop_operations.push(noop(data_len, size));
+    }
+    manifest.signatures_offset = Some(data_len);
+    manifest.signatures_size = Some(size);
+    Ok(())
 }
 
 impl Section {

@@ -17,8 +17,10 @@
 //! chunk.)
 //!
 //! Private keys are used here and nowhere else: payloads are signed where they are built, away from
-//! nodes. See [`RsaSigner`].
+//! nodes. See [`RsaSigner`]. Where the key is kept elsewhere, [`sign_unsigned`] adds the signatures to a payload that
+//! was written without.
 
+mod assemble;
 mod chunk;
 mod compressor;
 mod draft;
@@ -26,8 +28,9 @@ mod error;
 mod press;
 mod sign;
 mod stream;
+mod unsigned;
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
 
 use prost::Message as _;
@@ -36,10 +39,10 @@ use self::chunk::Effort;
 pub use self::error::{Input, WriteError};
 use self::press::Press;
 pub use self::sign::{RsaSigner, SignError, Signer};
-use self::stream::Hashing;
+pub use self::unsigned::{Signed, UnsignedError, sign_unsigned};
 use crate::apply::Compression;
 use crate::digest::Sha256Digest;
-use crate::header::{Header, MajorVersion};
+use crate::header::MajorVersion;
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,19 +157,11 @@ impl<'a> FullPayload<'a> {
         let data_len = image.data_len + kernel.as_ref().map_or(0, |kernel| kernel.data_len);
         let signatures_size = sign::blob_len(version, &signers)?;
         let manifest = draft::manifest(version, image, kernel, signatures_size)?.encode_to_vec();
-
-        let mut out = Hashing::new(out);
-        let metadata_size = put_metadata(&mut out, version, &manifest, &signers)?;
-        copy(spool, &mut out, data_len)?;
-        if !signers.is_empty() {
-            let signatures = sign::sign(version, &signers, &out.signed_digest())?;
-            out.write_all(&signatures).map_err(WriteError::Output)?;
-        }
-        out.flush().map_err(WriteError::Output)?;
+        let assembled = assemble::assemble(version, &manifest, (spool, data_len), &signers, out)?;
         Ok(Summary {
-            payload_size: out.written(),
-            payload_sha256: out.digest(),
-            metadata_size,
+            payload_size: assembled.payload_size,
+            payload_sha256: assembled.payload_sha256,
+            metadata_size: assembled.metadata_size,
             image_size,
             image_sha256,
             operations,
@@ -191,49 +186,6 @@ fn supported(version: MajorVersion, compressions: &[Compression]) -> Result<(), 
         (MajorVersion::V1, Some(compression)) => Err(WriteError::Compression(*compression)),
         _ => Ok(()),
     }
-}
-
-/// Header, manifest and, in version 2, the signatures of both; returns the length of both in bytes.
-fn put_metadata<W: Write>(
-    out: &mut Hashing<W>,
-    version: MajorVersion,
-    manifest: &[u8],
-    signers: &[&dyn Signer],
-) -> Result<u64, WriteError> {
-    let signatures_len = match version {
-        MajorVersion::V1 => 0,
-        MajorVersion::V2 => sign::blob_len(version, signers)?,
-    };
-    let header = Header {
-        version,
-        manifest_len: manifest.len() as u64,
-        metadata_signatures_len: u32::try_from(signatures_len).map_err(|_| WriteError::TooLarge)?,
-    };
-    let put = |out: &mut Hashing<W>| {
-        out.write_all(&header.to_bytes())?;
-        out.write_all(manifest)
-    };
-    put(out).map_err(WriteError::Output)?;
-    let metadata_len = out.written();
-    if signatures_len > 0 {
-        let signatures = sign::sign(version, signers, &out.digest())?;
-        out.write_apart(&signatures).map_err(WriteError::Output)?;
-    }
-    Ok(metadata_len)
-}
-
-/// Like [`io::copy`] of exactly `len` bytes, but says which side failed.
-fn copy(from: &mut impl Read, to: &mut impl Write, len: u64) -> Result<(), WriteError> {
-    let mut from = from.take(len);
-    let mut buffer = vec![0; 256 << 10];
-    while from.limit() > 0 {
-        let n = from.read(&mut buffer).map_err(WriteError::Spool)?;
-        if n == 0 {
-            return Err(WriteError::Spool(io::ErrorKind::UnexpectedEof.into()));
-        }
-        to.write_all(&buffer[..n]).map_err(WriteError::Output)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use std::io::Cursor;
+use std::io::{self, Cursor};
 use std::path::PathBuf;
 
 use super::*;
@@ -278,5 +278,88 @@ fn version_1_has_bzip2_alone() {
     assert_eq!(
         error.to_string(),
         "payloads of major version 1 have no operation for zstd"
+    );
+}
+
+/// Remembers what it signed.
+struct Elsewhere(RsaSigner, Mutex<Vec<Sha256Digest>>);
+
+impl Signer for Elsewhere {
+    fn signature_len(&self) -> usize {
+        self.0.signature_len()
+    }
+    fn sign(&self, sha256: &Sha256Digest) -> Result<Vec<u8>, SignError> {
+        self.1.lock().unwrap().push(*sha256);
+        self.0.sign(sha256)
+    }
+}
+
+#[test]
+fn signing_later_gives_the_same_bytes() {
+    let key = RsaSigner::from_pem(&String::from_utf8(fixture("test-key.pem")).unwrap()).unwrap();
+    let (image, kernel) = (image(2_000_001), image(77));
+    for kernel in [None, Some(kernel.as_slice())] {
+        for signers in [&[&key as &dyn Signer][..], &[&key, &key]] {
+            let mut out = Vec::new();
+            let mut unsigned = Cursor::new(write(&image, kernel, &[], 1).0);
+            let signed = sign_unsigned(&mut unsigned, signers, &mut out).unwrap();
+            assert!(out == write(&image, kernel, signers, 1).0);
+            assert_eq!(signed.payload_sha256, Sha256Digest::of(&out));
+        }
+    }
+}
+
+#[test]
+fn version_2_gets_signatures_of_metadata_and_payload() {
+    let pem = String::from_utf8(fixture("test-key.pem")).unwrap();
+    let key = Elsewhere(RsaSigner::from_pem(&pem).unwrap(), Mutex::default());
+    let image = image(2_000_001);
+    let unsigned = {
+        let (mut image, mut out) = (image.as_slice(), Vec::new());
+        FullPayload::new(&mut image)
+            .with_format(MajorVersion::V2, &[Compression::Zstd])
+            .write(&mut Cursor::new(Vec::new()), &mut out, &mut |_| {})
+            .unwrap();
+        out
+    };
+    let mut out = Vec::new();
+    let signed = sign_unsigned(&mut Cursor::new(unsigned), &[&key], &mut out).unwrap();
+    assert_eq!(
+        *key.1.lock().unwrap(),
+        [signed.metadata_sha256, signed.signed_sha256]
+    );
+    let (names, slot, _) = read(&out);
+    assert_eq!(names, ["REPLACE_ZSTD", "REPLACE"]);
+    assert!(slot == padded(&image));
+}
+
+#[test]
+fn a_payload_is_signed_once_and_only_if_nothing_of_its_manifest_gets_lost() {
+    let key = RsaSigner::from_pem(&String::from_utf8(fixture("test-key.pem")).unwrap()).unwrap();
+    let refusal = |payload: Vec<u8>| {
+        sign_unsigned(&mut Cursor::new(payload), &[&key], io::sink())
+            .unwrap_err()
+            .to_string()
+    };
+    let again = "the payload is signed already; make it without a key";
+    assert_eq!(refusal(fixture("full.payload")), again);
+    assert_eq!(refusal(write_v2(&[7; 5000], b"kernel", &[], 1)), again);
+    let mut unknown = fixture("full-unsigned.payload");
+    // Field 1000, a number.
+    let field = [0xc0, 0x3e, 1];
+    let manifest_len = u64::from_be_bytes(unknown[12..20].try_into().unwrap());
+    let end = 20 + usize::try_from(manifest_len).unwrap();
+    unknown.splice(end..end, field);
+    unknown[12..20].copy_from_slice(&(manifest_len + 3).to_be_bytes());
+    assert!(refusal(unknown).starts_with("the manifest has fields that are unknown here"));
+    let mut long = fixture("full-unsigned.payload");
+    long[12..20].copy_from_slice(&(9_u64 << 20).to_be_bytes());
+    assert_eq!(
+        refusal(long),
+        "the manifest has 9437184 bytes; 8388608 are the limit"
+    );
+    assert_eq!(
+        refusal(fixture("full-unsigned.payload")[..500].to_vec()),
+        "cannot read the unsigned payload"
     );
 }

@@ -8,7 +8,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use payload_format::{Compression, MajorVersion};
 use update_engine::serve::PackageName;
 
-/// Makes, shows, checks, applies and serves update payloads.
+use crate::offline::{Attach, Hash};
+
+/// Makes, signs, shows, checks, applies and serves update payloads.
 #[derive(Parser)]
 #[command(name = "update_payload", version)]
 pub(crate) struct Cli {
@@ -22,6 +24,8 @@ pub(crate) enum Command {
     Verify(Verify),
     Apply(Apply),
     Generate(Generate),
+    Hash(Hash),
+    Attach(Attach),
     Serve(Serve),
 }
 

@@ -1,7 +1,8 @@
-//! `update_payload`: makes, shows, checks, applies and serves update payloads. For build machines, tests
+//! `update_payload`: makes, signs, shows, checks, applies and serves update payloads. For build machines, tests
 //! and sites without a network; nodes don't need it.
 
 mod arguments;
+mod offline;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +24,8 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify(&arguments),
         Command::Apply(arguments) => apply(arguments),
         Command::Generate(arguments) => generate(arguments),
+        Command::Hash(arguments) => offline::hash(&arguments),
+        Command::Attach(arguments) => offline::attach(&arguments),
         Command::Serve(arguments) => serve(arguments),
     };
     match result {

@@ -1,0 +1,115 @@
+//! `hash` and `attach`: signing with keys that never come near this machine.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use payload_format::MajorVersion;
+use update_engine::payload::{self, PayloadFile, Signature, Trust};
+
+use crate::Failure;
+
+/// Prints what keys that are kept elsewhere must sign
+#[derive(Args)]
+pub(crate) struct Hash {
+    /// The payload, without signatures
+    pub(crate) file: PathBuf,
+    /// Bytes of a signature, which are those of the key: 256 with RSA-2048, 512 with 4096; once for each key, in order
+    #[arg(long = "signature-size", value_name = "BYTES", required = true)]
+    pub(crate) sizes: Vec<usize>,
+    /// Where the payload's digest goes, as 32 bytes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Where the metadata's digest goes, likewise
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metadata_out: Option<PathBuf>,
+}
+
+/// Puts signatures that were made elsewhere into a payload
+#[derive(Args)]
+pub(crate) struct Attach {
+    /// The payload, without signatures
+    pub(crate) file: PathBuf,
+    /// A signature of the payload's digest; once for each key, in the order of `hash`
+    #[arg(long = "signature", value_name = "FILE", required = true)]
+    pub(crate) signatures: Vec<PathBuf>,
+    /// A signature of the metadata's digest, which version 2 needs; likewise
+    #[arg(long = "metadata-signature", value_name = "FILE")]
+    pub(crate) metadata_signatures: Vec<PathBuf>,
+    /// RSA public keys of those who signed
+    #[arg(long = "public-key", value_name = "PEM", required = true, num_args = 1..)]
+    pub(crate) public_keys: Vec<PathBuf>,
+    /// Where the signed payload goes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// Longest signature file: that of the longest key that is trusted takes 2 KiB.
+const MAX_SIGNATURE: u64 = 4096;
+
+pub(crate) fn hash(arguments: &Hash) -> Result<(), Failure> {
+    let digests = payload::digests(&PayloadFile::open(&arguments.file)?, &arguments.sizes)?;
+    let (of_payload, of_metadata) = (digests.signed_sha256, digests.metadata_sha256);
+    for (path, digest) in [
+        (&arguments.out, of_payload),
+        (&arguments.metadata_out, of_metadata),
+    ] {
+        if let Some(path) = path {
+            fs::write(path, digest.as_bytes())
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        }
+    }
+    println!("payload: {of_payload}");
+    println!("metadata: {of_metadata}");
+    println!("metadata size: {}", digests.metadata_size);
+    Ok(())
+}
+
+pub(crate) fn attach(arguments: &Attach) -> Result<(), Failure> {
+    let signatures = signatures(arguments)?;
+    let keys = Trust::in_keys(&arguments.public_keys)?;
+    let unsigned = PayloadFile::open(&arguments.file)?;
+    let signed = payload::attach(&unsigned, &signatures, &keys, &arguments.out)?;
+    if signed.version == MajorVersion::V1 && !arguments.metadata_signatures.is_empty() {
+        println!("version 1 has no place for the metadata's signatures: put them into the offer");
+    }
+    println!(
+        "{}: {} bytes, SHA-256 {}, {} signature(s)",
+        arguments.out.display(),
+        signed.payload_size,
+        signed.payload_sha256,
+        signatures.len()
+    );
+    Ok(())
+}
+
+fn signatures(arguments: &Attach) -> Result<Vec<Signature>, Failure> {
+    let of_payload = read_all(&arguments.signatures)?;
+    let of_metadata = read_all(&arguments.metadata_signatures)?;
+    if !of_metadata.is_empty() && of_metadata.len() != of_payload.len() {
+        let (payload, metadata) = (of_payload.len(), of_metadata.len());
+        return Err(format!(
+            "{payload} --signature and {metadata} --metadata-signature: name both of each key"
+        )
+        .into());
+    }
+    let of_metadata = of_metadata.into_iter().map(Some).chain(std::iter::repeat(None));
+    Ok(of_payload
+        .into_iter()
+        .zip(of_metadata)
+        .map(|(payload, metadata)| Signature { payload, metadata })
+        .collect())
+}
+
+fn read_all(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, Failure> {
+    paths.iter().map(|path| read(path)).collect()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_SIGNATURE).read_to_end(&mut bytes))
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Ok(bytes)
+}
