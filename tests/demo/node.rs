@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -21,6 +22,8 @@ use super::{disk, fixture, loader};
 
 /// Longer than anything here takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// More than an image takes.
+const SLOT_MIB: u64 = 64;
 /// Between two looks at the status.
 const GLANCE: Duration = Duration::from_millis(150);
 
@@ -58,7 +61,13 @@ impl Node {
         }
         // As on a node: what a reboot clears is cleared under both names.
         std::os::unix::fs::symlink("../run", root.join("var/run"))?;
-        disk::create(&disk, &factory.image)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&disk)?;
+        let [slot_a, _] = disk::partition(&file, SLOT_MIB)?;
+        file.write_all_at(&factory.image, slot_a)?;
         Ok(Self {
             root,
             disk,

@@ -1,0 +1,84 @@
+//! The directory that everything lies in.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::arguments::Arguments;
+use super::{Outcome, shell};
+
+/// See the module. Nothing but the files that `--reuse` takes outlives a run.
+pub struct Workplace {
+    directory: PathBuf,
+    programs: PathBuf,
+    /// Bytes of an image.
+    pub size: u64,
+    pub reuse: bool,
+}
+
+impl Workplace {
+    pub fn open(arguments: &Arguments) -> Outcome<Self> {
+        let size = arguments.size;
+        let directory = std::path::absolute(arguments.work.join(format!("{}M", size >> 20)))?;
+        if !arguments.reuse && directory.exists() {
+            fs::remove_dir_all(&directory)?;
+        }
+        fs::create_dir_all(&directory)?;
+        let program = std::env::current_exe()?;
+        let programs = program
+            .ancestors()
+            .nth(2)
+            .ok_or("a program without a directory")?;
+        let place = Self {
+            directory,
+            programs: programs.to_owned(),
+            size,
+            reuse: arguments.reuse,
+        };
+        place.make_keys()?;
+        Ok(place)
+    }
+
+    /// A file of this run.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// One of our own programs: they are built beside this one.
+    pub fn program(&self, name: &str) -> Outcome<PathBuf> {
+        let path = self.programs.join(name);
+        if path.exists() {
+            return Ok(path);
+        }
+        Err(format!("{} is missing: build with --bins", path.display()).into())
+    }
+
+    /// Makes the file `name` by `make`, unless an earlier run did.
+    pub fn once(&self, name: &str, make: impl FnOnce(&Path) -> Outcome) -> Outcome<PathBuf> {
+        let path = self.path(name);
+        if self.reuse && path.exists() {
+            return Ok(path);
+        }
+        let draft = self.path(&format!("{name}.draft"));
+        make(&draft)?;
+        fs::rename(&draft, &path)?;
+        Ok(path)
+    }
+
+    /// One RSA key, with a certificate that RAUC and `SWUpdate` take.
+    fn make_keys(&self) -> Outcome {
+        self.once("key.pem", |path| {
+            shell::run(&format!(
+                "openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=bench -keyout {} -out {} \
+                 -addext extendedKeyUsage=emailProtection -addext keyUsage=digitalSignature",
+                path.display(),
+                self.path("cert.pem").display(),
+            ))
+        })?;
+        let (key, public) = (self.path("key.pem"), self.path("key.pub.pem"));
+        shell::run(&format!(
+            "openssl pkey -in {} -pubout -out {}",
+            key.display(),
+            public.display()
+        ))
+    }
+}
