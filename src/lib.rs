@@ -17,6 +17,7 @@
 //! | durable state | [`store`] |
 //! | configuration files | [`config`] |
 //! | the machine around us | [`host`] |
+//! | what a new image does for its own installation | [`postinst`] |
 //! | payload files on a build machine | [`payload`] |
 //! | an update server, for tests and sites without a network | [`serve`] |
 //! | command lines | [`flags`] |
@@ -35,5 +36,6 @@ pub mod omaha;
 pub mod payload;
 pub mod plan;
 pub mod policy;
+pub mod postinst;
 pub mod serve;
 pub mod store;

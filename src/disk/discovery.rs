@@ -15,9 +15,9 @@ use super::DiscoveryError;
 use super::sysfs::BlockDevice;
 use crate::host::Host;
 
-/// The partition from which this system runs.
+/// A partition and its disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RunningPartition {
+pub(super) struct PartitionOnDisk {
     /// Node of the disk, below the host's root.
     pub(super) disk: PathBuf,
     /// Number of the partition.
@@ -25,16 +25,21 @@ pub(super) struct RunningPartition {
 }
 
 /// Follows the mount of `/usr` through device-mapper to a partition.
-pub(super) fn running_partition(host: &Host) -> Result<RunningPartition, DiscoveryError> {
+pub(super) fn running_partition(host: &Host) -> Result<PartitionOnDisk, DiscoveryError> {
     let path = host.path("/proc/self/mountinfo");
     let mounts = fs::read_to_string(&path).map_err(|source| DiscoveryError::Read { path, source })?;
     let source = source_of_usr(&mounts).ok_or(DiscoveryError::NotMounted)?;
-    let (major, minor) = device_number(host, &source)?;
+    partition_at(host, &source)
+}
+
+/// Follows the device at `node`, a path of the host, through device-mapper to a partition.
+pub(super) fn partition_at(host: &Host, node: &str) -> Result<PartitionOnDisk, DiscoveryError> {
+    let (major, minor) = device_number(host, node)?;
     let partition = BlockDevice::numbered(&host.path("/sys"), major, minor)?.bottom()?;
     let disk = partition.disk()?;
     let number = partition.partition_number().unwrap_or_default();
     let node = disk.node()?;
-    Ok(RunningPartition {
+    Ok(PartitionOnDisk {
         disk: host.path(&node.to_string_lossy()),
         number,
     })

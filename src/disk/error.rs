@@ -84,6 +84,12 @@ pub enum DiskError {
         /// The kernel's words.
         source: io::Error,
     },
+    /// A partition was named that is no slot.
+    #[error("{} is no slot", path.display())]
+    NoSlot {
+        /// Its device.
+        path: PathBuf,
+    },
     /// The slot could not be made read-only, or no loop device set up for it.
     #[error("cannot make {} read-only", path.display())]
     Seal {
@@ -132,8 +138,8 @@ pub enum DiscoveryError {
     /// `/usr` isn't mounted by itself.
     #[error("nothing is mounted on /usr")]
     NotMounted,
-    /// The mount doesn't come from a block device.
-    #[error("/usr is mounted from {0}, which is no block device")]
+    /// What should be a slot, or what is mounted from one, is no block device.
+    #[error("{0} is no block device")]
     NoDevice(String),
     /// A device-mapper device over several others.
     #[error("{} is made of {count} devices", device.display())]

@@ -14,7 +14,7 @@ use nix::libc::O_EXCL;
 use nix::sys::stat::{major, minor};
 use slots::{Disk, Gpt, PartitionNumber, SlotAttributes};
 
-use super::discovery::running_partition;
+use super::discovery::{PartitionOnDisk, partition_at, running_partition};
 use super::layout::Layout;
 use super::medium::{Medium, MediumKind, Purpose};
 use super::sealed::unseal;
@@ -33,6 +33,10 @@ pub struct SlotRow {
     pub partition: u32,
     /// PARTUUID, lower case, with dashes.
     pub partuuid: String,
+    /// Its first sector.
+    pub first_lba: u64,
+    /// Its length in sectors.
+    pub sectors: u64,
     /// Priority, tries, successful.
     pub attributes: SlotAttributes,
 }
@@ -67,15 +71,25 @@ impl SlotDisk {
     /// # Errors
     /// When the mount, the disk or its slots can't be told for sure.
     pub fn discover(host: &Host) -> Result<Self, DiskError> {
-        let partition = running_partition(host)?;
-        let (number, disk) = (partition.number, partition.disk);
+        let PartitionOnDisk { number, disk } = running_partition(host)?;
         let (medium, layout) = read_layout(&disk)?;
-        let running = PartitionNumber::new(number).and_then(|number| layout.slot_of(number));
-        let running = running.ok_or_else(|| DiscoveryError::NoSlot {
+        let running = slot_of(&layout, number).ok_or_else(|| DiscoveryError::NoSlot {
             number,
             disk: disk.clone(),
         })?;
         Self::new(disk, host.clone(), running, layout, &medium)
+    }
+
+    /// The disk on which the partition at `node`, a path of the host, is a slot. That slot is the one to be
+    /// written to; the other one counts as running.
+    ///
+    /// # Errors
+    /// [`DiskError::NoSlot`], or why disk or slots can't be told.
+    pub fn for_target(host: &Host, node: &str) -> Result<Self, DiskError> {
+        let PartitionOnDisk { number, disk } = partition_at(host, node)?;
+        let (medium, layout) = read_layout(&disk)?;
+        let target = slot_of(&layout, number).ok_or_else(|| DiskError::NoSlot { path: node.into() })?;
+        Self::new(disk, host.clone(), !target, layout, &medium)
     }
 
     /// A disk image (sectors of 512 or 4096 bytes, as its table says) or a device named by the operator.
@@ -141,6 +155,8 @@ impl SlotDisk {
                 slot,
                 partition: partition.number.get(),
                 partuuid: partition.guid.to_string(),
+                first_lba: partition.first_lba,
+                sectors: partition.last_lba - partition.first_lba + 1,
                 attributes: partition.attributes,
             }
         };
@@ -297,6 +313,10 @@ impl SlotDisk {
 struct Found {
     gpt: Gpt,
     layout: Layout,
+}
+
+fn slot_of(layout: &Layout, number: u32) -> Option<SlotName> {
+    layout.slot_of(PartitionNumber::new(number)?)
 }
 
 fn read_layout(disk: &Path) -> Result<(Medium, Layout), DiskError> {

@@ -1,6 +1,7 @@
 //! The way in.
 
 use bytes::Bytes;
+use reqwest::header::CONTENT_LENGTH;
 
 use super::origin::Origin;
 use super::{FetchError, FetchRequest, FetchSettings, PayloadStream};
@@ -28,6 +29,25 @@ impl Fetcher {
     /// the settings' retries.
     pub async fn open(&self, request: FetchRequest) -> Result<PayloadStream, FetchError> {
         PayloadStream::open(self.settings.clone(), request).await
+    }
+
+    /// How many bytes the file at `url` has, for what nobody offered with its size; none if its server
+    /// doesn't say. Without credentials.
+    ///
+    /// # Errors
+    /// As for [`Self::post`].
+    pub async fn size(&self, url: &str) -> Result<Option<u64>, FetchError> {
+        let origin = Origin::new(url, None, &self.settings)?;
+        let response = origin.insist(|| origin.head(), &self.settings).await?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(FetchError::Status {
+                url: origin.shown().to_owned(),
+                status: status.as_u16(),
+            });
+        }
+        let length = response.headers().get(CONTENT_LENGTH);
+        Ok(length.and_then(|value| value.to_str().ok()?.parse().ok()))
     }
 
     /// Hands `body` to `url`, which must take it with a status of success (200 to 299). Without

@@ -60,6 +60,11 @@ impl Origin {
         }
     }
 
+    /// Asks about a file, not for it.
+    pub(super) fn head(&self) -> RequestBuilder {
+        self.client.head(self.url.clone())
+    }
+
     /// Hands `body` to the server.
     pub(super) fn post(&self, content_type: &'static str, body: Bytes) -> RequestBuilder {
         self.client

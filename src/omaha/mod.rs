@@ -17,13 +17,17 @@ mod escape;
 mod event;
 mod identity;
 mod offer;
+mod packages;
 mod request;
 mod response;
+mod stub;
 
 pub use client::{Client, Patience, PostError};
 pub use code::{ErrorCode, Flags, HttpStatus, ReportedCode};
 pub use event::{Arrival, CheckEvent, Event};
 pub use identity::{Identity, Machine};
 pub use offer::{Backoff, MetadataClaim, Offer, OfferError, PayloadKind};
+pub use packages::{Package, PackagesError, packages};
 pub use request::{Body, Request, Trigger};
 pub use response::{Answer, Response, ResponseError};
+pub use stub::announcement;

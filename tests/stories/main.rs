@@ -9,6 +9,7 @@ mod endurance;
 mod fetch;
 mod fetch_environment;
 mod health;
+mod image_postinst;
 mod install;
 mod install_v2;
 mod kills;
@@ -28,6 +29,7 @@ mod serve;
 mod signing_elsewhere;
 mod slot_device;
 mod slot_disk;
+mod stub;
 #[path = "../support/mod.rs"]
 mod support;
 mod trials;

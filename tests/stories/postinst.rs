@@ -1,10 +1,7 @@
 //! The image's own script has the last word.
 
-use std::io::Cursor;
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 
-use payload_format::writer::{FullPayload, RsaSigner};
 use tokio_util::sync::CancellationToken;
 use update_engine::disk::{BlockTarget, DiskError, Sealed, SlotDisk, SlotName};
 use update_engine::install::{InstallError, Postinst, PostinstError, PostinstOutcome, Slots, Tested};
@@ -23,15 +20,7 @@ fn payload_with(file: &str, content: &str) -> Vec<u8> {
     std::fs::write(&source, content).unwrap();
     let request = format!("write {} {file}", source.display());
     run("debugfs", &["-w", "-R", &request, image.to_str().unwrap()]);
-    let key = std::fs::read_to_string(fixtures::payload("test-key.pem")).unwrap();
-    let signer = RsaSigner::from_pem(&key).unwrap();
-    let (mut image, mut payload) = (Cursor::new(std::fs::read(image).unwrap()), Vec::new());
-    FullPayload::new(&mut image)
-        .with_signer(&signer)
-        .with_threads(NonZeroUsize::new(2).unwrap())
-        .write(&mut Cursor::new(Vec::new()), &mut payload, &mut |_| {})
-        .unwrap();
-    payload
+    fixtures::signed(&std::fs::read(image).unwrap())
 }
 
 /// Installs up to the script's verdict.

@@ -2,16 +2,14 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use update_engine::disk::{DiskError, SlotDisk, SlotName};
-use update_engine::host::Host;
 
+use crate::support::device::Device;
 use crate::support::image::Image;
-use crate::support::loops::{Loop, may_mount, run};
+use crate::support::loops::{may_mount, run};
 
 fn image() -> (TempDir, Image) {
     let directory = TempDir::new().unwrap();
@@ -19,54 +17,8 @@ fn image() -> (TempDir, Image) {
     (directory, image)
 }
 
-/// A node's disk as a loop device whose partitions the kernel knows. A kernel may not read GPT by itself, so
-/// they are added by hand.
-struct Device {
-    directory: TempDir,
-    image: Image,
-    disk: Loop,
-}
-
-impl Device {
-    fn new() -> Self {
-        let (directory, image) = image();
-        let disk = Loop::writable(image.path());
-        run("partx", &["--update", disk.device().to_str().unwrap()]);
-        Self {
-            directory,
-            image,
-            disk,
-        }
-    }
-
-    fn partition(&self, number: u32) -> PathBuf {
-        format!("{}p{number}", self.disk.device().display()).into()
-    }
-
-    fn open(&self) -> SlotDisk {
-        SlotDisk::open(self.disk.device(), SlotName::A).unwrap()
-    }
-
-    /// A host with our devices, that has mounted `source` on `/usr`.
-    fn host(&self, source: &Path) -> Host {
-        let root = self.directory.path().join("root");
-        fs::create_dir_all(root.join("proc/self")).unwrap();
-        let mount = format!(
-            "29 1 0:25 / /usr ro,relatime shared:1 - btrfs {} ro\n",
-            source.display()
-        );
-        fs::write(root.join("proc/self/mountinfo"), mount).unwrap();
-        for directory in ["dev", "sys"] {
-            symlink(Path::new("/").join(directory), root.join(directory)).unwrap();
-        }
-        Host::new(root)
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        run("partx", &["--delete", self.disk.device().to_str().unwrap()]);
-    }
+fn open(device: &Device) -> SlotDisk {
+    SlotDisk::open(device.disk(), SlotName::A).unwrap()
 }
 
 #[test]
@@ -74,7 +26,7 @@ fn the_running_slot_is_found_below_the_mount_of_usr() {
     if !may_mount() {
         return;
     }
-    let device = Device::new();
+    let device = Device::new(1 << 20);
     let disk = SlotDisk::discover(&device.host(&device.partition(4))).unwrap();
     assert_eq!(disk.running(), SlotName::B);
     disk.make_unbootable(SlotName::A).unwrap();
@@ -87,7 +39,7 @@ fn usr_from_another_partition_of_the_disk_is_no_slot() {
     if !may_mount() {
         return;
     }
-    let device = Device::new();
+    let device = Device::new(1 << 20);
     let error = SlotDisk::discover(&device.host(&device.partition(6))).unwrap_err();
     let text = std::error::Error::source(&error).unwrap().to_string();
     assert!(text.starts_with("/usr comes from partition 6 of "), "{text}");
@@ -98,10 +50,10 @@ fn a_partition_is_written_exclusively() {
     if !may_mount() {
         return;
     }
-    let device = Device::new();
-    let target = device.open().open_target(SlotName::B).unwrap();
+    let device = Device::new(1 << 20);
+    let target = open(&device).open_target(SlotName::B).unwrap();
     assert!(matches!(
-        device.open().open_target(SlotName::B),
+        open(&device).open_target(SlotName::B),
         Err(DiskError::Busy { .. })
     ));
     target.write_at(b"new", 0).unwrap();
@@ -115,9 +67,9 @@ fn a_sealed_partition_cannot_be_written_until_it_is_released() {
     if !may_mount() {
         return;
     }
-    let device = Device::new();
+    let device = Device::new(1 << 20);
     let node = device.partition(4);
-    let sealed = device.open().seal(SlotName::B).unwrap();
+    let sealed = open(&device).seal(SlotName::B).unwrap();
     assert_eq!(sealed.device(), node);
     assert_eq!(run("blockdev", &["--getro", node.to_str().unwrap()]).trim(), "1");
     drop(sealed);
@@ -129,9 +81,9 @@ fn a_seal_left_behind_by_a_killed_engine_does_not_stop_the_next_one() {
     if !may_mount() {
         return;
     }
-    let device = Device::new();
+    let device = Device::new(1 << 20);
     run("blockdev", &["--setro", device.partition(4).to_str().unwrap()]);
-    let target = device.open().open_target(SlotName::B).unwrap();
+    let target = open(&device).open_target(SlotName::B).unwrap();
     target.write_at(b"new", 0).unwrap();
     target.sync().unwrap();
 }

@@ -1,9 +1,12 @@
 //! Payloads, images and keys made with the original's generator, and tools that aren't ours to judge them.
 
 use std::ffi::OsStr;
-use std::io::Write as _;
+use std::io::{Cursor, Write as _};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+
+use payload_format::writer::{FullPayload, RsaSigner};
 
 /// A file of `tests/fixtures/payload`.
 pub fn payload(name: &str) -> PathBuf {
@@ -19,6 +22,19 @@ pub fn image(name: &str) -> Vec<u8> {
         ["-dc".as_ref(), payload(&format!("{name}.zst")).as_os_str()],
         b"",
     )
+}
+
+/// `image` as a full payload, signed with the fixtures' key.
+pub fn signed(image: &[u8]) -> Vec<u8> {
+    let key = std::fs::read_to_string(payload("test-key.pem")).unwrap();
+    let signer = RsaSigner::from_pem(&key).unwrap();
+    let (mut image, mut payload) = (Cursor::new(image), Vec::new());
+    FullPayload::new(&mut image)
+        .with_signer(&signer)
+        .with_threads(NonZeroUsize::new(2).unwrap())
+        .write(&mut Cursor::new(Vec::new()), &mut payload, &mut |_| {})
+        .unwrap();
+    payload
 }
 
 /// What `program` makes of `input`.

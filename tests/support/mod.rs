@@ -9,6 +9,7 @@ pub mod again;
 pub mod bad_server;
 pub mod bus;
 pub mod certificates;
+pub mod device;
 pub mod fixtures;
 pub mod image;
 pub mod installing;

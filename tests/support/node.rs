@@ -43,6 +43,8 @@ pub struct Node {
     pub disk: Image,
     /// Further flags of the daemon.
     flags: Vec<&'static str>,
+    /// Shell commands before each start of the daemon: limits, mounts.
+    pub before: String,
 }
 
 impl Node {
@@ -63,6 +65,7 @@ impl Node {
             directory,
             disk,
             flags,
+            before: ":".to_owned(),
         };
         node.run_version("1.0.0");
         node.write(CONFIG, format!("GROUP=stable\nSERVER={server}\n").as_bytes());
@@ -133,7 +136,7 @@ impl Node {
 
     /// Starts the daemon, as if booted from `running`.
     pub fn start(&self, bus: &PrivateBus, running: SlotName) -> Daemon {
-        self.start_after(":", bus, running)
+        self.start_after(&self.before, bus, running)
     }
 
     /// Starts the daemon after the shell commands `first`, which may set limits.

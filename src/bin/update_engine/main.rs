@@ -1,11 +1,15 @@
 //! The daemon: `update_engine -foreground -logtostderr`, as its unit calls it.
 //!
-//! Parses the command line, then wires the parts together; see [`update_engine::engine`] for what they
+//! Called by another name it is another program: see [`role`]. As the daemon it parses the command line, then wires the parts together; see [`update_engine::engine`] for what they
 //! do. Ends with status 0 on SIGTERM and SIGINT, with 1 when it cannot serve.
+
+mod role;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+
+use role::Role;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -95,7 +99,16 @@ fn disk(line: &CommandLine) -> Result<DiskChoice, OptionsError> {
 }
 
 fn main() -> ExitCode {
-    let line = match flags::parse(FLAGS, std::env::args_os().skip(1)) {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().map(PathBuf::from).unwrap_or_default();
+    match Role::called(&name) {
+        Some(role) => role.play(&name, arguments),
+        None => daemon(arguments),
+    }
+}
+
+fn daemon(arguments: std::env::ArgsOs) -> ExitCode {
+    let line = match flags::parse(FLAGS, arguments) {
         Ok(Request::Run(line)) => line,
         Ok(Request::Help) => {
             print!("{}", flags::help(NAME, "A/B update daemon", FLAGS));

@@ -1,0 +1,183 @@
+//! What the program is besides the daemon: it goes by the name that it was called by.
+//!
+//! | name | does |
+//! |---|---|
+//! | `postinst`, `flatcar-postinst` | an image's part in its own installation: `postinst DEVICE KERNEL=FILE` |
+//! | `flatcar-setgoodroot` | marks the running slot good |
+//! | `update_engine_stub` | tells the server about a system that runs from memory |
+//!
+//! One program, so that an image carries its code once.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use update_engine::config::{Config, Server};
+use update_engine::disk::SlotDisk;
+use update_engine::engine::chain;
+use update_engine::flags::{self, CommandLine, Flag, Kind, Request};
+use update_engine::host::Host;
+use update_engine::omaha::{Client, Identity, Machine, Patience, announcement};
+use update_engine::postinst::Postinst;
+
+const FLAGS: &[Flag] = &[Flag {
+    name: "root",
+    kind: Kind::Text,
+    help: "directory that stands for /",
+}];
+
+const PROXIES: [&str; 3] = ["ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"];
+
+/// What the program is, if not the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Postinst,
+    SetGoodRoot,
+    Stub,
+}
+
+impl Role {
+    /// The role of a program called `name`.
+    pub(crate) fn called(name: &Path) -> Option<Self> {
+        match name.file_name()?.to_str()? {
+            "postinst" | "flatcar-postinst" => Some(Self::Postinst),
+            "flatcar-setgoodroot" => Some(Self::SetGoodRoot),
+            "update_engine_stub" => Some(Self::Stub),
+            _ => None,
+        }
+    }
+
+    /// Plays it, as `name`.
+    pub(crate) fn play(self, name: &Path, arguments: impl Iterator<Item = OsString>) -> ExitCode {
+        // Not to be locked out of what it makes: the engines' own umasks are strict.
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+        let line = match flags::parse(FLAGS, arguments) {
+            Ok(Request::Run(line)) => line,
+            Ok(Request::Help | Request::Version) => CommandLine::default(),
+            Err(errors) => {
+                eprintln!("{errors}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let host = Host::new(line.text("root").unwrap_or("/"));
+        match self {
+            Self::Postinst => postinst(name, host, &line),
+            Self::SetGoodRoot => set_good_root(&host),
+            Self::Stub => finish(blocking(announce(&host))),
+        }
+    }
+}
+
+fn refuse(error: &dyn Error) -> ExitCode {
+    eprintln!("{}", chain(error));
+    ExitCode::FAILURE
+}
+
+fn finish<E: Error + 'static>(result: Result<Result<(), E>, std::io::Error>) -> ExitCode {
+    match result {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => refuse(&error),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn blocking<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(work))
+}
+
+fn set_good_root(host: &Host) -> ExitCode {
+    match SlotDisk::discover(host).and_then(|disk| disk.mark_good()) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => refuse(&error),
+    }
+}
+
+fn postinst(name: &Path, host: Host, line: &CommandLine) -> ExitCode {
+    let Some(device) = line.arguments.first() else {
+        eprintln!("usage: postinst DEVICE [KERNEL=FILE] [PCR_POLICY=FILE]");
+        return ExitCode::FAILURE;
+    };
+    if host.is_real()
+        && let Some(error) = take_up_proxies(name)
+    {
+        return refuse(&error);
+    }
+    let postinst = Postinst {
+        image: image_of(name),
+        device: device.into(),
+        host,
+    };
+    match blocking(postinst.run()) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(refusal)) => {
+            eprintln!("{}", chain(&refusal));
+            ExitCode::from(refusal.exit_code())
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+/// The image is where the program is: `IMAGE/postinst`, or a link to `IMAGE/bin/flatcar-postinst`.
+fn image_of(name: &Path) -> PathBuf {
+    let directory = name.parent().unwrap_or(Path::new("/usr"));
+    match directory.file_name() {
+        Some(bin) if bin == "bin" || bin == "sbin" => directory.parent().unwrap_or(directory).into(),
+        _ => directory.into(),
+    }
+}
+
+/// The proxies that an operator gave the daemon's unit, where an engine passed none on: starts anew with
+/// them, and returns only if there are none or that failed.
+fn take_up_proxies(name: &Path) -> Option<std::io::Error> {
+    if PROXIES.iter().any(|proxy| std::env::var_os(proxy).is_some()) {
+        return None;
+    }
+    let shown = Command::new("systemctl")
+        .args([
+            "show",
+            "update-engine.service",
+            "--property=Environment",
+            "--value",
+        ])
+        .output()
+        .ok()?;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    let proxies: Vec<_> = shown
+        .split_whitespace()
+        .filter_map(|word| word.trim_matches('"').split_once('='))
+        .filter(|(key, value)| PROXIES.contains(key) && !value.is_empty())
+        .collect();
+    if proxies.is_empty() {
+        return None;
+    }
+    let anew = Command::new("/proc/self/exe")
+        .arg0(name)
+        .args(std::env::args_os().skip(1))
+        .envs(proxies)
+        .exec();
+    Some(anew)
+}
+
+async fn announce(host: &Host) -> Result<(), update_engine::omaha::PostError> {
+    let config = Config::load(|path| std::fs::read(host.path(path)).ok());
+    let Server::At(url) = &config.server else {
+        println!("SERVER=disabled: nobody is told");
+        return Ok(());
+    };
+    let machine = host.identity();
+    let machine = Machine {
+        boot_id: machine.boot_id,
+        machine_id: machine.machine_id,
+        machine: machine.machine,
+        aleph_version: String::new(),
+    };
+    let document = announcement(&Identity::new(&config, &machine));
+    let answer = Client::from_env().post(url, document, Patience::None).await?;
+    println!("{}", String::from_utf8_lossy(&answer));
+    Ok(())
+}

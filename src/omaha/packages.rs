@@ -1,0 +1,95 @@
+//! All packages of an answer: beside the payload it may name extensions of the system.
+
+use thiserror::Error;
+
+use super::document::{self, DocumentError, Element};
+
+/// Largest package whose size is believed, in bytes.
+const MAX_SIZE: u64 = 16 << 30;
+
+/// One package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Package {
+    /// Its file's name, without a slash.
+    pub name: String,
+    /// Where it can be had: the first URL of the answer.
+    pub url: String,
+    /// Bytes, above 0.
+    pub size: u64,
+}
+
+/// Why packages can't be read from an answer.
+#[derive(Debug, Error)]
+pub enum PackagesError {
+    /// It is no XML.
+    #[error("the kept answer of the server cannot be parsed")]
+    Document(#[from] DocumentError),
+}
+
+/// The packages of an answer, the payload first; none if it offers nothing. One whose name or size makes no
+/// sense is left out: it can't be asked for.
+///
+/// # Errors
+/// [`PackagesError`].
+pub fn packages(body: &[u8]) -> Result<Vec<Package>, PackagesError> {
+    let root = document::parse(body)?;
+    let checks = root.descend(&["app", "updatecheck"]);
+    Ok(checks.first().map_or_else(Vec::new, |check| of_check(check)))
+}
+
+fn of_check(check: &Element) -> Vec<Package> {
+    let urls = check.descend(&["urls", "url"]);
+    let base = urls.first().map_or("", |url| url.attribute("codebase"));
+    let slash = if base.ends_with('/') { "" } else { "/" };
+    let manifests = check.descend(&["manifest"]);
+    let found = manifests
+        .first()
+        .map(|manifest| manifest.descend(&["packages", "package"]));
+    let package = |element: &Element| {
+        let name = element.attribute("name");
+        let size = element.attribute("size").parse().ok()?;
+        let sensible = !base.is_empty() && is_file_name(name) && (1..=MAX_SIZE).contains(&size);
+        sensible.then(|| Package {
+            name: name.to_owned(),
+            url: format!("{base}{slash}{name}"),
+            size,
+        })
+    };
+    found.into_iter().flatten().filter_map(package).collect()
+}
+
+fn is_file_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(|c: char| c == '/' || c.is_control())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_package_of_the_first_manifest_is_named_with_its_url() {
+        let body = br#"<response><app><updatecheck status="ok"><urls><url codebase="http://x/p"/></urls>
+            <manifest version="1"><packages>
+              <package name="flatcar_production_update.gz" size="10"/>
+              <package name="oem-azure.gz" size="20" hash_sha256="00"/>
+              <package name="../etc/passwd" size="1"/>
+              <package name="nothing.gz" size="0"/>
+            </packages></manifest></updatecheck></app></response>"#;
+        let found = packages(body).unwrap();
+        let names: Vec<_> = found.iter().map(|p| (p.url.as_str(), p.size)).collect();
+        assert_eq!(
+            names,
+            [
+                ("http://x/p/flatcar_production_update.gz", 10),
+                ("http://x/p/oem-azure.gz", 20)
+            ]
+        );
+    }
+
+    #[test]
+    fn an_answer_without_an_offer_has_none() {
+        assert_eq!(packages(b"<response/>").unwrap(), []);
+        assert!(packages(b"no XML").is_err());
+    }
+}

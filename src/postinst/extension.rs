@@ -1,0 +1,169 @@
+//! The system extensions that belong to a version: the OEM's, and those that the operator enabled.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Refusal;
+use super::download::{DownloadError, Origin, install};
+use super::release::Release;
+use super::response::offered;
+use crate::host::Host;
+use crate::omaha::Package;
+
+/// Where releases are published: for what the node's own server doesn't offer.
+const RELEASES: &str = "https://update.release.flatcar-linux.net";
+
+const OEM: &str = "/usr/share/oem";
+/// Where an OEM's extension goes when its own partition is full.
+const OEM_OVERFLOW: &str = "/etc/flatcar/oem-sysext";
+const SYSEXTS: &str = "/etc/flatcar/sysext";
+/// The names of enabled extensions; a `-` before a name takes it off.
+const ENABLED: [&str; 2] = [
+    "/etc/flatcar/enabled-sysext.conf",
+    "/usr/share/flatcar/enabled-sysext.conf",
+];
+
+/// Extensions on their way from the running to the new version.
+pub(super) struct Extensions<'a> {
+    host: &'a Host,
+    image: &'a Path,
+    new: &'a Release,
+    running: &'a Release,
+}
+
+impl<'a> Extensions<'a> {
+    pub(super) fn new(host: &'a Host, image: &'a Path, new: &'a Release, running: &'a Release) -> Self {
+        Self {
+            host,
+            image,
+            new,
+            running,
+        }
+    }
+
+    /// Removes what belongs to neither version, and gets what the new one needs.
+    pub(super) async fn update(&self, oem: &str) -> Result<(), Refusal> {
+        let oem_place = self.host.path(OEM).join("sysext");
+        let active = oem_place.join(format!("active-oem-{oem}"));
+        let knows_oem = self.image.join("share/flatcar/oems").join(oem).exists();
+        let wants_oem = is_name(oem) && (knows_oem || active.exists());
+        let enabled = enabled(self.host);
+        if !wants_oem && enabled.is_empty() {
+            // Nothing will be asked for: an answer that can't be read is no reason to refuse.
+            return self.prune(&self.host.path(SYSEXTS), "flatcar");
+        }
+        let offered = offered(self.host)?;
+        if wants_oem {
+            let places = [oem_place.clone(), self.host.path(OEM_OVERFLOW)];
+            self.replace(&format!("oem-{oem}"), "oem", &places, &offered)
+                .await?;
+            if !active.exists() {
+                touch(&oem_place.join(format!("migrate-oem-{oem}")))?;
+            }
+        }
+        let places = [self.host.path(SYSEXTS)];
+        self.prune(&places[0], "flatcar")?;
+        for name in enabled {
+            self.replace(&format!("flatcar-{name}"), "flatcar", &places, &offered)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn replace(
+        &self,
+        package: &str,
+        family: &str,
+        places: &[PathBuf],
+        offered: &[Package],
+    ) -> Result<(), Refusal> {
+        for place in places {
+            self.prune(place, family)?;
+        }
+        let name = format!("{package}-{}.raw", self.new.version);
+        let mut failure = DownloadError::Nowhere;
+        for origin in self.origins(package, offered) {
+            println!("Downloading {}", origin.url);
+            match install(self.host, &origin, places, &name).await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    eprintln!("{}: {error}", origin.url);
+                    failure = error;
+                }
+            }
+        }
+        Err(Refusal::Extension {
+            package: package.to_owned(),
+            source: failure,
+        })
+    }
+
+    /// What the server offers first, then the published release.
+    fn origins(&self, package: &str, offered: &[Package]) -> Vec<Origin> {
+        let file = format!("{package}.gz");
+        let offer = offered.iter().find(|offer| offer.name.ends_with(&file));
+        let published = (!self.new.board.is_empty()).then(|| Origin {
+            url: format!("{RELEASES}/{}/{}/{file}", self.new.board, self.new.version),
+            size: None,
+        });
+        let offer = offer.map(|offer| Origin {
+            url: offer.url.clone(),
+            size: Some(offer.size),
+        });
+        offer.into_iter().chain(published).collect()
+    }
+
+    /// Removes the images of `family` that belong to neither version: the running one's must stay, the node
+    /// may come back to it.
+    fn prune(&self, place: &Path, family: &str) -> Result<(), Refusal> {
+        let failed = |source| Refusal::Directory {
+            path: place.to_owned(),
+            source,
+        };
+        let entries = match fs::read_dir(place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let kept = [self.running, self.new]
+                .iter()
+                .any(|release| name.ends_with(&format!("-{}.raw", release.version)));
+            if name.starts_with(family) && name.ends_with("raw") && !kept {
+                fs::remove_file(entry.path()).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names that are enabled, without those that are taken off.
+fn enabled(host: &Host) -> BTreeSet<String> {
+    let (mut on, mut off) = (BTreeSet::new(), BTreeSet::new());
+    for path in ENABLED {
+        let text = fs::read(host.path(path)).unwrap_or_default();
+        for line in String::from_utf8_lossy(&text).lines().map(str::trim) {
+            match line.strip_prefix('-') {
+                Some(name) => off.insert(name.to_owned()),
+                None => is_name(line) && on.insert(line.to_owned()),
+            };
+        }
+    }
+    &on - &off
+}
+
+/// Whether it can stand in a file's name and a URL as it is; no comment, no path.
+fn is_name(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits)
+}
+
+fn touch(path: &Path) -> Result<(), Refusal> {
+    File::create(path).map(drop).map_err(|source| Refusal::Directory {
+        path: path.to_owned(),
+        source,
+    })
+}

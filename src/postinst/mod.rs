@@ -1,0 +1,181 @@
+//! What a new image does for its own installation: the postinst that comes with it.
+//!
+//! Called as `IMAGE/postinst DEVICE [KERNEL=FILE] [PCR_POLICY=FILE]` by whichever engine runs on the node, the
+//! original's included, once the image lies in its slot and is mounted at `IMAGE`. Exit status 0 says that the
+//! slot may boot. The steps, in order; whatever fails ends it, with nothing after that done:
+//!
+//! ```text
+//!  slot of DEVICE ─▶ the OEM's hook ─▶ versions: IMAGE's, the running one's
+//!   ─▶ extensions: old ones removed, new ones downloaded, verified, put in place     slot can't boot yet
+//!   ─▶ leftovers, cgroups ─▶ slot boots next, once ─▶ table shown ─▶ reboot asked for
+//! ```
+//!
+//! What must not happen: a slot made bootable whose extensions are missing. Extensions carry their version in
+//! their name, so that those of an image that never boots harm nobody; the next one's postinst removes them.
+
+mod download;
+mod extension;
+mod release;
+mod response;
+mod show;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use rustix::fs::lremovexattr;
+use rustix::io::Errno;
+
+use crate::config::{KeyValues, OEM_FILES};
+use crate::disk::{DiskError, SlotDisk};
+use crate::host::Host;
+pub use download::DownloadError;
+use extension::Extensions;
+use release::Release;
+pub use release::ReleaseError;
+pub use response::ResponseError;
+
+const OEM_HOOK: &str = "/usr/share/oem/bin/oem-postinst";
+const EXTENSIONS: &str = "/etc/extensions";
+/// There on systems whose control groups are version 2's alone.
+const UNIFIED_CGROUPS: &str = "/sys/fs/cgroup/cgroup.controllers";
+
+/// Why the image must not boot.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The device is no slot, or its disk can't be used.
+    #[error("cannot tell the slot of {}", device.display())]
+    Slot {
+        /// As given.
+        device: PathBuf,
+        /// Why not.
+        source: DiskError,
+    },
+    /// The OEM's hook couldn't be run.
+    #[error("cannot run {OEM_HOOK}")]
+    Hook(#[source] io::Error),
+    /// The OEM's hook says no.
+    #[error("{OEM_HOOK}: {0}")]
+    HookFailed(ExitStatus),
+    /// One of the two systems doesn't say which it is.
+    #[error("cannot tell versions")]
+    Release(#[from] ReleaseError),
+    /// The server's last answer can't be used.
+    #[error("cannot tell what the server offers")]
+    Response(#[from] ResponseError),
+    /// An extension of the new version isn't there.
+    #[error("{package} for the new version can't be had")]
+    Extension {
+        /// Which one.
+        package: String,
+        /// Why not.
+        source: DownloadError,
+    },
+    /// A directory of extensions can't be read or changed.
+    #[error("cannot change {}", path.display())]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The node runs on control groups that new systems have no support for.
+    #[error(
+        "the node uses control groups of version 1 ({UNIFIED_CGROUPS} is missing): the new image would not boot"
+    )]
+    Cgroups,
+    /// The slot can't be made the one that boots next.
+    #[error("cannot make the slot boot next")]
+    Boot(#[source] DiskError),
+    /// A reboot can't be asked for.
+    #[error("cannot ask for a reboot")]
+    Reboot(#[source] io::Error),
+}
+
+impl Refusal {
+    /// The exit status: a hook's own, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::HookFailed(status) => status.code().and_then(|code| u8::try_from(code).ok()),
+            _ => None,
+        }
+        .filter(|code| *code != 0)
+        .unwrap_or(1)
+    }
+}
+
+/// One image in its slot.
+#[derive(Debug, Clone)]
+pub struct Postinst {
+    /// The node.
+    pub host: Host,
+    /// Where the image is mounted.
+    pub image: PathBuf,
+    /// The slot's device, a path of the host.
+    pub device: PathBuf,
+}
+
+impl Postinst {
+    /// Does all steps; prints what the original's script prints: the slot's row of the table and the release.
+    ///
+    /// # Errors
+    /// [`Refusal`]; the slot boots no sooner than it did.
+    pub async fn run(&self) -> Result<(), Refusal> {
+        let no_slot = |source| Refusal::Slot {
+            device: self.device.clone(),
+            source,
+        };
+        let disk = SlotDisk::for_target(&self.host, &self.device.to_string_lossy()).map_err(no_slot)?;
+        let slot = !disk.running();
+        self.run_hook(&slot.letter().to_ascii_uppercase().to_string())?;
+        let new = Release::of_image(&self.image)?;
+        let running = Release::running(&self.host)?;
+        Extensions::new(&self.host, &self.image, &new, &running)
+            .update(&self.oem())
+            .await?;
+        self.forget_opaque_extensions();
+        if !self.host.path(UNIFIED_CGROUPS).exists() {
+            return Err(Refusal::Cgroups);
+        }
+        disk.make_next(slot).map_err(Refusal::Boot)?;
+        let rows = disk.table().map_err(Refusal::Boot)?;
+        rows.iter().filter(|row| row.slot == slot).for_each(show::row);
+        print!("{}", new.text);
+        self.host.require_reboot().map_err(Refusal::Reboot)
+    }
+
+    fn run_hook(&self, slot: &str) -> Result<(), Refusal> {
+        let hook = self.host.path(OEM_HOOK);
+        if !is_executable(&hook) {
+            return Ok(());
+        }
+        let status = Command::new(hook).arg(slot).arg(&self.image).status();
+        match status.map_err(Refusal::Hook)? {
+            status if status.success() => Ok(()),
+            status => Err(Refusal::HookFailed(status)),
+        }
+    }
+
+    /// The OEM's name; empty if there is none.
+    fn oem(&self) -> String {
+        let text = std::fs::read(self.host.path(OEM_FILES[1])).unwrap_or_default();
+        let values = KeyValues::parse(&String::from_utf8_lossy(&text));
+        values.get("ID").unwrap_or_default().to_owned()
+    }
+
+    /// An overlay that hides the image's own extensions would hide those of the new image too.
+    fn forget_opaque_extensions(&self) {
+        let path = self.host.path(EXTENSIONS);
+        match lremovexattr(&path, "trusted.overlay.opaque") {
+            Ok(()) | Err(Errno::NODATA | Errno::NOENT | Errno::OPNOTSUPP) => {}
+            Err(error) => eprintln!("cannot change {}: {error}", path.display()),
+        }
+    }
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata()
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,92 @@
+//! The server's answer that this update comes from, as the engine kept it.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::SystemTime;
+
+use crate::host::Host;
+use crate::omaha::{Package, PackagesError, packages};
+use crate::store::{Key, PREFS_DIR, Prefs, PrefsError};
+
+/// Where engines that kept no answer logged it.
+const LOGGED: &str = "Omaha request response: ";
+const END: &str = "/response>";
+
+/// Why there is no answer to read.
+#[derive(Debug, thiserror::Error)]
+pub enum ResponseError {
+    /// It can't be read or kept.
+    #[error(transparent)]
+    Prefs(#[from] PrefsError),
+    /// It isn't one.
+    #[error(transparent)]
+    Packages(#[from] PackagesError),
+    /// Its file can't be looked at.
+    #[error("cannot look at {}", path.display())]
+    Stat {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// The packages on offer; none if no answer belongs to this update. An engine that keeps answers writes them
+/// after `previous-version`, so that one that is older belongs to an earlier update.
+pub(super) fn offered(host: &Host) -> Result<Vec<Package>, ResponseError> {
+    let prefs = Prefs::new(host.path(PREFS_DIR));
+    if !is_fresh(host)? && host.is_real() {
+        if let Some(body) = logged() {
+            prefs.set_full_response(body.as_bytes())?;
+        }
+    }
+    if !is_fresh(host)? {
+        return Ok(Vec::new());
+    }
+    let body = prefs.get(Key::FullResponse)?.unwrap_or_default();
+    Ok(packages(body.as_bytes())?)
+}
+
+fn is_fresh(host: &Host) -> Result<bool, ResponseError> {
+    let response = modified(host, Key::FullResponse)?;
+    let previous = modified(host, Key::PreviousVersion)?;
+    Ok(response.is_some() && response >= previous)
+}
+
+fn modified(host: &Host, key: Key) -> Result<Option<SystemTime>, ResponseError> {
+    let path = host.path(PREFS_DIR).join(key.name());
+    match fs::metadata(&path).and_then(|found| found.modified()) {
+        Ok(time) => Ok(Some(time)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ResponseError::Stat { path, source }),
+    }
+}
+
+/// The last answer in this boot's journal.
+fn logged() -> Option<String> {
+    let arguments = ["-b", "0", "-u", "update-engine", "-o", "cat", "--no-pager"];
+    let journal = Command::new("journalctl").args(arguments).output().ok()?;
+    last_answer(&String::from_utf8_lossy(&journal.stdout)).map(str::to_owned)
+}
+
+fn last_answer(journal: &str) -> Option<&str> {
+    journal.rmatch_indices(LOGGED).find_map(|(at, _)| {
+        let answer = &journal[at + LOGGED.len()..];
+        Some(&answer[..answer.find(END)? + END.len()])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_answer_that_is_complete_counts() {
+        let journal = "I Omaha request response: <response>1</response>\nx\n\
+            I Omaha request response: <response>\n2</response>\nI Omaha request response: cut";
+        assert_eq!(last_answer(journal), Some("<response>\n2</response>"));
+        assert_eq!(last_answer("nothing"), None);
+    }
+}
