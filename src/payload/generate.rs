@@ -1,13 +1,16 @@
 //! A payload from an image.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read as _};
+use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write};
 use std::num::NonZeroUsize;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use payload_format::writer::{FullPayload, RsaSigner, SignError, Summary, WriteError};
-use payload_format::{Compression, MajorVersion};
+use payload_format::writer::{
+    DeltaPayload, FullPayload, RsaSigner, SignError, Snapshot, Summary, WriteError,
+};
+use payload_format::{Compression, MajorVersion, ReadBlocks};
 
 use super::output::Output;
 use super::progress::Progress;
@@ -19,12 +22,23 @@ pub struct Ingredients {
     pub image: PathBuf,
     /// The kernel that boots it.
     pub kernel: Option<PathBuf>,
+    /// What a delta is made from; `None` makes a full payload.
+    pub old: Option<Base>,
     /// Major version of the format.
     pub version: MajorVersion,
     /// How chunks may be compressed: each gets its smallest form. None leaves all as they are.
     pub compressions: Vec<Compression>,
     /// Private keys (PEM), in the order of their signatures; none leaves the payload unsigned.
     pub private_keys: Vec<PathBuf>,
+}
+
+/// What nodes have that a delta is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Base {
+    /// The image of their slot.
+    pub image: PathBuf,
+    /// Its kernel; without it, the new one is sent whole.
+    pub kernel: Option<PathBuf>,
 }
 
 /// Why there is no payload.
@@ -46,6 +60,9 @@ pub enum GenerateError {
         /// Why.
         source: SignError,
     },
+    /// Deltas are of version 2.
+    #[error("deltas are made in format v2 alone")]
+    DeltaOfVersion1,
     /// The payload can't be put together.
     #[error("cannot make a payload of {path}")]
     Write {
@@ -64,31 +81,22 @@ pub enum GenerateError {
     },
 }
 
-/// Makes a full payload of `from` and puts it at `out`, which holds either what it held before or all of
+/// Makes a payload of `from` and puts it at `out`, which holds either what it held before or all of
 /// the new payload. The data is spooled to an unnamed file in the same directory meanwhile.
 ///
 /// # Errors
 /// [`GenerateError`].
 pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError> {
+    if from.old.is_some() && from.version == MajorVersion::V1 {
+        return Err(GenerateError::DeltaOfVersion1);
+    }
     let signers = from
         .private_keys
         .iter()
         .map(|path| signer(path))
         .collect::<Result<Vec<_>, _>>()?;
-    let (mut image, mut total) = open(&from.image)?;
-    let mut kernel = from.kernel.as_deref().map(open).transpose()?;
-    total += kernel.as_ref().map_or(0, |(_, len)| *len);
-    let mut progress = Progress::new("compressing", total);
-
-    let mut payload = FullPayload::new(&mut image)
-        .with_format(from.version, &from.compressions)
-        .with_threads(thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
-    if let Some((kernel, _)) = &mut kernel {
-        payload = payload.with_kernel(kernel);
-    }
-    for signer in &signers {
-        payload = payload.with_signer(signer);
-    }
+    let image = Part::open(&from.image)?;
+    let kernel = from.kernel.as_deref().map(Part::open).transpose()?;
     let failed = |source| GenerateError::Output {
         path: out.into(),
         source,
@@ -97,8 +105,18 @@ pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError
     let mut spool = output.spool().map_err(failed)?;
     // The writer flushes it.
     let mut file = BufWriter::with_capacity(1 << 20, output.file());
-    let written = payload.write(&mut spool, &mut file, &mut |done| progress.show(done));
-    let summary = written.map_err(|source| GenerateError::Write {
+    let made = match &from.old {
+        Some(old) => delta(
+            from,
+            old,
+            (&image, kernel.as_ref()),
+            &signers,
+            &mut spool,
+            &mut file,
+        )?,
+        None => full(from, (image, kernel), &signers, &mut spool, &mut file),
+    };
+    let summary = made.map_err(|source| GenerateError::Write {
         path: from.image.clone(),
         source,
     })?;
@@ -107,14 +125,86 @@ pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError
     Ok(summary)
 }
 
-fn open(path: &Path) -> Result<(File, u64), GenerateError> {
-    let read = |source| GenerateError::Read {
-        path: path.into(),
-        source,
-    };
-    let file = File::open(path).map_err(read)?;
-    let len = file.metadata().map_err(read)?.len();
-    Ok((file, len))
+/// What the writer says.
+type Written = Result<Summary, WriteError>;
+
+fn full(
+    from: &Ingredients,
+    (mut image, mut kernel): (Part, Option<Part>),
+    signers: &[RsaSigner],
+    spool: &mut File,
+    out: &mut impl Write,
+) -> Written {
+    let total = image.len + kernel.as_ref().map_or(0, |kernel| kernel.len);
+    let mut progress = Progress::new("compressing", total);
+    let mut payload = FullPayload::new(&mut image.file)
+        .with_format(from.version, &from.compressions)
+        .with_threads(threads());
+    if let Some(kernel) = &mut kernel {
+        payload = payload.with_kernel(&mut kernel.file);
+    }
+    for signer in signers {
+        payload = payload.with_signer(signer);
+    }
+    payload.write(spool, out, &mut |done| progress.show(done))
+}
+
+fn delta(
+    from: &Ingredients,
+    old: &Base,
+    (image, kernel): (&Part, Option<&Part>),
+    signers: &[RsaSigner],
+    spool: &mut File,
+    out: &mut impl Write,
+) -> Result<Written, GenerateError> {
+    let old_image = Part::open(&old.image)?;
+    let old_kernel = old.kernel.as_deref().map(Part::open).transpose()?;
+    let total = image.len + kernel.map_or(0, |kernel| kernel.len);
+    let mut progress = Progress::new("comparing", total);
+    let mut payload = DeltaPayload::new(old_image.snapshot(), image.snapshot())
+        .with_compressions(&from.compressions)
+        .with_threads(threads());
+    if let Some(kernel) = kernel {
+        payload = payload.with_kernel(old_kernel.as_ref().map(Part::snapshot), kernel.snapshot());
+    }
+    for signer in signers {
+        payload = payload.with_signer(signer);
+    }
+    Ok(payload.write(spool, out, &mut |done| progress.show(done)))
+}
+
+fn threads() -> NonZeroUsize {
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+/// A file that goes into a payload.
+struct Part {
+    file: File,
+    len: u64,
+}
+
+impl Part {
+    fn open(path: &Path) -> Result<Self, GenerateError> {
+        let read = |source| GenerateError::Read {
+            path: path.into(),
+            source,
+        };
+        let mut file = File::open(path).map_err(read)?;
+        // A block device has no length to be told by its metadata.
+        let len = file.seek(SeekFrom::End(0)).map_err(read)?;
+        file.rewind().map_err(read)?;
+        Ok(Self { file, len })
+    }
+
+    fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot::new(self, self.len)
+    }
+}
+
+impl ReadBlocks for Part {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file.read_exact_at(buf, offset)
+    }
 }
 
 fn signer(path: &Path) -> Result<RsaSigner, GenerateError> {

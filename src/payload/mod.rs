@@ -13,7 +13,7 @@ mod verify;
 
 pub use self::apply::{ApplicationError, Building, apply};
 pub use self::file::{Metadata, PayloadError, PayloadFile};
-pub use self::generate::{GenerateError, Ingredients, generate};
+pub use self::generate::{Base, GenerateError, Ingredients, generate};
 pub use self::inspect::{ImageDescription, Inspection, OperationDescription, Sum, inspect};
 pub use self::offline::{OfflineError, Signature, attach, digests};
 pub use self::progress::Progress;

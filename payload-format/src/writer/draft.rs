@@ -11,6 +11,9 @@ use crate::wire::{
 /// The minor version of payloads that need no old image.
 const FULL: u32 = 0;
 
+/// The first minor version that has all operations of ours but `REPLACE_ZSTD`, which no minor version stands for.
+const DELTA: u32 = 4;
+
 /// The manifest of a payload whose signatures take `signatures_size` bytes (0: it is not signed).
 pub(super) fn manifest(
     version: MajorVersion,
@@ -30,9 +33,10 @@ fn partitions(
     signatures_size: u64,
 ) -> Result<DeltaArchiveManifest, WriteError> {
     let data_len = image.data_len + kernel.as_ref().map_or(0, |kernel| kernel.data_len);
+    let is_delta = image.old.is_some() || kernel.as_ref().is_some_and(|kernel| kernel.old.is_some());
     let mut manifest = DeltaArchiveManifest {
         block_size: Some(DEFAULT_BLOCK_SIZE),
-        minor_version: Some(FULL),
+        minor_version: Some(if is_delta { DELTA } else { FULL }),
         ..DeltaArchiveManifest::default()
     };
     manifest.partitions.push(PartitionUpdate {
@@ -97,6 +101,7 @@ impl Section {
         PartitionUpdate {
             partition_name: Some(name.to_owned()),
             new_partition_info: Some(self.info()),
+            old_partition_info: self.old,
             operations: self.operations,
             ..PartitionUpdate::default()
         }

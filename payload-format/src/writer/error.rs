@@ -6,13 +6,17 @@ use std::io;
 use super::SignError;
 use crate::apply::Compression;
 
-/// One of the two things a full payload is made of.
+/// One of the things a payload is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// The slot's image.
     Image,
     /// The kernel that boots it.
     Kernel,
+    /// The image that a delta is applied to.
+    OldImage,
+    /// The kernel of that image.
+    OldKernel,
 }
 
 impl fmt::Display for Input {
@@ -20,6 +24,8 @@ impl fmt::Display for Input {
         f.write_str(match self {
             Self::Image => "image",
             Self::Kernel => "kernel",
+            Self::OldImage => "old image",
+            Self::OldKernel => "old kernel",
         })
     }
 }
@@ -27,7 +33,7 @@ impl fmt::Display for Input {
 /// Why no payload was written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The image or the kernel can't be read.
+    /// An image or a kernel can't be read.
     #[error("cannot read the {input}")]
     Read {
         /// Which.

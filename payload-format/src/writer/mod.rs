@@ -23,6 +23,7 @@
 mod assemble;
 mod chunk;
 mod compressor;
+mod delta;
 mod draft;
 mod error;
 mod press;
@@ -36,8 +37,9 @@ use std::num::NonZeroUsize;
 use prost::Message as _;
 
 use self::chunk::Effort;
+pub use self::delta::{DeltaPayload, Snapshot};
 pub use self::error::{Input, WriteError};
-use self::press::Press;
+use self::press::{Press, Section};
 pub use self::sign::{RsaSigner, SignError, Signer};
 pub use self::unsigned::{Signed, UnsignedError, sign_unsigned};
 use crate::apply::Compression;
@@ -153,20 +155,13 @@ impl<'a> FullPayload<'a> {
             .map(|kernel| press.section(Input::Kernel, kernel))
             .transpose()?;
         spool.seek(SeekFrom::Start(0)).map_err(WriteError::Spool)?;
-        let (image_size, image_sha256, operations) = (image.size, image.sha256, image.operations.len());
-        let data_len = image.data_len + kernel.as_ref().map_or(0, |kernel| kernel.data_len);
-        let signatures_size = sign::blob_len(version, &signers)?;
-        let manifest = draft::manifest(version, image, kernel, signatures_size)?.encode_to_vec();
-        let assembled = assemble::assemble(version, &manifest, (spool, data_len), &signers, out)?;
-        Ok(Summary {
-            payload_size: assembled.payload_size,
-            payload_sha256: assembled.payload_sha256,
-            metadata_size: assembled.metadata_size,
-            image_size,
-            image_sha256,
-            operations,
-            signatures: signers.len(),
-        })
+        let contents = Contents {
+            version,
+            image,
+            kernel,
+            signers: &signers,
+        };
+        contents.write(spool, out)
     }
 }
 
@@ -177,6 +172,40 @@ impl std::fmt::Debug for FullPayload<'_> {
             .field("signers", &self.signers.len())
             .field("threads", &self.threads)
             .finish_non_exhaustive()
+    }
+}
+
+/// All of a payload but its data.
+struct Contents<'a> {
+    version: MajorVersion,
+    image: Section,
+    kernel: Option<Section>,
+    signers: &'a [&'a dyn Signer],
+}
+
+impl Contents<'_> {
+    /// Writes the payload, with the data that the sections speak of.
+    fn write(self, data: impl Read, out: impl Write) -> Result<Summary, WriteError> {
+        let Self {
+            version,
+            image,
+            kernel,
+            signers,
+        } = self;
+        let (image_size, image_sha256, operations) = (image.size, image.sha256, image.operations.len());
+        let data_len = image.data_len + kernel.as_ref().map_or(0, |kernel| kernel.data_len);
+        let signatures_size = sign::blob_len(version, signers)?;
+        let manifest = draft::manifest(version, image, kernel, signatures_size)?.encode_to_vec();
+        let assembled = assemble::assemble(version, &manifest, (data, data_len), signers, out)?;
+        Ok(Summary {
+            payload_size: assembled.payload_size,
+            payload_sha256: assembled.payload_sha256,
+            metadata_size: assembled.metadata_size,
+            image_size,
+            image_sha256,
+            operations,
+            signatures: signers.len(),
+        })
     }
 }
 

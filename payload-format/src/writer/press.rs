@@ -6,10 +6,14 @@ use super::chunk::{self, Blob, CHUNK, Effort};
 use super::{Input, WriteError};
 use crate::digest::{RunningHash, Sha256Digest};
 use crate::header::MajorVersion;
-use crate::wire::{DEFAULT_BLOCK_SIZE, Extent, InstallOperation};
+use crate::wire::{DEFAULT_BLOCK_SIZE, Extent, InstallInfo, InstallOperation};
 
 /// Bytes of a block.
 pub(super) const BLOCK: u64 = DEFAULT_BLOCK_SIZE as u64;
+
+/// Likewise, in memory.
+pub(super) const BLOCK_LEN: usize = 4096;
+const _: () = assert!(BLOCK_LEN as u64 == BLOCK);
 
 /// Compresses one input after the other to the end of a spool.
 pub(super) struct Press<'a> {
@@ -26,6 +30,8 @@ pub(super) struct Press<'a> {
 /// What became of an input.
 pub(super) struct Section {
     pub(super) operations: Vec<InstallOperation>,
+    /// The image it is built from, in deltas.
+    pub(super) old: Option<InstallInfo>,
     /// Of the input.
     pub(super) size: u64,
     pub(super) sha256: Sha256Digest,
@@ -75,6 +81,7 @@ impl<'a> Press<'a> {
         }
         Ok(Section {
             operations,
+            old: None,
             size: whole.len,
             sha256: whole.sha256,
             data_offset,
@@ -107,7 +114,7 @@ impl<'a> Press<'a> {
     fn blocks(&self, input: Input, len: u64) -> u64 {
         match (input, self.version) {
             (Input::Kernel, MajorVersion::V1) => CHUNK / BLOCK,
-            (Input::Image | Input::Kernel, _) => len.div_ceil(BLOCK),
+            _ => len.div_ceil(BLOCK),
         }
     }
 }

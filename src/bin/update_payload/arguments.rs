@@ -74,7 +74,7 @@ pub(crate) struct Apply {
     pub(crate) allow_unsigned: bool,
 }
 
-/// Makes a full payload from an image
+/// Makes a payload from an image: a full one, or a delta from an old image
 #[derive(Args)]
 pub(crate) struct Generate {
     /// Image of the slot
@@ -83,10 +83,16 @@ pub(crate) struct Generate {
     /// Kernel that boots it
     #[arg(long, value_name = "FILE")]
     pub(crate) new_kernel: Option<PathBuf>,
+    /// Makes a delta for nodes that run this image, and exactly this
+    #[arg(long, value_name = "IMG")]
+    pub(crate) old_image: Option<PathBuf>,
+    /// The kernel of these nodes; without it the new one is sent whole
+    #[arg(long, value_name = "FILE", requires = "old_image", requires = "new_kernel")]
+    pub(crate) old_kernel: Option<PathBuf>,
     /// Layout of the payload: v1 for every node, v2 for those that run this update engine
     #[arg(long, value_enum, default_value_t = Format::V1)]
     pub(crate) format: Format,
-    /// How it may be compressed: of several, each megabyte takes the smallest [default: bzip2 in v1, zstd in v2]
+    /// How it may be compressed: of several, each piece takes the smallest [default: bzip2 in v1, zstd in v2, all in deltas]
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) compression: Vec<Packing>,
     /// RSA private key to sign with; of several, clients check the second one's signature
@@ -130,6 +136,9 @@ impl Generate {
         };
         match (self.compression.as_slice(), self.format) {
             ([], Format::V1) => vec![Compression::Bzip2],
+            ([], Format::V2) if self.old_image.is_some() => {
+                vec![Compression::Bzip2, Compression::Xz, Compression::Zstd]
+            }
             ([], Format::V2) => vec![Compression::Zstd],
             (packings, _) => packings.iter().filter_map(named).collect(),
         }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use payload_format::ImageKind;
 use tracing_subscriber::filter::LevelFilter;
-use update_engine::payload::{self, Building, Ingredients, PayloadFile, Trust, Verdict};
+use update_engine::payload::{self, Base, Building, Ingredients, PayloadFile, Trust, Verdict};
 use update_engine::serve::{Audience, Catalog, Server};
 
 use crate::arguments::{Apply, Cli, Command, Generate, Inspect, Serve, Verify};
@@ -108,6 +108,8 @@ fn generate(arguments: Generate) -> Result<(), Failure> {
     let Generate {
         new_image,
         new_kernel,
+        old_image,
+        old_kernel,
         private_keys,
         out,
         ..
@@ -115,6 +117,10 @@ fn generate(arguments: Generate) -> Result<(), Failure> {
     let from = Ingredients {
         image: new_image,
         kernel: new_kernel,
+        old: old_image.map(|image| Base {
+            image,
+            kernel: old_kernel,
+        }),
         version,
         compressions,
         private_keys,

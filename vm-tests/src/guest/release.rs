@@ -67,6 +67,7 @@ impl Workshop {
         self.slot_image(directory, &release)?;
         self.kernel(&release, conduct)?;
         let ingredients = Ingredients {
+            old: None,
             image: release.image.clone(),
             kernel: Some(release.kernel.clone()),
             version: MajorVersion::V1,

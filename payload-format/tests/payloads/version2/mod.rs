@@ -1,5 +1,6 @@
 //! Payloads of major version 2: every kind of operation, whatever the pieces, wherever it is cut.
 
+mod deltas;
 mod made;
 mod refusals;
 mod streams;

@@ -1,0 +1,122 @@
+//! From two files to a patch.
+
+use std::io::{self, Write as _};
+
+use ::brotli::enc::{BrotliCompress, BrotliEncoderParams};
+use bzip2::write::BzEncoder;
+
+use super::similar::Similar;
+use super::{Container, Packing};
+
+/// What makes brotli smallest, and what every decoder takes.
+const QUALITY: i32 = 11;
+const WINDOW_BITS: i32 = 22;
+
+/// The three parts of a patch, not yet compressed.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    control: Vec<u8>,
+    diff: Vec<u8>,
+    extra: Vec<u8>,
+    result_len: usize,
+}
+
+impl Parts {
+    /// What leads from `old` to `new` by these pieces, of which `place` tells where they lie in the old file that
+    /// the patch will be applied to.
+    pub(crate) fn new(old: &[u8], new: &[u8], pieces: &[Similar], place: impl Fn(usize) -> usize) -> Self {
+        let mut parts = Self {
+            result_len: new.len(),
+            ..Self::default()
+        };
+        let (mut at, mut position) = (0, 0);
+        let mut pieces = pieces.iter().peekable();
+        // What stands before the first piece, and a jump to it.
+        let before = pieces.peek().map_or(new.len(), |piece| piece.new);
+        let jump = pieces.peek().map_or(0, |piece| place(piece.old));
+        if before > 0 || jump > 0 {
+            parts.extra.extend_from_slice(&new[..before]);
+            parts.step([0, before, jump], 0);
+            (at, position) = (before, jump);
+        }
+        while let Some(piece) = pieces.next() {
+            let (theirs, ours) = (&old[piece.old..piece.old_end()], &new[at..piece.new_end()]);
+            let differences = ours.iter().zip(theirs).map(|(new, old)| new.wrapping_sub(*old));
+            parts.diff.extend(differences);
+            let next = pieces.peek().map_or(new.len(), |next| next.new);
+            parts.extra.extend_from_slice(&new[piece.new_end()..next]);
+            let target = pieces.peek().map_or(position + piece.len, |next| place(next.old));
+            parts.step([piece.len, next - piece.new_end(), target], position + piece.len);
+            (at, position) = (next, target);
+        }
+        parts
+    }
+
+    /// Appends a triple, whose last number leads from `position` to the target.
+    fn step(&mut self, [add, insert, target]: [usize; 3], position: usize) {
+        for count in [add, insert] {
+            self.control.extend((count as u64).to_le_bytes());
+        }
+        let back = if target < position { 1 << 63 } else { 0 };
+        let seek = target.abs_diff(position) as u64 | back;
+        self.control.extend(seek.to_le_bytes());
+    }
+
+    /// The patch in this container, its parts as small as that allows.
+    pub(crate) fn pack(&self, container: Container) -> io::Result<Vec<u8>> {
+        let pack = |part: &[u8]| match container {
+            Container::Bsdiff40 => Ok((1, bzip2(part)?)),
+            Container::Bsdf2 => smallest(part),
+        };
+        let parts = [pack(&self.control)?, pack(&self.diff)?, pack(&self.extra)?];
+        let mut patch = match container {
+            Container::Bsdiff40 => b"BSDIFF40".to_vec(),
+            Container::Bsdf2 => [b"BSDF2", &parts.each_ref().map(|(number, _)| *number)[..]].concat(),
+        };
+        for len in [parts[0].1.len(), parts[1].1.len(), self.result_len] {
+            patch.extend((len as u64).to_le_bytes());
+        }
+        patch.extend(parts.into_iter().flat_map(|(_, bytes)| bytes));
+        Ok(patch)
+    }
+}
+
+impl Packing {
+    /// As it stands in a patch.
+    const fn number(self) -> u8 {
+        match self {
+            Self::Plain => 0,
+            Self::Bzip2 => 1,
+            Self::Brotli => 2,
+        }
+    }
+}
+
+fn smallest(part: &[u8]) -> io::Result<(u8, Vec<u8>)> {
+    let packed = [
+        (Packing::Brotli, brotli(part)?),
+        (Packing::Bzip2, bzip2(part)?),
+        (Packing::Plain, part.to_vec()),
+    ];
+    let smallest = packed.into_iter().min_by_key(|(_, bytes)| bytes.len());
+    // There are three.
+    Ok(smallest.map_or_else(Default::default, |(packing, bytes)| (packing.number(), bytes)))
+}
+
+fn bzip2(part: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::best());
+    encoder.write_all(part)?;
+    encoder.finish()
+}
+
+fn brotli(part: &[u8]) -> io::Result<Vec<u8>> {
+    let parameters = BrotliEncoderParams {
+        quality: QUALITY,
+        lgwin: WINDOW_BITS,
+        size_hint: part.len(),
+        ..BrotliEncoderParams::default()
+    };
+    let (mut input, mut output) = (part, Vec::new());
+    BrotliCompress(&mut input, &mut output, &parameters)?;
+    Ok(output)
+}

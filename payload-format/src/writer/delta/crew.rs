@@ -1,0 +1,98 @@
+//! Work on all cores within a bound of memory.
+//!
+//! Tasks begin in their order and end in any; nothing about a result may depend on that.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+
+/// Threads, and the memory that they share.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Crew {
+    pub(super) threads: NonZeroUsize,
+    /// In bytes. A task that needs more gets all of it, and works alone.
+    pub(super) memory: u64,
+}
+
+impl Crew {
+    /// Carries out one task for each of `needs`, its bytes of memory, and tells `sink` each task's number and
+    /// result, in any order.
+    pub(super) fn run<R: Send, E>(
+        &self,
+        needs: &[u64],
+        work: impl Fn(usize) -> R + Sync,
+        mut sink: impl FnMut(usize, R) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (next, room) = (AtomicUsize::new(0), Room::new(self.memory));
+        let (done, results) = sync_channel(self.threads.get());
+        thread::scope(|scope| {
+            for _ in 0..self.threads.get() {
+                let (done, next, room, work) = (done.clone(), &next, &room, &work);
+                scope.spawn(move || {
+                    while let Some((task, need)) = claim(next, needs) {
+                        let place = room.take(need);
+                        let result = work(task);
+                        drop(place);
+                        if done.send((task, result)).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(done);
+            // After an error nobody listens any more, so the others end with the task they are at.
+            let results = results;
+            results.iter().try_for_each(|(task, result)| sink(task, result))
+        })
+    }
+}
+
+fn claim(next: &AtomicUsize, needs: &[u64]) -> Option<(usize, u64)> {
+    let task = next.fetch_add(1, Ordering::Relaxed);
+    needs.get(task).map(|need| (task, *need))
+}
+
+/// Memory that is there to be taken.
+struct Room {
+    all: u64,
+    free: Mutex<u64>,
+    freed: Condvar,
+}
+
+impl Room {
+    fn new(all: u64) -> Self {
+        Self {
+            all,
+            free: Mutex::new(all),
+            freed: Condvar::new(),
+        }
+    }
+
+    /// Waits until there is so much.
+    fn take(&self, need: u64) -> Place<'_> {
+        let need = need.min(self.all);
+        // A number is whole whoever panicked while holding it.
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self
+            .freed
+            .wait_while(free, |free| *free < need)
+            .unwrap_or_else(PoisonError::into_inner);
+        *free -= need;
+        Place { room: self, need }
+    }
+}
+
+/// Memory that is taken, until this is dropped.
+struct Place<'a> {
+    room: &'a Room,
+    need: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *self.room.free.lock().unwrap_or_else(PoisonError::into_inner) += self.need;
+        self.room.freed.notify_all();
+    }
+}

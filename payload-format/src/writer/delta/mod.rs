@@ -1,0 +1,208 @@
+//! Writing deltas: payloads of version 2 that build an image from an old one.
+//!
+//! ```text
+//!  old image ─▶ hash of each block ─┐
+//!                                   ├─▶ each new block: zeros ──────▶ ZERO
+//!  new image ─▶ hash of each block ─┘                   an old one ─▶ SOURCE_COPY     from wherever it was
+//!                                                       fresh ──────▶ REPLACE_*       the smallest
+//!
+//!  operations, each made by some thread ──▶ spool ──▶ in the order of the blocks they write ──▶ payload
+//! ```
+//!
+//! The same images give the same bytes on any number of threads: what an operation is depends on the images
+//! alone, and the order in which they were made is forgotten.
+
+mod blocks;
+mod crew;
+mod data;
+mod encode;
+mod origin;
+mod shelf;
+mod survey;
+mod task;
+
+use std::io::{Read, Seek, Write};
+use std::num::NonZeroUsize;
+
+pub use self::blocks::Snapshot;
+use self::crew::Crew;
+use self::data::Data;
+use self::encode::Encoder;
+use self::origin::Index;
+use self::shelf::Shelf;
+use self::survey::Survey;
+use self::task::Task;
+use super::press::Section;
+use super::{Contents, Input, Signer, Summary, WriteError};
+use crate::apply::Compression;
+use crate::header::MajorVersion;
+
+/// Bytes of memory for all that is worked on at a time.
+const MEMORY: u64 = 640 << 20;
+
+/// A delta to be: what it leads from and to, and who signs it.
+pub struct DeltaPayload<'a> {
+    image: Pair<'a>,
+    kernel: Option<Pair<'a>>,
+    signers: Vec<&'a dyn Signer>,
+    threads: NonZeroUsize,
+    compressions: Vec<Compression>,
+}
+
+/// An image, and what it is made from.
+#[derive(Clone, Copy)]
+struct Pair<'a> {
+    old: Option<Snapshot<'a>>,
+    new: Snapshot<'a>,
+}
+
+/// What the parts of a [`Pair`] are called.
+#[derive(Clone, Copy)]
+struct Names {
+    old: Input,
+    new: Input,
+}
+
+impl<'a> DeltaPayload<'a> {
+    /// A payload that makes `new` of `old` in another slot: unsigned, without kernel, on one thread, with all
+    /// ways to compress.
+    #[must_use]
+    pub fn new(old: Snapshot<'a>, new: Snapshot<'a>) -> Self {
+        Self {
+            image: Pair { old: Some(old), new },
+            kernel: None,
+            signers: Vec::new(),
+            threads: NonZeroUsize::MIN,
+            compressions: vec![Compression::Bzip2, Compression::Xz, Compression::Zstd],
+        }
+    }
+
+    /// Adds the kernel file that belongs to the new image, as a delta if there is an old one: nodes then need
+    /// exactly that one beside the old image.
+    #[must_use]
+    pub fn with_kernel(mut self, old: Option<Snapshot<'a>>, new: Snapshot<'a>) -> Self {
+        self.kernel = Some(Pair { old, new });
+        self
+    }
+
+    /// Packs what is new in the smallest of these forms, or leaves it as it is.
+    #[must_use]
+    pub fn with_compressions(mut self, compressions: &[Compression]) -> Self {
+        self.compressions = compressions.to_vec();
+        self
+    }
+
+    /// Adds a signature of metadata and payload. Any one by a key that nodes trust will do.
+    #[must_use]
+    pub fn with_signer(mut self, signer: &'a dyn Signer) -> Self {
+        self.signers.push(signer);
+        self
+    }
+
+    /// Works on so many threads.
+    #[must_use]
+    pub fn with_threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Writes the payload to `out`. `spool` is an empty file for as long as this takes; it will hold all
+    /// of the payload's data. `progress` is told how many bytes of the new image and kernel are done.
+    ///
+    /// # Errors
+    /// [`WriteError`]; `out` then holds nothing of use.
+    pub fn write<S, W>(
+        self,
+        spool: &mut S,
+        out: &mut W,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Summary, WriteError>
+    where
+        S: Read + Write + Seek,
+        W: Write,
+    {
+        let mut shelf = Shelf::new(spool);
+        let names = Names {
+            old: Input::OldImage,
+            new: Input::Image,
+        };
+        let image = self.section(&mut shelf, self.image, names, progress)?;
+        let names = Names {
+            old: Input::OldKernel,
+            new: Input::Kernel,
+        };
+        let mut progress = |done| progress(image.size + done);
+        let kernel = self
+            .kernel
+            .map(|kernel| self.section(&mut shelf, kernel, names, &mut progress))
+            .transpose()?;
+        let pieces = shelf.into_pieces();
+        let contents = Contents {
+            version: MajorVersion::V2,
+            image,
+            kernel,
+            signers: &self.signers,
+        };
+        contents.write(Data::new(spool, &pieces), out)
+    }
+
+    /// Makes the operations of one image.
+    fn section(
+        &self,
+        shelf: &mut Shelf<'_>,
+        pair: Pair<'_>,
+        names: Names,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Section, WriteError> {
+        let crew = Crew {
+            threads: self.threads,
+            memory: MEMORY,
+        };
+        let survey = |input, image: Snapshot<'_>| match image.len() {
+            0 => Err(WriteError::Empty { input }),
+            _ => Survey::of(&image, &crew).map_err(|source| WriteError::Read { input, source }),
+        };
+        let new = survey(names.new, pair.new)?;
+        let old = pair.old.map(|old| survey(names.old, old)).transpose()?;
+        let tasks = tasks(old.as_ref(), &new);
+
+        let encoder = Encoder {
+            old: pair.old,
+            new: pair.new,
+            compressions: &self.compressions,
+        };
+        let needs: Vec<u64> = tasks.iter().map(Task::memory).collect();
+        let mut done = 0;
+        crew.run(
+            &needs,
+            |task| (tasks[task].result(), encoder.encode(&tasks[task])),
+            |_, (bytes, encoded)| {
+                let input = names.new;
+                let encoded = encoded.map_err(|source| WriteError::Compress { input, source })?;
+                encoded.into_iter().try_for_each(|encoded| shelf.put(encoded))?;
+                done += bytes;
+                progress(done);
+                Ok(())
+            },
+        )?;
+        Ok(shelf.section(old.as_ref(), &new))
+    }
+}
+
+fn tasks(old: Option<&Survey>, new: &Survey) -> Vec<Task> {
+    let index = Index::new(old.map_or(&[], |old| &old.blocks));
+    let origins = index.origins(&new.blocks);
+    let mut tasks = task::novel(&origin::fresh(&origins));
+    tasks.extend(task::unchanged(&origins));
+    tasks
+}
+
+impl std::fmt::Debug for DeltaPayload<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeltaPayload")
+            .field("kernel", &self.kernel.is_some())
+            .field("signers", &self.signers.len())
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}
