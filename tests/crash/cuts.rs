@@ -7,12 +7,12 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use ring::digest::{Context, SHA256};
-
 use crate::loss::{Kind, Loss};
-use crate::machine::State;
+use crate::machine::{Machine, State};
+use crate::memory::Told;
 use crate::oracle::{Afterlife, Truth};
 use crate::scenario::{Recording, Scenario};
+use crate::tree::Files;
 
 /// How much was tried.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,11 +49,12 @@ impl fmt::Display for Count {
 /// Servers remember their requests, so that they are renewed.
 const LIVES_PER_SERVER: usize = 500;
 
-const SURE: [Kind; 4] = [Kind::Lost, Kind::Kept, Kind::Overtaken, Kind::Torn];
+pub(crate) const SURE: [Kind; 4] = [Kind::Lost, Kind::Kept, Kind::Overtaken, Kind::Torn];
 
 struct Job {
     name: String,
     state: State,
+    told: Told,
 }
 
 /// Cuts `scenario` at `points` points, and no fewer than five after each write and sync.
@@ -82,8 +83,10 @@ fn work(truth: &Truth, jobs: &Mutex<Receiver<Job>>, flaws: &Mutex<Vec<String>>) 
         let afterlife = Afterlife::new(truth);
         for _ in 0..LIVES_PER_SERVER {
             let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(Job { name, state }) = job else { return };
-            if let Err(flaw) = afterlife.live(&state) {
+            let Ok(Job { name, state, told }) = job else {
+                return;
+            };
+            if let Err(flaw) = afterlife.live(&state, told) {
                 flaws.lock().unwrap().push(format!("{name}: {flaw}"));
             }
         }
@@ -107,15 +110,20 @@ fn cut(recording: &Recording, points: usize, jobs: &SyncSender<Job>, flaws: &Mut
         for (variant, kind) in kinds.enumerate() {
             let seed = (number * 1_000_003 + variant) as u64;
             let (crate::trace::Step::Enter(call) | crate::trace::Step::Exit(call)) = *step;
-            let state = machine.cut(&mut Loss::new(kind, call, seed));
+            let left = machine.cut(&mut Loss::new(kind, call, seed));
             count.points += 1;
             let name = || format!("{kind:?} after {}, seed {seed}", recording.describe(*step));
-            if let Some(path) = torn(&machine, &state) {
+            if let Some(path) = torn(&machine, &left.files) {
                 flaws.lock().unwrap().push(format!("{}: {path} is torn", name()));
             }
-            if known.insert(digest(&state)) {
+            if known.insert(left.digest()) {
                 count.states += 1;
-                let job = Job { name: name(), state };
+                let state = machine.state(left);
+                let job = Job {
+                    name: name(),
+                    state,
+                    told: machine.told(),
+                };
                 if jobs.send(job).is_err() {
                     return count;
                 }
@@ -126,24 +134,13 @@ fn cut(recording: &Recording, points: usize, jobs: &SyncSender<Job>, flaws: &Mut
 }
 
 /// A file of the daemon's state that is neither old nor new.
-fn torn(machine: &crate::machine::Machine, state: &State) -> Option<String> {
+fn torn(machine: &Machine, files: &Files) -> Option<String> {
     let of_ours = |path: &str| {
         path.strip_prefix("/var/lib/update_engine/")
             .and_then(|rest| rest.rsplit('/').next())
             .is_some_and(|name| !name.starts_with('.') && !name.starts_with("pcrs-"))
     };
-    let mut files = state.files.iter();
+    let mut files = files.iter();
     let torn = files.find(|(path, contents)| of_ours(path) && !machine.is_whole(path, contents));
     torn.map(|(path, _)| path.clone())
-}
-
-fn digest(state: &State) -> Vec<u8> {
-    let mut context = Context::new(&SHA256);
-    context.update(&state.disk);
-    for (path, contents) in &state.files {
-        context.update(path.as_bytes());
-        context.update(&contents.len().to_be_bytes());
-        context.update(contents);
-    }
-    context.finish().as_ref().to_vec()
 }

@@ -1,8 +1,10 @@
-//! The daemon as the recorded program: everything that an update makes it write.
+//! The daemon as the recorded program: everything that a story makes it write.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -10,88 +12,181 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use update_engine::serve::{Catalog, Record, Server};
 
+use crate::machine::State;
+use crate::memory::Told;
 use crate::node::Node;
 use crate::oracle::Truth;
 use crate::scenario::Recording;
+use crate::story::{CLAIM, REQUEST, Story};
 use crate::trace::{Trace, process, traced};
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_update_engine");
 const CLIENT: &str = env!("CARGO_BIN_EXE_update_engine_client");
-const MARKER: &str = "var/run/update_engine_autoupdate_completed";
+/// Where a machine that is a directory records that it would reboot.
+const REBOOT: &str = "run/update_engine/reboot";
 
 /// No step takes longer unless it never ends.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Has the daemon told to look for an update, and records it until it waits for the reboot.
-pub(crate) fn record(truth: Truth) -> Recording {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.unwrap().block_on(record_with_server(truth))
+/// What a story came to.
+pub(crate) struct Ended {
+    pub(crate) node: Node,
+    /// What the node was before.
+    pub(crate) start: State,
+    pub(crate) status: ExitStatus,
+    pub(crate) log: String,
+    pub(crate) told: Told,
 }
 
-async fn record_with_server(mut truth: Truth) -> Recording {
-    let node = Node::new();
-    let payload = node.path("payload");
-    std::fs::write(&payload, &truth.payload.bytes).unwrap();
-    let catalog = Catalog::open("2.0.0", &payload).unwrap();
-    let server = Server::start(([127, 0, 0, 1], 0).into(), Some(catalog))
-        .await
-        .unwrap();
-    let configuration = format!("GROUP=stable\nSERVER={}\n", server.url());
-    let file = "/etc/flatcar/update.conf".to_owned();
-    truth.start.files.insert(file, configuration.into_bytes());
-    node.put(&truth.start);
-
-    let (log, socket) = (node.path("trace"), node.path("bus"));
-    let mut daemon = daemon(&node, &log, &socket).spawn().expect("strace is installed");
-    until("the daemon listens", || UnixStream::connect(&socket).is_ok());
-    let asked = tokio::process::Command::new(CLIENT)
-        .args(["-check_for_update", "-bus_peer"])
-        .arg(&socket)
-        .stderr(Stdio::null())
-        .status();
-    assert!(asked.await.unwrap().success());
-    let ended = server.journal().wait_for(is_success);
-    let ended = tokio::time::timeout(PATIENCE, ended).await;
-    ended.expect("the daemon reports a success");
-    until("the marker is there", || node.root().join(MARKER).exists());
-    let process = process(&log).expect("the daemon made calls");
-    kill(Pid::from_raw(process), Signal::SIGTERM).unwrap();
-    assert!(daemon.wait().unwrap().success());
+/// Has the daemon live through `story`, and records it.
+pub(crate) fn record(story: Story, mut truth: Truth) -> Recording {
+    let mut log = PathBuf::new();
+    let ended = live(story, &truth, |program, node| {
+        log = node.path("trace");
+        traced(program, &log)
+    });
+    assert!(ended.status.success(), "{}", ended.log);
+    truth.start = ended.start;
     let trace = Trace::load(&log);
+    let node = ended.node;
     Recording { truth, trace, node }
 }
 
-fn daemon(node: &Node, log: &Path, socket: &Path) -> Command {
-    let mut command = traced(Path::new(DAEMON), log);
-    command
-        .args([
-            "-foreground",
-            "-logtostderr",
-            "-skip_postinst",
-            "-running_slot",
-            "A",
-            "-root",
-        ])
-        .arg(node.root())
-        .arg("-disk")
-        .arg(node.disk())
-        .arg("-bus_peer")
-        .arg(socket)
-        .stderr(Stdio::null());
-    for scheme in ["all", "http", "https"] {
-        command.env_remove(format!("{scheme}_proxy"));
-        command.env_remove(format!("{scheme}_proxy").to_uppercase());
+/// Has the daemon, under what `wrap` makes of it, live through `story`, whatever becomes of it.
+pub(crate) fn live(story: Story, truth: &Truth, wrap: impl FnOnce(&Path, &Node) -> Command) -> Ended {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.unwrap();
+    let node = Node::new();
+    let server = runtime.block_on(serve(story, &truth.payload.bytes, &node));
+    let configuration = format!(
+        "GROUP=stable\nSERVER={}\nHEALTH_SETTLE=0\nHEALTH_DEADLINE=1\n",
+        server.url()
+    );
+    let mut start = truth.start.clone();
+    start
+        .files
+        .extend(story.files(&truth.payload.bytes, &configuration));
+    node.put(&start);
+    if story == Story::Reset {
+        claim(&node);
+        start = node.state();
     }
-    command
+    let mut daemon = Daemon::start(story, &node, wrap);
+    daemon.go_through(story);
+    let (status, log) = daemon.stop();
+    let told = told(&server);
+    runtime.block_on(server.stop());
+    Ended {
+        node,
+        start,
+        status,
+        log,
+        told,
+    }
 }
 
-/// The event with which an update is reported as complete.
-fn is_success(record: &Record) -> bool {
-    match record {
-        Record::Omaha(exchange) => exchange
-            .events()
-            .any(|event| (event.kind, event.result) == (3, 1)),
-        _ => false,
+async fn serve(story: Story, payload: &[u8], node: &Node) -> Server {
+    let file = node.path("payload");
+    fs::write(&file, payload).unwrap();
+    let catalog = story.fills_b().then(|| Catalog::open("2.0.0", &file).unwrap());
+    Server::start(([127, 0, 0, 1], 0).into(), catalog).await.unwrap()
+}
+
+/// The request for a reboot is the daemon's own.
+fn claim(node: &Node) {
+    let path = |name: &str| node.root().join(name.trim_start_matches('/'));
+    let request = fs::metadata(path(REQUEST)).unwrap();
+    let claim = format!("{} {} {}", request.ino(), request.mtime(), request.mtime_nsec());
+    fs::write(path(CLAIM), claim).unwrap();
+}
+
+fn told(server: &Server) -> Told {
+    let mut told = Told::default();
+    for record in server.journal().records() {
+        if let Record::Omaha(exchange) = record {
+            told.rollback |= exchange.events().any(|event| event.result == 0);
+            told.news |= exchange.is_check();
+        }
+    }
+    told
+}
+
+struct Daemon {
+    child: Child,
+    socket: PathBuf,
+    log: PathBuf,
+    trace: PathBuf,
+    reboot: PathBuf,
+}
+
+impl Daemon {
+    fn start(story: Story, node: &Node, wrap: impl FnOnce(&Path, &Node) -> Command) -> Self {
+        let (socket, log) = (node.path("bus"), node.path("log"));
+        let mut command = wrap(Path::new(DAEMON), node);
+        command
+            .args(["-foreground", "-logtostderr", "-skip_postinst"])
+            .args(["-running_slot", story.running(), "-root"])
+            .arg(node.root())
+            .arg("-disk")
+            .arg(node.disk())
+            .arg("-bus_peer")
+            .arg(&socket)
+            .stderr(fs::File::create(&log).unwrap());
+        for scheme in ["all", "http", "https"] {
+            command.env_remove(format!("{scheme}_proxy"));
+            command.env_remove(format!("{scheme}_proxy").to_uppercase());
+        }
+        let daemon = Self {
+            child: command.spawn().expect("strace is installed"),
+            socket,
+            log,
+            trace: node.path("trace"),
+            reboot: node.root().join(REBOOT),
+        };
+        until("the daemon listens", || {
+            UnixStream::connect(&daemon.socket).is_ok()
+        });
+        daemon
+    }
+
+    /// Until there is nothing left that the daemon would do by itself.
+    fn go_through(&mut self, story: Story) {
+        match story {
+            Story::Update | Story::RolledBack => {
+                self.ask("-check_for_update");
+                self.until_said(&["UPDATE_STATUS_IDLE", "UPDATE_STATUS_UPDATED_NEED_REBOOT"]);
+            }
+            Story::Kept => self.until_said(&["is marked good", "is not marked good"]),
+            Story::GivenUp => {
+                let log = || fs::read_to_string(&self.log).unwrap();
+                until("the slot is left", || {
+                    self.reboot.exists() || log().contains("the running slot is not left")
+                });
+            }
+            Story::Reset => self.ask("-reset_status"),
+        }
+    }
+
+    fn ask(&self, what: &str) {
+        let mut client = Command::new(CLIENT);
+        client.args([what, "-bus_peer"]).arg(&self.socket);
+        // Its outcome is the daemon's: what became of the files shows it.
+        let output = client.stderr(Stdio::null()).stdout(Stdio::null()).status();
+        output.expect("the client can be run");
+    }
+
+    fn until_said(&self, lines: &[&str]) {
+        let said = || fs::read_to_string(&self.log).unwrap();
+        until(lines[0], || lines.iter().any(|line| said().contains(line)));
+    }
+
+    /// Asks it to end, as a shutdown does.
+    fn stop(mut self) -> (ExitStatus, String) {
+        // Under a tracer that isn't its child the daemon is ours.
+        let process = process(&self.trace).unwrap_or_else(|| self.child.id().try_into().unwrap());
+        kill(Pid::from_raw(process), Signal::SIGTERM).unwrap();
+        let status = self.child.wait().unwrap();
+        (status, fs::read_to_string(&self.log).unwrap())
     }
 }
 
@@ -99,7 +194,7 @@ fn is_success(record: &Record) -> bool {
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
-        assert!(Instant::now() < deadline, "it takes too long until {what}");
+        assert!(Instant::now() < deadline, "it takes too long until: {what}");
         sleep(Duration::from_millis(5));
     }
 }

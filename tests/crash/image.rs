@@ -38,7 +38,7 @@ pub(crate) fn crc32(bytes: &[u8]) -> u32 {
 }
 
 /// Priority, tries and successful as an attribute word, with a foreign bit set.
-pub(crate) fn word(priority: u64, tries: u64, successful: u64) -> u64 {
+pub(crate) const fn word(priority: u64, tries: u64, successful: u64) -> u64 {
     (priority << 48) | (tries << 52) | (successful << 56) | 4
 }
 

@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::device::Device;
+use ring::digest::{Context, SHA256};
+
+use crate::device::{Device, Fingerprint, Survived};
 use crate::loss::Loss;
+use crate::memory::Told;
 use crate::trace::{Call, Step, Trace};
 use crate::tree::{Covered, Files, Node, Tree};
 
@@ -12,6 +15,37 @@ use crate::tree::{Covered, Files, Node, Tree};
 pub(crate) struct State {
     pub(crate) disk: Vec<u8>,
     pub(crate) files: Files,
+}
+
+impl State {
+    /// Empties the file systems that a cut empties.
+    pub(crate) fn lose_memory(&mut self) {
+        self.files.retain(|path, _| !is_in_memory(path));
+    }
+}
+
+fn is_in_memory(path: &str) -> bool {
+    path.starts_with("/run/") || path.starts_with("/var/run/")
+}
+
+/// What a cut leaves of it. Most cuts leave what another one did: the disk is put together only for those that
+/// don't.
+pub(crate) struct Cut {
+    disk: Survived,
+    pub(crate) files: Files,
+}
+
+impl Cut {
+    /// Equal for cuts that leave the same.
+    pub(crate) fn digest(&self) -> (Fingerprint, Vec<u8>) {
+        let mut context = Context::new(&SHA256);
+        for (path, contents) in &self.files {
+            context.update(path.as_bytes());
+            context.update(&contents.len().to_be_bytes());
+            context.update(contents);
+        }
+        (self.disk.fingerprint, context.finish().as_ref().to_vec())
+    }
 }
 
 /// Where the program found them.
@@ -29,6 +63,8 @@ pub(crate) struct Machine {
     open: HashMap<usize, Opening>,
     openings: usize,
     syncs: HashMap<usize, Sync>,
+    /// Everything that went over the network.
+    sent: Vec<u8>,
 }
 
 /// A descriptor's file.
@@ -67,6 +103,7 @@ impl Machine {
             open: HashMap::new(),
             openings: 0,
             syncs: HashMap::new(),
+            sent: Vec::new(),
         }
     }
 
@@ -82,12 +119,19 @@ impl Machine {
     }
 
     /// What the medium holds after a cut now. Memory file systems are empty then.
-    pub(crate) fn cut(&self, loss: &mut Loss) -> State {
+    pub(crate) fn cut(&self, loss: &mut Loss) -> Cut {
         let mut files = self.tree.after(loss);
-        files.retain(|path, _| !path.starts_with("/run/") && !path.starts_with("/var/run/"));
-        State {
+        files.retain(|path, _| !is_in_memory(path));
+        Cut {
             disk: self.device.after(loss),
             files,
+        }
+    }
+
+    pub(crate) fn state(&self, cut: Cut) -> State {
+        State {
+            disk: self.device.whole(&cut.disk),
+            files: cut.files,
         }
     }
 
@@ -95,9 +139,14 @@ impl Machine {
     pub(crate) fn live(&self) -> State {
         let mut everything = Loss::new(crate::loss::Kind::Kept, 0, 0);
         State {
-            disk: self.device.after(&mut everything),
+            disk: self.device.whole(&self.device.after(&mut everything)),
             files: self.tree.after(&mut everything),
         }
+    }
+
+    /// What servers have heard.
+    pub(crate) fn told(&self) -> Told {
+        Told::from(&self.sent)
     }
 
     /// See [`Tree::is_whole`].
@@ -138,6 +187,10 @@ impl Machine {
                 Some(_) => panic!("the disk's length is changed"),
                 None => {}
             },
+            // From here on nobody has the file by this number; its next owner may be seen to open it first.
+            "close" => {
+                self.open.remove(&call.descriptor(0));
+            }
             "fsync" | "fdatasync" => {
                 let sync = self.opened(call, 0).map(|opening| match opening.what {
                     Opened::Disk => Sync::Disk(self.device.synced_by(opening.number)),
@@ -198,8 +251,9 @@ impl Machine {
     fn succeeded(&mut self, number: usize, call: &Call, result: usize) -> bool {
         match call.name.as_str() {
             "openat" => self.open(number, call, result),
-            "close" => {
-                self.open.remove(&call.descriptor(0));
+            "close" => false,
+            "sendto" => {
+                self.sent.extend(call.bytes(1));
                 false
             }
             "fcntl" | "dup" | "dup2" | "dup3" => {

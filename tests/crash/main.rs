@@ -15,8 +15,10 @@ mod daemon;
 mod device;
 mod faults;
 mod image;
+mod loader;
 mod loss;
 mod machine;
+mod memory;
 mod node;
 mod oracle;
 mod payload;
@@ -24,6 +26,7 @@ mod random;
 #[path = "../../boot/slots/tests/gpt/readers.rs"]
 mod readers;
 mod scenario;
+mod story;
 #[path = "../support/mod.rs"]
 mod support;
 mod trace;
@@ -43,6 +46,7 @@ use std::time::Instant;
 use node::{Attempt, fetcher};
 use oracle::chain;
 use scenario::{Before, Contents, Program, Scenario};
+use story::Story;
 
 /// Points that all scenarios have together, at least, unless told otherwise.
 const POINTS: usize = 6000;
@@ -57,7 +61,14 @@ const fn scenario(name: &'static str, sector: usize, contents: Contents, before:
     }
 }
 
-const SCENARIOS: [Scenario; 11] = [
+const fn story(name: &'static str, sector: usize, story: Story) -> Scenario {
+    Scenario {
+        program: Program::Daemon(story),
+        ..scenario(name, sector, Contents::Full, Before::Sound)
+    }
+}
+
+const SCENARIOS: [Scenario; 15] = [
     scenario("a_full_update_512", 512, Contents::Full, Before::Sound),
     scenario("a_full_update_4096", 4096, Contents::Full, Before::Sound),
     scenario("a_delta_512", 512, Contents::Delta, Before::Sound),
@@ -68,10 +79,11 @@ const SCENARIOS: [Scenario; 11] = [
     scenario("a_damaged_backup_table", 512, Contents::Full, Before::NoBackup),
     scenario("a_damaged_primary_table", 4096, Contents::Full, Before::NoPrimary),
     scenario("a_running_slot_on_trial", 512, Contents::Full, Before::OnTrial),
-    Scenario {
-        program: Program::Daemon,
-        ..scenario("the_daemon", 512, Contents::Full, Before::Sound)
-    },
+    story("the_daemon_updates", 512, Story::Update),
+    story("the_daemon_keeps_a_slot", 512, Story::Kept),
+    story("the_daemon_leaves_a_slot", 4096, Story::GivenUp),
+    story("the_daemon_notices_a_rollback", 512, Story::RolledBack),
+    story("the_daemon_withdraws_an_update", 512, Story::Reset),
 ];
 
 /// What the command line asks for.
@@ -140,10 +152,20 @@ fn tests() -> Vec<(String, Test)> {
         (scenario.name.to_owned(), test)
     });
     let faults = [SCENARIOS[0], SCENARIOS[3]].map(|scenario| {
-        let test: Test = Box::new(move |points| faults::everywhere(&scenario, points));
+        let test: Test = Box::new(move |points| faults::of_the_installer(&scenario, points));
         (format!("{}_with_faults", scenario.name), test)
     });
-    cuts.into_iter().chain(faults).collect()
+    let daemon: Test = Box::new(faults::of_the_daemon);
+    let daemon = ("the_daemon_with_faults".to_owned(), daemon);
+    let loader = [512, 4096].map(|sector| {
+        let test: Test = Box::new(move |points| loader::everywhere(sector, points));
+        (format!("the_slot_loader_{sector}"), test)
+    });
+    cuts.into_iter()
+        .chain(faults)
+        .chain([daemon])
+        .chain(loader)
+        .collect()
 }
 
 fn run(options: &Options, tests: Vec<(String, Test)>) -> ExitCode {

@@ -1,13 +1,19 @@
 //! What must hold after every cut, judged by the models of the programs that boot the node.
 
-use update_engine::disk::{SlotDisk, SlotName};
+use update_engine::disk::SlotName;
+use update_engine::engine::{DiskChoice, Settings, Updater as _};
 use update_engine::fetch::Fetcher;
+use update_engine::host::Host;
+use update_engine::install::Postinst;
 
 use crate::image::{ENTRY, is_good, is_selectable, place, set_word, word_of, write_table};
+use crate::loader;
 use crate::machine::State;
+use crate::memory::{Memory, Told};
 use crate::node::{Attempt, KERNEL_A, KERNEL_B, Node, fetcher};
 use crate::payload::Payload;
 use crate::readers::{self, READERS, Reader};
+use crate::story::{CHECK, Story};
 use crate::support::server::Server;
 
 /// What a scenario starts from and leads to.
@@ -15,30 +21,44 @@ pub(crate) struct Truth {
     pub(crate) sector: usize,
     pub(crate) start: State,
     pub(crate) payload: Payload,
-    /// Image and kernel that slot B held before.
+    /// Image and kernel that slot B held before; the new ones, if a story begins after the update.
     pub(crate) fallback: (Vec<u8>, Vec<u8>),
     /// Whether the attempt has to be refused: its cuts aren't followed by one that must succeed.
     pub(crate) refused: bool,
+    /// What the daemon lives through; none if only the installer does.
+    pub(crate) story: Option<Story>,
+    /// Readers that find a table at the start.
+    pub(crate) able: Vec<Reader>,
+    /// The entries at the start, without attributes.
+    pub(crate) partitions: Vec<u8>,
 }
 
 type Verdict = Result<(), String>;
+
+/// Readers that find a table on `disk`, and its entries without attributes.
+pub(crate) fn readable(disk: &[u8], sector: usize) -> (Vec<Reader>, Vec<u8>) {
+    let found = |reader: &Reader| readers::entries(disk, sector, *reader).is_some();
+    let entries = readers::entries(disk, sector, Reader::Uefi).unwrap();
+    (
+        READERS.into_iter().filter(found).collect(),
+        without_attributes(entries),
+    )
+}
+
+fn without_attributes(mut entries: Vec<u8>) -> Vec<u8> {
+    entries.chunks_mut(ENTRY).for_each(|entry| entry[48..56].fill(0));
+    entries
+}
 
 impl Truth {
     fn entries(&self, disk: &[u8], reader: Reader) -> Option<Vec<u8>> {
         readers::entries(disk, self.sector, reader)
     }
 
-    /// Readers that found a table before the update.
-    fn able(&self) -> impl Iterator<Item = Reader> + '_ {
-        let start = &self.start.disk;
-        let able = move |reader: &Reader| self.entries(start, *reader).is_some();
-        READERS.into_iter().filter(able)
-    }
-
     /// Every reader finds a slot to boot, and whatever it could boot is whole.
     pub(crate) fn check(&self, state: &State) -> Verdict {
         self.untouched(state)?;
-        for reader in self.able() {
+        for &reader in &self.able {
             let entries = self.entries(&state.disk, reader);
             let entries = entries.ok_or(format!("{reader:?} finds no table"))?;
             self.check_entries(&entries, state)
@@ -50,25 +70,28 @@ impl Truth {
     /// The running slot, its kernel, and everything on the disk that is neither slot B nor the table.
     fn untouched(&self, state: &State) -> Verdict {
         let start = &self.start;
-        for number in [1, 2, 3, 6, 7, 9] {
+        let fills_b = self.story.is_none_or(Story::fills_b);
+        for number in [1, 2, 3, 4, 6, 7, 9]
+            .into_iter()
+            .filter(|number| *number != 4 || !fills_b)
+        {
             if state.disk[place(number)] != start.disk[place(number)] {
                 return Err(format!("partition {number} has changed"));
             }
         }
-        if state.files.get(KERNEL_A) != start.files.get(KERNEL_A) {
-            return Err("the running kernel has changed".to_owned());
+        for kernel in [KERNEL_A, KERNEL_B]
+            .into_iter()
+            .filter(|kernel| *kernel == KERNEL_A || !fills_b)
+        {
+            if state.files.get(kernel) != start.files.get(kernel) {
+                return Err(format!("{kernel} has changed"));
+            }
         }
         Ok(())
     }
 
     fn check_entries(&self, entries: &[u8], state: &State) -> Verdict {
-        let known = self.entries(&self.start.disk, Reader::Uefi).unwrap();
-        let but_attributes = |entries: &[u8]| {
-            let mut entries = entries.to_vec();
-            entries.chunks_mut(ENTRY).for_each(|entry| entry[48..56].fill(0));
-            entries
-        };
-        if but_attributes(entries) != but_attributes(&known) {
+        if without_attributes(entries.to_vec()) != self.partitions {
             return Err("the partitions are others".to_owned());
         }
         readers::chosen(entries).ok_or("there is no slot to boot")?;
@@ -153,22 +176,76 @@ impl<'a> Afterlife<'a> {
         }
     }
 
-    /// Checks a state, then boots it and lets the update be finished.
-    pub(crate) fn live(&self, state: &State) -> Verdict {
+    /// Checks a state, then boots it by GRUB or by the slot loader, and lets the update be finished.
+    pub(crate) fn live(&self, state: &State, told: Told) -> Verdict {
+        self.remembers(state, told)?;
+        self.live_without_memory(state)
+    }
+
+    /// The same for a node that said that it can't remember.
+    pub(crate) fn live_without_memory(&self, state: &State) -> Verdict {
         self.truth.check(state)?;
         if self.truth.refused {
             return Ok(());
         }
+        let by_loader = loader::boot(&state.disk, self.truth.sector)?;
         let mut booted = state.clone();
-        match self.truth.boot(&mut booted.disk)? {
-            3 => self.update_from_a(&booted),
+        let mut slot = self.truth.boot(&mut booted.disk)?;
+        // Whoever boots first decides how the table looks: each gets half of the states.
+        if state.disk[place(4)]
+            .iter()
+            .fold(0, |sum: u8, byte| sum.wrapping_add(*byte))
+            % 2
+            == 0
+        {
+            (slot, booted.disk) = (by_loader.slot, by_loader.disk);
+        }
+        self.node.put(&booted);
+        if self.truth.story.is_some() {
+            self.look_back(&booted, slot)?;
+        }
+        match slot {
+            3 => self.update_from_a(),
             _ => self.settle_in_b(&booted),
         }
     }
 
+    fn remembers(&self, state: &State, told: Told) -> Verdict {
+        let Some(story) = self.truth.story else {
+            return Ok(());
+        };
+        let memory = Memory::of(&state.files, &self.truth.payload.bytes)?;
+        memory.check(story, &state.files, self.word_of_b(&state.disk), told)
+    }
+
+    fn word_of_b(&self, disk: &[u8]) -> u64 {
+        // A table was found before.
+        let entries = self.truth.entries(disk, Reader::SlotLoader);
+        entries.map_or(0, |entries| word_of(&entries, 4))
+    }
+
+    /// The daemon, started in the slot that booted, draws the right conclusions.
+    fn look_back(&self, state: &State, running: u8) -> Verdict {
+        let memory = |files| Memory::of(files, &self.truth.payload.bytes);
+        let before = memory(&state.files)?;
+        let _ = self.daemon(running).initial_state();
+        let after = memory(&self.node.state().files)?;
+        after.check_look(&before, running, self.word_of_b(&state.disk))
+    }
+
+    fn daemon(&self, running: u8) -> update_engine::engine::Node {
+        update_engine::engine::Node::new(Settings {
+            host: Host::new(self.node.root()),
+            disk: DiskChoice::Named {
+                path: self.node.disk(),
+                running: if running == 3 { SlotName::A } else { SlotName::B },
+            },
+            postinst: Postinst::Skip,
+        })
+    }
+
     /// The old slot booted: the next attempt succeeds.
-    fn update_from_a(&self, state: &State) -> Verdict {
-        self.node.put(state);
+    fn update_from_a(&self) -> Verdict {
         let (root, disk) = (self.node.root(), self.node.disk());
         let attempt = Attempt {
             root: &root,
@@ -192,10 +269,17 @@ impl<'a> Afterlife<'a> {
         if !self.truth.is_updated(state) {
             return Err("slot B boots without being the new image".to_owned());
         }
-        self.node.put(state);
-        let marked = SlotDisk::open(&self.node.disk(), SlotName::B).and_then(|disk| disk.mark_good());
-        marked.map_err(|error| format!("the new slot can't be marked good: {}", chain(&error)))?;
-        self.truth.check_end(&self.node.state())
+        // Whoever stays in it has repaired what was not healthy.
+        let check = self.node.root().join(CHECK.trim_start_matches('/'));
+        if check.exists() {
+            std::fs::remove_file(check).unwrap();
+        }
+        let marked = self.runtime.block_on(self.daemon(4).mark_good());
+        marked.map_err(|error| format!("the new slot can't be marked good: {error}"))?;
+        let end = self.node.state();
+        let memory = Memory::of(&end.files, &self.truth.payload.bytes)?;
+        memory.check_look(&memory, 4, self.word_of_b(&end.disk))?;
+        self.truth.check_end(&end)
     }
 }
 

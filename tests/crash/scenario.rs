@@ -8,8 +8,9 @@ use crate::image::{disk, word};
 use crate::loss::{Kind, Loss};
 use crate::machine::{Machine, State};
 use crate::node::{KERNEL_A, KERNEL_B, Node};
-use crate::oracle::Truth;
+use crate::oracle::{Truth, readable};
 use crate::payload::{self, Payload};
+use crate::story::Story;
 use crate::support::fixtures;
 use crate::support::server::Server;
 use crate::trace::{Step, Trace, traced};
@@ -44,8 +45,8 @@ pub(crate) enum Before {
 pub(crate) enum Program {
     /// An attempt of the installer alone, with checkpoints as often as it can.
     Installer,
-    /// The daemon from the check to the event that ends an attempt: preferences and marker as well.
-    Daemon,
+    /// The daemon: preferences, record and marker as well.
+    Daemon(Story),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -65,21 +66,31 @@ pub(crate) struct Recording {
 }
 
 impl Scenario {
+    pub(crate) const fn of(story: Story) -> Self {
+        Self {
+            name: "",
+            sector: 512,
+            contents: Contents::Full,
+            before: Before::Sound,
+            program: Program::Daemon(story),
+        }
+    }
+
     pub(crate) fn truth(&self) -> Truth {
         let old = payload::image(1);
-        let fallback = (payload::image(0), payload::kernel(10));
         let payload = self.payload(&old);
-        let words = match self.before {
-            Before::OnTrial => (word(2, 0, 0), word(1, 0, 1)),
-            _ => (word(2, 0, 1), word(1, 0, 1)),
+        let fallback = match (self.story(), &payload.kernel) {
+            (Some(story), Some(kernel)) if !story.fills_b() => (payload.image.clone(), kernel.clone()),
+            _ => (payload::image(0), payload::kernel(10)),
         };
-        let mut disk = disk(self.sector, words, &old, &fallback.0);
+        let mut disk = disk(self.sector, self.words(), &old, &fallback.0);
         let end = disk.len();
         match self.before {
             Before::NoBackup => disk[end - self.sector..].fill(0xa5),
             Before::NoPrimary => disk[self.sector..2 * self.sector].fill(0xa5),
             _ => {}
         }
+        let (able, partitions) = readable(&disk, self.sector);
         Truth {
             sector: self.sector,
             start: State {
@@ -89,6 +100,24 @@ impl Scenario {
             payload,
             fallback,
             refused: self.before == Before::OnTrial,
+            story: self.story(),
+            able,
+            partitions,
+        }
+    }
+
+    fn words(&self) -> (u64, u64) {
+        match (self.story(), self.before) {
+            (Some(story), _) => story.words(),
+            (None, Before::OnTrial) => (word(2, 0, 0), word(1, 0, 1)),
+            (None, _) => (word(2, 0, 1), word(1, 0, 1)),
+        }
+    }
+
+    pub(crate) const fn story(&self) -> Option<Story> {
+        match self.program {
+            Program::Installer => None,
+            Program::Daemon(story) => Some(story),
         }
     }
 
@@ -103,8 +132,8 @@ impl Scenario {
     /// Runs the program under `strace`.
     pub(crate) fn record(&self) -> Recording {
         let truth = self.truth();
-        if self.program == Program::Daemon {
-            return daemon::record(truth);
+        if let Some(story) = self.story() {
+            return daemon::record(story, truth);
         }
         if self.before != Before::Cut {
             return record(truth);
@@ -198,7 +227,7 @@ impl Recording {
                 left -= 1;
             }
         }
-        machine.cut(&mut Loss::new(Kind::Lost, 0, 0))
+        machine.state(machine.cut(&mut Loss::new(Kind::Lost, 0, 0)))
     }
 
     pub(crate) fn describe(&self, step: Step) -> String {

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Everything that changes a file, makes a change durable, or says which file a descriptor means. A question
-/// mark: not every architecture has it.
+/// Everything that changes a file, makes a change durable, says which file a descriptor means, or tells a server
+/// something. A question mark: not every architecture has it.
 const CALLS: &str = "trace=?open,openat,?creat,close,fcntl,dup,?dup2,dup3,\
     ?mkdir,mkdirat,?rename,?renameat,renameat2,?unlink,unlinkat,?rmdir,?link,linkat,?symlink,symlinkat,\
     truncate,ftruncate,fallocate,write,writev,pwrite64,pwritev,pwritev2,mmap,\
-    fsync,fdatasync,sync_file_range,sync,syncfs,copy_file_range,sendfile,splice,io_uring_setup";
+    fsync,fdatasync,sync_file_range,sync,syncfs,copy_file_range,sendfile,splice,io_uring_setup,\
+    sendto";
 
 /// One call, as it was made.
 #[derive(Debug, Clone)]
@@ -59,7 +60,7 @@ pub(crate) struct Fault {
     pub(crate) nth: usize,
 }
 
-/// A program under `strace`, one call of which fails. Not recorded.
+/// A program under `strace`, one call of which fails. Not recorded; the process that is started is the program's.
 pub(crate) fn faulted(program: &Path, fault: &Fault) -> Command {
     let Fault {
         call,
@@ -69,7 +70,7 @@ pub(crate) fn faulted(program: &Path, fault: &Fault) -> Command {
     } = fault;
     let mut command = Command::new("strace");
     command
-        .args(["-f", "-qq", "-o", "/dev/null", "-P"])
+        .args(["-D", "-f", "-qq", "-o", "/dev/null", "-P"])
         .arg(path)
         .arg("-e")
         .arg(format!("trace={call}"))

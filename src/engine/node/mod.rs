@@ -191,7 +191,8 @@ impl Updater for Node {
     }
 
     async fn mark_good(&self) -> Result<(), String> {
-        self.blocking(Self::mark_running_good).await
+        let marked = self.blocking(Self::mark_running_good).await;
+        marked.inspect_err(|reason| tracing::warn!("the running slot is not marked good: {reason}"))
     }
 
     async fn check(&self, trigger: Trigger) -> Checked<InstallPlan> {

@@ -14,9 +14,18 @@ pub(crate) enum Reader {
     LinuxGpt,
     /// UEFI firmware (EDK2): the primary, else the last sector; places aren't checked.
     Uefi,
+    /// The slot loader, by what `docs/gpt.md` says of it: the primary with entries of its own, else the backup
+    /// to which its header points, whether or not the two agree.
+    SlotLoader,
 }
 
-pub(crate) const READERS: [Reader; 4] = [Reader::Grub, Reader::Linux, Reader::LinuxGpt, Reader::Uefi];
+pub(crate) const READERS: [Reader; 5] = [
+    Reader::Grub,
+    Reader::Linux,
+    Reader::LinuxGpt,
+    Reader::Uefi,
+    Reader::SlotLoader,
+];
 
 struct Header {
     own: u64,
@@ -44,6 +53,7 @@ pub(crate) fn entries(disk: &[u8], sector: usize, reader: Reader) -> Option<Vec<
         Reader::LinuxGpt | Reader::Uefi => {
             plain(disk, sector, 1).or_else(|| plain(disk, sector, last_lba(disk, sector)))
         }
+        Reader::SlotLoader => slot_loader(disk, sector),
     }
 }
 
@@ -109,6 +119,33 @@ fn plain(disk: &[u8], sector: usize, lba: u64) -> Option<Vec<u8>> {
         return None;
     }
     array(disk, sector, &header)
+}
+
+/// A copy's entries if they lie between its header and the partitions.
+fn in_place(disk: &[u8], sector: usize, header: &Header) -> Option<Vec<u8>> {
+    let end = header.entries.checked_add(header.array_sectors(sector))?;
+    let right = if header.own == 1 {
+        header.entries > 1 && end <= header.first && header.other > header.last
+    } else {
+        header.entries > header.last && end <= header.own && header.other == 1
+    };
+    let usable = 1 < header.first && header.first <= header.last && header.last <= last_lba(disk, sector);
+    (right && usable && header.size == 128)
+        .then(|| array(disk, sector, header))
+        .flatten()
+}
+
+fn slot_loader(disk: &[u8], sector: usize) -> Option<Vec<u8>> {
+    let last = last_lba(disk, sector);
+    let primary = header(disk, sector, 1);
+    let pointed = primary.as_ref().map_or(last, |primary| primary.other);
+    let lba = if (2..=last).contains(&pointed) {
+        pointed
+    } else {
+        last
+    };
+    let own = primary.and_then(|primary| in_place(disk, sector, &primary));
+    own.or_else(|| in_place(disk, sector, &header(disk, sector, lba)?))
 }
 
 fn grub(disk: &[u8], sector: usize) -> Option<Vec<u8>> {

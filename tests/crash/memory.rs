@@ -1,0 +1,187 @@
+//! What must be remembered after a cut, read and judged without the daemon's code.
+
+use ring::digest::{SHA256, digest};
+use serde_json::{Value, json};
+
+use crate::story::{B, CAUSE, HISTORY, Story, pref, sha256};
+use crate::tree::Files;
+
+/// What the update server has heard by the time of the cut.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Told {
+    /// An event of a failure: here, the rollback.
+    pub(crate) rollback: bool,
+    /// An event of the version before.
+    pub(crate) news: bool,
+}
+
+impl Told {
+    /// From all that went over the network.
+    pub(crate) fn from(sent: &[u8]) -> Self {
+        let sent = String::from_utf8_lossy(sent);
+        Self {
+            rollback: sent.contains("eventresult=\"0\""),
+            news: sent.contains("previousversion=\"0.9.0\""),
+        }
+    }
+}
+
+type Verdict = Result<(), String>;
+
+/// One look at the record of what became of updates.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Memory {
+    history: Value,
+    payload: Value,
+}
+
+/// How slot B stands in the table.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    priority: u64,
+    tries: u64,
+    good: bool,
+}
+
+impl Standing {
+    const fn of(word: u64) -> Self {
+        Self {
+            priority: word >> 48 & 15,
+            tries: word >> 52 & 15,
+            good: word >> 56 & 1 == 1,
+        }
+    }
+
+    const fn has_failed(self) -> bool {
+        self.priority > 0 && self.tries == 0 && !self.good
+    }
+}
+
+impl Memory {
+    /// The record among `files`, of a node to which `payload` was offered.
+    pub(crate) fn of(files: &Files, payload: &[u8]) -> Result<Self, String> {
+        let history = match files.get(HISTORY) {
+            None => Value::Null,
+            Some(bytes) => contents(bytes).ok_or("the history is damaged")?,
+        };
+        Ok(Self {
+            history,
+            payload: sha256(payload),
+        })
+    }
+
+    fn trial(&self) -> Option<&Value> {
+        let trial = self.history.get("trial").filter(|trial| !trial.is_null())?;
+        (trial["partuuid"] == B && trial["payload"]["sha256"] == self.payload).then_some(trial)
+    }
+
+    fn progress(&self) -> Option<&Value> {
+        self.trial().map(|trial| &trial["progress"])
+    }
+
+    fn cause(&self) -> Option<&str> {
+        self.progress()?.get("GivenUp")?.as_str()
+    }
+
+    /// The cause for which the payload is blamed.
+    fn blamed(&self) -> Option<&str> {
+        let blamed = self.history.get("blamed")?.as_array()?;
+        let blame = blamed.iter().find(|blame| blame["sha256"] == self.payload)?;
+        blame["cause"].as_str()
+    }
+
+    fn is_unreported(&self) -> bool {
+        self.history.get("unreported") == Some(&json!(true))
+    }
+
+    /// Whether what `story` has to keep is there, if the power fails while slot B has this attribute word.
+    pub(crate) fn check(&self, story: Story, files: &Files, b: u64, told: Told) -> Verdict {
+        let standing = Standing::of(b);
+        match story {
+            Story::Update => {
+                require(
+                    standing.tries == 0 || self.progress() == Some(&json!("Committed")),
+                    "the new slot boots next, and a rollback from it could not be noticed",
+                )?;
+                let news = files.get(&pref("previous-version"));
+                require(
+                    told.news || news.is_some_and(|news| news == b"0.9.0"),
+                    "the news of the last update is forgotten and was not told",
+                )?;
+                let resumption = files.get(&pref("update-state-next-operation"));
+                require(
+                    standing.good || resumption.is_some_and(|next| next == b"-1"),
+                    "the slot was touched, and the original would resume into it",
+                )
+            }
+            Story::Kept => require(
+                standing.good || self.trial().is_some(),
+                "the trial is forgotten before the slot is good",
+            ),
+            Story::GivenUp => require(
+                standing.tries > 0 || self.cause().is_some_and(|cause| cause.contains("50-api")),
+                "the slot was given up, and nobody knows why",
+            ),
+            Story::RolledBack => {
+                require(
+                    self.cause() == Some(CAUSE) || self.blamed() == Some(CAUSE),
+                    "the payload that failed is forgotten, or why it did",
+                )?;
+                require(
+                    self.trial().is_some() || self.is_unreported() || told.rollback,
+                    "the rollback counts as reported and was not told",
+                )
+            }
+            Story::Reset => require(self.trial().is_some(), "the trial is forgotten"),
+        }
+    }
+
+    /// Whether the daemon, started in the slot `running` (3 or 4), has made of `before` what it had to.
+    pub(crate) fn check_look(&self, before: &Self, running: u8, b: u64) -> Verdict {
+        let Some(progress) = before.progress() else {
+            return require(self == before, "the look back invents something");
+        };
+        let standing = Standing::of(b);
+        let given_up = progress.get("GivenUp").is_some();
+        if running == 4 && standing.good {
+            return require(
+                self.trial().is_none() && self.blamed().is_none(),
+                "a slot that is good still counts as on trial, or its payload as bad",
+            );
+        }
+        if running == 4 {
+            return require(
+                given_up && self == before || self.progress() == Some(&json!("CameUp")),
+                "it is not known that the slot came up",
+            );
+        }
+        if !standing.has_failed() {
+            return require(self == before, "the look back changes what has not ended");
+        }
+        require(self.trial().is_none(), "a trial that failed goes on")?;
+        let expected = match progress {
+            Value::String(text) if text == "Committed" => Some("did not come up"),
+            // Nobody is to blame for a cut while the slot's health was looked at.
+            Value::String(_) => None,
+            _ => before.cause(),
+        };
+        require(
+            self.blamed() == expected && self.is_unreported() == expected.is_some(),
+            &format!("the payload is blamed for {:?}, not {expected:?}", self.blamed()),
+        )
+    }
+}
+
+fn require(holds: bool, otherwise: &str) -> Verdict {
+    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+/// The contents of a record whose checksum is right.
+fn contents(bytes: &[u8]) -> Option<Value> {
+    let (checked, checksum) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
+    let rest = checked.strip_prefix(b"UpdEngSt\0\0\0\x01")?;
+    let (length, contents) = rest.split_first_chunk::<8>()?;
+    let right =
+        digest(&SHA256, checked).as_ref() == checksum && u64::from_be_bytes(*length) == contents.len() as u64;
+    serde_json::from_slice(contents).ok().filter(|_| right)
+}
