@@ -55,12 +55,33 @@ pub struct Config {
     pub pcr_policy_server: Option<String>,
     /// `DOWNLOAD_USER` and `DOWNLOAD_PASSWORD`: for the payload's server; none without a user.
     pub credentials: Option<Credentials>,
+    /// `REPLACE_WAITING_UPDATE`: whether a newer update may take the place of one that waits for its reboot.
+    pub waiting_update: WaitingUpdate,
     /// `HEALTH_…`: what must hold before the running slot is marked good.
     pub health: HealthSettings,
     /// `ID` of the OEM; empty by default.
     pub oem_id: String,
     /// `VERSION_ID` of the OEM; empty by default.
     pub oem_version: String,
+}
+
+/// What becomes of an update that waits for its reboot when the server offers another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WaitingUpdate {
+    /// It waits on. Reboot managers that have seen it once never look again, and rely on that.
+    #[default]
+    Stays,
+    /// The other one is installed in its place.
+    Replaceable,
+}
+
+impl WaitingUpdate {
+    fn from_setting(setting: Option<&str>) -> Self {
+        match setting {
+            Some("yes" | "true" | "on" | "1") => Self::Replaceable,
+            _ => Self::Stays,
+        }
+    }
 }
 
 impl Config {
@@ -90,6 +111,7 @@ impl Config {
                 user,
                 password: or_empty(setting("DOWNLOAD_PASSWORD")),
             }),
+            waiting_update: WaitingUpdate::from_setting(setting("REPLACE_WAITING_UPDATE")),
             health: HealthSettings::read(setting),
             oem_id: or_empty(lookup(oem, "ID")),
             oem_version: or_empty(lookup(oem, "VERSION_ID")),

@@ -135,3 +135,18 @@ fn seconds_that_are_no_number_have_their_default_and_are_named() {
     assert_eq!(health.deadline.map(|deadline| deadline.as_secs()), Some(600));
     assert_eq!(health.refused, ["HEALTH_SETTLE=5m", "HEALTH_DEADLINE=-1"]);
 }
+
+#[test]
+fn an_update_that_waits_stays_unless_somebody_says_otherwise() {
+    for (setting, expected) in [
+        ("", WaitingUpdate::Stays),
+        ("REPLACE_WAITING_UPDATE=", WaitingUpdate::Stays),
+        ("REPLACE_WAITING_UPDATE=no", WaitingUpdate::Stays),
+        ("REPLACE_WAITING_UPDATE=YES PLEASE", WaitingUpdate::Stays),
+        ("REPLACE_WAITING_UPDATE=yes", WaitingUpdate::Replaceable),
+        ("REPLACE_WAITING_UPDATE=\"true\"", WaitingUpdate::Replaceable),
+    ] {
+        let config = load(&[(UPDATE_FILES[0], setting)]);
+        assert_eq!(config.waiting_update, expected, "{setting}");
+    }
+}

@@ -95,6 +95,9 @@ pub enum Event {
     Reported,
     /// A ping ended.
     Pinged,
+    /// A check beside an update that waits for the reboot ended, at this Unix time in seconds. An offer is one
+    /// of another payload than the one that waits.
+    Revisited(CheckOutcome, i64),
 }
 
 /// What the server is told.
@@ -133,8 +136,9 @@ pub enum Effect {
     Download,
     /// Verify, run the postinst, commit; ends in [`Event::Finished`].
     Finish,
-    /// Ping the server; ends in [`Event::Pinged`].
-    Ping,
+    /// Ping the server, or ask it for another update than the one that waits; ends in [`Event::Pinged`] or
+    /// [`Event::Revisited`].
+    Revisit,
     /// Remember for as long as this boot lasts that the other slot boots next.
     RememberPending,
     /// Forget it.
@@ -166,6 +170,7 @@ impl fmt::Display for Event {
             Self::Finished(_) => "the end of an installation",
             Self::Reported => "the end of a report",
             Self::Pinged => "the end of a ping",
+            Self::Revisited(..) => "the end of a check beside an update that waits",
         })
     }
 }

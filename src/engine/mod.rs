@@ -8,7 +8,7 @@
 //!                                                                      │
 //!        statuses to signal (bus) ◀── Signal ──────────────────────────┤
 //!        jobs on an Updater: mark good, check, report, prepare, ◀──────┘
-//!                            download, finish, ping
+//!                            download, finish, revisit
 //! ```
 //!
 //! The life of an attempt. Each phase waits for the end of one job; in brackets the word on the bus:
@@ -20,6 +20,9 @@
 //!     │         ▼           ▼                           ▼                           ▼          ResetStatus   │  │ ping
 //!     └──── Reporting  [REPORTING_ERROR_EVENT], 3/0 or 3/9 sent ──────────────(postinst exit 3)─▶ ◀──────────┘  └─┘
 //! ```
+//!
+//! What else may become of an update that waits, up to its replacement by another one, is drawn in
+//! `step/waiting.rs`.
 //!
 //! Beside it, the running slot's trial: a job of its own from the start of the daemon to its end.
 //!

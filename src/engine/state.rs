@@ -64,6 +64,13 @@ pub enum Afterwards {
     NeedReboot,
 }
 
+/// An update that waits for the reboot until another one takes its slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Superseded {
+    /// What it is, unless an earlier process installed it.
+    pub(super) offer: Option<Offered>,
+}
+
 /// The engine's state; only [`step`](super::step) changes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
@@ -71,6 +78,8 @@ pub struct State {
     pub(super) running: Running,
     pub(super) last_checked: i64,
     pub(super) offer: Option<Offered>,
+    /// What waits for the reboot while another update is looked at that is to take its place.
+    pub(super) superseded: Option<Superseded>,
     pub(super) progress: f64,
     pub(super) last_failure: Option<Failure>,
 }
@@ -84,6 +93,7 @@ impl State {
             running: Running::Unknown,
             last_checked: 0,
             offer: None,
+            superseded: None,
             progress: 0.0,
             last_failure: None,
         }
@@ -115,6 +125,11 @@ impl State {
     /// Whether the running slot was not found good yet, and nobody is looking.
     pub(super) fn is_on_trial(&self) -> bool {
         matches!(self.running, Running::Unknown | Running::OnTrial(_))
+    }
+
+    /// Whether the engine may have to be told that no update waits for the reboot any more.
+    pub(super) fn may_be_forgotten(&self) -> bool {
+        self.superseded.is_some() || matches!(self.phase, Phase::Withdrawing(_))
     }
 
     /// Why the last attempt failed, if it did.

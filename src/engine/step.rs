@@ -39,10 +39,11 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
 
         (Phase::Idle, Event::CheckDue) => next.attempt(Trigger::Timer),
         (Phase::Idle, Event::AttemptRequested) => next.attempt(Trigger::Operator),
-        (Phase::NeedReboot, Event::CheckDue) => next.ping(),
+        (Phase::NeedReboot, Event::CheckDue) => next.revisit(),
+        (Phase::NeedReboot, Event::Revisited(outcome, at)) => next.revisited(outcome, at),
         (Phase::NeedReboot, Event::ResetRequested) => next.reset(),
         (phase, Event::WithdrawalRequested(slot)) => next.withdraw(phase, slot)?,
-        (Phase::Withdrawing(_), Event::Forgotten) => next.forgotten(),
+        (phase, Event::Forgotten) if state.may_be_forgotten() => next.forgotten(phase),
         (Phase::Withdrawing(afterwards), Event::Withdrawn(_)) => next.withdrawn(*afterwards),
         (Phase::Idle, Event::MarkGoodDue | Event::TrialEnded(TrialEnd::Passed)) if state.is_on_trial() => {
             next.mark_good();
@@ -70,8 +71,9 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
             next.marked(phase, result);
         }
 
-        // A ping is no attempt: it may end in any phase, after a reset for instance.
-        (_, Event::Pinged) => next.effects.push(Effect::Schedule),
+        // A ping is no attempt: it may end in any phase, after a reset for instance. So may a check that was
+        // dropped too late.
+        (_, Event::Pinged | Event::Revisited(..)) => next.effects.push(Effect::Schedule),
 
         (phase, event) => next.advance(phase, event)?,
     }
@@ -257,6 +259,7 @@ impl Next {
     fn failed(&mut self, afterwards: Afterwards) {
         self.state.offer = None;
         match afterwards {
+            Afterwards::Idle if self.state.superseded.is_some() => self.waits_on(),
             Afterwards::Idle => self.rest(Phase::Idle),
             // The status passes through idle on its way, as reboot managers have always seen it.
             Afterwards::NeedReboot => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,8 @@ pub struct Engine<U: Updater> {
     started: Instant,
     mark_good_at: Option<Instant>,
     check_at: Option<Instant>,
+    /// What is asked beside an update that waits for the reboot.
+    revisit: Option<AbortHandle>,
     /// Who waits for the end of a withdrawal.
     withdrawal: Option<oneshot::Sender<Result<(), String>>>,
     stop: CancellationToken,
@@ -71,6 +73,7 @@ impl<U: Updater> Engine<U> {
             started: now,
             mark_good_at: None,
             check_at: None,
+            revisit: None,
             withdrawal: None,
             stop,
         }
@@ -86,6 +89,7 @@ impl<U: Updater> Engine<U> {
                 Wake::Command(command) => self.command(command).await,
                 Wake::Progress((done, total)) => self.progressed(done, total).await,
                 Wake::Job(Ok(done)) => self.done(done).await,
+                Wake::Job(Err(error)) if error.is_cancelled() => {}
                 Wake::Job(Err(error)) => self.died(&error),
                 Wake::MarkGoodDue => {
                     self.mark_good_at = None;
@@ -159,11 +163,13 @@ impl<U: Updater> Engine<U> {
     }
 
     async fn done(&mut self, done: Done<U>) {
-        if let Some(stage) = done.stage {
+        let came_too_late =
+            matches!(done.event, Event::Revisited(..)) && self.state.phase() != &Phase::NeedReboot;
+        if let Some(stage) = done.stage.filter(|_| !came_too_late) {
             self.stage = stage;
         }
         // Whoever waits for the reboot has been told otherwise before the slot was touched.
-        if matches!(self.state.phase(), Phase::Withdrawing(_)) && !self.updater.is_pending().await {
+        if self.state.may_be_forgotten() && !self.updater.is_pending().await {
             self.handle(Event::Forgotten).await;
         }
         let answer = match &done.event {
@@ -230,14 +236,20 @@ impl<U: Updater> Engine<U> {
             Effect::FallBack(cause) => self.fall_back(cause),
             Effect::MarkGood => self.mark_good(),
             Effect::Check(trigger) => self.check(trigger),
-            Effect::Ping => self.ping(),
+            Effect::Revisit => self.revisit(),
             Effect::Report(report) => self.report(report),
             Effect::Prepare => self.prepare(),
             Effect::Download => self.download(),
             Effect::Finish => self.finish(),
             Effect::RememberPending => self.updater.remember_pending().await,
-            Effect::ForgetPending => self.updater.forget_pending().await,
-            Effect::Withdraw => self.withdraw(),
+            Effect::ForgetPending => {
+                self.drop_revisit();
+                self.updater.forget_pending().await;
+            }
+            Effect::Withdraw => {
+                self.drop_revisit();
+                self.withdraw();
+            }
             Effect::Schedule => self.schedule(),
         }
     }

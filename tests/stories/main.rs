@@ -23,6 +23,7 @@ mod postinst;
 mod power_cut;
 mod promises;
 mod refusals;
+mod replacing;
 mod resume;
 mod rollback;
 mod serve;

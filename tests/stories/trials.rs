@@ -1,13 +1,13 @@
 //! What keeps one slot bootable: nodes on trial, tables that can't be written, images that say no.
 
 use std::path::Path;
-use std::process::Command;
 
 use update_engine::disk::SlotName;
 
 use crate::support::fixtures;
 use crate::support::loops::{may_mount, run};
 use crate::support::node::{KERNEL_B, MARKER};
+use crate::support::payload::signed;
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, operations};
 
 const PRIVATE: i64 = 1 << 28;
@@ -21,19 +21,7 @@ fn payload_with_postinst_status(directory: &Path, status: u8) -> std::path::Path
     let write = format!("write {} postinst-status", file.display());
     run("debugfs", &["-w", "-R", &write, image.to_str().unwrap()]);
     let payload = directory.join("update.gz");
-    let made = Command::new(env!("CARGO_BIN_EXE_update_payload"))
-        .arg("generate")
-        .arg("--new-image")
-        .arg(&image)
-        .arg("--new-kernel")
-        .arg(fixtures::payload("vmlinuz-new"))
-        .arg("--private-key")
-        .arg(fixtures::payload("test-key.pem"))
-        .arg("--out")
-        .arg(&payload)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    signed(&image, "vmlinuz-new", &payload);
     payload
 }
 

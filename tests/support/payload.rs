@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
+use std::process::Command;
 
 use payload_format::Sha256Digest;
 use payload_format::writer::{RsaSigner, Signer as _};
@@ -143,6 +144,23 @@ impl Content {
             put(self.chunk(index));
         }
     }
+}
+
+/// Writes a payload of the image at `image` and a kernel of the fixtures, signed with the key that nodes trust.
+pub fn signed(image: &Path, kernel: &str, payload: &Path) {
+    let made = Command::new(env!("CARGO_BIN_EXE_update_payload"))
+        .arg("generate")
+        .arg("--new-image")
+        .arg(image)
+        .arg("--new-kernel")
+        .arg(fixtures::payload(kernel))
+        .arg("--private-key")
+        .arg(fixtures::payload("test-key.pem"))
+        .arg("--out")
+        .arg(payload)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 /// Writes a signed payload of an image of `chunks` MiB; gives the image's SHA-256.

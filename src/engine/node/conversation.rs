@@ -11,7 +11,7 @@
 //! Events and pings get no retries and their answers mean nothing.
 
 use super::Node;
-use crate::config::{Config, Server};
+use crate::config::{Config, Server, WaitingUpdate};
 use crate::engine::{Checked, Failure, Report, Trigger};
 use crate::host::Mode;
 use crate::omaha::{
@@ -24,11 +24,7 @@ use crate::store::{Key, PrefsError};
 
 impl Node {
     pub(super) async fn ask(&self, trigger: Trigger) -> Result<Checked<InstallPlan>, Failure> {
-        self.memory(|memory| {
-            memory.trigger = Some(trigger);
-            memory.offer = None;
-            memory.resumed = false;
-        });
+        self.begin(trigger);
         let (config, event) = self.blocking(Self::news).await?;
         let patience = match trigger {
             Trigger::Operator => Patience::Interactive,
@@ -36,6 +32,40 @@ impl Node {
         };
         let body = self.post(&config, Body::Check(event), patience).await?;
         self.blocking(move |node| node.answered(&config, &body)).await
+    }
+
+    /// While an update waits: a ping; or, where it may be replaced, a question for another one. Whoever waits
+    /// learns nothing new by asking, so `previous-version` is neither told nor emptied.
+    pub(super) async fn ask_beside_waiting(&self) -> Option<Checked<InstallPlan>> {
+        let (config, waiting) = self
+            .blocking(|node| (node.config(), node.waiting_payload()))
+            .await;
+        let Some(waiting) = waiting.filter(|_| config.waiting_update == WaitingUpdate::Replaceable) else {
+            self.say_ping().await;
+            return None;
+        };
+        self.begin(Trigger::Timer);
+        // Without an event Nebraska takes a node that installed an update for one that is busy with it.
+        let check = Body::Check(CheckEvent::NothingNew);
+        let checked = match self.post(&config, check, Patience::Scheduled).await {
+            Ok(body) => {
+                self.blocking(move |node| node.answered_beside(&config, &body, &waiting))
+                    .await
+            }
+            Err(failure) => Err(failure),
+        };
+        Some(checked.unwrap_or_else(|failure| {
+            tracing::warn!("the waiting update is not replaced: {}", failure.reason);
+            Checked::Failed(failure)
+        }))
+    }
+
+    fn begin(&self, trigger: Trigger) {
+        self.memory(|memory| {
+            memory.trigger = Some(trigger);
+            memory.offer = None;
+            memory.resumed = false;
+        });
     }
 
     pub(super) async fn say_ping(&self) {
@@ -95,6 +125,32 @@ impl Node {
         self.prefs.set_full_response(body)?;
         self.change_history(History::reported)
             .map_err(|error| Failure::caused_by(ErrorCode::Error, &error))?;
+        match self.read_answer(body)? {
+            Answer::NoUpdate => Ok(Checked::NoUpdate),
+            Answer::Offer(offer) => self.consider(config, offer),
+        }
+    }
+
+    /// The payload that waits is what the server should still offer. `full-response` is its own, until another
+    /// offer is taken.
+    fn answered_beside(
+        &self,
+        config: &Config,
+        body: &[u8],
+        waiting: &[u8; 32],
+    ) -> Result<Checked<InstallPlan>, Failure> {
+        match self.read_answer(body)? {
+            Answer::Offer(offer) if offer.sha256 != *waiting => {
+                let checked = self.consider(config, offer)?;
+                tracing::info!("Omaha request response: {}", String::from_utf8_lossy(body));
+                self.prefs.set_full_response(body)?;
+                Ok(checked)
+            }
+            Answer::Offer(_) | Answer::NoUpdate => Ok(Checked::NoUpdate),
+        }
+    }
+
+    fn read_answer(&self, body: &[u8]) -> Result<Answer, Failure> {
         let response = Response::parse(body).map_err(|error| Failure::caused_by(error.code(), &error))?;
         self.memory(|memory| {
             memory.outcome = Some(CheckOutcome {
@@ -102,10 +158,7 @@ impl Node {
                 poll_interval: response.poll_interval,
             });
         });
-        match response.answer {
-            Answer::NoUpdate => Ok(Checked::NoUpdate),
-            Answer::Offer(offer) => self.consider(config, offer),
-        }
+        Ok(response.answer)
     }
 
     async fn post(&self, config: &Config, body: Body, patience: Patience) -> Result<Vec<u8>, Failure> {

@@ -6,7 +6,7 @@ use super::{Node, slots};
 use crate::disk::{DiskError, SlotDisk, SlotName};
 use crate::engine::chain;
 use crate::health::Cause;
-use crate::policy::{History, Outcome};
+use crate::policy::{History, Outcome, Progress};
 use crate::store::record::{self, RecordError, Version};
 
 const FILE: &str = "/var/lib/update_engine/history";
@@ -98,6 +98,16 @@ impl Node {
         let disk = slots::open(&self.settings)?;
         let slot = partuuid(&disk, target)?;
         Ok(self.change_history(|history| history.committed(&slot, payload))?)
+    }
+
+    /// SHA-256 of the payload in the slot that boots next, if this machine's engine installed it. Blocks.
+    pub(super) fn waiting_payload(&self) -> Option<[u8; 32]> {
+        let history = self.history();
+        let running = self.memory(|memory| memory.running.clone());
+        let trial = history.trial().filter(|trial| {
+            trial.progress == Progress::Committed && running.is_some_and(|slot| slot != trial.partuuid)
+        });
+        trial.and_then(|trial| trial.payload.sha256)
     }
 
     /// The running slot is good.

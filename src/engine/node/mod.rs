@@ -4,10 +4,11 @@
 //!   Updater's methods ─┬─ watch, mark_good, ─────── trial         health, marking good, leaving the slot
 //!                      │  fall_back                history       what became of updates, in a record
 //!                      │                           slots         the disk, found anew for each use
-//!                      ├─ check, ping, report ──── conversation  configuration, prefs, one POST
+//!                      ├─ check, revisit, report ─ conversation  configuration, prefs, one POST
 //!                      │                           offers        policy, payload state, plan
 //!                      ├─ prepare … finish ─────── installation  the installer's phases, what they leave in prefs
-//!                      └─ remember, forget ─────── pending       the marker file
+//!                      └─ remember, forget, ────── pending       the marker file, and what is withdrawn before
+//!                         withdraw                               the other slot becomes unbootable
 //!                                                  history       what became of the last update
 //! ```
 //!
@@ -199,8 +200,8 @@ impl Updater for Node {
         self.ask(trigger).await.unwrap_or_else(Checked::Failed)
     }
 
-    async fn ping(&self) {
-        self.say_ping().await;
+    async fn revisit(&self) -> Option<Checked<InstallPlan>> {
+        self.ask_beside_waiting().await
     }
 
     async fn report(&self, report: &Report) {

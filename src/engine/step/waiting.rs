@@ -1,30 +1,65 @@
 //! Transitions around an update that waits for the reboot.
 //!
 //! ```text
-//!   NeedReboot ── reset ────────────────────────────────────────────────▶ Idle
-//!       │  ▲
-//!       │  └─ refused ──────────────┐
-//!       └─ withdrawn ─▶ Withdrawing ┴─ forgotten ─▶ slot unbootable, or why not ─▶ Idle
+//!       ┌── nothing new, or refused ─┐
+//!       ▼                            │             ┌─ slot touched ─▶ forgotten ─▶ an attempt like any other
+//!   NeedReboot ── check due ─▶ asks the server ── another payload ─▶ Preparing …
+//!    ▲  │  ▲                                                           │
+//!    │  │  └──────── failed, the slot is as it was ────────────────────┘
+//!    │  ├── reset ───────────────────────────────────────────────────▶ Idle
+//!    │  └── withdrawal ─▶ Withdrawing ── forgotten ─▶ slot unbootable, or why not ─▶ Idle
+//!    └──────── refused ────────┘
 //! ```
 //!
-//! That the update is forgotten comes first: a daemon that is started in between must not wait for a reboot
-//! into a slot that does not boot.
+//! While the server is only asked, the engine stays where it is: nobody is told that the reboot is off. From
+//! the moment that another update is prepared the status tells about that one. Whether the earlier one still
+//! waits is known by its marker, which is taken away before its slot is touched: a daemon that is started in
+//! between must not wait for a reboot into a slot that does not boot.
 
 use super::{Next, Refusal};
 use crate::bus::WaitingSlot;
-use crate::engine::event::{Effect, Event};
-use crate::engine::state::{Afterwards, Phase, Running};
+use crate::engine::event::{CheckOutcome, Effect, Event, Offered};
+use crate::engine::state::{Afterwards, Phase, Running, Superseded};
 
 impl Next {
-    pub(super) fn ping(&mut self) {
+    pub(super) fn revisit(&mut self) {
         self.effects.push(Effect::Signal(self.state.status()));
-        self.effects.push(Effect::Ping);
+        self.effects.push(Effect::Revisit);
+    }
+
+    pub(super) fn revisited(&mut self, outcome: CheckOutcome, at: i64) {
+        match outcome {
+            CheckOutcome::Offer(offer) => self.supersede(offer, at),
+            CheckOutcome::NoUpdate => {
+                self.state.last_checked = at;
+                self.effects.push(Effect::Schedule);
+            }
+            // It is in the journal. What waits is not affected by it.
+            CheckOutcome::Failed(_) => self.effects.push(Effect::Schedule),
+        }
+    }
+
+    fn supersede(&mut self, offer: Offered, at: i64) {
+        let waiting = self.state.offer.replace(offer);
+        self.state.superseded = Some(Superseded { offer: waiting });
+        self.state.last_checked = at;
+        self.state.last_failure = None;
+        self.enter_and_signal(Phase::Preparing);
+        self.effects.push(Effect::Prepare);
+    }
+
+    /// The attempt to replace the update has failed before it touched the slot.
+    pub(super) fn waits_on(&mut self) {
+        self.state.offer = self.state.superseded.take().and_then(|waiting| waiting.offer);
+        self.rest(Phase::NeedReboot);
     }
 
     pub(super) fn reset(&mut self) {
         self.state.offer = None;
         self.enter(Phase::Idle);
         self.effects.push(Effect::ForgetPending);
+        // What was asked beside it is dropped, and the next check with it.
+        self.effects.push(Effect::Schedule);
     }
 
     /// An update that waits, or one that was reset and left the other slot as it was, is not wanted.
@@ -54,9 +89,12 @@ impl Next {
     }
 
     /// Nothing says any more that the other slot boots next.
-    pub(super) fn forgotten(&mut self) {
-        self.state.offer = None;
-        self.enter(Phase::Withdrawing(Afterwards::Idle));
+    pub(super) fn forgotten(&mut self, phase: &Phase) {
+        self.state.superseded = None;
+        if matches!(phase, Phase::Withdrawing(_)) {
+            self.state.offer = None;
+            self.enter(Phase::Withdrawing(Afterwards::Idle));
+        }
     }
 
     pub(super) fn withdrawn(&mut self, afterwards: Afterwards) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use super::Engine;
 use crate::engine::progress::Throttle;
@@ -42,11 +43,23 @@ impl<U: Updater> Engine<U> {
         });
     }
 
-    pub(super) fn ping(&mut self) {
-        self.talk(|u| async move {
-            u.ping().await;
-            (Event::Pinged, None)
-        });
+    pub(super) fn revisit(&mut self) {
+        self.revisit = Some(self.talk(|u| async move {
+            match u.revisit().await {
+                None => (Event::Pinged, None),
+                Some(checked) => {
+                    let (outcome, plan) = checked.split();
+                    (Event::Revisited(outcome, u.now()), plan.map(Stage::Planned))
+                }
+            }
+        }));
+    }
+
+    /// Its answer is of no interest once nothing waits.
+    pub(super) fn drop_revisit(&mut self) {
+        if let Some(revisit) = self.revisit.take() {
+            revisit.abort();
+        }
     }
 
     pub(super) fn watch_trial(&mut self) {
@@ -121,7 +134,7 @@ impl<U: Updater> Engine<U> {
     }
 
     /// A job that only waits, for a server or for health: dropped when the engine stops.
-    fn talk<F>(&mut self, job: impl FnOnce(Arc<U>) -> F)
+    fn talk<F>(&mut self, job: impl FnOnce(Arc<U>) -> F) -> AbortHandle
     where
         F: Future<Output = (Event, Option<Stage<U>>)> + Send + 'static,
     {
@@ -129,7 +142,7 @@ impl<U: Updater> Engine<U> {
         self.talks.spawn(async move {
             let (event, stage) = job.await;
             Done { event, stage }
-        });
+        })
     }
 
     /// A job that touches the disk: brought to an end when the engine stops.

@@ -29,6 +29,8 @@ struct Script {
     progress: Vec<Progress>,
     download: Result<(), Failure>,
     finish: Result<Commitment, Failure>,
+    /// Whether another update is offered while one waits.
+    beside: bool,
     /// Whether the update still waits when a withdrawal ends, and how that ends.
     withdrawn: (bool, Result<(), String>),
     interval: Option<Duration>,
@@ -61,6 +63,7 @@ impl Default for Script {
             progress: vec![(1, 100), (50, 100), (100, 100)],
             download: Ok(()),
             finish: Ok(Commitment::Clean),
+            beside: false,
             withdrawn: (false, Ok(())),
             interval: Some(Duration::from_secs(7 * 60)),
             server: Server::Everything,
@@ -136,8 +139,12 @@ impl Updater for Scripted {
         }
     }
 
-    async fn ping(&self) {
-        self.ask("ping", &[Server::Nothing]).await;
+    async fn revisit(&self) -> Option<Checked<()>> {
+        self.ask("revisit", &[Server::Nothing]).await;
+        self.script.beside.then(|| {
+            let version = "3.0.0".to_owned();
+            Checked::Offer(Offered { version, size: 300 }, ())
+        })
     }
 
     async fn report(&self, report: &Report) {
@@ -467,7 +474,39 @@ async fn a_pending_reboot_only_pings() {
     world.attempt().await;
     world.signals_until(Operation::UpdatedNeedReboot).await;
     world.signals_until(Operation::UpdatedNeedReboot).await;
-    assert_eq!(world.end().await, ["ping"]);
+    assert_eq!(world.end().await, ["revisit"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_update_takes_the_place_of_one_that_waits() {
+    let script = Script {
+        beside: true,
+        ..Script::default()
+    };
+    let mut world = World::start(State::reboot_pending(), script);
+    world.signals_until(Operation::UpdateAvailable).await;
+    let signals = world.signals_until(Operation::UpdatedNeedReboot).await;
+    assert_eq!(signals.last().unwrap().new_version, "3.0.0");
+    let done = world.end().await;
+    assert_eq!(
+        done,
+        [
+            "revisit", "prepare", "13/1", "download", "14/1", "finish", "remember", "3/1"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_drops_the_question_beside_the_update_and_the_schedule_goes_on() {
+    let script = Script {
+        server: Server::Nothing,
+        ..Script::default()
+    };
+    let world = World::start(State::reboot_pending(), script);
+    tokio::time::sleep(Duration::from_secs(8 * 60)).await;
+    assert!(world.reset().await);
+    tokio::time::sleep(Duration::from_secs(8 * 60)).await;
+    assert_eq!(world.end().await, ["revisit", "forget", "check by Timer"]);
 }
 
 #[tokio::test(start_paused = true)]
