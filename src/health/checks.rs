@@ -29,6 +29,8 @@ pub struct Check {
     path: String,
     file: PathBuf,
     executable: bool,
+    /// The unit that it is run as, where systemd runs.
+    unit: Option<String>,
 }
 
 /// The checks of `host`, by name. Hidden files and editors' backups are none, and a link to `/dev/null` hides
@@ -72,6 +74,7 @@ impl Check {
             path: format!("{directory}/{text}"),
             file,
             executable: metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0),
+            unit: host.has_systemd().then(|| unit_of(&text)),
         })
     }
 
@@ -90,7 +93,11 @@ impl Check {
         if !self.executable {
             return unhealthy("is not executable".to_owned(), "");
         }
-        match Subprocess::new(&self.file, LIMIT).run_quietly().await {
+        let mut check = Subprocess::new(&self.file, LIMIT);
+        if let Some(unit) = &self.unit {
+            check = check.in_unit(unit);
+        }
+        match check.run_quietly().await {
             Ok(Finished { status, .. }) if status.success() => Ok(()),
             Ok(Finished { status, output }) => {
                 let ended = match status.code() {
@@ -103,12 +110,24 @@ impl Check {
                 let ended = format!("was ended after {} s, its time limit", limit.as_secs());
                 unhealthy(ended, &output.to_string())
             }
-            Err(error @ (SubprocessError::Spawn { .. } | SubprocessError::Wait { .. })) => {
+            Err(error) => {
                 let reason = std::error::Error::source(&error).map(ToString::to_string);
                 unhealthy("can't be run".to_owned(), &reason.unwrap_or_default())
             }
         }
     }
+}
+
+/// The name of a check's unit: what can't stand in one becomes `:` and its number.
+fn unit_of(name: &str) -> String {
+    let part = |c: char| match c {
+        'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' => c.to_string(),
+        c => format!(":{:x}", u32::from(c)),
+    };
+    format!(
+        "update-engine-check-{}.service",
+        name.chars().take(64).map(part).collect::<String>()
+    )
 }
 
 #[cfg(test)]

@@ -37,6 +37,12 @@ impl Host {
         self.root == Path::new("/")
     }
 
+    /// Whether systemd runs this machine, so that programs can be run as its units.
+    #[must_use]
+    pub fn has_systemd(&self) -> bool {
+        self.is_real() && Path::new("/run/systemd/system").is_dir()
+    }
+
     /// Where the absolute path `absolute` of the host lies in our file system.
     #[must_use]
     pub fn path(&self, absolute: &str) -> PathBuf {

@@ -107,6 +107,14 @@ impl Mounted {
         &self.point.path
     }
 
+    /// Leaves it mounted: for who runs in a mount namespace that ends with it.
+    #[must_use]
+    pub fn keep(self) -> PathBuf {
+        let path = self.point.path.clone();
+        std::mem::forget(self);
+        path
+    }
+
     /// Unmounts and removes the mount point. A file system that something still uses is detached: it
     /// disappears from the tree now and is let go by its last user.
     ///

@@ -5,11 +5,15 @@
 //! spawn, a process group of its own ── exits ─────────────────▶ Finished
 //!        │ time-out                        ▲
 //!        └─ SIGTERM to the group ── grace ─┴─ SIGKILL to the group ─▶ TimedOut
-//! dropped while it runs: SIGKILL to the group
+//! cancelled, or dropped while it runs: SIGKILL to the group
 //! ```
+//!
+//! Where systemd runs, what isn't ours runs as a unit of its own instead of a process group, so that the limits
+//! of the daemon's unit can be tight: [`Subprocess::in_unit`].
 
 mod group;
 mod output;
+mod unit;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -19,9 +23,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
 
 use group::Group;
 pub use output::Output;
+use unit::TransientUnit;
 
 /// All that a child sees of the daemon's environment. Postinst scripts import the proxies themselves
 /// when these are missing, and anything else here would be a new contract with images.
@@ -57,7 +63,23 @@ pub enum SubprocessError {
         /// What it had said until then.
         output: Output,
     },
-    /// The kernel would not say how it ended.
+    /// Nobody wanted its end any more; it was killed.
+    #[error("{program} was killed, because the attempt was cancelled")]
+    Cancelled {
+        /// The program.
+        program: PathBuf,
+    },
+    /// systemd didn't start it.
+    #[error("systemd doesn't run {program} as {unit}")]
+    Unit {
+        /// The program.
+        program: PathBuf,
+        /// The unit it should have been.
+        unit: String,
+        /// What systemd said.
+        source: zbus::Error,
+    },
+    /// The kernel, or systemd, would not say how it ended.
     #[error("lost track of {program}")]
     Wait {
         /// The program.
@@ -80,8 +102,33 @@ pub struct Finished {
 #[derive(Debug, Clone)]
 pub struct Subprocess {
     program: PathBuf,
+    /// What it is told its name is, if not its path.
+    name: Option<String>,
     args: Vec<OsString>,
     limit: Duration,
+    unit: Option<String>,
+}
+
+/// A program that was started.
+enum Running {
+    Child(Group),
+    Unit(TransientUnit),
+}
+
+impl Running {
+    async fn wait(&mut self) -> io::Result<ExitStatus> {
+        match self {
+            Self::Child(group) => group.wait().await,
+            Self::Unit(unit) => unit.wait().await,
+        }
+    }
+
+    async fn signal(&self, signal: Signal) {
+        match self {
+            Self::Child(group) => group.signal(signal),
+            Self::Unit(unit) => unit.signal(signal).await,
+        }
+    }
 }
 
 impl Subprocess {
@@ -90,9 +137,25 @@ impl Subprocess {
     pub fn new(program: &Path, limit: Duration) -> Self {
         Self {
             program: program.into(),
+            name: None,
             args: Vec::new(),
             limit,
+            unit: None,
         }
+    }
+
+    /// Tells it `name` in place of its path.
+    #[must_use]
+    pub fn called(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// Runs it as systemd's service of this name, which must be nobody else's.
+    #[must_use]
+    pub fn in_unit(mut self, name: &str) -> Self {
+        self.unit = Some(name.to_owned());
+        self
     }
 
     /// Adds an argument.
@@ -108,13 +171,13 @@ impl Subprocess {
         args.into_iter().fold(self, Self::arg)
     }
 
-    /// Runs it to its end, and logs what it said. Dropping the future kills it. A program it left behind
-    /// in the background is not waited for.
+    /// Runs it to its end, and logs what it said. `cancel` kills it, and so does dropping the future, though a
+    /// unit then ends a moment later. A program it left behind in the background is not waited for.
     ///
     /// # Errors
     /// Only when there is no exit status; a failure of the program itself is [`Finished`].
-    pub async fn run(&self) -> Result<Finished, SubprocessError> {
-        let ended = self.run_quietly().await;
+    pub async fn run(&self, cancel: &CancellationToken) -> Result<Finished, SubprocessError> {
+        let ended = self.run_until(cancel).await;
         match &ended {
             Ok(Finished { output, .. }) | Err(SubprocessError::TimedOut { output, .. }) => {
                 tracing::info!("Subprocess output:\n{output}");
@@ -129,6 +192,10 @@ impl Subprocess {
     /// # Errors
     /// As [`Self::run`].
     pub async fn run_quietly(&self) -> Result<Finished, SubprocessError> {
+        self.run_until(&CancellationToken::new()).await
+    }
+
+    async fn run_until(&self, cancel: &CancellationToken) -> Result<Finished, SubprocessError> {
         let spawn = |source| SubprocessError::Spawn {
             program: self.program.clone(),
             source,
@@ -138,26 +205,24 @@ impl Subprocess {
             source,
         };
         let (reader, writer) = io::pipe().map_err(spawn)?;
-        let mut group = Group::spawn(&mut self.command(writer).map_err(spawn)?).map_err(spawn)?;
+        let mut running = self.start(writer).await?;
         let mut capture = output::Capture::new(reader).map_err(spawn)?;
 
-        let ended = tokio::time::timeout(self.limit, capture.until(group.wait())).await;
-        if let Ok(status) = ended {
+        let ended = tokio::select! {
+            ended = tokio::time::timeout(self.limit, capture.until(running.wait())) => ended.ok(),
+            () = cancel.cancelled() => {
+                running.signal(Signal::SIGKILL).await;
+                capture.until(running.wait()).await.map_err(wait)?;
+                return Err(SubprocessError::Cancelled { program: self.program.clone() });
+            }
+        };
+        if let Some(status) = ended {
             return Ok(Finished {
                 status: status.map_err(wait)?,
                 output: capture.finish(),
             });
         }
-        group.signal(Signal::SIGTERM);
-        if tokio::time::timeout(GRACE, capture.until(group.wait()))
-            .await
-            .is_err()
-        {
-            group.signal(Signal::SIGKILL);
-            capture.until(group.wait()).await.map_err(wait)?;
-        }
-        // What it started may still run although it ended in time itself.
-        group.signal(Signal::SIGKILL);
+        self.end(&mut running, &mut capture).await.map_err(wait)?;
         Err(SubprocessError::TimedOut {
             program: self.program.clone(),
             limit: self.limit,
@@ -165,14 +230,49 @@ impl Subprocess {
         })
     }
 
+    async fn start(&self, output: io::PipeWriter) -> Result<Running, SubprocessError> {
+        let spawn = |source| SubprocessError::Spawn {
+            program: self.program.clone(),
+            source,
+        };
+        let Some(name) = &self.unit else {
+            let mut command = self.command(output).map_err(spawn)?;
+            return Ok(Running::Child(Group::spawn(&mut command).map_err(spawn)?));
+        };
+        // systemd would only say that there was something.
+        nix::unistd::access(&self.program, nix::unistd::AccessFlags::X_OK).map_err(|e| spawn(e.into()))?;
+        let unit = TransientUnit::start(name, self, output).await;
+        let unit = unit.map_err(|source| SubprocessError::Unit {
+            program: self.program.clone(),
+            unit: name.clone(),
+            source,
+        })?;
+        Ok(Running::Unit(unit))
+    }
+
+    /// Asks it to end, then makes it.
+    async fn end(&self, running: &mut Running, capture: &mut output::Capture) -> io::Result<()> {
+        running.signal(Signal::SIGTERM).await;
+        if tokio::time::timeout(GRACE, capture.until(running.wait()))
+            .await
+            .is_err()
+        {
+            running.signal(Signal::SIGKILL).await;
+            capture.until(running.wait()).await?;
+        }
+        // What a child started may still run although it ended in time itself; a unit's processes end with it.
+        if let Running::Child(group) = running {
+            group.signal(Signal::SIGKILL);
+        }
+        Ok(())
+    }
+
     /// The command with both its streams going into one pipe, so that their lines keep their order.
     fn command(&self, writer: io::PipeWriter) -> io::Result<Command> {
         let mut command = Command::new(&self.program);
-        command.args(&self.args).env_clear();
-        for name in PASSED_ON {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
+        command.args(&self.args).env_clear().envs(passed_on());
+        if let Some(name) = &self.name {
+            command.arg0(name);
         }
         command
             .stdin(Stdio::null())
@@ -181,6 +281,13 @@ impl Subprocess {
             .process_group(0);
         Ok(command)
     }
+}
+
+/// The variables that children see, as far as they are set here.
+pub fn passed_on() -> impl Iterator<Item = (&'static str, OsString)> {
+    PASSED_ON
+        .into_iter()
+        .filter_map(|name| Some((name, std::env::var_os(name)?)))
 }
 
 #[cfg(test)]

@@ -83,5 +83,5 @@ pub use error::InstallError;
 pub use kernel::KernelError;
 pub use pace::Pace;
 pub use phases::{Downloaded, Installer, Ready, Tested, Verified};
-pub use postinstall::{Postinst, PostinstError, PostinstOutcome};
+pub use postinstall::{Postinst, PostinstError, PostinstOutcome, RUNNER, become_script};
 pub use slots::Slots;

@@ -10,6 +10,7 @@ use super::postinstall::{self, Arguments, Postinst, PostinstOutcome};
 use super::saved::Saved;
 use super::{InstallError, PostinstError, pcr, pipeline, preflight, verify};
 use crate::disk::BlockTarget;
+use crate::host::subprocess::SubprocessError;
 use crate::plan::InstallPlan;
 
 /// An update that was decided on; nothing was looked at yet.
@@ -147,11 +148,7 @@ impl Verified {
     /// Whatever says no; the slot is unbootable again then, whatever the script did.
     pub async fn postinstall(self, cancel: &CancellationToken) -> Result<Tested, InstallError> {
         let attempt = Arc::clone(&self.attempt);
-        let outcome = tokio::select! {
-            outcome = self.run() => outcome,
-            () = cancel.cancelled() => Err(InstallError::Cancelled),
-        };
-        match outcome {
+        match self.run(cancel).await {
             Ok(outcome) => Ok(Tested { attempt, outcome }),
             Err(error) => {
                 blocking(move || attempt.make_unbootable_again()).await;
@@ -160,11 +157,14 @@ impl Verified {
         }
     }
 
-    async fn run(self) -> Result<PostinstOutcome, InstallError> {
+    async fn run(self, cancel: &CancellationToken) -> Result<PostinstOutcome, InstallError> {
         let Self { attempt, pcr_policy } = self;
         let policy = pcr_policy.then(|| attempt.path(&attempt.plan.pcr_policy));
         if let (Some(path), Some(url)) = (&policy, &attempt.plan.pcr_policy_server) {
-            pcr::post(&attempt.site.fetcher, path, url).await?;
+            tokio::select! {
+                posted = pcr::post(&attempt.site.fetcher, path, url) => posted?,
+                () = cancel.cancelled() => return Err(InstallError::Cancelled),
+            }
         }
         if attempt.site.postinst == Postinst::Skip {
             return Ok(PostinstOutcome::Clean);
@@ -178,9 +178,13 @@ impl Verified {
             kernel: attempt.path(&attempt.plan.target_kernel),
             pcr_policy: policy,
         };
-        let outcome = postinstall::run(&attempt.site.host, &arguments).await;
+        // Cancelled in there, so that the script is gone when this returns.
+        let outcome = postinstall::run(&attempt.site.host, &arguments, cancel).await;
         blocking(move || drop(seal)).await;
-        outcome.map_err(InstallError::Postinst)
+        outcome.map_err(|error| match error {
+            PostinstError::Subprocess(SubprocessError::Cancelled { .. }) => InstallError::Cancelled,
+            error => InstallError::Postinst(error),
+        })
     }
 }
 

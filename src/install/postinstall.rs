@@ -3,23 +3,42 @@
 //! `<mount>/postinst <device> KERNEL=<path> [PCR_POLICY=<path>]`. Exit code 0 means that the slot may
 //! boot. 3 means the same after an error that the server should hear of. Anything else, a signal or a
 //! time-out means that it may not, whatever boot flags the script set before.
+//!
+//! ```text
+//!  systemd runs:  daemon ── StartTransientUnit ─▶ [runner: mounts the slot for itself] ─ exec ─▶ postinst
+//!  else:          daemon: mounts the slot ── fork, exec ─▶ postinst
+//! ```
+//! The script may do anything to the system, the daemon next to nothing: so it is no child of the daemon's where
+//! that can be helped. The runner is this program under another name; its mount ends with the unit.
 
 use std::ffi::OsString;
-use std::os::unix::process::ExitStatusExt;
+use std::io;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use crate::disk::DiskError;
 use crate::host::Host;
 use crate::host::mount::{MountError, Mounted};
-use crate::host::subprocess::{Subprocess, SubprocessError};
+use crate::host::subprocess::{Subprocess, SubprocessError, passed_on};
 
 /// The script downloads extension images for the new version, over the same slow link.
 const TIME_LIMIT: Duration = Duration::from_secs(3600);
 
 /// The exit code of images that booted from the second firmware slot: an error that commits.
 const AFTER_ERROR: i32 = 3;
+
+/// The name by which this program becomes the runner.
+pub const RUNNER: &str = "update-engine-run-postinst";
+
+/// The runner's unit. Drop-ins for it apply.
+const UNIT: &str = "update-engine-postinst.service";
+
+/// The runner's exit code when there is no script to run; systemd's own for a namespace that can't be set up.
+const NO_SCRIPT: u8 = 226;
 
 /// Whether the image's script is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +67,15 @@ pub enum PostinstError {
     /// The slot can't be mounted.
     #[error("cannot mount the slot")]
     Mount(#[source] MountError),
+    /// The runner could not mount the slot, or not start the script in it.
+    #[error("{UNIT} could not run postinst: {said}")]
+    Runner {
+        /// Its last words.
+        said: String,
+    },
+    /// The daemon's own program can't be found.
+    #[error("cannot find the program that runs postinst")]
+    Program(#[source] io::Error),
     /// The script never ran, or not to its end.
     #[error(transparent)]
     Subprocess(#[from] SubprocessError),
@@ -76,36 +104,91 @@ pub(super) struct Arguments {
     pub(super) pcr_policy: Option<PathBuf>,
 }
 
-/// Mounts the sealed slot and runs its script.
+/// Mounts the sealed slot and runs its script. When this returns, the script has ended.
 ///
 /// # Errors
 /// See [`PostinstError`].
-pub(super) async fn run(host: &Host, arguments: &Arguments) -> Result<PostinstOutcome, PostinstError> {
+pub(super) async fn run(
+    host: &Host,
+    arguments: &Arguments,
+    cancel: &CancellationToken,
+) -> Result<PostinstOutcome, PostinstError> {
+    if host.has_systemd() {
+        return run_in_unit(arguments, cancel).await;
+    }
     let device = arguments.device.clone();
     let mounted = tokio::task::spawn_blocking(move || Mounted::new(&device)).await;
     // A panic of the closure is ours to pass on; it isn't cancelled.
     match mounted.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic())) {
         Ok(mounted) => {
-            let outcome = run_in(mounted.path(), arguments).await;
+            let outcome = run_in(mounted.path(), arguments, cancel).await;
             if let Err(error) = mounted.unmount() {
                 tracing::warn!(%error, "the slot stays mounted");
             }
             outcome
         }
         // The kernel won't mount one file system twice: the new image is the running one, script included.
-        Err(MountError::AlreadyMounted { .. }) => run_in(&host.path("/usr"), arguments).await,
+        Err(MountError::AlreadyMounted { .. }) => run_in(&host.path("/usr"), arguments, cancel).await,
         Err(e) => Err(PostinstError::Mount(e)),
     }
 }
 
-async fn run_in(directory: &Path, arguments: &Arguments) -> Result<PostinstOutcome, PostinstError> {
-    let mut script = Subprocess::new(&directory.join("postinst"), TIME_LIMIT)
-        .arg(&arguments.device)
-        .arg(assignment("KERNEL=", &arguments.kernel));
-    if let Some(policy) = &arguments.pcr_policy {
-        script = script.arg(assignment("PCR_POLICY=", policy));
+async fn run_in_unit(
+    arguments: &Arguments,
+    cancel: &CancellationToken,
+) -> Result<PostinstOutcome, PostinstError> {
+    let program = std::env::current_exe().map_err(PostinstError::Program)?;
+    let runner = Subprocess::new(&program, TIME_LIMIT).called(RUNNER).in_unit(UNIT);
+    let finished = arguments.tell(runner).run(cancel).await?;
+    if finished.status.code() == Some(NO_SCRIPT.into()) {
+        let said = finished.output.to_string();
+        let said = said.lines().next_back().unwrap_or_default().to_owned();
+        return Err(PostinstError::Runner { said });
     }
-    outcome(script.run().await?.status)
+    outcome(finished.status)
+}
+
+async fn run_in(
+    directory: &Path,
+    arguments: &Arguments,
+    cancel: &CancellationToken,
+) -> Result<PostinstOutcome, PostinstError> {
+    let script = Subprocess::new(&directory.join("postinst"), TIME_LIMIT);
+    outcome(arguments.tell(script).run(cancel).await?.status)
+}
+
+impl Arguments {
+    fn tell(&self, script: Subprocess) -> Subprocess {
+        let script = script.arg(&self.device).arg(assignment("KERNEL=", &self.kernel));
+        match &self.pcr_policy {
+            Some(policy) => script.arg(assignment("PCR_POLICY=", policy)),
+            None => script,
+        }
+    }
+}
+
+/// The runner: mounts the slot at `device` and becomes its script, which is told `device` and then `rest`. To be
+/// called in a mount namespace of its own, in which the mount stays. Returns only if that failed, with the exit
+/// code to end with.
+#[must_use]
+pub fn become_script(device: &Path, rest: impl Iterator<Item = OsString>) -> u8 {
+    let directory = match Mounted::new(device) {
+        Ok(mounted) => mounted.keep(),
+        Err(MountError::AlreadyMounted { .. }) => PathBuf::from("/usr"),
+        Err(error) => {
+            eprintln!("{error}");
+            return NO_SCRIPT;
+        }
+    };
+    let script = directory.join("postinst");
+    let error = Command::new(&script)
+        .arg(device)
+        .args(rest)
+        .env_clear()
+        .envs(passed_on())
+        .exec();
+    eprintln!("cannot run {}: {error}", script.display());
+    NO_SCRIPT
 }
 
 fn assignment(name: &str, path: &Path) -> OsString {

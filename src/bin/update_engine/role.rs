@@ -5,6 +5,7 @@
 //! | `postinst`, `flatcar-postinst` | an image's part in its own installation: `postinst DEVICE KERNEL=FILE` |
 //! | `flatcar-setgoodroot` | marks the running slot good |
 //! | `update_engine_stub` | tells the server about a system that runs from memory |
+//! | `update-engine-run-postinst` | mounts a slot and becomes its postinst; the daemon's own helper, see [`update_engine::install`] |
 //!
 //! One program, so that an image carries its code once.
 
@@ -19,6 +20,7 @@ use update_engine::disk::SlotDisk;
 use update_engine::engine::chain;
 use update_engine::flags::{self, CommandLine, Flag, Kind, Request};
 use update_engine::host::Host;
+use update_engine::install;
 use update_engine::omaha::{Client, Identity, Machine, Patience, announcement};
 use update_engine::postinst::Postinst;
 
@@ -36,6 +38,7 @@ pub(crate) enum Role {
     Postinst,
     SetGoodRoot,
     Stub,
+    Runner,
 }
 
 impl Role {
@@ -45,29 +48,39 @@ impl Role {
             "postinst" | "flatcar-postinst" => Some(Self::Postinst),
             "flatcar-setgoodroot" => Some(Self::SetGoodRoot),
             "update_engine_stub" => Some(Self::Stub),
+            install::RUNNER => Some(Self::Runner),
             _ => None,
         }
     }
 
     /// Plays it, as `name`.
     pub(crate) fn play(self, name: &Path, arguments: impl Iterator<Item = OsString>) -> ExitCode {
-        // Not to be locked out of what it makes: the engines' own umasks are strict.
-        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-        let line = match flags::parse(FLAGS, arguments) {
-            Ok(Request::Run(line)) => line,
-            Ok(Request::Help | Request::Version) => CommandLine::default(),
-            Err(errors) => {
-                eprintln!("{errors}");
-                return ExitCode::FAILURE;
-            }
-        };
-        let host = Host::new(line.text("root").unwrap_or("/"));
         match self {
-            Self::Postinst => postinst(name, host, &line),
-            Self::SetGoodRoot => set_good_root(&host),
-            Self::Stub => finish(blocking(announce(&host))),
+            Self::Runner => run_postinst(arguments),
+            Self::Postinst => on_host(arguments, |host, line| postinst(name, host, line)),
+            Self::SetGoodRoot => on_host(arguments, |host, _| set_good_root(&host)),
+            Self::Stub => on_host(arguments, |host, _| finish(blocking(announce(&host)))),
         }
     }
+}
+
+fn on_host(
+    arguments: impl Iterator<Item = OsString>,
+    play: impl FnOnce(Host, &CommandLine) -> ExitCode,
+) -> ExitCode {
+    // Not to be locked out of what we make: the engines' own umasks are strict.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let line = match flags::parse(FLAGS, arguments) {
+        Ok(Request::Run(line)) => line,
+        Ok(Request::Help | Request::Version) => CommandLine::default(),
+        Err(errors) => return refuse(&errors),
+    };
+    play(Host::new(line.text("root").unwrap_or("/")), &line)
+}
+
+fn run_postinst(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let device = arguments.next().unwrap_or_default();
+    ExitCode::from(install::become_script(Path::new(&device), arguments))
 }
 
 fn refuse(error: &dyn Error) -> ExitCode {

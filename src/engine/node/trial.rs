@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{Node, slots};
 use crate::config::HealthSettings;
@@ -179,7 +180,10 @@ async fn reboot_machine() -> Result<(), String> {
     let Err(error) = Systemd.reboot().await else {
         return Ok(());
     };
-    match Subprocess::new(Path::new("reboot"), REBOOT_LIMIT).run().await {
+    match Subprocess::new(Path::new("reboot"), REBOOT_LIMIT)
+        .run(&CancellationToken::new())
+        .await
+    {
         Ok(Finished { status, .. }) if status.success() => Ok(()),
         Ok(Finished { status, .. }) => Err(format!("{}; reboot ended with {status}", chain(&error))),
         Err(other) => Err(format!("{}; {}", chain(&error), chain(&other))),

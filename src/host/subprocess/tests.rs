@@ -11,7 +11,7 @@ const LONG: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn both_streams_are_kept_in_order_with_the_exit_code() {
     let ended = shell("echo one; echo two >&2; echo three; exit 3", LONG)
-        .run()
+        .run(&CancellationToken::new())
         .await
         .unwrap();
     assert_eq!(ended.status.code(), Some(3));
@@ -21,7 +21,7 @@ async fn both_streams_are_kept_in_order_with_the_exit_code() {
 #[tokio::test]
 async fn the_environment_is_bare() {
     let ended = Subprocess::new(Path::new("/usr/bin/env"), LONG)
-        .run()
+        .run(&CancellationToken::new())
         .await
         .unwrap();
     for line in ended.output.to_string().lines() {
@@ -34,7 +34,7 @@ async fn the_environment_is_bare() {
 #[tokio::test]
 async fn only_the_end_of_a_long_output_is_kept() {
     let ended = shell("head -c 300000 /dev/zero | tr '\\0' x; echo end", LONG)
-        .run()
+        .run(&CancellationToken::new())
         .await
         .unwrap();
     assert_eq!(ended.output.bytes().len(), 64 * 1024);
@@ -44,7 +44,10 @@ async fn only_the_end_of_a_long_output_is_kept() {
 
 #[tokio::test]
 async fn a_program_left_in_the_background_is_not_waited_for() {
-    let ended = shell("sleep 60 & echo $!", LONG).run().await.unwrap();
+    let ended = shell("sleep 60 & echo $!", LONG)
+        .run(&CancellationToken::new())
+        .await
+        .unwrap();
     assert!(ended.status.success());
     let pid = nix::unistd::Pid::from_raw(ended.output.to_string().parse().unwrap());
     nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
@@ -53,7 +56,7 @@ async fn a_program_left_in_the_background_is_not_waited_for() {
 #[tokio::test]
 async fn a_program_that_takes_too_long_is_ended_with_all_it_started() {
     let error = shell("sleep 60 & echo $!; wait", Duration::from_millis(200))
-        .run()
+        .run(&CancellationToken::new())
         .await
         .unwrap_err();
     let SubprocessError::TimedOut { output, .. } = &error else {
@@ -69,7 +72,7 @@ async fn a_program_whose_future_is_dropped_is_killed_with_all_it_started() {
     let fifo = dir.path().join("fifo");
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let child = shell(&format!("sleep 60 & echo $! > {}; wait", fifo.display()), LONG);
-    let running = tokio::spawn(async move { child.run().await.map(|_| ()) });
+    let running = tokio::spawn(async move { child.run(&CancellationToken::new()).await.map(|_| ()) });
     let pid = tokio::fs::read_to_string(fifo).await.unwrap();
     running.abort();
     gone(pid.trim()).await;
@@ -78,7 +81,7 @@ async fn a_program_whose_future_is_dropped_is_killed_with_all_it_started() {
 #[tokio::test]
 async fn a_missing_program_is_named() {
     let error = Subprocess::new(Path::new("/nonexistent/postinst"), LONG)
-        .run()
+        .run(&CancellationToken::new())
         .await
         .unwrap_err();
     assert_eq!(error.to_string(), "cannot run /nonexistent/postinst");

@@ -14,7 +14,7 @@ use crate::files;
 pub(crate) const ROOT_LEN: u64 = 384 << 20;
 
 /// Files of ours in the root partition. Debian's `/usr` lives in `/system`.
-const OURS: [(&str, &[u8]); 7] = [
+const OURS: [(&str, &[u8]); 8] = [
     (
         "system/lib/systemd/system/vm-shell.service",
         include_bytes!("../../guest/vm-shell.service"),
@@ -26,6 +26,10 @@ const OURS: [(&str, &[u8]); 7] = [
     (
         "system/lib/systemd/system/update-engine.service",
         include_bytes!("../../../systemd/update-engine.service"),
+    ),
+    (
+        "system/lib/systemd/system/update-engine-postinst.service.d/limits.conf",
+        include_bytes!("../../../systemd/update-engine-postinst.service.d/limits.conf"),
     ),
     (
         "system/share/dbus-1/system.d/com.coreos.update1.conf",
