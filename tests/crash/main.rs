@@ -13,6 +13,7 @@
 mod cuts;
 mod daemon;
 mod device;
+mod draft;
 mod faults;
 mod image;
 mod loader;
@@ -68,7 +69,7 @@ const fn story(name: &'static str, sector: usize, story: Story) -> Scenario {
     }
 }
 
-const SCENARIOS: [Scenario; 15] = [
+const SCENARIOS: [Scenario; 21] = [
     scenario("a_full_update_512", 512, Contents::Full, Before::Sound),
     scenario("a_full_update_4096", 4096, Contents::Full, Before::Sound),
     scenario("a_delta_512", 512, Contents::Delta, Before::Sound),
@@ -76,6 +77,32 @@ const SCENARIOS: [Scenario; 15] = [
     scenario("a_delta_without_kernel", 512, Contents::DeltaAlone, Before::Sound),
     scenario("a_full_update_resumed", 512, Contents::Full, Before::Cut),
     scenario("a_delta_resumed", 4096, Contents::Delta, Before::Cut),
+    scenario("a_full_update_of_version_2", 512, Contents::FullV2, Before::Sound),
+    scenario("a_delta_of_version_2_512", 512, Contents::DeltaV2, Before::Sound),
+    scenario(
+        "a_delta_of_version_2_4096",
+        4096,
+        Contents::DeltaV2,
+        Before::Sound,
+    ),
+    scenario(
+        "a_delta_of_version_2_resumed",
+        512,
+        Contents::DeltaV2,
+        Before::Cut,
+    ),
+    scenario(
+        "a_full_update_of_version_2_resumed",
+        4096,
+        Contents::FullV2,
+        Before::Cut,
+    ),
+    scenario(
+        "a_delta_of_our_generator",
+        512,
+        Contents::Generated,
+        Before::Sound,
+    ),
     scenario("a_damaged_backup_table", 512, Contents::Full, Before::NoBackup),
     scenario("a_damaged_primary_table", 4096, Contents::Full, Before::NoPrimary),
     scenario("a_running_slot_on_trial", 512, Contents::Full, Before::OnTrial),
@@ -151,7 +178,12 @@ fn tests() -> Vec<(String, Test)> {
         let test: Test = Box::new(move |points| cuts::everywhere(&scenario, points));
         (scenario.name.to_owned(), test)
     });
-    let faults = [SCENARIOS[0], SCENARIOS[3]].map(|scenario| {
+    let with_faults = [
+        SCENARIOS[0],
+        SCENARIOS[3],
+        scenario("a_delta_of_version_2", 512, Contents::DeltaV2, Before::Sound),
+    ];
+    let faults = with_faults.map(|scenario| {
         let test: Test = Box::new(move |points| faults::of_the_installer(&scenario, points));
         (format!("{}_with_faults", scenario.name), test)
     });

@@ -1,22 +1,16 @@
 //! Payloads of many small operations, so that an update of a small slot has many writes.
 
-use std::io::Write as _;
+use std::io::Cursor;
 
-use bzip2::Compression;
-use bzip2::write::BzEncoder;
-use payload_format::Sha256Digest;
-use payload_format::writer::{RsaSigner, Signer as _};
-use prost::Message as _;
+use payload_format::ReadBlocks;
+use payload_format::writer::{DeltaPayload, RsaSigner, Snapshot};
 
+use crate::draft::{BLOCK, Draft, bytes_of};
 use crate::random::Random;
 use crate::support::fixtures;
-use crate::wire::{
-    self, DeltaArchiveManifest, Extent, InstallInfo, InstallOperation, InstallProcedure, Signature,
-    Signatures,
-};
 
-const BLOCK: usize = 4096;
 const BLOCKS: usize = 64;
+
 /// A payload, and what a slot and its kernel are once it is installed.
 pub(crate) struct Payload {
     pub(crate) bytes: Vec<u8>,
@@ -48,7 +42,7 @@ pub(crate) fn full() -> Payload {
         let extents = [(nth * 2, 2), (BLOCKS / 2 + nth * 2, 2)];
         draft.replace(&extents, &bytes_of(&image, &extents), nth % 2 == 1);
     }
-    draft.finish(None, image, Some(kernel(12)))
+    draft.version_1(None, image, Some(kernel(12)))
 }
 
 /// Works in place on `old`, with everything that makes resuming hard: blocks that are written, read from the
@@ -69,147 +63,83 @@ pub(crate) fn delta(old: &[u8], kernel: Option<Vec<u8>>) -> Payload {
         draft.copy(&mut image, (at + 8, 2), (at + 9, 2));
         draft.copy(&mut image, (at + 12, 1), (at, 1));
     }
-    draft.finish(Some(old), image, kernel)
+    draft.version_1(Some(old), image, kernel)
 }
 
-type Blocks = (usize, usize);
-
-fn bytes_of(image: &[u8], extents: &[Blocks]) -> Vec<u8> {
-    let bytes = |&(start, count): &Blocks| &image[start * BLOCK..(start + count) * BLOCK];
-    extents.iter().flat_map(bytes).copied().collect()
-}
-
-fn extents(blocks: &[Blocks]) -> Vec<Extent> {
-    let extent = |&(start, count): &Blocks| Extent {
-        start_block: Some(start as u64),
-        num_blocks: Some(count as u64),
-    };
-    blocks.iter().map(extent).collect()
-}
-
-/// A payload in the making.
-#[derive(Default)]
-struct Draft {
-    operations: Vec<InstallOperation>,
-    data: Vec<u8>,
-}
-
-impl Draft {
-    fn add(&mut self, kind: i32, destination: &[Blocks], data: &[u8]) -> &mut InstallOperation {
-        let operation = InstallOperation {
-            r#type: Some(kind),
-            data_offset: Some(self.data.len() as u64).filter(|_| !data.is_empty()),
-            data_length: Some(data.len() as u64).filter(|_| !data.is_empty()),
-            data_sha256_hash: Some(hash(data)).filter(|_| !data.is_empty()),
-            dst_extents: extents(destination),
-            ..InstallOperation::default()
-        };
-        self.data.extend_from_slice(data);
-        self.operations.push(operation);
-        self.operations.last_mut().unwrap()
+/// The same image in version 2, packed in all ways that it has.
+pub(crate) fn full_v2() -> Payload {
+    let image = image(2);
+    let mut draft = Draft::default();
+    for nth in 0..BLOCKS / 4 {
+        let extents = [(nth * 2, 2), (BLOCKS / 2 + nth * 2, 2)];
+        draft.pack(&extents, &bytes_of(&image, &extents), nth);
     }
+    let kernel = kernel(12);
+    draft.begin_kernel();
+    for (nth, bytes) in kernel.chunks(2 * BLOCK).enumerate() {
+        draft.pack(&[(nth * 2, bytes.len().div_ceil(BLOCK))], bytes, nth);
+    }
+    draft.version_2((None, image), (None, kernel))
+}
 
-    fn replace(&mut self, destination: &[Blocks], bytes: &[u8], compressed: bool) {
-        if compressed {
-            self.add(wire::REPLACE_BZ, destination, &bzip2(bytes));
-        } else {
-            self.add(wire::REPLACE, destination, bytes);
+/// A delta of version 2: reads only the old slot, block by block in another order; of the kernel as well.
+pub(crate) fn delta_v2(old: &[u8], old_kernel: &[u8]) -> Payload {
+    let mut random = Random::new(4);
+    let mut image = vec![0; old.len()];
+    let mut draft = Draft::default();
+    for at in (0..BLOCKS).step_by(16) {
+        let from = (at + 16) % BLOCKS;
+        draft.source_copy(old, &mut image, &[(from, 1), (at + 3, 1)], &[(at + 1, 2)]);
+        draft.source_patch(old, &mut image, (from + 2, 2), (at + 3, 2), b"BSDIFF40");
+        draft.source_patch(old, &mut image, (at, 2), (at + 5, 2), b"BSDF2\x01\x01\x01");
+        draft.zero(&mut image, &[(at, 1), (at + 7, 1)]);
+        for nth in 0..4 {
+            let bytes = random.bytes(2 * BLOCK);
+            image[(at + 8 + 2 * nth) * BLOCK..][..bytes.len()].copy_from_slice(&bytes);
+            draft.pack(&[(at + 8 + 2 * nth, 2)], &bytes, nth);
         }
     }
+    draft.begin_kernel();
+    let mut kernel = kernel(12);
+    draft.source_copy(old_kernel, &mut kernel, &[(2, 2)], &[(0, 2)]);
+    draft.pack(&[(2, 4)], &kernel[2 * BLOCK..], 3);
+    draft.version_2((Some(old), image), (Some(old_kernel), kernel))
+}
 
-    fn write(&mut self, image: &mut [u8], destination: Blocks, bytes: &[u8]) {
-        image[destination.0 * BLOCK..][..bytes.len()].copy_from_slice(bytes);
-        self.replace(&[destination], bytes, false);
-    }
-
-    fn copy(&mut self, image: &mut [u8], from: Blocks, to: Blocks) {
-        let bytes = bytes_of(image, &[from]);
-        image[to.0 * BLOCK..][..bytes.len()].copy_from_slice(&bytes);
-        self.add(wire::MOVE, &[to], b"").src_extents = extents(&[from]);
-    }
-
-    /// Adds one to every byte.
-    fn patch(&mut self, image: &mut [u8], from: Blocks, to: Blocks) {
-        let bytes: Vec<u8> = bytes_of(image, &[from])
-            .iter()
-            .map(|b| b.wrapping_add(1))
-            .collect();
-        image[to.0 * BLOCK..][..bytes.len()].copy_from_slice(&bytes);
-        let operation = self.add(wire::BSDIFF, &[to], &bsdiff(bytes.len()));
-        operation.src_extents = extents(&[from]);
-        operation.src_length = Some(bytes.len() as u64);
-        operation.dst_length = Some(bytes.len() as u64);
-    }
-
-    fn finish(mut self, old: Option<&[u8]>, image: Vec<u8>, kernel: Option<Vec<u8>>) -> Payload {
-        let partition = std::mem::take(&mut self.operations);
-        let procedures = kernel.iter().map(|kernel| self.kernel(kernel)).collect();
-        let signer = fixtures::payload("test-key.pem");
-        let signer = RsaSigner::from_pem(&std::fs::read_to_string(signer).unwrap()).unwrap();
-        let manifest = DeltaArchiveManifest {
-            partition_operations: partition,
-            procedures,
-            signatures_offset: Some(self.data.len() as u64),
-            signatures_size: Some(signatures(vec![0; signer.signature_len()]).len() as u64),
-            old_partition_info: old.map(info),
-            new_partition_info: Some(info(&image)),
-            ..DeltaArchiveManifest::default()
-        };
-        let manifest = manifest.encode_to_vec();
-        let mut bytes = b"CrAU\0\0\0\0\0\0\0\x01".to_vec();
-        bytes.extend((manifest.len() as u64).to_be_bytes());
-        bytes.extend([manifest, self.data].concat());
-        let signature = signer.sign(&Sha256Digest::of(&bytes)).unwrap();
-        bytes.extend(signatures(signature));
-        Payload { bytes, image, kernel }
-    }
-
-    fn kernel(&mut self, kernel: &[u8]) -> InstallProcedure {
-        for (nth, bytes) in kernel.chunks(2 * BLOCK).enumerate() {
-            self.replace(&[(nth * 2, bytes.len().div_ceil(BLOCK))], bytes, true);
-        }
-        InstallProcedure {
-            r#type: Some(wire::KERNEL),
-            operations: std::mem::take(&mut self.operations),
-            old_info: None,
-            new_info: Some(info(kernel)),
-        }
+/// A delta by the product's own generator: to the image of [`delta_v2`], with blocks that moved.
+pub(crate) fn generated_delta(old: &[u8], old_kernel: &[u8]) -> Payload {
+    let Payload { image, kernel, .. } = delta_v2(old, old_kernel);
+    let kernel = kernel.unwrap();
+    let key = std::fs::read_to_string(fixtures::payload("test-key.pem")).unwrap();
+    let signer = RsaSigner::from_pem(&key).unwrap();
+    let (old, new) = (Image(old), Image(&image));
+    let (old_kernel, new_kernel) = (Image(old_kernel), Image(&kernel));
+    let mut bytes = Vec::new();
+    DeltaPayload::new(old.snapshot(), new.snapshot())
+        .with_kernel(Some(old_kernel.snapshot()), new_kernel.snapshot())
+        .with_signer(&signer)
+        .write(&mut Cursor::new(Vec::new()), &mut bytes, &mut |_| {})
+        .unwrap();
+    Payload {
+        bytes,
+        image,
+        kernel: Some(kernel),
     }
 }
 
-fn info(image: &[u8]) -> InstallInfo {
-    InstallInfo {
-        size: Some(image.len() as u64),
-        hash: Some(hash(image)),
+struct Image<'a>(&'a [u8]);
+
+impl Image<'_> {
+    fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot::new(self, self.0.len() as u64)
     }
 }
 
-fn hash(bytes: &[u8]) -> Vec<u8> {
-    Sha256Digest::of(bytes).as_bytes().to_vec()
-}
-
-fn signatures(data: Vec<u8>) -> Vec<u8> {
-    let signature = Signature {
-        version: Some(wire::CLIENT_SIGNATURE_VERSION),
-        data: Some(data),
-        unpadded_signature_size: None,
-    };
-    Signatures {
-        signatures: vec![signature],
+impl ReadBlocks for Image<'_> {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
+        let at = usize::try_from(offset).unwrap();
+        let bytes = self.0.get(at..at + buf.len());
+        buf.copy_from_slice(bytes.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+        Ok(())
     }
-    .encode_to_vec()
-}
-
-fn bzip2(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = BzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-/// A patch that adds one to each byte of the old file, as long as the result.
-fn bsdiff(len: usize) -> Vec<u8> {
-    let control = bzip2(&[(len as u64).to_le_bytes(), [0; 8], [0; 8]].concat());
-    let diff = bzip2(&vec![1; len]);
-    let lengths = [control.len(), diff.len(), len].map(|len| (len as u64).to_le_bytes());
-    [b"BSDIFF40".to_vec(), lengths.concat(), control, diff, bzip2(b"")].concat()
 }

@@ -23,6 +23,12 @@ pub(crate) enum Contents {
     Delta,
     /// A delta that brings no kernel: the running one is copied.
     DeltaAlone,
+    /// Of version 2.
+    FullV2,
+    /// Of version 2, of slot and kernel.
+    DeltaV2,
+    /// Likewise, by the product's generator.
+    Generated,
 }
 
 /// How the node stands before.
@@ -126,6 +132,9 @@ impl Scenario {
             Contents::Full => payload::full(),
             Contents::Delta => payload::delta(old, Some(payload::kernel(12))),
             Contents::DeltaAlone => payload::delta(old, None),
+            Contents::FullV2 => payload::full_v2(),
+            Contents::DeltaV2 => payload::delta_v2(old, &payload::kernel(11)),
+            Contents::Generated => payload::generated_delta(old, &payload::kernel(11)),
         }
     }
 
