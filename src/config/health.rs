@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::sources::Sources;
+use super::table;
+
 /// What must hold before the running slot is marked good, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthSettings {
@@ -13,34 +16,19 @@ pub struct HealthSettings {
     /// `HEALTH_DEADLINE`, in seconds: how long health may take to be established; 600 by default, and 0
     /// (here nothing) for as long as it takes.
     pub deadline: Option<Duration>,
-    /// Settings that are no number of seconds and have their default instead, as `KEY=value`.
-    pub refused: Vec<String>,
 }
 
-const SETTLE: Duration = Duration::from_secs(45);
-const DEADLINE: Duration = Duration::from_secs(600);
-
 impl HealthSettings {
-    pub(super) fn read<'a>(setting: impl Fn(&'static str) -> Option<&'a str>) -> Self {
-        let mut refused = Vec::new();
-        let mut seconds = |key, default| match setting(key) {
-            None | Some("") => default,
-            Some(value) => value.parse().map_or_else(
-                |_| {
-                    refused.push(format!("{key}={value}"));
-                    default
-                },
-                |seconds: u32| Duration::from_secs(seconds.into()),
-            ),
-        };
-        let settle = seconds("HEALTH_SETTLE", SETTLE);
-        let deadline = seconds("HEALTH_DEADLINE", DEADLINE);
-        let units = setting("HEALTH_UNITS").unwrap_or_default();
+    pub(super) fn read(sources: &Sources) -> Self {
+        let seconds = |setting| Duration::from_secs(sources.number(setting));
         Self {
-            units: units.split_whitespace().map(unit_name).collect(),
-            settle,
-            deadline: Some(deadline).filter(|deadline| !deadline.is_zero()),
-            refused,
+            units: sources
+                .text(&table::HEALTH_UNITS)
+                .split_whitespace()
+                .map(unit_name)
+                .collect(),
+            settle: seconds(&table::HEALTH_SETTLE),
+            deadline: Some(seconds(&table::HEALTH_DEADLINE)).filter(|deadline| !deadline.is_zero()),
         }
     }
 }

@@ -10,18 +10,33 @@
 //! /etc/oem-release, /usr/share/oem/oem-release     likewise, for ID and VERSION_ID
 //! ```
 //!
+//! Every key stands once, in the table of [`SETTINGS`]: parser, the reference in `docs/configuration.md` and what
+//! shows the configuration in force ([`effective`]) all use that.
+//!
 //! Unknown keys belong to others (reboot managers read the same files) and are left alone; a missing
-//! file is an empty one. No value is refused here: what a wrong one breaks says so where it is used.
+//! file is an empty one. A number or word that can't be used is named, and its default counts. No text is refused here:
+//! what a wrong one breaks says so where it is used.
 
 mod grammar;
 mod health;
+mod load;
+mod reference;
 mod server;
+mod setting;
+mod sources;
+mod table;
 
 pub use grammar::KeyValues;
 pub use health::HealthSettings;
+pub use load::LoadSettings;
+pub use reference::reference;
 pub use server::{PUBLIC_SERVER, Server};
+pub use setting::{Kind, Place, Setting};
+pub use sources::Origin;
+pub use table::SETTINGS;
 
 use crate::plan::Credentials;
+use sources::Sources;
 
 /// Where update settings are looked up, first to last.
 pub const UPDATE_FILES: [&str; 3] = [
@@ -59,10 +74,14 @@ pub struct Config {
     pub waiting_update: WaitingUpdate,
     /// `HEALTH_…`: what must hold before the running slot is marked good.
     pub health: HealthSettings,
+    /// `INSTALL_…` and `DOWNLOAD_LIMIT`: what an installation may take from the node.
+    pub load: LoadSettings,
     /// `ID` of the OEM; empty by default.
     pub oem_id: String,
     /// `VERSION_ID` of the OEM; empty by default.
     pub oem_version: String,
+    /// Settings that can't be used and have their default instead, as `KEY=value`.
+    pub refused: Vec<String>,
 }
 
 /// What becomes of an update that waits for its reboot when the server offers another one.
@@ -76,9 +95,9 @@ pub enum WaitingUpdate {
 }
 
 impl WaitingUpdate {
-    fn from_setting(setting: Option<&str>) -> Self {
-        match setting {
-            Some("yes" | "true" | "on" | "1") => Self::Replaceable,
+    fn read(sources: &Sources) -> Self {
+        match sources.find(&table::REPLACE_WAITING_UPDATE).value {
+            "yes" | "true" | "on" | "1" => Self::Replaceable,
             _ => Self::Stays,
         }
     }
@@ -88,43 +107,52 @@ impl Config {
     /// Reads the configuration through `read`, which answers with the contents of an absolute path of
     /// the host, or nothing if there is no such file. Bytes that are no UTF-8 are replaced, never fatal.
     pub fn load(read: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
-        let parse = |path: &str| read(path).map(|bytes| KeyValues::parse(&String::from_utf8_lossy(&bytes)));
-        let update: Vec<_> = UPDATE_FILES.iter().filter_map(|path| parse(path)).collect();
-        let oem: Vec<_> = OEM_FILES.iter().filter_map(|path| parse(path)).collect();
-        Self::from_files(&update, &oem)
-    }
-
-    fn from_files(update: &[KeyValues], oem: &[KeyValues]) -> Self {
-        let setting = |key| lookup(update, key);
-        let or_empty = |value: Option<&str>| value.unwrap_or_default().to_owned();
+        let sources = Sources::read(read);
         Self {
-            version: or_empty(setting("FLATCAR_RELEASE_VERSION")),
-            board: or_empty(setting("FLATCAR_RELEASE_BOARD")),
-            app_id: setting("FLATCAR_RELEASE_APPID")
-                .unwrap_or(DEFAULT_APP_ID)
-                .to_owned(),
-            group: setting("GROUP").unwrap_or("stable").to_owned(),
-            server: Server::from_setting(setting("SERVER")),
-            machine_alias: or_empty(setting("MACHINE_ALIAS")),
-            pcr_policy_server: non_empty(setting("PCR_POLICY_SERVER")),
-            credentials: non_empty(setting("DOWNLOAD_USER")).map(|user| Credentials {
+            version: sources.text(&table::VERSION),
+            board: sources.text(&table::BOARD),
+            app_id: sources.text(&table::APP_ID),
+            group: sources.text(&table::GROUP),
+            server: Server::from_setting(sources.find(&table::SERVER).value),
+            machine_alias: sources.text(&table::MACHINE_ALIAS),
+            pcr_policy_server: sources.non_empty(&table::PCR_POLICY_SERVER),
+            credentials: sources.non_empty(&table::DOWNLOAD_USER).map(|user| Credentials {
                 user,
-                password: or_empty(setting("DOWNLOAD_PASSWORD")),
+                password: sources.text(&table::DOWNLOAD_PASSWORD),
             }),
-            waiting_update: WaitingUpdate::from_setting(setting("REPLACE_WAITING_UPDATE")),
-            health: HealthSettings::read(setting),
-            oem_id: or_empty(lookup(oem, "ID")),
-            oem_version: or_empty(lookup(oem, "VERSION_ID")),
+            waiting_update: WaitingUpdate::read(&sources),
+            health: HealthSettings::read(&sources),
+            load: LoadSettings::read(&sources),
+            oem_id: sources.text(&table::OEM_ID),
+            oem_version: sources.text(&table::OEM_VERSION),
+            refused: sources.refused(),
         }
     }
 }
 
-fn lookup<'a>(files: &'a [KeyValues], key: &str) -> Option<&'a str> {
-    files.iter().find_map(|file| file.get(key))
+/// A setting as it counts on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Effective {
+    /// Which.
+    pub setting: &'static Setting,
+    /// What counts; secrets in clear.
+    pub value: String,
+    /// Why.
+    pub origin: Origin,
 }
 
-fn non_empty(value: Option<&str>) -> Option<String> {
-    value.filter(|value| !value.is_empty()).map(str::to_owned)
+/// Every setting as it counts, in the order of the reference; `read` as for [`Config::load`].
+pub fn effective(read: impl Fn(&str) -> Option<Vec<u8>>) -> Vec<Effective> {
+    let sources = Sources::read(read);
+    let effective = |setting: &&'static Setting| {
+        let found = sources.find(setting);
+        Effective {
+            setting,
+            value: found.value.to_owned(),
+            origin: found.origin,
+        }
+    };
+    SETTINGS.iter().map(effective).collect()
 }
 
 #[cfg(test)]

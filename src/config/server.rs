@@ -13,10 +13,10 @@ pub enum Server {
 }
 
 impl Server {
-    pub(super) fn from_setting(value: Option<&str>) -> Self {
+    pub(super) fn from_setting(value: &str) -> Self {
         match value {
-            Some("disabled") => Self::Disabled,
-            other => Self::At(other.unwrap_or(PUBLIC_SERVER).to_owned()),
+            "disabled" => Self::Disabled,
+            url => Self::At(url.to_owned()),
         }
     }
 

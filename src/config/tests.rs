@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use super::*;
+use crate::disk::Priority;
+use crate::host::Percent;
 
 fn load(files: &[(&str, &str)]) -> Config {
     Config::load(|path| {
@@ -125,15 +127,15 @@ fn health_settings_have_defaults_and_units_their_suffix() {
     assert_eq!(health.units, ["kubelet.service", "data.mount"]);
     assert_eq!(health.settle.as_secs(), 5);
     assert_eq!(health.deadline, None);
-    assert_eq!(health.refused, [""; 0]);
 }
 
 #[test]
 fn seconds_that_are_no_number_have_their_default_and_are_named() {
-    let health = load(&[(UPDATE_FILES[0], "HEALTH_SETTLE=5m\nHEALTH_DEADLINE=-1")]).health;
+    let config = load(&[(UPDATE_FILES[0], "HEALTH_SETTLE=5m\nHEALTH_DEADLINE=-1")]);
+    let health = config.health;
     assert_eq!(health.settle.as_secs(), 45);
     assert_eq!(health.deadline.map(|deadline| deadline.as_secs()), Some(600));
-    assert_eq!(health.refused, ["HEALTH_SETTLE=5m", "HEALTH_DEADLINE=-1"]);
+    assert_eq!(config.refused, ["HEALTH_SETTLE=5m", "HEALTH_DEADLINE=-1"]);
 }
 
 #[test]
@@ -149,4 +151,87 @@ fn an_update_that_waits_stays_unless_somebody_says_otherwise() {
         let config = load(&[(UPDATE_FILES[0], setting)]);
         assert_eq!(config.waiting_update, expected, "{setting}");
     }
+}
+
+#[test]
+fn every_setting_has_a_default_that_it_takes_and_a_key_of_its_own() {
+    for setting in SETTINGS {
+        assert!(setting.kind.takes(setting.default), "{}", setting.key);
+        let of_key = SETTINGS
+            .iter()
+            .filter(|other| (other.key, other.place) == (setting.key, setting.place));
+        assert_eq!(of_key.count(), 1, "{}", setting.key);
+    }
+}
+
+#[test]
+fn what_counts_is_told_with_the_file_it_comes_from() {
+    let files = [
+        (
+            UPDATE_FILES[0],
+            "GROUP=beta\nHEALTH_SETTLE=soon\nINSTALL_PRIORITY=\n",
+        ),
+        (UPDATE_FILES[2], "GROUP=alpha\nFLATCAR_RELEASE_VERSION=1.2.3"),
+    ];
+    let effective = effective(|path| {
+        let file = files.iter().find(|(name, _)| *name == path)?;
+        Some(file.1.as_bytes().to_vec())
+    });
+    let told = |key: &str| {
+        let found = effective.iter().find(|found| found.setting.key == key).unwrap();
+        (found.value.clone(), found.origin)
+    };
+    assert_eq!(effective.len(), SETTINGS.len());
+    assert_eq!(told("GROUP"), ("beta".into(), Origin::File(UPDATE_FILES[0])));
+    assert_eq!(
+        told("FLATCAR_RELEASE_VERSION"),
+        ("1.2.3".into(), Origin::File(UPDATE_FILES[2]))
+    );
+    assert_eq!(
+        told("HEALTH_SETTLE"),
+        ("45".into(), Origin::Refused(UPDATE_FILES[0]))
+    );
+    assert_eq!(told("INSTALL_PRIORITY"), ("low".into(), Origin::Default));
+    assert_eq!(told("SERVER"), (PUBLIC_SERVER.into(), Origin::Default));
+}
+
+#[test]
+fn updates_that_the_timer_found_are_quiet_and_those_that_were_asked_for_are_not() {
+    let load = load(&[]).load;
+    assert_eq!(
+        (load.scheduled, load.on_demand),
+        (Priority::Low, Priority::Normal)
+    );
+    assert!(load.pressure.is_none());
+    assert_eq!(load.download, None);
+}
+
+#[test]
+fn what_an_installation_may_take_is_configured() {
+    let text = "INSTALL_PRIORITY=idle\nINSTALL_PRIORITY_ON_DEMAND=low\nINSTALL_PRESSURE_IO=50\nDOWNLOAD_LIMIT=1000000";
+    let config = load(&[(UPDATE_FILES[0], text)]);
+    assert_eq!(config.refused, [""; 0]);
+    let load = config.load;
+    assert_eq!((load.scheduled, load.on_demand), (Priority::Idle, Priority::Low));
+    assert_eq!(load.pressure.io, Percent::new(50));
+    assert_eq!(load.pressure.cpu, None);
+    assert_eq!(load.download.map(std::num::NonZeroU64::get), Some(1_000_000));
+}
+
+#[test]
+fn limits_out_of_range_are_named_and_do_not_count() {
+    let text = "INSTALL_PRIORITY=lowest\nINSTALL_PRESSURE_IO=101\nINSTALL_PRESSURE_CPU=0\nDOWNLOAD_LIMIT=100";
+    let config = load(&[(UPDATE_FILES[0], text)]);
+    let load = config.load;
+    assert_eq!(load.scheduled, Priority::Low);
+    assert!(load.pressure.is_none());
+    assert_eq!(load.download, None);
+    assert_eq!(
+        config.refused,
+        [
+            "INSTALL_PRIORITY=lowest",
+            "INSTALL_PRESSURE_IO=101",
+            "DOWNLOAD_LIMIT=100"
+        ]
+    );
 }

@@ -1,17 +1,18 @@
-//! The kernel calls that have no safe form: sector size, read-only flag, loop devices.
+//! The kernel calls that have no safe form: sector size, read-only flag, loop devices, a thread's claims.
 //!
 //! The only unsafe code of the project. Each function is a whole operation: no descriptor, pointer or
-//! half-filled structure leaves this file. Numbers and layouts are those of `linux/fs.h` and `linux/loop.h`.
+//! half-filled structure leaves this file. Numbers and layouts are those of `linux/fs.h`, `linux/loop.h` and
+//! `linux/ioprio.h`.
 #![allow(
     unsafe_code,
-    reason = "ioctls pass pointers; every call site says why it is sound"
+    reason = "kernel calls pass pointers; every call site says why it is sound"
 )]
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-use nix::libc::c_int;
+use nix::libc::{self, c_int, c_long};
 
 nix::ioctl_read_bad!(blksszget, 0x1268, c_int);
 nix::ioctl_write_ptr_bad!(blkroset, 0x125d, c_int);
@@ -100,6 +101,64 @@ pub(super) fn attach_loop(device: &File, file: &File, offset: u64, len: u64) -> 
     // SAFETY: both descriptors are open for the whole call; the kernel only reads the structure, which has
     // its layout and lives until the call returns.
     unsafe { loop_configure(device.as_raw_fd(), &raw const config) }?;
+    Ok(())
+}
+
+/// How the scheduler treats a thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheduling {
+    /// As one that need not react.
+    Batch,
+    /// As one that gets what nobody else wants.
+    Idle,
+}
+
+/// How the disk's scheduler treats a thread, where it has one that cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IoClass {
+    /// Best effort, lowest level.
+    BestEffortLast,
+    /// Nothing while others want the disk.
+    Idle,
+}
+
+const IOPRIO_CLASS_SHIFT: c_int = 13;
+const IOPRIO_WHO_PROCESS: c_int = 1;
+
+/// Sets the calling thread's scheduling policy: to Linux, 0 is the thread that calls.
+pub(super) fn schedule_this_thread(scheduling: Scheduling) -> io::Result<()> {
+    let policy = match scheduling {
+        Scheduling::Batch => libc::SCHED_BATCH,
+        Scheduling::Idle => libc::SCHED_IDLE,
+    };
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the kernel reads one structure that lives until the call returns.
+    let result = unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
+    told(result.into())
+}
+
+/// Sets the calling thread's nice value to 19, likewise.
+pub(super) fn make_this_thread_nice() -> io::Result<()> {
+    // SAFETY: no pointer is passed.
+    let result = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+    told(result.into())
+}
+
+/// Sets the calling thread's I/O class, likewise.
+pub(super) fn set_io_class_of_this_thread(class: IoClass) -> io::Result<()> {
+    let (class, level) = match class {
+        IoClass::BestEffortLast => (2, 7),
+        IoClass::Idle => (3, 0),
+    };
+    let value = class << IOPRIO_CLASS_SHIFT | level;
+    // SAFETY: no pointer is passed; the call takes three ints.
+    told(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) })
+}
+
+fn told(result: c_long) -> io::Result<()> {
+    if result == -1 {
+        return Err(io::Error::last_os_error());
+    }
     Ok(())
 }
 

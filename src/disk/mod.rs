@@ -19,6 +19,7 @@ mod file_target;
 mod ioctl;
 mod layout;
 mod medium;
+mod priority;
 mod sealed;
 mod slot;
 mod slot_disk;
@@ -27,6 +28,7 @@ mod target;
 
 pub use error::{DiscoveryError, DiskError, LayoutError};
 pub use file_target::FileTarget;
+pub use priority::Priority;
 pub use sealed::Sealed;
 pub use slot::SlotName;
 pub use slot_disk::{GivenUp, Marked, SlotDisk, SlotRow};

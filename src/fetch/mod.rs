@@ -25,6 +25,7 @@ mod error;
 mod fetcher;
 mod origin;
 mod pace;
+mod rate;
 mod request;
 mod response;
 mod settings;

@@ -1,5 +1,6 @@
 //! How long a download waits, and how often it tries.
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 /// Patience with a server. The defaults are the original engine's.
@@ -21,6 +22,8 @@ pub struct FetchSettings {
     pub resume_delay: Duration,
     /// The longest pause between resumptions.
     pub longest_delay: Duration,
+    /// Bytes of a payload per second at most; `None`: as fast as they come.
+    pub rate: Option<NonZeroU64>,
 }
 
 impl Default for FetchSettings {
@@ -34,6 +37,7 @@ impl Default for FetchSettings {
             no_answer_delay: Duration::from_secs(10),
             resume_delay: Duration::from_secs(1),
             longest_delay: Duration::from_secs(20),
+            rate: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::body::{Body, Broken};
 use super::error::Interruption;
 use super::origin::Origin;
+use super::rate::RateLimit;
 use super::response::{Asked, Part, changed, judge};
 use super::{Entity, FetchError, FetchRequest, FetchSettings};
 
@@ -24,6 +25,7 @@ pub struct PayloadStream {
     entity: Option<Entity>,
     resumes: u32,
     source: Source,
+    limit: Option<RateLimit>,
 }
 
 /// Where the next bytes come from.
@@ -52,6 +54,7 @@ impl PayloadStream {
         }
         let origin = Origin::new(&url, credentials, &settings)?;
         let (offset, resumes, source) = (start, 0, Source::Ended);
+        let limit = settings.rate.map(RateLimit::new);
         let mut stream = Self {
             settings,
             origin,
@@ -61,6 +64,7 @@ impl PayloadStream {
             entity,
             resumes,
             source,
+            limit,
         };
         if start < size {
             stream.begin().await?;
@@ -115,7 +119,7 @@ impl PayloadStream {
                     let too_long = body.goes_on().await;
                     return if too_long { Err(self.too_long()) } else { Ok(None) };
                 }
-                Source::Body(body) => match body.read().await {
+                Source::Body(body) => match read(body, self.limit.as_mut()).await {
                     Ok(bytes) => {
                         let position = body.position();
                         if let Some(new) = self.accept(bytes, position)? {
@@ -274,6 +278,17 @@ impl PayloadStream {
             source,
         }
     }
+}
+
+/// Reads once the limit allows. Waiting for it is not the server's fault, and doesn't count as a stall.
+async fn read(body: &mut Body, limit: Option<&mut RateLimit>) -> Result<Bytes, Broken> {
+    let Some(limit) = limit else {
+        return body.read().await;
+    };
+    sleep_until(limit.free_at()).await;
+    let bytes = body.read().await?;
+    limit.spend(Instant::now(), bytes.len());
+    Ok(bytes)
 }
 
 /// Statuses that say "later" rather than "no".

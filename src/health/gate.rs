@@ -103,7 +103,6 @@ mod tests {
             units: vec!["a.service".into()],
             settle: seconds(45),
             deadline: Some(seconds(600)),
-            refused: vec![],
         }
     }
 

@@ -97,7 +97,6 @@ mod tests {
             units: vec!["kubelet.service".into()],
             settle: Duration::from_secs(45),
             deadline: Some(Duration::from_secs(deadline)),
-            refused: vec![],
         }
     }
 

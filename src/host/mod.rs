@@ -6,17 +6,20 @@
 //! | who this machine is, for the server | [`Identity`] |
 //! | mounting a freshly written slot, read-only | [`mount`] |
 //! | running the image's own programs | [`subprocess`] |
+//! | whether others wait for processor, disk or memory | [`Host::under_pressure`] |
 //! | asking reboot managers for a reboot, developer mode | [`Host::require_reboot`], [`Host::mode`] |
 
 mod identity;
 mod marks;
 pub mod mount;
+mod pressure;
 pub mod subprocess;
 
 use std::path::{Path, PathBuf};
 
 pub use identity::Identity;
 pub use marks::{Mode, Withdrawn};
+pub use pressure::{Percent, PressureLimits};
 
 /// The root under which the daemon finds configuration, state, `/boot` and `/run`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use payload_format::ImageKind;
 
 use super::{Pace, Postinst, Slots};
+use crate::disk::Priority;
 use crate::fetch::Fetcher;
 use crate::host::Host;
 use crate::plan::InstallPlan;
@@ -63,4 +65,26 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         // Blocking tasks are never aborted, so that this is a panic: passed on.
         Err(e) => std::panic::resume_unwind(e.into_panic()),
     }
+}
+
+/// Runs what takes the processor and the disk, on a thread of its own that claims them with `priority`; so do the
+/// threads that it starts. The runtime's own threads go on to other work, and claims can't be taken back.
+pub(super) async fn at_work<T: Send + 'static>(
+    priority: Priority,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
+    if priority == Priority::Normal {
+        return blocking(work).await;
+    }
+    let modest = move || {
+        if let Err(error) = priority.claim() {
+            tracing::warn!(%error, "the installation claims more than it should");
+        }
+        work()
+    };
+    blocking(move || match thread::scope(|scope| scope.spawn(modest).join()) {
+        Ok(value) => value,
+        Err(panic) => std::panic::resume_unwind(panic),
+    })
+    .await
 }

@@ -43,6 +43,10 @@
 //! - *Dirty data.* The slot is synced every [`Pace::bytes`] and dropped from the page cache, so that neither
 //!   a burst of write-back nor a cold cache disturbs the node.
 //!
+//! - *Claims.* The coordinator's thread, and with it all that it starts, claims processor and disk with
+//!   [`Pace::priority`]; the thread that verifies, too. While the node is under pressure, operations wait
+//!   ([`Pace::pressure`]).
+//!
 //! # Checkpoints
 //!
 //! A checkpoint says: every operation below `n` is on the medium; here are the reader's place and hash state
@@ -63,6 +67,7 @@
 //! file as large as a payload.
 
 mod attempt;
+mod brake;
 mod error;
 mod gate;
 mod kernel;

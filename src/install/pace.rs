@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::disk::Priority;
+use crate::host::PressureLimits;
+
 const MIB: u64 = 1 << 20;
 
 /// More would not fit: what a thread has freed stays with it, 5 MiB after a bzip2 stream. With eight of them
@@ -21,6 +24,10 @@ pub struct Pace {
     pub interval: Duration,
     /// Threads that decode and write, at least 1.
     pub workers: usize,
+    /// How the threads of download and verification claim processor and disk.
+    pub priority: Priority,
+    /// From which pressure on operations wait, each 5 seconds at most and all together half an hour.
+    pub pressure: PressureLimits,
 }
 
 impl Default for Pace {
@@ -31,6 +38,8 @@ impl Default for Pace {
             bytes: 16 * MIB,
             interval: Duration::from_secs(2),
             workers: std::thread::available_parallelism().map_or(1, |n| n.get().min(MOST_WORKERS)),
+            priority: Priority::Normal,
+            pressure: PressureLimits::default(),
         }
     }
 }

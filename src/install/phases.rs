@@ -5,7 +5,7 @@ use std::sync::Arc;
 use payload_format::{ImageKind, Manifest};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Attempt, Site, blocking};
+use super::attempt::{Attempt, Site, at_work, blocking};
 use super::postinstall::{self, Arguments, Postinst, PostinstOutcome};
 use super::saved::Saved;
 use super::{InstallError, PostinstError, pcr, pipeline, preflight, verify};
@@ -122,7 +122,7 @@ impl Downloaded {
             manifest,
         } = self;
         let cancel = cancel.clone();
-        blocking(move || {
+        at_work(attempt.site.pace.priority, move || {
             let verified = verify::all(&attempt, &*target, &manifest, &cancel);
             if verified.as_ref().is_err_and(|e| !e.leaves_checkpoint()) {
                 Saved::discard(&attempt);

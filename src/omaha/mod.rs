@@ -10,6 +10,7 @@
 //! Requests, events and responses are pure; only [`Client`] touches the network. An event's answer means
 //! nothing and is not parsed. What became of a payload server's answers is not here but in [`crate::fetch`].
 
+mod advice;
 mod client;
 mod code;
 mod document;
@@ -22,6 +23,7 @@ mod request;
 mod response;
 mod stub;
 
+pub use advice::{Advice, reference};
 pub use client::{Client, Patience, PostError};
 pub use code::{ErrorCode, Flags, HttpStatus, ReportedCode};
 pub use event::{Arrival, CheckEvent, Event};

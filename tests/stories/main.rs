@@ -22,6 +22,8 @@ mod pcr_policy;
 mod postinst;
 mod power_cut;
 mod promises;
+mod quiet;
+mod references;
 mod refusals;
 mod replacing;
 mod resume;

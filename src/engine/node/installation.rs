@@ -40,16 +40,24 @@ impl Node {
             .blocking(Self::announced_slots)
             .await
             .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
-        let patience = match self.memory(|memory| memory.trigger) {
-            Some(Trigger::Operator) => FetchSettings::interactive(),
-            _ => FetchSettings::default(),
+        let load = self.blocking(|node| node.config().load).await;
+        let (patience, priority) = match self.memory(|memory| memory.trigger) {
+            Some(Trigger::Operator) => (FetchSettings::interactive(), load.on_demand),
+            Some(Trigger::Timer) | None => (FetchSettings::default(), load.scheduled),
         };
         let site = Site {
             host: self.host().clone(),
             slots: Arc::new(disk),
-            fetcher: Fetcher::new(patience),
+            fetcher: Fetcher::new(FetchSettings {
+                rate: load.download,
+                ..patience
+            }),
             postinst: self.settings.postinst,
-            pace: Pace::default(),
+            pace: Pace {
+                priority,
+                pressure: load.pressure,
+                ..Pace::default()
+            },
         };
         Ok(Installer::new(plan, site).preflight().await?)
     }

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, slots};
-use crate::config::HealthSettings;
 use crate::disk::{DiskError, GivenUp, SlotDisk};
 use crate::engine::{Fallback, chain};
 use crate::health::{self, Cause, Systemd, TrialEnd};
@@ -57,7 +56,7 @@ impl Node {
             settings.deadline = settings.deadline.filter(|_| !was_given_up);
             settings
         };
-        say_refused(&settings());
+        self.say_refused();
         if self.blocking(Self::is_on_trial).await {
             let stand = |reason: &str| self.stand(Standing::Waiting(reason.to_owned()));
             let end = health::watch(self.host(), &Systemd, settings, began, stand).await;
@@ -71,6 +70,13 @@ impl Node {
         }
         self.stand(Standing::Passed);
         TrialEnd::Passed
+    }
+
+    /// What was set and doesn't count, told once at the start.
+    fn say_refused(&self) {
+        for setting in self.config().refused {
+            tracing::error!("{setting} can't be used: the default counts");
+        }
     }
 
     fn stand(&self, standing: Standing) {
@@ -187,11 +193,5 @@ async fn reboot_machine() -> Result<(), String> {
         Ok(Finished { status, .. }) if status.success() => Ok(()),
         Ok(Finished { status, .. }) => Err(format!("{}; reboot ended with {status}", chain(&error))),
         Err(other) => Err(format!("{}; {}", chain(&error), chain(&other))),
-    }
-}
-
-fn say_refused(settings: &HealthSettings) {
-    for setting in &settings.refused {
-        tracing::error!("{setting} is no number of seconds: the default counts");
     }
 }

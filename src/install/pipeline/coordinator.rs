@@ -94,6 +94,7 @@ impl Coordinator {
             ledger,
             entity: self.entity.clone(),
             outlet: self.outlet.clone(),
+            host: self.attempt.site.host.clone(),
         };
         Ok(Work::new(self.attempt.site.pace, tools, at, beginning))
     }

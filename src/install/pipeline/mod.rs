@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::coordinator::{Coordinator, Start};
 use self::feed::Feed;
 use super::InstallError;
-use super::attempt::{Attempt, blocking};
+use super::attempt::{Attempt, at_work};
 use super::saved::Saved;
 use crate::disk::BlockTarget;
 use crate::fetch::{Entity, FetchRequest};
@@ -49,7 +49,8 @@ pub(super) async fn run(
         outlet: outlet.clone(),
         cancel: cancel.clone(),
     };
-    let mut ended = std::pin::pin!(blocking(move || coordinator.run(start, &inbox)));
+    let mut ended =
+        std::pin::pin!(at_work(attempt.site.pace.priority, move || coordinator.run(start, &inbox)));
     let feed = Feed {
         stream,
         outlet,

@@ -9,6 +9,8 @@ use super::crew::Crew;
 use super::images::Images;
 use super::inbox::{Kept, Message, Outlet};
 use crate::fetch::Entity;
+use crate::host::Host;
+use crate::install::brake::Brake;
 use crate::install::gate::Beginning;
 use crate::install::saved::Ledger;
 use crate::install::schedule::{Schedule, Verdict};
@@ -28,6 +30,8 @@ pub(super) struct Tools {
     /// Which file the payload comes from.
     pub(super) entity: Option<Entity>,
     pub(super) outlet: Outlet,
+    /// The machine, whose pressure counts.
+    pub(super) host: Host,
 }
 
 enum Job {
@@ -60,6 +64,7 @@ pub(super) struct Work {
     written: u64,
     /// An operation too large to be held in memory.
     streamed: Option<Streamed>,
+    brake: Brake,
 }
 
 impl Work {
@@ -85,6 +90,7 @@ impl Work {
             proposed_at: Instant::now(),
             written: 0,
             streamed: None,
+            brake: Brake::default(),
             tools,
         }
     }
@@ -127,6 +133,9 @@ impl Work {
     /// Whether the next operation may start; it counts as started then.
     fn may_start(&mut self, op: OpId) -> Result<bool, InstallError> {
         let tools = Arc::clone(&self.tools);
+        if self.is_held() {
+            return Ok(false);
+        }
         // Invariant: the reader hands out operations of its manifest only.
         let Some(operation) = tools.manifest.operation(op) else {
             return Ok(false);
@@ -151,6 +160,15 @@ impl Work {
         Ok(true)
     }
 
+    /// Whether the node is under pressure, and the next operation can wait still.
+    fn is_held(&mut self) -> bool {
+        let (limits, host) = (self.pace.pressure, &self.tools.host);
+        !limits.is_none()
+            && self
+                .brake
+                .holds(Instant::now(), || host.under_pressure(&limits).is_some())
+    }
+
     /// The reader stands at `at`, after the event that was taken last.
     pub(super) fn passed(&mut self, at: Option<Checkpoint>) {
         // While an operation streams the reader stands before it.
@@ -166,7 +184,7 @@ impl Work {
 
     /// Proposes a checkpoint if one is due, and has it made once all its operations are done.
     pub(super) fn tend(&mut self) {
-        if self.patience().is_zero() {
+        if self.until_checkpoint().is_zero() {
             self.propose();
         }
         if let Some((_, true)) = self.schedule.candidate()
@@ -205,6 +223,12 @@ impl Work {
 
     /// How long nothing is due.
     pub(super) fn patience(&self) -> Duration {
+        let checkpoint = self.until_checkpoint();
+        let again = self.brake.again_in(Instant::now());
+        again.map_or(checkpoint, |again| again.min(checkpoint))
+    }
+
+    fn until_checkpoint(&self) -> Duration {
         let nothing_new = self.proposed == self.boundary.next_operation();
         if nothing_new || self.streamed.is_some() || self.schedule.candidate().is_some() {
             return LONG;

@@ -1,0 +1,98 @@
+//! What a key of the configuration files is: the one description that parser, reference and status use.
+
+use std::fmt;
+
+use super::{OEM_FILES, UPDATE_FILES};
+
+/// One key that the daemon reads.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// As it stands in the file.
+    pub key: &'static str,
+    /// Which files may hold it.
+    pub place: Place,
+    /// Which values it takes.
+    pub kind: Kind,
+    /// What counts where no file holds it, or none that can be used.
+    pub default: &'static str,
+    /// What it does, in Markdown.
+    pub meaning: &'static str,
+}
+
+/// Which files a key is looked up in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// [`UPDATE_FILES`].
+    Update,
+    /// [`OEM_FILES`].
+    Oem,
+}
+
+/// Which values a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// Any text, which is not to be shown.
+    Secret,
+    /// A whole number.
+    Number {
+        /// What it counts.
+        unit: &'static str,
+        /// The least, 0 aside.
+        min: u64,
+        /// The most.
+        max: u64,
+        /// What 0 means, if that is not just the least.
+        zero: Option<&'static str>,
+    },
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+impl Place {
+    /// The files, first to last.
+    #[must_use]
+    pub const fn files(self) -> &'static [&'static str] {
+        match self {
+            Self::Update => &UPDATE_FILES,
+            Self::Oem => &OEM_FILES,
+        }
+    }
+}
+
+impl Kind {
+    /// Whether the parser takes `value`; of texts it takes every one. An empty value is never a number or a word.
+    #[must_use]
+    pub fn takes(&self, value: &str) -> bool {
+        match self {
+            Self::Text | Self::Secret => true,
+            Self::Number { .. } => self.number(value).is_some(),
+            Self::Word(words) => words.contains(&value),
+        }
+    }
+
+    /// `value` as a number of this kind.
+    #[must_use]
+    pub fn number(&self, value: &str) -> Option<u64> {
+        let Self::Number { min, max, zero, .. } = self else {
+            return None;
+        };
+        let number = value.parse().ok()?;
+        let fits = (*min..=*max).contains(&number) || (number == 0 && zero.is_some());
+        fits.then_some(number)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text | Self::Secret => f.write_str("text"),
+            Self::Number { unit, min, max, zero } => {
+                write!(f, "{unit}, {min} to {max}")?;
+                zero.map_or(Ok(()), |meaning| write!(f, "; 0: {meaning}"))
+            }
+            Self::Word(words) => write!(f, "`{}`", words.join("`, `")),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Every key that the daemon reads.
+
+use super::setting::{Kind, Place, Setting};
+use super::{DEFAULT_APP_ID, PUBLIC_SERVER};
+
+/// All of them, in the order of the reference.
+pub const SETTINGS: [&Setting; 21] = [
+    &SERVER,
+    &GROUP,
+    &MACHINE_ALIAS,
+    &VERSION,
+    &BOARD,
+    &APP_ID,
+    &PCR_POLICY_SERVER,
+    &DOWNLOAD_USER,
+    &DOWNLOAD_PASSWORD,
+    &REPLACE_WAITING_UPDATE,
+    &HEALTH_UNITS,
+    &HEALTH_SETTLE,
+    &HEALTH_DEADLINE,
+    &INSTALL_PRIORITY,
+    &INSTALL_PRIORITY_ON_DEMAND,
+    &INSTALL_PRESSURE_CPU,
+    &INSTALL_PRESSURE_IO,
+    &INSTALL_PRESSURE_MEMORY,
+    &DOWNLOAD_LIMIT,
+    &OEM_ID,
+    &OEM_VERSION,
+];
+
+const fn text(key: &'static str, default: &'static str, meaning: &'static str) -> Setting {
+    Setting {
+        key,
+        place: Place::Update,
+        kind: Kind::Text,
+        default,
+        meaning,
+    }
+}
+
+pub(super) const SERVER: Setting = text(
+    "SERVER",
+    PUBLIC_SERVER,
+    "URL that requests are posted to; `disabled`: no update is ever looked for",
+);
+pub(super) const GROUP: Setting = text("GROUP", "stable", "the channel to follow");
+pub(super) const MACHINE_ALIAS: Setting =
+    text("MACHINE_ALIAS", "", "a name for this machine, told to the server");
+pub(super) const VERSION: Setting = text(
+    "FLATCAR_RELEASE_VERSION",
+    "",
+    "the running version; the image brings it",
+);
+pub(super) const BOARD: Setting = text(
+    "FLATCAR_RELEASE_BOARD",
+    "",
+    "such as `amd64-usr`; the image brings it",
+);
+pub(super) const APP_ID: Setting = text(
+    "FLATCAR_RELEASE_APPID",
+    DEFAULT_APP_ID,
+    "which product to ask the server for, verbatim",
+);
+pub(super) const PCR_POLICY_SERVER: Setting = text(
+    "PCR_POLICY_SERVER",
+    "",
+    "URL that a payload's PCR policy is posted to; empty: nowhere",
+);
+pub(super) const DOWNLOAD_USER: Setting = text(
+    "DOWNLOAD_USER",
+    "",
+    "user name for the payload's server, sent over https only; empty: none",
+);
+pub(super) const DOWNLOAD_PASSWORD: Setting = Setting {
+    kind: Kind::Secret,
+    ..text("DOWNLOAD_PASSWORD", "", "the password that goes with it")
+};
+
+pub(super) const REPLACE_WAITING_UPDATE: Setting = Setting {
+    kind: Kind::Word(&["no", "false", "off", "0", "yes", "true", "on", "1"]),
+    ..text(
+        "REPLACE_WAITING_UPDATE",
+        "no",
+        "whether another update may take the place of one that waits for its reboot ([waiting.md](waiting.md))",
+    )
+};
+
+pub(super) const HEALTH_UNITS: Setting = text(
+    "HEALTH_UNITS",
+    "",
+    "systemd units that must be active before a new slot is kept, separated by blanks ([health.md](health.md))",
+);
+const SECONDS: Kind = Kind::Number {
+    unit: "seconds",
+    min: 0,
+    max: u32::MAX as u64,
+    zero: None,
+};
+pub(super) const HEALTH_SETTLE: Setting = Setting {
+    kind: SECONDS,
+    ..text(
+        "HEALTH_SETTLE",
+        "45",
+        "how long everything must hold without a break",
+    )
+};
+pub(super) const HEALTH_DEADLINE: Setting = Setting {
+    kind: Kind::Number {
+        unit: "seconds",
+        min: 1,
+        max: u32::MAX as u64,
+        zero: Some("as long as it takes"),
+    },
+    ..text(
+        "HEALTH_DEADLINE",
+        "600",
+        "by when after the daemon's start health must be established",
+    )
+};
+
+const PRIORITY: Kind = Kind::Word(&["normal", "low", "idle"]);
+pub(super) const INSTALL_PRIORITY: Setting = Setting {
+    kind: PRIORITY,
+    ..text(
+        "INSTALL_PRIORITY",
+        "low",
+        "how an update that the timer found claims processor and disk",
+    )
+};
+pub(super) const INSTALL_PRIORITY_ON_DEMAND: Setting = Setting {
+    kind: PRIORITY,
+    ..text(
+        "INSTALL_PRIORITY_ON_DEMAND",
+        "normal",
+        "the same for an update that an operator asked for",
+    )
+};
+
+const PRESSURE: Kind = Kind::Number {
+    unit: "percent",
+    min: 1,
+    max: 100,
+    zero: Some("not looked at"),
+};
+const fn pressure(key: &'static str, meaning: &'static str) -> Setting {
+    Setting {
+        kind: PRESSURE,
+        ..text(key, "0", meaning)
+    }
+}
+pub(super) const INSTALL_PRESSURE_CPU: Setting = pressure(
+    "INSTALL_PRESSURE_CPU",
+    "pressure on the processor from which on an installation pauses",
+);
+pub(super) const INSTALL_PRESSURE_IO: Setting = pressure(
+    "INSTALL_PRESSURE_IO",
+    "the same for the disks; writing an update raises it",
+);
+pub(super) const INSTALL_PRESSURE_MEMORY: Setting =
+    pressure("INSTALL_PRESSURE_MEMORY", "the same for memory");
+
+pub(super) const DOWNLOAD_LIMIT: Setting = Setting {
+    kind: Kind::Number {
+        unit: "bytes per second",
+        min: 16 << 10,
+        max: 1 << 40,
+        zero: Some("no limit"),
+    },
+    ..text("DOWNLOAD_LIMIT", "0", "how fast payloads are downloaded at most")
+};
+
+pub(super) const OEM_ID: Setting = Setting {
+    place: Place::Oem,
+    ..text("ID", "", "the OEM's name, told to the server")
+};
+pub(super) const OEM_VERSION: Setting = Setting {
+    place: Place::Oem,
+    ..text("VERSION_ID", "", "the OEM's version, likewise")
+};
