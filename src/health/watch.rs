@@ -26,21 +26,23 @@ pub enum TrialEnd {
     Failed(Cause),
 }
 
-/// Watches `host` until its health is established or the deadline has passed, counted from `began`.
+/// Watches `host` until its health is established or the deadline has passed, which counts from the time
+/// `already` before this call.
 ///
 /// `settings` are asked for before every look, and `tell` hears after each why health is not established yet.
 pub async fn watch(
     host: &Host,
     units: &impl Units,
     settings: impl Fn() -> HealthSettings,
-    began: Instant,
+    already: Duration,
     tell: impl Fn(&str),
 ) -> TrialEnd {
+    let began = Instant::now();
     let mut gate = Gate::default();
     loop {
         let settings = settings();
         let finding = look(units, &settings, host).await;
-        match gate.observe(began.elapsed(), finding, &settings) {
+        match gate.observe(already + began.elapsed(), finding, &settings) {
             Verdict::Passed => return TrialEnd::Passed,
             Verdict::Expired(cause) => return TrialEnd::Failed(cause),
             Verdict::Wait => tell(gate.reason()),
@@ -102,6 +104,15 @@ mod tests {
 
     /// The end, after how many seconds, and the last reason told.
     async fn run(down: &[(u64, u64)], settings: HealthSettings) -> (TrialEnd, u64, String) {
+        run_after(0, down, settings).await
+    }
+
+    /// The same where an earlier daemon has watched for so many seconds.
+    async fn run_after(
+        already: u64,
+        down: &[(u64, u64)],
+        settings: HealthSettings,
+    ) -> (TrialEnd, u64, String) {
         let root = tempfile::tempdir().unwrap();
         let reason = RefCell::new(String::new());
         let began = Instant::now();
@@ -109,7 +120,7 @@ mod tests {
             &Host::new(root.path()),
             &Scripted::new(down),
             || settings.clone(),
-            began,
+            Duration::from_secs(already),
             |text| reason.replace(text.to_owned()).clear(),
         )
         .await;
@@ -150,6 +161,15 @@ mod tests {
             "unit kubelet.service is failed: segmentation fault"
         );
         assert_eq!(reason, cause.to_string());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_earlier_daemon_has_watched_counts_for_the_deadline_and_not_for_the_settling_time() {
+        let (end, after, _) = run_after(590, &[(0, 10_000)], settings(600)).await;
+        assert!(matches!(end, TrialEnd::Failed(_)), "{end:?}");
+        assert_eq!(after, 10);
+        let (end, after, _) = run_after(590, &[], settings(600)).await;
+        assert_eq!((end, after), (TrialEnd::Passed, 45));
     }
 
     #[tokio::test(start_paused = true)]

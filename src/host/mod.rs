@@ -7,8 +7,10 @@
 //! | mounting a freshly written slot, read-only | [`mount`] |
 //! | running the image's own programs | [`subprocess`] |
 //! | whether others wait for processor, disk or memory | [`Host::under_pressure`] |
+//! | since when the daemon runs in this boot | [`Host::since_first_start`] |
 //! | asking reboot managers for a reboot, developer mode | [`Host::require_reboot`], [`Host::mode`] |
 
+mod first_start;
 mod identity;
 mod marks;
 pub mod mount;

@@ -2,6 +2,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, Instant};
 
 use update_engine::disk::SlotName;
 use update_engine::health::Systemd;
@@ -85,6 +86,26 @@ async fn a_slot_whose_unit_fails_is_left_at_the_deadline_and_the_cause_is_known_
     let daemon = scene.come_back().await;
     let said = "rolled back from version \"2.0.0\": unit kubelet.service is failed";
     assert!(daemon.log().contains(said), "{}", daemon.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_dies_again_and_again_does_not_put_off_the_deadline() {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    scene.update().await;
+    scene.configure("HEALTH_SETTLE=1\nHEALTH_DEADLINE=3\n");
+    require_a_file(&scene.node);
+    let left = || scene.node.path(REBOOT).exists();
+    let begun = Instant::now();
+    while !left() {
+        assert!(begun.elapsed() < PATIENCE, "the deadline never comes");
+        let daemon = scene.node.start(&scene.bus, SlotName::B);
+        let looks = || daemon.log().matches("no answer on port 6443").count();
+        let before = looks();
+        eventually("a look or the end", || looks() > before || left()).await;
+        daemon.kill();
+    }
+    assert_eq!(scene.node.disk.attributes(SlotName::B), (2, 0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

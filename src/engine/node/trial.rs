@@ -10,7 +10,6 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, slots};
@@ -49,7 +48,6 @@ impl Standing {
 
 impl Node {
     pub(super) async fn watch_health(&self) -> TrialEnd {
-        let began = Instant::now();
         let was_given_up = self.memory(|memory| matches!(memory.standing, Standing::GivenUp(_)));
         let settings = || {
             let mut settings = self.config().health;
@@ -59,7 +57,8 @@ impl Node {
         self.say_refused();
         if self.blocking(Self::is_on_trial).await {
             let stand = |reason: &str| self.stand(Standing::Waiting(reason.to_owned()));
-            let end = health::watch(self.host(), &Systemd, settings, began, stand).await;
+            let already = self.blocking(Self::watched_already).await;
+            let end = health::watch(self.host(), &Systemd, settings, already, stand).await;
             if let TrialEnd::Failed(cause) = end {
                 tracing::error!("the running slot is not healthy in time: {cause}");
                 self.stand(Standing::GivenUp(cause.to_string()));
@@ -77,6 +76,14 @@ impl Node {
         for setting in self.config().refused {
             tracing::error!("{setting} can't be used: the default counts");
         }
+    }
+
+    /// Counted from the first daemon of this boot: one that dies again and again must not put the deadline off.
+    fn watched_already(&self) -> Duration {
+        self.host().since_first_start().unwrap_or_else(|error| {
+            tracing::warn!("the deadline counts from now: {}", chain(&error));
+            Duration::ZERO
+        })
     }
 
     fn stand(&self, standing: Standing) {
