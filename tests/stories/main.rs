@@ -36,4 +36,5 @@ mod stub;
 #[path = "../support/mod.rs"]
 mod support;
 mod trials;
+mod units;
 mod update;

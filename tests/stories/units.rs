@@ -1,0 +1,64 @@
+//! The units as systemd understands them.
+
+use std::path::Path;
+use std::process::Command;
+
+/// What `systemd-analyze verify` has to say about our files, with the drop-ins given.
+fn flaws(unit: &str, drop_ins: &[(&str, &str)]) -> String {
+    let directory = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(shipped("")).unwrap() {
+        let from = entry.unwrap().path();
+        let text = std::fs::read_to_string(&from).unwrap();
+        // Only whether a program is installed can't be told here.
+        let text = text.replace("ExecStart=/usr/sbin/update_engine", "ExecStart=/bin/true #");
+        std::fs::write(directory.path().join(from.file_name().unwrap()), text).unwrap();
+    }
+    let extra = directory.path().join(format!("{unit}.d"));
+    std::fs::create_dir(&extra).unwrap();
+    for (name, text) in drop_ins {
+        std::fs::write(extra.join(name), text).unwrap();
+    }
+    let output = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .arg(directory.path().join(unit))
+        // After the colon: where systemd's own units lie.
+        .env("SYSTEMD_UNIT_PATH", format!("{}:", directory.path().display()))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let ours = directory.path().to_str().unwrap();
+    let mut said: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains(ours) || line.contains("update-engine"))
+        .collect();
+    if !output.status.success() {
+        said.push("it failed");
+    }
+    said.join("\n")
+}
+
+fn shipped(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd").join(name)
+}
+
+#[test]
+fn systemd_has_nothing_to_say_against_our_units() {
+    for unit in [
+        "update-engine.service",
+        "update-engine-stub.service",
+        "update-engine-stub.timer",
+    ] {
+        assert_eq!(flaws(unit, &[]), "", "{unit}");
+    }
+}
+
+#[test]
+fn the_daemon_can_want_a_complete_boot_and_wait_for_none() {
+    const UNIT: &str = "update-engine.service";
+    let shipped = std::fs::read_to_string(shipped("boot-complete.conf")).unwrap();
+    assert_eq!(flaws(UNIT, &[("boot-complete.conf", &shipped)]), "");
+    // The judge is awake.
+    let misspelt = shipped.replace("Wants=", "Wnats=");
+    let said = flaws(UNIT, &[("boot-complete.conf", &misspelt)]);
+    assert!(said.contains("Unknown key 'Wnats'"), "{said}");
+}
