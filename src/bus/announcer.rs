@@ -1,14 +1,15 @@
-//! Sends each status to everybody who listens: once, in order, none lost.
+//! Sends each status to everybody who listens: once, in order, none lost; and the properties that changed.
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use zbus::Connection;
 use zbus::object_server::SignalEmitter;
 
+use super::engine1::Changes;
 use super::manager::ManagerSignals;
-use super::{PATH, Status, StatusFields};
+use super::{Account, News, Overview, PATH, Status, StatusFields};
 
 /// How long one listener may hold up a signal before it is dropped. A bus reads at once; a peer that
 /// was stopped never does, and must not stop the others.
@@ -17,9 +18,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The one task that signals. Owns the connections that listen.
 pub(super) struct Announcer {
     statuses: mpsc::UnboundedReceiver<Status>,
+    account: watch::Receiver<Account>,
+    /// What the audience knows.
+    told: Overview,
     requests: mpsc::Receiver<oneshot::Sender<()>>,
     newcomers: mpsc::Receiver<Connection>,
     audience: Vec<Connection>,
+}
+
+/// One signal.
+enum Signal {
+    Status(Status),
+    Changes(Changes),
 }
 
 /// Adds connections to the audience.
@@ -41,12 +51,16 @@ impl Flusher {
 }
 
 impl Announcer {
-    /// An announcer of `statuses`, and the handles of those who talk to it.
-    pub(super) fn new(statuses: mpsc::UnboundedReceiver<Status>) -> (Self, Admission, Flusher) {
+    /// An announcer of `news`, and the handles of those who talk to it.
+    pub(super) fn new(news: News) -> (Self, Admission, Flusher) {
         let (admission, newcomers) = mpsc::channel(1);
         let (flusher, requests) = mpsc::channel(1);
+        let News { statuses, account } = news;
+        let told = account.borrow().overview.clone();
         let announcer = Self {
             statuses,
+            told,
+            account,
             requests,
             newcomers,
             audience: Vec::new(),
@@ -63,21 +77,30 @@ impl Announcer {
             tokio::select! {
                 biased;
                 Some(connection) = self.newcomers.recv() => self.audience.push(connection),
-                Some(status) = self.statuses.recv() => self.announce(&status).await,
+                Some(status) = self.statuses.recv() => self.announce(Signal::Status(status)).await,
+                Ok(()) = self.account.changed() => self.announce_changes().await,
                 Some(done) = self.requests.recv() => drop(done.send(())),
                 else => break,
             }
         }
     }
 
-    async fn announce(&mut self, status: &Status) {
+    async fn announce_changes(&mut self) {
+        let overview = self.account.borrow_and_update().overview.clone();
+        if let Some(changes) = Changes::between(&self.told, &overview) {
+            self.told = overview;
+            self.announce(Signal::Changes(changes)).await;
+        }
+    }
+
+    async fn announce(&mut self, signal: Signal) {
         let mut heard = Vec::with_capacity(self.audience.len());
         for connection in self.audience.drain(..) {
-            match timeout(PATIENCE, emit(&connection, status)).await {
+            match timeout(PATIENCE, signal.emit(&connection)).await {
                 Ok(Ok(())) => heard.push(connection),
                 Ok(Err(error)) if connection.is_closed() => tracing::debug!(%error, "a listener has left"),
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, ?status, "cannot signal a status");
+                    tracing::warn!(%error, "cannot signal the engine's state");
                     heard.push(connection);
                 }
                 Err(_) => {
@@ -87,6 +110,15 @@ impl Announcer {
             }
         }
         self.audience = heard;
+    }
+}
+
+impl Signal {
+    async fn emit(&self, connection: &Connection) -> zbus::Result<()> {
+        match self {
+            Self::Status(status) => emit(connection, status).await,
+            Self::Changes(changes) => changes.emit(connection).await,
+        }
     }
 }
 
@@ -107,6 +139,7 @@ mod tests {
     use zbus::connection::Builder;
     use zbus::{Guid, MessageStream};
 
+    use super::super::Outlets;
     use super::*;
 
     /// Two ends of a connection without a bus.
@@ -131,11 +164,11 @@ mod tests {
     async fn a_flush_returns_after_every_status_that_was_queued() {
         let (ours, theirs) = pair().await;
         let mut heard = MessageStream::from(&theirs);
-        let (statuses, queue) = mpsc::unbounded_channel();
-        let (announcer, admission, flusher) = Announcer::new(queue);
+        let (outlets, news) = Outlets::new();
+        let (announcer, admission, flusher) = Announcer::new(news);
         admission.send(ours.clone()).await.unwrap();
         for number in 0..300 {
-            statuses.send(size(number)).unwrap();
+            outlets.statuses.send(size(number)).unwrap();
         }
         tokio::spawn(announcer.run());
         flusher.flush().await;
@@ -169,8 +202,8 @@ mod tests {
         let (stuck, _silent) = stuck().await;
         let (ours, theirs) = pair().await;
         let mut heard = MessageStream::from(&theirs);
-        let (statuses, queue) = mpsc::unbounded_channel();
-        let (announcer, admission, _flusher) = Announcer::new(queue);
+        let (outlets, news) = Outlets::new();
+        let (announcer, admission, _flusher) = Announcer::new(news);
         tokio::spawn(announcer.run());
         admission.send(stuck.clone()).await.unwrap();
         admission.send(ours).await.unwrap();
@@ -178,7 +211,8 @@ mod tests {
         // More than a socket holds.
         for number in 0..40 {
             let new_version = "v".repeat(60_000);
-            statuses
+            outlets
+                .statuses
                 .send(Status {
                     new_version,
                     ..size(number)

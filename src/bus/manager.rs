@@ -104,14 +104,14 @@ mod tests {
     use std::pin::pin;
     use std::task::Poll;
 
-    use super::super::Status;
     use super::super::announcer::Announcer;
+    use super::super::{Outlets, Status};
     use super::*;
 
     #[tokio::test]
     async fn a_reply_waits_for_the_signals_before_it() {
-        let (statuses, queue) = mpsc::unbounded_channel();
-        let (announcer, _admission, flusher) = Announcer::new(queue);
+        let (outlets, news) = Outlets::new();
+        let (announcer, _admission, flusher) = Announcer::new(news);
         let (commands, mut asked) = mpsc::channel(1);
         let manager = Manager { commands, flusher };
         let mut call = pin!(manager.attempt_update());
@@ -121,7 +121,7 @@ mod tests {
         let Some(Command::AttemptUpdate(reply)) = asked.recv().await else {
             panic!("not an attempt");
         };
-        statuses.send(Status::default()).unwrap();
+        outlets.statuses.send(Status::default()).unwrap();
         reply.send(()).unwrap();
         assert!(
             poll_call().await.is_pending(),
@@ -133,8 +133,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_engine_that_is_gone_is_an_error_and_not_a_hang() {
-        let (_statuses, queue) = mpsc::unbounded_channel();
-        let (_announcer, _admission, flusher) = Announcer::new(queue);
+        let (_outlets, news) = Outlets::new();
+        let (_announcer, _admission, flusher) = Announcer::new(news);
         let (commands, asked) = mpsc::channel(1);
         drop(asked);
         let manager = Manager { commands, flusher };

@@ -1,8 +1,10 @@
 //! D-Bus: what operators and reboot managers see and may ask for. Sees [`Command`]s and [`Status`] only.
 //!
-//! One object, `/com/coreos/update1`, with the interface `com.coreos.update1.Manager`; its golden
-//! introspection and the bus policy stand in `dbus/` at the top of the project. The same object is
-//! served in two ways: under the name `com.coreos.update1` on a message bus ([`serve_system`],
+//! Two objects. `/com/coreos/update1` with the interface `com.coreos.update1.Manager` is what the original
+//! serves, to the letter. `/org/updateengine/Engine1` with `org.updateengine.Engine1` says what the first
+//! can't: why, until when, how fast; below it, `Evidence` has what not everybody may read, an object of its
+//! own because a bus policy can tell objects apart but not the properties of one. The golden introspections
+//! and the bus policy stand in `dbus/` at the top of the project. The objects are served in two ways: under the name `com.coreos.update1` on a message bus ([`serve_system`],
 //! [`serve_bus`]), or directly to whoever connects to a socket, for machines without a bus
 //! ([`serve_peer`]).
 //!
@@ -12,7 +14,9 @@
 //!                               │                             │ Status, in order, none lost
 //!                               ├── "all sent?" ──▶ Announcer ◀
 //!  client ◀────── reply ────────┘                     │
-//!  everybody ◀───────────── StatusUpdate ─────────────┘
+//!  everybody ◀──── StatusUpdate, PropertiesChanged ───┘
+//!                                                     │ watched
+//!  client ◀──── properties ──── Engine1 ◀──────────── Account ◀─── engine
 //! ```
 //!
 //! A reply waits until every status that the engine announced before its answer has been signalled,
@@ -20,21 +24,40 @@
 //! original was one thread, and its clients may rely on that order.
 
 mod announcer;
+mod engine1;
 mod error;
+mod evidence;
 mod manager;
+mod news;
+mod objects;
+mod overview;
 mod peer;
 mod proxy;
 mod service;
 mod status;
 
 pub use error::BusError;
+pub use evidence::Evidence;
+pub use news::{Account, News, Outlets};
+pub use overview::{
+    FailureReport, LastCheck, Maybe, NextCheck, NoUpdate, Obstacle, Overview, RollbackReport, SlotReport,
+    Stand, Transfer,
+};
 pub use proxy::{ManagerProxy, StatusFields};
 pub use service::{Service, serve_bus, serve_peer, serve_system};
 pub use status::{Command, Operation, Status, WaitingSlot};
 
 /// The well-known name on the system bus.
 pub const SERVICE: &str = "com.coreos.update1";
-/// The path of the one object.
+/// The path of the object that the original has too.
 pub const PATH: &str = "/com/coreos/update1";
-/// The interface of the one object.
+/// Its interface.
 pub const INTERFACE: &str = "com.coreos.update1.Manager";
+/// The path of the object that says why.
+pub const ENGINE_PATH: &str = "/org/updateengine/Engine1";
+/// Its interface.
+pub const ENGINE_INTERFACE: &str = "org.updateengine.Engine1";
+/// The path of the object with what not everybody may read.
+pub const EVIDENCE_PATH: &str = "/org/updateengine/Engine1/Evidence";
+/// Its interface.
+pub const EVIDENCE_INTERFACE: &str = "org.updateengine.Evidence1";

@@ -1,18 +1,17 @@
-//! The object without a bus: a socket, and one D-Bus connection for each who connects to it.
+//! The objects without a bus: a socket, and one D-Bus connection for each who connects to it.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use zbus::Guid;
 use zbus::connection::Builder;
 
-use super::announcer::{Admission, Flusher};
-use super::manager::Manager;
-use super::{BusError, Command, PATH};
+use super::BusError;
+use super::announcer::Admission;
+use super::objects::Objects;
 
 /// The pause after a refusal by the kernel (no file descriptors left), which would repeat at once.
 const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
@@ -27,27 +26,20 @@ pub(super) struct PeerListener {
 #[derive(Clone)]
 struct Reception {
     guid: Guid<'static>,
-    commands: mpsc::Sender<Command>,
+    objects: Objects,
     admission: Admission,
-    flusher: Flusher,
 }
 
 impl PeerListener {
-    pub(super) async fn start(
-        path: &Path,
-        commands: mpsc::Sender<Command>,
-        admission: Admission,
-        flusher: Flusher,
-    ) -> Result<Self, BusError> {
+    pub(super) async fn start(path: &Path, objects: Objects, admission: Admission) -> Result<Self, BusError> {
         let listener = bind(path).await.map_err(|source| BusError::Listen {
             path: path.to_owned(),
             source,
         })?;
         let reception = Reception {
             guid: Guid::generate(),
-            commands,
+            objects,
             admission,
-            flusher,
         };
         Ok(Self {
             path: path.to_owned(),
@@ -106,16 +98,8 @@ impl Reception {
         if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
             return Err(PeerError::Stranger { uid });
         }
-        let manager = Manager {
-            commands: self.commands,
-            flusher: self.flusher,
-        };
-        let connection = Builder::unix_stream(stream.into_std()?)
-            .server(self.guid)
-            .p2p()
-            .serve_at(PATH, manager)
-            .build()
-            .await?;
+        let builder = Builder::unix_stream(stream.into_std()?).server(self.guid).p2p();
+        let connection = self.objects.serve_on(builder).build().await?;
         let _ = self.admission.send(connection.clone()).await;
         connection.closed().await;
         Ok(())

@@ -1,6 +1,13 @@
-//! The client's side of the interface.
+//! The client's side of the interfaces.
 
-use super::Status;
+use zbus::Connection;
+use zbus::fdo::PropertiesProxy;
+use zbus::proxy::CacheProperties;
+use zbus::wire::Variant;
+
+use super::{
+    ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, Evidence, Overview, SERVICE, Status,
+};
 
 /// The five fields as they travel: D-Bus types `x d s s x`. Reboot managers stop working on any other.
 pub type StatusFields = (i64, f64, String, String, i64);
@@ -43,4 +50,41 @@ pub trait Manager {
         new_version: String,
         new_size: i64,
     ) -> zbus::Result<()>;
+}
+
+impl Overview {
+    /// Asks the engine at `connection`.
+    ///
+    /// # Errors
+    /// If it doesn't answer, or is one that has no such interface.
+    pub async fn read(connection: &Connection) -> zbus::Result<Self> {
+        let properties = properties(connection, ENGINE_PATH).await?;
+        let all = properties.get_all(ENGINE_INTERFACE.try_into()?).await?;
+        Self::try_from(Variant::from(all))
+    }
+}
+
+impl Evidence {
+    /// Asks the engine at `connection`.
+    ///
+    /// # Errors
+    /// If it doesn't answer, or the bus doesn't let this user ask.
+    pub async fn read(connection: &Connection) -> zbus::Result<Self> {
+        let properties = properties(connection, EVIDENCE_PATH).await?;
+        let output = properties
+            .get(EVIDENCE_INTERFACE.try_into()?, "RollbackOutput")
+            .await?;
+        Ok(Self {
+            rollback_output: output.try_into()?,
+        })
+    }
+}
+
+async fn properties(connection: &Connection, path: &'static str) -> zbus::Result<PropertiesProxy<'static>> {
+    PropertiesProxy::builder(connection)
+        .destination(SERVICE)
+        .path(path)
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await
 }

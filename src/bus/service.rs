@@ -1,4 +1,4 @@
-//! Offering the object, and taking it back.
+//! Offering the objects, and taking it back.
 
 use std::path::Path;
 
@@ -8,9 +8,9 @@ use zbus::Connection;
 use zbus::connection::Builder;
 
 use super::announcer::{Announcer, Flusher};
-use super::manager::Manager;
+use super::objects::Objects;
 use super::peer::PeerListener;
-use super::{BusError, Command, PATH, SERVICE, Status};
+use super::{BusError, Command, News, SERVICE};
 
 /// The service while it is offered; dropping it takes it back at once.
 #[must_use = "dropping the service takes it off the bus"]
@@ -30,17 +30,12 @@ enum Offer {
 
 /// Serves on the system bus: `DBUS_SYSTEM_BUS_ADDRESS` if set, the usual socket else.
 ///
-/// Statuses are signalled in the order in which they are sent, each exactly once. The channel is
-/// unbounded so that a bus that hangs cannot hold up an update: the protocol bounds the rate to
-/// about one in ten seconds and a hundred per download.
+/// Statuses are signalled in the order in which they are sent, each exactly once.
 ///
 /// # Errors
 /// [`BusError::Connect`] without a bus, [`BusError::NameTaken`] if another process serves.
-pub async fn serve_system(
-    commands: mpsc::Sender<Command>,
-    statuses: mpsc::UnboundedReceiver<Status>,
-) -> Result<Service, BusError> {
-    serve_on(Builder::system(), "the system bus's address", commands, statuses).await
+pub async fn serve_system(commands: mpsc::Sender<Command>, news: News) -> Result<Service, BusError> {
+    serve_on(Builder::system(), "the system bus's address", commands, news).await
 }
 
 /// Serves on the message bus at `address`, a D-Bus server address such as `unix:path=/run/bus`.
@@ -50,9 +45,9 @@ pub async fn serve_system(
 pub async fn serve_bus(
     address: &str,
     commands: mpsc::Sender<Command>,
-    statuses: mpsc::UnboundedReceiver<Status>,
+    news: News,
 ) -> Result<Service, BusError> {
-    serve_on(Builder::address(address), address, commands, statuses).await
+    serve_on(Builder::address(address), address, commands, news).await
 }
 
 /// Serves without a bus: everybody who connects to the socket `path` may call the object and hears
@@ -63,10 +58,16 @@ pub async fn serve_bus(
 pub async fn serve_peer(
     path: &Path,
     commands: mpsc::Sender<Command>,
-    statuses: mpsc::UnboundedReceiver<Status>,
+    news: News,
 ) -> Result<Service, BusError> {
-    let (announcer, admission, flusher) = Announcer::new(statuses);
-    let listener = PeerListener::start(path, commands, admission, flusher.clone()).await?;
+    let account = news.account.clone();
+    let (announcer, admission, flusher) = Announcer::new(news);
+    let objects = Objects {
+        commands,
+        flusher: flusher.clone(),
+        account,
+    };
+    let listener = PeerListener::start(path, objects, admission).await?;
     let offer = Offer::Peer { _listener: listener };
     Ok(Service::new(offer, announcer, flusher))
 }
@@ -75,17 +76,19 @@ async fn serve_on(
     builder: Builder<'_>,
     address: &str,
     commands: mpsc::Sender<Command>,
-    statuses: mpsc::UnboundedReceiver<Status>,
+    news: News,
 ) -> Result<Service, BusError> {
-    let (announcer, admission, flusher) = Announcer::new(statuses);
-    let manager = Manager {
+    let account = news.account.clone();
+    let (announcer, admission, flusher) = Announcer::new(news);
+    let objects = Objects {
         commands,
         flusher: flusher.clone(),
+        account,
     };
-    // The object stands before the name is taken, so that nobody meets the name without the object.
+    // The objects stand before the name is taken, so that nobody meets the name without them.
     // The name is not to be replaced: two engines on one disk would be two writers of one slot.
-    let connection = builder
-        .serve_at(PATH, manager)
+    let connection = objects
+        .serve_on(builder)
         .allow_name_replacements(false)
         .replace_existing_names(false)
         .name(SERVICE)

@@ -1,8 +1,9 @@
-//! Why an attempt failed: the code for the server and the sentence for people.
+//! Why an attempt failed: the code for the server and the sentences for people.
 
 use std::error::Error;
-use std::fmt::Write as _;
+use std::iter::successors;
 
+use crate::bus::Obstacle;
 use crate::omaha::ErrorCode;
 
 /// The end of an attempt that was not a success.
@@ -10,34 +11,61 @@ use crate::omaha::ErrorCode;
 pub struct Failure {
     /// For the server, without the flags that tell about this node.
     pub code: ErrorCode,
-    /// For journal and status: the error and its sources.
-    pub reason: String,
+    /// What went wrong.
+    pub sentence: String,
+    /// Because of what, and because of what that.
+    pub causes: Vec<String>,
+    /// What kind of reason this is for having no update.
+    pub obstacle: Obstacle,
+    /// Until when it stands in the way, in Unix time, if that is known.
+    pub until: Option<i64>,
 }
 
 impl Failure {
     /// A failure with a sentence of our own.
-    pub fn new(code: ErrorCode, reason: impl Into<String>) -> Self {
+    pub fn new(code: ErrorCode, sentence: impl Into<String>) -> Self {
         Self {
             code,
-            reason: reason.into(),
+            sentence: sentence.into(),
+            causes: Vec::new(),
+            obstacle: Obstacle::Failed,
+            until: None,
         }
     }
 
-    /// A failure caused by `error`, whose chain of sources becomes the reason.
+    /// A failure caused by `error`, whose sources become the causes.
     #[must_use]
     pub fn caused_by(code: ErrorCode, error: &dyn Error) -> Self {
-        Self::new(code, chain(error))
+        Self {
+            causes: causes(error).collect(),
+            ..Self::new(code, error.to_string())
+        }
+    }
+
+    /// The same as a reason of another kind.
+    #[must_use]
+    pub fn of_kind(mut self, obstacle: Obstacle) -> Self {
+        self.obstacle = obstacle;
+        self
+    }
+
+    /// Everything in one line, for the journal.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let mut parts = vec![self.sentence.as_str()];
+        parts.extend(self.causes.iter().map(String::as_str));
+        parts.join(": ")
     }
 }
 
 /// `error` and its sources in one line. The only place that prints chains.
 #[must_use]
 pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
+    let mut parts = vec![error.to_string()];
+    parts.extend(causes(error));
+    parts.join(": ")
+}
+
+fn causes(error: &dyn Error) -> impl Iterator<Item = String> {
+    successors(error.source(), |&cause| cause.source()).map(ToString::to_string)
 }

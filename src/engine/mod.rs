@@ -7,6 +7,7 @@
 //!                     step(State, Event)  ── pure, total ──▶  State, [Effect]
 //!                                                                      │
 //!        statuses to signal (bus) ◀── Signal ──────────────────────────┤
+//!        account (bus) ◀── State, a survey of the node, rate ──────────┤   after each event
 //!        jobs on an Updater: mark good, check, report, prepare, ◀──────┘
 //!                            download, finish, revisit
 //! ```
@@ -38,22 +39,27 @@
 //! unbootable while it is written. And once the other slot boots next, the running one is not marked any
 //! more, which would put it before the other.
 
+mod account;
 mod code;
 mod event;
 mod failure;
+mod meter;
 mod node;
 mod progress;
 mod state;
 mod step;
+mod survey;
 mod task;
 mod updater;
 
 pub use code::code_of;
 pub use event::{CheckOutcome, Commitment, Effect, Event, Fallback, Offered, Report, Trigger};
 pub use failure::{Failure, chain};
+pub use meter::Meter;
 pub use node::{DiskChoice, Node, Settings};
 pub use progress::Throttle;
 pub use state::{Afterwards, Flow, Phase, Running, State};
 pub use step::{Refusal, step};
+pub use survey::{Survey, Updates};
 pub use task::Engine;
 pub use updater::{Checked, Progress, Updater};

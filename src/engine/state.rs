@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Failure;
 use super::event::{Offered, Trigger};
-use crate::bus::{Operation, Status};
+use crate::bus::{LastCheck, NoUpdate, Operation, Stand, Status};
 
 /// Whether the running slot may be relied on to boot again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +82,8 @@ pub struct State {
     pub(super) superseded: Option<Superseded>,
     pub(super) progress: f64,
     pub(super) last_failure: Option<Failure>,
+    pub(super) last_check: Option<LastCheck>,
+    pub(super) no_update: Option<NoUpdate>,
 }
 
 impl State {
@@ -96,6 +98,8 @@ impl State {
             superseded: None,
             progress: 0.0,
             last_failure: None,
+            last_check: None,
+            no_update: None,
         }
     }
 
@@ -173,6 +177,21 @@ impl Phase {
             Self::Downloaded | Self::Finishing | Self::Completing => Operation::Finalizing,
             Self::NeedReboot | Self::Withdrawing(Afterwards::NeedReboot) => Operation::UpdatedNeedReboot,
             Self::Reporting(..) => Operation::ReportingErrorEvent,
+        }
+    }
+
+    /// The word for it in our own interface.
+    #[must_use]
+    pub const fn stand(&self) -> Stand {
+        match self {
+            Self::Idle => Stand::Idle,
+            Self::Checking(_) => Stand::Checking,
+            Self::Preparing | Self::Announcing | Self::Downloading(Flow::Awaited) => Stand::Preparing,
+            Self::Downloading(Flow::Begun) => Stand::Downloading,
+            Self::Downloaded | Self::Finishing | Self::Completing => Stand::Finishing,
+            Self::NeedReboot => Stand::RebootNeeded,
+            Self::Withdrawing(_) => Stand::Withdrawing,
+            Self::Reporting(..) => Stand::Reporting,
         }
     }
 }

@@ -5,6 +5,7 @@ mod waiting;
 use super::Failure;
 use super::event::{CheckOutcome, Commitment, Effect, Event, Fallback, Report, Trigger};
 use super::state::{Afterwards, Flow, Phase, Running, State};
+use crate::bus::{LastCheck, NoUpdate, Obstacle};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
 
@@ -185,7 +186,7 @@ impl Next {
             // Whatever comes of it counts: who leaves the slot looks at the disk first.
             Running::Marking => {}
             Running::Unknown | Running::OnTrial(_) => {
-                self.state.running = Running::OnTrial(cause.to_string());
+                self.state.running = Running::OnTrial(cause.summary());
             }
         }
         self.effects.push(Effect::FallBack(cause));
@@ -206,14 +207,30 @@ impl Next {
         }
     }
 
+    fn note_check(&mut self, outcome: &CheckOutcome, time: i64) {
+        let outcome = match outcome {
+            CheckOutcome::NoUpdate => "the server has no update for this node".to_owned(),
+            CheckOutcome::Offer(offer) => format!("version {} is offered", offer.version),
+            CheckOutcome::Failed(failure) => NoUpdate::from(failure).reason,
+        };
+        self.state.last_check = Some(LastCheck { time, outcome });
+    }
+
     fn checked(&mut self, outcome: CheckOutcome, at: i64) {
+        self.note_check(&outcome, at);
         match (outcome, self.state.running.clone()) {
             (CheckOutcome::NoUpdate, _) => {
                 self.state.last_checked = at;
+                self.state.no_update = Some(NoUpdate {
+                    kind: Obstacle::NoneOffered,
+                    reason: "the server has none for this node".to_owned(),
+                    until: None,
+                });
                 self.rest(Phase::Idle);
             }
             (CheckOutcome::Offer(offer), Running::Good) => {
                 self.state.last_checked = at;
+                self.state.no_update = None;
                 self.state.offer = Some(offer);
                 self.enter_and_signal(Phase::Preparing);
                 self.effects.push(Effect::Prepare);
@@ -230,10 +247,8 @@ impl Next {
     }
 
     fn defer(&mut self, reason: &str) {
-        self.fail(
-            Failure::new(ErrorCode::DeferredPerPolicy, reason),
-            Afterwards::Idle,
-        );
+        let failure = Failure::new(ErrorCode::DeferredPerPolicy, reason).of_kind(Obstacle::OnTrial);
+        self.fail(failure, Afterwards::Idle);
     }
 
     /// The other slot boots next from now on, whatever becomes of the report: a daemon that is restarted
@@ -251,6 +266,10 @@ impl Next {
 
     fn fail(&mut self, failure: Failure, afterwards: Afterwards) {
         self.state.last_failure = Some(failure.clone());
+        self.state.no_update = match afterwards {
+            Afterwards::Idle => Some(NoUpdate::from(&failure)),
+            Afterwards::NeedReboot => None,
+        };
         self.state.progress = 0.0;
         self.enter_and_signal(Phase::Reporting(failure.clone(), afterwards));
         self.report(Report::Failed(failure));

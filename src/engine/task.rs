@@ -1,6 +1,7 @@
 //! The one task that owns the state: it feeds [`step`] and has its effects done.
 
 mod jobs;
+mod publisher;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::progress::Throttle;
 use super::updater::{Progress, Updater};
-use super::{Effect, Event, Phase, Refusal, State, step};
-use crate::bus::{Command, Status};
+use super::{Effect, Event, Phase, Refusal, State, Survey, step};
+use crate::bus::{Command, NextCheck, Outlets, Status};
 use jobs::{Done, Stage};
+use publisher::Publisher;
 
 /// A slot that could not be marked good is looked at again after so long.
 const MARK_GOOD_AGAIN: Duration = Duration::from_secs(45);
@@ -25,10 +27,13 @@ pub struct Engine<U: Updater> {
     state: State,
     stage: Stage<U>,
     statuses: mpsc::UnboundedSender<Status>,
+    publisher: Publisher,
     /// What touches the disk: awaited when the engine stops.
     jobs: JoinSet<Done<U>>,
     /// What only waits, for a server or for health: dropped then.
     talks: JoinSet<Done<U>>,
+    /// The look at the node under way.
+    surveys: JoinSet<Survey>,
     progress: watch::Receiver<Progress>,
     throttle: Throttle,
     started: Instant,
@@ -47,27 +52,25 @@ enum Wake<U: Updater> {
     Command(Command),
     Progress(Progress),
     Job(Result<Done<U>, JoinError>),
+    Surveyed(Result<Survey, JoinError>),
     MarkGoodDue,
     CheckDue,
 }
 
 impl<U: Updater> Engine<U> {
-    /// An engine in `state`, which sends each status to be signalled to `statuses` and ends soon
-    /// after `stop`.
-    pub fn new(
-        updater: Arc<U>,
-        state: State,
-        statuses: mpsc::UnboundedSender<Status>,
-        stop: CancellationToken,
-    ) -> Self {
+    /// An engine in `state`, which says at `outlets` what it does and ends soon after `stop`.
+    pub fn new(updater: Arc<U>, state: State, outlets: Outlets, stop: CancellationToken) -> Self {
         let now = Instant::now();
+        let Outlets { statuses, account } = outlets;
         Self {
             updater,
             state,
             stage: Stage::Nothing,
             statuses,
+            publisher: Publisher::new(account),
             jobs: JoinSet::new(),
             talks: JoinSet::new(),
+            surveys: JoinSet::new(),
             progress: closed(),
             throttle: Throttle::default(),
             started: now,
@@ -90,7 +93,8 @@ impl<U: Updater> Engine<U> {
                 Wake::Progress((done, total)) => self.progressed(done, total).await,
                 Wake::Job(Ok(done)) => self.done(done).await,
                 Wake::Job(Err(error)) if error.is_cancelled() => {}
-                Wake::Job(Err(error)) => self.died(&error),
+                Wake::Job(Err(error)) | Wake::Surveyed(Err(error)) => self.died(&error),
+                Wake::Surveyed(Ok(survey)) => self.surveyed(survey),
                 Wake::MarkGoodDue => {
                     self.mark_good_at = None;
                     self.handle(Event::MarkGoodDue).await;
@@ -102,6 +106,7 @@ impl<U: Updater> Engine<U> {
             }
         }
         self.talks.abort_all();
+        self.surveys.abort_all();
         self.wind_up().await;
     }
 
@@ -128,6 +133,7 @@ impl<U: Updater> Engine<U> {
             Ok(()) = self.progress.changed() => Wake::Progress(*self.progress.borrow_and_update()),
             Some(done) = self.jobs.join_next() => Wake::Job(done),
             Some(done) = self.talks.join_next() => Wake::Job(done),
+            Some(survey) = self.surveys.join_next() => Wake::Surveyed(survey),
             () = due(self.mark_good_at) => Wake::MarkGoodDue,
             () = due(self.check_at) => Wake::CheckDue,
         }
@@ -160,6 +166,7 @@ impl<U: Updater> Engine<U> {
         if let Some(fraction) = self.throttle.offer(done, total, now) {
             self.handle(Event::Progressed(fraction)).await;
         }
+        self.publisher.progressed(&self.state, (done, total), now);
     }
 
     async fn done(&mut self, done: Done<U>) {
@@ -197,12 +204,17 @@ impl<U: Updater> Engine<U> {
 
     /// Carries the event out if it means something.
     async fn request(&mut self, event: Event) -> Result<(), Refusal> {
+        let is_progress = matches!(event, Event::Progressed(_));
         match step(&self.state, event) {
             Ok((state, effects)) => {
                 self.log(&state);
                 self.state = state;
                 for effect in effects {
                     self.perform(effect).await;
+                }
+                if !is_progress {
+                    self.publisher.publish(&self.state);
+                    self.survey();
                 }
                 Ok(())
             }
@@ -222,7 +234,7 @@ impl<U: Updater> Engine<U> {
             tracing::error!(
                 "update attempt failed (code {}): {}",
                 failure.code,
-                failure.reason
+                failure.reason()
             );
         }
     }
@@ -256,10 +268,34 @@ impl<U: Updater> Engine<U> {
 
     fn schedule(&mut self) {
         if self.check_at.is_none() {
-            self.check_at = self.updater.until_next_check().map(|wait| {
+            let wait = self.updater.until_next_check();
+            self.check_at = wait.map(|wait| {
                 tracing::info!("next check in {} s", wait.as_secs());
                 Instant::now() + wait
             });
+            let now = self.updater.now();
+            self.publisher.next_check = Some(NextCheck {
+                time: wait.map(|wait| now.saturating_add_unsigned(wait.as_secs())),
+                why: self.updater.why_then(),
+            });
+        }
+    }
+
+    /// One look at a time: what changes meanwhile is seen by the next one.
+    fn survey(&mut self) {
+        if self.surveys.is_empty() {
+            let updater = Arc::clone(&self.updater);
+            self.surveys.spawn(async move { updater.survey().await });
+        } else {
+            self.publisher.is_outdated = true;
+        }
+    }
+
+    fn surveyed(&mut self, survey: Survey) {
+        self.publisher.survey = survey;
+        self.publisher.publish(&self.state);
+        if std::mem::take(&mut self.publisher.is_outdated) {
+            self.survey();
         }
     }
 }

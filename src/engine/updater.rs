@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{CheckOutcome, Commitment, Failure, Fallback, Offered, Report, Trigger};
+use super::{CheckOutcome, Commitment, Failure, Fallback, Offered, Report, Survey, Trigger};
 use crate::health::{Cause, TrialEnd};
 
 /// How a check ended, with what an installation of the offer needs to know.
@@ -50,6 +50,12 @@ pub trait Updater: Send + Sync + 'static {
 
     /// When the next check is due, from now; `None` if this machine is not to check by itself.
     fn until_next_check(&self) -> Option<Duration>;
+
+    /// Why the next check is due then, or never; asked after [`Self::until_next_check`].
+    fn why_then(&self) -> String;
+
+    /// Looks at what the node knows beside the engine's state. Nothing waits for it.
+    fn survey(&self) -> impl Future<Output = Survey> + Send;
 
     /// Watches until the running slot is healthy, or its deadline has passed and it is not. After one
     /// that failed, a further watch has no deadline. Dropped when the engine is stopped.

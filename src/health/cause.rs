@@ -40,26 +40,35 @@ pub enum Cause {
     },
 }
 
+impl Cause {
+    /// What does not hold, without what programs of the node said about it: that may be nobody's business.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Unit { name, state, .. } => format!("unit {name} is {state}"),
+            Self::Check { path, ended, .. } => format!("health check {path} {ended}"),
+            Self::Systemd { reason } => format!("systemd can't be asked about units: {reason}"),
+            Self::Checks { path, reason } => format!("health checks in {path} can't be read: {reason}"),
+        }
+    }
+
+    /// The last lines of the unit or the check; may be empty.
+    #[must_use]
+    pub fn said(&self) -> &str {
+        match self {
+            Self::Unit { journal, .. } => journal,
+            Self::Check { output, .. } => output,
+            Self::Systemd { .. } | Self::Checks { .. } => "",
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let said = match self {
-            Self::Unit { name, state, journal } => {
-                write!(f, "unit {name} is {state}")?;
-                journal
-            }
-            Self::Check { path, ended, output } => {
-                write!(f, "health check {path} {ended}")?;
-                output
-            }
-            Self::Systemd { reason } => return write!(f, "systemd can't be asked about units: {reason}"),
-            Self::Checks { path, reason } => {
-                return write!(f, "health checks in {path} can't be read: {reason}");
-            }
-        };
-        if said.is_empty() {
-            Ok(())
-        } else {
-            write!(f, ": {said}")
+        f.write_str(&self.summary())?;
+        match self.said() {
+            "" => Ok(()),
+            said => write!(f, ": {said}"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The decision: pure, of what was seen and when.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::Cause;
@@ -30,11 +31,49 @@ pub enum Verdict {
     Expired(Cause),
 }
 
+/// Why health is not established yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Pending {
+    /// Nobody has looked.
+    #[default]
+    Unseen,
+    /// Something does not hold.
+    Unhealthy(Cause),
+    /// Everything holds, but not for long enough.
+    Settling {
+        /// Seconds for which it does.
+        held: u64,
+        /// Seconds that count.
+        of: u64,
+    },
+}
+
+impl Pending {
+    /// Without what programs of the node said.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match self {
+            Self::Unseen => "nobody has looked yet".to_owned(),
+            Self::Unhealthy(cause) => cause.summary(),
+            Self::Settling { held, of } => format!("healthy for {held} s of the {of} s that count"),
+        }
+    }
+}
+
+impl fmt::Display for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unhealthy(cause) => cause.fmt(f),
+            other => f.write_str(&other.summary()),
+        }
+    }
+}
+
 /// What was seen until now.
 #[derive(Debug, Default)]
 pub struct Gate {
     holding: Option<Holding>,
-    reason: Option<String>,
+    pending: Pending,
 }
 
 #[derive(Debug)]
@@ -53,7 +92,7 @@ impl Gate {
             Finding::Healthy(incarnation) => self.healthy(now, incarnation, settings.settle),
             Finding::Unhealthy(cause) => {
                 self.holding = None;
-                self.reason = Some(cause.to_string());
+                self.pending = Pending::Unhealthy(cause.clone());
                 match settings.deadline {
                     Some(deadline) if now >= deadline => Verdict::Expired(cause),
                     _ => Verdict::Wait,
@@ -72,18 +111,17 @@ impl Gate {
         if held >= settle {
             return Verdict::Passed;
         }
-        self.reason = Some(format!(
-            "healthy for {} s of the {} s that count",
-            held.as_secs(),
-            settle.as_secs()
-        ));
+        self.pending = Pending::Settling {
+            held: held.as_secs(),
+            of: settle.as_secs(),
+        };
         Verdict::Wait
     }
 
     /// Why health is not established yet.
     #[must_use]
-    pub fn reason(&self) -> &str {
-        self.reason.as_deref().unwrap_or("nobody has looked yet")
+    pub const fn pending(&self) -> &Pending {
+        &self.pending
     }
 }
 

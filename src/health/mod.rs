@@ -22,7 +22,7 @@ mod units;
 mod watch;
 
 pub use cause::Cause;
-pub use gate::{Finding, Gate, Incarnation, Verdict};
+pub use gate::{Finding, Gate, Incarnation, Pending, Verdict};
 pub use look::{is_gated, look};
 pub use units::{Systemd, UnitState, Units, UnitsError};
 pub use watch::{TrialEnd, watch};

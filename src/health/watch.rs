@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::gate::{Gate, Verdict};
+use super::gate::{Gate, Pending, Verdict};
 use super::look::look;
 use super::{Cause, Units};
 use crate::config::HealthSettings;
@@ -35,7 +35,7 @@ pub async fn watch(
     units: &impl Units,
     settings: impl Fn() -> HealthSettings,
     already: Duration,
-    tell: impl Fn(&str),
+    tell: impl Fn(&Pending),
 ) -> TrialEnd {
     let began = Instant::now();
     let mut gate = Gate::default();
@@ -45,7 +45,7 @@ pub async fn watch(
         match gate.observe(already + began.elapsed(), finding, &settings) {
             Verdict::Passed => return TrialEnd::Passed,
             Verdict::Expired(cause) => return TrialEnd::Failed(cause),
-            Verdict::Wait => tell(gate.reason()),
+            Verdict::Wait => tell(gate.pending()),
         }
         sleep((settings.settle / LOOKS).clamp(BREATH, BETWEEN_LOOKS)).await;
     }
@@ -121,7 +121,7 @@ mod tests {
             &Scripted::new(down),
             || settings.clone(),
             Duration::from_secs(already),
-            |text| reason.replace(text.to_owned()).clear(),
+            |pending| reason.replace(pending.to_string()).clear(),
         )
         .await;
         (end, began.elapsed().as_secs(), reason.into_inner())

@@ -13,6 +13,8 @@
 //! success. Priority 0 tells a slot that was made unbootable from one that was tried. Versions are not
 //! compared: the same one may be installed again.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use slots::SlotAttributes;
 
@@ -40,8 +42,17 @@ pub enum Progress {
     CameUp,
     /// The machine was shut down in an orderly way before the slot's health was known.
     Orderly,
-    /// Its health was not established in time, from this cause.
-    GivenUp(String),
+    /// Its health was not established in time.
+    GivenUp(Why),
+}
+
+/// Why a slot was left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// What did not hold.
+    pub cause: String,
+    /// What the unit or the check said, if anything.
+    pub said: String,
 }
 
 /// A slot on trial.
@@ -62,6 +73,8 @@ pub struct Rollback {
     pub payload: Payload,
     /// Why.
     pub cause: String,
+    /// What the unit or the check behind it said, if anything.
+    pub said: String,
     /// When it was noticed.
     pub noticed: UnixTime,
 }
@@ -93,12 +106,16 @@ pub struct History {
     interrupted: Option<([u8; 32], u8)>,
     blamed: BlamedPayloads,
     unreported: bool,
+    last_rollback: Option<Rollback>,
+    /// By PARTUUID, what was seen running in a slot or was committed to it.
+    versions: BTreeMap<String, String>,
 }
 
 impl History {
     /// A slot is about to be committed to: it may boot next from here on.
     pub fn committed(&mut self, partuuid: &str, payload: Payload) {
         self.last_target = Some(partuuid.to_owned());
+        self.holds(partuuid, &payload.version);
         self.trial = Some(Trial {
             partuuid: partuuid.to_owned(),
             payload,
@@ -144,20 +161,25 @@ impl History {
         }: Trial,
         now: UnixTime,
     ) -> Outcome {
-        let cause = match progress {
-            Progress::GivenUp(cause) => cause,
-            Progress::Committed => "did not come up".to_owned(),
+        let silent = |cause: String| Why {
+            cause,
+            said: String::new(),
+        };
+        let Why { cause, said } = match progress {
+            Progress::GivenUp(why) => why,
+            Progress::Committed => silent("did not come up".to_owned()),
             Progress::CameUp | Progress::Orderly => {
                 let times = self.interrupted_again(&payload);
                 if times <= FORGIVEN {
                     return Outcome::Interrupted(payload);
                 }
-                format!("went down {times} times before it was found healthy")
+                silent(format!("went down {times} times before it was found healthy"))
             }
         };
         let rollback = Rollback {
             payload,
             cause,
+            said,
             noticed: now,
         };
         self.blame(&rollback);
@@ -183,15 +205,18 @@ impl History {
                 cause: rollback.cause.clone(),
             });
         }
+        self.last_rollback = Some(rollback.clone());
         self.interrupted = None;
         self.unreported = true;
     }
 
     /// The slot `running` is good: what was on trial in it is kept.
     pub fn kept(&mut self, running: &str) {
-        if let Some(trial) = self.trial.take_if(|trial| trial.partuuid == running)
-            && let Some(sha256) = trial.payload.sha256
-        {
+        let Some(trial) = self.trial.take_if(|trial| trial.partuuid == running) else {
+            return;
+        };
+        self.last_rollback = None;
+        if let Some(sha256) = trial.payload.sha256 {
             self.blamed.forgive(&sha256);
             self.interrupted.take_if(|(other, _)| *other == sha256);
         }
@@ -199,7 +224,7 @@ impl History {
 
     /// The slot `running`, of `version`, is about to be left from this cause. It need not be one that this
     /// engine has filled.
-    pub fn given_up(&mut self, running: &str, version: &str, cause: String) {
+    pub fn given_up(&mut self, running: &str, version: &str, why: Why) {
         let ours = self.trial.take_if(|trial| trial.partuuid == running);
         let payload = ours.map_or_else(
             || Payload {
@@ -211,7 +236,7 @@ impl History {
         self.trial = Some(Trial {
             partuuid: running.to_owned(),
             payload,
-            progress: Progress::GivenUp(cause),
+            progress: Progress::GivenUp(why),
         });
     }
 
@@ -224,6 +249,35 @@ impl History {
         {
             trial.progress = Progress::Orderly;
         }
+    }
+
+    /// The slot with this PARTUUID holds `version`.
+    pub fn holds(&mut self, partuuid: &str, version: &str) {
+        self.versions.insert(partuuid.to_owned(), version.to_owned());
+    }
+
+    /// The slot with this PARTUUID is about to be overwritten.
+    pub fn overwritten(&mut self, partuuid: &str) {
+        self.versions.remove(partuuid);
+    }
+
+    /// What the slot with this PARTUUID holds, if that is known.
+    #[must_use]
+    pub fn version_in(&self, partuuid: &str) -> Option<&str> {
+        self.versions.get(partuuid).map(String::as_str)
+    }
+
+    /// What boots next for the first time.
+    #[must_use]
+    pub fn waiting(&self) -> Option<&Payload> {
+        let trial = self.trial.as_ref()?;
+        (trial.progress == Progress::Committed).then_some(&trial.payload)
+    }
+
+    /// The last rollback, until an update was kept since.
+    #[must_use]
+    pub const fn last_rollback(&self) -> Option<&Rollback> {
+        self.last_rollback.as_ref()
     }
 
     /// Whether the last update went to the slot `running`.

@@ -17,7 +17,7 @@ mod schedule;
 mod seed;
 
 pub use blame::{Blame, BlamedPayloads};
-pub use history::{History, Outcome, Payload, Progress, Rollback, Trial};
+pub use history::{History, Outcome, Payload, Progress, Rollback, Trial, Why};
 pub use offer::{Build, Circumstances, Decision, decide};
 pub use payload_state::{PayloadState, Penalty, penalty};
 pub use schedule::{CheckOutcome, Interval};

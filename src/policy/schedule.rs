@@ -43,6 +43,16 @@ impl CheckOutcome {
 pub struct Interval {
     seconds: u32,
     jitter: u32,
+    because: Because,
+}
+
+/// What an interval was chosen by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Because {
+    Start,
+    Habit,
+    Overload,
+    Wish,
 }
 
 impl Interval {
@@ -50,15 +60,19 @@ impl Interval {
     pub const FIRST: Self = Self {
         seconds: FIRST,
         jitter: REGULAR_JITTER,
+        because: Because::Start,
     };
 
     /// After a check that came after `self`.
     #[must_use]
     pub fn next(self, outcome: CheckOutcome) -> Self {
-        let wished = match outcome.poll_interval {
-            Some(interval) => u32::try_from(interval.as_secs()).unwrap_or(LONGEST),
-            None if outcome.is_overloaded() => self.seconds.saturating_mul(2),
-            None => 0,
+        let (wished, because) = match outcome.poll_interval {
+            Some(interval) => (
+                u32::try_from(interval.as_secs()).unwrap_or(LONGEST),
+                Because::Wish,
+            ),
+            None if outcome.is_overloaded() => (self.seconds.saturating_mul(2), Because::Overload),
+            None => (0, Because::Habit),
         };
         // A server may slow us down within reason; nobody may speed us up.
         let seconds = wished.min(LONGEST);
@@ -66,11 +80,28 @@ impl Interval {
             return Self {
                 seconds: REGULAR,
                 jitter: REGULAR_JITTER,
+                because: Because::Habit,
             };
         }
         Self {
             seconds,
             jitter: seconds / 2,
+            because,
+        }
+    }
+
+    /// Why it is so long, for people.
+    #[must_use]
+    pub fn reason(self) -> String {
+        let (from, to) = (self.seconds - self.jitter, self.seconds + self.jitter);
+        let range = format!("{} to {} minutes", from / 60, to / 60);
+        match self.because {
+            Because::Start => format!("the first check comes {range} after the daemon's start"),
+            Because::Habit => format!("checks come every {range}"),
+            Because::Overload => {
+                format!("the server was overloaded: checks come every {range} until it is not")
+            }
+            Because::Wish => format!("the server wants a check every {range}"),
         }
     }
 

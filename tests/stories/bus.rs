@@ -8,7 +8,7 @@ use std::process::Output;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use update_engine::bus::{
-    BusError, INTERFACE, Operation, PATH, SERVICE, Status, StatusFields, serve_bus, serve_peer,
+    BusError, INTERFACE, Operation, Outlets, PATH, SERVICE, Status, StatusFields, serve_bus, serve_peer,
 };
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, Message, MessageStream};
@@ -154,9 +154,9 @@ async fn a_reset_while_busy_fails_with_the_error_that_clients_know() {
 async fn a_second_engine_is_refused_the_name() {
     let bus = PrivateBus::start(Accounts::Ours);
     let _engine = BusEngine::on(&bus).await;
-    let (_statuses, announced) = mpsc::unbounded_channel();
+    let (_outlets, news) = Outlets::new();
     let (commands, _asked) = mpsc::channel(1);
-    let second = serve_bus(bus.address(), commands, announced).await;
+    let second = serve_bus(bus.address(), commands, news).await;
     assert!(matches!(second, Err(BusError::NameTaken)));
 
     let usurper = bus.connect().await;
@@ -294,9 +294,9 @@ async fn a_socket_that_a_dead_engine_left_is_replaced_and_a_live_one_is_not() {
     assert!(socket.exists());
     let _engine = BusEngine::at(&socket).await;
 
-    let (_statuses, announced) = mpsc::unbounded_channel();
+    let (_outlets, news) = Outlets::new();
     let (commands, _asked) = mpsc::channel(1);
-    let second = serve_peer(&socket, commands, announced).await;
+    let second = serve_peer(&socket, commands, news).await;
     assert!(matches!(second, Err(BusError::Listen { .. })));
     assert!(socket.exists(), "the live engine's socket stays");
 }

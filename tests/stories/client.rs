@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
-use update_engine::bus::{Operation, Status, serve_bus};
+use update_engine::bus::{Operation, Outlets, Status, serve_bus};
 
 use crate::support::bus::{Accounts, BusEngine, NOBODY_UID, PrivateBus};
 
@@ -80,9 +80,9 @@ async fn status_prints_five_lines_and_nothing_else() {
 
 /// An engine whose task has ended answers every call with an error.
 async fn dead_engine(bus: &PrivateBus) -> impl Drop {
-    let (_, announced) = mpsc::unbounded_channel();
+    let (_, news) = Outlets::new();
     let (commands, _) = mpsc::channel(1);
-    serve_bus(bus.address(), commands, announced).await.unwrap()
+    serve_bus(bus.address(), commands, news).await.unwrap()
 }
 
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! The health gate: what keeps a freshly booted slot, and what sends the node back.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use update_engine::disk::SlotName;
@@ -10,29 +8,11 @@ use update_engine::health::Systemd;
 use crate::support::again::{again, message};
 use crate::support::bus::{Accounts, PrivateBus};
 use crate::support::fixtures;
-use crate::support::node::Node;
+use crate::support::health::{REBOOT, become_healthy, require_a_file};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually, operations};
 use crate::support::systemd::FakeSystemd;
 
 const PRIVATE: i64 = 1 << 28;
-const CHECK: &str = "/etc/update-engine/health.d/50-api";
-/// Where a machine that is a directory records that it would reboot.
-const REBOOT: &str = "/run/update_engine/reboot";
-
-/// A check that says why it fails, until the file beside it is there.
-fn require_a_file(node: &Node) {
-    let gate = node.beside("healthy");
-    let script = format!(
-        "#!/bin/sh\n[ -e {} ] && exit 0\necho no answer on port 6443\nexit 7\n",
-        gate.display()
-    );
-    node.write(CHECK, script.as_bytes());
-    std::fs::set_permissions(node.path(CHECK), Permissions::from_mode(0o755)).unwrap();
-}
-
-fn become_healthy(node: &Node) {
-    std::fs::write(node.beside("healthy"), "").unwrap();
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_on_trial_installs_nothing_until_its_checks_hold() {
@@ -51,10 +31,11 @@ async fn a_node_on_trial_installs_nothing_until_its_checks_hold() {
         ["CHECKING_FOR_UPDATE", "REPORTING_ERROR_EVENT", "IDLE"]
     );
     assert_eq!(scene.events(), [(3, 9, Some(PRIVATE + 36))]);
+    let told = said.split(": ").next().unwrap();
     assert!(
         daemon
             .log()
-            .contains(&format!("the running slot is on trial: {said}"))
+            .contains(&format!("the running slot is on trial: {told}"))
     );
     assert_eq!(scene.server.journal().downloads(), []);
     assert_eq!(scene.node.disk.attributes(SlotName::A), (2, 0, 0));

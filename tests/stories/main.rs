@@ -6,6 +6,7 @@ mod bus;
 mod checks;
 mod client;
 mod endurance;
+mod engine1;
 mod fetch;
 mod fetch_environment;
 mod health;

@@ -8,11 +8,11 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use update_engine::bus::{Command, Operation, Status, WaitingSlot};
+use update_engine::bus::{Command, Operation, Outlets, Status, WaitingSlot};
 use update_engine::disk::SlotName;
 use update_engine::engine::{
     Checked, Commitment, DiskChoice, Engine, Failure, Fallback, Node as Machine, Progress, Report, Settings,
-    Trigger, Updater,
+    Survey, Trigger, Updater,
 };
 use update_engine::health::{Cause, TrialEnd};
 use update_engine::host::Host;
@@ -43,6 +43,14 @@ impl Updater for Hasty {
 
     fn until_next_check(&self) -> Option<Duration> {
         Some(Duration::from_millis(20))
+    }
+
+    fn why_then(&self) -> String {
+        self.0.why_then()
+    }
+
+    async fn survey(&self) -> Survey {
+        self.0.survey().await
     }
 
     async fn watch_trial(&self) -> TrialEnd {
@@ -122,13 +130,13 @@ impl Running {
             postinst: Postinst::Skip,
         });
         let state = machine.initial_state();
-        let (sender, statuses) = mpsc::unbounded_channel();
+        let (outlets, news) = Outlets::new();
         let (commands, receiver) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        let engine = Engine::new(Arc::new(Hasty(machine)), state, sender, stop.clone());
+        let engine = Engine::new(Arc::new(Hasty(machine)), state, outlets, stop.clone());
         Self {
             commands,
-            statuses,
+            statuses: news.statuses,
             stop,
             task: tokio::spawn(engine.run(receiver)),
         }

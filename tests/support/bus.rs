@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use update_engine::bus::{Command, Operation, Service, Status, serve_bus, serve_peer};
+use update_engine::bus::{Account, Command, Operation, Outlets, Service, Status, serve_bus, serve_peer};
 
 /// Our policy file, as distributions install it.
 pub const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dbus/com.coreos.update1.conf");
@@ -174,7 +174,7 @@ fn bus_config(socket: &Path) -> String {
 /// changes and announces statuses by hand.
 pub struct BusEngine {
     pub service: Service,
-    statuses: mpsc::UnboundedSender<Status>,
+    outlets: Outlets,
     desk: Arc<Mutex<Desk>>,
 }
 
@@ -188,27 +188,23 @@ struct Desk {
 impl BusEngine {
     /// Serves on `bus`.
     pub async fn on(bus: &PrivateBus) -> Self {
-        let (statuses, announced) = mpsc::unbounded_channel();
+        let (outlets, news) = Outlets::new();
         let (commands, asked) = mpsc::channel(1);
-        let service = serve_bus(bus.address(), commands, announced).await.unwrap();
-        Self::behind(service, asked, statuses)
+        let service = serve_bus(bus.address(), commands, news).await.unwrap();
+        Self::behind(service, asked, outlets)
     }
 
     /// Serves at the socket `path`, without a bus.
     pub async fn at(path: &Path) -> Self {
-        let (statuses, announced) = mpsc::unbounded_channel();
+        let (outlets, news) = Outlets::new();
         let (commands, asked) = mpsc::channel(1);
-        let service = serve_peer(path, commands, announced).await.unwrap();
-        Self::behind(service, asked, statuses)
+        let service = serve_peer(path, commands, news).await.unwrap();
+        Self::behind(service, asked, outlets)
     }
 
-    fn behind(
-        service: Service,
-        mut asked: mpsc::Receiver<Command>,
-        statuses: mpsc::UnboundedSender<Status>,
-    ) -> Self {
+    fn behind(service: Service, mut asked: mpsc::Receiver<Command>, outlets: Outlets) -> Self {
         let desk = Arc::new(Mutex::new(Desk::default()));
-        let (answering, signals) = (desk.clone(), statuses.clone());
+        let (answering, signals) = (desk.clone(), outlets.statuses.clone());
         tokio::spawn(async move {
             while let Some(command) = asked.recv().await {
                 answering.lock().unwrap().answer(command, &signals);
@@ -216,7 +212,7 @@ impl BusEngine {
         });
         Self {
             service,
-            statuses,
+            outlets,
             desk,
         }
     }
@@ -229,7 +225,12 @@ impl BusEngine {
     /// Sets the status and signals it.
     pub fn announce(&self, status: Status) {
         self.desk.lock().unwrap().status = status.clone();
-        self.statuses.send(status).unwrap();
+        self.outlets.statuses.send(status).unwrap();
+    }
+
+    /// Publishes what our own interface shows.
+    pub fn publish(&self, account: Account) {
+        self.outlets.account.send_replace(account);
     }
 
     /// How many attempts were asked for.

@@ -15,7 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-use update_engine::bus::{self, BusError, Command, Service, Status};
+use update_engine::bus::{self, BusError, Command, News, Outlets, Service};
 use update_engine::disk::SlotName;
 use update_engine::engine::{DiskChoice, Engine, Node, Settings, chain};
 use update_engine::flags::{self, CommandLine, Flag, Kind, Request};
@@ -178,12 +178,12 @@ enum DaemonError {
 async fn run(options: Options) -> Result<(), DaemonError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = CancellationToken::new();
-    let (statuses, announced) = mpsc::unbounded_channel();
+    let (outlets, news) = Outlets::new();
     let (commands, received) = mpsc::channel(16);
     let node = Arc::new(Node::new(options.settings));
     let state = node.initial_state();
-    let service = serve(options.peer, commands, announced).await?;
-    let engine = Engine::new(Arc::clone(&node), state, statuses, stop.clone());
+    let service = serve(options.peer, commands, news).await?;
+    let engine = Engine::new(Arc::clone(&node), state, outlets, stop.clone());
     let mut engine = tokio::spawn(engine.run(received));
 
     let outcome = tokio::select! {
@@ -205,10 +205,10 @@ async fn run(options: Options) -> Result<(), DaemonError> {
 async fn serve(
     peer: Option<PathBuf>,
     commands: mpsc::Sender<Command>,
-    statuses: mpsc::UnboundedReceiver<Status>,
+    news: News,
 ) -> Result<Service, BusError> {
     match peer {
-        Some(path) => bus::serve_peer(&path, commands, statuses).await,
-        None => bus::serve_system(commands, statuses).await,
+        Some(path) => bus::serve_peer(&path, commands, news).await,
+        None => bus::serve_system(commands, news).await,
     }
 }

@@ -11,12 +11,13 @@
 //! Events and pings get no retries and their answers mean nothing.
 
 use super::Node;
+use crate::bus::Obstacle;
 use crate::config::{Config, Server, WaitingUpdate};
 use crate::engine::{Checked, Failure, Report, Trigger};
 use crate::host::Mode;
 use crate::omaha::{
     self, Answer, Arrival, Body, CheckEvent, Client, ErrorCode, Event, Flags, HttpStatus, Identity, Machine,
-    Patience, Request, Response,
+    Patience, Request, Response, ResponseError,
 };
 use crate::plan::InstallPlan;
 use crate::policy::{CheckOutcome, History};
@@ -55,7 +56,7 @@ impl Node {
             Err(failure) => Err(failure),
         };
         Some(checked.unwrap_or_else(|failure| {
-            tracing::warn!("the waiting update is not replaced: {}", failure.reason);
+            tracing::warn!("the waiting update is not replaced: {}", failure.reason());
             Checked::Failed(failure)
         }))
     }
@@ -72,7 +73,7 @@ impl Node {
         self.memory(|memory| memory.trigger = None);
         let config = self.blocking(Self::config).await;
         if let Err(failure) = self.post(&config, Body::Ping, Patience::None).await {
-            tracing::warn!("the ping failed: {}", failure.reason);
+            tracing::warn!("the ping failed: {}", failure.reason());
         }
     }
 
@@ -89,7 +90,7 @@ impl Node {
             }
         };
         if let Err(failure) = self.post(&config, Body::Event(event), Patience::None).await {
-            tracing::warn!("an event did not reach the server: {}", failure.reason);
+            tracing::warn!("an event did not reach the server: {}", failure.reason());
         }
     }
 
@@ -151,7 +152,13 @@ impl Node {
     }
 
     fn read_answer(&self, body: &[u8]) -> Result<Answer, Failure> {
-        let response = Response::parse(body).map_err(|error| Failure::caused_by(error.code(), &error))?;
+        let response = Response::parse(body).map_err(|error| {
+            let failure = Failure::caused_by(error.code(), &error);
+            match error {
+                ResponseError::Refused { .. } => failure.of_kind(Obstacle::Refused),
+                _ => failure,
+            }
+        })?;
         self.memory(|memory| {
             memory.outcome = Some(CheckOutcome {
                 failure: None,
@@ -164,7 +171,8 @@ impl Node {
     async fn post(&self, config: &Config, body: Body, patience: Patience) -> Result<Vec<u8>, Failure> {
         let Server::At(url) = &config.server else {
             let none = ErrorCode::Http(HttpStatus::None);
-            return Err(Failure::new(none, "updates are switched off: SERVER=disabled"));
+            let off = Failure::new(none, "updates are switched off: SERVER=disabled");
+            return Err(off.of_kind(Obstacle::Disabled));
         };
         let identity = self.identity(config).await?;
         let is_check = matches!(body, Body::Check(_));

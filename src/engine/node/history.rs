@@ -6,7 +6,7 @@ use super::{Node, slots};
 use crate::disk::{DiskError, SlotDisk, SlotName};
 use crate::engine::chain;
 use crate::health::Cause;
-use crate::policy::{History, Outcome, Progress};
+use crate::policy::{History, Outcome, Progress, Why};
 use crate::store::record::{self, RecordError, Version};
 
 const FILE: &str = "/var/lib/update_engine/history";
@@ -70,12 +70,18 @@ impl Node {
             row.map(|row| row.attributes)
         };
         let now = self.unix_time();
-        let outcome = self.change_or_warn(|history| history.looked(&running, attributes, now));
+        let version = self.config().version;
+        let outcome = self.change_or_warn(|history| {
+            history.holds(&running, &version);
+            history.looked(&running, attributes, now)
+        });
         match outcome {
             Some(Outcome::RolledBack(rollback)) => tracing::error!(
-                "rolled back from version {:?}: {}",
+                "rolled back from version {:?}: {}{}{}",
                 rollback.payload.version,
-                rollback.cause
+                rollback.cause,
+                if rollback.said.is_empty() { "" } else { ": " },
+                rollback.said
             ),
             Some(Outcome::Interrupted(payload)) => tracing::warn!(
                 "version {:?} went down before it was found healthy; nobody is to blame",
@@ -85,6 +91,18 @@ impl Node {
             Some(Outcome::Nothing | Outcome::Kept) | None => {}
         }
         self.memory(|memory| memory.running = Some(running));
+    }
+
+    /// The slot of the attempt under way is about to be written. Blocks.
+    pub(super) fn forget_version(&self) {
+        let slot = self.memory(|memory| memory.target.as_ref().map(|(slot, _)| *slot));
+        let Some(slot) = slot else { return };
+        match slots::open(&self.settings).and_then(|disk| partuuid(&disk, slot)) {
+            Ok(partuuid) => {
+                self.change_or_warn(|history| history.overwritten(&partuuid));
+            }
+            Err(error) => tracing::warn!("{}", chain(&error)),
+        }
     }
 
     /// The slot of the attempt under way may boot next from here on. Blocks.
@@ -125,8 +143,11 @@ impl Node {
         let version = self.config().version;
         match partuuid(disk, disk.running()) {
             Ok(running) => {
-                let cause = cause.to_string();
-                self.change_or_warn(|history| history.given_up(&running, &version, cause));
+                let why = Why {
+                    cause: cause.summary(),
+                    said: cause.said().to_owned(),
+                };
+                self.change_or_warn(|history| history.given_up(&running, &version, why));
             }
             Err(error) => tracing::error!("{}", chain(&error)),
         }

@@ -7,6 +7,7 @@
 //!                      ├─ check, revisit, report ─ conversation  configuration, prefs, one POST
 //!                      │                           offers        policy, payload state, plan
 //!                      ├─ prepare … finish ─────── installation  the installer's phases, what they leave in prefs
+//!                      ├─ survey ───────────────── survey        what the bus shows of slots and rollbacks
 //!                      └─ remember, forget, ────── pending       the marker file, and what is withdrawn before
 //!                         withdraw                               the other slot becomes unbootable
 //!                                                  history       what became of the last update
@@ -21,6 +22,7 @@ mod installation;
 mod offers;
 mod pending;
 mod slots;
+mod survey;
 mod trial;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,7 +36,7 @@ use pending::AnnouncedSlots;
 pub use slots::DiskChoice;
 
 use super::updater::{Checked, Progress, Updater};
-use super::{Commitment, Failure, Fallback, Report, State, Trigger, chain};
+use super::{Commitment, Failure, Fallback, Report, State, Survey, Trigger, chain};
 use crate::config::Config;
 use crate::disk::{DiskError, SlotName};
 use crate::health::{Cause, TrialEnd};
@@ -173,6 +175,20 @@ impl Updater for Node {
             memory.interval = Some(next);
             Some(next.delay(seed()))
         })
+    }
+
+    fn why_then(&self) -> String {
+        match self.host().mode() {
+            Mode::Developer => "a developer's machine (/root/.dev_mode): no periodic checks".to_owned(),
+            Mode::Official => {
+                let interval = self.memory(|memory| memory.interval.unwrap_or(Interval::FIRST));
+                interval.reason()
+            }
+        }
+    }
+
+    async fn survey(&self) -> Survey {
+        self.blocking(Self::look_around).await
     }
 
     async fn watch_trial(&self) -> TrialEnd {

@@ -1,6 +1,7 @@
 //! What becomes of an offer: taken or put off, from which URL, written where.
 
 use super::{Node, seed, slots};
+use crate::bus::Obstacle;
 use crate::config::Config;
 use crate::disk::SlotName;
 use crate::engine::{Checked, Failure, Offered, Trigger, chain};
@@ -55,14 +56,19 @@ impl Node {
                     "this machine rolled back from version {:?} ({}); it is installed again only on demand",
                     blame.version, blame.cause
                 ),
-            )),
-            Decision::BackOff { until } => Err(Failure::new(
-                ErrorCode::DeferredForBackoff,
-                format!(
-                    "this payload failed before; it is put off until {} (Unix time)",
-                    until.0
-                ),
-            )),
+            )
+            .of_kind(Obstacle::RolledBack)),
+            Decision::BackOff { until } => Err(Failure {
+                obstacle: Obstacle::Backoff,
+                until: Some(until.0),
+                ..Failure::new(
+                    ErrorCode::DeferredForBackoff,
+                    format!(
+                        "this payload failed before; it is put off until {} (Unix time)",
+                        until.0
+                    ),
+                )
+            }),
         }
     }
 

@@ -7,6 +7,7 @@
 //!                        └─ Failed ─▶ fall back: cause recorded ─▶ no try left ─▶ reboot
 //! ```
 
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Node, slots};
 use crate::disk::{DiskError, GivenUp, SlotDisk};
 use crate::engine::{Fallback, chain};
-use crate::health::{self, Cause, Systemd, TrialEnd};
+use crate::health::{self, Cause, Pending, Systemd, TrialEnd};
 use crate::host::subprocess::{Finished, Subprocess};
 
 /// The program that orders a reboot returns at once.
@@ -28,20 +29,32 @@ pub(super) enum Standing {
     #[default]
     Begun,
     /// Not healthy yet, and why.
-    Waiting(String),
+    Waiting(Pending),
     /// Healthy for long enough.
     Passed,
     /// To be left for the other slot, and why.
-    GivenUp(String),
+    GivenUp(Cause),
 }
 
 impl Standing {
     /// Why the slot can't be marked good now, if something requires more of it than to run.
-    fn obstacle(&self) -> Option<&str> {
+    fn obstacle(&self) -> Option<String> {
         match self {
-            Self::Begun => Some("its health was not looked at yet"),
-            Self::Waiting(reason) | Self::GivenUp(reason) => Some(reason),
+            Self::Begun => Some("its health was not looked at yet".to_owned()),
+            Self::Waiting(pending) => Some(pending.summary()),
+            Self::GivenUp(cause) => Some(cause.summary()),
             Self::Passed => None,
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Begun => f.write_str("begun"),
+            Self::Waiting(pending) => pending.fmt(f),
+            Self::Passed => f.write_str("passed"),
+            Self::GivenUp(cause) => write!(f, "given up: {cause}"),
         }
     }
 }
@@ -56,12 +69,12 @@ impl Node {
         };
         self.say_refused();
         if self.blocking(Self::is_on_trial).await {
-            let stand = |reason: &str| self.stand(Standing::Waiting(reason.to_owned()));
+            let stand = |pending: &Pending| self.stand(Standing::Waiting(pending.clone()));
             let already = self.blocking(Self::watched_already).await;
             let end = health::watch(self.host(), &Systemd, settings, already, stand).await;
             if let TrialEnd::Failed(cause) = end {
                 tracing::error!("the running slot is not healthy in time: {cause}");
-                self.stand(Standing::GivenUp(cause.to_string()));
+                self.stand(Standing::GivenUp(cause.clone()));
                 return TrialEnd::Failed(cause);
             }
         } else {
@@ -89,7 +102,7 @@ impl Node {
     fn stand(&self, standing: Standing) {
         self.memory(|memory| {
             if memory.standing != standing {
-                tracing::info!("trial of the running slot: {standing:?}");
+                tracing::info!("trial of the running slot: {standing}");
                 memory.standing = standing;
             }
         });
@@ -120,7 +133,7 @@ impl Node {
         let standing = self.memory(|memory| memory.standing.clone());
         let is_gated = || health::is_gated(&self.config().health, self.host());
         if matches!(standing, Standing::GivenUp(_)) || is_gated() {
-            standing.obstacle().map(str::to_owned)
+            standing.obstacle()
         } else {
             None
         }
@@ -147,7 +160,8 @@ impl Node {
         }
         if let Some(reason) = self.nowhere_to_go(&disk)? {
             return Ok(Some(Fallback::Stays(format!(
-                "{cause}; it stays, since {reason}"
+                "{}; it stays, since {reason}",
+                cause.summary()
             ))));
         }
         self.remember_given_up(&disk, cause);

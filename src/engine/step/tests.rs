@@ -94,7 +94,7 @@ fn a_failed_download_is_reported_and_forgets_the_offer() {
         [Operation::ReportingErrorEvent, Operation::Idle]
     );
     assert_eq!(end.status().new_version, "0.0.0");
-    assert_eq!(end.last_failure().unwrap().reason, "because");
+    assert_eq!(end.last_failure().unwrap().sentence, "because");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_node_on_trial_defers_the_offer() {
         panic!("{:?}", end.phase());
     };
     assert_eq!(failure.code, ErrorCode::DeferredPerPolicy);
-    assert!(failure.reason.contains("the health gate is pending"));
+    assert!(failure.sentence.contains("the health gate is pending"));
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn a_replacement_that_fails_before_the_slot_is_touched_leaves_the_first_update_w
     );
     let status = end.status();
     assert_eq!((status.new_version.as_str(), status.new_size), ("2.0.0", 100));
-    assert_eq!(end.last_failure().unwrap().reason, "because");
+    assert_eq!(end.last_failure().unwrap().sentence, "because");
 }
 
 #[test]

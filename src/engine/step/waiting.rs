@@ -28,6 +28,7 @@ impl Next {
     }
 
     pub(super) fn revisited(&mut self, outcome: CheckOutcome, at: i64) {
+        self.note_check(&outcome, at);
         match outcome {
             CheckOutcome::Offer(offer) => self.supersede(offer, at),
             CheckOutcome::NoUpdate => {

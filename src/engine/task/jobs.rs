@@ -92,6 +92,7 @@ impl<U: Updater> Engine<U> {
         let (sender, receiver) = watch::channel((0, 0));
         self.progress = receiver;
         self.throttle = Throttle::default();
+        self.publisher.restart_meter();
         let stop = self.stop.clone();
         let stage = self.take_stage();
         self.spawn_phase(move |u| async move {

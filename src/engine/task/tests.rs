@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::bus::{Operation, WaitingSlot};
+use crate::bus::{Account, Operation, WaitingSlot};
 use crate::engine::{Checked, Commitment, Failure, Fallback, Offered, Phase, Report, Running, Trigger};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
@@ -103,6 +103,18 @@ impl Updater for Scripted {
 
     fn until_next_check(&self) -> Option<Duration> {
         self.script.interval
+    }
+
+    fn why_then(&self) -> String {
+        "because".to_owned()
+    }
+
+    async fn survey(&self) -> Survey {
+        Survey {
+            running_version: "1.0.0".to_owned(),
+            waiting_version: Some("2.0.0".to_owned()),
+            ..Survey::default()
+        }
     }
 
     async fn watch_trial(&self) -> TrialEnd {
@@ -205,6 +217,7 @@ struct World {
     updater: Arc<Scripted>,
     commands: mpsc::Sender<Command>,
     statuses: mpsc::UnboundedReceiver<Status>,
+    account: watch::Receiver<Account>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -215,14 +228,15 @@ impl World {
             script,
             done: Mutex::default(),
         });
-        let (sender, statuses) = mpsc::unbounded_channel();
+        let (outlets, news) = Outlets::new();
         let (commands, receiver) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        let engine = Engine::new(Arc::clone(&updater), state, sender, stop.clone());
+        let engine = Engine::new(Arc::clone(&updater), state, outlets, stop.clone());
         Self {
             updater,
             commands,
-            statuses,
+            statuses: news.statuses,
+            account: news.account,
             stop,
             task: tokio::spawn(engine.run(receiver)),
         }
@@ -613,4 +627,42 @@ async fn what_was_committed_while_the_engine_stops_is_remembered() {
 fn a_state_to_start_from_is_idle_or_waits_for_the_reboot() {
     assert_eq!(State::idle().phase(), &Phase::Idle);
     assert_eq!(State::reboot_pending().phase(), &Phase::NeedReboot);
+}
+
+#[tokio::test(start_paused = true)]
+async fn our_own_interface_learns_of_versions_times_and_causes_without_asking() {
+    let mut world = World::start(good(), Script::default());
+    world.signals_until(Operation::Idle).await;
+    world.attempt().await;
+    world.signals_until(Operation::UpdatedNeedReboot).await;
+    let is_settled = |account: &Account| account.overview.running_version == "1.0.0";
+    let overview = world.account.wait_for(is_settled).await.unwrap().overview.clone();
+    assert_eq!(overview.summary, "2.0.0 is installed: reboot to use it");
+    assert_eq!(overview.progress, None.into());
+    let next = overview.next_check.0.unwrap();
+    assert_eq!((next.time, next.why.as_str()), (Some(1000 + 7 * 60), "because"));
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_published_with_its_causes_and_a_new_attempt_clears_it() {
+    let failure = Failure {
+        causes: vec!["the cable".to_owned()],
+        ..Failure::new(ErrorCode::XmlParse, "not well formed")
+    };
+    let script = Script {
+        check: Answer::Failed(failure),
+        ..Script::default()
+    };
+    let mut world = World::start(good(), script);
+    world.signals_until(Operation::Idle).await;
+    world.attempt().await;
+    world.signals_until(Operation::Idle).await;
+    let overview = world.account.borrow_and_update().overview.clone();
+    let told = overview.last_failure.0.unwrap();
+    assert_eq!((told.code, told.causes), (31, vec!["the cable".to_owned()]));
+    assert_eq!(overview.no_update.0.unwrap().reason, "not well formed: the cable");
+    world.attempt().await;
+    assert_eq!(world.account.borrow().overview.last_failure, None.into());
+    world.end().await;
 }

@@ -39,10 +39,18 @@ fn updated() -> History {
     history
 }
 
+fn why(cause: &str) -> Why {
+    Why {
+        cause: cause.to_owned(),
+        said: String::new(),
+    }
+}
+
 fn rolled_back(cause: &str) -> Outcome {
     Outcome::RolledBack(Rollback {
         payload: payload(1),
         cause: cause.to_owned(),
+        said: String::new(),
         noticed: UnixTime(7),
     })
 }
@@ -65,7 +73,7 @@ fn a_slot_that_never_came_up_is_to_blame_and_reported_once() {
 fn a_slot_that_was_given_up_is_to_blame_for_its_cause() {
     let mut history = updated();
     assert_eq!(start(&mut history, B, slot(2, 0)), Outcome::OnTrial);
-    history.given_up(B, "1", "unit a.service is failed".into());
+    history.given_up(B, "1", why("unit a.service is failed"));
     history.ended_orderly(B);
     assert_eq!(
         start(&mut history, A, slot(2, 0)),
@@ -77,7 +85,7 @@ fn a_slot_that_was_given_up_is_to_blame_for_its_cause() {
 #[test]
 fn a_slot_that_somebody_else_put_on_trial_is_reported_without_blame() {
     let mut history = History::default();
-    history.given_up(B, "2.0.0", "because".into());
+    history.given_up(B, "2.0.0", why("because"));
     let Outcome::RolledBack(rollback) = start(&mut history, A, slot(2, 0)) else {
         panic!("no rollback")
     };
@@ -143,7 +151,7 @@ fn a_slot_that_was_not_tried_yet_is_not_to_blame() {
 fn history_survives_its_json_form_and_gaps_in_it() {
     let mut history = updated();
     start(&mut history, B, slot(2, 0));
-    history.given_up(B, "1", "because".into());
+    history.given_up(B, "1", why("because"));
     start(&mut history, A, slot(2, 0));
     history.committed(B, payload(2));
     let json = serde_json::to_vec(&history).unwrap();

@@ -1,0 +1,127 @@
+//! The object `/org/updateengine/Engine1`: what the five fields of the first interface can't say.
+//!
+//! Its properties are read from the account that the engine publishes; nothing here waits for the engine.
+
+use std::collections::HashMap;
+
+use tokio::sync::watch;
+use zbus::wire::{OwnedVariant, Variant};
+use zbus::{Connection, interface};
+
+use super::{Account, ENGINE_INTERFACE, ENGINE_PATH, Overview, Stand};
+
+/// A record as it travels.
+type Record = HashMap<String, OwnedVariant>;
+
+/// The interface `org.updateengine.Engine1` of one connection.
+pub(super) struct Engine1 {
+    pub(super) account: watch::Receiver<Account>,
+}
+
+impl Engine1 {
+    fn look<T>(&self, field: impl FnOnce(&Overview) -> T) -> T {
+        field(&self.account.borrow().overview)
+    }
+}
+
+#[interface(name = "org.updateengine.Engine1", introspection_docs = false)]
+impl Engine1 {
+    #[zbus(property)]
+    fn state(&self) -> Stand {
+        self.look(|overview| overview.state)
+    }
+
+    #[zbus(property)]
+    fn summary(&self) -> String {
+        self.look(|overview| overview.summary.clone())
+    }
+
+    #[zbus(property)]
+    fn running_version(&self) -> String {
+        self.look(|overview| overview.running_version.clone())
+    }
+
+    #[zbus(property)]
+    fn waiting_version(&self) -> String {
+        self.look(|overview| overview.waiting_version.clone())
+    }
+
+    #[zbus(property)]
+    fn progress(&self) -> Record {
+        self.look(|overview| record(overview.progress.clone()))
+    }
+
+    #[zbus(property)]
+    fn slots(&self) -> Vec<Record> {
+        self.look(|overview| overview.slots.iter().cloned().map(record).collect())
+    }
+
+    #[zbus(property)]
+    fn trial(&self) -> String {
+        self.look(|overview| overview.trial.clone())
+    }
+
+    #[zbus(property)]
+    fn last_check(&self) -> Record {
+        self.look(|overview| record(overview.last_check.clone()))
+    }
+
+    #[zbus(property)]
+    fn next_check(&self) -> Record {
+        self.look(|overview| record(overview.next_check.clone()))
+    }
+
+    #[zbus(property)]
+    fn no_update(&self) -> Record {
+        self.look(|overview| record(overview.no_update.clone()))
+    }
+
+    #[zbus(property)]
+    fn last_failure(&self) -> Record {
+        self.look(|overview| record(overview.last_failure.clone()))
+    }
+
+    #[zbus(property)]
+    fn rollback(&self) -> Record {
+        self.look(|overview| record(overview.rollback.clone()))
+    }
+}
+
+/// The properties whose values differ between two overviews.
+#[derive(Debug)]
+pub(super) struct Changes(Record);
+
+impl Changes {
+    /// What turns `before` into `after`; nothing if they show the same.
+    pub(super) fn between(before: &Overview, after: &Overview) -> Option<Self> {
+        let (before, mut changed) = (properties(before), properties(after));
+        changed.retain(|name, value| before.get(name) != Some(value));
+        (!changed.is_empty()).then_some(Self(changed))
+    }
+
+    /// Emits them as one `PropertiesChanged`.
+    pub(super) async fn emit(&self, connection: &Connection) -> zbus::Result<()> {
+        let changed = self.0.iter().map(|(name, value)| (name.as_str(), &**value));
+        let changed = changed.collect::<HashMap<&str, &Variant<'_>>>();
+        let none: &[&str] = &[];
+        connection
+            .emit_signal(
+                Option::<&str>::None,
+                ENGINE_PATH,
+                "org.freedesktop.DBus.Properties",
+                "PropertiesChanged",
+                &(ENGINE_INTERFACE, changed, none),
+            )
+            .await
+    }
+}
+
+/// All properties by their names on the bus.
+fn properties(overview: &Overview) -> Record {
+    record(overview.clone())
+}
+
+fn record(fields: impl Into<Variant<'static>>) -> Record {
+    // A dictionary by construction, and its values may be owned, since none is a descriptor.
+    Record::try_from(fields.into()).unwrap_or_default()
+}

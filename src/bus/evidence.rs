@@ -1,0 +1,28 @@
+//! The object `/org/updateengine/Engine1/Evidence`: what programs of the node said, which the bus policy
+//! shows to those only who could read the journal.
+
+use tokio::sync::watch;
+use zbus::interface;
+
+use super::Account;
+
+/// What not everybody may read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// The last lines of the unit or check that the last remembered rollback was caused by; may be empty.
+    pub rollback_output: String,
+}
+
+/// The interface `org.updateengine.Evidence1` of one connection.
+pub(super) struct Evidence1 {
+    pub(super) account: watch::Receiver<Account>,
+}
+
+#[interface(name = "org.updateengine.Evidence1", introspection_docs = false)]
+impl Evidence1 {
+    /// Never signalled: signals reach everybody.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn rollback_output(&self) -> String {
+        self.account.borrow().evidence.rollback_output.clone()
+    }
+}

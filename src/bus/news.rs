@@ -1,0 +1,47 @@
+//! What the engine says, and the channels it goes through.
+
+use tokio::sync::{mpsc, watch};
+
+use super::{Evidence, Overview, Status};
+
+/// What the engine publishes for its own interfaces; the latest counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Account {
+    /// For everybody.
+    pub overview: Overview,
+    /// For those who may read the journal.
+    pub evidence: Evidence,
+}
+
+/// The other ends, for those who pass it on.
+#[derive(Debug)]
+pub struct News {
+    /// Each to be signalled once, in order, none lost. Unbounded so that a bus that hangs cannot hold up an
+    /// update: the protocol bounds the rate to about one in ten seconds and a hundred per download.
+    pub statuses: mpsc::UnboundedReceiver<Status>,
+    /// Properties; what nobody saw in time is overtaken.
+    pub account: watch::Receiver<Account>,
+}
+
+/// Where the engine says what it does.
+#[derive(Debug)]
+pub struct Outlets {
+    /// Statuses to be signalled.
+    pub statuses: mpsc::UnboundedSender<Status>,
+    /// What our own interface shows.
+    pub account: watch::Sender<Account>,
+}
+
+impl Outlets {
+    /// Both ends of a channel.
+    #[must_use]
+    pub fn new() -> (Self, News) {
+        let (statuses, announced) = mpsc::unbounded_channel();
+        let (account, published) = watch::channel(Account::default());
+        let news = News {
+            statuses: announced,
+            account: published,
+        };
+        (Self { statuses, account }, news)
+    }
+}

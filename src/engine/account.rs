@@ -1,0 +1,162 @@
+//! What is published of the engine's state: pure.
+
+use super::survey::{Survey, Updates};
+use super::{Failure, Phase, Running, State};
+use crate::bus::{
+    Account, Evidence, FailureReport, NextCheck, NoUpdate, Obstacle, Overview, Stand, Transfer,
+};
+
+/// Everything an account is made of.
+pub(super) struct Sources<'a> {
+    pub(super) state: &'a State,
+    pub(super) survey: &'a Survey,
+    pub(super) transfer: Option<Transfer>,
+    pub(super) next_check: Option<NextCheck>,
+}
+
+impl Sources<'_> {
+    pub(super) fn account(self) -> Account {
+        let evidence = Evidence {
+            rollback_output: self.survey.rollback_output.clone(),
+        };
+        Account {
+            overview: self.overview(),
+            evidence,
+        }
+    }
+
+    fn overview(self) -> Overview {
+        let Self { state, survey, .. } = self;
+        let waiting_version = self.waiting_version();
+        let no_update = self.no_update();
+        Overview {
+            state: state.phase.stand(),
+            summary: summary(state, &waiting_version, no_update.as_ref()),
+            running_version: survey.running_version.clone(),
+            waiting_version,
+            progress: self.transfer.into(),
+            slots: survey.slots.clone(),
+            trial: match &state.running {
+                Running::Good => String::new(),
+                Running::OnTrial(reason) => reason.clone(),
+                Running::Unknown | Running::Marking => "its health is being looked at".to_owned(),
+            },
+            last_check: state.last_check.clone().into(),
+            next_check: self.next_check.into(),
+            no_update: no_update.into(),
+            last_failure: state.last_failure.as_ref().map(FailureReport::from).into(),
+            rollback: survey.rollback.clone().into(),
+        }
+    }
+
+    fn waiting_version(&self) -> String {
+        let offered = self.state.offer.as_ref().map(|offer| &offer.version);
+        let waiting = self.survey.waiting_version.as_ref();
+        let waiting = waiting.filter(|_| self.state.phase == Phase::NeedReboot);
+        waiting.or(offered).cloned().unwrap_or_default()
+    }
+
+    fn no_update(&self) -> Option<NoUpdate> {
+        match self.survey.updates {
+            Updates::Enabled => self.state.no_update.clone(),
+            Updates::Disabled => Some(NoUpdate {
+                kind: Obstacle::Disabled,
+                reason: "updates are switched off: SERVER=disabled".to_owned(),
+                until: None,
+            }),
+        }
+    }
+}
+
+fn summary(state: &State, waiting: &str, no_update: Option<&NoUpdate>) -> String {
+    match (state.phase.stand(), no_update) {
+        (Stand::Idle, None) => "nothing is under way".to_owned(),
+        (Stand::Idle, Some(no_update)) => format!("no update: {}", no_update.reason),
+        (Stand::Checking, _) => "asking the server for an update".to_owned(),
+        (Stand::Preparing, _) => format!("preparing the update to {waiting}"),
+        (Stand::Downloading, _) => format!("downloading {waiting} into the other slot"),
+        (Stand::Finishing, _) => format!("verifying {waiting} and making it the next to boot"),
+        (Stand::RebootNeeded, _) if waiting.is_empty() => {
+            "an update is installed: reboot to use it".to_owned()
+        }
+        (Stand::RebootNeeded, _) => format!("{waiting} is installed: reboot to use it"),
+        (Stand::Withdrawing, _) => "taking the waiting update back".to_owned(),
+        (Stand::Reporting, _) => "telling the server what went wrong".to_owned(),
+    }
+}
+
+impl From<&Failure> for FailureReport {
+    fn from(failure: &Failure) -> Self {
+        Self {
+            code: failure.code.number(),
+            sentence: without_secrets(&failure.sentence),
+            causes: failure
+                .causes
+                .iter()
+                .map(|cause| without_secrets(cause))
+                .collect(),
+        }
+    }
+}
+
+impl From<&Failure> for NoUpdate {
+    fn from(failure: &Failure) -> Self {
+        Self {
+            kind: failure.obstacle,
+            reason: without_secrets(&failure.reason()),
+            until: failure.until,
+        }
+    }
+}
+
+/// `text` with its URLs cut down to what everybody may know: passwords and signed links travel in the parts
+/// before `@` and after `?`.
+fn without_secrets(text: &str) -> String {
+    let mut open = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, url) = rest.split_at(at + 3);
+        let end = url
+            .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | ')'))
+            .unwrap_or(url.len());
+        let (url, after) = url.split_at(end);
+        let host_end = url.find(['/', '?', '#']).unwrap_or(url.len());
+        let user_end = url[..host_end].rfind('@').map_or(0, |at| at + 1);
+        let query = url[user_end..].find(['?', '#']).map(|at| user_end + at);
+        open.push_str(before);
+        open.push_str(&url[user_end..query.unwrap_or(url.len())]);
+        if let Some(query) = query {
+            // The colon that ends a sentence is none of the URL's.
+            open.push('…');
+            if url[query..].ends_with(':') {
+                open.push(':');
+            }
+        }
+        rest = after;
+    }
+    open.push_str(rest);
+    open
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_everybody_reads_has_no_passwords_and_no_signed_links() {
+        for (said, shown) in [
+            ("no URL at all", "no URL at all"),
+            (
+                "cannot fetch https://me:secret@host:8/a/b.gz?token=1: refused",
+                "cannot fetch https://host:8/a/b.gz…: refused",
+            ),
+            (
+                "http://host?key and \"http://u@host/a@b\"",
+                "http://host… and \"http://host/a@b\"",
+            ),
+            ("socks5://a:b@proxy", "socks5://proxy"),
+        ] {
+            assert_eq!(without_secrets(said), shown);
+        }
+    }
+}

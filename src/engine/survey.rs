@@ -1,0 +1,30 @@
+//! What the node knows beside the engine's state, for those who ask.
+
+use crate::bus::{RollbackReport, SlotReport};
+
+/// One look at the node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Survey {
+    /// The version that runs; may be empty.
+    pub running_version: String,
+    /// The slots as the table has them now; none if it can't be read.
+    pub slots: Vec<SlotReport>,
+    /// Whether configuration switches updates off.
+    pub updates: Updates,
+    /// The version that waits in the other slot, if one does.
+    pub waiting_version: Option<String>,
+    /// The last rollback that is remembered, ...
+    pub rollback: Option<RollbackReport>,
+    /// ... and what the unit or check behind it said.
+    pub rollback_output: String,
+}
+
+/// Whether updates are looked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Updates {
+    /// They are.
+    #[default]
+    Enabled,
+    /// `SERVER=disabled`.
+    Disabled,
+}

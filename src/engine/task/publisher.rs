@@ -1,0 +1,69 @@
+//! What the engine tells our own interface, and how often.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::bus::{Account, NextCheck, Stand};
+use crate::engine::account::Sources;
+use crate::engine::updater::Progress;
+use crate::engine::{Meter, State, Survey};
+
+/// Progress is published so often at most.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// The account's sources beside the state, and who gets it.
+pub(super) struct Publisher {
+    account: watch::Sender<Account>,
+    meter: Meter,
+    /// When progress was published last.
+    beat: Option<Duration>,
+    pub(super) survey: Survey,
+    /// Whether something has changed since the look at the node that is under way began.
+    pub(super) is_outdated: bool,
+    pub(super) next_check: Option<NextCheck>,
+}
+
+impl Publisher {
+    pub(super) fn new(account: watch::Sender<Account>) -> Self {
+        Self {
+            account,
+            meter: Meter::default(),
+            beat: None,
+            survey: Survey::default(),
+            is_outdated: false,
+            next_check: None,
+        }
+    }
+
+    /// A further download begins.
+    pub(super) fn restart_meter(&mut self) {
+        self.meter = Meter::default();
+        self.beat = None;
+    }
+
+    pub(super) fn progressed(&mut self, state: &State, (done, total): Progress, now: Duration) {
+        self.meter.note(done, total, now);
+        let is_due = self.beat.is_none_or(|beat| now.saturating_sub(beat) >= BEAT);
+        if is_due || done >= total {
+            self.beat = Some(now);
+            self.publish(state);
+        }
+    }
+
+    pub(super) fn publish(&self, state: &State) {
+        let is_downloading = state.phase().stand() == Stand::Downloading;
+        let sources = Sources {
+            state,
+            survey: &self.survey,
+            transfer: self.meter.transfer().filter(|_| is_downloading),
+            next_check: self.next_check.clone(),
+        };
+        let account = sources.account();
+        self.account.send_if_modified(|published| {
+            let is_new = *published != account;
+            *published = account;
+            is_new
+        });
+    }
+}

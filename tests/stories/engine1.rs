@@ -1,0 +1,291 @@
+//! Our own interface: what it says, to whom, and when it says so by itself.
+
+use std::collections::HashMap;
+use std::os::unix::process::CommandExt as _;
+use std::process::Output;
+
+use futures_util::StreamExt as _;
+use update_engine::bus::{
+    Account, ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, Evidence, Maybe, Obstacle,
+    Overview, SERVICE, Stand, Transfer,
+};
+use update_engine::disk::SlotName;
+use zbus::fdo::PropertiesProxy;
+use zbus::message::Type;
+use zbus::{Connection, MatchRule, MessageStream, OwnedVariant};
+
+use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus};
+use crate::support::fixtures;
+use crate::support::health::{REBOOT, require_a_file};
+use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
+
+/// The first element of `xml` that is an interface of this name, white space aside.
+fn interface_element(xml: &str, name: &str) -> String {
+    let start = xml.find(&format!("<interface name=\"{name}\">")).unwrap();
+    let length = xml[start..].find("</interface>").unwrap();
+    let words = xml[start..start + length].split_whitespace();
+    words.collect::<Vec<_>>().join(" ")
+}
+
+async fn introspect(client: &Connection, path: &str) -> String {
+    let reply = client
+        .call_method(
+            Some(SERVICE),
+            path,
+            Some("org.freedesktop.DBus.Introspectable"),
+            "Introspect",
+            &(),
+        )
+        .await
+        .unwrap();
+    reply.body().deserialize().unwrap()
+}
+
+#[tokio::test]
+async fn introspections_are_the_documented_ones() {
+    let bus = PrivateBus::start(Accounts::Ours);
+    let _engine = BusEngine::on(&bus).await;
+    let client = bus.connect().await;
+    for (path, name, golden) in [
+        (
+            ENGINE_PATH,
+            ENGINE_INTERFACE,
+            include_str!("../../dbus/org.updateengine.Engine1.xml"),
+        ),
+        (
+            EVIDENCE_PATH,
+            EVIDENCE_INTERFACE,
+            include_str!("../../dbus/org.updateengine.Evidence1.xml"),
+        ),
+    ] {
+        let xml = introspect(&client, path).await;
+        assert_eq!(interface_element(&xml, name), interface_element(golden, name));
+    }
+}
+
+fn downloading(bytes_done: u64) -> Account {
+    let transfer = Transfer {
+        bytes_done,
+        bytes_total: 100,
+        bytes_per_second: Some(7),
+        eta_seconds: None,
+    };
+    Account {
+        overview: Overview {
+            state: Stand::Downloading,
+            running_version: "1.0.0".to_owned(),
+            progress: Some(transfer).into(),
+            ..Overview::default()
+        },
+        evidence: Evidence {
+            rollback_output: "no answer".to_owned(),
+        },
+    }
+}
+
+#[tokio::test]
+async fn what_changed_is_signalled_and_nothing_else() {
+    let bus = PrivateBus::start(Accounts::Ours);
+    let engine = BusEngine::on(&bus).await;
+    let client = bus.connect().await;
+    let rule = MatchRule::builder()
+        .msg_type(Type::Signal)
+        .path(ENGINE_PATH)
+        .member("PropertiesChanged")
+        .build()
+        .unwrap();
+    let mut signals = MessageStream::for_match_rule(rule, &client, None).await.unwrap();
+
+    let mut seen = Vec::new();
+    for bytes in [1, 2] {
+        engine.publish(downloading(bytes));
+        let signal = signals.next().await.unwrap().unwrap();
+        let body = signal.body();
+        let (name, changed, gone): (String, HashMap<String, OwnedVariant>, Vec<String>) =
+            body.deserialize().unwrap();
+        assert_eq!((name.as_str(), gone), (ENGINE_INTERFACE, vec![]));
+        let mut names: Vec<_> = changed.into_keys().collect();
+        names.sort();
+        seen.push(names);
+    }
+    assert_eq!(
+        seen,
+        [vec!["Progress", "RunningVersion", "State"], vec!["Progress"]]
+    );
+    assert_eq!(Overview::read(&client).await.unwrap(), downloading(2).overview);
+    assert_eq!(Evidence::read(&client).await.unwrap(), downloading(2).evidence);
+}
+
+/// Reads all properties of the object at `path` as user `uid`, by dbus-send.
+fn read_as(bus: &PrivateBus, uid: u32, path: &str, interface: &str) -> Output {
+    bus.process("dbus-send")
+        .arg(format!("--bus={}", bus.address()))
+        .arg(format!("--dest={SERVICE}"))
+        .args(["--print-reply", path])
+        .arg("org.freedesktop.DBus.Properties.GetAll")
+        .arg(format!("string:{interface}"))
+        .uid(uid)
+        .gid(uid)
+        .output()
+        .unwrap()
+}
+
+/// Takes root: it becomes other users.
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_may_read_the_state_and_only_root_what_programs_said() {
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "run this test as root: it becomes other users"
+    );
+    let bus = PrivateBus::start(Accounts::WithCore);
+    let engine = BusEngine::on(&bus).await;
+    engine.publish(downloading(1));
+    for uid in [0, CORE_UID, NOBODY_UID] {
+        let output = read_as(&bus, uid, ENGINE_PATH, ENGINE_INTERFACE);
+        assert!(output.status.success(), "{uid}: {output:?}");
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("no answer"));
+    }
+    assert!(
+        read_as(&bus, 0, EVIDENCE_PATH, EVIDENCE_INTERFACE)
+            .status
+            .success()
+    );
+    for uid in [CORE_UID, NOBODY_UID] {
+        let output = read_as(&bus, uid, EVIDENCE_PATH, EVIDENCE_INTERFACE);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("AccessDenied"), "{uid}: {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_property_can_be_set() {
+    let bus = PrivateBus::start(Accounts::Ours);
+    let _engine = BusEngine::on(&bus).await;
+    let client = bus.connect().await;
+    let properties = PropertiesProxy::builder(&client)
+        .destination(SERVICE)
+        .path(ENGINE_PATH)
+        .build()
+        .await
+        .unwrap();
+    let interface = ENGINE_INTERFACE.try_into().unwrap();
+    let set = properties.set(interface, "State", &"idle".into()).await;
+    assert!(set.is_err());
+}
+
+/// What the slots are in short: name, version, priority, tries, successful, running.
+fn slots(overview: &Overview) -> Vec<(&str, Option<&str>, u32, u32, bool, bool)> {
+    overview
+        .slots
+        .iter()
+        .map(|slot| {
+            (
+                slot.name.as_str(),
+                slot.version.as_deref(),
+                slot.priority,
+                slot.tries,
+                slot.successful,
+                slot.running,
+            )
+        })
+        .collect()
+}
+
+/// What the daemon on the scene's bus says, once it `holds`.
+async fn overview(scene: &Scene, holds: impl Fn(&Overview) -> bool) -> Overview {
+    let client = scene.bus.connect().await;
+    let wait = async {
+        loop {
+            let overview = Overview::read(&client).await.unwrap();
+            if holds(&overview) {
+                return overview;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), wait)
+        .await
+        .expect("what is waited for never comes")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_and_its_rollback_are_told_with_versions_slots_and_causes() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    let daemon = scene.boot(SlotName::A).await;
+    let before = overview(&scene, |overview| !overview.slots.is_empty()).await;
+    assert_eq!(before.running_version, "1.0.0");
+    assert_eq!(before.last_check, Maybe(None));
+    assert!(
+        before
+            .next_check
+            .0
+            .unwrap()
+            .why
+            .contains("after the daemon's start")
+    );
+
+    scene.attempt(NEED_REBOOT).await;
+    let installed = |overview: &Overview| overview.slots.iter().any(|slot| slot.tries == 1);
+    let after = overview(&scene, |overview| {
+        overview.state == Stand::RebootNeeded && installed(overview)
+    })
+    .await;
+    assert_eq!(after.summary, "2.0.0 is installed: reboot to use it");
+    assert_eq!(
+        slots(&after),
+        [
+            ("USR-A", Some("1.0.0"), 1, 0, true, true),
+            ("USR-B", Some("2.0.0"), 2, 1, false, false)
+        ]
+    );
+    daemon.stop();
+    let daemon = scene.boot(SlotName::A).await;
+    let again = overview(&scene, |overview| !overview.slots.is_empty()).await;
+    assert_eq!(again.waiting_version, "2.0.0", "also after a restart");
+    daemon.stop();
+
+    assert_eq!(scene.node.reboot(), SlotName::B);
+    scene.node.run_version("2.0.0");
+    scene.configure("HEALTH_SETTLE=1\nHEALTH_DEADLINE=2\n");
+    require_a_file(&scene.node);
+    let daemon = scene.boot(SlotName::B).await;
+    eventually("a reboot", || scene.node.path(REBOOT).exists()).await;
+    daemon.stop();
+    let _daemon = scene.come_back().await;
+    let back = overview(&scene, |overview| overview.rollback.0.is_some()).await;
+    let rollback = back.rollback.0.unwrap();
+    assert_eq!(rollback.version, "2.0.0");
+    assert_eq!(
+        rollback.cause,
+        "health check /etc/update-engine/health.d/50-api ended with exit code 7"
+    );
+    assert_eq!(rollback.payload_sha256.unwrap().len(), 64);
+    let evidence = Evidence::read(&scene.bus.connect().await).await.unwrap();
+    assert_eq!(evidence.rollback_output, "no answer on port 6443");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_there_is_no_update_is_told_by_kind_and_in_words() {
+    let mut scene = Scene::quiet().await;
+    let _daemon = scene.boot(SlotName::A).await;
+    scene.attempt(IDLE).await;
+    let told = overview(&scene, |overview| overview.no_update.0.is_some()).await;
+    assert_eq!(told.no_update.0.unwrap().kind, Obstacle::NoneOffered);
+    assert_eq!(
+        told.last_check.0.unwrap().outcome,
+        "the server has no update for this node"
+    );
+
+    scene.configure("SERVER=disabled\n");
+    scene.attempt(IDLE).await;
+    let told = overview(&scene, |overview| {
+        overview.last_failure.0.is_some() && overview.state == Stand::Idle
+    })
+    .await;
+    assert_eq!(told.no_update.0.unwrap().kind, Obstacle::Disabled);
+    let failure = told.last_failure.0.unwrap();
+    assert_eq!(
+        (failure.code, failure.sentence.as_str()),
+        (2000, "updates are switched off: SERVER=disabled")
+    );
+}
