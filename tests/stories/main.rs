@@ -1,6 +1,7 @@
 //! Integration tests: one module per story, told at the boundary that users see.
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
+mod any_image;
 mod bad_servers;
 mod bus;
 mod checks;
