@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::Compression;
 use crate::block::BlockRange;
 use crate::bsdiff::PatchError;
+use crate::bunzip::BunzipError;
 use crate::digest::Sha256Digest;
 use crate::image::ImageKind;
 use crate::operation::OpId;
@@ -134,4 +135,17 @@ pub enum Fault {
     /// The patch is wrong.
     #[error("its patch can't be applied")]
     Patch(#[from] PatchError),
+}
+
+impl From<BunzipError> for Fault {
+    fn from(error: BunzipError) -> Self {
+        let compression = Compression::Bzip2;
+        match error {
+            BunzipError::CutOff => Self::CutOff(compression),
+            error => Self::Damaged {
+                compression,
+                source: io::Error::new(io::ErrorKind::InvalidData, error),
+            },
+        }
+    }
 }

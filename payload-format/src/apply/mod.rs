@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use crate::block::{BlockRange, Extent};
 use crate::bsdiff::{Container, Patch, PatchError};
+use crate::bunzip::Bunzip;
 use crate::image::{Image, ImageKind};
 use crate::manifest::Manifest;
 use crate::operation::{OpId, Operation, OperationKind, PatchKind, Replay, Run, Source};
@@ -103,10 +104,8 @@ impl Applier {
             } => Patch::parse(container(*format), data)
                 .map_err(Fault::Patch)
                 .and_then(|patch| self.patch(operation, source, (*source_len, *result_len), &patch)),
-            OperationKind::Replace
-            | OperationKind::ReplaceBz
-            | OperationKind::ReplaceXz
-            | OperationKind::ReplaceZstd => {
+            OperationKind::ReplaceBz => self.unpack_bzip2(operation, data),
+            OperationKind::Replace | OperationKind::ReplaceXz | OperationKind::ReplaceZstd => {
                 let mut streamed = self.stream(op)?;
                 streamed.write(data)?;
                 return streamed.finish();
@@ -189,6 +188,24 @@ impl Applier {
             let now = source::clamp(left, zeros.len());
             sink.write(&zeros[..now])?;
             left -= now as u64;
+        }
+        sink.finish()
+    }
+
+    fn unpack_bzip2(&self, operation: &Operation, data: &[u8]) -> Result<(), Fault> {
+        let mut sink = self.sink(operation.destination.clone());
+        let mut stream = Bunzip::new(data)?;
+        let mut buffer = Vec::with_capacity(BUFFER + Bunzip::STEP);
+        while stream.read(&mut buffer)? {
+            if buffer.len() >= BUFFER {
+                sink.write(&buffer)?;
+                buffer.clear();
+            }
+        }
+        sink.write(&buffer)?;
+        let (compression, len) = (Compression::Bzip2, stream.rest());
+        if len > 0 {
+            return Err(Fault::TrailingBytes { compression, len });
         }
         sink.finish()
     }

@@ -1,0 +1,92 @@
+//! bzip2's CRC: polynomial 0x04c11db7, highest bit first.
+
+use super::BunzipError;
+
+/// What a byte adds, by how many bytes follow it.
+static TABLES: [[u32; 256]; 8] = tables();
+
+const fn tables() -> [[u32; 256]; 8] {
+    let mut tables = [[0; 256]; 8];
+    let (mut byte, mut first) = (0, 0_u32);
+    while byte < 256 {
+        let mut crc = first;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc >> 31 == 1 {
+                crc << 1 ^ 0x04c1_1db7
+            } else {
+                crc << 1
+            };
+            bit += 1;
+        }
+        tables[0][byte] = crc;
+        byte += 1;
+        first = first.wrapping_add(1 << 24);
+    }
+    let mut follow = 1;
+    while follow < 8 {
+        let mut byte = 0;
+        while byte < 256 {
+            let before = tables[follow - 1][byte];
+            tables[follow][byte] = before << 8 ^ tables[0][(before >> 24) as usize];
+            byte += 1;
+        }
+        follow += 1;
+    }
+    tables
+}
+
+/// The CRC of a block's bytes so far.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BlockCrc(u32);
+
+impl Default for BlockCrc {
+    fn default() -> Self {
+        Self(!0)
+    }
+}
+
+impl BlockCrc {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        let (eights, rest) = bytes.as_chunks();
+        let mut crc = self.0;
+        for &[a, b, c, d, e, f, g, h] in eights {
+            let [p, q, r, s] = crc.to_be_bytes();
+            crc = [a ^ p, b ^ q, c ^ r, d ^ s, e, f, g, h]
+                .into_iter()
+                .zip(TABLES.iter().rev())
+                .fold(0, |crc, (byte, table)| crc ^ table[usize::from(byte)]);
+        }
+        for byte in rest {
+            crc = crc << 8 ^ TABLES[0][usize::from(crc.to_be_bytes()[0] ^ byte)];
+        }
+        self.0 = crc;
+    }
+
+    pub(super) const fn value(self) -> u32 {
+        !self.0
+    }
+}
+
+/// The CRC of a stream: that of its blocks' CRCs, so to speak.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Crc(u32);
+
+impl Crc {
+    pub(super) const fn add_block(&mut self, block: u32) {
+        self.0 = self.0.rotate_left(1) ^ block;
+    }
+
+    pub(super) fn check_stream(self, expected: u32) -> Result<(), BunzipError> {
+        check(self.0, expected)
+    }
+}
+
+/// # Errors
+/// [`BunzipError::Crc`].
+pub(super) fn check(found: u32, expected: u32) -> Result<(), BunzipError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(BunzipError::Crc { found, expected })
+}
