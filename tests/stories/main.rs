@@ -37,6 +37,7 @@ mod slot_disk;
 mod stub;
 #[path = "../support/mod.rs"]
 mod support;
+mod surroundings;
 mod trials;
 mod units;
 mod update;

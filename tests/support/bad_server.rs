@@ -58,7 +58,11 @@ pub struct BadServer {
 impl BadServer {
     /// Offers `payload` as version 2.0.0, or what `lie` makes of that. The payload comes with `faults`.
     pub fn offering(payload: Vec<u8>, faults: &str, lie: impl FnOnce(&mut Offer)) -> Self {
-        let http = Server::start();
+        Self::on(Server::start(), payload, faults, lie)
+    }
+
+    /// The same on this server.
+    pub fn on(http: Server, payload: Vec<u8>, faults: &str, lie: impl FnOnce(&mut Offer)) -> Self {
         let mut offer = Offer::of(&payload);
         lie(&mut offer);
         let codebase = if faults.is_empty() {
@@ -74,6 +78,11 @@ impl BadServer {
     /// What a node's `SERVER=` must be.
     pub fn url(&self) -> String {
         self.http.url(OFFER)
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.http.requests()
     }
 
     /// The requests for the payload so far.

@@ -21,6 +21,7 @@ pub mod payload;
 pub mod pcr_payload;
 pub mod power;
 pub mod protobuf;
+pub mod proxies;
 pub mod scene;
 pub mod server;
 pub mod socks;
