@@ -3,7 +3,7 @@
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use crate::story::{B, CAUSE, HISTORY, Story, pref, sha256};
+use crate::story::{B, CAUSE, FALLBACK, HISTORY, Story, pref, sha256};
 use crate::tree::Files;
 
 /// What the update server has heard by the time of the cut.
@@ -29,7 +29,7 @@ impl Told {
 type Verdict = Result<(), String>;
 
 /// One look at the record of what became of updates.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Memory {
     history: Value,
     payload: Value,
@@ -80,7 +80,7 @@ impl Memory {
     }
 
     fn cause(&self) -> Option<&str> {
-        self.progress()?.get("GivenUp")?.as_str()
+        self.progress()?.get("GivenUp")?.get("cause")?.as_str()
     }
 
     /// The cause for which the payload is blamed.
@@ -94,6 +94,17 @@ impl Memory {
         self.history.get("unreported") == Some(&json!(true))
     }
 
+    /// Whether both say the same of trials and payloads.
+    fn agrees(&self, other: &Self) -> bool {
+        let told = |memory: &Self| (memory.trial().cloned(), memory.is_unreported());
+        told(self) == told(other) && self.blamed() == other.blamed()
+    }
+
+    /// What slot B is said to hold.
+    fn version_in_b(&self) -> Option<&str> {
+        self.history.get("versions")?.get(B)?.as_str()
+    }
+
     /// Whether what `story` has to keep is there, if the power fails while slot B has this attribute word.
     pub(crate) fn check(&self, story: Story, files: &Files, b: u64, told: Told) -> Verdict {
         let standing = Standing::of(b);
@@ -102,6 +113,10 @@ impl Memory {
                 require(
                     standing.tries == 0 || self.progress() == Some(&json!("Committed")),
                     "the new slot boots next, and a rollback from it could not be noticed",
+                )?;
+                require(
+                    standing.good || self.version_in_b() != Some(FALLBACK),
+                    "the slot was touched, and counts as what it held before",
                 )?;
                 let news = files.get(&pref("previous-version"));
                 require(
@@ -139,7 +154,7 @@ impl Memory {
     /// Whether the daemon, started in the slot `running` (3 or 4), has made of `before` what it had to.
     pub(crate) fn check_look(&self, before: &Self, running: u8, b: u64) -> Verdict {
         let Some(progress) = before.progress() else {
-            return require(self == before, "the look back invents something");
+            return require(self.agrees(before), "the look back invents something");
         };
         let standing = Standing::of(b);
         let given_up = progress.get("GivenUp").is_some();
@@ -151,12 +166,12 @@ impl Memory {
         }
         if running == 4 {
             return require(
-                given_up && self == before || self.progress() == Some(&json!("CameUp")),
+                given_up && self.agrees(before) || self.progress() == Some(&json!("CameUp")),
                 "it is not known that the slot came up",
             );
         }
         if !standing.has_failed() {
-            return require(self == before, "the look back changes what has not ended");
+            return require(self.agrees(before), "the look back changes what has not ended");
         }
         require(self.trial().is_none(), "a trial that failed goes on")?;
         let expected = match progress {

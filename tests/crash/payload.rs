@@ -40,7 +40,7 @@ pub(crate) fn full() -> Payload {
     let mut draft = Draft::default();
     for nth in 0..BLOCKS / 4 {
         let extents = [(nth * 2, 2), (BLOCKS / 2 + nth * 2, 2)];
-        draft.replace(&extents, &bytes_of(&image, &extents), nth % 2 == 1);
+        draft.replace(&extents, &bytes_of(&image, &extents), nth % 4 == 1);
     }
     draft.version_1(None, image, Some(kernel(12)))
 }

@@ -13,6 +13,8 @@ const PREFS: &str = "/var/lib/update_engine/prefs";
 pub(crate) const CHECK: &str = "/etc/update-engine/health.d/50-api";
 /// Why slot B was given up, in the story that begins afterwards.
 pub(crate) const CAUSE: &str = "unit kubelet.service is failed";
+/// What slot B holds before it is filled.
+pub(crate) const FALLBACK: &str = "0.8.0";
 pub(crate) const MARKER: &str = "/var/run/update_engine_autoupdate_completed";
 pub(crate) const REQUEST: &str = "/run/reboot-required";
 pub(crate) const CLAIM: &str = "/run/update_engine/reboot-required";
@@ -64,6 +66,7 @@ impl Story {
                 put(&pref("previous-version"), b"0.9.0");
                 put(&pref("manifest-metadata-size"), b"1000");
                 put(&pref("update-state-next-operation"), b"17");
+                put(HISTORY, &record(&json!({ "versions": { B: FALLBACK } })));
                 return files;
             }
             Self::Kept => {}
@@ -86,7 +89,7 @@ impl Story {
 
     fn history(self, payload: &[u8]) -> Value {
         let progress = match self {
-            Self::RolledBack => json!({ "GivenUp": CAUSE }),
+            Self::RolledBack => json!({ "GivenUp": { "cause": CAUSE, "said": "its last words" } }),
             _ => json!("Committed"),
         };
         let payload = json!({ "sha256": sha256(payload), "version": "2.0.0" });
