@@ -1,6 +1,7 @@
 //! Integration tests: one module per story, told at the boundary that users see.
 #![allow(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
 
+mod air_gap;
 mod any_image;
 mod bad_servers;
 mod bus;
@@ -15,7 +16,9 @@ mod image_postinst;
 mod install;
 mod install_v2;
 mod kills;
+mod kola;
 mod mounting;
+mod nebraska;
 mod omaha;
 mod payload_peers;
 mod payload_peers_v2;
@@ -25,6 +28,7 @@ mod postinst;
 mod power_cut;
 mod promises;
 mod quiet;
+mod reboot_managers;
 mod references;
 mod refusals;
 mod replacing;

@@ -20,7 +20,7 @@ impl Recorded {
     }
 
     /// Nothing if the client closes without having asked.
-    pub(super) fn read(stream: &mut impl Read) -> io::Result<Option<Self>> {
+    pub fn read(stream: &mut impl Read) -> io::Result<Option<Self>> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
