@@ -19,9 +19,15 @@
 
 mod brotli;
 mod error;
+mod making;
 mod patching;
+mod similar;
+mod suffixes;
 
 pub use error::{PatchError, Stream};
+pub(crate) use making::Parts;
+pub(crate) use similar::{Similar, similar};
+pub(crate) use suffixes::Suffixes;
 
 use patching::Patching;
 

@@ -7,7 +7,6 @@ use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
 use liblzma::write::XzEncoder;
 use zstd::bulk::Compressor;
 
-use super::chunk::CHUNK;
 use crate::apply::Compression;
 use crate::wire;
 
@@ -52,7 +51,9 @@ fn compress(chunk: &[u8], compression: Compression) -> io::Result<Packed> {
 /// With CRC-32, the one check that small decoders have.
 fn xz(chunk: &[u8]) -> io::Result<Vec<u8>> {
     let mut options = LzmaOptions::new_preset(XZ_PRESET)?;
-    options.dict_size(u32::try_from(CHUNK).unwrap_or(u32::MAX));
+    // A chunk's length, as far as decoders go along.
+    let dictionary = chunk.len().next_power_of_two().clamp(1 << 20, 1 << 23);
+    options.dict_size(u32::try_from(dictionary).unwrap_or(1 << 23));
     let stream = Stream::new_stream_encoder(Filters::new().lzma2(&options), Check::Crc32)?;
     let mut encoder = XzEncoder::new_stream(Vec::new(), stream);
     encoder.write_all(chunk)?;

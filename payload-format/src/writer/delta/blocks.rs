@@ -38,6 +38,11 @@ impl<'a> Snapshot<'a> {
         Ok(bytes)
     }
 
+    /// Bytes from any place, all within the image.
+    pub(super) fn read_bytes(&self, place: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.image.read_at(buffer, place)
+    }
+
     fn fill(&self, range: BlockRange, buffer: &mut [u8]) -> io::Result<()> {
         let start = range.start() * BLOCK;
         let inside = self.len.saturating_sub(start);
@@ -87,6 +92,19 @@ impl BlockList {
 
     pub(super) fn extend(&mut self, other: &Self) {
         other.0.iter().for_each(|range| self.push(*range));
+    }
+
+    /// The same blocks in lists of at most so many.
+    pub(super) fn split(&self, most: u64) -> Vec<Self> {
+        let (mut lists, mut list) = (Vec::new(), Self::default());
+        for block in self.iter() {
+            if list.count() == most {
+                lists.push(std::mem::take(&mut list));
+            }
+            list.push_block(block);
+        }
+        lists.extend(Some(list).filter(|list| !list.is_empty()));
+        lists
     }
 
     pub(super) fn ranges(&self) -> &[BlockRange] {

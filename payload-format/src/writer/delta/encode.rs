@@ -3,9 +3,11 @@
 use std::io;
 
 use super::blocks::{BlockList, Snapshot};
+use super::patch::Patcher;
 use super::task::Task;
 use crate::apply::Compression;
 use crate::digest::Sha256Digest;
+use crate::operation::PatchKind;
 use crate::wire::{self, InstallOperation};
 use crate::writer::compressor;
 
@@ -23,6 +25,7 @@ pub(super) struct Encoder<'a> {
     pub(super) old: Option<Snapshot<'a>>,
     pub(super) new: Snapshot<'a>,
     pub(super) compressions: &'a [Compression],
+    pub(super) patches: &'a [PatchKind],
 }
 
 impl Encoder<'_> {
@@ -37,10 +40,15 @@ impl Encoder<'_> {
             }
             Task::Pack(destination) => {
                 let content = destination.read(&self.new)?;
-                let (kind, data) = compressor::smallest(content, self.compressions)?;
-                vec![Encoded::new(kind, destination, data)]
+                vec![self.packed(destination, content)?]
             }
+            Task::Patch { source, parts } => Patcher::read(self, source)?.encode(parts)?,
         })
+    }
+
+    pub(super) fn packed(&self, destination: &BlockList, content: Vec<u8>) -> io::Result<Encoded> {
+        let (kind, data) = compressor::smallest(content, self.compressions)?;
+        Ok(Encoded::new(kind, destination, data))
     }
 }
 

@@ -16,26 +16,35 @@ mod blocks;
 mod crew;
 mod data;
 mod encode;
+mod ext;
 mod origin;
+mod patch;
+mod region;
 mod shelf;
+mod sketch;
 mod survey;
 mod task;
 
-use std::io::{Read, Seek, Write};
+use std::cmp::Reverse;
+use std::io::{self, Read, Seek, Write};
 use std::num::NonZeroUsize;
 
+use self::blocks::BlockList;
 pub use self::blocks::Snapshot;
 use self::crew::Crew;
 use self::data::Data;
 use self::encode::Encoder;
-use self::origin::Index;
+use self::origin::{Index, Origin};
+use self::region::Both;
 use self::shelf::Shelf;
+use self::sketch::Sketch;
 use self::survey::Survey;
 use self::task::Task;
 use super::press::Section;
 use super::{Contents, Input, Signer, Summary, WriteError};
 use crate::apply::Compression;
 use crate::header::MajorVersion;
+use crate::operation::PatchKind;
 
 /// Bytes of memory for all that is worked on at a time.
 const MEMORY: u64 = 640 << 20;
@@ -47,6 +56,7 @@ pub struct DeltaPayload<'a> {
     signers: Vec<&'a dyn Signer>,
     threads: NonZeroUsize,
     compressions: Vec<Compression>,
+    patches: Vec<PatchKind>,
 }
 
 /// An image, and what it is made from.
@@ -74,6 +84,7 @@ impl<'a> DeltaPayload<'a> {
             signers: Vec::new(),
             threads: NonZeroUsize::MIN,
             compressions: vec![Compression::Bzip2, Compression::Xz, Compression::Zstd],
+            patches: vec![PatchKind::SourceBsdiff, PatchKind::BrotliBsdiff],
         }
     }
 
@@ -89,6 +100,14 @@ impl<'a> DeltaPayload<'a> {
     #[must_use]
     pub fn with_compressions(mut self, compressions: &[Compression]) -> Self {
         self.compressions = compressions.to_vec();
+        self
+    }
+
+    /// Patches what is similar in the smallest of these forms, or not at all. [`PatchKind::Bsdiff`] is version 1's, and
+    /// means [`PatchKind::SourceBsdiff`] here.
+    #[must_use]
+    pub fn with_patches(mut self, patches: &[PatchKind]) -> Self {
+        self.patches = patches.to_vec();
         self
     }
 
@@ -164,12 +183,12 @@ impl<'a> DeltaPayload<'a> {
         };
         let new = survey(names.new, pair.new)?;
         let old = pair.old.map(|old| survey(names.old, old)).transpose()?;
-        let tasks = tasks(old.as_ref(), &new);
-
+        let tasks = self.tasks(pair, names, (old.as_ref(), &new), &crew)?;
         let encoder = Encoder {
             old: pair.old,
             new: pair.new,
             compressions: &self.compressions,
+            patches: &self.patches,
         };
         let needs: Vec<u64> = tasks.iter().map(Task::memory).collect();
         let mut done = 0;
@@ -187,14 +206,54 @@ impl<'a> DeltaPayload<'a> {
         )?;
         Ok(shelf.section(old.as_ref(), &new))
     }
+
+    /// What is to be done, the largest tasks first.
+    fn tasks(
+        &self,
+        pair: Pair<'_>,
+        names: Names,
+        (old, new): (Option<&Survey>, &Survey),
+        crew: &Crew,
+    ) -> Result<Vec<Task>, WriteError> {
+        let mut origins = Index::new(old.map_or(&[], |old| &old.blocks)).origins(&new.blocks);
+        let mut tasks = match pair.old.filter(|_| !self.patches.is_empty()) {
+            Some(old) => compared(old, pair.new, &mut origins, crew).map_err(|source| WriteError::Read {
+                input: names.old,
+                source,
+            })?,
+            None => task::fresh([(origin::fresh(&origins), BlockList::default())]),
+        };
+        tasks.extend(task::unchanged(&origins));
+        tasks.sort_by_key(|task| Reverse(task.memory()));
+        Ok(tasks)
+    }
 }
 
-fn tasks(old: Option<&Survey>, new: &Survey) -> Vec<Task> {
-    let index = Index::new(old.map_or(&[], |old| &old.blocks));
-    let origins = index.origins(&new.blocks);
-    let mut tasks = task::novel(&origin::fresh(&origins));
-    tasks.extend(task::unchanged(&origins));
-    tasks
+/// What is made of fresh blocks where there is an old image to compare them with.
+fn compared(
+    old: Snapshot<'_>,
+    new: Snapshot<'_>,
+    origins: &mut [Origin],
+    crew: &Crew,
+) -> io::Result<Vec<Task>> {
+    let files = match (ext::files(&old)?, ext::files(&new)?) {
+        (Some(old), Some(new)) => Some(Both { old, new }),
+        _ => None,
+    };
+    let regions = region::regions(origins, files.as_ref());
+    drop(files);
+    let sketch = Sketch::of(&old, crew)?;
+    let mut sources = vec![BlockList::default(); regions.len()];
+    crew.run(
+        &vec![0; regions.len()],
+        |region| regions[region].source(&old, &new, &sketch),
+        |region, source: io::Result<_>| {
+            sources[region] = source?;
+            Ok::<_, io::Error>(())
+        },
+    )?;
+    let blocks = regions.into_iter().map(|region| region.blocks);
+    Ok(task::fresh(blocks.zip(sources)))
 }
 
 impl std::fmt::Debug for DeltaPayload<'_> {

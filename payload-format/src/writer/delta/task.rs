@@ -1,5 +1,7 @@
 //! The work that a delta is, in pieces that can be done side by side: each becomes some operations.
 
+use std::collections::BTreeSet;
+
 use super::blocks::BlockList;
 use super::origin::Origin;
 use crate::writer::press::BLOCK;
@@ -13,6 +15,12 @@ const ZEROED: u64 = 8192;
 /// Blocks that one operation unpacks: 2 MiB. Larger ones compress little better, and nodes hold all of it.
 const UNPACKED: u64 = 512;
 
+/// Blocks of sources that are compared at a time: 16 MiB, unless one region wants more.
+const COMPARED: usize = 4096;
+
+/// Bytes of memory for a part and its compressors.
+const COMPRESSORS: u64 = 80 << 20;
+
 /// Blocks of the new image, and how to get them.
 #[derive(Debug)]
 pub(super) enum Task {
@@ -23,6 +31,11 @@ pub(super) enum Task {
     },
     /// In the smallest form there is.
     Pack(BlockList),
+    /// Each part by a patch from some of the source.
+    Patch {
+        source: BlockList,
+        parts: Vec<BlockList>,
+    },
 }
 
 impl Task {
@@ -31,18 +44,20 @@ impl Task {
         match self {
             Self::Zero(_) => 0,
             Self::Copy { .. } => 16 << 20,
-            Self::Pack(_) => 80 << 20,
+            Self::Pack(_) => COMPRESSORS,
+            // The source and the order of its endings.
+            Self::Patch { source, .. } => COMPRESSORS + source.count() * BLOCK * 5,
         }
     }
 
     /// Bytes of the new image that it makes.
     pub(super) fn result(&self) -> u64 {
-        let (Self::Zero(blocks)
-        | Self::Pack(blocks)
-        | Self::Copy {
-            destination: blocks, ..
-        }) = self;
-        blocks.count() * BLOCK
+        let blocks = match self {
+            Self::Zero(blocks) | Self::Pack(blocks) => blocks.count(),
+            Self::Copy { destination, .. } => destination.count(),
+            Self::Patch { parts, .. } => parts.iter().map(BlockList::count).sum(),
+        };
+        blocks * BLOCK
     }
 }
 
@@ -72,16 +87,41 @@ pub(super) fn unchanged(origins: &[Origin]) -> Vec<Task> {
     tasks
 }
 
-/// What has nothing in common with the old image.
-pub(super) fn novel(blocks: &BlockList) -> Vec<Task> {
-    let (mut tasks, mut chunk) = (Vec::new(), BlockList::default());
-    for block in blocks.iter() {
-        push(&mut chunk, block, UNPACKED, |chunk| tasks.push(Task::Pack(chunk)));
+/// What is fresh: patches, and what has nothing in common with the old image.
+pub(super) fn fresh(regions: impl IntoIterator<Item = (BlockList, BlockList)>) -> Vec<Task> {
+    let (mut tasks, mut novel, mut pool) = (Vec::new(), BlockList::default(), Pool::default());
+    for (blocks, source) in regions {
+        if source.is_empty() {
+            novel.extend(&blocks);
+            continue;
+        }
+        pool.blocks.extend(&blocks);
+        pool.source.extend(source.iter());
+        if pool.blocks.count() >= UNPACKED || pool.source.len() >= COMPARED {
+            tasks.push(std::mem::take(&mut pool).task());
+        }
     }
-    if !chunk.is_empty() {
-        tasks.push(Task::Pack(chunk));
+    if !pool.blocks.is_empty() {
+        tasks.push(pool.task());
     }
+    tasks.extend(novel.split(UNPACKED).into_iter().map(Task::Pack));
     tasks
+}
+
+/// Small regions that share an operation: each costs some two hundred bytes.
+#[derive(Default)]
+struct Pool {
+    blocks: BlockList,
+    source: BTreeSet<u64>,
+}
+
+impl Pool {
+    fn task(self) -> Task {
+        Task::Patch {
+            source: self.source.into_iter().collect(),
+            parts: self.blocks.split(UNPACKED),
+        }
+    }
 }
 
 /// Adds a block to what is taken away when there are `enough`.
