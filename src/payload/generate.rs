@@ -10,7 +10,7 @@ use std::thread;
 use payload_format::writer::{
     DeltaPayload, FullPayload, RsaSigner, SignError, Snapshot, Summary, WriteError,
 };
-use payload_format::{Compression, MajorVersion, ReadBlocks};
+use payload_format::{Compression, MajorVersion, PatchKind, ReadBlocks};
 
 use super::output::Output;
 use super::progress::Progress;
@@ -39,6 +39,8 @@ pub struct Base {
     pub image: PathBuf,
     /// Its kernel; without it, the new one is sent whole.
     pub kernel: Option<PathBuf>,
+    /// How what is similar may be patched: each piece gets its smallest patch.
+    pub patches: Vec<PatchKind>,
 }
 
 /// Why there is no payload.
@@ -163,6 +165,7 @@ fn delta(
     let mut progress = Progress::new("comparing", total);
     let mut payload = DeltaPayload::new(old_image.snapshot(), image.snapshot())
         .with_compressions(&from.compressions)
+        .with_patches(&old.patches)
         .with_threads(threads());
     if let Some(kernel) = kernel {
         payload = payload.with_kernel(old_kernel.as_ref().map(Part::snapshot), kernel.snapshot());

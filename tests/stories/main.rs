@@ -7,6 +7,8 @@ mod bad_servers;
 mod bus;
 mod checks;
 mod client;
+mod deltas;
+mod deltas_by_others;
 mod endurance;
 mod engine1;
 mod fetch;

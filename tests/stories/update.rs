@@ -1,5 +1,7 @@
 //! A node updates itself: the real daemon and client on a real bus, a real server, a real disk image.
 
+use std::path::Path;
+
 use update_engine::bus::StatusFields;
 use update_engine::disk::SlotName;
 
@@ -7,13 +9,14 @@ use crate::support::fixtures;
 use crate::support::node::{KERNEL_B, MARKER, client, sha256};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, operations};
 
-async fn a_payload_is_installed(payload: &str, kernel: &str) {
-    let mut scene = Scene::offering(&fixtures::payload(payload)).await;
+/// Offers it to a node that runs the old image, and sees the new one installed.
+pub(crate) async fn a_payload_is_installed(payload: &Path, kernel: &str) {
+    let mut scene = Scene::offering(payload).await;
     let before = scene.node.disk.rest();
     let daemon = scene.boot(SlotName::A).await;
     let signals = scene.attempt(NEED_REBOOT).await;
 
-    let size = std::fs::metadata(fixtures::payload(payload)).unwrap().len();
+    let size = std::fs::metadata(payload).unwrap().len();
     reboot_managers_saw_it_all(&signals, size.try_into().unwrap());
     assert_eq!(scene.events(), [(13, 1, None), (14, 1, None), (3, 1, None)]);
     let downloads = scene.server.journal().downloads();
@@ -71,13 +74,13 @@ fn the_disk_is_as_it_must_be(scene: &Scene, kernel: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_payload_is_installed_end_to_end() {
-    a_payload_is_installed("full.payload", "vmlinuz-new").await;
+    a_payload_is_installed(&fixtures::payload("full.payload"), "vmlinuz-new").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delta_payload_is_installed_end_to_end() {
     // It brings no kernel: the running one is copied, so that no stale one boots.
-    a_payload_is_installed("delta.payload", "vmlinuz-old").await;
+    a_payload_is_installed(&fixtures::payload("delta.payload"), "vmlinuz-old").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,15 @@ use bzip2::write::BzEncoder;
 use super::similar::Similar;
 use super::{Container, Packing};
 
-/// What makes brotli smallest, and what every decoder takes.
-const QUALITY: i32 = 11;
+/// Qualities of brotli: the last that is fast, and the best, which takes forty times as long for some 8 percent.
+const QUICK: i32 = 9;
+const BEST: i32 = 11;
+
+/// A part that shrinks more than this many times is compressed quickly, unless it has few bytes.
+const SPARSE: usize = 24;
+const SMALL: usize = 64 << 10;
+
+/// A window that every decoder takes.
 const WINDOW_BITS: i32 = 22;
 
 /// The three parts of a patch, not yet compressed.
@@ -62,22 +69,69 @@ impl Parts {
         self.control.extend(seek.to_le_bytes());
     }
 
-    /// The patch in this container, its parts as small as that allows.
-    pub(crate) fn pack(&self, container: Container) -> io::Result<Vec<u8>> {
-        let pack = |part: &[u8]| match container {
-            Container::Bsdiff40 => Ok((1, bzip2(part)?)),
-            Container::Bsdf2 => smallest(part),
+    /// Compresses all parts in every way that one of these containers has.
+    pub(crate) fn pack(&self, containers: &[Container]) -> io::Result<Packed> {
+        let with_brotli = containers.contains(&Container::Bsdf2);
+        let pack = |part: &[u8]| -> io::Result<_> {
+            let brotli = with_brotli.then(|| brotli(part)).transpose()?;
+            Ok(Forms {
+                plain: part.to_vec(),
+                bzip2: bzip2(part)?,
+                brotli,
+            })
         };
-        let parts = [pack(&self.control)?, pack(&self.diff)?, pack(&self.extra)?];
+        Ok(Packed {
+            parts: [pack(&self.control)?, pack(&self.diff)?, pack(&self.extra)?],
+            result_len: self.result_len,
+        })
+    }
+}
+
+/// A patch whose parts are compressed.
+pub(crate) struct Packed {
+    parts: [Forms; 3],
+    result_len: usize,
+}
+
+/// A part in every form.
+struct Forms {
+    plain: Vec<u8>,
+    bzip2: Vec<u8>,
+    brotli: Option<Vec<u8>>,
+}
+
+impl Packed {
+    /// The patch in this container, its parts as small as that allows.
+    pub(crate) fn patch(&self, container: Container) -> Vec<u8> {
+        let parts = self.parts.each_ref().map(|forms| match container {
+            Container::Bsdiff40 => (Packing::Bzip2, &forms.bzip2),
+            Container::Bsdf2 => forms.smallest(),
+        });
         let mut patch = match container {
             Container::Bsdiff40 => b"BSDIFF40".to_vec(),
-            Container::Bsdf2 => [b"BSDF2", &parts.each_ref().map(|(number, _)| *number)[..]].concat(),
+            Container::Bsdf2 => [b"BSDF2", &parts.map(|(packing, _)| packing.number())[..]].concat(),
         };
         for len in [parts[0].1.len(), parts[1].1.len(), self.result_len] {
             patch.extend((len as u64).to_le_bytes());
         }
-        patch.extend(parts.into_iter().flat_map(|(_, bytes)| bytes));
-        Ok(patch)
+        parts.iter().for_each(|(_, bytes)| patch.extend_from_slice(bytes));
+        patch
+    }
+}
+
+impl Forms {
+    fn smallest(&self) -> (Packing, &Vec<u8>) {
+        let mut smallest = (Packing::Plain, &self.plain);
+        let packed = [
+            self.brotli.as_ref().map(|bytes| (Packing::Brotli, bytes)),
+            Some((Packing::Bzip2, &self.bzip2)),
+        ];
+        for (packing, bytes) in packed.into_iter().flatten() {
+            if bytes.len() < smallest.1.len() {
+                smallest = (packing, bytes);
+            }
+        }
+        smallest
     }
 }
 
@@ -92,17 +146,6 @@ impl Packing {
     }
 }
 
-fn smallest(part: &[u8]) -> io::Result<(u8, Vec<u8>)> {
-    let packed = [
-        (Packing::Brotli, brotli(part)?),
-        (Packing::Bzip2, bzip2(part)?),
-        (Packing::Plain, part.to_vec()),
-    ];
-    let smallest = packed.into_iter().min_by_key(|(_, bytes)| bytes.len());
-    // There are three.
-    Ok(smallest.map_or_else(Default::default, |(packing, bytes)| (packing.number(), bytes)))
-}
-
 fn bzip2(part: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::best());
     encoder.write_all(part)?;
@@ -110,8 +153,18 @@ fn bzip2(part: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 fn brotli(part: &[u8]) -> io::Result<Vec<u8>> {
+    let quick = brotli_of(part, QUICK)?;
+    // Long zeros take the best compressor as long as anything else, and gain a few hundred bytes.
+    if part.len() > SMALL && quick.len() * SPARSE < part.len() {
+        return Ok(quick);
+    }
+    let best = brotli_of(part, BEST)?;
+    Ok(if best.len() < quick.len() { best } else { quick })
+}
+
+fn brotli_of(part: &[u8], quality: i32) -> io::Result<Vec<u8>> {
     let parameters = BrotliEncoderParams {
-        quality: QUALITY,
+        quality,
         lgwin: WINDOW_BITS,
         size_hint: part.len(),
         ..BrotliEncoderParams::default()

@@ -116,7 +116,12 @@ fn forward(old: &[u8], new: &[u8]) -> usize {
 
 /// Likewise, towards the front.
 fn backward(old: &[u8], new: &[u8]) -> usize {
-    best(old.iter().rev().zip(new.iter().rev()).map(|(old, new)| old == new))
+    best(
+        old.iter()
+            .rev()
+            .zip(new.iter().rev())
+            .map(|(old, new)| old == new),
+    )
 }
 
 /// The length at which the surplus of agreements is largest; the first of equal ones.

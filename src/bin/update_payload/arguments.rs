@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use payload_format::{Compression, MajorVersion};
+use payload_format::{Compression, MajorVersion, PatchKind};
 use update_engine::serve::PackageName;
 
 use crate::offline::{Attach, Hash};
@@ -95,6 +95,9 @@ pub(crate) struct Generate {
     /// How it may be compressed: of several, each piece takes the smallest [default: bzip2 in v1, zstd in v2, all in deltas]
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) compression: Vec<Packing>,
+    /// How a delta may patch what is similar: each piece takes the smallest [default: all]
+    #[arg(long, value_enum, value_delimiter = ',', requires = "old_image")]
+    pub(crate) patches: Vec<Patching>,
     /// RSA private key to sign with; of several, clients check the second one's signature
     #[arg(long = "private-key", value_name = "PEM")]
     pub(crate) private_keys: Vec<PathBuf>,
@@ -119,7 +122,29 @@ pub(crate) enum Packing {
     None,
 }
 
+/// Ways to patch
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Patching {
+    /// BSDIFF40, as by bsdiff: SOURCE_BSDIFF
+    Bsdiff,
+    /// BSDF2, with brotli: BROTLI_BSDIFF
+    Brotli,
+    None,
+}
+
 impl Generate {
+    pub(crate) fn patch_kinds(&self) -> Vec<PatchKind> {
+        let named = |patching: &Patching| match patching {
+            Patching::Bsdiff => Some(PatchKind::SourceBsdiff),
+            Patching::Brotli => Some(PatchKind::BrotliBsdiff),
+            Patching::None => None,
+        };
+        match self.patches.as_slice() {
+            [] => vec![PatchKind::SourceBsdiff, PatchKind::BrotliBsdiff],
+            patchings => patchings.iter().filter_map(named).collect(),
+        }
+    }
+
     pub(crate) fn version(&self) -> MajorVersion {
         match self.format {
             Format::V1 => MajorVersion::V1,

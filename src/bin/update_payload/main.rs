@@ -105,6 +105,7 @@ fn apply(arguments: Apply) -> Result<(), Failure> {
 
 fn generate(arguments: Generate) -> Result<(), Failure> {
     let (version, compressions) = (arguments.version(), arguments.compressions());
+    let patches = arguments.patch_kinds();
     let Generate {
         new_image,
         new_kernel,
@@ -120,6 +121,7 @@ fn generate(arguments: Generate) -> Result<(), Failure> {
         old: old_image.map(|image| Base {
             image,
             kernel: old_kernel,
+            patches,
         }),
         version,
         compressions,

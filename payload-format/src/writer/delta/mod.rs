@@ -1,16 +1,26 @@
 //! Writing deltas: payloads of version 2 that build an image from an old one.
 //!
 //! ```text
-//!  old image ─▶ hash of each block ─┐
-//!                                   ├─▶ each new block: zeros ──────▶ ZERO
-//!  new image ─▶ hash of each block ─┘                   an old one ─▶ SOURCE_COPY     from wherever it was
-//!                                                       fresh ──────▶ REPLACE_*       the smallest
+//!  old ─▶ hash of each block ─┐                      zeros ──────────────────────────────▶ ZERO
+//!                             ├─▶ each new block is  an old one, from wherever it was ───▶ SOURCE_COPY
+//!  new ─▶ hash of each block ─┘                      fresh ─┐
+//!                                                           ▼
+//!  files (ext2, 3, 4) ───────────────────────▶ regions: a file, or neighbours
+//!  old ─▶ sketch: a hash of some places ──▶ votes ──▶ source: the same file, and what has most in common
+//!                                                           │           nothing
+//!            bsdiff ◀───────────────────────────────────────┘             │
+//!  the smallest of SOURCE_BSDIFF, BROTLI_BSDIFF, REPLACE_*        the smallest of REPLACE_*
 //!
 //!  operations, each made by some thread ──▶ spool ──▶ in the order of the blocks they write ──▶ payload
 //! ```
 //!
+//! Where files are unknown, or have other names than before, the sketch finds what is similar; nothing rests on
+//! names. Small regions share an operation, which costs some two hundred bytes by itself. Of a source, nodes read
+//! only the blocks that the patch uses.
+//!
 //! The same images give the same bytes on any number of threads: what an operation is depends on the images
-//! alone, and the order in which they were made is forgotten.
+//! alone, and the order in which they were made is forgotten. Memory beside hashes and sketch (together some 100
+//! bytes for each block of 4 KiB) is bounded by a budget; comparing takes five bytes for each one of a source.
 
 mod blocks;
 mod crew;

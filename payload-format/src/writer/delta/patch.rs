@@ -88,17 +88,13 @@ impl<'a> Patcher<'a> {
             return Ok(None);
         }
         let parts = Parts::new(&self.content, content, pieces, |place| used.place(place));
-        let mut smallest: Option<(i32, Vec<u8>)> = None;
-        for kind in self.encoder.patches {
-            let (number, container) = match kind {
-                PatchKind::Bsdiff | PatchKind::SourceBsdiff => (wire::SOURCE_BSDIFF, Container::Bsdiff40),
-                PatchKind::BrotliBsdiff => (wire::BROTLI_BSDIFF, Container::Bsdf2),
-            };
-            let patch = parts.pack(container)?;
-            if smallest.as_ref().is_none_or(|(_, best)| patch.len() < best.len()) {
-                smallest = Some((number, patch));
-            }
-        }
+        let containers = self.encoder.patches.iter().map(|kind| container(*kind).1);
+        let packed = parts.pack(&containers.collect::<Vec<_>>())?;
+        let patches = self.encoder.patches.iter().map(|kind| {
+            let (number, container) = container(*kind);
+            (number, packed.patch(container))
+        });
+        let smallest = patches.min_by_key(|(_, patch)| patch.len());
         let source: BlockList = used.indices.iter().map(|index| self.blocks[*index]).collect();
         let blocks = used.indices.iter();
         let bytes: Vec<u8> = blocks
@@ -108,6 +104,14 @@ impl<'a> Patcher<'a> {
         Ok(smallest.map(|(number, patch)| {
             Encoded::new(number, part, patch).with_source(&source, &Sha256Digest::of(&bytes))
         }))
+    }
+}
+
+/// The operation that applies such a patch, and how the patch is laid out.
+fn container(kind: PatchKind) -> (i32, Container) {
+    match kind {
+        PatchKind::Bsdiff | PatchKind::SourceBsdiff => (wire::SOURCE_BSDIFF, Container::Bsdiff40),
+        PatchKind::BrotliBsdiff => (wire::BROTLI_BSDIFF, Container::Bsdf2),
     }
 }
 

@@ -79,7 +79,11 @@ impl<'a> Volume<'a> {
         let descriptor = self.descriptors * self.block_size + u64::from(group) * self.descriptor_size;
         let descriptor = bytes(&self.image, descriptor, 64)?;
         let field = Field(&descriptor);
-        let high = if self.descriptor_size >= 64 { field.u32(40) } else { 0 };
+        let high = if self.descriptor_size >= 64 {
+            field.u32(40)
+        } else {
+            0
+        };
         let table = u64::from(high) << 32 | u64::from(field.u32(8));
         let place = table.checked_mul(self.block_size);
         let place = place.and_then(|place| place.checked_add(u64::from(index) * self.inode_size));
