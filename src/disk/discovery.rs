@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use nix::sys::stat::{major, minor};
 
 use super::DiscoveryError;
-use super::sysfs::BlockDevice;
+use super::sysfs::{BlockDevice, Guard};
 use crate::host::Host;
 
 /// A partition and its disk.
@@ -22,6 +22,8 @@ pub(super) struct PartitionOnDisk {
     pub(super) disk: PathBuf,
     /// Number of the partition.
     pub(super) number: u32,
+    /// What guards its bytes.
+    pub(super) guard: Guard,
 }
 
 /// Follows the mount of `/usr` through device-mapper to a partition.
@@ -35,13 +37,14 @@ pub(super) fn running_partition(host: &Host) -> Result<PartitionOnDisk, Discover
 /// Follows the device at `node`, a path of the host, through device-mapper to a partition.
 pub(super) fn partition_at(host: &Host, node: &str) -> Result<PartitionOnDisk, DiscoveryError> {
     let (major, minor) = device_number(host, node)?;
-    let partition = BlockDevice::numbered(&host.path("/sys"), major, minor)?.bottom()?;
+    let (partition, guard) = BlockDevice::numbered(&host.path("/sys"), major, minor)?.bottom()?;
     let disk = partition.disk()?;
     let number = partition.partition_number().unwrap_or_default();
     let node = disk.node()?;
     Ok(PartitionOnDisk {
         disk: host.path(&node.to_string_lossy()),
         number,
+        guard,
     })
 }
 

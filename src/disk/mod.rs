@@ -33,4 +33,5 @@ pub use sealed::Sealed;
 pub use slot::SlotName;
 pub use slot_disk::{GivenUp, Marked, SlotDisk, SlotRow};
 pub use slots::SlotAttributes;
+pub use sysfs::Guard;
 pub use target::BlockTarget;

@@ -18,7 +18,7 @@ use super::discovery::{PartitionOnDisk, partition_at, running_partition};
 use super::layout::Layout;
 use super::medium::{Medium, MediumKind, Purpose};
 use super::sealed::unseal;
-use super::sysfs::BlockDevice;
+use super::sysfs::{BlockDevice, Guard};
 use super::{BlockTarget, DiscoveryError, DiskError, FileTarget, LayoutError, Sealed, SlotName};
 use crate::host::Host;
 
@@ -52,6 +52,8 @@ pub struct SlotDisk {
     /// The disk in sysfs, unless it is an image.
     device: Option<BlockDevice>,
     running: SlotName,
+    /// Between the running slot and its mount.
+    guard: Guard,
     layout: Layout,
     sector_bytes: u64,
     editing: Mutex<()>,
@@ -71,13 +73,14 @@ impl SlotDisk {
     /// # Errors
     /// When the mount, the disk or its slots can't be told for sure.
     pub fn discover(host: &Host) -> Result<Self, DiskError> {
-        let PartitionOnDisk { number, disk } = running_partition(host)?;
+        let PartitionOnDisk { number, disk, guard } = running_partition(host)?;
         let (medium, layout) = read_layout(&disk)?;
         let running = slot_of(&layout, number).ok_or_else(|| DiscoveryError::NoSlot {
             number,
             disk: disk.clone(),
         })?;
-        Self::new(disk, host.clone(), running, layout, &medium)
+        let found = Self::new(disk, host.clone(), running, layout, &medium)?;
+        Ok(Self { guard, ..found })
     }
 
     /// The disk on which the partition at `node`, a path of the host, is a slot. That slot is the one to be
@@ -86,7 +89,7 @@ impl SlotDisk {
     /// # Errors
     /// [`DiskError::NoSlot`], or why disk or slots can't be told.
     pub fn for_target(host: &Host, node: &str) -> Result<Self, DiskError> {
-        let PartitionOnDisk { number, disk } = partition_at(host, node)?;
+        let PartitionOnDisk { number, disk, .. } = partition_at(host, node)?;
         let (medium, layout) = read_layout(&disk)?;
         let target = slot_of(&layout, number).ok_or_else(|| DiskError::NoSlot { path: node.into() })?;
         Self::new(disk, host.clone(), !target, layout, &medium)
@@ -131,6 +134,7 @@ impl SlotDisk {
             host,
             device,
             running,
+            guard: Guard::None,
             layout,
             sector_bytes,
             editing: Mutex::new(()),
@@ -141,6 +145,12 @@ impl SlotDisk {
     #[must_use]
     pub fn running(&self) -> SlotName {
         self.running
+    }
+
+    /// What guards the running slot's bytes; nothing that is known if the disk was named.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        self.guard
     }
 
     /// Both slots as they stand in the table now, A first.

@@ -14,6 +14,15 @@ pub(super) struct BlockDevice {
     directory: PathBuf,
 }
 
+/// What stands between a partition's bytes and whoever reads them from its mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Guard {
+    /// dm-verity: a byte that is not as the image was built is not read.
+    Verity,
+    /// Nothing.
+    None,
+}
+
 impl BlockDevice {
     /// The device with this number, below the sysfs at `sys`.
     pub(super) fn numbered(sys: &Path, major: u64, minor: u64) -> Result<Self, DiscoveryError> {
@@ -23,13 +32,16 @@ impl BlockDevice {
         Ok(Self { directory })
     }
 
-    /// The device at the bottom of device-mapper's stack.
-    pub(super) fn bottom(self) -> Result<Self, DiscoveryError> {
-        let mut device = self;
+    /// The device at the bottom of device-mapper's stack, and what guards its bytes on the way up.
+    pub(super) fn bottom(self) -> Result<(Self, Guard), DiscoveryError> {
+        let (mut device, mut guard) = (self, Guard::None);
         for _ in 0..MAX_DEPTH {
+            if device.is_verity() {
+                guard = Guard::Verity;
+            }
             let mut slaves = children(&device.directory.join("slaves"));
             match slaves.len() {
-                0 => return Ok(device),
+                0 => return Ok((device, guard)),
                 1 => {
                     device = Self {
                         directory: canonical(slaves.remove(0))?,
@@ -44,6 +56,12 @@ impl BlockDevice {
             }
         }
         Err(DiscoveryError::TooDeep(device.directory))
+    }
+
+    /// Whether this is a mapping that cryptsetup made for dm-verity; it says so in the mapping's UUID.
+    fn is_verity(&self) -> bool {
+        let uuid = fs::read_to_string(self.directory.join("dm/uuid"));
+        uuid.is_ok_and(|uuid| uuid.starts_with("CRYPT-VERITY-"))
     }
 
     /// The number of this partition, if it is one.

@@ -25,9 +25,11 @@ pub fn code_of(error: &InstallError) -> ErrorCode {
         E::Fetch(error) => of_fetch(error),
         E::Format(error) => of_format(error),
         E::Unsigned => Code::SignedPayloadExpected,
-        E::WrongSource { .. } | E::SourceTooSmall { .. } | E::WrongSourceKernel { .. } | E::State(_) => {
-            Code::DownloadStateInitialization
-        }
+        E::WrongSource { .. }
+        | E::SourceTooSmall { .. }
+        | E::WrongSourceKernel { .. }
+        | E::ReadSource { .. }
+        | E::State(_) => Code::DownloadStateInitialization,
         E::Apply(error) => of_apply(error),
         E::Io { .. } => Code::DownloadWrite,
         E::PayloadHash { .. } => Code::PayloadHashMismatch,
@@ -79,7 +81,7 @@ fn of_manifest(error: &ManifestError) -> ErrorCode {
 fn of_apply(error: &ApplyError) -> ErrorCode {
     match error.fault() {
         Some(Fault::Write { .. }) => ErrorCode::DownloadWrite,
-        Some(Fault::SourceHash { .. }) => ErrorCode::DownloadStateInitialization,
+        Some(Fault::SourceHash { .. } | Fault::ReadOld { .. }) => ErrorCode::DownloadStateInitialization,
         _ => ErrorCode::OperationExecution,
     }
 }
@@ -143,6 +145,13 @@ mod tests {
                 },
                 10,
             ),
+            (
+                InstallError::ReadSource {
+                    what: "USR-A".to_owned(),
+                    source: std::io::Error::other("no medium"),
+                },
+                20,
+            ),
             (InstallError::Cancelled, 1),
         ];
         for (error, code) in cases {
@@ -160,7 +169,7 @@ mod tests {
         let (offset, source) = (0, full());
         assert_eq!(copying(Fault::Write { offset, source }).number(), 14);
         let source = full();
-        assert_eq!(copying(Fault::ReadOld { offset, source }).number(), 28);
+        assert_eq!(copying(Fault::ReadOld { offset, source }).number(), 20);
     }
 
     #[test]

@@ -145,6 +145,21 @@ pub enum Interruption {
     Status(u16),
 }
 
+impl FetchError {
+    /// The HTTP status that ended the download, if one did.
+    #[must_use]
+    pub const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. }
+            | Self::Interrupted {
+                source: Interruption::Status(status),
+                ..
+            } => Some(*status),
+            _ => None,
+        }
+    }
+}
+
 struct Named<'a>(Option<&'a Entity>);
 
 impl std::fmt::Display for Named<'_> {

@@ -103,6 +103,14 @@ pub enum InstallError {
         /// Bytes that the slot has.
         available: u64,
     },
+    /// What a delta was made from can't be read.
+    #[error("cannot read the delta's source {what}")]
+    ReadSource {
+        /// Slot or file.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// The slot can't be made unbootable; it was not touched then.
     #[error("cannot make {slot} unbootable, so it is not written")]
     MakeUnbootable {
@@ -193,6 +201,12 @@ impl InstallError {
     pub(super) fn io(action: &'static str, what: &impl std::fmt::Display) -> impl FnOnce(io::Error) -> Self {
         let what = what.to_string();
         move |source| Self::Io { action, what, source }
+    }
+
+    /// An I/O error that happened while a delta's source `what` was read.
+    pub(super) fn source(what: &impl std::fmt::Display) -> impl FnOnce(io::Error) -> Self {
+        let what = what.to_string();
+        move |source| Self::ReadSource { what, source }
     }
 
     /// Whether a later attempt may go on from the checkpoint: the network failed, or the daemon stopped.

@@ -110,7 +110,7 @@ fn slot_is(attempt: &Attempt, old: &ImageInfo, cancel: &CancellationToken) -> Re
         });
     }
     let found = verify::slot_digest(&*source, old.size, cancel)
-        .map_err(InstallError::io("reading", &slot))?
+        .map_err(InstallError::source(&slot))?
         .ok_or(InstallError::Cancelled)?;
     if found == old.sha256 {
         return Ok(());
@@ -125,7 +125,7 @@ fn slot_is(attempt: &Attempt, old: &ImageInfo, cancel: &CancellationToken) -> Re
 /// The running kernel is what its delta was made from.
 fn kernel_is(attempt: &Attempt, old: &ImageInfo) -> Result<(), InstallError> {
     let path = attempt.path(&attempt.plan.source_kernel);
-    let (found, size) = verify::file_digest(&path).map_err(InstallError::io("reading", &path.display()))?;
+    let (found, size) = verify::file_digest(&path).map_err(InstallError::source(&path.display()))?;
     if (found, size) == (old.sha256, old.size) {
         return Ok(());
     }

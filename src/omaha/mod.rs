@@ -30,6 +30,6 @@ pub use event::{Arrival, CheckEvent, Event};
 pub use identity::{Identity, Machine};
 pub use offer::{Backoff, MetadataClaim, Offer, OfferError, PayloadKind};
 pub use packages::{Package, PackagesError, packages};
-pub use request::{Body, Request, Trigger};
+pub use request::{Body, Deltas, Request, Trigger};
 pub use response::{Answer, Response, ResponseError};
 pub use stub::announcement;

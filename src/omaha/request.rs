@@ -33,6 +33,24 @@ impl Trigger {
     }
 }
 
+/// Whether the server may offer a delta. The original always says no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Deltas {
+    /// `delta_okay="true"`.
+    Welcome,
+    /// `delta_okay="false"`.
+    Unwanted,
+}
+
+impl Deltas {
+    const fn okay(self) -> &'static str {
+        match self {
+            Self::Welcome => "true",
+            Self::Unwanted => "false",
+        }
+    }
+}
+
 /// The inner part of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Body {
@@ -51,6 +69,8 @@ pub struct Request<'a> {
     pub identity: &'a Identity,
     /// Why now.
     pub trigger: Trigger,
+    /// Whether a delta would do.
+    pub deltas: Deltas,
     /// What.
     pub body: Body,
 }
@@ -100,7 +120,7 @@ impl Request<'_> {
             ("lang", "en-US"),
             ("board", &id.board),
             ("hardware_class", ""),
-            ("delta_okay", "false"),
+            ("delta_okay", self.deltas.okay()),
         ] {
             write!(out, r#" {name}="{}""#, Escaped(value))?;
         }

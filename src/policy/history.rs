@@ -24,6 +24,9 @@ use super::{Blame, BlamedPayloads, UnixTime};
 /// takes the machine down each time, in whatever order, must not be installed for ever.
 const FORGIVEN: u8 = 2;
 
+/// A machine has no more.
+const SLOTS: usize = 2;
+
 /// What a slot was filled from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload {
@@ -102,6 +105,8 @@ pub struct History {
     trial: Option<Trial>,
     /// PARTUUID of the slot that the last update went to, whatever became of it.
     last_target: Option<String>,
+    /// PARTUUIDs of the slots that updates went to.
+    filled: Vec<String>,
     /// The payload whose last trials were interrupted, and how many.
     interrupted: Option<([u8; 32], u8)>,
     blamed: BlamedPayloads,
@@ -116,6 +121,11 @@ impl History {
     pub fn committed(&mut self, partuuid: &str, payload: Payload) {
         self.last_target = Some(partuuid.to_owned());
         self.holds(partuuid, &payload.version);
+        if !self.is_filled(partuuid) {
+            self.filled.push(partuuid.to_owned());
+            let excess = self.filled.len().saturating_sub(SLOTS);
+            self.filled.drain(..excess);
+        }
         self.trial = Some(Trial {
             partuuid: partuuid.to_owned(),
             payload,
@@ -259,6 +269,7 @@ impl History {
     /// The slot with this PARTUUID is about to be overwritten.
     pub fn overwritten(&mut self, partuuid: &str) {
         self.versions.remove(partuuid);
+        self.filled.retain(|slot| slot != partuuid);
     }
 
     /// What the slot with this PARTUUID holds, if that is known.
@@ -284,6 +295,13 @@ impl History {
     #[must_use]
     pub fn was_updated(&self, running: &str) -> bool {
         self.last_target.as_deref() == Some(running)
+    }
+
+    /// Whether the slot was filled by an update. None boots but after it was read back and compared with what
+    /// a trusted key has signed.
+    #[must_use]
+    pub fn is_filled(&self, partuuid: &str) -> bool {
+        self.filled.iter().any(|slot| slot == partuuid)
     }
 
     /// The slot on trial, if any.

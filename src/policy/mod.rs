@@ -10,6 +10,7 @@
 //! ```
 
 mod blame;
+mod deltas;
 mod history;
 mod offer;
 mod payload_state;
@@ -17,6 +18,7 @@ mod schedule;
 mod seed;
 
 pub use blame::{Blame, BlamedPayloads};
+pub use deltas::{RunningSlot, wanted_deltas};
 pub use history::{History, Outcome, Payload, Progress, Rollback, Trial, Why};
 pub use offer::{Build, Circumstances, Decision, decide};
 pub use payload_state::{PayloadState, Penalty, penalty};

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | start | 7 min | ± 5 min |
 //! | any check | 45 min | ± 5 min |
-//! | HTTP 500 or 503 | twice the last one, 45 min to 4 h | ± half, once longer than 45 min |
+//! | HTTP 500 or 503, of the check or of the payload | twice the last one, 45 min to 4 h | ± half, once longer than 45 min |
 //! | `PollInterval` | that, 45 min to 4 h | ± half, likewise |
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ const LONGEST: u32 = 4 * 60 * 60;
 /// What a check was answered with, as far as the next one's time depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckOutcome {
-    /// The status of a failed check; nothing if it was answered.
+    /// The status of a failed check, or of the download after it; nothing if they were answered.
     pub failure: Option<HttpStatus>,
     /// The server's own wish.
     pub poll_interval: Option<Duration>,

@@ -27,7 +27,8 @@ pub enum Key {
     CurrentUrlFailureCount,
     /// Which of the offer's URLs is tried.
     CurrentUrlIndex,
-    /// Failures since the last success, of attempts that had begun to download.
+    /// Failures since the last success, of deltas that had begun to download; those of the transfer don't
+    /// count.
     DeltaUpdateFailures,
     /// The last answer to an update check, raw; postinst finds extensions in it.
     FullResponse,

@@ -3,10 +3,16 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use update_engine::bus::StatusFields;
 use update_engine::disk::SlotName;
+use update_engine::engine::{Checked, Trigger, Updater as _};
 
-use crate::support::node::CONFIG;
+use super::rollback::engine;
+use crate::support::bad_server::BadServer;
+use crate::support::fixtures;
+use crate::support::node::{CONFIG, Node};
 use crate::support::scene::{IDLE, Scene, operations};
 
 const PRIVATE: u32 = 1 << 28;
@@ -153,4 +159,27 @@ async fn a_daemon_that_waits_for_a_server_ends_at_once_when_asked_to() {
     let asked = std::time::Instant::now();
     assert!(daemon.stop().success());
     assert!(asked.elapsed() < std::time::Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn an_overloaded_server_of_payloads_slows_the_checks_down_and_any_other_does_not() {
+    for (status, is_slowed) in [(500, true), (503, true), (404, false)] {
+        let payload = std::fs::read(fixtures::payload("full.payload")).unwrap();
+        let server = BadServer::offering(payload, &format!("status={status}"), |_| ());
+        let node = Node::new(&server.url());
+        let engine = engine(&node);
+        let mut wait = engine.until_next_check().unwrap();
+        // 45, 90, 180 minutes, each give or take a half from the second on; else never above 50.
+        for _ in 0..3 {
+            let Checked::Offer(_, plan) = engine.check(Trigger::Timer).await else {
+                panic!("an update is offered");
+            };
+            let ready = engine.prepare(plan).await.unwrap();
+            let (progress, _) = watch::channel((0, 0));
+            let downloaded = engine.download(ready, progress, CancellationToken::new());
+            assert!(downloaded.await.is_err());
+            wait = engine.until_next_check().unwrap();
+        }
+        assert_eq!(wait.as_secs() > 50 * 60, is_slowed, "{status}: {wait:?}");
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use update_engine::disk::{BlockTarget, DiskError, Sealed, SlotDisk, SlotName};
+use update_engine::engine::code_of;
 use update_engine::install::{InstallError, Postinst, Slots};
 use update_engine::omaha::MetadataClaim;
 
@@ -279,13 +280,13 @@ fn error_text(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A disk whose target slot makes the thread that writes to it panic.
-struct Panicking(SlotDisk);
+/// A disk whose slots can't be read, and make the thread that writes to them panic.
+struct Broken(SlotDisk);
 
-/// The target slot of [`Panicking`].
-struct PanickingSlot(Arc<dyn BlockTarget>);
+/// A slot of [`Broken`].
+struct BrokenSlot(Arc<dyn BlockTarget>);
 
-impl Slots for Panicking {
+impl Slots for Broken {
     fn running(&self) -> SlotName {
         self.0.running()
     }
@@ -303,11 +304,11 @@ impl Slots for Panicking {
     }
 
     fn open_target(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
-        Ok(Arc::new(PanickingSlot(self.0.open_target(slot)?)))
+        Ok(Arc::new(BrokenSlot(self.0.open_target(slot)?)))
     }
 
     fn open_source(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
-        self.0.open_source(slot)
+        Ok(Arc::new(BrokenSlot(self.0.open_source(slot)?)))
     }
 
     fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
@@ -315,13 +316,13 @@ impl Slots for Panicking {
     }
 }
 
-impl BlockTarget for PanickingSlot {
+impl BlockTarget for BrokenSlot {
     fn len(&self) -> u64 {
         self.0.len()
     }
 
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_at(buf, offset)
+    fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
+        Err(io::Error::other("the medium is worn out"))
     }
 
     fn write_at(&self, _: &[u8], offset: u64) -> io::Result<()> {
@@ -342,7 +343,7 @@ async fn a_mistake_in_a_worker_ends_the_attempt_instead_of_hanging_it() {
     let (node, server) = (Node::with_two_good_slots(), Server::start());
     let payload = fixture("full.payload");
     server.serve("p", payload.clone());
-    let slots = Arc::new(Panicking(node.slots()));
+    let slots = Arc::new(Broken(node.slots()));
     let attempt = installing::download(
         plan(server.url("p"), &payload),
         node.site_with(slots, Postinst::Skip),
@@ -352,4 +353,20 @@ async fn a_mistake_in_a_worker_ends_the_attempt_instead_of_hanging_it() {
     let panic = ended.expect("the attempt hangs").err().expect("an error");
     assert!(panic.is_panic());
     assert_eq!(fate(&node), Fate::Unbootable);
+}
+
+#[tokio::test]
+async fn a_delta_whose_source_cannot_be_read_is_refused_before_anything_is_touched() {
+    let (node, server) = (Node::with_two_good_slots(), Server::start());
+    let payload = fixture("delta.payload");
+    server.serve("p", payload.clone());
+    let site = node.site_with(Arc::new(Broken(node.slots())), Postinst::Skip);
+    let attempt = installing::download(plan(server.url("p"), &payload), site).await;
+    let error = attempt.err().expect("an error");
+    assert_eq!(
+        error_text(&error),
+        "cannot read the delta's source USR-A: the medium is worn out"
+    );
+    assert_eq!(code_of(&error).number(), 20);
+    assert_eq!(fate(&node), Fate::Untouched);
 }

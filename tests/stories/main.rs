@@ -7,6 +7,7 @@ mod bad_servers;
 mod bus;
 mod checks;
 mod client;
+mod delta_okay;
 mod deltas;
 mod deltas_by_others;
 mod endurance;

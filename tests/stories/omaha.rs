@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use update_engine::omaha::{
-    Answer, Body, CheckEvent, Client, ErrorCode, HttpStatus, Identity, Patience, PostError, Request,
+    Answer, Body, CheckEvent, Client, Deltas, ErrorCode, HttpStatus, Identity, Patience, PostError, Request,
     Response, Trigger,
 };
 
@@ -37,6 +37,7 @@ fn check() -> String {
     let request = Request {
         identity: &identity,
         trigger: Trigger::OnDemand,
+        deltas: Deltas::Unwanted,
         body: Body::Check(CheckEvent::NothingNew),
     };
     request.to_xml()

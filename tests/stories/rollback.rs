@@ -6,15 +6,15 @@ use update_engine::host::Host;
 use update_engine::install::Postinst;
 
 use crate::support::fixtures;
-use crate::support::node::{MARKER, client};
+use crate::support::node::{MARKER, Node, client};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
 
 /// The engine behind a daemon in slot A.
-fn engine(scene: &Scene) -> Engine {
+pub(crate) fn engine(node: &Node) -> Engine {
     Engine::new(Settings {
-        host: Host::new(scene.node.path("/")),
+        host: Host::new(node.path("/")),
         disk: DiskChoice::Named {
-            path: scene.node.disk.path().to_owned(),
+            path: node.disk.path().to_owned(),
             running: SlotName::A,
         },
         postinst: Postinst::Run,
@@ -24,7 +24,7 @@ fn engine(scene: &Scene) -> Engine {
 /// What the engine makes of a scheduled check in slot A: the code of its refusal, or nothing if it takes the
 /// offer. The real daemon would first wait for minutes.
 async fn scheduled_check(scene: &Scene) -> Option<i64> {
-    match engine(scene).check(Trigger::Timer).await {
+    match engine(&scene.node).check(Trigger::Timer).await {
         Checked::Offer(..) => None,
         Checked::NoUpdate => panic!("an update is offered"),
         Checked::Failed(failure) => Some(failure.code.to_string().parse().unwrap()),
@@ -130,7 +130,7 @@ async fn an_update_that_is_withdrawn_with_its_slot_never_boots_and_is_no_rollbac
     let daemon = scene.boot(SlotName::A).await;
     scene.attempt(NEED_REBOOT).await;
     daemon.stop();
-    engine(&scene).withdraw().await.unwrap();
+    engine(&scene.node).withdraw().await.unwrap();
     assert_eq!(scene.node.disk.attributes(SlotName::A), (1, 0, 1));
     assert_eq!(scene.node.disk.attributes(SlotName::B), (0, 0, 0));
     scene.node.disk.assert_table_is_whole();
@@ -148,13 +148,13 @@ async fn an_update_that_is_withdrawn_with_its_slot_never_boots_and_is_no_rollbac
 #[tokio::test(flavor = "multi_thread")]
 async fn a_withdrawal_touches_neither_a_fallback_nor_anything_while_the_running_slot_is_on_trial() {
     let scene = Scene::quiet().await;
-    engine(&scene).withdraw().await.unwrap();
+    engine(&scene.node).withdraw().await.unwrap();
     assert_eq!(scene.node.disk.attributes(SlotName::B), (1, 0, 1));
 
     scene.node.disk.set_attributes(SlotName::A, (2, 0, 0));
     scene.node.disk.set_attributes(SlotName::B, (1, 1, 0));
     scene.node.write(MARKER, b"");
-    let refused = engine(&scene).withdraw().await.unwrap_err();
+    let refused = engine(&scene.node).withdraw().await.unwrap_err();
     assert!(
         refused.contains("the running slot USR-A is not marked good"),
         "{refused}"

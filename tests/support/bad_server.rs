@@ -85,6 +85,16 @@ impl BadServer {
         self.http.requests()
     }
 
+    /// The last document that asked for an update.
+    pub fn last_check(&self) -> String {
+        let requests = self.http.requests().into_iter().rev();
+        let bodies = requests.map(|request| String::from_utf8(request.body).unwrap());
+        bodies
+            .into_iter()
+            .find(|body| body.contains("<updatecheck>"))
+            .unwrap()
+    }
+
     /// The requests for the payload so far.
     pub fn downloads(&self) -> Vec<Recorded> {
         let mut requests = self.http.requests();

@@ -39,7 +39,27 @@ fn sysfs() -> TempDir {
 }
 
 fn bottom(sys: &TempDir, minor: u64) -> Result<BlockDevice, DiscoveryError> {
-    BlockDevice::numbered(sys.path(), 253, minor)?.bottom()
+    let (partition, _) = BlockDevice::numbered(sys.path(), 253, minor)?.bottom()?;
+    Ok(partition)
+}
+
+#[test]
+fn dm_verity_anywhere_above_the_partition_guards_it() {
+    let sys = sysfs();
+    let guard = |minor| {
+        BlockDevice::numbered(sys.path(), 253, minor)
+            .unwrap()
+            .bottom()
+            .unwrap()
+            .1
+    };
+    assert_eq!((guard(0), guard(1)), (Guard::None, Guard::None));
+    let uuid = sys.path().join("devices/dm-0/dm/uuid");
+    fs::create_dir_all(uuid.parent().unwrap()).unwrap();
+    fs::write(&uuid, "CRYPT-LUKS2-3a0b-usr\n").unwrap();
+    assert_eq!((guard(0), guard(1)), (Guard::None, Guard::None));
+    fs::write(&uuid, "CRYPT-VERITY-3a0b8c-usr\n").unwrap();
+    assert_eq!((guard(0), guard(1)), (Guard::Verity, Guard::Verity));
 }
 
 #[test]

@@ -10,17 +10,18 @@
 //!
 //! Events and pings get no retries and their answers mean nothing.
 
-use super::Node;
+use super::{Node, slots};
 use crate::bus::Obstacle;
 use crate::config::{Config, Server, WaitingUpdate};
+use crate::disk::Guard;
 use crate::engine::{Checked, Failure, Report, Trigger};
 use crate::host::Mode;
 use crate::omaha::{
-    self, Answer, Arrival, Body, CheckEvent, Client, ErrorCode, Event, Flags, HttpStatus, Identity, Machine,
-    Patience, Request, Response, ResponseError,
+    self, Answer, Arrival, Body, CheckEvent, Client, Deltas, ErrorCode, Event, Flags, HttpStatus, Identity,
+    Machine, Patience, Request, Response, ResponseError,
 };
 use crate::plan::InstallPlan;
-use crate::policy::{CheckOutcome, History};
+use crate::policy::{CheckOutcome, History, RunningSlot, wanted_deltas};
 use crate::store::{Key, PrefsError};
 
 impl Node {
@@ -175,10 +176,12 @@ impl Node {
             return Err(off.of_kind(Obstacle::Disabled));
         };
         let identity = self.identity(config).await?;
+        let deltas = self.blocking(Self::deltas).await;
         let is_check = matches!(body, Body::Check(_));
         let request = Request {
             identity: &identity,
             trigger: self.trigger(),
+            deltas,
             body,
         };
         let answer = Client::from_env().post(url, request.to_xml(), patience).await;
@@ -225,6 +228,20 @@ impl Node {
                 Ok(version.to_owned())
             }
         }
+    }
+
+    /// Whether a delta would do.
+    fn deltas(&self) -> Deltas {
+        // What can't be read counts as never written.
+        let failures = self.prefs.get_number(Key::DeltaUpdateFailures).ok().flatten();
+        let slot = self.memory(|memory| memory.running.clone());
+        let is_guarded = || slots::open(&self.settings).is_ok_and(|disk| disk.guard() == Guard::Verity);
+        let running = if slot.is_some_and(|slot| self.history().is_filled(&slot)) || is_guarded() {
+            RunningSlot::Intact
+        } else {
+            RunningSlot::Unknown
+        };
+        wanted_deltas(running, failures.unwrap_or(0))
     }
 
     fn flags(&self, config: &Config) -> Flags {

@@ -10,10 +10,10 @@ use crate::engine::code::code_of;
 use crate::engine::updater::Progress;
 use crate::engine::{Commitment, Failure, Trigger, chain};
 use crate::fetch::{FetchSettings, Fetcher};
-use crate::install::{Downloaded, InstallError, Installer, Pace, PostinstOutcome, Ready, Site, Tested};
-use crate::omaha::ErrorCode;
+use crate::install::{Downloaded, InstallError, Installer, Pace, PostinstOutcome, Ready, Site};
+use crate::omaha::{ErrorCode, HttpStatus, PayloadKind};
 use crate::plan::InstallPlan;
-use crate::policy::Payload;
+use crate::policy::{CheckOutcome, Payload};
 use crate::store::{Key, PrefsError};
 
 impl Node {
@@ -86,7 +86,36 @@ impl Node {
         if flows {
             self.blocking(move |node| node.count_download(complete)).await;
         }
-        Ok(downloaded?)
+        if let Err(InstallError::Fetch(error)) = &downloaded {
+            self.answered_with(error.status());
+        }
+        Ok(self.count_delta(downloaded).await?)
+    }
+
+    /// Servers of payloads slow down checks as those of updates do: often they are the same.
+    fn answered_with(&self, status: Option<u16>) {
+        if let Some(status) = status {
+            self.memory(|memory| {
+                let outcome = memory.outcome.get_or_insert(CheckOutcome::ORDINARY);
+                outcome.failure = Some(HttpStatus::Status(status));
+            });
+        }
+    }
+
+    /// Counts a delta that failed other than on its way: full payloads are asked for after some of these.
+    async fn count_delta<T>(&self, result: Result<T, InstallError>) -> Result<T, InstallError> {
+        let is_delta = self.memory(|memory| {
+            let offer = memory.offer.as_ref();
+            offer.is_some_and(|offer| offer.kind == PayloadKind::Delta)
+        });
+        if let Err(error) = &result
+            && is_delta
+            && !matches!(error, InstallError::Cancelled)
+            && code_of(error) != ErrorCode::DownloadTransfer
+        {
+            self.blocking(|node| node.count(Key::DeltaUpdateFailures)).await;
+        }
+        result
     }
 
     pub(super) async fn commit_slot(
@@ -101,8 +130,9 @@ impl Node {
         self.blocking(Self::remember_target)
             .await
             .map_err(|error| Failure::caused_by(ErrorCode::Error, &error))?;
-        let tested = self.test(written, cancel).await?;
-        let outcome = tested.commit().await?;
+        let outcome = self
+            .count_delta(self.test_and_commit(written, cancel).await)
+            .await?;
         self.blocking(Self::remember_success).await;
         Ok(match outcome {
             PostinstOutcome::Clean => Commitment::Clean,
@@ -113,9 +143,13 @@ impl Node {
         })
     }
 
-    async fn test(&self, written: Downloaded, cancel: &CancellationToken) -> Result<Tested, InstallError> {
+    async fn test_and_commit(
+        &self,
+        written: Downloaded,
+        cancel: &CancellationToken,
+    ) -> Result<PostinstOutcome, InstallError> {
         let verified = written.verify(cancel).await?;
-        verified.postinstall(cancel).await
+        verified.postinstall(cancel).await?.commit().await
     }
 
     /// What the original leaves after a success. Nothing here takes back that the other slot boots next.
@@ -135,15 +169,15 @@ impl Node {
             self.download_done();
             return;
         }
-        let mut keys = vec![Key::DeltaUpdateFailures];
         if self.memory(|memory| memory.resumed) {
-            keys.push(Key::ResumedUpdateFailures);
+            self.count(Key::ResumedUpdateFailures);
         }
-        for key in keys {
-            // A count that can't be read starts anew.
-            let count = self.prefs.get_number(key).ok().flatten().unwrap_or(0);
-            warn(self.prefs.set_number(key, count.saturating_add(1)));
-        }
+    }
+
+    fn count(&self, key: Key) {
+        // A count that can't be read, or makes no sense, starts anew.
+        let count = self.prefs.get_number(key).ok().flatten().unwrap_or(0);
+        warn(self.prefs.set_number(key, count.max(0).saturating_add(1)));
     }
 }
 

@@ -160,7 +160,7 @@ fn old_kernel(attempt: &Attempt, image: &Image) -> Result<OldImage, InstallError
         return Ok(None);
     };
     let path = attempt.path(&attempt.plan.source_kernel);
-    let file = File::open(&path).map_err(InstallError::io("opening", &path.display()))?;
+    let file = File::open(&path).map_err(InstallError::source(&path.display()))?;
     Ok(Some(Arc::new(FileImage { file, path, size })))
 }
 

@@ -21,6 +21,7 @@ fn xml(body: Body) -> String {
     let request = Request {
         identity: &identity(),
         trigger: Trigger::OnDemand,
+        deltas: Deltas::Unwanted,
         body,
     };
     request.to_xml()
@@ -107,13 +108,19 @@ fn a_ping_is_a_ping_alone() {
 }
 
 #[test]
-fn the_schedule_says_that_it_was_the_schedule() {
+fn the_schedule_says_that_it_was_the_schedule_and_a_node_that_takes_deltas_that_it_does() {
     let request = Request {
         identity: &identity(),
         trigger: Trigger::Scheduled,
+        deltas: Deltas::Welcome,
         body: Body::Ping,
     };
-    assert!(request.to_xml().contains(r#" installsource="scheduler" "#));
+    let xml = request.to_xml();
+    assert!(xml.contains(r#" installsource="scheduler" "#), "{xml}");
+    assert!(
+        xml.contains(" hardware_class=\"\" delta_okay=\"true\" >\n"),
+        "{xml}"
+    );
 }
 
 #[test]
@@ -130,6 +137,7 @@ fn an_alias_may_hold_any_character_and_the_request_stays_valid() {
         let request = Request {
             identity: &identity,
             trigger: Trigger::OnDemand,
+            deltas: Deltas::Unwanted,
             body: Body::Ping,
         };
         let xml = request.to_xml();

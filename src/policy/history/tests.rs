@@ -60,6 +60,21 @@ fn is_blamed(history: &History) -> bool {
 }
 
 #[test]
+fn slots_that_updates_went_to_are_known_whatever_became_of_them() {
+    let mut history = History::default();
+    assert!(!history.is_filled(A) && !history.is_filled(B));
+    history.committed(B, payload(1));
+    history.committed(B, payload(2));
+    assert!(!history.is_filled(A) && history.is_filled(B));
+    history.committed(A, payload(3));
+    history.kept(A);
+    assert!(history.is_filled(A) && history.is_filled(B));
+    // Another disk.
+    history.committed("slot c", payload(4));
+    assert!(!history.is_filled(B) && history.is_filled(A));
+}
+
+#[test]
 fn a_slot_that_never_came_up_is_to_blame_and_reported_once() {
     let mut history = updated();
     assert_eq!(start(&mut history, A, slot(2, 0)), rolled_back("did not come up"));
