@@ -62,3 +62,23 @@ fn the_daemon_can_want_a_complete_boot_and_wait_for_none() {
     let said = flaws(UNIT, &[("boot-complete.conf", &misspelt)]);
     assert!(said.contains("Unknown key 'Wnats'"), "{said}");
 }
+
+#[test]
+fn the_daemons_exposure_is_at_most_3() {
+    let judged = Command::new("systemd-analyze")
+        .args(["security", "--offline=yes", "--threshold=30"])
+        .arg(shipped("update-engine.service"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&judged.stdout);
+    let verdict = said.lines().rev().find(|line| line.contains("exposure level"));
+    assert!(judged.status.success(), "{verdict:?}");
+}
+
+#[test]
+fn the_limits_of_a_postinst_are_valid() {
+    let limits = std::fs::read_to_string(shipped("update-engine-postinst.conf")).unwrap();
+    // It has no file of its own: judged on another unit of the same kind.
+    let drop_in = [("limits.conf", limits.as_str())];
+    assert_eq!(flaws("update-engine-stub.service", &drop_in), "");
+}

@@ -29,7 +29,7 @@ const OURS: [(&str, &[u8]); 8] = [
     ),
     (
         "system/lib/systemd/system/update-engine-postinst.service.d/limits.conf",
-        include_bytes!("../../../systemd/update-engine-postinst.service.d/limits.conf"),
+        include_bytes!("../../../systemd/update-engine-postinst.conf"),
     ),
     (
         "system/share/dbus-1/system.d/com.coreos.update1.conf",
