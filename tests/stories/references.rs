@@ -1,6 +1,6 @@
 //! The references in `docs` say what the code does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What stands before and after the generated part.
 const BEGIN: &str = "see tests/stories/references.rs -->\n\n";
@@ -34,4 +34,52 @@ fn the_configuration_reference_is_what_the_parser_reads() {
 #[test]
 fn the_error_reference_has_every_code() {
     compare("errors.md", &update_engine::omaha::reference());
+}
+
+/// Names of tests, as `module::test`, between backquotes.
+fn named(text: &str) -> Vec<(&str, &str)> {
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|code| !code.contains(' '))
+        .filter_map(|code| code.split_once("::"))
+        .collect()
+}
+
+fn sources(directory: &Path, found: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.push((path.to_str().unwrap().to_owned(), text));
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_table_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = vec![];
+    for directory in ["src", "tests/stories"] {
+        sources(&root.join(directory), &mut files);
+    }
+    let exists = |module: &str, test: &str| {
+        let places = [format!("/{module}.rs"), format!("/{module}/")];
+        files.iter().any(|(path, text)| {
+            places.iter().any(|place| path.contains(place)) && text.contains(&format!("fn {test}("))
+        })
+    };
+    let text = std::fs::read_to_string(root.join("docs/compatibility.md")).unwrap();
+    let named: Vec<_> = named(&text)
+        .into_iter()
+        .filter(|(module, _)| *module != "module")
+        .collect();
+    assert!(named.len() > 70, "{} tests are named", named.len());
+    let missing: Vec<_> = named
+        .into_iter()
+        .filter(|(module, test)| !exists(module, test))
+        .collect();
+    assert_eq!(missing, []);
 }
