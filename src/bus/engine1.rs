@@ -1,20 +1,23 @@
 //! The object `/org/updateengine/Engine1`: what the five fields of the first interface can't say.
 //!
-//! Its properties are read from the account that the engine publishes; nothing here waits for the engine.
+//! Its properties are read from the account that the engine publishes, and don't wait for the engine; its
+//! methods are [`Command`]s.
 
 use std::collections::HashMap;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use zbus::wire::{OwnedVariant, Variant};
 use zbus::{Connection, interface};
 
-use super::{Account, ENGINE_INTERFACE, ENGINE_PATH, Overview, Stand};
+use super::desk::{Desk, EngineGone};
+use super::{Account, Command, ENGINE_INTERFACE, ENGINE_PATH, Overview, Stand, WaitingSlot};
 
 /// A record as it travels.
 type Record = HashMap<String, OwnedVariant>;
 
 /// The interface `org.updateengine.Engine1` of one connection.
 pub(super) struct Engine1 {
+    pub(super) desk: Desk,
     pub(super) account: watch::Receiver<Account>,
 }
 
@@ -22,10 +25,42 @@ impl Engine1 {
     fn look<T>(&self, field: impl FnOnce(&Overview) -> T) -> T {
         field(&self.account.borrow().overview)
     }
+
+    async fn order(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Command,
+    ) -> Result<(), OrderError> {
+        self.desk.ask(command).await?.map_err(OrderError::Refused)
+    }
 }
 
 #[interface(name = "org.updateengine.Engine1", introspection_docs = false)]
 impl Engine1 {
+    /// Checks now and installs what is offered; answered as soon as that has begun. Nothing to do is fine.
+    async fn check(&self) -> Result<(), OrderError> {
+        Ok(self.desk.ask(Command::AttemptUpdate).await?)
+    }
+
+    /// Takes back that an update or a rollback waits for the reboot; the slot may be made not to boot, too.
+    async fn reset(&self, withdraw_slot: bool) -> Result<(), OrderError> {
+        let slot = if withdraw_slot {
+            WaitingSlot::Unbootable
+        } else {
+            WaitingSlot::Kept
+        };
+        self.order(|reply| Command::Withdraw(slot, reply)).await
+    }
+
+    /// Makes the other slot the next to boot, if it was marked good and not touched since.
+    async fn roll_back(&self) -> Result<(), OrderError> {
+        self.order(Command::RollBack).await
+    }
+
+    /// Marks the running slot good and puts it first, whatever its health.
+    async fn mark_good(&self) -> Result<(), OrderError> {
+        self.order(Command::MarkGood).await
+    }
+
     #[zbus(property)]
     fn state(&self) -> Stand {
         self.look(|overview| overview.state)
@@ -84,6 +119,22 @@ impl Engine1 {
     #[zbus(property)]
     fn rollback(&self) -> Record {
         self.look(|overview| record(overview.rollback.clone()))
+    }
+}
+
+/// Why an order was not carried out.
+#[derive(Debug, zbus::DBusError)]
+#[zbus(prefix = "org.updateengine.Error")]
+enum OrderError {
+    #[zbus(error)]
+    Other(zbus::Error),
+    /// The engine says why.
+    Refused(String),
+}
+
+impl From<EngineGone> for OrderError {
+    fn from(gone: EngineGone) -> Self {
+        Self::Other(zbus::Error::FDO(Box::new(gone.into())))
     }
 }
 

@@ -1,28 +1,13 @@
 //! The object `/com/coreos/update1`: each method is a [`Command`] to the engine and its answer.
 
-use tokio::sync::{mpsc, oneshot};
 use zbus::object_server::SignalEmitter;
 use zbus::{fdo, interface};
 
-use super::announcer::Flusher;
+use super::desk::Desk;
 use super::{Command, StatusFields};
 
 /// The interface `com.coreos.update1.Manager` of one connection.
-pub(super) struct Manager {
-    pub(super) commands: mpsc::Sender<Command>,
-    pub(super) flusher: Flusher,
-}
-
-impl Manager {
-    /// Has the engine answer `command`, and the signals that it sent before its answer go first.
-    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, EngineGone> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| EngineGone)?;
-        let answer = answer.await.map_err(|_| EngineGone)?;
-        self.flusher.flush().await;
-        Ok(answer)
-    }
-}
+pub(super) struct Manager(pub(super) Desk);
 
 // Calls are answered one after the other (`spawn = false`), as the single thread of the original did:
 // a client that calls AttemptUpdate and GetStatus without waiting gets the status after the attempt.
@@ -41,11 +26,11 @@ impl Manager {
     ))]
     // Spelled out: the macro names the five arguments in the introspection only of a literal tuple.
     async fn get_status(&self) -> fdo::Result<(i64, f64, String, String, i64)> {
-        Ok(StatusFields::from(self.ask(Command::GetStatus).await?))
+        Ok(StatusFields::from(self.0.ask(Command::GetStatus).await?))
     }
 
     async fn reset_status(&self) -> Result<(), ResetStatusError> {
-        if self.ask(Command::ResetStatus).await.map_err(fdo::Error::from)? {
+        if self.0.ask(Command::ResetStatus).await.map_err(fdo::Error::from)? {
             Ok(())
         } else {
             Err(ResetStatusError::busy())
@@ -53,7 +38,7 @@ impl Manager {
     }
 
     async fn attempt_update(&self) -> fdo::Result<()> {
-        Ok(self.ask(Command::AttemptUpdate).await?)
+        Ok(self.0.ask(Command::AttemptUpdate).await?)
     }
 
     #[zbus(signal)]
@@ -65,15 +50,6 @@ impl Manager {
         new_version: &str,
         new_size: i64,
     ) -> zbus::Result<()>;
-}
-
-/// The engine's task has ended: the process is about to.
-struct EngineGone;
-
-impl From<EngineGone> for fdo::Error {
-    fn from(_: EngineGone) -> Self {
-        Self::Failed("the update engine is shutting down".to_owned())
-    }
 }
 
 /// The error of `ResetStatus`, in the name and words that dbus-glib gave it: clients may match both.
@@ -104,6 +80,8 @@ mod tests {
     use std::pin::pin;
     use std::task::Poll;
 
+    use tokio::sync::mpsc;
+
     use super::super::announcer::Announcer;
     use super::super::{Outlets, Status};
     use super::*;
@@ -113,7 +91,7 @@ mod tests {
         let (outlets, news) = Outlets::new();
         let (announcer, _admission, flusher) = Announcer::new(news);
         let (commands, mut asked) = mpsc::channel(1);
-        let manager = Manager { commands, flusher };
+        let manager = Manager(Desk { commands, flusher });
         let mut call = pin!(manager.attempt_update());
         let mut poll_call = async || poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
 
@@ -137,7 +115,7 @@ mod tests {
         let (_announcer, _admission, flusher) = Announcer::new(news);
         let (commands, asked) = mpsc::channel(1);
         drop(asked);
-        let manager = Manager { commands, flusher };
+        let manager = Manager(Desk { commands, flusher });
         assert!(matches!(manager.get_status().await, Err(fdo::Error::Failed(_))));
         assert!(matches!(
             manager.reset_status().await,

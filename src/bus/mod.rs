@@ -24,6 +24,7 @@
 //! original was one thread, and its clients may rely on that order.
 
 mod announcer;
+mod desk;
 mod engine1;
 mod error;
 mod evidence;
@@ -43,7 +44,7 @@ pub use overview::{
     FailureReport, LastCheck, Maybe, NextCheck, NoUpdate, Obstacle, Overview, RollbackReport, SlotReport,
     Stand, Transfer,
 };
-pub use proxy::{ManagerProxy, StatusFields};
+pub use proxy::{Engine1Proxy, ManagerProxy, StatusFields};
 pub use service::{Service, serve_bus, serve_peer, serve_system};
 pub use status::{Command, Operation, Status, WaitingSlot};
 

@@ -52,6 +52,27 @@ pub trait Manager {
     ) -> zbus::Result<()>;
 }
 
+/// The methods of `org.updateengine.Engine1`, as its clients see them; its properties are read together, by
+/// [`Overview::read`].
+#[zbus::proxy(
+    interface = "org.updateengine.Engine1",
+    default_service = "com.coreos.update1",
+    default_path = "/org/updateengine/Engine1"
+)]
+pub trait Engine1 {
+    /// Check now, and install what is offered.
+    fn check(&self) -> zbus::Result<()>;
+
+    /// Take back that something waits for the reboot.
+    fn reset(&self, withdraw_slot: bool) -> zbus::Result<()>;
+
+    /// The other slot next.
+    fn roll_back(&self) -> zbus::Result<()>;
+
+    /// The running slot good and first.
+    fn mark_good(&self) -> zbus::Result<()>;
+}
+
 impl Overview {
     /// Asks the engine at `connection`.
     ///

@@ -8,6 +8,7 @@ use zbus::Connection;
 use zbus::connection::Builder;
 
 use super::announcer::{Announcer, Flusher};
+use super::desk::Desk;
 use super::objects::Objects;
 use super::peer::PeerListener;
 use super::{BusError, Command, News, SERVICE};
@@ -62,11 +63,11 @@ pub async fn serve_peer(
 ) -> Result<Service, BusError> {
     let account = news.account.clone();
     let (announcer, admission, flusher) = Announcer::new(news);
-    let objects = Objects {
+    let desk = Desk {
         commands,
         flusher: flusher.clone(),
-        account,
     };
+    let objects = Objects { desk, account };
     let listener = PeerListener::start(path, objects, admission).await?;
     let offer = Offer::Peer { _listener: listener };
     Ok(Service::new(offer, announcer, flusher))
@@ -80,11 +81,11 @@ async fn serve_on(
 ) -> Result<Service, BusError> {
     let account = news.account.clone();
     let (announcer, admission, flusher) = Announcer::new(news);
-    let objects = Objects {
+    let desk = Desk {
         commands,
         flusher: flusher.clone(),
-        account,
     };
+    let objects = Objects { desk, account };
     // The objects stand before the name is taken, so that nobody meets the name without them.
     // The name is not to be replaced: two engines on one disk would be two writers of one slot.
     let connection = objects

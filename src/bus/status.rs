@@ -85,6 +85,11 @@ pub enum Command {
     /// Takes back that an update waits for the reboot, and does with its slot what is said. Refused with a
     /// sentence while busy, or when the slot can't be made unbootable; fine when nothing waits.
     Withdraw(WaitingSlot, oneshot::Sender<Result<(), String>>),
+    /// Makes the other slot the next to boot, if it was marked good and nothing has touched it since. Refused
+    /// with a sentence.
+    RollBack(oneshot::Sender<Result<(), String>>),
+    /// Marks the running slot good and puts it first, whatever its health. Refused with a sentence.
+    MarkGood(oneshot::Sender<Result<(), String>>),
     /// The status now.
     GetStatus(oneshot::Sender<Status>),
 }

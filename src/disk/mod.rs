@@ -31,7 +31,7 @@ pub use file_target::FileTarget;
 pub use priority::Priority;
 pub use sealed::Sealed;
 pub use slot::SlotName;
-pub use slot_disk::{GivenUp, Marked, SlotDisk, SlotRow};
+pub use slot_disk::{GivenUp, Marked, SlotDisk, SlotRow, WentBack};
 pub use slots::SlotAttributes;
 pub use sysfs::Guard;
 pub use target::BlockTarget;

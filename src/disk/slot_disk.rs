@@ -22,7 +22,7 @@ use super::sysfs::{BlockDevice, Guard};
 use super::{BlockTarget, DiscoveryError, DiskError, FileTarget, LayoutError, Sealed, SlotName};
 use crate::host::Host;
 
-pub use edit::{GivenUp, Marked};
+pub use edit::{GivenUp, Marked, WentBack};
 
 /// One slot as it stands in the partition table.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! What is published of the engine's state: pure.
 
+use super::state::NextBoot;
 use super::survey::{Survey, Updates};
 use super::{Failure, Phase, Running, State};
 use crate::bus::{
@@ -30,7 +31,7 @@ impl Sources<'_> {
         let waiting_version = self.waiting_version();
         let no_update = self.no_update();
         Overview {
-            state: state.phase.stand(),
+            state: stand(state),
             summary: summary(state, &waiting_version, no_update.as_ref()),
             running_version: survey.running_version.clone(),
             waiting_version,
@@ -52,8 +53,12 @@ impl Sources<'_> {
     fn waiting_version(&self) -> String {
         let offered = self.state.offer.as_ref().map(|offer| &offer.version);
         let waiting = self.survey.waiting_version.as_ref();
-        let waiting = waiting.filter(|_| self.state.phase == Phase::NeedReboot);
-        waiting.or(offered).cloned().unwrap_or_default()
+        let is_update = self.state.phase == Phase::NeedReboot && self.state.next_boot == NextBoot::Update;
+        waiting
+            .filter(|_| is_update)
+            .or(offered)
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn no_update(&self) -> Option<NoUpdate> {
@@ -68,8 +73,15 @@ impl Sources<'_> {
     }
 }
 
+fn stand(state: &State) -> Stand {
+    match (state.phase.stand(), state.next_boot) {
+        (Stand::RebootNeeded, NextBoot::Rollback) => Stand::RollbackNeeded,
+        (stand, _) => stand,
+    }
+}
+
 fn summary(state: &State, waiting: &str, no_update: Option<&NoUpdate>) -> String {
-    match (state.phase.stand(), no_update) {
+    match (stand(state), no_update) {
         (Stand::Idle, None) => "nothing is under way".to_owned(),
         (Stand::Idle, Some(no_update)) => format!("no update: {}", no_update.reason),
         (Stand::Checking, _) => "asking the server for an update".to_owned(),
@@ -80,6 +92,15 @@ fn summary(state: &State, waiting: &str, no_update: Option<&NoUpdate>) -> String
             "an update is installed: reboot to use it".to_owned()
         }
         (Stand::RebootNeeded, _) => format!("{waiting} is installed: reboot to use it"),
+        (Stand::RollbackNeeded, _) => {
+            let version = if waiting.is_empty() {
+                "of unknown version"
+            } else {
+                waiting
+            };
+            format!("the other slot ({version}) boots next: reboot to roll back")
+        }
+        (Stand::RollingBack, _) => "making the other slot the next to boot".to_owned(),
         (Stand::Withdrawing, _) => "taking the waiting update back".to_owned(),
         (Stand::Reporting, _) => "telling the server what went wrong".to_owned(),
     }

@@ -73,6 +73,12 @@ pub enum Event {
     Forgotten,
     /// The slot of the withdrawn update boots no more, or why that is not sure.
     Withdrawn(Result<(), String>),
+    /// An operator wants the other slot, which was good once, to boot next.
+    RollbackRequested,
+    /// It does, and what it holds as far as that is known; or why it doesn't.
+    RolledBack(Result<String, String>),
+    /// An operator wants the running slot to be good, whatever its health.
+    MarkGoodRequested,
     /// The running slot was found healthy, or was not in time.
     TrialEnded(TrialEnd),
     /// The running slot was left, or not.
@@ -124,6 +130,10 @@ pub enum Effect {
     FallBack(Cause),
     /// Make the running slot good on disk; ends in [`Event::Marked`].
     MarkGood,
+    /// Make the running slot good on disk although it may not be healthy; ends in [`Event::Marked`].
+    MarkGoodAnyway,
+    /// Make the other slot the next to boot, if it was good once; ends in [`Event::RolledBack`].
+    RollBack,
     /// Look again in a while whether the running slot may be made good.
     MarkGoodLater,
     /// Ask the server; ends in [`Event::Checked`].
@@ -157,6 +167,9 @@ impl fmt::Display for Event {
             Self::AttemptRequested => "AttemptUpdate",
             Self::ResetRequested => "ResetStatus",
             Self::WithdrawalRequested(_) => "a withdrawal",
+            Self::RollbackRequested => "a rollback",
+            Self::RolledBack(_) => "the end of a rollback",
+            Self::MarkGoodRequested => "marking the running slot good",
             Self::Forgotten => "the end of a wait for the reboot",
             Self::Withdrawn(_) => "the end of a withdrawal",
             Self::TrialEnded(_) => "the end of a trial",

@@ -58,7 +58,7 @@ pub use failure::{Failure, chain};
 pub use meter::Meter;
 pub use node::{DiskChoice, Node, Settings};
 pub use progress::Throttle;
-pub use state::{Afterwards, Flow, Phase, Running, State};
+pub use state::{Afterwards, Flow, NextBoot, Phase, Running, State};
 pub use step::{Refusal, step};
 pub use survey::{Survey, Updates};
 pub use task::Engine;

@@ -42,8 +42,19 @@ pub enum Phase {
     NeedReboot,
     /// The other slot is being made unbootable; and where the engine rests if it is not.
     Withdrawing(Afterwards),
+    /// The other slot is being made the next to boot, as it is.
+    RollingBack,
     /// The server is being told what went wrong.
     Reporting(Failure, Afterwards),
+}
+
+/// What a reboot that is waited for is to bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextBoot {
+    /// An update.
+    Update,
+    /// What ran before.
+    Rollback,
 }
 
 /// Whether bytes of the payload have come.
@@ -80,6 +91,7 @@ pub struct State {
     pub(super) offer: Option<Offered>,
     /// What waits for the reboot while another update is looked at that is to take its place.
     pub(super) superseded: Option<Superseded>,
+    pub(super) next_boot: NextBoot,
     pub(super) progress: f64,
     pub(super) last_failure: Option<Failure>,
     pub(super) last_check: Option<LastCheck>,
@@ -96,6 +108,7 @@ impl State {
             last_checked: 0,
             offer: None,
             superseded: None,
+            next_boot: NextBoot::Update,
             progress: 0.0,
             last_failure: None,
             last_check: None,
@@ -111,6 +124,16 @@ impl State {
             phase: Phase::NeedReboot,
             running: Running::Good,
             ..Self::idle()
+        }
+    }
+
+    /// After a start while an earlier process's rollback to `version`, if that is known, waits for the reboot.
+    #[must_use]
+    pub fn rollback_pending(version: Option<String>) -> Self {
+        Self {
+            next_boot: NextBoot::Rollback,
+            offer: version.map(|version| Offered { version, size: 0 }),
+            ..Self::reboot_pending()
         }
     }
 
@@ -168,7 +191,7 @@ impl Phase {
     #[must_use]
     pub const fn operation(&self) -> Operation {
         match self {
-            Self::Idle | Self::Withdrawing(Afterwards::Idle) => Operation::Idle,
+            Self::Idle | Self::RollingBack | Self::Withdrawing(Afterwards::Idle) => Operation::Idle,
             Self::Checking(_) => Operation::CheckingForUpdate,
             Self::Preparing | Self::Announcing | Self::Downloading(Flow::Awaited) => {
                 Operation::UpdateAvailable
@@ -191,6 +214,7 @@ impl Phase {
             Self::Downloaded | Self::Finishing | Self::Completing => Stand::Finishing,
             Self::NeedReboot => Stand::RebootNeeded,
             Self::Withdrawing(_) => Stand::Withdrawing,
+            Self::RollingBack => Stand::RollingBack,
             Self::Reporting(..) => Stand::Reporting,
         }
     }
@@ -209,6 +233,7 @@ impl fmt::Display for Phase {
             Self::Completing => "a finished update is being reported",
             Self::NeedReboot => "an update waits for the reboot",
             Self::Withdrawing(_) => "an update is being withdrawn",
+            Self::RollingBack => "a rollback is under way",
             Self::Reporting(..) => "a failure is being reported",
         })
     }

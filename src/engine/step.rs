@@ -1,10 +1,11 @@
 //! The transitions: pure, total, one match.
 
+mod rollback;
 mod waiting;
 
 use super::Failure;
 use super::event::{CheckOutcome, Commitment, Effect, Event, Fallback, Report, Trigger};
-use super::state::{Afterwards, Flow, Phase, Running, State};
+use super::state::{Afterwards, Flow, NextBoot, Phase, Running, State};
 use crate::bus::{LastCheck, NoUpdate, Obstacle};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
@@ -46,6 +47,9 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
         (phase, Event::WithdrawalRequested(slot)) => next.withdraw(phase, slot)?,
         (phase, Event::Forgotten) if state.may_be_forgotten() => next.forgotten(phase),
         (Phase::Withdrawing(afterwards), Event::Withdrawn(_)) => next.withdrawn(*afterwards),
+        (phase, Event::RollbackRequested) => next.roll_back(phase)?,
+        (Phase::RollingBack, Event::RolledBack(result)) => next.rolled_back(result),
+        (phase, Event::MarkGoodRequested) => next.mark_good_anyway(phase)?,
         (Phase::Idle, Event::MarkGoodDue | Event::TrialEnded(TrialEnd::Passed)) if state.is_on_trial() => {
             next.mark_good();
         }
@@ -254,6 +258,7 @@ impl Next {
     /// The other slot boots next from now on, whatever becomes of the report: a daemon that is restarted
     /// while the server is slow must not mark the running slot, which would put it first again.
     fn committed(&mut self, commitment: Commitment) {
+        self.state.next_boot = NextBoot::Update;
         self.effects.push(Effect::RememberPending);
         match commitment {
             Commitment::Clean => {

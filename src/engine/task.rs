@@ -41,8 +41,8 @@ pub struct Engine<U: Updater> {
     check_at: Option<Instant>,
     /// What is asked beside an update that waits for the reboot.
     revisit: Option<AbortHandle>,
-    /// Who waits for the end of a withdrawal.
-    withdrawal: Option<oneshot::Sender<Result<(), String>>>,
+    /// Who waits for the end of what was asked by hand: a withdrawal, a rollback, a mark. One at a time.
+    answer: Option<oneshot::Sender<Result<(), String>>>,
     stop: CancellationToken,
 }
 
@@ -77,7 +77,7 @@ impl<U: Updater> Engine<U> {
             mark_good_at: None,
             check_at: None,
             revisit: None,
-            withdrawal: None,
+            answer: None,
             stop,
         }
     }
@@ -115,7 +115,7 @@ impl<U: Updater> Engine<U> {
     async fn wind_up(&mut self) {
         while let Some(job) = self.jobs.join_next().await {
             match job {
-                Ok(done) if matches!(done.event, Event::Finished(Ok(_))) => {
+                Ok(done) if matches!(done.event, Event::Finished(Ok(_)) | Event::RolledBack(Ok(_))) => {
                     self.updater.remember_pending().await;
                 }
                 Ok(_) => {}
@@ -149,15 +149,24 @@ impl<U: Updater> Engine<U> {
             Command::ResetStatus(reply) => {
                 let _ = reply.send(self.request(Event::ResetRequested).await.is_ok());
             }
-            Command::Withdraw(slot, reply) => match self.request(Event::WithdrawalRequested(slot)).await {
-                Ok(()) if matches!(self.state.phase(), Phase::Withdrawing(_)) => {
-                    self.withdrawal = Some(reply);
-                }
-                result => drop(reply.send(result.map_err(|refusal| refusal.to_string()))),
-            },
+            Command::Withdraw(slot, reply) => self.order(Event::WithdrawalRequested(slot), reply).await,
+            Command::RollBack(reply) => self.order(Event::RollbackRequested, reply).await,
+            Command::MarkGood(reply) => self.order(Event::MarkGoodRequested, reply).await,
             Command::GetStatus(reply) => {
                 let _ = reply.send(self.state.status());
             }
+        }
+    }
+
+    /// Answers at once, or once the job is done that the order takes.
+    async fn order(&mut self, order: Event, reply: oneshot::Sender<Result<(), String>>) {
+        let is_mark = order == Event::MarkGoodRequested;
+        let accepted = self.request(order).await;
+        let takes_time = is_mark || matches!(self.state.phase(), Phase::Withdrawing(_) | Phase::RollingBack);
+        if accepted.is_ok() && takes_time {
+            self.answer = Some(reply);
+        } else {
+            let _ = reply.send(accepted.map_err(|refusal| refusal.to_string()));
         }
     }
 
@@ -180,7 +189,8 @@ impl<U: Updater> Engine<U> {
             self.handle(Event::Forgotten).await;
         }
         let answer = match &done.event {
-            Event::Withdrawn(result) => self.withdrawal.take().zip(Some(result.clone())),
+            Event::Withdrawn(result) | Event::Marked(result) => self.answer.take().zip(Some(result.clone())),
+            Event::RolledBack(result) => self.answer.take().zip(Some(result.clone().map(drop))),
             _ => None,
         };
         self.handle(done.event).await;
@@ -247,6 +257,8 @@ impl<U: Updater> Engine<U> {
             Effect::WatchTrial => self.watch_trial(),
             Effect::FallBack(cause) => self.fall_back(cause),
             Effect::MarkGood => self.mark_good(),
+            Effect::MarkGoodAnyway => self.mark_good_anyway(),
+            Effect::RollBack => self.roll_back(),
             Effect::Check(trigger) => self.check(trigger),
             Effect::Revisit => self.revisit(),
             Effect::Report(report) => self.report(report),

@@ -67,6 +67,13 @@ pub trait Updater: Send + Sync + 'static {
     /// Makes the running slot good on disk, or says why it is still on trial.
     fn mark_good(&self) -> impl Future<Output = Result<(), String>> + Send;
 
+    /// Makes the running slot good on disk, whatever its health.
+    fn mark_good_anyway(&self) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// Makes the other slot the next to boot and gives what it holds, as far as that is known; or says why it
+    /// may not.
+    fn roll_back(&self) -> impl Future<Output = Result<String, String>> + Send;
+
     /// Asks the server.
     fn check(&self, trigger: Trigger) -> impl Future<Output = Checked<Self::Plan>> + Send;
 

@@ -27,6 +27,9 @@ const FORGIVEN: u8 = 2;
 /// A machine has no more.
 const SLOTS: usize = 2;
 
+/// The cause of a rollback that somebody asked for.
+const BY_HAND: &str = "rolled back by the operator";
+
 /// What a slot was filled from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload {
@@ -113,14 +116,17 @@ pub struct History {
     unreported: bool,
     last_rollback: Option<Rollback>,
     /// By PARTUUID, what was seen running in a slot or was committed to it.
-    versions: BTreeMap<String, String>,
+    held: BTreeMap<String, Payload>,
+    /// PARTUUID of the slot that an operator has put behind the other one.
+    leaving: Option<String>,
 }
 
 impl History {
     /// A slot is about to be committed to: it may boot next from here on.
     pub fn committed(&mut self, partuuid: &str, payload: Payload) {
         self.last_target = Some(partuuid.to_owned());
-        self.holds(partuuid, &payload.version);
+        self.leaving = None;
+        self.held.insert(partuuid.to_owned(), payload.clone());
         if !self.is_filled(partuuid) {
             self.filled.push(partuuid.to_owned());
             let excess = self.filled.len().saturating_sub(SLOTS);
@@ -140,6 +146,9 @@ impl History {
         attributes: impl Fn(&str) -> Option<SlotAttributes>,
         now: UnixTime,
     ) -> Outcome {
+        if let Some(left) = self.leaving.take_if(|left| left != running) {
+            return Outcome::RolledBack(self.was_left(&left, now));
+        }
         let Some(trial) = &mut self.trial else {
             return Outcome::Nothing;
         };
@@ -162,6 +171,21 @@ impl History {
             Some(trial) => self.came_back(trial, now),
             None => Outcome::Nothing,
         }
+    }
+
+    fn was_left(&mut self, partuuid: &str, now: UnixTime) -> Rollback {
+        let unknown = Payload {
+            sha256: None,
+            version: String::new(),
+        };
+        let rollback = Rollback {
+            payload: self.held.get(partuuid).cloned().unwrap_or(unknown),
+            cause: BY_HAND.to_owned(),
+            said: String::new(),
+            noticed: now,
+        };
+        self.last_rollback = Some(rollback.clone());
+        rollback
     }
 
     fn came_back(
@@ -222,6 +246,11 @@ impl History {
 
     /// The slot `running` is good: what was on trial in it is kept.
     pub fn kept(&mut self, running: &str) {
+        if self.leaving.take_if(|left| left == running).is_some()
+            && let Some(sha256) = self.held.get(running).and_then(|payload| payload.sha256)
+        {
+            self.blamed.forgive(&sha256);
+        }
         let Some(trial) = self.trial.take_if(|trial| trial.partuuid == running) else {
             return;
         };
@@ -261,21 +290,53 @@ impl History {
         }
     }
 
-    /// The slot with this PARTUUID holds `version`.
-    pub fn holds(&mut self, partuuid: &str, version: &str) {
-        self.versions.insert(partuuid.to_owned(), version.to_owned());
+    /// An operator puts the slot `running` behind the slot `other`: what it holds is not to be installed again
+    /// by itself, and what `other` holds is wanted.
+    pub fn leave(&mut self, running: &str, other: &str, now: UnixTime) {
+        if let Some(payload) = self.held.get(running)
+            && let Some(sha256) = payload.sha256
+        {
+            self.blamed.add(Blame {
+                sha256,
+                version: payload.version.clone(),
+                noticed: now,
+                cause: BY_HAND.to_owned(),
+            });
+        }
+        if let Some(sha256) = self.held.get(other).and_then(|payload| payload.sha256) {
+            self.blamed.forgive(&sha256);
+        }
+        self.leaving = Some(running.to_owned());
+    }
+
+    /// Whether an operator has put the slot `running` behind the other one.
+    #[must_use]
+    pub fn is_leaving(&self, running: &str) -> bool {
+        self.leaving.as_deref() == Some(running)
+    }
+
+    /// The slot with this PARTUUID runs, and says that it is `version`. From which payload stays known unless
+    /// somebody else has filled it since.
+    pub fn runs(&mut self, partuuid: &str, version: &str) {
+        if self.version_in(partuuid) != Some(version) {
+            let payload = Payload {
+                sha256: None,
+                version: version.to_owned(),
+            };
+            self.held.insert(partuuid.to_owned(), payload);
+        }
     }
 
     /// The slot with this PARTUUID is about to be overwritten.
     pub fn overwritten(&mut self, partuuid: &str) {
-        self.versions.remove(partuuid);
+        self.held.remove(partuuid);
         self.filled.retain(|slot| slot != partuuid);
     }
 
     /// What the slot with this PARTUUID holds, if that is known.
     #[must_use]
     pub fn version_in(&self, partuuid: &str) -> Option<&str> {
-        self.versions.get(partuuid).map(String::as_str)
+        self.held.get(partuuid).map(|payload| payload.version.as_str())
     }
 
     /// What boots next for the first time.

@@ -102,7 +102,7 @@ impl Memory {
 
     /// What slot B is said to hold.
     fn version_in_b(&self) -> Option<&str> {
-        self.history.get("versions")?.get(B)?.as_str()
+        self.history.get("held")?.get(B)?.get("version")?.as_str()
     }
 
     /// Whether what `story` has to keep is there, if the power fails while slot B has this attribute word.

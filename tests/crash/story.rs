@@ -66,7 +66,10 @@ impl Story {
                 put(&pref("previous-version"), b"0.9.0");
                 put(&pref("manifest-metadata-size"), b"1000");
                 put(&pref("update-state-next-operation"), b"17");
-                put(HISTORY, &record(&json!({ "versions": { B: FALLBACK } })));
+                put(
+                    HISTORY,
+                    &record(&json!({ "held": { B: { "sha256": null, "version": FALLBACK } } })),
+                );
                 return files;
             }
             Self::Kept => {}

@@ -191,28 +191,11 @@ fn slots(overview: &Overview) -> Vec<(&str, Option<&str>, u32, u32, bool, bool)>
         .collect()
 }
 
-/// What the daemon on the scene's bus says, once it `holds`.
-async fn overview(scene: &Scene, holds: impl Fn(&Overview) -> bool) -> Overview {
-    let client = scene.bus.connect().await;
-    let wait = async {
-        loop {
-            let overview = Overview::read(&client).await.unwrap();
-            if holds(&overview) {
-                return overview;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), wait)
-        .await
-        .expect("what is waited for never comes")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_and_its_rollback_are_told_with_versions_slots_and_causes() {
     let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
     let daemon = scene.boot(SlotName::A).await;
-    let before = overview(&scene, |overview| !overview.slots.is_empty()).await;
+    let before = scene.overview(|overview| !overview.slots.is_empty()).await;
     assert_eq!(before.running_version, "1.0.0");
     assert_eq!(before.last_check, Maybe(None));
     assert!(
@@ -226,10 +209,9 @@ async fn an_update_and_its_rollback_are_told_with_versions_slots_and_causes() {
 
     scene.attempt(NEED_REBOOT).await;
     let installed = |overview: &Overview| overview.slots.iter().any(|slot| slot.tries == 1);
-    let after = overview(&scene, |overview| {
-        overview.state == Stand::RebootNeeded && installed(overview)
-    })
-    .await;
+    let after = scene
+        .overview(|overview| overview.state == Stand::RebootNeeded && installed(overview))
+        .await;
     assert_eq!(after.summary, "2.0.0 is installed: reboot to use it");
     assert_eq!(
         slots(&after),
@@ -240,7 +222,7 @@ async fn an_update_and_its_rollback_are_told_with_versions_slots_and_causes() {
     );
     daemon.stop();
     let daemon = scene.boot(SlotName::A).await;
-    let again = overview(&scene, |overview| !overview.slots.is_empty()).await;
+    let again = scene.overview(|overview| !overview.slots.is_empty()).await;
     assert_eq!(again.waiting_version, "2.0.0", "also after a restart");
     daemon.stop();
 
@@ -252,7 +234,7 @@ async fn an_update_and_its_rollback_are_told_with_versions_slots_and_causes() {
     eventually("a reboot", || scene.node.path(REBOOT).exists()).await;
     daemon.stop();
     let _daemon = scene.come_back().await;
-    let back = overview(&scene, |overview| overview.rollback.0.is_some()).await;
+    let back = scene.overview(|overview| overview.rollback.0.is_some()).await;
     let rollback = back.rollback.0.unwrap();
     assert_eq!(rollback.version, "2.0.0");
     assert_eq!(
@@ -269,7 +251,7 @@ async fn why_there_is_no_update_is_told_by_kind_and_in_words() {
     let mut scene = Scene::quiet().await;
     let _daemon = scene.boot(SlotName::A).await;
     scene.attempt(IDLE).await;
-    let told = overview(&scene, |overview| overview.no_update.0.is_some()).await;
+    let told = scene.overview(|overview| overview.no_update.0.is_some()).await;
     assert_eq!(told.no_update.0.unwrap().kind, Obstacle::NoneOffered);
     assert_eq!(
         told.last_check.0.unwrap().outcome,
@@ -278,10 +260,9 @@ async fn why_there_is_no_update_is_told_by_kind_and_in_words() {
 
     scene.configure("SERVER=disabled\n");
     scene.attempt(IDLE).await;
-    let told = overview(&scene, |overview| {
-        overview.last_failure.0.is_some() && overview.state == Stand::Idle
-    })
-    .await;
+    let told = scene
+        .overview(|overview| overview.last_failure.0.is_some() && overview.state == Stand::Idle)
+        .await;
     assert_eq!(told.no_update.0.unwrap().kind, Obstacle::Disabled);
     let failure = told.last_failure.0.unwrap();
     assert_eq!(

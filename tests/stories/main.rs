@@ -5,6 +5,7 @@ mod air_gap;
 mod any_image;
 mod bad_servers;
 mod bus;
+mod by_hand;
 mod checks;
 mod client;
 mod delta_okay;

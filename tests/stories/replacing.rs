@@ -61,6 +61,14 @@ impl Updater for Hasty {
         self.0.fall_back(cause).await
     }
 
+    async fn mark_good_anyway(&self) -> Result<(), String> {
+        self.0.mark_good_anyway().await
+    }
+
+    async fn roll_back(&self) -> Result<String, String> {
+        self.0.roll_back().await
+    }
+
     async fn mark_good(&self) -> Result<(), String> {
         self.0.mark_good().await
     }

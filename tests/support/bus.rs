@@ -258,6 +258,9 @@ impl Desk {
                 let _ = reply.send(idle);
             }
             Command::Withdraw(..) => {}
+            Command::RollBack(reply) | Command::MarkGood(reply) => {
+                let _ = reply.send(Err("nothing to be done here".to_owned()));
+            }
             Command::GetStatus(reply) => drop(reply.send(self.status.clone())),
         }
     }

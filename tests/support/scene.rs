@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
-use update_engine::bus::{INTERFACE, StatusFields};
+use update_engine::bus::{INTERFACE, Overview, StatusFields};
 use update_engine::disk::SlotName;
 use update_engine::serve::{Ask, Catalog, Question, Server};
 use zbus::message::Type;
@@ -165,6 +165,25 @@ impl Scene {
             event.code,
             event.previous_version.clone(),
         )
+    }
+}
+
+impl<S> Scene<S> {
+    /// What the daemon says in our own interface, once it `holds`.
+    pub async fn overview(&self, holds: impl Fn(&Overview) -> bool) -> Overview {
+        let client = self.bus.connect().await;
+        let wait = async {
+            loop {
+                let overview = Overview::read(&client).await.unwrap();
+                if holds(&overview) {
+                    return overview;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, wait)
+            .await
+            .expect("what is waited for never comes")
     }
 }
 

@@ -21,6 +21,10 @@ pub enum Stand {
     Finishing,
     /// The other slot boots next, with an update.
     RebootNeeded,
+    /// The other slot boots next, with what ran before.
+    RollbackNeeded,
+    /// The other slot is being made the next to boot, as it is.
+    RollingBack,
     /// The other slot, which waited for the reboot, is made unbootable.
     Withdrawing,
     /// The server is being told of a failure.

@@ -17,6 +17,15 @@ pub enum Marked {
     Written,
 }
 
+/// What [`SlotDisk::go_back`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WentBack {
+    /// The other slot boots next; the running one is selectable behind it.
+    OtherIsNext,
+    /// The other slot was never marked good, or an installation has touched it since: nothing was changed.
+    NeverGood(SlotAttributes),
+}
+
 /// What [`SlotDisk::give_up`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GivenUp {
@@ -96,6 +105,26 @@ impl SlotDisk {
                 outcome = GivenUp::IsGood;
             } else {
                 slots[running] = slots[running].on_trial(Tries::NONE);
+            }
+        })?;
+        Ok(outcome)
+    }
+
+    /// Puts the other slot before the running one, if it is marked good. An installation takes that mark away
+    /// before it writes the slot's first byte, so that a slot which has it is whole and was healthy once.
+    ///
+    /// # Errors
+    /// When the running slot isn't good in both copies, or the table can't be read or written.
+    pub fn go_back(&self) -> Result<WentBack, DiskError> {
+        let target = !self.running;
+        self.require_running_good(target)?;
+        let mut outcome = WentBack::OtherIsNext;
+        self.edit(target, |slots, other| {
+            if slots[other].is_successful() {
+                slots[other] = slots[other].marked_good();
+                prioritize(slots, other);
+            } else {
+                outcome = WentBack::NeverGood(slots[other]);
             }
         })?;
         Ok(outcome)

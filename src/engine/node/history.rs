@@ -72,8 +72,9 @@ impl Node {
         let now = self.unix_time();
         let version = self.config().version;
         let outcome = self.change_or_warn(|history| {
-            history.holds(&running, &version);
-            history.looked(&running, attributes, now)
+            let outcome = history.looked(&running, attributes, now);
+            history.runs(&running, &version);
+            outcome
         });
         match outcome {
             Some(Outcome::RolledBack(rollback)) => tracing::error!(
@@ -126,6 +127,13 @@ impl Node {
             trial.progress == Progress::Committed && running.is_some_and(|slot| slot != trial.partuuid)
         });
         trial.and_then(|trial| trial.payload.sha256)
+    }
+
+    /// An operator leaves the running slot for the other one. Blocks.
+    pub(super) fn remember_leaving(&self, disk: &SlotDisk) -> Result<(), RememberError> {
+        let (running, other) = (partuuid(disk, disk.running())?, partuuid(disk, !disk.running())?);
+        let now = self.unix_time();
+        Ok(self.change_history(|history| history.leave(&running, &other, now))?)
     }
 
     /// The running slot is good.

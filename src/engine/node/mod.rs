@@ -7,6 +7,7 @@
 //!                      ├─ check, revisit, report ─ conversation  configuration, prefs, one POST
 //!                      │                           offers        policy, payload state, plan
 //!                      ├─ prepare … finish ─────── installation  the installer's phases, what they leave in prefs
+//!                      ├─ roll_back ────────────── rollback      the other slot next, because somebody wants it
 //!                      ├─ survey ───────────────── survey        what the bus shows of slots and rollbacks
 //!                      └─ remember, forget, ────── pending       the marker file, and what is withdrawn before
 //!                         withdraw                               the other slot becomes unbootable
@@ -21,6 +22,7 @@ mod history;
 mod installation;
 mod offers;
 mod pending;
+mod rollback;
 mod slots;
 mod survey;
 mod trial;
@@ -110,10 +112,15 @@ impl Node {
     #[must_use]
     pub fn initial_state(&self) -> State {
         self.look_back();
-        if pending::is_pending(self.host()) {
-            State::reboot_pending()
+        if !pending::is_pending(self.host()) {
+            return State::idle();
+        }
+        let history = self.history();
+        let running = self.memory(|memory| memory.running.clone());
+        if running.is_some_and(|running| history.is_leaving(&running)) {
+            State::rollback_pending(self.version_of_other())
         } else {
-            State::idle()
+            State::reboot_pending()
         }
     }
 
@@ -207,6 +214,19 @@ impl Updater for Node {
         fallback
     }
 
+    async fn mark_good_anyway(&self) -> Result<(), String> {
+        self.blocking(Self::mark_running_anyway).await
+    }
+
+    async fn roll_back(&self) -> Result<String, String> {
+        let rolled_back = self.blocking(Self::go_back).await;
+        rolled_back.map_err(|error| {
+            let reason = chain(&error);
+            tracing::error!("no rollback: {reason}");
+            reason
+        })
+    }
+
     async fn mark_good(&self) -> Result<(), String> {
         let marked = self.blocking(Self::mark_running_good).await;
         marked.inspect_err(|reason| tracing::warn!("the running slot is not marked good: {reason}"))
@@ -268,7 +288,13 @@ impl Updater for Node {
     }
 
     async fn withdraw(&self) -> Result<(), String> {
-        let withdrawn = self.blocking(|node| node.announced_slots()?.withdraw()).await;
+        let withdrawn = self.blocking(|node| {
+            let slots = node.announced_slots()?;
+            slots.withdraw()?;
+            node.keep_running(&slots.disk);
+            Ok::<_, DiskError>(())
+        });
+        let withdrawn = withdrawn.await;
         withdrawn.map_err(|error| {
             let reason = chain(&error);
             tracing::error!("the other slot is not made unbootable: {reason}");

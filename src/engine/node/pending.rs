@@ -73,7 +73,10 @@ impl AnnouncedSlots {
         self.disk.require_running_good(other)?;
         let attributes = self.disk.attributes(other)?;
         if attributes.is_successful() || !attributes.is_selectable() {
-            return self.take_back(other);
+            self.take_back(other)?;
+            // A rollback has put it first.
+            self.disk.mark_good()?;
+            return Ok(());
         }
         self.make_unbootable(other)?;
         tracing::info!("{other} is withdrawn: it does not boot");

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, slots};
-use crate::disk::{DiskError, GivenUp, SlotDisk};
+use crate::disk::{DiskError, GivenUp, SlotDisk, SlotName};
 use crate::engine::{Fallback, chain};
 use crate::health::{self, Cause, Pending, Systemd, TrialEnd};
 use crate::host::subprocess::{Finished, Subprocess};
@@ -124,8 +124,19 @@ impl Node {
         {
             return Err(obstacle);
         }
-        slots::mark_good(&disk).map_err(|error| chain(&error))?;
-        self.keep_running(&disk);
+        self.put_first(&disk)
+    }
+
+    /// The same although it may not be healthy, because somebody wants it. Blocks.
+    pub(super) fn mark_running_anyway(&self) -> Result<(), String> {
+        let disk = slots::open(&self.settings).map_err(|error| chain(&error))?;
+        tracing::warn!("the running slot is marked good by order");
+        self.put_first(&disk)
+    }
+
+    fn put_first(&self, disk: &SlotDisk) -> Result<(), String> {
+        slots::mark_good(disk).map_err(|error| chain(&error))?;
+        self.keep_running(disk);
         Ok(())
     }
 
@@ -180,10 +191,16 @@ impl Node {
         if !attributes.is_good() {
             return Ok(Some(format!("{other} is not good ({attributes})")));
         }
-        let kernel = self.kernel(other);
+        let missing = self.missing_kernel(other);
+        Ok(missing.map(|kernel| format!("{other} has no kernel at {kernel}")))
+    }
+
+    /// Where the kernel of `slot` should be, if it isn't.
+    pub(super) fn missing_kernel(&self, slot: SlotName) -> Option<String> {
+        let kernel = self.kernel(slot);
         let there = std::fs::metadata(self.host().path(&kernel));
         let is_there = there.is_ok_and(|file| file.is_file() && file.len() > 0);
-        Ok((!is_there).then(|| format!("{other} has no kernel at {kernel}")))
+        (!is_there).then_some(kernel)
     }
 
     async fn reboot(&self) -> Fallback {

@@ -74,6 +74,14 @@ impl<U: Updater> Engine<U> {
         self.spawn(|u| async move { Event::Marked(u.mark_good().await) });
     }
 
+    pub(super) fn mark_good_anyway(&mut self) {
+        self.spawn(|u| async move { Event::Marked(u.mark_good_anyway().await) });
+    }
+
+    pub(super) fn roll_back(&mut self) {
+        self.spawn(|u| async move { Event::RolledBack(u.roll_back().await) });
+    }
+
     pub(super) fn withdraw(&mut self) {
         self.spawn(|u| async move { Event::Withdrawn(u.withdraw().await) });
     }

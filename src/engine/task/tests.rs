@@ -24,6 +24,7 @@ struct Script {
     trial: Option<(Duration, TrialEnd)>,
     fallback: Fallback,
     good: Result<(), String>,
+    rollback: Result<String, String>,
     check: Answer,
     prepare: Result<(), Failure>,
     progress: Vec<Progress>,
@@ -58,6 +59,7 @@ impl Default for Script {
             trial: Some((SETTLE, TrialEnd::Passed)),
             fallback: Fallback::Rebooting,
             good: Ok(()),
+            rollback: Ok("0.9.0".to_owned()),
             check: Answer::Offer,
             prepare: Ok(()),
             progress: vec![(1, 100), (50, 100), (100, 100)],
@@ -131,6 +133,16 @@ impl Updater for Scripted {
     async fn fall_back(&self, _cause: Cause) -> Fallback {
         self.note("fall back").await;
         self.script.fallback.clone()
+    }
+
+    async fn mark_good_anyway(&self) -> Result<(), String> {
+        self.note("mark good anyway").await;
+        self.script.good.clone()
+    }
+
+    async fn roll_back(&self) -> Result<String, String> {
+        self.note("roll back").await;
+        self.script.rollback.clone()
     }
 
     async fn mark_good(&self) -> Result<(), String> {

@@ -199,3 +199,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_an_operator_leaves_is_to_blame_until_it_runs_and_is_kept_again() {
+    let mut history = History::default();
+    history.committed(B, payload(1));
+    start(&mut history, B, good());
+    history.leave(B, A, UnixTime(2));
+    assert!(history.blamed().find(&[1; 32]).is_some());
+    assert!(history.is_leaving(B));
+    let Outcome::RolledBack(rollback) = start(&mut history, A, good()) else {
+        panic!("not noticed");
+    };
+    assert_eq!(rollback.cause, "rolled back by the operator");
+    assert_eq!(rollback.payload, payload(1));
+    assert!(!history.is_unreported(), "nothing has failed");
+    assert_eq!(start(&mut history, A, good()), Outcome::Nothing);
+
+    history.leave(A, B, UnixTime(5));
+    assert!(history.blamed().find(&[1; 32]).is_none(), "it is wanted again");
+}
+
+#[test]
+fn a_rollback_that_is_taken_back_blames_nobody() {
+    let mut history = History::default();
+    history.committed(B, payload(1));
+    start(&mut history, B, good());
+    history.leave(B, A, UnixTime(2));
+    history.kept(B);
+    assert_eq!(history.blamed(), &BlamedPayloads::default());
+    assert!(!history.is_leaving(B));
+    assert_eq!(start(&mut history, A, good()), Outcome::Nothing);
+}

@@ -1,0 +1,37 @@
+//! Where calls are turned into commands to the engine.
+
+use tokio::sync::{mpsc, oneshot};
+use zbus::fdo;
+
+use super::Command;
+use super::announcer::Flusher;
+
+/// The way to the engine and back.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) flusher: Flusher,
+}
+
+impl Desk {
+    /// Has the engine answer `command`, and the signals that it sent before its answer go first.
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, EngineGone> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| EngineGone)?;
+        let answer = answer.await.map_err(|_| EngineGone)?;
+        self.flusher.flush().await;
+        Ok(answer)
+    }
+}
+
+/// The engine's task has ended: the process is about to.
+pub(super) struct EngineGone;
+
+impl From<EngineGone> for fdo::Error {
+    fn from(_: EngineGone) -> Self {
+        Self::Failed("the update engine is shutting down".to_owned())
+    }
+}
