@@ -114,7 +114,7 @@ pub(super) const HEALTH_DEADLINE: Setting = Setting {
     ..text(
         "HEALTH_DEADLINE",
         "600",
-        "by when after the daemon's start health must be established",
+        "by when after the daemon's first start in a boot health must be established",
     )
 };
 

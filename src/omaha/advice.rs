@@ -195,7 +195,7 @@ impl Code {
                 "Nothing, if the image's maker meant it so.",
             ),
             Self::DownloadStateInitialization => (
-                "The running slot is not what the delta starts from, or the engine's record of the attempt can't be written.",
+                "The running slot is not what the delta starts from or can't be read, or the engine's record of the attempt can't be written.",
                 "Serve a full payload to nodes whose slot was changed; make room on `/var`.",
             ),
             _ => (

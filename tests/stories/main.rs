@@ -23,6 +23,7 @@ mod kills;
 mod kola;
 mod mounting;
 mod nebraska;
+mod night;
 mod omaha;
 mod payload_peers;
 mod payload_peers_v2;

@@ -64,7 +64,8 @@ pub(super) struct AnnouncedSlots {
 
 impl AnnouncedSlots {
     /// Makes the other slot unbootable if it is still to be tried. One that was marked good is what the node
-    /// falls back to, and one that was tried is what a rollback is told from.
+    /// falls back to, and one that was tried is what a rollback is told from: there the running slot goes first
+    /// again, and that is all.
     ///
     /// # Errors
     /// If the running slot isn't good, or files or table can't be changed.
