@@ -5,6 +5,7 @@ use payload_format::{ApplyError, ImageInfo, ImageKind, MajorVersion, Manifest, M
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
+use super::read_back::ReadBack;
 use super::saved::Ledger;
 use super::{InstallError, kernel, keys, preflight, verify};
 
@@ -109,7 +110,8 @@ fn slot_is(attempt: &Attempt, old: &ImageInfo, cancel: &CancellationToken) -> Re
             available: source.len(),
         });
     }
-    let found = verify::slot_digest(&*source, old.size, cancel)
+    let found = ReadBack::new(source, old.size)
+        .finish(cancel)
         .map_err(InstallError::source(&slot))?
         .ok_or(InstallError::Cancelled)?;
     if found == old.sha256 {

@@ -40,6 +40,8 @@
 //!   in flight writes, or writes one that it reads, waits for it; everything else runs side by side.
 //! - *Memory.* An operation is charged for its data and for the buffers that decoding it takes, before it
 //!   starts. What is in flight stays below [`Pace::memory`]; one operation that exceeds it alone runs alone.
+//! - *Reading back.* After each sync, what no later operation writes is read back from the medium by one more
+//!   thread. `verify` reads the rest.
 //! - *Dirty data.* The slot is synced every [`Pace::bytes`] and dropped from the page cache, so that neither
 //!   a burst of write-back nor a cold cache disturbs the node.
 //!
@@ -78,6 +80,7 @@ mod phases;
 mod pipeline;
 mod postinstall;
 mod preflight;
+mod read_back;
 mod saved;
 mod schedule;
 mod slots;

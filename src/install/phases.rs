@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use payload_format::{ImageKind, Manifest};
+use payload_format::ImageKind;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Site, at_work, blocking};
@@ -63,8 +63,8 @@ impl Ready {
     /// Downloads the payload into the slot. `progress` hears how many bytes of the payload have come, those
     /// of an attempt that is taken up again included.
     ///
-    /// When this returns, the slot holds what the payload says and all of it was signed; nothing of that
-    /// was read back yet.
+    /// When this returns, the slot holds what the payload says and all of it was signed; whether the medium
+    /// kept it is not known yet.
     ///
     /// # Errors
     /// Anything from the network to the last sync. Until the manifest has passed all checks nothing was
@@ -94,36 +94,29 @@ impl Ready {
             target,
             saved,
         } = self;
-        let manifest = pipeline::run(&attempt, Arc::clone(&target), saved, progress, cancel).await?;
-        Ok(Downloaded {
-            attempt,
-            target,
-            manifest,
-        })
+        let written = pipeline::run(&attempt, target, saved, progress, cancel).await?;
+        Ok(Downloaded { attempt, written })
     }
 }
 
 /// The slot is written, unbootable, and holds what a trusted key has signed.
 pub struct Downloaded {
     attempt: Arc<Attempt>,
-    target: Arc<dyn BlockTarget>,
-    manifest: Arc<Manifest>,
+    written: pipeline::Written,
 }
 
 impl Downloaded {
-    /// Reads slot, kernel and PCR policy back from the medium.
+    /// Reads slot, kernel and PCR policy back from the medium; of the slot, what was not read while it was
+    /// written.
     ///
     /// # Errors
     /// If anything differs from what the payload says, can't be read, or `cancel` was called.
     pub async fn verify(self, cancel: &CancellationToken) -> Result<Verified, InstallError> {
-        let Self {
-            attempt,
-            target,
-            manifest,
-        } = self;
+        let Self { attempt, written } = self;
+        let pipeline::Written { manifest, read_back } = written;
         let cancel = cancel.clone();
         at_work(attempt.site.pace.priority, move || {
-            let verified = verify::all(&attempt, &*target, &manifest, &cancel);
+            let verified = verify::all(&attempt, &manifest, read_back, &cancel);
             if verified.as_ref().is_err_and(|e| !e.leaves_checkpoint()) {
                 Saved::discard(&attempt);
             }

@@ -75,6 +75,8 @@ impl Workplace {
             return Ok(serde_json::from_slice(&fs::read(account)?)?);
         }
         println!("  {name}");
+        // RAUC writes no bundle over another one.
+        let _ = fs::remove_file(self.path(name));
         let (path, peak) = (self.path(name), tempfile::NamedTempFile::new()?);
         let begun = Instant::now();
         let timed = format!(
@@ -104,7 +106,6 @@ fn rauc(place: &Workplace, work: &Path, image: &Path) -> Outcome<Archive> {
         bundle.join("manifest.raucm"),
         "[update]\ncompatible=bench\nversion=2\n\n[bundle]\nformat=plain\n\n[image.rootfs]\nfilename=root.img\n",
     )?;
-    let _ = fs::remove_file(work.join("image.raucb"));
     let archive = place.make(
         "image.raucb",
         &format!(

@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 
-use payload_format::{Checkpoint, Event, Finished, Manifest, Reader, Sha256Digest};
+use payload_format::{Checkpoint, Event, Finished, ImageKind, Manifest, Reader, Sha256Digest};
 use tokio_util::sync::CancellationToken;
 
+use super::Written;
 use super::images::Images;
 use super::inbox::{End, Inbox, Message, Outlet};
 use super::intake::Intake;
 use super::rest;
+use super::review::Review;
 use super::work::{Offered, Tools, Work};
 use crate::disk::BlockTarget;
 use crate::fetch::Entity;
 use crate::install::attempt::Attempt;
 use crate::install::gate::{self, Beginning};
+use crate::install::read_back::ReadBack;
 use crate::install::{InstallError, keys};
 
 /// Where an attempt begins.
@@ -56,7 +59,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// Whatever ended it.
-    pub(super) fn run(self, start: Start, inbox: &Inbox) -> Result<Arc<Manifest>, InstallError> {
+    pub(super) fn run(self, start: Start, inbox: &Inbox) -> Result<Written, InstallError> {
         let (mut input, mut work) = match start {
             Start::Fresh(reader) => {
                 let (input, first) = Input::new(reader, inbox).metadata()?;
@@ -94,18 +97,33 @@ impl Coordinator {
             ledger,
             entity: self.entity.clone(),
             outlet: self.outlet.clone(),
+            review: Review::begin(manifest, self.read_back(manifest), &self.cancel),
             host: self.attempt.site.host.clone(),
         };
         Ok(Work::new(self.attempt.site.pace, tools, at, beginning))
     }
 
     /// All operations are done: whether they may be trusted, and what they left over.
-    fn finish(&self, work: Work, finished: &Finished) -> Result<Arc<Manifest>, InstallError> {
+    fn finish(&self, work: Work, finished: &Finished) -> Result<Written, InstallError> {
         self.trust(finished)?;
         let tools = work.into_tools();
         rest::copy(&self.attempt, &tools.manifest, &tools.images, &self.cancel)?;
         tools.images.sync()?;
-        Ok(Arc::clone(&tools.manifest))
+        let manifest = Arc::clone(&tools.manifest);
+        let begun = Arc::into_inner(tools).and_then(|tools| tools.review.end());
+        Ok(Written {
+            // The crew has gone, so that nobody else holds the tools; nothing would be lost but time.
+            read_back: begun.unwrap_or_else(|| self.read_back(&manifest)),
+            manifest,
+        })
+    }
+
+    /// Nothing of the slot was read back yet.
+    fn read_back(&self, manifest: &Manifest) -> ReadBack {
+        let size = manifest
+            .image(ImageKind::Partition)
+            .map_or(0, |image| image.new.size);
+        ReadBack::new(Arc::clone(&self.target), size)
     }
 
     fn trust(&self, finished: &Finished) -> Result<(), InstallError> {

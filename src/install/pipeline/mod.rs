@@ -7,6 +7,7 @@ mod images;
 mod inbox;
 mod intake;
 mod rest;
+mod review;
 mod work;
 
 use std::sync::{Arc, mpsc};
@@ -18,12 +19,19 @@ use self::coordinator::{Coordinator, Start};
 use self::feed::Feed;
 use super::InstallError;
 use super::attempt::{Attempt, at_work};
+use super::read_back::ReadBack;
 use super::saved::Saved;
 use crate::disk::BlockTarget;
 use crate::fetch::{Entity, FetchRequest};
 
-/// Downloads the payload into the target, from `saved` on if there is such a thing. Gives the manifest once
-/// everything is on the medium, and payload hash and signature are right.
+/// A payload whose hash and signature are right, and whose images are on the medium.
+pub(super) struct Written {
+    pub(super) manifest: Arc<Manifest>,
+    /// What of the slot was read back already.
+    pub(super) read_back: ReadBack,
+}
+
+/// Downloads the payload into the target, from `saved` on if there is such a thing.
 ///
 /// # Errors
 /// Whatever ends the attempt.
@@ -33,7 +41,7 @@ pub(super) async fn run(
     saved: Option<Saved>,
     progress: &mut (dyn FnMut(u64) + Send),
     cancel: &CancellationToken,
-) -> Result<Arc<Manifest>, InstallError> {
+) -> Result<Written, InstallError> {
     let (start, entity) = beginning(attempt, &*target, saved);
     let resumed_at = start.offset();
     let request = request(attempt, resumed_at, entity);
@@ -61,7 +69,7 @@ pub(super) async fn run(
     };
     // Dropping the feed tells the coordinator that nothing more comes.
     tokio::select! {
-        manifest = &mut ended => return manifest,
+        written = &mut ended => return written,
         () = feed.run() => {}
     }
     ended.await

@@ -8,6 +8,7 @@ use payload_format::{Checkpoint, Event, Manifest, OpId, Operation, Streamed};
 use super::crew::Crew;
 use super::images::Images;
 use super::inbox::{Kept, Message, Outlet};
+use super::review::Review;
 use crate::fetch::Entity;
 use crate::host::Host;
 use crate::install::brake::Brake;
@@ -30,6 +31,7 @@ pub(super) struct Tools {
     /// Which file the payload comes from.
     pub(super) entity: Option<Entity>,
     pub(super) outlet: Outlet,
+    pub(super) review: Review,
     /// The machine, whose pressure counts.
     pub(super) host: Host,
 }
@@ -302,6 +304,7 @@ impl Tools {
     /// 2. the record is replaced, atomically: the old checkpoint or the new one, both true.
     fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<Kept, InstallError> {
         self.images.sync()?;
+        self.review.synced_below(checkpoint.next_operation());
         Ok(match self.ledger.record(checkpoint, self.entity.as_ref()) {
             Ok(()) => Kept::Recorded,
             Err(error) => Kept::Lost(error),
