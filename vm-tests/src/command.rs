@@ -2,14 +2,15 @@
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
 /// Which Debian package holds a tool that this host lacks.
 const PACKAGES: [(&str, &str); 12] = [
-    ("apt-get", "apt"),
-    ("dpkg-deb", "dpkg"),
+    ("unshare", "util-linux"),
+    ("tar", "tar"),
     ("mmdebstrap", "mmdebstrap"),
     ("mke2fs", "e2fsprogs"),
     ("mformat", "mtools"),
@@ -30,6 +31,22 @@ pub(crate) fn tool(name: &str) -> Command {
         .env("LC_ALL", "C")
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command
+}
+
+/// A command to which the files of whoever runs this belong to root.
+pub(crate) fn as_root(name: &str) -> Command {
+    if is_root() {
+        return tool(name);
+    }
+    let mut command = tool("unshare");
+    command.args(["--map-root-user", "--", name]);
+    command
+}
+
+/// Whether this runs as root.
+pub(crate) fn is_root() -> bool {
+    // Where this cannot be read, it is the tools that say what is amiss.
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
 /// Says how to get a tool that isn't there.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::cpio::{Archive, Kind};
 use super::release::Conduct;
@@ -73,11 +73,14 @@ pub(super) fn image(
 /// Compressed, so that the payload's compression finds nothing left to do: bzip2 is slow to unpack on an
 /// emulated processor.
 fn compressed(cache: &Path, archive: &[u8]) -> Result<PathBuf> {
-    let path = cache.join(format!("initrd-{}", fingerprint(&[archive])));
-    let packed = path.with_extension("gz");
+    let packed = cache.join(format!("initrd-{}.gz", fingerprint(&[archive])));
     if !packed.exists() {
-        files::write(&path, archive)?;
-        run(tool("gzip").args(["-n", "-6", "-f"]).arg(&path))?;
+        // Two stories may want the same one at the same time: whoever finds it finds it whole.
+        let scratch = tempfile::tempdir_in(cache)?;
+        let plain = scratch.path().join("initrd");
+        files::write(&plain, archive)?;
+        run(tool("gzip").args(["-n", "-6"]).arg(&plain))?;
+        std::fs::rename(plain.with_extension("gz"), &packed).context("cannot keep the initrd")?;
     }
     Ok(packed)
 }

@@ -18,6 +18,7 @@ mod initrd;
 mod modules;
 mod packages;
 mod release;
+mod units;
 mod userland;
 
 use std::fs;
@@ -47,7 +48,7 @@ impl Workshop {
     /// it only looks whether the daemon has changed.
     ///
     /// # Errors
-    /// When a tool is missing, named with its package, or fails; without root, which the userland needs.
+    /// When a tool is missing, named with its package, or fails.
     pub(crate) fn open(repository: &Path) -> Result<Self> {
         let cache = repository.join("target/vm-tests");
         fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;

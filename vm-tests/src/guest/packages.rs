@@ -1,12 +1,17 @@
-//! Debian's part, through apt: fetched once, kept until `target` is cleaned.
+//! Debian's part, put together by mmdebstrap on any host: fetched once, kept until `target` is cleaned.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::command::{run, tool};
+use super::fingerprint;
+use crate::command::{is_root, run, tool};
 
+/// The release of Debian that runs in the guests, whatever the host runs.
+const SUITE: &str = "bookworm";
+/// Its keys, of the package `debian-archive-keyring`: a host that is no Debian does not trust them by itself.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// What the userland has beyond Debian's essential packages.
 const USERLAND: &str = "systemd,systemd-sysv,dbus,udev,kmod,util-linux,mount,busybox-static";
 /// Never needed in a test, half of the size.
@@ -16,89 +21,126 @@ const LEFT_OUT: [&str; 4] = [
     "/usr/share/locale/*",
     "/usr/share/info/*",
 ];
+const ADD_KERNEL: &str = include_str!("../../guest/add-kernel");
+/// Device nodes, which the guest's kernel makes itself; Perl, which only Debian's own scripts need, while the
+/// userland is put together; and names of hardware that a guest doesn't have.
+const NOT_UNPACKED: [&str; 7] = [
+    "./dev/*",
+    "./usr/lib/*/perl/*",
+    "./usr/lib/*/perl-base/*",
+    "./usr/share/perl/*",
+    "./usr/lib/udev/hwdb.*",
+    "./var/cache/apt/*",
+    "./var/lib/apt/*",
+];
 
 /// Files from Debian's packages.
 pub(super) struct Packages {
-    /// Unpacked kernel and EFI stub.
     directory: PathBuf,
-    /// The userland, as an archive.
-    pub(super) userland: PathBuf,
 }
 
 impl Packages {
-    /// Fetches what isn't there yet.
+    /// Fetches and unpacks what isn't there yet. The files belong to whoever runs this.
     pub(super) fn get(cache: &Path) -> Result<Self> {
-        let packages = Self {
-            directory: cache.join("packages"),
-            userland: cache.join("userland.tar"),
-        };
-        if !packages.directory.exists() {
-            fetch_kernel(cache, &packages.directory)?;
+        let recipe = [
+            SUITE,
+            USERLAND,
+            &LEFT_OUT.join(" "),
+            &NOT_UNPACKED.join(" "),
+            ADD_KERNEL,
+        ];
+        let name = format!("debian-{}", fingerprint(&recipe.map(str::as_bytes)));
+        let directory = cache.join(name);
+        if !directory.exists() {
+            let fetched = tempfile::tempdir_in(cache)?;
+            let archive = fetched.path().join("userland.tar");
+            fetch(&archive)?;
+            let unpacked = fetched.path().join("unpacked");
+            unpack(&archive, &unpacked)?;
+            fs::rename(&unpacked, &directory).context("cannot keep the userland")?;
         }
-        if !packages.userland.exists() {
-            fetch_userland(cache, &packages.userland)?;
-        }
-        Ok(packages)
+        Ok(Self { directory })
+    }
+
+    /// Names what the packages were put together by.
+    pub(super) fn recipe(&self) -> std::borrow::Cow<'_, str> {
+        self.directory.file_name().unwrap_or_default().to_string_lossy()
+    }
+
+    /// The root of the userland, as its packages have it.
+    pub(super) fn userland(&self) -> &Path {
+        &self.directory
     }
 
     /// The kernel itself.
     pub(super) fn kernel(&self) -> Result<PathBuf> {
-        only_child(&self.directory.join("boot"), "vmlinuz-")
+        only_child(&self.directory.join("kernel/boot"), "vmlinuz-")
     }
 
     /// Its modules.
     pub(super) fn modules(&self) -> Result<PathBuf> {
-        Ok(only_child(&self.directory.join("lib/modules"), "")?.join("kernel"))
+        Ok(only_child(&self.directory.join("kernel/lib/modules"), "")?.join("kernel"))
     }
 
     /// Makes one EFI application of a kernel and its initrd.
     pub(super) fn stub(&self) -> PathBuf {
-        self.directory.join("usr/lib/systemd/boot/efi/linuxx64.efi.stub")
+        self.directory
+            .join("kernel/usr/lib/systemd/boot/efi/linuxx64.efi.stub")
     }
 }
 
-fn fetch_kernel(cache: &Path, directory: &Path) -> Result<()> {
-    eprintln!("fetching a kernel from Debian");
-    let depends = run(tool("apt-cache").args(["depends", "linux-image-amd64"]))?;
-    let Some(image) = depends
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Depends: "))
-    else {
-        bail!("apt knows no kernel behind linux-image-amd64 (apt-get update?):\n{depends}");
-    };
-    let fetched = tempfile::tempdir_in(cache)?;
-    let mut download = tool("apt-get");
-    // Apt's own unprivileged user can't write into our directory.
-    download.args([
-        "-o",
-        "APT::Sandbox::User=root",
-        "download",
-        image,
-        "systemd-boot-efi",
-    ]);
-    run(download.current_dir(fetched.path()))?;
-    let unpacked = fetched.path().join("unpacked");
-    for entry in fs::read_dir(fetched.path())? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "deb") {
-            run(tool("dpkg-deb").arg("-x").arg(&path).arg(&unpacked))?;
-        }
-    }
-    fs::rename(&unpacked, directory).context("cannot keep the kernel")
-}
-
-fn fetch_userland(cache: &Path, archive: &Path) -> Result<()> {
-    eprintln!("fetching a userland from Debian (about a minute)");
-    let fetched = tempfile::tempdir_in(cache)?;
-    let tar = fetched.path().join("userland.tar");
+fn fetch(archive: &Path) -> Result<()> {
+    eprintln!("fetching the guests' userland and kernel from Debian (about two minutes)");
     let mut bootstrap = tool("mmdebstrap");
     bootstrap
         .args(["--quiet", "--variant=essential", "--include", USERLAND])
+        .arg(format!("--keyring={KEYRING}"))
         .args(LEFT_OUT.map(|path| format!("--dpkgopt=path-exclude={path}")))
-        .arg("bookworm")
-        .arg(&tar);
-    run(&mut bootstrap)?;
-    fs::rename(&tar, archive).context("cannot keep the userland")
+        // As text: without root it runs as somebody who may not read our files.
+        .args(["--customize-hook", ADD_KERNEL])
+        .arg(SUITE)
+        .arg(archive);
+    // Without one, mmdebstrap knows where Debian is.
+    if let Some(mirror) = mirror() {
+        bootstrap.arg(mirror);
+    }
+    let fetched = run(&mut bootstrap).map(drop);
+    if is_root() {
+        return fetched;
+    }
+    fetched.context(
+        "without root this needs user namespaces: newuidmap (apt-get install uidmap), and users of your own in \
+         /etc/subuid and /etc/subgid",
+    )
+}
+
+/// The mirror of Debian that the host itself uses, if it uses one: what apt knows after an `apt-get update`.
+fn mirror() -> Option<String> {
+    let mut targets = tool("apt-get");
+    targets.args([
+        "indextargets",
+        "--format",
+        "$(ORIGIN) $(LABEL) $(COMPONENT) $(REPO_URI)",
+        "Created-By: Packages",
+    ]);
+    let targets = run(&mut targets).ok()?;
+    targets.lines().find_map(|line| {
+        line.strip_prefix("Debian Debian main ")
+            .map(|address| address.trim().to_owned())
+    })
+}
+
+fn unpack(archive: &Path, directory: &Path) -> Result<()> {
+    fs::create_dir(directory)?;
+    let mut unpack = tool("tar");
+    unpack
+        .args(["--no-same-owner", "--same-permissions"])
+        .args(NOT_UNPACKED.map(|path| format!("--exclude={path}")))
+        .arg("-C")
+        .arg(directory)
+        .arg("-xf")
+        .arg(archive);
+    run(&mut unpack).map(drop)
 }
 
 fn only_child(directory: &Path, prefix: &str) -> Result<PathBuf> {

@@ -8,12 +8,18 @@ use payload_format::{Compression, MajorVersion};
 use update_engine::payload::{Ingredients, generate};
 
 use super::{Workshop, initrd, userland};
-use crate::command::{run, tool};
+use crate::command::{as_root, run, tool};
 use crate::files;
 
 const POSTINST: &[u8] = include_bytes!("../../guest/postinst");
 /// The node's application.
 const APP: &[u8] = b"#!/bin/sh\necho 'the application runs'\n";
+/// The same, broken.
+const BROKEN_APP: &[u8] = b"#!/bin/sh\necho 'the application misses its data' >&2\nexit 7\n";
+/// What makes a slot healthy, and for how many seconds.
+const SETTINGS: &str = "GROUP=stable\nSERVER=disabled\nHEALTH_UNITS=vm-app\nHEALTH_SETTLE=5\n";
+/// Seconds in which a slot that is broken has to become healthy.
+const DEADLINE: &str = "HEALTH_DEADLINE=15\n";
 /// Bytes of a slot's image.
 const IMAGE_LEN: u64 = 16 << 20;
 /// Same time and identifiers in every image, so that equal releases are equal bytes.
@@ -29,13 +35,15 @@ pub(crate) enum Conduct {
     Panics,
     /// It stops before anything but the watchdog runs.
     Hangs,
+    /// It comes up, but for the unit that the node is there for.
+    Unhealthy,
 }
 
 impl Conduct {
     /// What the initrd is told.
     pub(super) fn in_initrd(self) -> &'static str {
         match self {
-            Self::Good => "good",
+            Self::Good | Self::Unhealthy => "good",
             Self::Panics => "panic",
             Self::Hangs => "hang",
         }
@@ -64,7 +72,7 @@ impl Workshop {
             kernel: directory.join(format!("vmlinuz-{version}")),
             payload: directory.join(format!("payload-{version}")),
         };
-        self.slot_image(directory, &release)?;
+        self.slot_image(directory, &release, conduct)?;
         self.kernel(&release, conduct)?;
         let ingredients = Ingredients {
             old: None,
@@ -78,30 +86,37 @@ impl Workshop {
         Ok(release)
     }
 
-    fn slot_image(&self, directory: &Path, release: &Release) -> Result<()> {
+    fn slot_image(&self, directory: &Path, release: &Release, conduct: Conduct) -> Result<()> {
         let tree = tempfile::tempdir_in(directory)?;
         let at = |path: &str| tree.path().join(path);
-        userland::link_into_slot(&self.cache, tree.path())?;
+        userland::link_into_slot(self.packages.userland(), tree.path())?;
         let identity = format!(
             "FLATCAR_RELEASE_VERSION={}\nFLATCAR_RELEASE_BOARD=amd64-usr\n",
             release.version
         );
         files::write(&at("share/flatcar/release"), identity.as_bytes())?;
-        files::write(
-            &at("share/flatcar/update.conf"),
-            b"GROUP=stable\nSERVER=disabled\n",
-        )?;
+        let (app, deadline) = match conduct {
+            Conduct::Unhealthy => (BROKEN_APP, DEADLINE),
+            Conduct::Good | Conduct::Panics | Conduct::Hangs => (APP, ""),
+        };
+        let settings = format!("{SETTINGS}{deadline}");
+        files::write(&at("share/flatcar/update.conf"), settings.as_bytes())?;
         let key = files::read(&self.public_key)?;
         files::write(&at("share/update_engine/update-payload-key.pub.pem"), &key)?;
-        files::program(&at("share/vm/app"), APP)?;
+        files::program(&at("share/vm/app"), app)?;
         files::program(&at("postinst"), POSTINST)?;
         filesystem(&release.image, tree.path(), "ext2", IMAGE_LEN)
     }
 
     fn kernel(&self, release: &Release, conduct: Conduct) -> Result<()> {
-        let unpacked = userland::unpacked(&self.cache);
         let drivers = self.packages.modules()?;
-        let initrd = initrd::image(&self.cache, &unpacked, &drivers, &release.version, conduct)?;
+        let initrd = initrd::image(
+            &self.cache,
+            self.packages.userland(),
+            &drivers,
+            &release.version,
+            conduct,
+        )?;
         let mut join = tool("objcopy");
         // The stub looks for these sections; the addresses only have to lie behind its own and apart.
         join.arg("--add-section")
@@ -122,7 +137,7 @@ fn section(name: &str, file: &Path) -> String {
 /// Makes an image of `kind` with the files of `tree`.
 pub(super) fn filesystem(image: &Path, tree: &Path, kind: &str, len: u64) -> Result<()> {
     let _ = fs::remove_file(image);
-    let mut make = tool("mke2fs");
+    let mut make = as_root("mke2fs");
     make.env("E2FSPROGS_FAKE_TIME", EPOCH)
         .args(["-q", "-F", "-t", kind, "-b", "4096", "-m", "0", "-U", IDENTIFIER])
         .arg("-E")

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::packages::Packages;
-use super::{fingerprint, release};
+use super::{fingerprint, release, units};
 use crate::command::{run, tool};
 use crate::files;
 
@@ -14,7 +14,7 @@ use crate::files;
 pub(crate) const ROOT_LEN: u64 = 384 << 20;
 
 /// Files of ours in the root partition. Debian's `/usr` lives in `/system`.
-const OURS: [(&str, &[u8]); 8] = [
+const OURS: [(&str, &[u8]); 9] = [
     (
         "system/lib/systemd/system/vm-shell.service",
         include_bytes!("../../guest/vm-shell.service"),
@@ -42,42 +42,39 @@ const OURS: [(&str, &[u8]); 8] = [
     // Long enough for an emulated processor that shares its host.
     (
         "etc/systemd/system.conf.d/vm.conf",
-        b"[Manager]\nRuntimeWatchdogSec=60\nDefaultTimeoutStartSec=300\n",
+        b"[Manager]\nRuntimeWatchdogSec=120\nDefaultTimeoutStartSec=300\n",
+    ),
+    // The rest of what a machine has is of no interest here, and each event costs time.
+    (
+        "etc/systemd/system/systemd-udev-trigger.service.d/vm.conf",
+        b"[Service]\nExecStart=\nExecStart=-udevadm trigger --action=add --subsystem-match=block \
+          --subsystem-match=virtio-ports --subsystem-match=net\n",
     ),
     ("etc/machine-id", b"3d1219c7c4c5404aaa1f6d2a48adfda4\n"),
 ];
 
-const SHELL: &[u8] = include_bytes!("../../guest/shell");
-
-/// Units that start with the system.
-const ENABLED: [&str; 3] = ["update-engine.service", "vm-shell.service", "vm-app.service"];
-/// Units that only cost time here.
-const MASKED: [&str; 8] = [
-    "systemd-networkd.service",
-    "systemd-networkd-wait-online.service",
-    "systemd-timesyncd.service",
-    "systemd-firstboot.service",
-    "getty@tty1.service",
-    "serial-getty@ttyS0.service",
-    "apt-daily.timer",
-    "systemd-update-utmp.service",
+/// The account and the group that the bus policy names.
+const ACCOUNTS: [(&str, &str); 2] = [
+    ("etc/passwd", "core:x:500:500::/home/core:/bin/sh\n"),
+    ("etc/group", "update-engine:x:501:\n"),
 ];
 
-/// Where the userland is unpacked, as `/usr` of the packages has it.
-pub(super) fn unpacked(cache: &Path) -> PathBuf {
-    cache.join("userland")
-}
+const SHELL: &[u8] = include_bytes!("../../guest/shell");
 
 /// The root partition's filesystem, with the daemon as it is built now.
 pub(super) fn image(repository: &Path, cache: &Path, packages: &Packages) -> Result<PathBuf> {
-    unpack(&unpacked(cache), &packages.userland)?;
     let (daemon, client) = binaries(repository)?;
-    let mut parts: Vec<&[u8]> = vec![&daemon, &client, SHELL];
+    let recipe = packages.recipe();
+    let mut parts: Vec<&[u8]> = vec![&daemon, &client, SHELL, recipe.as_bytes()];
     parts.extend(OURS.iter().map(|(_, contents)| *contents));
+    parts.extend(ACCOUNTS.iter().map(|(_, line)| line.as_bytes()));
+    for name in units::all() {
+        parts.push(name.as_bytes());
+    }
     let image = cache.join(format!("root-{}.img", fingerprint(&parts)));
     if !image.exists() {
         let tree = tempfile::tempdir_in(cache)?;
-        populate(tree.path(), &unpacked(cache), &daemon, &client)?;
+        populate(tree.path(), packages.userland(), &daemon, &client)?;
         let fresh = cache.join("root.fresh");
         release::filesystem(&fresh, tree.path(), "ext4", ROOT_LEN)?;
         forget_older(cache)?;
@@ -86,65 +83,41 @@ pub(super) fn image(repository: &Path, cache: &Path, packages: &Packages) -> Res
     Ok(image)
 }
 
-/// Device nodes, which the guest's kernel makes itself; and Perl, which only Debian's own scripts need, while
-/// the userland is put together.
-const NOT_UNPACKED: [&str; 3] = ["./dev/*", "./usr/lib/*/perl/*", "./usr/share/perl/*"];
-
-fn unpack(tree: &Path, archive: &Path) -> Result<()> {
-    if tree.exists() {
-        return Ok(());
-    }
-    if run(tool("id").arg("-u"))?.trim() != "0" {
-        bail!("the guest's files belong to root: run this as root");
-    }
-    let fresh = tree.with_extension("fresh");
-    let _ = fs::remove_dir_all(&fresh);
-    fs::create_dir_all(&fresh)?;
-    run(tool("tar")
-        .arg("-C")
-        .arg(&fresh)
-        .args(NOT_UNPACKED.map(|path| format!("--exclude={path}")))
-        .arg("-xf")
-        .arg(archive))?;
-    fs::rename(&fresh, tree).context("cannot keep the userland")
-}
-
 /// The daemon and its client from the workspace, without what only a debugger wants.
 fn binaries(repository: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
+    Ok((
+        binary(repository, "update_engine")?,
+        binary(repository, "update_engine_client")?,
+    ))
+}
+
+/// Static: the guest's C library may be older than the host's.
+fn binary(repository: &Path, name: &str) -> Result<Vec<u8>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = std::process::Command::new(cargo);
     build
         .current_dir(repository)
-        .args(["build", "-q", "-p", "update-engine", "--bins"]);
-    run(&mut build).context("the daemon does not build")?;
-    let stripped = |name: &str| -> Result<Vec<u8>> {
-        let target = repository.join("target");
-        let file = tempfile::NamedTempFile::new_in(&target)?;
-        let mut strip = tool("objcopy");
-        strip
-            .arg("--strip-all")
-            .arg(target.join("debug").join(name))
-            .arg(file.path());
-        run(&mut strip)?;
-        files::read(file.path())
-    };
-    Ok((stripped("update_engine")?, stripped("update_engine_client")?))
+        .args(["rustc", "-q", "-p", "update-engine", "--bin", name])
+        .args(["--", "-C", "target-feature=+crt-static"]);
+    run(&mut build).with_context(|| format!("{name} does not build"))?;
+    let target = repository.join("target");
+    let file = tempfile::NamedTempFile::new_in(&target)?;
+    let mut strip = tool("objcopy");
+    strip
+        .arg("--strip-all")
+        .arg(target.join("debug").join(name))
+        .arg(file.path());
+    run(&mut strip)?;
+    files::read(file.path())
 }
 
 fn populate(tree: &Path, userland: &Path, daemon: &[u8], client: &[u8]) -> Result<()> {
     run(tool("cp").arg("-a").arg(userland.join(".")).arg(tree))?;
+    // The kernel is part of a release.
+    run(tool("rm").arg("-rf").arg(tree.join("kernel")))?;
     fs::rename(tree.join("usr"), tree.join("system"))?;
     for directory in ["usr", "boot", "oem"] {
         fs::create_dir_all(tree.join(directory))?;
-    }
-    // Large, and looked up for hardware that a guest doesn't have.
-    for unused in [
-        "system/lib/udev/hwdb.bin",
-        "system/lib/udev/hwdb.d",
-        "var/cache/apt",
-        "var/lib/apt",
-    ] {
-        run(tool("rm").arg("-rf").arg(tree.join(unused)))?;
     }
     for (path, contents) in OURS {
         files::write(&tree.join(path), contents)?;
@@ -152,25 +125,13 @@ fn populate(tree: &Path, userland: &Path, daemon: &[u8], client: &[u8]) -> Resul
     files::program(&tree.join("system/libexec/vm-shell"), SHELL)?;
     files::program(&tree.join("system/sbin/update_engine"), daemon)?;
     files::program(&tree.join("system/bin/update_engine_client"), client)?;
-    // The account that the bus policy names.
-    let accounts = tree.join("etc/passwd");
-    let mut passwd = files::read(&accounts)?;
-    passwd.extend(b"core:x:500:500::/home/core:/bin/sh\n");
-    files::write(&accounts, &passwd)?;
-    units(tree)
-}
-
-fn units(tree: &Path) -> Result<()> {
-    let system = tree.join("etc/systemd/system");
-    for unit in ENABLED {
-        let link = system.join("multi-user.target.wants").join(unit);
-        files::link(&format!("/usr/lib/systemd/system/{unit}"), &link)?;
+    for (file, line) in ACCOUNTS {
+        let path = tree.join(file);
+        let mut lines = files::read(&path)?;
+        lines.extend(line.as_bytes());
+        files::write(&path, &lines)?;
     }
-    for unit in MASKED {
-        let _ = fs::remove_file(system.join(unit));
-        files::link("/dev/null", &system.join(unit))?;
-    }
-    Ok(())
+    units::arrange(tree)
 }
 
 /// Images with an earlier daemon: hundreds of megabytes each.
@@ -186,11 +147,11 @@ fn forget_older(cache: &Path) -> Result<()> {
 }
 
 /// Gives a slot what it doesn't replace: links to the root partition.
-pub(super) fn link_into_slot(cache: &Path, slot: &Path) -> Result<()> {
+pub(super) fn link_into_slot(userland: &Path, slot: &Path) -> Result<()> {
     for directory in ["bin", "sbin", "lib", "lib64", "libexec"] {
         files::link(&format!("../system/{directory}"), &slot.join(directory))?;
     }
-    let share = unpacked(cache).join("usr/share");
+    let share = userland.join("usr/share");
     for entry in fs::read_dir(&share).with_context(|| format!("cannot list {}", share.display()))? {
         let name = entry?.file_name();
         let name = name.to_string_lossy();

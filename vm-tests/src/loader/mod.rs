@@ -46,4 +46,7 @@ pub(crate) trait Loader: Sync {
 }
 
 /// What every kernel is told besides its slot. `panic=-1`: a panic is a reset, not a machine that stands still.
-const COMMAND_LINE: &str = "console=ttyS0 panic=-1 loglevel=5 net.ifnames=0 systemd.show_status=0";
+/// `no_timer_check`: on a busy host an emulated timer may come too late for the kernel's check that it works, which
+/// ends in a panic of that kernel.
+const COMMAND_LINE: &str =
+    "console=ttyS0 panic=-1 no_timer_check loglevel=5 net.ifnames=0 systemd.show_status=0";

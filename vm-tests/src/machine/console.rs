@@ -4,11 +4,10 @@ use std::fs::File;
 use std::io::{Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::PATIENCE;
+use super::patience::{LOOK, Pulse};
 
 #[derive(Default)]
 struct Said {
@@ -20,21 +19,23 @@ struct Said {
 #[derive(Clone)]
 pub(crate) struct Console {
     said: Arc<(Mutex<Said>, Condvar)>,
+    pulse: Pulse,
     log: PathBuf,
 }
 
 impl Console {
     /// Follows `output` to its end, in a thread of its own.
-    pub(super) fn follow(mut output: impl Read + Send + 'static, log: &Path) -> Result<Self> {
+    pub(super) fn follow(mut output: impl Read + Send + 'static, log: &Path, pulse: &Pulse) -> Result<Self> {
         let mut file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let said = Arc::new((Mutex::new(Said::default()), Condvar::new()));
-        let shared = Arc::clone(&said);
+        let (shared, alive) = (Arc::clone(&said), pulse.clone());
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             loop {
                 let len = output.read(&mut buffer).unwrap_or(0);
                 // A full disk of the host must not stop the machine.
                 let _ = file.write_all(&buffer[..len]);
+                alive.beat();
                 let (said, changed) = &*shared;
                 let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
                 said.text.push_str(&String::from_utf8_lossy(&buffer[..len]));
@@ -47,6 +48,7 @@ impl Console {
         });
         Ok(Self {
             said,
+            pulse: pulse.clone(),
             log: log.to_owned(),
         })
     }
@@ -55,9 +57,9 @@ impl Console {
     /// line.
     ///
     /// # Errors
-    /// When it ends without, or [`PATIENCE`] does.
+    /// When it ends without, or is no longer worth waiting for.
     pub(crate) fn wait_for(&self, words: &str) -> Result<String> {
-        let deadline = Instant::now() + PATIENCE;
+        let wait = self.pulse.wait();
         let (said, changed) = &*self.said;
         let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
@@ -65,8 +67,7 @@ impl Console {
             if let Some((line, _)) = found.and_then(|text| text.split_once('\n')) {
                 return Ok(line.trim_end().to_owned());
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if said.ended || left.is_zero() {
+            if said.ended || wait.is_over() {
                 let why = if said.ended { "ended" } else { "went on" };
                 bail!(
                     "the machine {why} without saying {words:?}; see {}",
@@ -74,7 +75,7 @@ impl Console {
                 );
             }
             (said, _) = changed
-                .wait_timeout(said, left)
+                .wait_timeout(said, LOOK)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }

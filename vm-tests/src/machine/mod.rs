@@ -10,12 +10,12 @@
 
 mod console;
 mod monitor;
+mod patience;
 mod qemu;
 mod shell;
 
 use std::path::Path;
 use std::process::Child;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -23,12 +23,10 @@ pub(crate) use self::console::Console;
 pub(crate) use self::monitor::End;
 
 use self::monitor::Monitor;
+use self::patience::Pulse;
 use self::shell::Shell;
 use crate::disk::Disk;
 use crate::loader::Start;
-
-/// No single step takes longer on a loaded host without virtualisation, unless it never ends.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A machine that is on. Dropping it pulls the plug.
 pub(crate) struct Machine {
@@ -49,14 +47,15 @@ impl Machine {
         let Some(output) = child.stdout.take() else {
             bail!("QEMU has no console");
         };
-        let console = Console::follow(output, log)?;
+        let pulse = Pulse::new();
+        let console = Console::follow(output, log, &pulse)?;
         let connected = |what: &str, listener: qemu::Listening| {
             listener
                 .connected()
                 .with_context(|| format!("QEMU's {what} does not connect; see {}", log.display()))
         };
-        let monitor = connected("monitor", monitor).and_then(Monitor::new);
-        let shell = connected("shell", shell).and_then(Shell::new);
+        let monitor = connected("monitor", monitor).and_then(|stream| Monitor::new(stream, &pulse));
+        let shell = connected("shell", shell).map(|stream| Shell::new(stream, &pulse));
         match (monitor, shell) {
             (Ok(monitor), Ok(shell)) => Ok(Self {
                 child,
@@ -80,7 +79,7 @@ impl Machine {
     /// Runs a script as root in the machine, once it is up, and gives what it printed.
     ///
     /// # Errors
-    /// When the script fails, or the machine ends or says nothing for [`PATIENCE`].
+    /// When the script fails, or the machine ends or is no longer worth waiting for.
     pub(crate) fn sh(&mut self, script: &str) -> Result<String> {
         self.shell.run(script)
     }

@@ -1,12 +1,13 @@
 //! QEMU's monitor protocol, as far as it tells how a machine ends.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::PATIENCE;
+use super::patience::Pulse;
+use super::shell::line;
 
 /// How a machine ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,35 +22,29 @@ pub(crate) enum End {
 
 pub(super) struct Monitor {
     lines: BufReader<UnixStream>,
+    pulse: Pulse,
 }
 
 impl Monitor {
     /// Ends the negotiation, after which events come.
-    pub(super) fn new(stream: UnixStream) -> Result<Self> {
-        stream.set_read_timeout(Some(PATIENCE))?;
+    pub(super) fn new(stream: UnixStream, pulse: &Pulse) -> Result<Self> {
         (&stream).write_all(b"{\"execute\":\"qmp_capabilities\"}\n")?;
         Ok(Self {
             lines: BufReader::new(stream),
+            pulse: pulse.clone(),
         })
     }
 
     /// Reads events until QEMU is gone.
     pub(super) fn end(&mut self) -> Result<End> {
         let (mut watchdog, mut end) = (false, None);
-        let mut line = String::new();
-        while self
-            .lines
-            .read_line(&mut line)
-            .context("the machine doesn't end")?
-            > 0
-        {
+        while let Some(line) = line(&mut self.lines, &self.pulse).context("the machine doesn't end")? {
             let message: Value = serde_json::from_str(&line).context("the monitor speaks no JSON")?;
             match message["event"].as_str() {
                 Some("WATCHDOG") => watchdog = true,
                 Some("SHUTDOWN") => end = message["data"]["reason"].as_str().map(str::to_owned),
                 _ => {}
             }
-            line.clear();
         }
         match end.as_deref() {
             Some("guest-reset" | "host-qmp-system-reset") if watchdog => Ok(End::Watchdog),

@@ -1,24 +1,25 @@
 //! The runner's end of `guest/shell`.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, Result, bail};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use super::PATIENCE;
+use super::patience::{LOOK, Pulse};
 
 pub(super) struct Shell {
     lines: BufReader<UnixStream>,
+    pulse: Pulse,
 }
 
 impl Shell {
-    pub(super) fn new(stream: UnixStream) -> Result<Self> {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self {
+    pub(super) fn new(stream: UnixStream, pulse: &Pulse) -> Self {
+        Self {
             lines: BufReader::new(stream),
-        })
+            pulse: pulse.clone(),
+        }
     }
 
     /// The request waits in the socket until the guest is up and reads it.
@@ -49,10 +50,25 @@ impl Shell {
 
     fn ask(&mut self, script: &str) -> Result<String> {
         self.send(script)?;
-        let mut answer = String::new();
-        if self.lines.read_line(&mut answer)? == 0 {
-            bail!("the machine has ended");
+        line(&mut self.lines, &self.pulse)?.context("the machine has ended")
+    }
+}
+
+/// The next line; nothing once the other end is closed.
+pub(super) fn line(lines: &mut BufReader<UnixStream>, pulse: &Pulse) -> Result<Option<String>> {
+    let (wait, mut line) = (pulse.wait(), Vec::new());
+    lines.get_ref().set_read_timeout(Some(LOOK))?;
+    loop {
+        match lines.read_until(b'\n', &mut line) {
+            Ok(_) if line.is_empty() => return Ok(None),
+            Ok(_) => return Ok(Some(String::from_utf8(line)?)),
+            // What came before the time was up stays in `line`.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if wait.is_over() {
+                    bail!("nothing came");
+                }
+            }
+            Err(error) => return Err(error.into()),
         }
-        Ok(answer)
     }
 }
