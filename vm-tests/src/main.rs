@@ -23,9 +23,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::guest::Workshop;
@@ -57,6 +57,9 @@ enum Task {
         /// Machines that run at the same time
         #[arg(long, default_value_t = 2)]
         jobs: usize,
+        /// How often each story is played
+        #[arg(long, default_value_t = 1)]
+        times: u32,
         /// Who picks the slot: our EFI application under UEFI firmware, or a model of it in the runner
         #[arg(long, value_enum, default_value = "efi")]
         loader: Choice,
@@ -71,7 +74,12 @@ fn main() -> ExitCode {
             }
             Ok(())
         }
-        Task::Run { names, jobs, loader } => play(&names, jobs, loader),
+        Task::Run {
+            names,
+            jobs,
+            times,
+            loader,
+        } => play(&names, jobs, times, loader),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,8 +90,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn play(names: &[String], jobs: usize, loader: Choice) -> Result<()> {
+fn play(names: &[String], jobs: usize, times: u32, loader: Choice) -> Result<()> {
     let stories = chosen(names)?;
+    let begun = Instant::now();
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("the crate has no workspace around it")?;
@@ -92,27 +101,79 @@ fn play(names: &[String], jobs: usize, loader: Choice) -> Result<()> {
         Choice::Efi => Box::new(SlotLoader::build(repository)?),
         Choice::Model => Box::new(Model),
     };
-    let (waiting, failed) = (Mutex::new(stories.into_iter()), Mutex::new(Vec::new()));
+    let performances: Vec<_> = (1..=times)
+        .flat_map(|turn| stories.iter().map(move |story| Performance { story, turn }))
+        .collect();
+    let (waiting, played) = (Mutex::new(performances.iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
                 loop {
                     let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-                    let Some(story) = next else { return };
-                    if !passes(story, &workshop, loader.as_ref()) {
-                        failed
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push(story.name);
-                    }
+                    let Some(performance) = next else { return };
+                    let outcome = performance.play(&workshop, loader.as_ref());
+                    let mut played = played.lock().unwrap_or_else(PoisonError::into_inner);
+                    played.push((performance.story.name, outcome));
                 }
             });
         }
     });
-    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if !failed.is_empty() {
-        bail!("failed: {}", failed.join(", "));
+    let played = played.into_inner().unwrap_or_else(PoisonError::into_inner);
+    report(&stories, &played, begun.elapsed())
+}
+
+/// A story that is played, for the nth time.
+struct Performance<'a> {
+    story: &'a Story,
+    turn: u32,
+}
+
+impl Performance<'_> {
+    /// Plays it; keeps its logs and disk if it fails. Gives how long it took if it passed.
+    fn play(&self, workshop: &Workshop, loader: &dyn Loader) -> Option<Duration> {
+        let (story, begun) = (self.story, Instant::now());
+        let directory = workshop.scratch().join(format!("{}-{}", story.name, self.turn));
+        let result = Stage::set(story.name, directory.clone(), workshop, loader)
+            .and_then(|mut stage| (story.play)(&mut stage));
+        let took = begun.elapsed();
+        match result {
+            Ok(()) => {
+                println!("{}: passed in {} s", story.name, took.as_secs());
+                let _ = std::fs::remove_dir_all(directory);
+                Some(took)
+            }
+            Err(error) => {
+                println!(
+                    "{}: FAILED after {} s: {error:#}\nlogs: {}",
+                    story.name,
+                    took.as_secs(),
+                    directory.display()
+                );
+                None
+            }
+        }
     }
+}
+
+/// Prints how long each story took, each time.
+fn report(stories: &[&Story], played: &[(&str, Option<Duration>)], all: Duration) -> Result<()> {
+    let mut failed = Vec::new();
+    println!();
+    for story in stories {
+        let outcomes: Vec<_> = played.iter().filter(|(name, _)| *name == story.name).collect();
+        let seconds = outcomes.iter().map(|(_, took)| match took {
+            Some(took) => format!("{} s", took.as_secs()),
+            None => "failed".to_owned(),
+        });
+        println!("{:<18} {}", story.name, seconds.collect::<Vec<_>>().join(", "));
+        if outcomes.iter().any(|(_, took)| took.is_none()) {
+            failed.push(story.name);
+        }
+    }
+    println!("{:<18} {} s", "all", all.as_secs());
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    let passed = played.len();
+    println!("{passed} passed, 0 failed");
     Ok(())
 }
 
@@ -127,27 +188,4 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Story>> {
             .with_context(|| format!("there is no story {name}; see `list`"))
     };
     names.iter().map(find).collect()
-}
-
-/// Plays a story; keeps its logs and disk if it fails.
-fn passes(story: &Story, workshop: &Workshop, loader: &dyn Loader) -> bool {
-    let begun = Instant::now();
-    let result = Stage::set(story.name, workshop, loader).and_then(|mut stage| (story.play)(&mut stage));
-    let seconds = begun.elapsed().as_secs();
-    let directory = workshop.scratch().join(story.name);
-    match result {
-        Ok(()) => {
-            println!("{}: passed in {seconds} s", story.name);
-            let _ = std::fs::remove_dir_all(directory);
-            true
-        }
-        Err(error) => {
-            println!(
-                "{}: FAILED after {seconds} s: {error:#}\nlogs: {}",
-                story.name,
-                directory.display()
-            );
-            false
-        }
-    }
 }

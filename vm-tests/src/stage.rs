@@ -15,6 +15,27 @@ use crate::guest::{Conduct, Release, Workshop};
 use crate::loader::Loader;
 use crate::machine::Machine;
 
+/// Prints in how many seconds the daemon checks; at most a minute more than the shortest time.
+const NEAR_CHECK: &str = r#"for try in $(seq 100); do
+    systemctl reset-failed update-engine
+    systemctl restart update-engine
+    for look in $(seq 100); do
+        wait=$(journalctl -b -o cat _PID="$(systemctl show -P MainPID update-engine)" |
+            sed -n 's/.*next check in \([0-9]*\) s.*/\1/p')
+        [ -z "$wait" ] || break
+        sleep 0.2
+    done
+    [ "$wait" -gt 180 ] || { echo "$wait"; exit 0; }
+done
+exit 1"#;
+/// Ends once the daemon has checked, and drawn the time of the next check.
+const AFTER_CHECK: &str = r#"pid=$(systemctl show -P MainPID update-engine)
+for look in $(seq 600); do
+    [ "$(journalctl -b -o cat _PID="$pid" | grep -c 'next check in')" -lt 2 ] || exit 0
+    sleep 1
+done
+exit 1"#;
+
 /// See the module.
 pub(crate) struct Stage<'a> {
     name: &'static str,
@@ -29,9 +50,13 @@ pub(crate) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// An empty stage below the workshop's scratch.
-    pub(crate) fn set(name: &'static str, workshop: &'a Workshop, loader: &'a dyn Loader) -> Result<Self> {
-        let directory = workshop.scratch().join(name);
+    /// An empty stage in `directory`.
+    pub(crate) fn set(
+        name: &'static str,
+        directory: PathBuf,
+        workshop: &'a Workshop,
+        loader: &'a dyn Loader,
+    ) -> Result<Self> {
         let _ = fs::remove_dir_all(&directory);
         fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -118,6 +143,37 @@ impl<'a> Stage<'a> {
         };
         ensure!(events.iter().any(told), "no rollback was reported: {events:?}");
         self.say("the server was told of the rollback");
+        Ok(())
+    }
+
+    /// Waits until the node asks for an update by itself, and what comes of it.
+    ///
+    /// A daemon draws the time of its first check, 2 to 12 minutes after its start; it is started anew until it draws
+    /// a time that is near.
+    pub(crate) fn wait_for_the_timer(&self, machine: &mut Machine) -> Result<()> {
+        self.configure(machine)?;
+        let seconds = machine.sh(NEAR_CHECK)?;
+        self.say(format_args!("the node will ask in {} s", seconds.trim()));
+        machine.sh(AFTER_CHECK)?;
+        Ok(())
+    }
+
+    /// Checks that the node was offered a release that it came back from, and left it alone: event 3, result 9, code
+    /// 35, and nothing was downloaded since.
+    pub(crate) fn expect_refusal(&self, machine: &mut Machine) -> Result<()> {
+        let events = self.server.journal().events();
+        let refused = |event: &Event| {
+            (event.kind, event.result) == (3, 9) && event.code.is_some_and(|code| code & 0xffff == 35)
+        };
+        ensure!(events.iter().any(refused), "nothing was refused: {events:?}");
+        let status = machine.sh("update_engine_client -status 2>/dev/null")?;
+        ensure!(
+            status.contains("CURRENT_OP=UPDATE_STATUS_IDLE"),
+            "the node takes the release again:\n{status}"
+        );
+        let downloads = self.server.journal().downloads().len();
+        ensure!(downloads == 1, "the release was downloaded {downloads} times");
+        self.say("the node does not install it again by itself");
         Ok(())
     }
 

@@ -147,6 +147,25 @@ pub(crate) struct Standing {
     pub(crate) successful: bool,
 }
 
+impl Standing {
+    /// Good, and behind an update.
+    pub(crate) const GOOD: Self = Self::new(1, 0, true);
+    /// An update that waits for its boot.
+    pub(crate) const WAITING: Self = Self::new(2, 1, false);
+    /// An update whose only try is spent: it runs, or has failed.
+    pub(crate) const TRIED: Self = Self::new(2, 0, false);
+    /// An update that was marked good.
+    pub(crate) const KEPT: Self = Self::new(2, 0, true);
+
+    pub(crate) const fn new(priority: u8, tries: u8, successful: bool) -> Self {
+        Self {
+            priority,
+            tries,
+            successful,
+        }
+    }
+}
+
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -183,15 +202,7 @@ impl Disk {
         disk.put(Slot::A.number(), &release.image)?;
         disk.make_esp()?;
         disk.esp_write(Slot::A.kernel(), &release.kernel)?;
-        gpt::set_standing(
-            &disk.path,
-            Slot::A,
-            Standing {
-                priority: 1,
-                tries: 0,
-                successful: true,
-            },
-        )?;
+        gpt::set_standing(&disk.path, Slot::A, Standing::GOOD)?;
         Ok(disk)
     }
 

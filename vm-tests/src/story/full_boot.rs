@@ -50,10 +50,5 @@ fn play(stage: &mut Stage) -> Result<()> {
     machine.reboot()?;
     let mut machine = stage.boot(&disk)?;
     expect_running(&mut machine, Slot::B, &second)?;
-    let trial = Standing {
-        priority: 2,
-        tries: 0,
-        successful: false,
-    };
-    stage.expect(&disk, Slot::B, trial)
+    stage.expect(&disk, Slot::B, Standing::TRIED)
 }

@@ -21,11 +21,7 @@ pub(super) const STORY: Story = Story {
 type Damage = fn(&Disk, Slot) -> Result<()>;
 
 /// A slot that would win if it were believed.
-const TEMPTING: Standing = Standing {
-    priority: 15,
-    tries: 15,
-    successful: true,
-};
+const TEMPTING: Standing = Standing::new(15, 15, true);
 
 fn play(stage: &mut Stage) -> Result<()> {
     let mut release = stage.release("1.0.0", Conduct::Good)?;
@@ -46,6 +42,9 @@ fn play(stage: &mut Stage) -> Result<()> {
         let mut machine = stage.boot(&disk)?;
         expect_running(&mut machine, running, &release)?;
         expect_repaired(stage, &disk)?;
+        if turn > 2 {
+            machine.console().wait_for("is marked good")?;
+        }
 
         release = stage.release(&format!("{turn}.0.0"), Conduct::Good)?;
         stage.offer(&release)?;

@@ -1,11 +1,13 @@
-//! The stories, in the order in which they are told.
+//! The stories, in the order in which they are told: the longest first, so that two at a time end together.
 
+mod bad_release;
 mod cut_download;
 mod cut_power;
 mod full_boot;
 mod half_dead_disk;
 mod hangs;
 mod panics;
+mod unhealthy;
 mod update_and_back;
 
 use anyhow::Result;
@@ -23,12 +25,13 @@ pub(crate) struct Story {
 }
 
 /// All of them.
-pub(crate) const STORIES: [Story; 7] = [
-    update_and_back::STORY,
+pub(crate) const STORIES: [Story; 8] = [
     panics::STORY,
-    hangs::STORY,
+    cut_power::STORY,
     half_dead_disk::STORY,
+    hangs::STORY,
+    unhealthy::STORY,
+    update_and_back::STORY,
     full_boot::STORY,
     cut_download::STORY,
-    cut_power::STORY,
 ];

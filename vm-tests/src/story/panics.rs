@@ -3,59 +3,27 @@
 use anyhow::{Result, ensure};
 
 use super::Story;
-use crate::disk::{Slot, Standing};
+use super::bad_release::Victim;
 use crate::guest::Conduct;
 use crate::machine::End;
-use crate::stage::{Stage, expect_running};
+use crate::stage::Stage;
 
 pub(super) const STORY: Story = Story {
     name: "panic",
-    shows: "B's kernel panics: A is back and reports it, and a repaired update stays",
+    shows: "B's kernel panics: A is back, reports it, leaves the release alone, and a repaired one stays",
     play,
 };
 
 fn play(stage: &mut Stage) -> Result<()> {
-    let first = stage.release("1.0.0", Conduct::Good)?;
-    let disk = stage.install(&first)?;
-    let broken = stage.release("2.0.0", Conduct::Panics)?;
-    stage.offer(&broken)?;
-    let mut machine = stage.boot(&disk)?;
-    stage.update(&mut machine)?;
-    machine.reboot()?;
-
-    let machine = stage.boot(&disk)?;
+    let (node, machine) = Victim::of(stage, Conduct::Panics)?;
     machine.console().wait_for("Kernel panic")?;
     let end = machine.end()?;
     ensure!(end == End::Reset, "a panic ends in {end:?}");
     stage.say("the kernel panics, the machine resets");
 
-    let mut machine = stage.boot(&disk)?;
-    expect_running(&mut machine, Slot::A, &first)?;
-    stage.expect(
-        &disk,
-        Slot::B,
-        Standing {
-            priority: 2,
-            tries: 0,
-            successful: false,
-        },
-    )?;
-
-    let repaired = stage.release("2.0.1", Conduct::Good)?;
-    stage.offer(&repaired)?;
-    stage.update(&mut machine)?;
+    let mut machine = node.is_back(stage, "did not come up")?;
+    stage.wait_for_the_timer(&mut machine)?;
     stage.expect_rollback_report()?;
-    machine.reboot()?;
-    let mut machine = stage.boot(&disk)?;
-    expect_running(&mut machine, Slot::B, &repaired)?;
-    machine.console().wait_for("is marked good")?;
-    stage.expect(
-        &disk,
-        Slot::B,
-        Standing {
-            priority: 2,
-            tries: 0,
-            successful: true,
-        },
-    )
+    stage.expect_refusal(&mut machine)?;
+    node.recovers(stage, machine)
 }

@@ -19,61 +19,20 @@ fn play(stage: &mut Stage) -> Result<()> {
     let mut machine = stage.boot(&disk)?;
     expect_running(&mut machine, Slot::A, &first)?;
 
-    let turns = [(Slot::A, Slot::B, "2.0.0"), (Slot::B, Slot::A, "3.0.0")];
-    for (running, target, version) in turns {
+    for (running, target, version) in [(Slot::A, Slot::B, "2.0.0"), (Slot::B, Slot::A, "3.0.0")] {
         let release = stage.release(version, Conduct::Good)?;
         stage.offer(&release)?;
         stage.update(&mut machine)?;
-        stage.expect(
-            &disk,
-            running,
-            Standing {
-                priority: 1,
-                tries: 0,
-                successful: true,
-            },
-        )?;
-        stage.expect(
-            &disk,
-            target,
-            Standing {
-                priority: 2,
-                tries: 1,
-                successful: false,
-            },
-        )?;
+        stage.expect(&disk, running, Standing::GOOD)?;
+        stage.expect(&disk, target, Standing::WAITING)?;
         machine.reboot()?;
 
         machine = stage.boot(&disk)?;
-        stage.expect(
-            &disk,
-            target,
-            Standing {
-                priority: 2,
-                tries: 0,
-                successful: false,
-            },
-        )?;
+        stage.expect(&disk, target, Standing::TRIED)?;
         expect_running(&mut machine, target, &release)?;
         machine.console().wait_for("is marked good")?;
-        stage.expect(
-            &disk,
-            target,
-            Standing {
-                priority: 2,
-                tries: 0,
-                successful: true,
-            },
-        )?;
-        stage.expect(
-            &disk,
-            running,
-            Standing {
-                priority: 1,
-                tries: 0,
-                successful: true,
-            },
-        )?;
+        stage.expect(&disk, target, Standing::KEPT)?;
+        stage.expect(&disk, running, Standing::GOOD)?;
     }
     Ok(())
 }

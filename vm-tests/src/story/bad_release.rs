@@ -1,0 +1,66 @@
+//! What the stories of releases that fail have in common: how one gets onto a node, and how the node goes on.
+
+use anyhow::{Result, ensure};
+
+use crate::disk::{Disk, Slot, Standing};
+use crate::guest::{Conduct, Release};
+use crate::machine::Machine;
+use crate::stage::{Stage, expect_running};
+
+/// Prints what the status says of a rollback, once the daemon has looked around.
+const WHY_BACK: &str = "systemctl start update-engine; for look in $(seq 100); do \
+    said=$(busctl get-property com.coreos.update1 /org/updateengine/Engine1 org.updateengine.Engine1 Rollback); \
+    [ \"$said\" = 'a{sv} 0' ] || break; sleep 0.2; done; echo \"$said\"";
+
+/// A node to which a bad release was offered.
+pub(super) struct Victim {
+    pub(super) disk: Disk,
+    /// In slot A, good.
+    first: Release,
+}
+
+impl Victim {
+    /// Has a node install a release that fails; returns with the machine that boots it.
+    pub(super) fn of(stage: &mut Stage, conduct: Conduct) -> Result<(Self, Machine)> {
+        let first = stage.release("1.0.0", Conduct::Good)?;
+        let disk = stage.install(&first)?;
+        let bad = stage.release("2.0.0", conduct)?;
+        stage.offer(&bad)?;
+        let mut machine = stage.boot(&disk)?;
+        stage.update(&mut machine)?;
+        machine.reboot()?;
+        let machine = stage.boot(&disk)?;
+        stage.expect(&disk, Slot::B, Standing::TRIED)?;
+        Ok((Self { disk, first }, machine))
+    }
+
+    /// Boots the node after the bad release has failed: slot A runs, and knows what it came back from.
+    pub(super) fn is_back(&self, stage: &mut Stage, cause: &str) -> Result<Machine> {
+        let mut machine = stage.boot(&self.disk)?;
+        expect_running(&mut machine, Slot::A, &self.first)?;
+        stage.expect(&self.disk, Slot::A, Standing::GOOD)?;
+        stage.expect(&self.disk, Slot::B, Standing::TRIED)?;
+        let words = format!("rolled back from version \"2.0.0\": {cause}");
+        machine.console().wait_for(&words)?;
+        let status = machine.sh(WHY_BACK)?;
+        ensure!(
+            status.contains("\"2.0.0\"") && status.contains(cause),
+            "the status is silent about the rollback:\n{status}"
+        );
+        stage.say(format_args!("status: {words}"));
+        Ok(machine)
+    }
+
+    /// Offers a repaired release, which is installed and kept; the way there tells the server of the rollback.
+    pub(super) fn recovers(&self, stage: &mut Stage, mut machine: Machine) -> Result<()> {
+        let repaired = stage.release("2.0.1", Conduct::Good)?;
+        stage.offer(&repaired)?;
+        stage.update(&mut machine)?;
+        stage.expect_rollback_report()?;
+        machine.reboot()?;
+        let mut machine = stage.boot(&self.disk)?;
+        expect_running(&mut machine, Slot::B, &repaired)?;
+        machine.console().wait_for("is marked good")?;
+        stage.expect(&self.disk, Slot::B, Standing::KEPT)
+    }
+}

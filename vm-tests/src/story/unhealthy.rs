@@ -1,0 +1,36 @@
+//! An update that comes up without what the node is there for.
+
+use anyhow::{Result, ensure};
+
+use super::Story;
+use super::bad_release::Victim;
+use crate::guest::Conduct;
+use crate::machine::End;
+use crate::stage::Stage;
+
+pub(super) const STORY: Story = Story {
+    name: "unhealthy",
+    shows: "a unit that has to run fails on B: at the deadline the node goes back by itself, and A says why",
+    play,
+};
+
+/// Kept from the other slot's journal, for root.
+const LAST_LINES: &str = "busctl get-property com.coreos.update1 /org/updateengine/Engine1/Evidence \
+                          org.updateengine.Evidence1 RollbackOutput";
+
+fn play(stage: &mut Stage) -> Result<()> {
+    let (node, machine) = Victim::of(stage, Conduct::Unhealthy)?;
+    machine.console().wait_for("the application misses its data")?;
+    let end = machine.end()?;
+    ensure!(end == End::Reset, "the node goes back by {end:?}");
+    stage.say("the deadline has passed, the node reboots by itself");
+
+    let mut machine = node.is_back(stage, "unit vm-app.service is ")?;
+    let output = machine.sh(LAST_LINES)?;
+    ensure!(
+        output.contains("the application misses its data"),
+        "the unit's last lines are not in the status:\n{output}"
+    );
+    stage.say("status: the unit's last lines");
+    node.recovers(stage, machine)
+}
