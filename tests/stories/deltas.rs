@@ -172,3 +172,53 @@ async fn a_delta_without_an_old_kernel_brings_the_new_one_whole() {
     let payload = delta_with_kernel(&pair, "delta", false);
     a_payload_is_installed(&payload, "vmlinuz-new").await;
 }
+
+#[test]
+fn the_map_of_a_delta_shows_each_kind_of_operation_in_its_colour() {
+    let pair = Pair::new();
+    let (payload, map) = (pair.delta("delta <1>", &[]), pair.path("map.svg"));
+    succeeded(&tool(&[
+        "inspect".as_ref(),
+        "--map".as_ref(),
+        map.as_ref(),
+        payload.as_ref(),
+    ]));
+    let svg = fs::read_to_string(map).unwrap();
+    assert!(svg.contains("delta &lt;1>: "), "names are escaped");
+    for shown in [
+        "old partition",
+        "new partition, 16.0 MiB",
+        "download",
+        ">SOURCE_COPY<",
+        ">ZERO<",
+    ] {
+        assert!(svg.contains(shown), "{shown}");
+    }
+    // Bands from the old image, and from the download.
+    assert!(svg.matches("<path ").count() > 20);
+    // Each strip is filled once by what is drawn on it: no column is painted twice.
+    let mut painted: Vec<(u64, u64, u64)> = svg.lines().filter_map(rectangle).collect();
+    painted.sort_unstable();
+    for pair in painted.windows(2) {
+        let ((top, _, right), (next_top, next_left, _)) = (pair[0], pair[1]);
+        assert!(top != next_top || right <= next_left, "{pair:?}");
+    }
+    assert!(svg.trim_end().ends_with("</svg>") && !svg.contains("NaN"));
+}
+
+/// Top, left and right of a coloured rectangle.
+fn rectangle(line: &str) -> Option<(u64, u64, u64)> {
+    let rest = line.strip_prefix("<rect ")?;
+    let number = |name: &str| -> Option<u64> {
+        let value = rest.split(&format!("{name}=\"")).nth(1)?;
+        value.split('"').next()?.parse().ok()
+    };
+    let is_background = rest.contains("#f4f4f4") || rest.contains("stroke") || rest.contains("#fff\"");
+    (!is_background).then_some(())?;
+    let (x, y, width) = (
+        number(" x").or_else(|| number("x"))?,
+        number("y")?,
+        number("width")?,
+    );
+    Some((y, x, x + width))
+}

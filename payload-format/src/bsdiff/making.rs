@@ -114,7 +114,9 @@ impl Packed {
         for len in [parts[0].1.len(), parts[1].1.len(), self.result_len] {
             patch.extend((len as u64).to_le_bytes());
         }
-        parts.iter().for_each(|(_, bytes)| patch.extend_from_slice(bytes));
+        for (_, bytes) in parts {
+            patch.extend_from_slice(bytes);
+        }
         patch
     }
 }

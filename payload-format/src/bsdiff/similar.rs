@@ -35,19 +35,13 @@ impl Similar {
 /// The pieces of `new` that have their like in the old file, in order, without overlap.
 pub(crate) fn similar(suffixes: &Suffixes<'_>, new: &[u8]) -> Vec<Similar> {
     let old = suffixes.old();
-    let (mut found, mut last) = (Vec::new(), Similar::default());
-    let mut from = 0;
-    while from < new.len() {
-        let next = seek(suffixes, new, &last, from);
+    let (mut found, mut last, mut from) = (Vec::new(), Similar::default(), 0);
+    while let Some(next) = seek(suffixes, new, &last, from) {
         from = next.new + next.len;
         if next.goes_on {
             continue;
         }
-        // Nothing is left to grow towards at the end.
-        let mut back = match next.new < new.len() {
-            true => backward(&old[..next.old], &new[last.new..next.new]),
-            false => 0,
-        };
+        let mut back = backward(&old[..next.old], &new[last.new..next.new]);
         last.len = forward(&old[last.old..], &new[last.new..next.new]);
         let overlap = (last.len + back).saturating_sub(next.new - last.new);
         if overlap > 0 {
@@ -57,15 +51,16 @@ pub(crate) fn similar(suffixes: &Suffixes<'_>, new: &[u8]) -> Vec<Similar> {
             last.len -= overlap - kept;
             back -= kept;
         }
-        if last.len > 0 {
-            found.push(last);
-        }
+        found.push(last);
         last = Similar {
             old: next.old - back,
             new: next.new - back,
             len: 0,
         };
     }
+    last.len = forward(&old[last.old..], &new[last.new..]);
+    found.push(last);
+    found.retain(|piece| piece.len > 0);
     found
 }
 
@@ -78,8 +73,8 @@ struct Next {
     goes_on: bool,
 }
 
-/// The next match from `from` on that is better than going on with `last`; at the end, an empty one there.
-fn seek(suffixes: &Suffixes<'_>, new: &[u8], last: &Similar, from: usize) -> Next {
+/// The next match from `from` on that is better than going on with `last`, or as good as that.
+fn seek(suffixes: &Suffixes<'_>, new: &[u8], last: &Similar, from: usize) -> Option<Next> {
     let old = suffixes.old();
     let agrees = |at: usize| old.get(last.old + at - last.new) == Some(&new[at]);
     // Bytes that agree if it goes on with `last`, from the place at hand up to `counted`.
@@ -91,22 +86,17 @@ fn seek(suffixes: &Suffixes<'_>, new: &[u8], last: &Similar, from: usize) -> Nex
             counted += 1;
         }
         if (len == score && len > 0) || len > score + BETTER {
-            return Next {
+            return Some(Next {
                 old: place,
                 new: at,
                 len,
-                goes_on: len == score && at + len < new.len(),
-            };
+                goes_on: len == score,
+            });
         }
         score -= usize::from(counted > at && agrees(at));
         counted = counted.max(at + 1);
     }
-    Next {
-        old: 0,
-        new: new.len(),
-        len: 0,
-        goes_on: false,
-    }
+    None
 }
 
 /// How far going on agrees more than it differs.

@@ -218,3 +218,84 @@ fn stream_lengths_past_the_patch_are_refused() {
         }
     ));
 }
+
+/// Makes a patch of ours in each container.
+fn made(old: &[u8], new: &[u8]) -> [(Container, Vec<u8>); 2] {
+    let suffixes = Suffixes::of(old).unwrap();
+    let pieces = similar(&suffixes, new);
+    let containers = [Container::Bsdiff40, Container::Bsdf2];
+    let packed = Parts::new(old, new, &pieces, |place| place)
+        .pack(&containers)
+        .unwrap();
+    containers.map(|container| (container, packed.patch(container)))
+}
+
+fn applied(container: Container, patch: &[u8], old: &[u8]) -> Vec<u8> {
+    let mut result = Vec::new();
+    let read = |buf: &mut [u8], offset: u64| {
+        let start = usize::try_from(offset).unwrap();
+        buf.copy_from_slice(&old[start..start + buf.len()]);
+        Ok(())
+    };
+    let patch = Patch::parse(container, patch).unwrap();
+    patch
+        .apply(old.len() as u64, read, |bytes| {
+            result.extend_from_slice(bytes);
+            Ok::<_, PatchError>(())
+        })
+        .unwrap();
+    result
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn a_patch_of_ours_makes_the_new_file_of_any_two(
+        old in prop::collection::vec(0_u8..4, 1..2000),
+        inserts in prop::collection::vec((any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..50)), 0..6),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let mut new = old.clone();
+        for (at, bytes) in inserts {
+            let at = at.index(new.len() + 1);
+            new.splice(at..at, bytes);
+        }
+        new.drain(..cut.index(new.len()));
+        for (container, patch) in made(&old, &new) {
+            prop_assert_eq!(&applied(container, &patch, &old), &new);
+        }
+    }
+}
+
+/// Numbers that look like code: nothing repeats, and addresses change with what is inserted.
+fn program(shift: u32) -> Vec<u8> {
+    let word = |at: u32| {
+        let address = at.wrapping_mul(2_654_435_761) >> 8;
+        address + if at % 9 == 0 { shift } else { 0 }
+    };
+    (0..20_000).flat_map(|at| word(at).to_le_bytes()).collect()
+}
+
+#[test]
+fn what_changes_in_many_places_by_a_little_makes_a_small_patch() {
+    let (old, mut new) = (program(0), program(16));
+    new.splice(30_000..30_000, *b"a function more");
+    let theirs = bsdiff(&old, &new).len();
+    for (container, patch) in made(&old, &new) {
+        assert!(applied(container, &patch, &old) == new);
+        // Places of equal length may be chosen differently.
+        assert!(patch.len() <= theirs + theirs / 50, "{} to {theirs}", patch.len());
+    }
+}
+
+#[test]
+fn of_long_repetitions_a_patch_is_found_in_reasonable_time() {
+    let (mut old, mut new) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    old[700_000] = 1;
+    new[300_000] = 1;
+    for (container, patch) in made(&old, &new) {
+        assert!(applied(container, &patch, &old) == new);
+        assert!(patch.len() < 1000, "{}", patch.len());
+    }
+}

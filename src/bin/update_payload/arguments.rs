@@ -37,6 +37,9 @@ pub(crate) struct Inspect {
     /// As JSON, with every operation
     #[arg(long)]
     pub(crate) json: bool,
+    /// Draws which blocks come from where, as SVG
+    #[arg(long, value_name = "SVG")]
+    pub(crate) map: Option<PathBuf>,
 }
 
 /// Checks that a payload is complete, unchanged and signed by a trusted key

@@ -49,7 +49,12 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn inspect(arguments: &Inspect) -> Result<(), Failure> {
-    let inspection = payload::inspect(&PayloadFile::open(&arguments.file)?)?;
+    let file = PayloadFile::open(&arguments.file)?;
+    if let Some(path) = &arguments.map {
+        let svg = payload::map(&file)?;
+        std::fs::write(path, svg).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    let inspection = payload::inspect(&file)?;
     if arguments.json {
         println!("{}", serde_json::to_string_pretty(&inspection)?);
     } else {

@@ -96,3 +96,49 @@ impl Drop for Place<'_> {
         self.room.freed.notify_all();
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    fn crew(threads: usize) -> Crew {
+        Crew {
+            threads: NonZeroUsize::new(threads).unwrap(),
+            memory: 100,
+        }
+    }
+
+    #[test]
+    fn every_task_is_done_once_within_the_memory() {
+        let needs: Vec<u64> = (0..200).map(|task| task * 37 % 150).collect();
+        let (held, mut done) = (AtomicU64::new(0), vec![0; needs.len()]);
+        let work = |task: usize| {
+            let need = needs[task].min(100);
+            let now = held.fetch_add(need, Ordering::SeqCst) + need;
+            thread::yield_now();
+            held.fetch_sub(need, Ordering::SeqCst);
+            now
+        };
+        crew(5)
+            .run(&needs, work, |task, now| {
+                done[task] += 1;
+                assert!(now <= 100);
+                Ok::<_, ()>(())
+            })
+            .unwrap();
+        assert!(done.iter().all(|times| *times == 1));
+    }
+
+    #[test]
+    fn an_error_ends_it() {
+        let result = crew(3).run(
+            &vec![60; 1000],
+            |task| task,
+            |task, _| if task < 5 { Ok(()) } else { Err(task) },
+        );
+        assert!(result.is_err());
+    }
+}

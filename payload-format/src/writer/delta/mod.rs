@@ -27,10 +27,11 @@ mod crew;
 mod data;
 mod encode;
 mod ext;
+mod order;
 mod origin;
 mod patch;
 mod region;
-mod shelf;
+
 mod sketch;
 mod survey;
 mod task;
@@ -44,9 +45,9 @@ pub use self::blocks::Snapshot;
 use self::crew::Crew;
 use self::data::Data;
 use self::encode::Encoder;
+use self::order::Order;
 use self::origin::{Index, Origin};
 use self::region::Both;
-use self::shelf::Shelf;
 use self::sketch::Sketch;
 use self::survey::Survey;
 use self::task::Task;
@@ -150,12 +151,12 @@ impl<'a> DeltaPayload<'a> {
         S: Read + Write + Seek,
         W: Write,
     {
-        let mut shelf = Shelf::new(spool);
+        let mut order = Order::new(spool);
         let names = Names {
             old: Input::OldImage,
             new: Input::Image,
         };
-        let image = self.section(&mut shelf, self.image, names, progress)?;
+        let image = self.section(&mut order, self.image, names, progress)?;
         let names = Names {
             old: Input::OldKernel,
             new: Input::Kernel,
@@ -163,9 +164,9 @@ impl<'a> DeltaPayload<'a> {
         let mut progress = |done| progress(image.size + done);
         let kernel = self
             .kernel
-            .map(|kernel| self.section(&mut shelf, kernel, names, &mut progress))
+            .map(|kernel| self.section(&mut order, kernel, names, &mut progress))
             .transpose()?;
-        let pieces = shelf.into_pieces();
+        let pieces = order.into_pieces();
         let contents = Contents {
             version: MajorVersion::V2,
             image,
@@ -178,7 +179,7 @@ impl<'a> DeltaPayload<'a> {
     /// Makes the operations of one image.
     fn section(
         &self,
-        shelf: &mut Shelf<'_>,
+        order: &mut Order<'_>,
         pair: Pair<'_>,
         names: Names,
         progress: &mut dyn FnMut(u64),
@@ -205,16 +206,18 @@ impl<'a> DeltaPayload<'a> {
         crew.run(
             &needs,
             |task| (tasks[task].result(), encoder.encode(&tasks[task])),
-            |_, (bytes, encoded)| {
+            |_, (bytes, operations)| {
                 let input = names.new;
-                let encoded = encoded.map_err(|source| WriteError::Compress { input, source })?;
-                encoded.into_iter().try_for_each(|encoded| shelf.put(encoded))?;
+                let operations = operations.map_err(|source| WriteError::Compress { input, source })?;
+                operations
+                    .into_iter()
+                    .try_for_each(|operation| order.put(operation))?;
                 done += bytes;
                 progress(done);
                 Ok(())
             },
         )?;
-        Ok(shelf.section(old.as_ref(), &new))
+        Ok(order.section(old.as_ref(), &new))
     }
 
     /// What is to be done, the largest tasks first.

@@ -154,10 +154,12 @@ fn separate(part: &BlockList, pieces: &[Similar]) -> (BlockList, BlockList) {
         .collect();
     let (mut known, mut novel) = (BlockList::default(), BlockList::default());
     for (index, block) in part.iter().enumerate() {
-        match touched.contains(&index) {
-            true => known.push_block(block),
-            false => novel.push_block(block),
-        }
+        let list = if touched.contains(&index) {
+            &mut known
+        } else {
+            &mut novel
+        };
+        list.push_block(block);
     }
     (known, novel)
 }

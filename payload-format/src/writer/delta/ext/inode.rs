@@ -9,6 +9,9 @@ const INLINE: u32 = 0x1000_0000;
 
 const EXTENT_MAGIC: u16 = 0xf30a;
 
+/// Blocks of an extent at most.
+const WRITTEN: u16 = 0x8000;
+
 /// Levels of a tree of extents at most.
 const DEPTH: u16 = 5;
 
@@ -95,10 +98,10 @@ impl Map<'_> {
                 continue;
             }
             let start = u64::from(field.u16(6)) << 32 | u64::from(field.u32(8));
-            match field.u16(4) {
-                count @ ..=0x8000 => self.push(start, count.into())?,
-                // Reserved, and not written yet.
-                _ => {}
+            let count = field.u16(4);
+            // What has more is reserved, and not written yet.
+            if count <= WRITTEN {
+                self.push(start, count.into())?;
             }
         }
         Ok(())

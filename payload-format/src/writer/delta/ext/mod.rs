@@ -114,3 +114,6 @@ impl<'a> Walk<'a> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use crate::writer::WriteError;
 use crate::writer::press::Section;
 
 /// The spool, and what lies where in it.
-pub(super) struct Shelf<'a> {
+pub(super) struct Order<'a> {
     spool: &'a mut dyn Write,
     len: u64,
     /// Of the image at work: first block, operation, data.
@@ -22,7 +22,7 @@ pub(super) struct Shelf<'a> {
     data_len: u64,
 }
 
-impl<'a> Shelf<'a> {
+impl<'a> Order<'a> {
     pub(super) fn new(spool: &'a mut dyn Write) -> Self {
         Self {
             spool,
@@ -48,7 +48,7 @@ impl<'a> Shelf<'a> {
         Ok(())
     }
 
-    /// Orders what was put here by the blocks that it writes, and goes on to the next image.
+    /// Orders what was put in by the blocks that it writes, and goes on to the next image.
     pub(super) fn section(&mut self, old: Option<&Survey>, new: &Survey) -> Section {
         let mut items = std::mem::take(&mut self.items);
         // No two operations write the same block.

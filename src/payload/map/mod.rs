@@ -1,0 +1,196 @@
+//! A picture of a payload: which blocks come from where.
+//!
+//! ```text
+//!  old image      ▒▒▒▒▒▒░░▒▒▒▒▒▒▒▒▒▒▓▓▓▓░░░░      coloured by what is made of it
+//!                 ╲╲╲╲╲╲  ╱╱╱╱╱    ╲╲╲╲           bands: copies and patches
+//!  new image      ▒▒▒▒▒▒▒▒▒▒▒▒▒▒█████▓▓▓▓▓        coloured by the operation that makes it
+//!                          ╱╱╱╱╱╱╱╱╱  ╱           bands: the data that goes there
+//!  download       ███████████▓▓▓▓
+//! ```
+//!
+//! Images are cut into columns, whatever their size, and everything is added up by columns: the picture stays as
+//! large as the screen, and a hostile manifest can't blow it up.
+
+mod bands;
+mod columns;
+mod svg;
+
+use payload_format::{Image, Manifest, Operation, OperationKind};
+
+use self::bands::{Band, Bands};
+use self::columns::{COLUMNS, Scale, Strip, Trail};
+use super::file::{PayloadError, PayloadFile};
+
+/// Draws a payload by its header and manifest, as SVG. Nothing of it is verified.
+///
+/// # Errors
+/// [`PayloadError`].
+pub fn map(payload: &PayloadFile) -> Result<String, PayloadError> {
+    let manifest = payload.metadata()?.manifest;
+    let pictures = manifest.images().iter();
+    let pictures: Vec<Picture> = pictures.map(|image| Picture::new(&manifest, image)).collect();
+    let name = payload.path().file_name().unwrap_or_default();
+    Ok(svg::draw(&name.to_string_lossy(), payload.size(), &pictures))
+}
+
+/// What makes a block, in groups that look alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Paint {
+    /// By operations that copy.
+    Copied(&'static str),
+    Patched(&'static str),
+    /// By data alone.
+    Packed(&'static str),
+    Zeros(&'static str),
+}
+
+impl Paint {
+    const fn of(kind: &OperationKind) -> Self {
+        match kind {
+            OperationKind::Move(_) | OperationKind::SourceCopy(_) => Self::Copied(kind.name()),
+            OperationKind::Patch { .. } => Self::Patched(kind.name()),
+            OperationKind::Zero | OperationKind::Discard => Self::Zeros(kind.name()),
+            OperationKind::Replace
+            | OperationKind::ReplaceBz
+            | OperationKind::ReplaceXz
+            | OperationKind::ReplaceZstd => Self::Packed(kind.name()),
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Copied(name) | Self::Patched(name) | Self::Packed(name) | Self::Zeros(name) => name,
+        }
+    }
+}
+
+/// What no operation writes, in version 1.
+const LEFT: Paint = Paint::Copied("(left as it was)");
+
+/// One image, added up.
+struct Picture {
+    title: String,
+    /// In bytes; 0 if there is none.
+    old_size: u64,
+    new_size: u64,
+    data_size: u64,
+    old: Strip,
+    new: Strip,
+    data: Strip,
+    /// From the old image to the new one.
+    copies: Bands,
+    /// From the data to the new image.
+    arrivals: Bands,
+    legend: Vec<Entry>,
+}
+
+/// All operations of a kind.
+struct Entry {
+    paint: Paint,
+    operations: usize,
+    /// Bytes of the image that they make.
+    result: u64,
+    /// Bytes of data that they take.
+    data: u64,
+}
+
+impl Picture {
+    fn new(manifest: &Manifest, image: &Image) -> Self {
+        let operations = manifest.operations_of(image);
+        let block = manifest.block_size();
+        let first = operations.iter().find_map(|operation| operation.data);
+        let data_start = first.map_or(0, |data| data.offset);
+        let data_size = operations.iter().map(Operation::data_len).sum();
+        let old_size = image.old.map_or(0, |old| old.size);
+        let mut picture = Self {
+            title: image.kind.to_string(),
+            old_size,
+            new_size: image.new.size,
+            data_size,
+            old: Strip::default(),
+            new: Strip::default(),
+            data: Strip::default(),
+            copies: Bands::default(),
+            arrivals: Bands::default(),
+            legend: Vec::new(),
+        };
+        let scales = Scales {
+            old: Scale::of(block.touched_blocks(old_size)),
+            new: Scale::of(block.touched_blocks(image.new.size)),
+            data: Scale::of(data_size),
+        };
+        for operation in operations {
+            picture.add(operation, data_start, &scales, block.bytes());
+        }
+        for range in &image.unwritten {
+            for piece in scales.new.pieces(range.start(), range.end()) {
+                let at = scales.old.column(piece.middle);
+                picture.new.paint(piece.column, LEFT, piece.amount);
+                picture.old.paint(at, LEFT, piece.amount);
+                picture.copies.add(LEFT, at, piece.column);
+            }
+            picture.count(LEFT, 0, range.count().saturating_mul(block.bytes()), 0);
+        }
+        picture
+    }
+
+    fn add(&mut self, operation: &Operation, data_start: u64, scales: &Scales, block: u64) {
+        let paint = Paint::of(&operation.kind);
+        let blocks = operation.destination_blocks();
+        let trail = Trail::of(operation);
+        for (before, range) in columns::destination(operation) {
+            for piece in scales.new.pieces(range.start(), range.end()) {
+                self.new.paint(piece.column, paint, piece.amount);
+                let middle = before + (piece.middle - range.start());
+                if let Some(old) = trail.old_block(middle, blocks) {
+                    let from = scales.old.column(old);
+                    self.copies.add(paint, from, piece.column);
+                }
+            }
+            if let Some(data) = operation.data {
+                let at = |block| data.offset - data_start + columns::share(data.len, block, blocks);
+                self.arrivals.add_wide(Band {
+                    paint,
+                    from: scales.data.columns(at(before), at(before + range.count())),
+                    to: scales.new.columns(range.start(), range.end()),
+                });
+            }
+        }
+        for range in trail.ranges() {
+            for piece in scales.old.pieces(range.start(), range.end()) {
+                self.old.paint(piece.column, paint, piece.amount);
+            }
+        }
+        if let Some(data) = operation.data {
+            let start = data.offset - data_start;
+            for piece in scales.data.pieces(start, start + data.len) {
+                self.data.paint(piece.column, paint, piece.amount);
+            }
+        }
+        self.count(paint, 1, blocks.saturating_mul(block), operation.data_len());
+    }
+
+    fn count(&mut self, paint: Paint, operations: usize, result: u64, data: u64) {
+        let known = self.legend.iter().position(|entry| entry.paint == paint);
+        let at = known.unwrap_or_else(|| {
+            self.legend.push(Entry {
+                paint,
+                operations: 0,
+                result: 0,
+                data: 0,
+            });
+            self.legend.len() - 1
+        });
+        let entry = &mut self.legend[at];
+        entry.operations += operations;
+        entry.result = entry.result.saturating_add(result);
+        entry.data = entry.data.saturating_add(data);
+        self.legend.sort_by_key(|entry| entry.paint);
+    }
+}
+
+struct Scales {
+    old: Scale,
+    new: Scale,
+    data: Scale,
+}
