@@ -1,13 +1,21 @@
 //! The operator's side of the update engine.
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
+use clap::Parser as _;
+
+use update_engine::client::native::{self, Arguments};
 use update_engine::client::{self, Outcome};
 use update_engine::flags::{self, CommandLine, Request};
 
 const PROGRAM: &str = "update_engine_client";
 
 fn main() -> ExitCode {
+    let first = std::env::args_os().nth(1);
+    if Arguments::are_meant(first.as_deref().and_then(OsStr::to_str)) {
+        return native(Arguments::parse());
+    }
     match flags::parse(client::FLAGS, std::env::args_os().skip(1)) {
         Ok(Request::Run(line)) => run(&line),
         Ok(Request::Help) => {
@@ -23,6 +31,17 @@ fn main() -> ExitCode {
         }
         Err(errors) => {
             eprintln!("{errors}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn native(arguments: Arguments) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map(|runtime| runtime.block_on(native::run(arguments))) {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(error) => {
+            eprintln!("{PROGRAM}: cannot start: {error}");
             ExitCode::FAILURE
         }
     }

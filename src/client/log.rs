@@ -90,7 +90,7 @@ fn timestamp(now: Duration) -> String {
 ///
 /// Counted in years that begin on 1 March, so that the leap day comes last, in eras of 400 years
 /// (146,097 days).
-fn civil(day: u64) -> (u64, u64, u64) {
+pub(super) fn civil(day: u64) -> (u64, u64, u64) {
     let day = day + 719_468; // from 1970-01-01 back to 0000-03-01
     let (era, of_era) = (day / 146_097, day % 146_097);
     let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;

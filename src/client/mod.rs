@@ -1,4 +1,5 @@
-//! `update_engine_client`: one call of the bus interface per run, in the words that scripts parse.
+//! `update_engine_client`: one call of the bus interface per run, in the words that scripts parse. What people
+//! type is in [`native`].
 //!
 //! Standard output carries nothing but the `KEY=value` lines of a status; everything for people goes
 //! to standard error, one log line each. The flags, in their order of precedence:
@@ -17,6 +18,7 @@
 //! aborts (`SIGABRT`).
 
 mod log;
+pub mod native;
 mod run;
 mod session;
 mod text;

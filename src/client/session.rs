@@ -59,7 +59,7 @@ impl Session {
     }
 }
 
-async fn connect(endpoint: &Endpoint) -> zbus::Result<Connection> {
+pub(super) async fn connect(endpoint: &Endpoint) -> zbus::Result<Connection> {
     let builder = match endpoint {
         Endpoint::SystemBus => Builder::system(),
         Endpoint::Peer(path) => {

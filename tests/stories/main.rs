@@ -8,6 +8,7 @@ mod bus;
 mod by_hand;
 mod checks;
 mod client;
+mod commands;
 mod delta_okay;
 mod deltas;
 mod deltas_by_others;

@@ -1,0 +1,105 @@
+//! The commands, as clap knows them.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+/// Asks the update engine, and tells it what to do.
+#[derive(Debug, Parser)]
+#[command(
+    name = "update_engine_client",
+    after_help = "Exit codes: 0 done, 1 refused, 2 wrong arguments, 3 the engine can't be reached, 4 not allowed; \
+                  of update also: 5 nothing is offered, 6 put off or refused by policy, 7 failed.\n\n\
+                  The flags of the original work as ever: -status, -check_for_update, -update, -reset_status, \
+                  -watch_for_updates."
+)]
+pub struct Arguments {
+    /// Talk to the engine at this socket, without a bus: the engine's own -bus_peer
+    #[arg(long, global = true, value_name = "SOCKET")]
+    pub(super) bus_peer: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What is wanted.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// What the engine does, the versions, the slots, and why there is no update
+    Status {
+        #[command(flatten)]
+        form: Form,
+        /// Go on showing it as it changes
+        #[arg(long, short, conflicts_with = "json")]
+        watch: bool,
+    },
+    /// Check for an update and install it, without waiting for the end
+    Check,
+    /// Check for an update, install it, and wait for the end
+    Update,
+    /// Take back that an update or a rollback waits for the reboot
+    Reset {
+        /// Also in the partition table: the running slot boots next
+        #[arg(long)]
+        withdraw_slot: bool,
+    },
+    /// The two slots: version, priority, tries, successful
+    Slots(Form),
+    /// Make the other slot the next to boot, if it was good once
+    Rollback,
+    /// Mark the running slot good and put it first, whatever its health
+    MarkGood,
+    /// Why there is no update, what failed last, what was rolled back, and what to do about it
+    Why,
+    /// The configuration in force, and the file that each value comes from
+    Config {
+        #[command(flatten)]
+        form: Form,
+        /// Directory that stands for /
+        #[arg(long, default_value = "/", value_name = "DIRECTORY")]
+        root: PathBuf,
+    },
+}
+
+/// For whom it is printed.
+#[derive(Debug, Args)]
+pub(super) struct Form {
+    /// For programs
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// The definition of all commands, for whoever makes completions and manuals of it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+impl Arguments {
+    /// Whether a command line is one of ours: its first argument is a command. Everything else is the
+    /// original's, which ignores arguments that are no flags.
+    #[must_use]
+    pub fn are_meant(first: Option<&str>) -> bool {
+        let Some(first) = first else { return false };
+        first == "help" || Self::command().find_subcommand(first).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn only_a_command_in_the_first_place_is_ours() {
+        for ours in ["status", "mark-good", "help"] {
+            assert!(Arguments::are_meant(Some(ours)), "{ours}");
+        }
+        for theirs in [None, Some("-status"), Some("--help"), Some("nonsense"), Some("")] {
+            assert!(!Arguments::are_meant(theirs), "{theirs:?}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Looking at the engine until something is over.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
+use zbus::MatchRule;
+use zbus::MessageStream;
+use zbus::message::Type;
+
+use super::page;
+use super::remote::{Remote, RemoteError};
+use crate::bus::{ENGINE_PATH, Overview};
+
+/// Without a signal for so long, the engine is asked all the same: it may have been restarted.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// The engine's account, again and again.
+pub(super) struct Follower<'a> {
+    remote: &'a Remote,
+    signals: MessageStream,
+}
+
+impl<'a> Follower<'a> {
+    /// Hears every change from now on.
+    pub(super) async fn new(remote: &'a Remote) -> Result<Self, RemoteError> {
+        let signals = if remote.connection.is_bus() {
+            let rule = MatchRule::builder()
+                .msg_type(Type::Signal)
+                .path(ENGINE_PATH)
+                .member("PropertiesChanged")
+                .build()?;
+            MessageStream::for_match_rule(rule, &remote.connection, None).await?
+        } else {
+            MessageStream::from(&remote.connection)
+        };
+        Ok(Self { remote, signals })
+    }
+
+    /// The account after the next change.
+    pub(super) async fn next(&mut self) -> Result<Overview, RemoteError> {
+        let _ = timeout(SILENCE, self.signals.next()).await;
+        self.remote.overview().await
+    }
+}
+
+/// Tells of progress: a bar that is drawn again and again on a terminal, and lines elsewhere, one per change
+/// of the state and per ten percent.
+#[derive(Default)]
+pub(super) struct Teller {
+    last: String,
+    tenth: u64,
+}
+
+impl Teller {
+    pub(super) fn tell(&mut self, overview: &Overview) {
+        let mut output = std::io::stdout();
+        let line = self.line(overview, output.is_terminal());
+        // A reader that has gone away is no reason to fail.
+        if let Some(line) = line {
+            let _ = output.write_all(line.as_bytes()).and_then(|()| output.flush());
+        }
+    }
+
+    fn line(&mut self, overview: &Overview, on_terminal: bool) -> Option<String> {
+        let news = overview.summary != self.last;
+        self.last.clone_from(&overview.summary);
+        let Some(transfer) = &overview.progress.0 else {
+            let over = if on_terminal { "\r\x1b[K" } else { "" };
+            return news.then(|| format!("{over}{}\n", overview.summary));
+        };
+        if on_terminal {
+            return Some(format!("\r\x1b[K{}", page::bar(transfer)));
+        }
+        let tenth = transfer
+            .bytes_done
+            .saturating_mul(10)
+            .checked_div(transfer.bytes_total)
+            .unwrap_or(10);
+        let is_due = news || tenth > self.tenth;
+        self.tenth = tenth;
+        is_due.then(|| format!("{}: {}\n", overview.summary, page::progress(transfer)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::Transfer;
+
+    fn downloading(bytes_done: u64) -> Overview {
+        let transfer = Transfer {
+            bytes_done,
+            bytes_total: 100,
+            bytes_per_second: Some(5),
+            eta_seconds: Some(3),
+        };
+        Overview {
+            summary: "downloading".to_owned(),
+            progress: Some(transfer).into(),
+            ..Overview::default()
+        }
+    }
+
+    #[test]
+    fn elsewhere_than_on_a_terminal_each_tenth_is_a_line() {
+        let mut teller = Teller::default();
+        let lines: Vec<_> = (0..=100)
+            .filter_map(|done| teller.line(&downloading(done), false))
+            .collect();
+        assert_eq!(lines.len(), 11);
+        assert_eq!(lines[5], "downloading: 50 %, 50 B of 100 B, 5 B/s, 3 s left\n");
+    }
+
+    #[test]
+    fn on_a_terminal_the_bar_is_drawn_over_itself_and_what_follows_over_the_bar() {
+        let mut teller = Teller::default();
+        let bar = teller.line(&downloading(50), true);
+        let drawn = "\r\x1b[K[############             ] 50 %, 50 B of 100 B, 5 B/s, 3 s left";
+        assert_eq!(bar.as_deref(), Some(drawn));
+        let done = Overview {
+            summary: "done".to_owned(),
+            ..Overview::default()
+        };
+        assert_eq!(teller.line(&done, true).as_deref(), Some("\r\x1b[Kdone\n"));
+        assert_eq!(teller.line(&done, true), None, "said once");
+    }
+}

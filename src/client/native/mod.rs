@@ -1,0 +1,43 @@
+//! The client's own words: `update_engine_client status`, beside the flags that scripts know.
+//!
+//! ```text
+//!   first argument is a command ─▶ arguments (clap) ─▶ run ─┬─ remote    Engine1 on the bus, errors that say what next
+//!                                                           ├─ page      what people read
+//!                                                           ├─ follow    a download until its end
+//!                                                           └─ settings  configuration in force
+//! ```
+//!
+//! Exit codes: 0 done; 1 the engine refuses, with its sentence; 2 wrong arguments; 3 the engine can't be
+//! reached; 4 not allowed. `update` has more: 5 nothing is offered; 6 what is offered is put off or refused, and
+//! not because something broke; 7 the update failed.
+
+mod arguments;
+mod follow;
+mod page;
+mod remote;
+mod run;
+mod settings;
+mod time;
+
+pub use arguments::{Arguments, command};
+pub use run::run;
+
+/// How a run ends: the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done; `update`: an update waits for the reboot.
+    Done = 0,
+    /// The engine refuses.
+    Refused = 1,
+    /// The engine can't be reached, or is one that doesn't know the command.
+    Unreachable = 3,
+    /// This user may not.
+    Denied = 4,
+    /// `update`: the server offers nothing.
+    NothingOffered = 5,
+    /// `update`: not now, or not this one.
+    PutOff = 6,
+    /// `update`: it failed.
+    Failed = 7,
+}

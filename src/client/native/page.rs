@@ -1,0 +1,189 @@
+//! What people read: pure.
+
+use std::fmt::Write as _;
+
+use super::time::{bytes, duration, utc};
+use crate::bus::{Evidence, FailureReport, Obstacle, Overview, SlotReport, Transfer};
+use crate::omaha::{Advice, ErrorCode};
+
+/// The page of `status`.
+pub(super) fn status(overview: &Overview, evidence: Option<&Evidence>) -> String {
+    let mut page = Page::default();
+    page.row("State", &overview.summary);
+    page.row("Running version", known(&overview.running_version));
+    if !overview.waiting_version.is_empty() {
+        page.row("Next version", &overview.waiting_version);
+    }
+    if let Some(transfer) = &overview.progress.0 {
+        page.row("Progress", &progress(transfer));
+    }
+    if !overview.trial.is_empty() {
+        page.row("On trial", &overview.trial);
+    }
+    match &overview.last_check.0 {
+        Some(check) => page.row("Last check", &format!("{}: {}", utc(check.time), check.outcome)),
+        None => page.row("Last check", "none since the engine's start"),
+    }
+    if let Some(next) = &overview.next_check.0 {
+        let time = next.time.map_or_else(|| "none".to_owned(), utc);
+        page.row("Next check", &format!("{time}: {}", next.why));
+    }
+    page.troubles(overview, evidence);
+    format!("{}\n{}", page.0, slots(&overview.slots))
+}
+
+/// The page of `why`.
+pub(super) fn why(overview: &Overview, evidence: Option<&Evidence>) -> String {
+    let mut page = Page::default();
+    match &overview.no_update.0 {
+        Some(no_update) => {
+            page.row("No update", &no_update.reason);
+            if let Some(until) = no_update.until {
+                page.row("", &format!("until {}", utc(until)));
+            }
+            page.row("", what_next(no_update.kind));
+        }
+        None => page.row("State", &overview.summary),
+    }
+    if !overview.trial.is_empty() {
+        page.row("On trial", &overview.trial);
+    }
+    if let Some(failure) = &overview.last_failure.0 {
+        page.failure(failure);
+    }
+    page.rollback(overview, evidence);
+    page.0
+}
+
+/// The table of slots.
+pub(super) fn slots(slots: &[SlotReport]) -> String {
+    if slots.is_empty() {
+        return "The slots can't be read: look at journalctl -u update-engine\n".to_owned();
+    }
+    let mut table = "slot    runs  version         priority  tries  successful\n".to_owned();
+    for slot in slots {
+        let version = slot.version.as_deref().unwrap_or("unknown");
+        let yes = |is: bool| if is { "yes" } else { "no" };
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            table,
+            "{:<7} {:<5} {version:<15} {:<9} {:<6} {}",
+            slot.name,
+            yes(slot.running),
+            slot.priority,
+            slot.tries,
+            yes(slot.successful)
+        );
+    }
+    table
+}
+
+/// One line about a download.
+pub(super) fn progress(transfer: &Transfer) -> String {
+    let mut line = format!(
+        "{} %, {} of {}",
+        percent(transfer),
+        bytes(transfer.bytes_done),
+        bytes(transfer.bytes_total)
+    );
+    if let Some(rate) = transfer.bytes_per_second {
+        let _ = write!(line, ", {}/s", bytes(rate));
+    }
+    if let Some(eta) = transfer.eta_seconds {
+        let _ = write!(line, ", {} left", duration(eta));
+    }
+    line
+}
+
+/// The same with a bar before it.
+pub(super) fn bar(transfer: &Transfer) -> String {
+    let filled = usize::try_from(percent(transfer) / 4).unwrap_or(25).min(25);
+    format!("[{:<25}] {}", "#".repeat(filled), progress(transfer))
+}
+
+fn percent(transfer: &Transfer) -> u64 {
+    let done = transfer.bytes_done.saturating_mul(100);
+    done.checked_div(transfer.bytes_total).unwrap_or(100).min(100)
+}
+
+const fn what_next(kind: Obstacle) -> &'static str {
+    match kind {
+        Obstacle::NoneOffered => {
+            "nothing to do, unless the group or the server in update.conf is not the one you mean"
+        }
+        Obstacle::Backoff => "update_engine_client check does not wait for that if the server allows it",
+        Obstacle::Disabled => "set SERVER in /etc/flatcar/update.conf to be updated",
+        Obstacle::RolledBack => "update_engine_client update installs it all the same",
+        Obstacle::OnTrial => {
+            "make the node healthy, or mark it good as it is: update_engine_client mark-good"
+        }
+        Obstacle::Refused => "ask whoever runs the server",
+        Obstacle::Failed => "see below",
+    }
+}
+
+fn known(version: &str) -> &str {
+    if version.is_empty() { "unknown" } else { version }
+}
+
+/// Rows of a label and a text, one below the other.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn row(&mut self, label: &str, text: &str) {
+        let mut label = label;
+        for line in text.lines() {
+            let _ = writeln!(self.0, "{label:<16} {line}");
+            label = "";
+        }
+    }
+
+    fn troubles(&mut self, overview: &Overview, evidence: Option<&Evidence>) {
+        if let Some(failure) = &overview.last_failure.0 {
+            self.row(
+                "Last failure",
+                &format!("code {}: {}", failure.code, failure.sentence),
+            );
+            self.causes(failure);
+        }
+        self.rollback(overview, evidence);
+    }
+
+    fn failure(&mut self, failure: &FailureReport) {
+        self.row("Last failure", &failure.sentence);
+        self.causes(failure);
+        self.row("Code", &failure.code.to_string());
+        if let Some(Advice { meaning, remedy }) = ErrorCode::from_number(failure.code).map(ErrorCode::advice)
+        {
+            self.row("", meaning);
+            self.row("What to do", remedy);
+        }
+    }
+
+    fn causes(&mut self, failure: &FailureReport) {
+        for cause in &failure.causes {
+            self.row("", &format!("because: {cause}"));
+        }
+    }
+
+    fn rollback(&mut self, overview: &Overview, evidence: Option<&Evidence>) {
+        let Some(rollback) = &overview.rollback.0 else {
+            return;
+        };
+        let version = known(&rollback.version);
+        let noticed = utc(rollback.noticed);
+        self.row(
+            "Rolled back",
+            &format!("from version {version}, noticed {noticed}"),
+        );
+        self.row("", &format!("because: {}", rollback.cause));
+        let said = evidence.map_or("", |evidence| evidence.rollback_output.as_str());
+        for line in said.lines() {
+            self.row("", &format!("| {line}"));
+        }
+        if evidence.is_none() {
+            self.row("", "(root sees what it said)");
+        }
+    }
+}

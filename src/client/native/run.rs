@@ -1,0 +1,138 @@
+//! One command, from its arguments to its exit code.
+
+use std::io::Write as _;
+
+use serde_json::json;
+
+use super::arguments::{Arguments, Command};
+use super::follow::{Follower, Teller};
+use super::remote::{Remote, RemoteError};
+use super::{Exit, page, settings};
+use crate::bus::{Obstacle, Overview, Stand};
+use crate::client::Endpoint;
+
+/// Does what is wanted. What was asked for goes to standard output, what went wrong to standard error.
+pub async fn run(arguments: Arguments) -> Exit {
+    let endpoint = arguments.bus_peer.map_or(Endpoint::SystemBus, Endpoint::Peer);
+    match carry_out(arguments.command, &endpoint).await {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("update_engine_client: {error}");
+            error.exit()
+        }
+    }
+}
+
+async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, RemoteError> {
+    if let Command::Config { form, root } = &command {
+        print(&settings::show(root, form.json));
+        return Ok(Exit::Done);
+    }
+    let remote = Remote::open(endpoint).await?;
+    match command {
+        Command::Status { watch: true, .. } => return watch(&remote).await,
+        Command::Status { form, .. } => print(&status(&remote, form.json).await?),
+        Command::Check => {
+            remote.check().await?;
+            print(&format!("{}\n", remote.overview().await?.summary));
+        }
+        Command::Update => return update(&remote).await,
+        Command::Reset { withdraw_slot } => {
+            remote.engine().await?.reset(withdraw_slot).await?;
+            print("nothing waits for the reboot any more\n");
+            if !withdraw_slot {
+                print("The partition table is as it was; --withdraw-slot puts the running slot first.\n");
+            }
+        }
+        Command::Slots(form) => {
+            let slots = remote.overview().await?.slots;
+            print(&if form.json {
+                pretty(&slots)
+            } else {
+                page::slots(&slots)
+            });
+        }
+        Command::Rollback => {
+            remote.engine().await?.roll_back().await?;
+            print(&format!("{}\n", remote.overview().await?.summary));
+        }
+        Command::MarkGood => {
+            remote.engine().await?.mark_good().await?;
+            print("the running slot is marked good and boots next\n");
+        }
+        Command::Why => {
+            let (overview, evidence) = (remote.overview().await?, remote.evidence().await);
+            print(&page::why(&overview, evidence.as_ref()));
+        }
+        // Done above, without an engine.
+        Command::Config { .. } => {}
+    }
+    Ok(Exit::Done)
+}
+
+async fn status(remote: &Remote, json: bool) -> Result<String, RemoteError> {
+    let (overview, evidence) = (remote.overview().await?, remote.evidence().await);
+    if !json {
+        return Ok(page::status(&overview, evidence.as_ref()));
+    }
+    let mut value = json!(overview);
+    if let (Some(object), Some(evidence)) = (value.as_object_mut(), evidence) {
+        object.insert("rollback_output".to_owned(), evidence.rollback_output.into());
+    }
+    Ok(pretty(&value))
+}
+
+async fn watch(remote: &Remote) -> Result<Exit, RemoteError> {
+    let mut teller = Teller::default();
+    let mut follower = Follower::new(remote).await?;
+    teller.tell(&remote.overview().await?);
+    loop {
+        teller.tell(&follower.next().await?);
+    }
+}
+
+/// Waits for the end of the attempt that it starts, or that is under way.
+async fn update(remote: &Remote) -> Result<Exit, RemoteError> {
+    let mut teller = Teller::default();
+    let mut follower = Follower::new(remote).await?;
+    remote.check().await?;
+    let mut overview = remote.overview().await?;
+    loop {
+        teller.tell(&overview);
+        if let Some(exit) = outcome(&overview) {
+            if exit != Exit::Done {
+                eprintln!("More: update_engine_client why");
+            }
+            return Ok(exit);
+        }
+        overview = follower.next().await?;
+    }
+}
+
+/// How an attempt has ended; nothing while it is under way.
+fn outcome(overview: &Overview) -> Option<Exit> {
+    match overview.state {
+        Stand::RebootNeeded => Some(Exit::Done),
+        Stand::RollbackNeeded => Some(Exit::PutOff),
+        Stand::Idle => Some(
+            match overview.no_update.0.as_ref().map(|no_update| no_update.kind) {
+                None | Some(Obstacle::NoneOffered) => Exit::NothingOffered,
+                Some(Obstacle::Failed) => Exit::Failed,
+                Some(_) => Exit::PutOff,
+            },
+        ),
+        _ => None,
+    }
+}
+
+fn pretty(value: &impl serde::Serialize) -> String {
+    // Plain records with text for keys: they always have a JSON form.
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    format!("{text}\n")
+}
+
+fn print(text: &str) {
+    // A reader that has gone away is no reason to fail.
+    let mut output = std::io::stdout();
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+}

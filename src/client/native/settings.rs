@@ -1,0 +1,63 @@
+//! The configuration in force.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::config::{self, Effective, Kind, Origin};
+use crate::host::Host;
+
+/// Every setting below `root`, one line each, or for programs.
+pub(super) fn show(root: &Path, json: bool) -> String {
+    let host = Host::new(root);
+    let settings = config::effective(|path| std::fs::read(host.path(path)).ok());
+    if json {
+        let all: Vec<Value> = settings.iter().map(record).collect();
+        return format!("{:#}\n", Value::Array(all));
+    }
+    let mut lines = String::new();
+    for setting in &settings {
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            lines,
+            "{}={:<40} # {}",
+            setting.setting.key,
+            shown(setting),
+            origin(setting)
+        );
+    }
+    lines
+}
+
+fn record(setting: &Effective) -> Value {
+    json!({
+        "key": setting.setting.key,
+        "value": shown(setting),
+        "from": match setting.origin {
+            Origin::File(file) => Some(file),
+            Origin::Default | Origin::Refused(_) => None,
+        },
+        "refused_in": match setting.origin {
+            Origin::Refused(file) => Some(file),
+            Origin::Default | Origin::File(_) => None,
+        },
+    })
+}
+
+/// Secrets are only said to be there.
+fn shown(setting: &Effective) -> &str {
+    if setting.setting.kind == Kind::Secret && !setting.value.is_empty() {
+        "(set)"
+    } else {
+        &setting.value
+    }
+}
+
+fn origin(setting: &Effective) -> String {
+    match setting.origin {
+        Origin::File(file) => file.to_owned(),
+        Origin::Default => "default".to_owned(),
+        Origin::Refused(file) => format!("default: {file} has a value that can't be used"),
+    }
+}
