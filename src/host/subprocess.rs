@@ -112,7 +112,7 @@ pub struct Subprocess {
 /// A program that was started.
 enum Running {
     Child(Group),
-    Unit(TransientUnit),
+    Unit(Box<TransientUnit>),
 }
 
 impl Running {
@@ -247,7 +247,7 @@ impl Subprocess {
             unit: name.clone(),
             source,
         })?;
-        Ok(Running::Unit(unit))
+        Ok(Running::Unit(Box::new(unit)))
     }
 
     /// Asks it to end, then makes it.

@@ -1,5 +1,7 @@
 //! What a system that has no slots tells its server: that it is there.
 
+use std::fmt::Write as _;
+
 use super::escape::Escaped;
 use super::identity::Identity;
 
@@ -22,10 +24,11 @@ pub fn announcement(identity: &Identity) -> String {
         ("hardware_class", ""),
         ("delta_okay", "false"),
     ];
-    let attributes: String = attributes
-        .iter()
-        .map(|(name, value)| format!(r#" {name}="{}""#, Escaped(value)))
-        .collect();
+    let attributes = attributes.iter().fold(String::new(), |mut text, (name, value)| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, r#" {name}="{}""#, Escaped(value));
+        text
+    });
     format!(
         r#"<?xml version="1.0" encoding="UTF-8"?>
 <request protocol="3.0" version="{UPDATER}" updaterversion="{UPDATER}" installsource="scheduler" ismachine="1">

@@ -96,7 +96,7 @@ impl<'a> Extensions<'a> {
         }
         Err(Refusal::Extension {
             package: package.to_owned(),
-            source: failure,
+            source: Box::new(failure),
         })
     }
 

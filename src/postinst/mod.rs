@@ -69,7 +69,7 @@ pub enum Refusal {
         /// Which one.
         package: String,
         /// Why not.
-        source: DownloadError,
+        source: Box<DownloadError>,
     },
     /// A directory of extensions can't be read or changed.
     #[error("cannot change {}", path.display())]

@@ -37,10 +37,11 @@ pub enum ResponseError {
 /// after `previous-version`, so that one that is older belongs to an earlier update.
 pub(super) fn offered(host: &Host) -> Result<Vec<Package>, ResponseError> {
     let prefs = Prefs::new(host.path(PREFS_DIR));
-    if !is_fresh(host)? && host.is_real() {
-        if let Some(body) = logged() {
-            prefs.set_full_response(body.as_bytes())?;
-        }
+    if !is_fresh(host)?
+        && host.is_real()
+        && let Some(body) = logged()
+    {
+        prefs.set_full_response(body.as_bytes())?;
     }
     if !is_fresh(host)? {
         return Ok(Vec::new());

@@ -1,7 +1,7 @@
 //! The postinst that an image carries: ours under engines like the original, and the original's under ours.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -192,10 +192,9 @@ impl Site {
             self.write(&format!("etc/flatcar/sysext/flatcar-zfs-{old}.raw"), old);
         }
         self.write("etc/flatcar/sysext/mine.raw", "not the image's");
-        let packages: String = ["flatcar_production_update.gz", "oem-test.gz", "flatcar-zfs.gz"]
-            .iter()
+        let packages = ["flatcar_production_update.gz", "oem-test.gz", "flatcar-zfs.gz"]
             .map(|name| format!(r#"<package name="{name}" size="{}"/>"#, payload.len()))
-            .collect();
+            .concat();
         self.write("var/lib/update_engine/prefs/previous-version", "");
         self.write(
             "var/lib/update_engine/prefs/full-response",
@@ -313,7 +312,6 @@ fn the_oems_hook_is_told_slot_and_image_and_its_failure_is_the_postinsts() {
     if !may_mount() {
         return;
     }
-    use std::os::unix::fs::PermissionsExt as _;
     let site = Site::new();
     site.write(
         "usr/share/oem/bin/oem-postinst",

@@ -8,6 +8,7 @@ use ring::digest::{SHA256, digest};
 use update_engine::disk::SlotName;
 
 use crate::support::fixtures;
+use crate::support::nebraska::State::{Complete, Downloaded, Downloading, Granted, Undefined};
 use crate::support::nebraska::{Group, Nebraska, State};
 use crate::support::node::{CONFIG, Node};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
@@ -61,7 +62,6 @@ async fn an_update_leads_the_instance_through_its_states_to_complete() {
     site.scene.node.run_version("2.0.0");
     let _daemon = site.scene.boot(SlotName::B).await;
     site.scene.attempt(IDLE).await;
-    use State::{Complete, Downloaded, Downloading, Granted, Undefined};
     assert_eq!(
         site.states(),
         [Undefined, Granted, Downloading, Downloaded, Complete]
@@ -107,7 +107,6 @@ async fn a_node_that_died_amid_a_download_is_no_update_in_progress_for_ever() {
     let _daemon = site.scene.boot(SlotName::A).await;
     // Its check says that it begins anew: without that Nebraska would refuse.
     site.scene.attempt(NEED_REBOOT).await;
-    use State::{Downloaded, Downloading, Granted, Undefined};
     let expected = [
         Undefined,
         Granted,
