@@ -19,7 +19,15 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// Any I/O error; the file is then either as it was or whole and new.
 pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let staged = Staged::write(path, contents)?;
+    replace_by(path, &[contents])
+}
+
+/// The same of contents that lie in pieces: long ones need not be put together for it.
+///
+/// # Errors
+/// Likewise.
+pub fn replace_by(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
+    let staged = Staged::write(path, pieces)?;
     staged.sync()?;
     staged.rename()?;
     staged.sync_directory()
@@ -70,7 +78,7 @@ struct Staged<'a> {
 }
 
 impl<'a> Staged<'a> {
-    fn write(path: &'a Path, contents: &[u8]) -> io::Result<Self> {
+    fn write(path: &'a Path, pieces: &[&[u8]]) -> io::Result<Self> {
         let dir = directory(path)?;
         let name = path.file_name().ok_or_else(|| {
             io::Error::new(
@@ -89,7 +97,9 @@ impl<'a> Staged<'a> {
             .truncate(true)
             .mode(0o600)
             .open(&temporary)?;
-        file.write_all(contents)?;
+        for piece in pieces {
+            file.write_all(piece)?;
+        }
         Ok(Self {
             path,
             temporary,

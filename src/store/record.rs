@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use ring::digest::{SHA256, digest};
+use ring::digest::{Context, SHA256, digest};
 use thiserror::Error;
 
 use super::atomic;
@@ -99,14 +99,14 @@ pub fn save(path: &Path, version: Version, contents: &[u8]) -> Result<(), Record
             length,
         });
     }
-    let mut bytes = Vec::with_capacity(HEADER + contents.len() + CHECKSUM);
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&version.0.to_be_bytes());
-    bytes.extend_from_slice(&length.to_be_bytes());
-    bytes.extend_from_slice(contents);
-    let checksum = digest(&SHA256, &bytes);
-    bytes.extend_from_slice(checksum.as_ref());
-    atomic::replace(path, &bytes).map_err(|source| RecordError::Write {
+    let mut header = MAGIC.to_vec();
+    header.extend_from_slice(&version.0.to_be_bytes());
+    header.extend_from_slice(&length.to_be_bytes());
+    let mut checksum = Context::new(&SHA256);
+    checksum.update(&header);
+    checksum.update(contents);
+    let checksum = checksum.finish();
+    atomic::replace_by(path, &[&header, contents, checksum.as_ref()]).map_err(|source| RecordError::Write {
         path: path.to_owned(),
         source,
     })

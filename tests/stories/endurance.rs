@@ -158,8 +158,8 @@ async fn it_does_not_disturb_the_node_whatever_a_manifest_claims() {
     scene.attempt(IDLE).await;
     assert_eq!(scene.events().last(), Some(&(3, 0, Some(PRIVATE + 29))));
     let peak = kibibytes(&daemon, "VmHWM:");
-    // An honest payload takes half of that.
-    assert!(peak < 128 << 10, "{peak} KiB resident at the peak");
+    // An honest payload takes half of that. The longest manifest has 7 MiB; its plan 48.
+    assert!(peak < 88 << 10, "{peak} KiB resident at the peak");
     eprintln!("{peak} KiB resident at the peak");
     daemon.stop();
 }

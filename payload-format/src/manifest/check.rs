@@ -2,7 +2,10 @@
 
 use std::ops::Range;
 
+use prost::Message as _;
+
 use super::image::{self, Room};
+use super::scan::Sifted;
 use super::{Manifest, ManifestError};
 use crate::block::BlockSize;
 use crate::header::MajorVersion;
@@ -14,9 +17,11 @@ use crate::wire;
 /// The minor version that means operations of major version 1.
 const IN_PLACE: u32 = 1;
 
-/// Checks the whole message and orders it: images, operations, data, signatures.
+/// Checks the whole message, of which `wire` has no operations, and orders it: images, operations, data,
+/// signatures.
 pub(super) fn manifest(
     wire: wire::DeltaArchiveManifest,
+    sifted: Sifted<'_>,
     version: MajorVersion,
     limits: &Limits,
 ) -> Result<Manifest, ManifestError> {
@@ -24,8 +29,8 @@ pub(super) fn manifest(
     let block_size = BlockSize::new(block_size).ok_or(ManifestError::BlockSize(block_size))?;
     let signatures = (wire.signatures_offset, wire.signatures_size);
     let sources = match version {
-        MajorVersion::V1 => procedures(wire)?,
-        MajorVersion::V2 => partitions(wire)?,
+        MajorVersion::V1 => procedures(wire, sifted)?,
+        MajorVersion::V2 => partitions(wire, sifted.partitions)?,
     };
     let mut builder = Builder::new(version, block_size, limits);
     for source in sources {
@@ -35,17 +40,20 @@ pub(super) fn manifest(
 }
 
 /// The images of major version 1.
-fn procedures(wire: wire::DeltaArchiveManifest) -> Result<Vec<Source>, ManifestError> {
+fn procedures<'a>(
+    wire: wire::DeltaArchiveManifest,
+    sifted: Sifted<'a>,
+) -> Result<Vec<Source<'a>>, ManifestError> {
     let mut sources = vec![Source {
         kind: ImageKind::Partition,
-        operations: wire.partition_operations,
+        operations: sifted.partition,
         old: wire.old_partition_info,
         new: wire.new_partition_info,
     }];
-    for procedure in wire.procedures {
+    for (procedure, operations) in wire.procedures.into_iter().zip(sifted.procedures) {
         sources.push(Source {
             kind: procedure_kind(procedure.r#type)?,
-            operations: procedure.operations,
+            operations,
             old: procedure.old_info,
             new: procedure.new_info,
         });
@@ -63,18 +71,25 @@ fn procedure_kind(kind: Option<i32>) -> Result<ImageKind, ManifestError> {
 }
 
 /// The images of major version 2.
-fn partitions(wire: wire::DeltaArchiveManifest) -> Result<Vec<Source>, ManifestError> {
+fn partitions<'a>(
+    wire: wire::DeltaArchiveManifest,
+    operations: Vec<Vec<&'a [u8]>>,
+) -> Result<Vec<Source<'a>>, ManifestError> {
     let minor = wire.minor_version.unwrap_or(0);
     if minor == IN_PLACE || minor > Manifest::MAX_MINOR_VERSION {
         return Err(ManifestError::MinorVersion(minor));
     }
-    wire.partitions
-        .into_iter()
-        .map(|partition| named(partition, minor))
+    let partitions = wire.partitions.into_iter().zip(operations);
+    partitions
+        .map(|(partition, operations)| named(partition, operations, minor))
         .collect()
 }
 
-fn named(partition: wire::PartitionUpdate, minor: u32) -> Result<Source, ManifestError> {
+fn named<'a>(
+    partition: wire::PartitionUpdate,
+    operations: Vec<&'a [u8]>,
+    minor: u32,
+) -> Result<Source<'a>, ManifestError> {
     let name = partition.partition_name.ok_or(ManifestError::NoPartitionName)?;
     let Some(image) = ImageKind::of_partition(&name) else {
         return Err(ManifestError::UnknownPartition(name));
@@ -91,16 +106,17 @@ fn named(partition: wire::PartitionUpdate, minor: u32) -> Result<Source, Manifes
     }
     Ok(Source {
         kind: image,
-        operations: partition.operations,
+        operations,
         old: partition.old_partition_info,
         new: partition.new_partition_info,
     })
 }
 
 /// One image's part of the message.
-struct Source {
+struct Source<'a> {
     kind: ImageKind,
-    operations: Vec<wire::InstallOperation>,
+    /// Encoded.
+    operations: Vec<&'a [u8]>,
     old: Option<wire::InstallInfo>,
     new: Option<wire::InstallInfo>,
 }
@@ -131,7 +147,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn image(&mut self, source: Source) -> Result<(), ManifestError> {
+    fn image(&mut self, source: Source<'_>) -> Result<(), ManifestError> {
         let kind = source.kind;
         if self.images.iter().any(|image| image.kind == kind) {
             return Err(ManifestError::RepeatedImage(kind));
@@ -144,7 +160,10 @@ impl<'a> Builder<'a> {
             .and_then(|info| room.info(info))?;
         let mut plan = image::Planner::new(room, old, new, self.pieces);
         let first = self.next_number()?;
+        // No more than the limit allows, and no room for more, which growth by doubling would take.
+        self.operations.reserve_exact(source.operations.len());
         for operation in source.operations {
+            let operation = wire::InstallOperation::decode(operation).map_err(ManifestError::Protobuf)?;
             let id = OpId::new(self.next_number()?);
             let operation = plan.operation(id, &operation, self.data_len)?;
             self.data_len = self

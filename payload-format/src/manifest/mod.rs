@@ -48,9 +48,9 @@ impl Manifest {
     /// # Errors
     /// [`ManifestError`] says which field or operation is wrong, with its value.
     pub fn parse(bytes: &[u8], version: MajorVersion, limits: &Limits) -> Result<Self, ManifestError> {
-        scan::check_counts(bytes, limits)?;
-        let wire = wire::DeltaArchiveManifest::decode(bytes).map_err(ManifestError::Protobuf)?;
-        check::manifest(wire, version, limits)
+        let sifted = scan::sift(bytes, limits)?;
+        let wire = wire::DeltaArchiveManifest::decode(&sifted.rest[..]).map_err(ManifestError::Protobuf)?;
+        check::manifest(wire, sifted, version, limits)
     }
 
     /// The layout that the payload has.

@@ -1,84 +1,151 @@
-//! Counts what decoding would allocate, without allocating. Two bytes of an empty operation become some 200
-//! in memory, so a length limit alone doesn't bound it.
+//! Takes a manifest apart without decoding its operations: they are counted now, and decoded one by one later.
+//!
+//! Two bytes of an empty operation become some 200 in memory, so a length limit alone doesn't bound what decoding
+//! allocates; and of what is within the limits no more than one operation is there in both forms.
 
 use super::ManifestError;
 use crate::limits::Limits;
 
-/// Message types that hold what is counted.
+/// Message types that hold operations.
 #[derive(Clone, Copy)]
 enum Message {
     Manifest,
     Procedure,
     Partition,
-    Operation,
 }
 
 /// What a length-delimited field of a message is.
 enum Content {
+    Operation(Whose),
     /// A message to look into.
-    Message(Message),
-    Extent,
+    Image(Message),
     Other,
+}
+
+/// Who follows an operation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Ours,
+    /// Clients older than procedures.
+    OlderClients,
 }
 
 impl Message {
     fn content(self, field: u64) -> Content {
         match (self, field) {
-            (Self::Manifest, 1 | 2) | (Self::Procedure, 2) | (Self::Partition, 8) => {
-                Content::Message(Self::Operation)
+            (Self::Manifest, 1) | (Self::Procedure, 2) | (Self::Partition, 8) => {
+                Content::Operation(Whose::Ours)
             }
-            (Self::Manifest, 10) => Content::Message(Self::Procedure),
-            (Self::Manifest, 13) => Content::Message(Self::Partition),
-            (Self::Operation, 4 | 6) => Content::Extent,
+            (Self::Manifest, 2) => Content::Operation(Whose::OlderClients),
+            (Self::Manifest, 10) => Content::Image(Self::Procedure),
+            (Self::Manifest, 13) => Content::Image(Self::Partition),
             _ => Content::Other,
         }
     }
 }
 
-/// Refuses more operations, procedures and partitions (counted as operations) or extents than allowed.
-pub(super) fn check_counts(bytes: &[u8], limits: &Limits) -> Result<(), ManifestError> {
-    let mut counter = Counter {
+/// Fields of an operation: source and destination.
+const EXTENTS: [u64; 2] = [4, 6];
+
+/// A manifest with its operations beside it.
+#[derive(Debug)]
+pub(super) struct Sifted<'a> {
+    /// All but the operations, encoded.
+    pub(super) rest: Vec<u8>,
+    /// Operations of the manifest itself: those of the partition in major version 1.
+    pub(super) partition: Vec<&'a [u8]>,
+    /// Those of each procedure, in order.
+    pub(super) procedures: Vec<Vec<&'a [u8]>>,
+    /// Those of each partition of major version 2, in order.
+    pub(super) partitions: Vec<Vec<&'a [u8]>>,
+}
+
+/// Sets the operations apart. Those of older clients are dropped, as nobody here follows them.
+///
+/// # Errors
+/// If there are more operations, procedures and partitions (counted as operations) or extents than allowed, or
+/// lengths that contradict each other.
+pub(super) fn sift<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Sifted<'a>, ManifestError> {
+    let mut sieve = Sieve {
         limits,
+        cursor: Cursor { bytes, at: 0 },
         operations: 0,
         extents: 0,
+        procedures: Vec::new(),
+        partitions: Vec::new(),
     };
-    let mut cursor = Cursor { bytes, at: 0 };
-    counter.message(&mut cursor, bytes.len(), Message::Manifest)
+    let mut partition = Vec::new();
+    let rest = sieve.message(bytes.len(), Message::Manifest, &mut partition)?;
+    Ok(Sifted {
+        rest,
+        partition,
+        procedures: sieve.procedures,
+        partitions: sieve.partitions,
+    })
 }
 
-struct Counter<'a> {
-    limits: &'a Limits,
+struct Sieve<'a, 'l> {
+    limits: &'l Limits,
+    cursor: Cursor<'a>,
     operations: usize,
     extents: usize,
+    procedures: Vec<Vec<&'a [u8]>>,
+    partitions: Vec<Vec<&'a [u8]>>,
 }
 
-impl Counter<'_> {
-    /// Recursion is as deep as the types above nest: three.
+impl<'a> Sieve<'a, '_> {
+    /// What of the message up to `end` is not `operations`. Recursion is as deep as the types above nest: two.
     fn message(
         &mut self,
-        cursor: &mut Cursor<'_>,
         end: usize,
         message: Message,
-    ) -> Result<(), ManifestError> {
-        while cursor.at < end {
-            let Some((field, len)) = cursor.field(end)? else {
+        operations: &mut Vec<&'a [u8]>,
+    ) -> Result<Vec<u8>, ManifestError> {
+        let (bytes, mut rest) = (self.cursor.bytes, Vec::new());
+        while self.cursor.at < end {
+            let start = self.cursor.at;
+            let Some((field, len)) = self.cursor.field(end)? else {
+                rest.extend_from_slice(&bytes[start..self.cursor.at]);
                 continue;
             };
-            let inner = cursor.at + len;
+            let content = self.cursor.at..self.cursor.at + len;
             match message.content(field) {
-                Content::Message(kind) => {
-                    self.operation()?;
-                    self.message(cursor, inner, kind)?;
+                Content::Operation(whose) => {
+                    self.operation(content.end)?;
+                    if whose == Whose::Ours {
+                        operations.push(&bytes[content.clone()]);
+                    }
                 }
-                Content::Extent => self.extent()?,
-                Content::Other => {}
+                Content::Image(kind) => {
+                    self.count()?;
+                    let mut own = Vec::new();
+                    put_message(&mut rest, field, &self.message(content.end, kind, &mut own)?);
+                    match kind {
+                        Message::Partition => self.partitions.push(own),
+                        Message::Manifest | Message::Procedure => self.procedures.push(own),
+                    }
+                }
+                Content::Other => rest.extend_from_slice(&bytes[start..content.end]),
             }
-            cursor.at = inner;
+            self.cursor.at = content.end;
+        }
+        Ok(rest)
+    }
+
+    fn operation(&mut self, end: usize) -> Result<(), ManifestError> {
+        self.count()?;
+        while self.cursor.at < end {
+            if let Some((field, len)) = self.cursor.field(end)? {
+                if EXTENTS.contains(&field) {
+                    self.extent()?;
+                }
+                self.cursor.at += len;
+            }
         }
         Ok(())
     }
 
-    fn operation(&mut self) -> Result<(), ManifestError> {
+    fn count(&mut self) -> Result<(), ManifestError> {
         self.operations += 1;
         let limit = self.limits.operations;
         (self.operations <= limit)
@@ -93,6 +160,18 @@ impl Counter<'_> {
             .then_some(())
             .ok_or(ManifestError::TooManyExtents(limit))
     }
+}
+
+/// Encodes an embedded message.
+fn put_message(out: &mut Vec<u8>, field: u64, content: &[u8]) {
+    for mut value in [field << 3 | 2, content.len() as u64] {
+        while value >= 0x80 {
+            out.push(value.to_le_bytes()[0] | 0x80);
+            value >>= 7;
+        }
+        out.push(value.to_le_bytes()[0]);
+    }
+    out.extend_from_slice(content);
 }
 
 struct Cursor<'a> {

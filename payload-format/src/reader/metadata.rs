@@ -128,6 +128,9 @@ impl Incoming {
             return Ok(None);
         };
         let Lengths { signed, whole } = check(&header, limits)?;
+        // Within the limits; growth by doubling would take up to twice that.
+        let missing = whole.saturating_sub(self.bytes.len() as u64);
+        self.bytes.reserve_exact(usize::try_from(missing).unwrap_or(0));
         if !intake.fill(&mut self.bytes, signed, input) {
             return Ok(None);
         }
