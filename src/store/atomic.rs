@@ -134,7 +134,7 @@ mod tests {
             let path = dir.path().join("state");
             replace(&path, b"old").unwrap();
             if steps >= 1 {
-                let staged = Staged::write(&path, b"new, and longer").unwrap();
+                let staged = Staged::write(&path, &[b"new, and longer"]).unwrap();
                 if steps >= 2 {
                     staged.sync().unwrap();
                 }
