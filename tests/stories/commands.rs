@@ -3,6 +3,7 @@
 use std::process::Output;
 
 use serde_json::Value;
+use update_engine::bus::{Account, Overview, Stand, Transfer};
 use update_engine::disk::SlotName;
 
 use crate::support::bus::{Accounts, BusEngine, NOBODY_UID, PrivateBus};
@@ -186,6 +187,48 @@ async fn an_engine_without_a_bus_is_reached_by_its_socket() {
     let _engine = BusEngine::at(&socket).await;
     let status = client(&bus, &["status", "--bus-peer", socket.to_str().unwrap()]).await;
     assert_said(&status, 0, &["Running version"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_is_followed_to_its_end_without_a_bus_too() {
+    let bus = PrivateBus::start(Accounts::Ours);
+    let socket = bus.path("engine");
+    let engine = BusEngine::at(&socket).await;
+    let downloading = |bytes_done| {
+        let transfer = Transfer {
+            bytes_done,
+            bytes_total: 300,
+            bytes_per_second: None,
+            eta_seconds: None,
+        };
+        Overview {
+            state: Stand::Downloading,
+            progress: Some(transfer).into(),
+            ..Overview::default()
+        }
+    };
+    engine.publish(account(downloading(0)));
+    let arguments = ["update", "--bus-peer", socket.to_str().unwrap()];
+    let mut update = std::pin::pin!(client(&bus, &arguments));
+    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(5));
+    // Far more changes than a connection keeps for whoever doesn't read them.
+    let mut changes = (1..=300).map(downloading).chain([Overview::default()]);
+    let ended = loop {
+        tokio::select! {
+            ended = &mut update => break ended,
+            _ = ticks.tick() => if let Some(change) = changes.next() {
+                engine.publish(account(change));
+            },
+        }
+    };
+    assert_said(&ended, 5, &[": 0 %, 0 B of 300 B"]);
+}
+
+fn account(overview: Overview) -> Account {
+    Account {
+        overview,
+        ..Account::default()
+    }
 }
 
 #[tokio::test]

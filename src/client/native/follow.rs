@@ -25,16 +25,14 @@ pub(super) struct Follower<'a> {
 impl<'a> Follower<'a> {
     /// Hears every change from now on.
     pub(super) async fn new(remote: &'a Remote) -> Result<Self, RemoteError> {
-        let signals = if remote.connection.is_bus() {
-            let rule = MatchRule::builder()
-                .msg_type(Type::Signal)
-                .path(ENGINE_PATH)
-                .member("PropertiesChanged")
-                .build()?;
-            MessageStream::for_match_rule(rule, &remote.connection, None).await?
-        } else {
-            MessageStream::from(&remote.connection)
-        };
+        // Nothing but these, also where there is no bus: answers that nobody takes out of the stream would block
+        // the connection.
+        let rule = MatchRule::builder()
+            .msg_type(Type::Signal)
+            .path(ENGINE_PATH)
+            .member("PropertiesChanged")
+            .build()?;
+        let signals = MessageStream::for_match_rule(rule, &remote.connection, None).await?;
         Ok(Self { remote, signals })
     }
 
