@@ -1,4 +1,5 @@
-//! The kernel calls that have no safe form: sector size, read-only flag, loop devices, a thread's claims.
+//! The kernel calls that have no safe form: sector size, read-only flag, loop devices, a thread's claims, memory
+//! that was freed.
 //!
 //! The only unsafe code of the project. Each function is a whole operation: no descriptor, pointer or
 //! half-filled structure leaves this file. Numbers and layouts are those of `linux/fs.h`, `linux/loop.h` and
@@ -153,6 +154,16 @@ pub(super) fn set_io_class_of_this_thread(class: IoClass) -> io::Result<()> {
     let value = class << IOPRIO_CLASS_SHIFT | level;
     // SAFETY: no pointer is passed; the call takes three ints.
     told(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) })
+}
+
+/// Gives memory that was freed back to the system: the C library keeps it for the threads that used it,
+/// which have gone by then. Others have no such call, and do so by themselves.
+pub(crate) fn give_back_free_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no pointer is passed, and what is in use is not touched; any thread may call it at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 fn told(result: c_long) -> io::Result<()> {

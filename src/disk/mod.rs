@@ -28,6 +28,7 @@ mod target;
 
 pub use error::{DiscoveryError, DiskError, LayoutError};
 pub use file_target::FileTarget;
+pub(crate) use ioctl::give_back_free_memory;
 pub use priority::Priority;
 pub use sealed::Sealed;
 pub use slot::SlotName;

@@ -9,7 +9,7 @@ use super::attempt::{Attempt, Site, at_work, blocking};
 use super::postinstall::{self, Arguments, Postinst, PostinstOutcome};
 use super::saved::Saved;
 use super::{InstallError, PostinstError, pcr, pipeline, preflight, verify};
-use crate::disk::BlockTarget;
+use crate::disk::{BlockTarget, give_back_free_memory};
 use crate::host::subprocess::SubprocessError;
 use crate::plan::InstallPlan;
 
@@ -76,11 +76,15 @@ impl Ready {
     ) -> Result<Downloaded, InstallError> {
         let attempt = Arc::clone(&self.attempt);
         let downloaded = self.stream(progress, cancel).await;
-        if let Err(error) = &downloaded
-            && !error.leaves_checkpoint()
-        {
-            blocking(move || Saved::discard(&attempt)).await;
-        }
+        let discard = downloaded.as_ref().is_err_and(|error| !error.leaves_checkpoint());
+        blocking(move || {
+            if discard {
+                Saved::discard(&attempt);
+            }
+            // The workers' buffers: a daemon that waits for weeks must not keep them.
+            give_back_free_memory();
+        })
+        .await;
         downloaded
     }
 
