@@ -81,7 +81,6 @@ impl Ready {
             if discard {
                 Saved::discard(&attempt);
             }
-            // The workers' buffers: a daemon that waits for weeks must not keep them.
             give_back_free_memory();
         })
         .await;
@@ -126,6 +125,9 @@ impl Downloaded {
             }
             verified?;
             let pcr_policy = manifest.image(ImageKind::PcrPolicy).is_some();
+            drop(manifest);
+            // Buffers and manifest: a daemon that waits for weeks must not keep them.
+            give_back_free_memory();
             Ok(Verified { attempt, pcr_policy })
         })
         .await
@@ -214,6 +216,7 @@ impl Tested {
                 })
                 .inspect_err(|_| attempt.make_unbootable_again())?;
             Saved::discard(&attempt);
+            give_back_free_memory();
             Ok(outcome)
         })
         .await

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use payload_format::{
     Applier, ApplyError, BlockRange, Image, ImageInfo, ImageKind, Manifest, OpId, ReadBlocks, Streamed,
@@ -56,7 +57,7 @@ impl Images {
                 ),
             };
             let old = source.clone();
-            let old = old.map(|old| Arc::new(Blocks(old)) as Arc<dyn ReadBlocks>);
+            let old = old.map(|old| Arc::new(OldBlocks::new(old)) as Arc<dyn ReadBlocks>);
             let new = Arc::new(Blocks(Arc::clone(&target)));
             let applier = Applier::new(Arc::clone(manifest), image.kind, old, new)?;
             Ok(Site {
@@ -139,6 +140,37 @@ impl ReadBlocks for Blocks {
 impl WriteBlocks for Blocks {
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_at(buf, offset)
+    }
+}
+
+/// An old image as operations see it. What they read leaves the page cache again.
+struct OldBlocks {
+    image: Arc<dyn BlockTarget>,
+    /// Bytes since pages were dropped.
+    read: AtomicU64,
+}
+
+impl OldBlocks {
+    /// Bytes that may stay in the page cache.
+    const KEPT: u64 = 8 << 20;
+
+    fn new(image: Arc<dyn BlockTarget>) -> Self {
+        Self {
+            image,
+            read: AtomicU64::new(0),
+        }
+    }
+}
+
+impl ReadBlocks for OldBlocks {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.image.read_at(buf, offset)?;
+        let len = buf.len() as u64;
+        if self.read.fetch_add(len, Ordering::Relaxed).saturating_add(len) >= Self::KEPT {
+            self.read.store(0, Ordering::Relaxed);
+            self.image.forget(0, self.image.len());
+        }
+        Ok(())
     }
 }
 

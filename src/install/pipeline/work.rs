@@ -21,7 +21,7 @@ use crate::install::{InstallError, Pace};
 const LONG: Duration = Duration::from_secs(3600);
 
 /// Bytes that may be written after a checkpoint was begun, as a multiple of [`Pace::bytes`].
-const DIRTY: u64 = 4;
+const DIRTY: u64 = 2;
 
 /// What the crew works with.
 pub(super) struct Tools {
