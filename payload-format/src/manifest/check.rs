@@ -40,10 +40,10 @@ pub(super) fn manifest(
 }
 
 /// The images of major version 1.
-fn procedures<'a>(
+fn procedures(
     wire: wire::DeltaArchiveManifest,
-    sifted: Sifted<'a>,
-) -> Result<Vec<Source<'a>>, ManifestError> {
+    sifted: Sifted<'_>,
+) -> Result<Vec<Source<'_>>, ManifestError> {
     let mut sources = vec![Source {
         kind: ImageKind::Partition,
         operations: sifted.partition,
@@ -71,10 +71,10 @@ fn procedure_kind(kind: Option<i32>) -> Result<ImageKind, ManifestError> {
 }
 
 /// The images of major version 2.
-fn partitions<'a>(
+fn partitions(
     wire: wire::DeltaArchiveManifest,
-    operations: Vec<Vec<&'a [u8]>>,
-) -> Result<Vec<Source<'a>>, ManifestError> {
+    operations: Vec<Vec<&[u8]>>,
+) -> Result<Vec<Source<'_>>, ManifestError> {
     let minor = wire.minor_version.unwrap_or(0);
     if minor == IN_PLACE || minor > Manifest::MAX_MINOR_VERSION {
         return Err(ManifestError::MinorVersion(minor));
@@ -85,11 +85,11 @@ fn partitions<'a>(
         .collect()
 }
 
-fn named<'a>(
+fn named(
     partition: wire::PartitionUpdate,
-    operations: Vec<&'a [u8]>,
+    operations: Vec<&[u8]>,
     minor: u32,
-) -> Result<Source<'a>, ManifestError> {
+) -> Result<Source<'_>, ManifestError> {
     let name = partition.partition_name.ok_or(ManifestError::NoPartitionName)?;
     let Some(image) = ImageKind::of_partition(&name) else {
         return Err(ManifestError::UnknownPartition(name));
