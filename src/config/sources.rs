@@ -45,12 +45,11 @@ impl Sources {
             origin,
         };
         match self.first(setting) {
-            None => default(Origin::Default),
             Some((file, value)) if setting.kind.takes(value) => Found {
                 value,
                 origin: Origin::File(file),
             },
-            Some((_, "")) => default(Origin::Default),
+            None | Some((_, "")) => default(Origin::Default),
             Some((file, _)) => default(Origin::Refused(file)),
         }
     }

@@ -272,7 +272,7 @@ proptest! {
 fn program(shift: u32) -> Vec<u8> {
     let word = |at: u32| {
         let address = at.wrapping_mul(2_654_435_761) >> 8;
-        address + if at % 9 == 0 { shift } else { 0 }
+        address + if at.is_multiple_of(9) { shift } else { 0 }
     };
     (0..20_000).flat_map(|at| word(at).to_le_bytes()).collect()
 }

@@ -14,7 +14,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
                   -watch_for_updates."
 )]
 pub struct Arguments {
-    /// Talk to the engine at this socket, without a bus: the engine's own -bus_peer
+    /// Talk to the engine at this socket, without a bus: the engine's own `-bus_peer`
     #[arg(long, global = true, value_name = "SOCKET")]
     pub(super) bus_peer: Option<PathBuf>,
     #[command(subcommand)]

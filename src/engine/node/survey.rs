@@ -1,5 +1,7 @@
 //! What the node knows beside the engine's state.
 
+use std::fmt::Write as _;
+
 use super::{Node, slots};
 use crate::bus::{RollbackReport, SlotReport};
 use crate::config::Server;
@@ -55,7 +57,13 @@ impl Node {
 }
 
 fn report(rollback: &Rollback) -> RollbackReport {
-    let hex = |sha256: [u8; 32]| sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = |sha256: [u8; 32]| {
+        sha256.iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a `String` never fails.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    };
     RollbackReport {
         version: rollback.payload.version.clone(),
         payload_sha256: rollback.payload.sha256.map(hex),

@@ -132,6 +132,9 @@ impl Trail {
 #[derive(Default)]
 pub(super) struct Strip(BTreeMap<u64, BTreeMap<Paint, u64>>);
 
+/// Columns in a row that are painted alike: first, how many, and the paints with their parts of the height.
+pub(super) type Stretch = (u64, u64, Vec<(Paint, u64)>);
+
 impl Strip {
     pub(super) fn paint(&mut self, column: u64, paint: Paint, amount: u64) {
         let amounts = self.0.entry(column).or_default();
@@ -140,8 +143,8 @@ impl Strip {
     }
 
     /// Columns in a row that are painted alike: first, how many, and the paints with their parts of `height`.
-    pub(super) fn runs(&self, height: u64) -> Vec<(u64, u64, Vec<(Paint, u64)>)> {
-        let mut runs: Vec<(u64, u64, Vec<(Paint, u64)>)> = Vec::new();
+    pub(super) fn runs(&self, height: u64) -> Vec<Stretch> {
+        let mut runs: Vec<Stretch> = Vec::new();
         for (column, amounts) in &self.0 {
             let parts = parts(amounts, height);
             match runs.last_mut() {

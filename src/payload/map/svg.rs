@@ -22,7 +22,9 @@ pub(super) fn draw(name: &str, size: u64, pictures: &[Picture]) -> String {
         body: String::new(),
         y: TITLE,
     };
-    pictures.iter().for_each(|picture| page.picture(picture));
+    for picture in pictures {
+        page.picture(picture);
+    }
     let (width, height) = (COLUMNS + 2 * MARGIN, page.y);
     let title = format!("{name}: {}", human(size));
     format!(

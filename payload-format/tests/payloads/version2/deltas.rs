@@ -130,7 +130,9 @@ proptest! {
     ) {
         let old = image(seed, len);
         let mut new = old.clone();
-        edits.iter().for_each(|edit| edit.apply(&mut new));
+        for edit in &edits {
+            edit.apply(&mut new);
+        }
         new.push(1);
         let payload = delta(&old, &new, 2);
         let (manifest, made) = apply(&payload, &old);
