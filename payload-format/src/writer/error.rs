@@ -5,6 +5,7 @@ use std::io;
 
 use super::SignError;
 use crate::apply::Compression;
+use crate::manifest::ManifestError;
 
 /// One of the things a payload is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,10 @@ pub enum WriteError {
     /// The payload can't be written.
     #[error("cannot write the payload")]
     Output(#[source] io::Error),
+    /// The manifest is more than nodes read: as of a delta whose images share scattered single blocks by the hundred
+    /// thousand.
+    #[error("nodes would refuse the manifest")]
+    Refused(#[source] ManifestError),
     /// A key didn't sign.
     #[error("key {number} did not sign the payload")]
     Sign {

@@ -45,6 +45,8 @@ pub use self::unsigned::{Signed, UnsignedError, sign_unsigned};
 use crate::apply::Compression;
 use crate::digest::Sha256Digest;
 use crate::header::MajorVersion;
+use crate::limits::Limits;
+use crate::manifest::Manifest;
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,6 +198,8 @@ impl Contents<'_> {
         let data_len = image.data_len + kernel.as_ref().map_or(0, |kernel| kernel.data_len);
         let signatures_size = sign::blob_len(version, signers)?;
         let manifest = draft::manifest(version, image, kernel, signatures_size)?.encode_to_vec();
+        // Readers have limits: whatever they would refuse isn't written.
+        Manifest::parse(&manifest, version, &Limits::for_slot(u64::MAX)).map_err(WriteError::Refused)?;
         let assembled = assemble::assemble(version, &manifest, (data, data_len), signers, out)?;
         Ok(Summary {
             payload_size: assembled.payload_size,

@@ -132,9 +132,6 @@ impl Trail {
 #[derive(Default)]
 pub(super) struct Strip(BTreeMap<u64, BTreeMap<Paint, u64>>);
 
-/// Columns in a row that are painted alike: first, how many, and the paints with their parts of the height.
-pub(super) type Stretch = (u64, u64, Vec<(Paint, u64)>);
-
 impl Strip {
     pub(super) fn paint(&mut self, column: u64, paint: Paint, amount: u64) {
         let amounts = self.0.entry(column).or_default();
@@ -142,18 +139,32 @@ impl Strip {
         amounts.insert(paint, amount);
     }
 
-    /// Columns in a row that are painted alike: first, how many, and the paints with their parts of `height`.
-    pub(super) fn runs(&self, height: u64) -> Vec<Stretch> {
-        let mut runs: Vec<Stretch> = Vec::new();
+    /// Columns in a row that are painted alike, each `height` high.
+    pub(super) fn rows(&self, height: u64) -> Vec<Row> {
+        let mut rows: Vec<Row> = Vec::new();
         for (column, amounts) in &self.0 {
             let parts = parts(amounts, height);
-            match runs.last_mut() {
-                Some((first, count, same)) if *first + *count == *column && *same == parts => *count += 1,
-                _ => runs.push((*column, 1, parts)),
+            let last = rows.last_mut();
+            match last.filter(|row| row.first + row.count == *column && row.parts == parts) {
+                Some(row) => row.count += 1,
+                None => rows.push(Row {
+                    first: *column,
+                    count: 1,
+                    parts,
+                }),
             }
         }
-        runs
+        rows
     }
+}
+
+/// Neighbouring columns that look alike.
+pub(super) struct Row {
+    pub(super) first: u64,
+    /// How many columns.
+    pub(super) count: u64,
+    /// Paints from above, each with its height.
+    pub(super) parts: Vec<(Paint, u64)>,
 }
 
 /// The shares of `height`, which add up to it.

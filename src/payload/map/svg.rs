@@ -112,9 +112,9 @@ impl Page {
         self.put(format_args!(
             "<rect x=\"{MARGIN}\" y=\"{top}\" width=\"{COLUMNS}\" height=\"{STRIP}\" fill=\"#f4f4f4\"/>"
         ));
-        for (column, width, parts) in strip.runs(STRIP) {
-            let (x, mut y) = (MARGIN + column, top);
-            for (paint, height) in parts {
+        for row in strip.rows(STRIP) {
+            let (x, width, mut y) = (MARGIN + row.first, row.count, top);
+            for (paint, height) in row.parts {
                 let colour = colour(paint);
                 self.put(format_args!(
                     "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{colour}\"/>"
