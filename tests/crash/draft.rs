@@ -125,17 +125,17 @@ impl Draft {
         image: &mut [u8],
         from: Blocks,
         to: Blocks,
-        magic: &[u8; 8],
+        magic: [u8; 8],
     ) {
         let source = bytes_of(old, &[from]);
         let bytes: Vec<u8> = source.iter().map(|b| b.wrapping_add(1)).collect();
         put(image, &[to], &bytes);
-        let kind = match magic {
+        let kind = match &magic {
             b"BSDIFF40" => wire::SOURCE_BSDIFF,
             _ => wire::BROTLI_BSDIFF,
         };
         let mut patch = bsdiff(bytes.len());
-        patch[..8].copy_from_slice(magic);
+        patch[..8].copy_from_slice(&magic);
         let operation = self.add(kind, &[to], &patch);
         operation.src_extents = extents(&[from]);
         operation.src_sha256_hash = Some(hash(&source));
@@ -199,8 +199,8 @@ impl Draft {
         metadata.extend(u32::try_from(signatures_len).unwrap().to_be_bytes());
         metadata.extend(manifest);
         let sign = |bytes: &[u8]| signatures(signer.sign(&Sha256Digest::of(bytes)).unwrap());
-        let signed = [&metadata[..], &self.data].concat();
-        let bytes = [&metadata[..], &sign(&metadata), &self.data, &sign(&signed)].concat();
+        let whole = [&metadata[..], &self.data].concat();
+        let bytes = [&metadata[..], &sign(&metadata), &self.data, &sign(&whole)].concat();
         Payload {
             bytes,
             image,

@@ -1,8 +1,9 @@
 //! The slot loader on a disk whose power fails: its real code, without the firmware. It writes the table before
 //! every kernel: a repair, a try that is spent.
 
+use std::any::Any;
 use std::collections::HashSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use slot_loader::Machine;
@@ -123,7 +124,7 @@ impl<'a> Machine for PowerOn<'a> {
     }
 
     fn say(&mut self, line: fmt::Arguments<'_>) {
-        self.said += &format!("{line}; ");
+        write!(self.said, "{line}; ").expect("a String takes everything");
     }
 }
 
@@ -157,7 +158,7 @@ fn power_on(
         said: String::new(),
     };
     let ended = catch_unwind(AssertUnwindSafe(|| slot_loader::boot(&mut machine)));
-    match ended.map_err(|payload| payload.downcast::<TakenOver>()) {
+    match ended.map_err(<Box<dyn Any + Send>>::downcast::<TakenOver>) {
         Ok(reason) => Err(format!("the slot loader gives up: {reason} ({})", machine.said)),
         Err(Err(panic)) => resume_unwind(panic),
         Err(Ok(kernel)) => Ok(Booted {

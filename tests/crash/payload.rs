@@ -90,8 +90,8 @@ pub(crate) fn delta_v2(old: &[u8], old_kernel: &[u8]) -> Payload {
     for at in (0..BLOCKS).step_by(16) {
         let from = (at + 16) % BLOCKS;
         draft.source_copy(old, &mut image, &[(from, 1), (at + 3, 1)], &[(at + 1, 2)]);
-        draft.source_patch(old, &mut image, (from + 2, 2), (at + 3, 2), b"BSDIFF40");
-        draft.source_patch(old, &mut image, (at, 2), (at + 5, 2), b"BSDF2\x01\x01\x01");
+        draft.source_patch(old, &mut image, (from + 2, 2), (at + 3, 2), *b"BSDIFF40");
+        draft.source_patch(old, &mut image, (at, 2), (at + 5, 2), *b"BSDF2\x01\x01\x01");
         draft.zero(&mut image, &[(at, 1), (at + 7, 1)]);
         for nth in 0..4 {
             let bytes = random.bytes(2 * BLOCK);

@@ -173,8 +173,10 @@ async fn no_property_can_be_set() {
     assert!(set.is_err());
 }
 
-/// What the slots are in short: name, version, priority, tries, successful, running.
-fn slots(overview: &Overview) -> Vec<(&str, Option<&str>, u32, u32, bool, bool)> {
+/// Name, version, priority, tries, successful, running.
+type Slot<'a> = (&'a str, Option<&'a str>, u32, u32, bool, bool);
+
+fn slots(overview: &Overview) -> Vec<Slot<'_>> {
     overview
         .slots
         .iter()

@@ -165,10 +165,10 @@ async fn a_download_keeps_to_its_limit_and_is_not_taken_for_one_that_stalls() {
     }
     assert_eq!(received, SIZE);
     // The last piece has come before it is paid for.
-    let least = (SIZE - last) as u64 * 1000 / 300_000;
+    let lowest = (SIZE - last) as u64 * 1000 / 300_000;
     let took = began.elapsed().as_millis();
     assert!(
-        took >= u128::from(least),
+        took >= u128::from(lowest),
         "{took} ms for {SIZE} bytes, the last {last} at once"
     );
     assert_eq!(server.requests().len(), 1);

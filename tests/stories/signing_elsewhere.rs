@@ -24,7 +24,7 @@ impl Site {
         let directory = TempDir::new().unwrap();
         let image: Vec<u8> = (0..3_000_001_u32).map(|i| (i / 1000).to_be_bytes()[3]).collect();
         fs::write(directory.path().join("usr.img"), image).unwrap();
-        fs::write(directory.path().join("vmlinuz"), [3; 70_000]).unwrap();
+        fs::write(directory.path().join("vmlinuz"), vec![3; 70_000]).unwrap();
         Self { directory }
     }
 
@@ -196,8 +196,8 @@ fn what_no_node_would_trust_is_not_attached() {
 #[test]
 fn only_a_complete_unsigned_payload_has_something_to_sign() {
     let site = Site::new();
-    let size = ["--signature-size", "256"];
-    let said = refusal(tool("hash").arg(fixtures::payload("full.payload")).args(size));
+    let length = ["--signature-size", "256"];
+    let said = refusal(tool("hash").arg(fixtures::payload("full.payload")).args(length));
     assert!(
         said.ends_with("the payload is signed already; make it without a key\n"),
         "{said}"
@@ -205,7 +205,7 @@ fn only_a_complete_unsigned_payload_has_something_to_sign() {
     let cut = site.path("cut.payload");
     let bytes = fs::read(fixtures::payload("full-unsigned.payload")).unwrap();
     fs::write(&cut, &bytes[..bytes.len() - 1]).unwrap();
-    let said = refusal(tool("hash").arg(&cut).args(size));
+    let said = refusal(tool("hash").arg(&cut).args(length));
     assert!(said.contains("cut.payload is refused"), "{said}");
     let unsigned = fixtures::payload("full-unsigned.payload");
     let said = refusal(tool("hash").arg(unsigned).args(["--signature-size", "128"]));

@@ -128,9 +128,9 @@ pub(crate) enum Packing {
 /// Ways to patch
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Patching {
-    /// BSDIFF40, as by bsdiff: SOURCE_BSDIFF
+    /// BSDIFF40, as by bsdiff: `SOURCE_BSDIFF`
     Bsdiff,
-    /// BSDF2, with brotli: BROTLI_BSDIFF
+    /// BSDF2, with brotli: `BROTLI_BSDIFF`
     Brotli,
     None,
 }
