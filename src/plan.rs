@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::disk::SlotName;
+use payload_format::PartitionName;
+
+use crate::disk::{PartitionPair, SlotName};
 use crate::omaha::MetadataClaim;
 
 /// User and password for the payload's server; sent over https only.
@@ -20,6 +22,15 @@ impl std::fmt::Debug for Credentials {
             .field("user", &self.user)
             .finish_non_exhaustive()
     }
+}
+
+/// A partition beside the slot that a payload may bring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FurtherTarget {
+    /// What the payload calls it.
+    pub name: PartitionName,
+    /// Where it goes.
+    pub pair: PartitionPair,
 }
 
 /// What will be written where, and from which URL.
@@ -49,6 +60,8 @@ pub struct InstallPlan {
     pub pcr_policy_server: Option<String>,
     /// For the payload's server.
     pub credentials: Option<Credentials>,
+    /// Partitions beside the slot that the payload may bring, of different names.
+    pub further: Vec<FurtherTarget>,
     /// Trusted public keys (PEM files), read when the signature is checked.
     pub public_keys: Vec<PathBuf>,
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::block::BlockRange;
 use crate::digest::Sha256Digest;
 use crate::operation::OpId;
+use crate::partition::PartitionName;
 
 /// Which of the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,11 +17,13 @@ pub enum ImageKind {
     Kernel,
     /// The archive of expected PCR values.
     PcrPolicy,
+    /// A partition beside the slot. Major version 2.
+    Further(PartitionName),
 }
 
 impl ImageKind {
     /// The image that a payload of major version 2 means by this name: `usr` or `root`, `kernel`,
-    /// `pcr_policy`.
+    /// `pcr_policy`. Other names are those of further partitions.
     #[must_use]
     pub fn of_partition(name: &str) -> Option<Self> {
         Some(match name {
@@ -34,11 +37,12 @@ impl ImageKind {
 
 impl fmt::Display for ImageKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Partition => "partition",
-            Self::Kernel => "kernel",
-            Self::PcrPolicy => "PCR policy",
-        })
+        match self {
+            Self::Partition => f.write_str("partition"),
+            Self::Kernel => f.write_str("kernel"),
+            Self::PcrPolicy => f.write_str("PCR policy"),
+            Self::Further(name) => write!(f, "partition {name}"),
+        }
     }
 }
 

@@ -92,8 +92,8 @@
 //! | 13 `partitions` | one per image, in the order of their data; at most one of each, the slot's required |
 //! | all others | ignored: those of version 1, and what only Android has a use for (14 `max_timestamp`, dynamic partitions) |
 //!
-//! **`PartitionUpdate`**: 1 `partition_name` (`usr` or `root`: the slot; `kernel`; `pcr_policy`; others are
-//! refused), 6 `old_partition_info`, 7 `new_partition_info`, 8 `operations`. 11 `hash_tree_extent` and 15
+//! **`PartitionUpdate`**: 1 `partition_name` (`usr` or `root`: the slot; `kernel`; `pcr_policy`; those of
+//! [`Limits::further`]; others are refused), 6 `old_partition_info`, 7 `new_partition_info`, 8 `operations`. 11 `hash_tree_extent` and 15
 //! `fec_extent` ask for blocks to be computed by the reader, and are refused. What is said of postinst
 //! programs (2 to 5, 9) is ignored: the installer has its own rules.
 //!
@@ -144,6 +144,7 @@ mod in_place;
 mod limits;
 mod manifest;
 mod operation;
+mod partition;
 mod reader;
 mod signature;
 mod wire;
@@ -158,5 +159,6 @@ pub use image::{Image, ImageInfo, ImageKind};
 pub use limits::Limits;
 pub use manifest::{Manifest, ManifestError, OperationError};
 pub use operation::{Data, OpId, Operation, OperationKind, PatchKind, Replay, Run, Source};
+pub use partition::{FurtherPartitions, PartitionName};
 pub use reader::{Checkpoint, Event, Finished, FormatError, Metadata, Part, Reader};
 pub use signature::{PublicKeys, SignatureError};

@@ -1,5 +1,7 @@
 //! What a payload may claim at most, checked before anything is allocated or believed.
 
+use crate::partition::FurtherPartitions;
+
 const MIB: u64 = 1 << 20;
 
 /// Bounds for one payload. Each names the attack that it stops; the defaults hold every payload seen in
@@ -8,6 +10,8 @@ const MIB: u64 = 1 << 20;
 pub struct Limits {
     /// Length of the target slot in bytes. Nothing is ever placed past it.
     pub slot_len: u64,
+    /// Partitions beside the slot that may be built, and their lengths.
+    pub further: FurtherPartitions,
     /// Size of the whole payload as offered, in bytes. A manifest that adds up to anything else is refused
     /// before its first operation.
     pub payload_size: Option<u64>,
@@ -35,6 +39,7 @@ impl Limits {
     pub const fn for_slot(slot_len: u64) -> Self {
         Self {
             slot_len,
+            further: FurtherPartitions::NONE,
             payload_size: None,
             metadata_size: None,
             file_len: 256 * MIB,

@@ -23,6 +23,11 @@ impl KeyValues {
         )
     }
 
+    /// All keys, ascending.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The value of `key`, if the file has a line for it; it may be empty.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {

@@ -17,6 +17,7 @@
 //! file is an empty one. A number or word that can't be used is named, and its default counts. No text is refused here:
 //! what a wrong one breaks says so where it is used.
 
+mod further;
 mod grammar;
 mod health;
 mod load;
@@ -35,7 +36,7 @@ pub use setting::{Kind, Place, Setting};
 pub use sources::Origin;
 pub use table::SETTINGS;
 
-use crate::plan::Credentials;
+use crate::plan::{Credentials, FurtherTarget};
 use sources::Sources;
 
 /// Where update settings are looked up, first to last.
@@ -72,6 +73,8 @@ pub struct Config {
     pub credentials: Option<Credentials>,
     /// `REPLACE_WAITING_UPDATE`: whether a newer update may take the place of one that waits for its reboot.
     pub waiting_update: WaitingUpdate,
+    /// `PARTITION_…`: partitions beside the slot that payloads may bring; none by default.
+    pub further: Vec<FurtherTarget>,
     /// `HEALTH_…`: what must hold before the running slot is marked good.
     pub health: HealthSettings,
     /// `INSTALL_…` and `DOWNLOAD_LIMIT`: what an installation may take from the node.
@@ -108,6 +111,7 @@ impl Config {
     /// the host, or nothing if there is no such file. Bytes that are no UTF-8 are replaced, never fatal.
     pub fn load(read: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
         let sources = Sources::read(read);
+        let (further, refused) = further::read(&sources);
         Self {
             version: sources.text(&table::VERSION),
             board: sources.text(&table::BOARD),
@@ -121,11 +125,12 @@ impl Config {
                 password: sources.text(&table::DOWNLOAD_PASSWORD),
             }),
             waiting_update: WaitingUpdate::read(&sources),
+            further,
             health: HealthSettings::read(&sources),
             load: LoadSettings::read(&sources),
             oem_id: sources.text(&table::OEM_ID),
             oem_version: sources.text(&table::OEM_VERSION),
-            refused: sources.refused(),
+            refused: [sources.refused(), refused].concat(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The files as they were read, and which of them decides.
 
+use std::collections::BTreeMap;
+
 use super::KeyValues;
 use super::setting::{Place, Setting};
 use super::table::SETTINGS;
@@ -67,6 +69,18 @@ impl Sources {
     pub(super) fn number(&self, setting: &Setting) -> u64 {
         // Invariant: defaults of numbers are numbers; a test looks at each.
         setting.kind.number(self.find(setting).value).unwrap_or_default()
+    }
+
+    /// All keys of the update files that begin so, ascending, and what the first file says that holds each.
+    pub(super) fn beginning_with(&self, prefix: &str) -> BTreeMap<String, String> {
+        let mut found = BTreeMap::new();
+        for (_, _, values) in self.0.iter().filter(|(place, ..)| *place == Place::Update) {
+            for key in values.keys().filter(|key| key.starts_with(prefix)) {
+                let value = || values.get(key).unwrap_or_default().to_owned();
+                found.entry(key.to_owned()).or_insert_with(value);
+            }
+        }
+        found
     }
 
     /// Which settings have a value that can't be used, as `KEY=value`. Secrets are never among them: any text is one.

@@ -19,13 +19,16 @@ pub fn code_of(error: &InstallError) -> ErrorCode {
     match error {
         E::NoKeys | E::KeyFile { .. } | E::Keys(_) => Code::PublicKeyVerification,
         E::RunningNotGood { .. } => Code::DeferredPerPolicy,
-        E::Open { .. } | E::MakeUnbootable { .. } => Code::InstallDeviceOpen,
+        E::Open { .. } | E::MakeUnbootable { .. } | E::Target { .. } | E::NoTarget(_) => {
+            Code::InstallDeviceOpen
+        }
         // Distributions' tests know the kernel's failure by this one.
         E::Kernel { .. } | E::Cancelled => Code::Error,
         E::Fetch(error) => of_fetch(error),
         E::Format(error) => of_format(error),
         E::Unsigned => Code::SignedPayloadExpected,
         E::WrongSource { .. }
+        | E::WrongSourcePartition { .. }
         | E::SourceTooSmall { .. }
         | E::WrongSourceKernel { .. }
         | E::ReadSource { .. }
@@ -95,7 +98,7 @@ fn of_signature(error: &SignatureError) -> ErrorCode {
 
 fn of_file(image: ImageKind) -> ErrorCode {
     match image {
-        ImageKind::Partition => ErrorCode::NewRootfsVerification,
+        ImageKind::Partition | ImageKind::Further(_) => ErrorCode::NewRootfsVerification,
         ImageKind::Kernel => ErrorCode::NewKernelVerification,
         ImageKind::PcrPolicy => ErrorCode::PcrVerification,
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use payload_format::ImageKind;
+use payload_format::{ImageKind, PartitionName};
 
 use super::{Pace, Postinst, Slots};
 use crate::disk::Priority;
@@ -43,8 +43,18 @@ impl Attempt {
     pub(super) fn file_of(&self, image: ImageKind) -> PathBuf {
         self.path(match image {
             ImageKind::PcrPolicy => &self.plan.pcr_policy,
-            // The partition is no file; its kernel is what stands for it on the boot partition.
-            ImageKind::Kernel | ImageKind::Partition => &self.plan.target_kernel,
+            // Partitions are no files; its kernel is what stands for it on the boot partition.
+            ImageKind::Kernel | ImageKind::Partition | ImageKind::Further(_) => &self.plan.target_kernel,
+        })
+    }
+
+    /// Where a partition beside the slot goes.
+    pub(super) fn further_path(&self, name: PartitionName) -> PathBuf {
+        let mut targets = self.plan.further.iter();
+        let target = targets.find(|target| target.name == name);
+        // Invariant: only those that have a target are built.
+        target.map_or_else(PathBuf::new, |target| {
+            self.path(&target.pair.path(self.plan.target))
         })
     }
 

@@ -3,10 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use payload_format::{ApplyError, FormatError, ImageKind, Sha256Digest, SignatureError};
+use payload_format::{ApplyError, FormatError, ImageKind, PartitionName, Sha256Digest, SignatureError};
 
 use super::{KernelError, PostinstError};
-use crate::disk::{DiskError, SlotName};
+use crate::disk::{DiskError, PairError, SlotName};
 use crate::fetch::FetchError;
 use crate::store::record::RecordError;
 
@@ -190,6 +190,29 @@ pub enum InstallError {
         slot: SlotName,
         /// Why not.
         source: DiskError,
+    },
+    /// A partition that the payload brings has a target that can't be used.
+    #[error("the target of partition {name} can't be used")]
+    Target {
+        /// The partition.
+        name: PartitionName,
+        /// Why not.
+        source: PairError,
+    },
+    /// A partition without a target.
+    #[error("partition {0} has no target here")]
+    NoTarget(PartitionName),
+    /// A delta for another partition than the running system's.
+    #[error(
+        "the delta is for a partition {name} with SHA-256 {expected}, that of the running system has {found}"
+    )]
+    WrongSourcePartition {
+        /// The partition.
+        name: PartitionName,
+        /// What the delta was made from.
+        expected: Sha256Digest,
+        /// What is there.
+        found: Sha256Digest,
     },
     /// Nobody wants the update any more.
     #[error("the update was cancelled")]

@@ -1,13 +1,19 @@
 //! Between the manifest and the first write: the last refusals that cost nothing, then the point from which
 //! the other slot is gone.
 
-use payload_format::{ApplyError, ImageInfo, ImageKind, MajorVersion, Manifest, Metadata, Sha256Digest};
+use std::sync::Arc;
+
+use payload_format::{
+    ApplyError, ImageInfo, ImageKind, MajorVersion, Manifest, Metadata, PartitionName, Sha256Digest,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
+use super::further::Further;
 use super::read_back::ReadBack;
 use super::saved::Ledger;
 use super::{InstallError, kernel, keys, preflight, verify};
+use crate::disk::BlockTarget;
 
 /// Checks everything that only the manifest (`metadata`: all before the data, as it came) tells. Changes
 /// nothing; reads the whole running slot if the payload is a delta, so that a wrong one is refused now.
@@ -19,6 +25,7 @@ pub(super) fn check(
     attempt: &Attempt,
     manifest: &Manifest,
     metadata: &[u8],
+    further: &Further,
     cancel: &CancellationToken,
 ) -> Result<(), InstallError> {
     metadata_is_signed(attempt, metadata)?;
@@ -31,6 +38,11 @@ pub(super) fn check(
     }
     if let Some(old) = manifest.image(ImageKind::Kernel).and_then(|image| image.old) {
         kernel_is(attempt, &old)?;
+    }
+    for image in manifest.images() {
+        if let (ImageKind::Further(name), Some(old)) = (image.kind, &image.old) {
+            partition_is(name, Arc::clone(&further.pair(name)?.source), old, cancel)?;
+        }
     }
     // Nobody keeps a policy whose measurements are the old image's.
     match manifest.image(ImageKind::PcrPolicy) {
@@ -119,6 +131,27 @@ fn slot_is(attempt: &Attempt, old: &ImageInfo, cancel: &CancellationToken) -> Re
     }
     Err(InstallError::WrongSource {
         slot,
+        expected: old.sha256,
+        found,
+    })
+}
+
+/// The running system's partition is what its delta was made from.
+fn partition_is(
+    name: PartitionName,
+    source: Arc<dyn BlockTarget>,
+    old: &ImageInfo,
+    cancel: &CancellationToken,
+) -> Result<(), InstallError> {
+    let found = ReadBack::new(source, old.size)
+        .finish(cancel)
+        .map_err(InstallError::source(&format_args!("partition {name}")))?
+        .ok_or(InstallError::Cancelled)?;
+    if found == old.sha256 {
+        return Ok(());
+    }
+    Err(InstallError::WrongSourcePartition {
+        name,
         expected: old.sha256,
         found,
     })

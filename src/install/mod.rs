@@ -65,12 +65,18 @@
 //! - an operation that overwrites what it reads from the target itself can't be repeated once begun: the
 //!   checkpoint is withdrawn before it starts, and a cut before the next one starts over.
 //!
+//! # Further partitions
+//!
+//! Payloads of version 2 may bring partitions beside the slot, where configuration has a pair for them: see
+//! [`crate::disk::PartitionPair`]. All said of the slot's bytes holds for theirs.
+//!
 //! What must not happen here: a write to the running slot, a write to the other one while it is bootable, a
 //! file as large as a payload.
 
 mod attempt;
 mod brake;
 mod error;
+mod further;
 mod gate;
 mod kernel;
 mod keys;

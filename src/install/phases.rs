@@ -6,6 +6,7 @@ use payload_format::ImageKind;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Site, at_work, blocking};
+use super::further::Further;
 use super::postinstall::{self, Arguments, Postinst, PostinstOutcome};
 use super::saved::Saved;
 use super::{InstallError, PostinstError, pcr, pipeline, preflight, verify};
@@ -35,10 +36,12 @@ impl Installer {
         let attempt = self.attempt;
         blocking(move || {
             let target = preflight::check(&attempt)?;
+            let further = Arc::new(Further::open(&attempt));
             let saved = Saved::load(&attempt);
             Ok(Ready {
                 attempt,
                 target,
+                further,
                 saved,
             })
         })
@@ -50,6 +53,7 @@ impl Installer {
 pub struct Ready {
     attempt: Arc<Attempt>,
     target: Arc<dyn BlockTarget>,
+    further: Arc<Further>,
     saved: Option<Saved>,
 }
 
@@ -95,16 +99,23 @@ impl Ready {
         let Self {
             attempt,
             target,
+            further,
             saved,
         } = self;
-        let written = pipeline::run(&attempt, target, saved, progress, cancel).await?;
-        Ok(Downloaded { attempt, written })
+        let targets = (target, Arc::clone(&further));
+        let written = pipeline::run(&attempt, targets, saved, progress, cancel).await?;
+        Ok(Downloaded {
+            attempt,
+            further,
+            written,
+        })
     }
 }
 
 /// The slot is written, unbootable, and holds what a trusted key has signed.
 pub struct Downloaded {
     attempt: Arc<Attempt>,
+    further: Arc<Further>,
     written: pipeline::Written,
 }
 
@@ -115,11 +126,15 @@ impl Downloaded {
     /// # Errors
     /// If anything differs from what the payload says, can't be read, or `cancel` was called.
     pub async fn verify(self, cancel: &CancellationToken) -> Result<Verified, InstallError> {
-        let Self { attempt, written } = self;
+        let Self {
+            attempt,
+            further,
+            written,
+        } = self;
         let pipeline::Written { manifest, read_back } = written;
         let cancel = cancel.clone();
         at_work(attempt.site.pace.priority, move || {
-            let verified = verify::all(&attempt, &manifest, read_back, &cancel);
+            let verified = verify::all(&attempt, &manifest, (read_back, &further), &cancel);
             if verified.as_ref().is_err_and(|e| !e.leaves_checkpoint()) {
                 Saved::discard(&attempt);
             }

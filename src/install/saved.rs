@@ -9,9 +9,10 @@
 //!  32      8       its size in bytes
 //!  40      1       letter of the slot that is written
 //!  41      32      SHA-256 of the record `manifest`'s contents
-//!  73      2       length n of the entity's name; 0 if the server gave none
-//!  75      n       the entity's name
-//!  75 + n  rest    the reader's own checkpoint
+//!  73      32 × t  SHA-256 of `NAME=PATH` of each of the t further targets that are configured; mostly none
+//!  73 + …  2       length n of the entity's name; 0 if the server gave none
+//!          n       the entity's name
+//!          rest    the reader's own checkpoint
 //! ```
 //!
 //! Order of the writes, and what a cut between leaves:
@@ -162,5 +163,9 @@ fn identity(plan: &InstallPlan, metadata: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(&plan.payload_size.to_be_bytes());
     bytes.push(plan.target.letter() as u8);
     bytes.extend_from_slice(digest(&SHA256, metadata).as_ref());
+    for target in &plan.further {
+        let place = format!("{}={}", target.name, target.pair.path(plan.target));
+        bytes.extend_from_slice(digest(&SHA256, place.as_bytes()).as_ref());
+    }
     bytes
 }

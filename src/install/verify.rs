@@ -2,13 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use payload_format::{Image, ImageInfo, ImageKind, Manifest, Sha256Digest};
 use ring::digest;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
+use super::further::Further;
 use super::read_back::{ReadBack, digest_of};
 use super::{InstallError, kernel};
 
@@ -22,18 +24,21 @@ const STEP: usize = 1 << 20;
 pub(super) fn all(
     attempt: &Attempt,
     manifest: &Manifest,
-    begun: ReadBack,
+    (begun, further): (ReadBack, &Further),
     cancel: &CancellationToken,
 ) -> Result<(), InstallError> {
     if let Some(image) = manifest.image(ImageKind::Partition) {
         slot(attempt, begun, image, cancel)?;
     }
-    for image in manifest
-        .images()
-        .iter()
-        .filter(|image| image.kind != ImageKind::Partition)
-    {
-        file(attempt, image.kind, image.new)?;
+    for image in manifest.images() {
+        match image.kind {
+            ImageKind::Partition => {}
+            ImageKind::Kernel | ImageKind::PcrPolicy => file(attempt, image.kind, image.new)?,
+            ImageKind::Further(name) => {
+                let written = ReadBack::new(Arc::clone(&further.pair(name)?.target), image.new.size);
+                partition(written, image, attempt.further_path(name), cancel)?;
+            }
+        }
     }
     if manifest.image(ImageKind::Kernel).is_some() {
         return Ok(());
@@ -68,6 +73,30 @@ fn slot(
         slot,
         expected,
         found,
+    })
+}
+
+fn partition(
+    written: ReadBack,
+    image: &Image,
+    path: PathBuf,
+    cancel: &CancellationToken,
+) -> Result<(), InstallError> {
+    let ImageInfo { size, sha256 } = image.new;
+    let found = written
+        .finish(cancel)
+        .map_err(InstallError::io("reading back", &path.display()))?
+        .ok_or(InstallError::Cancelled)?;
+    if found == sha256 {
+        return Ok(());
+    }
+    Err(InstallError::FileVerification {
+        image: image.kind,
+        path,
+        expected: sha256,
+        expected_size: size,
+        found,
+        size,
     })
 }
 

@@ -5,7 +5,9 @@ use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use payload_format::{Event, Finished, FormatError, Limits, Manifest, Reader, Sha256Digest};
+use payload_format::{
+    Event, Finished, FormatError, FurtherPartitions, Limits, Manifest, Reader, Sha256Digest,
+};
 
 use super::progress::Progress;
 
@@ -91,7 +93,7 @@ impl PayloadFile {
     /// [`PayloadError`].
     pub fn metadata(&self) -> Result<Metadata, PayloadError> {
         let mut found = None;
-        let mut reader = Reader::new(Limits::for_slot(u64::MAX));
+        let mut reader = Reader::new(anywhere(u64::MAX));
         self.feed(&mut reader, &mut |_| {}, &mut |event| {
             if let Event::Metadata {
                 manifest,
@@ -129,7 +131,7 @@ impl PayloadFile {
     ) -> Result<Finished, E> {
         let limits = Limits {
             payload_size: Some(self.len),
-            ..Limits::for_slot(slot_len)
+            ..anywhere(slot_len)
         };
         let mut reader = Reader::new(limits);
         let mut progress = Progress::new(what, self.len);
@@ -172,6 +174,14 @@ impl PayloadFile {
             path: self.path.clone(),
             source,
         }
+    }
+}
+
+/// Limits for a payload that is written to no node's partitions.
+fn anywhere(slot_len: u64) -> Limits {
+    Limits {
+        further: FurtherPartitions::Any,
+        ..Limits::for_slot(slot_len)
     }
 }
 

@@ -92,6 +92,7 @@ pub fn plan(url: String, payload: &[u8]) -> InstallPlan {
         pcr_policy: "/var/lib/update_engine/pcrs-b.zip".to_owned(),
         pcr_policy_server: None,
         credentials: None,
+        further: Vec::new(),
         public_keys: vec![fixtures::payload("test-key.pub.pem")],
     }
 }

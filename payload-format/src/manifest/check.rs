@@ -12,6 +12,7 @@ use crate::header::MajorVersion;
 use crate::image::{Image, ImageKind};
 use crate::limits::Limits;
 use crate::operation::{OpId, Operation};
+use crate::partition::PartitionName;
 use crate::wire;
 
 /// The minor version that means operations of major version 1.
@@ -30,7 +31,7 @@ pub(super) fn manifest(
     let signatures = (wire.signatures_offset, wire.signatures_size);
     let sources = match version {
         MajorVersion::V1 => procedures(wire, sifted)?,
-        MajorVersion::V2 => partitions(wire, sifted.partitions)?,
+        MajorVersion::V2 => partitions(wire, sifted.partitions, limits)?,
     };
     let mut builder = Builder::new(version, block_size, limits);
     for source in sources {
@@ -71,27 +72,29 @@ fn procedure_kind(kind: Option<i32>) -> Result<ImageKind, ManifestError> {
 }
 
 /// The images of major version 2.
-fn partitions(
+fn partitions<'a>(
     wire: wire::DeltaArchiveManifest,
-    operations: Vec<Vec<&[u8]>>,
-) -> Result<Vec<Source<'_>>, ManifestError> {
+    operations: Vec<Vec<&'a [u8]>>,
+    limits: &Limits,
+) -> Result<Vec<Source<'a>>, ManifestError> {
     let minor = wire.minor_version.unwrap_or(0);
     if minor == IN_PLACE || minor > Manifest::MAX_MINOR_VERSION {
         return Err(ManifestError::MinorVersion(minor));
     }
     let partitions = wire.partitions.into_iter().zip(operations);
     partitions
-        .map(|(partition, operations)| named(partition, operations, minor))
+        .map(|(partition, operations)| named(partition, operations, minor, limits))
         .collect()
 }
 
-fn named(
+fn named<'a>(
     partition: wire::PartitionUpdate,
-    operations: Vec<&[u8]>,
+    operations: Vec<&'a [u8]>,
     minor: u32,
-) -> Result<Source<'_>, ManifestError> {
+    limits: &Limits,
+) -> Result<Source<'a>, ManifestError> {
     let name = partition.partition_name.ok_or(ManifestError::NoPartitionName)?;
-    let Some(image) = ImageKind::of_partition(&name) else {
+    let Some(image) = ImageKind::of_partition(&name).or_else(|| further(&name, limits)) else {
         return Err(ManifestError::UnknownPartition(name));
     };
     let computed = |what| ManifestError::Computed { image, what };
@@ -110,6 +113,12 @@ fn named(
         old: partition.old_partition_info,
         new: partition.new_partition_info,
     })
+}
+
+fn further(name: &str, limits: &Limits) -> Option<ImageKind> {
+    let name = PartitionName::new(name)?;
+    limits.further.room(name)?;
+    Some(ImageKind::Further(name))
 }
 
 /// One image's part of the message.

@@ -63,7 +63,9 @@ pub enum ManifestError {
     #[error("a partition has no name")]
     NoPartitionName,
     /// A partition that nobody here knows.
-    #[error("unknown partition {0:?}; known are usr or root, kernel, pcr_policy")]
+    #[error(
+        "unknown partition {0:?}; known are usr or root, kernel, pcr_policy, and those that have a target here"
+    )]
     UnknownPartition(String),
     /// No partition for the slot.
     #[error("there is no partition usr or root")]
@@ -259,5 +261,6 @@ fn place(image: ImageKind) -> &'static str {
         ImageKind::Partition => "slot",
         ImageKind::Kernel => "kernel file",
         ImageKind::PcrPolicy => "PCR policy file",
+        ImageKind::Further(_) => "target",
     }
 }

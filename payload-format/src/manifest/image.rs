@@ -37,6 +37,8 @@ impl Room {
         let len = match kind {
             ImageKind::Partition => limits.slot_len,
             ImageKind::Kernel | ImageKind::PcrPolicy => limits.file_len,
+            // One that isn't known was refused by its name.
+            ImageKind::Further(name) => limits.further.room(name).unwrap_or(0),
         };
         Self {
             version,

@@ -89,6 +89,7 @@ impl Node {
             pcr_policy: format!("{STATE}/pcrs-{}.zip", target.letter()),
             pcr_policy_server: config.pcr_policy_server.clone(),
             credentials: config.credentials.clone(),
+            further: config.further.clone(),
             public_keys: vec![self.host().path(PUBLIC_KEY)],
         })
     }

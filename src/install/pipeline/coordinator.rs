@@ -16,6 +16,7 @@ use super::work::{Offered, Tools, Work};
 use crate::disk::BlockTarget;
 use crate::fetch::Entity;
 use crate::install::attempt::Attempt;
+use crate::install::further::Further;
 use crate::install::gate::{self, Beginning};
 use crate::install::read_back::ReadBack;
 use crate::install::{InstallError, keys};
@@ -48,6 +49,7 @@ impl Start {
 pub(super) struct Coordinator {
     pub(super) attempt: Arc<Attempt>,
     pub(super) target: Arc<dyn BlockTarget>,
+    pub(super) further: Arc<Further>,
     /// Which file the bytes come from.
     pub(super) entity: Option<Entity>,
     pub(super) outlet: Outlet,
@@ -89,11 +91,11 @@ impl Coordinator {
         at: Checkpoint,
         beginning: Beginning,
     ) -> Result<Work, InstallError> {
-        gate::check(&self.attempt, manifest, metadata, &self.cancel)?;
+        gate::check(&self.attempt, manifest, metadata, &self.further, &self.cancel)?;
         let ledger = gate::open(&self.attempt, metadata, beginning)?;
         let tools = Tools {
             manifest: Arc::clone(manifest),
-            images: Images::open(&self.attempt, manifest, &self.target)?,
+            images: Images::open(&self.attempt, manifest, &self.target, &self.further)?,
             ledger,
             entity: self.entity.clone(),
             outlet: self.outlet.clone(),

@@ -15,6 +15,7 @@ use payload_format::{
 
 use crate::disk::BlockTarget;
 use crate::install::attempt::Attempt;
+use crate::install::further::Further;
 use crate::install::{InstallError, kernel, preflight};
 
 /// All images that a payload builds.
@@ -42,6 +43,7 @@ impl Images {
         attempt: &Attempt,
         manifest: &Arc<Manifest>,
         slot: &Arc<dyn BlockTarget>,
+        further: &Further,
     ) -> Result<Self, InstallError> {
         let site = |image: &Image| {
             let (name, source, target) = match image.kind {
@@ -50,6 +52,12 @@ impl Images {
                     old_slot(attempt, image)?,
                     Arc::clone(slot),
                 ),
+                ImageKind::Further(name) => {
+                    let pair = further.pair(name)?;
+                    let source = image.is_delta().then(|| Arc::clone(&pair.source));
+                    let path = attempt.further_path(name).display().to_string();
+                    (path, source, Arc::clone(&pair.target))
+                }
                 ImageKind::Kernel | ImageKind::PcrPolicy => (
                     attempt.file_of(image.kind).display().to_string(),
                     old_kernel(attempt, image)?,

@@ -19,6 +19,7 @@ use self::coordinator::{Coordinator, Start};
 use self::feed::Feed;
 use super::InstallError;
 use super::attempt::{Attempt, at_work};
+use super::further::{self, Further};
 use super::read_back::ReadBack;
 use super::saved::Saved;
 use crate::disk::BlockTarget;
@@ -37,12 +38,12 @@ pub(super) struct Written {
 /// Whatever ends the attempt.
 pub(super) async fn run(
     attempt: &Arc<Attempt>,
-    target: Arc<dyn BlockTarget>,
+    (target, further): (Arc<dyn BlockTarget>, Arc<Further>),
     saved: Option<Saved>,
     progress: &mut (dyn FnMut(u64) + Send),
     cancel: &CancellationToken,
 ) -> Result<Written, InstallError> {
-    let (start, entity) = beginning(attempt, &*target, saved);
+    let (start, entity) = beginning(attempt, &*target, &further, saved);
     let resumed_at = start.offset();
     let request = request(attempt, resumed_at, entity);
     let stream = tokio::select! {
@@ -53,6 +54,7 @@ pub(super) async fn run(
     let coordinator = Coordinator {
         attempt: Arc::clone(attempt),
         target,
+        further,
         entity: stream.entity().cloned(),
         outlet: outlet.clone(),
         cancel: cancel.clone(),
@@ -67,20 +69,27 @@ pub(super) async fn run(
         progress,
         cancel,
     };
+    let explained = |ended: Result<_, _>| ended.map_err(|error| further::explain(attempt, error));
     // Dropping the feed tells the coordinator that nothing more comes.
     tokio::select! {
-        written = &mut ended => return written,
+        written = &mut ended => return explained(written),
         () = feed.run() => {}
     }
-    ended.await
+    explained(ended.await)
 }
 
 /// Where reading begins, and which file the part before came from. A checkpoint that can't be used is as
 /// good as none.
-fn beginning(attempt: &Attempt, target: &dyn BlockTarget, saved: Option<Saved>) -> (Start, Option<Entity>) {
+fn beginning(
+    attempt: &Attempt,
+    target: &dyn BlockTarget,
+    further: &Further,
+    saved: Option<Saved>,
+) -> (Start, Option<Entity>) {
     let limits = Limits {
         payload_size: Some(attempt.plan.payload_size),
         metadata_size: attempt.plan.metadata.as_ref().map(|claim| claim.size),
+        further: further.limits(),
         ..Limits::for_slot(target.len())
     };
     if let Some(saved) = saved {

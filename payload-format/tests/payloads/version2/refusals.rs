@@ -50,7 +50,7 @@ fn partitions_are_known_by_name() {
             name: "vendor_boot",
             ..good()
         }),
-        "unknown partition \"vendor_boot\"; known are usr or root, kernel, pcr_policy"
+        "unknown partition \"vendor_boot\"; known are usr or root, kernel, pcr_policy, and those that have a target here"
     );
     assert_eq!(
         refusal(&Payload {

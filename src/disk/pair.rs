@@ -1,0 +1,177 @@
+//! Partitions beside the slots that come in pairs, too: one for each slot, named by configuration.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::libc::O_EXCL;
+
+use super::{BlockTarget, FileTarget, SlotName};
+use crate::host::Host;
+
+/// What stands for the slot's letter in a template.
+const LETTER: &str = "%s";
+
+/// Why a pair can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PairError {
+    /// Without the letter both slots would have the same partition, and the running system's would be written.
+    #[error("{0:?} must be an absolute path with one %s, for the slot's letter A or B")]
+    Template(String),
+    /// One of the two can't be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// Which.
+        path: PathBuf,
+        /// The kernel's words.
+        source: io::Error,
+    },
+    /// Neither a block device nor a file.
+    #[error("{} is neither a block device nor a file", .0.display())]
+    Kind(PathBuf),
+    /// Both names lead to the same partition.
+    #[error("{} and {} are the same: there must be one for each slot", target.display(), running.display())]
+    Same {
+        /// What would be written.
+        target: PathBuf,
+        /// What the running system uses.
+        running: PathBuf,
+    },
+}
+
+/// A partition for each slot: a path in which `%s` stands for `A` or `B`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionPair(String);
+
+/// A pair that is there.
+pub struct OpenPair {
+    /// The other slot's partition, ours alone until dropped.
+    pub target: Arc<dyn BlockTarget>,
+    /// The running slot's, for reading.
+    pub source: Arc<dyn BlockTarget>,
+}
+
+impl PartitionPair {
+    /// Takes `template` if it has exactly one `%s`.
+    ///
+    /// # Errors
+    /// [`PairError::Template`].
+    pub fn parse(template: &str) -> Result<Self, PairError> {
+        if !template.starts_with('/') || template.matches(LETTER).count() != 1 {
+            return Err(PairError::Template(template.to_owned()));
+        }
+        Ok(Self(template.to_owned()))
+    }
+
+    /// The partition of `slot`, as an absolute path of the host.
+    #[must_use]
+    pub fn path(&self, slot: SlotName) -> String {
+        self.0
+            .replace(LETTER, &slot.letter().to_ascii_uppercase().to_string())
+    }
+
+    /// Opens the partition of `target` for writing, exclusively, and the other slot's for reading. Both must be there
+    /// and differ. Open the slot itself first: a name that leads to it is then refused as in use.
+    ///
+    /// # Errors
+    /// [`PairError`] but for `Template`.
+    pub fn open(&self, host: &Host, target: SlotName) -> Result<OpenPair, PairError> {
+        let (written, running) = (host.path(&self.path(target)), host.path(&self.path(!target)));
+        if identity(&written)? == identity(&running)? {
+            return Err(PairError::Same {
+                target: written,
+                running,
+            });
+        }
+        Ok(OpenPair {
+            source: for_reading(&running).map_err(open_error(&running))?,
+            target: exclusively(&written).map_err(open_error(&written))?,
+        })
+    }
+}
+
+/// What tells apart the partitions behind two names.
+fn identity(path: &Path) -> Result<(bool, u64, u64), PairError> {
+    let found = std::fs::metadata(path).map_err(open_error(path))?;
+    if found.file_type().is_block_device() {
+        return Ok((true, found.rdev(), 0));
+    }
+    if found.is_file() {
+        return Ok((false, found.dev(), found.ino()));
+    }
+    Err(PairError::Kind(path.to_owned()))
+}
+
+fn for_reading(path: &Path) -> io::Result<Arc<dyn BlockTarget>> {
+    let mut file = File::open(path)?;
+    let len = file.seek(SeekFrom::End(0))?;
+    Ok(Arc::new(FileTarget::new(Box::new(file), 0, len)))
+}
+
+fn exclusively(path: &Path) -> io::Result<Arc<dyn BlockTarget>> {
+    let is_device = |found: &Metadata| found.file_type().is_block_device();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    if is_device(&std::fs::metadata(path)?) {
+        // Without O_CREAT this means: nobody else has mounted it or opened it likewise.
+        options.custom_flags(O_EXCL);
+    }
+    let mut file = options.open(path)?;
+    let len = file.seek(SeekFrom::End(0))?;
+    if is_device(&file.metadata()?) {
+        return Ok(Arc::new(FileTarget::new(Box::new(file), 0, len)));
+    }
+    let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
+    Ok(Arc::new(FileTarget::new(file, 0, len)))
+}
+
+fn open_error(path: &Path) -> impl FnOnce(io::Error) -> PairError {
+    let path = path.to_owned();
+    move |source| PairError::Open { path, source }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn refusal(pair: &PartitionPair, host: &Host) -> String {
+        pair.open(host, SlotName::B).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_template_without_the_letter_is_no_pair() {
+        for template in ["", "/dev/sda6", "OEM-%s", "/dev/%s/%s"] {
+            assert!(PartitionPair::parse(template).is_err(), "{template}");
+        }
+        let pair = PartitionPair::parse("/dev/disk/by-partlabel/OEM-%s").unwrap();
+        assert_eq!(pair.path(SlotName::A), "/dev/disk/by-partlabel/OEM-A");
+        assert_eq!(pair.path(SlotName::B), "/dev/disk/by-partlabel/OEM-B");
+    }
+
+    #[test]
+    fn both_must_be_there_and_differ_and_the_target_is_ours_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let (host, pair) = (Host::new(root.path()), PartitionPair::parse("/OEM-%s").unwrap());
+        std::fs::write(host.path("/OEM-B"), [1; 100]).unwrap();
+        assert!(refusal(&pair, &host).ends_with("/OEM-A"));
+        std::os::unix::fs::symlink("OEM-B", host.path("/OEM-A")).unwrap();
+        assert!(refusal(&pair, &host).ends_with("are the same: there must be one for each slot"));
+        std::fs::remove_file(host.path("/OEM-A")).unwrap();
+        std::fs::create_dir(host.path("/OEM-A")).unwrap();
+        assert!(refusal(&pair, &host).ends_with("is neither a block device nor a file"));
+        std::fs::remove_dir(host.path("/OEM-A")).unwrap();
+        std::fs::write(host.path("/OEM-A"), [2; 50]).unwrap();
+        let open = pair.open(&host, SlotName::B).unwrap();
+        assert_eq!((open.target.len(), open.source.len()), (100, 50));
+        assert!(
+            refusal(&pair, &host).ends_with("/OEM-B"),
+            "somebody has it already"
+        );
+        drop(open);
+        assert!(pair.open(&host, SlotName::B).is_ok());
+    }
+}
