@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use super::*;
-use crate::disk::Priority;
+use crate::disk::{Priority, SlotName};
 use crate::host::Percent;
 
 fn load(files: &[(&str, &str)]) -> Config {
@@ -232,6 +232,31 @@ fn limits_out_of_range_are_named_and_do_not_count() {
             "INSTALL_PRIORITY=lowest",
             "INSTALL_PRESSURE_IO=101",
             "DOWNLOAD_LIMIT=100"
+        ]
+    );
+}
+
+#[test]
+fn partitions_beside_the_slot_have_a_pair_and_a_name_that_payloads_can_use() {
+    let text = "PARTITION_oem=/dev/disk/by-partlabel/OEM-%s\nPARTITION_fixed=/dev/sda6\nPARTITION_usr=/dev/a-%s\nPARTITION_a b=/x%s\nPARTITION_unset=";
+    let later = "PARTITION_oem=/other-%s\nPARTITION_unset=/unset-%s\nPARTITION_firmware=/dev/fw%s";
+    let config = load(&[(UPDATE_FILES[0], text), (UPDATE_FILES[1], later)]);
+    let targets: Vec<_> = config
+        .further
+        .iter()
+        .map(|target| (target.name.to_string(), target.pair.path(SlotName::B)))
+        .collect();
+    let expected = [("firmware", "/dev/fwB"), ("oem", "/dev/disk/by-partlabel/OEM-B")];
+    assert_eq!(
+        targets,
+        expected.map(|(name, path)| (name.to_owned(), path.to_owned()))
+    );
+    assert_eq!(
+        config.refused,
+        [
+            "PARTITION_a b=/x%s",
+            "PARTITION_fixed=/dev/sda6",
+            "PARTITION_usr=/dev/a-%s"
         ]
     );
 }

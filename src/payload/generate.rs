@@ -10,7 +10,7 @@ use std::thread;
 use payload_format::writer::{
     DeltaPayload, FullPayload, RsaSigner, SignError, Snapshot, Summary, WriteError,
 };
-use payload_format::{Compression, MajorVersion, PatchKind, ReadBlocks};
+use payload_format::{Compression, MajorVersion, PartitionName, PatchKind, ReadBlocks};
 
 use super::output::Output;
 use super::progress::Progress;
@@ -22,6 +22,8 @@ pub struct Ingredients {
     pub image: PathBuf,
     /// The kernel that boots it.
     pub kernel: Option<PathBuf>,
+    /// Partitions beside the slot, in full payloads of version 2.
+    pub further: Vec<(PartitionName, PathBuf)>,
     /// What a delta is made from; `None` makes a full payload.
     pub old: Option<Base>,
     /// Major version of the format.
@@ -65,6 +67,9 @@ pub enum GenerateError {
     /// Deltas are of version 2.
     #[error("deltas are made in format v2 alone")]
     DeltaOfVersion1,
+    /// Partitions beside the slot are only packed whole.
+    #[error("partition {0} can't be part of a delta: only full payloads carry partitions beside the slot")]
+    FurtherInDelta(PartitionName),
     /// The payload can't be put together.
     #[error("cannot make a payload of {path}")]
     Write {
@@ -92,6 +97,9 @@ pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError
     if from.old.is_some() && from.version == MajorVersion::V1 {
         return Err(GenerateError::DeltaOfVersion1);
     }
+    if let (Some(_), Some((name, _))) = (&from.old, from.further.first()) {
+        return Err(GenerateError::FurtherInDelta(*name));
+    }
     let signers = from
         .private_keys
         .iter()
@@ -99,6 +107,11 @@ pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError
         .collect::<Result<Vec<_>, _>>()?;
     let image = Part::open(&from.image)?;
     let kernel = from.kernel.as_deref().map(Part::open).transpose()?;
+    let further = from
+        .further
+        .iter()
+        .map(|(name, path)| Ok((*name, Part::open(path)?)))
+        .collect::<Result<Vec<_>, GenerateError>>()?;
     let failed = |source| GenerateError::Output {
         path: out.into(),
         source,
@@ -116,7 +129,7 @@ pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError
             &mut spool,
             &mut file,
         )?,
-        None => full(from, (image, kernel), &signers, &mut spool, &mut file),
+        None => full(from, (image, kernel, further), &signers, &mut spool, &mut file),
     };
     let summary = made.map_err(|source| GenerateError::Write {
         path: from.image.clone(),
@@ -132,18 +145,22 @@ type Written = Result<Summary, WriteError>;
 
 fn full(
     from: &Ingredients,
-    (mut image, mut kernel): (Part, Option<Part>),
+    (mut image, mut kernel, mut further): (Part, Option<Part>, Vec<(PartitionName, Part)>),
     signers: &[RsaSigner],
     spool: &mut File,
     out: &mut impl Write,
 ) -> Written {
-    let total = image.len + kernel.as_ref().map_or(0, |kernel| kernel.len);
+    let files = kernel.iter().chain(further.iter().map(|(_, part)| part));
+    let total = image.len + files.map(|part| part.len).sum::<u64>();
     let mut progress = Progress::new("compressing", total);
     let mut payload = FullPayload::new(&mut image.file)
         .with_format(from.version, &from.compressions)
         .with_threads(threads());
     if let Some(kernel) = &mut kernel {
         payload = payload.with_kernel(&mut kernel.file);
+    }
+    for (name, part) in &mut further {
+        payload = payload.with_partition(*name, &mut part.file);
     }
     for signer in signers {
         payload = payload.with_signer(signer);

@@ -16,6 +16,7 @@ mod endurance;
 mod engine1;
 mod fetch;
 mod fetch_environment;
+mod further_partitions;
 mod health;
 mod image_postinst;
 mod install;

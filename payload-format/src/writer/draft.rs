@@ -3,6 +3,7 @@
 use super::WriteError;
 use super::press::{BLOCK, Section, addressable};
 use crate::header::MajorVersion;
+use crate::partition::PartitionName;
 use crate::wire::{
     DEFAULT_BLOCK_SIZE, DeltaArchiveManifest, Extent, InstallInfo, InstallOperation, InstallProcedure,
     KERNEL, PartitionUpdate, REPLACE, SPARSE_HOLE,
@@ -19,20 +20,23 @@ pub(super) fn manifest(
     version: MajorVersion,
     image: Section,
     kernel: Option<Section>,
+    further: Vec<(PartitionName, Section)>,
     signatures_size: u64,
 ) -> Result<DeltaArchiveManifest, WriteError> {
     match version {
         MajorVersion::V1 => procedures(image, kernel, signatures_size),
-        MajorVersion::V2 => partitions(image, kernel, signatures_size),
+        MajorVersion::V2 => partitions(image, kernel, further, signatures_size),
     }
 }
 
 fn partitions(
     image: Section,
     kernel: Option<Section>,
+    further: Vec<(PartitionName, Section)>,
     signatures_size: u64,
 ) -> Result<DeltaArchiveManifest, WriteError> {
-    let data_len = image.data_len + kernel.as_ref().map_or(0, |kernel| kernel.data_len);
+    let files = kernel.iter().chain(further.iter().map(|(_, section)| section));
+    let data_len = image.data_len + files.map(|section| section.data_len).sum::<u64>();
     let is_delta = image.old.is_some() || kernel.as_ref().is_some_and(|kernel| kernel.old.is_some());
     let mut manifest = DeltaArchiveManifest {
         block_size: Some(DEFAULT_BLOCK_SIZE),
@@ -46,6 +50,10 @@ fn partitions(
     manifest
         .partitions
         .extend(kernel.map(|kernel| kernel.partition("kernel")));
+    let further = further.into_iter();
+    manifest
+        .partitions
+        .extend(further.map(|(name, section)| section.partition(name.as_str())));
     promise_signatures(MajorVersion::V2, &mut manifest, data_len, signatures_size)?;
     Ok(manifest)
 }

@@ -6,6 +6,7 @@ use std::io;
 use super::SignError;
 use crate::apply::Compression;
 use crate::manifest::ManifestError;
+use crate::partition::PartitionName;
 
 /// One of the things a payload is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,16 +19,19 @@ pub enum Input {
     OldImage,
     /// The kernel of that image.
     OldKernel,
+    /// A partition beside the slot.
+    Further(PartitionName),
 }
 
 impl fmt::Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Image => "image",
-            Self::Kernel => "kernel",
-            Self::OldImage => "old image",
-            Self::OldKernel => "old kernel",
-        })
+        match self {
+            Self::Image => f.write_str("image"),
+            Self::Kernel => f.write_str("kernel"),
+            Self::OldImage => f.write_str("old image"),
+            Self::OldKernel => f.write_str("old kernel"),
+            Self::Further(name) => write!(f, "partition {name}"),
+        }
     }
 }
 
@@ -59,6 +63,9 @@ pub enum WriteError {
     /// Major version 1 has bzip2 alone.
     #[error("payloads of major version 1 have no operation for {0}")]
     Compression(Compression),
+    /// Major version 1 has no names for partitions.
+    #[error("payloads of major version 1 have no partition but the slot's: {0} needs version 2")]
+    Further(PartitionName),
     /// Offsets in a manifest of version 1 have 32 bits.
     #[error("the compressed data is longer than the {max} bytes that a manifest can address", max = u32::MAX)]
     TooLarge,

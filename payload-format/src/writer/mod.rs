@@ -47,6 +47,7 @@ use crate::digest::Sha256Digest;
 use crate::header::MajorVersion;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
+use crate::partition::{FurtherPartitions, PartitionName};
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +72,7 @@ pub struct Summary {
 pub struct FullPayload<'a> {
     image: &'a mut (dyn Read + Send),
     kernel: Option<&'a mut (dyn Read + Send)>,
+    further: Vec<(PartitionName, &'a mut (dyn Read + Send))>,
     signers: Vec<&'a dyn Signer>,
     threads: NonZeroUsize,
     version: MajorVersion,
@@ -85,6 +87,7 @@ impl<'a> FullPayload<'a> {
         Self {
             image,
             kernel: None,
+            further: Vec::new(),
             signers: Vec::new(),
             threads: NonZeroUsize::MIN,
             version: MajorVersion::V1,
@@ -96,6 +99,13 @@ impl<'a> FullPayload<'a> {
     #[must_use]
     pub fn with_kernel(mut self, kernel: &'a mut (dyn Read + Send)) -> Self {
         self.kernel = Some(kernel);
+        self
+    }
+
+    /// Adds a partition beside the slot, of a name not added before. Version 2 alone has such.
+    #[must_use]
+    pub fn with_partition(mut self, name: PartitionName, image: &'a mut (dyn Read + Send)) -> Self {
+        self.further.push((name, image));
         self
     }
 
@@ -141,12 +151,16 @@ impl<'a> FullPayload<'a> {
         let Self {
             image,
             kernel,
+            further,
             signers,
             threads,
             version,
             compressions,
         } = self;
         supported(version, &compressions)?;
+        if let (MajorVersion::V1, Some((name, _))) = (version, further.first()) {
+            return Err(WriteError::Further(*name));
+        }
         let effort = Effort {
             threads,
             compressions: &compressions,
@@ -156,11 +170,16 @@ impl<'a> FullPayload<'a> {
         let kernel = kernel
             .map(|kernel| press.section(Input::Kernel, kernel))
             .transpose()?;
+        let further = further
+            .into_iter()
+            .map(|(name, image)| Ok((name, press.section(Input::Further(name), image)?)))
+            .collect::<Result<_, WriteError>>()?;
         spool.seek(SeekFrom::Start(0)).map_err(WriteError::Spool)?;
         let contents = Contents {
             version,
             image,
             kernel,
+            further,
             signers: &signers,
         };
         contents.write(spool, out)
@@ -182,6 +201,7 @@ struct Contents<'a> {
     version: MajorVersion,
     image: Section,
     kernel: Option<Section>,
+    further: Vec<(PartitionName, Section)>,
     signers: &'a [&'a dyn Signer],
 }
 
@@ -192,14 +212,20 @@ impl Contents<'_> {
             version,
             image,
             kernel,
+            further,
             signers,
         } = self;
         let (image_size, image_sha256, operations) = (image.size, image.sha256, image.operations.len());
-        let data_len = image.data_len + kernel.as_ref().map_or(0, |kernel| kernel.data_len);
+        let files = kernel.iter().chain(further.iter().map(|(_, section)| section));
+        let data_len = image.data_len + files.map(|section| section.data_len).sum::<u64>();
         let signatures_size = sign::blob_len(version, signers)?;
-        let manifest = draft::manifest(version, image, kernel, signatures_size)?.encode_to_vec();
-        // Readers have limits: whatever they would refuse isn't written.
-        Manifest::parse(&manifest, version, &Limits::for_slot(u64::MAX)).map_err(WriteError::Refused)?;
+        let manifest = draft::manifest(version, image, kernel, further, signatures_size)?.encode_to_vec();
+        // Readers have limits: whatever they would refuse isn't written. Which partitions a node has is its own affair.
+        let limits = Limits {
+            further: FurtherPartitions::Any,
+            ..Limits::for_slot(u64::MAX)
+        };
+        Manifest::parse(&manifest, version, &limits).map_err(WriteError::Refused)?;
         let assembled = assemble::assemble(version, &manifest, (data, data_len), signers, out)?;
         Ok(Summary {
             payload_size: assembled.payload_size,

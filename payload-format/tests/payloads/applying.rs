@@ -38,7 +38,7 @@ impl Applying {
             let target = match image.kind {
                 ImageKind::Partition => Arc::clone(&self.slot),
                 ImageKind::Kernel => Arc::clone(&self.kernel),
-                ImageKind::PcrPolicy => panic!("no fixture has one"),
+                ImageKind::PcrPolicy | ImageKind::Further(_) => panic!("no fixture has one"),
             };
             let old = self.old.clone().map(|old| old as Arc<dyn ReadBlocks>);
             let applier = Applier::new(Arc::clone(manifest), image.kind, old, target).unwrap();

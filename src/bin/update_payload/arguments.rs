@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use payload_format::{Compression, MajorVersion, PatchKind};
+use payload_format::{Compression, MajorVersion, PartitionName, PatchKind};
 use update_engine::serve::PackageName;
 
 use crate::offline::{Attach, Hash};
@@ -69,6 +69,9 @@ pub(crate) struct Apply {
     /// The old kernel, likewise
     #[arg(long, value_name = "IN", requires = "kernel")]
     pub(crate) source_kernel: Option<PathBuf>,
+    /// File or block device that becomes a partition beside the slot
+    #[arg(long = "partition", value_name = "NAME=OUT", value_parser = partition)]
+    pub(crate) further: Vec<(PartitionName, PathBuf)>,
     /// Trusted RSA public key; one of several must have signed
     #[arg(long = "public-key", value_name = "PEM", num_args = 1.., required_unless_present = "allow_unsigned")]
     pub(crate) public_keys: Vec<PathBuf>,
@@ -86,6 +89,9 @@ pub(crate) struct Generate {
     /// Kernel that boots it
     #[arg(long, value_name = "FILE")]
     pub(crate) new_kernel: Option<PathBuf>,
+    /// A partition beside the slot, which nodes have a target for; in v2
+    #[arg(long = "partition", value_name = "NAME=IMG", value_parser = partition, conflicts_with = "old_image")]
+    pub(crate) further: Vec<(PartitionName, PathBuf)>,
     /// Makes a delta for nodes that run this image, and exactly this
     #[arg(long, value_name = "IMG")]
     pub(crate) old_image: Option<PathBuf>,
@@ -199,4 +205,10 @@ pub(crate) struct Serve {
 fn package(argument: &str) -> Result<(PackageName, PathBuf), String> {
     let (name, path) = argument.split_once('=').ok_or("it must read NAME=FILE")?;
     Ok((name.parse().map_err(|error| format!("{error}"))?, path.into()))
+}
+
+fn partition(argument: &str) -> Result<(PartitionName, PathBuf), String> {
+    let (name, path) = argument.split_once('=').ok_or("it must read NAME=FILE")?;
+    let refused = "not the name of a partition beside the slot: 1 to 23 letters, digits, - and _";
+    Ok((PartitionName::new(name).ok_or(refused)?, path.into()))
 }

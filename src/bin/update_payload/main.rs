@@ -86,6 +86,7 @@ fn apply(arguments: Apply) -> Result<(), Failure> {
         source,
         kernel,
         source_kernel,
+        further,
         ..
     } = arguments;
     let mut images = vec![Building {
@@ -97,6 +98,11 @@ fn apply(arguments: Apply) -> Result<(), Failure> {
         kind: ImageKind::Kernel,
         target,
         source: source_kernel,
+    }));
+    images.extend(further.into_iter().map(|(name, target)| Building {
+        kind: ImageKind::Further(name),
+        target,
+        source: None,
     }));
     let verdict = payload::apply(&PayloadFile::open(&file)?, &images, &trust)?;
     for image in images {
@@ -114,6 +120,7 @@ fn generate(arguments: Generate) -> Result<(), Failure> {
     let Generate {
         new_image,
         new_kernel,
+        further,
         old_image,
         old_kernel,
         private_keys,
@@ -123,6 +130,7 @@ fn generate(arguments: Generate) -> Result<(), Failure> {
     let from = Ingredients {
         image: new_image,
         kernel: new_kernel,
+        further,
         old: old_image.map(|image| Base {
             image,
             kernel: old_kernel,

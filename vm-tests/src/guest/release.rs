@@ -76,6 +76,7 @@ impl Workshop {
         self.kernel(&release, conduct)?;
         let ingredients = Ingredients {
             old: None,
+            further: Vec::new(),
             image: release.image.clone(),
             kernel: Some(release.kernel.clone()),
             version: MajorVersion::V1,

@@ -171,6 +171,7 @@ impl<'a> DeltaPayload<'a> {
             version: MajorVersion::V2,
             image,
             kernel,
+            further: Vec::new(),
             signers: &self.signers,
         };
         contents.write(Data::new(spool, &pieces), out)
