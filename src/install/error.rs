@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use payload_format::{ApplyError, FormatError, ImageKind, PartitionName, Sha256Digest, SignatureError};
+use payload_format::{
+    ApplyError, FormatError, ImageInfo, ImageKind, PartitionName, Sha256Digest, SignatureError,
+};
 
 use super::{KernelError, PostinstError};
 use crate::disk::{DiskError, PairError, SlotName};
@@ -157,16 +159,14 @@ pub enum InstallError {
         found: Sha256Digest,
     },
     /// The kernel or the PCR policy, read back, is not the one that it must be.
-    #[error("{} has SHA-256 {found} and {size} bytes instead of {expected} and {expected_size}", path.display())]
+    #[error("{} has SHA-256 {found} and {size} bytes instead of {} and {}", path.display(), expected.sha256, expected.size)]
     FileVerification {
         /// What the file is.
         image: ImageKind,
         /// The file.
         path: PathBuf,
-        /// As the payload says.
-        expected: Sha256Digest,
-        /// Bytes, as the payload says.
-        expected_size: u64,
+        /// As the payload says. Apart, since errors are returned from everywhere.
+        expected: Box<ImageInfo>,
         /// As read from the medium.
         found: Sha256Digest,
         /// Bytes, as read from the medium.

@@ -93,8 +93,7 @@ fn partition(
     Err(InstallError::FileVerification {
         image: image.kind,
         path,
-        expected: sha256,
-        expected_size: size,
+        expected: Box::new(image.new),
         found,
         size,
     })
@@ -110,8 +109,7 @@ fn file(attempt: &Attempt, image: ImageKind, new: ImageInfo) -> Result<(), Insta
     Err(InstallError::FileVerification {
         image,
         path,
-        expected: new.sha256,
-        expected_size: new.size,
+        expected: Box::new(new),
         found,
         size,
     })
