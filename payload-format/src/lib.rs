@@ -128,10 +128,11 @@
 //!
 //! # Decoders
 //!
-//! bzip2 is unpacked here where all of it is in memory ([why](bunzip)), by a library in Rust elsewhere, as is brotli, xz and zstd by their authors' libraries in C (`liblzma`,
-//! `zstd`), compiled in: those are the ones that are kept up with the formats. Data up to
-//! [`Limits::whole_data`] reaches none of them before its hash was checked against the manifest, and in
-//! version 2 somebody trusted has signed the manifest.
+//! bzip2 is unpacked here where all of it is in memory (the module `bunzip` says why), by a library in Rust
+//! elsewhere, as is brotli, xz and zstd by their authors' libraries in C (`liblzma`, `zstd`), compiled in:
+//! those are the ones that are kept up with the formats. Data up to [`Limits::whole_data`] reaches none of
+//! them before its hash was checked against the manifest, and in version 2 somebody trusted has signed the
+//! manifest.
 
 mod apply;
 mod block;
