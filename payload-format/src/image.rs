@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::block::BlockRange;
 use crate::digest::Sha256Digest;
-use crate::operation::OpId;
+use crate::op_id::OpId;
 use crate::partition::PartitionName;
 
 /// Which of the images.

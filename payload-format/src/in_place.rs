@@ -23,7 +23,8 @@ use intervals::Intervals;
 
 use crate::block::{BlockRange, Extent};
 use crate::manifest::ManifestError;
-use crate::operation::{OpId, Replay, Run, Source};
+use crate::op_id::OpId;
+use crate::operation::{Replay, Run, Source};
 
 /// The plan of one image, made operation by operation.
 pub(crate) struct InPlace {

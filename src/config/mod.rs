@@ -20,6 +20,7 @@
 mod further;
 mod grammar;
 mod health;
+mod identity;
 mod load;
 mod reference;
 mod server;

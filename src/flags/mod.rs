@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 
-mod common;
+mod family;
 mod parser;
 
 use parser::Parser;

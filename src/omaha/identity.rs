@@ -1,7 +1,5 @@
 //! Who asks.
 
-use crate::config::Config;
-
 /// What every request says about the machine and the image it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
@@ -40,24 +38,4 @@ pub struct Machine {
     pub machine: String,
     /// The first version ever seen on this machine.
     pub aleph_version: String,
-}
-
-impl Identity {
-    /// Puts together what the files say and what the machine says.
-    #[must_use]
-    pub fn new(config: &Config, machine: &Machine) -> Self {
-        Self {
-            app_id: config.app_id.clone(),
-            version: config.version.clone(),
-            track: config.group.clone(),
-            boot_id: format!("{{{}}}", machine.boot_id),
-            oem: config.oem_id.clone(),
-            oem_version: config.oem_version.clone(),
-            aleph_version: machine.aleph_version.clone(),
-            machine_id: machine.machine_id.clone(),
-            machine_alias: config.machine_alias.clone(),
-            board: config.board.clone(),
-            machine: machine.machine.clone(),
-        }
-    }
 }

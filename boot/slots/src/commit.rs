@@ -30,9 +30,10 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use crate::copy::WhichCopy;
 use crate::disk::Disk;
 use crate::error::GptError;
-use crate::gpt::{Gpt, WhichCopy, read_copy};
+use crate::gpt::{Gpt, read_copy};
 use crate::header::Place;
 use crate::table::Table;
 

@@ -1,6 +1,6 @@
 //! Why a table isn't one, and what goes wrong on the way to the medium.
 
-use crate::gpt::WhichCopy;
+use crate::copy::WhichCopy;
 use crate::partition::PartitionNumber;
 
 /// What is wrong with one copy of the table.

@@ -10,30 +10,11 @@
 //! The primary counts while it is valid; the backup only when it isn't. That is what GRUB, firmware and
 //! ourselves do. Linux looks at the backup only with `gpt` on its command line.
 
-use core::fmt;
-
+use crate::copy::WhichCopy;
 use crate::disk::{Disk, Geometry};
 use crate::error::{Flaw, GptError};
 use crate::header::{Header, PRIMARY_LBA, Place};
 use crate::table::Table;
-
-/// One of the two copies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WhichCopy {
-    /// At the start of the disk.
-    Primary,
-    /// At its end.
-    Backup,
-}
-
-impl fmt::Display for WhichCopy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Primary => "primary",
-            Self::Backup => "backup",
-        })
-    }
-}
 
 /// Where the primary's entries lie when nothing valid says otherwise.
 const DEFAULT_ENTRIES_LBA: u64 = 2;

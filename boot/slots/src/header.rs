@@ -14,10 +14,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use crate::copy::WhichCopy;
 use crate::crc::crc32;
 use crate::disk::{Geometry, SectorSize};
 use crate::error::Flaw;
-use crate::gpt::WhichCopy;
 use crate::partition::field;
 
 const SIGNATURE: [u8; 8] = *b"EFI PART";

@@ -4,10 +4,10 @@ use alloc::vec::Vec;
 
 use crate::attributes::SlotAttributes;
 use crate::choice::{Choice, choose};
+use crate::copy::WhichCopy;
 use crate::crc::crc32;
 use crate::disk::{Disk, Geometry};
 use crate::error::{Flaw, LayoutFlaw};
-use crate::gpt::WhichCopy;
 use crate::guid::Guid;
 use crate::header::{Header, Place};
 use crate::partition::{ATTRIBUTES, Partition, PartitionNumber};

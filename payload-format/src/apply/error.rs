@@ -10,7 +10,7 @@ use crate::bsdiff::PatchError;
 use crate::bunzip::BunzipError;
 use crate::digest::Sha256Digest;
 use crate::image::ImageKind;
-use crate::operation::OpId;
+use crate::op_id::OpId;
 
 /// A failure of one step.
 #[derive(Debug, Error)]

@@ -3,7 +3,7 @@
 use super::codec::{Codec, Compression, Step};
 use super::sink::Sink;
 use super::{ApplyError, Fault};
-use crate::operation::OpId;
+use crate::op_id::OpId;
 
 /// Bytes of decompressed data per write.
 const BUFFER: usize = 1 << 20;

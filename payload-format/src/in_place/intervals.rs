@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::block::BlockRange;
-use crate::operation::OpId;
+use crate::op_id::OpId;
 
 /// Disjoint ranges, each with an operation. Every range that is put in is taken out at most once, so a long
 /// sequence of calls costs what its ranges cost.

@@ -11,7 +11,8 @@ use crate::block::BlockSize;
 use crate::header::MajorVersion;
 use crate::image::{Image, ImageKind};
 use crate::limits::Limits;
-use crate::operation::{OpId, Operation};
+use crate::op_id::OpId;
+use crate::operation::Operation;
 use crate::partition::PartitionName;
 use crate::wire;
 

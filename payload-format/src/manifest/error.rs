@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::image::ImageKind;
-use crate::operation::OpId;
+use crate::op_id::OpId;
 
 /// What is wrong with a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -7,7 +7,8 @@ use crate::header::MajorVersion;
 use crate::image::{ImageInfo, ImageKind};
 use crate::in_place::{InPlace, Reading, Step};
 use crate::limits::Limits;
-use crate::operation::{OpId, Operation, OperationKind, Replay, Source};
+use crate::op_id::OpId;
+use crate::operation::{Operation, OperationKind, Replay, Source};
 use crate::wire;
 
 /// Blocks that all operations of an image may write, as a multiple of the room: each block is written once,

@@ -5,7 +5,7 @@ use sha2::digest::common::hazmat::SerializedState;
 
 use super::{FormatError, Hashes};
 use crate::digest::{RunningHash, Sha256Digest};
-use crate::operation::OpId;
+use crate::op_id::OpId;
 
 /// A place between two operations, and the hash of everything before it. It vouches for nothing by itself:
 /// record it only once the results of all operations before it are durable.

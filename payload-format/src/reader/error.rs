@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::digest::Sha256Digest;
 use crate::header::HeaderError;
 use crate::manifest::ManifestError;
-use crate::operation::OpId;
+use crate::op_id::OpId;
 
 /// What is wrong with a payload, seen while it streams by.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::digest::Sha256Digest;
 use crate::header::MajorVersion;
 use crate::manifest::Manifest;
-use crate::operation::OpId;
+use crate::op_id::OpId;
 use crate::signature::{PublicKeys, SignatureError};
 
 /// One step of a payload. Events come in the same order, with the same content, however the bytes were cut.

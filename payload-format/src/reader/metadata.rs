@@ -8,7 +8,7 @@ use crate::digest::{RunningHash, Sha256Digest};
 use crate::header::{Header, MajorVersion};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
-use crate::operation::OpId;
+use crate::op_id::OpId;
 use crate::signature::{PublicKeys, SignatureError};
 
 /// What stands before a payload's data, as it came.

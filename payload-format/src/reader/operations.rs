@@ -6,7 +6,8 @@ use super::{Checkpoint, Event, FormatError, Intake, Signatures};
 use crate::digest::{RunningHash, Sha256Digest};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
-use crate::operation::{Data, OpId, Operation, OperationKind};
+use crate::op_id::OpId;
+use crate::operation::{Data, Operation, OperationKind};
 
 /// Bytes of a piece of streamed data.
 const PIECE: u64 = 1 << 20;

@@ -21,7 +21,7 @@ use update_engine::engine::chain;
 use update_engine::flags::{self, CommandLine, Flag, Kind, Request};
 use update_engine::host::Host;
 use update_engine::install;
-use update_engine::omaha::{Client, Identity, Machine, Patience, announcement};
+use update_engine::omaha::{Client, Machine, Patience, announcement};
 use update_engine::postinst::Postinst;
 
 const FLAGS: &[Flag] = &[Flag {
@@ -189,7 +189,7 @@ async fn announce(host: &Host) -> Result<(), update_engine::omaha::PostError> {
         machine: machine.machine,
         aleph_version: String::new(),
     };
-    let document = announcement(&Identity::new(&config, &machine));
+    let document = announcement(&config.identity(&machine));
     let answer = Client::from_env().post(url, document, Patience::None).await?;
     println!("{}", String::from_utf8_lossy(&answer));
     Ok(())

@@ -216,7 +216,7 @@ impl Node {
             machine: host.machine,
             aleph_version: aleph?,
         };
-        Ok(Identity::new(config, &machine))
+        Ok(config.identity(&machine))
     }
 
     /// The first version ever seen on this machine: this one, if none was seen before.

@@ -1,7 +1,8 @@
 //! Where a file's content is.
 
 use super::Trouble;
-use super::superblock::{Field, Volume};
+use super::field::Field;
+use super::superblock::Volume;
 
 /// Flags of an inode: its map is a tree of extents; its content is in the inode itself.
 const EXTENTS: u32 = 0x8_0000;

@@ -5,6 +5,7 @@
 //! is then compared by content alone. Still nothing is believed without bounds: each inode is visited once, and
 //! no file is longer than the image.
 
+mod field;
 mod inode;
 mod superblock;
 

@@ -1,6 +1,7 @@
 //! The file system's geometry.
 
 use super::Trouble;
+use super::field::Field;
 use super::inode::Inode;
 use crate::writer::delta::blocks::Snapshot;
 
@@ -100,22 +101,4 @@ fn bytes(image: &Snapshot<'_>, place: u64, len: usize) -> Result<Vec<u8>, Troubl
     let mut bytes = vec![0; len];
     image.read_bytes(place, &mut bytes)?;
     Ok(bytes)
-}
-
-/// Numbers in a structure, by their place.
-#[derive(Clone, Copy)]
-pub(super) struct Field<'a>(pub(super) &'a [u8]);
-
-impl Field<'_> {
-    /// 0 past the end.
-    pub(super) fn u16(self, at: usize) -> u16 {
-        let bytes = self.0.get(at..).and_then(<[u8]>::first_chunk);
-        bytes.map_or(0, |bytes| u16::from_le_bytes(*bytes))
-    }
-
-    /// Likewise.
-    pub(super) fn u32(self, at: usize) -> u32 {
-        let bytes = self.0.get(at..).and_then(<[u8]>::first_chunk);
-        bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
-    }
 }

@@ -27,7 +27,7 @@ const fn text(name: &'static str) -> Flag {
 }
 
 /// Flags that every program of this family has: those of gflags itself, then those of glog.
-pub(super) const COMMON: &[Flag] = &[
+pub(super) const FAMILY: &[Flag] = &[
     switch("help"),
     switch("helpfull"),
     switch("helpshort"),
