@@ -1,6 +1,5 @@
 //! The operator's side of the update engine.
 
-use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -12,11 +11,15 @@ use update_engine::flags::{self, CommandLine, Request};
 const PROGRAM: &str = "update_engine_client";
 
 fn main() -> ExitCode {
-    let first = std::env::args_os().nth(1);
-    if Arguments::are_meant(first.as_deref().and_then(OsStr::to_str)) {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    // What is no text is no command.
+    let texts = arguments
+        .iter()
+        .map(|argument| argument.to_str().unwrap_or_default());
+    if Arguments::are_meant(texts) {
         return native(Arguments::parse());
     }
-    match flags::parse(client::FLAGS, std::env::args_os().skip(1)) {
+    match flags::parse(client::FLAGS, arguments) {
         Ok(Request::Run(line)) => run(&line),
         Ok(Request::Help) => {
             print!(

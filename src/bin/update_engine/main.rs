@@ -3,12 +3,14 @@
 //! Called by another name it is another program: see [`role`]. As the daemon it parses the command line, then wires the parts together; see [`update_engine::engine`] for what they
 //! do. Ends with status 0 on SIGTERM and SIGINT, with 1 when it cannot serve.
 
+mod command_line;
 mod role;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use command_line::DAEMON;
 use role::Role;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,36 +20,11 @@ use tracing_subscriber::EnvFilter;
 use update_engine::bus::{self, BusError, Command, News, Outlets, Service};
 use update_engine::disk::SlotName;
 use update_engine::engine::{DiskChoice, Engine, Node, Settings, chain};
-use update_engine::flags::{self, CommandLine, Flag, Kind, Request};
+use update_engine::flags::{self, CommandLine, Request};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
 
 const NAME: &str = "update_engine";
-
-const fn flag(name: &'static str, kind: Kind, help: &'static str) -> Flag {
-    Flag { name, kind, help }
-}
-
-const FLAGS: &[Flag] = &[
-    flag("foreground", Kind::Switch, "don't daemonize"),
-    flag("root", Kind::Text, "directory that stands for /"),
-    flag(
-        "disk",
-        Kind::Text,
-        "disk or image that holds the slots; found by the mount of /usr else",
-    ),
-    flag(
-        "running_slot",
-        Kind::Text,
-        "A or B: the slot that runs, with -disk",
-    ),
-    flag("bus_peer", Kind::Text, "socket to serve without a message bus"),
-    flag(
-        "skip_postinst",
-        Kind::Switch,
-        "don't run the image's postinst; only with -root",
-    ),
-];
 
 /// What the command line asks for.
 struct Options {
@@ -108,10 +85,10 @@ fn main() -> ExitCode {
 }
 
 fn daemon(arguments: std::env::ArgsOs) -> ExitCode {
-    let line = match flags::parse(FLAGS, arguments) {
+    let line = match flags::parse(DAEMON, arguments) {
         Ok(Request::Run(line)) => line,
         Ok(Request::Help) => {
-            print!("{}", flags::help(NAME, "A/B update daemon", FLAGS));
+            print!("{}", flags::help(NAME, "A/B update daemon", DAEMON));
             return ExitCode::FAILURE;
         }
         Ok(Request::Version) => {

@@ -18,17 +18,13 @@ use std::process::{Command, ExitCode};
 use update_engine::config::{Config, Server};
 use update_engine::disk::SlotDisk;
 use update_engine::engine::chain;
-use update_engine::flags::{self, CommandLine, Flag, Kind, Request};
+use update_engine::flags::{self, CommandLine, Request};
 use update_engine::host::Host;
 use update_engine::install;
 use update_engine::omaha::{Client, Machine, Patience, announcement};
 use update_engine::postinst::Postinst;
 
-const FLAGS: &[Flag] = &[Flag {
-    name: "root",
-    kind: Kind::Text,
-    help: "directory that stands for /",
-}];
+use crate::command_line::ROLE;
 
 const PROXIES: [&str; 3] = ["ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"];
 
@@ -70,7 +66,7 @@ fn on_host(
 ) -> ExitCode {
     // Not to be locked out of what we make: the engines' own umasks are strict.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    let line = match flags::parse(FLAGS, arguments) {
+    let line = match flags::parse(ROLE, arguments) {
         Ok(Request::Run(line)) => line,
         Ok(Request::Help | Request::Version) => CommandLine::default(),
         Err(errors) => return refuse(&errors),

@@ -4,46 +4,11 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
 use payload_format::MajorVersion;
 use update_engine::payload::{self, PayloadFile, Signature, Trust};
 
 use crate::Failure;
-
-/// Prints what keys that are kept elsewhere must sign
-#[derive(Args)]
-pub(crate) struct Hash {
-    /// The payload, without signatures
-    pub(crate) file: PathBuf,
-    /// Bytes of a signature, which are those of the key: 256 with RSA-2048, 512 with 4096; once for each key, in order
-    #[arg(long = "signature-size", value_name = "BYTES", required = true)]
-    pub(crate) sizes: Vec<usize>,
-    /// Where the payload's digest goes, as 32 bytes
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: Option<PathBuf>,
-    /// Where the metadata's digest goes, likewise
-    #[arg(long, value_name = "FILE")]
-    pub(crate) metadata_out: Option<PathBuf>,
-}
-
-/// Puts signatures that were made elsewhere into a payload
-#[derive(Args)]
-pub(crate) struct Attach {
-    /// The payload, without signatures
-    pub(crate) file: PathBuf,
-    /// A signature of the payload's digest; once for each key, in the order of `hash`
-    #[arg(long = "signature", value_name = "FILE", required = true)]
-    pub(crate) signatures: Vec<PathBuf>,
-    /// A signature of the metadata's digest, which version 2 needs; likewise
-    #[arg(long = "metadata-signature", value_name = "FILE")]
-    pub(crate) metadata_signatures: Vec<PathBuf>,
-    /// RSA public keys of those who signed
-    #[arg(long = "public-key", value_name = "PEM", required = true, num_args = 1..)]
-    pub(crate) public_keys: Vec<PathBuf>,
-    /// Where the signed payload goes
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: PathBuf,
-}
+use crate::arguments::{Attach, Hash};
 
 /// Longest signature file: that of the longest key that is trusted takes 2 KiB.
 const MAX_SIGNATURE: u64 = 4096;

@@ -75,12 +75,18 @@ pub fn command() -> clap::Command {
 }
 
 impl Arguments {
-    /// Whether a command line is one of ours: its first argument is a command. Everything else is the
-    /// original's, which ignores arguments that are no flags.
+    /// Whether a command line, without the program's name, is one of ours: it begins with a command, or with the
+    /// socket and then one. Everything else is the original's, which ignores arguments that are no flags.
     #[must_use]
-    pub fn are_meant(first: Option<&str>) -> bool {
-        let Some(first) = first else { return false };
-        first == "help" || Self::command().find_subcommand(first).is_some()
+    pub fn are_meant<'a>(mut arguments: impl Iterator<Item = &'a str>) -> bool {
+        while let Some(argument) = arguments.next() {
+            match argument.strip_prefix("--bus-peer") {
+                Some("") => drop(arguments.next()),
+                Some(value) if value.starts_with('=') => {}
+                _ => return argument == "help" || Self::command().find_subcommand(argument).is_some(),
+            }
+        }
+        false
     }
 }
 
@@ -95,11 +101,27 @@ mod tests {
 
     #[test]
     fn only_a_command_in_the_first_place_is_ours() {
-        for ours in ["status", "mark-good", "help"] {
-            assert!(Arguments::are_meant(Some(ours)), "{ours}");
+        for ours in [
+            "status",
+            "mark-good",
+            "help",
+            "--bus-peer /run/bus status",
+            "--bus-peer=/run/bus slots --json",
+        ] {
+            assert!(Arguments::are_meant(ours.split(' ')), "{ours}");
         }
-        for theirs in [None, Some("-status"), Some("--help"), Some("nonsense"), Some("")] {
-            assert!(!Arguments::are_meant(theirs), "{theirs:?}");
+        for theirs in [
+            "",
+            "-status",
+            "--help",
+            "nonsense",
+            "-status status",
+            "--bus-peer status",
+            "--bus-peer /run/bus -status",
+            "--bus-peers status",
+        ] {
+            assert!(!Arguments::are_meant(theirs.split(' ')), "{theirs}");
         }
+        assert!(!Arguments::are_meant(std::iter::empty()));
     }
 }
