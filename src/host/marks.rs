@@ -93,6 +93,9 @@ impl Host {
     /// Withdraws our request for a reboot. One that somebody else made, or has made anew since, stays: it is
     /// not ours to judge whether that reboot is still wanted.
     ///
+    /// The request goes before the claim: a process that is killed in between leaves a claim of nothing. The other way
+    /// round it would leave a request that nobody withdraws.
+    ///
     /// # Errors
     /// When claim or request are there and cannot be read or removed.
     pub fn withdraw_reboot(&self) -> io::Result<Withdrawn> {
@@ -103,12 +106,16 @@ impl Host {
         let Some(claimed) = missing_is_none(fs::read_to_string(self.path(CLAIM)))? else {
             return Ok(Withdrawn::NotOurs);
         };
-        fs::remove_file(self.path(CLAIM))?;
-        if missing_is_none(self.reboot_request())? != Some(claimed) {
-            return Ok(Withdrawn::NotOurs);
+        let is_ours = missing_is_none(self.reboot_request())? == Some(claimed);
+        if is_ours {
+            fs::remove_file(self.path(REBOOT_REQUIRED))?;
         }
-        fs::remove_file(self.path(REBOOT_REQUIRED))?;
-        Ok(Withdrawn::Gone)
+        fs::remove_file(self.path(CLAIM))?;
+        Ok(if is_ours {
+            Withdrawn::Gone
+        } else {
+            Withdrawn::NotOurs
+        })
     }
 
     /// What tells one request from another: touching the file anew changes it.
