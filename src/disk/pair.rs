@@ -40,6 +40,14 @@ pub enum PairError {
         /// What the running system uses.
         running: PathBuf,
     },
+    /// The running slot's was to be copied.
+    #[error("it has {available} bytes, a copy of the running slot's takes {needed}")]
+    TooSmall {
+        /// Bytes that the target has.
+        available: u64,
+        /// Bytes that the running slot's has.
+        needed: u64,
+    },
 }
 
 /// A partition for each slot: a path in which `%s` stands for `A` or `B`.
@@ -77,7 +85,7 @@ impl PartitionPair {
     /// and differ. Open the slot itself first: a name that leads to it is then refused as in use.
     ///
     /// # Errors
-    /// [`PairError`] but for `Template`.
+    /// [`PairError`] but for `Template` and `TooSmall`.
     pub fn open(&self, host: &Host, target: SlotName) -> Result<OpenPair, PairError> {
         let (written, running) = (host.path(&self.path(target)), host.path(&self.path(!target)));
         if identity(&written)? == identity(&running)? {

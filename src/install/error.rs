@@ -92,8 +92,9 @@ pub enum InstallError {
         /// Its bytes.
         size: u64,
     },
-    /// The state of an earlier attempt can't be removed, so that it might be resumed wrongly after a cut.
-    #[error("cannot forget the last attempt's state")]
+    /// The state of an earlier attempt can't be removed, so that it might be resumed wrongly after a cut; or it can't
+    /// be kept which partitions are torn.
+    #[error("cannot change what is remembered of attempts")]
     State(#[source] RecordError),
     /// A delta for a larger image than the slot can hold.
     #[error("the delta is for an image of {expected} bytes, {slot} has {available}")]

@@ -12,7 +12,7 @@ use super::attempt::Attempt;
 use super::further::Further;
 use super::read_back::ReadBack;
 use super::saved::Ledger;
-use super::{InstallError, kernel, keys, preflight, verify};
+use super::{InstallError, kernel, keys, preflight, torn, verify};
 use crate::disk::BlockTarget;
 
 /// Checks everything that only the manifest (`metadata`: all before the data, as it came) tells. Changes
@@ -44,6 +44,7 @@ pub(super) fn check(
             partition_is(name, Arc::clone(&further.pair(name)?.source), old, cancel)?;
         }
     }
+    torn::left_out(attempt, manifest, further)?;
     // Nobody keeps a policy whose measurements are the old image's.
     match manifest.image(ImageKind::PcrPolicy) {
         Some(image) if image.is_delta() => Err(ApplyError::NoSource(image.kind).into()),
@@ -72,17 +73,25 @@ fn metadata_is_signed(attempt: &Attempt, metadata: &[u8]) -> Result<(), InstallE
 ///
 /// Order, and what a cut between leaves:
 /// 1. the checkpoint of an earlier attempt is removed, unless this attempt resumes it: the slot as it was;
-/// 2. the slot becomes unbootable, in both copies of the table: a slot that is whole but not chosen;
-/// 3. the first write: a torn slot, not chosen.
+/// 2. the partitions beside it that the payload brings are on record as torn ([`torn`]): the slot as it was;
+/// 3. whoever waits for the slot is told otherwise (the node's own [`super::Slots`]), and it becomes unbootable, in both
+///    copies of the table: a slot that is whole but not chosen;
+/// 4. the first write: a torn slot, not chosen.
 ///
 /// # Errors
 /// If the running slot isn't good, or any step fails; nothing was written to the slot then.
-pub(super) fn open(attempt: &Attempt, metadata: &[u8], beginning: Beginning) -> Result<Ledger, InstallError> {
+pub(super) fn open(
+    attempt: &Attempt,
+    manifest: &Manifest,
+    metadata: &[u8],
+    beginning: Beginning,
+) -> Result<Ledger, InstallError> {
     preflight::running_is_good(attempt)?;
     let ledger = match beginning {
         Beginning::Resumed => Ledger::resume(attempt, metadata),
         Beginning::Fresh => Ledger::begin(attempt, metadata).map_err(InstallError::State)?,
     };
+    torn::begin(attempt, manifest).map_err(InstallError::State)?;
     let slot = attempt.plan.target;
     attempt
         .site

@@ -68,7 +68,8 @@
 //! # Further partitions
 //!
 //! Payloads of version 2 may bring partitions beside the slot, where configuration has a pair for them: see
-//! [`crate::disk::PartitionPair`]. All said of the slot's bytes holds for theirs.
+//! [`crate::disk::PartitionPair`]. All said of the slot's bytes holds for theirs. One that a payload leaves out stays as it
+//! is, unless an attempt at another payload has torn it: then it becomes a copy of the running slot's.
 //!
 //! What must not happen here: a write to the running slot, a write to the other one while it is bootable, a
 //! file as large as a payload.
@@ -90,6 +91,7 @@ mod read_back;
 mod saved;
 mod schedule;
 mod slots;
+mod torn;
 mod verify;
 
 pub use attempt::Site;

@@ -9,7 +9,7 @@ use super::attempt::{Attempt, Site, at_work, blocking};
 use super::further::Further;
 use super::postinstall::{self, Arguments, Postinst, PostinstOutcome};
 use super::saved::Saved;
-use super::{InstallError, PostinstError, pcr, pipeline, preflight, verify};
+use super::{InstallError, PostinstError, pcr, pipeline, preflight, torn, verify};
 use crate::disk::{BlockTarget, give_back_free_memory};
 use crate::host::subprocess::SubprocessError;
 use crate::plan::InstallPlan;
@@ -215,7 +215,8 @@ impl Tested {
     /// 1. boot attributes (the disk's own ordered write): before it the slot is unbootable, or as its
     ///    script set it; after it the new image boots next;
     /// 2. the checkpoint is removed: without that, a later attempt at the same payload would find it, resume
-    ///    at its end and verify the slot again.
+    ///    at its end and verify the slot again;
+    /// 3. no partition counts as torn any more: without that, one that the next payload for this slot leaves out is copied.
     ///
     /// # Errors
     /// If the running slot is no longer good, or the attributes can't be written; the slot is unbootable
@@ -231,6 +232,7 @@ impl Tested {
                 })
                 .inspect_err(|_| attempt.make_unbootable_again())?;
             Saved::discard(&attempt);
+            torn::end(&attempt);
             give_back_free_memory();
             Ok(outcome)
         })

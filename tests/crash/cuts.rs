@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use crate::announced;
 use crate::loss::{Kind, Loss};
 use crate::machine::{Machine, State};
 use crate::memory::Told;
@@ -105,6 +106,12 @@ fn cut(recording: &Recording, points: usize, jobs: &SyncSender<Job>, flaws: &Mut
     for (number, step) in recording.trace.steps.iter().enumerate() {
         if !machine.apply(&recording.trace, *step) {
             continue;
+        }
+        if recording.truth.story.is_some() {
+            count.points += 1;
+            let checked = announced::check(&recording.truth, &machine.live());
+            let killed = |flaw| format!("Killed after {}: {flaw}", recording.describe(*step));
+            flaws.lock().unwrap().extend(checked.map_err(killed).err());
         }
         let kinds = SURE.into_iter().chain(std::iter::repeat_n(Kind::Mixed, mixed));
         for (variant, kind) in kinds.enumerate() {

@@ -14,10 +14,11 @@ use update_engine::serve::{Catalog, Record, Server};
 
 use crate::machine::State;
 use crate::memory::Told;
-use crate::node::Node;
+use crate::node::{Node, OEM, OEM_PAIR};
 use crate::oracle::Truth;
 use crate::scenario::Recording;
 use crate::story::{CLAIM, REQUEST, Story};
+use crate::superseding;
 use crate::trace::{Trace, process, traced};
 
 const DAEMON: &str = env!("CARGO_BIN_EXE_update_engine");
@@ -59,7 +60,8 @@ pub(crate) fn live(story: Story, truth: &Truth, wrap: impl FnOnce(&Path, &Node) 
     let node = Node::new();
     let server = runtime.block_on(serve(story, &truth.payload.bytes, &node));
     let configuration = format!(
-        "GROUP=stable\nSERVER={}\nHEALTH_SETTLE=0\nHEALTH_DEADLINE=1\n",
+        "GROUP=stable\nSERVER={}\nHEALTH_SETTLE=0\nHEALTH_DEADLINE=1\nREPLACE_WAITING_UPDATE=yes\n\
+         PARTITION_{OEM}={OEM_PAIR}\n",
         server.url()
     );
     let mut start = truth.start.clone();
@@ -67,13 +69,17 @@ pub(crate) fn live(story: Story, truth: &Truth, wrap: impl FnOnce(&Path, &Node) 
         .files
         .extend(story.files(&truth.payload.bytes, &configuration));
     node.put(&start);
-    if story == Story::Reset {
+    if story.begins_with_request() {
         claim(&node);
         start = node.state();
     }
-    let mut daemon = Daemon::start(story, &node, wrap);
-    daemon.go_through(story);
-    let (status, log) = daemon.stop();
+    let (status, log) = if story == Story::Superseded {
+        superseding::live(&node, wrap)
+    } else {
+        let mut daemon = Daemon::start(story, &node, wrap);
+        daemon.go_through(story);
+        daemon.stop()
+    };
     let told = told(&server);
     runtime.block_on(server.stop());
     Ended {
@@ -153,7 +159,7 @@ impl Daemon {
     fn go_through(&mut self, story: Story) {
         match story {
             Story::Update | Story::RolledBack => {
-                self.ask("-check_for_update");
+                let _ = self.ask(&["-check_for_update"]);
                 self.until_said(&["UPDATE_STATUS_IDLE", "UPDATE_STATUS_UPDATED_NEED_REBOOT"]);
             }
             Story::Kept => self.until_said(&["is marked good", "is not marked good"]),
@@ -163,16 +169,32 @@ impl Daemon {
                     self.reboot.exists() || log().contains("the running slot is not left")
                 });
             }
-            Story::Reset => self.ask("-reset_status"),
+            // Its outcome is the daemon's: what became of the files shows it.
+            Story::Reset => _ = self.ask(&["-reset_status"]),
+            Story::Withdrawn => _ = self.ask(&["reset", "--withdraw-slot"]),
+            // Refused until the running slot is known to be good.
+            Story::WentBack => {
+                let log = || fs::read_to_string(&self.log).unwrap();
+                until("the slots are exchanged", || {
+                    self.ask(&["rollback"]) || log().contains("no rollback: ")
+                });
+            }
+            // It takes a daemon that doesn't wait for minutes.
+            Story::Superseded => unreachable!(),
         }
     }
 
-    fn ask(&self, what: &str) {
+    /// Whether it was done.
+    fn ask(&self, what: &[&str]) -> bool {
         let mut client = Command::new(CLIENT);
-        client.args([what, "-bus_peer"]).arg(&self.socket);
-        // Its outcome is the daemon's: what became of the files shows it.
-        let output = client.stderr(Stdio::null()).stdout(Stdio::null()).status();
-        output.expect("the client can be run");
+        let peer = if what[0].starts_with('-') {
+            "-bus_peer"
+        } else {
+            "--bus-peer"
+        };
+        client.args(what).arg(peer).arg(&self.socket);
+        let ended = client.stderr(Stdio::null()).stdout(Stdio::null()).status();
+        ended.expect("the client can be run").success()
     }
 
     fn until_said(&self, lines: &[&str]) {
@@ -182,11 +204,25 @@ impl Daemon {
 
     /// Asks it to end, as a shutdown does.
     fn stop(mut self) -> (ExitStatus, String) {
-        // Under a tracer that isn't its child the daemon is ours.
-        let process = process(&self.trace).unwrap_or_else(|| self.child.id().try_into().unwrap());
-        kill(Pid::from_raw(process), Signal::SIGTERM).unwrap();
+        kill(self.process(), Signal::SIGTERM).unwrap();
         let status = self.child.wait().unwrap();
         (status, fs::read_to_string(&self.log).unwrap())
+    }
+
+    /// Under a tracer that isn't its child the daemon is ours.
+    fn process(&self) -> Pid {
+        let traced = process(&self.trace);
+        Pid::from_raw(traced.unwrap_or_else(|| self.child.id().try_into().unwrap()))
+    }
+}
+
+/// A test that gives up leaves nobody behind.
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = kill(self.process(), Signal::SIGKILL);
+            let _ = self.child.wait();
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use payload_format::Sha256Digest;
 use payload_format::writer::{RsaSigner, Signer as _};
 use prost::Message as _;
 
+use crate::node::OEM;
 use crate::payload::Payload;
 use crate::support::fixtures;
 use crate::wire::{
@@ -37,12 +38,12 @@ fn extents(blocks: &[Blocks]) -> Vec<Extent> {
 pub(crate) struct Draft {
     operations: Vec<InstallOperation>,
     data: Vec<u8>,
-    /// Those before that are the slot's.
-    slot: Vec<InstallOperation>,
+    /// Those of the images before.
+    before: Vec<Vec<InstallOperation>>,
 }
 
 /// An image, and the one that it is made from.
-type Images<'a> = (Option<&'a [u8]>, Vec<u8>);
+pub(crate) type Images<'a> = (Option<&'a [u8]>, Vec<u8>);
 
 impl Draft {
     fn add(&mut self, kind: i32, destination: &[Blocks], data: &[u8]) -> &mut InstallOperation {
@@ -141,9 +142,9 @@ impl Draft {
         operation.src_sha256_hash = Some(hash(&source));
     }
 
-    /// What follows is the kernel's.
-    pub(crate) fn begin_kernel(&mut self) {
-        self.slot = std::mem::take(&mut self.operations);
+    /// What follows is the next image's: after the slot's the kernel's, after that the partition's.
+    pub(crate) fn begin_next(&mut self) {
+        self.before.push(std::mem::take(&mut self.operations));
     }
 
     pub(crate) fn version_1(
@@ -170,27 +171,32 @@ impl Draft {
         bytes.extend([manifest, self.data].concat());
         let signature = signer.sign(&Sha256Digest::of(&bytes)).unwrap();
         bytes.extend(signatures(signature));
-        Payload { bytes, image, kernel }
+        Payload {
+            bytes,
+            image,
+            kernel,
+            oem: None,
+        }
     }
 
-    pub(crate) fn version_2(self, (old, image): Images, (old_kernel, kernel): Images) -> Payload {
+    /// With the images of slot, kernel and, if there is a third one, partition.
+    pub(crate) fn version_2(mut self, images: Vec<Images>) -> Payload {
+        self.begin_next();
         let signer = signer();
         let signatures_len = signatures(vec![0; signer.signature_len()]).len();
-        let partition = |name: &str, old: Option<&[u8]>, new: &[u8], operations| PartitionUpdate {
-            partition_name: Some(name.to_owned()),
+        let parts = ["usr", "kernel", OEM].iter().zip(&images).zip(self.before);
+        let partitions = parts.map(|((name, (old, new)), operations)| PartitionUpdate {
+            partition_name: Some((*name).to_owned()),
             old_partition_info: old.map(info),
             new_partition_info: Some(info(new)),
             operations,
             ..PartitionUpdate::default()
-        };
+        });
         let manifest = DeltaArchiveManifest {
             signatures_offset: Some(self.data.len() as u64),
             signatures_size: Some(signatures_len as u64),
-            minor_version: Some(if old.is_some() { 4 } else { 0 }),
-            partitions: vec![
-                partition("usr", old, &image, self.slot),
-                partition("kernel", old_kernel, &kernel, self.operations),
-            ],
+            minor_version: Some(if images[0].0.is_some() { 4 } else { 0 }),
+            partitions: partitions.collect(),
             ..DeltaArchiveManifest::default()
         };
         let manifest = manifest.encode_to_vec();
@@ -201,10 +207,12 @@ impl Draft {
         let sign = |bytes: &[u8]| signatures(signer.sign(&Sha256Digest::of(bytes)).unwrap());
         let whole = [&metadata[..], &self.data].concat();
         let bytes = [&metadata[..], &sign(&metadata), &self.data, &sign(&whole)].concat();
+        let mut images = images.into_iter().map(|(_, image)| image);
         Payload {
             bytes,
-            image,
-            kernel: Some(kernel),
+            image: images.next().unwrap(),
+            kernel: images.next(),
+            oem: images.next(),
         }
     }
 

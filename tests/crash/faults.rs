@@ -3,10 +3,11 @@
 use std::sync::Mutex;
 use std::thread;
 
+use crate::announced;
 use crate::cuts::Count;
 use crate::daemon;
 use crate::memory::Told;
-use crate::node::{KERNEL_B, Node};
+use crate::node::{KERNEL_B, Node, OEM_B};
 use crate::oracle::Afterlife;
 use crate::scenario::{Scenario, attempt, said};
 use crate::story::{CLAIM, MARKER, REQUEST, Story};
@@ -19,7 +20,7 @@ const CHECKPOINT: &str = "/var/lib/update_engine/install/.checkpoint.new";
 const MANIFEST: &str = "/var/lib/update_engine/install/.manifest.new";
 
 /// What fails: call, file (none: the disk), how.
-const FAULTS: [(&str, &str, &str); 19] = [
+const FAULTS: [(&str, &str, &str); 23] = [
     ("pwrite64", "", LIE),
     ("pwrite64", KERNEL_B, LIE),
     ("pwrite64", "", "error=EIO"),
@@ -31,6 +32,10 @@ const FAULTS: [(&str, &str, &str); 19] = [
     ("fsync", KERNEL_B, "error=EIO"),
     ("openat", KERNEL_B, "error=EROFS"),
     ("fsync", "/boot/flatcar", "error=EIO"),
+    ("pwrite64", OEM_B, LIE),
+    ("pwrite64", OEM_B, "error=EIO"),
+    ("fdatasync", OEM_B, "error=EIO"),
+    ("openat", OEM_B, "error=EBUSY"),
     ("openat", CHECKPOINT, "error=ENOSPC"),
     ("write", CHECKPOINT, "error=ENOSPC"),
     ("fsync", CHECKPOINT, "error=EIO"),
@@ -45,7 +50,7 @@ const PREFS: &str = "/var/lib/update_engine/prefs";
 const RECORD: &str = "/var/lib/update_engine/.history.new";
 
 /// The same for the daemon, in each of its stories.
-const DAEMON_FAULTS: [(Story, &str, &str, &str); 36] = [
+const DAEMON_FAULTS: [(Story, &str, &str, &str); 54] = [
     (Story::Update, "openat", RECORD, "error=ENOSPC"),
     (Story::Update, "write", RECORD, "error=ENOSPC"),
     (Story::Update, "fsync", RECORD, "error=EIO"),
@@ -97,6 +102,24 @@ const DAEMON_FAULTS: [(Story, &str, &str, &str); 36] = [
     (Story::Reset, "unlink", REQUEST, "error=EROFS"),
     (Story::Reset, "unlink", CLAIM, "error=EROFS"),
     (Story::Reset, "openat", RECORD, "error=ENOSPC"),
+    (Story::Withdrawn, "unlink", MARKER, "error=EROFS"),
+    (Story::Withdrawn, "unlink", REQUEST, "error=EROFS"),
+    (Story::Withdrawn, "unlink", CLAIM, "error=EROFS"),
+    (Story::Withdrawn, "pwrite64", "", LIE),
+    (Story::Withdrawn, "pwrite64", "", "error=EIO"),
+    (Story::Withdrawn, "fsync", "", "error=EIO"),
+    (Story::Superseded, "unlink", MARKER, "error=EROFS"),
+    (Story::Superseded, "unlink", REQUEST, "error=EROFS"),
+    (Story::Superseded, "pwrite64", "", LIE),
+    (Story::Superseded, "pwrite64", "", "error=EIO"),
+    (Story::Superseded, "pwrite64", OEM_B, "error=EIO"),
+    (Story::Superseded, "rename", RECORD, "error=ENOSPC"),
+    (Story::WentBack, "rename", RECORD, "error=ENOSPC"),
+    (Story::WentBack, "fsync", RECORD, "error=EIO"),
+    (Story::WentBack, "pwrite64", "", LIE),
+    (Story::WentBack, "pwrite64", "", "error=EIO"),
+    (Story::WentBack, "fsync", "", "error=EIO"),
+    (Story::WentBack, "openat", MARKER, "error=EROFS"),
 ];
 
 /// The how manieth call fails. Calls are counted by thread, of which there are a few.
@@ -159,6 +182,9 @@ pub(crate) fn of_the_daemon(points: usize) -> Verdicts {
             return failed(&ended.status.to_string());
         }
         let mut state = ended.node.state();
+        if let Err(flaw) = announced::check(&truth, &state) {
+            return failed(&flaw);
+        }
         state.lose_memory();
         let afterlife = Afterlife::new(&truth);
         let verdict = if ended.log.contains("is not remembered") {

@@ -10,6 +10,7 @@
 //! `cargo test --test crash` for thousands of points, `cargo test --test crash -- --points 100000` for more.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod announced;
 mod cuts;
 mod daemon;
 mod device;
@@ -27,7 +28,9 @@ mod random;
 #[path = "../../boot/slots/tests/gpt/readers.rs"]
 mod readers;
 mod scenario;
+mod slot_b;
 mod story;
+mod superseding;
 #[path = "../support/mod.rs"]
 mod support;
 mod trace;
@@ -65,12 +68,13 @@ const fn scenario(name: &'static str, sector: usize, contents: Contents, before:
 
 const fn story(name: &'static str, sector: usize, story: Story) -> Scenario {
     Scenario {
-        program: Program::Daemon(story),
-        ..scenario(name, sector, Contents::Full, Before::Sound)
+        name,
+        sector,
+        ..Scenario::of(story)
     }
 }
 
-const SCENARIOS: [Scenario; 21] = [
+const SCENARIOS: [Scenario; 28] = [
     scenario("a_full_update_512", 512, Contents::Full, Before::Sound),
     scenario("a_full_update_4096", 4096, Contents::Full, Before::Sound),
     scenario("a_delta_512", 512, Contents::Delta, Before::Sound),
@@ -104,6 +108,25 @@ const SCENARIOS: [Scenario; 21] = [
         Contents::Generated,
         Before::Sound,
     ),
+    scenario("a_partition_beside_512", 512, Contents::Partition, Before::Sound),
+    scenario(
+        "a_delta_of_a_partition_beside_4096",
+        4096,
+        Contents::PartitionDelta,
+        Before::Sound,
+    ),
+    scenario(
+        "a_partition_beside_resumed",
+        512,
+        Contents::Partition,
+        Before::Cut,
+    ),
+    scenario(
+        "a_partition_beside_that_was_torn_before",
+        512,
+        Contents::FullV2,
+        Before::CutBeside,
+    ),
     scenario("a_damaged_backup_table", 512, Contents::Full, Before::NoBackup),
     scenario("a_damaged_primary_table", 4096, Contents::Full, Before::NoPrimary),
     scenario("a_running_slot_on_trial", 512, Contents::Full, Before::OnTrial),
@@ -112,6 +135,9 @@ const SCENARIOS: [Scenario; 21] = [
     story("the_daemon_leaves_a_slot", 4096, Story::GivenUp),
     story("the_daemon_notices_a_rollback", 512, Story::RolledBack),
     story("the_daemon_withdraws_an_update", 512, Story::Reset),
+    story("the_daemon_withdraws_a_slot", 512, Story::Withdrawn),
+    story("the_daemon_replaces_an_update", 4096, Story::Superseded),
+    story("the_daemon_goes_back", 512, Story::WentBack),
 ];
 
 /// What the command line asks for.
@@ -160,6 +186,9 @@ fn main() -> ExitCode {
     if arguments.next_if_eq("attempt").is_some() {
         return attempt(&arguments.collect::<Vec<_>>());
     }
+    if arguments.next_if_eq(superseding::CALL).is_some() {
+        return superseding::run(&arguments.collect::<Vec<_>>());
+    }
     let options = Options::parse(arguments);
     let tests = tests();
     if options.list {
@@ -203,7 +232,12 @@ fn tests() -> Vec<(String, Test)> {
     let with_faults = [
         SCENARIOS[0],
         SCENARIOS[3],
-        scenario("a_delta_of_version_2", 512, Contents::DeltaV2, Before::Sound),
+        scenario(
+            "a_delta_of_a_partition",
+            512,
+            Contents::PartitionDelta,
+            Before::Sound,
+        ),
     ];
     let faults = with_faults.map(|scenario| {
         let test: Test = Box::new(move |points| faults::of_the_installer(&scenario, points));

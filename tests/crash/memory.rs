@@ -3,7 +3,11 @@
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
-use crate::story::{B, CAUSE, FALLBACK, HISTORY, Story, pref, sha256};
+use crate::image::word_of;
+use crate::readers;
+use crate::story::{
+    A, B, BY_HAND, CAUSE, FALLBACK, FILLED_A, HISTORY, RUNNING, Story, WAITING, pref, sha256,
+};
 use crate::tree::Files;
 
 /// What the update server has heard by the time of the cut.
@@ -33,6 +37,29 @@ type Verdict = Result<(), String>;
 pub(crate) struct Memory {
     history: Value,
     payload: Value,
+}
+
+/// How the table stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    b: Standing,
+    /// Whether it is slot B that boots next.
+    b_is_next: bool,
+}
+
+impl Moment {
+    /// From the table's entries; there may be none.
+    pub(crate) fn of(entries: &[u8]) -> Self {
+        let word = if entries.is_empty() {
+            0
+        } else {
+            word_of(entries, 4)
+        };
+        Self {
+            b: Standing::of(word),
+            b_is_next: readers::chosen(entries) == Some(4),
+        }
+    }
 }
 
 /// How slot B stands in the table.
@@ -100,35 +127,44 @@ impl Memory {
         told(self) == told(other) && self.blamed() == other.blamed()
     }
 
+    /// The cause for which what slot A was filled from is blamed.
+    fn a_is_blamed(&self) -> Option<&str> {
+        let a = Self {
+            payload: sha256(FILLED_A),
+            ..self.clone()
+        };
+        a.blamed()
+            .map(|cause| if cause == BY_HAND { BY_HAND } else { "?" })
+    }
+
+    fn is_leaving_a(&self) -> bool {
+        self.history.get("leaving") == Some(&json!(A))
+    }
+
+    /// A rollback by hand that did not come about is taken back, once the running slot is marked good.
+    pub(crate) fn check_stay(&self) -> Verdict {
+        require(
+            !self.is_leaving_a() && self.a_is_blamed().is_none(),
+            "slot A stays, and what it holds is to be left still",
+        )
+    }
+
     /// What slot B is said to hold.
     fn version_in_b(&self) -> Option<&str> {
         self.history.get("held")?.get(B)?.get("version")?.as_str()
     }
 
-    /// Whether what `story` has to keep is there, if the power fails while slot B has this attribute word.
-    pub(crate) fn check(&self, story: Story, files: &Files, b: u64, told: Told) -> Verdict {
-        let standing = Standing::of(b);
+    /// Whether what `story` has to keep is there, if the power fails while the table stands like this.
+    pub(crate) fn check(&self, story: Story, files: &Files, moment: Moment, told: Told) -> Verdict {
+        let standing = moment.b;
         match story {
-            Story::Update => {
-                require(
-                    standing.tries == 0 || self.progress() == Some(&json!("Committed")),
-                    "the new slot boots next, and a rollback from it could not be noticed",
-                )?;
-                require(
-                    standing.good || self.version_in_b() != Some(FALLBACK),
-                    "the slot was touched, and counts as what it held before",
-                )?;
-                let news = files.get(&pref("previous-version"));
-                require(
-                    told.news || news.is_some_and(|news| news == b"0.9.0"),
-                    "the news of the last update is forgotten and was not told",
-                )?;
-                let resumption = files.get(&pref("update-state-next-operation"));
-                require(
-                    standing.good || resumption.is_some_and(|next| next == b"-1"),
-                    "the slot was touched, and the original would resume into it",
-                )
-            }
+            Story::Update => self.check_update(files, standing, told),
+            Story::Superseded => self.check_superseded(files, standing),
+            Story::WentBack => require(
+                !moment.b_is_next
+                    || self.is_leaving_a() && self.a_is_blamed() == Some(BY_HAND) && self.blamed().is_none(),
+                "the other slot is next by order, and what is left would be installed again",
+            ),
             Story::Kept => require(
                 standing.good || self.trial().is_some(),
                 "the trial is forgotten before the slot is good",
@@ -147,16 +183,59 @@ impl Memory {
                     "the rollback counts as reported and was not told",
                 )
             }
-            Story::Reset => require(self.trial().is_some(), "the trial is forgotten"),
+            Story::Reset | Story::Withdrawn => require(self.trial().is_some(), "the trial is forgotten"),
         }
     }
 
+    fn check_update(&self, files: &Files, standing: Standing, told: Told) -> Verdict {
+        require(
+            standing.tries == 0 || self.progress() == Some(&json!("Committed")),
+            "the new slot boots next, and a rollback from it could not be noticed",
+        )?;
+        require(
+            standing.good || self.version_in_b() != Some(FALLBACK),
+            "the slot was touched, and counts as what it held before",
+        )?;
+        let news = files.get(&pref("previous-version"));
+        require(
+            told.news || news.is_some_and(|news| news == b"0.9.0"),
+            "the news of the last update is forgotten and was not told",
+        )?;
+        let resumption = files.get(&pref("update-state-next-operation"));
+        require(
+            standing.good || resumption.is_some_and(|next| next == b"-1"),
+            "the slot was touched, and the original would resume into it",
+        )
+    }
+
+    fn check_superseded(&self, files: &Files, standing: Standing) -> Verdict {
+        require(
+            standing.tries == 0 || self.progress() == Some(&json!("Committed")),
+            "a slot boots next, and a rollback from it would blame another payload",
+        )?;
+        require(
+            standing.tries > 0 || self.version_in_b() != Some(WAITING),
+            "the slot was touched, and counts as what it held before",
+        )?;
+        require(
+            files.get(&pref("previous-version")).map(Vec::as_slice) == Some(RUNNING),
+            "the news of the update that waits is forgotten",
+        )
+    }
+
     /// Whether the daemon, started in the slot `running` (3 or 4), has made of `before` what it had to.
-    pub(crate) fn check_look(&self, before: &Self, running: u8, b: u64) -> Verdict {
+    pub(crate) fn check_look(&self, before: &Self, running: u8, moment: Moment) -> Verdict {
+        if before.is_leaving_a() {
+            let cause = self.history["last_rollback"].get("cause");
+            require(
+                self.is_leaving_a() == (running == 3) && (running == 3 || cause == Some(&json!(BY_HAND))),
+                "it is not known that slot A was left by order",
+            )?;
+        }
         let Some(progress) = before.progress() else {
             return require(self.agrees(before), "the look back invents something");
         };
-        let standing = Standing::of(b);
+        let standing = moment.b;
         let given_up = progress.get("GivenUp").is_some();
         if running == 4 && standing.good {
             return require(

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use payload_format::PartitionName;
 use tempfile::TempDir;
-use update_engine::disk::{SlotDisk, SlotName};
+use update_engine::disk::{PartitionPair, SlotDisk, SlotName};
 use update_engine::fetch::{FetchSettings, Fetcher};
 use update_engine::host::Host;
 use update_engine::install::{InstallError, Pace, Postinst, Site};
+use update_engine::plan::{FurtherTarget, InstallPlan};
 
 use crate::machine::{Paths, State};
 use crate::support::installing::{install, plan};
@@ -17,6 +19,12 @@ use crate::tree::Files;
 
 pub(crate) const KERNEL_A: &str = "/boot/flatcar/vmlinuz-a";
 pub(crate) const KERNEL_B: &str = "/boot/flatcar/vmlinuz-b";
+
+/// The name of the partition beside the slots, in payloads and configuration.
+pub(crate) const OEM: &str = "oem";
+pub(crate) const OEM_PAIR: &str = "/dev/disk/by-partlabel/OEM-%s";
+pub(crate) const OEM_A: &str = "/dev/disk/by-partlabel/OEM-A";
+pub(crate) const OEM_B: &str = "/dev/disk/by-partlabel/OEM-B";
 
 pub(crate) struct Node {
     directory: TempDir,
@@ -119,7 +127,15 @@ impl Attempt<'_> {
                 ..Pace::default()
             },
         };
-        install(plan(self.url.clone(), self.payload), site).await
+        let further = FurtherTarget {
+            name: PartitionName::new(OEM).unwrap(),
+            pair: PartitionPair::parse(OEM_PAIR).unwrap(),
+        };
+        let plan = InstallPlan {
+            further: vec![further],
+            ..plan(self.url.clone(), self.payload)
+        };
+        install(plan, site).await
     }
 }
 

@@ -9,10 +9,11 @@ use update_engine::install::Postinst;
 use crate::image::{ENTRY, is_good, is_selectable, place, set_word, word_of, write_table};
 use crate::loader;
 use crate::machine::State;
-use crate::memory::{Memory, Told};
-use crate::node::{Attempt, KERNEL_A, KERNEL_B, Node, fetcher};
-use crate::payload::Payload;
+use crate::memory::{Memory, Moment, Told};
+use crate::node::{Attempt, KERNEL_A, KERNEL_B, Node, OEM_A, OEM_B, fetcher};
+use crate::payload::{OEM_TAIL, Payload};
 use crate::readers::{self, READERS, Reader};
+use crate::slot_b::Held;
 use crate::story::{CHECK, Story};
 use crate::support::server::Server;
 
@@ -21,8 +22,10 @@ pub(crate) struct Truth {
     pub(crate) sector: usize,
     pub(crate) start: State,
     pub(crate) payload: Payload,
-    /// Image and kernel that slot B held before; the new ones, if a story begins after the update.
-    pub(crate) fallback: (Vec<u8>, Vec<u8>),
+    /// What slot B holds after the update.
+    pub(crate) updated: Held,
+    /// What it held before; the same, if a story begins after the update.
+    pub(crate) fallback: Held,
     /// Whether the attempt has to be refused: its cuts aren't followed by one that must succeed.
     pub(crate) refused: bool,
     /// What the daemon lives through; none if only the installer does.
@@ -51,6 +54,13 @@ fn without_attributes(mut entries: Vec<u8>) -> Vec<u8> {
 }
 
 impl Truth {
+    /// The same from `start`, where the partition beside slot B is torn: an update that doesn't bring it has to
+    /// copy the running one's.
+    pub(crate) fn with_torn_partition(mut self, start: State) -> Self {
+        self.updated.oem.clone_from(&start.files[OEM_A]);
+        Self { start, ..self }
+    }
+
     fn entries(&self, disk: &[u8], reader: Reader) -> Option<Vec<u8>> {
         readers::entries(disk, self.sector, reader)
     }
@@ -79,13 +89,14 @@ impl Truth {
                 return Err(format!("partition {number} has changed"));
             }
         }
-        for kernel in [KERNEL_A, KERNEL_B]
-            .into_iter()
-            .filter(|kernel| *kernel == KERNEL_A || !fills_b)
-        {
-            if state.files.get(kernel) != start.files.get(kernel) {
-                return Err(format!("{kernel} has changed"));
+        let own = [KERNEL_A, OEM_A].into_iter();
+        for file in own.chain([KERNEL_B, OEM_B].into_iter().filter(|_| !fills_b)) {
+            if state.files.get(file) != start.files.get(file) {
+                return Err(format!("{file} has changed"));
             }
+        }
+        if !state.files[OEM_B].ends_with(&OEM_TAIL) {
+            return Err(format!("{OEM_B} has changed behind its image"));
         }
         Ok(())
     }
@@ -102,18 +113,7 @@ impl Truth {
     }
 
     fn slot_b_is_whole(&self, state: &State) -> bool {
-        let kernel = self.payload.kernel.as_ref().or(self.start.files.get(KERNEL_A));
-        let fallback = (&self.fallback.0, Some(&self.fallback.1));
-        [(&self.payload.image, kernel), fallback]
-            .into_iter()
-            .any(|(image, kernel)| {
-                state.disk[place(4)].starts_with(image) && state.files.get(KERNEL_B) == kernel
-            })
-    }
-
-    fn is_updated(&self, state: &State) -> bool {
-        let kernel = self.payload.kernel.as_ref().or(self.start.files.get(KERNEL_A));
-        state.disk[place(4)].starts_with(&self.payload.image) && state.files.get(KERNEL_B) == kernel
+        self.updated.is_in(state) || self.fallback.is_in(state)
     }
 
     /// What GRUB does: it repairs a damaged table, spends a try, and boots partition 3 or 4.
@@ -139,9 +139,13 @@ impl Truth {
     /// The next attempt or the new slot's daemon brought everything in order.
     fn check_end(&self, state: &State) -> Verdict {
         self.check(state)?;
-        if !self.is_updated(state) {
+        if !self.updated.is_in(state) {
             return Err("slot B is not what the payload says".to_owned());
         }
+        self.everybody_boots_b(state)
+    }
+
+    fn everybody_boots_b(&self, state: &State) -> Verdict {
         for reader in READERS {
             let entries = self.entries(&state.disk, reader);
             let entries = entries.ok_or(format!("{reader:?} finds no table"))?;
@@ -214,23 +218,29 @@ impl<'a> Afterlife<'a> {
         let Some(story) = self.truth.story else {
             return Ok(());
         };
-        let memory = Memory::of(&state.files, &self.truth.payload.bytes)?;
-        memory.check(story, &state.files, self.word_of_b(&state.disk), told)
+        let memory = self.memory(state)?;
+        memory.check(story, &state.files, self.moment(state), told)
     }
 
-    fn word_of_b(&self, disk: &[u8]) -> u64 {
+    /// What is remembered, of the payload that slot B was filled from.
+    fn memory(&self, state: &State) -> Result<Memory, String> {
+        let waiting = self.truth.story.and_then(Story::waiting);
+        let waiting = waiting.filter(|_| !self.truth.updated.is_in(state));
+        Memory::of(&state.files, waiting.unwrap_or(&self.truth.payload.bytes))
+    }
+
+    fn moment(&self, state: &State) -> Moment {
         // A table was found before.
-        let entries = self.truth.entries(disk, Reader::SlotLoader);
-        entries.map_or(0, |entries| word_of(&entries, 4))
+        let entries = self.truth.entries(&state.disk, Reader::SlotLoader);
+        Moment::of(&entries.unwrap_or_default())
     }
 
     /// The daemon, started in the slot that booted, draws the right conclusions.
     fn look_back(&self, state: &State, running: u8) -> Verdict {
-        let memory = |files| Memory::of(files, &self.truth.payload.bytes);
-        let before = memory(&state.files)?;
+        let before = self.memory(state)?;
         let _ = self.daemon(running).initial_state();
-        let after = memory(&self.node.state().files)?;
-        after.check_look(&before, running, self.word_of_b(&state.disk))
+        let after = self.memory(&self.node.state())?;
+        after.check_look(&before, running, self.moment(state))
     }
 
     fn daemon(&self, running: u8) -> update_engine::engine::Node {
@@ -246,6 +256,12 @@ impl<'a> Afterlife<'a> {
 
     /// The old slot booted: the next attempt succeeds.
     fn update_from_a(&self) -> Verdict {
+        if self.truth.story == Some(Story::WentBack) {
+            // Before it looks for updates the daemon does so.
+            let marked = self.runtime.block_on(self.daemon(3).mark_good());
+            marked.map_err(|error| format!("the old slot can't be marked good: {error}"))?;
+            self.memory(&self.node.state())?.check_stay()?;
+        }
         let (root, disk) = (self.node.root(), self.node.disk());
         let attempt = Attempt {
             root: &root,
@@ -264,9 +280,11 @@ impl<'a> Afterlife<'a> {
         }
     }
 
-    /// The new slot booted: it is whole, and can be marked good.
+    /// The other slot booted: it is whole, and can be marked good.
     fn settle_in_b(&self, state: &State) -> Verdict {
-        if !self.truth.is_updated(state) {
+        let waited = self.truth.story.is_some_and(|story| story.waiting().is_some());
+        let holds = |held: &Held| held.is_in(state);
+        if !(holds(&self.truth.updated) || waited && holds(&self.truth.fallback)) {
             return Err("slot B boots without being the new image".to_owned());
         }
         // Whoever stays in it has repaired what was not healthy.
@@ -277,9 +295,10 @@ impl<'a> Afterlife<'a> {
         let marked = self.runtime.block_on(self.daemon(4).mark_good());
         marked.map_err(|error| format!("the new slot can't be marked good: {error}"))?;
         let end = self.node.state();
-        let memory = Memory::of(&end.files, &self.truth.payload.bytes)?;
-        memory.check_look(&memory, 4, self.word_of_b(&end.disk))?;
-        self.truth.check_end(&end)
+        let memory = self.memory(&end)?;
+        memory.check_look(&memory, 4, self.moment(&end))?;
+        self.truth.check(&end)?;
+        self.truth.everybody_boots_b(&end)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::random::Random;
 use crate::support::fixtures;
 
 const BLOCKS: usize = 64;
+const OEM_BLOCKS: usize = 12;
 
 /// A payload, and what a slot and its kernel are once it is installed.
 pub(crate) struct Payload {
@@ -17,6 +18,8 @@ pub(crate) struct Payload {
     pub(crate) image: Vec<u8>,
     /// None: the running slot's kernel is copied.
     pub(crate) kernel: Option<Vec<u8>>,
+    /// None: the partition beside the slot stays as it is.
+    pub(crate) oem: Option<Vec<u8>>,
 }
 
 /// An image of which some parts compress.
@@ -33,6 +36,21 @@ pub(crate) fn image(seed: u64) -> Vec<u8> {
 pub(crate) fn kernel(seed: u64) -> Vec<u8> {
     Random::new(seed).bytes(5 * BLOCK + 100)
 }
+
+/// An image for the partition beside the slot: it doesn't end with a block either.
+pub(crate) fn oem(seed: u64) -> Vec<u8> {
+    Random::new(seed).bytes(OEM_BLOCKS * BLOCK - 30)
+}
+
+/// The partition that holds it, and more.
+pub(crate) fn partition(oem: &[u8]) -> Vec<u8> {
+    let mut partition = oem.to_vec();
+    partition.resize(oem.len().next_multiple_of(BLOCK) + OEM_TAIL.len(), OEM_TAIL[0]);
+    partition
+}
+
+/// What lies behind the image in the partition beside the slot, and has to stay there.
+pub(crate) const OEM_TAIL: [u8; BLOCK] = [0x77; BLOCK];
 
 /// Writes every block of a new image, two apart from each other at a time.
 pub(crate) fn full() -> Payload {
@@ -66,24 +84,28 @@ pub(crate) fn delta(old: &[u8], kernel: Option<Vec<u8>>) -> Payload {
     draft.version_1(Some(old), image, kernel)
 }
 
-/// The same image in version 2, packed in all ways that it has.
-pub(crate) fn full_v2() -> Payload {
+/// The same image in version 2, packed in all ways that it has, and `oem` if there is one.
+pub(crate) fn full_v2(oem: Option<Vec<u8>>) -> Payload {
     let image = image(2);
     let mut draft = Draft::default();
     for nth in 0..BLOCKS / 4 {
         let extents = [(nth * 2, 2), (BLOCKS / 2 + nth * 2, 2)];
         draft.pack(&extents, &bytes_of(&image, &extents), nth);
     }
-    let kernel = kernel(12);
-    draft.begin_kernel();
-    for (nth, bytes) in kernel.chunks(2 * BLOCK).enumerate() {
-        draft.pack(&[(nth * 2, bytes.len().div_ceil(BLOCK))], bytes, nth);
+    let mut images = vec![(None, image)];
+    for image in [Some(kernel(12)), oem].into_iter().flatten() {
+        draft.begin_next();
+        for (nth, bytes) in image.chunks(2 * BLOCK).enumerate() {
+            draft.pack(&[(nth * 2, bytes.len().div_ceil(BLOCK))], bytes, nth);
+        }
+        images.push((None, image));
     }
-    draft.version_2((None, image), (None, kernel))
+    draft.version_2(images)
 }
 
-/// A delta of version 2: reads only the old slot, block by block in another order; of the kernel as well.
-pub(crate) fn delta_v2(old: &[u8], old_kernel: &[u8]) -> Payload {
+/// A delta of version 2: reads only the old slot, block by block in another order; of the kernel as well, and of the
+/// partition `old_oem` if there is one.
+pub(crate) fn delta_v2(old: &[u8], old_kernel: &[u8], old_oem: Option<&[u8]>) -> Payload {
     let mut random = Random::new(4);
     let mut image = vec![0; old.len()];
     let mut draft = Draft::default();
@@ -99,16 +121,33 @@ pub(crate) fn delta_v2(old: &[u8], old_kernel: &[u8]) -> Payload {
             draft.pack(&[(at + 8 + 2 * nth, 2)], &bytes, nth);
         }
     }
-    draft.begin_kernel();
+    draft.begin_next();
     let mut kernel = kernel(12);
     draft.source_copy(old_kernel, &mut kernel, &[(2, 2)], &[(0, 2)]);
     draft.pack(&[(2, 4)], &kernel[2 * BLOCK..], 3);
-    draft.version_2((Some(old), image), (Some(old_kernel), kernel))
+    let mut images = vec![(Some(old), image), (Some(old_kernel), kernel)];
+    images.extend(old_oem.map(|old| (Some(old), delta_of_oem(&mut draft, old))));
+    draft.version_2(images)
+}
+
+/// Moves blocks of the partition, patches some, and brings others.
+fn delta_of_oem(draft: &mut Draft, old: &[u8]) -> Vec<u8> {
+    let mut image = oem(22);
+    draft.begin_next();
+    draft.source_copy(old, &mut image, &[(6, 2)], &[(0, 2)]);
+    draft.source_patch(old, &mut image, (0, 2), (2, 2), *b"BSDIFF40");
+    draft.source_copy(old, &mut image, &[(1, 1), (4, 1)], &[(4, 2)]);
+    draft.zero(&mut image, &[(6, 1)]);
+    for (nth, at) in (7..OEM_BLOCKS).enumerate() {
+        let end = image.len().min((at + 1) * BLOCK);
+        draft.pack(&[(at, 1)], &image[at * BLOCK..end], nth);
+    }
+    image
 }
 
 /// A delta by the product's own generator: to the image of [`delta_v2`], with blocks that moved.
 pub(crate) fn generated_delta(old: &[u8], old_kernel: &[u8]) -> Payload {
-    let Payload { image, kernel, .. } = delta_v2(old, old_kernel);
+    let Payload { image, kernel, .. } = delta_v2(old, old_kernel, None);
     let kernel = kernel.unwrap();
     let key = std::fs::read_to_string(fixtures::payload("test-key.pem")).unwrap();
     let signer = RsaSigner::from_pem(&key).unwrap();
@@ -124,6 +163,7 @@ pub(crate) fn generated_delta(old: &[u8], old_kernel: &[u8]) -> Payload {
         bytes,
         image,
         kernel: Some(kernel),
+        oem: None,
     }
 }
 

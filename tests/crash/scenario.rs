@@ -7,9 +7,10 @@ use crate::daemon;
 use crate::image::{disk, word};
 use crate::loss::{Kind, Loss};
 use crate::machine::{Machine, State};
-use crate::node::{KERNEL_A, KERNEL_B, Node};
+use crate::node::{KERNEL_A, KERNEL_B, Node, OEM_A, OEM_B};
 use crate::oracle::{Truth, readable};
 use crate::payload::{self, Payload};
+use crate::slot_b::Held;
 use crate::story::Story;
 use crate::support::fixtures;
 use crate::support::server::Server;
@@ -29,6 +30,10 @@ pub(crate) enum Contents {
     DeltaV2,
     /// Likewise, by the product's generator.
     Generated,
+    /// Of version 2, with a partition beside the slot.
+    Partition,
+    /// A delta of version 2, of that partition as well.
+    PartitionDelta,
 }
 
 /// How the node stands before.
@@ -44,6 +49,8 @@ pub(crate) enum Before {
     OnTrial,
     /// An attempt was cut before.
     Cut,
+    /// An attempt at another payload was cut while it wrote the partition beside the slot.
+    CutBeside,
 }
 
 /// What is recorded.
@@ -76,7 +83,10 @@ impl Scenario {
         Self {
             name: "",
             sector: 512,
-            contents: Contents::Full,
+            contents: match story {
+                Story::Superseded => Contents::Partition,
+                _ => Contents::Full,
+            },
             before: Before::Sound,
             program: Program::Daemon(story),
         }
@@ -85,11 +95,21 @@ impl Scenario {
     pub(crate) fn truth(&self) -> Truth {
         let old = payload::image(1);
         let payload = self.payload(&old);
-        let fallback = match (self.story(), &payload.kernel) {
-            (Some(story), Some(kernel)) if !story.fills_b() => (payload.image.clone(), kernel.clone()),
-            _ => (payload::image(0), payload::kernel(10)),
+        let before = Held {
+            image: payload::image(0),
+            kernel: payload::kernel(10),
+            oem: payload::oem(20),
         };
-        let mut disk = disk(self.sector, self.words(), &old, &fallback.0);
+        let updated = Held {
+            image: payload.image.clone(),
+            kernel: payload.kernel.clone().unwrap_or_else(|| payload::kernel(11)),
+            oem: payload.oem.clone().unwrap_or_else(|| before.oem.clone()),
+        };
+        let fallback = match self.story() {
+            Some(story) if !story.fills_b() => updated.clone(),
+            _ => before,
+        };
+        let mut disk = disk(self.sector, self.words(), &old, &fallback.image);
         let end = disk.len();
         match self.before {
             Before::NoBackup => disk[end - self.sector..].fill(0xa5),
@@ -101,9 +121,10 @@ impl Scenario {
             sector: self.sector,
             start: State {
                 disk,
-                files: files(&fallback.1),
+                files: files(&fallback),
             },
             payload,
+            updated,
             fallback,
             refused: self.before == Before::OnTrial,
             story: self.story(),
@@ -132,9 +153,11 @@ impl Scenario {
             Contents::Full => payload::full(),
             Contents::Delta => payload::delta(old, Some(payload::kernel(12))),
             Contents::DeltaAlone => payload::delta(old, None),
-            Contents::FullV2 => payload::full_v2(),
-            Contents::DeltaV2 => payload::delta_v2(old, &payload::kernel(11)),
+            Contents::FullV2 => payload::full_v2(None),
+            Contents::DeltaV2 => payload::delta_v2(old, &payload::kernel(11), None),
             Contents::Generated => payload::generated_delta(old, &payload::kernel(11)),
+            Contents::Partition => payload::full_v2(Some(payload::oem(22))),
+            Contents::PartitionDelta => payload::delta_v2(old, &payload::kernel(11), Some(&payload::oem(21))),
         }
     }
 
@@ -144,24 +167,37 @@ impl Scenario {
         if let Some(story) = self.story() {
             return daemon::record(story, truth);
         }
-        if self.before != Before::Cut {
-            return record(truth);
+        match self.before {
+            Before::Cut => {
+                let start = record(truth).cut_in_the_middle();
+                record(Truth {
+                    start,
+                    ..self.truth()
+                })
+            }
+            Before::CutBeside => {
+                let begun = Self {
+                    contents: Contents::Partition,
+                    before: Before::Sound,
+                    ..*self
+                };
+                let start = record(begun.truth()).cut_beside();
+                record(truth.with_torn_partition(start))
+            }
+            _ => record(truth),
         }
-        let start = record(truth).cut_in_the_middle();
-        record(Truth {
-            start,
-            ..self.truth()
-        })
     }
 }
 
 /// What an update needs to find and may touch.
-fn files(kernel_b: &[u8]) -> Files {
+fn files(b: &Held) -> Files {
     let key = std::fs::read(fixtures::payload("test-key.pub.pem")).unwrap();
     let release = b"FLATCAR_RELEASE_VERSION=1.0.0\nFLATCAR_RELEASE_BOARD=amd64-usr\n";
     [
         (KERNEL_A, payload::kernel(11)),
-        (KERNEL_B, kernel_b.to_vec()),
+        (KERNEL_B, b.kernel.clone()),
+        (OEM_A, payload::partition(&payload::oem(21))),
+        (OEM_B, payload::partition(&b.oem)),
         ("/usr/share/update_engine/update-payload-key.pub.pem", key),
         ("/usr/share/flatcar/release", release.to_vec()),
         ("/etc/machine-id", b"3d1219c7c4c5404aaa1f6d2a48adfda4\n".to_vec()),
@@ -237,6 +273,20 @@ impl Recording {
             }
         }
         machine.state(machine.cut(&mut Loss::new(Kind::Lost, 0, 0)))
+    }
+
+    /// What a cut leaves whose writes all survive, once half of the partition beside the slot was written.
+    fn cut_beside(&self) -> State {
+        let (mut machine, half) = (self.machine(), self.truth.updated.oem.len() / 2);
+        for step in &self.trace.steps {
+            machine.apply(&self.trace, *step);
+            let mut state = machine.live();
+            if state.files[OEM_B].starts_with(&self.truth.updated.oem[..half]) {
+                state.lose_memory();
+                return state;
+            }
+        }
+        panic!("the partition is never written")
     }
 
     pub(crate) fn describe(&self, step: Step) -> String {

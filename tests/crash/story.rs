@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use crate::image::word;
 use crate::tree::Files;
 
-/// PARTUUID of slot B.
+/// PARTUUIDs of the slots.
+pub(crate) const A: &str = "03030303-0303-0303-0303-030303030303";
 pub(crate) const B: &str = "04040404-0404-0404-0404-040404040404";
 pub(crate) const HISTORY: &str = "/var/lib/update_engine/history";
 const PREFS: &str = "/var/lib/update_engine/prefs";
@@ -15,6 +16,16 @@ pub(crate) const CHECK: &str = "/etc/update-engine/health.d/50-api";
 pub(crate) const CAUSE: &str = "unit kubelet.service is failed";
 /// What slot B holds before it is filled.
 pub(crate) const FALLBACK: &str = "0.8.0";
+/// What waits in slot B before another update takes its place.
+pub(crate) const WAITING: &str = "1.5.0";
+/// From which payload, as far as that matters.
+const FILLED_B: &[u8] = b"the update that waits";
+/// What runs in slot A.
+pub(crate) const RUNNING: &[u8] = b"1.0.0";
+/// From which payload.
+pub(crate) const FILLED_A: &[u8] = b"the update that runs";
+/// Why a payload is blamed that an operator left.
+pub(crate) const BY_HAND: &str = "rolled back by the operator";
 pub(crate) const MARKER: &str = "/var/run/update_engine_autoupdate_completed";
 pub(crate) const REQUEST: &str = "/run/reboot-required";
 pub(crate) const CLAIM: &str = "/run/update_engine/reboot-required";
@@ -31,28 +42,46 @@ pub(crate) enum Story {
     RolledBack,
     /// An update waits, and somebody withdraws it.
     Reset,
+    /// Likewise, and in the partition table too.
+    Withdrawn,
+    /// An update waits, and another one takes its place.
+    Superseded,
+    /// Somebody goes back to slot B, which is good.
+    WentBack,
 }
 
 impl Story {
     /// Attribute words of A and B.
     pub(crate) const fn words(self) -> (u64, u64) {
         match self {
-            Self::Update => (word(2, 0, 1), word(1, 0, 1)),
+            Self::Update | Self::WentBack => (word(2, 0, 1), word(1, 0, 1)),
             Self::Kept | Self::RolledBack => (word(1, 0, 1), word(2, 0, 0)),
-            Self::GivenUp | Self::Reset => (word(1, 0, 1), word(2, 1, 0)),
+            Self::GivenUp | Self::Reset | Self::Withdrawn | Self::Superseded => {
+                (word(1, 0, 1), word(2, 1, 0))
+            }
         }
     }
 
     pub(crate) const fn running(self) -> &'static str {
         match self {
             Self::Kept | Self::GivenUp => "B",
-            Self::Update | Self::RolledBack | Self::Reset => "A",
+            _ => "A",
         }
     }
 
     /// Whether B is filled in the story; else it holds the new image from the start, and nobody may touch it.
     pub(crate) fn fills_b(self) -> bool {
-        self == Self::Update
+        matches!(self, Self::Update | Self::Superseded)
+    }
+
+    /// The payload from which slot B is filled before, if it boots next already.
+    pub(crate) fn waiting(self) -> Option<&'static [u8]> {
+        (self == Self::Superseded).then_some(FILLED_B)
+    }
+
+    /// Whether the request for a reboot that there is before is the daemon's own.
+    pub(crate) fn begins_with_request(self) -> bool {
+        matches!(self, Self::Reset | Self::Withdrawn | Self::Superseded)
     }
 
     /// Files that the daemon finds. Whoever was told the news may forget that there are any, and no resumption
@@ -77,9 +106,14 @@ impl Story {
                 put(CHECK, b"not executable: it fails");
             }
             Self::RolledBack => {
-                put(&pref("previous-version"), b"1.0.0");
+                put(&pref("previous-version"), RUNNING);
             }
-            Self::Reset => {
+            Self::WentBack => {
+                put(HISTORY, &record(&ways_back(payload)));
+                return files;
+            }
+            Self::Reset | Self::Withdrawn | Self::Superseded => {
+                put(&pref("previous-version"), RUNNING);
                 put(MARKER, b"");
                 put(REQUEST, b"");
                 // Its contents name the request that is ours, once that exists.
@@ -95,8 +129,13 @@ impl Story {
             Self::RolledBack => json!({ "GivenUp": { "cause": CAUSE, "said": "its last words" } }),
             _ => json!("Committed"),
         };
-        let payload = json!({ "sha256": sha256(payload), "version": "2.0.0" });
+        let payload = match self.waiting() {
+            Some(waiting) => json!({ "sha256": sha256(waiting), "version": WAITING }),
+            None => json!({ "sha256": sha256(payload), "version": "2.0.0" }),
+        };
         json!({
+            "held": { B: payload },
+            "filled": [B],
             "trial": { "partuuid": B, "payload": payload, "progress": progress },
             "last_target": B,
             "interrupted": null,
@@ -104,6 +143,18 @@ impl Story {
             "unreported": false,
         })
     }
+}
+
+/// Both slots were good once. What B holds was to be left, for some reason.
+fn ways_back(payload: &[u8]) -> Value {
+    let held = |payload: &[u8], version: &str| json!({ "sha256": sha256(payload), "version": version });
+    let blame = json!({ "sha256": sha256(payload), "version": "2.0.0", "noticed": 1, "cause": CAUSE });
+    json!({
+        "held": { A: held(FILLED_A, "1.0.0"), B: held(payload, "2.0.0") },
+        "filled": [B, A],
+        "last_target": A,
+        "blamed": [blame],
+    })
 }
 
 /// The path of a preference.

@@ -5,16 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use update_engine::bus::{Command, Operation, Outlets, Status, WaitingSlot};
 use update_engine::disk::SlotName;
-use update_engine::engine::{
-    Checked, Commitment, DiskChoice, Engine, Failure, Fallback, Node as Machine, Progress, Report, Settings,
-    Survey, Trigger, Updater,
-};
-use update_engine::health::{Cause, TrialEnd};
+use update_engine::engine::{DiskChoice, Engine, Node as Machine, Settings};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
 use update_engine::serve::{Ask, Catalog, Server};
@@ -22,102 +18,13 @@ use update_engine::serve::{Ask, Catalog, Server};
 use super::refusals::UNBOOTABLE;
 use crate::support::bad_server::BadServer;
 use crate::support::fixtures;
+use crate::support::hasty::Hasty;
 use crate::support::node::{CONFIG, MARKER, Node, sha256};
 use crate::support::payload::signed;
 use crate::support::scene::{Asked, eventually};
 
 const REQUEST: &str = "/run/reboot-required";
 const WAITS: (u32, u32, u32) = (2, 1, 0);
-
-/// A machine that has no time: its checks follow each other at once.
-struct Hasty(Machine);
-
-impl Updater for Hasty {
-    type Plan = <Machine as Updater>::Plan;
-    type Ready = <Machine as Updater>::Ready;
-    type Written = <Machine as Updater>::Written;
-
-    fn now(&self) -> i64 {
-        self.0.now()
-    }
-
-    fn until_next_check(&self) -> Option<Duration> {
-        Some(Duration::from_millis(20))
-    }
-
-    fn why_then(&self) -> String {
-        self.0.why_then()
-    }
-
-    async fn survey(&self) -> Survey {
-        self.0.survey().await
-    }
-
-    async fn watch_trial(&self) -> TrialEnd {
-        self.0.watch_trial().await
-    }
-
-    async fn fall_back(&self, cause: Cause) -> Fallback {
-        self.0.fall_back(cause).await
-    }
-
-    async fn mark_good_anyway(&self) -> Result<(), String> {
-        self.0.mark_good_anyway().await
-    }
-
-    async fn roll_back(&self) -> Result<String, String> {
-        self.0.roll_back().await
-    }
-
-    async fn mark_good(&self) -> Result<(), String> {
-        self.0.mark_good().await
-    }
-
-    async fn check(&self, trigger: Trigger) -> Checked<Self::Plan> {
-        self.0.check(trigger).await
-    }
-
-    async fn revisit(&self) -> Option<Checked<Self::Plan>> {
-        self.0.revisit().await
-    }
-
-    async fn report(&self, report: &Report) {
-        self.0.report(report).await;
-    }
-
-    async fn prepare(&self, plan: Self::Plan) -> Result<Self::Ready, Failure> {
-        self.0.prepare(plan).await
-    }
-
-    async fn download(
-        &self,
-        ready: Self::Ready,
-        progress: watch::Sender<Progress>,
-        cancel: CancellationToken,
-    ) -> Result<Self::Written, Failure> {
-        self.0.download(ready, progress, cancel).await
-    }
-
-    async fn finish(&self, written: Self::Written, cancel: CancellationToken) -> Result<Commitment, Failure> {
-        self.0.finish(written, cancel).await
-    }
-
-    async fn remember_pending(&self) {
-        self.0.remember_pending().await;
-    }
-
-    async fn is_pending(&self) -> bool {
-        self.0.is_pending().await
-    }
-
-    async fn forget_pending(&self) {
-        self.0.forget_pending().await;
-    }
-
-    async fn withdraw(&self) -> Result<(), String> {
-        self.0.withdraw().await
-    }
-}
 
 /// The engine of a node that runs from slot A.
 struct Running {

@@ -19,7 +19,7 @@ use crate::install::attempt::Attempt;
 use crate::install::further::Further;
 use crate::install::gate::{self, Beginning};
 use crate::install::read_back::ReadBack;
-use crate::install::{InstallError, keys};
+use crate::install::{InstallError, keys, torn};
 
 /// Where an attempt begins.
 pub(super) enum Start {
@@ -92,7 +92,7 @@ impl Coordinator {
         beginning: Beginning,
     ) -> Result<Work, InstallError> {
         gate::check(&self.attempt, manifest, metadata, &self.further, &self.cancel)?;
-        let ledger = gate::open(&self.attempt, metadata, beginning)?;
+        let ledger = gate::open(&self.attempt, manifest, metadata, beginning)?;
         let tools = Tools {
             manifest: Arc::clone(manifest),
             images: Images::open(&self.attempt, manifest, &self.target, &self.further)?,
@@ -110,6 +110,9 @@ impl Coordinator {
         self.trust(finished)?;
         let tools = work.into_tools();
         rest::copy(&self.attempt, &tools.manifest, &tools.images, &self.cancel)?;
+        for torn in torn::left_out(&self.attempt, &tools.manifest, &self.further)? {
+            torn::copy(&self.attempt, torn, &self.cancel)?;
+        }
         tools.images.sync()?;
         let manifest = Arc::clone(&tools.manifest);
         let begun = Arc::into_inner(tools).and_then(|tools| tools.review.end());

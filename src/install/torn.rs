@@ -1,0 +1,200 @@
+//! Partitions beside the slot that an attempt has begun to write and none has completed yet.
+//!
+//! A payload need not bring every partition that has a target. One that it leaves out keeps what it holds, unless an
+//! attempt at another payload was cut while it wrote there: then it gets the content of the running slot's, as
+//! the kernel does that isn't brought.
+//!
+//! Order of the writes, and what a cut between leaves:
+//! 1. the record names the partitions, before the slot becomes unbootable: whole ones, copied without need at worst;
+//! 2. they are written: torn, and on record, beside a slot that doesn't boot;
+//! 3. the slot boots next: what is on record is whole, brought by this payload or copied, and read back;
+//! 4. the record forgets them: without this the next attempt copies without need.
+//!
+//! A record that can't be read means that all may be torn.
+
+use std::collections::BTreeSet;
+
+use payload_format::{ImageKind, Manifest, PartitionName};
+use tokio_util::sync::CancellationToken;
+
+use super::InstallError;
+use super::attempt::Attempt;
+use super::further::Further;
+use super::read_back::ReadBack;
+use crate::disk::{OpenPair, PairError};
+use crate::plan::FurtherTarget;
+use crate::store::record::{self, RecordError, Version};
+
+const FILE: &str = "/var/lib/update_engine/install/torn";
+const VERSION: Version = Version(1);
+
+/// Copied at once.
+const PIECE: usize = 1 << 20;
+
+/// Pieces between two syncs, so that little is dirty at a time.
+const PIECES: u64 = 16;
+
+/// What `manifest` brings is torn from here on.
+///
+/// # Errors
+/// If that can't be kept; nothing may be written then.
+pub(super) fn begin(attempt: &Attempt, manifest: &Manifest) -> Result<(), RecordError> {
+    let brought = attempt.plan.further.iter();
+    let brought = brought.filter(|target| manifest.image(ImageKind::Further(target.name)).is_some());
+    change(attempt, |torn| {
+        torn.extend(brought.map(|target| place(attempt, target)));
+    })
+}
+
+/// The slot boots next, and what has a target is whole. Failing to remember that is logged: it costs a copy.
+pub(super) fn end(attempt: &Attempt) {
+    let targets = || attempt.plan.further.iter().map(|target| place(attempt, target));
+    let ended = change(attempt, |torn| {
+        torn.retain(|place| !targets().any(|target| target == *place));
+    });
+    if let Err(error) = ended {
+        tracing::warn!(%error, "partitions beside the slot still count as torn");
+    }
+}
+
+/// The partitions that `manifest` leaves out and that are torn.
+///
+/// # Errors
+/// One of them can't be opened, or is smaller than the running one's.
+pub(super) fn left_out<'a>(
+    attempt: &Attempt,
+    manifest: &Manifest,
+    further: &'a Further,
+) -> Result<Vec<(PartitionName, &'a OpenPair)>, InstallError> {
+    let torn = load(attempt);
+    let targets = attempt.plan.further.iter().filter(|target| {
+        torn.contains(&place(attempt, target)) && manifest.image(ImageKind::Further(target.name)).is_none()
+    });
+    targets.map(|target| open(attempt, target, further)).collect()
+}
+
+fn open<'a>(
+    attempt: &Attempt,
+    target: &FurtherTarget,
+    further: &'a Further,
+) -> Result<(PartitionName, &'a OpenPair), InstallError> {
+    let name = target.name;
+    let Ok(pair) = further.pair(name) else {
+        // Says why it isn't there.
+        let again = target.pair.open(&attempt.site.host, attempt.plan.target);
+        return Err(again
+            .err()
+            .map_or(InstallError::NoTarget(name), |source| InstallError::Target {
+                name,
+                source,
+            }));
+    };
+    let (available, needed) = (pair.target.len(), pair.source.len());
+    if available < needed {
+        let source = PairError::TooSmall { available, needed };
+        return Err(InstallError::Target { name, source });
+    }
+    Ok((name, pair))
+}
+
+/// Copies what [`left_out`] gave, and reads it back from the medium.
+///
+/// # Errors
+/// Reading, writing or syncing fails, what was read back differs, or `cancel` was called.
+pub(super) fn copy(
+    attempt: &Attempt,
+    (name, pair): (PartitionName, &OpenPair),
+    cancel: &CancellationToken,
+) -> Result<(), InstallError> {
+    let (path, size) = (attempt.further_path(name), pair.source.len());
+    tracing::info!(path = %path.display(), "an earlier attempt has torn it: it becomes a copy of the running slot's");
+    let mut buffer = vec![0; PIECE];
+    for (nth, offset) in (0..size).step_by(PIECE).enumerate() {
+        if cancel.is_cancelled() {
+            return Err(InstallError::Cancelled);
+        }
+        let left = usize::try_from(size - offset).unwrap_or(PIECE).min(PIECE);
+        let piece = &mut buffer[..left];
+        let read = pair.source.read_at(piece, offset);
+        read.map_err(InstallError::io("reading the running slot's", &path.display()))?;
+        let written = pair.target.write_at(piece, offset).and_then(|()| {
+            if (nth as u64 + 1).is_multiple_of(PIECES) {
+                pair.target.sync()?;
+                pair.target.forget(0, size);
+            }
+            Ok(())
+        });
+        written.map_err(InstallError::io("writing", &path.display()))?;
+    }
+    compare(attempt, (name, pair), cancel)
+}
+
+fn compare(
+    attempt: &Attempt,
+    (name, pair): (PartitionName, &OpenPair),
+    cancel: &CancellationToken,
+) -> Result<(), InstallError> {
+    let (path, size) = (attempt.further_path(name), pair.source.len());
+    let digest = |image| {
+        let read = ReadBack::new(std::sync::Arc::clone(image), size).finish(cancel);
+        let read = read.map_err(InstallError::io("reading back", &path.display()));
+        read?.ok_or(InstallError::Cancelled)
+    };
+    let (found, sha256) = (digest(&pair.target)?, digest(&pair.source)?);
+    if found == sha256 {
+        return Ok(());
+    }
+    Err(InstallError::FileVerification {
+        image: ImageKind::Further(name),
+        path,
+        expected: Box::new(payload_format::ImageInfo { size, sha256 }),
+        found,
+        size,
+    })
+}
+
+/// Changes the record, if it says something else then. Nodes without targets have none.
+fn change(attempt: &Attempt, change: impl FnOnce(&mut BTreeSet<String>)) -> Result<(), RecordError> {
+    if attempt.plan.further.is_empty() {
+        return Ok(());
+    }
+    let before = load(attempt);
+    let mut torn = before.clone();
+    change(&mut torn);
+    let path = attempt.path(FILE);
+    if torn.is_empty() {
+        return record::remove(&path);
+    }
+    if torn == before {
+        return Ok(());
+    }
+    let lines: Vec<_> = torn.into_iter().collect();
+    record::save(&path, VERSION, lines.join("\n").as_bytes())
+}
+
+fn load(attempt: &Attempt) -> BTreeSet<String> {
+    let targets = &attempt.plan.further;
+    if targets.is_empty() {
+        return BTreeSet::new();
+    }
+    match record::load(&attempt.path(FILE), VERSION) {
+        Ok(contents) => {
+            let contents = contents.unwrap_or_default();
+            let lines = contents
+                .split(|byte| *byte == b'\n')
+                .filter(|line| !line.is_empty());
+            lines
+                .map(|line| String::from_utf8_lossy(line).into_owned())
+                .collect()
+        }
+        Err(error) => {
+            tracing::warn!(%error, "partitions beside the slot count as torn");
+            targets.iter().map(|target| place(attempt, target)).collect()
+        }
+    }
+}
+
+/// What tells a partition apart: its path, with the letter of the slot that is written.
+fn place(attempt: &Attempt, target: &FurtherTarget) -> String {
+    target.pair.path(attempt.plan.target)
+}
