@@ -9,7 +9,7 @@ use zbus::object_server::SignalEmitter;
 
 use super::engine1::Changes;
 use super::manager::ManagerSignals;
-use super::{Account, News, Overview, PATH, Status, StatusFields};
+use super::{Account, News, PATH, Status, StatusFields};
 
 /// How long one listener may hold up a signal before it is dropped. A bus reads at once; a peer that
 /// was stopped never does, and must not stop the others.
@@ -20,7 +20,7 @@ pub(super) struct Announcer {
     statuses: mpsc::UnboundedReceiver<Status>,
     account: watch::Receiver<Account>,
     /// What the audience knows.
-    told: Overview,
+    told: Account,
     requests: mpsc::Receiver<oneshot::Sender<()>>,
     newcomers: mpsc::Receiver<Connection>,
     audience: Vec<Connection>,
@@ -56,7 +56,7 @@ impl Announcer {
         let (admission, newcomers) = mpsc::channel(1);
         let (flusher, requests) = mpsc::channel(1);
         let News { statuses, account } = news;
-        let told = account.borrow().overview.clone();
+        let told = account.borrow().clone();
         let announcer = Self {
             statuses,
             told,
@@ -86,9 +86,9 @@ impl Announcer {
     }
 
     async fn announce_changes(&mut self) {
-        let overview = self.account.borrow_and_update().overview.clone();
-        if let Some(changes) = Changes::between(&self.told, &overview) {
-            self.told = overview;
+        let account = self.account.borrow_and_update().clone();
+        if let Some(changes) = Changes::between(&self.told, &account) {
+            self.told = account;
             self.announce(Signal::Changes(changes)).await;
         }
     }

@@ -12,6 +12,9 @@ use zbus::{Connection, interface};
 use super::desk::{Desk, EngineGone};
 use super::{Account, Command, ENGINE_INTERFACE, ENGINE_PATH, Overview, Stand, WaitingSlot};
 
+/// The property of the last attempts.
+pub(super) const ATTEMPTS: &str = "Attempts";
+
 /// A record as it travels.
 type Record = HashMap<String, OwnedVariant>;
 
@@ -116,6 +119,13 @@ impl Engine1 {
         self.look(|overview| record(overview.last_failure.clone()))
     }
 
+    /// That it has changed is signalled, without the value: few ask.
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    fn attempts(&self) -> Vec<Record> {
+        let account = self.account.borrow();
+        account.attempts.iter().cloned().map(record).collect()
+    }
+
     #[zbus(property)]
     fn rollback(&self) -> Record {
         self.look(|overview| record(overview.rollback.clone()))
@@ -138,30 +148,41 @@ impl From<EngineGone> for OrderError {
     }
 }
 
-/// The properties whose values differ between two overviews.
+/// The properties whose values differ between two accounts.
 #[derive(Debug)]
-pub(super) struct Changes(Record);
+pub(super) struct Changes {
+    /// With their values.
+    changed: Record,
+    /// Those whose values are only sent to who asks.
+    invalidated: Vec<&'static str>,
+}
 
 impl Changes {
     /// What turns `before` into `after`; nothing if they show the same.
-    pub(super) fn between(before: &Overview, after: &Overview) -> Option<Self> {
-        let (before, mut changed) = (properties(before), properties(after));
-        changed.retain(|name, value| before.get(name) != Some(value));
-        (!changed.is_empty()).then_some(Self(changed))
+    pub(super) fn between(before: &Account, after: &Account) -> Option<Self> {
+        let mut changed = properties(&after.overview);
+        let old = properties(&before.overview);
+        changed.retain(|name, value| old.get(name) != Some(value));
+        let invalidated = if before.attempts == after.attempts {
+            Vec::new()
+        } else {
+            vec![ATTEMPTS]
+        };
+        let is_news = !(changed.is_empty() && invalidated.is_empty());
+        is_news.then_some(Self { changed, invalidated })
     }
 
     /// Emits them as one `PropertiesChanged`.
     pub(super) async fn emit(&self, connection: &Connection) -> zbus::Result<()> {
-        let changed = self.0.iter().map(|(name, value)| (name.as_str(), &**value));
+        let changed = self.changed.iter().map(|(name, value)| (name.as_str(), &**value));
         let changed = changed.collect::<HashMap<&str, &Variant<'_>>>();
-        let none: &[&str] = &[];
         connection
             .emit_signal(
                 Option::<&str>::None,
                 ENGINE_PATH,
                 "org.freedesktop.DBus.Properties",
                 "PropertiesChanged",
-                &(ENGINE_INTERFACE, changed, none),
+                &(ENGINE_INTERFACE, changed, &self.invalidated),
             )
             .await
     }

@@ -24,6 +24,7 @@
 //! original was one thread, and its clients may rely on that order.
 
 mod announcer;
+mod attempt;
 mod desk;
 mod engine1;
 mod error;
@@ -37,6 +38,7 @@ mod proxy;
 mod service;
 mod status;
 
+pub use attempt::{AskedBy, AttemptOutcome, AttemptReport};
 pub use error::BusError;
 pub use evidence::Evidence;
 pub use news::{Account, News, Outlets};

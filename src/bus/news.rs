@@ -2,13 +2,15 @@
 
 use tokio::sync::{mpsc, watch};
 
-use super::{Evidence, Overview, Status};
+use super::{AttemptReport, Evidence, Overview, Status};
 
 /// What the engine publishes for its own interfaces; the latest counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
     /// For everybody.
     pub overview: Overview,
+    /// For everybody, too; apart, because few ask for it: the last attempts at updates, oldest first.
+    pub attempts: Vec<AttemptReport>,
     /// For those who may read the journal.
     pub evidence: Evidence,
 }

@@ -5,8 +5,10 @@ use zbus::fdo::PropertiesProxy;
 use zbus::proxy::CacheProperties;
 use zbus::wire::Variant;
 
+use super::engine1::ATTEMPTS;
 use super::{
-    ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, Evidence, Overview, SERVICE, Status,
+    AttemptReport, ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, Evidence, Overview,
+    SERVICE, Status,
 };
 
 /// The five fields as they travel: D-Bus types `x d s s x`. Reboot managers stop working on any other.
@@ -82,6 +84,18 @@ impl Overview {
         let properties = properties(connection, ENGINE_PATH).await?;
         let all = properties.get_all(ENGINE_INTERFACE.try_into()?).await?;
         Self::try_from(Variant::from(all))
+    }
+}
+
+impl AttemptReport {
+    /// Asks the engine at `connection` for the last ones, oldest first.
+    ///
+    /// # Errors
+    /// If it doesn't answer, or is one that keeps no history.
+    pub async fn read_all(connection: &Connection) -> zbus::Result<Vec<Self>> {
+        let properties = properties(connection, ENGINE_PATH).await?;
+        let attempts = properties.get(ENGINE_INTERFACE.try_into()?, ATTEMPTS).await?;
+        attempts.try_into()
     }
 }
 

@@ -41,6 +41,7 @@
 
 mod account;
 mod code;
+mod discretion;
 mod event;
 mod failure;
 mod meter;

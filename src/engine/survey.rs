@@ -1,6 +1,6 @@
 //! What the node knows beside the engine's state, for those who ask.
 
-use crate::bus::{RollbackReport, SlotReport};
+use crate::bus::{AttemptReport, RollbackReport, SlotReport};
 
 /// One look at the node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct Survey {
     pub rollback: Option<RollbackReport>,
     /// ... and what the unit or check behind it said.
     pub rollback_output: String,
+    /// The last attempts at updates, oldest first.
+    pub attempts: Vec<AttemptReport>,
 }
 
 /// Whether updates are looked for.

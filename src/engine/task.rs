@@ -58,16 +58,24 @@ enum Wake<U: Updater> {
 }
 
 impl<U: Updater> Engine<U> {
-    /// An engine in `state`, which says at `outlets` what it does and ends soon after `stop`.
-    pub fn new(updater: Arc<U>, state: State, outlets: Outlets, stop: CancellationToken) -> Self {
+    /// An engine in `state` on a node that was found as `survey` says. It says at `outlets` what it does, how it stands
+    /// from now on, and ends soon after `stop`.
+    pub fn new(
+        updater: Arc<U>,
+        (state, survey): (State, Survey),
+        outlets: Outlets,
+        stop: CancellationToken,
+    ) -> Self {
         let now = Instant::now();
         let Outlets { statuses, account } = outlets;
+        let publisher = Publisher::new(account, survey);
+        publisher.publish(&state);
         Self {
             updater,
             state,
             stage: Stage::Nothing,
             statuses,
-            publisher: Publisher::new(account),
+            publisher,
             jobs: JoinSet::new(),
             talks: JoinSet::new(),
             surveys: JoinSet::new(),

@@ -64,6 +64,13 @@ impl Ready {
         self.saved.is_some()
     }
 
+    /// Bytes of the payload that need not be fetched again; 0 if no attempt is taken up, or if its checkpoint turns out
+    /// to be useless.
+    #[must_use]
+    pub fn resumed_at(&self) -> u64 {
+        self.saved.as_ref().map_or(0, Saved::offset)
+    }
+
     /// Downloads the payload into the slot. `progress` hears how many bytes of the payload have come, those
     /// of an attempt that is taken up again included.
     ///

@@ -83,6 +83,11 @@ impl Saved {
         })
     }
 
+    /// Bytes of the payload that it had dealt with.
+    pub(super) fn offset(&self) -> u64 {
+        Checkpoint::from_bytes(&self.reader).map_or(0, |checkpoint| checkpoint.offset())
+    }
+
     /// Forgets whatever attempt there was.
     pub(super) fn discard(attempt: &Attempt) {
         let paths = Paths::of(attempt);

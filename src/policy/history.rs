@@ -339,6 +339,12 @@ impl History {
         self.held.get(partuuid).map(|payload| payload.version.as_str())
     }
 
+    /// SHA-256 of the payload that the slot with this PARTUUID was filled from, if that is known.
+    #[must_use]
+    pub fn payload_in(&self, partuuid: &str) -> Option<&[u8; 32]> {
+        self.held.get(partuuid)?.sha256.as_ref()
+    }
+
     /// What boots next for the first time.
     #[must_use]
     pub fn waiting(&self) -> Option<&Payload> {

@@ -9,6 +9,7 @@
 //!     └───────────────────────────────────────────────── PutOff { code }     PayloadState::{downloaded, failed}
 //! ```
 
+mod attempts;
 mod blame;
 mod deltas;
 mod history;
@@ -17,6 +18,7 @@ mod payload_state;
 mod schedule;
 mod seed;
 
+pub use attempts::{AskedBy, Attempt, Attempts, Course, Look};
 pub use blame::{Blame, BlamedPayloads};
 pub use deltas::{RunningSlot, wanted_deltas};
 pub use history::{History, Outcome, Payload, Progress, Rollback, Trial, Why};

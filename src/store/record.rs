@@ -52,12 +52,14 @@ pub enum RecordError {
         source: io::Error,
     },
     /// Too long to be written, or to be read.
-    #[error("record {path} has {length} bytes of contents, more than {MAX_CONTENTS}")]
+    #[error("record {path} has {length} bytes of contents or more, at most {most} are taken")]
     TooLong {
         /// The file.
         path: PathBuf,
-        /// How long the contents are or claim to be.
+        /// How long the contents are, as far as they were looked at.
         length: u64,
+        /// How long they may be.
+        most: usize,
     },
     /// Not a record at all.
     #[error("{0} is no record")]
@@ -97,6 +99,7 @@ pub fn save(path: &Path, version: Version, contents: &[u8]) -> Result<(), Record
         return Err(RecordError::TooLong {
             path: path.to_owned(),
             length,
+            most: MAX_CONTENTS,
         });
     }
     let mut header = MAGIC.to_vec();
@@ -117,7 +120,15 @@ pub fn save(path: &Path, version: Version, contents: &[u8]) -> Result<(), Record
 /// # Errors
 /// Any [`RecordError`] but `Write`: the contents are whole and of `version`, or this is an error.
 pub fn load(path: &Path, version: Version) -> Result<Option<Vec<u8>>, RecordError> {
-    let Some(mut bytes) = read(path)? else {
+    load_short(path, version, MAX_CONTENTS)
+}
+
+/// The same of a record that never has more than `most` bytes of contents.
+///
+/// # Errors
+/// Likewise.
+pub fn load_short(path: &Path, version: Version, most: usize) -> Result<Option<Vec<u8>>, RecordError> {
+    let Some(mut bytes) = read(path, most)? else {
         return Ok(None);
     };
     let found = check(path, &bytes)?;
@@ -144,13 +155,15 @@ pub fn remove(path: &Path) -> Result<(), RecordError> {
     })
 }
 
-fn read(path: &Path) -> Result<Option<Vec<u8>>, RecordError> {
-    let limit = (HEADER + MAX_CONTENTS + CHECKSUM) as u64;
+fn read(path: &Path, most: usize) -> Result<Option<Vec<u8>>, RecordError> {
+    let most = most.min(MAX_CONTENTS);
+    let limit = (HEADER + most + CHECKSUM) as u64;
     let mut bytes = Vec::new();
     match File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)) {
         Ok(_) if bytes.len() as u64 > limit => Err(RecordError::TooLong {
             path: path.to_owned(),
             length: bytes.len() as u64 - (HEADER + CHECKSUM) as u64,
+            most,
         }),
         Ok(_) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -3,6 +3,7 @@
 
 mod air_gap;
 mod any_image;
+mod attempts;
 mod bad_servers;
 mod bus;
 mod by_hand;

@@ -44,11 +44,11 @@ impl Running {
             },
             postinst: Postinst::Skip,
         });
-        let state = machine.initial_state();
+        let beginning = (machine.initial_state(), Survey::default());
         let (outlets, news) = Outlets::new();
         let (commands, receiver) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        let engine = Engine::new(Arc::new(Hasty(machine)), state, outlets, stop.clone());
+        let engine = Engine::new(Arc::new(Hasty(machine)), beginning, outlets, stop.clone());
         Self {
             commands,
             statuses: news.statuses,

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use update_engine::bus::{self, BusError, Command, News, Outlets, Service};
 use update_engine::disk::SlotName;
-use update_engine::engine::{DiskChoice, Engine, Node, Settings, chain};
+use update_engine::engine::{DiskChoice, Engine, Node, Settings, Updater as _, chain};
 use update_engine::flags::{self, CommandLine, Request};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
@@ -158,9 +158,10 @@ async fn run(options: Options) -> Result<(), DaemonError> {
     let (outlets, news) = Outlets::new();
     let (commands, received) = mpsc::channel(16);
     let node = Arc::new(Node::new(options.settings));
-    let state = node.initial_state();
+    let beginning = (node.initial_state(), node.survey().await);
+    // Before anybody can ask: the first answer is as good as any.
+    let engine = Engine::new(Arc::clone(&node), beginning, outlets, stop.clone());
     let service = serve(options.peer, commands, news).await?;
-    let engine = Engine::new(Arc::clone(&node), state, outlets, stop.clone());
     let mut engine = tokio::spawn(engine.run(received));
 
     let outcome = tokio::select! {

@@ -50,6 +50,8 @@ pub(super) enum Command {
     MarkGood,
     /// Why there is no update, what failed last, what was rolled back, and what to do about it
     Why,
+    /// The last attempts at updates: when, from and to which version, how much was fetched, and what became of each
+    History(Form),
     /// The configuration in force, and the file that each value comes from
     Config {
         #[command(flatten)]

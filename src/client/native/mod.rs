@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   first argument is a command ─▶ arguments (clap) ─▶ run ─┬─ remote    Engine1 on the bus, errors that say what next
-//!                                                           ├─ page      what people read
+//!                                                           ├─ page, history  what people read
 //!                                                           ├─ follow    a download until its end
 //!                                                           └─ settings  configuration in force
 //! ```
@@ -13,6 +13,7 @@
 
 mod arguments;
 mod follow;
+mod history;
 mod page;
 mod remote;
 mod run;

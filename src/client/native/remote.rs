@@ -3,7 +3,7 @@
 use zbus::{Connection, fdo};
 
 use super::Exit;
-use crate::bus::{Engine1Proxy, Evidence, ManagerProxy, Overview};
+use crate::bus::{AttemptReport, Engine1Proxy, Evidence, ManagerProxy, Overview};
 use crate::client::{Endpoint, session};
 
 /// Why a command was not carried out.
@@ -72,7 +72,9 @@ fn by_name(name: &str) -> Option<RemoteError> {
     match name.strip_prefix("org.freedesktop.DBus.Error.")? {
         "ServiceUnknown" | "NameHasNoOwner" => Some(RemoteError::NotRunning),
         "AccessDenied" => Some(RemoteError::Denied),
-        "UnknownObject" | "UnknownInterface" | "UnknownMethod" => Some(RemoteError::OtherVersion),
+        "UnknownObject" | "UnknownInterface" | "UnknownMethod" | "UnknownProperty" => {
+            Some(RemoteError::OtherVersion)
+        }
         _ => None,
     }
 }
@@ -98,6 +100,10 @@ impl Remote {
 
     pub(super) async fn overview(&self) -> Result<Overview, RemoteError> {
         Ok(Overview::read(&self.connection).await?)
+    }
+
+    pub(super) async fn attempts(&self) -> Result<Vec<AttemptReport>, RemoteError> {
+        Ok(AttemptReport::read_all(&self.connection).await?)
     }
 
     /// What programs said, if this user may read that.

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::arguments::{Arguments, Command};
 use super::follow::{Follower, Teller};
 use super::remote::{Remote, RemoteError};
-use super::{Exit, page, settings};
+use super::{Exit, history, page, settings};
 use crate::bus::{Obstacle, Overview, Stand};
 use crate::client::Endpoint;
 
@@ -63,6 +63,14 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
         Command::Why => {
             let (overview, evidence) = (remote.overview().await?, remote.evidence().await);
             print(&page::why(&overview, evidence.as_ref()));
+        }
+        Command::History(form) => {
+            let attempts = remote.attempts().await?;
+            print(&if form.json {
+                pretty(&attempts)
+            } else {
+                history::table(&attempts)
+            });
         }
         // Done above, without an engine.
         Command::Config { .. } => {}

@@ -2,8 +2,9 @@
 
 use std::sync::PoisonError;
 
+use super::slots::partuuid;
 use super::{Node, slots};
-use crate::disk::{DiskError, SlotDisk, SlotName};
+use crate::disk::{DiskError, SlotDisk};
 use crate::engine::chain;
 use crate::health::Cause;
 use crate::policy::{History, Outcome, Progress, Why};
@@ -54,6 +55,11 @@ impl Node {
 
     /// What became of the last update, seen from a start of the daemon. Blocks.
     pub(super) fn look_back(&self) {
+        self.notice();
+        self.start_attempts();
+    }
+
+    fn notice(&self) {
         let found = slots::open(&self.settings).and_then(|disk| {
             let rows = disk.table()?;
             Ok((partuuid(&disk, disk.running())?, rows))
@@ -141,6 +147,7 @@ impl Node {
         match partuuid(disk, disk.running()) {
             Ok(running) => {
                 self.change_or_warn(|history| history.kept(&running));
+                self.settle_attempts();
             }
             Err(error) => tracing::warn!("{}", chain(&error)),
         }
@@ -177,11 +184,4 @@ pub(super) enum RememberError {
     Disk(#[from] DiskError),
     #[error("cannot remember what is installed")]
     Record(#[from] RecordError),
-}
-
-fn partuuid(disk: &SlotDisk, slot: SlotName) -> Result<String, DiskError> {
-    let rows = disk.table()?;
-    let row = rows.into_iter().find(|row| row.slot == slot);
-    // The table has a row for each slot.
-    Ok(row.map(|row| row.partuuid).unwrap_or_default())
 }

@@ -6,7 +6,8 @@
 //!                      │                           slots         the disk, found anew for each use
 //!                      ├─ check, revisit, report ─ conversation  configuration, prefs, one POST
 //!                      │                           offers        policy, payload state, plan
-//!                      ├─ prepare … finish ─────── installation  the installer's phases, what they leave in prefs
+//!                      ├─ prepare … finish ─────── attempt       each phase, and its place in the history of attempts
+//!                      │                           installation  the installer's phases, what they leave in prefs
 //!                      ├─ roll_back ────────────── rollback      the other slot next, because somebody wants it
 //!                      ├─ survey ───────────────── survey        what the bus shows of slots and rollbacks
 //!                      └─ remember, forget, ────── pending       the marker file, and what is withdrawn before
@@ -17,6 +18,7 @@
 //! Configuration, keys and identity are read for each use: operators edit and bind-mount them while the
 //! daemon runs. What blocks runs on threads of its own.
 
+mod attempt;
 mod conversation;
 mod history;
 mod installation;
@@ -34,6 +36,7 @@ use ring::rand::SecureRandom as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use attempt::Tally;
 use pending::AnnouncedSlots;
 pub use slots::DiskChoice;
 
@@ -67,7 +70,7 @@ pub struct Node {
     settings: Arc<Settings>,
     prefs: Prefs,
     memory: Arc<Mutex<Memory>>,
-    /// Held while the record of updates is changed.
+    /// Held while one of the records is changed.
     record: Arc<Mutex<()>>,
 }
 
@@ -86,6 +89,8 @@ struct Memory {
     outcome: Option<CheckOutcome>,
     /// Which slot the attempt under way writes, and with what.
     target: Option<(SlotName, Payload)>,
+    /// What was measured of the attempt under way.
+    tally: Tally,
     /// Whether somebody wanted a reboot before the attempt under way could.
     reboot_wanted: bool,
     /// PARTUUID of the running slot, once it was looked at.
@@ -245,7 +250,7 @@ impl Updater for Node {
     }
 
     async fn prepare(&self, plan: InstallPlan) -> Result<Ready, Failure> {
-        self.look_before(plan).await
+        self.prepare_attempt(plan).await
     }
 
     async fn download(
@@ -254,11 +259,11 @@ impl Updater for Node {
         progress: watch::Sender<Progress>,
         cancel: CancellationToken,
     ) -> Result<Downloaded, Failure> {
-        self.write_slot(ready, &progress, &cancel).await
+        self.download_attempt(ready, progress, &cancel).await
     }
 
     async fn finish(&self, written: Downloaded, cancel: CancellationToken) -> Result<Commitment, Failure> {
-        self.commit_slot(written, &cancel).await
+        self.finish_attempt(written, &cancel).await
     }
 
     async fn remember_pending(&self) {
@@ -274,6 +279,7 @@ impl Updater for Node {
         if let Err(error) = remembered.await {
             tracing::warn!("cannot remember that a reboot is due: {}", chain(&error));
         }
+        self.blocking(Self::attempt_succeeded).await;
     }
 
     async fn forget_pending(&self) {

@@ -27,6 +27,14 @@ pub(super) fn open(settings: &Settings) -> Result<SlotDisk, DiskError> {
     }
 }
 
+/// The PARTUUID of a slot. Blocks.
+pub(super) fn partuuid(disk: &SlotDisk, slot: SlotName) -> Result<String, DiskError> {
+    let rows = disk.table()?;
+    let row = rows.into_iter().find(|row| row.slot == slot);
+    // The table has a row for each slot.
+    Ok(row.map(|row| row.partuuid).unwrap_or_default())
+}
+
 /// Makes the running slot good. Blocks.
 pub(super) fn mark_good(disk: &SlotDisk) -> Result<(), DiskError> {
     let running = disk.running();

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::{Node, slots};
-use crate::bus::{RollbackReport, SlotReport};
+use crate::bus::{AskedBy, AttemptOutcome, AttemptReport, RollbackReport, SlotReport};
 use crate::config::Server;
 use crate::disk::SlotRow;
 use crate::engine::{Survey, Updates, chain};
-use crate::policy::{History, Rollback};
+use crate::policy::{self, Attempt, Course, History, Rollback};
 
 impl Node {
     /// Blocks on the disk for a moment; writes nothing.
@@ -24,6 +24,7 @@ impl Node {
             waiting_version: history.waiting().map(|payload| payload.version.clone()),
             rollback: rollback.map(report),
             rollback_output: rollback.map(|rollback| rollback.said.clone()).unwrap_or_default(),
+            attempts: self.attempts().iter().map(told).collect(),
             running_version: config.version,
         }
     }
@@ -57,17 +58,56 @@ impl Node {
 }
 
 fn report(rollback: &Rollback) -> RollbackReport {
-    let hex = |sha256: [u8; 32]| {
-        sha256.iter().fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a `String` never fails.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-    };
     RollbackReport {
         version: rollback.payload.version.clone(),
-        payload_sha256: rollback.payload.sha256.map(hex),
+        payload_sha256: rollback.payload.sha256.as_ref().map(hex),
         noticed: rollback.noticed.0,
         cause: rollback.cause.clone(),
     }
+}
+
+fn told(attempt: &Attempt) -> AttemptReport {
+    AttemptReport {
+        began: attempt.began.0,
+        ended: attempt.ended.map(|ended| ended.0),
+        from: attempt.from.clone(),
+        to: attempt.to.clone(),
+        slot: attempt.slot.clone(),
+        payload_sha256: hex(&attempt.sha256),
+        bytes_total: attempt.size,
+        bytes_resumed: attempt.resumed_at,
+        bytes_fetched: attempt.fetched,
+        download_seconds: attempt.download_seconds,
+        finish_seconds: attempt.finish_seconds,
+        asked_by: match attempt.asked_by {
+            policy::AskedBy::Schedule => AskedBy::Schedule,
+            policy::AskedBy::Operator => AskedBy::Operator,
+        },
+        outcome: outcome(attempt.course),
+        code: attempt.code,
+        reason: (!attempt.why.is_empty()).then(|| attempt.why.clone()),
+        times: attempt.times,
+    }
+}
+
+const fn outcome(course: Course) -> AttemptOutcome {
+    match course {
+        Course::UnderWay => AttemptOutcome::UnderWay,
+        Course::Failed => AttemptOutcome::Failed,
+        Course::Interrupted => AttemptOutcome::Interrupted,
+        Course::Waiting => AttemptOutcome::Waiting,
+        Course::Withdrawn => AttemptOutcome::Withdrawn,
+        Course::OnTrial => AttemptOutcome::OnTrial,
+        Course::Kept => AttemptOutcome::Kept,
+        Course::RolledBack => AttemptOutcome::RolledBack,
+        Course::Unknown => AttemptOutcome::Unknown,
+    }
+}
+
+fn hex(sha256: &[u8; 32]) -> String {
+    sha256.iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a `String` never fails.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -25,12 +25,12 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(account: watch::Sender<Account>) -> Self {
+    pub(super) fn new(account: watch::Sender<Account>, survey: Survey) -> Self {
         Self {
             account,
             meter: Meter::default(),
             beat: None,
-            survey: Survey::default(),
+            survey,
             is_outdated: false,
             next_check: None,
         }

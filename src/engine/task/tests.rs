@@ -243,7 +243,12 @@ impl World {
         let (outlets, news) = Outlets::new();
         let (commands, receiver) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        let engine = Engine::new(Arc::clone(&updater), state, outlets, stop.clone());
+        let engine = Engine::new(
+            Arc::clone(&updater),
+            (state, Survey::default()),
+            outlets,
+            stop.clone(),
+        );
         Self {
             updater,
             commands,

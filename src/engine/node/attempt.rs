@@ -1,0 +1,274 @@
+//! The phases of an attempt with their place in the history of attempts, a record of its own.
+//!
+//! Writes, and what a cut between leaves behind. None of them stands between two others that matter to the slots;
+//! each is one atomic replacement of the record:
+//! 1. an attempt begins: before anything is looked at. A cut from here on shows as an interruption, or as what the
+//!    disk says if the commit is on it;
+//! 2. it failed: after the slot was left as it stays. Without it: an interruption;
+//! 3. it succeeded: after commit and marker. Without it the next start draws the same conclusion from the disk;
+//! 4. the slot runs, is kept, was left or withdrawn: after the disk says so, and drawn from what it says.
+//!
+//! A record that can't be read, whatever is in it, is replaced by the next attempt. One that can't be written is
+//! complained of and holds nobody up.
+
+use std::io;
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Node;
+use super::slots;
+use crate::disk::DiskError;
+use crate::engine::discretion::without_secrets;
+use crate::engine::updater::Progress;
+use crate::engine::{Commitment, Failure, Trigger, chain};
+use crate::install::{Downloaded, Ready};
+use crate::plan::InstallPlan;
+use crate::policy::{AskedBy, Attempt, Attempts, Course, Look};
+use crate::store::record::{self, RecordError, Version};
+
+const FILE: &str = "/var/lib/update_engine/attempts";
+const VERSION: Version = Version(1);
+/// Thirty-two attempts with the longest of texts have half of it.
+const LONGEST: usize = 1 << 20;
+
+/// What is measured while an attempt goes on.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tally {
+    resumed_at: u64,
+    fetched: u64,
+    download_seconds: u64,
+    finish_seconds: u64,
+    /// An error in spite of which the slot boots next.
+    remark: Option<Failure>,
+}
+
+/// How an attempt ended that did not install anything.
+#[derive(Clone, Copy)]
+enum End {
+    Failed,
+    Stopped,
+}
+
+impl Node {
+    pub(super) async fn prepare_attempt(&self, plan: InstallPlan) -> Result<Ready, Failure> {
+        let begins = plan.clone();
+        self.blocking(move |node| node.begin_attempt(&begins)).await;
+        let ready = self.look_before(plan).await;
+        match &ready {
+            Ok(ready) => self.memory(|memory| memory.tally.resumed_at = ready.resumed_at()),
+            Err(failure) => self.note_end(End::Failed, failure).await,
+        }
+        ready
+    }
+
+    pub(super) async fn download_attempt(
+        &self,
+        ready: Ready,
+        progress: watch::Sender<Progress>,
+        cancel: &CancellationToken,
+    ) -> Result<Downloaded, Failure> {
+        let begun = Instant::now();
+        let written = self.write_slot(ready, &progress, cancel).await;
+        let come = progress.borrow().0;
+        self.memory(|memory| {
+            let tally = &mut memory.tally;
+            tally.fetched = come.saturating_sub(tally.resumed_at);
+            tally.download_seconds = begun.elapsed().as_secs();
+        });
+        if let Err(failure) = &written {
+            self.note_end(End::of(cancel), failure).await;
+        }
+        written
+    }
+
+    /// A success is only noted by [`Self::attempt_succeeded`].
+    pub(super) async fn finish_attempt(
+        &self,
+        written: Downloaded,
+        cancel: &CancellationToken,
+    ) -> Result<Commitment, Failure> {
+        let begun = Instant::now();
+        let committed = self.commit_slot(written, cancel).await;
+        self.memory(|memory| {
+            memory.tally.finish_seconds = begun.elapsed().as_secs();
+            if let Ok(Commitment::AfterError(failure)) = &committed {
+                memory.tally.remark = Some(failure.clone());
+            }
+        });
+        if let Err(failure) = &committed {
+            self.note_end(End::of(cancel), failure).await;
+        }
+        committed
+    }
+
+    fn begin_attempt(&self, plan: &InstallPlan) {
+        let asked_by = match self.memory(|memory| memory.trigger) {
+            Some(Trigger::Operator) => AskedBy::Operator,
+            Some(Trigger::Timer) | None => AskedBy::Schedule,
+        };
+        self.memory(|memory| memory.tally = Tally::default());
+        let partuuid = slots::open(&self.settings).and_then(|disk| slots::partuuid(&disk, plan.target));
+        let attempt = Attempt {
+            began: self.unix_time(),
+            ended: None,
+            from: self.config().version,
+            to: plan.version.clone(),
+            slot: plan.target.to_string(),
+            // Preflight says what is wrong with the disk.
+            partuuid: partuuid.unwrap_or_default(),
+            sha256: plan.payload_sha256,
+            size: plan.payload_size,
+            asked_by,
+            resumed_at: 0,
+            fetched: 0,
+            download_seconds: 0,
+            finish_seconds: 0,
+            course: Course::UnderWay,
+            code: None,
+            why: String::new(),
+            times: 1,
+        };
+        self.change_attempts(|attempts| attempts.begin(attempt));
+    }
+
+    async fn note_end(&self, end: End, failure: &Failure) {
+        let failure = failure.clone();
+        self.blocking(move |node| {
+            node.end_attempt(|attempt| match end {
+                End::Failed => {
+                    attempt.course = Course::Failed;
+                    attempt.explain(&failure);
+                }
+                End::Stopped => {
+                    attempt.course = Course::Interrupted;
+                    "the daemon was stopped".clone_into(&mut attempt.why);
+                }
+            });
+        })
+        .await;
+    }
+
+    /// The slot of the attempt under way, if there is one, boots next, and that is remembered. Blocks.
+    pub(super) fn attempt_succeeded(&self) {
+        let remark = self.memory(|memory| memory.tally.remark.take());
+        self.end_attempt(|attempt| {
+            attempt.course = Course::Waiting;
+            if let Some(failure) = &remark {
+                attempt.explain(failure);
+            }
+        });
+    }
+
+    fn end_attempt(&self, how: impl FnOnce(&mut Attempt)) {
+        let (tally, now) = (self.memory(|memory| memory.tally.clone()), self.unix_time());
+        let end = |attempt: &mut Attempt| {
+            attempt.ended = Some(now);
+            attempt.resumed_at = tally.resumed_at;
+            attempt.fetched = tally.fetched;
+            attempt.download_seconds = tally.download_seconds;
+            attempt.finish_seconds = tally.finish_seconds;
+            how(attempt);
+        };
+        self.with_look(|look, attempts| {
+            attempts.end(end);
+            if let Some(look) = look {
+                attempts.settle(look);
+            }
+        });
+    }
+
+    /// How those go on that were installed: the disk has changed. Blocks.
+    pub(super) fn settle_attempts(&self) {
+        self.with_look(|look, attempts| {
+            if let Some(look) = look {
+                attempts.settle(look);
+            }
+        });
+    }
+
+    /// The daemon starts. What became of the last update was looked at before. Blocks.
+    pub(super) fn start_attempts(&self) {
+        self.with_look(|look, attempts| attempts.started(look));
+    }
+
+    /// What is remembered; nothing if it can't be read, which is logged. Blocks.
+    pub(super) fn attempts(&self) -> Attempts {
+        self.load_attempts().unwrap_or_else(|error| {
+            tracing::warn!("the history of attempts begins anew: {}", chain(&error));
+            Attempts::default()
+        })
+    }
+
+    fn with_look(&self, change: impl FnOnce(Option<Look<'_>>, &mut Attempts)) {
+        let history = self.history();
+        let found = self.look_at_slots();
+        let look = found.as_ref().ok().map(|(running, slots)| Look {
+            running,
+            slots,
+            history: &history,
+        });
+        self.change_attempts(|attempts| change(look, attempts));
+    }
+
+    /// PARTUUID of the running slot, and of each its attributes.
+    #[allow(clippy::type_complexity)]
+    fn look_at_slots(&self) -> Result<(String, Vec<(String, ::slots::SlotAttributes)>), DiskError> {
+        let disk = slots::open(&self.settings)?;
+        let running = slots::partuuid(&disk, disk.running())?;
+        let rows = disk.table()?.into_iter();
+        Ok((running, rows.map(|row| (row.partuuid, row.attributes)).collect()))
+    }
+
+    fn change_attempts(&self, change: impl FnOnce(&mut Attempts)) {
+        // It guards files that are replaced as a whole, so that a panic leaves nothing half done.
+        let _one_at_a_time = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.attempts();
+        let mut attempts = before.clone();
+        change(&mut attempts);
+        if attempts != before
+            && let Err(error) = self.save_attempts(&attempts)
+        {
+            tracing::warn!("the history of attempts is not kept: {}", chain(&error));
+        }
+    }
+
+    fn load_attempts(&self) -> Result<Attempts, AttemptsError> {
+        let contents = record::load_short(&self.host().path(FILE), VERSION, LONGEST)?;
+        let attempts = contents.map(|contents| serde_json::from_slice(&contents));
+        Ok(attempts.transpose().map_err(io::Error::from)?.unwrap_or_default())
+    }
+
+    fn save_attempts(&self, attempts: &Attempts) -> Result<(), AttemptsError> {
+        let contents = serde_json::to_vec(attempts).map_err(io::Error::from)?;
+        Ok(record::save(&self.host().path(FILE), VERSION, &contents)?)
+    }
+}
+
+impl End {
+    fn of(cancel: &CancellationToken) -> Self {
+        if cancel.is_cancelled() {
+            Self::Stopped
+        } else {
+            Self::Failed
+        }
+    }
+}
+
+impl Attempt {
+    fn explain(&mut self, failure: &Failure) {
+        self.code = Some(failure.code.number());
+        self.why = without_secrets(&failure.reason());
+    }
+}
+
+/// Why the history of attempts can't be read or written.
+#[derive(Debug, thiserror::Error)]
+enum AttemptsError {
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error("{FILE} holds no history of attempts")]
+    Form(#[from] io::Error),
+}

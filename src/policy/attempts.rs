@@ -1,0 +1,281 @@
+//! The history of attempts: what was tried when, for whom, and what became of it. For people; nothing is decided by
+//! it.
+//!
+//! ```text
+//!  began ─▶ UnderWay ─┬─ Failed
+//!                     ├─ Interrupted             by a restart, or by a cut that a later start noticed
+//!                     └─ Waiting ─┬─ Withdrawn   its slot is not bootable any more, and never ran
+//!                                 └─ OnTrial ─┬─ Kept ──┐
+//!                                             └─────────┴─▶ RolledBack
+//! ```
+//!
+//! From `Waiting` on the disk says how an attempt goes on, together with what [`History`] remembers for the sake of
+//! decisions: [`Attempts::settle`] draws that conclusion anew whenever it is asked. So nothing depends on when this
+//! history is written: a change that a cut has swallowed is made up for by the next one.
+
+use serde::{Deserialize, Serialize};
+use slots::SlotAttributes;
+
+use super::{History, UnixTime};
+
+/// Attempts remembered; the oldest is forgotten first.
+const MOST: usize = 32;
+
+/// Characters of any text that is remembered. Servers say what they like, and some of it ends up in here.
+const LONGEST: usize = 600;
+
+/// Who wanted an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AskedBy {
+    /// The schedule.
+    Schedule,
+    /// Somebody on the bus.
+    Operator,
+}
+
+/// How an attempt stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Course {
+    /// The payload is fetched, written, verified.
+    UnderWay,
+    /// It ended with an error.
+    Failed,
+    /// The daemon or the machine went down amid it.
+    Interrupted,
+    /// Installed: the slot boots next.
+    Waiting,
+    /// The slot was not booted, and doesn't boot next any more.
+    Withdrawn,
+    /// The slot runs and is not marked good yet.
+    OnTrial,
+    /// The slot ran and was found good.
+    Kept,
+    /// The node went back to the slot before.
+    RolledBack,
+    /// What a later engine has written.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One attempt to install an offer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When the offer was taken.
+    pub began: UnixTime,
+    /// When the slot was installed, or it was given up; not known of one that was cut.
+    pub ended: Option<UnixTime>,
+    /// The version that ran.
+    pub from: String,
+    /// The version offered.
+    pub to: String,
+    /// The slot written, for display.
+    pub slot: String,
+    /// Its PARTUUID.
+    pub partuuid: String,
+    /// SHA-256 of the payload.
+    pub sha256: [u8; 32],
+    /// Bytes of the payload.
+    pub size: u64,
+    /// Who wanted it.
+    pub asked_by: AskedBy,
+    /// Bytes of the payload that an earlier attempt had brought.
+    pub resumed_at: u64,
+    /// Bytes of the payload that came in this one.
+    pub fetched: u64,
+    /// How long fetching and writing took.
+    pub download_seconds: u64,
+    /// How long verification, postinst and commit took.
+    pub finish_seconds: u64,
+    /// How it stands.
+    pub course: Course,
+    /// The code that the server was told, if it failed.
+    pub code: Option<u32>,
+    /// Why, as far as there is something to say.
+    pub why: String,
+    /// How often it ended in this way one time after the other, before anything was fetched.
+    pub times: u32,
+}
+
+impl Attempt {
+    /// Whether it is the same failure as `other`, and neither has come to the payload.
+    fn repeats(&self, other: &Self) -> bool {
+        let what = |attempt: &Self| {
+            let is_early = attempt.course == Course::Failed && attempt.fetched == 0;
+            is_early.then(|| {
+                let Self {
+                    sha256,
+                    code,
+                    asked_by,
+                    ..
+                } = *attempt;
+                (sha256, code, asked_by, attempt.why.clone(), attempt.slot.clone())
+            })
+        };
+        what(self).is_some() && what(self) == what(other)
+    }
+
+    fn is_installed(&self) -> bool {
+        matches!(
+            self.course,
+            Course::Waiting | Course::Withdrawn | Course::OnTrial | Course::Kept | Course::RolledBack
+        )
+    }
+}
+
+/// What the disk says, and what is remembered for decisions.
+#[derive(Clone, Copy)]
+pub struct Look<'a> {
+    /// PARTUUID of the slot that runs.
+    pub running: &'a str,
+    /// The attributes of the slots by PARTUUID.
+    pub slots: &'a [(String, SlotAttributes)],
+    /// What is remembered.
+    pub history: &'a History,
+}
+
+impl Look<'_> {
+    fn attributes(&self, partuuid: &str) -> Option<SlotAttributes> {
+        let mut slots = self.slots.iter();
+        slots
+            .find(|(slot, _)| slot == partuuid)
+            .map(|(_, attributes)| *attributes)
+    }
+
+    /// Whether an attempt that was cut had come to its commit. What the slot holds is remembered right before that.
+    fn is_committed(&self, attempt: &Attempt) -> bool {
+        let untried = |slot: SlotAttributes| slot.is_selectable() && !slot.is_successful();
+        let is_held = self.history.payload_in(&attempt.partuuid) == Some(&attempt.sha256);
+        let runs = attempt.partuuid == self.running;
+        is_held && (runs || self.attributes(&attempt.partuuid).is_some_and(untried))
+    }
+
+    /// How an attempt that was installed goes on.
+    fn course(&self, attempt: &Attempt) -> (Course, Option<String>) {
+        use Course::{Kept, OnTrial, RolledBack, Waiting, Withdrawn};
+        if let Some(rollback) = self.history.last_rollback()
+            && rollback.payload.sha256 == Some(attempt.sha256)
+            && rollback.noticed >= attempt.began
+        {
+            return (RolledBack, Some(rollback.cause.clone()));
+        }
+        let Some(slot) = self.attributes(&attempt.partuuid) else {
+            return (attempt.course, None);
+        };
+        let runs = attempt.partuuid == self.running;
+        match attempt.course {
+            Kept | RolledBack | Withdrawn => (attempt.course, None),
+            _ if runs && slot.is_successful() => (Kept, None),
+            _ if runs => (OnTrial, None),
+            Waiting if slot.priority().get() == 0 => (Withdrawn, None),
+            Waiting if slot.tries().get() > 0 => (Waiting, None),
+            _ if slot.is_successful() => (attempt.course, None),
+            _ => (
+                RolledBack,
+                Some("went down before it was found healthy".to_owned()),
+            ),
+        }
+    }
+}
+
+/// The last attempts, oldest first. Its JSON form is meant for a record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempts(Vec<Attempt>);
+
+impl Attempts {
+    /// Another one begins; there is no other under way.
+    pub fn begin(&mut self, attempt: Attempt) {
+        self.interrupt();
+        self.0.push(attempt);
+        self.bound();
+    }
+
+    /// The one under way ended as `end` makes it.
+    pub fn end(&mut self, end: impl FnOnce(&mut Attempt)) {
+        let last = self.0.last_mut();
+        let Some(last) = last.filter(|last| last.course == Course::UnderWay) else {
+            return;
+        };
+        end(last);
+        if let [.., before, last] = self.0.as_mut_slice()
+            && last.repeats(before)
+        {
+            last.times = before.times.saturating_add(1);
+            self.0.remove(self.0.len() - 2);
+        }
+        self.bound();
+    }
+
+    /// The daemon starts: nothing is under way.
+    pub fn started(&mut self, look: Option<Look<'_>>) {
+        for attempt in &mut self.0 {
+            if attempt.course == Course::UnderWay && look.is_some_and(|look| look.is_committed(attempt)) {
+                attempt.course = Course::Waiting;
+            }
+        }
+        self.interrupt();
+        if let Some(look) = look {
+            self.settle(look);
+        }
+    }
+
+    /// How those go on that were installed.
+    pub fn settle(&mut self, look: Look<'_>) {
+        let mut overwritten: Vec<String> = Vec::new();
+        for attempt in self.0.iter_mut().rev().filter(|attempt| attempt.is_installed()) {
+            if overwritten.contains(&attempt.partuuid) {
+                if attempt.course == Course::Waiting {
+                    attempt.course = Course::Withdrawn;
+                }
+                continue;
+            }
+            overwritten.push(attempt.partuuid.clone());
+            let (course, why) = look.course(attempt);
+            attempt.course = course;
+            if let Some(why) = why {
+                attempt.why = why;
+            }
+        }
+        self.bound();
+    }
+
+    /// Oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Attempt> {
+        self.0.iter()
+    }
+
+    fn interrupt(&mut self) {
+        for attempt in &mut self.0 {
+            if attempt.course == Course::UnderWay {
+                attempt.course = Course::Interrupted;
+                "the power was cut, or the daemon was killed".clone_into(&mut attempt.why);
+            }
+        }
+    }
+
+    /// However long a file or a server made it.
+    fn bound(&mut self) {
+        let excess = self.0.len().saturating_sub(MOST);
+        self.0.drain(..excess);
+        for attempt in &mut self.0 {
+            let Attempt {
+                from,
+                to,
+                slot,
+                partuuid,
+                why,
+                ..
+            } = attempt;
+            for text in [from, to, slot, partuuid, why] {
+                if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+                    text.truncate(end);
+                    text.push('…');
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
