@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use update_engine::bus::{Command, Operation, Outlets, Status, WaitingSlot};
 use update_engine::disk::SlotName;
-use update_engine::engine::{DiskChoice, Engine, Node as Machine, Settings};
+use update_engine::engine::{DiskChoice, Engine, Node as Machine, Settings, Survey};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
 use update_engine::serve::{Ask, Catalog, Server};
