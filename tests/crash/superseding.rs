@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use update_engine::bus::{Operation, Outlets};
 use update_engine::disk::SlotName;
-use update_engine::engine::{DiskChoice, Engine, Node as Machine, Settings};
+use update_engine::engine::{DiskChoice, Engine, Node as Machine, Settings, Survey};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
 
@@ -55,11 +55,11 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 }
 
 async fn supersede(machine: Machine) {
-    let state = machine.initial_state();
+    let beginning = (machine.initial_state(), Survey::default());
     let (outlets, mut news) = Outlets::new();
     let stop = CancellationToken::new();
     let (_commands, receiver) = mpsc::channel(1);
-    let engine = Engine::new(Arc::new(Hasty(machine)), state, outlets, stop.clone());
+    let engine = Engine::new(Arc::new(Hasty(machine)), beginning, outlets, stop.clone());
     let engine = tokio::spawn(engine.run(receiver));
     let mut has_begun = false;
     while let Some(status) = news.statuses.recv().await {
