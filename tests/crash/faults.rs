@@ -15,6 +15,8 @@ use crate::trace::{Fault, faulted};
 
 /// The first sector of a write is lost, and nobody says so.
 const LIE: &str = "retval=512";
+/// The same of a write that may be as short as the rest of a block.
+const SHORT_LIE: &str = "retval=16";
 
 const CHECKPOINT: &str = "/var/lib/update_engine/install/.checkpoint.new";
 const MANIFEST: &str = "/var/lib/update_engine/install/.manifest.new";
@@ -32,7 +34,7 @@ const FAULTS: [(&str, &str, &str); 23] = [
     ("fsync", KERNEL_B, "error=EIO"),
     ("openat", KERNEL_B, "error=EROFS"),
     ("fsync", "/boot/flatcar", "error=EIO"),
-    ("pwrite64", OEM_B, LIE),
+    ("pwrite64", OEM_B, SHORT_LIE),
     ("pwrite64", OEM_B, "error=EIO"),
     ("fdatasync", OEM_B, "error=EIO"),
     ("openat", OEM_B, "error=EBUSY"),

@@ -57,6 +57,10 @@ pub(super) fn forget(host: &Host) -> io::Result<()> {
 /// 3. the slot, in both copies of the table: the running one boots, which was found good before.
 ///
 /// The other way round, a daemon that is started anew would wait for a reboot into a slot that doesn't boot.
+///
+/// Where a rollback by hand is withdrawn, both slots are good, and the third step puts the running one first instead. After
+/// it the record takes back that this one was left; a cut before that leaves it to the next start, which marks the
+/// running slot good and takes it back then.
 pub(super) struct AnnouncedSlots {
     pub(super) disk: SlotDisk,
     pub(super) host: Host,
