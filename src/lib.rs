@@ -17,6 +17,7 @@
 //! | durable state | [`store`] |
 //! | configuration files | [`config`] |
 //! | the machine around us | [`host`] |
+//! | what the journal is told | [`journal`] |
 //! | what a new image does for its own installation | [`postinst`] |
 //! | payload files on a build machine | [`payload`] |
 //! | an update server, for tests and sites without a network | [`serve`] |
@@ -32,6 +33,7 @@ pub mod flags;
 pub mod health;
 pub mod host;
 pub mod install;
+pub mod journal;
 pub mod omaha;
 pub mod payload;
 pub mod plan;

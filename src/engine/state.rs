@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::Failure;
 use super::event::{Offered, Trigger};
-use crate::bus::{LastCheck, NoUpdate, Operation, Stand, Status};
+use crate::bus::{LastCheck, NoUpdate, Obstacle, Operation, Stand, Status};
+use crate::journal::Notable;
 
 /// Whether the running slot may be relied on to boot again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,6 +201,19 @@ impl Phase {
             Self::Downloaded | Self::Finishing | Self::Completing => Operation::Finalizing,
             Self::NeedReboot | Self::Withdrawing(Afterwards::NeedReboot) => Operation::UpdatedNeedReboot,
             Self::Reporting(..) => Operation::ReportingErrorEvent,
+        }
+    }
+
+    /// What a failure that ends it is to those who wait for alerts.
+    #[must_use]
+    pub(super) const fn notable(&self, failure: &Failure) -> Notable {
+        match failure.obstacle {
+            Obstacle::Backoff | Obstacle::Disabled | Obstacle::RolledBack | Obstacle::OnTrial => {
+                Notable::Deferred
+            }
+            _ if failure.code.blames_payload() => Notable::PayloadRefused,
+            _ if matches!(self, Self::Checking(_)) => Notable::CheckFailed,
+            _ => Notable::Failed,
         }
     }
 

@@ -250,6 +250,8 @@ impl<U: Updater> Engine<U> {
         }
         if let (None, Some(failure)) = (self.state.last_failure(), next.last_failure()) {
             tracing::error!(
+                MESSAGE_ID = self.state.phase().notable(failure).id(),
+                UPDATE_CODE = failure.code.number(),
                 "update attempt failed (code {}): {}",
                 failure.code,
                 failure.reason()

@@ -174,6 +174,33 @@ impl ErrorCode {
         )
     }
 
+    /// Whether the payload is to blame: it is not what was offered, makes no sense, or no trusted key has signed
+    /// it.
+    #[must_use]
+    pub const fn blames_payload(self) -> bool {
+        matches!(
+            self,
+            Self::PayloadHashMismatch
+                | Self::PayloadSizeMismatch
+                | Self::PayloadVerification
+                | Self::NewPartitionInfo
+                | Self::SignedPayloadExpected
+                | Self::PublicKeyVerification
+                | Self::InvalidMagic
+                | Self::SignatureMissing
+                | Self::ManifestParse
+                | Self::MetadataSignature
+                | Self::MetadataSignatureVerification
+                | Self::MetadataSignatureMismatch
+                | Self::OperationExecution
+                | Self::OperationHashMismatch
+                | Self::InvalidMetadataSize
+                | Self::InvalidMetadataSignature
+                | Self::OperationHashMissing
+                | Self::MetadataSignatureMissing
+        )
+    }
+
     /// The code with its circumstances, as events carry it.
     #[must_use]
     pub const fn with(self, flags: Flags) -> ReportedCode {

@@ -22,6 +22,7 @@ mod health;
 mod image_postinst;
 mod install;
 mod install_v2;
+mod journal;
 mod kills;
 mod kola;
 mod mounting;

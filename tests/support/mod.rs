@@ -15,6 +15,7 @@ pub mod hasty;
 pub mod health;
 pub mod image;
 pub mod installing;
+pub mod journald;
 pub mod loops;
 pub mod ncat;
 pub mod nebraska;

@@ -17,12 +17,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 use update_engine::bus::{self, BusError, Command, News, Outlets, Service};
 use update_engine::disk::SlotName;
 use update_engine::engine::{DiskChoice, Engine, Node, Settings, Updater as _, chain};
 use update_engine::flags::{self, CommandLine, Request};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
+use update_engine::journal::{Bearings, Journal, Plain};
 
 const NAME: &str = "update_engine";
 
@@ -116,19 +119,15 @@ fn refuse(error: &dyn std::error::Error) -> ExitCode {
 }
 
 fn start(options: Options) -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_env_filter(filter)
-        .init();
+    let bearings = Bearings::default();
+    speak(&options.settings.host, &bearings);
     // What is made here is for root alone, whatever the mode asked for.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error),
     };
-    let ended = runtime.block_on(run(options));
+    let ended = runtime.block_on(run(options, bearings));
     // A request that nobody waits for any more may still sit in its thread.
     runtime.shutdown_background();
     match ended {
@@ -138,6 +137,23 @@ fn start(options: Options) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// To the journal where standard error goes there, else to standard error.
+fn speak(host: &Host, bearings: &Bearings) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let journal = Journal::of(host, bearings.clone());
+    let text = journal.is_none().then(|| {
+        tracing_subscriber::fmt::layer()
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .fmt_fields(Plain)
+    });
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(journal)
+        .with(text)
+        .init();
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -152,12 +168,12 @@ enum DaemonError {
     Died,
 }
 
-async fn run(options: Options) -> Result<(), DaemonError> {
+async fn run(options: Options, bearings: Bearings) -> Result<(), DaemonError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = CancellationToken::new();
     let (outlets, news) = Outlets::new();
     let (commands, received) = mpsc::channel(16);
-    let node = Arc::new(Node::new(options.settings));
+    let node = Arc::new(Node::new(options.settings).with_bearings(bearings));
     let beginning = (node.initial_state(), node.survey().await);
     // Before anybody can ask: the first answer is as good as any.
     let engine = Engine::new(Arc::clone(&node), beginning, outlets, stop.clone());

@@ -7,6 +7,7 @@ use slots::{Committed, SlotAttributes, Table, Tries, WhichCopy, is_alone_at_the_
 use super::{Found, Medium, Purpose, SlotDisk, open_medium};
 use crate::disk::layout::{Layout, candidates};
 use crate::disk::{DiskError, LayoutError, SlotName};
+use crate::journal::Notable;
 
 /// What [`SlotDisk::mark_good`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,6 +186,13 @@ impl SlotDisk {
     fn commit(&self, medium: &mut Medium, gpt: &slots::Gpt, table: &Table) -> Result<Committed, DiskError> {
         let committed = gpt.commit(medium, table).map_err(|source| self.failed(source))?;
         tracing::debug!(disk = %self.disk.display(), ?committed, "partition table");
+        if !gpt.is_sound() {
+            tracing::warn!(
+                MESSAGE_ID = Notable::TableRepaired.id(),
+                "{}: a copy of the partition table was damaged or differed; it was written anew",
+                self.disk.display()
+            );
+        }
         Ok(committed)
     }
 

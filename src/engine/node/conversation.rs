@@ -56,13 +56,18 @@ impl Node {
             }
             Err(failure) => Err(failure),
         };
-        Some(checked.unwrap_or_else(|failure| {
+        let checked = checked.unwrap_or_else(|failure| {
             tracing::warn!("the waiting update is not replaced: {}", failure.reason());
             Checked::Failed(failure)
-        }))
+        });
+        if !matches!(checked, Checked::Offer(..)) {
+            self.bearings.end();
+        }
+        Some(checked)
     }
 
     fn begin(&self, trigger: Trigger) {
+        self.bearings.begin();
         self.memory(|memory| {
             memory.trigger = Some(trigger);
             memory.offer = None;
@@ -92,6 +97,9 @@ impl Node {
         };
         if let Err(failure) = self.post(&config, Body::Event(event), Patience::None).await {
             tracing::warn!("an event did not reach the server: {}", failure.reason());
+        }
+        if matches!(report, Report::Complete | Report::Failed(_)) {
+            self.bearings.end();
         }
     }
 

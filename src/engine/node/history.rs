@@ -7,6 +7,7 @@ use super::{Node, slots};
 use crate::disk::{DiskError, SlotDisk};
 use crate::engine::chain;
 use crate::health::Cause;
+use crate::journal::Notable;
 use crate::policy::{History, Outcome, Progress, Why};
 use crate::store::record::{self, RecordError, Version};
 
@@ -84,6 +85,8 @@ impl Node {
         });
         match outcome {
             Some(Outcome::RolledBack(rollback)) => tracing::error!(
+                MESSAGE_ID = Notable::RolledBack.id(),
+                UPDATE_VERSION = rollback.payload.version,
                 "rolled back from version {:?}: {}{}{}",
                 rollback.payload.version,
                 rollback.cause,

@@ -11,6 +11,7 @@ use crate::engine::updater::Progress;
 use crate::engine::{Commitment, Failure, Trigger, chain};
 use crate::fetch::{FetchSettings, Fetcher};
 use crate::install::{Downloaded, InstallError, Installer, Pace, PostinstOutcome, Ready, Site};
+use crate::journal::Notable;
 use crate::omaha::{ErrorCode, HttpStatus, PayloadKind};
 use crate::plan::InstallPlan;
 use crate::policy::{CheckOutcome, Payload};
@@ -22,6 +23,7 @@ impl Node {
             sha256: Some(plan.payload_sha256),
             version: plan.version.clone(),
         };
+        self.bearings.aim(&plan.version, &plan.target.to_string());
         self.memory(|memory| memory.target = Some((plan.target, payload)));
         let ready = self.preflight(plan).await;
         let resumes = ready.as_ref().is_ok_and(Ready::resumes);
@@ -134,6 +136,7 @@ impl Node {
             .count_delta(self.test_and_commit(written, cancel).await)
             .await?;
         self.blocking(Self::remember_success).await;
+        self.say_installed();
         Ok(match outcome {
             PostinstOutcome::Clean => Commitment::Clean,
             PostinstOutcome::AfterError => Commitment::AfterError(Failure::new(
@@ -141,6 +144,18 @@ impl Node {
                 "the new image's postinst ended with exit code 3",
             )),
         })
+    }
+
+    fn say_installed(&self) {
+        if let Some((slot, payload)) = self.memory(|memory| memory.target.clone()) {
+            tracing::info!(
+                MESSAGE_ID = Notable::Installed.id(),
+                UPDATE_VERSION = payload.version,
+                UPDATE_SLOT = %slot,
+                "version {:?} is installed in {slot}: it boots next",
+                payload.version
+            );
+        }
     }
 
     async fn test_and_commit(

@@ -47,6 +47,7 @@ use crate::disk::{DiskError, SlotName};
 use crate::health::{Cause, TrialEnd};
 use crate::host::{Host, Mode};
 use crate::install::{Downloaded, Postinst, Ready};
+use crate::journal::Bearings;
 use crate::omaha::Offer;
 use crate::plan::InstallPlan;
 use crate::policy::{CheckOutcome, Interval, Payload, Seed, UnixTime};
@@ -72,6 +73,8 @@ pub struct Node {
     memory: Arc<Mutex<Memory>>,
     /// Held while one of the records is changed.
     record: Arc<Mutex<()>>,
+    /// What lines of the journal say about the attempt under way.
+    bearings: Bearings,
 }
 
 /// What one job leaves for the next. Never locked across an await.
@@ -109,7 +112,14 @@ impl Node {
             prefs,
             memory: Arc::default(),
             record: Arc::default(),
+            bearings: Bearings::default(),
         }
+    }
+
+    /// The same, where the journal knows `bearings`.
+    #[must_use]
+    pub fn with_bearings(self, bearings: Bearings) -> Self {
+        Self { bearings, ..self }
     }
 
     /// Where the engine starts on this machine: idle, or waiting for a reboot that an earlier process
@@ -238,7 +248,11 @@ impl Updater for Node {
     }
 
     async fn check(&self, trigger: Trigger) -> Checked<InstallPlan> {
-        self.ask(trigger).await.unwrap_or_else(Checked::Failed)
+        let checked = self.ask(trigger).await.unwrap_or_else(Checked::Failed);
+        if matches!(checked, Checked::NoUpdate) {
+            self.bearings.end();
+        }
+        checked
     }
 
     async fn revisit(&self) -> Option<Checked<InstallPlan>> {

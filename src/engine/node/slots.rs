@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::Settings;
 use crate::disk::{DiskError, Marked, SlotDisk, SlotName};
+use crate::journal::Notable;
 
 /// Which disk holds the slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,11 @@ pub(super) fn partuuid(disk: &SlotDisk, slot: SlotName) -> Result<String, DiskEr
 pub(super) fn mark_good(disk: &SlotDisk) -> Result<(), DiskError> {
     let running = disk.running();
     match disk.mark_good()? {
-        Marked::Written => tracing::info!("{running} is marked good"),
+        Marked::Written => tracing::info!(
+            MESSAGE_ID = Notable::MarkedGood.id(),
+            UPDATE_SLOT = %running,
+            "{running} is marked good"
+        ),
         Marked::Already => tracing::debug!("{running} was good already"),
     }
     Ok(())

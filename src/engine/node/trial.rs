@@ -18,6 +18,7 @@ use crate::disk::{DiskError, GivenUp, SlotDisk, SlotName};
 use crate::engine::{Fallback, chain};
 use crate::health::{self, Cause, Pending, Systemd, TrialEnd};
 use crate::host::subprocess::{Finished, Subprocess};
+use crate::journal::Notable;
 
 /// The program that orders a reboot returns at once.
 const REBOOT_LIMIT: Duration = Duration::from_secs(30);
@@ -73,7 +74,7 @@ impl Node {
             let already = self.blocking(Self::watched_already).await;
             let end = health::watch(self.host(), &Systemd, settings, already, stand).await;
             if let TrialEnd::Failed(cause) = end {
-                tracing::error!("the running slot is not healthy in time: {cause}");
+                self.say_unhealthy(&cause).await;
                 self.stand(Standing::GivenUp(cause.clone()));
                 return TrialEnd::Failed(cause);
             }
@@ -82,6 +83,16 @@ impl Node {
         }
         self.stand(Standing::Passed);
         TrialEnd::Passed
+    }
+
+    async fn say_unhealthy(&self, cause: &Cause) {
+        let disk = self.blocking(|node| slots::open(&node.settings)).await;
+        let slot = disk.ok().map(|disk| disk.running().to_string());
+        tracing::error!(
+            MESSAGE_ID = Notable::DeadlinePassed.id(),
+            UPDATE_SLOT = slot,
+            "the running slot is not healthy in time: {cause}"
+        );
     }
 
     /// What was set and doesn't count, told once at the start.

@@ -1,0 +1,86 @@
+//! Which attempt is under way, so that every line tells it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The attempt under way: what its lines carry. Clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Bearings(Arc<Mutex<Position>>);
+
+#[derive(Debug, Default)]
+struct Position {
+    /// Attempts since the start of the daemon.
+    attempts: u64,
+    under_way: bool,
+    version: Option<String>,
+    slot: Option<String>,
+}
+
+/// What a line of an attempt carries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attempt {
+    pub(super) number: u64,
+    pub(super) version: Option<String>,
+    pub(super) slot: Option<String>,
+}
+
+impl Bearings {
+    /// A further attempt begins: an update check, and whatever follows from it.
+    pub fn begin(&self) {
+        self.change(|position| {
+            *position = Position {
+                attempts: position.attempts.saturating_add(1),
+                under_way: true,
+                ..Position::default()
+            };
+        });
+    }
+
+    /// It is about this version, in this slot.
+    pub fn aim(&self, version: &str, slot: &str) {
+        self.change(|position| {
+            (position.version, position.slot) = (Some(version.to_owned()), Some(slot.to_owned()));
+        });
+    }
+
+    /// It is over.
+    pub fn end(&self) {
+        self.change(|position| position.under_way = false);
+    }
+
+    pub(super) fn attempt(&self) -> Option<Attempt> {
+        self.change(|position| {
+            position.under_way.then(|| Attempt {
+                number: position.attempts,
+                version: position.version.clone(),
+                slot: position.slot.clone(),
+            })
+        })
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Position) -> T) -> T {
+        // Plain values: a panic elsewhere cannot have left them half written.
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_belongs_to_the_attempt_under_way_or_to_none() {
+        let bearings = Bearings::default();
+        assert_eq!(bearings.attempt(), None);
+        bearings.begin();
+        bearings.aim("2.0.0", "USR-B");
+        bearings.end();
+        assert_eq!(bearings.attempt(), None);
+        bearings.begin();
+        let second = Attempt {
+            number: 2,
+            version: None,
+            slot: None,
+        };
+        assert_eq!(bearings.attempt(), Some(second));
+    }
+}

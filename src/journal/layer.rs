@@ -1,0 +1,113 @@
+//! Where events go: entries for journald, text for standard error.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::layer::Context;
+
+use super::spoken::Spoken;
+use super::{Bearings, Entry, SOCKET};
+use crate::host::Host;
+
+/// journald, as a layer of a subscriber.
+#[derive(Debug)]
+pub struct Journal {
+    socket: UnixDatagram,
+    path: PathBuf,
+    bearings: Bearings,
+}
+
+impl Journal {
+    /// The journal of `host`, if our standard error goes there already: who has sent it elsewhere wants the lines
+    /// there. Every entry tells the attempt that `bearings` know.
+    #[must_use]
+    pub fn of(host: &Host, bearings: Bearings) -> Option<Self> {
+        let path = host.path(SOCKET);
+        if !goes_to_the_journal() || !path.exists() {
+            return None;
+        }
+        let socket = UnixDatagram::unbound().ok()?;
+        Some(Self {
+            socket,
+            path,
+            bearings,
+        })
+    }
+
+    fn entry(&self, spoken: &Spoken, level: Level) -> Entry {
+        let mut entry = Entry::default();
+        entry.add("MESSAGE", &spoken.text);
+        entry.add("PRIORITY", priority(level));
+        entry.add("SYSLOG_IDENTIFIER", "update_engine");
+        for (name, value) in &spoken.fields {
+            entry.add(name, value);
+        }
+        if let Some(attempt) = self.bearings.attempt() {
+            let number = Some(attempt.number.to_string());
+            for (name, value) in [
+                ("UPDATE_ATTEMPT", number),
+                ("UPDATE_VERSION", attempt.version),
+                ("UPDATE_SLOT", attempt.slot),
+            ] {
+                if let Some(value) = value.filter(|_| !spoken.says(name)) {
+                    entry.add(name, &value);
+                }
+            }
+        }
+        entry
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Journal {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let mut spoken = Spoken::default();
+        event.record(&mut spoken);
+        let entry = self.entry(&spoken, *event.metadata().level());
+        // By its path each time, since journald may be started anew. What is too long for a datagram goes line by
+        // line; so does everything while nobody listens, which journald may still find in the stream later.
+        if self.socket.send_to(entry.as_bytes(), &self.path).is_err() {
+            let _ = writeln!(io::stderr(), "{}", spoken.text);
+        }
+    }
+}
+
+/// The text of an event on standard error: without what is for the journal alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Plain;
+
+impl<'w> FormatFields<'w> for Plain {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> std::fmt::Result {
+        let mut spoken = Spoken::default();
+        fields.record(&mut spoken);
+        writer.write_str(&spoken.text)
+    }
+}
+
+/// Whether standard error is the stream that systemd has told us of: `JOURNAL_STREAM`, device and inode.
+fn goes_to_the_journal() -> bool {
+    let Ok(told) = std::env::var("JOURNAL_STREAM") else {
+        return false;
+    };
+    let ours = io::stderr().as_fd().try_clone_to_owned().map(File::from);
+    let ours = ours.and_then(|stream| stream.metadata());
+    ours.is_ok_and(|stream| told == format!("{}:{}", stream.dev(), stream.ino()))
+}
+
+/// As syslog counts.
+const fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "3",
+        Level::WARN => "4",
+        Level::INFO => "6",
+        Level::DEBUG | Level::TRACE => "7",
+    }
+}

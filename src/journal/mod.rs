@@ -1,0 +1,27 @@
+//! What the daemon says: to the journal with fields where that listens, to standard error as text where it doesn't.
+//!
+//! ```text
+//!  tracing event ─▶ Spoken: text, fields ─┬─ standard error is journald's ─▶ entry ─▶ datagram to its socket
+//!                     Bearings of the ────┘    (JOURNAL_STREAM)                 └─ too long, or nobody there ─┐
+//!                     attempt under way    └─ else ─▶ a line of text ─────────────────▶ standard error ◀──────┘
+//! ```
+//!
+//! The convention by which both read one event: a field whose name is in capitals is for the journal alone, under
+//! that name; any other is a part of the text. So the text is the same on both ways, and what greps it finds it.
+//!
+//! The native protocol is spoken here and not by `tracing-journald`: that takes the values of all fields out of the
+//! text, where people look for them, and can't be pointed to another socket than the machine's.
+
+mod bearings;
+mod entry;
+mod layer;
+mod notable;
+mod spoken;
+
+pub use bearings::Bearings;
+pub use entry::Entry;
+pub use layer::{Journal, Plain};
+pub use notable::{Notable, reference};
+
+/// Where journald listens.
+pub const SOCKET: &str = "/run/systemd/journal/socket";

@@ -1,0 +1,120 @@
+//! What people want to be told of, by an identifier that outlives every wording.
+
+use std::fmt::Write as _;
+
+/// Something that an alert may wait for. Its identifier never changes its meaning, and is never used again for
+/// another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notable {
+    /// The other slot holds an update and boots next.
+    Installed,
+    /// An attempt failed after an offer had been taken.
+    Failed,
+    /// A payload is not what was offered, or not signed by a trusted key.
+    PayloadRefused,
+    /// A check failed.
+    CheckFailed,
+    /// An offer is not taken now: backoff, a rollback before, a slot on trial, configuration.
+    Deferred,
+    /// A version was left again.
+    RolledBack,
+    /// The running slot is good from now on.
+    MarkedGood,
+    /// The running slot was not healthy in time.
+    DeadlinePassed,
+    /// A copy of the partition table was damaged, or differed from the other one; it isn't any more.
+    TableRepaired,
+}
+
+impl Notable {
+    const ALL: [Self; 9] = [
+        Self::Installed,
+        Self::Failed,
+        Self::PayloadRefused,
+        Self::CheckFailed,
+        Self::Deferred,
+        Self::RolledBack,
+        Self::MarkedGood,
+        Self::DeadlinePassed,
+        Self::TableRepaired,
+    ];
+
+    /// The value of `MESSAGE_ID`: 32 hexadecimal digits in lower case.
+    #[must_use]
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Installed => "03565a79a9fe4fc9ae4a27f53e47e96d",
+            Self::Failed => "6bc48167aafd46a18002773e16965dd1",
+            Self::PayloadRefused => "d93aee2f29414e569bb13b2518339005",
+            Self::CheckFailed => "405f49730b3d4beba4a6d2934f268687",
+            Self::Deferred => "58ef86cb2906400b8c1425c481f220d5",
+            Self::RolledBack => "6a1c21af108c447b8e4c019e94679ac5",
+            Self::MarkedGood => "b83d623bdb08422f96cbf95dba84db8a",
+            Self::DeadlinePassed => "6b3a5cc8c37b482ea97c9b44a48e2d1d",
+            Self::TableRepaired => "4bee69d1f4d749e8907e16575c418670",
+        }
+    }
+
+    /// For people.
+    const fn meaning(self) -> &'static str {
+        match self {
+            Self::Installed => "an update is installed and waits for the reboot",
+            Self::Failed => "an update failed after it had been offered and taken",
+            Self::PayloadRefused => {
+                "a payload was refused: it is not what was offered, or no trusted key has signed it"
+            }
+            Self::CheckFailed => "a check for updates failed",
+            Self::Deferred => {
+                "an offer is not taken now: put off after failures, rolled back from before, the running slot on trial, or updates are switched off"
+            }
+            Self::RolledBack => "the node has left a version for the one before",
+            Self::MarkedGood => "the running slot was marked good",
+            Self::DeadlinePassed => {
+                "the running slot was not healthy by its deadline; it is left if the other one boots"
+            }
+            Self::TableRepaired => {
+                "a copy of the partition table was damaged or differed from the other, and was written anew"
+            }
+        }
+    }
+
+    /// The fields that come with it, beside those of the attempt under way.
+    const fn fields(self) -> &'static str {
+        match self {
+            Self::Installed => "`UPDATE_VERSION`, `UPDATE_SLOT`",
+            Self::Failed | Self::PayloadRefused | Self::CheckFailed | Self::Deferred => "`UPDATE_CODE`",
+            Self::RolledBack => "`UPDATE_VERSION`: the version that was left",
+            Self::MarkedGood | Self::DeadlinePassed => "`UPDATE_SLOT`",
+            Self::TableRepaired => "",
+        }
+    }
+}
+
+/// One Markdown table, for `docs/monitoring.md`.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = "| `MESSAGE_ID` | says that | with |\n|---|---|---|".to_owned();
+    for notable in Notable::ALL {
+        let (id, meaning, fields) = (notable.id(), notable.meaning(), notable.fields());
+        // Writing to a string can't fail.
+        let _ = write!(text, "\n| `{id}` | {meaning} | {fields} |");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_has_an_identifier_of_its_own_that_journald_takes() {
+        let ids: BTreeSet<&str> = Notable::ALL.map(Notable::id).into();
+        assert_eq!(ids.len(), Notable::ALL.len());
+        for id in ids {
+            let is_digit = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+            assert!(id.len() == 32 && id.chars().all(is_digit), "{id}");
+        }
+    }
+}

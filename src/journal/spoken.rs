@@ -1,0 +1,53 @@
+//! An event taken apart: its text, and the fields that are for the journal alone.
+
+use std::fmt::{self, Write as _};
+
+use tracing::field::{Field, Visit};
+
+/// What was said.
+#[derive(Debug, Default)]
+pub(super) struct Spoken {
+    /// As on standard error.
+    pub(super) text: String,
+    /// Name and value, in the order in which they were said.
+    pub(super) fields: Vec<(&'static str, String)>,
+}
+
+impl Spoken {
+    pub(super) fn says(&self, name: &str) -> bool {
+        self.fields.iter().any(|(said, _)| *said == name)
+    }
+
+    fn record(&mut self, field: &Field, value: &dyn fmt::Display) {
+        let name = field.name();
+        if is_for_the_journal(name) {
+            self.fields.push((name, value.to_string()));
+            return;
+        }
+        let blank = if self.text.is_empty() { "" } else { " " };
+        // Writing to a string can't fail.
+        let _ = match name {
+            "message" => write!(self.text, "{value}"),
+            name => write!(self.text, "{blank}{name}={value}"),
+        };
+    }
+}
+
+fn is_for_the_journal(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+}
+
+impl Visit for Spoken {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if is_for_the_journal(field.name()) {
+            self.record(field, &value);
+        } else {
+            // In a text it is quoted, so that one can see where it ends.
+            self.record_debug(field, &value);
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record(field, &format_args!("{value:?}"));
+    }
+}
