@@ -16,6 +16,7 @@
 //! | whether a freshly booted slot is healthy | [`health`] |
 //! | durable state | [`store`] |
 //! | configuration files | [`config`] |
+//! | who watches the daemon: its service manager, and Prometheus | [`monitoring`] |
 //! | the machine around us | [`host`] |
 //! | what the journal is told | [`journal`] |
 //! | what a new image does for its own installation | [`postinst`] |
@@ -34,6 +35,7 @@ pub mod health;
 pub mod host;
 pub mod install;
 pub mod journal;
+pub mod monitoring;
 pub mod omaha;
 pub mod payload;
 pub mod plan;

@@ -3,8 +3,9 @@
 use tokio::sync::{mpsc, watch};
 
 use super::{AttemptReport, Evidence, Overview, Status};
+use crate::policy::Tally;
 
-/// What the engine publishes for its own interfaces; the latest counts.
+/// What the engine publishes: for its own interfaces, and for whoever watches it; the latest counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Account {
     /// For everybody.
@@ -13,6 +14,8 @@ pub struct Account {
     pub attempts: Vec<AttemptReport>,
     /// For those who may read the journal.
     pub evidence: Evidence,
+    /// What this machine has done so far; on no bus.
+    pub tally: Tally,
 }
 
 /// The other ends, for those who pass it on.

@@ -6,6 +6,7 @@
 
 mod maybe;
 mod records;
+mod words;
 
 use serde::{Deserialize, Serialize};
 

@@ -80,6 +80,8 @@ pub struct Config {
     pub health: HealthSettings,
     /// `INSTALL_…` and `DOWNLOAD_LIMIT`: what an installation may take from the node.
     pub load: LoadSettings,
+    /// `METRICS_FILE`: where metrics are written, an absolute path of the host; nowhere by default.
+    pub metrics_file: Option<String>,
     /// `ID` of the OEM; empty by default.
     pub oem_id: String,
     /// `VERSION_ID` of the OEM; empty by default.
@@ -129,6 +131,7 @@ impl Config {
             further,
             health: HealthSettings::read(&sources),
             load: LoadSettings::read(&sources),
+            metrics_file: sources.non_empty(&table::METRICS_FILE),
             oem_id: sources.text(&table::OEM_ID),
             oem_version: sources.text(&table::OEM_VERSION),
             refused: [sources.refused(), refused].concat(),

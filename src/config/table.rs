@@ -4,7 +4,7 @@ use super::setting::{Kind, Place, Setting};
 use super::{DEFAULT_APP_ID, PUBLIC_SERVER};
 
 /// All of them, in the order of the reference.
-pub const SETTINGS: [&Setting; 21] = [
+pub const SETTINGS: [&Setting; 22] = [
     &SERVER,
     &GROUP,
     &MACHINE_ALIAS,
@@ -24,6 +24,7 @@ pub const SETTINGS: [&Setting; 21] = [
     &INSTALL_PRESSURE_IO,
     &INSTALL_PRESSURE_MEMORY,
     &DOWNLOAD_LIMIT,
+    &METRICS_FILE,
     &OEM_ID,
     &OEM_VERSION,
 ];
@@ -168,6 +169,12 @@ pub(super) const DOWNLOAD_LIMIT: Setting = Setting {
     },
     ..text("DOWNLOAD_LIMIT", "0", "how fast payloads are downloaded at most")
 };
+
+pub(super) const METRICS_FILE: Setting = text(
+    "METRICS_FILE",
+    "",
+    "absolute path of a file for Prometheus, kept up to date while the daemon runs; empty: none ([monitoring.md](monitoring.md))",
+);
 
 pub(super) const OEM_ID: Setting = Setting {
     place: Place::Oem,

@@ -21,10 +21,12 @@ impl Sources<'_> {
         let evidence = Evidence {
             rollback_output: self.survey.rollback_output.clone(),
         };
+        let tally = self.survey.tally.clone();
         Account {
             attempts: self.survey.attempts.clone(),
             overview: self.overview(),
             evidence,
+            tally,
         }
     }
 

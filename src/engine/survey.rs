@@ -1,6 +1,7 @@
 //! What the node knows beside the engine's state, for those who ask.
 
 use crate::bus::{AttemptReport, RollbackReport, SlotReport};
+use crate::policy::Tally;
 
 /// One look at the node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Survey {
     pub rollback_output: String,
     /// The last attempts at updates, oldest first.
     pub attempts: Vec<AttemptReport>,
+    /// What this machine has done so far.
+    pub tally: Tally,
 }
 
 /// Whether updates are looked for.

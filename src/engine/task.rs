@@ -52,7 +52,7 @@ enum Wake<U: Updater> {
     Command(Command),
     Progress(Progress),
     Job(Result<Done<U>, JoinError>),
-    Surveyed(Result<Survey, JoinError>),
+    Surveyed(Result<Box<Survey>, JoinError>),
     MarkGoodDue,
     CheckDue,
 }
@@ -102,7 +102,7 @@ impl<U: Updater> Engine<U> {
                 Wake::Job(Ok(done)) => self.done(done).await,
                 Wake::Job(Err(error)) if error.is_cancelled() => {}
                 Wake::Job(Err(error)) | Wake::Surveyed(Err(error)) => self.died(&error),
-                Wake::Surveyed(Ok(survey)) => self.surveyed(survey),
+                Wake::Surveyed(Ok(survey)) => self.surveyed(*survey),
                 Wake::MarkGoodDue => {
                     self.mark_good_at = None;
                     self.handle(Event::MarkGoodDue).await;
@@ -141,7 +141,7 @@ impl<U: Updater> Engine<U> {
             Ok(()) = self.progress.changed() => Wake::Progress(*self.progress.borrow_and_update()),
             Some(done) = self.jobs.join_next() => Wake::Job(done),
             Some(done) = self.talks.join_next() => Wake::Job(done),
-            Some(survey) = self.surveys.join_next() => Wake::Surveyed(survey),
+            Some(survey) = self.surveys.join_next() => Wake::Surveyed(survey.map(Box::new)),
             () = due(self.mark_good_at) => Wake::MarkGoodDue,
             () = due(self.check_at) => Wake::CheckDue,
         }

@@ -6,7 +6,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{CheckOutcome, Commitment, Failure, Fallback, Offered, Report, Survey, Trigger};
+use crate::bus::Obstacle;
 use crate::health::{Cause, TrialEnd};
+use crate::policy::CheckEnd;
 
 /// How a check ended, with what an installation of the offer needs to know.
 #[derive(Debug)]
@@ -20,6 +22,18 @@ pub enum Checked<Plan> {
 }
 
 impl<Plan> Checked<Plan> {
+    /// As it is counted.
+    pub(super) const fn end(&self) -> CheckEnd {
+        match self {
+            Self::NoUpdate => CheckEnd::NoUpdate,
+            Self::Offer(..) => CheckEnd::Taken,
+            Self::Failed(failure) => match failure.obstacle {
+                Obstacle::Failed | Obstacle::Refused => CheckEnd::Failed,
+                _ => CheckEnd::Deferred,
+            },
+        }
+    }
+
     /// The part for the state machine, and the plan.
     pub(super) fn split(self) -> (CheckOutcome, Option<Plan>) {
         match self {

@@ -8,6 +8,7 @@
 //! | running the image's own programs | [`subprocess`] |
 //! | whether others wait for processor, disk or memory | [`Host::under_pressure`] |
 //! | since when the daemon runs in this boot | [`Host::since_first_start`] |
+//! | whoever has started the daemon and waits for word | [`ServiceManager`] |
 //! | asking reboot managers for a reboot, developer mode | [`Host::require_reboot`], [`Host::mode`] |
 
 mod first_start;
@@ -15,6 +16,7 @@ mod identity;
 mod marks;
 pub mod mount;
 mod pressure;
+mod service_manager;
 pub mod subprocess;
 
 use std::path::{Path, PathBuf};
@@ -22,6 +24,7 @@ use std::path::{Path, PathBuf};
 pub use identity::Identity;
 pub use marks::{Mode, Withdrawn};
 pub use pressure::{Percent, PressureLimits};
+pub use service_manager::ServiceManager;
 
 /// The root under which the daemon finds configuration, state, `/boot` and `/run`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use slots::SlotAttributes;
 
-use super::{Blame, BlamedPayloads, UnixTime};
+use super::{Blame, BlamedPayloads, Tally, UnixTime};
 
 /// Trials of one payload that may end before their time without blame, one after the other. A payload that
 /// takes the machine down each time, in whatever order, must not be installed for ever.
@@ -119,6 +119,7 @@ pub struct History {
     held: BTreeMap<String, Payload>,
     /// PARTUUID of the slot that an operator has put behind the other one.
     leaving: Option<String>,
+    tally: Tally,
 }
 
 impl History {
@@ -381,6 +382,17 @@ impl History {
     #[must_use]
     pub const fn blamed(&self) -> &BlamedPayloads {
         &self.blamed
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// The same, to be counted on.
+    pub const fn tally_mut(&mut self) -> &mut Tally {
+        &mut self.tally
     }
 
     /// Whether a server has still to be told of it.

@@ -17,6 +17,7 @@ mod offer;
 mod payload_state;
 mod schedule;
 mod seed;
+mod tally;
 
 pub use attempts::{AskedBy, Attempt, Attempts, Course, Look};
 pub use blame::{Blame, BlamedPayloads};
@@ -26,6 +27,7 @@ pub use offer::{Build, Circumstances, Decision, decide};
 pub use payload_state::{PayloadState, Penalty, penalty};
 pub use schedule::{CheckOutcome, Interval};
 pub use seed::Seed;
+pub use tally::{CheckEnd, Checks, Tally};
 
 /// Wall clock time: seconds since 1970-01-01 00:00 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

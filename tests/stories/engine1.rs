@@ -10,6 +10,7 @@ use update_engine::bus::{
     Overview, SERVICE, Stand, Transfer,
 };
 use update_engine::disk::SlotName;
+use update_engine::policy::Tally;
 use zbus::fdo::PropertiesProxy;
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, MessageStream, OwnedVariant};
@@ -81,6 +82,7 @@ fn downloading(bytes_done: u64) -> Account {
             rollback_output: "no answer".to_owned(),
         },
         attempts: Vec::new(),
+        tally: Tally::default(),
     }
 }
 

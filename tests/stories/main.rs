@@ -25,6 +25,7 @@ mod install_v2;
 mod journal;
 mod kills;
 mod kola;
+mod monitoring;
 mod mounting;
 mod nebraska;
 mod night;

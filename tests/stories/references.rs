@@ -1,39 +1,61 @@
 //! The references in `docs` say what the code does.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// What stands before and after the generated part.
-const BEGIN: &str = "see tests/stories/references.rs -->\n\n";
 const END: &str = "\n\n<!-- end -->";
 
-/// Holds the generated part of a document against `generated`; `UPDATE_REFERENCES=1` replaces it instead.
-fn compare(document: &str, generated: &str) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("docs")
-        .join(document);
+/// Holds the part of a document that is generated from `source` against `generated`; `UPDATE_REFERENCES=1`
+/// replaces it instead.
+fn compare(document: &str, source: &str, generated: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(document);
     let text = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = text.split_once(BEGIN).unwrap();
-    let (found, after) = rest
-        .split_once(END)
-        .unwrap_or(("", rest.split_once("<!-- end -->").unwrap().1));
+    let begin = format!(
+        "<!-- generated from {source}; UPDATE_REFERENCES=1 writes it anew, see tests/stories/references.rs -->\n"
+    );
+    let (before, rest) = text.split_once(&begin).unwrap();
+    let (found, after) = rest.split_once(END).unwrap();
     if std::env::var_os("UPDATE_REFERENCES").is_some() {
-        std::fs::write(&path, format!("{before}{BEGIN}{generated}{END}{after}")).unwrap();
+        std::fs::write(&path, format!("{before}{begin}\n{generated}{END}{after}")).unwrap();
         return;
     }
     assert_eq!(
-        found, generated,
+        found.trim_start(),
+        generated,
         "{document}: run this test with UPDATE_REFERENCES=1"
     );
 }
 
 #[test]
 fn the_configuration_reference_is_what_the_parser_reads() {
-    compare("configuration.md", &update_engine::config::reference());
+    compare(
+        "configuration.md",
+        "src/config/table.rs",
+        &update_engine::config::reference(),
+    );
 }
 
 #[test]
 fn the_error_reference_has_every_code() {
-    compare("errors.md", &update_engine::omaha::reference());
+    compare(
+        "errors.md",
+        "src/omaha/advice.rs",
+        &update_engine::omaha::reference(),
+    );
+}
+
+#[test]
+fn the_monitoring_reference_has_every_identifier_and_every_metric() {
+    const DOCUMENT: &str = "monitoring.md";
+    compare(
+        DOCUMENT,
+        "src/journal/notable.rs",
+        &update_engine::journal::reference(),
+    );
+    compare(
+        DOCUMENT,
+        "src/monitoring/metrics.rs",
+        &update_engine::monitoring::reference(),
+    );
 }
 
 /// Names of tests, as `module::test`, between backquotes.

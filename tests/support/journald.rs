@@ -32,7 +32,7 @@ impl JournalSocket {
                 heard.lock().unwrap().push(parse(&datagram[..length]));
             }
         });
-        node.before = STREAM.to_owned();
+        node.before = STREAM.into();
         Self(entries)
     }
 

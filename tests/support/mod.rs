@@ -20,6 +20,7 @@ pub mod loops;
 pub mod ncat;
 pub mod nebraska;
 pub mod node;
+pub mod notified;
 pub mod offer;
 pub mod payload;
 pub mod pcr_payload;

@@ -26,6 +26,7 @@ use update_engine::flags::{self, CommandLine, Request};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
 use update_engine::journal::{Bearings, Journal, Plain};
+use update_engine::monitoring::Monitor;
 
 const NAME: &str = "update_engine";
 
@@ -173,11 +174,14 @@ async fn run(options: Options, bearings: Bearings) -> Result<(), DaemonError> {
     let stop = CancellationToken::new();
     let (outlets, news) = Outlets::new();
     let (commands, received) = mpsc::channel(16);
+    let host = options.settings.host.clone();
     let node = Arc::new(Node::new(options.settings).with_bearings(bearings));
     let beginning = (node.initial_state(), node.survey().await);
     // Before anybody can ask: the first answer is as good as any.
     let engine = Engine::new(Arc::clone(&node), beginning, outlets, stop.clone());
+    let monitor = Monitor::new(host, news.account.clone(), commands.clone(), stop.clone());
     let service = serve(options.peer, commands, news).await?;
+    let monitor = tokio::spawn(monitor.run());
     let mut engine = tokio::spawn(engine.run(received));
 
     let outcome = tokio::select! {
@@ -187,8 +191,9 @@ async fn run(options: Options, bearings: Bearings) -> Result<(), DaemonError> {
         _ = &mut engine => return Err(DaemonError::Died),
     };
     stop.cancel();
-    // A panic in there is in the journal already.
+    // A panic in either is in the journal already.
     let _ = engine.await;
+    let _ = monitor.await;
     service.shutdown().await;
     if outcome.is_ok() {
         node.end_orderly();

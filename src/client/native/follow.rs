@@ -78,7 +78,7 @@ impl Teller {
             .unwrap_or(10);
         let is_due = news || tenth > self.tenth;
         self.tenth = tenth;
-        is_due.then(|| format!("{}: {}\n", overview.summary, page::progress(transfer)))
+        is_due.then(|| format!("{}: {}\n", overview.summary, transfer))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::time::{bytes, duration, utc};
+use super::time::utc;
 use crate::bus::{Evidence, FailureReport, Obstacle, Overview, SlotReport, Transfer};
 use crate::omaha::{Advice, ErrorCode};
 
@@ -15,7 +15,7 @@ pub(super) fn status(overview: &Overview, evidence: Option<&Evidence>) -> String
         page.row("Next version", &overview.waiting_version);
     }
     if let Some(transfer) = &overview.progress.0 {
-        page.row("Progress", &progress(transfer));
+        page.row("Progress", &transfer.to_string());
     }
     if !overview.trial.is_empty() {
         page.row("On trial", &overview.trial);
@@ -78,32 +78,10 @@ pub(super) fn slots(slots: &[SlotReport]) -> String {
     table
 }
 
-/// One line about a download.
-pub(super) fn progress(transfer: &Transfer) -> String {
-    let mut line = format!(
-        "{} %, {} of {}",
-        percent(transfer),
-        bytes(transfer.bytes_done),
-        bytes(transfer.bytes_total)
-    );
-    if let Some(rate) = transfer.bytes_per_second {
-        let _ = write!(line, ", {}/s", bytes(rate));
-    }
-    if let Some(eta) = transfer.eta_seconds {
-        let _ = write!(line, ", {} left", duration(eta));
-    }
-    line
-}
-
-/// The same with a bar before it.
+/// One line about a download, with a bar before it.
 pub(super) fn bar(transfer: &Transfer) -> String {
-    let filled = usize::try_from(percent(transfer) / 4).unwrap_or(25).min(25);
-    format!("[{:<25}] {}", "#".repeat(filled), progress(transfer))
-}
-
-fn percent(transfer: &Transfer) -> u64 {
-    let done = transfer.bytes_done.saturating_mul(100);
-    done.checked_div(transfer.bytes_total).unwrap_or(100).min(100)
+    let filled = usize::try_from(transfer.percent() / 4).unwrap_or(25).min(25);
+    format!("[{:<25}] {}", "#".repeat(filled), transfer)
 }
 
 const fn what_next(kind: Obstacle) -> &'static str {

@@ -63,6 +63,8 @@ impl Node {
         if !matches!(checked, Checked::Offer(..)) {
             self.bearings.end();
         }
+        let end = checked.end();
+        self.count_in(move |tally, now| tally.checked(end, now)).await;
         Some(checked)
     }
 
@@ -92,6 +94,10 @@ impl Node {
             Report::Failed(failure) => {
                 let code = failure.code;
                 self.blocking(move |node| node.attempt_failed(code)).await;
+                if matches!(failure.obstacle, Obstacle::Failed | Obstacle::Refused) {
+                    self.count_in(move |tally, now| tally.failed(code.number(), now))
+                        .await;
+                }
                 Event::Failed(code.with(self.flags(&config)))
             }
         };

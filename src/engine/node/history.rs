@@ -8,7 +8,7 @@ use crate::disk::{DiskError, SlotDisk};
 use crate::engine::chain;
 use crate::health::Cause;
 use crate::journal::Notable;
-use crate::policy::{History, Outcome, Progress, Why};
+use crate::policy::{History, Outcome, Progress, Tally, UnixTime, Why};
 use crate::store::record::{self, RecordError, Version};
 
 const FILE: &str = "/var/lib/update_engine/history";
@@ -80,6 +80,9 @@ impl Node {
         let version = self.config().version;
         let outcome = self.change_or_warn(|history| {
             let outcome = history.looked(&running, attributes, now);
+            if matches!(outcome, Outcome::RolledBack(_)) {
+                history.tally_mut().rolled_back(now);
+            }
             history.runs(&running, &version);
             outcome
         });
@@ -101,6 +104,15 @@ impl Node {
             Some(Outcome::Nothing | Outcome::Kept) | None => {}
         }
         self.memory(|memory| memory.running = Some(running));
+    }
+
+    /// Counts what was done; one that can't be kept disturbs nothing.
+    pub(super) async fn count_in(&self, change: impl FnOnce(&mut Tally, UnixTime) + Send + 'static) {
+        self.blocking(|node| {
+            let now = node.unix_time();
+            node.change_or_warn(|history| change(history.tally_mut(), now));
+        })
+        .await;
     }
 
     /// The slot of the attempt under way is about to be written. Blocks.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Node;
@@ -78,15 +79,25 @@ impl Node {
             node.prefs.forbid_resume()
         })
         .await?;
-        let mut flows = false;
+        let begun = Instant::now();
+        let mut flow: Option<(u64, u64)> = None;
         let mut tell = |done: u64| {
-            flows = true;
+            flow = Some((flow.map_or(done, |(first, _)| first), done));
             progress.send_replace((done, total));
         };
         let downloaded = ready.download(&mut tell, cancel).await;
         let complete = downloaded.is_ok();
-        if flows {
+        if let Some((first, last)) = flow {
             self.blocking(move |node| node.count_download(complete)).await;
+            // The first report of a download that goes on tells mostly of what was there.
+            let before = if self.memory(|memory| memory.resumed) {
+                first
+            } else {
+                0
+            };
+            let whole_after = complete.then(|| millis(begun));
+            self.count_in(move |tally, _| tally.downloaded(last.saturating_sub(before), whole_after))
+                .await;
         }
         if let Err(InstallError::Fetch(error)) = &downloaded {
             self.answered_with(error.status());
@@ -127,6 +138,7 @@ impl Node {
     ) -> Result<Commitment, Failure> {
         // Before the image's postinst, which may set boot attributes and ask for the reboot itself. A cut after this leaves a record
         // of a slot that is not bootable, which means nothing.
+        let begun = Instant::now();
         let wanted = self.host().reboot_required();
         self.memory(|memory| memory.reboot_wanted = wanted);
         self.blocking(Self::remember_target)
@@ -137,6 +149,8 @@ impl Node {
             .await?;
         self.blocking(Self::remember_success).await;
         self.say_installed();
+        let after = millis(begun);
+        self.count_in(move |tally, now| tally.installed(after, now)).await;
         Ok(match outcome {
             PostinstOutcome::Clean => Commitment::Clean,
             PostinstOutcome::AfterError => Commitment::AfterError(Failure::new(
@@ -200,6 +214,10 @@ impl From<InstallError> for Failure {
     fn from(error: InstallError) -> Self {
         Self::caused_by(code_of(&error), &error)
     }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 fn warn(kept: Result<(), PrefsError>) {

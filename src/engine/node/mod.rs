@@ -252,6 +252,8 @@ impl Updater for Node {
         if matches!(checked, Checked::NoUpdate) {
             self.bearings.end();
         }
+        let end = checked.end();
+        self.count_in(move |tally, now| tally.checked(end, now)).await;
         checked
     }
 

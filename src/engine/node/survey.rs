@@ -26,6 +26,7 @@ impl Node {
             rollback_output: rollback.map(|rollback| rollback.said.clone()).unwrap_or_default(),
             attempts: self.attempts().iter().map(told).collect(),
             running_version: config.version,
+            tally: history.tally().clone(),
         }
     }
 

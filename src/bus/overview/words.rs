@@ -1,0 +1,79 @@
+//! A download in words.
+
+use std::fmt;
+
+use super::Transfer;
+
+impl Transfer {
+    /// How much of the payload is there, rounded down: 0 to 100.
+    #[must_use]
+    pub fn percent(&self) -> u64 {
+        let done = self.bytes_done.saturating_mul(100);
+        done.checked_div(self.bytes_total).unwrap_or(100).min(100)
+    }
+}
+
+/// One line.
+impl fmt::Display for Transfer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (done, total) = (bytes(self.bytes_done), bytes(self.bytes_total));
+        write!(f, "{} %, {done} of {total}", self.percent())?;
+        if let Some(rate) = self.bytes_per_second {
+            write!(f, ", {}/s", bytes(rate))?;
+        }
+        if let Some(eta) = self.eta_seconds {
+            write!(f, ", {} left", duration(eta))?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes in the unit that leaves few digits.
+fn bytes(count: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let mut shift = 0;
+    for unit in units {
+        if count >> (shift + 10) < 1024 {
+            // Tenths of the unit, rounded down: never more than there is.
+            let tenths = (count >> shift).saturating_mul(10) >> 10;
+            return match tenths {
+                _ if count < 1024 => format!("{count} B"),
+                tenths => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+            };
+        }
+        shift += 10;
+    }
+    format!("{} PiB", count >> 50)
+}
+
+/// Seconds as hours, minutes and seconds.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_read_well() {
+        for (count, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (2_514_292, "2.3 MiB"),
+            (1 << 30, "1.0 GiB"),
+            (u64::MAX, "16383 PiB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+        assert_eq!(duration(7), "7 s");
+        assert_eq!(duration(3599), "59 min 59 s");
+        assert_eq!(duration(7260), "2 h 1 min");
+    }
+}

@@ -1,0 +1,355 @@
+//! Which metrics there are, and how each follows from the engine's account: pure.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::exposition::{Family, Kind, Sample, append};
+use crate::bus::{Account, Obstacle, SlotReport, Stand};
+
+/// A family, and what is told of it.
+type Row = (Family, fn(&Account) -> Vec<Sample>);
+
+const fn gauge(name: &'static str, help: &'static str) -> Family {
+    Family {
+        name,
+        kind: Kind::Gauge,
+        help,
+    }
+}
+
+const fn counter(name: &'static str, help: &'static str) -> Family {
+    Family {
+        name,
+        kind: Kind::Counter,
+        help,
+    }
+}
+
+const STANDS: [Stand; 10] = [
+    Stand::Idle,
+    Stand::Checking,
+    Stand::Preparing,
+    Stand::Downloading,
+    Stand::Finishing,
+    Stand::RebootNeeded,
+    Stand::RollbackNeeded,
+    Stand::RollingBack,
+    Stand::Withdrawing,
+    Stand::Reporting,
+];
+
+const OBSTACLES: [Obstacle; 7] = [
+    Obstacle::NoneOffered,
+    Obstacle::Backoff,
+    Obstacle::Disabled,
+    Obstacle::RolledBack,
+    Obstacle::OnTrial,
+    Obstacle::Refused,
+    Obstacle::Failed,
+];
+
+const METRICS: [Row; 24] = [
+    (
+        gauge(
+            "update_engine_info",
+            "Versions of the engine, of the running system and of the update that waits or comes; always 1.",
+        ),
+        info,
+    ),
+    (
+        gauge(
+            "update_engine_state",
+            "1 for what is being done now, 0 for everything else.",
+        ),
+        |account| one_of(&STANDS, "state", |stand| *stand == account.overview.state),
+    ),
+    (
+        gauge(
+            "update_engine_no_update",
+            "1 for the kind of reason why the last check brought no update, 0 for all others.",
+        ),
+        |account| {
+            let found = account.overview.no_update.0.as_ref().map(|found| found.kind);
+            one_of(&OBSTACLES, "reason", |kind| found == Some(*kind))
+        },
+    ),
+    (
+        gauge(
+            "update_engine_last_check_timestamp_seconds",
+            "When the update server last gave a usable answer, in Unix time.",
+        ),
+        |account| time(account.tally.last_answer.map(|time| time.0)),
+    ),
+    (
+        gauge(
+            "update_engine_next_check_timestamp_seconds",
+            "When the next check comes by itself, in Unix time; missing if none will.",
+        ),
+        |account| time(account.overview.next_check.0.as_ref().and_then(|next| next.time)),
+    ),
+    (
+        gauge(
+            "update_engine_last_success_timestamp_seconds",
+            "When an update was last installed, in Unix time.",
+        ),
+        |account| time(account.tally.last_installed.map(|time| time.0)),
+    ),
+    (
+        gauge(
+            "update_engine_last_failure_timestamp_seconds",
+            "When a check or an update last failed, in Unix time.",
+        ),
+        |account| time(account.tally.last_failure.map(|(_, time)| time.0)),
+    ),
+    (
+        gauge(
+            "update_engine_last_failure_code",
+            "Error code of the last failure, whatever came after it.",
+        ),
+        |account| some(account.tally.last_failure.map(|(code, _)| Sample::of(code))),
+    ),
+    (
+        gauge(
+            "update_engine_last_rollback_timestamp_seconds",
+            "When the node was last found back in the version before, in Unix time.",
+        ),
+        |account| time(account.tally.last_rollback.map(|time| time.0)),
+    ),
+    (
+        gauge(
+            "update_engine_on_trial",
+            "Whether the running slot is not marked good yet.",
+        ),
+        |account| vec![Sample::of(!account.overview.trial.is_empty())],
+    ),
+    (
+        gauge(
+            "update_engine_slot_info",
+            "Version of each slot, empty if it is not known, and its partition; always 1.",
+        ),
+        |account| {
+            slots(account, |slot, sample| {
+                let version = slot.version.clone().unwrap_or_default();
+                sample(1)
+                    .with("version", version)
+                    .with("partuuid", slot.partuuid.clone())
+            })
+        },
+    ),
+    (
+        gauge(
+            "update_engine_slot_priority",
+            "Priority of each slot, 0 to 15: the loader takes the highest, and 0 never.",
+        ),
+        |account| slots(account, |slot, sample| sample(slot.priority)),
+    ),
+    (
+        gauge(
+            "update_engine_slot_tries",
+            "Boots that are left to each slot before it must have been marked good, 0 to 15.",
+        ),
+        |account| slots(account, |slot, sample| sample(slot.tries)),
+    ),
+    (
+        gauge(
+            "update_engine_slot_successful",
+            "Whether each slot was marked good.",
+        ),
+        |account| slots(account, |slot, sample| sample(slot.successful.into())),
+    ),
+    (
+        gauge(
+            "update_engine_slot_running",
+            "Whether the system runs from the slot.",
+        ),
+        |account| slots(account, |slot, sample| sample(slot.running.into())),
+    ),
+    (
+        gauge(
+            "update_engine_payload_bytes",
+            "Size of the payload that is being downloaded, in bytes; missing if none is.",
+        ),
+        |account| {
+            some(
+                account
+                    .overview
+                    .progress
+                    .0
+                    .as_ref()
+                    .map(|transfer| Sample::of(transfer.bytes_total)),
+            )
+        },
+    ),
+    (
+        gauge(
+            "update_engine_payload_present_bytes",
+            "Bytes of that payload that are there.",
+        ),
+        |account| {
+            some(
+                account
+                    .overview
+                    .progress
+                    .0
+                    .as_ref()
+                    .map(|transfer| Sample::of(transfer.bytes_done)),
+            )
+        },
+    ),
+    (
+        counter(
+            "update_engine_downloaded_bytes_total",
+            "Bytes of payloads that were downloaded, up to the last download that ended.",
+        ),
+        |account| vec![Sample::of(account.tally.downloaded_bytes)],
+    ),
+    (
+        gauge(
+            "update_engine_last_download_duration_seconds",
+            "How long the last download took that came to its end, in seconds; of a resumed one, its last part.",
+        ),
+        |account| some(account.tally.download_millis.map(Sample::of_millis)),
+    ),
+    (
+        gauge(
+            "update_engine_last_finish_duration_seconds",
+            "How long it took to verify the last update, run its postinst and make it the next to boot, in seconds.",
+        ),
+        |account| some(account.tally.finish_millis.map(Sample::of_millis)),
+    ),
+    (
+        counter(
+            "update_engine_checks_total",
+            "Checks by their end: no-update, taken (an update was begun), deferred, failed.",
+        ),
+        checks,
+    ),
+    (
+        counter("update_engine_updates_total", "Updates that were installed."),
+        |account| vec![Sample::of(account.tally.installed)],
+    ),
+    (
+        counter(
+            "update_engine_failures_total",
+            "Checks and updates that failed, but for those that were only put off.",
+        ),
+        |account| vec![Sample::of(account.tally.failures)],
+    ),
+    (
+        counter(
+            "update_engine_rollbacks_total",
+            "Times that the node was found back in the version before.",
+        ),
+        |account| vec![Sample::of(account.tally.rollbacks)],
+    ),
+];
+
+/// Everything that `account` tells, in Prometheus' text format.
+#[must_use]
+pub fn exposition(account: &Account) -> String {
+    let mut text = String::new();
+    for (family, samples) in METRICS {
+        append(&mut text, family, &samples(account));
+    }
+    text
+}
+
+/// One Markdown table, for `docs/monitoring.md`.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = "| name | kind | says |\n|---|---|---|".to_owned();
+    for (Family { name, kind, help }, _) in METRICS {
+        // Writing to a string can't fail.
+        let _ = write!(text, "\n| `{name}` | {kind} | {help} |");
+    }
+    text
+}
+
+fn info(account: &Account) -> Vec<Sample> {
+    let overview = &account.overview;
+    let sample = Sample::of(1)
+        .with("engine", env!("CARGO_PKG_VERSION"))
+        .with("running", overview.running_version.clone())
+        .with("waiting", overview.waiting_version.clone());
+    vec![sample]
+}
+
+fn checks(account: &Account) -> Vec<Sample> {
+    let checks = account.tally.checks;
+    [
+        ("no-update", checks.no_update),
+        ("taken", checks.taken),
+        ("deferred", checks.deferred),
+        ("failed", checks.failed),
+    ]
+    .map(|(end, count)| Sample::of(count).with("end", end))
+    .into()
+}
+
+fn one_of<T: Serialize>(all: &[T], label: &'static str, is: impl Fn(&T) -> bool) -> Vec<Sample> {
+    let sample = |each: &T| Sample::of(is(each)).with(label, word(each));
+    all.iter().map(sample).collect()
+}
+
+/// The word that stands for it on the bus and in JSON.
+fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        // These are enumerations whose forms are words.
+        _ => String::new(),
+    }
+}
+
+fn slots(account: &Account, tell: impl Fn(&SlotReport, &dyn Fn(u32) -> Sample) -> Sample) -> Vec<Sample> {
+    let sample = |slot: &SlotReport| {
+        let name = slot.name.clone();
+        tell(slot, &|value| Sample::of(value).with("slot", name.clone()))
+    };
+    account.overview.slots.iter().map(sample).collect()
+}
+
+fn time(time: Option<i64>) -> Vec<Sample> {
+    some(time.map(Sample::of))
+}
+
+fn some(sample: Option<Sample>) -> Vec<Sample> {
+    sample.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_ours_and_each_stands_once() {
+        let names: BTreeSet<&str> = METRICS.iter().map(|(family, _)| family.name).collect();
+        assert_eq!(names.len(), METRICS.len());
+        for (Family { name, kind, .. }, _) in METRICS {
+            assert!(name.starts_with("update_engine_"), "{name}");
+            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
+        }
+    }
+
+    #[test]
+    fn exactly_one_state_holds() {
+        let text = exposition(&Account::default());
+        let states: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("update_engine_state{"))
+            .collect();
+        assert_eq!(states.len(), STANDS.len());
+        assert_eq!(states.iter().filter(|line| line.ends_with(" 1")).count(), 1);
+        assert!(states.contains(&"update_engine_state{state=\"idle\"} 1"));
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_told() {
+        let text = exposition(&Account::default());
+        for name in ["last_failure", "last_success", "slot_", "payload_"] {
+            assert!(!text.contains(&format!("update_engine_{name}")), "{text}");
+        }
+    }
+}

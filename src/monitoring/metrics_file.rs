@@ -1,0 +1,138 @@
+//! The file that `node_exporter` reads, and when it is written.
+//!
+//! ```text
+//!  step                                           readers find, a crash right after it leaves
+//!  1 the temporary of an earlier crash removed    the old file
+//!  2 a new one made beside the file, written      the old file, and a torn temporary that nobody reads
+//!  3 renamed over the file                        the new file
+//! ```
+//! Not synced: what a power cut takes is written anew at the next start, and a disk that sleeps is left asleep.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::metrics::exposition;
+use crate::bus::{Account, Stand};
+use crate::config::Config;
+use crate::host::Host;
+use crate::policy::Tally;
+
+/// It is written so often at the least, so that its age tells whether we are alive, ...
+const HEARTBEAT: Duration = Duration::from_secs(60);
+/// ... and so often at the most, unless the state is another or something was counted.
+const BREATH: Duration = Duration::from_secs(15);
+
+/// The file, and when it was written last.
+pub(super) struct MetricsFile {
+    host: Host,
+    written: Option<Instant>,
+    /// What it says, of which a change is worth a write at once.
+    told: Option<(Stand, Tally)>,
+    /// Whether something is told by now that it doesn't say.
+    is_outdated: bool,
+    /// Why it could not be written the last time; said once.
+    trouble: Option<String>,
+    last: Account,
+}
+
+impl MetricsFile {
+    pub(super) fn new(host: Host) -> Self {
+        Self {
+            host,
+            written: None,
+            told: None,
+            is_outdated: true,
+            trouble: None,
+            last: Account::default(),
+        }
+    }
+
+    /// When it should be offered an account again, if none comes before.
+    pub(super) fn due(&self) -> Instant {
+        let wait = if self.is_outdated { BREATH } else { HEARTBEAT };
+        self.written.map_or_else(Instant::now, |written| written + wait)
+    }
+
+    /// Writes what `account` tells, if it is time.
+    pub(super) async fn offer(&mut self, account: &Account, now: Instant) {
+        if self.last != *account {
+            self.last.clone_from(account);
+            self.is_outdated = true;
+        }
+        let told = Some((account.overview.state, account.tally.clone()));
+        let is_news = self.told != told;
+        if !is_news && now < self.due() {
+            return;
+        }
+        self.written = Some(now);
+        self.told = told;
+        self.is_outdated = false;
+        self.write().await;
+    }
+
+    async fn write(&mut self) {
+        let (host, account) = (self.host.clone(), self.last.clone());
+        let written = tokio::task::spawn_blocking(move || {
+            let path = path(&host)?;
+            let written = replace(&path, &exposition(&account));
+            written.err().map(|error| format!("{}: {error}", path.display()))
+        });
+        // A panic in there is in the journal already.
+        let trouble = written.await.unwrap_or_default();
+        if let Some(trouble) = trouble.as_ref().filter(|_| trouble != self.trouble) {
+            tracing::warn!("metrics can't be written to {trouble}");
+        }
+        self.trouble = trouble;
+    }
+}
+
+/// Where operators want it now.
+fn path(host: &Host) -> Option<PathBuf> {
+    let config = Config::load(|path| fs::read(host.path(path)).ok());
+    config.metrics_file.map(|path| host.path(&path))
+}
+
+/// Replaces the file by one that everybody may read.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    // Not the collector's: it reads what ends in .prom.
+    hidden.push(".new");
+    let temporary = path.with_file_name(hidden);
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Never through a link that somebody else has put there.
+    let mut file = File::create_new(&temporary)?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn a_link_in_the_temporarys_place_is_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("a.prom"), directory.path().join("other"));
+        fs::write(&other, "precious").unwrap();
+        symlink(&other, directory.path().join(".a.prom.new")).unwrap();
+        replace(&path, "new").unwrap();
+        assert_eq!(fs::read(&other).unwrap(), b"precious");
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o644);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+}
