@@ -6,7 +6,7 @@
 
 mod maybe;
 mod records;
-mod words;
+pub mod words;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! A download in words.
+//! Amounts, and a download, in words.
 
 use std::fmt;
 
@@ -29,7 +29,8 @@ impl fmt::Display for Transfer {
 }
 
 /// Bytes in the unit that leaves few digits.
-fn bytes(count: u64) -> String {
+#[must_use]
+pub fn bytes(count: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];
     let mut shift = 0;
     for unit in units {
@@ -47,7 +48,8 @@ fn bytes(count: u64) -> String {
 }
 
 /// Seconds as hours, minutes and seconds.
-fn duration(seconds: u64) -> String {
+#[must_use]
+pub fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::time::{bytes, duration, utc};
+use super::time::utc;
+use crate::bus::words::{bytes, duration};
 use crate::bus::{AskedBy, AttemptOutcome, AttemptReport};
 
 const HEADINGS: [&str; 8] = [
