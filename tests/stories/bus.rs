@@ -67,6 +67,26 @@ async fn introspection_is_the_golden_one() {
 }
 
 #[tokio::test]
+async fn the_object_is_found_from_the_root_and_has_no_other_methods() {
+    let bus = PrivateBus::start(Accounts::Ours);
+    let _engine = BusEngine::on(&bus).await;
+    let client = bus.connect().await;
+    let standard = Some("org.freedesktop.DBus.Introspectable");
+    let reply = client
+        .call_method(Some(SERVICE), "/", standard, "Introspect", &())
+        .await
+        .unwrap();
+    let xml: String = reply.body().deserialize().unwrap();
+    assert!(xml.contains("<node name=\"com\""), "{xml}");
+
+    let unknown = call(&client, INTERFACE, "Rollback").await.unwrap_err();
+    assert!(
+        matches!(&unknown, zbus::Error::FDO(error) if matches!(**error, zbus::fdo::Error::UnknownMethod(_))),
+        "{unknown:?}"
+    );
+}
+
+#[tokio::test]
 async fn an_idle_engine_has_the_status_that_clients_know() {
     let bus = PrivateBus::start(Accounts::Ours);
     let _engine = BusEngine::on(&bus).await;

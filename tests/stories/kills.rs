@@ -44,7 +44,7 @@ fn checkpoint(node: &Node) -> Option<Vec<u8>> {
 }
 
 /// Waits for a checkpoint other than `before`.
-fn wait_for_checkpoint(node: &Node, before: Option<&Vec<u8>>) {
+pub(super) fn wait_for_checkpoint(node: &Node, before: Option<&Vec<u8>>) {
     let begin = Instant::now();
     while checkpoint(node).is_none_or(|now| Some(&now) == before) {
         assert!(begin.elapsed() < DEADLINE, "no checkpoint is made");

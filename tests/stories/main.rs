@@ -48,6 +48,7 @@ mod serve;
 mod signing_elsewhere;
 mod slot_device;
 mod slot_disk;
+mod small_print;
 mod stub;
 #[path = "../support/mod.rs"]
 mod support;

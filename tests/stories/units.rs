@@ -82,3 +82,43 @@ fn the_limits_of_a_postinst_are_valid() {
     let drop_in = [("limits.conf", limits.as_str())];
     assert_eq!(flaws("update-engine-stub.service", &drop_in), "");
 }
+
+#[test]
+fn units_have_what_drop_ins_scripts_and_other_units_rely_on() {
+    for (unit, lines) in [
+        (
+            "update-engine.service",
+            &[
+                "ConditionVirtualization=!container",
+                "ConditionPathExists=!/usr/.noupdate",
+                "Type=dbus",
+                "BusName=com.coreos.update1",
+                "ExecStart=/usr/sbin/update_engine -foreground -logtostderr",
+                "Restart=always",
+                "RestartSec=30",
+                "WantedBy=multi-user.target",
+            ][..],
+        ),
+        (
+            "update-engine-stub.timer",
+            &[
+                "ConditionPathExists=/usr/.noupdate",
+                "OnBootSec=7minutes",
+                "OnActiveSec=41minutes",
+            ],
+        ),
+        (
+            "update-engine-stub.service",
+            &[
+                "ConditionPathExists=/usr/.noupdate",
+                "Type=oneshot",
+                "ExecStart=/usr/sbin/update_engine_stub",
+            ],
+        ),
+    ] {
+        let text = std::fs::read_to_string(shipped(unit)).unwrap();
+        for line in lines {
+            assert!(text.lines().any(|found| found == *line), "{unit}: {line}");
+        }
+    }
+}

@@ -225,3 +225,19 @@ fn words_that_would_break_a_status_line_or_flood_the_bus_are_refused() {
     assert_eq!(code, 34);
     assert!(reason.contains("the offer's <package> has a name"), "{reason}");
 }
+
+#[test]
+fn what_the_original_does_not_read_spoils_nothing() {
+    // go-omaha writes the SHA-256 in base64 where others write hexadecimal digits.
+    let plain = offer(FLATCAR_UPDATE);
+    let decorated = replaced(
+        "hash=\"Yt3h6SgRkunsKswhVqveNNefe5g=\"  size",
+        "hash=\"?\" hash_sha256=\"dsemWyLpPl6R4+e1GzCmj+BwZTEWBfHtsxhaisQtezE=\" fp=\"\" size",
+    )
+    .replace(
+        "DisablePayloadBackoff=\"true\"",
+        "DisablePayloadBackoff=\"true\" DisplayVersion=\"x\" needsadmin=\"maybe\" deadline=\"now\" ChromeOSVersion=\"\"",
+    )
+    .replace("<manifest version", "<manifest is_floor=\"true\" floor_reason=\"r\" version");
+    assert_eq!(offer(&decorated), plain);
+}
