@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 
 use crate::disk::{Disk, Slot, Standing};
 use crate::guest::{Conduct, Release};
-use crate::machine::Machine;
+use crate::machine::{End, Machine};
 use crate::stage::{Stage, expect_running};
 
 /// Prints what the status says of a rollback, once the daemon has looked around.
@@ -20,8 +20,22 @@ pub(super) struct Victim {
 }
 
 impl Victim {
-    /// Has a node install a release that fails; returns with the machine that boots it.
-    pub(super) fn of(stage: &mut Stage, conduct: Conduct) -> Result<(Self, Machine)> {
+    /// Has a node install a release that fails, up to its end, which follows on its last words.
+    pub(super) fn of(stage: &mut Stage, conduct: Conduct, last_words: &str, expected: End) -> Result<Self> {
+        let (victim, machine) = Self::boot(stage, conduct)?;
+        machine.console().wait_for(last_words)?;
+        stage.say(format_args!("the console says: {last_words}"));
+        let end = machine.end()?;
+        ensure!(
+            end == expected,
+            "after {last_words:?} the machine ends in {end:?}"
+        );
+        stage.say(format_args!("the machine ends: {end:?}"));
+        Ok(victim)
+    }
+
+    /// Returns with the machine that boots the release.
+    fn boot(stage: &mut Stage, conduct: Conduct) -> Result<(Self, Machine)> {
         let first = stage.release("1.0.0", Conduct::Good)?;
         let disk = stage.install(&first)?;
         let bad = stage.release("2.0.0", conduct)?;

@@ -1,6 +1,6 @@
 //! An update that stops before anything of ours runs.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::Story;
 use super::bad_release::Victim;
@@ -15,13 +15,7 @@ pub(super) const STORY: Story = Story {
 };
 
 fn play(stage: &mut Stage) -> Result<()> {
-    let (node, machine) = Victim::of(stage, Conduct::Hangs)?;
-    machine.console().wait_for("this initrd hangs")?;
-    stage.say("the machine hangs");
-    let end = machine.end()?;
-    ensure!(end == End::Watchdog, "a hang ends in {end:?}");
-    stage.say("the watchdog resets it");
-
+    let node = Victim::of(stage, Conduct::Hangs, "this initrd hangs", End::Watchdog)?;
     let machine = node.is_back(stage, "did not come up")?;
     node.recovers(stage, machine)
 }

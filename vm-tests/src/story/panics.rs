@@ -1,6 +1,6 @@
 //! An update whose kernel panics.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::Story;
 use super::bad_release::Victim;
@@ -15,12 +15,7 @@ pub(super) const STORY: Story = Story {
 };
 
 fn play(stage: &mut Stage) -> Result<()> {
-    let (node, machine) = Victim::of(stage, Conduct::Panics)?;
-    machine.console().wait_for("Kernel panic")?;
-    let end = machine.end()?;
-    ensure!(end == End::Reset, "a panic ends in {end:?}");
-    stage.say("the kernel panics, the machine resets");
-
+    let node = Victim::of(stage, Conduct::Panics, "Kernel panic", End::Reset)?;
     let mut machine = node.is_back(stage, "did not come up")?;
     stage.wait_for_the_timer(&mut machine)?;
     stage.expect_rollback_report()?;

@@ -19,16 +19,13 @@ const LAST_LINES: &str = "busctl get-property com.coreos.update1 /org/updateengi
                           org.updateengine.Evidence1 RollbackOutput";
 
 fn play(stage: &mut Stage) -> Result<()> {
-    let (node, machine) = Victim::of(stage, Conduct::Unhealthy)?;
-    machine.console().wait_for("the application misses its data")?;
-    let end = machine.end()?;
-    ensure!(end == End::Reset, "the node goes back by {end:?}");
-    stage.say("the deadline has passed, the node reboots by itself");
-
+    let said = "the application misses its data";
+    // At the deadline the node reboots by itself.
+    let node = Victim::of(stage, Conduct::Unhealthy, said, End::Reset)?;
     let mut machine = node.is_back(stage, "unit vm-app.service is ")?;
     let output = machine.sh(LAST_LINES)?;
     ensure!(
-        output.contains("the application misses its data"),
+        output.contains(said),
         "the unit's last lines are not in the status:\n{output}"
     );
     stage.say("status: the unit's last lines");
