@@ -26,7 +26,7 @@ use crate::support::scene::{Asked, eventually};
 const REQUEST: &str = "/run/reboot-required";
 const WAITS: (u32, u32, u32) = (2, 1, 0);
 
-/// The engine of a node that runs from slot A.
+/// The engine of a node.
 struct Running {
     commands: mpsc::Sender<Command>,
     statuses: mpsc::UnboundedReceiver<Status>,
@@ -35,12 +35,17 @@ struct Running {
 }
 
 impl Running {
+    /// From slot A.
     fn start(node: &Node) -> Self {
+        Self::start_in(node, SlotName::A)
+    }
+
+    fn start_in(node: &Node, running: SlotName) -> Self {
         let machine = Machine::new(Settings {
             host: Host::new(node.path("/")),
             disk: DiskChoice::Named {
                 path: node.disk.path().to_owned(),
-                running: SlotName::A,
+                running,
             },
             postinst: Postinst::Skip,
         });
@@ -226,6 +231,15 @@ async fn a_replacement_that_cannot_be_had_leaves_the_first_update_waiting() {
     assert_waits(&node, &fixtures::image("new.img"));
     engine.stop().await;
     assert_eq!(node.reboot(), SlotName::B);
+
+    // What the slot holds is still known, so that deltas do.
+    node.run_version("2.0.0");
+    let before = checks(&missing);
+    let engine = Running::start_in(&node, SlotName::B);
+    eventually("a check", || checks(&missing) > before).await;
+    engine.stop().await;
+    let check = missing.last_check();
+    assert!(check.contains("delta_okay=\"true\""), "{check}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

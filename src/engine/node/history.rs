@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 
 use super::slots::partuuid;
 use super::{Node, slots};
-use crate::disk::{DiskError, SlotDisk};
+use crate::disk::{DiskError, SlotDisk, SlotName};
 use crate::engine::chain;
 use crate::health::Cause;
 use crate::journal::Notable;
@@ -115,11 +115,9 @@ impl Node {
         .await;
     }
 
-    /// The slot of the attempt under way is about to be written. Blocks.
-    pub(super) fn forget_version(&self) {
-        let slot = self.memory(|memory| memory.target.as_ref().map(|(slot, _)| *slot));
-        let Some(slot) = slot else { return };
-        match slots::open(&self.settings).and_then(|disk| partuuid(&disk, slot)) {
+    /// `slot` is about to be written. Blocks.
+    pub(super) fn forget_version(&self, disk: &SlotDisk, slot: SlotName) {
+        match partuuid(disk, slot) {
             Ok(partuuid) => {
                 self.change_or_warn(|history| history.overwritten(&partuuid));
             }

@@ -72,13 +72,8 @@ impl Node {
         cancel: &CancellationToken,
     ) -> Result<Downloaded, Failure> {
         let total = self.memory(|memory| memory.offer.as_ref().map_or(0, |offer| offer.size));
-        // From here on the original must not resume a download of its own: the slot is ours. What it held is
-        // forgotten first: a cut in between leaves a slot of unknown version, never one of a wrong one.
-        self.blocking(|node| {
-            node.forget_version();
-            node.prefs.forbid_resume()
-        })
-        .await?;
+        // From here on the original must not resume a download of its own: the slot is ours.
+        self.blocking(|node| node.prefs.forbid_resume()).await?;
         let begun = Instant::now();
         let mut flow: Option<(u64, u64)> = None;
         let mut tell = |done: u64| {

@@ -147,7 +147,7 @@ impl Node {
     fn announced_slots(&self) -> Result<AnnouncedSlots, DiskError> {
         Ok(AnnouncedSlots {
             disk: slots::open(&self.settings)?,
-            host: self.host().clone(),
+            node: self.clone(),
         })
     }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
+use super::Node;
 use crate::disk::{BlockTarget, DiskError, Sealed, SlotDisk, SlotName};
 use crate::host::{Host, Withdrawn};
 use crate::install::Slots;
@@ -51,6 +52,8 @@ pub(super) fn forget(host: &Host) -> io::Result<()> {
 /// first.
 ///
 /// Order, and what a cut between leaves behind (after a power cut there are no such files at all):
+/// 0. what the slot holds is forgotten, if it is to be written: a whole slot of unknown version, never one of a wrong
+///    version. Before this the attempt may still be refused, and whatever the slot holds stays known;
 /// 1. the marker: a daemon that is started anew is idle, and the slot still boots next, whole and verified;
 /// 2. the request for a reboot: nobody reboots for the slot's sake any more. Before this, somebody does, into
 ///    a whole slot;
@@ -63,7 +66,7 @@ pub(super) fn forget(host: &Host) -> io::Result<()> {
 /// running slot good and takes it back then.
 pub(super) struct AnnouncedSlots {
     pub(super) disk: SlotDisk,
-    pub(super) host: Host,
+    pub(super) node: Node,
 }
 
 impl AnnouncedSlots {
@@ -83,13 +86,14 @@ impl AnnouncedSlots {
             self.disk.mark_good()?;
             return Ok(());
         }
-        self.make_unbootable(other)?;
+        self.take_back(other)?;
+        self.disk.make_unbootable(other)?;
         tracing::info!("{other} is withdrawn: it does not boot");
         Ok(())
     }
 
     fn take_back(&self, slot: SlotName) -> Result<(), DiskError> {
-        forget(&self.host).map_err(|source| DiskError::Announced { slot, source })
+        forget(self.node.host()).map_err(|source| DiskError::Announced { slot, source })
     }
 }
 
@@ -103,6 +107,7 @@ impl Slots for AnnouncedSlots {
     }
 
     fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+        self.node.forget_version(&self.disk, slot);
         self.take_back(slot)?;
         self.disk.make_unbootable(slot)
     }
