@@ -44,6 +44,13 @@ impl Engine1 {
         Ok(self.desk.ask(Command::AttemptUpdate).await?)
     }
 
+    /// What would come of a check now: asks the server, looks at everything, changes nothing.
+    #[zbus(out_args("preview"))]
+    async fn preview(&self) -> Result<Record, OrderError> {
+        let preview = self.desk.ask(Command::Preview).await?;
+        preview.map(record).map_err(OrderError::Refused)
+    }
+
     /// Takes back that an update or a rollback waits for the reboot; the slot may be made not to boot, too.
     async fn reset(&self, withdraw_slot: bool) -> Result<(), OrderError> {
         let slot = if withdraw_slot {

@@ -34,6 +34,7 @@ mod news;
 mod objects;
 mod overview;
 mod peer;
+mod preview;
 mod proxy;
 mod service;
 mod status;
@@ -47,6 +48,7 @@ pub use overview::{
     FailureReport, LastCheck, Maybe, NextCheck, NoUpdate, Obstacle, Overview, RollbackReport, SlotReport,
     Stand, Transfer,
 };
+pub use preview::{CheckResult, PreflightCheck, Preview, Prospect};
 pub use proxy::{Engine1Proxy, ManagerProxy, StatusFields};
 pub use service::{Service, serve_bus, serve_peer, serve_system};
 pub use status::{Command, Operation, Status, WaitingSlot};

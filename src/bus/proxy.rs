@@ -1,14 +1,16 @@
 //! The client's side of the interfaces.
 
+use std::collections::HashMap;
+
 use zbus::Connection;
 use zbus::fdo::PropertiesProxy;
 use zbus::proxy::CacheProperties;
-use zbus::wire::Variant;
+use zbus::wire::{OwnedVariant, Variant};
 
 use super::engine1::ATTEMPTS;
 use super::{
     AttemptReport, ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, Evidence, Overview,
-    SERVICE, Status,
+    Preview, SERVICE, Status,
 };
 
 /// The five fields as they travel: D-Bus types `x d s s x`. Reboot managers stop working on any other.
@@ -65,6 +67,9 @@ pub trait Engine1 {
     /// Check now, and install what is offered.
     fn check(&self) -> zbus::Result<()>;
 
+    /// What a check would come to.
+    fn preview(&self) -> zbus::Result<HashMap<String, OwnedVariant>>;
+
     /// Take back that something waits for the reboot.
     fn reset(&self, withdraw_slot: bool) -> zbus::Result<()>;
 
@@ -84,6 +89,17 @@ impl Overview {
         let properties = properties(connection, ENGINE_PATH).await?;
         let all = properties.get_all(ENGINE_INTERFACE.try_into()?).await?;
         Self::try_from(Variant::from(all))
+    }
+}
+
+impl Preview {
+    /// Asks the engine at `connection`, which asks its server.
+    ///
+    /// # Errors
+    /// If it doesn't answer, refuses, or is one that has no such method.
+    pub async fn ask(connection: &Connection) -> zbus::Result<Self> {
+        let preview = Engine1Proxy::new(connection).await?.preview().await?;
+        Self::try_from(Variant::from(preview))
     }
 }
 

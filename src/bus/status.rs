@@ -2,6 +2,8 @@
 
 use tokio::sync::oneshot;
 
+use super::Preview;
+
 /// What the engine is doing, in the words of the `com.coreos.update1.Manager` interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
@@ -90,6 +92,8 @@ pub enum Command {
     RollBack(oneshot::Sender<Result<(), String>>),
     /// Marks the running slot good and puts it first, whatever its health. Refused with a sentence.
     MarkGood(oneshot::Sender<Result<(), String>>),
+    /// Looks at what would come of an attempt, without beginning one. Refused with a sentence unless idle.
+    Preview(oneshot::Sender<Result<Preview, String>>),
     /// The status now.
     GetStatus(oneshot::Sender<Status>),
 }

@@ -195,27 +195,39 @@ impl SlotDisk {
     /// # Errors
     /// [`DiskError::Running`] for the running slot, [`DiskError::Busy`] when somebody else has it.
     pub fn open_target(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
+        if let Access::Node(path) = self.access(slot)? {
+            self.refuse_running(slot)?;
+            unseal(&path).map_err(|source| open_error(slot, &path, source))?;
+        }
+        self.open_alone(slot, OpenOptions::new().read(true).write(true))
+    }
+
+    /// `slot` for us alone, as [`Self::open_target`] opens it, but for reading: nothing is changed, not even that a
+    /// sealed slot is sealed.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn reserve(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
+        self.open_alone(slot, OpenOptions::new().read(true))
+    }
+
+    fn open_alone(
+        &self,
+        slot: SlotName,
+        options: &mut OpenOptions,
+    ) -> Result<Arc<dyn BlockTarget>, DiskError> {
         self.refuse_running(slot)?;
         let len = self.slot_len(slot);
         match self.access(slot)? {
             Access::Node(path) => {
-                let failed = |source: io::Error| open_error(slot, &path, source);
-                unseal(&path).map_err(failed)?;
-                let file = OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .custom_flags(O_EXCL)
-                    .open(&path);
-                let file = self.check_len(slot, &path, file.map_err(failed)?)?;
+                let file = options.custom_flags(O_EXCL).open(&path);
+                let file = file.map_err(|source| open_error(slot, &path, source))?;
+                let file = self.check_len(slot, &path, file)?;
                 Ok(Arc::new(FileTarget::new(Box::new(file), 0, len)))
             }
             Access::Window(start) => {
                 let failed = |source: io::Error| open_error(slot, &self.disk, source);
-                let file = OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .open(&self.disk)
-                    .map_err(failed)?;
+                let file = options.open(&self.disk).map_err(failed)?;
                 let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
                     .map_err(|(_, errno)| failed(errno.into()))?;
                 Ok(Arc::new(FileTarget::new(file, start, len)))

@@ -32,7 +32,9 @@ pub fn code_of(error: &InstallError) -> ErrorCode {
         | E::SourceTooSmall { .. }
         | E::WrongSourceKernel { .. }
         | E::ReadSource { .. }
-        | E::State(_) => Code::DownloadStateInitialization,
+        | E::State(_)
+        | E::StateDirectory { .. }
+        | E::StateFull { .. } => Code::DownloadStateInitialization,
         E::Apply(error) => of_apply(error),
         E::Io { .. } => Code::DownloadWrite,
         E::PayloadHash { .. } => Code::PayloadHashMismatch,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::progress::Throttle;
 use super::updater::{Progress, Updater};
 use super::{Effect, Event, Phase, Refusal, State, Survey, step};
-use crate::bus::{Command, NextCheck, Outlets, Status};
+use crate::bus::{Command, NextCheck, Outlets, Preview, Status};
 use jobs::{Done, Stage};
 use publisher::Publisher;
 
@@ -32,6 +32,8 @@ pub struct Engine<U: Updater> {
     jobs: JoinSet<Done<U>>,
     /// What only waits, for a server or for health: dropped then.
     talks: JoinSet<Done<U>>,
+    /// The look at what an attempt would come to; answers by itself.
+    previews: JoinSet<()>,
     /// The look at the node under way.
     surveys: JoinSet<Survey>,
     progress: watch::Receiver<Progress>,
@@ -78,6 +80,7 @@ impl<U: Updater> Engine<U> {
             publisher,
             jobs: JoinSet::new(),
             talks: JoinSet::new(),
+            previews: JoinSet::new(),
             surveys: JoinSet::new(),
             progress: closed(),
             throttle: Throttle::default(),
@@ -115,6 +118,7 @@ impl<U: Updater> Engine<U> {
         }
         self.talks.abort_all();
         self.surveys.abort_all();
+        self.previews.abort_all();
         self.wind_up().await;
     }
 
@@ -160,10 +164,30 @@ impl<U: Updater> Engine<U> {
             Command::Withdraw(slot, reply) => self.order(Event::WithdrawalRequested(slot), reply).await,
             Command::RollBack(reply) => self.order(Event::RollbackRequested, reply).await,
             Command::MarkGood(reply) => self.order(Event::MarkGoodRequested, reply).await,
+            Command::Preview(reply) => self.preview(reply),
             Command::GetStatus(reply) => {
                 let _ = reply.send(self.state.status());
             }
         }
+    }
+
+    /// One at a time, and none beside an attempt: both would want the other slot for themselves.
+    fn preview(&mut self, reply: oneshot::Sender<Result<Preview, String>>) {
+        while self.previews.try_join_next().is_some() {}
+        let refusal = match self.state.phase() {
+            Phase::Idle if self.previews.is_empty() => None,
+            Phase::Idle => Some("somebody else has just asked the same".to_owned()),
+            phase => Some(format!("a look ahead has no meaning while {phase}")),
+        };
+        if let Some(refusal) = refusal {
+            // A client that has gone needs no answer.
+            let _ = reply.send(Err(refusal));
+            return;
+        }
+        let updater = Arc::clone(&self.updater);
+        self.previews.spawn(async move {
+            let _ = reply.send(Ok(updater.preview().await));
+        });
     }
 
     /// Answers at once, or once the job is done that the order takes.

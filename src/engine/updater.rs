@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{CheckOutcome, Commitment, Failure, Fallback, Offered, Report, Survey, Trigger};
-use crate::bus::Obstacle;
+use crate::bus::{Obstacle, Preview};
 use crate::health::{Cause, TrialEnd};
 use crate::policy::CheckEnd;
 
@@ -87,6 +87,10 @@ pub trait Updater: Send + Sync + 'static {
     /// Makes the other slot the next to boot and gives what it holds, as far as that is known; or says why it
     /// may not.
     fn roll_back(&self) -> impl Future<Output = Result<String, String>> + Send;
+
+    /// What would come of an attempt that an operator wanted now. Changes nothing, on the node or at the server, and ends
+    /// within half a minute. Dropped when the engine is stopped.
+    fn preview(&self) -> impl Future<Output = Preview> + Send;
 
     /// Asks the server.
     fn check(&self, trigger: Trigger) -> impl Future<Output = Checked<Self::Plan>> + Send;

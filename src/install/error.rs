@@ -59,6 +59,24 @@ pub enum InstallError {
         /// Why not.
         source: KernelError,
     },
+    /// The engine's own files could not be written.
+    #[error("cannot write in {}", path.display())]
+    StateDirectory {
+        /// Where they are, or would be made.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The engine's own files would not fit.
+    #[error("{} has {available} free bytes, the engine's own files need {needed}", path.display())]
+    StateFull {
+        /// Where they are, or would be made.
+        path: PathBuf,
+        /// Bytes that are free there.
+        available: u64,
+        /// Bytes that have to be.
+        needed: u64,
+    },
     /// The payload doesn't come.
     #[error("cannot download the payload")]
     Fetch(#[source] FetchError),

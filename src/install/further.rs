@@ -8,6 +8,7 @@ use payload_format::{FormatError, FurtherPartitions, ManifestError, PartitionNam
 
 use super::InstallError;
 use super::attempt::Attempt;
+use super::finding::{Finding, Verdict};
 use crate::disk::OpenPair;
 use crate::plan::FurtherTarget;
 
@@ -27,6 +28,28 @@ impl Further {
             }
         };
         Self(attempt.plan.further.iter().filter_map(open).collect())
+    }
+
+    /// For people: what is configured, and whether it could be used. A target that is ours already counts as in use.
+    pub(super) fn survey(attempt: &Attempt) -> (Vec<Finding>, Self) {
+        let (mut findings, mut open) = (Vec::new(), Vec::new());
+        for target in &attempt.plan.further {
+            let subject = format!("partition {}", target.name);
+            let path = target.pair.path(attempt.plan.target);
+            match target.pair.open(&attempt.site.host, attempt.plan.target) {
+                Ok(pair) => {
+                    let found = format!("{path}, {} bytes, nobody uses it", pair.target.len());
+                    findings.push(Finding::new(subject, Verdict::Fine(found)));
+                    open.push((target.name, pair));
+                }
+                Err(source) => {
+                    let name = target.name;
+                    let error = InstallError::Target { name, source };
+                    findings.push(Finding::new(subject, Verdict::Missing(error)));
+                }
+            }
+        }
+        (findings, Self(open))
     }
 
     /// What fits.

@@ -28,11 +28,7 @@ pub(super) fn check(
     further: &Further,
     cancel: &CancellationToken,
 ) -> Result<(), InstallError> {
-    metadata_is_signed(attempt, metadata)?;
-    if !manifest.is_signed() {
-        return Err(InstallError::Unsigned);
-    }
-    preflight::kernel_fits(attempt, kernel_size(attempt, manifest)?)?;
+    fits(attempt, manifest, metadata)?;
     if let Some(old) = &manifest.partition().old {
         slot_is(attempt, old, cancel)?;
     }
@@ -44,7 +40,19 @@ pub(super) fn check(
             partition_is(name, Arc::clone(&further.pair(name)?.source), old, cancel)?;
         }
     }
-    torn::left_out(attempt, manifest, further)?;
+    torn::left_out(attempt, manifest, further).map(drop)
+}
+
+/// The part of it that takes no time.
+///
+/// # Errors
+/// Metadata that no trusted key signed, unsigned payload, kernel that doesn't fit, a delta of a PCR policy.
+pub(super) fn fits(attempt: &Attempt, manifest: &Manifest, metadata: &[u8]) -> Result<(), InstallError> {
+    metadata_is_signed(attempt, metadata)?;
+    if !manifest.is_signed() {
+        return Err(InstallError::Unsigned);
+    }
+    preflight::kernel_fits(attempt, kernel_size(attempt, manifest)?)?;
     // Nobody keeps a policy whose measurements are the old image's.
     match manifest.image(ImageKind::PcrPolicy) {
         Some(image) if image.is_delta() => Err(ApplyError::NoSource(image.kind).into()),

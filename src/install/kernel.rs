@@ -98,6 +98,15 @@ pub(super) fn require_space(path: &Path, size: u64) -> Result<(), KernelError> {
     })
 }
 
+/// Bytes of the largest kernel that fits at `path`, in place of what is there.
+///
+/// # Errors
+/// The file system can't be asked.
+pub(super) fn room(path: &Path) -> Result<u64, KernelError> {
+    let room = Room::around(path).map_err(KernelError::io("looking at the space for", path))?;
+    Ok(room.blocks.saturating_mul(room.block_size))
+}
+
 /// Size in bytes of the kernel at `path`; none if there is no such file.
 ///
 /// # Errors

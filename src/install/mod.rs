@@ -77,12 +77,14 @@
 mod attempt;
 mod brake;
 mod error;
+mod finding;
 mod further;
 mod gate;
 mod kernel;
 mod keys;
 mod pace;
 mod pcr;
+mod peek;
 mod phases;
 mod pipeline;
 mod postinstall;
@@ -96,6 +98,7 @@ mod verify;
 
 pub use attempt::Site;
 pub use error::InstallError;
+pub use finding::{Finding, Verdict};
 pub use kernel::KernelError;
 pub use pace::Pace;
 pub use phases::{Downloaded, Installer, Ready, Tested, Verified};

@@ -1,15 +1,18 @@
 //! The chain of values that an attempt goes through. See the [module](super) for the drawing.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use payload_format::ImageKind;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Site, at_work, blocking};
+use super::finding::{Finding, Verdict};
 use super::further::Further;
 use super::postinstall::{self, Arguments, Postinst, PostinstOutcome};
 use super::saved::Saved;
-use super::{InstallError, PostinstError, pcr, pipeline, preflight, torn, verify};
+use super::{InstallError, PostinstError, pcr, peek, pipeline, preflight, torn, verify};
 use crate::disk::{BlockTarget, give_back_free_memory};
 use crate::host::subprocess::SubprocessError;
 use crate::plan::InstallPlan;
@@ -46,6 +49,34 @@ impl Installer {
             })
         })
         .await
+    }
+}
+
+impl Installer {
+    /// Looks at the same and more, and says of each thing how it is, for people: also at the payload's first bytes, which
+    /// are waited for as long as `patience`. Changes nothing and keeps nothing open. A source of a delta is not read.
+    pub async fn examine(self, patience: Duration) -> Vec<Finding> {
+        let attempt = self.attempt;
+        let at = Arc::clone(&attempt);
+        let (mut findings, target, further) = blocking(move || {
+            let (mut findings, target) = preflight::survey(&at);
+            // After the target: a name that leads to it is in use then.
+            let (of_further, further) = Further::survey(&at);
+            findings.extend(of_further);
+            (findings, target, further)
+        })
+        .await;
+        let Some(target) = target else { return findings };
+        let payload = timeout(patience, peek::payload(&attempt, &*target, &further)).await;
+        let verdict = match payload {
+            Ok(verdict) => verdict.unwrap_or_else(Verdict::Refused),
+            Err(_) => Verdict::Doubtful(format!(
+                "its server gave no manifest within {} s",
+                patience.as_secs()
+            )),
+        };
+        findings.push(Finding::new("payload", verdict));
+        findings
     }
 }
 

@@ -2,27 +2,162 @@
 
 use std::sync::Arc;
 
+use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
+
 use super::attempt::Attempt;
-use super::{InstallError, KernelError, kernel, keys};
+use super::finding::{Finding, Verdict};
+use super::{InstallError, KernelError, Postinst, kernel, keys};
 use crate::disk::BlockTarget;
 
-/// Checks keys, slots and the boot partition; gives the target, opened exclusively.
+/// Free bytes that the engine's own files need: a checkpoint with a manifest, records, preferences.
+const STATE_NEEDS: u64 = 1 << 20;
+const STATE: &str = "/var/lib/update_engine";
+/// There where control groups are, and within it on systems whose control groups are version 2's alone.
+const CGROUPS: &str = "/sys/fs/cgroup";
+const UNIFIED_CGROUPS: &str = "/sys/fs/cgroup/cgroup.controllers";
+/// Extensions that a distribution's postinst downloads for the new version, and where it puts them.
+const EXTENSIONS: &str = "/etc/flatcar/enabled-sysext.conf";
+const EXTENSION_DIRECTORY: &str = "/etc/flatcar/sysext";
+
+/// Looks at one thing.
+type Look = fn(&Attempt) -> Result<Verdict, InstallError>;
+
+/// Everything but the target, in the order in which it is looked at.
+const LOOKS: [(&str, Look); 5] = [
+    ("public key", key),
+    ("running slot", running_slot),
+    ("boot partition", boot_partition),
+    ("state directory", state_directory),
+    ("postinst", script),
+];
+
+/// Checks keys, slots, boot partition and state; gives the target, opened exclusively.
 ///
 /// # Errors
 /// The first thing that is not as it must be.
 pub(super) fn check(attempt: &Attempt) -> Result<Arc<dyn BlockTarget>, InstallError> {
-    keys::trusted(&attempt.plan.public_keys)?;
-    running_is_good(attempt)?;
-    // The original copies the running kernel first, whatever the payload brings: as much has to fit.
-    if let Some(size) = kernel_result(attempt, kernel::size(&attempt.path(&attempt.plan.source_kernel)))? {
-        kernel_fits(attempt, size)?;
+    for (subject, look) in LOOKS {
+        match look(attempt)? {
+            Verdict::Fine(_) => {}
+            Verdict::Doubtful(why) => tracing::warn!("{subject}: {why}"),
+            Verdict::Refused(error) | Verdict::Missing(error) => return Err(error),
+        }
     }
+    open_target(attempt)
+}
+
+/// The same for people: everything is looked at, whatever is wrong with the rest. The target is given if it could be
+/// opened.
+pub(super) fn survey(attempt: &Attempt) -> (Vec<Finding>, Option<Arc<dyn BlockTarget>>) {
+    let mut findings: Vec<_> = LOOKS
+        .iter()
+        .map(|(subject, look)| Finding::new(*subject, look(attempt).unwrap_or_else(Verdict::Refused)))
+        .collect();
     let slot = attempt.plan.target;
-    attempt
-        .site
-        .slots
-        .open_target(slot)
-        .map_err(|source| InstallError::Open { slot, source })
+    let (verdict, target) = match attempt.site.slots.reserve(slot) {
+        Ok(target) => (sized(attempt, target.len()), Some(target)),
+        Err(source) => (Verdict::Refused(InstallError::Open { slot, source }), None),
+    };
+    findings.push(Finding::new("other slot", verdict));
+    (findings, target)
+}
+
+fn open_target(attempt: &Attempt) -> Result<Arc<dyn BlockTarget>, InstallError> {
+    let slot = attempt.plan.target;
+    let target = attempt.site.slots.open_target(slot);
+    target.map_err(|source| InstallError::Open { slot, source })
+}
+
+/// What doesn't fit is only known from the manifest.
+fn sized(attempt: &Attempt, len: u64) -> Verdict {
+    let slot = attempt.plan.target;
+    match attempt.site.slots.open_source(!slot) {
+        Ok(source) if source.len() > len => Verdict::Doubtful(format!(
+            "{slot} has {len} bytes, the running slot {}",
+            source.len()
+        )),
+        _ => Verdict::Fine(format!("{slot}, {len} bytes, nobody uses it")),
+    }
+}
+
+fn key(attempt: &Attempt) -> Result<Verdict, InstallError> {
+    let paths = &attempt.plan.public_keys;
+    keys::trusted(paths)?;
+    let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+    Ok(Verdict::Fine(paths.join(", ")))
+}
+
+fn running_slot(attempt: &Attempt) -> Result<Verdict, InstallError> {
+    running_is_good(attempt)?;
+    Ok(Verdict::Fine(format!("{} is good", attempt.site.slots.running())))
+}
+
+/// The original copies the running kernel first, whatever the payload brings: as much has to fit.
+fn boot_partition(attempt: &Attempt) -> Result<Verdict, InstallError> {
+    let running = attempt.path(&attempt.plan.source_kernel);
+    let Some(size) = kernel_result(attempt, kernel::size(&running))? else {
+        let running = running.display();
+        return Ok(Verdict::Doubtful(format!(
+            "there is no {running}: how much the new kernel needs is not known"
+        )));
+    };
+    kernel_fits(attempt, size)?;
+    let room = kernel_result(attempt, kernel::room(&attempt.path(&attempt.plan.target_kernel)))?;
+    Ok(Verdict::Fine(format!(
+        "a kernel as large as the running one has {size} bytes, room is for {room}"
+    )))
+}
+
+fn state_directory(attempt: &Attempt) -> Result<Verdict, InstallError> {
+    let path = attempt.path(STATE);
+    // What is missing is made, where that can be done.
+    let existing = path
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(&path)
+        .to_owned();
+    let refuse = |source| InstallError::StateDirectory {
+        path: existing.clone(),
+        source,
+    };
+    access(&existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|errno| refuse(errno.into()))?;
+    let room = statvfs(&existing).map_err(|errno| refuse(errno.into()))?;
+    let available = room.blocks_available().saturating_mul(room.fragment_size());
+    if available < STATE_NEEDS {
+        let needed = STATE_NEEDS;
+        return Err(InstallError::StateFull {
+            path: existing,
+            available,
+            needed,
+        });
+    }
+    Ok(Verdict::Fine(format!(
+        "{}, {available} bytes free",
+        path.display()
+    )))
+}
+
+/// Which script it is, the image in the payload knows; these are the steps that today's have.
+fn script(attempt: &Attempt) -> Result<Verdict, InstallError> {
+    if attempt.site.postinst == Postinst::Skip {
+        return Ok(Verdict::Fine("is not run".to_owned()));
+    }
+    if attempt.path(CGROUPS).is_dir() && !attempt.path(UNIFIED_CGROUPS).exists() {
+        let why = "the node uses control groups of version 1: newer images refuse to be installed here";
+        return Ok(Verdict::Doubtful(why.to_owned()));
+    }
+    let path = attempt.path(EXTENSION_DIRECTORY);
+    let existing = path.ancestors().find(|path| path.exists()).unwrap_or(&path);
+    if attempt.path(EXTENSIONS).exists() && access(existing, AccessFlags::W_OK).is_err() {
+        let path = path.display();
+        return Ok(Verdict::Doubtful(format!(
+            "{path} can't be written: the new version's extensions go there"
+        )));
+    }
+    Ok(Verdict::Fine(
+        "nothing that is known now speaks against it".to_owned(),
+    ))
 }
 
 /// The running slot boots without us.

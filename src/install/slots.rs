@@ -33,6 +33,14 @@ pub trait Slots: Send + Sync {
     /// If something else has it open or mounted.
     fn open_target(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError>;
 
+    /// Opens the slot for us alone, but only to look at it: nothing is changed.
+    ///
+    /// # Errors
+    /// If something else has it open or mounted.
+    fn reserve(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
+        self.open_target(slot)
+    }
+
     /// Opens the slot for reading.
     ///
     /// # Errors
@@ -65,6 +73,10 @@ impl Slots for SlotDisk {
 
     fn open_target(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
         Self::open_target(self, slot)
+    }
+
+    fn reserve(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
+        Self::reserve(self, slot)
     }
 
     fn open_source(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {

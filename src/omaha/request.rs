@@ -56,6 +56,8 @@ impl Deltas {
 pub enum Body {
     /// Is there an update? Carries what became of the last one.
     Check(CheckEvent),
+    /// Is there an update? Asked by somebody who would only like to know: without any event, so that nothing is told.
+    Question,
     /// Still alive, waiting for a reboot.
     Ping,
     /// Something happened during an attempt.
@@ -129,13 +131,11 @@ impl Request<'_> {
 
     fn write_body(&self, out: &mut String) -> std::fmt::Result {
         const PING: &str = r#"        <ping active="1"></ping>"#;
+        const CHECK: &str = "        <updatecheck></updatecheck>";
         match &self.body {
             Body::Ping => writeln!(out, "{PING}"),
-            Body::Check(event) => {
-                writeln!(out, "{PING}")?;
-                writeln!(out, "        <updatecheck></updatecheck>")?;
-                writeln!(out, "        {event}")
-            }
+            Body::Question => writeln!(out, "{PING}\n{CHECK}"),
+            Body::Check(event) => writeln!(out, "{PING}\n{CHECK}\n        {event}"),
             Body::Event(event) => writeln!(out, "        {event}"),
         }
     }

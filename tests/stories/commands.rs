@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use serde_json::Value;
-use update_engine::bus::{Account, Overview, Stand, Transfer};
+use update_engine::bus::{Account, FailureReport, Overview, Stand, Transfer};
 use update_engine::disk::SlotName;
 
 use crate::support::bus::{Accounts, BusEngine, NOBODY_UID, PrivateBus};
@@ -121,6 +121,56 @@ async fn how_an_update_ends_is_in_the_exit_code_and_why_says_more() {
 
     scene.node.write("/etc/flatcar/update.conf", b"SERVER=disabled\n");
     assert_said(&client(&scene.bus, &["update"]).await, 6, &["SERVER=disabled"]);
+}
+
+/// Number, meaning and remedy of each row of the reference, without the marks of links.
+fn codes() -> Vec<(u32, String, String)> {
+    let reference = include_str!("../../docs/errors.md");
+    let text = |cell: &str| {
+        let words = cell.replace("[", "\u{1}").replace("](", "\u{2}");
+        let mut said = String::new();
+        for part in words.split('\u{1}') {
+            match part
+                .split_once('\u{2}')
+                .and_then(|(_, link)| link.split_once(')'))
+            {
+                Some((page, after)) => said += &format!("docs/{page}{after}"),
+                None => said += part,
+            }
+        }
+        said.trim().to_owned()
+    };
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix('|')?.split('|');
+        let number = cells.next()?.split_whitespace().next()?.parse().ok()?;
+        Some((number, text(cells.next()?), text(cells.next()?)))
+    };
+    reference.lines().filter_map(row).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_says_of_every_code_what_it_means_and_what_to_do() {
+    let bus = PrivateBus::start(Accounts::Ours);
+    let engine = BusEngine::on(&bus).await;
+    let mut codes = codes();
+    assert!(codes.len() > 40, "{}", codes.len());
+    // Those of HTTP share a row.
+    let http = codes.last().unwrap().clone();
+    codes.push((2404, http.1, http.2));
+    for (code, meaning, remedy) in codes {
+        let failure = FailureReport {
+            code,
+            sentence: "it went wrong".to_owned(),
+            causes: vec!["of something".to_owned()],
+        };
+        engine.publish(account(Overview {
+            last_failure: Some(failure).into(),
+            ..Overview::default()
+        }));
+        let code = format!("Code             {code}\n");
+        let parts = ["it went wrong", "because: of something", &code, &meaning, &remedy];
+        assert_said(&client(&bus, &["why"]).await, 0, &parts);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ mod commands;
 mod delta_okay;
 mod deltas;
 mod deltas_by_others;
+mod dry_run;
 mod endurance;
 mod engine1;
 mod fetch;

@@ -5,6 +5,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest::{SHA256, digest};
+use update_engine::bus::{Preview, Prospect};
 use update_engine::disk::SlotName;
 
 use crate::support::fixtures;
@@ -70,6 +71,35 @@ async fn an_update_leads_the_instance_through_its_states_to_complete() {
         assert_eq!(group.events, [(13, 1), (14, 1), (3, 1), (3, 2)]);
         assert_eq!(group.unknown, []);
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_is_a_check_without_a_word_and_the_update_after_it_is_as_any() {
+    let mut site = Site::new("", r#"version="2.0.0""#).await;
+    let _daemon = site.scene.boot(SlotName::A).await;
+    let client = site.scene.bus.connect().await;
+    for refusal in [None, Some("error-updatesDisabled"), None] {
+        site.scene.server.group(|group| group.refusal = refusal);
+        let preview = Preview::ask(&client).await.unwrap();
+        match refusal {
+            None => assert_eq!(preview.prospect, Prospect::Install, "{preview:?}"),
+            Some(refusal) => {
+                assert_eq!(preview.prospect, Prospect::PutOff, "{preview:?}");
+                assert!(preview.summary.contains(refusal), "{preview:?}");
+            }
+        }
+    }
+    assert_eq!(
+        site.states(),
+        [Granted],
+        "nothing but the grant that any check brings"
+    );
+    assert_eq!(site.scene.server.group(|group| group.events.len()), 0);
+    site.scene.attempt(NEED_REBOOT).await;
+    assert_eq!(
+        site.states(),
+        [Granted, Undefined, Granted, Downloading, Downloaded]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

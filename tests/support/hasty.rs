@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use update_engine::bus::Preview;
 use update_engine::engine::{
     Checked, Commitment, Failure, Fallback, Node as Machine, Progress, Report, Survey, Trigger, Updater,
 };
@@ -51,6 +52,10 @@ impl Updater for Hasty {
 
     async fn mark_good(&self) -> Result<(), String> {
         self.0.mark_good().await
+    }
+
+    async fn preview(&self) -> Preview {
+        self.0.preview().await
     }
 
     async fn check(&self, trigger: Trigger) -> Checked<Self::Plan> {

@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 #[command(
     name = "update_engine_client",
     after_help = "Exit codes: 0 done, 1 refused, 2 wrong arguments, 3 the engine can't be reached, 4 not allowed; \
-                  of update also: 5 nothing is offered, 6 put off or refused by policy, 7 failed.\n\n\
+                  of update and check --dry-run also: 5 nothing is offered, 6 put off or refused by policy, 7 failed.\n\n\
                   The flags of the original work as ever: -status, -check_for_update, -update, -reset_status, \
                   -watch_for_updates."
 )]
@@ -33,7 +33,14 @@ pub(super) enum Command {
         watch: bool,
     },
     /// Check for an update and install it, without waiting for the end
-    Check,
+    Check {
+        /// Only tell what would happen: what is offered, where it would go, and what speaks against it. Changes nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// For programs
+        #[arg(long, requires = "dry_run")]
+        json: bool,
+    },
     /// Check for an update, install it, and wait for the end
     Update,
     /// Take back that an update or a rollback waits for the reboot

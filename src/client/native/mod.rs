@@ -2,19 +2,20 @@
 //!
 //! ```text
 //!   first argument is a command ─▶ arguments (clap) ─▶ run ─┬─ remote    Engine1 on the bus, errors that say what next
-//!                                                           ├─ page, history  what people read
+//!                                                           ├─ page, history, preview  what people read
 //!                                                           ├─ follow    a download until its end
 //!                                                           └─ settings  configuration in force
 //! ```
 //!
 //! Exit codes: 0 done; 1 the engine refuses, with its sentence; 2 wrong arguments; 3 the engine can't be
 //! reached; 4 not allowed. `update` has more: 5 nothing is offered; 6 what is offered is put off or refused, and
-//! not because something broke; 7 the update failed.
+//! not because something broke; 7 the update failed. `check --dry-run` ends as `update` would, as far as that is known.
 
 mod arguments;
 mod follow;
 mod history;
 mod page;
+mod preview;
 mod remote;
 mod run;
 mod settings;
@@ -35,10 +36,10 @@ pub enum Exit {
     Unreachable = 3,
     /// This user may not.
     Denied = 4,
-    /// `update`: the server offers nothing.
+    /// `update`, `check --dry-run`: the server offers nothing.
     NothingOffered = 5,
-    /// `update`: not now, or not this one.
+    /// `update`, `check --dry-run`: not now, or not this one.
     PutOff = 6,
-    /// `update`: it failed.
+    /// `update`, `check --dry-run`: it failed, or would.
     Failed = 7,
 }

@@ -100,6 +100,25 @@ const fn what_next(kind: Obstacle) -> &'static str {
     }
 }
 
+/// A sentence of the documentation on a terminal: a link to another page is that page's place.
+fn plain(markdown: &str) -> String {
+    let mut text = String::new();
+    let mut rest = markdown;
+    while let Some((before, link)) = rest.split_once('[') {
+        let Some((name, (page, after))) = link
+            .split_once("](")
+            .and_then(|(name, target)| Some((name, target.split_once(')')?)))
+        else {
+            break;
+        };
+        text += before;
+        text += if name == page { "docs/" } else { name };
+        text += if name == page { page } else { "" };
+        rest = after;
+    }
+    text + rest
+}
+
 fn known(version: &str) -> &str {
     if version.is_empty() { "unknown" } else { version }
 }
@@ -134,8 +153,8 @@ impl Page {
         self.row("Code", &failure.code.to_string());
         if let Some(Advice { meaning, remedy }) = ErrorCode::from_number(failure.code).map(ErrorCode::advice)
         {
-            self.row("", meaning);
-            self.row("What to do", remedy);
+            self.row("", &plain(meaning));
+            self.row("What to do", &plain(remedy));
         }
     }
 

@@ -3,7 +3,7 @@
 use zbus::{Connection, fdo};
 
 use super::Exit;
-use crate::bus::{AttemptReport, Engine1Proxy, Evidence, ManagerProxy, Overview};
+use crate::bus::{AttemptReport, Engine1Proxy, Evidence, ManagerProxy, Overview, Preview};
 use crate::client::{Endpoint, session};
 
 /// Why a command was not carried out.
@@ -104,6 +104,10 @@ impl Remote {
 
     pub(super) async fn attempts(&self) -> Result<Vec<AttemptReport>, RemoteError> {
         Ok(AttemptReport::read_all(&self.connection).await?)
+    }
+
+    pub(super) async fn preview(&self) -> Result<Preview, RemoteError> {
+        Ok(Preview::ask(&self.connection).await?)
     }
 
     /// What programs said, if this user may read that.

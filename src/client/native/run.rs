@@ -7,7 +7,7 @@ use serde_json::json;
 use super::arguments::{Arguments, Command};
 use super::follow::{Follower, Teller};
 use super::remote::{Remote, RemoteError};
-use super::{Exit, history, page, settings};
+use super::{Exit, history, page, preview, settings};
 use crate::bus::{Obstacle, Overview, Stand};
 use crate::client::Endpoint;
 
@@ -32,7 +32,8 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
     match command {
         Command::Status { watch: true, .. } => return watch(&remote).await,
         Command::Status { form, .. } => print(&status(&remote, form.json).await?),
-        Command::Check => {
+        Command::Check { dry_run: true, json } => return dry_run(&remote, json).await,
+        Command::Check { .. } => {
             remote.check().await?;
             print(&format!("{}\n", remote.overview().await?.summary));
         }
@@ -88,6 +89,16 @@ async fn status(remote: &Remote, json: bool) -> Result<String, RemoteError> {
         object.insert("rollback_output".to_owned(), evidence.rollback_output.into());
     }
     Ok(pretty(&value))
+}
+
+async fn dry_run(remote: &Remote, json: bool) -> Result<Exit, RemoteError> {
+    let preview = remote.preview().await?;
+    print(&if json {
+        pretty(&preview)
+    } else {
+        preview::page(&preview)
+    });
+    Ok(preview::exit(preview.prospect))
 }
 
 async fn watch(remote: &Remote) -> Result<Exit, RemoteError> {

@@ -15,7 +15,7 @@ use crate::bus::Obstacle;
 use crate::config::{Config, Server, WaitingUpdate};
 use crate::disk::Guard;
 use crate::engine::{Checked, Failure, Report, Trigger};
-use crate::host::Mode;
+use crate::host::{Identity as HostIdentity, Mode};
 use crate::omaha::{
     self, Answer, Arrival, Body, CheckEvent, Client, Deltas, ErrorCode, Event, Flags, HttpStatus, Identity,
     Machine, Patience, Request, Response, ResponseError,
@@ -167,13 +167,7 @@ impl Node {
     }
 
     fn read_answer(&self, body: &[u8]) -> Result<Answer, Failure> {
-        let response = Response::parse(body).map_err(|error| {
-            let failure = Failure::caused_by(error.code(), &error);
-            match error {
-                ResponseError::Refused { .. } => failure.of_kind(Obstacle::Refused),
-                _ => failure,
-            }
-        })?;
+        let response = parse(body)?;
         self.memory(|memory| {
             memory.outcome = Some(CheckOutcome {
                 failure: None,
@@ -184,11 +178,7 @@ impl Node {
     }
 
     async fn post(&self, config: &Config, body: Body, patience: Patience) -> Result<Vec<u8>, Failure> {
-        let Server::At(url) = &config.server else {
-            let none = ErrorCode::Http(HttpStatus::None);
-            let off = Failure::new(none, "updates are switched off: SERVER=disabled");
-            return Err(off.of_kind(Obstacle::Disabled));
-        };
+        let url = url(config)?;
         let identity = self.identity(config).await?;
         let deltas = self.blocking(Self::deltas).await;
         let is_check = matches!(body, Body::Check(_));
@@ -212,6 +202,29 @@ impl Node {
         })
     }
 
+    /// Asks what the server would offer somebody who wants an update now, and leaves everything as it is. What became of
+    /// the last update is not told: that is for a check, of which the server may expect more.
+    pub(super) async fn question(&self, config: &Config) -> Result<Answer, Failure> {
+        let url = url(config)?;
+        let version = config.version.clone();
+        let (host, deltas, aleph) = self
+            .blocking(|node| (node.host().identity(), node.deltas(), node.known_aleph()))
+            .await;
+        // What can't be read is told by the look at the state directory.
+        let identity = identity(config, host, aleph.ok().flatten().unwrap_or(version));
+        let request = Request {
+            identity: &identity,
+            trigger: omaha::Trigger::OnDemand,
+            deltas,
+            body: Body::Question,
+        };
+        let answer = Client::from_env()
+            .post(url, request.to_xml(), Patience::None)
+            .await;
+        let body = answer.map_err(|error| Failure::caused_by(error.code(), &error))?;
+        Ok(parse(&body)?.answer)
+    }
+
     fn trigger(&self) -> omaha::Trigger {
         match self.memory(|memory| memory.trigger) {
             Some(Trigger::Operator) => omaha::Trigger::OnDemand,
@@ -224,24 +237,21 @@ impl Node {
         let (host, aleph) = self
             .blocking(move |node| (node.host().identity(), node.aleph(&version)))
             .await;
-        let machine = Machine {
-            boot_id: host.boot_id,
-            machine_id: host.machine_id,
-            machine: host.machine,
-            aleph_version: aleph?,
-        };
-        Ok(config.identity(&machine))
+        Ok(identity(config, host, aleph?))
     }
 
     /// The first version ever seen on this machine: this one, if none was seen before.
     fn aleph(&self, version: &str) -> Result<String, PrefsError> {
-        match self.prefs.get(Key::AlephVersion)? {
-            Some(aleph) if !aleph.is_empty() => Ok(aleph),
-            _ => {
-                self.prefs.set(Key::AlephVersion, version)?;
-                Ok(version.to_owned())
-            }
+        if let Some(aleph) = self.known_aleph()? {
+            return Ok(aleph);
         }
+        self.prefs.set(Key::AlephVersion, version)?;
+        Ok(version.to_owned())
+    }
+
+    fn known_aleph(&self) -> Result<Option<String>, PrefsError> {
+        let aleph = self.prefs.get(Key::AlephVersion)?;
+        Ok(aleph.filter(|aleph| !aleph.is_empty()))
     }
 
     /// Whether a delta would do.
@@ -271,6 +281,37 @@ impl Node {
         }
         flags
     }
+}
+
+fn url(config: &Config) -> Result<&str, Failure> {
+    match &config.server {
+        Server::At(url) => Ok(url),
+        Server::Disabled => {
+            let none = ErrorCode::Http(HttpStatus::None);
+            let off = Failure::new(none, "updates are switched off: SERVER=disabled");
+            Err(off.of_kind(Obstacle::Disabled))
+        }
+    }
+}
+
+fn identity(config: &Config, host: HostIdentity, aleph_version: String) -> Identity {
+    let machine = Machine {
+        boot_id: host.boot_id,
+        machine_id: host.machine_id,
+        machine: host.machine,
+        aleph_version,
+    };
+    config.identity(&machine)
+}
+
+fn parse(body: &[u8]) -> Result<Response, Failure> {
+    Response::parse(body).map_err(|error| {
+        let failure = Failure::caused_by(error.code(), &error);
+        match error {
+            ResponseError::Refused { .. } => failure.of_kind(Obstacle::Refused),
+            _ => failure,
+        }
+    })
 }
 
 /// Without durable prefs the next check would tell the same news again; better to say so.

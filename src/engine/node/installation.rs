@@ -39,16 +39,24 @@ impl Node {
     }
 
     async fn preflight(&self, plan: InstallPlan) -> Result<Ready, Failure> {
+        let trigger = self.memory(|memory| memory.trigger).unwrap_or(Trigger::Timer);
+        let _alone = self.preflights.lock().await;
+        let site = self.site(trigger).await?;
+        Ok(Installer::new(plan, site).preflight().await?)
+    }
+
+    /// What an installation that `trigger` has caused works with.
+    pub(super) async fn site(&self, trigger: Trigger) -> Result<Site, Failure> {
         let disk = self
             .blocking(Self::announced_slots)
             .await
             .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
         let load = self.blocking(|node| node.config().load).await;
-        let (patience, priority) = match self.memory(|memory| memory.trigger) {
-            Some(Trigger::Operator) => (FetchSettings::interactive(), load.on_demand),
-            Some(Trigger::Timer) | None => (FetchSettings::default(), load.scheduled),
+        let (patience, priority) = match trigger {
+            Trigger::Operator => (FetchSettings::interactive(), load.on_demand),
+            Trigger::Timer => (FetchSettings::default(), load.scheduled),
         };
-        let site = Site {
+        Ok(Site {
             host: self.host().clone(),
             slots: Arc::new(disk),
             fetcher: Fetcher::new(FetchSettings {
@@ -61,8 +69,7 @@ impl Node {
                 pressure: load.pressure,
                 ..Pace::default()
             },
-        };
-        Ok(Installer::new(plan, site).preflight().await?)
+        })
     }
 
     pub(super) async fn write_slot(

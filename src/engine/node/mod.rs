@@ -6,6 +6,7 @@
 //!                      │                           slots         the disk, found anew for each use
 //!                      ├─ check, revisit, report ─ conversation  configuration, prefs, one POST
 //!                      │                           offers        policy, payload state, plan
+//!                      ├─ preview ──────────────── preview       what an attempt would come to; changes nothing
 //!                      ├─ prepare … finish ─────── attempt       each phase, and its place in the history of attempts
 //!                      │                           installation  the installer's phases, what they leave in prefs
 //!                      ├─ roll_back ────────────── rollback      the other slot next, because somebody wants it
@@ -24,6 +25,7 @@ mod history;
 mod installation;
 mod offers;
 mod pending;
+mod preview;
 mod rollback;
 mod slots;
 mod survey;
@@ -42,6 +44,7 @@ pub use slots::DiskChoice;
 
 use super::updater::{Checked, Progress, Updater};
 use super::{Commitment, Failure, Fallback, Report, State, Survey, Trigger, chain};
+use crate::bus::Preview;
 use crate::config::Config;
 use crate::disk::{DiskError, SlotName};
 use crate::health::{Cause, TrialEnd};
@@ -75,6 +78,8 @@ pub struct Node {
     record: Arc<Mutex<()>>,
     /// What lines of the journal say about the attempt under way.
     bearings: Bearings,
+    /// Held while the other slot is opened to see whether it can be written.
+    preflights: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What one job leaves for the next. Never locked across an await.
@@ -113,6 +118,7 @@ impl Node {
             memory: Arc::default(),
             record: Arc::default(),
             bearings: Bearings::default(),
+            preflights: Arc::default(),
         }
     }
 
@@ -245,6 +251,10 @@ impl Updater for Node {
     async fn mark_good(&self) -> Result<(), String> {
         let marked = self.blocking(Self::mark_running_good).await;
         marked.inspect_err(|reason| tracing::warn!("the running slot is not marked good: {reason}"))
+    }
+
+    async fn preview(&self) -> Preview {
+        self.look_ahead().await
     }
 
     async fn check(&self, trigger: Trigger) -> Checked<InstallPlan> {

@@ -21,7 +21,8 @@ impl Node {
         let mut state = self.payload_state();
         state.offered(&offer);
         self.save(&state)?;
-        let url = self.decide(&offer, &state)?;
+        let trigger = self.memory(|memory| memory.trigger).unwrap_or(Trigger::Timer);
+        let url = self.decide(&offer, &state, trigger)?;
         let plan = self.plan(config, &offer, url)?;
         let offered = Offered {
             version: offer.version.clone(),
@@ -31,10 +32,16 @@ impl Node {
         Ok(Checked::Offer(offered, plan))
     }
 
-    fn decide(&self, offer: &Offer, payload_state: &PayloadState) -> Result<String, Failure> {
-        let trigger = match self.memory(|memory| memory.trigger) {
-            Some(Trigger::Operator) => omaha::Trigger::OnDemand,
-            Some(Trigger::Timer) | None => omaha::Trigger::Scheduled,
+    /// The URL to fetch `offer` from, if policy takes it.
+    pub(super) fn decide(
+        &self,
+        offer: &Offer,
+        payload_state: &PayloadState,
+        trigger: Trigger,
+    ) -> Result<String, Failure> {
+        let trigger = match trigger {
+            Trigger::Operator => omaha::Trigger::OnDemand,
+            Trigger::Timer => omaha::Trigger::Scheduled,
         };
         let build = match self.host().mode() {
             Mode::Official => Build::Official,
@@ -72,7 +79,8 @@ impl Node {
         }
     }
 
-    fn plan(&self, config: &Config, offer: &Offer, url: String) -> Result<InstallPlan, Failure> {
+    /// What will be written where.
+    pub(super) fn plan(&self, config: &Config, offer: &Offer, url: String) -> Result<InstallPlan, Failure> {
         let disk = slots::open(&self.settings)
             .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
         let target = !disk.running();
@@ -140,7 +148,7 @@ impl Node {
         }
     }
 
-    fn payload_state(&self) -> PayloadState {
+    pub(super) fn payload_state(&self) -> PayloadState {
         // What can't be read counts as never written: the offer starts anew.
         PayloadState::load(|key| self.prefs.get(key).ok().flatten(), self.unix_time())
     }

@@ -120,6 +120,10 @@ impl Slots for AnnouncedSlots {
         self.disk.open_target(slot)
     }
 
+    fn reserve(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
+        self.disk.reserve(slot)
+    }
+
     fn open_source(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
         self.disk.open_source(slot)
     }

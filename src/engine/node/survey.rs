@@ -105,7 +105,7 @@ const fn outcome(course: Course) -> AttemptOutcome {
     }
 }
 
-fn hex(sha256: &[u8; 32]) -> String {
+pub(super) fn hex(sha256: &[u8; 32]) -> String {
     sha256.iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a `String` never fails.
         let _ = write!(text, "{byte:02x}");

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::bus::{Account, Operation, WaitingSlot};
+use crate::bus::{Account, Operation, Prospect, WaitingSlot};
 use crate::engine::{Checked, Commitment, Failure, Fallback, Offered, Phase, Report, Running, Trigger};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
@@ -148,6 +148,20 @@ impl Updater for Scripted {
     async fn mark_good(&self) -> Result<(), String> {
         self.note("mark good").await;
         self.script.good.clone()
+    }
+
+    async fn preview(&self) -> Preview {
+        self.note("preview").await;
+        Preview {
+            prospect: Prospect::NothingOffered,
+            summary: "nothing".to_owned(),
+            code: None,
+            version: None,
+            payload_sha256: None,
+            bytes_total: None,
+            slot: None,
+            checks: Vec::new(),
+        }
     }
 
     async fn check(&self, trigger: Trigger) -> Checked<()> {

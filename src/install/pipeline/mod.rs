@@ -86,12 +86,7 @@ fn beginning(
     further: &Further,
     saved: Option<Saved>,
 ) -> (Start, Option<Entity>) {
-    let limits = Limits {
-        payload_size: Some(attempt.plan.payload_size),
-        metadata_size: attempt.plan.metadata.as_ref().map(|claim| claim.size),
-        further: further.limits(),
-        ..Limits::for_slot(target.len())
-    };
+    let limits = limits(attempt, target, further);
     if let Some(saved) = saved {
         let entity = saved.entity.clone();
         match resume(limits, saved) {
@@ -100,6 +95,16 @@ fn beginning(
         }
     }
     (Start::Fresh(Reader::new(limits)), None)
+}
+
+/// What a payload may ask for here.
+pub(super) fn limits(attempt: &Attempt, target: &dyn BlockTarget, further: &Further) -> Limits {
+    Limits {
+        payload_size: Some(attempt.plan.payload_size),
+        metadata_size: attempt.plan.metadata.as_ref().map(|claim| claim.size),
+        further: further.limits(),
+        ..Limits::for_slot(target.len())
+    }
 }
 
 fn resume(limits: Limits, saved: Saved) -> Result<Start, FormatError> {
@@ -113,7 +118,8 @@ fn resume(limits: Limits, saved: Saved) -> Result<Start, FormatError> {
     })
 }
 
-fn request(attempt: &Attempt, start: u64, entity: Option<Entity>) -> FetchRequest {
+/// What is asked of the payload's server, from byte `start` on.
+pub(super) fn request(attempt: &Attempt, start: u64, entity: Option<Entity>) -> FetchRequest {
     FetchRequest {
         url: attempt.plan.url.clone(),
         start,

@@ -1,0 +1,40 @@
+//! What a look before an installation found, for people.
+
+use super::InstallError;
+
+/// One thing that was looked at.
+#[derive(Debug)]
+pub struct Finding {
+    /// Which.
+    pub subject: String,
+    /// What was found.
+    pub verdict: Verdict,
+}
+
+/// What was found of one thing.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is as it must be, and how it is.
+    Fine(String),
+    /// It refuses no update here, and may make one fail later; and why.
+    Doubtful(String),
+    /// It refuses payloads that bring something for it, and no others.
+    Missing(InstallError),
+    /// It refuses the update.
+    Refused(InstallError),
+}
+
+impl Verdict {
+    /// Whether it refuses the update.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+}
+
+impl Finding {
+    pub(super) fn new(subject: impl Into<String>, verdict: Verdict) -> Self {
+        let subject = subject.into();
+        Self { subject, verdict }
+    }
+}

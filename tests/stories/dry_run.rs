@@ -1,0 +1,205 @@
+//! `check --dry-run`: what would happen, and that nothing does.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use nix::fcntl::{Flock, FlockArg};
+use update_engine::bus::{CheckResult, Preview, Prospect, Stand};
+use update_engine::disk::SlotName;
+use update_engine::serve::Ask;
+
+use crate::support::bad_server::BadServer;
+use crate::support::bus::PrivateBus;
+use crate::support::fixtures;
+use crate::support::node::{CONFIG, KEY, Node, sha256};
+use crate::support::scene::{Asked, NEED_REBOOT, Scene};
+
+const KERNEL_A: &str = "/boot/flatcar/vmlinuz-a";
+const STATE: &str = "/var/lib/update_engine";
+
+async fn dry_run(bus: &PrivateBus, arguments: &[&str]) -> Output {
+    let client = bus.process(env!("CARGO_BIN_EXE_update_engine_client"));
+    let mut client = tokio::process::Command::from(client);
+    let arguments = ["check", "--dry-run"].iter().chain(arguments);
+    client.args(arguments).output().await.unwrap()
+}
+
+/// The exit code, and what is told.
+async fn preview(bus: &PrivateBus) -> (i32, Preview) {
+    let output = dry_run(bus, &["--json"]).await;
+    let preview = serde_json::from_slice(&output.stdout);
+    (
+        output.status.code().unwrap(),
+        preview.unwrap_or_else(|error| panic!("{error}: {output:?}")),
+    )
+}
+
+/// Every file below `path`, by its hash.
+fn files(path: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut directories = vec![path.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                let hash = std::fs::read(&path).map(|bytes| sha256(&bytes));
+                found.insert(path, hash.unwrap_or_default());
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_is_told_with_every_look_at_the_node_and_nothing_is_touched() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    scene.configure("PARTITION_oem=/nowhere/OEM-%s\n");
+    let _daemon = scene.boot(SlotName::A).await;
+    scene.overview(|overview| !overview.slots.is_empty()).await;
+    let disk = || sha256(&std::fs::read(scene.node.disk.path()).unwrap());
+    let before = (files(&scene.node.path("/")), disk());
+    let output = dry_run(&scene.bus, &[]).await;
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let lines: Vec<_> = said
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(lines[0], "Update would be installed in USR-B");
+    assert!(lines[1].starts_with("Offered 2.0.0, "), "{said}");
+    for begin in [
+        "public key ok ",
+        "running slot ok USR-A is good",
+        "boot partition ok a kernel as large as the running one has ",
+        "state directory ok ",
+        "postinst ok ",
+        "other slot ok USR-B, 16777216 bytes, nobody uses it",
+        "partition oem doubtful the target of partition oem can't be used: cannot open ",
+        "payload ok signed, and all of it fits: image of 16777216 bytes, kernel of ",
+    ] {
+        assert!(
+            lines.iter().any(|line| line.starts_with(begin)),
+            "{begin:?} is not in:\n{said}"
+        );
+    }
+    let questions = Asked::questions(&scene.server);
+    assert_eq!(questions.len(), 1);
+    assert_eq!(questions[0].asks, [Ask::Ping, Ask::UpdateCheck], "and no event");
+    assert_eq!((files(&scene.node.path("/")), disk()), before);
+    assert_eq!(scene.overview(|_| true).await.state, Stand::Idle);
+    // What was asked before changes nothing about an update.
+    scene.attempt(NEED_REBOOT).await;
+    let waiting = dry_run(&scene.bus, &[]).await;
+    assert_eq!(waiting.status.code(), Some(1));
+    let said = String::from_utf8(waiting.stderr).unwrap();
+    assert!(
+        said.contains("a look ahead has no meaning while an update waits for the reboot"),
+        "{said}"
+    );
+}
+
+/// The one look that failed.
+#[track_caller]
+fn failed(preview: &Preview) -> (&str, Option<u32>, &str) {
+    let mut failed = preview
+        .checks
+        .iter()
+        .filter(|check| check.result == CheckResult::Failed);
+    let check = failed.next().unwrap_or_else(|| panic!("{preview:?}"));
+    assert!(failed.next().is_none(), "{preview:?}");
+    (&check.subject, check.code, &check.found)
+}
+
+/// What was broken, for as long as it is.
+type Broken = Option<Flock<File>>;
+type Break = fn(&Node) -> Broken;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_thing_that_would_refuse_an_update_is_named_with_its_code() {
+    let missing_key: Break = |node| {
+        std::fs::remove_file(node.path(KEY)).unwrap();
+        None
+    };
+    let large_kernel: Break = |node| {
+        let kernel = File::options().write(true).open(node.path(KERNEL_A)).unwrap();
+        // Nothing but a length.
+        kernel.set_len(1 << 42).unwrap();
+        None
+    };
+    let no_directory: Break = |node| {
+        std::fs::rename(node.path(STATE), node.path("/elsewhere")).unwrap();
+        node.write(STATE, b"");
+        None
+    };
+    let in_use: Break = |node| {
+        let disk = File::open(node.disk.path()).unwrap();
+        Some(Flock::lock(disk, FlockArg::LockExclusiveNonblock).unwrap())
+    };
+    let on_trial: Break = |node| {
+        node.disk.set_attributes(SlotName::A, (2, 0, 0));
+        None
+    };
+    for (damage, subject, code, sentence) in [
+        (missing_key, "public key", 18, "cannot read the public key"),
+        (
+            on_trial,
+            "running slot",
+            36,
+            "the running slot USR-A has to be good before USR-B is written",
+        ),
+        (large_kernel, "boot partition", 1, "Failed to copy kernel"),
+        (no_directory, "state directory", 20, "cannot write in"),
+        (in_use, "other slot", 7, "cannot open USR-B"),
+    ] {
+        let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+        let _daemon = scene.boot(SlotName::A).await;
+        scene.overview(|overview| !overview.slots.is_empty()).await;
+        let broken = damage(&scene.node);
+        let (exit, preview) = preview(&scene.bus).await;
+        drop(broken);
+        assert_eq!((exit, preview.prospect), (7, Prospect::Fail), "{preview:?}");
+        let (named, given, found) = failed(&preview);
+        assert_eq!((named, given), (subject, Some(code)));
+        assert!(found.contains(sentence), "{found}");
+        assert!(preview.summary.contains(sentence), "{}", preview.summary);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_that_does_not_fit_or_does_not_come_is_told_from_its_first_bytes() {
+    let payload = std::fs::read(fixtures::payload("full.payload")).unwrap();
+    let whole = payload.len();
+    for (slot, faults, code, sentence) in [
+        (1 << 20, "", 23, "the payload is refused"),
+        (16 << 20, "status=404", 9, "404"),
+    ] {
+        let server = BadServer::offering(payload.clone(), faults, |offer| offer.size = whole);
+        let node = Node::with_slots(&server.url(), slot);
+        let mut scene = Scene::with(server, node).await;
+        let _daemon = scene.boot(SlotName::A).await;
+        let (exit, preview) = preview(&scene.bus).await;
+        assert_eq!(exit, 7, "{preview:?}");
+        let (subject, given, found) = failed(&preview);
+        assert_eq!((subject, given), ("payload", Some(code)), "{found}");
+        assert!(found.contains(sentence), "{found}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_offer_and_an_engine_that_is_switched_off_have_exit_codes_of_their_own() {
+    let mut scene = Scene::quiet().await;
+    let _daemon = scene.boot(SlotName::A).await;
+    let (exit, told) = preview(&scene.bus).await;
+    assert_eq!((exit, told.prospect), (5, Prospect::NothingOffered));
+    scene.node.write(CONFIG, b"SERVER=disabled\n");
+    let (exit, told) = preview(&scene.bus).await;
+    assert_eq!((exit, told.prospect), (6, Prospect::PutOff));
+    assert_eq!(told.summary, "updates are switched off: SERVER=disabled");
+    scene.node.write(CONFIG, b"SERVER=http://127.0.0.1:1/\n");
+    let (exit, told) = preview(&scene.bus).await;
+    assert_eq!((exit, told.code), (7, Some(2000)));
+}
