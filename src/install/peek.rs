@@ -48,7 +48,7 @@ async fn metadata(attempt: &Attempt, mut reader: Reader) -> Result<(Arc<Manifest
 }
 
 fn contents(manifest: &Manifest) -> String {
-    let images = manifest.images().into_iter().map(|image| {
+    let images = manifest.images().iter().map(|image| {
         let what = match image.kind {
             ImageKind::Partition => "image".to_owned(),
             ImageKind::Kernel => "kernel".to_owned(),

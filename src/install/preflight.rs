@@ -29,7 +29,7 @@ const LOOKS: [(&str, Look); 5] = [
     ("running slot", running_slot),
     ("boot partition", boot_partition),
     ("state directory", state_directory),
-    ("postinst", script),
+    ("postinst", |attempt| Ok(script(attempt))),
 ];
 
 /// Checks keys, slots, boot partition and state; gives the target, opened exclusively.
@@ -139,25 +139,23 @@ fn state_directory(attempt: &Attempt) -> Result<Verdict, InstallError> {
 }
 
 /// Which script it is, the image in the payload knows; these are the steps that today's have.
-fn script(attempt: &Attempt) -> Result<Verdict, InstallError> {
+fn script(attempt: &Attempt) -> Verdict {
     if attempt.site.postinst == Postinst::Skip {
-        return Ok(Verdict::Fine("is not run".to_owned()));
+        return Verdict::Fine("is not run".to_owned());
     }
     if attempt.path(CGROUPS).is_dir() && !attempt.path(UNIFIED_CGROUPS).exists() {
         let why = "the node uses control groups of version 1: newer images refuse to be installed here";
-        return Ok(Verdict::Doubtful(why.to_owned()));
+        return Verdict::Doubtful(why.to_owned());
     }
     let path = attempt.path(EXTENSION_DIRECTORY);
     let existing = path.ancestors().find(|path| path.exists()).unwrap_or(&path);
     if attempt.path(EXTENSIONS).exists() && access(existing, AccessFlags::W_OK).is_err() {
         let path = path.display();
-        return Ok(Verdict::Doubtful(format!(
+        return Verdict::Doubtful(format!(
             "{path} can't be written: the new version's extensions go there"
-        )));
+        ));
     }
-    Ok(Verdict::Fine(
-        "nothing that is known now speaks against it".to_owned(),
-    ))
+    Verdict::Fine("nothing that is known now speaks against it".to_owned())
 }
 
 /// The running slot boots without us.
