@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Exit;
-use super::time::bytes;
+use crate::bus::words::bytes;
 use crate::bus::{CheckResult, PreflightCheck, Preview, Prospect};
 
 /// The page of `check --dry-run`.
