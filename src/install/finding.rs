@@ -24,14 +24,6 @@ pub enum Verdict {
     Refused(InstallError),
 }
 
-impl Verdict {
-    /// Whether it refuses the update.
-    #[must_use]
-    pub const fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused(_))
-    }
-}
-
 impl Finding {
     pub(super) fn new(subject: impl Into<String>, verdict: Verdict) -> Self {
         let subject = subject.into();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -11,10 +12,11 @@ use update_engine::disk::SlotName;
 use update_engine::serve::Ask;
 
 use crate::support::bad_server::BadServer;
-use crate::support::bus::PrivateBus;
+use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus};
 use crate::support::fixtures;
+use crate::support::health::require_a_file;
 use crate::support::node::{CONFIG, KEY, Node, sha256};
-use crate::support::scene::{Asked, NEED_REBOOT, Scene};
+use crate::support::scene::{Asked, IDLE, NEED_REBOOT, Scene};
 
 const KERNEL_A: &str = "/boot/flatcar/vmlinuz-a";
 const STATE: &str = "/var/lib/update_engine";
@@ -139,18 +141,8 @@ async fn each_thing_that_would_refuse_an_update_is_named_with_its_code() {
         let disk = File::open(node.disk.path()).unwrap();
         Some(Flock::lock(disk, FlockArg::LockExclusiveNonblock).unwrap())
     };
-    let on_trial: Break = |node| {
-        node.disk.set_attributes(SlotName::A, (2, 0, 0));
-        None
-    };
     for (damage, subject, code, sentence) in [
         (missing_key, "public key", 18, "cannot read the public key"),
-        (
-            on_trial,
-            "running slot",
-            36,
-            "the running slot USR-A has to be good before USR-B is written",
-        ),
         (large_kernel, "boot partition", 1, "Failed to copy kernel"),
         (no_directory, "state directory", 20, "cannot write in"),
         (in_use, "other slot", 7, "cannot open USR-B"),
@@ -160,12 +152,65 @@ async fn each_thing_that_would_refuse_an_update_is_named_with_its_code() {
         scene.overview(|overview| !overview.slots.is_empty()).await;
         let broken = damage(&scene.node);
         let (exit, preview) = preview(&scene.bus).await;
-        drop(broken);
         assert_eq!((exit, preview.prospect), (7, Prospect::Fail), "{preview:?}");
         let (named, given, found) = failed(&preview);
         assert_eq!((named, given), (subject, Some(code)));
         assert!(found.contains(sentence), "{found}");
         assert!(preview.summary.contains(sentence), "{}", preview.summary);
+
+        // An update says the same, unless it can't even note that it asks.
+        scene.attempt(IDLE).await;
+        drop(broken);
+        let failure = scene.overview(|overview| overview.last_failure.0.is_some()).await;
+        let failure = failure.last_failure.0.unwrap();
+        if subject != "state directory" {
+            assert_eq!(failure.code, code);
+            assert!(found.starts_with(&failure.sentence), "{found}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_on_trial_puts_an_update_off_only_if_more_is_required_of_it_than_to_run() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    scene.node.disk.set_attributes(SlotName::A, (2, 0, 0));
+    let _daemon = scene.boot(SlotName::A).await;
+    let (exit, told) = preview(&scene.bus).await;
+    assert_eq!(exit, 0, "{told:?}");
+    let check = told.checks.iter().find(|check| check.subject == "running slot");
+    assert_eq!(check.unwrap().result, CheckResult::Doubtful);
+
+    require_a_file(&scene.node);
+    let (exit, told) = preview(&scene.bus).await;
+    assert_eq!((exit, told.prospect), (6, Prospect::PutOff));
+    let (subject, code, found) = failed(&told);
+    assert_eq!((subject, code), ("running slot", Some(36)));
+    assert!(
+        found.contains("USR-A has to be good before USR-B is written"),
+        "{found}"
+    );
+    assert_eq!(
+        scene.node.disk.attributes(SlotName::A),
+        (2, 0, 0),
+        "nobody marked it"
+    );
+}
+
+/// Takes root: it becomes other users.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_account_may_look_ahead_and_nobody_else_but_root() {
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "run this test as root: it becomes other users"
+    );
+    let bus = PrivateBus::start(Accounts::WithCore);
+    let _engine = BusEngine::on(&bus).await;
+    // The engine of this test refuses everybody whom the bus lets through.
+    for (uid, exit) in [(0, 1), (CORE_UID, 1), (NOBODY_UID, 4)] {
+        let mut client = bus.process(env!("CARGO_BIN_EXE_update_engine_client"));
+        client.args(["check", "--dry-run"]).uid(uid).gid(uid);
+        let output = tokio::process::Command::from(client).output().await.unwrap();
+        assert_eq!(output.status.code(), Some(exit), "{uid}: {output:?}");
     }
 }
 

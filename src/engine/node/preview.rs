@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::engine::code::code_of;
 use crate::engine::discretion::without_secrets;
 use crate::engine::{Failure, Trigger, chain};
-use crate::install::{Finding, Installer, Verdict};
+use crate::install::{Finding, InstallError, Installer, Verdict};
 use crate::omaha::{Answer, ErrorCode, HttpStatus, Offer};
 use crate::plan::InstallPlan;
 
@@ -66,21 +66,41 @@ impl Node {
         // An attempt that begins meanwhile wants the slot for itself.
         let alone = self.preflights.lock().await;
         let site = self.site(Trigger::Operator).await?;
-        let findings = Installer::new(plan, site).examine(PAYLOAD).await;
+        let mut findings = Installer::new(plan, site).examine(PAYLOAD).await;
         drop(alone);
+        if self.blocking(Self::obstacle).await.is_none() {
+            findings.iter_mut().for_each(marked_first);
+        }
         let checks: Vec<_> = findings.iter().map(told).collect();
-        let mut preview = match findings.iter().find(|finding| finding.verdict.is_refusal()) {
+        let mut preview = match findings.iter().find_map(refusal) {
             None => plain(Prospect::Install, format!("would be installed in {slot}")),
-            Some(finding) => {
-                let sentence = format!("would not be installed in {slot}: {}", told(finding).found);
-                plain(Prospect::Fail, sentence)
-            }
+            Some((prospect, why)) => plain(prospect, format!("would not be installed in {slot}: {why}")),
         };
         preview.code = checks.iter().find_map(|check| check.code);
         preview.slot = Some(slot);
         preview.checks = checks;
         Ok(preview)
     }
+}
+
+/// An attempt marks the running slot good before it asks the server, if nothing is required of it that does not hold.
+fn marked_first(finding: &mut Finding) {
+    if let Verdict::Refused(InstallError::RunningNotGood { running, .. }) = finding.verdict {
+        let why = format!("{running} is not marked good yet: an update does that before anything else");
+        finding.verdict = Verdict::Doubtful(why);
+    }
+}
+
+fn refusal(finding: &Finding) -> Option<(Prospect, String)> {
+    let Verdict::Refused(error) = &finding.verdict else {
+        return None;
+    };
+    let prospect = if code_of(error).is_deferral() {
+        Prospect::PutOff
+    } else {
+        Prospect::Fail
+    };
+    Some((prospect, told(finding).found))
 }
 
 fn told(finding: &Finding) -> PreflightCheck {

@@ -151,7 +151,8 @@ impl Node {
         Ok(())
     }
 
-    fn obstacle(&self) -> Option<String> {
+    /// Why the running slot would not be marked good now if it isn't yet. Blocks.
+    pub(super) fn obstacle(&self) -> Option<String> {
         let standing = self.memory(|memory| memory.standing.clone());
         let is_gated = || health::is_gated(&self.config().health, self.host());
         if matches!(standing, Standing::GivenUp(_)) || is_gated() {
