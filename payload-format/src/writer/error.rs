@@ -75,10 +75,17 @@ pub enum WriteError {
     /// The payload can't be written.
     #[error("cannot write the payload")]
     Output(#[source] io::Error),
-    /// The manifest is more than nodes read: as of a delta whose images share scattered single blocks by the hundred
-    /// thousand.
+    /// The manifest is more than nodes read: as of an image of hundreds of gigabytes.
     #[error("nodes would refuse the manifest")]
     Refused(#[source] ManifestError),
+    /// Likewise: it is too long.
+    #[error("nodes would refuse the manifest: it has {len} bytes, at most {limit} are read")]
+    TooLong {
+        /// Bytes that it has.
+        len: u64,
+        /// Bytes that nodes read.
+        limit: u64,
+    },
     /// A key didn't sign.
     #[error("key {number} did not sign the payload")]
     Sign {
@@ -87,4 +94,19 @@ pub enum WriteError {
         /// Why.
         source: SignError,
     },
+}
+
+impl WriteError {
+    /// Whether a manifest with less in it might do.
+    pub(super) const fn is_too_much(&self) -> bool {
+        matches!(
+            self,
+            Self::TooLong { .. }
+                | Self::Refused(
+                    ManifestError::TooManyOperations(_)
+                        | ManifestError::TooManyExtents(_)
+                        | ManifestError::TooManyPieces(_)
+                )
+        )
+    }
 }

@@ -177,6 +177,7 @@ impl<'a> FullPayload<'a> {
         spool.seek(SeekFrom::Start(0)).map_err(WriteError::Spool)?;
         let contents = Contents {
             version,
+            limits: anywhere(),
             image,
             kernel,
             further,
@@ -196,9 +197,19 @@ impl std::fmt::Debug for FullPayload<'_> {
     }
 }
 
+/// The limits of nodes, whatever slots and partitions they have.
+const fn anywhere() -> Limits {
+    Limits {
+        further: FurtherPartitions::Any,
+        ..Limits::for_slot(u64::MAX)
+    }
+}
+
 /// All of a payload but its data.
 struct Contents<'a> {
     version: MajorVersion,
+    /// Of the nodes that read it.
+    limits: Limits,
     image: Section,
     kernel: Option<Section>,
     further: Vec<(PartitionName, Section)>,
@@ -210,6 +221,7 @@ impl Contents<'_> {
     fn write(self, data: impl Read, out: impl Write) -> Result<Summary, WriteError> {
         let Self {
             version,
+            limits,
             image,
             kernel,
             further,
@@ -221,10 +233,10 @@ impl Contents<'_> {
         let signatures_size = sign::blob_len(version, signers)?;
         let manifest = draft::manifest(version, image, kernel, further, signatures_size)?.encode_to_vec();
         // Readers have limits: whatever they would refuse isn't written. Which partitions a node has is its own affair.
-        let limits = Limits {
-            further: FurtherPartitions::Any,
-            ..Limits::for_slot(u64::MAX)
-        };
+        let (len, limit) = (manifest.len() as u64, limits.manifest_len);
+        if len > limit {
+            return Err(WriteError::TooLong { len, limit });
+        }
         Manifest::parse(&manifest, version, &limits).map_err(WriteError::Refused)?;
         let assembled = assemble::assemble(version, &manifest, (data, data_len), signers, out)?;
         Ok(Summary {

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::blocks::{BlockList, Snapshot};
+use super::grain::Grain;
 use super::patch::Patcher;
 use super::task::Task;
 use crate::apply::Compression;
@@ -26,6 +27,7 @@ pub(super) struct Encoder<'a> {
     pub(super) new: Snapshot<'a>,
     pub(super) compressions: &'a [Compression],
     pub(super) patches: &'a [PatchKind],
+    pub(super) grain: Grain,
 }
 
 impl Encoder<'_> {

@@ -27,6 +27,7 @@ mod crew;
 mod data;
 mod encode;
 mod ext;
+mod grain;
 mod order;
 mod origin;
 mod patch;
@@ -37,7 +38,7 @@ mod survey;
 mod task;
 
 use std::cmp::Reverse;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
 
 use self::blocks::BlockList;
@@ -45,6 +46,7 @@ pub use self::blocks::Snapshot;
 use self::crew::Crew;
 use self::data::Data;
 use self::encode::Encoder;
+use self::grain::Grain;
 use self::order::Order;
 use self::origin::{Index, Origin};
 use self::region::Both;
@@ -55,6 +57,8 @@ use super::press::Section;
 use super::{Contents, Input, Signer, Summary, WriteError};
 use crate::apply::Compression;
 use crate::header::MajorVersion;
+use crate::limits::Limits;
+use crate::manifest::ManifestError;
 use crate::operation::PatchKind;
 
 /// Bytes of memory for all that is worked on at a time.
@@ -68,6 +72,7 @@ pub struct DeltaPayload<'a> {
     threads: NonZeroUsize,
     compressions: Vec<Compression>,
     patches: Vec<PatchKind>,
+    limits: Limits,
 }
 
 /// An image, and what it is made from.
@@ -96,6 +101,7 @@ impl<'a> DeltaPayload<'a> {
             threads: NonZeroUsize::MIN,
             compressions: vec![Compression::Bzip2, Compression::Xz, Compression::Zstd],
             patches: vec![PatchKind::SourceBsdiff, PatchKind::BrotliBsdiff],
+            limits: super::anywhere(),
         }
     }
 
@@ -129,6 +135,14 @@ impl<'a> DeltaPayload<'a> {
         self
     }
 
+    /// For nodes that read no more than this; unless told otherwise, with any slot and the limits that nodes have. Where
+    /// the manifest would be more, parts of the image that share scattered blocks are packed whole.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Works on so many threads.
     #[must_use]
     pub fn with_threads(mut self, threads: NonZeroUsize) -> Self {
@@ -151,12 +165,36 @@ impl<'a> DeltaPayload<'a> {
         S: Read + Write + Seek,
         W: Write,
     {
+        let mut refused = None;
+        for grain in Grain::ALL {
+            spool.seek(SeekFrom::Start(0)).map_err(WriteError::Spool)?;
+            match self.try_write(grain, spool, out, progress) {
+                Err(error) if error.is_too_much() => refused = Some(error),
+                written => return written,
+            }
+        }
+        // There is more than one grain, and each was refused.
+        Err(refused.unwrap_or(WriteError::TooLarge))
+    }
+
+    /// Nothing was written to `out` if the manifest is too much.
+    fn try_write<S, W>(
+        &self,
+        grain: Grain,
+        spool: &mut S,
+        out: &mut W,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Summary, WriteError>
+    where
+        S: Read + Write + Seek,
+        W: Write,
+    {
         let mut order = Order::new(spool);
         let names = Names {
             old: Input::OldImage,
             new: Input::Image,
         };
-        let image = self.section(&mut order, self.image, names, progress)?;
+        let image = self.section(&mut order, self.image, (names, grain), progress)?;
         let names = Names {
             old: Input::OldKernel,
             new: Input::Kernel,
@@ -164,11 +202,12 @@ impl<'a> DeltaPayload<'a> {
         let mut progress = |done| progress(image.size + done);
         let kernel = self
             .kernel
-            .map(|kernel| self.section(&mut order, kernel, names, &mut progress))
+            .map(|kernel| self.section(&mut order, kernel, (names, grain), &mut progress))
             .transpose()?;
         let pieces = order.into_pieces();
         let contents = Contents {
             version: MajorVersion::V2,
+            limits: self.limits,
             image,
             kernel,
             further: Vec::new(),
@@ -182,7 +221,7 @@ impl<'a> DeltaPayload<'a> {
         &self,
         order: &mut Order<'_>,
         pair: Pair<'_>,
-        names: Names,
+        (names, grain): (Names, Grain),
         progress: &mut dyn FnMut(u64),
     ) -> Result<Section, WriteError> {
         let crew = Crew {
@@ -195,12 +234,13 @@ impl<'a> DeltaPayload<'a> {
         };
         let new = survey(names.new, pair.new)?;
         let old = pair.old.map(|old| survey(names.old, old)).transpose()?;
-        let tasks = self.tasks(pair, names, (old.as_ref(), &new), &crew)?;
+        let tasks = self.tasks(pair, (names, grain), (old.as_ref(), &new), &crew)?;
         let encoder = Encoder {
             old: pair.old,
             new: pair.new,
             compressions: &self.compressions,
             patches: &self.patches,
+            grain,
         };
         let needs: Vec<u64> = tasks.iter().map(Task::memory).collect();
         let mut done = 0;
@@ -225,11 +265,12 @@ impl<'a> DeltaPayload<'a> {
     fn tasks(
         &self,
         pair: Pair<'_>,
-        names: Names,
+        (names, grain): (Names, Grain),
         (old, new): (Option<&Survey>, &Survey),
         crew: &Crew,
     ) -> Result<Vec<Task>, WriteError> {
         let mut origins = Index::new(old.map_or(&[], |old| &old.blocks)).origins(&new.blocks);
+        grain.coarsen(&mut origins);
         let mut tasks = match pair.old.filter(|_| !self.patches.is_empty()) {
             Some(old) => compared(old, pair.new, &mut origins, crew).map_err(|source| WriteError::Read {
                 input: names.old,
@@ -238,6 +279,13 @@ impl<'a> DeltaPayload<'a> {
             None => task::fresh([(origin::fresh(&origins), BlockList::default())]),
         };
         tasks.extend(task::unchanged(&origins));
+        tasks.extend(task::whole(&origins));
+        // Known before the work is done.
+        if tasks.iter().map(Task::extents).sum::<usize>() > self.limits.extents {
+            return Err(WriteError::Refused(ManifestError::TooManyExtents(
+                self.limits.extents,
+            )));
+        }
         tasks.sort_by_key(|task| Reverse(task.memory()));
         Ok(tasks)
     }

@@ -18,6 +18,8 @@ pub(super) enum Origin {
     Old(u64),
     /// Nowhere: it is new.
     Fresh,
+    /// Wherever it could be had from, it is packed with its neighbours.
+    Whole,
 }
 
 /// Old blocks by their content.

@@ -87,6 +87,10 @@ impl<'a> Patcher<'a> {
         if used.indices.is_empty() {
             return Ok(None);
         }
+        let source: BlockList = used.indices.iter().map(|index| self.blocks[*index]).collect();
+        if !self.encoder.grain.allows(source.ranges().len()) {
+            return Ok(None);
+        }
         let parts = Parts::new(&self.content, content, pieces, |place| used.place(place));
         let containers = self.encoder.patches.iter().map(|kind| container(*kind).1);
         let packed = parts.pack(&containers.collect::<Vec<_>>())?;
@@ -95,7 +99,6 @@ impl<'a> Patcher<'a> {
             (number, packed.patch(container))
         });
         let smallest = patches.min_by_key(|(_, patch)| patch.len());
-        let source: BlockList = used.indices.iter().map(|index| self.blocks[*index]).collect();
         let blocks = used.indices.iter();
         let bytes: Vec<u8> = blocks
             .flat_map(|index| &self.content[index * BLOCK_LEN..][..BLOCK_LEN])

@@ -133,7 +133,7 @@ fn of_file(blocks: &BlockList, patched: bool, origins: &mut [Origin], taken: &mu
             continue;
         }
         match origins[index] {
-            Origin::Zeros => {}
+            Origin::Zeros | Origin::Whole => {}
             Origin::Old(_) => gap.push((index, block)),
             Origin::Fresh => {
                 let joins = patched && !own.is_empty() && gap.len() <= GAP;

@@ -13,7 +13,7 @@ const COPIED: u64 = 2048;
 const ZEROED: u64 = 8192;
 
 /// Blocks that one operation unpacks: 2 MiB. Larger ones compress little better, and nodes hold all of it.
-const UNPACKED: u64 = 512;
+pub(super) const UNPACKED: u64 = 512;
 
 /// Blocks of sources that are compared at a time: 16 MiB, unless one region wants more.
 const COMPARED: usize = 4096;
@@ -50,6 +50,15 @@ impl Task {
         }
     }
 
+    /// Extents that its operations take at least.
+    pub(super) fn extents(&self) -> usize {
+        match self {
+            Self::Zero(blocks) | Self::Pack(blocks) => blocks.ranges().len(),
+            Self::Copy { source, destination } => source.ranges().len() + destination.ranges().len(),
+            Self::Patch { parts, .. } => parts.iter().map(|part| part.ranges().len()).sum(),
+        }
+    }
+
     /// Bytes of the new image that it makes.
     pub(super) fn result(&self) -> u64 {
         let blocks = match self {
@@ -75,7 +84,7 @@ pub(super) fn unchanged(origins: &[Origin]) -> Vec<Task> {
                     tasks.push(Task::Copy { source, destination });
                 });
             }
-            Origin::Fresh => {}
+            Origin::Fresh | Origin::Whole => {}
         }
     }
     if !destination.is_empty() {
@@ -85,6 +94,18 @@ pub(super) fn unchanged(origins: &[Origin]) -> Vec<Task> {
         tasks.push(Task::Zero(zeros));
     }
     tasks
+}
+
+/// What is packed whole, chunk by chunk.
+pub(super) fn whole(origins: &[Origin]) -> impl Iterator<Item = Task> {
+    let numbered = origins.iter().zip(0..);
+    let whole = numbered.filter(|(origin, _)| **origin == Origin::Whole);
+    let blocks: BlockList = whole.map(|(_, block)| block).collect();
+    let ranges = blocks.ranges().to_vec();
+    ranges.into_iter().flat_map(|range| {
+        let blocks: BlockList = (range.start()..range.end()).collect();
+        blocks.split(UNPACKED).into_iter().map(Task::Pack)
+    })
 }
 
 /// What is fresh: patches, and what has nothing in common with the old image.

@@ -193,3 +193,54 @@ fn an_image_that_cannot_be_read_is_named() {
     let error = write(Snapshot::new(&*good, 0)).unwrap_err();
     assert_eq!(error.to_string(), "the old image is empty");
 }
+
+/// Blocks that are unlike each other.
+fn blocks(numbers: impl Iterator<Item = u32>) -> Vec<u8> {
+    let block = |number: u32| {
+        [number.to_le_bytes(), (!number).to_be_bytes()]
+            .concat()
+            .repeat(512)
+    };
+    numbers.flat_map(block).collect()
+}
+
+#[test]
+fn images_that_share_too_many_scattered_blocks_for_the_limits_of_nodes_are_packed_coarser() {
+    // All in order but for the last part, which goes backwards: an extent for each block.
+    let old = blocks(0..2048);
+    let new = blocks((0..1024).chain((1024..2048).rev()));
+    for (extents, copied) in [(4000, 1 << 11), (1000, 1 << 10), (4, 1 << 10)] {
+        let limits = Limits {
+            extents,
+            ..Limits::for_slot(64 << 20)
+        };
+        let (from, to) = (Memory::new(old.clone()), Memory::new(new.clone()));
+        let mut out = Vec::new();
+        let len = new.len() as u64;
+        DeltaPayload::new(Snapshot::new(&*from, len), Snapshot::new(&*to, len))
+            .with_limits(limits)
+            .write(&mut Cursor::new(Vec::new()), &mut out, &mut |_| {})
+            .unwrap();
+        let (manifest, made) = apply(&out, &old);
+        assert!(made == new);
+        let operations = manifest.operations().iter();
+        let copies = operations.filter(|operation| operation.kind.name() == "SOURCE_COPY");
+        let blocks: u64 = copies.map(|operation| operation.destination_blocks()).sum();
+        assert_eq!(blocks, copied, "{extents} extents");
+    }
+}
+
+#[test]
+fn limits_that_not_even_whole_chunks_fit_are_told() {
+    let image = Memory::new(blocks(0..2048));
+    let snapshot = || Snapshot::new(&*image, 8 << 20);
+    let limits = Limits {
+        extents: 3,
+        ..Limits::for_slot(64 << 20)
+    };
+    let error = DeltaPayload::new(Snapshot::new(&*image, 4096), snapshot())
+        .with_limits(limits)
+        .write(&mut Cursor::new(Vec::new()), &mut Vec::new(), &mut |_| {})
+        .unwrap_err();
+    assert!(matches!(error, WriteError::Refused(_)), "{error}");
+}
