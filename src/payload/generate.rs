@@ -22,7 +22,7 @@ pub struct Ingredients {
     pub image: PathBuf,
     /// The kernel that boots it.
     pub kernel: Option<PathBuf>,
-    /// Partitions beside the slot, in full payloads of version 2.
+    /// Partitions beside the slot, in payloads of version 2.
     pub further: Vec<(PartitionName, PathBuf)>,
     /// What a delta is made from; `None` makes a full payload.
     pub old: Option<Base>,
@@ -41,6 +41,8 @@ pub struct Base {
     pub image: PathBuf,
     /// Its kernel; without it, the new one is sent whole.
     pub kernel: Option<PathBuf>,
+    /// Its partitions beside the slot; those without are sent whole.
+    pub further: Vec<(PartitionName, PathBuf)>,
     /// How what is similar may be patched: each piece gets its smallest patch.
     pub patches: Vec<PatchKind>,
 }
@@ -67,9 +69,9 @@ pub enum GenerateError {
     /// Deltas are of version 2.
     #[error("deltas are made in format v2 alone")]
     DeltaOfVersion1,
-    /// Partitions beside the slot are only packed whole.
-    #[error("partition {0} can't be part of a delta: only full payloads carry partitions beside the slot")]
-    FurtherInDelta(PartitionName),
+    /// An old partition of which there is no new one.
+    #[error("there is an old partition {0} and no new one")]
+    NoNewPartition(PartitionName),
     /// The payload can't be put together.
     #[error("cannot make a payload of {path}")]
     Write {
@@ -97,8 +99,10 @@ pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError
     if from.old.is_some() && from.version == MajorVersion::V1 {
         return Err(GenerateError::DeltaOfVersion1);
     }
-    if let (Some(_), Some((name, _))) = (&from.old, from.further.first()) {
-        return Err(GenerateError::FurtherInDelta(*name));
+    let is_new = |old: &PartitionName| from.further.iter().any(|(name, _)| name == old);
+    let mut old = from.old.iter().flat_map(|old| &old.further);
+    if let Some((name, _)) = old.find(|(name, _)| !is_new(name)) {
+        return Err(GenerateError::NoNewPartition(*name));
     }
     let signers = from
         .private_keys
@@ -107,11 +111,7 @@ pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError
         .collect::<Result<Vec<_>, _>>()?;
     let image = Part::open(&from.image)?;
     let kernel = from.kernel.as_deref().map(Part::open).transpose()?;
-    let further = from
-        .further
-        .iter()
-        .map(|(name, path)| Ok((*name, Part::open(path)?)))
-        .collect::<Result<Vec<_>, GenerateError>>()?;
+    let further = partitions(&from.further)?;
     let failed = |source| GenerateError::Output {
         path: out.into(),
         source,
@@ -124,7 +124,7 @@ pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError
         Some(old) => delta(
             from,
             old,
-            (&image, kernel.as_ref()),
+            (&image, kernel.as_ref(), &further),
             &signers,
             &mut spool,
             &mut file,
@@ -171,14 +171,16 @@ fn full(
 fn delta(
     from: &Ingredients,
     old: &Base,
-    (image, kernel): (&Part, Option<&Part>),
+    (image, kernel, further): (&Part, Option<&Part>, &[(PartitionName, Part)]),
     signers: &[RsaSigner],
     spool: &mut File,
     out: &mut impl Write,
 ) -> Result<Written, GenerateError> {
     let old_image = Part::open(&old.image)?;
     let old_kernel = old.kernel.as_deref().map(Part::open).transpose()?;
-    let total = image.len + kernel.map_or(0, |kernel| kernel.len);
+    let old_further = partitions(&old.further)?;
+    let files = kernel.into_iter().chain(further.iter().map(|(_, part)| part));
+    let total = image.len + files.map(|part| part.len).sum::<u64>();
     let mut progress = Progress::new("comparing", total);
     let mut payload = DeltaPayload::new(old_image.snapshot(), image.snapshot())
         .with_compressions(&from.compressions)
@@ -187,10 +189,19 @@ fn delta(
     if let Some(kernel) = kernel {
         payload = payload.with_kernel(old_kernel.as_ref().map(Part::snapshot), kernel.snapshot());
     }
+    for (name, part) in further {
+        let old = old_further.iter().find(|(old, _)| old == name);
+        payload = payload.with_partition(*name, old.map(|(_, old)| old.snapshot()), part.snapshot());
+    }
     for signer in signers {
         payload = payload.with_signer(signer);
     }
     Ok(payload.write(spool, out, &mut |done| progress.show(done)))
+}
+
+fn partitions(paths: &[(PartitionName, PathBuf)]) -> Result<Vec<(PartitionName, Part)>, GenerateError> {
+    let open = |(name, path): &(PartitionName, PathBuf)| Ok((*name, Part::open(path)?));
+    paths.iter().map(open).collect()
 }
 
 fn threads() -> NonZeroUsize {

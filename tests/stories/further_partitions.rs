@@ -99,17 +99,23 @@ async fn a_payload_made_by_the_tool_updates_slot_and_partition_of_the_slot_that_
         fs::write(node.beside(name), bytes).unwrap();
     }
     let out = node.beside("made.payload");
-    let made = Command::new(env!("CARGO_BIN_EXE_update_payload"))
-        .args(["generate", "--format", "v2", "--new-image"])
-        .arg(node.beside("usr.img"))
-        .arg(format!("--partition=oem={}", node.beside("oem.img").display()))
-        .arg("--private-key")
-        .arg(fixtures::payload("test-key.pem"))
-        .arg("--out")
-        .arg(&out)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let path = |name: &str| node.beside(name).display().to_string();
+    let key = fixtures::payload("test-key.pem");
+    let (image, partition) = (path("usr.img"), format!("--partition=oem={}", path("oem.img")));
+    let from = [
+        "--new-image",
+        &image,
+        &partition,
+        "--private-key",
+        key.to_str().unwrap(),
+    ];
+    tool(
+        &[
+            &["generate", "--format", "v2", "--out", out.to_str().unwrap()],
+            &from[..],
+        ]
+        .concat(),
+    );
 
     let server = BadServer::offering(fs::read(out).unwrap(), "", |_| {});
     let config = format!("SERVER={}\nPARTITION_oem={PAIR}\n", server.url());
@@ -133,6 +139,60 @@ async fn a_payload_made_by_the_tool_updates_slot_and_partition_of_the_slot_that_
         "the running one is as it was"
     );
     assert!(node.disk.slot(SlotName::B)[..16 << 20] == files[0].1);
+}
+
+/// Runs the tool, which must succeed.
+fn tool(arguments: &[&str]) {
+    let ran = Command::new(env!("CARGO_BIN_EXE_update_payload"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delta_made_by_the_tool_builds_the_partition_from_that_of_the_running_slot_and_from_no_other() {
+    let (node, old) = (node(), noise(2_000_000));
+    let mut new = old.clone();
+    new[1_000_000..1_000_100].fill(0x11);
+    new.extend_from_slice(b"and more");
+    let [from, to] = ["old.img", "new.img"].map(fixtures::image);
+    for (name, bytes) in [("usr-1", &from), ("usr-2", &to), ("oem-1", &old), ("oem-2", &new)] {
+        fs::write(node.beside(name), bytes).unwrap();
+    }
+    let path = |name: &str| node.beside(name).display().to_string();
+    let key = fixtures::payload("test-key.pem");
+    let (old_oem, new_oem) = (format!("oem={}", path("oem-1")), format!("oem={}", path("oem-2")));
+    let pair = ["--old-image", &path("usr-1"), "--new-image", &path("usr-2")];
+    let partitions = ["--old-partition", &old_oem, "--partition", &new_oem];
+    let rest = ["--private-key", key.to_str().unwrap(), "--out", &path("delta")];
+    tool(&[&["generate", "--format", "v2"], &pair[..], &partitions, &rest].concat());
+
+    let built = format!("oem={}", path("built"));
+    let images = [
+        "--target",
+        &path("usr"),
+        "--source",
+        &path("usr-1"),
+        "--partition",
+        &built,
+    ];
+    let source = ["--source-partition", &old_oem, "--allow-unsigned"];
+    tool(&[&["apply", &path("delta")], &images[..], &source].concat());
+    assert!(fs::read(path("built")).unwrap().starts_with(&new));
+
+    let delta = fs::read(path("delta")).unwrap();
+    let error = refusal(&node, delta.clone(), targeted).await;
+    assert!(
+        matches!(error, InstallError::WrongSourcePartition { .. }),
+        "{error:?}"
+    );
+    node.write(OEM_A, &[&old[..], &vec![0xaa; ROOM - old.len()]].concat());
+    let server = Server::start();
+    server.serve("p", delta.clone());
+    node.install(targeted(server.url("p"), &delta)).await.unwrap();
+    assert!(node.read(OEM_B).starts_with(&new));
+    assert!(delta.len() < 300_000, "{} bytes", delta.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

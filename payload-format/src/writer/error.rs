@@ -21,6 +21,8 @@ pub enum Input {
     OldKernel,
     /// A partition beside the slot.
     Further(PartitionName),
+    /// The one that a delta of it is applied to.
+    OldFurther(PartitionName),
 }
 
 impl fmt::Display for Input {
@@ -31,6 +33,7 @@ impl fmt::Display for Input {
             Self::OldImage => f.write_str("old image"),
             Self::OldKernel => f.write_str("old kernel"),
             Self::Further(name) => write!(f, "partition {name}"),
+            Self::OldFurther(name) => write!(f, "old partition {name}"),
         }
     }
 }

@@ -70,6 +70,9 @@ pub(crate) struct Apply {
     /// File or block device that becomes a partition beside the slot
     #[arg(long = "partition", value_name = "NAME=OUT", value_parser = partition)]
     pub(crate) further: Vec<(PartitionName, PathBuf)>,
+    /// The old one of that name, likewise
+    #[arg(long = "source-partition", value_name = "NAME=IN", value_parser = partition, requires = "further")]
+    pub(crate) source_further: Vec<(PartitionName, PathBuf)>,
     /// Trusted RSA public key; one of several must have signed
     #[arg(long = "public-key", value_name = "PEM", num_args = 1.., required_unless_present = "allow_unsigned")]
     pub(crate) public_keys: Vec<PathBuf>,
@@ -88,7 +91,7 @@ pub(crate) struct Generate {
     #[arg(long, value_name = "FILE")]
     pub(crate) new_kernel: Option<PathBuf>,
     /// A partition beside the slot, which nodes have a target for; in v2
-    #[arg(long = "partition", value_name = "NAME=IMG", value_parser = partition, conflicts_with = "old_image")]
+    #[arg(long = "partition", value_name = "NAME=IMG", value_parser = partition)]
     pub(crate) further: Vec<(PartitionName, PathBuf)>,
     /// Makes a delta for nodes that run this image, and exactly this
     #[arg(long, value_name = "IMG")]
@@ -96,6 +99,9 @@ pub(crate) struct Generate {
     /// The kernel of these nodes; without it the new one is sent whole
     #[arg(long, value_name = "FILE", requires = "old_image", requires = "new_kernel")]
     pub(crate) old_kernel: Option<PathBuf>,
+    /// A partition of these nodes; without it the new one is sent whole
+    #[arg(long = "old-partition", value_name = "NAME=IMG", value_parser = partition, requires = "old_image")]
+    pub(crate) old_further: Vec<(PartitionName, PathBuf)>,
     /// Layout of the payload: v1 for every node, v2 for those that run this update engine
     #[arg(long, value_enum, default_value_t = Format::V1)]
     pub(crate) format: Format,

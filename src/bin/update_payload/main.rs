@@ -87,8 +87,10 @@ fn apply(arguments: Apply) -> Result<(), Failure> {
         kernel,
         source_kernel,
         further,
+        source_further,
         ..
     } = arguments;
+    let old = |name| source_further.iter().find(|(old, _)| *old == name);
     let mut images = vec![Building {
         kind: ImageKind::Partition,
         target,
@@ -102,7 +104,7 @@ fn apply(arguments: Apply) -> Result<(), Failure> {
     images.extend(further.into_iter().map(|(name, target)| Building {
         kind: ImageKind::Further(name),
         target,
-        source: None,
+        source: old(name).map(|(_, path)| path.clone()),
     }));
     let verdict = payload::apply(&PayloadFile::open(&file)?, &images, &trust)?;
     for image in images {
@@ -123,6 +125,7 @@ fn generate(arguments: Generate) -> Result<(), Failure> {
         further,
         old_image,
         old_kernel,
+        old_further,
         private_keys,
         out,
         ..
@@ -134,6 +137,7 @@ fn generate(arguments: Generate) -> Result<(), Failure> {
         old: old_image.map(|image| Base {
             image,
             kernel: old_kernel,
+            further: old_further,
             patches,
         }),
         version,

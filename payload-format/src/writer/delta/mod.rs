@@ -60,6 +60,7 @@ use crate::header::MajorVersion;
 use crate::limits::Limits;
 use crate::manifest::ManifestError;
 use crate::operation::PatchKind;
+use crate::partition::PartitionName;
 
 /// Bytes of memory for all that is worked on at a time.
 const MEMORY: u64 = 640 << 20;
@@ -68,6 +69,7 @@ const MEMORY: u64 = 640 << 20;
 pub struct DeltaPayload<'a> {
     image: Pair<'a>,
     kernel: Option<Pair<'a>>,
+    further: Vec<(PartitionName, Pair<'a>)>,
     signers: Vec<&'a dyn Signer>,
     threads: NonZeroUsize,
     compressions: Vec<Compression>,
@@ -97,6 +99,7 @@ impl<'a> DeltaPayload<'a> {
         Self {
             image: Pair { old: Some(old), new },
             kernel: None,
+            further: Vec::new(),
             signers: Vec::new(),
             threads: NonZeroUsize::MIN,
             compressions: vec![Compression::Bzip2, Compression::Xz, Compression::Zstd],
@@ -110,6 +113,19 @@ impl<'a> DeltaPayload<'a> {
     #[must_use]
     pub fn with_kernel(mut self, old: Option<Snapshot<'a>>, new: Snapshot<'a>) -> Self {
         self.kernel = Some(Pair { old, new });
+        self
+    }
+
+    /// Adds a partition beside the slot, of a name not added before, as a delta if there is an old one: nodes then need
+    /// exactly that one beside the old image.
+    #[must_use]
+    pub fn with_partition(
+        mut self,
+        name: PartitionName,
+        old: Option<Snapshot<'a>>,
+        new: Snapshot<'a>,
+    ) -> Self {
+        self.further.push((name, Pair { old, new }));
         self
     }
 
@@ -151,7 +167,7 @@ impl<'a> DeltaPayload<'a> {
     }
 
     /// Writes the payload to `out`. `spool` is an empty file for as long as this takes; it will hold all
-    /// of the payload's data. `progress` is told how many bytes of the new image and kernel are done.
+    /// of the payload's data. `progress` is told how many bytes of all new images are done; it may begin anew.
     ///
     /// # Errors
     /// [`WriteError`]; `out` then holds nothing of use.
@@ -199,18 +215,34 @@ impl<'a> DeltaPayload<'a> {
             old: Input::OldKernel,
             new: Input::Kernel,
         };
-        let mut progress = |done| progress(image.size + done);
+        let mut before = image.size;
         let kernel = self
             .kernel
-            .map(|kernel| self.section(&mut order, kernel, (names, grain), &mut progress))
+            .map(|kernel| {
+                self.section(&mut order, kernel, (names, grain), &mut |done| {
+                    progress(before + done);
+                })
+            })
             .transpose()?;
+        before += kernel.as_ref().map_or(0, |kernel| kernel.size);
+        let mut further = Vec::with_capacity(self.further.len());
+        for (name, pair) in &self.further {
+            let names = Names {
+                old: Input::OldFurther(*name),
+                new: Input::Further(*name),
+            };
+            let mut progress = |done| progress(before + done);
+            let section = self.section(&mut order, *pair, (names, grain), &mut progress)?;
+            before += section.size;
+            further.push((*name, section));
+        }
         let pieces = order.into_pieces();
         let contents = Contents {
             version: MajorVersion::V2,
             limits: self.limits,
             image,
             kernel,
-            further: Vec::new(),
+            further,
             signers: &self.signers,
         };
         contents.write(Data::new(spool, &pieces), out)

@@ -225,7 +225,7 @@ fn images_that_share_too_many_scattered_blocks_for_the_limits_of_nodes_are_packe
         assert!(made == new);
         let operations = manifest.operations().iter();
         let copies = operations.filter(|operation| operation.kind.name() == "SOURCE_COPY");
-        let blocks: u64 = copies.map(|operation| operation.destination_blocks()).sum();
+        let blocks: u64 = copies.map(payload_format::Operation::destination_blocks).sum();
         assert_eq!(blocks, copied, "{extents} extents");
     }
 }
