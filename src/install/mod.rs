@@ -102,5 +102,5 @@ pub use finding::{Finding, Verdict};
 pub use kernel::KernelError;
 pub use pace::Pace;
 pub use phases::{Downloaded, Installer, Ready, Tested, Verified};
-pub use postinstall::{Postinst, PostinstError, PostinstOutcome, RUNNER, become_script};
+pub use postinstall::{NO_SCRIPT, Postinst, PostinstError, PostinstOutcome, RUNNER};
 pub use slots::Slots;

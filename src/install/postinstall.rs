@@ -9,13 +9,13 @@
 //!  else:          daemon: mounts the slot ── fork, exec ─▶ postinst
 //! ```
 //! The script may do anything to the system, the daemon next to nothing: so it is no child of the daemon's where
-//! that can be helped. The runner is this program under another name; its mount ends with the unit.
+//! that can be helped. The runner is the daemon's program called [`RUNNER`]; its mount ends with the unit.
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::disk::DiskError;
 use crate::host::Host;
 use crate::host::mount::{MountError, Mounted};
-use crate::host::subprocess::{Subprocess, SubprocessError, passed_on};
+use crate::host::subprocess::{Subprocess, SubprocessError};
 
 /// The script downloads extension images for the new version, over the same slow link.
 const TIME_LIMIT: Duration = Duration::from_secs(3600);
@@ -31,14 +31,15 @@ const TIME_LIMIT: Duration = Duration::from_secs(3600);
 /// The exit code of images that booted from the second firmware slot: an error that commits.
 const AFTER_ERROR: i32 = 3;
 
-/// The name by which this program becomes the runner.
+/// The name by which the daemon's program becomes the runner. It is told the slot's device, then what the script is told
+/// beside it, and runs in a mount namespace of its own.
 pub const RUNNER: &str = "update-engine-run-postinst";
 
 /// The runner's unit. Drop-ins for it apply.
 const UNIT: &str = "update-engine-postinst.service";
 
 /// The runner's exit code when there is no script to run; systemd's own for a namespace that can't be set up.
-const NO_SCRIPT: u8 = 226;
+pub const NO_SCRIPT: u8 = 226;
 
 /// Whether the image's script is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,30 +166,6 @@ impl Arguments {
             None => script,
         }
     }
-}
-
-/// The runner: mounts the slot at `device` and becomes its script, which is told `device` and then `rest`. To be
-/// called in a mount namespace of its own, in which the mount stays. Returns only if that failed, with the exit
-/// code to end with.
-#[must_use]
-pub fn become_script(device: &Path, rest: impl Iterator<Item = OsString>) -> u8 {
-    let directory = match Mounted::new(device) {
-        Ok(mounted) => mounted.keep(),
-        Err(MountError::AlreadyMounted { .. }) => PathBuf::from("/usr"),
-        Err(error) => {
-            eprintln!("{error}");
-            return NO_SCRIPT;
-        }
-    };
-    let script = directory.join("postinst");
-    let error = Command::new(&script)
-        .arg(device)
-        .args(rest)
-        .env_clear()
-        .envs(passed_on())
-        .exec();
-    eprintln!("cannot run {}: {error}", script.display());
-    NO_SCRIPT
 }
 
 fn assignment(name: &str, path: &Path) -> OsString {

@@ -15,7 +15,7 @@ use zbus::fdo::PropertiesProxy;
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, MessageStream, OwnedVariant};
 
-use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus};
+use crate::support::bus::{Accounts, BusEngine, CORE_UID, GROUP_GID, MEMBER_UID, NOBODY_UID, PrivateBus};
 use crate::support::fixtures;
 use crate::support::health::{REBOOT, require_a_file};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
@@ -158,6 +158,51 @@ async fn everybody_may_read_the_state_and_only_root_what_programs_said() {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(error.contains("AccessDenied"), "{uid}: {output:?}");
     }
+}
+
+/// As an account whose only right is to be in the group.
+fn as_member(bus: &PrivateBus, program: &str, arguments: &[&str]) -> Output {
+    bus.process("setpriv")
+        .arg(format!("--reuid={MEMBER_UID}"))
+        .arg(format!("--regid={MEMBER_UID}"))
+        .arg(format!("--groups={GROUP_GID}"))
+        .arg(program)
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// Takes root: it becomes other users.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_group_may_use_our_own_object_and_read_what_programs_said() {
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "run this test as root: it becomes another user"
+    );
+    let bus = PrivateBus::start(Accounts::WithCore);
+    let engine = BusEngine::on(&bus).await;
+    engine.publish(downloading(1));
+    let (destination, address) = (format!("--dest={SERVICE}"), format!("--bus={}", bus.address()));
+    let call = |path: &str, method: &str, rest: &[&str]| {
+        let first = [address.as_str(), &destination, "--print-reply", path, method];
+        let output = as_member(&bus, "dbus-send", &[&first, rest].concat());
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    let (is_done, said) = call(ENGINE_PATH, &format!("{ENGINE_INTERFACE}.Check"), &[]);
+    assert!(is_done, "{said}");
+    assert_eq!(engine.attempts(), 1);
+    // Refused by the engine, not by the bus.
+    let (_, said) = call(ENGINE_PATH, &format!("{ENGINE_INTERFACE}.RollBack"), &[]);
+    assert!(said.contains("nothing to be done here"), "{said}");
+    let get = "org.freedesktop.DBus.Properties.GetAll";
+    let (is_done, said) = call(EVIDENCE_PATH, get, &[&format!("string:{EVIDENCE_INTERFACE}")]);
+    assert!(is_done && said.contains("no answer"), "{said}");
+    // The original's object stays what it was.
+    let (is_done, said) = call("/com/coreos/update1", "com.coreos.update1.Manager.GetStatus", &[]);
+    assert!(!is_done && said.contains("AccessDenied"), "{said}");
+    let status = as_member(&bus, env!("CARGO_BIN_EXE_update_engine_client"), &["status"]);
+    assert!(status.status.success(), "{status:?}");
 }
 
 #[tokio::test]

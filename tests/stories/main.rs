@@ -54,6 +54,7 @@ mod stub;
 #[path = "../support/mod.rs"]
 mod support;
 mod surroundings;
+mod transient_units;
 mod trials;
 mod units;
 mod update;

@@ -16,6 +16,10 @@ pub const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dbus/com.coreos.u
 
 /// The user id of the operator's account `core` on a bus that has it.
 pub const CORE_UID: u32 = 500;
+/// The user id of an account, on a bus that has it, in the group `update-engine`, ...
+pub const MEMBER_UID: u32 = 501;
+/// ... whose id this is.
+pub const GROUP_GID: u32 = 502;
 /// The user id of an account that the policy does not name.
 pub const NOBODY_UID: u32 = 65534;
 
@@ -31,8 +35,8 @@ pub struct PrivateBus {
 pub enum Accounts {
     /// Those of this machine.
     Ours,
-    /// Those of this machine and `core`: a policy for an account that does not exist is ignored, so
-    /// the daemon gets an /etc/passwd of its own. Takes root.
+    /// Those of this machine, `core`, and one in the group `update-engine`: a policy for an account or a group that
+    /// does not exist is ignored, so the daemon gets an /etc/passwd and an /etc/group of its own. Takes root.
     WithCore,
 }
 
@@ -105,21 +109,24 @@ fn daemon_process(accounts: Accounts, directory: &Path) -> Process {
     if accounts == Accounts::Ours {
         return Process::new("dbus-daemon");
     }
-    let passwd = directory.join("passwd");
-    let ours = std::fs::read_to_string("/etc/passwd").unwrap();
-    std::fs::write(
-        &passwd,
-        format!("{ours}core:x:{CORE_UID}:{CORE_UID}::/:/bin/false\n"),
-    )
-    .unwrap();
+    let add = |name: &str, lines: &str| {
+        let ours = std::fs::read_to_string(Path::new("/etc").join(name)).unwrap();
+        std::fs::write(directory.join(name), ours + lines).unwrap();
+    };
+    let account = |name: &str, id: u32| format!("{name}:x:{id}:{id}::/:/bin/false\n");
+    add(
+        "passwd",
+        &(account("core", CORE_UID) + &account("member", MEMBER_UID)),
+    );
+    add("group", &format!("update-engine:x:{GROUP_GID}:member\n"));
     let mut process = Process::new("unshare");
     process.args([
         "--mount",
         "sh",
         "-c",
-        r#"mount --bind "$0" /etc/passwd && exec dbus-daemon "$@""#,
+        r#"mount --bind "$0/passwd" /etc/passwd && mount --bind "$0/group" /etc/group && exec dbus-daemon "$@""#,
     ]);
-    process.arg(passwd);
+    process.arg(directory);
     process
 }
 

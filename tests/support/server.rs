@@ -13,7 +13,7 @@ mod request;
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -139,8 +139,9 @@ fn accept(
             break;
         }
         let Ok(stream) = stream else { continue };
+        let end = stream.try_clone().unwrap();
         let (tls, shared) = (tls.cloned(), Arc::clone(shared));
-        connections.push(std::thread::spawn(move || {
+        let conversation = std::thread::spawn(move || {
             stream.set_read_timeout(Some(DEADLINE)).unwrap();
             // A client that goes away is none of the server's business.
             let _ = match tls {
@@ -150,10 +151,13 @@ fn accept(
                     converse(rustls::StreamOwned::new(session, stream), scheme, &shared)
                 }
             };
-        }));
+        });
+        connections.push((end, conversation));
     }
-    for connection in connections {
-        connection.join().unwrap();
+    for (end, conversation) in connections {
+        // Whoever reads may be the one that waits for us: what is left of a body goes nowhere.
+        let _ = end.shutdown(Shutdown::Both);
+        conversation.join().unwrap();
     }
 }
 

@@ -20,6 +20,8 @@ use update_engine::disk::SlotDisk;
 use update_engine::engine::chain;
 use update_engine::flags::{self, CommandLine, Request};
 use update_engine::host::Host;
+use update_engine::host::mount::{MountError, Mounted};
+use update_engine::host::subprocess::passed_on;
 use update_engine::install;
 use update_engine::omaha::{Client, Machine, Patience, announcement};
 use update_engine::postinst::Postinst;
@@ -74,9 +76,28 @@ fn on_host(
     play(Host::new(line.text("root").unwrap_or("/")), &line)
 }
 
+/// Mounts a slot and becomes its postinst; returns only if that failed. The mount stays, in the namespace of the
+/// unit that we are.
 fn run_postinst(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let device = arguments.next().unwrap_or_default();
-    ExitCode::from(install::become_script(Path::new(&device), arguments))
+    let device = PathBuf::from(arguments.next().unwrap_or_default());
+    let directory = match Mounted::new(&device) {
+        Ok(mounted) => mounted.keep(),
+        // The kernel won't mount one file system twice: the new image is the running one, script included.
+        Err(MountError::AlreadyMounted { .. }) => PathBuf::from("/usr"),
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(install::NO_SCRIPT);
+        }
+    };
+    let script = directory.join("postinst");
+    let error = Command::new(&script)
+        .arg(device)
+        .args(arguments)
+        .env_clear()
+        .envs(passed_on())
+        .exec();
+    eprintln!("cannot run {}: {error}", script.display());
+    ExitCode::from(install::NO_SCRIPT)
 }
 
 fn refuse(error: &dyn Error) -> ExitCode {
