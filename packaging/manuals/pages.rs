@@ -49,17 +49,23 @@ fn client() -> Page {
         .iter()
         .map(|flag| (format!("-{}", flag.name), flag.help.to_owned()));
     let exits = [
-        ("0", "Done; of update: an update waits for the reboot."),
+        (
+            "0",
+            "Done; of update: an update waits for the reboot; of check --dry-run: one would be installed.",
+        ),
         ("1", "The engine refuses, with its sentence."),
         ("2", "Wrong arguments."),
         ("3", "The engine can't be reached."),
         ("4", "Not allowed."),
-        ("5", "Of update: nothing is offered."),
+        ("5", "Of update and check --dry-run: nothing is offered."),
         (
             "6",
-            "Of update: put off or refused, by policy, configuration or the server.",
+            "Of update and check --dry-run: put off or refused, by policy, configuration or the server.",
         ),
-        ("7", "Of update: failed; the command why says more."),
+        (
+            "7",
+            "Of update: failed; the command why says more. Of check --dry-run: would fail.",
+        ),
     ];
     Page::of_command(&built(native::command()), "1")
         .terms("FLAGS OF THE ORIGINAL", flags)

@@ -105,3 +105,49 @@ fn every_test_that_the_table_names_exists() {
         .collect();
     assert_eq!(missing, []);
 }
+
+/// The anchor that readers of Markdown make of a heading.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    heading
+        .trim()
+        .to_lowercase()
+        .chars()
+        .filter(kept)
+        .collect::<String>()
+        .replace(' ', "-")
+}
+
+fn has_anchor(document: &Path, wanted: &str) -> bool {
+    let text = std::fs::read_to_string(document).unwrap_or_default();
+    let mut headings = text.lines().filter(|line| line.starts_with('#'));
+    headings.any(|line| anchor(line.trim_start_matches('#')) == wanted)
+}
+
+#[test]
+fn every_link_between_documents_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let in_docs = std::fs::read_dir(root.join("docs")).unwrap();
+    let mut documents: Vec<_> = in_docs.map(|entry| entry.unwrap().path()).collect();
+    documents.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    documents
+        .extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root.join(name)));
+    let (mut links, mut broken) = (0, vec![]);
+    for document in &documents {
+        let text = std::fs::read_to_string(document).unwrap();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            links += 1;
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let to = match file {
+                "" => document.clone(),
+                file => document.parent().unwrap().join(file),
+            };
+            if !to.exists() || !(heading.is_empty() || has_anchor(&to, heading)) {
+                broken.push(format!("{}: {target}", document.display()));
+            }
+        }
+    }
+    assert!(links > 100, "{links} links are found");
+    assert_eq!(broken, Vec::<String>::new());
+}
