@@ -156,6 +156,16 @@ pub(super) fn set_io_class_of_this_thread(class: IoClass) -> io::Result<()> {
     told(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) })
 }
 
+/// Has all threads share one heap. The C library gives back only that one's end when it is asked to: each other
+/// one kept 5 MiB or so after an update. To be called before there are threads.
+pub fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no pointer is passed; a setting that is refused changes nothing.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Gives memory that was freed back to the system: the C library keeps it for the threads that used it,
 /// which have gone by then. Others have no such call, and do so by themselves.
 pub(crate) fn give_back_free_memory() {

@@ -30,6 +30,7 @@ mod target;
 pub use error::{DiscoveryError, DiskError, LayoutError};
 pub use file_target::FileTarget;
 pub(crate) use ioctl::give_back_free_memory;
+pub use ioctl::share_one_heap;
 pub use pair::{OpenPair, PairError, PartitionPair};
 pub use priority::Priority;
 pub use sealed::Sealed;

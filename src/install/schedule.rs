@@ -16,7 +16,7 @@ const MIB: u64 = 1 << 20;
 /// What a bzip2 decoder of the largest block size holds, with its output buffer.
 const DECODER: u64 = 5 * MIB;
 
-/// What an xz or zstd decoder remembers of its output, at most.
+/// What an xz or zstd decoder remembers of its output, and what is copied at once, at most.
 const WINDOW: u64 = 8 * MIB;
 
 /// Bytes per block, as every generator has it.
@@ -34,10 +34,8 @@ fn cost(operation: &Operation) -> u64 {
         OperationKind::Replace => 0,
         OperationKind::ReplaceBz => DECODER,
         OperationKind::ReplaceXz | OperationKind::ReplaceZstd => window(operation) + MIB,
-        OperationKind::Zero
-        | OperationKind::Discard
-        | OperationKind::Move(_)
-        | OperationKind::SourceCopy(_) => MIB,
+        OperationKind::Zero | OperationKind::Discard => MIB,
+        OperationKind::Move(_) | OperationKind::SourceCopy(_) => window(operation),
         // Control, difference and extra data are decoded side by side.
         OperationKind::Patch { .. } => 3 * DECODER,
     };

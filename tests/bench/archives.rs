@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::figures::seconds;
 use super::image::Images;
 use super::workplace::Workplace;
-use super::{Outcome, shell};
+use super::{Outcome, by_file, shell};
 
 /// One artefact.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,39 +32,66 @@ pub struct Archives {
     pub swupdate: Archive,
     pub v1: Archive,
     pub v2: Archive,
-    /// None where the generator makes no deltas.
-    pub delta: Option<Archive>,
+    pub delta: Archive,
+    /// Bytes of a delta of the same images by the C++ generator's means.
+    pub delta_by_file: u64,
+    /// The delta of the tests' pair, of which the C++ generator makes 152,444 bytes.
+    pub fixture: Archive,
 }
 
 pub fn pack(place: &Workplace, images: &Images) -> Outcome<Archives> {
     let (image, work) = (images.new.display(), place.path(""));
-    let generate = |options: &str| -> Outcome<String> {
-        Ok(format!(
-            "{} generate --new-image {image} --private-key {} {options} --out",
-            place.program("update_payload")?.display(),
-            place.path("key.pem").display()
-        ))
-    };
-    let delta = place
-        .make(
-            "delta.payload",
-            &generate(&format!("--format v2 --old-image {}", images.old.display()))?,
-        )
-        .inspect_err(|_| println!("  no delta: the generator makes none"));
     let zstd = place.make("image.zst", &format!("zstd -q -f -12 -T0 {image} -o"))?;
     Ok(Archives {
-        v1: place.make("v1.payload", &generate("--format v1")?)?,
+        v1: generate(place, images, "v1.payload", "--format v1")?,
         bzip2: place.make(
             "image.bz2",
             &format!("split --bytes=1M --filter='bzip2 -9' {image} >"),
         )?,
-        v2: place.make("v2.payload", &generate("--format v2")?)?,
+        v2: generate(place, images, "v2.payload", "--format v2")?,
         pzstd: place.make("image.pzst", &format!("pzstd -q -f -12 {image} -o"))?,
         rauc: rauc(place, &work, &images.new)?,
         swupdate: swupdate(place, &work, &zstd.path)?,
         zstd,
-        delta: delta.ok(),
+        delta: delta(place, images)?,
+        delta_by_file: by_file::delta(place)?,
+        fixture: fixture(place)?,
     })
+}
+
+/// A payload of ours.
+pub fn generate(place: &Workplace, images: &Images, name: &str, options: &str) -> Outcome<Archive> {
+    let script = format!(
+        "{} generate --new-image {} --private-key {} {options} --out",
+        place.program("update_payload")?.display(),
+        images.new.display(),
+        place.path("key.pem").display()
+    );
+    place.make(name, &script)
+}
+
+pub fn delta(place: &Workplace, images: &Images) -> Outcome<Archive> {
+    let options = format!("--format v2 --old-image {}", images.old.display());
+    generate(place, images, "delta.payload", &options)
+}
+
+fn fixture(place: &Workplace) -> Outcome<Archive> {
+    let unpack = |name: &str| {
+        place.once(&format!("fixture-{name}"), |path| {
+            let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/payload");
+            shell::run(&format!(
+                "zstd -dcq {}/{name}.zst > {}",
+                packed.display(),
+                path.display()
+            ))
+        })
+    };
+    let images = Images {
+        old: unpack("old.img")?,
+        new: unpack("new.img")?,
+    };
+    let options = format!("--format v2 --old-image {}", images.old.display());
+    generate(place, &images, "fixture.payload", &options)
 }
 
 impl Workplace {

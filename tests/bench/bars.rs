@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::archives::Archives;
 use super::contest::Row;
 use super::figures::Figures;
+use super::large;
 use super::resident::Resident;
 
 const MIB: f64 = (1 << 20) as f64;
@@ -34,20 +35,31 @@ pub fn of(size: u64, rows: &[Row], archives: &Archives, resident: &Resident) -> 
     all.extend(bars.bounds());
     all.extend(at_rest(resident));
     all.push(bar(
+        "delta of the tests' pair",
+        float(archives.fixture.bytes),
+        130_000.0,
+        "bytes",
+    ));
+    all.push(bar(
+        "delta, of bsdiff and bzip2 by file",
+        float(archives.delta.bytes) / float(archives.delta_by_file),
+        1.0,
+        "×",
+    ));
+    all.push(bar(
         "v1 generation, of single-core bzip2 -9",
         archives.v1.seconds / archives.bzip2.seconds,
         0.55,
         "×",
     ));
-    if let Some(delta) = &archives.delta {
-        all.push(bar("delta generation", delta.seconds, 120.0, "s"));
-        all.push(bar(
-            "delta generation, memory",
-            float(delta.peak_kib) / 1024.0,
-            1024.0,
-            "MiB",
-        ));
-    }
+    let delta = &archives.delta;
+    all.push(bar("delta generation", delta.seconds, 120.0, "s"));
+    all.push(bar(
+        "delta generation, memory",
+        float(delta.peak_kib) / 1024.0,
+        1024.0,
+        "MiB",
+    ));
     all
 }
 
@@ -78,7 +90,16 @@ impl Bars<'_> {
             self.row("SHA-256 of the image")?,
         );
         let needed = unpack.cpu + 2.0 * payload.cpu + image.cpu;
-        Some(vec![
+        let mut bars = Vec::new();
+        if let Some(parallel) = self.row("lbzip2 -dc | dd") {
+            bars.push(bar(
+                "v1 full, wall, of lbzip2 -dc | dd",
+                ours.wall / parallel.wall,
+                1.14,
+                "×",
+            ));
+        }
+        bars.extend([
             bar(
                 "v1 full, wall, of bzip2 -dc | dd",
                 ours.wall / piped.wall,
@@ -91,7 +112,8 @@ impl Bars<'_> {
                 1.15,
                 "×",
             ),
-        ])
+        ]);
+        Some(bars)
     }
 
     fn v2(&self) -> Option<Vec<Bar>> {
@@ -99,7 +121,7 @@ impl Bars<'_> {
         let limits = [
             self.row("pzstd -dc")?.wall,
             2.0 * self.row("SHA-256 of the image")?.wall,
-            self.row("dd")?.wall,
+            self.row("dd, direct")?.wall,
         ];
         let slowest = limits.into_iter().fold(0.0, f64::max);
         let mut bars = vec![bar(
@@ -127,13 +149,20 @@ impl Bars<'_> {
     /// What an installation may take.
     fn bounds(&self) -> Vec<Bar> {
         let mut bars = Vec::new();
-        for (name, memory) in [("v1", 64.0), ("v2", 64.0), ("delta", 96.0)] {
+        let large = self.size * f64::from(large::TIMES);
+        for (name, size, memory) in [
+            ("v1", self.size, 64.0),
+            ("v2", self.size, 64.0),
+            ("delta", self.size, 96.0),
+            ("v1, large", large, 64.0),
+            ("delta, large", large, 96.0),
+        ] {
             let Some(ours) = self.row(&format!("update_engine, {name}")) else {
                 continue;
             };
             bars.push(bar(
                 &format!("{name}: bytes written, of the image"),
-                float(ours.written) / self.size,
+                float(ours.written) / size,
                 1.01,
                 "×",
             ));
@@ -154,8 +183,14 @@ impl Bars<'_> {
     }
 }
 
-fn at_rest(resident: &Resident) -> [Bar; 3] {
+fn at_rest(resident: &Resident) -> [Bar; 4] {
     [
+        bar(
+            "idle daemon, wake-ups",
+            float(resident.wakeups),
+            0.0,
+            "a minute",
+        ),
         bar(
             "idle daemon, started",
             float(resident.idle_kib) / 1024.0,

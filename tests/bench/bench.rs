@@ -17,11 +17,13 @@
 mod archives;
 mod arguments;
 mod bars;
+mod by_file;
 mod contest;
 #[path = "../demo/disk.rs"]
 mod disk;
 mod figures;
 mod image;
+mod large;
 mod meter;
 mod node;
 mod packages;
@@ -56,8 +58,12 @@ fn run(arguments: &Arguments) -> Outcome {
     let place = workplace::Workplace::open(arguments)?;
     let images = image::make(&place)?;
     let archives = archives::pack(&place, &images)?;
-    let rounds = contest::run(&place, &images, &archives, arguments)?;
+    let mut rounds = contest::run(&place, &images, &archives, arguments)?;
     let resident = resident::measure(&place, &archives)?;
+    if arguments.only.is_empty() {
+        place.drop_targets()?;
+        rounds.extend(large::run(&place, &images)?);
+    }
     let report = report::Report::new(arguments, &archives, rounds, resident);
     report.write(&arguments.out)?;
     println!("\n{}", report.summary());

@@ -21,6 +21,15 @@ pub struct Row {
 }
 
 impl Row {
+    fn of(contestant: &dyn Contestant) -> Self {
+        Self {
+            name: contestant.name().to_owned(),
+            download: contestant.download(),
+            promise: contestant.promise().to_owned(),
+            runs: Vec::new(),
+        }
+    }
+
     pub fn median(&self) -> Figures {
         Figures::median(&self.runs)
     }
@@ -68,12 +77,7 @@ pub fn run(
     let mut contestants = line_up(place, images, archives, arguments)?;
     let mut rows: Vec<Row> = contestants
         .iter()
-        .map(|contestant| Row {
-            name: contestant.name().to_owned(),
-            download: contestant.download(),
-            promise: contestant.promise().to_owned(),
-            runs: Vec::new(),
-        })
+        .map(|contestant| Row::of(&**contestant))
         .collect();
     for round in 1..=arguments.rounds {
         println!("round {round} of {}", arguments.rounds);
@@ -82,17 +86,43 @@ pub fn run(
             shell::run("sync")?;
             meter::forget(&place.path("disk.img")).ok();
             let figures = contestant.install()?;
-            println!(
-                "  {:<28} {:7.2} s  {:7.2} s CPU  {:5} MiB",
-                row.name,
-                figures.wall,
-                figures.cpu,
-                figures.peak_kib >> 10
-            );
+            tell(&row.name, &figures);
             row.runs.push(figures);
         }
     }
     Ok(rows)
+}
+
+/// Our own payloads of larger images, once each.
+pub fn large(place: &Workplace, images: &Images, [v1, delta]: [Archive; 2]) -> Outcome<Vec<Row>> {
+    let payloads = [
+        ("update_engine, v1, large", v1),
+        ("update_engine, delta, large", delta),
+    ];
+    let mut rows = Vec::new();
+    for (name, payload) in payloads {
+        let mut ours = Ours {
+            name,
+            place,
+            payload,
+            image: images.new.clone(),
+        };
+        let mut row = Row::of(&ours);
+        let figures = ours.install()?;
+        tell(name, &figures);
+        row.runs.push(figures);
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn tell(name: &str, figures: &Figures) {
+    println!(
+        "  {name:<28} {:7.2} s  {:7.2} s CPU  {:5} MiB",
+        figures.wall,
+        figures.cpu,
+        figures.peak_kib >> 10
+    );
 }
 
 /// The target: a file as long as the image, and none of it a hole.
@@ -125,12 +155,12 @@ fn line_up<'a>(
         )?));
     }
     let ours = [
-        ("update_engine, v1", Some(&archives.v1)),
-        ("update_engine, v2", Some(&archives.v2)),
-        ("update_engine, delta", archives.delta.as_ref()),
+        ("update_engine, v1", &archives.v1),
+        ("update_engine, v2", &archives.v2),
+        ("update_engine, delta", &archives.delta),
     ];
     for (name, payload) in ours {
-        if let Some(payload) = payload.filter(|_| arguments.wants(name)) {
+        if arguments.wants(name) {
             all.push(Box::new(Ours {
                 name,
                 place,

@@ -1,7 +1,7 @@
 //! A node with the real daemon, and the server that it asks.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -291,10 +291,14 @@ impl Drop for Node {
 }
 
 fn fill(disk: &File, mut at: u64, image: &Path) -> Outcome {
-    let content = fs::read(image)?;
-    for piece in content.chunks(1 << 20) {
-        disk.write_all_at(piece, at)?;
-        at += piece.len() as u64;
+    let mut image = File::open(image)?;
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        let count = image.read(&mut piece)?;
+        if count == 0 {
+            return Ok(());
+        }
+        disk.write_all_at(&piece[..count], at)?;
+        at += count as u64;
     }
-    Ok(())
 }

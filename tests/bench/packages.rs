@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 use super::Outcome;
 
 /// A program, and the Debian package that brings it.
-const NEEDED: [(&str, &str); 15] = [
+const NEEDED: [(&str, &str); 16] = [
+    ("bsdiff", "bsdiff"),
     ("bzip2", "bzip2"),
     ("cmp", "diffutils"),
     ("cpio", "cpio"),

@@ -38,6 +38,19 @@ impl Workplace {
         Ok(place)
     }
 
+    /// Another one within, for images so many times as large.
+    pub fn larger(&self, times: u8) -> Outcome<Self> {
+        let place = Self {
+            directory: self.path("large"),
+            programs: self.programs.clone(),
+            size: self.size * u64::from(times),
+            reuse: false,
+        };
+        fs::create_dir_all(&place.directory)?;
+        place.make_keys()?;
+        Ok(place)
+    }
+
     /// A file of this run.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
@@ -50,6 +63,17 @@ impl Workplace {
             return Ok(path);
         }
         Err(format!("{} is missing: build with --bins", path.display()).into())
+    }
+
+    /// Removes what was installed to: the next to install make it anew.
+    pub fn drop_targets(&self) -> Outcome {
+        for name in ["disk.img", "target.img", "other.img"] {
+            let path = self.path(name);
+            if path.exists() {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes the file `name` by `make`, unless an earlier run did.

@@ -10,7 +10,7 @@
 //!                                 └ runs of the old image, of the target, of zeros; its hash first
 //! ```
 //!
-//! Memory per operation: its data, up to 9 MiB to decompress, a buffer of 1 MiB. An [`Applier`] is shared
+//! Memory per operation: its data, up to 9 MiB to decompress or 8 MiB to copy, a buffer of 1 MiB. An [`Applier`] is shared
 //! between threads; which operations may run side by side is told by [`Operation::after`].
 
 mod blocks;
@@ -40,6 +40,10 @@ use streamed::{Decoder, Unpack};
 
 /// Bytes copied or patched at a time.
 const BUFFER: usize = 1 << 20;
+
+/// A source that is to be copied and is no longer than this, in bytes, is read once: what was hashed is what
+/// is written. Of a longer one the hash is taken first, and it is read again.
+const WHOLE: usize = 8 << 20;
 
 /// Builds one image of a payload.
 ///
@@ -212,9 +216,16 @@ impl Applier {
     }
 
     fn copy_blocks(&self, operation: &Operation, source: &Source) -> Result<(), Fault> {
-        let source = self.source(source)?;
+        let bytes = SourceBytes::new(&self.origins, source);
+        if let Some(whole) = bytes.whole(WHOLE)? {
+            source::expect(&whole, source.sha256)?;
+            let mut sink = self.sink(operation.destination.clone());
+            sink.write(&whole)?;
+            return sink.finish();
+        }
+        bytes.check(source.sha256)?;
         let mut output = self.output(operation);
-        source.each(|bytes| output.write(bytes))?;
+        bytes.each(|bytes| output.write(bytes))?;
         output.finish()
     }
 

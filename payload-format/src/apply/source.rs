@@ -48,10 +48,17 @@ impl<'a> SourceBytes<'a> {
             hash.update(bytes);
             Ok(())
         })?;
-        let found = hash.value();
-        (found == expected)
-            .then_some(())
-            .ok_or(Fault::SourceHash { found, expected })
+        same(hash.value(), expected)
+    }
+
+    /// All of it, unless it is longer than `limit` bytes.
+    pub(super) fn whole(&self, limit: usize) -> Result<Option<Vec<u8>>, Fault> {
+        let Some(len) = usize::try_from(self.len).ok().filter(|len| *len <= limit) else {
+            return Ok(None);
+        };
+        let mut whole = vec![0; len];
+        self.read_at(&mut whole, 0)?;
+        Ok(Some(whole))
     }
 
     /// Hands out all of it, in order.
@@ -129,6 +136,17 @@ impl Origins {
     fn offset(&self, range: BlockRange, within: u64) -> u64 {
         range.start() * self.block_size.bytes() + within
     }
+}
+
+/// Holds all bytes of a source against the hash that they must have, if that is known.
+pub(super) fn expect(whole: &[u8], expected: Option<Sha256Digest>) -> Result<(), Fault> {
+    expected.map_or(Ok(()), |expected| same(Sha256Digest::of(whole), expected))
+}
+
+fn same(found: Sha256Digest, expected: Sha256Digest) -> Result<(), Fault> {
+    (found == expected)
+        .then_some(())
+        .ok_or(Fault::SourceHash { found, expected })
 }
 
 /// The smaller of both.

@@ -7,8 +7,11 @@
 //!
 //! bzip2 takes most of an installation's time, and libbz2 follows its input bit by bit so that it can stop
 //! anywhere. Whoever has all of the input looks up whole codes, keeps the front of the list in a register and
-//! checks bytes by eights: a quarter less time than libbz2, measured on an image of programs. What is left is
-//! mostly waiting for memory, one step of the text after the other.
+//! checks bytes by eights. Measured on a version 1 payload of 1 GiB and two cores: 10.5 s of wall time and 17.7 s
+//! of processor time, where the library takes 13.7 to 14.2 s and 24.7 s. Beside `bzip2 -dc | dd` (27.4 s, or 25.0 s
+//! if the target is in the page cache already) that is 0.38 or 0.42 of its time, and 0.50 or 0.57 with the library;
+//! 0.55 is promised. `lbzip2`, which needs 34 MiB and verifies nothing, takes 10.7 s. What is left is mostly waiting
+//! for memory, one step of the text after the other.
 //!
 //! Memory: 4 bytes for each of the block's up to 900,000, whatever the data says.
 

@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use update_engine::bus::{self, BusError, Command, News, Outlets, Service};
-use update_engine::disk::SlotName;
+use update_engine::disk::{SlotName, share_one_heap};
 use update_engine::engine::{DiskChoice, Engine, Node, Settings, Updater as _, chain};
 use update_engine::flags::{self, CommandLine, Request};
 use update_engine::host::Host;
@@ -124,6 +124,7 @@ fn start(options: Options) -> ExitCode {
     speak(&options.settings.host, &bearings);
     // What is made here is for root alone, whatever the mode asked for.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    share_one_heap();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error),

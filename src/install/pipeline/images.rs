@@ -66,7 +66,7 @@ impl Images {
             };
             let old = source.clone();
             let old = old.map(|old| Arc::new(OldBlocks::new(old)) as Arc<dyn ReadBlocks>);
-            let new = Arc::new(Blocks(Arc::clone(&target)));
+            let new = Arc::new(NewBlocks::new(Arc::clone(&target)));
             let applier = Applier::new(Arc::clone(manifest), image.kind, old, new)?;
             Ok(Site {
                 kind: image.kind,
@@ -136,19 +136,51 @@ impl Images {
     }
 }
 
-/// A target as operations see it.
-struct Blocks(Arc<dyn BlockTarget>);
+/// A target as operations see it. What they write is synced now and then even within one of them: some write
+/// hundreds of MiB.
+struct NewBlocks {
+    image: Arc<dyn BlockTarget>,
+    /// Bytes since the last sync from here.
+    written: AtomicU64,
+}
 
-impl ReadBlocks for Blocks {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_at(buf, offset)
+impl NewBlocks {
+    /// Bytes that may be dirty.
+    const DIRTY: u64 = 16 << 20;
+
+    const fn new(image: Arc<dyn BlockTarget>) -> Self {
+        Self {
+            image,
+            written: AtomicU64::new(0),
+        }
     }
 }
 
-impl WriteBlocks for Blocks {
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_at(buf, offset)
+impl ReadBlocks for NewBlocks {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.image.read_at(buf, offset)
     }
+}
+
+impl WriteBlocks for NewBlocks {
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.image.write_at(buf, offset)?;
+        if is_due(&self.written, buf, Self::DIRTY) {
+            self.image.sync()?;
+            self.image.forget(0, self.image.len());
+        }
+        Ok(())
+    }
+}
+
+/// Adds to the bytes so far; true once they have come to `limit`, and they begin anew then.
+fn is_due(bytes: &AtomicU64, more: &[u8], limit: u64) -> bool {
+    let more = more.len() as u64;
+    let due = bytes.fetch_add(more, Ordering::Relaxed).saturating_add(more) >= limit;
+    if due {
+        bytes.store(0, Ordering::Relaxed);
+    }
+    due
 }
 
 /// An old image as operations see it. What they read leaves the page cache again.
@@ -173,9 +205,7 @@ impl OldBlocks {
 impl ReadBlocks for OldBlocks {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.image.read_at(buf, offset)?;
-        let len = buf.len() as u64;
-        if self.read.fetch_add(len, Ordering::Relaxed).saturating_add(len) >= Self::KEPT {
-            self.read.store(0, Ordering::Relaxed);
+        if is_due(&self.read, buf, Self::KEPT) {
             self.image.forget(0, self.image.len());
         }
         Ok(())

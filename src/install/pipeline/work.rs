@@ -20,9 +20,6 @@ use crate::install::{InstallError, Pace};
 /// Nothing is due: what there is to wait for comes as a message.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Bytes that may be written after a checkpoint was begun, as a multiple of [`Pace::bytes`].
-const DIRTY: u64 = 2;
-
 /// What the crew works with.
 pub(super) struct Tools {
     pub(super) manifest: Arc<Manifest>,
@@ -142,7 +139,8 @@ impl Work {
         let Some(operation) = tools.manifest.operation(op) else {
             return Ok(false);
         };
-        if self.schedule.candidate().is_some() && self.written > self.pace.bytes.saturating_mul(DIRTY) {
+        let written = self.written.saturating_add(bytes_of(&tools.manifest, operation));
+        if self.schedule.candidate().is_some() && written > self.pace.bytes {
             return Ok(false);
         }
         match self.schedule.verdict(operation) {
@@ -158,7 +156,7 @@ impl Work {
             }
         }
         self.schedule.start(operation);
-        self.written = self.written.saturating_add(bytes_of(&tools.manifest, operation));
+        self.written = written;
         Ok(true)
     }
 

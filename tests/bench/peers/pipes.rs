@@ -48,6 +48,17 @@ pub fn pipes(place: &Workplace, images: &Images, archives: &Archives) -> Vec<Pip
         ..archives.zstd.clone()
     };
     vec![
+        Pipe {
+            name: "dd, direct",
+            script: format!(
+                "dd if={} of={} bs=4M oflag=direct conv=notrunc,fsync status=none",
+                images.new.display(),
+                target.display()
+            ),
+            download: place.size,
+            promise: "a limit of the machine: the synced write, past the page cache",
+            target: Some((target.clone(), images.new.clone())),
+        },
         write("dd", "cat", &raw),
         write("bzip2 -dc | dd", "bzip2 -dc", &archives.bzip2),
         write("lbzip2 -dc | dd", "lbzip2 -dc", &archives.bzip2),

@@ -41,10 +41,11 @@ pub fn bars(bars: &[Bar]) -> String {
         let met = if bar.is_met() { "met" } else { "**missed**" };
         let _ = writeln!(
             text,
-            "| {} | {:.3} {unit} | {} {unit} | {met} |",
+            "| {} | {:.decimals$} {unit} | {} {unit} | {met} |",
             escape(&bar.what),
             bar.value,
             bar.limit,
+            decimals = if bar.value < 1000.0 { 3 } else { 0 },
             unit = bar.unit
         );
     }

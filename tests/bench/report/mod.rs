@@ -121,6 +121,8 @@ fn artefacts(archives: &Archives) -> Vec<Artefact> {
     let ours = [
         one("v1 payload", &archives.v1),
         one("v2 payload, zstd", &archives.v2),
+        one("v2 delta", &archives.delta),
+        one("v2 delta of the tests' pair", &archives.fixture),
     ];
     let theirs = [
         one("bzip2 -9, 1 MiB chunks, one core", &archives.bzip2),
@@ -128,6 +130,5 @@ fn artefacts(archives: &Archives) -> Vec<Artefact> {
         one("RAUC bundle, zstd -9", &archives.rauc),
         one("SWUpdate archive (without its zstd)", &archives.swupdate),
     ];
-    let delta = archives.delta.as_ref().map(|delta| one("v2 delta", delta));
-    ours.into_iter().chain(delta).chain(theirs).collect()
+    ours.into_iter().chain(theirs).collect()
 }

@@ -11,7 +11,11 @@ const WIDTH: u64 = 560;
 const TOP: u64 = 60;
 
 pub fn of(report: &Report) -> String {
-    let installers: Vec<&Contestant> = report.contestants.iter().filter(|c| c.download > 0).collect();
+    let installers: Vec<&Contestant> = report
+        .contestants
+        .iter()
+        .filter(|one| one.download > 0 && !one.name.ends_with("large"))
+        .collect();
     let longest = installers
         .iter()
         .map(|contestant| contestant.median.wall.max(contestant.median.cpu))
