@@ -185,12 +185,7 @@ impl Bars<'_> {
 
 fn at_rest(resident: &Resident) -> [Bar; 4] {
     [
-        bar(
-            "idle daemon, wake-ups",
-            float(resident.wakeups),
-            0.0,
-            "a minute",
-        ),
+        bar("idle daemon, wake-ups", float(resident.wakeups), 0.0, "a minute"),
         bar(
             "idle daemon, started",
             float(resident.idle_kib) / 1024.0,

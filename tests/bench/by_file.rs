@@ -46,10 +46,10 @@ fn sum(changes: &[Change]) -> Outcome<u64> {
 
 fn one(change: &Change, work: &Path) -> Outcome<u64> {
     let (new, packed) = (work.join("new"), work.join("packed"));
-    fs::write(&new, change.new()?)?;
+    fs::write(&new, change.after()?)?;
     shell::run(&format!("bzip2 -9c {} > {}", new.display(), packed.display()))?;
     let whole = fs::metadata(&packed)?.len();
-    let Some(old) = change.old() else {
+    let Some(old) = change.before() else {
         return Ok(whole);
     };
     let patch = work.join("patch");

@@ -63,12 +63,12 @@ pub struct Change(Chosen);
 
 impl Change {
     /// Its path in the older version, if it has one.
-    pub fn old(&self) -> Option<&Path> {
+    pub fn before(&self) -> Option<&Path> {
         (self.0.fate == Fate::Rebuilt).then_some(&self.0.path)
     }
 
     /// Its newer content.
-    pub fn new(&self) -> Outcome<Vec<u8>> {
+    pub fn after(&self) -> Outcome<Vec<u8>> {
         let mut content = fs::read(&self.0.path)?;
         if self.0.fate == Fate::Rebuilt {
             rebuild(&mut content);
