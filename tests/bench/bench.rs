@@ -60,11 +60,14 @@ fn run(arguments: &Arguments) -> Outcome {
     let archives = archives::pack(&place, &images)?;
     let mut rounds = contest::run(&place, &images, &archives, arguments)?;
     let resident = resident::measure(&place, &archives)?;
+    let report = |rows| report::Report::new(arguments, &archives, rows, resident.clone());
+    // Before what needs most room on the disk, and may fail for want of it.
+    report(rounds.clone()).write(&arguments.out)?;
     if arguments.only.is_empty() {
         place.drop_targets()?;
         rounds.extend(large::run(&place, &images)?);
     }
-    let report = report::Report::new(arguments, &archives, rounds, resident);
+    let report = report(rounds);
     report.write(&arguments.out)?;
     println!("\n{}", report.summary());
     Ok(())

@@ -13,6 +13,7 @@ use super::workplace::Workplace;
 use super::{Outcome, meter, shell};
 
 /// What a contestant reached.
+#[derive(Clone)]
 pub struct Row {
     pub name: String,
     pub download: u64,
