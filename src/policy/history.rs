@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use slots::SlotAttributes;
 
-use super::{Blame, BlamedPayloads, Tally, UnixTime};
+use super::{Blame, BlamedPayloads, Payload, Progress, Rollback, Tally, Trial, UnixTime, Why};
 
 /// Trials of one payload that may end before their time without blame, one after the other. A payload that
 /// takes the machine down each time, in whatever order, must not be installed for ever.
@@ -29,61 +29,6 @@ const SLOTS: usize = 2;
 
 /// The cause of a rollback that somebody asked for.
 const BY_HAND: &str = "rolled back by the operator";
-
-/// What a slot was filled from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Payload {
-    /// SHA-256 of the payload; none if somebody else put the slot on trial.
-    pub sha256: Option<[u8; 32]>,
-    /// Its version, for display.
-    pub version: String,
-}
-
-/// How far a trial came.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Progress {
-    /// The slot boots next; it was not seen running.
-    Committed,
-    /// The daemon has run in it.
-    CameUp,
-    /// The machine was shut down in an orderly way before the slot's health was known.
-    Orderly,
-    /// Its health was not established in time.
-    GivenUp(Why),
-}
-
-/// Why a slot was left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Why {
-    /// What did not hold.
-    pub cause: String,
-    /// What the unit or the check said, if anything.
-    pub said: String,
-}
-
-/// A slot on trial.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trial {
-    /// The slot's PARTUUID.
-    pub partuuid: String,
-    /// What it holds.
-    pub payload: Payload,
-    /// How far it came.
-    pub progress: Progress,
-}
-
-/// A trial that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rollback {
-    /// What was left.
-    pub payload: Payload,
-    /// Why.
-    pub cause: String,
-    /// What the unit or the check behind it said, if anything.
-    pub said: String,
-    /// When it was noticed.
-    pub noticed: UnixTime,
-}
 
 /// What a look at the slots after a start says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,16 +18,18 @@ mod payload_state;
 mod schedule;
 mod seed;
 mod tally;
+mod trial;
 
 pub use attempts::{AskedBy, Attempt, Attempts, Course, Look};
 pub use blame::{Blame, BlamedPayloads};
 pub use deltas::{RunningSlot, wanted_deltas};
-pub use history::{History, Outcome, Payload, Progress, Rollback, Trial, Why};
+pub use history::{History, Outcome};
 pub use offer::{Build, Circumstances, Decision, decide};
 pub use payload_state::{PayloadState, Penalty, penalty};
 pub use schedule::{CheckOutcome, Interval};
 pub use seed::Seed;
 pub use tally::{CheckEnd, Checks, Tally};
+pub use trial::{Payload, Progress, Rollback, Trial, Why};
 
 /// Wall clock time: seconds since 1970-01-01 00:00 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]

@@ -139,7 +139,7 @@ fn accept(
             break;
         }
         let Ok(stream) = stream else { continue };
-        let end = stream.try_clone().unwrap();
+        let (end, done) = (stream.try_clone().unwrap(), stream.try_clone().unwrap());
         let (tls, shared) = (tls.cloned(), Arc::clone(shared));
         let conversation = std::thread::spawn(move || {
             stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -151,6 +151,8 @@ fn accept(
                     converse(rustls::StreamOwned::new(session, stream), scheme, &shared)
                 }
             };
+            // The one who accepts has the socket too: it isn't closed by being dropped here.
+            let _ = done.shutdown(Shutdown::Both);
         });
         connections.push((end, conversation));
     }
