@@ -233,7 +233,8 @@ async fn a_resumed_download_starts_where_it_was() {
 #[tokio::test]
 async fn a_resumed_download_of_a_changed_file_begins_anew() {
     for faults in ["", "ignores-if-range", "no-range"] {
-        let mut stream = reopen(&server(), faults, Some("\"v0\"")).await.unwrap();
+        let server = server();
+        let mut stream = reopen(&server, faults, Some("\"v0\"")).await.unwrap();
         assert_eq!(stream.start(), 0, "{faults}");
         assert_eq!(stream.entity().unwrap().as_str(), "\"v1\"");
         assert!(read(&mut stream).await.unwrap() == payload());
@@ -242,22 +243,24 @@ async fn a_resumed_download_of_a_changed_file_begins_anew() {
 
 #[tokio::test]
 async fn a_server_without_ranges_gives_the_rest_only_of_a_file_known_to_be_the_same() {
-    let mut stream = reopen(&server(), "no-range", Some("\"v1\"")).await.unwrap();
+    let server = server();
+    let mut stream = reopen(&server, "no-range", Some("\"v1\"")).await.unwrap();
     assert_eq!(stream.start(), 400_000);
     assert!(read(&mut stream).await.unwrap() == payload()[400_000..]);
 
-    let mut stream = reopen(&server(), "no-range", None).await.unwrap();
+    let mut stream = reopen(&server, "no-range", None).await.unwrap();
     assert_eq!(stream.start(), 0);
     assert!(read(&mut stream).await.unwrap() == payload());
 }
 
 #[tokio::test]
 async fn a_wrong_range_never_reaches_the_payload() {
-    let mut stream = reopen(&server(), "wrong-range", Some("\"v1\"")).await.unwrap();
+    let server = server();
+    let mut stream = reopen(&server, "wrong-range", Some("\"v1\"")).await.unwrap();
     assert_eq!(stream.start(), 0);
     assert!(read(&mut stream).await.unwrap() == payload());
 
-    let error = download(&server(), "cut=500000;wrong-range").await.unwrap_err();
+    let error = download(&server, "cut=500000;wrong-range").await.unwrap_err();
     let FetchError::WrongRange {
         start: 500_000,
         answer,
