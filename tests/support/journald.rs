@@ -1,10 +1,12 @@
 //! Who takes the journal's entries: a socket that reads its protocol, and journald itself.
 
 use std::collections::HashMap;
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use tempfile::TempDir;
 
 use super::node::Node;
@@ -16,7 +18,12 @@ const STREAM: &str = "export JOURNAL_STREAM=$(stat -Lc %d:%i /proc/self/fd/2)";
 pub type Entry = HashMap<String, String>;
 
 /// A socket where `node` looks for journald's.
-pub struct JournalSocket(Arc<Mutex<Vec<Entry>>>);
+pub struct JournalSocket(Arc<Inbox>);
+
+struct Inbox {
+    socket: UnixDatagram,
+    entries: Mutex<Vec<Entry>>,
+}
 
 impl JournalSocket {
     /// From its next start on the daemon's standard error is said to be the journal's.
@@ -24,21 +31,24 @@ impl JournalSocket {
         let path = node.path(update_engine::journal::SOCKET);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let socket = UnixDatagram::bind(path).unwrap();
-        let entries = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&entries);
+        socket.set_nonblocking(true).unwrap();
+        let entries = Mutex::new(Vec::new());
+        let inbox = Arc::new(Inbox { socket, entries });
+        let reader = Arc::downgrade(&inbox);
         std::thread::spawn(move || {
-            let mut datagram = vec![0; 1 << 20];
-            while let Ok(length) = socket.recv(&mut datagram) {
-                heard.lock().unwrap().push(parse(&datagram[..length]));
+            // No more than a queue can hold waits while nobody looks, or the daemon would wait for its end.
+            while let Some(inbox) = reader.upgrade() {
+                inbox.wait();
+                inbox.entries();
             }
         });
         node.before = STREAM.into();
-        Self(entries)
+        Self(inbox)
     }
 
-    /// The entries so far.
+    /// The entries that were sent so far.
     pub fn entries(&self) -> Vec<Entry> {
-        self.0.lock().unwrap().clone()
+        self.0.entries()
     }
 
     /// Those with this identifier.
@@ -46,6 +56,24 @@ impl JournalSocket {
         let mut entries = self.entries();
         entries.retain(|entry| entry.get("MESSAGE_ID").is_some_and(|found| found == id));
         entries
+    }
+}
+
+impl Inbox {
+    /// Returns when a datagram is there, or once in a while.
+    fn wait(&self) {
+        let mut queue = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+        poll(&mut queue, 100_u8).unwrap();
+    }
+
+    /// With all that waits in the socket's queue: what is sent before somebody looks is seen.
+    fn entries(&self) -> Vec<Entry> {
+        let mut entries = self.entries.lock().unwrap();
+        let mut datagram = vec![0; 1 << 20];
+        while let Ok(length) = self.socket.recv(&mut datagram) {
+            entries.push(parse(&datagram[..length]));
+        }
+        entries.clone()
     }
 }
 
