@@ -148,7 +148,6 @@ impl Next {
 
     fn started(&mut self) {
         self.effects.push(Effect::Signal(self.state.status()));
-        self.effects.push(Effect::Schedule);
         if self.state.running != Running::Good {
             self.effects.push(Effect::WatchTrial);
         }

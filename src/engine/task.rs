@@ -60,8 +60,8 @@ enum Wake<U: Updater> {
 }
 
 impl<U: Updater> Engine<U> {
-    /// An engine in `state` on a node that was found as `survey` says. It says at `outlets` what it does, how it stands
-    /// from now on, and ends soon after `stop`.
+    /// An engine in `state` on a node that was found as `survey` says, whose first check is due from now on. It says at
+    /// `outlets` what it does, how it stands as soon as this returns, and ends soon after `stop`.
     pub fn new(
         updater: Arc<U>,
         (state, survey): (State, Survey),
@@ -71,8 +71,7 @@ impl<U: Updater> Engine<U> {
         let now = Instant::now();
         let Outlets { statuses, account } = outlets;
         let publisher = Publisher::new(account, survey);
-        publisher.publish(&state);
-        Self {
+        let mut engine = Self {
             updater,
             state,
             stage: Stage::Nothing,
@@ -90,7 +89,10 @@ impl<U: Updater> Engine<U> {
             revisit: None,
             answer: None,
             stop,
-        }
+        };
+        engine.schedule();
+        engine.publisher.publish(&engine.state);
+        engine
     }
 
     /// Runs until stopped, or until nobody can send commands any more. What is under way when it is

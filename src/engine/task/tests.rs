@@ -676,6 +676,15 @@ async fn our_own_interface_learns_of_versions_times_and_causes_without_asking() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_answer_says_already_when_the_first_check_comes() {
+    let world = World::start(good(), Script::default());
+    // Its task has not run yet.
+    let next = world.account.borrow().overview.next_check.0.clone();
+    assert_eq!(next.unwrap().time, Some(1000 + 7 * 60));
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_is_published_with_its_causes_and_a_new_attempt_clears_it() {
     let failure = Failure {
         causes: vec!["the cable".to_owned()],
