@@ -170,6 +170,45 @@ async fn each_thing_that_would_refuse_an_update_is_named_with_its_code() {
     }
 }
 
+/// Takes root: it mounts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_without_room_refuses_an_update_before_anything_is_touched() {
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "run this test as root: it mounts"
+    );
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    let state = scene.node.path(STATE);
+    std::fs::create_dir_all(&state).unwrap();
+    // Room for preferences, and less than the mebibyte that an update asks for. Gone with the daemon.
+    scene.node.before = format!(
+        r#"exec unshare --mount sh -c 'mount -t tmpfs -o size=512k tmpfs "$0" && exec "$@"' {} "$0" "$@""#,
+        state.display()
+    );
+    let _daemon = scene.boot(SlotName::A).await;
+    scene.overview(|overview| !overview.slots.is_empty()).await;
+    let (exit, preview) = preview(&scene.bus).await;
+    assert_eq!((exit, preview.prospect), (7, Prospect::Fail), "{preview:?}");
+    let (named, given, found) = failed(&preview);
+    assert_eq!((named, given), ("state directory", Some(20)));
+    assert!(found.starts_with(state.to_str().unwrap()), "{found}");
+    assert!(
+        found.contains("free bytes, the engine's own files need 1048576"),
+        "{found}"
+    );
+
+    let untouched = scene.node.disk.attributes(SlotName::B);
+    scene.attempt(IDLE).await;
+    let failure = scene.overview(|overview| overview.last_failure.0.is_some()).await;
+    let failure = failure.last_failure.0.unwrap();
+    assert_eq!(failure.code, 20);
+    assert!(
+        failure.sentence.contains("the engine's own files need 1048576"),
+        "{failure:?}"
+    );
+    assert_eq!(scene.node.disk.attributes(SlotName::B), untouched);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_on_trial_puts_an_update_off_only_if_more_is_required_of_it_than_to_run() {
     let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
