@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use zbus::Connection;
 use zbus::object_server::SignalEmitter;
 
 use super::engine1::Changes;
+use super::flusher::{Flusher, Requests};
 use super::manager::ManagerSignals;
 use super::{Account, News, PATH, Status, StatusFields};
 
@@ -21,7 +22,7 @@ pub(super) struct Announcer {
     account: watch::Receiver<Account>,
     /// What the audience knows.
     told: Account,
-    requests: mpsc::Receiver<oneshot::Sender<()>>,
+    requests: Requests,
     newcomers: mpsc::Receiver<Connection>,
     audience: Vec<Connection>,
 }
@@ -35,26 +36,11 @@ enum Signal {
 /// Adds connections to the audience.
 pub(super) type Admission = mpsc::Sender<Connection>;
 
-/// Waits for what the engine has announced so far.
-#[derive(Clone)]
-pub(super) struct Flusher(mpsc::Sender<oneshot::Sender<()>>);
-
-impl Flusher {
-    /// Returns once every status that was in the queue before this call has been signalled, or the
-    /// announcer has ended.
-    pub(super) async fn flush(&self) {
-        let (done, flushed) = oneshot::channel();
-        if self.0.send(done).await.is_ok() {
-            let _ = flushed.await;
-        }
-    }
-}
-
 impl Announcer {
     /// An announcer of `news`, and the handles of those who talk to it.
     pub(super) fn new(news: News) -> (Self, Admission, Flusher) {
         let (admission, newcomers) = mpsc::channel(1);
-        let (flusher, requests) = mpsc::channel(1);
+        let (flusher, requests) = Flusher::new();
         let News { statuses, account } = news;
         let told = account.borrow().clone();
         let announcer = Self {
@@ -65,7 +51,7 @@ impl Announcer {
             newcomers,
             audience: Vec::new(),
         };
-        (announcer, admission, Flusher(flusher))
+        (announcer, admission, flusher)
     }
 
     /// Signals until the engine or the service is gone.
@@ -140,18 +126,8 @@ mod tests {
     use zbus::{Guid, MessageStream};
 
     use super::super::Outlets;
+    use super::super::pair::pair;
     use super::*;
-
-    /// Two ends of a connection without a bus.
-    async fn pair() -> (Connection, Connection) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        theirs.set_nonblocking(true).unwrap();
-        let server = Builder::unix_stream(ours).server(Guid::generate()).p2p();
-        let client = Builder::unix_stream(theirs).p2p();
-        let (server, client) = tokio::join!(server.build(), client.build());
-        (server.unwrap(), client.unwrap())
-    }
 
     fn size(new_size: i64) -> Status {
         Status {

@@ -4,7 +4,7 @@ use tokio::sync::{mpsc, oneshot};
 use zbus::fdo;
 
 use super::Command;
-use super::announcer::Flusher;
+use super::flusher::Flusher;
 
 /// The way to the engine and back.
 #[derive(Clone)]
@@ -28,10 +28,12 @@ impl Desk {
 }
 
 /// The engine's task has ended: the process is about to.
+#[derive(Debug, thiserror::Error)]
+#[error("the update engine is shutting down")]
 pub(super) struct EngineGone;
 
 impl From<EngineGone> for fdo::Error {
-    fn from(_: EngineGone) -> Self {
-        Self::Failed("the update engine is shutting down".to_owned())
+    fn from(gone: EngineGone) -> Self {
+        Self::Failed(gone.to_string())
     }
 }

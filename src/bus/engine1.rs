@@ -1,26 +1,24 @@
 //! The object `/org/updateengine/Engine1`: what the five fields of the first interface can't say.
 //!
 //! Its properties are read from the account that the engine publishes, and don't wait for the engine; its
-//! methods are [`Command`]s.
+//! methods are [`Command`](super::Command)s.
 
 use std::collections::HashMap;
 
-use tokio::sync::{oneshot, watch};
-use zbus::wire::{OwnedVariant, Variant};
+use tokio::sync::watch;
+use zbus::wire::Variant;
 use zbus::{Connection, interface};
 
-use super::desk::{Desk, EngineGone};
-use super::{Account, Command, ENGINE_INTERFACE, ENGINE_PATH, Overview, Stand, WaitingSlot};
+use super::order::{OrderError, Orders};
+use super::record::{Record, record};
+use super::{Account, ENGINE_INTERFACE, ENGINE_PATH, Overview, Stand};
 
 /// The property of the last attempts.
 pub(super) const ATTEMPTS: &str = "Attempts";
 
-/// A record as it travels.
-type Record = HashMap<String, OwnedVariant>;
-
 /// The interface `org.updateengine.Engine1` of one connection.
 pub(super) struct Engine1 {
-    pub(super) desk: Desk,
+    pub(super) orders: Orders,
     pub(super) account: watch::Receiver<Account>,
 }
 
@@ -28,47 +26,34 @@ impl Engine1 {
     fn look<T>(&self, field: impl FnOnce(&Overview) -> T) -> T {
         field(&self.account.borrow().overview)
     }
-
-    async fn order(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Command,
-    ) -> Result<(), OrderError> {
-        self.desk.ask(command).await?.map_err(OrderError::Refused)
-    }
 }
 
 #[interface(name = "org.updateengine.Engine1", introspection_docs = false)]
 impl Engine1 {
     /// Checks now and installs what is offered; answered as soon as that has begun. Nothing to do is fine.
     async fn check(&self) -> Result<(), OrderError> {
-        Ok(self.desk.ask(Command::AttemptUpdate).await?)
+        self.orders.check().await
     }
 
     /// What would come of a check now: asks the server, looks at everything, changes nothing.
     #[zbus(out_args("preview"))]
     async fn preview(&self) -> Result<Record, OrderError> {
-        let preview = self.desk.ask(Command::Preview).await?;
-        preview.map(record).map_err(OrderError::Refused)
+        self.orders.preview().await
     }
 
     /// Takes back that an update or a rollback waits for the reboot; the slot may be made not to boot, too.
     async fn reset(&self, withdraw_slot: bool) -> Result<(), OrderError> {
-        let slot = if withdraw_slot {
-            WaitingSlot::Unbootable
-        } else {
-            WaitingSlot::Kept
-        };
-        self.order(|reply| Command::Withdraw(slot, reply)).await
+        self.orders.reset(withdraw_slot).await
     }
 
     /// Makes the other slot the next to boot, if it was marked good and not touched since.
     async fn roll_back(&self) -> Result<(), OrderError> {
-        self.order(Command::RollBack).await
+        self.orders.roll_back().await
     }
 
     /// Marks the running slot good and puts it first, whatever its health.
     async fn mark_good(&self) -> Result<(), OrderError> {
-        self.order(Command::MarkGood).await
+        self.orders.mark_good().await
     }
 
     #[zbus(property)]
@@ -139,22 +124,6 @@ impl Engine1 {
     }
 }
 
-/// Why an order was not carried out.
-#[derive(Debug, zbus::DBusError)]
-#[zbus(prefix = "org.updateengine.Error")]
-enum OrderError {
-    #[zbus(error)]
-    Other(zbus::Error),
-    /// The engine says why.
-    Refused(String),
-}
-
-impl From<EngineGone> for OrderError {
-    fn from(gone: EngineGone) -> Self {
-        Self::Other(zbus::Error::FDO(Box::new(gone.into())))
-    }
-}
-
 /// The properties whose values differ between two accounts.
 #[derive(Debug)]
 pub(super) struct Changes {
@@ -198,9 +167,4 @@ impl Changes {
 /// All properties by their names on the bus.
 fn properties(overview: &Overview) -> Record {
     record(overview.clone())
-}
-
-fn record(fields: impl Into<Variant<'static>>) -> Record {
-    // A dictionary by construction, and its values may be owned, since none is a descriptor.
-    Record::try_from(fields.into()).unwrap_or_default()
 }

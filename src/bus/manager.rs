@@ -3,7 +3,7 @@
 use zbus::object_server::SignalEmitter;
 use zbus::{fdo, interface};
 
-use super::desk::Desk;
+use super::desk::{Desk, EngineGone};
 use super::{Command, StatusFields};
 
 /// The interface `com.coreos.update1.Manager` of one connection.
@@ -30,7 +30,7 @@ impl Manager {
     }
 
     async fn reset_status(&self) -> Result<(), ResetStatusError> {
-        if self.0.ask(Command::ResetStatus).await.map_err(fdo::Error::from)? {
+        if self.0.ask(Command::ResetStatus).await? {
             Ok(())
         } else {
             Err(ResetStatusError::busy())
@@ -52,24 +52,26 @@ impl Manager {
     ) -> zbus::Result<()>;
 }
 
-/// The error of `ResetStatus`, in the name and words that dbus-glib gave it: clients may match both.
+/// Why `ResetStatus` did nothing.
 #[derive(Debug, zbus::DBusError)]
-#[zbus(prefix = "org.freedesktop.DBus.GLib")]
+#[zbus(prefix = "org.freedesktop.DBus")]
 enum ResetStatusError {
-    #[zbus(error)]
-    Other(zbus::Error),
-    ErrorError(String),
+    /// In the name and words that dbus-glib gave it: clients may match both.
+    #[zbus(name = "GLib.ErrorError")]
+    Busy(String),
+    #[zbus(name = "Error.Failed")]
+    Gone(String),
 }
 
 impl ResetStatusError {
     fn busy() -> Self {
-        Self::ErrorError("Method invoked for ResetStatus returned FALSE but did not set error".to_owned())
+        Self::Busy("Method invoked for ResetStatus returned FALSE but did not set error".to_owned())
     }
 }
 
-impl From<fdo::Error> for ResetStatusError {
-    fn from(error: fdo::Error) -> Self {
-        Self::Other(zbus::Error::FDO(Box::new(error)))
+impl From<EngineGone> for ResetStatusError {
+    fn from(gone: EngineGone) -> Self {
+        Self::Gone(gone.to_string())
     }
 }
 
@@ -119,7 +121,7 @@ mod tests {
         assert!(matches!(manager.get_status().await, Err(fdo::Error::Failed(_))));
         assert!(matches!(
             manager.reset_status().await,
-            Err(ResetStatusError::Other(_))
+            Err(ResetStatusError::Gone(_))
         ));
     }
 }

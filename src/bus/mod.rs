@@ -2,11 +2,14 @@
 //!
 //! Two objects. `/com/coreos/update1` with the interface `com.coreos.update1.Manager` is what the original
 //! serves, to the letter. `/org/updateengine/Engine1` with `org.updateengine.Engine1` says what the first
-//! can't: why, until when, how fast; below it, `Evidence` has what not everybody may read, an object of its
-//! own because a bus policy can tell objects apart but not the properties of one. The golden introspections
-//! and the bus policy stand in `dbus/` at the top of the project. The objects are served in two ways: under the name `com.coreos.update1` on a message bus ([`serve_system`],
+//! can't: why, until when, how fast. Below it lie two more, objects of their own because a bus policy can tell
+//! objects apart, but neither the properties of one nor its callers to us: `Evidence` has what not everybody may
+//! read, and `Orders` takes orders from those to whom the bus refuses `Engine1`'s methods, if polkit lets them.
+//! The golden introspections and the policies stand in `dbus/` at the top of the project.
+//!
+//! The objects are served in two ways: under the name `com.coreos.update1` on a message bus ([`serve_system`],
 //! [`serve_bus`]), or directly to whoever connects to a socket, for machines without a bus
-//! ([`serve_peer`]).
+//! ([`serve_peer`]); there `Orders` is missing, since whoever gets in may do everything.
 //!
 //! ```text
 //!  client ── method call ──▶ Manager ── Command ──────────▶ engine
@@ -17,6 +20,8 @@
 //!  everybody ◀──── StatusUpdate, PropertiesChanged ───┘
 //!                                                     │ watched
 //!  client ◀──── properties ──── Engine1 ◀──────────── Account ◀─── engine
+//!
+//!  client ── method call ──▶ Engine1, or, if polkit says yes, Orders1 ── Command ──▶ engine
 //! ```
 //!
 //! A reply waits until every status that the engine announced before its answer has been signalled,
@@ -29,13 +34,20 @@ mod desk;
 mod engine1;
 mod error;
 mod evidence;
+mod flusher;
 mod manager;
 mod news;
 mod objects;
+mod order;
+mod orders1;
 mod overview;
+#[cfg(test)]
+mod pair;
 mod peer;
+mod polkit;
 mod preview;
 mod proxy;
+mod record;
 mod service;
 mod status;
 
@@ -49,7 +61,7 @@ pub use overview::{
     Stand, Transfer,
 };
 pub use preview::{CheckResult, PreflightCheck, Preview, Prospect};
-pub use proxy::{Engine1Proxy, ManagerProxy, StatusFields};
+pub use proxy::{Engine1Proxy, ManagerProxy, Orders1Proxy, StatusFields};
 pub use service::{Service, serve_bus, serve_peer, serve_system};
 pub use status::{Command, Operation, Status, WaitingSlot};
 
@@ -67,3 +79,7 @@ pub const ENGINE_INTERFACE: &str = "org.updateengine.Engine1";
 pub const EVIDENCE_PATH: &str = "/org/updateengine/Engine1/Evidence";
 /// Its interface.
 pub const EVIDENCE_INTERFACE: &str = "org.updateengine.Evidence1";
+/// The path of the object that takes orders from those whom polkit lets give them.
+pub const ORDERS_PATH: &str = "/org/updateengine/Engine1/Orders";
+/// Its interface.
+pub const ORDERS_INTERFACE: &str = "org.updateengine.Orders1";

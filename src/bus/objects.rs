@@ -1,4 +1,4 @@
-//! What every connection is served: the same objects, whoever is at the other end.
+//! What every connection is served.
 
 use tokio::sync::watch;
 use zbus::connection::Builder;
@@ -7,7 +7,10 @@ use super::desk::Desk;
 use super::engine1::Engine1;
 use super::evidence::Evidence1;
 use super::manager::Manager;
-use super::{Account, ENGINE_PATH, EVIDENCE_PATH, PATH};
+use super::order::Orders;
+use super::orders1::Orders1;
+use super::polkit::Polkit;
+use super::{Account, ENGINE_PATH, EVIDENCE_PATH, ORDERS_PATH, PATH};
 
 /// What the objects talk to.
 #[derive(Clone)]
@@ -17,11 +20,20 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    /// The builder of a connection that serves them.
+    /// The builder of a connection to a bus, which has callers of all kinds, that serves them.
+    pub(super) fn serve_on_bus(self, builder: Builder<'_>) -> Builder<'_> {
+        let orders = Orders1 {
+            orders: Orders(self.desk.clone()),
+            polkit: Polkit::default(),
+        };
+        self.serve_on(builder).serve_at(ORDERS_PATH, orders)
+    }
+
+    /// The builder of a connection that serves them to somebody who may use them all.
     pub(super) fn serve_on(self, builder: Builder<'_>) -> Builder<'_> {
         let Self { desk, account } = self;
         let engine = Engine1 {
-            desk: desk.clone(),
+            orders: Orders(desk.clone()),
             account: account.clone(),
         };
         builder

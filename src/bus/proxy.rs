@@ -80,6 +80,35 @@ pub trait Engine1 {
     fn mark_good(&self) -> zbus::Result<()>;
 }
 
+/// `org.updateengine.Orders1`, as its clients see it: the methods of [`Engine1`], for those whom polkit lets give
+/// the order. Somebody may be asked for a password meanwhile.
+#[zbus::proxy(
+    interface = "org.updateengine.Orders1",
+    default_service = "com.coreos.update1",
+    default_path = "/org/updateengine/Engine1/Orders"
+)]
+pub trait Orders1 {
+    /// Check now, and install what is offered.
+    #[zbus(allow_interactive_auth)]
+    fn check(&self) -> zbus::Result<()>;
+
+    /// What a check would come to.
+    #[zbus(allow_interactive_auth)]
+    fn preview(&self) -> zbus::Result<HashMap<String, OwnedVariant>>;
+
+    /// Take back that something waits for the reboot.
+    #[zbus(allow_interactive_auth)]
+    fn reset(&self, withdraw_slot: bool) -> zbus::Result<()>;
+
+    /// The other slot next.
+    #[zbus(allow_interactive_auth)]
+    fn roll_back(&self) -> zbus::Result<()>;
+
+    /// The running slot good and first.
+    #[zbus(allow_interactive_auth)]
+    fn mark_good(&self) -> zbus::Result<()>;
+}
+
 impl Overview {
     /// Asks the engine at `connection`.
     ///
@@ -98,8 +127,19 @@ impl Preview {
     /// # Errors
     /// If it doesn't answer, refuses, or is one that has no such method.
     pub async fn ask(connection: &Connection) -> zbus::Result<Self> {
-        let preview = Engine1Proxy::new(connection).await?.preview().await?;
-        Self::try_from(Variant::from(preview))
+        Self::received(Engine1Proxy::new(connection).await?.preview().await?)
+    }
+
+    /// The same by [`Orders1`].
+    ///
+    /// # Errors
+    /// As [`Preview::ask`].
+    pub async fn ask_by_polkit(connection: &Connection) -> zbus::Result<Self> {
+        Self::received(Orders1Proxy::new(connection).await?.preview().await?)
+    }
+
+    fn received(record: HashMap<String, OwnedVariant>) -> zbus::Result<Self> {
+        Self::try_from(Variant::from(record))
     }
 }
 

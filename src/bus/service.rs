@@ -7,8 +7,9 @@ use tokio::task::JoinHandle;
 use zbus::Connection;
 use zbus::connection::Builder;
 
-use super::announcer::{Announcer, Flusher};
+use super::announcer::{Admission, Announcer};
 use super::desk::Desk;
+use super::flusher::Flusher;
 use super::objects::Objects;
 use super::peer::PeerListener;
 use super::{BusError, Command, News, SERVICE};
@@ -61,16 +62,21 @@ pub async fn serve_peer(
     commands: mpsc::Sender<Command>,
     news: News,
 ) -> Result<Service, BusError> {
+    let (objects, announcer, admission, flusher) = parts(commands, news);
+    let listener = PeerListener::start(path, objects, admission).await?;
+    let offer = Offer::Peer { _listener: listener };
+    Ok(Service::new(offer, announcer, flusher))
+}
+
+/// What a service is made of, whoever it is offered to.
+fn parts(commands: mpsc::Sender<Command>, news: News) -> (Objects, Announcer, Admission, Flusher) {
     let account = news.account.clone();
     let (announcer, admission, flusher) = Announcer::new(news);
     let desk = Desk {
         commands,
         flusher: flusher.clone(),
     };
-    let objects = Objects { desk, account };
-    let listener = PeerListener::start(path, objects, admission).await?;
-    let offer = Offer::Peer { _listener: listener };
-    Ok(Service::new(offer, announcer, flusher))
+    (Objects { desk, account }, announcer, admission, flusher)
 }
 
 async fn serve_on(
@@ -79,17 +85,11 @@ async fn serve_on(
     commands: mpsc::Sender<Command>,
     news: News,
 ) -> Result<Service, BusError> {
-    let account = news.account.clone();
-    let (announcer, admission, flusher) = Announcer::new(news);
-    let desk = Desk {
-        commands,
-        flusher: flusher.clone(),
-    };
-    let objects = Objects { desk, account };
+    let (objects, announcer, admission, flusher) = parts(commands, news);
     // The objects stand before the name is taken, so that nobody meets the name without them.
     // The name is not to be replaced: two engines on one disk would be two writers of one slot.
     let connection = objects
-        .serve_on(builder)
+        .serve_on_bus(builder)
         .allow_name_replacements(false)
         .replace_existing_names(false)
         .name(SERVICE)

@@ -6,8 +6,8 @@ use std::process::Output;
 
 use futures_util::StreamExt as _;
 use update_engine::bus::{
-    Account, ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, Evidence, Maybe, Obstacle,
-    Overview, SERVICE, Stand, Transfer,
+    Account, ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, Evidence, Maybe,
+    ORDERS_INTERFACE, ORDERS_PATH, Obstacle, Overview, SERVICE, Stand, Transfer,
 };
 use update_engine::disk::SlotName;
 use update_engine::policy::Tally;
@@ -57,6 +57,11 @@ async fn introspections_are_the_documented_ones() {
             EVIDENCE_PATH,
             EVIDENCE_INTERFACE,
             include_str!("../../dbus/org.updateengine.Evidence1.xml"),
+        ),
+        (
+            ORDERS_PATH,
+            ORDERS_INTERFACE,
+            include_str!("../../dbus/org.updateengine.Orders1.xml"),
         ),
     ] {
         let xml = introspect(&client, path).await;

@@ -35,6 +35,7 @@ mod payload_peers;
 mod payload_peers_v2;
 mod payload_tool;
 mod pcr_policy;
+mod polkit;
 mod postinst;
 mod power_cut;
 mod promises;

@@ -134,11 +134,13 @@ fn daemon_process(accounts: Accounts, directory: &Path) -> Process {
 fn bus_config(socket: &Path) -> String {
     // Who runs the tests without being root stands in for root.
     let own_user = nix::unistd::geteuid();
-    // As systemd's own policy file: root owns its name, and everybody may ask it.
-    let systemd = format!(
-        r#"<policy user="{own_user}"><allow own="org.freedesktop.systemd1"/></policy>
-  <policy context="default"><allow send_destination="org.freedesktop.systemd1"/></policy>"#
-    );
+    // As the policy files of systemd and polkit: root owns their names, and everybody may ask them.
+    let services = ["systemd1", "PolicyKit1"].map(|name| {
+        format!(
+            r#"<policy user="{own_user}"><allow own="org.freedesktop.{name}"/></policy>
+  <policy context="default"><allow send_destination="org.freedesktop.{name}"/></policy>"#
+        )
+    });
     let stand_in = if own_user.is_root() {
         String::new()
     } else {
@@ -167,11 +169,13 @@ fn bus_config(socket: &Path) -> String {
     <allow send_destination="org.freedesktop.DBus"/>
   </policy>
   <include>{POLICY}</include>
-  {systemd}
+  {services}
+  <include ignore_missing="yes">/usr/share/dbus-1/system.d/org.freedesktop.PolicyKit1.conf</include>
   {stand_in}
 </busconfig>
 "#,
-        socket = socket.display()
+        socket = socket.display(),
+        services = services.concat()
     )
 }
 

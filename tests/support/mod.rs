@@ -25,6 +25,7 @@ pub mod notified;
 pub mod offer;
 pub mod payload;
 pub mod pcr_payload;
+pub mod polkit;
 pub mod power;
 pub mod protobuf;
 pub mod proxies;

@@ -19,6 +19,7 @@ mod preview;
 mod remote;
 mod run;
 mod settings;
+mod terminal_agent;
 mod time;
 
 pub use arguments::{Arguments, command};

@@ -1,9 +1,12 @@
 //! The engine behind the bus, and what to do when it isn't there.
 
-use zbus::{Connection, fdo};
+use zbus::{Connection, DBusError as _};
 
 use super::Exit;
-use crate::bus::{AttemptReport, Engine1Proxy, Evidence, ManagerProxy, Overview, Preview};
+use super::terminal_agent::TerminalAgent;
+use crate::bus::{
+    AttemptReport, Engine1Proxy, Evidence, ManagerProxy, Orders1Proxy, Overview, Preview, Stand,
+};
 use crate::client::{Endpoint, session};
 
 /// Why a command was not carried out.
@@ -24,10 +27,21 @@ pub(super) enum RemoteError {
          (systemctl restart update-engine), or use the flags: update_engine_client -status"
     )]
     OtherVersion,
-    #[error("not allowed\nTry it as root, or as a member of the group update-engine.")]
-    Denied,
+    #[error(
+        "not allowed{}\nTry it as root, or as a member of the group update-engine.",
+        why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
+    )]
+    Denied {
+        /// What the bus or the engine says.
+        why: Option<String>,
+    },
     #[error("refused: {0}")]
     Refused(String),
+    #[error(
+        "refused: {0}\nTry again when that has ended: update_engine_client status --watch. Stopping the engine breaks \
+         it off: systemctl stop update-engine"
+    )]
+    Busy(String),
     #[error("the engine does not answer as it should: {0}\nLook at: journalctl -u update-engine")]
     Other(zbus::Error),
 }
@@ -35,8 +49,8 @@ pub(super) enum RemoteError {
 impl RemoteError {
     pub(super) const fn exit(&self) -> Exit {
         match self {
-            Self::Refused(_) => Exit::Refused,
-            Self::Denied => Exit::Denied,
+            Self::Refused(_) | Self::Busy(_) => Exit::Refused,
+            Self::Denied { .. } => Exit::Denied,
             _ => Exit::Unreachable,
         }
     }
@@ -44,34 +58,23 @@ impl RemoteError {
 
 impl From<zbus::Error> for RemoteError {
     fn from(error: zbus::Error) -> Self {
-        match error {
-            zbus::Error::MethodError(name, text, message) => match name.as_str() {
-                "org.updateengine.Error.Refused" => Self::Refused(text.unwrap_or_default()),
-                _ => by_name(name.as_str())
-                    .unwrap_or(Self::Other(zbus::Error::MethodError(name, text, message))),
-            },
-            zbus::Error::FDO(error) => {
-                let known = match &*error {
-                    fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => Some(Self::NotRunning),
-                    fdo::Error::AccessDenied(_) => Some(Self::Denied),
-                    fdo::Error::UnknownObject(_)
-                    | fdo::Error::UnknownInterface(_)
-                    | fdo::Error::UnknownMethod(_)
-                    | fdo::Error::UnknownProperty(_) => Some(Self::OtherVersion),
-                    _ => None,
-                };
-                known.unwrap_or(Self::Other(zbus::Error::FDO(error)))
-            }
-            zbus::Error::IncorrectType => Self::OtherVersion,
-            other => Self::Other(other),
-        }
+        let known = match &error {
+            zbus::Error::MethodError(name, text, _) => by_name(name.as_str(), text.clone()),
+            zbus::Error::FDO(error) => by_name(error.name().as_str(), error.description().map(str::to_owned)),
+            zbus::Error::IncorrectType => Some(Self::OtherVersion),
+            _ => None,
+        };
+        known.unwrap_or(Self::Other(error))
     }
 }
 
-fn by_name(name: &str) -> Option<RemoteError> {
+fn by_name(name: &str, text: Option<String>) -> Option<RemoteError> {
+    if name == "org.updateengine.Error.Refused" {
+        return Some(RemoteError::Refused(text.unwrap_or_default()));
+    }
     match name.strip_prefix("org.freedesktop.DBus.Error.")? {
         "ServiceUnknown" | "NameHasNoOwner" => Some(RemoteError::NotRunning),
-        "AccessDenied" => Some(RemoteError::Denied),
+        "AccessDenied" | "InteractiveAuthorizationRequired" => Some(RemoteError::Denied { why: text }),
         "UnknownObject" | "UnknownInterface" | "UnknownMethod" | "UnknownProperty" => {
             Some(RemoteError::OtherVersion)
         }
@@ -106,27 +109,87 @@ impl Remote {
         Ok(AttemptReport::read_all(&self.connection).await?)
     }
 
-    pub(super) async fn preview(&self) -> Result<Preview, RemoteError> {
-        Ok(Preview::ask(&self.connection).await?)
-    }
-
     /// What programs said, if this user may read that.
     pub(super) async fn evidence(&self) -> Option<Evidence> {
         Evidence::read(&self.connection).await.ok()
     }
 
-    pub(super) async fn engine(&self) -> Result<Engine1Proxy<'static>, RemoteError> {
-        Ok(Engine1Proxy::new(&self.connection).await?)
-    }
-
     /// Starts a check. Who may only use the original's interface, such as the account `core`, does it there.
     pub(super) async fn check(&self) -> Result<(), RemoteError> {
-        match self.engine().await?.check().await.map_err(RemoteError::from) {
-            Err(RemoteError::Denied) => {
-                let manager = ManagerProxy::new(&self.connection).await?;
-                Ok(manager.attempt_update().await?)
-            }
-            done => done,
+        let check = self.engine().await?.check().await.map_err(RemoteError::from);
+        let attempt = async || ManagerProxy::new(&self.connection).await?.attempt_update().await;
+        let checked = unless_denied(check, attempt).await;
+        self.order(checked, async || self.orders().await?.check().await)
+            .await
+    }
+
+    pub(super) async fn preview(&self) -> Result<Preview, RemoteError> {
+        let preview = Preview::ask(&self.connection).await.map_err(RemoteError::from);
+        self.order(preview, async || Preview::ask_by_polkit(&self.connection).await)
+            .await
+    }
+
+    pub(super) async fn reset(&self, withdraw_slot: bool) -> Result<(), RemoteError> {
+        let reset = self.engine().await?.reset(withdraw_slot).await;
+        let by_polkit = async || self.orders().await?.reset(withdraw_slot).await;
+        self.order(reset.map_err(RemoteError::from), by_polkit).await
+    }
+
+    pub(super) async fn roll_back(&self) -> Result<(), RemoteError> {
+        let done = self.engine().await?.roll_back().await;
+        let by_polkit = async || self.orders().await?.roll_back().await;
+        self.order(done.map_err(RemoteError::from), by_polkit).await
+    }
+
+    pub(super) async fn mark_good(&self) -> Result<(), RemoteError> {
+        let done = self.engine().await?.mark_good().await;
+        let by_polkit = async || self.orders().await?.mark_good().await;
+        self.order(done.map_err(RemoteError::from), by_polkit).await
+    }
+
+    /// What became of an order, which polkit may allow where the bus doesn't. That something else is under way passes.
+    async fn order<T>(
+        &self,
+        done: Result<T, RemoteError>,
+        by_polkit: impl AsyncFnOnce() -> zbus::Result<T>,
+    ) -> Result<T, RemoteError> {
+        let with_agent = async || {
+            let _agent = TerminalAgent::start().await;
+            by_polkit().await
+        };
+        match unless_denied(done, with_agent).await {
+            Err(RemoteError::Refused(why)) if self.is_busy().await => Err(RemoteError::Busy(why)),
+            outcome => outcome,
         }
+    }
+
+    async fn is_busy(&self) -> bool {
+        let resting = [Stand::Idle, Stand::RebootNeeded, Stand::RollbackNeeded];
+        let overview = self.overview().await;
+        overview.is_ok_and(|overview| !resting.contains(&overview.state))
+    }
+
+    async fn engine(&self) -> zbus::Result<Engine1Proxy<'static>> {
+        Engine1Proxy::new(&self.connection).await
+    }
+
+    /// For those to whom the bus refuses the methods of [`Self::engine`].
+    async fn orders(&self) -> zbus::Result<Orders1Proxy<'static>> {
+        Orders1Proxy::new(&self.connection).await
+    }
+}
+
+/// What was done, or `otherwise` where it was not allowed. An engine or a bus policy of another version, which knows
+/// no other way, denies it as before.
+async fn unless_denied<T>(
+    done: Result<T, RemoteError>,
+    otherwise: impl AsyncFnOnce() -> zbus::Result<T>,
+) -> Result<T, RemoteError> {
+    match done {
+        Err(RemoteError::Denied { .. }) => match otherwise().await.map_err(RemoteError::from) {
+            Err(RemoteError::OtherVersion) => Err(RemoteError::Denied { why: None }),
+            outcome => outcome,
+        },
+        done => done,
     }
 }

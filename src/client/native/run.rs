@@ -39,7 +39,7 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
         }
         Command::Update => return update(&remote).await,
         Command::Reset { withdraw_slot } => {
-            remote.engine().await?.reset(withdraw_slot).await?;
+            remote.reset(withdraw_slot).await?;
             print("nothing waits for the reboot any more\n");
             if !withdraw_slot {
                 print("The partition table is as it was; --withdraw-slot puts the running slot first.\n");
@@ -54,11 +54,11 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
             });
         }
         Command::Rollback => {
-            remote.engine().await?.roll_back().await?;
+            remote.roll_back().await?;
             print(&format!("{}\n", remote.overview().await?.summary));
         }
         Command::MarkGood => {
-            remote.engine().await?.mark_good().await?;
+            remote.mark_good().await?;
             print("the running slot is marked good and boots next\n");
         }
         Command::Why => {

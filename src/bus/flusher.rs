@@ -1,0 +1,27 @@
+//! The question whether everything has been signalled that was announced so far.
+
+use tokio::sync::{mpsc, oneshot};
+
+/// Who wants to know, each by a channel to be answered.
+pub(super) type Requests = mpsc::Receiver<oneshot::Sender<()>>;
+
+/// Waits for what the engine has announced so far.
+#[derive(Clone)]
+pub(super) struct Flusher(mpsc::Sender<oneshot::Sender<()>>);
+
+impl Flusher {
+    /// A flusher, and where its requests arrive.
+    pub(super) fn new() -> (Self, Requests) {
+        let (flusher, requests) = mpsc::channel(1);
+        (Self(flusher), requests)
+    }
+
+    /// Returns once every status that was in the queue before this call has been signalled, or the
+    /// announcer has ended.
+    pub(super) async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.0.send(done).await.is_ok() {
+            let _ = flushed.await;
+        }
+    }
+}
