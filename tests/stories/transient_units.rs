@@ -13,7 +13,7 @@ use crate::support::fixtures;
 use crate::support::health::CHECK;
 use crate::support::loops::{may_mount, run};
 use crate::support::machine::seems_to_be_a_machine;
-use crate::support::node::{Daemon, Node};
+use crate::support::node::{Daemon, Node, client};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
 use crate::support::transient::Transient;
 
@@ -134,6 +134,42 @@ async fn a_daemon_that_is_stopped_ends_its_postinst() {
     assert_eq!(machine.systemd.asked_of(POSTINST), ["start", "SIGKILL"]);
     assert_eq!(machine.systemd.end_of(POSTINST), Some((2, 9)));
     assert_eq!(machine.scene.node.disk.attributes(SlotName::B), (0, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_while_the_postinst_runs_is_refused_says_what_to_do_and_changes_nothing() {
+    if !may_mount() {
+        return;
+    }
+    let go_on = format!("{WORD}-go-on");
+    let script = format!("echo begun >{WORD}; until [ -e {go_on} ]; do sleep 0.1; done; exit 0");
+    let mut machine = Machine::offered(&script).await;
+    let daemon = machine.boot().await;
+    machine.scene.attempt("UPDATE_STATUS_FINALIZING").await;
+    eventually("the script runs", || machine.word().is_some()).await;
+
+    assert_eq!(
+        client(&machine.scene.bus, "-reset_status").await.1.code(),
+        Some(1)
+    );
+    let mut reset = machine
+        .scene
+        .bus
+        .process(env!("CARGO_BIN_EXE_update_engine_client"));
+    reset.arg("reset");
+    let reset = tokio::process::Command::from(reset).output().await.unwrap();
+    assert_eq!(reset.status.code(), Some(1));
+    let said = String::from_utf8(reset.stderr).unwrap();
+    let why = "refused: a withdrawal has no meaning while an update is being finished";
+    assert!(said.contains(why) && said.contains("status --watch"), "{said}");
+
+    machine.scene.node.write(&go_on, b"");
+    machine.scene.signals_until(NEED_REBOOT).await;
+    assert_eq!(machine.systemd.asked_of(POSTINST), ["start"]);
+    assert_eq!(machine.scene.node.disk.attributes(SlotName::B), (2, 1, 0));
+    // What waits can be reset.
+    assert!(client(&machine.scene.bus, "-reset_status").await.1.success());
+    daemon.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
