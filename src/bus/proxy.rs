@@ -80,7 +80,7 @@ pub trait Engine1 {
     fn mark_good(&self) -> zbus::Result<()>;
 }
 
-/// `org.updateengine.Orders1`, as its clients see it: the methods of [`Engine1`], for those whom polkit lets give
+/// `org.updateengine.Orders1`, as its clients see it: the methods of [`Engine1Proxy`], for those whom polkit lets give
 /// the order. Somebody may be asked for a password meanwhile.
 #[zbus::proxy(
     interface = "org.updateengine.Orders1",
@@ -130,7 +130,7 @@ impl Preview {
         Self::received(Engine1Proxy::new(connection).await?.preview().await?)
     }
 
-    /// The same by [`Orders1`].
+    /// The same by [`Orders1Proxy`].
     ///
     /// # Errors
     /// As [`Preview::ask`].
