@@ -1,9 +1,11 @@
 //! Payloads from servers that behave, and from servers that don't.
 
+mod resumed;
+
 use std::time::Duration;
 
 use update_engine::fetch::{
-    Entity, FetchError, FetchRequest, FetchSettings, Fetcher, Interruption, PayloadStream, RedirectFault,
+    FetchError, FetchRequest, FetchSettings, Fetcher, Interruption, PayloadStream, RedirectFault,
 };
 
 use crate::support::server::{Recorded, Server};
@@ -51,17 +53,6 @@ fn request(server: &Server, faults: &str) -> FetchRequest {
 
 async fn open(server: &Server, faults: &str) -> Result<PayloadStream, FetchError> {
     Fetcher::new(settings()).open(request(server, faults)).await
-}
-
-/// Opens a download that stopped at byte 400,000 of the file known as `entity`.
-async fn reopen(server: &Server, faults: &str, entity: Option<&str>) -> Result<PayloadStream, FetchError> {
-    let entity = entity.map(|tag| Entity::parse(tag).unwrap());
-    let request = FetchRequest {
-        start: 400_000,
-        entity,
-        ..request(server, faults)
-    };
-    Fetcher::new(settings()).open(request).await
 }
 
 async fn read(stream: &mut PayloadStream) -> Result<Vec<u8>, FetchError> {
@@ -218,80 +209,6 @@ async fn a_file_that_changes_during_the_download_is_not_mixed_with_the_old_one()
             other => panic!("{second}: {other}"),
         }
     }
-}
-
-#[tokio::test]
-async fn a_resumed_download_starts_where_it_was() {
-    let server = server();
-    let mut stream = reopen(&server, "", Some("\"v1\"")).await.unwrap();
-    assert_eq!(stream.start(), 400_000);
-    assert!(read(&mut stream).await.unwrap() == payload()[400_000..]);
-    assert_eq!(server.requests()[0].header("range"), Some("bytes=400000-"));
-    assert_eq!(server.requests()[0].header("if-range"), Some("\"v1\""));
-}
-
-#[tokio::test]
-async fn a_resumed_download_of_a_changed_file_begins_anew() {
-    for faults in ["", "ignores-if-range", "no-range"] {
-        let server = server();
-        let mut stream = reopen(&server, faults, Some("\"v0\"")).await.unwrap();
-        assert_eq!(stream.start(), 0, "{faults}");
-        assert_eq!(stream.entity().unwrap().as_str(), "\"v1\"");
-        assert!(read(&mut stream).await.unwrap() == payload());
-    }
-}
-
-#[tokio::test]
-async fn a_server_without_ranges_gives_the_rest_only_of_a_file_known_to_be_the_same() {
-    let server = server();
-    let mut stream = reopen(&server, "no-range", Some("\"v1\"")).await.unwrap();
-    assert_eq!(stream.start(), 400_000);
-    assert!(read(&mut stream).await.unwrap() == payload()[400_000..]);
-
-    let mut stream = reopen(&server, "no-range", None).await.unwrap();
-    assert_eq!(stream.start(), 0);
-    assert!(read(&mut stream).await.unwrap() == payload());
-}
-
-#[tokio::test]
-async fn a_wrong_range_never_reaches_the_payload() {
-    let server = server();
-    let mut stream = reopen(&server, "wrong-range", Some("\"v1\"")).await.unwrap();
-    assert_eq!(stream.start(), 0);
-    assert!(read(&mut stream).await.unwrap() == payload());
-
-    let error = download(&server, "cut=500000;wrong-range").await.unwrap_err();
-    let FetchError::WrongRange {
-        start: 500_000,
-        answer,
-        ..
-    } = error
-    else {
-        panic!("{error}")
-    };
-    assert_eq!(answer, "bytes 500001-1200000/1200001");
-}
-
-#[tokio::test]
-async fn a_download_that_was_complete_asks_nobody() {
-    let server = server();
-    let size = payload().len() as u64;
-    let complete = FetchRequest {
-        start: size,
-        ..request(&server, "")
-    };
-    let mut stream = Fetcher::new(settings()).open(complete).await.unwrap();
-    assert!(stream.next().await.is_none());
-    let past = FetchRequest {
-        start: size + 1,
-        ..request(&server, "")
-    };
-    let error = Fetcher::new(settings()).open(past).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "cannot go on at byte 1200002 of a payload of 1200001 bytes"
-    );
-    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]

@@ -1,0 +1,50 @@
+//! What our own interface learns.
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn our_own_interface_learns_of_versions_times_and_causes_without_asking() {
+    let mut world = World::start(good(), Script::default());
+    world.signals_until(Operation::Idle).await;
+    world.attempt().await;
+    world.signals_until(Operation::UpdatedNeedReboot).await;
+    let is_settled = |account: &Account| account.overview.running_version == "1.0.0";
+    let overview = world.account.wait_for(is_settled).await.unwrap().overview.clone();
+    assert_eq!(overview.summary, "2.0.0 is installed: reboot to use it");
+    assert_eq!(overview.progress, None.into());
+    let next = overview.next_check.0.unwrap();
+    assert_eq!((next.time, next.why.as_str()), (Some(1000 + 7 * 60), "because"));
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_answer_says_already_when_the_first_check_comes() {
+    let world = World::start(good(), Script::default());
+    // Its task has not run yet.
+    let next = world.account.borrow().overview.next_check.0.clone();
+    assert_eq!(next.unwrap().time, Some(1000 + 7 * 60));
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_published_with_its_causes_and_a_new_attempt_clears_it() {
+    let failure = Failure {
+        causes: vec!["the cable".to_owned()],
+        ..Failure::new(ErrorCode::XmlParse, "not well formed")
+    };
+    let script = Script {
+        check: Answer::Failed(failure),
+        ..Script::default()
+    };
+    let mut world = World::start(good(), script);
+    world.signals_until(Operation::Idle).await;
+    world.attempt().await;
+    world.signals_until(Operation::Idle).await;
+    let overview = world.account.borrow_and_update().overview.clone();
+    let told = overview.last_failure.0.unwrap();
+    assert_eq!((told.code, told.causes), (31, vec!["the cable".to_owned()]));
+    assert_eq!(overview.no_update.0.unwrap().reason, "not well formed: the cable");
+    world.attempt().await;
+    assert_eq!(world.account.borrow().overview.last_failure, None.into());
+    world.end().await;
+}
