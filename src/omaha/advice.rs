@@ -145,7 +145,7 @@ impl Code {
             ),
             Self::DeferredForBackoff => (
                 "This payload failed before; the next try is later.",
-                "Remove the cause of the failures before. `update_engine_client -update` tries at once.",
+                "Remove the cause of the failures before, and wait. A delta, another offer, or one with `DisablePayloadBackoff` doesn't.",
             ),
             Self::Rollback => (
                 "The last update was left again: its slot did not come up, or was not healthy in time.",

@@ -155,6 +155,11 @@ fn configuration() -> Page {
                the last line of a key counts. Keys that are not listed belong to others."],
         )
         .terms("SETTINGS", terms)
+        .section(
+            "PARTITIONS BESIDE THE SLOT",
+            &["PARTITION_name=/dev/disk/by-partlabel/OEM-%s says where the partition that a payload calls by that name goes; \
+               %s becomes A or B, the letter of the slot that is written."],
+        )
         .section("SEE ALSO", &["update_engine(8), update_engine_client-config(1)"])
 }
 

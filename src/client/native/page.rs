@@ -89,7 +89,7 @@ const fn what_next(kind: Obstacle) -> &'static str {
         Obstacle::NoneOffered => {
             "nothing to do, unless the group or the server in update.conf is not the one you mean"
         }
-        Obstacle::Backoff => "update_engine_client check does not wait for that if the server allows it",
+        Obstacle::Backoff => "another offer does not wait, nor one for which the server disables backoff",
         Obstacle::Disabled => "set SERVER in /etc/flatcar/update.conf to be updated",
         Obstacle::RolledBack => "update_engine_client update installs it all the same",
         Obstacle::OnTrial => {
