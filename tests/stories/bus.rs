@@ -13,7 +13,7 @@ use update_engine::bus::{
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, Message, MessageStream};
 
-use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus};
+use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus, becomes_others};
 
 const GOLDEN: &str = include_str!("../../dbus/com.coreos.update1.Manager.xml");
 
@@ -243,10 +243,7 @@ const STANDARD_METHODS: [&str; 2] = [
 /// Takes root: it becomes other users.
 #[tokio::test(flavor = "multi_thread")]
 async fn root_may_call_everything_core_the_three_methods_and_nobody_nothing() {
-    assert!(
-        nix::unistd::geteuid().is_root(),
-        "run this test as root: it becomes other users"
-    );
+    becomes_others();
     let bus = PrivateBus::start(Accounts::WithCore);
     let engine = BusEngine::on(&bus).await;
     for method in METHODS {
@@ -263,16 +260,17 @@ async fn root_may_call_everything_core_the_three_methods_and_nobody_nothing() {
         assert_denied(&call_as(&bus, CORE_UID, method), method);
         assert_denied(&call_as(&bus, NOBODY_UID, method), method);
     }
+    for uid in [CORE_UID, NOBODY_UID] {
+        let properties = "org.freedesktop.DBus.Properties.GetAll";
+        assert_denied(&call_as(&bus, uid, properties), properties);
+    }
     assert_eq!(engine.attempts(), 2, "one by root, one by core");
 }
 
 /// Takes root: it becomes other users.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_root_may_own_the_name() {
-    assert!(
-        nix::unistd::geteuid().is_root(),
-        "run this test as root: it becomes other users"
-    );
+    becomes_others();
     let bus = PrivateBus::start(Accounts::WithCore);
     for uid in [CORE_UID, NOBODY_UID] {
         let output = bus

@@ -87,3 +87,14 @@ async fn a_check_over_https_trusts_the_systems_authorities_and_no_other() {
     again(test, &url, &[("SSL_CERT_FILE", trusted.to_str().unwrap())]);
     assert_eq!(server.requests().len(), 1);
 }
+
+#[test]
+fn of_several_applications_the_first_update_check_counts() {
+    let app = |inner: &str| format!("<app status=\"ok\">{inner}</app>");
+    let none = r#"<updatecheck status="noupdate" PollInterval="7200"/>"#;
+    let refused = r#"<updatecheck status="error-internal"/>"#;
+    let body = format!("<response>{}{}{}</response>", app(""), app(none), app(refused));
+    let response = Response::parse(body.as_bytes()).unwrap();
+    assert_eq!(response.answer, Answer::NoUpdate);
+    assert_eq!(response.poll_interval, Some(Duration::from_secs(7200)));
+}

@@ -59,13 +59,33 @@ fn the_monitoring_reference_has_every_identifier_and_every_metric() {
 }
 
 /// Names of tests, as `module::test`, between backquotes.
-fn named(text: &str) -> Vec<(&str, &str)> {
-    text.split('`')
-        .skip(1)
-        .step_by(2)
+fn named(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let codes = text.split('`').skip(1).step_by(2);
+    codes
         .filter(|code| !code.contains(' '))
         .filter_map(|code| code.split_once("::"))
-        .collect()
+}
+
+/// Whether the source has a test of this name, not just a function.
+fn has_test(source: &str, name: &str) -> bool {
+    let (plain, waiting) = (format!("fn {name}("), format!("async fn {name}("));
+    let lines: Vec<&str> = source.lines().map(str::trim_start).collect();
+    let is_it = |line: &str| line.starts_with(&plain) || line.starts_with(&waiting);
+    let Some(at) = lines.iter().position(|line| is_it(line)) else {
+        return false;
+    };
+    let above = lines[..at].iter().rev();
+    let mut attributes = above.take_while(|line| line.starts_with("#[") || line.starts_with("///"));
+    attributes.any(|line| *line == "#[test]" || line.starts_with("#[tokio::test"))
+}
+
+/// The rows of a document's tables but for their heads: tables of two columns and more.
+fn rows(text: &str) -> impl Iterator<Item = &str> {
+    let lines = || text.lines();
+    let is_head = lines().skip(1).map(|below| below.starts_with("|---"));
+    let rows = lines().zip(is_head.chain([false]));
+    rows.filter(|(line, is_head)| line.starts_with("| ") && !is_head)
+        .map(|(line, _)| line)
 }
 
 fn sources(directory: &Path, found: &mut Vec<(String, String)>) {
@@ -81,29 +101,26 @@ fn sources(directory: &Path, found: &mut Vec<(String, String)>) {
 }
 
 #[test]
-fn every_test_that_the_table_names_exists() {
+fn every_point_of_the_table_has_a_test_that_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = vec![];
     for directory in ["src", "tests/stories"] {
         sources(&root.join(directory), &mut files);
     }
-    let exists = |module: &str, test: &str| {
+    let exists = |(module, test): &(&str, &str)| {
         let places = [format!("/{module}.rs"), format!("/{module}/")];
-        files.iter().any(|(path, text)| {
-            places.iter().any(|place| path.contains(place)) && text.contains(&format!("fn {test}("))
-        })
+        files
+            .iter()
+            .any(|(path, text)| places.iter().any(|place| path.contains(place)) && has_test(text, test))
     };
     let text = std::fs::read_to_string(root.join("docs/compatibility.md")).unwrap();
-    let named: Vec<_> = named(&text)
+    let rows: Vec<_> = rows(&text).collect();
+    assert!(rows.len() > 90, "{} points are listed", rows.len());
+    let unproven: Vec<_> = rows
         .into_iter()
-        .filter(|(module, _)| *module != "module")
+        .filter(|row| named(row).next().is_none() || !named(row).all(|name| exists(&name)))
         .collect();
-    assert!(named.len() > 70, "{} tests are named", named.len());
-    let missing: Vec<_> = named
-        .into_iter()
-        .filter(|(module, test)| !exists(module, test))
-        .collect();
-    assert_eq!(missing, []);
+    assert_eq!(unproven, Vec::<&str>::new());
 }
 
 /// The anchor that readers of Markdown make of a heading.

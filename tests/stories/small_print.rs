@@ -1,5 +1,7 @@
 //! What the original does in passing, and somebody has come to rely on.
 
+mod manager;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -20,6 +22,26 @@ const DAEMON: &str = env!("CARGO_BIN_EXE_update_engine");
 /// The server is not the public one.
 const PRIVATE: i64 = 1 << 28;
 const RESUMED: i64 = 1 << 30;
+/// Those of the original's preferences that are kept here.
+const PREFERENCES: [&str; 17] = [
+    "aleph-version",
+    "backoff-expiry-time",
+    "current-response-signature",
+    "current-url-failure-count",
+    "current-url-index",
+    "delta-update-failures",
+    "full-response",
+    "manifest-metadata-size",
+    "payload-attempt-number",
+    "previous-version",
+    "resumed-update-failures",
+    "update-check-response-hash",
+    "update-state-next-data-offset",
+    "update-state-next-operation",
+    "update-state-sha-256-context",
+    "update-state-signature-blob",
+    "update-state-signed-sha-256-context",
+];
 
 async fn offered() -> Scene {
     Scene::offering(&fixtures::payload("full.payload")).await
@@ -134,11 +156,17 @@ async fn preferences_after_an_update_are_those_that_the_original_leaves() {
         "Disable Payload Backoff",
     ];
     assert_eq!(keys, expected);
+    // Not that to an event, which has none.
     let response = scene.node.pref("full-response").unwrap();
     assert!(
-        response.starts_with("<?xml") && response.contains("</response>"),
+        response.starts_with("<?xml") && response.contains("<updatecheck"),
         "{response}"
     );
+    let directory = fs::read_dir(scene.node.path("/var/lib/update_engine/prefs")).unwrap();
+    for entry in directory {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(PREFERENCES.contains(&name.as_str()), "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! The units as systemd understands them.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -81,6 +82,24 @@ fn the_limits_of_a_postinst_are_valid() {
     // It has no file of its own: judged on another unit of the same kind.
     let drop_in = [("limits.conf", limits.as_str())];
     assert_eq!(flaws("update-engine-stub.service", &drop_in), "");
+}
+
+#[test]
+fn the_place_of_an_old_bus_policy_is_cleared_and_that_of_the_state_is_for_root_alone() {
+    let root = tempfile::tempdir().unwrap();
+    let policy = root.path().join("etc/dbus-1/system.d/UpdateEngine.conf");
+    std::fs::create_dir_all(policy.parent().unwrap()).unwrap();
+    std::fs::write(&policy, "").unwrap();
+    let boot = Command::new("systemd-tmpfiles")
+        .args(["--create", "--remove", "--boot", "--root"])
+        .arg(root.path())
+        .arg(shipped("tmpfiles.conf"))
+        .output()
+        .unwrap();
+    assert!(boot.status.success(), "{boot:?}");
+    assert!(!policy.exists());
+    let state = root.path().join("var/lib/update_engine");
+    assert_eq!(state.metadata().unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]

@@ -121,6 +121,8 @@ async fn a_restarted_daemon_still_waits_for_the_reboot_and_a_reset_forgets_it() 
     assert_eq!(scene.node.disk.attributes(SlotName::B), (2, 1, 0));
     assert!(client(&scene.bus, "-reset_status").await.1.success());
     assert!(!scene.node.path(MARKER).exists());
+    assert_eq!(scene.node.disk.attributes(SlotName::B), (2, 1, 0));
+    assert_eq!(scene.node.pref("previous-version").as_deref(), Some("1.0.0"));
     let (status, _) = client(&scene.bus, "-status").await;
     assert!(
         status.contains("CURRENT_OP=UPDATE_STATUS_IDLE\nNEW_VERSION=0.0.0\n"),

@@ -186,6 +186,11 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Waits until it ends by itself.
+    pub fn ended(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+
     /// Asks it to end and waits for that.
     pub fn stop(mut self) -> ExitStatus {
         kill(Pid::from_raw(self.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
