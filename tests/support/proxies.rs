@@ -1,7 +1,7 @@
 //! Proxies as sites run them: Debian's `microsocks` and `tinyproxy`, on loopback.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -17,29 +17,27 @@ pub struct Proxy {
 impl Proxy {
     /// SOCKS 5.
     pub fn socks() -> Self {
-        let port = free_port();
+        let place = free_place();
         let mut command = Command::new("microsocks");
-        command.args(["-i", "127.0.0.1", "-p", &port.to_string()]);
-        Self::start(
-            command,
-            format!("socks5h://127.0.0.1:{port}"),
-            port,
-            TempDir::new().unwrap(),
-        )
+        let (host, port) = (place.ip().to_string(), place.port().to_string());
+        command.args(["-i", &host, "-p", &port]);
+        let url = format!("socks5h://{place}");
+        Self::start(command, url, place, TempDir::new().unwrap())
     }
 
     /// HTTP, with `CONNECT`.
     pub fn http() -> Self {
-        let (port, directory) = (free_port(), TempDir::new().unwrap());
+        let (place, directory) = (free_place(), TempDir::new().unwrap());
         let config = directory.path().join("tinyproxy.conf");
-        let text = format!("Port {port}\nListen 127.0.0.1\nTimeout 60\nMaxClients 20\nLogLevel Connect\n");
+        let (host, port) = (place.ip(), place.port());
+        let text = format!("Port {port}\nListen {host}\nTimeout 60\nMaxClients 20\nLogLevel Connect\n");
         std::fs::write(&config, text).unwrap();
         let mut command = Command::new("tinyproxy");
         command.arg("-d").arg("-c").arg(config);
-        Self::start(command, format!("http://127.0.0.1:{port}"), port, directory)
+        Self::start(command, format!("http://{place}"), place, directory)
     }
 
-    fn start(mut command: Command, url: String, port: u16, directory: TempDir) -> Self {
+    fn start(mut command: Command, url: String, place: SocketAddrV4, directory: TempDir) -> Self {
         let log = File::create(directory.path().join("log")).unwrap();
         let (out, err) = (log.try_clone().unwrap(), log);
         let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
@@ -50,8 +48,8 @@ impl Proxy {
             directory,
         };
         let began = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(10), "{}", proxy.log());
+        while TcpStream::connect(place).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{}", proxy.log());
             std::thread::sleep(Duration::from_millis(20));
         }
         proxy
@@ -75,8 +73,11 @@ impl Drop for Proxy {
     }
 }
 
-/// One that nobody listens on, a moment ago.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+/// A port that nobody listened on a moment ago, at a loopback address of this process's own: no other test takes it
+/// before the proxy does.
+fn free_place() -> SocketAddrV4 {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    let host = Ipv4Addr::new(127, 64 | high, middle, low);
+    let listener = TcpListener::bind((host, 0)).unwrap();
+    SocketAddrV4::new(host, listener.local_addr().unwrap().port())
 }
