@@ -57,5 +57,6 @@ mod support;
 mod surroundings;
 mod transient_units;
 mod trials;
+mod typed;
 mod units;
 mod update;

@@ -1,57 +1,23 @@
 //! What `docs` tells an operator at night, run as it stands there against a disk.
 
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
-use std::path::PathBuf;
 use std::process::Command;
 
 use update_engine::disk::SlotName;
 
+use crate::support::document::{self, SYSTEMCTL, blocks, document};
 use crate::support::fixtures;
 use crate::support::image::Image;
 use crate::support::node::{CONFIG, Node};
 use crate::support::scene::{Scene, eventually};
 
-fn document(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
-    std::fs::read_to_string(path).unwrap()
-}
-
-/// The shell blocks below a heading, up to the next one.
-fn blocks(name: &str, heading: &str) -> Vec<String> {
-    let text = document(name);
-    let (_, section) = text
-        .split_once(&format!("# {heading}\n"))
-        .unwrap_or_else(|| panic!("{name} has no {heading:?}"));
-    let section = section.split("\n## ").next().unwrap();
-    let section = section.split("\n### ").next().unwrap();
-    let blocks = section.split("```sh\n").skip(1);
-    blocks
-        .map(|block| block.split("```").next().unwrap().to_owned())
-        .collect()
-}
-
 /// Runs a block with `$DISK` set, on a machine that is not rebooted for it; gives what it prints.
 fn run(block: &str, disk: &Image) -> String {
-    let programs = tempfile::tempdir().unwrap();
-    for (name, script) in [
-        ("rootdev", format!("echo {}", disk.path().display())),
-        ("systemctl", "echo systemctl \"$@\"".to_owned()),
-    ] {
-        let path = programs.path().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    let path = std::env::var("PATH").unwrap();
-    let output = Command::new("sh")
-        .args(["-eu", "-c", block])
-        .env("PATH", format!("{}:{path}", programs.path().display()))
-        .env("DISK", disk.path())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{block}: {said}{errors}");
-    said
+    let directory = tempfile::tempdir().unwrap();
+    let root = format!("echo {}", disk.path().display());
+    let mut command = document::command(block, directory.path(), &[("rootdev", &root), SYSTEMCTL]);
+    command.env("DISK", disk.path());
+    document::run(command)
 }
 
 fn block(heading: &str, number: usize) -> String {
