@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::exposition::{Family, Kind, Sample, append};
-use crate::bus::{Account, Obstacle, SlotReport, Stand};
+use crate::bus::{Account, Obstacle, SlotReport, Stand, Transfer};
 
 /// A family, and what is told of it.
 type Row = (Family, fn(&Account) -> Vec<Sample>);
@@ -170,32 +170,14 @@ const METRICS: [Row; 24] = [
             "update_engine_payload_bytes",
             "Size of the payload that is being downloaded, in bytes; missing if none is.",
         ),
-        |account| {
-            some(
-                account
-                    .overview
-                    .progress
-                    .0
-                    .as_ref()
-                    .map(|transfer| Sample::of(transfer.bytes_total)),
-            )
-        },
+        |account| download(account, |transfer| transfer.bytes_total),
     ),
     (
         gauge(
             "update_engine_payload_present_bytes",
             "Bytes of that payload that are there.",
         ),
-        |account| {
-            some(
-                account
-                    .overview
-                    .progress
-                    .0
-                    .as_ref()
-                    .map(|transfer| Sample::of(transfer.bytes_done)),
-            )
-        },
+        |account| download(account, |transfer| transfer.bytes_done),
     ),
     (
         counter(
@@ -307,6 +289,11 @@ fn slots(account: &Account, tell: impl Fn(&SlotReport, &dyn Fn(u32) -> Sample) -
         tell(slot, &|value| Sample::of(value).with("slot", name.clone()))
     };
     account.overview.slots.iter().map(sample).collect()
+}
+
+fn download(account: &Account, bytes: impl Fn(&Transfer) -> u64) -> Vec<Sample> {
+    let transfer = account.overview.progress.0.as_ref();
+    some(transfer.map(|transfer| Sample::of(bytes(transfer))))
 }
 
 fn time(time: Option<i64>) -> Vec<Sample> {

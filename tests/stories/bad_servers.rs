@@ -1,7 +1,7 @@
 //! Payloads that are not what the offer said, or come from servers that misbehave: refused by name and
 //! number, at the latest instant the slot allows.
 
-use super::refusals::{FALLBACK, Refusal, UNBOOTABLE};
+use super::refusals::{Refusal, unbootable, untouched};
 use crate::support::bad_server::{BadServer, Offer};
 use crate::support::fixtures;
 use crate::support::node::Node;
@@ -17,24 +17,6 @@ async fn refused_payload(payload: Vec<u8>, faults: &str, lie: impl FnOnce(&mut O
     let server = BadServer::offering(payload, faults, lie);
     let node = Node::new(&server.url());
     refusal.is_seen(&mut Scene::with(server, node).await).await;
-}
-
-/// Nothing was written: not one attribute changed.
-const fn untouched(code: i64, says: &str) -> Refusal<'_> {
-    Refusal {
-        code,
-        says,
-        slot_b: FALLBACK,
-        announced: true,
-    }
-}
-
-/// Bytes had come: the slot boots no more.
-const fn unbootable(code: i64, says: &str) -> Refusal<'_> {
-    Refusal {
-        slot_b: UNBOOTABLE,
-        ..untouched(code, says)
-    }
 }
 
 const fn honestly(_: &mut Offer) {}

@@ -12,7 +12,7 @@ use update_engine::disk::SlotName;
 use update_engine::serve::Ask;
 
 use crate::support::bad_server::BadServer;
-use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus};
+use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus, becomes_others};
 use crate::support::fixtures;
 use crate::support::health::require_a_file;
 use crate::support::node::{CONFIG, KEY, Node, sha256};
@@ -238,10 +238,7 @@ async fn a_slot_on_trial_puts_an_update_off_only_if_more_is_required_of_it_than_
 /// Takes root: it becomes other users.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operators_account_may_look_ahead_and_nobody_else_but_root() {
-    assert!(
-        nix::unistd::geteuid().is_root(),
-        "run this test as root: it becomes other users"
-    );
+    becomes_others();
     let bus = PrivateBus::start(Accounts::WithCore);
     let _engine = BusEngine::on(&bus).await;
     // The engine of this test refuses everybody whom the bus lets through.

@@ -15,7 +15,9 @@ use zbus::fdo::PropertiesProxy;
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, MessageStream, OwnedVariant};
 
-use crate::support::bus::{Accounts, BusEngine, CORE_UID, GROUP_GID, MEMBER_UID, NOBODY_UID, PrivateBus};
+use crate::support::bus::{
+    Accounts, BusEngine, CORE_UID, GROUP_GID, MEMBER_UID, NOBODY_UID, PrivateBus, becomes_others,
+};
 use crate::support::fixtures;
 use crate::support::health::{REBOOT, require_a_file};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
@@ -141,10 +143,7 @@ fn read_as(bus: &PrivateBus, uid: u32, path: &str, interface: &str) -> Output {
 /// Takes root: it becomes other users.
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_may_read_the_state_and_only_root_what_programs_said() {
-    assert!(
-        nix::unistd::geteuid().is_root(),
-        "run this test as root: it becomes other users"
-    );
+    becomes_others();
     let bus = PrivateBus::start(Accounts::WithCore);
     let engine = BusEngine::on(&bus).await;
     engine.publish(downloading(1));
@@ -180,10 +179,7 @@ fn as_member(bus: &PrivateBus, program: &str, arguments: &[&str]) -> Output {
 /// Takes root: it becomes other users.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_group_may_use_our_own_object_and_read_what_programs_said() {
-    assert!(
-        nix::unistd::geteuid().is_root(),
-        "run this test as root: it becomes another user"
-    );
+    becomes_others();
     let bus = PrivateBus::start(Accounts::WithCore);
     let engine = BusEngine::on(&bus).await;
     engine.publish(downloading(1));

@@ -134,15 +134,16 @@ async fn a_failure_is_counted_with_its_code() {
     let path = with_metrics(&scene);
     let daemon = scene.boot(SlotName::A).await;
     scene.attempt(IDLE).await;
-    let counted = || metrics(&path).contains("update_engine_failures_total 1\n");
-    eventually("the failure is counted", counted).await;
+    // It is counted before the server is told, and why there is no update is known after that.
+    let settled = || {
+        let text = metrics(&path);
+        text.contains("update_engine_failures_total 1\n")
+            && text.contains("update_engine_no_update{reason=\"failed\"} 1\n")
+    };
+    eventually("the failure is counted", settled).await;
     let text = metrics(&path);
     assert!(text.contains("update_engine_last_failure_code 17\n"), "{text}");
     assert!(!text.contains("update_engine_last_success"), "{text}");
-    assert!(
-        text.contains("update_engine_no_update{reason=\"failed\"} 1\n"),
-        "{text}"
-    );
     daemon.stop();
 }
 
@@ -152,8 +153,10 @@ async fn a_file_that_can_not_be_written_is_named_once_and_disturbs_nothing() {
     scene.configure("METRICS_FILE=/no/such/directory/update-engine.prom\n");
     let daemon = scene.boot(SlotName::A).await;
     scene.attempt(NEED_REBOOT).await;
+    let named = || daemon.log().matches("metrics can't be written to").count();
+    eventually("it is named", || named() > 0).await;
     let log = daemon.log();
-    assert_eq!(log.matches("metrics can't be written to").count(), 1, "{log}");
+    assert_eq!(named(), 1, "{log}");
     assert!(
         log.contains("/no/such/directory/update-engine.prom: No such file"),
         "{log}"

@@ -73,6 +73,24 @@ impl Refusal<'_> {
     }
 }
 
+/// Nothing was written: not one attribute changed.
+pub(crate) const fn untouched(code: i64, says: &str) -> Refusal<'_> {
+    Refusal {
+        code,
+        says,
+        slot_b: FALLBACK,
+        announced: true,
+    }
+}
+
+/// Bytes had come: the slot boots no more.
+pub(crate) const fn unbootable(code: i64, says: &str) -> Refusal<'_> {
+    Refusal {
+        slot_b: UNBOOTABLE,
+        ..untouched(code, says)
+    }
+}
+
 /// A payload of the fixtures, changed by `edit`.
 fn edited(name: &str, edit: impl FnOnce(&mut Vec<u8>)) -> (tempfile::TempDir, PathBuf) {
     let mut bytes = std::fs::read(fixtures::payload(name)).unwrap();
@@ -83,17 +101,10 @@ fn edited(name: &str, edit: impl FnOnce(&mut Vec<u8>)) -> (tempfile::TempDir, Pa
     (directory, path)
 }
 
-/// A refusal of the full fixture changed by `edit`, before anything was written.
-async fn is_refused(edit: impl FnOnce(&mut Vec<u8>), code: i64, says: &str, slot_b: Attributes) {
+/// The full fixture changed by `edit` is refused.
+async fn is_refused(edit: impl FnOnce(&mut Vec<u8>), refusal: Refusal<'_>) {
     let (_directory, payload) = edited("full.payload", edit);
-    let mut scene = Scene::offering(&payload).await;
-    let refusal = Refusal {
-        code,
-        says,
-        slot_b,
-        announced: true,
-    };
-    refusal.is_seen(&mut scene).await;
+    refusal.is_seen(&mut Scene::offering(&payload).await).await;
 }
 
 /// Where the manifest of a payload ends.
@@ -114,10 +125,8 @@ async fn without_a_key_nothing_is_downloaded() {
     std::fs::remove_file(scene.node.path(KEY)).unwrap();
     let says = "cannot read the public key";
     Refusal {
-        code: 18,
-        says,
-        slot_b: FALLBACK,
         announced: false,
+        ..untouched(18, says)
     }
     .is_seen(&mut scene)
     .await;
@@ -132,33 +141,20 @@ async fn a_wrong_key_is_refused() {
     let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
     scene.node.trust("other-key.pub.pem");
     let says = "none of the 1 trusted keys made the signature";
-    Refusal {
-        code: 18,
-        says,
-        slot_b: UNBOOTABLE,
-        announced: true,
-    }
-    .is_seen(&mut scene)
-    .await;
+    unbootable(18, says).is_seen(&mut scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unsigned_payload_is_refused() {
     let mut scene = Scene::offering(&fixtures::payload("full-unsigned.payload")).await;
     let says = "the payload is not signed";
-    Refusal {
-        code: 17,
-        says,
-        slot_b: FALLBACK,
-        announced: true,
-    }
-    .is_seen(&mut scene)
-    .await;
+    untouched(17, says).is_seen(&mut scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_payload_is_refused() {
-    is_refused(|payload| payload[0] = b'X', 21, "not an update payload", FALLBACK).await;
+    let says = "not an update payload";
+    is_refused(|payload| payload[0] = b'X', untouched(21, says)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,9 +162,7 @@ async fn an_absurd_manifest_size_is_refused() {
     let says = "claims a manifest of 1099511627776 bytes";
     is_refused(
         |payload| payload[12..20].copy_from_slice(&(1_u64 << 40).to_be_bytes()),
-        23,
-        says,
-        FALLBACK,
+        untouched(23, says),
     )
     .await;
 }
@@ -177,7 +171,7 @@ async fn an_absurd_manifest_size_is_refused() {
 async fn an_unknown_operation_type_is_refused() {
     // Field 1 of the first operation, REPLACE_BZ.
     let edit = |payload: &mut Vec<u8>| replace(payload, &[0x08, 0x01, 0x10, 0x00], &[0x08, 0x63]);
-    is_refused(edit, 28, "has unknown type 99", FALLBACK).await;
+    is_refused(edit, untouched(28, "has unknown type 99")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +184,7 @@ async fn an_extent_outside_the_slot_is_refused() {
             &[0x08, 0xff, 0x7f],
         );
     };
-    is_refused(edit, 28, "past the end of the slot (4096 blocks)", FALLBACK).await;
+    is_refused(edit, untouched(28, "past the end of the slot (4096 blocks)")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,19 +193,19 @@ async fn damaged_operation_data_is_refused() {
         let at = manifest_end(payload) + 200_000;
         payload[at] ^= 1;
     };
-    is_refused(edit, 29, "the manifest says", UNBOOTABLE).await;
+    is_refused(edit, unbootable(29, "the manifest says")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_truncated_payload_is_refused() {
     let edit = |payload: &mut Vec<u8>| payload.truncate(payload.len() - 1000);
-    is_refused(edit, 11, "by its manifest the payload has", FALLBACK).await;
+    is_refused(edit, untouched(11, "by its manifest the payload has")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payload_with_bytes_after_its_end_is_refused() {
     let edit = |payload: &mut Vec<u8>| payload.extend([0; 1000]);
-    is_refused(edit, 11, "by its manifest the payload has", FALLBACK).await;
+    is_refused(edit, untouched(11, "by its manifest the payload has")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,14 +216,7 @@ async fn another_file_than_the_one_offered_is_refused() {
     let (_other, changed) = edited("full.payload", |payload| *payload.last_mut().unwrap() ^= 1);
     std::fs::copy(changed, payload).unwrap();
     let says = "offered was";
-    Refusal {
-        code: 10,
-        says,
-        slot_b: UNBOOTABLE,
-        announced: true,
-    }
-    .is_seen(&mut scene)
-    .await;
+    unbootable(10, says).is_seen(&mut scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,14 +228,7 @@ async fn a_delta_for_another_image_is_refused() {
         b"an image that the delta does not start from",
     );
     let says = "the delta is for an image with SHA-256 68599b9216f4d69d";
-    Refusal {
-        code: 20,
-        says,
-        slot_b: FALLBACK,
-        announced: true,
-    }
-    .is_seen(&mut scene)
-    .await;
+    untouched(20, says).is_seen(&mut scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,14 +237,7 @@ async fn a_payload_that_the_server_lost_is_refused() {
     let mut scene = Scene::offering(&payload).await;
     std::fs::remove_file(payload).unwrap();
     let says = "answers 500";
-    Refusal {
-        code: 9,
-        says,
-        slot_b: FALLBACK,
-        announced: true,
-    }
-    .is_seen(&mut scene)
-    .await;
+    untouched(9, says).is_seen(&mut scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

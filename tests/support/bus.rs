@@ -23,6 +23,15 @@ pub const GROUP_GID: u32 = 502;
 /// The user id of an account that the policy does not name.
 pub const NOBODY_UID: u32 = 65534;
 
+/// For tests that ask as other users.
+#[track_caller]
+pub fn becomes_others() {
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "run this test as root: it becomes other users"
+    );
+}
+
 /// A system bus of our own: a real `dbus-daemon` with the rules of `system.conf` and our policy.
 pub struct PrivateBus {
     daemon: Child,

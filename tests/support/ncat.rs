@@ -1,12 +1,13 @@
 //! The smallest update server in the field: `ncat`, a canned answer per connection, the request unread.
 
-use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
+
+use super::speaking::Speaking;
 
 pub struct Ncat {
-    process: Child,
+    _process: Speaking,
     port: u16,
 }
 
@@ -27,32 +28,18 @@ impl Ncat {
             "printf 'HTTP/1.1 200 OK\\nServer: ncat\\nContent-Type: text/xml\\n\\n'; cat '{}'",
             body.display()
         );
-        let mut process = Command::new("ncat")
+        let mut command = Command::new("ncat");
+        command
             .args(["-v", "--listen", "--keep-open", "--sh-exec", &answer])
-            .args(["127.0.0.1", &port.to_string()])
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
-        let listening = said
-            .by_ref()
-            .map_while(Result::ok)
-            .any(|line| line.contains("Listening on"));
-        // It speaks of every connection, and would stop if nobody listened.
-        std::thread::spawn(move || said.for_each(drop));
-        let server = Self { process, port };
-        listening.then_some(server)
+            .args(["127.0.0.1", &port.to_string()]);
+        let (process, listening) = Speaking::start(&mut command, "Listening on");
+        listening.map(|_| Self {
+            _process: process,
+            port,
+        })
     }
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/v1/update/", self.port)
-    }
-}
-
-impl Drop for Ncat {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

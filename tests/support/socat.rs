@@ -1,14 +1,16 @@
 //! The smallest payload server in the field: `socat` with a shell behind it. It reads the request's first line
 //! and sends the whole file, whatever range was asked for.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use tempfile::NamedTempFile;
 
+use super::speaking::Speaking;
+
 pub struct Socat {
-    process: Child,
+    _process: Speaking,
     port: u16,
     _script: NamedTempFile,
 }
@@ -23,24 +25,15 @@ impl Socat {
             file.display()
         )
         .unwrap();
-        let mut process = Command::new("socat")
+        let mut command = Command::new("socat");
+        command
             .args(["-d", "-d", "TCP4-LISTEN:0,bind=127.0.0.1,reuseaddr,fork"])
-            .arg(format!("EXEC:sh {}", script.path().display()))
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
-        let listening = said
-            .by_ref()
-            .map_while(Result::ok)
-            .find(|line| line.contains("listening on"))
-            .expect("socat listens");
-        // It speaks of every connection, and would stop if nobody listened.
-        std::thread::spawn(move || said.for_each(drop));
+            .arg(format!("EXEC:sh {}", script.path().display()));
+        let (process, listening) = Speaking::start(&mut command, "listening on");
+        let listening = listening.expect("socat listens");
         let port = listening.rsplit(':').next().unwrap().trim().parse().unwrap();
         Self {
-            process,
+            _process: process,
             port,
             _script: script,
         }
@@ -48,12 +41,5 @@ impl Socat {
 
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/", self.port)
-    }
-}
-
-impl Drop for Socat {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

@@ -71,9 +71,9 @@ impl Page {
         self.y += LINE;
     }
 
-    fn label(&mut self, name: &str, size: u64) {
-        self.y += LINE;
-        let (y, right) = (self.y - 6, MARGIN + COLUMNS);
+    /// A name at the left and a size at the right, on the line at `y`.
+    fn caption(&mut self, y: u64, name: &str, size: u64) {
+        let right = MARGIN + COLUMNS;
         self.put(format_args!(
             "<text x=\"{MARGIN}\" y=\"{y}\">{}</text>",
             escape(name)
@@ -84,16 +84,13 @@ impl Page {
         ));
     }
 
+    fn label(&mut self, name: &str, size: u64) {
+        self.y += LINE;
+        self.caption(self.y - 6, name, size);
+    }
+
     fn label_below(&mut self, name: &str, size: u64) {
-        let (y, right) = (self.y + 16, MARGIN + COLUMNS);
-        self.put(format_args!(
-            "<text x=\"{MARGIN}\" y=\"{y}\">{}</text>",
-            escape(name)
-        ));
-        self.put(format_args!(
-            "<text class=\"d n\" x=\"{right}\" y=\"{y}\">{}</text>",
-            human(size)
-        ));
+        self.caption(self.y + 16, name, size);
         self.y += LINE;
     }
 
