@@ -5,7 +5,7 @@ mod resumed;
 use std::time::Duration;
 
 use update_engine::fetch::{
-    FetchError, FetchRequest, FetchSettings, Fetcher, Interruption, PayloadStream, RedirectFault,
+    Entity, FetchError, FetchRequest, FetchSettings, Fetcher, Interruption, PayloadStream, RedirectFault,
 };
 
 use crate::support::server::{Recorded, Server};
@@ -53,6 +53,17 @@ fn request(server: &Server, faults: &str) -> FetchRequest {
 
 async fn open(server: &Server, faults: &str) -> Result<PayloadStream, FetchError> {
     Fetcher::new(settings()).open(request(server, faults)).await
+}
+
+/// Opens a download that stopped at byte 400,000 of the file known as `entity`.
+async fn reopen(server: &Server, faults: &str, entity: Option<&str>) -> Result<PayloadStream, FetchError> {
+    let entity = entity.map(|tag| Entity::parse(tag).unwrap());
+    let request = FetchRequest {
+        start: 400_000,
+        entity,
+        ..request(server, faults)
+    };
+    Fetcher::new(settings()).open(request).await
 }
 
 async fn read(stream: &mut PayloadStream) -> Result<Vec<u8>, FetchError> {

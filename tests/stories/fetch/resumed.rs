@@ -1,20 +1,8 @@
 //! Downloads that an earlier one began.
 
-use update_engine::fetch::{Entity, FetchError, FetchRequest, Fetcher, PayloadStream};
+use update_engine::fetch::{FetchError, FetchRequest, Fetcher};
 
-use super::{download, payload, read, request, server, settings};
-use crate::support::server::Server;
-
-/// Opens a download that stopped at byte 400,000 of the file known as `entity`.
-async fn reopen(server: &Server, faults: &str, entity: Option<&str>) -> Result<PayloadStream, FetchError> {
-    let entity = entity.map(|tag| Entity::parse(tag).unwrap());
-    let request = FetchRequest {
-        start: 400_000,
-        entity,
-        ..request(server, faults)
-    };
-    Fetcher::new(settings()).open(request).await
-}
+use super::{download, payload, read, reopen, request, server, settings};
 
 #[tokio::test]
 async fn a_resumed_download_starts_where_it_was() {

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use update_engine::bus::{INTERFACE, Operation, PATH, SERVICE};
 use update_engine::disk::SlotName;
-use zbus::zvariant::OwnedValue;
-use zbus::{Connection, DBusError as _, Message};
+use zbus::{Connection, DBusError as _, Message, OwnedVariant};
 
 use crate::support::bus::{Accounts, BusEngine, PrivateBus};
 use crate::support::node::{Node, client};
@@ -59,7 +58,7 @@ async fn there_are_no_properties_and_arguments_that_nobody_asked_for_do_not_matt
         .call_method(Some(SERVICE), PATH, Some(PROPERTIES), "GetAll", &INTERFACE)
         .await
         .unwrap();
-    let all: HashMap<String, OwnedValue> = all.body().deserialize().unwrap();
+    let all: HashMap<String, OwnedVariant> = all.body().deserialize().unwrap();
     assert!(all.is_empty(), "{all:?}");
     client
         .call_method(Some(SERVICE), PATH, Some(INTERFACE), "AttemptUpdate", &"now")
