@@ -1,10 +1,12 @@
 //! Two updates in a row, from slot to slot and back.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use update_engine::journal::Notable;
 
 use super::Story;
 use crate::disk::{Slot, Standing};
-use crate::guest::Conduct;
+use crate::guest::{Conduct, Release};
+use crate::machine::Machine;
 use crate::stage::{Stage, expect_running};
 
 pub(super) const STORY: Story = Story {
@@ -23,6 +25,8 @@ fn play(stage: &mut Stage) -> Result<()> {
         let release = stage.release(version, Conduct::Good)?;
         stage.offer(&release)?;
         stage.update(&mut machine)?;
+        expect_told(&mut machine, &release)?;
+        stage.say("systemctl and journalctl tell of it");
         stage.expect(&disk, running, Standing::GOOD)?;
         stage.expect(&disk, target, Standing::WAITING)?;
         machine.reboot()?;
@@ -34,5 +38,24 @@ fn play(stage: &mut Stage) -> Result<()> {
         stage.expect(&disk, target, Standing::KEPT)?;
         stage.expect(&disk, running, Standing::GOOD)?;
     }
+    Ok(())
+}
+
+/// Checks that whoever looks at the service, or for the event in the journal, learns that `release` is installed.
+fn expect_told(machine: &mut Machine, release: &Release) -> Result<()> {
+    let (version, id) = (&release.version, Notable::Installed.id());
+    // The service manager and the journal hear of it a moment after the bus.
+    machine
+        .sh(&format!(
+            r#"for look in $(seq 100); do
+    status=$(systemctl status update-engine)
+    event=$(journalctl -b -q -o cat MESSAGE_ID={id} UPDATE_VERSION={version})
+    case $status in *'Status: "{version} is installed: reboot to use it"'*) [ -z "$event" ] || exit 0 ;; esac
+    sleep 0.2
+done
+echo "$status"; echo "$event"
+exit 1"#
+        ))
+        .with_context(|| format!("{version} is installed, and it is not told"))?;
     Ok(())
 }
