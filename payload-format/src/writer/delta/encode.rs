@@ -2,80 +2,25 @@
 
 use std::io;
 
-use super::blocks::{BlockList, Snapshot};
-use super::grain::Grain;
+use super::encoder::{Encoded, Encoder};
 use super::patch::Patcher;
 use super::task::Task;
-use crate::apply::Compression;
 use crate::digest::Sha256Digest;
-use crate::operation::PatchKind;
-use crate::wire::{self, InstallOperation};
-use crate::writer::compressor;
+use crate::wire;
 
-/// An operation whose data has no place yet.
-pub(super) struct Encoded {
-    pub(super) operation: InstallOperation,
-    pub(super) data: Vec<u8>,
-    /// The first block that it writes.
-    pub(super) first: u64,
-}
-
-/// Both images, and what may be done with them.
-#[derive(Clone, Copy)]
-pub(super) struct Encoder<'a> {
-    pub(super) old: Option<Snapshot<'a>>,
-    pub(super) new: Snapshot<'a>,
-    pub(super) compressions: &'a [Compression],
-    pub(super) patches: &'a [PatchKind],
-    pub(super) grain: Grain,
-}
-
-impl Encoder<'_> {
-    /// The operations of a task.
-    pub(super) fn encode(&self, task: &Task) -> io::Result<Vec<Encoded>> {
-        Ok(match task {
-            Task::Zero(destination) => vec![Encoded::new(wire::ZERO, destination, Vec::new())],
-            Task::Copy { source, destination } => {
-                let content = destination.read(&self.new)?;
-                let copy = Encoded::new(wire::SOURCE_COPY, destination, Vec::new());
-                vec![copy.with_source(source, &Sha256Digest::of(&content))]
-            }
-            Task::Pack(destination) => {
-                let content = destination.read(&self.new)?;
-                vec![self.packed(destination, content)?]
-            }
-            Task::Patch { source, parts } => Patcher::read(self, source)?.encode(parts)?,
-        })
-    }
-
-    pub(super) fn packed(&self, destination: &BlockList, content: Vec<u8>) -> io::Result<Encoded> {
-        let (kind, data) = compressor::smallest(content, self.compressions)?;
-        Ok(Encoded::new(kind, destination, data))
-    }
-}
-
-impl Encoded {
-    pub(super) fn new(kind: i32, destination: &BlockList, data: Vec<u8>) -> Self {
-        let mut operation = InstallOperation {
-            r#type: Some(kind),
-            dst_extents: destination.wire(),
-            ..InstallOperation::default()
-        };
-        if !data.is_empty() {
-            operation.data_length = Some(data.len() as u64);
-            operation.data_sha256_hash = Some(Sha256Digest::of(&data).as_bytes().to_vec());
+/// The operations of a task.
+pub(super) fn encode(encoder: &Encoder<'_>, task: &Task) -> io::Result<Vec<Encoded>> {
+    Ok(match task {
+        Task::Zero(destination) => vec![Encoded::new(wire::ZERO, destination, Vec::new())],
+        Task::Copy { source, destination } => {
+            let content = destination.read(&encoder.new)?;
+            let copy = Encoded::new(wire::SOURCE_COPY, destination, Vec::new());
+            vec![copy.with_source(source, &Sha256Digest::of(&content))]
         }
-        let first = destination.first().unwrap_or(0);
-        Self {
-            operation,
-            data,
-            first,
+        Task::Pack(destination) => {
+            let content = destination.read(&encoder.new)?;
+            vec![encoder.packed(destination, content)?]
         }
-    }
-
-    pub(super) fn with_source(mut self, source: &BlockList, sha256: &Sha256Digest) -> Self {
-        self.operation.src_extents = source.wire();
-        self.operation.src_sha256_hash = Some(sha256.as_bytes().to_vec());
-        self
-    }
+        Task::Patch { source, parts } => Patcher::read(encoder, source)?.encode(parts)?,
+    })
 }

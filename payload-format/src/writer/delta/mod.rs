@@ -26,6 +26,7 @@ mod blocks;
 mod crew;
 mod data;
 mod encode;
+mod encoder;
 mod ext;
 mod grain;
 mod order;
@@ -45,7 +46,8 @@ use self::blocks::BlockList;
 pub use self::blocks::Snapshot;
 use self::crew::Crew;
 use self::data::Data;
-use self::encode::Encoder;
+use self::encode::encode;
+use self::encoder::Encoder;
 use self::grain::Grain;
 use self::order::Order;
 use self::origin::{Index, Origin};
@@ -278,7 +280,7 @@ impl<'a> DeltaPayload<'a> {
         let mut done = 0;
         crew.run(
             &needs,
-            |task| (tasks[task].result(), encoder.encode(&tasks[task])),
+            |task| (tasks[task].result(), encode(&encoder, &tasks[task])),
             |_, (bytes, operations)| {
                 let input = names.new;
                 let operations = operations.map_err(|source| WriteError::Compress { input, source })?;

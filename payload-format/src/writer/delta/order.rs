@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::ops::Range;
 
-use super::encode::Encoded;
+use super::encoder::Encoded;
 use super::survey::Survey;
 use crate::digest::Sha256Digest;
 use crate::wire::InstallOperation;

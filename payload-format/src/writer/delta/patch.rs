@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::blocks::BlockList;
-use super::encode::{Encoded, Encoder};
+use super::encoder::{Encoded, Encoder};
 use crate::bsdiff::{Container, Parts, Similar, Suffixes, similar};
 use crate::digest::Sha256Digest;
 use crate::operation::PatchKind;

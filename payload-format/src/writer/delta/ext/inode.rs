@@ -42,8 +42,13 @@ pub(super) struct Run {
 }
 
 impl Inode {
-    /// `None` for what is neither file nor directory.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+    /// The one of that number. What is neither file nor directory is unusual.
+    pub(super) fn read(volume: &Volume<'_>, number: u32) -> Result<Self, Trouble> {
+        Self::parse(&volume.inode(number)?).ok_or(Trouble::Unusual)
+    }
+
+    /// `None` for what is neither.
+    fn parse(bytes: &[u8]) -> Option<Self> {
         let field = Field(bytes);
         let kind = match field.u16(0) & 0xf000 {
             0x8000 => Kind::File,

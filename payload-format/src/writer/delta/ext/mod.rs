@@ -12,7 +12,7 @@ mod superblock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use self::inode::{Kind, Run};
+use self::inode::{Inode, Kind, Run};
 use self::superblock::Volume;
 use super::blocks::{BlockList, Snapshot};
 use crate::writer::press::BLOCK;
@@ -72,7 +72,7 @@ impl<'a> Walk<'a> {
     }
 
     fn visit(&mut self, number: u32, path: Vec<u8>) -> Result<(), Trouble> {
-        let inode = self.volume.inode(number)?;
+        let inode = Inode::read(&self.volume, number)?;
         let runs = inode.runs(&self.volume)?;
         if inode.kind == Kind::Directory {
             if inode.size > DIRECTORY {

@@ -2,7 +2,6 @@
 
 use super::Trouble;
 use super::field::Field;
-use super::inode::Inode;
 use crate::writer::delta::blocks::Snapshot;
 
 /// Where the superblock is, in bytes, and how much of it is of interest.
@@ -15,6 +14,9 @@ const MAGIC: u16 = 0xef53;
 /// large directories.
 const INCOMPATIBLE: u32 = !(0x2 | 0x40 | 0x80 | 0x200 | 0x2000 | 0x4000);
 const WIDE: u32 = 0x80;
+
+/// Bytes of an inode that say where its content is.
+const INODE: usize = 128;
 
 /// A file system that can be read.
 pub(super) struct Volume<'a> {
@@ -73,7 +75,8 @@ impl<'a> Volume<'a> {
             .is_some_and(|end| end <= self.image.len())
     }
 
-    pub(super) fn inode(&self, number: u32) -> Result<Inode, Trouble> {
+    /// The first bytes of an inode.
+    pub(super) fn inode(&self, number: u32) -> Result<[u8; INODE], Trouble> {
         let index = number.checked_sub(1).filter(|_| number <= self.inodes);
         let index = index.ok_or(Trouble::Unusual)?;
         let (group, index) = (index / self.inodes_per_group, index % self.inodes_per_group);
@@ -88,8 +91,8 @@ impl<'a> Volume<'a> {
         let table = u64::from(high) << 32 | u64::from(field.u32(8));
         let place = table.checked_mul(self.block_size);
         let place = place.and_then(|place| place.checked_add(u64::from(index) * self.inode_size));
-        let inode = bytes(&self.image, place.ok_or(Trouble::Unusual)?, 128)?;
-        Inode::parse(&inode).ok_or(Trouble::Unusual)
+        let inode = bytes(&self.image, place.ok_or(Trouble::Unusual)?, INODE)?;
+        inode.first_chunk().copied().ok_or(Trouble::Unusual)
     }
 }
 
