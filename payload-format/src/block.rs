@@ -1,6 +1,10 @@
 //! Blocks: the unit in which operations name places.
+//!
+//! Numbers of blocks have 32 bits: half a million extents are read before anything is known to be signed, and have to
+//! lie in memory for as long as the payload is applied. Of 4096 bytes each so many are 16 TiB.
 
 use std::fmt;
+use std::num::NonZeroU32;
 
 /// Bytes per block: a power of two from 512 to 65536.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +25,12 @@ impl BlockSize {
         u64::from(self.0)
     }
 
+    /// Bytes of the longest image whose blocks have numbers.
+    #[must_use]
+    pub(crate) fn longest(self) -> u64 {
+        BlockRange::MAX_END * self.bytes()
+    }
+
     /// Blocks that lie whole within `bytes`.
     #[must_use]
     pub fn whole_blocks(self, bytes: u64) -> u64 {
@@ -38,33 +48,49 @@ impl BlockSize {
 /// so that their byte offsets fit `u64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockRange {
-    start: u64,
-    end: u64,
+    start: u32,
+    /// Above `start`.
+    end: NonZeroU32,
 }
 
 impl BlockRange {
-    /// `None` if empty.
+    /// No block has this number, or a higher one.
+    pub const MAX_END: u64 = u32::MAX as u64;
+
+    /// `None` if empty, or if it goes on past [`Self::MAX_END`].
     #[must_use]
     pub fn new(start: u64, end: u64) -> Option<Self> {
-        (start < end).then_some(Self { start, end })
+        let (start, end) = (u32::try_from(start).ok()?, u32::try_from(end).ok()?);
+        Self::of(start, end)
+    }
+
+    /// Likewise.
+    pub(crate) fn of(start: u32, end: u32) -> Option<Self> {
+        let end = NonZeroU32::new(end).filter(|end| start < end.get())?;
+        Some(Self { start, end })
     }
 
     /// First block.
     #[must_use]
     pub fn start(self) -> u64 {
-        self.start
+        self.start.into()
     }
 
     /// First block after the range.
     #[must_use]
     pub fn end(self) -> u64 {
-        self.end
+        self.end.get().into()
+    }
+
+    /// Both, as they are kept.
+    pub(crate) const fn bounds(self) -> (u32, u32) {
+        (self.start, self.end.get())
     }
 
     /// How many blocks: at least 1.
     #[must_use]
     pub fn count(self) -> u64 {
-        self.end - self.start
+        self.end() - self.start()
     }
 }
 
@@ -80,7 +106,7 @@ pub enum Extent {
     /// These blocks of the image.
     Blocks(BlockRange),
     /// So many blocks of nothing (start block 2^64-1): zeros when read, skipped when written.
-    Hole(u64),
+    Hole(u32),
 }
 
 impl Extent {
@@ -89,7 +115,34 @@ impl Extent {
     pub fn count(self) -> u64 {
         match self {
             Self::Blocks(range) => range.count(),
-            Self::Hole(count) => count,
+            Self::Hole(count) => count.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extent_takes_eight_bytes() {
+        assert_eq!(size_of::<Extent>(), 8);
+        assert_eq!(size_of::<Option<BlockRange>>(), 8);
+    }
+
+    #[test]
+    fn ranges_are_neither_empty_nor_without_numbers() {
+        let last = BlockRange::MAX_END;
+        assert_eq!(BlockRange::new(0, last).map(BlockRange::count), Some(last));
+        for (start, end) in [
+            (0, 0),
+            (5, 5),
+            (6, 5),
+            (0, last + 1),
+            (last, last),
+            (last + 1, last + 2),
+        ] {
+            assert_eq!(BlockRange::new(start, end), None, "{start}..{end}");
         }
     }
 }

@@ -22,7 +22,6 @@ mod intervals;
 use intervals::Intervals;
 
 use crate::block::{BlockRange, Extent};
-use crate::manifest::ManifestError;
 use crate::op_id::OpId;
 use crate::operation::{Replay, Run, Source};
 
@@ -45,6 +44,10 @@ pub(crate) enum Reading {
     /// Blocks of the old image: major version 2. So nothing is ever read from the target.
     OldImage,
 }
+
+/// Sources fall into more pieces than this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooManyPieces(pub(crate) usize);
 
 /// What the plan says of an operation.
 #[derive(Debug)]
@@ -76,7 +79,7 @@ impl InPlace {
         op: OpId,
         source: &[Extent],
         destination: &[Extent],
-    ) -> Result<Step, ManifestError> {
+    ) -> Result<Step, TooManyPieces> {
         // Asked before this operation's own reads and writes hide those of earlier ones.
         let mut after = self.last_user(destination);
         let source = self.read(op, source, &mut after)?;
@@ -98,7 +101,7 @@ impl InPlace {
         op: OpId,
         extents: &[Extent],
         after: &mut Option<OpId>,
-    ) -> Result<Source, ManifestError> {
+    ) -> Result<Source, TooManyPieces> {
         let mut source = Source::default();
         for extent in extents {
             match *extent {
@@ -121,14 +124,14 @@ impl InPlace {
         range: BlockRange,
         source: &mut Source,
         after: &mut Option<OpId>,
-    ) -> Result<(), ManifestError> {
+    ) -> Result<(), TooManyPieces> {
         if self.reading == Reading::OldImage {
             source.push(Run::Old(range));
             return Ok(());
         }
         for (piece, writer) in self.writers.pieces(range) {
             let left = self.pieces.checked_sub(1);
-            self.pieces = left.ok_or(ManifestError::TooManyPieces(self.pieces_limit))?;
+            self.pieces = left.ok_or(TooManyPieces(self.pieces_limit))?;
             *after = (*after).max(writer);
             source.push(if writer.is_some() {
                 Run::Target(piece)

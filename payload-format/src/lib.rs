@@ -52,15 +52,15 @@
 //! | 7 `dst_length` | length of a `BSDIFF` result: ends within the last block; ignored otherwise |
 //! | 8 `data_sha256_hash` | required with data: of the bytes as they lie in the payload, checked before they are used |
 //!
-//! **`Extent`**: 1 `start_block` (0 if absent), 2 `num_blocks`, at least 1. Start block 2^64-1 is a sparse
-//! hole: zeros when read, skipped when written.
+//! **`Extent`**: 1 `start_block` (0 if absent), 2 `num_blocks`, at least 1; both below 2^32, which 16 TiB are. Start
+//! block 2^64-1 is a sparse hole: zeros when read, skipped when written.
 //!
 //! **What an operation yields** fills its destination extents in order; the last block is padded with zeros.
 //! `REPLACE`: the data. `REPLACE_BZ`: one bzip2 stream of it, to the data's last byte. `MOVE`: the source's
-//! blocks. `BSDIFF`: a BSDIFF40 patch from the source. A result that leaves a block of the new image
-//! unwritten is refused. Together the operations of a full image write all of it; blocks that a delta doesn't
-//! write are those of the old image. The order means what it would mean on a copy of the old slot, but no
-//! copy is needed: see [`Run`] and [`Replay`].
+//! blocks. `BSDIFF`: a BSDIFF40 patch from the source; in one of more than 16 MiB the control stream has 16 MiB at
+//! most. A result that leaves a block of the new image unwritten is refused. Together the operations of a full image
+//! write all of it; blocks that a delta doesn't write are those of the old image. The order means what it would mean
+//! on a copy of the old slot, but no copy is needed: see [`Run`] and [`Replay`].
 //!
 //! ## Signatures
 //!

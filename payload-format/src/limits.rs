@@ -5,7 +5,7 @@ use crate::partition::FurtherPartitions;
 const MIB: u64 = 1 << 20;
 
 /// Bounds for one payload. Each names the attack that it stops; the defaults hold every payload seen in
-/// practice many times over and keep a reader's memory within some 50 MiB, patches aside.
+/// practice many times over and keep a reader's memory within some 50 MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Length of the target slot in bytes. Nothing is ever placed past it.
@@ -28,8 +28,6 @@ pub struct Limits {
     pub extents: usize,
     /// Operation data up to this many bytes is handed out whole and verified; larger data streams.
     pub whole_data: u64,
-    /// Bytes of a BSDIFF patch, which can't stream: its three parts are read side by side.
-    pub patch_len: u64,
 }
 
 impl Limits {
@@ -47,7 +45,6 @@ impl Limits {
             operations: 1 << 16,
             extents: 1 << 19,
             whole_data: 16 * MIB,
-            patch_len: 64 * MIB,
         }
     }
 }

@@ -32,6 +32,17 @@ impl Operation {
         self.destination.iter().map(|extent| extent.count()).sum()
     }
 
+    /// Bytes of memory that it takes, about.
+    pub(crate) fn memory(&self) -> usize {
+        /// What an allocation takes beside its content.
+        const ALLOCATION: usize = 16;
+        let runs = self
+            .kind
+            .source()
+            .map_or(0, |source| source.runs.capacity() * size_of::<Run>() + ALLOCATION);
+        size_of::<Self>() + self.destination.capacity() * size_of::<Extent>() + ALLOCATION + runs
+    }
+
     /// Length of its data in bytes; 0 if it has none.
     #[must_use]
     pub fn data_len(&self) -> u64 {
@@ -151,7 +162,7 @@ pub enum Run {
     /// Blocks that an earlier operation wrote: from the image under construction.
     Target(BlockRange),
     /// So many blocks of zeros.
-    Zeros(u64),
+    Zeros(u32),
 }
 
 impl Run {
@@ -160,7 +171,7 @@ impl Run {
     pub fn count(self) -> u64 {
         match self {
             Self::Old(range) | Self::Target(range) => range.count(),
-            Self::Zeros(count) => count,
+            Self::Zeros(count) => count.into(),
         }
     }
 }

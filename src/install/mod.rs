@@ -39,7 +39,8 @@
 //! - *Order.* Operations start in manifest order. One that reads or writes a block which an operation
 //!   in flight writes, or writes one that it reads, waits for it; everything else runs side by side.
 //! - *Memory.* An operation is charged for its data and for the buffers that decoding it takes, before it
-//!   starts. What is in flight stays below [`Pace::memory`]; one operation that exceeds it alone runs alone.
+//!   starts. What is in flight stays, with the manifest, below [`Pace::memory`]; one operation that exceeds it alone
+//!   runs alone. Large data is not even read before there is room for it, and never more than 16 MiB of one operation.
 //! - *Reading back.* After each sync, what no later operation writes is read back from the medium by one more
 //!   thread. `verify` reads the rest.
 //! - *Dirty data.* The slot is synced every [`Pace::bytes`] and dropped from the page cache, so that neither

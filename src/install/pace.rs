@@ -14,7 +14,8 @@ const MOST_WORKERS: usize = 4;
 /// Limits of one installation. The defaults keep the whole daemon below 64 MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// Bytes that operations in flight may hold: data, decoder state, patch buffers.
+    /// Bytes that the manifest and operations in flight may hold: data, decoder state, patch buffers. Operations have
+    /// a third of it whatever the manifest takes.
     pub memory: u64,
     /// Bytes of payload that may wait between the network and the reader.
     pub read_ahead: u32,
@@ -30,6 +31,13 @@ pub struct Pace {
     pub pressure: PressureLimits,
 }
 
+impl Pace {
+    /// What is left for operations in flight, in bytes, beside a manifest that takes so many.
+    pub(super) fn left_by(&self, manifest: u64) -> u64 {
+        self.memory.saturating_sub(manifest).max(self.memory / 3)
+    }
+}
+
 impl Default for Pace {
     fn default() -> Self {
         Self {
@@ -41,5 +49,20 @@ impl Default for Pace {
             priority: Priority::Normal,
             pressure: PressureLimits::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_manifest_leaves_operations_less_but_never_nothing() {
+        let pace = Pace {
+            memory: 24,
+            ..Pace::default()
+        };
+        let left = [0, 5, 16, 20, u64::MAX].map(|manifest| pace.left_by(manifest));
+        assert_eq!(left, [24, 19, 8, 8, 8]);
     }
 }

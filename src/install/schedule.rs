@@ -7,46 +7,13 @@
 //!     again      │ after a cut         │ finished before time │
 //! ```
 
+mod cost;
+
 use std::collections::BTreeMap;
 
-use payload_format::{Operation, OperationKind, Replay};
+use payload_format::{Operation, Replay};
 
-const MIB: u64 = 1 << 20;
-
-/// What a bzip2 decoder of the largest block size holds, with its output buffer.
-const DECODER: u64 = 5 * MIB;
-
-/// What an xz or zstd decoder remembers of its output, and what is copied at once, at most.
-const WINDOW: u64 = 8 * MIB;
-
-/// Bytes per block, as every generator has it.
-const BLOCK: u64 = 4096;
-
-/// What the decoder of a sane encoder's output remembers: no more than there is. Data that asks for more than
-/// that, up to [`WINDOW`], was made to waste memory, by the trusted key that signed its hash.
-fn window(operation: &Operation) -> u64 {
-    operation.destination_blocks().saturating_mul(BLOCK).min(WINDOW)
-}
-
-/// Bytes of memory that running `operation` takes, its data included.
-fn cost(operation: &Operation) -> u64 {
-    let buffers = match operation.kind {
-        OperationKind::Replace => 0,
-        OperationKind::ReplaceBz => DECODER,
-        OperationKind::ReplaceXz | OperationKind::ReplaceZstd => window(operation) + MIB,
-        OperationKind::Zero | OperationKind::Discard => MIB,
-        OperationKind::Move(_) | OperationKind::SourceCopy(_) => window(operation),
-        // Control, difference and extra data are decoded side by side.
-        OperationKind::Patch { .. } => 3 * DECODER,
-    };
-    // What overwrites its own source holds the result back until all is read.
-    let held = if operation.replay == Replay::Never {
-        16 * MIB
-    } else {
-        0
-    };
-    operation.data_len().saturating_add(buffers).saturating_add(held)
-}
+use cost::Costs;
 
 /// What has to happen before the next operation starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,11 +42,12 @@ pub(super) struct Schedule {
     /// Sum of the costs in flight.
     memory: u64,
     memory_limit: u64,
+    costs: Costs,
 }
 
 impl Schedule {
-    /// Begins with operation `first`; everything below is on the medium.
-    pub(super) const fn new(first: usize, memory_limit: u64) -> Self {
+    /// Begins with operation `first`; everything below is on the medium. Blocks have so many bytes.
+    pub(super) const fn new(first: usize, memory_limit: u64, block: u64) -> Self {
         Self {
             recorded: Some(first),
             candidate: None,
@@ -87,6 +55,7 @@ impl Schedule {
             in_flight: BTreeMap::new(),
             memory: 0,
             memory_limit,
+            costs: Costs::with_blocks_of(block),
         }
     }
 
@@ -109,7 +78,7 @@ impl Schedule {
             _ => {}
         }
         let depends = next.after.is_some_and(|after| after.index() >= self.frontier());
-        let full = !self.in_flight.is_empty() && self.memory.saturating_add(cost(next)) > self.memory_limit;
+        let full = !self.has_room(self.costs.of(next));
         if depends || full {
             Verdict::Wait
         } else {
@@ -117,12 +86,23 @@ impl Schedule {
         }
     }
 
+    /// Whether the data of `next`, which can't start yet perhaps, may be read.
+    pub(super) fn may_read(&self, next: &Operation) -> bool {
+        cost::data(next) <= cost::AHEAD || self.has_room(cost::data(next))
+    }
+
+    /// Whether so many bytes are left. One operation runs in any case: what it takes is bounded by itself.
+    fn has_room(&self, bytes: u64) -> bool {
+        self.in_flight.is_empty() || self.memory.saturating_add(bytes) <= self.memory_limit
+    }
+
     /// `next` was handed to a worker.
     pub(super) fn start(&mut self, next: &Operation) {
         debug_assert_eq!(next.id.index(), self.started);
         self.started += 1;
-        self.memory = self.memory.saturating_add(cost(next));
-        self.in_flight.insert(next.id.index(), cost(next));
+        let cost = self.costs.of(next);
+        self.memory = self.memory.saturating_add(cost);
+        self.in_flight.insert(next.id.index(), cost);
     }
 
     /// A worker is done with `operation`.

@@ -142,7 +142,7 @@ impl OperationDescription {
     fn new(operation: &Operation) -> Self {
         let extent = |extent: &Extent| match extent {
             Extent::Blocks(range) => (Some(range.start()), range.count()),
-            Extent::Hole(count) => (None, *count),
+            Extent::Hole(count) => (None, u64::from(*count)),
         };
         Self {
             number: operation.id.number(),

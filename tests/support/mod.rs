@@ -17,6 +17,7 @@ pub mod health;
 pub mod image;
 pub mod installing;
 pub mod journald;
+pub mod long_patch;
 pub mod loops;
 pub mod machine;
 pub mod ncat;

@@ -39,6 +39,8 @@ pub(super) struct Operation {
     pub(super) data_offset: Option<u32>,
     #[prost(uint32, optional, tag = "3")]
     pub(super) data_length: Option<u32>,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) source: Vec<Extent>,
     #[prost(message, repeated, tag = "6")]
     pub(super) destination: Vec<Extent>,
     #[prost(bytes = "vec", optional, tag = "8")]
@@ -221,6 +223,7 @@ fn operation(part: &Part, data_offset: u32, content: &mut Content) -> Operation 
         kind: Some(part.is_compressed.into()),
         data_offset: Some(data_offset),
         data_length: Some(u32::try_from(len).unwrap()),
+        source: vec![],
         destination: vec![Extent {
             start: Some((part.chunks.start * blocks) as u64),
             blocks: Some((part.chunks.len() * blocks) as u64),
@@ -243,6 +246,7 @@ pub fn crowded() -> Vec<u8> {
         kind: Some(1),
         data_offset: Some(index),
         data_length: Some(1),
+        source: vec![],
         destination: (0..EXTENTS)
             .map(|nth| extent(u64::from(index) + nth * u64::from(OPERATIONS)))
             .collect(),

@@ -61,6 +61,7 @@ fn procedure(policy: &[u8], data_offset: usize, claimed: Sha256Digest) -> Proced
         kind: Some(0),
         data_offset: Some(u32::try_from(data_offset).unwrap()),
         data_length: Some(u32::try_from(policy.len()).unwrap()),
+        source: vec![],
         destination: vec![Extent {
             start: Some(0),
             blocks: Some(policy.len().div_ceil(BLOCK) as u64),

@@ -11,7 +11,7 @@ use bzip2::Decompress;
 use liblzma::stream::{Action, Stream};
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer};
 
-use super::source::clamp;
+use super::pieces::clamp;
 
 /// Bytes of earlier output that xz and zstd may refer back to, at most: what RFC 8878 asks of every decoder,
 /// and the dictionary of `xz -6`. bzip2 has no way to ask for more than 4 MiB.

@@ -10,15 +10,19 @@
 //!                                 └ runs of the old image, of the target, of zeros; its hash first
 //! ```
 //!
-//! Memory per operation: its data, up to 9 MiB to decompress or 8 MiB to copy, a buffer of 1 MiB. An [`Applier`] is shared
-//! between threads; which operations may run side by side is told by [`Operation::after`].
+//! Memory per operation: its data, up to 9 MiB to decompress, 15 to patch or 8 to copy, a buffer of 1 MiB; data that is
+//! larger than is held comes in pieces ([`Streamed`]). An [`Applier`] is shared between threads; which operations may run side by side is told by [`Operation::after`].
 
 mod blocks;
 mod codec;
 mod error;
+mod filling;
+mod output;
+mod patched;
+mod pieces;
 mod sink;
-mod source;
 mod streamed;
+mod sum;
 
 pub use blocks::{ReadBlocks, WriteBlocks};
 pub use codec::Compression;
@@ -28,14 +32,16 @@ pub use streamed::Streamed;
 use std::sync::Arc;
 
 use crate::block::{BlockRange, Extent};
-use crate::bsdiff::{Container, Patch, PatchError};
+use crate::bsdiff::{Container, Patch};
 use crate::bunzip::Bunzip;
 use crate::image::{Image, ImageKind};
 use crate::manifest::Manifest;
 use crate::op_id::OpId;
 use crate::operation::{Operation, OperationKind, PatchKind, Replay, Run, Source};
+use output::Output;
+use patched::{Patched, Patchwork};
+use pieces::{Origins, Pieces};
 use sink::Sink;
-use source::{Origins, SourceBytes};
 use streamed::{Decoder, Unpack};
 
 /// Bytes copied or patched at a time.
@@ -119,22 +125,57 @@ impl Applier {
         result.map_err(|fault| ApplyError::Operation { op, fault })
     }
 
-    /// Begins an operation whose data alone makes the result, and comes in pieces.
+    /// Begins an operation whose data comes in pieces. What it reads is checked now.
     ///
     /// # Errors
-    /// [`ApplyError::NeedsWholeData`] for other kinds.
+    /// [`ApplyError::NeedsWholeData`] for kinds that have none, and for what overwrites what it reads itself.
     pub fn stream(&self, op: OpId) -> Result<Streamed, ApplyError> {
         let operation = self.operation(op)?;
-        let sink = self.sink(operation.destination.clone());
-        let compression = match operation.kind {
-            OperationKind::Replace => return Ok(Streamed::new(op, Decoder::Plain(sink))),
+        let compression = match &operation.kind {
+            OperationKind::Replace => {
+                let sink = self.sink(operation.destination.clone());
+                return Ok(Streamed::new(op, Decoder::Plain(sink)));
+            }
             OperationKind::ReplaceBz => Compression::Bzip2,
             OperationKind::ReplaceXz => Compression::Xz,
             OperationKind::ReplaceZstd => Compression::Zstd,
+            OperationKind::Patch { .. } if operation.replay != Replay::Never => {
+                return self.stream_patch(operation);
+            }
             _ => return Err(ApplyError::NeedsWholeData(op)),
         };
+        let sink = self.sink(operation.destination.clone());
         let unpack = Unpack::new(compression, sink).map_err(|fault| ApplyError::Operation { op, fault })?;
         Ok(Streamed::new(op, Decoder::Packed(Box::new(unpack))))
+    }
+
+    fn stream_patch(&self, operation: &Operation) -> Result<Streamed, ApplyError> {
+        let op = operation.id;
+        let OperationKind::Patch {
+            format,
+            source,
+            source_len,
+            result_len,
+        } = &operation.kind
+        else {
+            return Err(ApplyError::NeedsWholeData(op));
+        };
+        let source = self
+            .source(source)
+            .map_err(|fault| ApplyError::Operation { op, fault })?;
+        let place = operation.destination.iter().map(|extent| match extent {
+            Extent::Blocks(range) => Run::Target(*range),
+            Extent::Hole(count) => Run::Zeros(*count),
+        });
+        let patched = Patched::new(Patchwork {
+            container: container(*format),
+            source,
+            source_len: *source_len,
+            result_len: *result_len,
+            output: self.output(operation),
+            place: Pieces::new(&self.origins, &place.collect::<Vec<_>>()),
+        });
+        Ok(Streamed::new(op, Decoder::Patch(Box::new(patched))))
     }
 
     /// Copies blocks from the old image, for [`Image::unwritten`].
@@ -146,7 +187,7 @@ impl Applier {
             runs: vec![Run::Old(blocks)],
             sha256: None,
         };
-        let source = SourceBytes::new(&self.origins, &source);
+        let source = Pieces::new(&self.origins, &source.runs);
         let mut output = Output::new(self.sink(vec![Extent::Blocks(blocks)]), Replay::Safe);
         let copied = source
             .each(|bytes| output.write(bytes))
@@ -179,8 +220,8 @@ impl Applier {
     }
 
     /// An operation's source, if it is the right one.
-    fn source(&self, source: &Source) -> Result<SourceBytes<'_>, Fault> {
-        let bytes = SourceBytes::new(&self.origins, source);
+    fn source(&self, source: &Source) -> Result<Pieces, Fault> {
+        let bytes = Pieces::new(&self.origins, &source.runs);
         bytes.check(source.sha256)?;
         Ok(bytes)
     }
@@ -188,9 +229,9 @@ impl Applier {
     fn zeros(&self, operation: &Operation) -> Result<(), Fault> {
         let mut sink = self.sink(operation.destination.clone());
         let mut left = operation.destination_blocks() * self.origins.block_size.bytes();
-        let zeros = vec![0; source::clamp(left, BUFFER)];
+        let zeros = vec![0; pieces::clamp(left, BUFFER)];
         while left > 0 {
-            let now = source::clamp(left, zeros.len());
+            let now = pieces::clamp(left, zeros.len());
             sink.write(&zeros[..now])?;
             left -= now as u64;
         }
@@ -216,9 +257,9 @@ impl Applier {
     }
 
     fn copy_blocks(&self, operation: &Operation, source: &Source) -> Result<(), Fault> {
-        let bytes = SourceBytes::new(&self.origins, source);
+        let bytes = Pieces::new(&self.origins, &source.runs);
         if let Some(whole) = bytes.whole(WHOLE)? {
-            source::expect(&whole, source.sha256)?;
+            pieces::expect(&whole, source.sha256)?;
             let mut sink = self.sink(operation.destination.clone());
             sink.write(&whole)?;
             return sink.finish();
@@ -236,13 +277,7 @@ impl Applier {
         (source_len, result_len): (u64, u64),
         patch: &Patch<'_>,
     ) -> Result<(), Fault> {
-        if patch.result_len() != result_len {
-            let error = PatchError::ResultLength {
-                found: patch.result_len(),
-                expected: result_len,
-            };
-            return Err(Fault::Patch(error));
-        }
+        patch.head().expect(result_len)?;
         let source = self.source(source)?;
         let mut output = self.output(operation);
         let old = |buf: &mut [u8], offset| source.read_at(buf, offset);
@@ -255,42 +290,5 @@ const fn container(format: PatchKind) -> Container {
     match format {
         PatchKind::Bsdiff | PatchKind::SourceBsdiff => Container::Bsdiff40,
         PatchKind::BrotliBsdiff => Container::Bsdf2,
-    }
-}
-
-/// Gathers small writes. An operation that overwrites its own source is held back until it has read all of
-/// it; the manifest's check bounds how much that can be.
-struct Output {
-    sink: Sink,
-    buffer: Vec<u8>,
-    hold: bool,
-}
-
-impl Output {
-    fn new(sink: Sink, replay: Replay) -> Self {
-        Self {
-            sink,
-            buffer: Vec::new(),
-            hold: replay == Replay::Never,
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.buffer.extend_from_slice(bytes);
-        if self.hold || self.buffer.len() < BUFFER {
-            return Ok(());
-        }
-        self.flush()
-    }
-
-    fn flush(&mut self) -> Result<(), Fault> {
-        self.sink.write(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(), Fault> {
-        self.flush()?;
-        self.sink.finish()
     }
 }

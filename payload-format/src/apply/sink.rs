@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::source::clamp;
+use super::pieces::clamp;
 use super::{Fault, WriteBlocks};
 use crate::block::{BlockSize, Extent};
 

@@ -1,6 +1,7 @@
-//! Operations whose data is the result, as it is or compressed: in pieces of any size.
+//! Operations whose data comes in pieces of any size.
 
 use super::codec::{Codec, Compression, Step};
+use super::patched::Patched;
 use super::sink::Sink;
 use super::{ApplyError, Fault};
 use crate::op_id::OpId;
@@ -17,6 +18,7 @@ pub struct Streamed {
 pub(super) enum Decoder {
     Plain(Sink),
     Packed(Box<Unpack>),
+    Patch(Box<Patched>),
 }
 
 impl Streamed {
@@ -33,6 +35,7 @@ impl Streamed {
         let result = match &mut self.decoder {
             Decoder::Plain(sink) => sink.write(piece),
             Decoder::Packed(unpack) => unpack.write(piece),
+            Decoder::Patch(patched) => patched.write(piece),
         };
         result.map_err(|fault| ApplyError::Operation { op, fault })
     }
@@ -45,6 +48,7 @@ impl Streamed {
         let result = match self.decoder {
             Decoder::Plain(sink) => sink.finish(),
             Decoder::Packed(unpack) => unpack.finish(),
+            Decoder::Patch(patched) => patched.finish(),
         };
         result.map_err(|fault| ApplyError::Operation { op: self.op, fault })
     }

@@ -28,6 +28,14 @@ pub enum PatchError {
         /// Which.
         stream: Stream,
     },
+    /// More of what says where the bytes go than is held in memory.
+    #[error("its control stream has {len} bytes; at most {limit} are held in memory")]
+    ControlLength {
+        /// In bytes.
+        len: u64,
+        /// In bytes.
+        limit: u64,
+    },
     /// Negative length of the result.
     #[error("the length of its result is negative")]
     NegativeResult,
@@ -69,6 +77,16 @@ pub enum PatchError {
     /// Endless steps that yield nothing.
     #[error("it has too many steps that yield nothing")]
     Idle,
+}
+
+impl PatchError {
+    /// A stream of which no more comes ends before it should.
+    pub(crate) fn cut_off(stream: Stream) -> Self {
+        Self::Damaged {
+            stream,
+            source: std::io::ErrorKind::UnexpectedEof.into(),
+        }
+    }
 }
 
 /// The three parts of a patch.

@@ -15,19 +15,30 @@
 //! 1 bzip2, 2 brotli. All else is the same.
 //!
 //! The old position may stray outside the old file; bytes there count as zero, as the original tool has it.
-//! The result comes out front to back, so neither file is held in memory.
+//! Neither file is held in memory. A patch that is, makes the result front to back ([`Patch`]). Of one that isn't,
+//! the control stream is ([`HeldSteps`]): it tells where the bytes of the other two go, one after the other
+//! ([`Unpacker`]).
 
 mod brotli;
+mod decoder;
 mod error;
+mod head;
 mod making;
+mod old;
 mod patching;
 mod similar;
+mod steps;
 mod suffixes;
+mod unpacker;
 
 pub use error::{PatchError, Stream};
+pub(crate) use head::Head;
 pub(crate) use making::Parts;
+pub(crate) use old::{Old, add};
 pub(crate) use similar::{Similar, similar};
+pub(crate) use steps::HeldSteps;
 pub(crate) use suffixes::Suffixes;
+pub(crate) use unpacker::Unpacker;
 
 use patching::Patching;
 
@@ -46,43 +57,32 @@ enum Packing {
     Brotli,
 }
 
-/// A part of a patch.
-#[derive(Debug, Clone, Copy)]
-struct Packed<'a> {
-    bytes: &'a [u8],
-    packing: Packing,
-}
-
 /// A patch whose header holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patch<'a> {
-    control: Packed<'a>,
-    diff: Packed<'a>,
-    extra: Packed<'a>,
-    result_len: u64,
+    head: Head,
+    control: &'a [u8],
+    diff: &'a [u8],
+    extra: &'a [u8],
 }
 
 impl<'a> Patch<'a> {
     pub(crate) fn parse(container: Container, bytes: &'a [u8]) -> Result<Self, PatchError> {
-        let (packings, rest) = container.packings(bytes)?;
-        let header = rest.split_first_chunk::<24>();
-        let (header, rest) = header.ok_or(PatchError::Header(container.name()))?;
-        let [control_len, diff_len, result_len] = numbers(header);
-        let (control, rest) = split(rest, control_len, Stream::Control)?;
-        let (diff, extra) = split(rest, diff_len, Stream::Diff)?;
-        let result_len = u64::try_from(result_len).map_err(|_| PatchError::NegativeResult)?;
-        let part = |bytes, packing| Packed { bytes, packing };
+        let head = Head::parse(container, bytes)?;
+        let rest = bytes.get(Head::LEN..).unwrap_or_default();
+        let (control, rest) = split(rest, head.control_len, Stream::Control)?;
+        let (diff, extra) = split(rest, head.diff_len, Stream::Diff)?;
         Ok(Self {
-            control: part(control, packings[0]),
-            diff: part(diff, packings[1]),
-            extra: part(extra, packings[2]),
-            result_len,
+            head,
+            control,
+            diff,
+            extra,
         })
     }
 
-    /// Length of the result in bytes.
-    pub(crate) fn result_len(&self) -> u64 {
-        self.result_len
+    /// What it says of itself.
+    pub(crate) const fn head(&self) -> &Head {
+        &self.head
     }
 
     /// Makes the result from an old file of `old_len` bytes, of which `old` reads any part.
@@ -138,7 +138,7 @@ impl Packing {
     }
 }
 
-fn split(bytes: &[u8], len: i64, stream: Stream) -> Result<(&[u8], &[u8]), PatchError> {
+fn split(bytes: &[u8], len: u64, stream: Stream) -> Result<(&[u8], &[u8]), PatchError> {
     let len = usize::try_from(len).ok();
     len.and_then(|len| bytes.split_at_checked(len))
         .ok_or(PatchError::StreamLength { stream })

@@ -10,30 +10,28 @@ use crate::op_id::OpId;
 #[derive(Default)]
 pub(super) struct Intervals {
     /// By start: end and operation.
-    map: BTreeMap<u64, (u64, OpId)>,
+    map: BTreeMap<u32, (u32, OpId)>,
 }
 
 impl Intervals {
     /// Gives a range to an operation, whoever had it before.
     pub(super) fn assign(&mut self, range: BlockRange, op: OpId) {
+        let (start, end) = range.bounds();
         self.remove(range);
-        self.map.insert(range.start(), (range.end(), op));
+        self.map.insert(start, (end, op));
     }
 
     /// Empties a range and returns the last operation that was in it.
     pub(super) fn remove(&mut self, range: BlockRange) -> Option<OpId> {
-        self.split(range.start());
-        self.split(range.end());
-        let starts: Vec<u64> = self
-            .map
-            .range(range.start()..range.end())
-            .map(|(&start, _)| start)
-            .collect();
-        starts
-            .iter()
-            .filter_map(|start| self.map.remove(start))
-            .map(|(_, op)| op)
-            .max()
+        let (start, end) = range.bounds();
+        self.split(start);
+        self.split(end);
+        let mut last = None;
+        while let Some((&found, &(_, op))) = self.map.range(start..end).next() {
+            self.map.remove(&found);
+            last = last.max(Some(op));
+        }
+        last
     }
 
     /// The last operation in a range.
@@ -43,15 +41,16 @@ impl Intervals {
 
     /// The whole of a range in pieces, gaps included.
     pub(super) fn pieces(&self, range: BlockRange) -> Pieces<'_> {
+        let (at, end) = range.bounds();
         Pieces {
             map: &self.map,
-            at: range.start(),
-            end: range.end(),
+            at,
+            end,
         }
     }
 
     /// Makes a range that spans `block` two that meet there.
-    fn split(&mut self, block: u64) {
+    fn split(&mut self, block: u32) {
         let Some((_, (end, op))) = self.map.range_mut(..block).next_back() else {
             return;
         };
@@ -65,9 +64,9 @@ impl Intervals {
 
 /// Iterator of [`Intervals::pieces`].
 pub(super) struct Pieces<'a> {
-    map: &'a BTreeMap<u64, (u64, OpId)>,
-    at: u64,
-    end: u64,
+    map: &'a BTreeMap<u32, (u32, OpId)>,
+    at: u32,
+    end: u32,
 }
 
 impl Iterator for Pieces<'_> {
@@ -92,8 +91,8 @@ impl Iterator for Pieces<'_> {
                 None,
             ),
         };
-        let piece = BlockRange::new(self.at, piece_end.min(self.end))?;
-        self.at = piece.end();
+        let piece = BlockRange::of(self.at, piece_end.min(self.end))?;
+        (_, self.at) = piece.bounds();
         Some((piece, op))
     }
 }

@@ -74,7 +74,7 @@ fn sources_in_too_many_pieces_are_refused() {
     let error = plan
         .step(OpId::new(1), &[blocks(0, 3)], &[blocks(8, 11)])
         .unwrap_err();
-    assert_eq!(error, ManifestError::TooManyPieces(2));
+    assert_eq!(error, TooManyPieces(2));
 }
 
 const BLOCKS: u64 = 12;
@@ -82,7 +82,7 @@ const COUNT: usize = 12;
 
 prop_compose! {
     fn any_extent()(start in 0..BLOCKS, count in 1..4_u64, hole in 0..8) -> Extent {
-        if hole == 0 { Extent::Hole(count) } else { blocks(start, (start + count).min(BLOCKS)) }
+        if hole == 0 { Extent::Hole(u32::try_from(count).unwrap()) } else { blocks(start, (start + count).min(BLOCKS)) }
     }
 }
 

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use prost::Message as _;
 
-use super::image::{self, Room};
+use super::image;
+use super::room::Room;
 use super::scan::Sifted;
 use super::{Manifest, ManifestError};
 use crate::block::BlockSize;

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::image::ImageKind;
+use crate::in_place::TooManyPieces;
 use crate::op_id::OpId;
 
 /// What is wrong with a manifest.
@@ -238,8 +239,8 @@ pub enum OperationError {
         /// In bytes.
         room: u64,
     },
-    /// More than [`crate::Limits::patch_len`].
-    #[error("has a patch of {len} bytes; at most {limit} are held in memory")]
+    /// It overwrites its own source, which needs the patch in memory.
+    #[error("overwrites its own source by a patch of {len} bytes; at most {limit} are held in memory")]
     PatchLength {
         /// In bytes.
         len: u64,
@@ -254,6 +255,12 @@ pub enum OperationError {
         /// In bytes.
         limit: u64,
     },
+}
+
+impl From<TooManyPieces> for ManifestError {
+    fn from(TooManyPieces(limit): TooManyPieces) -> Self {
+        Self::TooManyPieces(limit)
+    }
 }
 
 fn place(image: ImageKind) -> &'static str {

@@ -1,12 +1,12 @@
 //! The operations of one image: each checked, then placed in the in-place plan.
 
 use super::operation::{self, RawKind, RawOperation};
+use super::room::Room;
 use super::{ManifestError, OperationError};
-use crate::block::{BlockRange, BlockSize};
+use crate::block::BlockRange;
 use crate::header::MajorVersion;
-use crate::image::{ImageInfo, ImageKind};
+use crate::image::ImageInfo;
 use crate::in_place::{InPlace, Reading, Step};
-use crate::limits::Limits;
 use crate::op_id::OpId;
 use crate::operation::{Operation, OperationKind, Replay, Source};
 use crate::wire;
@@ -14,73 +14,6 @@ use crate::wire;
 /// Blocks that all operations of an image may write, as a multiple of the room: each block is written once,
 /// and a few twice where a delta parks blocks to break a cycle. More is a waste of the disk's life.
 const REWRITES: u64 = 8;
-
-/// What fits where.
-#[derive(Clone, Copy)]
-pub(super) struct Room {
-    pub(super) version: MajorVersion,
-    pub(super) kind: ImageKind,
-    pub(super) block_size: BlockSize,
-    /// In bytes.
-    len: u64,
-    pub(super) patch_len: u64,
-    /// Bytes of a result that may be held in memory.
-    pub(super) whole_data: u64,
-}
-
-impl Room {
-    pub(super) fn new(
-        version: MajorVersion,
-        kind: ImageKind,
-        block_size: BlockSize,
-        limits: &Limits,
-    ) -> Self {
-        let len = match kind {
-            ImageKind::Partition => limits.slot_len,
-            ImageKind::Kernel | ImageKind::PcrPolicy => limits.file_len,
-            // One that isn't known was refused by its name.
-            ImageKind::Further(name) => limits.further.room(name).unwrap_or(0),
-        };
-        Self {
-            version,
-            kind,
-            block_size,
-            len,
-            patch_len: limits.patch_len,
-            whole_data: limits.whole_data,
-        }
-    }
-
-    /// Whole blocks of room.
-    pub(super) fn blocks(&self) -> u64 {
-        self.block_size.whole_blocks(self.len)
-    }
-
-    pub(super) fn info(&self, info: wire::InstallInfo) -> Result<ImageInfo, ManifestError> {
-        let image = self.kind;
-        let (Some(size), Some(hash)) = (info.size, info.hash) else {
-            return Err(ManifestError::NoImageInfo(image));
-        };
-        let len = hash.len();
-        let sha256: [u8; 32] = hash
-            .try_into()
-            .map_err(|_| ManifestError::ImageHash { image, len })?;
-        if size == 0 {
-            return Err(ManifestError::EmptyImage(image));
-        }
-        if size > self.len {
-            return Err(ManifestError::ImageSize {
-                image,
-                size,
-                room: self.len,
-            });
-        }
-        Ok(ImageInfo {
-            size,
-            sha256: sha256.into(),
-        })
-    }
-}
 
 /// One image under construction.
 pub(super) struct Planner {
@@ -154,11 +87,23 @@ impl Planner {
                 });
             }
         }
+        if step.replay == Replay::Never {
+            self.check_held(raw)?;
+        }
+        Ok(())
+    }
+
+    /// What overwrites its own source comes whole, and is held back whole.
+    fn check_held(&self, raw: &RawOperation) -> Result<(), OperationError> {
+        let limit = self.room.whole_data;
+        let data = raw.data.map_or(0, |data| data.len);
+        if data > limit {
+            return Err(OperationError::PatchLength { len: data, limit });
+        }
         let len = raw
             .destination_blocks()
             .saturating_mul(self.room.block_size.bytes());
-        let limit = self.room.whole_data;
-        if step.replay == Replay::Never && len > limit {
+        if len > limit {
             return Err(OperationError::OverwritesSource { len, limit });
         }
         Ok(())

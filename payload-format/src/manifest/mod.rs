@@ -9,6 +9,7 @@ mod check;
 mod error;
 mod image;
 mod operation;
+mod room;
 mod scan;
 
 pub use error::{ManifestError, OperationError};
@@ -114,6 +115,14 @@ impl Manifest {
     #[must_use]
     pub const fn is_signed(&self) -> bool {
         self.signatures_len > 0
+    }
+
+    /// Bytes of memory that it takes, about. Mostly far below a megabyte; within the limits it can be some twenty.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let operations = self.operations.iter();
+        let memory: usize = operations.map(Operation::memory).sum();
+        memory as u64
     }
 
     /// Bytes of all operations' data.

@@ -1,7 +1,7 @@
 //! One operation by itself: type, extents, lengths, data.
 
 use super::OperationError;
-use super::image::Room;
+use super::room::Room;
 use crate::block::{BlockRange, Extent};
 use crate::digest::Sha256Digest;
 use crate::header::MajorVersion;
@@ -114,7 +114,7 @@ pub(super) fn check(
         Type::Patch(format) => {
             let source_bytes = blocks(&source) * room.block_size.bytes();
             let kind = patch_kind(wire, format, room, (source_bytes, bytes))?;
-            (kind, Some(patch_data(wire, data_start, room.patch_len)?))
+            (kind, Some(data(wire, data_start)?))
         }
     };
     let reads = matches!(r#type, Type::Copy(_) | Type::Patch(_));
@@ -215,14 +215,6 @@ fn replace_data(wire: &wire::InstallOperation, start: u64, room: u64) -> Result<
         .ok_or(OperationError::DataLength { len, room })
 }
 
-fn patch_data(wire: &wire::InstallOperation, start: u64, limit: u64) -> Result<Data, OperationError> {
-    let data = data(wire, start)?;
-    let len = data.len;
-    (len <= limit)
-        .then_some(data)
-        .ok_or(OperationError::PatchLength { len, limit })
-}
-
 fn data(wire: &wire::InstallOperation, start: u64) -> Result<Data, OperationError> {
     let len = wire
         .data_length
@@ -283,7 +275,8 @@ fn extent(wire: wire::Extent, room: &Room, purpose: Use) -> Result<Extent, Opera
         .ok_or(OperationError::EmptyExtent)?;
     let start = wire.start_block.unwrap_or(0);
     if start == wire::SPARSE_HOLE {
-        return Ok(Extent::Hole(count));
+        let hole = u32::try_from(count).map(Extent::Hole);
+        return hole.map_err(|_| purpose.past_end(count, room));
     }
     let last = start.saturating_add(count - 1);
     if last >= room.blocks() {
@@ -291,5 +284,6 @@ fn extent(wire: wire::Extent, room: &Room, purpose: Use) -> Result<Extent, Opera
     }
     BlockRange::new(start, last + 1)
         .map(Extent::Blocks)
+        // Invariant: not empty, and within the room, whose blocks all have numbers.
         .ok_or(OperationError::EmptyExtent)
 }

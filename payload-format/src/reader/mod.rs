@@ -10,8 +10,7 @@
 //! ```
 //!
 //! Any refusal is final: the reader then answers [`FormatError::Refused`]. Memory holds the manifest, at most
-//! one operation's data up to [`Limits::whole_data`] (a patch: [`Limits::patch_len`]), and grows only with
-//! bytes that came, never with lengths that are claimed.
+//! one operation's data up to [`Limits::whole_data`]. Longer lengths may be claimed: nothing is set aside for them.
 
 mod checkpoint;
 mod error;
@@ -30,6 +29,7 @@ use crate::digest::{RunningHash, Sha256Digest};
 use crate::header::MajorVersion;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
+use crate::op_id::OpId;
 use metadata::Incoming;
 use operations::Operations;
 
@@ -208,6 +208,16 @@ impl Reader {
             State::Operations(operations) => Some(operations.checkpoint().clone()),
             State::Signatures(signatures) => Some(signatures.done.clone()),
             State::Metadata(_) | State::Refused => None,
+        }
+    }
+
+    /// The operation whose data the next bytes are: its memory can be found before it is needed. `None` before the
+    /// metadata is complete, and after the last one.
+    #[must_use]
+    pub fn due(&self) -> Option<OpId> {
+        match &self.state {
+            State::Operations(operations) => operations.due(),
+            State::Metadata(_) | State::Signatures(_) | State::Refused => None,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::digest::{RunningHash, Sha256Digest};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::op_id::OpId;
-use crate::operation::{Data, Operation, OperationKind};
+use crate::operation::{Data, Operation};
 
 /// Bytes of a piece of streamed data.
 const PIECE: u64 = 1 << 20;
@@ -55,6 +55,13 @@ impl Operations {
         Ok(Self::at(manifest, checkpoint.clone()))
     }
 
+    /// The operation whose data is read next, if there is one.
+    pub(super) fn due(&self) -> Option<OpId> {
+        self.manifest
+            .operation(self.done.next)
+            .map(|operation| operation.id)
+    }
+
     pub(super) fn checkpoint(&self) -> &Checkpoint {
         &self.done
     }
@@ -82,10 +89,9 @@ impl Operations {
             return Ok(None);
         };
         let (op, data) = (operation.id, operation.data);
-        let patch = matches!(operation.kind, OperationKind::Patch { .. });
         match data {
             None => Ok(Some(self.operation_done(op, intake))),
-            Some(data) if patch || data.len <= limits.whole_data => self.whole(op, data, intake, input),
+            Some(data) if data.len <= limits.whole_data => self.whole(op, data, intake, input),
             Some(data) => self.piece(op, data, intake, input),
         }
     }
@@ -97,6 +103,10 @@ impl Operations {
         intake: &mut Intake,
         input: &mut &[u8],
     ) -> Result<Option<Event>, FormatError> {
+        if self.buffer.is_empty() {
+            // Within the limit for whole data; growth by doubling would take up to twice that.
+            self.buffer.reserve_exact(usize::try_from(data.len).unwrap_or(0));
+        }
         if !intake.fill(&mut self.buffer, data.len, input) {
             return Ok(None);
         }

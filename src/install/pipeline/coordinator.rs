@@ -13,7 +13,7 @@ use super::intake::Intake;
 use super::rest;
 use super::review::Review;
 use super::work::{Offered, Tools, Work};
-use crate::disk::BlockTarget;
+use crate::disk::{BlockTarget, give_back_free_memory};
 use crate::fetch::Entity;
 use crate::install::attempt::Attempt;
 use crate::install::further::Further;
@@ -78,6 +78,8 @@ impl Coordinator {
                 self.open(&manifest, &metadata, *checkpoint, Beginning::Resumed)?,
             ),
         };
+        // The metadata as it came, and what its checks took, have gone.
+        give_back_free_memory();
         input.work_off(&mut work)?;
         let finished = input.intake.finish().map_err(InstallError::Format)?;
         self.finish(work, &finished)
@@ -205,8 +207,9 @@ impl<'a> Input<'a> {
     fn work_off(&mut self, work: &mut Work) -> Result<(), InstallError> {
         let mut waiting = None;
         loop {
+            let may_read = work.may_read(self.intake.due());
             let event = match waiting.take() {
-                None if !self.is_stopped() => self.next()?,
+                None if !self.is_stopped() && may_read => self.next()?,
                 waiting => waiting,
             };
             if let Some(event) = event.filter(|_| !self.is_stopped()) {
@@ -219,7 +222,8 @@ impl<'a> Input<'a> {
                 }
             }
             work.tend();
-            if waiting.is_none() && self.is_over(work)? {
+            let is_held = !may_read && !self.is_stopped();
+            if waiting.is_none() && !is_held && self.is_over(work)? {
                 return Ok(());
             }
             self.hear(work)?;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use payload_format::{Checkpoint, Event, Finished, FormatError, Reader};
+use payload_format::{Checkpoint, Event, Finished, FormatError, OpId, Reader};
 
 use super::inbox::Chunk;
 
@@ -43,6 +43,11 @@ impl Intake {
         }
         // Operations without data need no byte.
         self.reader.read(&mut &[][..])
+    }
+
+    /// The operation whose data comes next.
+    pub(super) fn due(&self) -> Option<OpId> {
+        self.reader.due()
     }
 
     /// The place after the last operation that was handed out; none before the metadata is complete.

@@ -108,7 +108,8 @@ impl Settled {
             .rev()
             .map(|operation| {
                 let written = Some(operation).filter(partition);
-                let first = written.and_then(|op| op.destination.iter().filter_map(first_block).min());
+                let first =
+                    written.and_then(|op| op.destination.iter().copied().filter_map(first_block).min());
                 lowest = lowest.min(bytes(first));
                 lowest
             })
@@ -122,7 +123,7 @@ impl Settled {
     }
 }
 
-fn first_block(extent: &Extent) -> Option<u64> {
+fn first_block(extent: Extent) -> Option<u64> {
     match extent {
         Extent::Blocks(range) => Some(range.start()),
         Extent::Hole(_) => None,

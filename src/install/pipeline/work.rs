@@ -70,7 +70,8 @@ impl Work {
     /// Begins at `at`, for which a fresh attempt makes the first checkpoint.
     pub(super) fn new(pace: Pace, tools: Tools, at: Checkpoint, beginning: Beginning) -> Self {
         let tools = Arc::new(tools);
-        let mut schedule = Schedule::new(at.next_operation().index(), pace.memory);
+        let (block, memory) = (tools.manifest.block_size().bytes(), tools.manifest.memory());
+        let mut schedule = Schedule::new(at.next_operation().index(), pace.left_by(memory), block);
         if beginning == Beginning::Fresh
             && let Err(error) = tools.ledger.record(&at, tools.entity.as_ref())
         {
@@ -92,6 +93,13 @@ impl Work {
             brake: Brake::default(),
             tools,
         }
+    }
+
+    /// Whether the data of the operation that is due may be read now, as far as memory goes.
+    pub(super) fn may_read(&self, due: Option<OpId>) -> bool {
+        let due = due.and_then(|op| self.tools.manifest.operation(op));
+        // What streams has started already.
+        self.streamed.is_some() || due.is_none_or(|operation| self.schedule.may_read(operation))
     }
 
     /// Starts what the event brings, if it may start.

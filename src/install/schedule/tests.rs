@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::*;
 
 const PLENTY: u64 = u64::MAX;
+const BLOCK: u64 = 4096;
 
 fn operation(index: u32, after: Option<u32>, replay: Replay) -> Operation {
     Operation {
@@ -25,7 +26,7 @@ fn operation(index: u32, after: Option<u32>, replay: Replay) -> Operation {
 
 #[test]
 fn an_operation_waits_for_what_it_depends_on_and_for_nothing_else() {
-    let mut schedule = Schedule::new(0, PLENTY);
+    let mut schedule = Schedule::new(0, PLENTY, BLOCK);
     schedule.start(&operation(0, None, Replay::Safe));
     schedule.start(&operation(1, None, Replay::Safe));
     let dependent = operation(2, Some(0), Replay::Safe);
@@ -45,7 +46,7 @@ fn memory_is_bounded_but_one_operation_always_runs() {
         });
         big
     };
-    let mut schedule = Schedule::new(0, 9);
+    let mut schedule = Schedule::new(0, 9, BLOCK);
     assert_eq!(schedule.verdict(&big(0)), Verdict::Start);
     schedule.start(&big(0));
     assert_eq!(schedule.verdict(&big(1)), Verdict::Wait);
@@ -54,8 +55,56 @@ fn memory_is_bounded_but_one_operation_always_runs() {
 }
 
 #[test]
+fn large_data_is_read_once_there_is_room_and_small_data_ahead() {
+    let with_data = |index, len| {
+        let mut operation = operation(index, None, Replay::Safe);
+        operation.data = Some(Data {
+            offset: 0,
+            len,
+            sha256: [0; 32].into(),
+        });
+        operation
+    };
+    let mut schedule = Schedule::new(0, 24 << 20, BLOCK);
+    assert!(schedule.may_read(&with_data(0, 1 << 40)));
+    schedule.start(&with_data(0, 20 << 20));
+    for (len, may) in [
+        (4 << 20, true),
+        (8 << 20, true),
+        ((8 << 20) + 1, false),
+        (1 << 40, false),
+    ] {
+        assert_eq!(schedule.may_read(&with_data(1, len)), may, "{len}");
+    }
+    schedule.finish(0);
+    assert!(schedule.may_read(&with_data(1, 1 << 40)));
+}
+
+#[test]
+fn large_blocks_are_charged_for_what_they_hold() {
+    let copy = |index| {
+        let blocks = Extent::Blocks(BlockRange::new(0, 128).unwrap());
+        let mut copy = operation(index, None, Replay::Safe);
+        copy.kind = OperationKind::SourceCopy(Source::default());
+        copy.destination = vec![blocks];
+        copy
+    };
+    for (block, at_once) in [(4096, 48), (65_536, 3)] {
+        let mut schedule = Schedule::new(0, 24 << 20, block);
+        let started = (0..).take_while(|index| {
+            let fits = schedule.verdict(&copy(*index)) == Verdict::Start;
+            if fits {
+                schedule.start(&copy(*index));
+            }
+            fits
+        });
+        assert_eq!(started.count(), at_once);
+    }
+}
+
+#[test]
 fn a_checkpoint_lies_between_a_read_of_the_target_and_its_overwriting() {
-    let mut schedule = Schedule::new(0, PLENTY);
+    let mut schedule = Schedule::new(0, PLENTY, BLOCK);
     schedule.start(&operation(0, None, Replay::Safe));
     schedule.finish(0);
     let overwriting = operation(1, Some(0), Replay::CheckpointPast(OpId::new(0)));
@@ -68,7 +117,7 @@ fn a_checkpoint_lies_between_a_read_of_the_target_and_its_overwriting() {
 
 #[test]
 fn what_overwrites_its_own_source_starts_alone_and_without_a_checkpoint() {
-    let mut schedule = Schedule::new(0, PLENTY);
+    let mut schedule = Schedule::new(0, PLENTY, BLOCK);
     schedule.start(&operation(0, None, Replay::Safe));
     let unrepeatable = operation(1, None, Replay::Never);
     assert_eq!(schedule.verdict(&unrepeatable), Verdict::Wait);
@@ -177,7 +226,7 @@ impl<'a> Model<'a> {
         let first = recorded.unwrap_or(0);
         Self {
             operations,
-            schedule: Schedule::new(first, PLENTY),
+            schedule: Schedule::new(first, PLENTY, BLOCK),
             live: durable.clone(),
             durable,
             // An attempt that starts over makes a checkpoint before its first operation.

@@ -1,5 +1,7 @@
 //! How much a manifest may ask for.
 
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -65,4 +67,56 @@ fn writing_the_same_blocks_forever_is_refused() {
     let operations = (0..40).map(|at| replace(at * 10, 10, 0, BLOCKS)).collect();
     let text = refusal(&delta(operations));
     assert_eq!(text, "the partition operations write more than 512 blocks in all");
+}
+
+proptest! {
+    #[test]
+    fn extents_are_taken_as_they_are_named_or_refused(
+        block_size in prop::sample::select(vec![512_u32, 4096, 65_536]),
+        slot_len in prop_oneof![Just(u64::MAX), (1_u64 << 40)..1 << 52],
+        start in near(&[0, 1 << 30, BlockRange::MAX_END, u64::MAX]),
+        count in near(&[1, BlockRange::MAX_END, u64::MAX]),
+    ) {
+        let wire = DeltaArchiveManifest {
+            block_size: Some(block_size),
+            partition_operations: vec![
+                replace(0, 10, 0, 1),
+                InstallOperation { dst_extents: vec![extent(start, count)], ..replace(10, 10, 0, 1) },
+            ],
+            new_partition_info: Some(info(1)),
+            ..Default::default()
+        };
+        let blocks = (slot_len / u64::from(block_size)).min(BlockRange::MAX_END);
+        let is_hole = start == wire::SPARSE_HOLE;
+        let end = if is_hole { Some(count) } else { start.checked_add(count) };
+        let fits = count > 0 && end.is_some_and(|end| end <= blocks);
+        let parsed = Manifest::parse(&wire.encode_to_vec(), MajorVersion::V1, &Limits::for_slot(slot_len));
+        prop_assert_eq!(parsed.is_ok(), fits, "{:?}", parsed.err());
+        if let Ok(manifest) = parsed {
+            let expected = match BlockRange::new(start, start.wrapping_add(count)) {
+                Some(range) if !is_hole => crate::Extent::Blocks(range),
+                _ => crate::Extent::Hole(u32::try_from(count).unwrap()),
+            };
+            prop_assert_eq!(&manifest.operations()[1].destination, &vec![expected]);
+        }
+    }
+}
+
+/// Numbers close to one of these.
+fn near(numbers: &[u64]) -> impl Strategy<Value = u64> + use<> {
+    let number = prop::sample::select(numbers.to_vec());
+    (number, -3_i64..=3).prop_map(|(number, by)| number.wrapping_add_signed(by))
+}
+
+#[test]
+fn an_image_of_more_blocks_than_there_are_numbers_is_refused() {
+    let mut wire = full();
+    wire.new_partition_info = Some(info((BlockRange::MAX_END + 1) * BLOCK));
+    let anywhere = Limits::for_slot(u64::MAX);
+    let error = Manifest::parse(&wire.encode_to_vec(), MajorVersion::V1, &anywhere).unwrap_err();
+    let size = BlockRange::MAX_END * BLOCK;
+    assert!(
+        matches!(error, ManifestError::ImageSize { room, .. } if room == size),
+        "{error}"
+    );
 }

@@ -25,6 +25,8 @@ pub(crate) struct Operation {
     pub(crate) source: Vec<Extent>,
     pub(crate) source_sha256: Option<Sha256Digest>,
     pub(crate) destination: Vec<Extent>,
+    /// Bytes of a patch's result, unless they fill all blocks.
+    pub(crate) result_len: Option<u64>,
 }
 
 impl Operation {
@@ -33,6 +35,9 @@ impl Operation {
         if !self.data.is_empty() {
             message = message.number(2, offset).number(3, self.data.len() as u64);
             message = message.bytes(8, Sha256Digest::of(&self.data).as_bytes());
+        }
+        if let Some(len) = self.result_len {
+            message = message.number(7, len);
         }
         if let Some(hash) = &self.source_sha256 {
             message = message.bytes(9, hash.as_bytes());
@@ -156,14 +161,18 @@ pub(crate) fn brotli(bytes: &[u8]) -> Vec<u8> {
     encoder.into_inner()
 }
 
-/// A patch that adds `added` to each byte of a source of `len` bytes, its parts compressed as `packings` say.
-pub(crate) fn patch(len: usize, added: u8, magic: &[u8], packings: [u8; 3]) -> Vec<u8> {
-    let pack = |bytes: &[u8], packing| match packing {
+/// A part of a patch, compressed as this number says.
+pub(crate) fn pack(bytes: &[u8], packing: u8) -> Vec<u8> {
+    match packing {
         0 => bytes.to_vec(),
         1 => bzip2(bytes),
         2 => brotli(bytes),
         _ => panic!("packing {packing}"),
-    };
+    }
+}
+
+/// A patch that adds `added` to each byte of a source of `len` bytes, its parts compressed as `packings` say.
+pub(crate) fn patch(len: usize, added: u8, magic: &[u8], packings: [u8; 3]) -> Vec<u8> {
     let control = [(len as u64).to_le_bytes(), [0; 8], [0; 8]].concat();
     let control = pack(&control, packings[0]);
     let diff = pack(&vec![added; len], packings[1]);

@@ -2,6 +2,7 @@
 
 mod deltas;
 mod made;
+mod patches;
 mod refusals;
 mod streams;
 
@@ -80,6 +81,7 @@ fn operation(kind: u8, byte: u8, blocks: &[u64]) -> (Operation, Vec<u8>) {
         source_sha256: (reads && !byte.is_multiple_of(4)).then(|| Sha256Digest::of(&read)),
         source: if reads { source } else { Vec::new() },
         destination,
+        result_len: None,
     };
     (made, result)
 }

@@ -1,11 +1,11 @@
-//! What an operation reads, as one run of bytes.
+//! Runs of blocks as one row of bytes: what an operation reads, or what it writes in any order.
 
 use std::sync::Arc;
 
 use super::{BUFFER, Fault, ReadBlocks, WriteBlocks};
 use crate::block::{BlockRange, BlockSize};
 use crate::digest::{RunningHash, Sha256Digest};
-use crate::operation::{Run, Source};
+use crate::operation::Run;
 
 /// Where the pieces of sources lie.
 #[derive(Clone)]
@@ -17,16 +17,16 @@ pub(super) struct Origins {
     pub(super) block_size: BlockSize,
 }
 
-/// Byte positions in an operation's source.
-pub(super) struct SourceBytes<'a> {
-    origins: &'a Origins,
+/// Bytes that lie in several places, one after the other.
+pub(super) struct Pieces {
+    origins: Origins,
     /// Each piece with its first position, ascending.
-    pieces: Vec<(u64, Run)>,
+    runs: Vec<(u64, Run)>,
     len: u64,
 }
 
-impl<'a> SourceBytes<'a> {
-    pub(super) fn new(origins: &'a Origins, source: &Source) -> Self {
+impl Pieces {
+    pub(super) fn new(origins: &Origins, runs: &[Run]) -> Self {
         let mut len: u64 = 0;
         let place = |run: &Run| {
             let start = len;
@@ -34,8 +34,17 @@ impl<'a> SourceBytes<'a> {
             len += run.count() * origins.block_size.bytes();
             (start, *run)
         };
-        let pieces = source.runs.iter().map(place).collect();
-        Self { origins, pieces, len }
+        let runs = runs.iter().map(place).collect();
+        Self {
+            origins: origins.clone(),
+            runs,
+            len,
+        }
+    }
+
+    /// In bytes.
+    pub(super) const fn len(&self) -> u64 {
+        self.len
     }
 
     /// Reads all of it, and holds it against the hash that it must have, if that is known.
@@ -92,13 +101,28 @@ impl<'a> SourceBytes<'a> {
         Ok(())
     }
 
+    /// Writes to blocks of the target, from `offset` on. What falls anywhere else, or past the end, is dropped, as
+    /// a sink does with holes.
+    pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Fault> {
+        let mut rest = bytes;
+        let mut at = offset;
+        while let Some((run, within)) = self.find(at).filter(|_| !rest.is_empty()) {
+            let left = run.count() * self.origins.block_size.bytes() - within;
+            let (now, later) = rest.split_at(clamp(left, rest.len()));
+            self.origins.write_run(run, within, now)?;
+            at += now.len() as u64;
+            rest = later;
+        }
+        Ok(())
+    }
+
     /// The piece that holds a position, and how far into it.
     fn find(&self, at: u64) -> Option<(Run, u64)> {
         if at >= self.len {
             return None;
         }
-        let after = self.pieces.partition_point(|(start, _)| *start <= at);
-        let (start, run) = self.pieces.get(after.checked_sub(1)?)?;
+        let after = self.runs.partition_point(|(start, _)| *start <= at);
+        let (start, run) = self.runs.get(after.checked_sub(1)?)?;
         Some((*run, at - start))
     }
 }
@@ -118,6 +142,15 @@ impl Origins {
                     .map_err(|source| Fault::ReadTarget { offset, source })
             }
         }
+    }
+
+    fn write_run(&self, run: Run, within: u64, bytes: &[u8]) -> Result<(), Fault> {
+        let Run::Target(range) = run else {
+            return Ok(());
+        };
+        let offset = self.offset(range, within);
+        let written = self.target.write_at(bytes, offset);
+        written.map_err(|source| Fault::Write { offset, source })
     }
 
     fn read_old(&self, offset: u64, buf: &mut [u8]) -> Result<(), Fault> {
