@@ -11,7 +11,7 @@ use update_engine::bus::{ENGINE_INTERFACE, ENGINE_PATH, ORDERS_INTERFACE, ORDERS
 use zbus::MessageStream;
 use zbus::message::Type;
 
-use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus};
+use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus, becomes_others};
 use crate::support::polkit::Polkit;
 
 const CLIENT: &str = env!("CARGO_BIN_EXE_update_engine_client");
@@ -80,6 +80,7 @@ async fn client(bus: &PrivateBus, arguments: &[&str]) -> (String, Option<i32>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn polkits_rules_decide_for_everybody_whom_the_bus_refuses() {
+    becomes_others();
     let bus = PrivateBus::start(Accounts::WithCore);
     let engine = BusEngine::on(&bus).await;
     let _polkit = Polkit::start(&bus, RULES).await;
@@ -109,6 +110,7 @@ async fn polkits_rules_decide_for_everybody_whom_the_bus_refuses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_asks_polkit_when_the_bus_refuses() {
+    becomes_others();
     let bus = PrivateBus::start(Accounts::WithCore);
     let engine = BusEngine::on(&bus).await;
     let _polkit = Polkit::start(&bus, RULES).await;
@@ -129,6 +131,7 @@ async fn the_client_asks_polkit_when_the_bus_refuses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_a_terminal_an_administrators_password_is_asked_for_there() {
+    becomes_others();
     let bus = PrivateBus::start(Accounts::WithCore);
     let _engine = BusEngine::on(&bus).await;
     let _polkit = Polkit::start(&bus, RULES).await;
@@ -157,6 +160,7 @@ async fn at_a_terminal_an_administrators_password_is_asked_for_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_polkit_nobody_is_let_in_by_it() {
+    becomes_others();
     let bus = PrivateBus::start(Accounts::WithCore);
     let engine = BusEngine::on(&bus).await;
     assert_eq!(methods().len(), 5);
@@ -177,6 +181,7 @@ async fn without_polkit_nobody_is_let_in_by_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_polkit_thinks_everybody_else_is_served() {
+    becomes_others();
     let bus = PrivateBus::start(Accounts::WithCore);
     let engine = BusEngine::on(&bus).await;
     // Has the name, and never answers.

@@ -154,8 +154,12 @@ impl Remote {
         by_polkit: impl AsyncFnOnce() -> zbus::Result<T>,
     ) -> Result<T, RemoteError> {
         let with_agent = async || {
-            let _agent = TerminalAgent::start().await;
-            by_polkit().await
+            let agent = TerminalAgent::start().await;
+            let done = by_polkit().await;
+            if let Some(agent) = agent {
+                agent.end().await;
+            }
+            done
         };
         match unless_denied(done, with_agent).await {
             Err(RemoteError::Refused(why)) if self.is_busy().await => Err(RemoteError::Busy(why)),

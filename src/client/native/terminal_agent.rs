@@ -2,12 +2,19 @@
 
 use std::io::IsTerminal as _;
 use std::process::Stdio;
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
+use tokio::time::timeout;
 
-/// polkit's own agent for terminals, which asks on behalf of this process; ends when dropped.
-pub(super) struct TerminalAgent(#[expect(dead_code, reason = "ended when dropped")] Child);
+/// How long the agent may take to give the terminal back.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// polkit's own agent for terminals, which asks on behalf of this process.
+pub(super) struct TerminalAgent(Child);
 
 impl TerminalAgent {
     /// Starts it, unless there is no terminal or no polkit; an agent of the session, a desktop's, asks then. Returns once
@@ -27,5 +34,13 @@ impl TerminalAgent {
         // Its end, too, ends the wait.
         let _ = agent.stdout.take()?.read_to_end(&mut Vec::new()).await;
         Some(Self(agent))
+    }
+
+    /// Ends it. It may be waiting for a password still: killed, it would leave a terminal that shows nothing typed.
+    pub(super) async fn end(mut self) {
+        if let Some(id) = self.0.id().and_then(|id| i32::try_from(id).ok()) {
+            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+            let _ = timeout(PATIENCE, self.0.wait()).await;
+        }
     }
 }
