@@ -1,5 +1,7 @@
 //! Patches of any kind, come whole or in pieces: the same image, or a refusal.
 
+use std::sync::Arc;
+
 use payload_format::{ApplyError, Event, OpId, Reader, Sha256Digest};
 use proptest::prelude::*;
 
@@ -10,7 +12,14 @@ use crate::version2::made::{self, Operation, Payload};
 
 /// What becomes of a slot when operations of up to `whole_data` bytes of data come whole.
 fn outcome(payload: &[u8], whole_data: u64, chunk: usize) -> Result<Vec<u8>, ApplyError> {
-    let mut site = Site::new(Memory::garbage(LEN));
+    let slot = Memory::garbage(LEN);
+    written(&slot, payload, whole_data, chunk)?;
+    Ok(slot.bytes())
+}
+
+/// Writes to a slot whatever the payload's bytes, perhaps not all of them, bring about.
+fn written(slot: &Arc<Memory>, payload: &[u8], whole_data: u64, chunk: usize) -> Result<(), ApplyError> {
+    let mut site = Site::new(Arc::clone(slot));
     let mut reader = Reader::new(limits(whole_data));
     for piece in payload.chunks(chunk) {
         let mut input = piece;
@@ -18,7 +27,7 @@ fn outcome(payload: &[u8], whole_data: u64, chunk: usize) -> Result<Vec<u8>, App
             take(&mut site, event)?;
         }
     }
-    Ok(site.slot.bytes())
+    Ok(())
 }
 
 fn take(site: &mut Site, event: Event) -> Result<(), ApplyError> {
@@ -127,6 +136,20 @@ proptest! {
         let bytes = payload.unsigned();
         let whole = outcome(&bytes, 1 << 20, chunk).unwrap();
         prop_assert_eq!(outcome(&bytes, 0, chunk).unwrap(), whole);
+    }
+
+    #[test]
+    fn cut_off_anywhere_and_begun_again_they_make_the_same_image(
+        steps in steps(i64::try_from(LEN).unwrap()),
+        packings in prop::array::uniform3(0_u8..3),
+        cut in any::<prop::sample::Index>(),
+        order in order(),
+    ) {
+        let bytes = payload(patch(&steps, packings, 5, 0), &order).unsigned();
+        let slot = Memory::garbage(LEN);
+        written(&slot, &bytes[..cut.index(bytes.len())], 0, 300).unwrap();
+        written(&slot, &bytes, 0, 300).unwrap();
+        prop_assert_eq!(slot.bytes(), outcome(&bytes, 1 << 20, 300).unwrap());
     }
 
     #[test]
