@@ -6,11 +6,13 @@
 //! |---|---|
 //! | the one task that owns the state | [`engine`] |
 //! | what operators type | [`client`] |
+//! | what a new image does for its own installation | [`postinst`] |
 //! | what operators and reboot managers see | [`bus`] |
 //! | when to check, whether to take an offer | [`policy`] |
 //! | asking the server | [`omaha`] |
 //! | what will be written where | [`plan`] |
 //! | download, decode, write, verify, commit | [`install`] |
+//! | what comes beside the image: system extensions | [`extension`] |
 //! | bytes from the network | [`fetch`] |
 //! | the disk, its slots and who boots next | [`disk`] |
 //! | whether a freshly booted slot is healthy | [`health`] |
@@ -19,7 +21,6 @@
 //! | who watches the daemon: its service manager, and Prometheus | [`monitoring`] |
 //! | the machine around us | [`host`] |
 //! | what the journal is told | [`journal`] |
-//! | what a new image does for its own installation | [`postinst`] |
 //! | payload files on a build machine | [`payload`] |
 //! | an update server, for tests and sites without a network | [`serve`] |
 //! | command lines | [`flags`] |
@@ -29,6 +30,7 @@ pub mod client;
 pub mod config;
 pub mod disk;
 pub mod engine;
+pub mod extension;
 pub mod fetch;
 pub mod flags;
 pub mod health;

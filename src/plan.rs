@@ -33,6 +33,32 @@ pub struct FurtherTarget {
     pub pair: PartitionPair,
 }
 
+/// A package beside the payload, itself a payload whose image becomes a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extension {
+    /// What the file will be called, without `.raw`: letters, digits, `.`, `_` and `-`, the first of them no sign.
+    pub name: String,
+    /// Where the package is fetched from.
+    pub url: String,
+    /// Bytes of the package, above 0.
+    pub size: u64,
+    /// SHA-256 of the package.
+    pub sha256: [u8; 32],
+}
+
+/// What is put in place together with the slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtensionPlan {
+    /// Where each version has a directory, as a path of the host.
+    pub directory: String,
+    /// What the new one is called: fit for that.
+    pub version: String,
+    /// The running one, which stays as it is; empty if unknown.
+    pub running_version: String,
+    /// Of different names; there may be none.
+    pub packages: Vec<Extension>,
+}
+
 /// What will be written where, and from which URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallPlan {
@@ -62,6 +88,8 @@ pub struct InstallPlan {
     pub credentials: Option<Credentials>,
     /// Partitions beside the slot that the payload may bring, of different names.
     pub further: Vec<FurtherTarget>,
+    /// Packages beside the payload, if the daemon is to put any in place.
+    pub extensions: Option<ExtensionPlan>,
     /// Trusted public keys (PEM files), read when the signature is checked.
     pub public_keys: Vec<PathBuf>,
 }

@@ -17,6 +17,7 @@
 //! file is an empty one. A number or word that can't be used is named, and its default counts. No text is refused here:
 //! what a wrong one breaks says so where it is used.
 
+mod extensions;
 mod further;
 mod grammar;
 mod health;
@@ -28,6 +29,7 @@ mod setting;
 mod sources;
 mod table;
 
+pub use extensions::{ExtensionPattern, ExtensionSettings};
 pub use grammar::KeyValues;
 pub use health::HealthSettings;
 pub use load::LoadSettings;
@@ -76,6 +78,8 @@ pub struct Config {
     pub waiting_update: WaitingUpdate,
     /// `PARTITION_…`: partitions beside the slot that payloads may bring; none by default.
     pub further: Vec<FurtherTarget>,
+    /// `EXTENSIONS…`: packages beside the payload that the daemon puts in place itself; none by default.
+    pub extensions: ExtensionSettings,
     /// `HEALTH_…`: what must hold before the running slot is marked good.
     pub health: HealthSettings,
     /// `INSTALL_…` and `DOWNLOAD_LIMIT`: what an installation may take from the node.
@@ -129,6 +133,7 @@ impl Config {
             }),
             waiting_update: WaitingUpdate::read(&sources),
             further,
+            extensions: ExtensionSettings::read(&sources),
             health: HealthSettings::read(&sources),
             load: LoadSettings::read(&sources),
             metrics_file: sources.non_empty(&table::METRICS_FILE),

@@ -4,7 +4,7 @@ use super::setting::{Kind, Place, Setting};
 use super::{DEFAULT_APP_ID, PUBLIC_SERVER};
 
 /// All of them, in the order of the reference.
-pub const SETTINGS: [&Setting; 22] = [
+pub const SETTINGS: [&Setting; 24] = [
     &SERVER,
     &GROUP,
     &MACHINE_ALIAS,
@@ -15,6 +15,8 @@ pub const SETTINGS: [&Setting; 22] = [
     &DOWNLOAD_USER,
     &DOWNLOAD_PASSWORD,
     &REPLACE_WAITING_UPDATE,
+    &EXTENSIONS,
+    &EXTENSIONS_DIRECTORY,
     &HEALTH_UNITS,
     &HEALTH_SETTLE,
     &HEALTH_DEADLINE,
@@ -85,6 +87,18 @@ pub(super) const REPLACE_WAITING_UPDATE: Setting = Setting {
         "whether another update may take the place of one that waits for its reboot ([waiting.md](waiting.md))",
     )
 };
+
+pub(super) const EXTENSIONS: Setting = text(
+    "EXTENSIONS",
+    "",
+    "packages of an offer that the daemon itself puts in place together with the slot, without their `.gz`, separated by \
+     blanks; `*` stands for any text ([below](#extensions)); empty: none",
+);
+pub(super) const EXTENSIONS_DIRECTORY: Setting = text(
+    "EXTENSIONS_DIRECTORY",
+    "/var/lib/update_engine/extensions",
+    "absolute path of the directory in which each version gets its own",
+);
 
 pub(super) const HEALTH_UNITS: Setting = text(
     "HEALTH_UNITS",

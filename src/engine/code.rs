@@ -7,9 +7,11 @@ use payload_format::{
     ApplyError, Fault, FormatError, HeaderError, ImageKind, ManifestError, OperationError, SignatureError,
 };
 
+use crate::extension::ExtensionError;
 use crate::fetch::FetchError;
 use crate::install::InstallError;
 use crate::omaha::ErrorCode;
+use crate::payload::{ApplicationError, PayloadError, VerifyError};
 
 /// The code for `error`.
 #[must_use]
@@ -36,7 +38,8 @@ pub fn code_of(error: &InstallError) -> ErrorCode {
         | E::StateDirectory { .. }
         | E::StateFull { .. } => Code::DownloadStateInitialization,
         E::Apply(error) => of_apply(error),
-        E::Io { .. } => Code::DownloadWrite,
+        E::Io { .. } | E::Extensions(_) => Code::DownloadWrite,
+        E::Extension { source, .. } | E::ExtensionsRoom(source) => of_extension(source),
         E::PayloadHash { .. } => Code::PayloadHashMismatch,
         E::MetadataSignature(SignatureError::Unsigned) => Code::MetadataSignatureMissing,
         E::MetadataSignature(_) => Code::MetadataSignatureMismatch,
@@ -95,6 +98,41 @@ fn of_signature(error: &SignatureError) -> ErrorCode {
     match error {
         SignatureError::Unsigned => ErrorCode::SignedPayloadExpected,
         _ => ErrorCode::PublicKeyVerification,
+    }
+}
+
+/// The codes of the payload's own failures: servers know no others.
+fn of_extension(error: &ExtensionError) -> ErrorCode {
+    use ErrorCode as Code;
+    use ExtensionError as E;
+    match error {
+        E::Fetch { source, .. } => of_fetch(source),
+        E::Size { .. } | E::Nowhere => Code::DownloadTransfer,
+        E::Hash { .. } => Code::PayloadHashMismatch,
+        E::Key(_) => Code::PublicKeyVerification,
+        E::Payload(error) => of_payload_file(error),
+        E::Apply { source, .. } => of_application(source),
+        E::Full { .. } | E::Keep { .. } => Code::DownloadWrite,
+    }
+}
+
+fn of_payload_file(error: &PayloadError) -> ErrorCode {
+    match error {
+        PayloadError::Read { .. } => ErrorCode::DownloadWrite,
+        PayloadError::Format { source, .. } => of_format(source),
+    }
+}
+
+fn of_application(error: &ApplicationError) -> ErrorCode {
+    use ApplicationError as E;
+    use ErrorCode as Code;
+    match error {
+        E::Verify(VerifyError::Payload(error)) => of_payload_file(error),
+        E::Verify(VerifyError::Signature { source, .. }) => of_signature(source),
+        E::NoImage(_) => Code::NewPartitionInfo,
+        E::NoSource(_) | E::Mismatch { .. } | E::InPlace { .. } => Code::OperationExecution,
+        E::Operation { source, .. } => of_apply(source),
+        E::Read { .. } | E::Write { .. } | E::Changed { .. } => Code::DownloadWrite,
     }
 }
 

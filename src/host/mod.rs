@@ -16,6 +16,7 @@ mod identity;
 mod marks;
 pub mod mount;
 mod pressure;
+mod room;
 mod service_manager;
 pub mod subprocess;
 
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 pub use identity::Identity;
 pub use marks::{Mode, Withdrawn};
 pub use pressure::{Percent, PressureLimits};
+pub use room::free_bytes;
 pub use service_manager::ServiceManager;
 
 /// The root under which the daemon finds configuration, state, `/boot` and `/run`.

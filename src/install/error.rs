@@ -9,6 +9,7 @@ use payload_format::{
 
 use super::{KernelError, PostinstError};
 use crate::disk::{DiskError, PairError, SlotName};
+use crate::extension::{ExtensionError, ShelfError};
 use crate::fetch::FetchError;
 use crate::store::record::RecordError;
 
@@ -233,6 +234,20 @@ pub enum InstallError {
         /// What is there.
         found: Sha256Digest,
     },
+    /// An extension that configuration names can't be had, or isn't what it should be.
+    #[error("extension {name} can't be installed")]
+    Extension {
+        /// Its name, without `.gz`.
+        name: String,
+        /// Why not. Apart, since errors are returned from everywhere.
+        source: Box<ExtensionError>,
+    },
+    /// Extensions would not fit.
+    #[error("no room for the update's extensions")]
+    ExtensionsRoom(#[source] Box<ExtensionError>),
+    /// Extensions can't be put in place.
+    #[error("the update's extensions can't be put in place")]
+    Extensions(#[from] ShelfError),
     /// Nobody wants the update any more.
     #[error("the update was cancelled")]
     Cancelled,
@@ -251,9 +266,18 @@ impl InstallError {
         move |source| Self::ReadSource { what, source }
     }
 
-    /// Whether a later attempt may go on from the checkpoint: the network failed, or the daemon stopped.
-    /// After anything else the data itself is in doubt, and the next attempt starts over.
+    /// Whether a later attempt may go on from the checkpoint: the network failed, the daemon stopped, or what is wrong
+    /// is not with the payload. After anything else the data itself is in doubt, and the next attempt starts over.
     pub(super) const fn leaves_checkpoint(&self) -> bool {
-        matches!(self, Self::Fetch(_) | Self::Cancelled)
+        matches!(self, Self::Fetch(_) | Self::Cancelled) || self.is_about_extensions()
+    }
+
+    /// Whether what comes beside the payload has failed, and nothing is known of the payload itself.
+    #[must_use]
+    pub const fn is_about_extensions(&self) -> bool {
+        matches!(
+            self,
+            Self::Extension { .. } | Self::ExtensionsRoom(_) | Self::Extensions(_)
+        )
     }
 }

@@ -78,6 +78,7 @@
 mod attempt;
 mod brake;
 mod error;
+mod extensions;
 mod finding;
 mod further;
 mod gate;

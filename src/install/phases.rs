@@ -12,7 +12,7 @@ use super::finding::{Finding, Verdict};
 use super::further::Further;
 use super::postinstall::{self, Arguments, Postinst, PostinstOutcome};
 use super::saved::Saved;
-use super::{InstallError, PostinstError, pcr, peek, pipeline, preflight, torn, verify};
+use super::{InstallError, PostinstError, extensions, pcr, peek, pipeline, preflight, torn, verify};
 use crate::disk::{BlockTarget, give_back_free_memory};
 use crate::host::subprocess::SubprocessError;
 use crate::plan::InstallPlan;
@@ -118,10 +118,14 @@ impl Ready {
     ) -> Result<Downloaded, InstallError> {
         let attempt = Arc::clone(&self.attempt);
         let downloaded = self.stream(progress, cancel).await;
+        let failed = downloaded.is_err();
         let discard = downloaded.as_ref().is_err_and(|error| !error.leaves_checkpoint());
         blocking(move || {
             if discard {
                 Saved::discard(&attempt);
+            }
+            if failed {
+                extensions::drop_staged(&attempt);
             }
             give_back_free_memory();
         })
@@ -140,6 +144,7 @@ impl Ready {
             further,
             saved,
         } = self;
+        extensions::stage(&attempt, cancel).await?;
         let targets = (target, Arc::clone(&further));
         let written = pipeline::run(&attempt, targets, saved, progress, cancel).await?;
         Ok(Downloaded {
@@ -176,6 +181,9 @@ impl Downloaded {
             if verified.as_ref().is_err_and(|e| !e.leaves_checkpoint()) {
                 Saved::discard(&attempt);
             }
+            if verified.is_err() {
+                extensions::drop_staged(&attempt);
+            }
             verified?;
             let pcr_policy = manifest.image(ImageKind::PcrPolicy).is_some();
             drop(manifest);
@@ -194,10 +202,10 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// Posts the PCR policy, seals the slot and runs its script. `cancel` kills the script.
+    /// Puts extensions in place, posts the PCR policy, seals the slot and runs its script. `cancel` kills the script.
     ///
     /// # Errors
-    /// Whatever says no; the slot is unbootable again then, whatever the script did.
+    /// Whatever says no; the slot is unbootable again then, whatever the script did, and its extensions are gone.
     pub async fn postinstall(self, cancel: &CancellationToken) -> Result<Tested, InstallError> {
         let attempt = Arc::clone(&self.attempt);
         match self.run(cancel).await {
@@ -211,6 +219,7 @@ impl Verified {
 
     async fn run(self, cancel: &CancellationToken) -> Result<PostinstOutcome, InstallError> {
         let Self { attempt, pcr_policy } = self;
+        extensions::place(&attempt).await?;
         let policy = pcr_policy.then(|| attempt.path(&attempt.plan.pcr_policy));
         if let (Some(path), Some(url)) = (&policy, &attempt.plan.pcr_policy_server) {
             tokio::select! {
@@ -254,7 +263,8 @@ impl Tested {
     ///    script set it; after it the new image boots next;
     /// 2. the checkpoint is removed: without that, a later attempt at the same payload would find it, resume
     ///    at its end and verify the slot again;
-    /// 3. no partition counts as torn any more: without that, one that the next payload for this slot leaves out is copied.
+    /// 3. no partition counts as torn any more: without that, one that the next payload for this slot leaves out is copied;
+    /// 4. extensions of versions in neither slot go: without that, they go with the next update.
     ///
     /// # Errors
     /// If the running slot is no longer good, or the attributes can't be written; the slot is unbootable
@@ -271,6 +281,7 @@ impl Tested {
                 .inspect_err(|_| attempt.make_unbootable_again())?;
             Saved::discard(&attempt);
             torn::end(&attempt);
+            extensions::prune(&attempt);
             give_back_free_memory();
             Ok(outcome)
         })

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
 use super::attempt::Attempt;
 use super::finding::{Finding, Verdict};
-use super::{InstallError, KernelError, Postinst, kernel, keys};
+use super::{InstallError, KernelError, Postinst, extensions, kernel, keys};
 use crate::disk::BlockTarget;
+use crate::host::free_bytes;
 
 /// Free bytes that the engine's own files need: a checkpoint with a manifest, records, preferences.
 const STATE_NEEDS: u64 = 1 << 20;
@@ -44,6 +44,7 @@ pub(super) fn check(attempt: &Attempt) -> Result<Arc<dyn BlockTarget>, InstallEr
             Verdict::Refused(error) | Verdict::Missing(error) => return Err(error),
         }
     }
+    extensions::look(attempt)?;
     open_target(attempt)
 }
 
@@ -54,6 +55,9 @@ pub(super) fn survey(attempt: &Attempt) -> (Vec<Finding>, Option<Arc<dyn BlockTa
         .iter()
         .map(|(subject, look)| Finding::new(*subject, look(attempt).unwrap_or_else(Verdict::Refused)))
         .collect();
+    if let Some(verdict) = extensions::look(attempt).unwrap_or_else(|error| Some(Verdict::Refused(error))) {
+        findings.push(Finding::new("extensions", verdict));
+    }
     let slot = attempt.plan.target;
     let (verdict, target) = match attempt.site.slots.reserve(slot) {
         Ok(target) => (sized(attempt, target.len()), Some(target)),
@@ -122,8 +126,7 @@ fn state_directory(attempt: &Attempt) -> Result<Verdict, InstallError> {
         source,
     };
     access(&existing, AccessFlags::W_OK | AccessFlags::X_OK).map_err(|errno| refuse(errno.into()))?;
-    let room = statvfs(&existing).map_err(|errno| refuse(errno.into()))?;
-    let available = room.blocks_available().saturating_mul(room.fragment_size());
+    let available = free_bytes(&existing).map_err(refuse)?;
     if available < STATE_NEEDS {
         let needed = STATE_NEEDS;
         return Err(InstallError::StateFull {

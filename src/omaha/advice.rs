@@ -68,7 +68,8 @@ const TRANSFER: &str = "Compare the file at the payload's URL with the one that 
                         upload changed it.";
 const SIGNED: &str =
     "Sign with the key whose public half lies in the image, or put the right public key there.";
-const DISK: &str = "Look at the kernel's messages about the disk.";
+const DISK: &str =
+    "Make room where the reason says it is missing; else look at the kernel's messages about the disk.";
 
 impl Code {
     /// The code of this number without flags.
@@ -132,8 +133,8 @@ impl Code {
                 "Ask the server by hand: a proxy's login page or an error page in HTML is the usual cause.",
             ),
             Self::ResponseInvalid => (
-                "The answer to a check is XML, but no answer, or the server refused one; the reason names the part.",
-                "Check `GROUP` and `FLATCAR_RELEASE_APPID` against what the server knows, then the offer it makes.",
+                "The answer to a check is XML, but no answer, or the server refused one, or the offer lacks what `EXTENSIONS` names; the reason names the part.",
+                "Check `GROUP` and `FLATCAR_RELEASE_APPID` against what the server knows, then the offer it makes, and `EXTENSIONS`.",
             ),
             Self::IgnoredPerPolicy => (
                 "The offered payload was rolled back on this node before.",
@@ -173,7 +174,10 @@ impl Code {
                  edited.",
                 "See who uses it (`findmnt`, `fuser`) and whether `sgdisk -v` likes the table.",
             ),
-            Self::DownloadWrite => ("The slot, or a file beside it, could not be written.", DISK),
+            Self::DownloadWrite => (
+                "The slot, a file beside it, or an extension could not be written, or has no room; the reason says which.",
+                DISK,
+            ),
             Self::NewRootfsVerification => (
                 "The slot, read back from the medium, is not the new image.",
                 "The disk lies or is broken. Look at the kernel's messages; replace the disk if it happens again.",
@@ -207,9 +211,12 @@ impl Code {
 
     const fn texts_of_payloads(self) -> (&'static str, &'static str) {
         match self {
-            Self::PayloadHashMismatch => ("The payload is not the one that was offered.", TRANSFER),
+            Self::PayloadHashMismatch => (
+                "The payload or an extension is not the one that was offered.",
+                TRANSFER,
+            ),
             Self::PayloadSizeMismatch => (
-                "The payload is longer or shorter than offered, or cut off.",
+                "The payload or an extension is longer or shorter than offered, or cut off.",
                 TRANSFER,
             ),
             Self::InvalidMetadataSize => (
@@ -217,9 +224,9 @@ impl Code {
                 "Let the offer's `MetadataSize` be what `update_payload inspect` says.",
             ),
             Self::NewPartitionInfo => ("The manifest doesn't say what the new image is.", REBUILD),
-            Self::SignedPayloadExpected => ("The payload carries no signature.", SIGNED),
+            Self::SignedPayloadExpected => ("The payload or an extension carries no signature.", SIGNED),
             Self::PublicKeyVerification => (
-                "No trusted key made the payload's signature, or there is no trusted key on the node.",
+                "No trusted key made the signature of the payload or of an extension, or there is no trusted key on the node.",
                 SIGNED,
             ),
             Self::MetadataSignatureMismatch => ("No trusted key made the signature of the metadata.", SIGNED),
@@ -246,7 +253,7 @@ impl Code {
             Self::OperationHashVerification => ("An operation's hash could not be computed.", OTHERS),
             Self::InvalidMetadataSignature => ("The offered metadata signature is no signature.", OTHERS),
             _ => (
-                "The payload could not be fetched; the reason has the URL and the last of the tries.",
+                "The payload or an extension could not be fetched; the reason has the URL and the last of the tries.",
                 "Check that the node reaches the payload's server, which need not be the update server.",
             ),
         }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
 use super::document::Element;
+use super::extras::Extra;
 
 /// Failures after which a URL is given up, unless the offer says otherwise.
 const DEFAULT_MAX_FAILURES_PER_URL: u32 = 10;
@@ -66,6 +67,8 @@ pub struct Offer {
     pub max_failures_per_url: u32,
     /// What can be known about the metadata beforehand.
     pub metadata: Option<MetadataClaim>,
+    /// The packages listed after the payload, in their order.
+    pub extras: Vec<Extra>,
 }
 
 /// Why an update that a server offers cannot be taken for one.
@@ -113,7 +116,8 @@ impl Offer {
     /// Reads the children of an `updatecheck` element whose status is `ok`.
     pub(super) fn from_element(check: &Element) -> Result<Self, OfferError> {
         let manifest = first(check, &["manifest"])?;
-        let package = first(manifest, &["packages", "package"])?;
+        let packages = manifest.descend(&["packages", "package"]);
+        let (package, extras) = packages.split_first().ok_or(OfferError::Missing("package"))?;
         let action = postinstall(manifest)?;
         let name = plain("package", "name", required(package, "package", "name")?)?;
         Ok(Self {
@@ -138,6 +142,7 @@ impl Offer {
                 .parse()
                 .unwrap_or(DEFAULT_MAX_FAILURES_PER_URL),
             metadata: metadata(action)?,
+            extras: extras.iter().map(|extra| Extra::from_element(extra)).collect(),
         })
     }
 

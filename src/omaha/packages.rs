@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::document::{self, DocumentError, Element};
 
 /// Largest package whose size is believed, in bytes.
-const MAX_SIZE: u64 = 16 << 30;
+pub(super) const MAX_SIZE: u64 = 16 << 30;
 
 /// One package.
 #[derive(Debug, Clone, PartialEq, Eq)]

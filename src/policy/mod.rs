@@ -12,6 +12,7 @@
 mod attempts;
 mod blame;
 mod deltas;
+mod extensions;
 mod history;
 mod offer;
 mod payload_state;
@@ -23,6 +24,7 @@ mod trial;
 pub use attempts::{AskedBy, Attempt, Attempts, Course, Look};
 pub use blame::{Blame, BlamedPayloads};
 pub use deltas::{RunningSlot, wanted_deltas};
+pub use extensions::{ExtensionsError, extensions};
 pub use history::{History, Outcome};
 pub use offer::{Build, Circumstances, Decision, decide};
 pub use payload_state::{PayloadState, Penalty, penalty};

@@ -6,9 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Refusal;
-use super::download::{DownloadError, Origin, install};
+use super::download::install;
 use super::release::Release;
 use super::response::offered;
+use crate::extension::{ExtensionError, Origin};
 use crate::host::Host;
 use crate::omaha::Package;
 
@@ -83,7 +84,7 @@ impl<'a> Extensions<'a> {
             self.prune(place, family)?;
         }
         let name = format!("{package}-{}.raw", self.new.version);
-        let mut failure = DownloadError::Nowhere;
+        let mut failure = ExtensionError::Nowhere;
         for origin in self.origins(package, offered) {
             println!("Downloading {}", origin.url);
             match install(self.host, &origin, places, &name).await {
@@ -107,10 +108,14 @@ impl<'a> Extensions<'a> {
         let published = (!self.new.board.is_empty()).then(|| Origin {
             url: format!("{RELEASES}/{}/{}/{file}", self.new.board, self.new.version),
             size: None,
+            sha256: None,
+            credentials: None,
         });
         let offer = offer.map(|offer| Origin {
             url: offer.url.clone(),
             size: Some(offer.size),
+            sha256: None,
+            credentials: None,
         });
         offer.into_iter().chain(published).collect()
     }

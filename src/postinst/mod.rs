@@ -28,8 +28,8 @@ use rustix::io::Errno;
 
 use crate::config::{KeyValues, OEM_FILES};
 use crate::disk::{DiskError, SlotDisk};
+use crate::extension::ExtensionError;
 use crate::host::Host;
-pub use download::DownloadError;
 use extension::Extensions;
 use release::Release;
 pub use release::ReleaseError;
@@ -69,7 +69,7 @@ pub enum Refusal {
         /// Which one.
         package: String,
         /// Why not.
-        source: Box<DownloadError>,
+        source: Box<ExtensionError>,
     },
     /// A directory of extensions can't be read or changed.
     #[error("cannot change {}", path.display())]

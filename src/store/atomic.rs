@@ -47,7 +47,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
 
 /// Makes `dir` and its missing parents, and syncs the directory that each was made in: a file synced
 /// inside a directory that itself is not on the medium would be lost with it.
-fn make_directory(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_directory(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }

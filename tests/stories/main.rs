@@ -16,6 +16,7 @@ mod deltas_by_others;
 mod dry_run;
 mod endurance;
 mod engine1;
+mod extensions;
 mod fetch;
 mod fetch_environment;
 mod further_partitions;

@@ -27,7 +27,7 @@ const REQUEST: &str = "/run/reboot-required";
 const WAITS: (u32, u32, u32) = (2, 1, 0);
 
 /// The engine of a node.
-struct Running {
+pub(super) struct Running {
     commands: mpsc::Sender<Command>,
     statuses: mpsc::UnboundedReceiver<Status>,
     stop: CancellationToken,
@@ -36,7 +36,7 @@ struct Running {
 
 impl Running {
     /// From slot A.
-    fn start(node: &Node) -> Self {
+    pub(super) fn start(node: &Node) -> Self {
         Self::start_in(node, SlotName::A)
     }
 
@@ -63,7 +63,7 @@ impl Running {
     }
 
     /// Operations and versions from now up to the first of these; what is said twice counts once.
-    async fn until(&mut self, operation: Operation, version: &str) -> Vec<(Operation, String)> {
+    pub(super) async fn until(&mut self, operation: Operation, version: &str) -> Vec<(Operation, String)> {
         let mut heard = Vec::new();
         loop {
             let next = tokio::time::timeout(Duration::from_secs(120), self.statuses.recv());
@@ -86,7 +86,7 @@ impl Running {
         answer.await.unwrap()
     }
 
-    async fn stop(self) {
+    pub(super) async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap();
     }

@@ -21,6 +21,8 @@ pub struct Offer {
     pub is_delta: bool,
     /// The payload's name in its URL.
     pub name: &'static str,
+    /// Elements after the payload's.
+    pub extras: String,
 }
 
 impl Offer {
@@ -31,19 +33,24 @@ impl Offer {
             sha256: digest(&SHA256, payload).as_ref().to_vec(),
             is_delta: false,
             name: PAYLOAD,
+            extras: String::new(),
         }
     }
 
     /// An answer to any check, as small sites write it: events get the same one.
     fn to_xml(&self, codebase: &str) -> String {
         let Self {
-            size, is_delta, name, ..
+            size,
+            is_delta,
+            name,
+            extras,
+            ..
         } = self;
         let sha256 = BASE64.encode(&self.sha256);
         format!(
             r#"<response protocol="3.0"><app status="ok"><updatecheck status="ok">
 <urls><url codebase="{codebase}"></url></urls><manifest version="2.0.0">
-<packages><package name="{name}" size="{size}" required="true"></package></packages>
+<packages><package name="{name}" size="{size}" required="true"></package>{extras}</packages>
 <actions><action event="postinstall" sha256="{sha256}" IsDeltaPayload="{is_delta}" DisablePayloadBackoff="true">
 </action></actions></manifest></updatecheck></app></response>"#
         )

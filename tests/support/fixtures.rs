@@ -26,8 +26,12 @@ pub fn image(name: &str) -> Vec<u8> {
 
 /// `image` as a full payload, signed with the fixtures' key.
 pub fn signed(image: &[u8]) -> Vec<u8> {
-    let key = std::fs::read_to_string(payload("test-key.pem")).unwrap();
-    let signer = RsaSigner::from_pem(&key).unwrap();
+    signed_by(&std::fs::read_to_string(payload("test-key.pem")).unwrap(), image)
+}
+
+/// The same, signed with the private `key`.
+pub fn signed_by(key: &str, image: &[u8]) -> Vec<u8> {
+    let signer = RsaSigner::from_pem(key).unwrap();
     let (mut image, mut payload) = (Cursor::new(image), Vec::new());
     FullPayload::new(&mut image)
         .with_signer(&signer)

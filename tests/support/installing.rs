@@ -93,6 +93,7 @@ pub fn plan(url: String, payload: &[u8]) -> InstallPlan {
         pcr_policy_server: None,
         credentials: None,
         further: Vec::new(),
+        extensions: None,
         public_keys: vec![fixtures::payload("test-key.pub.pem")],
     }
 }

@@ -57,6 +57,7 @@ impl Node {
     /// What became of the last update, seen from a start of the daemon. Blocks.
     pub(super) fn look_back(&self) {
         self.notice();
+        self.clear_extensions();
         self.start_attempts();
     }
 

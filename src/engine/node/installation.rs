@@ -126,6 +126,7 @@ impl Node {
         if let Err(error) = &result
             && is_delta
             && !matches!(error, InstallError::Cancelled)
+            && !error.is_about_extensions()
             && code_of(error) != ErrorCode::DownloadTransfer
         {
             self.blocking(|node| node.count(Key::DeltaUpdateFailures)).await;

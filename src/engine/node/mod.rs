@@ -14,6 +14,7 @@
 //!                      └─ remember, forget, ────── pending       the marker file, and what is withdrawn before
 //!                         withdraw                               the other slot becomes unbootable
 //!                                                  history       what became of the last update
+//!                                                  extensions    those that belong to no slot any more
 //! ```
 //!
 //! Configuration, keys and identity are read for each use: operators edit and bind-mount them while the
@@ -21,6 +22,7 @@
 
 mod attempt;
 mod conversation;
+mod extensions;
 mod history;
 mod installation;
 mod offers;

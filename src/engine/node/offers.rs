@@ -8,7 +8,7 @@ use crate::engine::{Checked, Failure, Offered, Trigger, chain};
 use crate::host::Mode;
 use crate::omaha::{self, ErrorCode, Offer, PayloadKind};
 use crate::plan::InstallPlan;
-use crate::policy::{Build, Circumstances, Decision, PayloadState, decide};
+use crate::policy::{Build, Circumstances, Decision, PayloadState, decide, extensions};
 use crate::store::PrefsError;
 
 /// The one key of the image; operators bind-mount over it.
@@ -84,6 +84,8 @@ impl Node {
         let disk = slots::open(&self.settings)
             .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
         let target = !disk.running();
+        let extensions = extensions(offer, &url, &config.extensions, &config.version)
+            .map_err(|error| Failure::caused_by(error.code(), &error))?;
         Ok(InstallPlan {
             version: offer.version.clone(),
             url,
@@ -98,6 +100,7 @@ impl Node {
             pcr_policy_server: config.pcr_policy_server.clone(),
             credentials: config.credentials.clone(),
             further: config.further.clone(),
+            extensions,
             public_keys: vec![self.host().path(PUBLIC_KEY)],
         })
     }

@@ -57,7 +57,8 @@ pub(super) fn forget(host: &Host) -> io::Result<()> {
 /// 1. the marker: a daemon that is started anew is idle, and the slot still boots next, whole and verified;
 /// 2. the request for a reboot: nobody reboots for the slot's sake any more. Before this, somebody does, into
 ///    a whole slot;
-/// 3. the slot, in both copies of the table: the running one boots, which was found good before.
+/// 3. the slot, in both copies of the table: the running one boots, which was found good before;
+/// 4. if nothing is to be written, extensions of the slot's version: without that, they go with the next update.
 ///
 /// The other way round, a daemon that is started anew would wait for a reboot into a slot that doesn't boot.
 ///
@@ -88,6 +89,7 @@ impl AnnouncedSlots {
         }
         self.take_back(other)?;
         self.disk.make_unbootable(other)?;
+        self.node.drop_other_extensions(!other);
         tracing::info!("{other} is withdrawn: it does not boot");
         Ok(())
     }

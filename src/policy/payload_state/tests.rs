@@ -19,6 +19,7 @@ fn offer() -> Offer {
         backoff: Backoff::Enabled,
         max_failures_per_url: 3,
         metadata: None,
+        extras: Vec::new(),
     }
 }
 

@@ -1,0 +1,83 @@
+//! Which packages beside the payload the daemon puts in place itself: `EXTENSIONS`, `EXTENSIONS_DIRECTORY`.
+
+use super::sources::Sources;
+use super::table;
+
+/// Packages of an offer that the daemon downloads and puts in place together with the slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtensionSettings {
+    /// `EXTENSIONS`: which ones; none by default.
+    pub wanted: Vec<ExtensionPattern>,
+    /// `EXTENSIONS_DIRECTORY`: where each version has its directory; an absolute path of the host.
+    pub directory: String,
+}
+
+/// The name of an extension, or a pattern for several, in which `*` stands for any text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtensionPattern(String);
+
+impl ExtensionPattern {
+    /// Any text is one.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// The name, if it is one and no pattern for several.
+    #[must_use]
+    pub fn one(&self) -> Option<&str> {
+        (!self.0.contains('*')).then_some(self.0.as_str())
+    }
+
+    /// Whether it is the name, or the pattern fits it.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        let mut parts = self.0.split('*');
+        let first = parts.next().unwrap_or_default();
+        let Some(mut rest) = name.strip_prefix(first) else {
+            return false;
+        };
+        let Some(last) = parts.next_back() else {
+            return rest.is_empty();
+        };
+        for part in parts {
+            match rest.find(part) {
+                Some(at) => rest = &rest[at + part.len()..],
+                None => return false,
+            }
+        }
+        rest.ends_with(last)
+    }
+}
+
+impl ExtensionSettings {
+    pub(super) fn read(sources: &Sources) -> Self {
+        let wanted = sources.text(&table::EXTENSIONS);
+        Self {
+            wanted: wanted.split_whitespace().map(ExtensionPattern::new).collect(),
+            directory: sources
+                .non_empty(&table::EXTENSIONS_DIRECTORY)
+                .unwrap_or_else(|| table::EXTENSIONS_DIRECTORY.default.to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_text_and_everything_else_for_itself() {
+        let fits = |pattern: &str, name| ExtensionPattern::new(pattern).matches(name);
+        assert!(
+            fits("oem-azure", "oem-azure") && !fits("oem-azure", "oem-azure2") && !fits("oem", "oem-azure")
+        );
+        assert!(
+            fits("flatcar-*", "flatcar-")
+                && fits("flatcar-*", "flatcar-zfs")
+                && !fits("flatcar-*", "oem-zfs")
+        );
+        assert!(fits("*", "x") && fits("a*b*c", "a1b2c") && fits("*-1.*", "py-1.2"));
+        assert!(!fits("a*a", "a") && !fits("a*b*c", "acb") && !fits("a.c", "abc"));
+    }
+}

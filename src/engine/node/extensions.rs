@@ -1,0 +1,33 @@
+//! Extensions that belong to no slot any more.
+
+use super::Node;
+use crate::disk::SlotName;
+use crate::engine::chain;
+use crate::extension::{Running, Shelf, ShelfError};
+
+impl Node {
+    /// What an attempt left half done that a cut has ended. Blocks.
+    pub(super) fn clear_extensions(&self) {
+        self.tidy_extensions(|shelf, _| shelf.clear());
+    }
+
+    /// All but those of `running`, since the other slot does not boot. Blocks.
+    pub(super) fn drop_other_extensions(&self, running: SlotName) {
+        self.tidy_extensions(|shelf, version| {
+            let slot = running.to_string();
+            let running = Running { slot: &slot, version };
+            shelf.prune(None, running)
+        });
+    }
+
+    fn tidy_extensions(&self, change: impl FnOnce(&Shelf, &str) -> Result<(), ShelfError>) {
+        let config = self.config();
+        if config.extensions.wanted.is_empty() {
+            return;
+        }
+        let directory = self.host().path(&config.extensions.directory);
+        if let Err(error) = change(&Shelf::new(directory), &config.version) {
+            tracing::warn!("extensions of no slot may be left: {}", chain(&error));
+        }
+    }
+}

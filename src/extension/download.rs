@@ -1,0 +1,219 @@
+//! One extension: fetched, verified like any payload, and built from it.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use payload_format::{ImageKind, Sha256Digest};
+use ring::digest::{Context, SHA256};
+use tempfile::NamedTempFile;
+
+use crate::fetch::{FetchError, FetchRequest, Fetcher};
+use crate::host::free_bytes;
+use crate::payload::{ApplicationError, Building, PayloadError, PayloadFile, Trust, TrustError, apply};
+use crate::plan::Credentials;
+
+/// Largest extension downloaded without an offer that says its size, in bytes.
+const MAX_UNANNOUNCED: u64 = 4 << 30;
+
+/// Why an extension isn't there.
+#[derive(Debug, thiserror::Error)]
+pub enum ExtensionError {
+    /// Its server doesn't give it.
+    #[error("cannot download {url}")]
+    Fetch {
+        /// From where.
+        url: String,
+        /// Why not.
+        source: FetchError,
+    },
+    /// Its server doesn't say how large it is, or an absurd size.
+    #[error("{url} is of unknown size, or larger than {MAX_UNANNOUNCED} bytes")]
+    Size {
+        /// From where.
+        url: String,
+    },
+    /// It is another one than was offered.
+    #[error("{url} has SHA-256 {found}, offered was {expected}")]
+    Hash {
+        /// From where.
+        url: String,
+        /// As offered.
+        expected: Sha256Digest,
+        /// Of the bytes that came.
+        found: Sha256Digest,
+    },
+    /// No key to check it with.
+    #[error("no key to check it with")]
+    Key(#[from] TrustError),
+    /// It is no payload.
+    #[error("it is no payload")]
+    Payload(#[from] PayloadError),
+    /// It is by nobody trusted, damaged, or doesn't fit.
+    #[error("it can't be put at {}", path.display())]
+    Apply {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why it isn't. Apart, since errors are returned from everywhere.
+        source: Box<ApplicationError>,
+    },
+    /// There is no room for it.
+    #[error("{} has {available} free bytes, it needs {needed}", path.display())]
+    Full {
+        /// The directory.
+        path: PathBuf,
+        /// Bytes that are free there.
+        available: u64,
+        /// Bytes that have to be.
+        needed: u64,
+    },
+    /// The download can't be kept.
+    #[error("cannot write below {}", path.display())]
+    Keep {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Neither the server nor the release's site has it.
+    #[error("the server doesn't offer it, and the image doesn't say its board")]
+    Nowhere,
+}
+
+/// Where an extension can be had, and what is known of it.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// An http or https URL.
+    pub url: String,
+    /// Bytes, if somebody offered them.
+    pub size: Option<u64>,
+    /// SHA-256 of the package, likewise.
+    pub sha256: Option<Sha256Digest>,
+    /// For its server.
+    pub credentials: Option<Credentials>,
+}
+
+/// A package that came whole, and that nobody has vouched for yet. Gone when dropped.
+#[derive(Debug)]
+pub struct Package {
+    spool: NamedTempFile,
+    place: PathBuf,
+}
+
+/// Downloads the package at `origin` to a file without a lasting name in the directory `place`, which is made.
+///
+/// # Errors
+/// If it doesn't come, is another one than was offered, or can't be kept.
+pub async fn download(fetcher: &Fetcher, origin: &Origin, place: &Path) -> Result<Package, ExtensionError> {
+    let keep = |source| ExtensionError::Keep {
+        path: place.to_owned(),
+        source,
+    };
+    fs::create_dir_all(place).map_err(keep)?;
+    let mut spool = tempfile::Builder::new()
+        .prefix(".unverified-")
+        .tempfile_in(place)
+        .map_err(keep)?;
+    let size = size(fetcher, origin).await?;
+    require_room(place, size)?;
+    let request = FetchRequest {
+        url: origin.url.clone(),
+        start: 0,
+        entity: None,
+        size,
+        credentials: origin.credentials.clone(),
+    };
+    let failed = |source| unfetched(origin, source);
+    let (mut stream, mut sha256) = (
+        fetcher.open(request).await.map_err(failed)?,
+        Context::new(&SHA256),
+    );
+    while let Some(bytes) = stream.next().await {
+        let bytes = bytes.map_err(failed)?;
+        sha256.update(&bytes);
+        spool.as_file_mut().write_all(&bytes).map_err(keep)?;
+    }
+    compare(origin, sha256)?;
+    Ok(Package {
+        spool,
+        place: place.to_owned(),
+    })
+}
+
+impl Package {
+    /// Makes the image in it the file `name` beside it. Nothing appears there before one of `keys` has vouched for the
+    /// package and the image is complete and durable.
+    ///
+    /// # Errors
+    /// If no key vouches for it, it holds no image, or that doesn't fit.
+    pub fn build(self, keys: &Trust, name: &str) -> Result<(), ExtensionError> {
+        let payload = PayloadFile::open(self.spool.path())?;
+        let kind = ImageKind::Partition;
+        if let Some(image) = payload.metadata()?.manifest.image(kind) {
+            require_room(&self.place, image.new.size)?;
+        }
+        let target = self.place.join(name);
+        let image = Building {
+            kind,
+            target: target.clone(),
+            source: None,
+        };
+        match apply(&payload, &[image], keys) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ExtensionError::Apply {
+                path: target,
+                source: Box::new(error),
+            }),
+        }
+    }
+}
+
+/// So many bytes are free in the directory `place`.
+///
+/// # Errors
+/// [`ExtensionError::Full`], or if the file system can't be asked.
+pub fn require_room(place: &Path, needed: u64) -> Result<(), ExtensionError> {
+    let path = place.to_owned();
+    match free_bytes(place) {
+        Ok(available) if available >= needed => Ok(()),
+        Ok(available) => Err(ExtensionError::Full {
+            path,
+            available,
+            needed,
+        }),
+        Err(source) => Err(ExtensionError::Keep { path, source }),
+    }
+}
+
+async fn size(fetcher: &Fetcher, origin: &Origin) -> Result<u64, ExtensionError> {
+    if let Some(size) = origin.size {
+        return Ok(size);
+    }
+    let size = fetcher.size(&origin.url).await;
+    let size = size.map_err(|source| unfetched(origin, source))?;
+    size.filter(|size| *size <= MAX_UNANNOUNCED)
+        .ok_or_else(|| ExtensionError::Size {
+            url: origin.url.clone(),
+        })
+}
+
+fn compare(origin: &Origin, sha256: Context) -> Result<(), ExtensionError> {
+    let mut found = [0; 32];
+    found.copy_from_slice(sha256.finish().as_ref());
+    let found = Sha256Digest::from(found);
+    match origin.sha256 {
+        Some(expected) if expected != found => Err(ExtensionError::Hash {
+            url: origin.url.clone(),
+            expected,
+            found,
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn unfetched(origin: &Origin, source: FetchError) -> ExtensionError {
+    ExtensionError::Fetch {
+        url: origin.url.clone(),
+        source,
+    }
+}

@@ -1,0 +1,359 @@
+//! Where extensions lie: a directory for each version, which appears and goes as a whole.
+//!
+//! ```text
+//!  DIRECTORY/1.0.0/oem.raw      the running version's
+//!  DIRECTORY/2.0.0/oem.raw      the other slot's
+//!  DIRECTORY/.staged/           on their way; never used by anybody
+//!  DIRECTORY/.removed/          likewise, on their way out
+//! ```
+//!
+//! Each directory that we make holds a file [`MARK`] with the name of the slot that it was made for; what doesn't is
+//! somebody else's, and stays. The running system's is the one of its version, and any that was made for its slot: the
+//! version that a server says and the one that an image says may differ.
+//!
+//! Order, and what a cut between leaves behind. The new version's slot does not boot from before the third step until
+//! after the fifth:
+//! 1. files are built in `.staged`, each durable with its name. A cut leaves `.staged`, removed by the next start;
+//! 2. an older directory of the same version is renamed to `.removed` and removed. It belonged to no slot that boots. A cut
+//!    leaves either of the two, of which the latter is removed by the next start;
+//! 3. `.staged` is renamed to the version. A cut leaves the whole version or nothing of it;
+//! 4. the directory is synced. A cut from here on leaves a version of a slot that does not boot; it goes when another
+//!    update is complete;
+//! 5. the slot is made the one that boots next (not here). From here on the version is there whenever its slot boots;
+//! 6. versions of neither slot go, as in step 2. A cut leaves some of them, which go with the next update.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use crate::store::atomic;
+
+/// Says that a directory is ours, and which slot it was made for.
+const MARK: &str = ".update-engine";
+const STAGED: &str = ".staged";
+const REMOVED: &str = ".removed";
+
+/// Read at once.
+const STEP: usize = 1 << 16;
+
+/// Why extensions can't be put in place.
+#[derive(Debug, thiserror::Error)]
+pub enum ShelfError {
+    /// A file or directory can't be read, made, renamed or removed.
+    #[error("{action} {}", path.display())]
+    Io {
+        /// `making`, `removing` …
+        action: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Something else is there.
+    #[error("{} was not made by this engine", .0.display())]
+    Foreign(PathBuf),
+    /// The running system would lose its own.
+    #[error("{} belongs to the running system, and the update's extensions of the same version differ", .0.display())]
+    InUse(PathBuf),
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ShelfError {
+    let path = path.to_owned();
+    move |source| ShelfError::Io { action, path, source }
+}
+
+/// The system that runs, whose extensions stay as they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Running<'a> {
+    /// The name of its slot.
+    pub slot: &'a str,
+    /// Its version; empty if unknown.
+    pub version: &'a str,
+}
+
+/// The directory of all versions.
+#[derive(Debug, Clone)]
+pub struct Shelf(PathBuf);
+
+/// What lies where a version is to be placed.
+enum Found {
+    Nothing,
+    /// The same files.
+    Same,
+    /// Ours, and other files.
+    Other,
+}
+
+impl Shelf {
+    /// The one at `path`, which need not be there.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Where extensions are built.
+    #[must_use]
+    pub fn staged(&self) -> PathBuf {
+        self.0.join(STAGED)
+    }
+
+    /// Makes the directory in which extensions for `slot` are built, empty.
+    ///
+    /// # Errors
+    /// [`ShelfError::Io`].
+    pub fn stage(&self, slot: &str) -> Result<PathBuf, ShelfError> {
+        self.clear()?;
+        let (staged, mark) = (self.staged(), self.staged().join(MARK));
+        atomic::replace(&mark, slot.as_bytes()).map_err(failed("making", &mark))?;
+        Ok(staged)
+    }
+
+    /// Removes what earlier attempts left half done.
+    ///
+    /// # Errors
+    /// [`ShelfError::Io`].
+    pub fn clear(&self) -> Result<(), ShelfError> {
+        discard(&self.0.join(STAGED))?;
+        discard(&self.0.join(REMOVED))
+    }
+
+    /// Whether what is staged could become `version`.
+    ///
+    /// # Errors
+    /// [`ShelfError`].
+    pub fn require_place(&self, version: &str, running: Running<'_>) -> Result<(), ShelfError> {
+        self.look(version, running).map(drop)
+    }
+
+    /// Makes what is staged `version`, unless the same is there already.
+    ///
+    /// # Errors
+    /// [`ShelfError`]; the running version's files are then as they were.
+    pub fn place(&self, version: &str, running: Running<'_>) -> Result<(), ShelfError> {
+        match self.look(version, running)? {
+            Found::Same => return self.clear(),
+            Found::Other => self.remove(version)?,
+            Found::Nothing => {}
+        }
+        let path = self.0.join(version);
+        fs::rename(self.staged(), &path).map_err(failed("making", &path))?;
+        sync(&self.0)
+    }
+
+    /// Removes `version`, unless it is the running one's or not ours.
+    ///
+    /// # Errors
+    /// [`ShelfError::Io`].
+    pub fn take_back(&self, version: &str, running: Running<'_>) -> Result<(), ShelfError> {
+        if self.is_used(version, running) {
+            return Ok(());
+        }
+        self.remove(version)
+    }
+
+    /// Removes what is ours but the running system's, and but `new`.
+    ///
+    /// # Errors
+    /// [`ShelfError::Io`].
+    pub fn prune(&self, new: Option<&str>, running: Running<'_>) -> Result<(), ShelfError> {
+        for name in names(&self.0)? {
+            if !name.starts_with('.') && new != Some(&name) {
+                self.take_back(&name, running)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_used(&self, version: &str, running: Running<'_>) -> bool {
+        // A mark that can't be read may be the running slot's.
+        let slot = fs::read_to_string(self.0.join(version).join(MARK));
+        version == running.version || slot.map_or(true, |slot| slot == running.slot)
+    }
+
+    fn remove(&self, version: &str) -> Result<(), ShelfError> {
+        let (path, removed) = (self.0.join(version), self.0.join(REMOVED));
+        if !is_ours(&path) {
+            return Ok(());
+        }
+        discard(&removed)?;
+        fs::rename(&path, &removed).map_err(failed("removing", &path))?;
+        sync(&self.0)?;
+        discard(&removed)
+    }
+
+    fn look(&self, version: &str, running: Running<'_>) -> Result<Found, ShelfError> {
+        let path = self.0.join(version);
+        if !path.exists() {
+            return Ok(Found::Nothing);
+        }
+        if !is_ours(&path) {
+            return Err(ShelfError::Foreign(path));
+        }
+        match same(&path, &self.staged())? {
+            true => Ok(Found::Same),
+            false if self.is_used(version, running) => Err(ShelfError::InUse(path)),
+            false => Ok(Found::Other),
+        }
+    }
+}
+
+/// Removes a directory that nobody uses, if it is there.
+fn discard(directory: &Path) -> Result<(), ShelfError> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing", directory)(error)),
+        _ => Ok(()),
+    }
+}
+
+fn is_ours(directory: &Path) -> bool {
+    directory.join(MARK).is_file()
+}
+
+fn sync(directory: &Path) -> Result<(), ShelfError> {
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(failed("syncing", directory))
+}
+
+/// What lies in a directory, ascending; nothing if it isn't there.
+fn names(directory: &Path) -> Result<Vec<String>, ShelfError> {
+    let listed = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
+    };
+    let entries = listed.map_err(failed("reading", directory))?;
+    // A name that is no text is none of ours.
+    let mut names: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Whether two directories hold the same extensions.
+fn same(one: &Path, other: &Path) -> Result<bool, ShelfError> {
+    let names_of_one = names(one)?;
+    if names_of_one != names(other)? {
+        return Ok(false);
+    }
+    for name in names_of_one.iter().filter(|name| *name != MARK) {
+        let (one, other) = (one.join(name), other.join(name));
+        if !same_bytes(&one, &other).map_err(failed("reading", &one))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (File::open(one)?, File::open(other)?);
+    let mut left = one.metadata()?.len();
+    if left != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut mine, mut theirs) = (vec![0; STEP], vec![0; STEP]);
+    while left > 0 {
+        let now = usize::try_from(left).map_or(STEP, |left| left.min(STEP));
+        (&one).read_exact(&mut mine[..now])?;
+        (&other).read_exact(&mut theirs[..now])?;
+        if mine[..now] != theirs[..now] {
+            return Ok(false);
+        }
+        left -= now as u64;
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn shelf() -> (tempfile::TempDir, Shelf) {
+        let directory = tempfile::tempdir().unwrap();
+        let shelf = Shelf::new(directory.path().join("new/extensions"));
+        (directory, shelf)
+    }
+
+    const RUNNING: Running<'_> = Running {
+        slot: "USR-A",
+        version: "1",
+    };
+
+    /// For the other slot.
+    fn place(shelf: &Shelf, version: &str, contents: &str) -> Result<(), ShelfError> {
+        place_for("USR-B", shelf, version, contents)
+    }
+
+    fn place_for(slot: &str, shelf: &Shelf, version: &str, contents: &str) -> Result<(), ShelfError> {
+        let staged = shelf.stage(slot).unwrap();
+        fs::write(staged.join("oem.raw"), contents).unwrap();
+        shelf.place(version, RUNNING)
+    }
+
+    fn oem(shelf: &Shelf, version: &str) -> Option<String> {
+        fs::read_to_string(shelf.0.join(version).join("oem.raw")).ok()
+    }
+
+    #[test]
+    fn a_version_appears_replaces_its_like_and_goes() {
+        let (_directory, shelf) = shelf();
+        shelf.prune(None, RUNNING).unwrap();
+        place(&shelf, "1", "a").unwrap();
+        place(&shelf, "2", "b").unwrap();
+        place(&shelf, "2", "c").unwrap();
+        assert_eq!(
+            (oem(&shelf, "1").unwrap(), oem(&shelf, "2").unwrap()),
+            ("a".into(), "c".into())
+        );
+        shelf.prune(Some("2"), RUNNING).unwrap();
+        assert_eq!(names(&shelf.0).unwrap(), ["1", "2"]);
+        shelf.prune(None, RUNNING).unwrap();
+        assert_eq!(names(&shelf.0).unwrap(), ["1"]);
+    }
+
+    #[test]
+    fn what_was_made_for_the_running_slot_stays_whatever_its_version_is_called() {
+        let (_directory, shelf) = shelf();
+        place_for("USR-A", &shelf, "one", "a").unwrap();
+        place(&shelf, "2", "b").unwrap();
+        shelf.take_back("one", RUNNING).unwrap();
+        shelf.prune(Some("2"), RUNNING).unwrap();
+        assert_eq!(names(&shelf.0).unwrap(), ["2", "one"]);
+        assert!(matches!(place(&shelf, "one", "b"), Err(ShelfError::InUse(_))));
+    }
+
+    #[test]
+    fn the_running_version_is_only_replaced_by_itself() {
+        let (_directory, shelf) = shelf();
+        place(&shelf, "1", "a").unwrap();
+        place(&shelf, "1", "a").unwrap();
+        assert_eq!(names(&shelf.0).unwrap(), ["1"]);
+        for other in ["b", "ab"] {
+            assert!(matches!(place(&shelf, "1", other), Err(ShelfError::InUse(_))));
+            assert_eq!(oem(&shelf, "1").unwrap(), "a");
+        }
+    }
+
+    #[test]
+    fn what_others_keep_there_stays() {
+        let (_directory, shelf) = shelf();
+        place(&shelf, "2", "a").unwrap();
+        fs::create_dir(shelf.0.join("theirs")).unwrap();
+        fs::write(shelf.0.join("file.raw"), "x").unwrap();
+        shelf.prune(None, RUNNING).unwrap();
+        assert_eq!(names(&shelf.0).unwrap(), ["file.raw", "theirs"]);
+        let refused = place(&shelf, "theirs", "a");
+        assert!(matches!(refused, Err(ShelfError::Foreign(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn what_a_cut_left_is_cleared() {
+        let (_directory, shelf) = shelf();
+        let staged = shelf.stage("USR-B").unwrap();
+        fs::write(staged.join("oem.raw"), "half").unwrap();
+        fs::create_dir(shelf.0.join(REMOVED)).unwrap();
+        shelf.clear().unwrap();
+        assert_eq!(names(&shelf.0).unwrap(), [""; 0]);
+    }
+}

@@ -1,0 +1,176 @@
+//! Packages beside the payload that configuration names: see [`crate::extension`].
+//!
+//! They come first: one that is missing, or that nobody trusted has signed, costs the node neither a download nor
+//! its fallback. They are put in place once the slot was read back and before its script runs, which may make it bootable.
+
+use std::sync::Arc;
+
+use payload_format::Sha256Digest;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{Attempt, at_work, blocking};
+use super::finding::Verdict;
+use super::{InstallError, keys};
+use crate::extension::{ExtensionError, Origin, Running, Shelf, ShelfError, download, require_room};
+use crate::payload::Trust;
+use crate::plan::{Extension, ExtensionPlan};
+
+/// Looks whether they could be kept; nothing, if none are configured.
+///
+/// # Errors
+/// [`InstallError::ExtensionsRoom`].
+pub(super) fn look(attempt: &Attempt) -> Result<Option<Verdict>, InstallError> {
+    let Some(plan) = &attempt.plan.extensions else {
+        return Ok(None);
+    };
+    let path = attempt.path(&plan.directory);
+    let existing = path.ancestors().find(|path| path.exists()).unwrap_or(&path);
+    // An image is hardly ever smaller than its package; the last of both are there at once.
+    let sizes = || plan.packages.iter().map(|package| package.size);
+    let needed = sizes().fold(sizes().max().unwrap_or(0), u64::saturating_add);
+    require_room(existing, needed).map_err(|source| InstallError::ExtensionsRoom(Box::new(source)))?;
+    let names: Vec<_> = plan
+        .packages
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
+    let names = if names.is_empty() {
+        "none on offer".to_owned()
+    } else {
+        names.join(", ")
+    };
+    let path = path.join(&plan.version);
+    Ok(Some(Verdict::Fine(format!("{names}; for {}", path.display()))))
+}
+
+/// Downloads all packages, and verifies and builds what is in them, where nobody uses it yet.
+///
+/// # Errors
+/// The first that can't be had; nothing is left of the others then.
+pub(super) async fn stage(attempt: &Arc<Attempt>, cancel: &CancellationToken) -> Result<(), InstallError> {
+    let Some(plan) = &attempt.plan.extensions else {
+        return Ok(());
+    };
+    let staged = stage_all(attempt, plan, cancel).await;
+    if staged.is_err() {
+        let at = Arc::clone(attempt);
+        blocking(move || drop_staged(&at)).await;
+    }
+    staged
+}
+
+async fn stage_all(
+    attempt: &Arc<Attempt>,
+    plan: &ExtensionPlan,
+    cancel: &CancellationToken,
+) -> Result<(), InstallError> {
+    let slot = attempt.plan.target.to_string();
+    on_shelf(attempt, move |shelf, _, _| shelf.stage(&slot).map(drop)).await?;
+    for package in &plan.packages {
+        build(attempt, plan, package, cancel).await?;
+        tracing::info!("extension {} is verified", package.name);
+    }
+    on_shelf(attempt, |shelf, plan, running| {
+        shelf.require_place(&plan.version, running)
+    })
+    .await
+}
+
+async fn build(
+    attempt: &Attempt,
+    plan: &ExtensionPlan,
+    package: &Extension,
+    cancel: &CancellationToken,
+) -> Result<(), InstallError> {
+    let refused = |source: ExtensionError| InstallError::Extension {
+        name: package.name.clone(),
+        source: Box::new(source),
+    };
+    let keys = Trust::Keys(keys::trusted(&attempt.plan.public_keys)?);
+    let origin = Origin {
+        url: package.url.clone(),
+        size: Some(package.size),
+        sha256: Some(Sha256Digest::from(package.sha256)),
+        credentials: attempt.plan.credentials.clone(),
+    };
+    let staged = shelf(attempt, plan).staged();
+    let found = tokio::select! {
+        found = download(&attempt.site.fetcher, &origin, &staged) => found.map_err(refused)?,
+        () = cancel.cancelled() => return Err(InstallError::Cancelled),
+    };
+    let name = format!("{}.raw", package.name);
+    let built = at_work(attempt.site.pace.priority, move || found.build(&keys, &name));
+    built.await.map_err(refused)
+}
+
+/// Lets all that was staged appear at once.
+///
+/// # Errors
+/// [`InstallError::Extensions`]; nothing has appeared then.
+pub(super) async fn place(attempt: &Arc<Attempt>) -> Result<(), InstallError> {
+    on_shelf(attempt, |shelf, plan, running| {
+        shelf.place(&plan.version, running)
+    })
+    .await
+}
+
+/// Removes what was staged. Failing to is logged: something else has ended the attempt.
+pub(super) fn drop_staged(attempt: &Attempt) {
+    try_on_shelf(attempt, |shelf, _, _| shelf.clear());
+}
+
+/// Removes what was staged or placed for a slot that can't boot.
+pub(super) fn take_back(attempt: &Attempt) {
+    try_on_shelf(attempt, |shelf, plan, running| {
+        shelf.clear()?;
+        shelf.take_back(&plan.version, running)
+    });
+}
+
+/// Removes those of versions that are in neither slot now.
+pub(super) fn prune(attempt: &Attempt) {
+    try_on_shelf(attempt, |shelf, plan, running| {
+        shelf.prune(Some(&plan.version), running)
+    });
+}
+
+fn shelf(attempt: &Attempt, plan: &ExtensionPlan) -> Shelf {
+    Shelf::new(attempt.path(&plan.directory))
+}
+
+async fn on_shelf(
+    attempt: &Arc<Attempt>,
+    work: impl FnOnce(&Shelf, &ExtensionPlan, Running<'_>) -> Result<(), ShelfError> + Send + 'static,
+) -> Result<(), InstallError> {
+    let at = Arc::clone(attempt);
+    blocking(move || match &at.plan.extensions {
+        Some(plan) => Ok(work_on(&at, plan, work)?),
+        None => Ok(()),
+    })
+    .await
+}
+
+fn try_on_shelf(
+    attempt: &Attempt,
+    work: impl FnOnce(&Shelf, &ExtensionPlan, Running<'_>) -> Result<(), ShelfError>,
+) {
+    if let Some(plan) = &attempt.plan.extensions
+        && let Err(error) = work_on(attempt, plan, work)
+    {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "extensions of no slot may be left");
+    }
+}
+
+fn work_on(
+    attempt: &Attempt,
+    plan: &ExtensionPlan,
+    work: impl FnOnce(&Shelf, &ExtensionPlan, Running<'_>) -> Result<(), ShelfError>,
+) -> Result<(), ShelfError> {
+    let slot = (!attempt.plan.target).to_string();
+    let running = Running {
+        slot: &slot,
+        version: &plan.running_version,
+    };
+    work(&shelf(attempt, plan), plan, running)
+}
