@@ -4,14 +4,18 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 
+use ring::digest::{SHA256, digest};
+use tokio_util::sync::CancellationToken;
 use update_engine::bus::Operation;
 use update_engine::disk::SlotName;
+use update_engine::plan::{Extension, ExtensionPlan, InstallPlan};
 use update_engine::serve::{Audience, Catalog};
 
 use super::refusals::{FALLBACK, PRIVATE, Refusal, UNBOOTABLE};
 use super::replacing::Running;
 use crate::support::bad_server::BadServer;
 use crate::support::fixtures;
+use crate::support::installing::plan;
 use crate::support::loops::may_mount;
 use crate::support::node::{CONFIG, Node, client, sha256};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
@@ -337,4 +341,61 @@ async fn those_of_an_update_that_another_one_replaces_go_with_it() {
         "it comes without any"
     );
     engine.stop().await;
+}
+
+/// A plan for slot B of the fixtures' update, with one extension from `http`, which is `image`.
+fn planned(http: &Files, image: &[u8]) -> InstallPlan {
+    let update = fs::read(fixtures::payload("full.payload")).unwrap();
+    let package = fixtures::signed(image);
+    let extension = Extension {
+        name: "oem-test".to_owned(),
+        url: http.url("oem-test.gz"),
+        size: package.len() as u64,
+        sha256: digest(&SHA256, &package).as_ref().try_into().unwrap(),
+    };
+    http.serve("oem-test.gz", package);
+    http.serve("p", update.clone());
+    InstallPlan {
+        extensions: Some(ExtensionPlan {
+            directory: DIRECTORY.to_owned(),
+            version: "2.0.0".to_owned(),
+            running_version: "1.0.0".to_owned(),
+            packages: vec![extension],
+        }),
+        ..plan(http.url("p"), &update)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_between_extensions_and_commit_leaves_them_to_no_slot_and_the_next_attempt_replaces_them() {
+    let (http, node) = (Files::start(), Node::with_two_good_slots());
+    let cancel = CancellationToken::new();
+    let downloaded = node.download(planned(&http, &zfs())).await.unwrap();
+    assert_eq!(
+        names(&node, DIRECTORY),
+        [".staged"],
+        "nothing is seen of them yet"
+    );
+    let verified = downloaded.verify(&cancel).await.unwrap();
+    drop(verified.postinstall(&cancel).await.unwrap());
+    assert_eq!(names(&node, DIRECTORY), ["2.0.0"]);
+    assert_eq!(node.disk.attributes(SlotName::B), UNBOOTABLE);
+
+    node.install(planned(&http, &oem())).await.unwrap();
+    assert!(node.read(&format!("{DIRECTORY}/2.0.0/oem-test.raw")) == oem());
+    assert_eq!(names(&node, DIRECTORY), ["2.0.0"]);
+    assert_eq!(node.disk.attributes(SlotName::B), (2, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn they_go_again_with_a_slot_that_cannot_be_committed() {
+    let (http, node) = (Files::start(), Node::with_two_good_slots());
+    let cancel = CancellationToken::new();
+    let downloaded = node.download(planned(&http, &oem())).await.unwrap();
+    let verified = downloaded.verify(&cancel).await.unwrap();
+    let tested = verified.postinstall(&cancel).await.unwrap();
+    // The running slot is not good any more: nothing may take its place.
+    node.disk.set_attributes(SlotName::A, (2, 1, 0));
+    tested.commit().await.unwrap_err();
+    assert_eq!(names(&node, DIRECTORY), [""; 0]);
 }
