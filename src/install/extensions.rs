@@ -46,24 +46,11 @@ pub(super) fn look(attempt: &Attempt) -> Result<Option<Verdict>, InstallError> {
 /// Downloads all packages, and verifies and builds what is in them, where nobody uses it yet.
 ///
 /// # Errors
-/// The first that can't be had; nothing is left of the others then.
+/// The first that can't be had; what was staged of the others is the caller's to drop.
 pub(super) async fn stage(attempt: &Arc<Attempt>, cancel: &CancellationToken) -> Result<(), InstallError> {
     let Some(plan) = &attempt.plan.extensions else {
         return Ok(());
     };
-    let staged = stage_all(attempt, plan, cancel).await;
-    if staged.is_err() {
-        let at = Arc::clone(attempt);
-        blocking(move || drop_staged(&at)).await;
-    }
-    staged
-}
-
-async fn stage_all(
-    attempt: &Arc<Attempt>,
-    plan: &ExtensionPlan,
-    cancel: &CancellationToken,
-) -> Result<(), InstallError> {
     let slot = attempt.plan.target.to_string();
     on_shelf(attempt, move |shelf, _, _| shelf.stage(&slot).map(drop)).await?;
     for package in &plan.packages {
