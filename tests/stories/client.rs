@@ -12,7 +12,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 use update_engine::bus::{Operation, Outlets, Status, serve_bus};
 
-use crate::support::bus::{Accounts, BusEngine, NOBODY_UID, PrivateBus, becomes_others};
+use crate::support::bus::{Accounts, BusEngine, NOBODY_UID, PrivateBus, becomes_others, copy_program};
 
 const CLIENT: &str = env!("CARGO_BIN_EXE_update_engine_client");
 
@@ -193,7 +193,7 @@ async fn everybody_may_watch() {
     let engine = BusEngine::on(&bus).await;
     // The binary stands in a directory that others may not enter.
     let copy = bus.path("client");
-    std::fs::copy(CLIENT, &copy).unwrap();
+    copy_program(CLIENT, &copy);
     let mut watcher = Command::from(bus.process(copy.to_str().unwrap()))
         .args(["-watch_for_updates"])
         .uid(NOBODY_UID)
@@ -353,7 +353,7 @@ async fn a_socket_that_is_open_to_all_still_lets_in_only_root_and_the_engines_us
     let directory = open_directory();
     let socket = directory.path().join("engine");
     let copy = directory.path().join("client");
-    std::fs::copy(CLIENT, &copy).unwrap();
+    copy_program(CLIENT, &copy);
     let engine = BusEngine::at(&socket).await;
     std::fs::set_permissions(&socket, Permissions::from_mode(0o666)).unwrap();
 

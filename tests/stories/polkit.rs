@@ -11,7 +11,9 @@ use update_engine::bus::{ENGINE_INTERFACE, ENGINE_PATH, ORDERS_INTERFACE, ORDERS
 use zbus::MessageStream;
 use zbus::message::Type;
 
-use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus, becomes_others};
+use crate::support::bus::{
+    Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus, becomes_others, copy_program,
+};
 use crate::support::polkit::Polkit;
 
 const CLIENT: &str = env!("CARGO_BIN_EXE_update_engine_client");
@@ -60,7 +62,7 @@ fn assert_refused(output: &Output, sentence: &str) {
 fn everybodys_client(bus: &PrivateBus) -> PathBuf {
     let copy = bus.path("client");
     if !copy.exists() {
-        std::fs::copy(CLIENT, &copy).unwrap();
+        copy_program(CLIENT, &copy);
     }
     copy
 }

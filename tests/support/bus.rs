@@ -23,6 +23,14 @@ pub const GROUP_GID: u32 = 502;
 /// The user id of an account that the policy does not name.
 pub const NOBODY_UID: u32 = 65534;
 
+/// Copies a program to where other users may run it. By a process of its own: what this one has open for writing, a
+/// child that another test forks at that moment has too until it becomes another program, and a file that somebody
+/// may write can't be run.
+pub fn copy_program(program: &str, to: &Path) {
+    let copied = Process::new("cp").arg(program).arg(to).status();
+    assert!(copied.unwrap().success(), "{program} can't be copied");
+}
+
 /// For tests that ask as other users.
 #[track_caller]
 pub fn becomes_others() {

@@ -1,6 +1,5 @@
 //! What `docs` tell people to type.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -30,23 +29,18 @@ pub fn blocks(name: &str, heading: &str) -> Vec<String> {
     shell(section.split("\n### ").next().unwrap())
 }
 
-/// A block, ready to be run in `directory`, with our programs at hand and `stand_ins` for those of the machine, each
-/// with its script.
+/// A block, ready to be run in `directory`, with our programs at hand and `stand_ins` for those of the machine: names and
+/// what a shell does instead.
 pub fn command(block: &str, directory: &Path, stand_ins: &[(&str, &str)]) -> Command {
-    let programs = directory.join(".programs");
-    std::fs::create_dir_all(&programs).unwrap();
-    for (name, script) in stand_ins {
-        let path = programs.join(name);
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    }
+    let functions = stand_ins
+        .iter()
+        .map(|(name, body)| format!("{name}() {{ {body}; }}\n"));
+    let script = functions.chain([block.to_owned()]).collect::<String>();
     let ours = Path::new(PROGRAM).parent().unwrap();
     let path = std::env::var("PATH").unwrap();
     let mut command = Command::new("sh");
-    command.args(["-eu", "-c", block]).current_dir(directory).env(
-        "PATH",
-        format!("{}:{}:{path}", programs.display(), ours.display()),
-    );
+    command.args(["-eu", "-c", &script]).current_dir(directory);
+    command.env("PATH", format!("{}:{path}", ours.display()));
     command
 }
 
