@@ -6,7 +6,7 @@ use std::thread;
 
 use payload_format::{ImageKind, PartitionName};
 
-use super::{Pace, Postinst, Slots, extensions};
+use super::{Pace, Postinst, Slots};
 use crate::disk::Priority;
 use crate::fetch::Fetcher;
 use crate::host::Host;
@@ -56,16 +56,6 @@ impl Attempt {
         target.map_or_else(PathBuf::new, |target| {
             self.path(&target.pair.path(self.plan.target))
         })
-    }
-
-    /// The failed attempt's slot must not boot. Failing to see to that is logged: the error that led here
-    /// is the one to be reported; what came beside the image stays then, since the slot might boot.
-    pub(super) fn make_unbootable_again(&self) {
-        let slot = self.plan.target;
-        match self.site.slots.make_unbootable(slot) {
-            Ok(()) => extensions::take_back(self),
-            Err(error) => tracing::error!(%error, "{slot} failed, and can't be made unbootable"),
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use payload_format::{
     ApplyError, FormatError, ImageInfo, ImageKind, PartitionName, Sha256Digest, SignatureError,
@@ -217,7 +218,7 @@ pub enum InstallError {
         /// The partition.
         name: PartitionName,
         /// Why not.
-        source: PairError,
+        source: Arc<PairError>,
     },
     /// A partition without a target.
     #[error("partition {0} has no target here")]

@@ -7,7 +7,7 @@ use payload_format::{Event, ImageKind, Manifest, Reader};
 
 use super::attempt::{Attempt, blocking};
 use super::finding::Verdict;
-use super::further::{self, Further};
+use super::further::Further;
 use super::{InstallError, gate, pipeline};
 use crate::disk::BlockTarget;
 
@@ -22,7 +22,7 @@ pub(super) async fn payload(
 ) -> Result<Verdict, InstallError> {
     let reader = Reader::new(pipeline::limits(attempt, target, further));
     let metadata = metadata(attempt, reader).await;
-    let (manifest, bytes) = metadata.map_err(|error| further::explain(attempt, error))?;
+    let (manifest, bytes) = metadata.map_err(|error| further.explain(error))?;
     let (at, of) = (Arc::clone(attempt), Arc::clone(&manifest));
     blocking(move || gate::fits(&at, &of, &bytes)).await?;
     Ok(Verdict::Fine(contents(&manifest)))

@@ -211,7 +211,7 @@ impl Verified {
         match self.run(cancel).await {
             Ok(outcome) => Ok(Tested { attempt, outcome }),
             Err(error) => {
-                blocking(move || attempt.make_unbootable_again()).await;
+                blocking(move || make_unbootable_again(&attempt)).await;
                 Err(error)
             }
         }
@@ -278,7 +278,7 @@ impl Tested {
                     let next = attempt.site.slots.make_next(slot);
                     next.map_err(|source| InstallError::Commit { slot, source })
                 })
-                .inspect_err(|_| attempt.make_unbootable_again())?;
+                .inspect_err(|_| make_unbootable_again(&attempt))?;
             Saved::discard(&attempt);
             torn::end(&attempt);
             extensions::prune(&attempt);
@@ -286,5 +286,15 @@ impl Tested {
             Ok(outcome)
         })
         .await
+    }
+}
+
+/// The failed attempt's slot must not boot. Failing to see to that is logged: the error that led here is the one to be
+/// reported; what came beside the image stays then, since the slot might boot.
+fn make_unbootable_again(attempt: &Attempt) {
+    let slot = attempt.plan.target;
+    match attempt.site.slots.make_unbootable(slot) {
+        Ok(()) => extensions::take_back(attempt),
+        Err(error) => tracing::error!(%error, "{slot} failed, and can't be made unbootable"),
     }
 }

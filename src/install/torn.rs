@@ -13,6 +13,7 @@
 //! A record that can't be read means that all may be torn.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use payload_format::{ImageKind, Manifest, PartitionName};
 use tokio_util::sync::CancellationToken;
@@ -70,28 +71,14 @@ pub(super) fn left_out<'a>(
     let targets = attempt.plan.further.iter().filter(|target| {
         torn.contains(&place(attempt, target)) && manifest.image(ImageKind::Further(target.name)).is_none()
     });
-    targets.map(|target| open(attempt, target, further)).collect()
+    targets.map(|target| open(target.name, further)).collect()
 }
 
-fn open<'a>(
-    attempt: &Attempt,
-    target: &FurtherTarget,
-    further: &'a Further,
-) -> Result<(PartitionName, &'a OpenPair), InstallError> {
-    let name = target.name;
-    let Ok(pair) = further.pair(name) else {
-        // Says why it isn't there.
-        let again = target.pair.open(&attempt.site.host, attempt.plan.target);
-        return Err(again
-            .err()
-            .map_or(InstallError::NoTarget(name), |source| InstallError::Target {
-                name,
-                source,
-            }));
-    };
+fn open(name: PartitionName, further: &Further) -> Result<(PartitionName, &OpenPair), InstallError> {
+    let pair = further.pair(name)?;
     let (available, needed) = (pair.target.len(), pair.source.len());
     if available < needed {
-        let source = PairError::TooSmall { available, needed };
+        let source = Arc::new(PairError::TooSmall { available, needed });
         return Err(InstallError::Target { name, source });
     }
     Ok((name, pair))

@@ -11,6 +11,7 @@
 
 mod attempts;
 mod blame;
+mod build;
 mod deltas;
 mod extensions;
 mod history;
@@ -23,10 +24,11 @@ mod trial;
 
 pub use attempts::{AskedBy, Attempt, Attempts, Course, Look};
 pub use blame::{Blame, BlamedPayloads};
+pub use build::Build;
 pub use deltas::{RunningSlot, wanted_deltas};
 pub use extensions::{ExtensionsError, extensions};
 pub use history::{History, Outcome};
-pub use offer::{Build, Circumstances, Decision, decide};
+pub use offer::{Circumstances, Decision, decide};
 pub use payload_state::{PayloadState, Penalty, penalty};
 pub use schedule::{CheckOutcome, Interval};
 pub use seed::Seed;

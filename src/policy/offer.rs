@@ -4,18 +4,10 @@
 //! in words, means it.
 
 use super::blame::BlamedPayloads;
+use super::build::Build;
 use super::payload_state::PayloadState;
 use super::{Blame, UnixTime};
 use crate::omaha::{ErrorCode, Offer, Trigger};
-
-/// What kind of machine decides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Build {
-    /// Ordinary.
-    Official,
-    /// A developer's (`/root/.dev_mode` exists): no backoff.
-    Development,
-}
 
 /// Everything beside the offer that a decision depends on.
 #[derive(Debug, Clone, Copy)]

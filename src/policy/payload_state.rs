@@ -10,7 +10,7 @@
 //! A different offer forgets everything. Kept in the original's preferences, in its words.
 
 use super::UnixTime;
-use super::offer::Build;
+use super::build::Build;
 use super::seed::Seed;
 use crate::omaha::{Backoff, ErrorCode, Offer, PayloadKind};
 use crate::store::Key;

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::time::Instant;
 
-use super::service::Body;
+/// What is sent in answer to a request.
+pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Bytes read at once.
 const CHUNK: u64 = 64 << 10;

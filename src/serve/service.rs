@@ -1,12 +1,10 @@
 //! From an HTTP request to its answer: which path is what, and what is written to the journal.
 
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderName};
@@ -16,13 +14,10 @@ use tokio::sync::watch;
 
 use super::answer::Answer;
 use super::catalog::{Catalog, Package};
-use super::download;
+use super::download::{self, Body};
 use super::journal::{Download, Exchange, Journal, Record};
 use super::question::{Ask, Question};
 use super::range::Part;
-
-/// An answer's body.
-pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Largest Omaha request: a node's takes about 1 KiB.
 const MAX_REQUEST: usize = 64 << 10;

@@ -282,6 +282,24 @@ async fn without_a_bus_the_client_fails_at_once() {
     );
 }
 
+/// Takes the half minute that a service has to come.
+#[tokio::test]
+async fn without_a_service_the_client_says_each_try_and_that_it_gives_up() {
+    let bus = PrivateBus::start(Accounts::Ours);
+    let output = output(&bus, &["-status"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(stdout(&output), "");
+    let mut log = log(&output);
+    let end = log.pop().unwrap();
+    assert_eq!(
+        end,
+        "Giving up -- unable to get dbus proxy for com.coreos.update1"
+    );
+    log.retain(|line| line.starts_with("Retrying"));
+    let tries = [2, 3, 4].map(|number| format!("Retrying to get dbus proxy. Try {number}/4"));
+    assert_eq!(log, tries);
+}
+
 async fn without_bus(arguments: &[&str]) -> Output {
     Command::new(CLIENT).args(arguments).output().await.unwrap()
 }

@@ -19,7 +19,7 @@ use self::coordinator::{Coordinator, Start};
 use self::feed::Feed;
 use super::InstallError;
 use super::attempt::{Attempt, at_work};
-use super::further::{self, Further};
+use super::further::Further;
 use super::read_back::ReadBack;
 use super::saved::Saved;
 use crate::disk::BlockTarget;
@@ -54,7 +54,7 @@ pub(super) async fn run(
     let coordinator = Coordinator {
         attempt: Arc::clone(attempt),
         target,
-        further,
+        further: Arc::clone(&further),
         entity: stream.entity().cloned(),
         outlet: outlet.clone(),
         cancel: cancel.clone(),
@@ -69,7 +69,7 @@ pub(super) async fn run(
         progress,
         cancel,
     };
-    let explained = |ended: Result<_, _>| ended.map_err(|error| further::explain(attempt, error));
+    let explained = |ended: Result<_, _>| ended.map_err(|error| further.explain(error));
     // Dropping the feed tells the coordinator that nothing more comes.
     tokio::select! {
         written = &mut ended => return explained(written),

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::conduct::Conduct;
 use super::cpio::{Archive, Kind};
-use super::release::Conduct;
 use super::{fingerprint, modules};
 use crate::command::{run, tool};
 use crate::files;

@@ -13,7 +13,9 @@
 //!
 //! Everything is kept under `target/vm-tests` and made once; [`Workshop::open`] makes what is missing.
 
+mod conduct;
 mod cpio;
+mod filesystem;
 mod initrd;
 mod modules;
 mod packages;
@@ -27,7 +29,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
-pub(crate) use self::release::{Conduct, Release};
+pub(crate) use self::conduct::Conduct;
+pub(crate) use self::release::Release;
 
 use self::packages::Packages;
 use crate::command::{run, tool};

@@ -1,14 +1,14 @@
 //! A release: what one update replaces. An image for the slot, a kernel, and the payload that carries both.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use payload_format::{Compression, MajorVersion};
 use update_engine::payload::{Ingredients, generate};
 
-use super::{Workshop, initrd, userland};
-use crate::command::{as_root, run, tool};
+use super::conduct::Conduct;
+use super::{Workshop, filesystem, initrd, userland};
+use crate::command::{run, tool};
 use crate::files;
 
 const POSTINST: &[u8] = include_bytes!("../../guest/postinst");
@@ -22,33 +22,6 @@ const SETTINGS: &str = "GROUP=stable\nSERVER=disabled\nHEALTH_UNITS=vm-app\nHEAL
 const DEADLINE: &str = "HEALTH_DEADLINE=15\n";
 /// Bytes of a slot's image.
 const IMAGE_LEN: u64 = 16 << 20;
-/// Same time and identifiers in every image, so that equal releases are equal bytes.
-const EPOCH: &str = "1700000000";
-const IDENTIFIER: &str = "6d1f5a52-8a53-4e0c-9d4c-6f2b6f6c7a11";
-
-/// How a release behaves once it is booted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Conduct {
-    /// It works.
-    Good,
-    /// Its first process ends: the kernel panics.
-    Panics,
-    /// It stops before anything but the watchdog runs.
-    Hangs,
-    /// It comes up, but for the unit that the node is there for.
-    Unhealthy,
-}
-
-impl Conduct {
-    /// What the initrd is told.
-    pub(super) fn in_initrd(self) -> &'static str {
-        match self {
-            Self::Good | Self::Unhealthy => "good",
-            Self::Panics => "panic",
-            Self::Hangs => "hang",
-        }
-    }
-}
 
 /// A release, ready to be installed or offered.
 #[derive(Debug, Clone)]
@@ -106,7 +79,7 @@ impl Workshop {
         files::write(&at("share/update_engine/update-payload-key.pub.pem"), &key)?;
         files::program(&at("share/vm/app"), app)?;
         files::program(&at("postinst"), POSTINST)?;
-        filesystem(&release.image, tree.path(), "ext2", IMAGE_LEN)
+        filesystem::image(&release.image, tree.path(), "ext2", IMAGE_LEN)
     }
 
     fn kernel(&self, release: &Release, conduct: Conduct) -> Result<()> {
@@ -133,19 +106,4 @@ impl Workshop {
 
 fn section(name: &str, file: &Path) -> String {
     format!("{name}={}", file.display())
-}
-
-/// Makes an image of `kind` with the files of `tree`.
-pub(super) fn filesystem(image: &Path, tree: &Path, kind: &str, len: u64) -> Result<()> {
-    let _ = fs::remove_file(image);
-    let mut make = as_root("mke2fs");
-    make.env("E2FSPROGS_FAKE_TIME", EPOCH)
-        .args(["-q", "-F", "-t", kind, "-b", "4096", "-m", "0", "-U", IDENTIFIER])
-        .arg("-E")
-        .arg(format!("hash_seed={IDENTIFIER},root_owner=0:0"))
-        .arg("-d")
-        .arg(tree)
-        .arg(image)
-        .arg(format!("{}k", len >> 10));
-    run(&mut make).map(drop)
 }

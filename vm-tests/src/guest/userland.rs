@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::packages::Packages;
-use super::{fingerprint, release, units};
+use super::{filesystem, fingerprint, units};
 use crate::command::{run, tool};
 use crate::files;
 
@@ -76,7 +76,7 @@ pub(super) fn image(repository: &Path, cache: &Path, packages: &Packages) -> Res
         let tree = tempfile::tempdir_in(cache)?;
         populate(tree.path(), packages.userland(), &daemon, &client)?;
         let fresh = cache.join("root.fresh");
-        release::filesystem(&fresh, tree.path(), "ext4", ROOT_LEN)?;
+        filesystem::image(&fresh, tree.path(), "ext4", ROOT_LEN)?;
         forget_older(cache)?;
         fs::rename(&fresh, &image).context("cannot keep the root partition")?;
     }

@@ -1,0 +1,10 @@
+//! Whose machine it is.
+
+/// What kind of machine decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// Ordinary.
+    Official,
+    /// A developer's (`/root/.dev_mode` exists): no backoff.
+    Development,
+}
