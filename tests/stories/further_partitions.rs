@@ -41,7 +41,7 @@ fn noise(len: usize) -> Vec<u8> {
 }
 
 /// The fixtures' update, and `oem` for the partition of that name.
-fn payload(oem: &[u8]) -> Vec<u8> {
+pub(crate) fn payload(oem: &[u8]) -> Vec<u8> {
     let key = String::from_utf8(fixture("test-key.pem")).unwrap();
     let signer = RsaSigner::from_pem(&key).unwrap();
     let (image, kernel) = (fixtures::image("new.img"), fixture("vmlinuz-new"));

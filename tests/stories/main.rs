@@ -42,6 +42,7 @@ mod power_cut;
 mod promises;
 mod quiet;
 mod reboot_managers;
+mod records;
 mod references;
 mod refusals;
 mod replacing;

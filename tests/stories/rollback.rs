@@ -23,7 +23,7 @@ pub(crate) fn engine(node: &Node) -> Engine {
 
 /// What the engine makes of a scheduled check in slot A: the code of its refusal, or nothing if it takes the
 /// offer. The real daemon would first wait for minutes.
-async fn scheduled_check(scene: &Scene) -> Option<i64> {
+pub(crate) async fn scheduled_check(scene: &Scene) -> Option<i64> {
     match engine(&scene.node).check(Trigger::Timer).await {
         Checked::Offer(..) => None,
         Checked::NoUpdate => panic!("an update is offered"),
