@@ -135,9 +135,51 @@ pub enum DiscoveryError {
         /// The kernel's words.
         source: io::Error,
     },
-    /// `/usr` isn't mounted by itself.
-    #[error("nothing is mounted on /usr")]
+    /// A line of the mount table isn't as the kernel writes them.
+    #[error("cannot understand line {number} of the mount table: {line:?}")]
+    MountLine {
+        /// Which line, from 1.
+        number: usize,
+        /// What stands there.
+        line: String,
+    },
+    /// Neither `/usr` nor `/` is in the mount table.
+    #[error("nothing is mounted on /usr or /")]
     NotMounted,
+    /// What an overlay on `/usr` lies on isn't in the mount table.
+    #[error("mount {mount} on /usr lies on mount {parent}, which is not in the mount table")]
+    NoParent {
+        /// The overlay.
+        mount: u64,
+        /// What it lies on.
+        parent: u64,
+    },
+    /// Different partitions are mounted at one place.
+    #[error("both {first} and {second} are mounted on {point}: nobody can tell which of them runs")]
+    Several {
+        /// Where.
+        point: &'static str,
+        /// Source of one mount.
+        first: String,
+        /// Source of the other.
+        second: String,
+    },
+    /// The kernel was told to take another slot than the one that is mounted.
+    #[error(
+        "the kernel's command line says {word}, but {point} is mounted from partition {number}, {label}, PARTUUID {partuuid}"
+    )]
+    Disagreement {
+        /// The parameter.
+        word: String,
+        /// Where the slot is mounted.
+        point: &'static str,
+        /// Number of the partition that is mounted.
+        number: u32,
+        /// Its label.
+        label: String,
+        /// Its PARTUUID.
+        partuuid: String,
+    },
     /// What should be a slot, or what is mounted from one, is no block device.
     #[error("{0} is no block device")]
     NoDevice(String),

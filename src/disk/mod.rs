@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Host ──▶ discovery ──▶ disk, number of the running partition
-//!                 (mount of /usr → device-mapper → sysfs)       SlotDisk::open (image or device named)
+//!      (mountinfo: /usr, overlays aside → device-mapper → sysfs)  SlotDisk::open (image or device named)
 //!                                    │                                        │
 //!                                    ▼                                        ▼
 //!            SlotDisk ── layout: which partitions are the slots (type, then label or PARTUUID)
@@ -10,15 +10,18 @@
 //!             │    └── edits of attributes: medium ──▶ slots::Gpt (both copies, ordered writes)
 //!             └─────── FileTarget: a slot's bytes · Sealed: a slot nobody writes
 //! ```
+//! Which slot runs is what is mounted; [`command_line`] can only object.
 //! Slots are looked up on the disk of the running slot alone: Flatcar's PARTUUIDs are the same on every disk.
 //! Nothing about the table is remembered between calls but where the slots lie; a slot that moved is refused.
 
+mod command_line;
 mod discovery;
 mod error;
 mod file_target;
 mod ioctl;
 mod layout;
 mod medium;
+mod mountinfo;
 mod pair;
 mod priority;
 mod sealed;

@@ -14,7 +14,8 @@ use nix::libc::O_EXCL;
 use nix::sys::stat::{major, minor};
 use slots::{Disk, Gpt, PartitionNumber, SlotAttributes};
 
-use super::discovery::{PartitionOnDisk, partition_at, running_partition};
+use super::command_line;
+use super::discovery::{PartitionOnDisk, RunningPartition, partition_at, running_partition};
 use super::layout::Layout;
 use super::medium::{Medium, MediumKind, Purpose};
 use super::sealed::unseal;
@@ -68,17 +69,20 @@ enum Access {
 }
 
 impl SlotDisk {
-    /// The disk from which `/usr` is mounted, through device-mapper if need be.
+    /// The disk from which `/usr` is mounted, through device-mapper if need be, and below merged extensions.
     ///
     /// # Errors
-    /// When the mount, the disk or its slots can't be told for sure.
+    /// When the mount, the disk or its slots can't be told for sure: mounts of two partitions on `/usr`, a command line of
+    /// the kernel that names another one.
     pub fn discover(host: &Host) -> Result<Self, DiskError> {
-        let PartitionOnDisk { number, disk, guard } = running_partition(host)?;
+        let RunningPartition { partition, point } = running_partition(host)?;
+        let PartitionOnDisk { number, disk, guard } = partition;
         let (medium, layout) = read_layout(&disk)?;
         let running = slot_of(&layout, number).ok_or_else(|| DiscoveryError::NoSlot {
             number,
             disk: disk.clone(),
         })?;
+        command_line::require_agreement(host, point, layout.partition(running))?;
         let found = Self::new(disk, host.clone(), running, layout, &medium)?;
         Ok(Self { guard, ..found })
     }
@@ -284,10 +288,10 @@ impl SlotDisk {
     /// and devices whose partitions the kernel doesn't read, are reached by offset.
     fn access(&self, slot: SlotName) -> Result<Access, DiskError> {
         let partition = self.layout.partition(slot);
-        let known = self
-            .device
-            .as_ref()
-            .and_then(|disk| disk.partition(partition.number.get()));
+        let known = match &self.device {
+            Some(disk) => disk.partition(partition.number.get())?,
+            None => None,
+        };
         Ok(match known {
             Some(device) => Access::Node(self.host.path(&device.node()?.to_string_lossy())),
             None => Access::Window(partition.first_lba * self.sector_bytes),

@@ -1,6 +1,7 @@
 //! Block devices as sysfs describes them.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::DiscoveryError;
@@ -32,14 +33,21 @@ impl BlockDevice {
         Ok(Self { directory })
     }
 
+    /// Whether there is a device with this number.
+    pub(super) fn is_known(sys: &Path, major: u64, minor: u64) -> Result<bool, DiscoveryError> {
+        let path = sys.join(format!("dev/block/{major}:{minor}"));
+        path.try_exists()
+            .map_err(|source| DiscoveryError::Read { path, source })
+    }
+
     /// The device at the bottom of device-mapper's stack, and what guards its bytes on the way up.
     pub(super) fn bottom(self) -> Result<(Self, Guard), DiscoveryError> {
         let (mut device, mut guard) = (self, Guard::None);
         for _ in 0..MAX_DEPTH {
-            if device.is_verity() {
+            if device.is_verity()? {
                 guard = Guard::Verity;
             }
-            let mut slaves = children(&device.directory.join("slaves"));
+            let mut slaves = children(&device.directory.join("slaves"))?;
             match slaves.len() {
                 0 => return Ok((device, guard)),
                 1 => {
@@ -59,23 +67,22 @@ impl BlockDevice {
     }
 
     /// Whether this is a mapping that cryptsetup made for dm-verity; it says so in the mapping's UUID.
-    fn is_verity(&self) -> bool {
-        let uuid = fs::read_to_string(self.directory.join("dm/uuid"));
-        uuid.is_ok_and(|uuid| uuid.starts_with("CRYPT-VERITY-"))
+    fn is_verity(&self) -> Result<bool, DiscoveryError> {
+        let uuid = read_if_there(self.directory.join("dm/uuid"))?;
+        Ok(uuid.is_some_and(|uuid| uuid.starts_with("CRYPT-VERITY-")))
     }
 
     /// The number of this partition, if it is one.
-    pub(super) fn partition_number(&self) -> Option<u32> {
-        fs::read_to_string(self.directory.join("partition"))
-            .ok()?
-            .trim()
-            .parse()
-            .ok()
+    pub(super) fn partition_number(&self) -> Result<Option<u32>, DiscoveryError> {
+        let number = read_if_there(self.directory.join("partition"))?;
+        let parse = |number: String| number.trim().parse();
+        let number = number.map(parse).transpose();
+        number.map_err(|_| DiscoveryError::NoPartition(self.directory.clone()))
     }
 
     /// The disk on which this partition lies.
     pub(super) fn disk(&self) -> Result<Self, DiscoveryError> {
-        match (self.partition_number(), self.directory.parent()) {
+        match (self.partition_number()?, self.directory.parent()) {
             (Some(_), Some(disk)) => Ok(Self {
                 directory: disk.to_path_buf(),
             }),
@@ -84,11 +91,14 @@ impl BlockDevice {
     }
 
     /// The partition `number` of this disk, if the kernel knows it.
-    pub(super) fn partition(&self, number: u32) -> Option<Self> {
-        let mut devices = children(&self.directory)
-            .into_iter()
-            .map(|directory| Self { directory });
-        devices.find(|device| device.partition_number() == Some(number))
+    pub(super) fn partition(&self, number: u32) -> Result<Option<Self>, DiscoveryError> {
+        for directory in children(&self.directory)? {
+            let device = Self { directory };
+            if device.partition_number()? == Some(number) {
+                return Ok(Some(device));
+            }
+        }
+        Ok(None)
     }
 
     /// Its node, as a path below `/dev`.
@@ -108,10 +118,26 @@ fn canonical(path: PathBuf) -> Result<PathBuf, DiscoveryError> {
     fs::canonicalize(&path).map_err(|source| DiscoveryError::Read { path, source })
 }
 
-/// Entries of a directory; none if there is no such directory.
-fn children(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten();
-    entries
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .collect()
+/// Directories in a directory, links to some included; none if it isn't there.
+fn children(directory: &Path) -> Result<Vec<PathBuf>, DiscoveryError> {
+    let unreadable = |source| DiscoveryError::Read {
+        path: directory.to_path_buf(),
+        source,
+    };
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(unreadable)?,
+    };
+    let paths: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.path())).collect();
+    let mut paths = paths.map_err(unreadable)?;
+    paths.retain(|path| path.is_dir());
+    Ok(paths)
+}
+
+fn read_if_there(path: PathBuf) -> Result<Option<String>, DiscoveryError> {
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(DiscoveryError::Read { path, source }),
+    }
 }

@@ -41,11 +41,7 @@ impl Sources<'_> {
             waiting_version,
             progress: self.transfer.into(),
             slots: survey.slots.clone(),
-            trial: match &state.running {
-                Running::Good => String::new(),
-                Running::OnTrial(reason) => reason.clone(),
-                Running::Unknown | Running::Marking => "its health is being looked at".to_owned(),
-            },
+            trial: trial(&state.running, survey.slots_unknown.as_ref()),
             last_check: state.last_check.clone().into(),
             next_check: self.next_check.into(),
             no_update: no_update.into(),
@@ -74,6 +70,15 @@ impl Sources<'_> {
                 until: None,
             }),
         }
+    }
+}
+
+/// A slot that can't be told is not marked good either, whatever was found before.
+fn trial(running: &Running, slots_unknown: Option<&String>) -> String {
+    match (running, slots_unknown) {
+        (_, Some(reason)) | (Running::OnTrial(reason), None) => reason.clone(),
+        (Running::Unknown | Running::Marking, None) => "its health is being looked at".to_owned(),
+        (Running::Good, None) => String::new(),
     }
 }
 

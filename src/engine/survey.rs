@@ -10,6 +10,8 @@ pub struct Survey {
     pub running_version: String,
     /// The slots as the table has them now; none if it can't be read.
     pub slots: Vec<SlotReport>,
+    /// Why there are none.
+    pub slots_unknown: Option<String>,
     /// Whether configuration switches updates off.
     pub updates: Updates,
     /// The version that waits in the other slot, if one does.

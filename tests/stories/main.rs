@@ -27,6 +27,7 @@ mod install_v2;
 mod journal;
 mod kills;
 mod kola;
+mod merged_extensions;
 mod monitoring;
 mod mounting;
 mod nebraska;

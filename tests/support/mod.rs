@@ -20,6 +20,7 @@ pub mod journald;
 pub mod long_patch;
 pub mod loops;
 pub mod machine;
+pub mod merge;
 pub mod ncat;
 pub mod nebraska;
 pub mod node;

@@ -45,6 +45,8 @@ pub struct Node {
     flags: Vec<&'static str>,
     /// Shell commands before each start of the daemon: limits, mounts.
     pub before: String,
+    /// Whether the daemon is told which disk is its own.
+    is_told_its_disk: bool,
 }
 
 impl Node {
@@ -66,6 +68,7 @@ impl Node {
             disk,
             flags,
             before: ":".to_owned(),
+            is_told_its_disk: true,
         };
         node.run_version("1.0.0");
         node.write(CONFIG, format!("GROUP=stable\nSERVER={server}\n").as_bytes());
@@ -84,6 +87,16 @@ impl Node {
     pub fn without_postinst(mut self) -> Self {
         self.flags.push("-skip_postinst");
         self
+    }
+
+    /// Its daemon finds disk and slot by itself, below the mount of `/usr`: in the node's `/proc`, and this machine's
+    /// devices.
+    pub fn finds_its_slot(&mut self) {
+        self.is_told_its_disk = false;
+        std::fs::create_dir_all(self.path("/sys")).unwrap();
+        for directory in ["/dev", "/sys/dev"] {
+            std::os::unix::fs::symlink(directory, self.path(directory)).unwrap();
+        }
     }
 
     /// Sets the version that runs.
@@ -146,8 +159,11 @@ impl Node {
         let mut process = bus.process("sh");
         process.args(["-c", &format!(r#"{first}; exec "$0" "$@""#), DAEMON]);
         process.args(["-foreground", "-logtostderr", "--root"]);
-        process.arg(self.path("/")).arg("--disk").arg(self.disk.path());
-        process.args(["--running-slot", &running.letter().to_string()]);
+        process.arg(self.path("/"));
+        if self.is_told_its_disk {
+            process.arg("--disk").arg(self.disk.path());
+            process.args(["--running-slot", &running.letter().to_string()]);
+        }
         process.args(&self.flags);
         for name in PROXIES {
             process.env_remove(name);

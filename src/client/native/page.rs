@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::time::utc;
-use crate::bus::{Evidence, FailureReport, Obstacle, Overview, SlotReport, Transfer};
+use crate::bus::{Evidence, FailureReport, Obstacle, Overview, Transfer};
 use crate::omaha::{Advice, ErrorCode};
 
 /// The page of `status`.
@@ -29,7 +29,7 @@ pub(super) fn status(overview: &Overview, evidence: Option<&Evidence>) -> String
         page.row("Next check", &format!("{time}: {}", next.why));
     }
     page.troubles(overview, evidence);
-    format!("{}\n{}", page.0, slots(&overview.slots))
+    format!("{}\n{}", page.0, slots(overview))
 }
 
 /// The page of `why`.
@@ -56,12 +56,16 @@ pub(super) fn why(overview: &Overview, evidence: Option<&Evidence>) -> String {
 }
 
 /// The table of slots.
-pub(super) fn slots(slots: &[SlotReport]) -> String {
-    if slots.is_empty() {
-        return "The slots can't be read: look at journalctl -u update-engine\n".to_owned();
+pub(super) fn slots(overview: &Overview) -> String {
+    if overview.slots.is_empty() {
+        let reason = match overview.trial.as_str() {
+            "" => "look at journalctl -u update-engine",
+            reason => reason,
+        };
+        return format!("The slots can't be read: {reason}\n");
     }
     let mut table = "slot    runs  version         priority  tries  successful\n".to_owned();
-    for slot in slots {
+    for slot in &overview.slots {
         let version = slot.version.as_deref().unwrap_or("unknown");
         let yes = |is: bool| if is { "yes" } else { "no" };
         // Writing to a String cannot fail.

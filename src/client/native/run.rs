@@ -46,11 +46,11 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
             }
         }
         Command::Slots(form) => {
-            let slots = remote.overview().await?.slots;
+            let overview = remote.overview().await?;
             print(&if form.json {
-                pretty(&slots)
+                pretty(&overview.slots)
             } else {
-                page::slots(&slots)
+                page::slots(&overview)
             });
         }
         Command::Rollback => {

@@ -5,24 +5,14 @@ use tempfile::TempDir;
 
 use super::*;
 
-#[test]
-fn the_last_mount_on_usr_is_the_one_that_is_seen() {
-    let mounts = "22 1 8:9 / / rw - ext4 /dev/sda9 rw\n\
-                  23 22 8:3 / /usr ro master:1 - ext4 /dev/sda3 ro\n\
-                  24 22 0:25 / /usr/share/oem rw - btrfs /dev/sda6 rw\n\
-                  25 23 0:26 / /usr ro,relatime shared:9 - btrfs /dev/mapper/a\\040b ro\n";
-    assert_eq!(source_of_usr(mounts).as_deref(), Some("/dev/mapper/a b"));
-    assert_eq!(source_of_usr("22 1 8:9 / / rw - ext4 /dev/sda9 rw\n"), None);
-    assert_eq!(source_of_usr("x y z / /usr"), None);
-}
-
-/// A disk with partition 3 below dm-verity, as sysfs shows it.
+/// A disk with partitions 3 and 4, 3 below dm-verity, as sysfs shows it.
 fn sysfs() -> TempDir {
     let sys = TempDir::new().unwrap();
     let path = |name: &str| sys.path().join(name);
     for directory in [
         "dev/block",
         "devices/sda/sda3",
+        "devices/sda/sda4",
         "devices/dm-0/slaves",
         "devices/dm-1/slaves",
     ] {
@@ -30,6 +20,9 @@ fn sysfs() -> TempDir {
     }
     fs::write(path("devices/sda/uevent"), "MAJOR=8\nDEVNAME=cciss/c0d0\n").unwrap();
     fs::write(path("devices/sda/sda3/partition"), "3\n").unwrap();
+    fs::write(path("devices/sda/sda4/partition"), "4\n").unwrap();
+    symlink("../../devices/sda/sda3", path("dev/block/8:3")).unwrap();
+    symlink("../../devices/sda/sda4", path("dev/block/8:4")).unwrap();
     symlink("../../devices/dm-0", path("dev/block/253:0")).unwrap();
     symlink("../../devices/dm-1", path("dev/block/253:1")).unwrap();
     symlink("../../devices/sda", path("dev/block/8:0")).unwrap();
@@ -67,7 +60,7 @@ fn mappings_are_followed_down_to_the_partition() {
     let sys = sysfs();
     for minor in [0, 1] {
         let partition = bottom(&sys, minor).unwrap();
-        assert_eq!(partition.partition_number(), Some(3));
+        assert_eq!(partition.partition_number().unwrap(), Some(3));
         assert_eq!(
             partition.disk().unwrap().node().unwrap(),
             Path::new("/dev/cciss/c0d0")
@@ -98,4 +91,89 @@ fn a_whole_disk_is_no_partition() {
     let sys = sysfs();
     let disk = BlockDevice::numbered(sys.path(), 8, 0).unwrap();
     assert!(matches!(disk.disk(), Err(DiscoveryError::NoPartition(_))));
+}
+
+/// What is found in the table `lines` of a host with the disk of [`sysfs`].
+fn found(lines: &str) -> Result<RunningPartition, DiscoveryError> {
+    let root = TempDir::new().unwrap();
+    let sys = sysfs();
+    symlink(sys.path(), root.path().join("sys")).unwrap();
+    fs::create_dir_all(root.path().join("proc/self")).unwrap();
+    fs::write(root.path().join("proc/self/mountinfo"), lines).unwrap();
+    running_partition(&Host::new(root.path()))
+}
+
+const SLOT: &str = "23 22 8:3 / /usr ro - ext4 /dev/sda3 ro\n";
+const VERITY: &str = "24 22 253:0 / /usr ro shared:2 - ext4 /dev/mapper/usr ro\n";
+const MERGED: &str = "99 23 0:45 / /usr ro - overlay sysext ro,lowerdir=/sysroot/usr\n";
+
+#[test]
+fn the_slot_is_found_below_merged_extensions_and_dm_verity() {
+    for lines in [SLOT.to_owned(), format!("{MERGED}{SLOT}"), VERITY.to_owned()] {
+        let running = found(&lines).unwrap();
+        assert_eq!((running.partition.number, running.point), (3, "/usr"), "{lines}");
+        assert!(running.partition.disk.ends_with("dev/cciss/c0d0"));
+    }
+    let over_verity = MERGED.replace("99 23", "99 24");
+    assert_eq!(
+        found(&format!("{over_verity}{VERITY}")).unwrap().partition.number,
+        3
+    );
+    // One slot in several ways, and what is of no device, hides nothing.
+    let bound = "25 23 8:3 / /usr ro - ext4 /dev/elsewhere ro\n";
+    let by_verity = VERITY.replace("24 22", "24 23");
+    let tmpfs = "21 1 0:9 / /usr rw - tmpfs /any rw\n";
+    for more in [bound, &by_verity] {
+        assert_eq!(found(&format!("{SLOT}{more}")).unwrap().partition.number, 3);
+    }
+    let below = SLOT.replace("23 22", "23 21");
+    assert_eq!(found(&format!("{tmpfs}{below}")).unwrap().partition.number, 3);
+}
+
+#[test]
+fn mounts_of_two_partitions_on_usr_are_refused_whichever_is_on_top() {
+    let other = "25 23 8:4 / /usr ro - ext4 /dev/sda4 ro\n";
+    let error = found(&format!("{SLOT}{other}{MERGED}")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "both /dev/sda4 and /dev/sda3 are mounted on /usr: nobody can tell which of them runs"
+    );
+    assert!(matches!(
+        found(&format!("25 22 8:4 / /usr ro - ext4 /dev/sda4 ro\n{SLOT}")),
+        Err(DiscoveryError::Several { .. })
+    ));
+}
+
+#[test]
+fn a_root_that_holds_usr_is_the_slot() {
+    let root = "22 1 8:3 / / ro - ext4 /dev/root ro\n";
+    let merged = MERGED.replace("99 23", "99 22");
+    for lines in [root.to_owned(), format!("{root}{merged}")] {
+        let running = found(&lines).unwrap();
+        assert_eq!((running.partition.number, running.point), (3, "/"));
+    }
+}
+
+#[test]
+fn what_is_of_no_device_is_no_slot() {
+    for lines in [
+        "23 22 0:9 / /usr ro - tmpfs usr ro\n",
+        "22 1 0:9 / / ro - overlay live ro\n",
+        &format!("{SLOT}25 23 0:9 / /usr ro - tmpfs usr ro\n"),
+    ] {
+        assert!(
+            matches!(found(lines), Err(DiscoveryError::NoDevice(_))),
+            "{lines}"
+        );
+    }
+    assert!(matches!(found(""), Err(DiscoveryError::NotMounted)));
+}
+
+/// What can't be read is not nothing: a mapping would be taken for a partition.
+#[test]
+fn an_unreadable_directory_of_sysfs_is_an_error() {
+    let sys = sysfs();
+    fs::remove_dir_all(sys.path().join("devices/dm-0/slaves")).unwrap();
+    fs::write(sys.path().join("devices/dm-0/slaves"), "").unwrap();
+    assert!(matches!(bottom(&sys, 0), Err(DiscoveryError::Read { .. })));
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Node, slots};
 use crate::bus::{AskedBy, AttemptOutcome, AttemptReport, RollbackReport, SlotReport};
 use crate::config::Server;
-use crate::disk::SlotRow;
+use crate::disk::{DiskError, SlotRow};
 use crate::engine::{Survey, Updates, chain};
 use crate::policy::{self, Attempt, Course, History, Rollback};
 
@@ -15,8 +15,17 @@ impl Node {
         let config = self.config();
         let history = self.history();
         let rollback = history.last_rollback();
+        let (slots, slots_unknown) = match self.slot_reports(&history, &config.version) {
+            Ok(slots) => (slots, None),
+            Err(error) => {
+                let reason = chain(&error);
+                tracing::debug!("the slots can't be looked at: {reason}");
+                (Vec::new(), Some(reason))
+            }
+        };
         Survey {
-            slots: self.slot_reports(&history, &config.version),
+            slots,
+            slots_unknown,
             updates: match config.server {
                 Server::Disabled => Updates::Disabled,
                 Server::At(_) => Updates::Enabled,
@@ -30,31 +39,24 @@ impl Node {
         }
     }
 
-    fn slot_reports(&self, history: &History, running_version: &str) -> Vec<SlotReport> {
-        let look = slots::open(&self.settings).and_then(|disk| Ok((disk.running(), disk.table()?)));
-        let (running, rows) = match look {
-            Ok(look) => look,
-            Err(error) => {
-                tracing::debug!("the slots can't be looked at: {}", chain(&error));
-                return Vec::new();
-            }
-        };
+    fn slot_reports(&self, history: &History, running_version: &str) -> Result<Vec<SlotReport>, DiskError> {
+        let disk = slots::open(&self.settings)?;
+        let (running, rows) = (disk.running(), disk.table()?);
         let version = |row: &SlotRow| {
             let own = (row.slot == running).then_some(running_version);
             let version = own.or_else(|| history.version_in(&row.partuuid));
             version.filter(|version| !version.is_empty()).map(str::to_owned)
         };
-        rows.iter()
-            .map(|row| SlotReport {
-                name: row.slot.to_string(),
-                partuuid: row.partuuid.clone(),
-                version: version(row),
-                priority: row.attributes.priority().get().into(),
-                tries: row.attributes.tries().get().into(),
-                successful: row.attributes.is_successful(),
-                running: row.slot == running,
-            })
-            .collect()
+        let reports = rows.iter().map(|row| SlotReport {
+            name: row.slot.to_string(),
+            partuuid: row.partuuid.clone(),
+            version: version(row),
+            priority: row.attributes.priority().get().into(),
+            tries: row.attributes.tries().get().into(),
+            successful: row.attributes.is_successful(),
+            running: row.slot == running,
+        });
+        Ok(reports.collect())
     }
 }
 
