@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use payload_format::PartitionName;
+use serde::{Deserialize, Serialize};
 
 use crate::disk::{PartitionPair, SlotName};
 use crate::omaha::MetadataClaim;
+use crate::store::tolerant;
 
 /// User and password for the payload's server; sent over https only.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,6 +33,39 @@ pub struct FurtherTarget {
     pub name: PartitionName,
     /// Where it goes.
     pub pair: PartitionPair,
+}
+
+/// An image, told by its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageHashes {
+    /// SHA-256 of what goes to the slot.
+    pub slot: [u8; 32],
+    /// SHA-256 of its kernel; none if it comes without one and gets a copy of the running one.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
+    pub kernel: Option<[u8; 32]>,
+}
+
+impl ImageHashes {
+    /// Whether it is the same image, as far as is known: a kernel that isn't told may be the other's.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        let differ = self
+            .kernel
+            .zip(other.kernel)
+            .is_some_and(|(one, other)| one != other);
+        self.slot == other.slot && !differ
+    }
+}
+
+/// An image that the node rolled back from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlamedImage {
+    /// Which.
+    pub image: ImageHashes,
+    /// Its version, for display.
+    pub version: String,
+    /// Why it was left.
+    pub cause: String,
 }
 
 /// A package beside the payload, itself a payload whose image becomes a file.
@@ -90,6 +125,8 @@ pub struct InstallPlan {
     pub further: Vec<FurtherTarget>,
     /// Packages beside the payload, if the daemon is to put any in place.
     pub extensions: Option<ExtensionPlan>,
+    /// Images that are not to be installed, whatever package they come in.
+    pub blamed: Vec<BlamedImage>,
     /// Trusted public keys (PEM files), read when the signature is checked.
     pub public_keys: Vec<PathBuf>,
 }

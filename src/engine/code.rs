@@ -21,6 +21,7 @@ pub fn code_of(error: &InstallError) -> ErrorCode {
     match error {
         E::NoKeys | E::KeyFile { .. } | E::Keys(_) => Code::PublicKeyVerification,
         E::RunningNotGood { .. } => Code::DeferredPerPolicy,
+        E::Blamed { .. } => Code::IgnoredPerPolicy,
         E::Open { .. } | E::MakeUnbootable { .. } | E::Target { .. } | E::NoTarget(_) => {
             Code::InstallDeviceOpen
         }

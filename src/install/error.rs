@@ -12,7 +12,17 @@ use super::{KernelError, PostinstError};
 use crate::disk::{DiskError, PairError, SlotName};
 use crate::extension::{ExtensionError, ShelfError};
 use crate::fetch::FetchError;
+use crate::plan::{BlamedImage, ImageHashes};
 use crate::store::record::RecordError;
+
+/// Who vouches for what a manifest says, before all of its payload has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Voucher {
+    /// Somebody whose key is trusted.
+    TrustedKey,
+    /// Nobody yet.
+    Nobody,
+}
 
 /// Why an update ended without a slot that boots next. The variants tell apart what servers have codes
 /// for; each names its place and value.
@@ -98,6 +108,21 @@ pub enum InstallError {
     /// The payload carries no signature, so that no key could vouch for it.
     #[error("the payload is not signed")]
     Unsigned,
+    /// The node rolled back from the image that the payload makes, in whatever package it came then. Told in the words of a
+    /// payload that comes again.
+    #[error(
+        "this machine rolled back from version {:?} ({}), and the payload makes the same image; it is installed again only on demand",
+        blamed.version,
+        blamed.cause
+    )]
+    Blamed {
+        /// What was rolled back from.
+        blamed: Box<BlamedImage>,
+        /// What the payload makes.
+        image: ImageHashes,
+        /// Who says so.
+        voucher: Voucher,
+    },
     /// A delta for another kernel than the one that runs.
     #[error("the delta is for a kernel with SHA-256 {expected} and {expected_size} bytes, {} has {found} and {size}", path.display())]
     WrongSourceKernel {
@@ -270,7 +295,13 @@ impl InstallError {
     /// Whether a later attempt may go on from the checkpoint: the network failed, the daemon stopped, or what is wrong
     /// is not with the payload. After anything else the data itself is in doubt, and the next attempt starts over.
     pub(super) const fn leaves_checkpoint(&self) -> bool {
-        matches!(self, Self::Fetch(_) | Self::Cancelled) || self.is_about_extensions()
+        matches!(self, Self::Fetch(_) | Self::Cancelled) || !self.is_about_payload()
+    }
+
+    /// Whether something is wrong with the payload, as far as is known.
+    #[must_use]
+    pub const fn is_about_payload(&self) -> bool {
+        !matches!(self, Self::Cancelled | Self::Blamed { .. }) && !self.is_about_extensions()
     }
 
     /// Whether what comes beside the payload has failed, and nothing is known of the payload itself.

@@ -12,15 +12,16 @@ use super::attempt::Attempt;
 use super::further::Further;
 use super::read_back::ReadBack;
 use super::saved::Ledger;
-use super::{InstallError, kernel, keys, preflight, torn, verify};
+use super::{InstallError, Voucher, kernel, keys, preflight, torn, verify};
 use crate::disk::BlockTarget;
+use crate::plan::ImageHashes;
 
 /// Checks everything that only the manifest (`metadata`: all before the data, as it came) tells. Changes
 /// nothing; reads the whole running slot if the payload is a delta, so that a wrong one is refused now.
 ///
 /// # Errors
-/// Metadata that no trusted key signed (in version 1: though the offer has a signature of it), unsigned payload, kernel that
-/// doesn't fit, a delta for another image.
+/// Metadata that no trusted key signed (in version 1: though the offer has a signature of it), unsigned payload, an image that
+/// the node rolled back from, kernel that doesn't fit, a delta for another image.
 pub(super) fn check(
     attempt: &Attempt,
     manifest: &Manifest,
@@ -46,12 +47,14 @@ pub(super) fn check(
 /// The part of it that takes no time.
 ///
 /// # Errors
-/// Metadata that no trusted key signed, unsigned payload, kernel that doesn't fit, a delta of a PCR policy.
+/// Metadata that no trusted key signed, unsigned payload, an image that the node rolled back from, kernel that doesn't fit,
+/// a delta of a PCR policy.
 pub(super) fn fits(attempt: &Attempt, manifest: &Manifest, metadata: &[u8]) -> Result<(), InstallError> {
-    metadata_is_signed(attempt, metadata)?;
+    let voucher = metadata_is_signed(attempt, metadata)?;
     if !manifest.is_signed() {
         return Err(InstallError::Unsigned);
     }
+    is_wanted(attempt, manifest, voucher)?;
     preflight::kernel_fits(attempt, kernel_size(attempt, manifest)?)?;
     // Nobody keeps a policy whose measurements are the old image's.
     match manifest.image(ImageKind::PcrPolicy) {
@@ -60,21 +63,47 @@ pub(super) fn fits(attempt: &Attempt, manifest: &Manifest, metadata: &[u8]) -> R
     }
 }
 
+/// The node has not rolled back from what the payload makes.
+fn is_wanted(attempt: &Attempt, manifest: &Manifest, voucher: Voucher) -> Result<(), InstallError> {
+    let image = made_by(manifest);
+    let mut blamed = attempt.plan.blamed.iter();
+    match blamed.find(|blamed| blamed.image.is(&image)) {
+        None => Ok(()),
+        Some(blamed) => Err(InstallError::Blamed {
+            blamed: Box::new(blamed.clone()),
+            image,
+            voucher,
+        }),
+    }
+}
+
+/// The image that a payload makes.
+pub(super) fn made_by(manifest: &Manifest) -> ImageHashes {
+    let kernel = manifest.image(ImageKind::Kernel);
+    ImageHashes {
+        slot: *manifest.partition().new.sha256.as_bytes(),
+        kernel: kernel.map(|image| *image.new.sha256.as_bytes()),
+    }
+}
+
 /// A trusted key made the signature of the metadata: that in the payload, which major version 2 must have, and
-/// that in the offer, if there is one.
-fn metadata_is_signed(attempt: &Attempt, metadata: &[u8]) -> Result<(), InstallError> {
+/// that in the offer, if there is one. Tells whether there was any.
+fn metadata_is_signed(attempt: &Attempt, metadata: &[u8]) -> Result<Voucher, InstallError> {
     let metadata = Metadata::parse(metadata).map_err(InstallError::Format)?;
     let keys = || keys::trusted(&attempt.plan.public_keys);
+    let mut voucher = Voucher::Nobody;
     if metadata.version() == MajorVersion::V2 {
         let signed = metadata.verify(&keys()?);
         signed.map_err(InstallError::MetadataSignature)?;
+        voucher = Voucher::TrustedKey;
     }
     let Some(claim) = &attempt.plan.metadata else {
-        return Ok(());
+        return Ok(voucher);
     };
     keys()?
         .verify_digest(&Sha256Digest::of(metadata.signed()), &claim.signature)
-        .map_err(InstallError::MetadataSignature)
+        .map_err(InstallError::MetadataSignature)?;
+    Ok(Voucher::TrustedKey)
 }
 
 /// Makes the other slot unbootable. After this its content may be written.

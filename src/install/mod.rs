@@ -99,7 +99,7 @@ mod torn;
 mod verify;
 
 pub use attempt::Site;
-pub use error::InstallError;
+pub use error::{InstallError, Voucher};
 pub use finding::{Finding, Verdict};
 pub use kernel::KernelError;
 pub use pace::Pace;

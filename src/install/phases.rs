@@ -12,10 +12,10 @@ use super::finding::{Finding, Verdict};
 use super::further::Further;
 use super::postinstall::{self, Arguments, Postinst, PostinstOutcome};
 use super::saved::Saved;
-use super::{InstallError, PostinstError, extensions, pcr, peek, pipeline, preflight, torn, verify};
+use super::{InstallError, PostinstError, extensions, gate, pcr, peek, pipeline, preflight, torn, verify};
 use crate::disk::{BlockTarget, give_back_free_memory};
 use crate::host::subprocess::SubprocessError;
-use crate::plan::InstallPlan;
+use crate::plan::{ImageHashes, InstallPlan};
 
 /// An update that was decided on; nothing was looked at yet.
 pub struct Installer {
@@ -163,6 +163,12 @@ pub struct Downloaded {
 }
 
 impl Downloaded {
+    /// What was written.
+    #[must_use]
+    pub fn image(&self) -> ImageHashes {
+        gate::made_by(&self.written.manifest)
+    }
+
     /// Reads slot, kernel and PCR policy back from the medium; of the slot, what was not read while it was
     /// written.
     ///

@@ -137,7 +137,7 @@ impl Code {
                 "Check `GROUP` and `FLATCAR_RELEASE_APPID` against what the server knows, then the offer it makes, and `EXTENSIONS`.",
             ),
             Self::IgnoredPerPolicy => (
-                "The offered payload was rolled back on this node before.",
+                "The offered payload, or the image in it, was rolled back on this node before.",
                 "Publish a fixed one. `update_engine_client -update` tries the same one again.",
             ),
             Self::DeferredPerPolicy => (

@@ -13,10 +13,13 @@
 //! decisions: [`Attempts::settle`] draws that conclusion anew whenever it is asked. So nothing depends on when this
 //! history is written: a change that a cut has swallowed is made up for by the next one.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use slots::SlotAttributes;
 
 use super::{History, UnixTime};
+use crate::store::tolerant;
 
 /// Attempts remembered; the oldest is forgotten first.
 const MOST: usize = 32;
@@ -24,18 +27,22 @@ const MOST: usize = 32;
 /// Characters of any text that is remembered. Servers say what they like, and some of it ends up in here.
 const LONGEST: usize = 600;
 
+/// The code of a payload whose manifest tells that the node rolled back from what is in it.
+const REFUSED: u32 = 35;
+
 /// Who wanted an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AskedBy {
     /// The schedule.
+    #[default]
     Schedule,
     /// Somebody on the bus.
     Operator,
 }
 
 /// How an attempt stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Course {
     /// The payload is fetched, written, verified.
@@ -55,6 +62,7 @@ pub enum Course {
     /// The node went back to the slot before.
     RolledBack,
     /// What a later engine has written.
+    #[default]
     #[serde(other)]
     Unknown,
 }
@@ -65,44 +73,59 @@ pub struct Attempt {
     /// When the offer was taken.
     pub began: UnixTime,
     /// When the slot was installed, or it was given up; not known of one that was cut.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub ended: Option<UnixTime>,
     /// The version that ran.
+    #[serde(default, deserialize_with = "tolerant::text")]
     pub from: String,
     /// The version offered.
+    #[serde(default, deserialize_with = "tolerant::text")]
     pub to: String,
     /// The slot written, for display.
+    #[serde(default, deserialize_with = "tolerant::text")]
     pub slot: String,
     /// Its PARTUUID.
     pub partuuid: String,
     /// SHA-256 of the payload.
     pub sha256: [u8; 32],
     /// Bytes of the payload.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub size: u64,
     /// Who wanted it.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub asked_by: AskedBy,
     /// Bytes of the payload that an earlier attempt had brought.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub resumed_at: u64,
     /// Bytes of the payload that came in this one.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub fetched: u64,
     /// How long fetching and writing took.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub download_seconds: u64,
     /// How long verification, postinst and commit took.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub finish_seconds: u64,
     /// How it stands.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub course: Course,
     /// The code that the server was told, if it failed.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub code: Option<u32>,
     /// Why, as far as there is something to say.
+    #[serde(default, deserialize_with = "tolerant::text")]
     pub why: String,
     /// How often it ended in this way one time after the other, before anything was fetched.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub times: u32,
 }
 
 impl Attempt {
-    /// Whether it is the same failure as `other`, and neither has come to the payload.
+    /// Whether it is the same failure as `other`, and neither has come to the payload's data.
     fn repeats(&self, other: &Self) -> bool {
         let what = |attempt: &Self| {
-            let is_early = attempt.course == Course::Failed && attempt.fetched == 0;
+            let is_early = attempt.fetched == 0 || attempt.code == Some(REFUSED);
+            let is_early = attempt.course == Course::Failed && is_early;
             is_early.then(|| {
                 let Self {
                     sha256,
@@ -179,9 +202,22 @@ impl Look<'_> {
     }
 }
 
-/// The last attempts, oldest first. Its JSON form is meant for a record.
+/// The last attempts, oldest first. Its JSON form is meant for a record; of another version's attempts those count that
+/// say when they began, and where and with which payload.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempts(Vec<Attempt>);
+#[serde(transparent)]
+pub struct Attempts(#[serde(deserialize_with = "known_attempts")] Vec<Attempt>);
+
+/// A list of which nothing is known is none of ours.
+fn known_attempts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Attempt>, D::Error> {
+    let values = Vec::<Value>::deserialize(deserializer)?;
+    let has_any = !values.is_empty();
+    let known: Vec<Attempt> = tolerant::known(Value::Array(values)).map_err(D::Error::custom)?;
+    if has_any && known.is_empty() {
+        return Err(D::Error::custom("none of its entries is an attempt"));
+    }
+    Ok(known)
+}
 
 impl Attempts {
     /// Another one begins; there is no other under way.

@@ -1,36 +1,67 @@
-//! Payloads that this machine rolled back from.
+//! Images that this machine rolled back from, and the payloads that make them.
 
 use serde::{Deserialize, Serialize};
 
 use super::UnixTime;
+use crate::plan::ImageHashes;
+use crate::store::tolerant;
 
 /// Most payloads remembered; the oldest is forgotten first.
 const MOST: usize = 16;
 
-/// One payload that booted and was not kept.
+/// One payload that booted and was not kept, or that makes the same image as such a one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blame {
     /// SHA-256 of the payload.
     pub sha256: [u8; 32],
     /// Its version, for display.
+    #[serde(default, deserialize_with = "tolerant::text")]
     pub version: String,
     /// When the rollback was noticed.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub noticed: UnixTime,
     /// Why it was not kept, as far as anybody knows.
+    #[serde(default = "tolerant::unknown_cause", deserialize_with = "tolerant::cause")]
     pub cause: String,
+    /// What it makes, if that is known.
+    #[serde(
+        default,
+        deserialize_with = "tolerant::or_default",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub image: Option<ImageHashes>,
 }
 
-/// The payloads not to be installed again unless somebody asks. Its JSON form is meant for a record.
+impl Blame {
+    fn makes(&self, image: &ImageHashes) -> bool {
+        self.image.is_some_and(|own| own.is(image))
+    }
+}
+
+/// The payloads not to be installed again unless somebody asks, in whichever package they come. Its JSON form is meant for a
+/// record: one entry for each package, which is all that earlier versions look for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlamedPayloads(Vec<Blame>);
+#[serde(transparent)]
+pub struct BlamedPayloads(#[serde(deserialize_with = "tolerant::known")] Vec<Blame>);
 
 impl BlamedPayloads {
     /// Remembers one; again and again is once, at the last time.
     pub fn add(&mut self, blame: Blame) {
-        self.forgive(&blame.sha256);
+        self.0.retain(|other| other.sha256 != blame.sha256);
         self.0.push(blame);
-        let excess = self.0.len().saturating_sub(MOST);
-        self.0.drain(..excess);
+        while self.0.len() > MOST {
+            self.0.remove(self.most_dispensable());
+        }
+    }
+
+    /// The oldest whose image another one names, too; or the oldest.
+    fn most_dispensable(&self) -> usize {
+        let is_named_again = |(at, blame): (usize, &Blame)| {
+            let image = blame.image?;
+            let mut later = self.0.iter().skip(at + 1);
+            later.any(|later| later.makes(&image)).then_some(at)
+        };
+        self.0.iter().enumerate().find_map(is_named_again).unwrap_or(0)
     }
 
     /// The blame of the payload with this hash.
@@ -39,9 +70,28 @@ impl BlamedPayloads {
         self.0.iter().find(|blame| blame.sha256 == *sha256)
     }
 
-    /// Forgets a payload, such as one that has been marked good since.
-    pub fn forgive(&mut self, sha256: &[u8; 32]) {
-        self.0.retain(|blame| blame.sha256 != *sha256);
+    /// The last blame of a payload that makes this image.
+    #[must_use]
+    pub fn find_image(&self, image: &ImageHashes) -> Option<&Blame> {
+        self.0.iter().rev().find(|blame| blame.makes(image))
+    }
+
+    /// Forgets a payload, such as one that has been marked good since, and whatever makes the same `image`.
+    pub fn forgive(&mut self, sha256: &[u8; 32], image: Option<ImageHashes>) {
+        let own = self.find(sha256).and_then(|blame| blame.image);
+        let images = [own, image];
+        let is_forgiven = |blame: &Blame| {
+            let mut images = images.iter().flatten();
+            blame.sha256 == *sha256 || images.any(|image| blame.makes(image))
+        };
+        self.0.retain(|blame| !is_forgiven(blame));
+    }
+
+    /// The images of those whose image isn't told, as far as `image` knows them.
+    pub fn complete(&mut self, image: impl Fn(&[u8; 32]) -> Option<ImageHashes>) {
+        for blame in &mut self.0 {
+            blame.image = blame.image.or_else(|| image(&blame.sha256));
+        }
     }
 
     /// Oldest first.
@@ -60,6 +110,18 @@ mod tests {
             version: number.to_string(),
             noticed: UnixTime(i64::from(number)),
             cause: "did not come up".to_owned(),
+            image: None,
+        }
+    }
+
+    fn making(number: u8, image: u8) -> Blame {
+        let image = ImageHashes {
+            slot: [image; 32],
+            kernel: None,
+        };
+        Blame {
+            image: Some(image),
+            ..blame(number)
         }
     }
 
@@ -76,10 +138,32 @@ mod tests {
     }
 
     #[test]
-    fn a_forgiven_payload_is_not_blamed() {
+    fn however_many_packages_make_one_image_no_other_is_forgotten_for_them() {
+        let mut blamed = BlamedPayloads::default();
+        blamed.add(making(1, 1));
+        for number in 2..100 {
+            blamed.add(making(number, 2));
+        }
+        assert_eq!(blamed.iter().count(), MOST);
+        assert!(blamed.find(&[1; 32]).is_some() && blamed.find(&[99; 32]).is_some());
+    }
+
+    #[test]
+    fn a_forgiven_payload_is_not_blamed_nor_is_another_that_makes_the_same() {
         let mut blamed = BlamedPayloads::default();
         blamed.add(blame(1));
-        blamed.forgive(&[1; 32]);
+        blamed.forgive(&[1; 32], None);
         assert_eq!(blamed, BlamedPayloads::default());
+
+        for forgiven in [1, 2, 3] {
+            blamed.add(making(1, 7));
+            blamed.add(making(2, 7));
+            blamed.forgive(&[forgiven; 32], making(0, 7).image);
+            assert_eq!(blamed, BlamedPayloads::default(), "{forgiven}");
+        }
+        blamed.add(making(1, 7));
+        blamed.add(making(2, 8));
+        blamed.forgive(&[1; 32], None);
+        assert!(blamed.find(&[1; 32]).is_none() && blamed.find(&[2; 32]).is_some());
     }
 }

@@ -16,9 +16,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use slots::SlotAttributes;
 
-use super::{Blame, BlamedPayloads, Payload, Progress, Rollback, Tally, Trial, UnixTime, Why};
+use super::{Blame, BlamedPayloads, Images, Payload, Progress, Rollback, Tally, Trial, UnixTime, Why};
+use crate::plan::ImageHashes;
+use crate::store::tolerant;
 
 /// Trials of one payload that may end before their time without blame, one after the other. A payload that
 /// takes the machine down each time, in whatever order, must not be installed for ever.
@@ -45,29 +48,52 @@ pub enum Outcome {
     Interrupted(Payload),
 }
 
-/// Everything remembered. Its JSON form is meant for a record; what an older engine did not write yet has its
-/// default.
+/// Everything remembered. Its JSON form is meant for a record. What an older version did not write yet, or a newer one
+/// writes otherwise, has its default; what only a newer one knows is kept for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct History {
+    #[serde(deserialize_with = "tolerant::or_default")]
     trial: Option<Trial>,
     /// PARTUUID of the slot that the last update went to, whatever became of it.
+    #[serde(deserialize_with = "tolerant::or_default")]
     last_target: Option<String>,
     /// PARTUUIDs of the slots that updates went to.
+    #[serde(deserialize_with = "tolerant::known")]
     filled: Vec<String>,
     /// The payload whose last trials were interrupted, and how many.
+    #[serde(deserialize_with = "tolerant::or_default")]
     interrupted: Option<([u8; 32], u8)>,
+    #[serde(deserialize_with = "tolerant::or_default")]
     blamed: BlamedPayloads,
+    #[serde(deserialize_with = "tolerant::or_default")]
     unreported: bool,
+    #[serde(deserialize_with = "tolerant::or_default")]
     last_rollback: Option<Rollback>,
     /// By PARTUUID, what was seen running in a slot or was committed to it.
+    #[serde(deserialize_with = "tolerant::known_by_name")]
     held: BTreeMap<String, Payload>,
     /// PARTUUID of the slot that an operator has put behind the other one.
+    #[serde(deserialize_with = "tolerant::or_default")]
     leaving: Option<String>,
+    #[serde(deserialize_with = "tolerant::or_default")]
     tally: Tally,
+    /// A record of its own.
+    #[serde(skip)]
+    images: Images,
+    /// A newer version's.
+    #[serde(flatten)]
+    unknown: BTreeMap<String, Value>,
 }
 
 impl History {
+    /// The same, where `images` are known. Whatever is blamed, in whatever package, is so from here on.
+    #[must_use]
+    pub fn with_images(mut self, images: Images) -> Self {
+        self.blamed.complete(|payload| images.of(payload));
+        Self { images, ..self }
+    }
+
     /// A slot is about to be committed to: it may boot next from here on.
     pub fn committed(&mut self, partuuid: &str, payload: Payload) {
         self.last_target = Some(partuuid.to_owned());
@@ -107,7 +133,7 @@ impl History {
                 return Outcome::Kept;
             }
             // One that was given up stays so, although the daemon was started once more on its way out.
-            if !matches!(trial.progress, Progress::GivenUp(_)) {
+            if !matches!(trial.progress, Progress::GivenUp(_) | Progress::Unknown(_)) {
                 trial.progress = Progress::CameUp;
             }
             return Outcome::OnTrial;
@@ -147,6 +173,7 @@ impl History {
         };
         let Why { cause, said } = match progress {
             Progress::GivenUp(why) => why,
+            Progress::Unknown(value) => Why::of_unknown(&value),
             Progress::Committed => silent("did not come up".to_owned()),
             Progress::CameUp | Progress::Orderly => {
                 let times = self.interrupted_again(&payload);
@@ -169,7 +196,7 @@ impl History {
     fn interrupted_again(&mut self, payload: &Payload) -> u8 {
         let Some(sha256) = payload.sha256 else { return 1 };
         let times = match self.interrupted {
-            Some((other, times)) if other == sha256 => times.saturating_add(1),
+            Some((other, times)) if self.images.are_same(&other, &sha256) => times.saturating_add(1),
             _ => 1,
         };
         self.interrupted = Some((sha256, times));
@@ -177,17 +204,48 @@ impl History {
     }
 
     fn blame(&mut self, rollback: &Rollback) {
-        if let Some(sha256) = rollback.payload.sha256 {
-            self.blamed.add(Blame {
-                sha256,
-                version: rollback.payload.version.clone(),
-                noticed: rollback.noticed,
-                cause: rollback.cause.clone(),
-            });
-        }
+        self.blame_payload(&rollback.payload, rollback.noticed, &rollback.cause);
         self.last_rollback = Some(rollback.clone());
         self.interrupted = None;
         self.unreported = true;
+    }
+
+    /// Not again by itself, nor in any other package of the same image.
+    fn blame_payload(&mut self, payload: &Payload, noticed: UnixTime, cause: &str) {
+        let Some(own) = payload.sha256 else { return };
+        let image = self.images.of(&own);
+        let others = image.into_iter().flat_map(|image| self.images.payloads(image));
+        for sha256 in others.filter(|other| *other != own).chain([own]) {
+            self.blamed.add(Blame {
+                sha256,
+                version: payload.version.clone(),
+                noticed,
+                cause: cause.to_owned(),
+                image,
+            });
+        }
+    }
+
+    /// The payload with this hash makes an image that is blamed: it is, too.
+    pub fn blame_package(&mut self, sha256: [u8; 32], image: ImageHashes) {
+        if let Some(blame) = self.blamed.find_image(&image).cloned() {
+            self.blamed.add(Blame {
+                sha256,
+                image: Some(image),
+                ..blame
+            });
+        }
+    }
+
+    /// What is known against the payload with this hash, or against the image that it is known to make.
+    #[must_use]
+    pub fn blame_of(&self, sha256: &[u8; 32]) -> Option<&Blame> {
+        let by_image = || self.blamed.find_image(&self.images.of(sha256)?);
+        self.blamed.find(sha256).or_else(by_image)
+    }
+
+    fn forgive(&mut self, sha256: &[u8; 32]) {
+        self.blamed.forgive(sha256, self.images.of(sha256));
     }
 
     /// The slot `running` is good: what was on trial in it is kept.
@@ -195,15 +253,17 @@ impl History {
         if self.leaving.take_if(|left| left == running).is_some()
             && let Some(sha256) = self.held.get(running).and_then(|payload| payload.sha256)
         {
-            self.blamed.forgive(&sha256);
+            self.forgive(&sha256);
         }
         let Some(trial) = self.trial.take_if(|trial| trial.partuuid == running) else {
             return;
         };
         self.last_rollback = None;
         if let Some(sha256) = trial.payload.sha256 {
-            self.blamed.forgive(&sha256);
-            self.interrupted.take_if(|(other, _)| *other == sha256);
+            self.forgive(&sha256);
+            let images = &self.images;
+            self.interrupted
+                .take_if(|(other, _)| images.are_same(other, &sha256));
         }
     }
 
@@ -239,18 +299,11 @@ impl History {
     /// An operator puts the slot `running` behind the slot `other`: what it holds is not to be installed again
     /// by itself, and what `other` holds is wanted.
     pub fn leave(&mut self, running: &str, other: &str, now: UnixTime) {
-        if let Some(payload) = self.held.get(running)
-            && let Some(sha256) = payload.sha256
-        {
-            self.blamed.add(Blame {
-                sha256,
-                version: payload.version.clone(),
-                noticed: now,
-                cause: BY_HAND.to_owned(),
-            });
+        if let Some(payload) = self.held.get(running).cloned() {
+            self.blame_payload(&payload, now, BY_HAND);
         }
         if let Some(sha256) = self.held.get(other).and_then(|payload| payload.sha256) {
-            self.blamed.forgive(&sha256);
+            self.forgive(&sha256);
         }
         self.leaving = Some(running.to_owned());
     }
@@ -321,6 +374,12 @@ impl History {
     #[must_use]
     pub const fn trial(&self) -> Option<&Trial> {
         self.trial.as_ref()
+    }
+
+    /// Which image each payload makes that was installed.
+    #[must_use]
+    pub const fn images(&self) -> &Images {
+        &self.images
     }
 
     /// The payloads not to be installed again by themselves.

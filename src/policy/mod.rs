@@ -15,6 +15,7 @@ mod build;
 mod deltas;
 mod extensions;
 mod history;
+mod images;
 mod offer;
 mod payload_state;
 mod schedule;
@@ -28,6 +29,7 @@ pub use build::Build;
 pub use deltas::{RunningSlot, wanted_deltas};
 pub use extensions::{ExtensionsError, extensions};
 pub use history::{History, Outcome};
+pub use images::Images;
 pub use offer::{Circumstances, Decision, decide};
 pub use payload_state::{PayloadState, Penalty, penalty};
 pub use schedule::{CheckOutcome, Interval};
@@ -36,7 +38,9 @@ pub use tally::{CheckEnd, Checks, Tally};
 pub use trial::{Payload, Progress, Rollback, Trial, Why};
 
 /// Wall clock time: seconds since 1970-01-01 00:00 UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct UnixTime(pub i64);
 
 impl UnixTime {

@@ -3,7 +3,6 @@
 //! Versions are never compared: a server that offers the running version, or an older one, or none at all
 //! in words, means it.
 
-use super::blame::BlamedPayloads;
 use super::build::Build;
 use super::payload_state::PayloadState;
 use super::{Blame, UnixTime};
@@ -14,8 +13,8 @@ use crate::omaha::{ErrorCode, Offer, Trigger};
 pub struct Circumstances<'a> {
     /// What earlier attempts left, this offer already taken in by [`PayloadState::offered`].
     pub payload_state: &'a PayloadState,
-    /// What was rolled back from.
-    pub blamed: &'a BlamedPayloads,
+    /// What is known against the offer's payload, or the image that it makes: see [`super::History::blame_of`].
+    pub blame: Option<&'a Blame>,
     /// Whether somebody asked.
     pub trigger: Trigger,
     /// Which kind of machine this is.
@@ -58,13 +57,13 @@ impl Decision<'_> {
 pub fn decide<'a>(offer: &'a Offer, circumstances: &Circumstances<'a>) -> Decision<'a> {
     let Circumstances {
         payload_state,
-        blamed,
+        blame,
         trigger,
         build,
         now,
     } = *circumstances;
     if trigger == Trigger::Scheduled
-        && let Some(blame) = blamed.find(&offer.sha256)
+        && let Some(blame) = blame
     {
         return Decision::RolledBackBefore(blame);
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::UnixTime;
+use crate::store::tolerant;
 
 /// How a check ended, as it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +23,16 @@ pub enum CheckEnd {
 #[serde(default)]
 pub struct Checks {
     /// That brought none.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub no_update: u64,
     /// That brought an offer which was taken.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub taken: u64,
     /// That brought nothing which may be installed now.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub deferred: u64,
     /// That failed.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub failed: u64,
 }
 
@@ -36,27 +41,38 @@ pub struct Checks {
 #[serde(default)]
 pub struct Tally {
     /// Checks.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub checks: Checks,
     /// When a check last ended with a usable answer.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub last_answer: Option<UnixTime>,
     /// Updates that were installed and made the next to boot.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub installed: u64,
     /// When that last happened.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub last_installed: Option<UnixTime>,
     /// Attempts and checks that failed, but for those that were only put off.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub failures: u64,
     /// Code and time of the last one.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub last_failure: Option<(u32, UnixTime)>,
     /// Times that this machine came back to the version before.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub rollbacks: u64,
     /// When that was last noticed.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub last_rollback: Option<UnixTime>,
     /// Bytes of payloads that were downloaded.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub downloaded_bytes: u64,
     /// How long the last download took that came to its end, in milliseconds; of one that was resumed the last
     /// part.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub download_millis: Option<u64>,
     /// How long it took to verify the last update, run its postinst and make it the next to boot, in milliseconds.
+    #[serde(deserialize_with = "tolerant::or_default")]
     pub finish_millis: Option<u64>,
 }
 

@@ -1,15 +1,19 @@
 //! A slot's trial: what is tried, how far it came, and what came of it if it failed.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::UnixTime;
+use crate::store::tolerant;
 
 /// What a slot was filled from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Payload {
     /// SHA-256 of the payload; none if somebody else put the slot on trial.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub sha256: Option<[u8; 32]>,
     /// Its version, for display.
+    #[serde(default, deserialize_with = "tolerant::text")]
     pub version: String,
 }
 
@@ -24,15 +28,33 @@ pub enum Progress {
     Orderly,
     /// Its health was not established in time.
     GivenUp(Why),
+    /// What another version has written. If the slot is left, that counts as a cause.
+    #[serde(untagged)]
+    Unknown(Value),
 }
 
 /// Why a slot was left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
     /// What did not hold.
+    #[serde(default = "tolerant::unknown_cause", deserialize_with = "tolerant::cause")]
     pub cause: String,
     /// What the unit or the check said, if anything.
+    #[serde(default, deserialize_with = "tolerant::text")]
     pub said: String,
+}
+
+impl Why {
+    /// What `value`, the progress of a trial in another version's words, says about it.
+    pub(super) fn of_unknown(value: &Value) -> Self {
+        let mut parts = value.as_object().into_iter().flat_map(|object| object.values());
+        let told = parts.find(|part| part.get("cause").is_some());
+        let told = told.and_then(|part| Self::deserialize(part).ok());
+        told.unwrap_or_else(|| Self {
+            cause: tolerant::unknown_cause(),
+            said: String::new(),
+        })
+    }
 }
 
 /// A slot on trial.
@@ -41,6 +63,7 @@ pub struct Trial {
     /// The slot's PARTUUID.
     pub partuuid: String,
     /// What it holds.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub payload: Payload,
     /// How far it came.
     pub progress: Progress,
@@ -50,11 +73,15 @@ pub struct Trial {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollback {
     /// What was left.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub payload: Payload,
     /// Why.
+    #[serde(default = "tolerant::unknown_cause", deserialize_with = "tolerant::cause")]
     pub cause: String,
     /// What the unit or the check behind it said, if anything.
+    #[serde(default, deserialize_with = "tolerant::text")]
     pub said: String,
     /// When it was noticed.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
     pub noticed: UnixTime,
 }

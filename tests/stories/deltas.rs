@@ -114,7 +114,7 @@ fn kernel(old: bool) -> Vec<Box<OsStr>> {
     options
 }
 
-fn delta_with_kernel(pair: &Pair, name: &str, old_kernel: bool) -> PathBuf {
+pub(crate) fn delta_with_kernel(pair: &Pair, name: &str, old_kernel: bool) -> PathBuf {
     let options = kernel(old_kernel);
     let options: Vec<&OsStr> = options.iter().map(AsRef::as_ref).collect();
     pair.delta(name, &options)

@@ -5,6 +5,7 @@ mod air_gap;
 mod any_image;
 mod attempts;
 mod bad_servers;
+mod blame;
 mod bus;
 mod by_hand;
 mod checks;

@@ -7,6 +7,7 @@
 //! directory of its own.
 
 mod moments;
+mod newer;
 mod older;
 mod shape;
 
@@ -51,7 +52,7 @@ fn contents(record: &[u8]) -> &[u8] {
     &record[HEADER..record.len() - CHECKSUM]
 }
 
-fn record_of_version(version: u32, contents: &[u8]) -> Vec<u8> {
+pub(crate) fn record_of_version(version: u32, contents: &[u8]) -> Vec<u8> {
     let mut record = b"UpdEngSt".to_vec();
     record.extend(version.to_be_bytes());
     record.extend((contents.len() as u64).to_be_bytes());

@@ -94,6 +94,7 @@ pub fn plan(url: String, payload: &[u8]) -> InstallPlan {
         credentials: None,
         further: Vec::new(),
         extensions: None,
+        blamed: Vec::new(),
         public_keys: vec![fixtures::payload("test-key.pub.pem")],
     }
 }

@@ -8,19 +8,38 @@ use crate::disk::{DiskError, SlotDisk, SlotName};
 use crate::engine::chain;
 use crate::health::Cause;
 use crate::journal::Notable;
-use crate::policy::{History, Outcome, Progress, Tally, UnixTime, Why};
+use crate::plan::ImageHashes;
+use crate::policy::{History, Images, Outcome, Progress, Tally, UnixTime, Why};
 use crate::store::record::{self, RecordError, Version};
 
 const FILE: &str = "/var/lib/update_engine/history";
 const VERSION: Version = Version(1);
+/// Which image each payload makes; apart, since earlier versions rewrite the other one without it.
+const IMAGES: &str = "/var/lib/update_engine/images";
+const IMAGES_VERSION: Version = Version(1);
+/// All that is remembered has a tenth of it.
+const LONGEST_IMAGES: usize = 1 << 17;
 
 impl Node {
     /// What is remembered; nothing if it can't be read, which is logged. Blocks.
     pub(super) fn history(&self) -> History {
-        self.load_history().unwrap_or_else(|error| {
+        let history = self.load_history().unwrap_or_else(|error| {
             tracing::warn!("what became of earlier updates is not known: {}", chain(&error));
             History::default()
-        })
+        });
+        let images = self.load_images().unwrap_or_else(|error| {
+            tracing::warn!("what earlier payloads made is not known: {}", chain(&error));
+            Images::default()
+        });
+        history.with_images(images)
+    }
+
+    fn load_images(&self) -> Result<Images, RecordError> {
+        let path = self.host().path(IMAGES);
+        let contents = record::load_short(&path, IMAGES_VERSION, LONGEST_IMAGES)?;
+        let images = contents.map(|contents| serde_json::from_slice(&contents));
+        let images = images.transpose().map_err(|_| RecordError::NotARecord(path))?;
+        Ok(images.unwrap_or_default())
     }
 
     fn load_history(&self) -> Result<History, RecordError> {
@@ -126,17 +145,37 @@ impl Node {
         }
     }
 
-    /// The slot of the attempt under way may boot next from here on. Blocks.
+    /// The slot of the attempt under way, which holds `image`, may boot next from here on. Blocks.
+    ///
+    /// Order of writes, and what a cut between leaves: which image the payload makes, of which nothing follows yet; then that
+    /// it is committed to.
     ///
     /// # Errors
     /// A rollback from it could not be noticed then.
-    pub(super) fn remember_target(&self) -> Result<(), RememberError> {
+    pub(super) fn remember_target(&self, image: ImageHashes) -> Result<(), RememberError> {
         let Some((target, payload)) = self.memory(|memory| memory.target.clone()) else {
             return Ok(());
         };
+        if let Some(sha256) = payload.sha256 {
+            self.remember_image(sha256, image)?;
+        }
         let disk = slots::open(&self.settings)?;
         let slot = partuuid(&disk, target)?;
         Ok(self.change_history(|history| history.committed(&slot, payload))?)
+    }
+
+    fn remember_image(&self, payload: [u8; 32], image: ImageHashes) -> Result<(), RecordError> {
+        let _one_at_a_time = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut images = self.history().images().clone();
+        images.remember(payload, image);
+        // Lists of numbers: they always have a JSON form.
+        let contents = serde_json::to_vec(&images).unwrap_or_default();
+        record::save(&self.host().path(IMAGES), IMAGES_VERSION, &contents)
+    }
+
+    /// The payload `package` makes `image`, which is blamed. Blocks.
+    pub(super) fn blame_package(&self, package: [u8; 32], image: ImageHashes) {
+        self.change_or_warn(|history| history.blame_package(package, image));
     }
 
     /// SHA-256 of the payload in the slot that boots next, if this machine's engine installed it. Blocks.

@@ -7,14 +7,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Node;
+use crate::bus::Obstacle;
 use crate::engine::code::code_of;
 use crate::engine::updater::Progress;
 use crate::engine::{Commitment, Failure, Trigger, chain};
 use crate::fetch::{FetchSettings, Fetcher};
-use crate::install::{Downloaded, InstallError, Installer, Pace, PostinstOutcome, Ready, Site};
+use crate::install::{Downloaded, InstallError, Installer, Pace, PostinstOutcome, Ready, Site, Voucher};
 use crate::journal::Notable;
 use crate::omaha::{ErrorCode, HttpStatus, PayloadKind};
-use crate::plan::InstallPlan;
+use crate::plan::{ImageHashes, InstallPlan};
 use crate::policy::{CheckOutcome, Payload};
 use crate::store::{Key, PrefsError};
 
@@ -101,10 +102,22 @@ impl Node {
             self.count_in(move |tally, _| tally.downloaded(last.saturating_sub(before), whole_after))
                 .await;
         }
-        if let Err(InstallError::Fetch(error)) = &downloaded {
-            self.answered_with(error.status());
+        match &downloaded {
+            Err(InstallError::Fetch(error)) => self.answered_with(error.status()),
+            Err(InstallError::Blamed { image, voucher, .. }) => self.refuse_package(*image, *voucher).await,
+            _ => {}
         }
         Ok(self.count_delta(downloaded).await?)
+    }
+
+    /// The package of the attempt under way makes a blamed image: the next time it need not be asked for. What nobody has
+    /// vouched for is not held against it, or whoever sits between could have any package refused.
+    async fn refuse_package(&self, image: ImageHashes, voucher: Voucher) {
+        let package = self.memory(|memory| memory.offer.as_ref().map(|offer| offer.sha256));
+        if let (Some(package), Voucher::TrustedKey) = (package, voucher) {
+            self.blocking(move |node| node.blame_package(package, image))
+                .await;
+        }
     }
 
     /// Servers of payloads slow down checks as those of updates do: often they are the same.
@@ -125,8 +138,7 @@ impl Node {
         });
         if let Err(error) = &result
             && is_delta
-            && !matches!(error, InstallError::Cancelled)
-            && !error.is_about_extensions()
+            && error.is_about_payload()
             && code_of(error) != ErrorCode::DownloadTransfer
         {
             self.blocking(|node| node.count(Key::DeltaUpdateFailures)).await;
@@ -144,7 +156,8 @@ impl Node {
         let begun = Instant::now();
         let wanted = self.host().reboot_required();
         self.memory(|memory| memory.reboot_wanted = wanted);
-        self.blocking(Self::remember_target)
+        let image = written.image();
+        self.blocking(move |node| node.remember_target(image))
             .await
             .map_err(|error| Failure::caused_by(ErrorCode::Error, &error))?;
         let outcome = self
@@ -215,7 +228,11 @@ impl Node {
 
 impl From<InstallError> for Failure {
     fn from(error: InstallError) -> Self {
-        Self::caused_by(code_of(&error), &error)
+        let failure = Self::caused_by(code_of(&error), &error);
+        match error {
+            InstallError::Blamed { .. } => failure.of_kind(Obstacle::RolledBack),
+            _ => failure,
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::disk::SlotName;
 use crate::engine::{Checked, Failure, Offered, Trigger, chain};
 use crate::host::Mode;
 use crate::omaha::{self, ErrorCode, Offer, PayloadKind};
-use crate::plan::InstallPlan;
+use crate::plan::{BlamedImage, InstallPlan};
 use crate::policy::{Build, Circumstances, Decision, PayloadState, decide, extensions};
 use crate::store::PrefsError;
 
@@ -23,7 +23,8 @@ impl Node {
         self.save(&state)?;
         let trigger = self.memory(|memory| memory.trigger).unwrap_or(Trigger::Timer);
         let url = self.decide(&offer, &state, trigger)?;
-        let plan = self.plan(config, &offer, url)?;
+        let mut plan = self.plan(config, &offer, url)?;
+        plan.blamed = self.unwanted_images(trigger);
         let offered = Offered {
             version: offer.version.clone(),
             size: offer.size,
@@ -50,7 +51,7 @@ impl Node {
         let history = self.history();
         let circumstances = Circumstances {
             payload_state,
-            blamed: history.blamed(),
+            blame: history.blame_of(&offer.sha256),
             trigger,
             build,
             now: self.unix_time(),
@@ -79,6 +80,22 @@ impl Node {
         }
     }
 
+    /// What is not installed, whatever package it comes in: whoever asks by hand gets everything.
+    fn unwanted_images(&self, trigger: Trigger) -> Vec<BlamedImage> {
+        if trigger == Trigger::Operator {
+            return Vec::new();
+        }
+        let history = self.history();
+        let blamed = history.blamed().iter().filter_map(|blame| {
+            Some(BlamedImage {
+                image: blame.image?,
+                version: blame.version.clone(),
+                cause: blame.cause.clone(),
+            })
+        });
+        blamed.collect()
+    }
+
     /// What will be written where.
     pub(super) fn plan(&self, config: &Config, offer: &Offer, url: String) -> Result<InstallPlan, Failure> {
         let disk = slots::open(&self.settings)
@@ -101,6 +118,7 @@ impl Node {
             credentials: config.credentials.clone(),
             further: config.further.clone(),
             extensions,
+            blamed: Vec::new(),
             public_keys: vec![self.host().path(PUBLIC_KEY)],
         })
     }

@@ -231,3 +231,87 @@ fn a_rollback_that_is_taken_back_blames_nobody() {
     assert!(!history.is_leaving(B));
     assert_eq!(start(&mut history, A, good()), Outcome::Nothing);
 }
+
+fn image(number: u8) -> ImageHashes {
+    ImageHashes {
+        slot: [number; 32],
+        kernel: Some([number; 32]),
+    }
+}
+
+/// Payloads 1, 2 and 3 make one image, 4 another one.
+fn with_images(history: History) -> History {
+    let mut images = Images::default();
+    for (payload, made) in [(1, 1), (2, 1), (3, 1), (4, 4)] {
+        images.remember([payload; 32], image(made));
+    }
+    history.with_images(images)
+}
+
+fn blamed(history: &History) -> Vec<u8> {
+    let mut blamed: Vec<u8> = history.blamed().iter().map(|blame| blame.sha256[0]).collect();
+    blamed.sort_unstable();
+    blamed
+}
+
+#[test]
+fn what_fails_is_blamed_in_every_package_that_makes_it_and_forgiven_in_all() {
+    let mut history = with_images(updated());
+    start(&mut history, A, slot(2, 0));
+    assert_eq!(blamed(&history), [1, 2, 3]);
+    assert!(history.blame_of(&[2; 32]).is_some() && history.blame_of(&[4; 32]).is_none());
+    history.blame_package([5; 32], image(1));
+    history.blame_package([6; 32], image(6));
+    assert_eq!(blamed(&history), [1, 2, 3, 5], "nothing is known against image 6");
+    assert!(
+        history
+            .blamed()
+            .iter()
+            .all(|blame| blame.cause == "did not come up")
+    );
+
+    history.committed(B, payload(2));
+    start(&mut history, B, slot(2, 0));
+    history.kept(B);
+    assert_eq!(blamed(&history), [0; 0]);
+}
+
+#[test]
+fn an_image_is_interrupted_whatever_package_it_came_in() {
+    let mut history = with_images(History::default());
+    for number in [1, 2] {
+        history.committed(B, payload(number));
+        start(&mut history, B, slot(2, 0));
+        assert_eq!(
+            start(&mut history, A, slot(2, 0)),
+            Outcome::Interrupted(payload(number))
+        );
+    }
+    history.committed(B, payload(3));
+    start(&mut history, B, slot(2, 0));
+    assert!(matches!(
+        start(&mut history, A, slot(2, 0)),
+        Outcome::RolledBack(_)
+    ));
+    assert_eq!(blamed(&history), [1, 2, 3]);
+}
+
+#[test]
+fn what_an_operator_leaves_is_left_in_every_package() {
+    let mut history = with_images(updated());
+    start(&mut history, B, good());
+    history.leave(B, A, UnixTime(2));
+    assert_eq!(blamed(&history), [1, 2, 3]);
+    history.kept(B);
+    assert_eq!(blamed(&history), [0; 0]);
+}
+
+#[test]
+fn payloads_blamed_by_a_version_that_knew_no_images_get_theirs() {
+    let mut history = updated();
+    start(&mut history, A, slot(2, 0));
+    assert_eq!(history.blame_of(&[2; 32]), None);
+    let history = with_images(history);
+    assert!(history.blame_of(&[2; 32]).is_some());
+    assert!(history.blamed().find_image(&image(1)).is_some());
+}

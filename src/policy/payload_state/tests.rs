@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::omaha::{HttpStatus, Trigger};
-use crate::policy::{Blame, BlamedPayloads, Circumstances, Decision, decide};
+use crate::policy::{Blame, Circumstances, Decision, decide};
 use proptest::prelude::*;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -210,16 +210,16 @@ fn nonsense_on_disk_is_taken_for_nothing() {
 fn a_payload_that_was_rolled_back_is_taken_only_when_somebody_asks() {
     let offer = offer();
     let state = state(&offer);
-    let mut blamed = BlamedPayloads::default();
-    blamed.add(Blame {
+    let blame = Blame {
         sha256: offer.sha256,
         version: offer.version.clone(),
         noticed: NOW,
         cause: "did not come up".into(),
-    });
+        image: None,
+    };
     let circumstances = |trigger| Circumstances {
         payload_state: &state,
-        blamed: &blamed,
+        blame: Some(&blame),
         trigger,
         build: Build::Official,
         now: NOW,
@@ -239,12 +239,11 @@ fn an_offer_that_must_wait_is_put_off_with_its_code() {
     let offer = offer();
     let mut state = state(&offer);
     state.downloaded(&offer, NOW, SEED);
-    let blamed = BlamedPayloads::default();
     let decision = decide(
         &offer,
         &Circumstances {
             payload_state: &state,
-            blamed: &blamed,
+            blame: None,
             trigger: Trigger::Scheduled,
             build: Build::Official,
             now: NOW,

@@ -69,8 +69,7 @@ impl Meaning {
                     );
                     "given up"
                 }
-                #[allow(unreachable_patterns, reason = "there may be more")]
-                _ => "unknown",
+                Progress::Unknown(_) => "unknown",
             }
         });
         Self {
