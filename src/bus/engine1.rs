@@ -122,6 +122,11 @@ impl Engine1 {
     fn rollback(&self) -> Record {
         self.look(|overview| record(overview.rollback.clone()))
     }
+
+    #[zbus(property)]
+    fn config_warnings(&self) -> Vec<String> {
+        self.look(|overview| overview.config_warnings.clone().unwrap_or_default())
+    }
 }
 
 /// The properties whose values differ between two accounts.

@@ -45,4 +45,6 @@ pub struct Overview {
     pub last_failure: Maybe<FailureReport>,
     /// The last rollback that is remembered.
     pub rollback: Maybe<RollbackReport>,
+    /// What is odd about the configuration, each in a sentence; an earlier engine doesn't say.
+    pub config_warnings: Option<Vec<String>>,
 }

@@ -7,7 +7,7 @@ use crate::disk::PartitionPair;
 use crate::plan::FurtherTarget;
 
 /// What the keys begin with; the rest is what payloads call the partition.
-const PREFIX: &str = "PARTITION_";
+pub(super) const PREFIX: &str = "PARTITION_";
 
 /// The targets, ascending by name, and which settings can't be used, as `KEY=value`.
 pub(super) fn read(sources: &Sources) -> (Vec<FurtherTarget>, Vec<String>) {

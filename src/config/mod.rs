@@ -13,10 +13,11 @@
 //! Every key stands once, in the table of [`SETTINGS`]: parser, the reference in `docs/configuration.md` and what
 //! shows the configuration in force ([`effective`]) all use that.
 //!
-//! Unknown keys belong to others (reboot managers read the same files) and are left alone; a missing
-//! file is an empty one. A number or word that can't be used is named, and its default counts. No text is refused here:
-//! what a wrong one breaks says so where it is used.
+//! Unknown keys belong to others (reboot managers read the same files) and are left alone; a file that is not there is an
+//! empty one. One that can't be read is an error: nobody knows what is set in it. A number or word that can't be used is
+//! named, and its default counts. No text is refused here: what a wrong one breaks says so where it is used.
 
+mod doubts;
 mod extensions;
 mod further;
 mod grammar;
@@ -31,7 +32,7 @@ mod table;
 
 pub use extensions::{ExtensionPattern, ExtensionSettings};
 pub use grammar::KeyValues;
-pub use health::HealthSettings;
+pub use health::{HealthSettings, UnitName};
 pub use load::LoadSettings;
 pub use reference::reference;
 pub use server::{PUBLIC_SERVER, Server};
@@ -39,6 +40,7 @@ pub use setting::{Kind, Place, Setting};
 pub use sources::Origin;
 pub use table::SETTINGS;
 
+use crate::host::Unreadable;
 use crate::plan::{Credentials, FurtherTarget};
 use sources::Sources;
 
@@ -92,6 +94,10 @@ pub struct Config {
     pub oem_version: String,
     /// Settings that can't be used and have their default instead, as `KEY=value`.
     pub refused: Vec<String>,
+    /// What else operators should know about what they wrote: lines that almost are settings, ..., each in a sentence.
+    pub doubts: Vec<String>,
+    /// Tells one content of the files from another.
+    pub fingerprint: u64,
 }
 
 /// What becomes of an update that waits for its reboot when the server offers another one.
@@ -116,10 +122,16 @@ impl WaitingUpdate {
 impl Config {
     /// Reads the configuration through `read`, which answers with the contents of an absolute path of
     /// the host, or nothing if there is no such file. Bytes that are no UTF-8 are replaced, never fatal.
-    pub fn load(read: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
-        let sources = Sources::read(read);
+    ///
+    /// # Errors
+    /// The first file that can't be read.
+    pub fn load(read: impl Fn(&str) -> Result<Option<Vec<u8>>, Unreadable>) -> Result<Self, Unreadable> {
+        let sources = Sources::read(&[Place::Update, Place::Oem], read)?;
         let (further, refused) = further::read(&sources);
-        Self {
+        let health = HealthSettings::from_sources(&sources);
+        let mut doubts = sources.doubts();
+        doubts.extend(health.doubts());
+        Ok(Self {
             version: sources.text(&table::VERSION),
             board: sources.text(&table::BOARD),
             app_id: sources.text(&table::APP_ID),
@@ -134,13 +146,23 @@ impl Config {
             waiting_update: WaitingUpdate::read(&sources),
             further,
             extensions: ExtensionSettings::read(&sources),
-            health: HealthSettings::read(&sources),
+            health,
             load: LoadSettings::read(&sources),
             metrics_file: sources.non_empty(&table::METRICS_FILE),
             oem_id: sources.text(&table::OEM_ID),
             oem_version: sources.text(&table::OEM_VERSION),
             refused: [sources.refused(), refused].concat(),
-        }
+            doubts,
+            fingerprint: sources.fingerprint(),
+        })
+    }
+
+    /// Everything that operators should be told about what they wrote, each in a sentence.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let refused = self.refused.iter();
+        let refused = refused.map(|setting| format!("{setting} can't be used: the default counts"));
+        refused.chain(self.doubts.iter().cloned()).collect()
     }
 }
 
@@ -156,8 +178,13 @@ pub struct Effective {
 }
 
 /// Every setting as it counts, in the order of the reference; `read` as for [`Config::load`].
-pub fn effective(read: impl Fn(&str) -> Option<Vec<u8>>) -> Vec<Effective> {
-    let sources = Sources::read(read);
+///
+/// # Errors
+/// As [`Config::load`].
+pub fn effective(
+    read: impl Fn(&str) -> Result<Option<Vec<u8>>, Unreadable>,
+) -> Result<Vec<Effective>, Unreadable> {
+    let sources = Sources::read(&[Place::Update, Place::Oem], read)?;
     let effective = |setting: &&'static Setting| {
         let found = sources.find(setting);
         Effective {
@@ -166,7 +193,7 @@ pub fn effective(read: impl Fn(&str) -> Option<Vec<u8>>) -> Vec<Effective> {
             origin: found.origin,
         }
     };
-    SETTINGS.iter().map(effective).collect()
+    Ok(SETTINGS.iter().map(effective).collect())
 }
 
 #[cfg(test)]

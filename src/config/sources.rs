@@ -1,10 +1,13 @@
 //! The files as they were read, and which of them decides.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::KeyValues;
+use super::doubts;
 use super::setting::{Place, Setting};
 use super::table::SETTINGS;
+use crate::host::Unreadable;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,19 +27,52 @@ pub(super) struct Found<'a> {
     pub(super) origin: Origin,
 }
 
+/// One file that exists.
+struct Source {
+    place: Place,
+    path: &'static str,
+    text: String,
+    values: KeyValues,
+}
+
 /// The files that exist, in their order.
-pub(super) struct Sources(Vec<(Place, &'static str, KeyValues)>);
+pub(super) struct Sources(Vec<Source>);
 
 impl Sources {
-    /// Asks `read` for each file.
-    pub(super) fn read(read: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
-        let file = |place: Place, path: &'static str| {
-            let text = read(path)?;
-            Some((place, path, KeyValues::parse(&String::from_utf8_lossy(&text))))
-        };
-        let of = |place: Place| place.files().iter().map(move |path| (place, *path));
-        let paths = of(Place::Update).chain(of(Place::Oem));
-        Self(paths.filter_map(|(place, path)| file(place, path)).collect())
+    /// Asks `read` for each file of these places.
+    pub(super) fn read(
+        places: &[Place],
+        read: impl Fn(&str) -> Result<Option<Vec<u8>>, Unreadable>,
+    ) -> Result<Self, Unreadable> {
+        let mut sources = Vec::new();
+        for place in places {
+            for path in place.files() {
+                let Some(bytes) = read(path)? else { continue };
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                sources.push(Source {
+                    place: *place,
+                    path,
+                    values: KeyValues::parse(&text),
+                    text,
+                });
+            }
+        }
+        Ok(Self(sources))
+    }
+
+    /// Lines that almost are settings, each with its file and number.
+    pub(super) fn doubts(&self) -> Vec<String> {
+        let of = |source: &Source| doubts::in_file(source.path, source.place, &source.text);
+        self.0.iter().flat_map(of).collect()
+    }
+
+    /// Tells contents of the files from others.
+    pub(super) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for source in &self.0 {
+            (source.path, &source.text).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     /// What the first file says that holds the key, or its default. An empty number or word is the default, too:
@@ -74,7 +110,7 @@ impl Sources {
     /// All keys of the update files that begin so, ascending, and what the first file says that holds each.
     pub(super) fn beginning_with(&self, prefix: &str) -> BTreeMap<String, String> {
         let mut found = BTreeMap::new();
-        for (_, _, values) in self.0.iter().filter(|(place, ..)| *place == Place::Update) {
+        for Source { values, .. } in self.0.iter().filter(|source| source.place == Place::Update) {
             for key in values.keys().filter(|key| key.starts_with(prefix)) {
                 let value = || values.get(key).unwrap_or_default().to_owned();
                 found.entry(key.to_owned()).or_insert_with(value);
@@ -95,7 +131,7 @@ impl Sources {
 
     /// The first file that holds the key, and what it says.
     fn first(&self, setting: &Setting) -> Option<(&'static str, &str)> {
-        let mut files = self.0.iter().filter(|(place, ..)| *place == setting.place);
-        files.find_map(|(_, path, values)| Some((*path, values.get(setting.key)?)))
+        let mut files = self.0.iter().filter(|source| source.place == setting.place);
+        files.find_map(|source| Some((source.path, source.values.get(setting.key)?)))
     }
 }

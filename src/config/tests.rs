@@ -1,16 +1,98 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+use nix::errno::Errno;
+
 use super::*;
 use crate::disk::{Priority, SlotName};
 use crate::host::Percent;
 
 fn load(files: &[(&str, &str)]) -> Config {
-    Config::load(|path| {
-        files
-            .iter()
-            .find(|(name, _)| *name == path)
-            .map(|(_, text)| text.as_bytes().to_vec())
-    })
+    let loaded = Config::load(|path| {
+        let file = files.iter().find(|(name, _)| *name == path);
+        Ok(file.map(|(_, text)| text.as_bytes().to_vec()))
+    });
+    loaded.unwrap()
+}
+
+/// What files hold, or why they can't be read.
+fn reader<'a>(
+    files: &'a [(&'a str, Result<&'a str, Errno>)],
+) -> impl Fn(&str) -> Result<Option<Vec<u8>>, Unreadable> + 'a {
+    |path| match files.iter().find(|(name, _)| *name == path) {
+        None => Ok(None),
+        Some((_, Ok(text))) => Ok(Some(text.as_bytes().to_vec())),
+        Some((_, Err(errno))) => Err(Unreadable {
+            path: path.to_owned(),
+            source: (*errno).into(),
+        }),
+    }
+}
+
+#[test]
+fn a_file_that_can_not_be_read_is_no_missing_one_whichever_it_is_and_why_ever() {
+    let errors = [
+        Errno::EIO,
+        Errno::EMFILE,
+        Errno::ENFILE,
+        Errno::EACCES,
+        Errno::EISDIR,
+        Errno::ELOOP,
+        Errno::ENOTDIR,
+        Errno::ENOMEM,
+        Errno::ESTALE,
+    ];
+    for path in UPDATE_FILES.iter().chain(&OEM_FILES) {
+        for errno in errors {
+            let mut files: Vec<_> = UPDATE_FILES
+                .iter()
+                .chain(&OEM_FILES)
+                .map(|path| (*path, Ok("SERVER=disabled\nHEALTH_UNITS=a")))
+                .collect();
+            files
+                .iter_mut()
+                .filter(|(name, _)| name == path)
+                .for_each(|file| file.1 = Err(errno));
+            let refused = Config::load(reader(&files)).unwrap_err();
+            assert_eq!(
+                (refused.path.as_str(), refused.source.raw_os_error()),
+                (*path, Some(errno as i32))
+            );
+            assert_eq!(effective(reader(&files)).unwrap_err().path, *path);
+            // The OEM's files say nothing about health: they hold up no trial.
+            let health = HealthSettings::load(reader(&files));
+            assert_eq!(health.is_err(), UPDATE_FILES.contains(path), "{path}");
+        }
+    }
+    assert!(Config::load(reader(&[])).is_ok());
+}
+
+#[test]
+fn lines_that_almost_are_settings_keep_their_meaning_and_are_told() {
+    let config = load(&[
+        (
+            UPDATE_FILES[0],
+            " SERVER=disabled\nGROUP=beta\r\nHEALTH_SETTLE=5m",
+        ),
+        (OEM_FILES[1], "export ID=x"),
+    ]);
+    assert_eq!(config.server, Server::At(PUBLIC_SERVER.to_owned()));
+    assert_eq!((config.group.as_str(), config.oem_id.as_str()), ("beta\r", ""));
+    assert_eq!(
+        config.warnings(),
+        [
+            "HEALTH_SETTLE=5m can't be used: the default counts",
+            "/etc/flatcar/update.conf, line 1: SERVER is not set here, since a blank stands before it",
+            "/etc/flatcar/update.conf, line 2: the value of GROUP ends in a carriage return, which belongs to it",
+            "/usr/share/oem/oem-release, line 1: ID is not set here, since `export` stands before it",
+        ]
+    );
+}
+
+#[test]
+fn contents_are_told_apart() {
+    let of = |text| load(&[(UPDATE_FILES[0], text)]).fingerprint;
+    assert_eq!(of(" GROUP=x"), of(" GROUP=x"));
+    assert_ne!(of(" GROUP=x"), of(" GROUP=x\n"));
 }
 
 #[test]
@@ -83,8 +165,9 @@ fn the_word_disabled_is_a_server_setting_of_its_own() {
 #[test]
 fn bytes_that_are_no_text_spoil_only_their_own_value() {
     let config = Config::load(|path| {
-        (path == UPDATE_FILES[0]).then(|| b"MACHINE_ALIAS=\xff\xfe\nGROUP=alpha".to_vec())
-    });
+        Ok((path == UPDATE_FILES[0]).then(|| b"MACHINE_ALIAS=\xff\xfe\nGROUP=alpha".to_vec()))
+    })
+    .unwrap();
     assert_eq!(config.group, "alpha");
     assert_eq!(config.machine_alias, "\u{fffd}\u{fffd}");
 }
@@ -116,7 +199,7 @@ fn the_grammar_trims_nothing_and_knows_no_comments() {
 #[test]
 fn health_settings_have_defaults_and_units_their_suffix() {
     let health = load(&[]).health;
-    assert_eq!(health.units, [""; 0]);
+    assert_eq!(health.units, []);
     assert_eq!(health.settle.as_secs(), 45);
     assert_eq!(health.deadline.map(|deadline| deadline.as_secs()), Some(600));
     let health = load(&[(
@@ -124,9 +207,22 @@ fn health_settings_have_defaults_and_units_their_suffix() {
         "HEALTH_UNITS=\"kubelet  data.mount\"\nHEALTH_SETTLE=5\nHEALTH_DEADLINE=0",
     )])
     .health;
-    assert_eq!(health.units, ["kubelet.service", "data.mount"]);
+    let units: Vec<_> = health.units.iter().map(UnitName::as_str).collect();
+    assert_eq!(units, ["kubelet.service", "data.mount"]);
     assert_eq!(health.settle.as_secs(), 5);
     assert_eq!(health.deadline, None);
+}
+
+#[test]
+fn words_that_can_not_be_units_are_kept_apart_and_told() {
+    let config = load(&[(UPDATE_FILES[0], "HEALTH_UNITS=a/b kubelet grün")]);
+    assert_eq!(config.health.no_units, ["a/b", "grün"]);
+    assert_eq!(config.health.units.len(), 1);
+    let told = config.warnings();
+    assert!(
+        told[0].contains("\"a/b\"") && told[1].contains("\"grün\""),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -174,9 +270,10 @@ fn what_counts_is_told_with_the_file_it_comes_from() {
         (UPDATE_FILES[2], "GROUP=alpha\nFLATCAR_RELEASE_VERSION=1.2.3"),
     ];
     let effective = effective(|path| {
-        let file = files.iter().find(|(name, _)| *name == path)?;
-        Some(file.1.as_bytes().to_vec())
-    });
+        let file = files.iter().find(|(name, _)| *name == path);
+        Ok(file.map(|file| file.1.as_bytes().to_vec()))
+    })
+    .unwrap();
     let told = |key: &str| {
         let found = effective.iter().find(|found| found.setting.key == key).unwrap();
         (found.value.clone(), found.origin)

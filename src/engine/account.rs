@@ -41,12 +41,19 @@ impl Sources<'_> {
             waiting_version,
             progress: self.transfer.into(),
             slots: survey.slots.clone(),
-            trial: trial(&state.running, survey.slots_unknown.as_ref()),
+            trial: trial(&state.running, survey),
             last_check: state.last_check.clone().into(),
             next_check: self.next_check.into(),
             no_update: no_update.into(),
             last_failure: state.last_failure.as_ref().map(FailureReport::from).into(),
             rollback: survey.rollback.clone().into(),
+            config_warnings: Some(
+                survey
+                    .config_warnings
+                    .iter()
+                    .map(|warning| without_secrets(warning))
+                    .collect(),
+            ),
         }
     }
 
@@ -62,8 +69,13 @@ impl Sources<'_> {
     }
 
     fn no_update(&self) -> Option<NoUpdate> {
-        match self.survey.updates {
+        match &self.survey.updates {
             Updates::Enabled => self.state.no_update.clone(),
+            Updates::Unknown(reason) => Some(NoUpdate {
+                kind: Obstacle::Failed,
+                reason: reason.clone(),
+                until: None,
+            }),
             Updates::Disabled => Some(NoUpdate {
                 kind: Obstacle::Disabled,
                 reason: "updates are switched off: SERVER=disabled".to_owned(),
@@ -73,12 +85,15 @@ impl Sources<'_> {
     }
 }
 
-/// A slot that can't be told is not marked good either, whatever was found before.
-fn trial(running: &Running, slots_unknown: Option<&String>) -> String {
-    match (running, slots_unknown) {
-        (_, Some(reason)) | (Running::OnTrial(reason), None) => reason.clone(),
-        (Running::Unknown | Running::Marking, None) => "its health is being looked at".to_owned(),
-        (Running::Good, None) => String::new(),
+/// A slot that can't be told is not marked good either, whatever was found before; nor is one on trial of which nobody
+/// knows what is required.
+fn trial(running: &Running, survey: &Survey) -> String {
+    match (running, &survey.slots_unknown, &survey.held) {
+        (_, Some(reason), _)
+        | (Running::OnTrial(_) | Running::Unknown | Running::Marking, None, Some(reason))
+        | (Running::OnTrial(reason), None, None) => reason.clone(),
+        (Running::Unknown | Running::Marking, None, None) => "its health is being looked at".to_owned(),
+        (Running::Good, None, _) => String::new(),
     }
 }
 

@@ -14,6 +14,10 @@ pub struct Survey {
     pub slots_unknown: Option<String>,
     /// Whether configuration switches updates off.
     pub updates: Updates,
+    /// What is odd about the configuration, each in a sentence.
+    pub config_warnings: Vec<String>,
+    /// Why nobody knows what is required of the running slot, if so.
+    pub held: Option<String>,
     /// The version that waits in the other slot, if one does.
     pub waiting_version: Option<String>,
     /// The last rollback that is remembered, ...
@@ -27,11 +31,13 @@ pub struct Survey {
 }
 
 /// Whether updates are looked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Updates {
     /// They are.
     #[default]
     Enabled,
     /// `SERVER=disabled`.
     Disabled,
+    /// Nobody knows, and why: nothing is asked.
+    Unknown(String),
 }

@@ -31,13 +31,6 @@ pub enum Cause {
         /// Why.
         reason: String,
     },
-    /// A directory of checks can't be read, so that nobody knows what is required.
-    Checks {
-        /// The directory.
-        path: String,
-        /// Why.
-        reason: String,
-    },
 }
 
 impl Cause {
@@ -48,7 +41,6 @@ impl Cause {
             Self::Unit { name, state, .. } => format!("unit {name} is {state}"),
             Self::Check { path, ended, .. } => format!("health check {path} {ended}"),
             Self::Systemd { reason } => format!("systemd can't be asked about units: {reason}"),
-            Self::Checks { path, reason } => format!("health checks in {path} can't be read: {reason}"),
         }
     }
 
@@ -58,7 +50,7 @@ impl Cause {
         match self {
             Self::Unit { journal, .. } => journal,
             Self::Check { output, .. } => output,
-            Self::Systemd { .. } | Self::Checks { .. } => "",
+            Self::Systemd { .. } => "",
         }
     }
 }

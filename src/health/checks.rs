@@ -1,17 +1,22 @@
 //! Health checks: executables in drop-in directories.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fs::{self, Metadata};
+use std::collections::btree_map::Entry;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ring::digest::{SHA256, digest};
+
 use super::Cause;
 use super::cause::tail;
-use crate::host::Host;
 use crate::host::subprocess::{Finished, Subprocess, SubprocessError};
+use crate::host::{Host, Unreadable};
 
 /// Where checks lie; a file in the first directory stands before one of the same name in the second.
 pub const DIRECTORIES: [&str; 2] = ["/etc/update-engine/health.d", "/usr/lib/update-engine/health.d"];
@@ -34,48 +39,58 @@ pub struct Check {
 }
 
 /// The checks of `host`, by name. Hidden files and editors' backups are none, and a link to `/dev/null` hides
-/// the check of that name; a file that can't be executed is one that fails, since somebody meant it to count.
+/// the check of that name; a file that can't be executed, or a link that leads nowhere, is one that fails, since somebody
+/// meant it to count.
 ///
 /// # Errors
-/// [`Cause::Checks`] if a directory is there and can't be read.
-pub fn find(host: &Host) -> Result<Vec<Check>, Cause> {
+/// [`Unreadable`] if a directory or a file is there and can't be looked at, or has a name that is no text: nobody knows
+/// what is required.
+pub fn find(host: &Host) -> Result<Vec<Check>, Unreadable> {
     let mut found: BTreeMap<OsString, Option<Check>> = BTreeMap::new();
     for directory in DIRECTORIES {
-        let unreadable = |error: io::Error| Cause::Checks {
+        let unreadable = |source: io::Error| Unreadable {
             path: directory.to_owned(),
-            reason: error.to_string(),
+            source,
         };
-        let entries = match fs::read_dir(host.path(directory)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries.map_err(unreadable)?,
+        let Some(entries) = host.if_there(directory, |path| fs::read_dir(path))? else {
+            continue;
         };
         for entry in entries {
             let name = entry.map_err(unreadable)?.file_name();
-            let check = || Check::at(host, directory, &name);
-            found.entry(name.clone()).or_insert_with(check);
+            if let Entry::Vacant(place) = found.entry(name) {
+                let check = Check::at(host, directory, place.key())?;
+                place.insert(check);
+            }
         }
     }
     Ok(found.into_values().flatten().collect())
 }
 
 impl Check {
-    fn at(host: &Host, directory: &str, name: &OsString) -> Option<Self> {
+    fn at(host: &Host, directory: &str, name: &OsStr) -> Result<Option<Self>, Unreadable> {
         let text = name.to_string_lossy();
         if text.starts_with('.') || text.ends_with('~') {
-            return None;
+            return Ok(None);
+        }
+        let path = format!("{directory}/{text}");
+        if name.to_str().is_none_or(|name| name.contains(char::is_control)) {
+            let source = io::Error::other("its name is no text: it can't be run as a unit");
+            return Err(Unreadable { path, source });
         }
         let file = host.path(directory).join(name);
-        let metadata = fs::metadata(&file);
-        let is_masked = |metadata: &Metadata| !metadata.is_file();
-        if metadata.as_ref().is_ok_and(is_masked) {
-            return None;
-        }
-        Some(Self {
-            path: format!("{directory}/{text}"),
+        let executable = match fs::metadata(&file) {
+            // A directory, or a link to `/dev/null`.
+            Ok(found) if !found.is_file() => return Ok(None),
+            Ok(found) => found.permissions().mode() & 0o111 != 0,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(source) => return Err(Unreadable { path, source }),
+        };
+        Ok(Some(Self {
+            path,
             file,
-            executable: metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0),
-            unit: host.has_systemd().then(|| unit_of(&text)),
-        })
+            executable,
+            unit: host.has_systemd().then(|| unit_of(name)),
+        }))
     }
 
     /// Runs it.
@@ -118,16 +133,33 @@ impl Check {
     }
 }
 
-/// The name of a check's unit: what can't stand in one becomes `:` and its number.
-fn unit_of(name: &str) -> String {
-    let part = |c: char| match c {
-        'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '_' | '.' => c.to_string(),
-        c => format!(":{:x}", u32::from(c)),
-    };
-    format!(
-        "update-engine-check-{}.service",
-        name.chars().take(64).map(part).collect::<String>()
-    )
+/// As long as systemd takes them.
+const LONGEST_UNIT: usize = 255;
+
+/// The name of a check's unit, another one for each check: bytes that can't stand in one become `:` and two digits, and the
+/// end of what would be too long becomes `:-` and a hash of it all.
+fn unit_of(name: &OsStr) -> String {
+    let (prefix, suffix) = ("update-engine-check-", ".service");
+    let mut escaped = String::new();
+    for byte in name.as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => escaped.push(char::from(*byte)),
+            // Writing to a string can't fail.
+            byte => drop(write!(escaped, ":{byte:02x}")),
+        }
+    }
+    let room = LONGEST_UNIT - prefix.len() - suffix.len();
+    if escaped.len() > room {
+        let hash = digest(&SHA256, name.as_bytes());
+        let mut end = ":-".to_owned();
+        for byte in &hash.as_ref()[..16] {
+            let _ = write!(end, "{byte:02x}");
+        }
+        // All of it is ASCII.
+        escaped.truncate(room - end.len());
+        escaped += &end;
+    }
+    format!("{prefix}{escaped}{suffix}")
 }
 
 #[cfg(test)]
@@ -194,11 +226,10 @@ mod tests {
     fn a_machine_without_directories_has_no_checks_and_an_unreadable_one_is_a_cause() {
         let root = tempfile::tempdir().unwrap();
         let host = Host::new(root.path());
-        assert_eq!(find(&host), Ok(vec![]));
+        assert_eq!(find(&host).unwrap(), []);
         fs::create_dir_all(host.path("/etc/update-engine")).unwrap();
         fs::write(host.path(DIRECTORIES[0]), "").unwrap();
-        let cause = find(&host).unwrap_err();
-        assert!(matches!(cause, Cause::Checks { path, .. } if path == DIRECTORIES[0]));
+        assert_eq!(find(&host).unwrap_err().path, DIRECTORIES[0]);
     }
 
     #[tokio::test]
@@ -223,7 +254,9 @@ mod tests {
         for (name, script, mode, expected) in cases {
             let path = format!("{}/{name}", DIRECTORIES[0]);
             machine.add(&path, script, mode);
-            let check = Check::at(&machine.host, DIRECTORIES[0], &name.into()).unwrap();
+            let check = Check::at(&machine.host, DIRECTORIES[0], OsStr::new(name))
+                .unwrap()
+                .unwrap();
             let said = check.run().await.err().map(|cause| cause.to_string());
             let expected = expected.map(|ended| format!("health check {path} {ended}"));
             assert_eq!(said, expected);
@@ -236,5 +269,68 @@ mod tests {
         symlink("/nowhere", machine.host.path(DIRECTORIES[0]).join("x")).unwrap();
         let checks = find(&machine.host).unwrap();
         assert!(checks[0].run().await.is_err());
+    }
+
+    #[test]
+    fn what_can_not_be_looked_at_is_no_check_that_passes_and_none_that_fails() {
+        for directory in DIRECTORIES {
+            let machine = Machine::new();
+            let file = machine.host.path(directory).join("x");
+            symlink("x", &file).unwrap();
+            assert_eq!(find(&machine.host).unwrap_err().path, format!("{directory}/x"));
+            fs::remove_file(&file).unwrap();
+            for name in [&b"\xff"[..], b"a\nb"] {
+                let file = machine.host.path(directory).join(OsStr::from_bytes(name));
+                fs::write(&file, "").unwrap();
+                assert!(find(&machine.host).is_err());
+                fs::remove_file(&file).unwrap();
+            }
+            fs::remove_dir(machine.host.path(directory)).unwrap();
+            symlink("/nowhere", machine.host.path(directory)).unwrap();
+            assert_eq!(find(&machine.host).unwrap_err().path, directory);
+        }
+    }
+
+    #[test]
+    fn every_name_has_a_unit_of_its_own_that_systemd_takes() {
+        let long = |last: char| format!("{}{last}", "\u{1f600}".repeat(63));
+        let names = [
+            "50-api",
+            "a b",
+            "a:20b",
+            "a@b",
+            "@",
+            "-x",
+            "--help",
+            "ä",
+            "Ã¤",
+            "a\nb",
+            "a\tb",
+            "%n",
+            "$HOME",
+            ";",
+            "\\",
+            "a.service",
+            "..x",
+            &long('a'),
+            &long('b'),
+            &"x".repeat(255),
+            &format!("{}y", "x".repeat(254)),
+            &"x".repeat(227),
+        ];
+        let mut units = std::collections::BTreeSet::new();
+        for name in names.map(OsStr::new) {
+            let unit = unit_of(name);
+            assert!(
+                crate::config::UnitName::new(&unit).is_some_and(|name| name.as_str() == unit),
+                "{unit}"
+            );
+            assert!(units.insert(unit), "{name:?}");
+        }
+        assert_eq!(
+            unit_of(OsStr::new("50-api_v1.sh")),
+            "update-engine-check-50-api_v1.sh.service"
+        );
+        assert_eq!(unit_of(OsStr::new("a b")), "update-engine-check-a:20b.service");
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Cause;
+use super::{Cause, Unknown};
 use crate::config::HealthSettings;
 
 /// What one look at the node found.
@@ -39,6 +39,8 @@ pub enum Pending {
     Unseen,
     /// Something does not hold.
     Unhealthy(Cause),
+    /// Nobody knows what is required. Nothing ends that but somebody who makes it known, or marks the slot good.
+    Held(Unknown),
     /// Everything holds, but not for long enough.
     Settling {
         /// Seconds for which it does.
@@ -55,6 +57,7 @@ impl Pending {
         match self {
             Self::Unseen => "nobody has looked yet".to_owned(),
             Self::Unhealthy(cause) => cause.summary(),
+            Self::Held(unknown) => unknown.to_string(),
             Self::Settling { held, of } => format!("healthy for {held} s of the {of} s that count"),
         }
     }
@@ -74,6 +77,8 @@ impl fmt::Display for Pending {
 pub struct Gate {
     holding: Option<Holding>,
     pending: Pending,
+    /// From when on the deadline counts.
+    deadline_from: Duration,
 }
 
 #[derive(Debug)]
@@ -93,12 +98,20 @@ impl Gate {
             Finding::Unhealthy(cause) => {
                 self.holding = None;
                 self.pending = Pending::Unhealthy(cause.clone());
+                let passed = now.saturating_sub(self.deadline_from);
                 match settings.deadline {
-                    Some(deadline) if now >= deadline => Verdict::Expired(cause),
+                    Some(deadline) if passed >= deadline => Verdict::Expired(cause),
                     _ => Verdict::Wait,
                 }
             }
         }
+    }
+
+    /// Takes in that nobody knew at `now` what is required. Settling time and deadline begin when somebody does.
+    pub fn hold(&mut self, now: Duration, unknown: Unknown) {
+        self.holding = None;
+        self.deadline_from = now;
+        self.pending = Pending::Held(unknown);
     }
 
     fn healthy(&mut self, now: Duration, incarnation: Incarnation, settle: Duration) -> Verdict {
@@ -131,6 +144,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::UnitName;
 
     const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -138,7 +152,8 @@ mod tests {
 
     fn settings() -> HealthSettings {
         HealthSettings {
-            units: vec!["a.service".into()],
+            units: vec![UnitName::new("a.service").unwrap()],
+            no_units: vec![],
             settle: seconds(45),
             deadline: Some(seconds(600)),
         }
@@ -199,6 +214,23 @@ mod tests {
             [Wait, Wait, Passed]
         );
         assert_eq!(watch([(590, up(1)), (610, down())]), [Wait, Expired(cause())]);
+    }
+
+    #[test]
+    fn what_nobody_knows_ends_by_no_deadline_and_takes_none_of_it() {
+        let mut gate = Gate::default();
+        let unknown = || Unknown::NoUnit("a/b".into());
+        assert_eq!(gate.observe(seconds(599), up(1), &settings()), Verdict::Wait);
+        for now in [600, 1_000, 100_000] {
+            gate.hold(seconds(now), unknown());
+            assert_eq!(gate.pending(), &Pending::Held(unknown()));
+        }
+        assert_eq!(gate.observe(seconds(100_001), up(1), &settings()), Verdict::Wait);
+        assert_eq!(gate.observe(seconds(100_599), down(), &settings()), Verdict::Wait);
+        assert_eq!(
+            gate.observe(seconds(100_600), down(), &settings()),
+            Verdict::Expired(cause())
+        );
     }
 
     #[test]

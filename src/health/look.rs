@@ -1,35 +1,33 @@
 //! One look at everything that is required.
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::join_all;
 
-use super::checks::{self, Check};
 use super::gate::{Finding, Incarnation};
+use super::requirements::Requirement;
 use super::units::Units;
 use super::{Cause, UnitState};
-use crate::config::HealthSettings;
-use crate::host::Host;
+use crate::config::UnitName;
 
-/// Whether anything at all is required. Blocks for a moment.
-#[must_use]
-pub fn is_gated(settings: &HealthSettings, host: &Host) -> bool {
-    // Directories that can't be read may hold a check.
-    !settings.units.is_empty() || checks::find(host).map_or(true, |checks| !checks.is_empty())
-}
-
-/// Looks at the units and runs the checks; the first that does not hold, in order of units and then of the
-/// checks' names, is the cause.
-pub async fn look(units: &impl Units, settings: &HealthSettings, host: &Host) -> Finding {
-    let (active, checked) = tokio::join!(
-        try_join_all(settings.units.iter().map(|name| active_since(units, name))),
-        run_checks(host),
-    );
-    match (active, checked) {
-        (Ok(incarnation), Ok(())) => Finding::Healthy(Incarnation(incarnation)),
-        (Err(cause), _) | (Ok(_), Err(cause)) => Finding::Unhealthy(cause),
+/// Looks at the units and runs the checks of `required`; the first that does not hold, in the list's order, is the cause.
+/// All are looked at to their ends: a look lasts as long as the slowest, whatever the others say.
+pub async fn look(units: &impl Units, required: &[Requirement]) -> Finding {
+    let found = join_all(required.iter().map(|requirement| meet(units, requirement))).await;
+    match found.into_iter().collect::<Result<Vec<_>, _>>() {
+        Ok(active) => Finding::Healthy(Incarnation(active.into_iter().flatten().collect())),
+        Err(cause) => Finding::Unhealthy(cause),
     }
 }
 
-async fn active_since(units: &impl Units, name: &str) -> Result<(String, u64), Cause> {
+/// Since when the unit is active; nothing of a check.
+async fn meet(units: &impl Units, requirement: &Requirement) -> Result<Option<(String, u64)>, Cause> {
+    match requirement {
+        Requirement::Unit(name) => active_since(units, name).await.map(Some),
+        Requirement::Check(check) => check.run().await.map(|()| None),
+    }
+}
+
+async fn active_since(units: &impl Units, name: &UnitName) -> Result<(String, u64), Cause> {
+    let name = name.as_str();
     let state = units.state(name).await.map_err(|error| Cause::Systemd {
         reason: match std::error::Error::source(&error) {
             Some(source) => format!("{error}: {source}"),
@@ -44,13 +42,4 @@ async fn active_since(units: &impl Units, name: &str) -> Result<(String, u64), C
             journal: units.last_words(name).await,
         }),
     }
-}
-
-async fn run_checks(host: &Host) -> Result<(), Cause> {
-    let checks = checks::find(host)?;
-    // All run to their ends: a look lasts as long as the slowest, whatever the others say.
-    join_all(checks.iter().map(Check::run))
-        .await
-        .into_iter()
-        .collect()
 }

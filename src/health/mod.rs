@@ -1,10 +1,11 @@
 //! Whether a freshly booted slot is healthy: what must hold, for how long, and by when.
 //!
 //! ```text
-//!  HEALTH_UNITS ───── units ──┐
-//!                             ├─ look ─▶ Finding ─▶ gate (pure) ─▶ Passed      mark the slot good
-//!  health.d/ ──────── checks ─┘    ▲                    │    └───▶ Expired     back to the other slot
-//!                                  └──── a moment ◀── Wait
+//!  HEALTH_UNITS ─ units ──┐
+//!                         ├─ requirements ─▶ look ─▶ Finding ─▶ gate (pure) ─▶ Passed      mark the slot good
+//!  health.d/ ──── checks ─┘        │          ▲                     │    └───▶ Expired     back to the other slot
+//!                                  │          └───── a moment ◀── Wait
+//!                                  └─ can't be told: held, without a deadline, until it can
 //! ```
 //!
 //! A slot on trial passes once everything that is required has held for the settling time, look for look;
@@ -18,11 +19,13 @@ mod cause;
 pub mod checks;
 mod gate;
 mod look;
+mod requirements;
 mod units;
 mod watch;
 
 pub use cause::Cause;
 pub use gate::{Finding, Gate, Incarnation, Pending, Verdict};
-pub use look::{is_gated, look};
+pub use look::look;
+pub use requirements::{Requirement, Unknown, requirements};
 pub use units::{Systemd, UnitState, Units, UnitsError};
 pub use watch::{TrialEnd, watch};

@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::gate::{Gate, Pending, Verdict};
 use super::look::look;
+use super::requirements::{Unknown, requirements};
 use super::{Cause, Units};
 use crate::config::HealthSettings;
 use crate::host::Host;
@@ -29,19 +30,32 @@ pub enum TrialEnd {
 /// Watches `host` until its health is established or the deadline has passed, which counts from the time
 /// `already` before this call.
 ///
-/// `settings` are asked for before every look, and `tell` hears after each why health is not established yet.
+/// `settings` are asked for before every look, and `tell` hears after each why health is not established yet. While they,
+/// or the checks, can't be told, the trial goes on.
 pub async fn watch(
     host: &Host,
     units: &impl Units,
-    settings: impl Fn() -> HealthSettings,
+    settings: impl Fn() -> Result<HealthSettings, Unknown>,
     already: Duration,
     tell: impl Fn(&Pending),
 ) -> TrialEnd {
     let began = Instant::now();
     let mut gate = Gate::default();
     loop {
-        let settings = settings();
-        let finding = look(units, &settings, host).await;
+        let known = settings().and_then(|settings| {
+            let required = requirements(&settings, host)?;
+            Ok((settings, required))
+        });
+        let (settings, required) = match known {
+            Ok(known) => known,
+            Err(unknown) => {
+                gate.hold(already + began.elapsed(), unknown);
+                tell(gate.pending());
+                sleep(BETWEEN_LOOKS).await;
+                continue;
+            }
+        };
+        let finding = look(units, &required).await;
         match gate.observe(already + began.elapsed(), finding, &settings) {
             Verdict::Passed => return TrialEnd::Passed,
             Verdict::Expired(cause) => return TrialEnd::Failed(cause),
@@ -58,6 +72,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::config::UnitName;
     use crate::health::{UnitState, UnitsError};
 
     /// Units that are active, but for the spans given.
@@ -96,7 +111,8 @@ mod tests {
 
     fn settings(deadline: u64) -> HealthSettings {
         HealthSettings {
-            units: vec!["kubelet.service".into()],
+            units: vec![UnitName::new("kubelet").unwrap()],
+            no_units: vec![],
             settle: Duration::from_secs(45),
             deadline: Some(Duration::from_secs(deadline)),
         }
@@ -119,7 +135,7 @@ mod tests {
         let end = watch(
             &Host::new(root.path()),
             &Scripted::new(down),
-            || settings.clone(),
+            || Ok(settings.clone()),
             Duration::from_secs(already),
             |pending| reason.replace(pending.to_string()).clear(),
         )
@@ -177,5 +193,39 @@ mod tests {
         let flaps: Vec<_> = (0..100).map(|n| (n * 20, n * 20 + 1)).collect();
         let (end, _, _) = run(&flaps, settings(600)).await;
         assert!(matches!(end, TrialEnd::Failed(_)), "{end:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_trial_whose_requirements_can_not_be_told_is_held_until_they_can() {
+        const HOUR: u64 = 3600;
+        let root = tempfile::tempdir().unwrap();
+        let unreadable = || Unknown::Unreadable {
+            path: "/etc/flatcar/update.conf".into(),
+            reason: "Input/output error".into(),
+        };
+        for down in [vec![], vec![(0, 10_000)]] {
+            let (began, told) = (Instant::now(), RefCell::new(Vec::new()));
+            let known = || match began.elapsed().as_secs() {
+                0..HOUR => Err(unreadable()),
+                _ => Ok(settings(600)),
+            };
+            let tell = |pending: &Pending| told.borrow_mut().push(pending.to_string());
+            let host = Host::new(root.path());
+            let end = watch(&host, &Scripted::new(&down), known, Duration::ZERO, tell).await;
+            assert_eq!(
+                told.borrow()[0],
+                "/etc/flatcar/update.conf can't be read: Input/output error"
+            );
+            let since = began.elapsed().as_secs() - HOUR;
+            if down.is_empty() {
+                assert_eq!((end, since), (TrialEnd::Passed, 45));
+            } else {
+                // The last look that knew nothing was one wait before.
+                assert!(
+                    matches!(end, TrialEnd::Failed(_)) && (595..=600).contains(&since),
+                    "{since}"
+                );
+            }
+        }
     }
 }

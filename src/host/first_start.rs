@@ -19,7 +19,7 @@ impl Host {
     /// # Errors
     /// When the kernel doesn't tell how long it runs, or the first start can't be recorded.
     pub fn since_first_start(&self) -> io::Result<Duration> {
-        let (boot, now) = (self.identity().boot_id, self.uptime()?);
+        let (boot, now) = (self.boot_id().map_err(io::Error::other)?, self.uptime()?);
         let recorded = fs::read_to_string(self.path(FIRST_START)).ok();
         let first = recorded.as_deref().and_then(|line| parse(line, &boot));
         match first.and_then(|first| now.checked_sub(first)) {
@@ -27,6 +27,15 @@ impl Host {
             // None of this boot, or not a record of ours.
             None => self.record_first_start(&boot, now).map(|()| Duration::ZERO),
         }
+    }
+
+    /// The daemon counts as first started now: what was before doesn't count.
+    ///
+    /// # Errors
+    /// As [`Self::since_first_start`].
+    pub fn start_anew(&self) -> io::Result<()> {
+        let boot = self.boot_id().map_err(io::Error::other)?;
+        self.record_first_start(&boot, self.uptime()?)
     }
 
     fn record_first_start(&self, boot: &str, now: Duration) -> io::Result<()> {
@@ -101,6 +110,16 @@ mod tests {
         // Also where /run outlives it.
         assert_eq!(machine.since("two", "21.00"), 0.0);
         assert_eq!(machine.since("two", "22.00"), 1.0);
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "halves are exact")]
+    fn what_was_before_a_new_start_does_not_count() {
+        let machine = Machine::new();
+        assert_eq!(machine.since("one", "20.50"), 0.0);
+        assert_eq!(machine.since("one", "50.00"), 29.5);
+        machine.host.start_anew().unwrap();
+        assert_eq!(machine.since("one", "60.00"), 10.0);
     }
 
     #[test]

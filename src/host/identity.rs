@@ -1,19 +1,12 @@
 //! Who this machine is, as update servers know it.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
-
-use super::Host;
+use super::{Host, Unreadable};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const MACHINE_ID: &str = "/etc/machine-id";
 
-/// No identity file is longer; whatever follows is not an identity.
-const LONGEST: u64 = 4096;
-
-/// What tells this machine and this boot apart from others. A value that cannot be read is empty: the
-/// server then knows less, but the node still gets its updates.
+/// What tells this machine and this boot apart from others. A value whose file is not there is empty: the server then
+/// knows less, but the node still gets its updates.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The kernel's id of this boot, without braces.
@@ -25,16 +18,34 @@ pub struct Identity {
 }
 
 impl Host {
-    /// Reads the machine's identity. Below a root that has no `/proc` the boot id is the real kernel's.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
-        Identity {
-            boot_id: first_line(&self.path(BOOT_ID))
-                .or_else(|| first_line(Path::new(BOOT_ID)))
-                .unwrap_or_default(),
-            machine_id: first_line(&self.path(MACHINE_ID)).unwrap_or_default(),
+    /// Reads the machine's identity.
+    ///
+    /// # Errors
+    /// [`Unreadable`]: to a server the node would be another one.
+    pub fn identity(&self) -> Result<Identity, Unreadable> {
+        Ok(Identity {
+            boot_id: self.boot_id()?,
+            machine_id: self.first_line(MACHINE_ID)?.unwrap_or_default(),
             machine: machine(),
-        }
+        })
+    }
+
+    /// The kernel's id of this boot; below a root that has no `/proc` the real kernel's.
+    pub(super) fn boot_id(&self) -> Result<String, Unreadable> {
+        let own = self.first_line(BOOT_ID)?;
+        let id = match own {
+            Some(id) => Some(id),
+            None => Host::new("/").first_line(BOOT_ID)?,
+        };
+        Ok(id.unwrap_or_default())
+    }
+
+    fn first_line(&self, absolute: &str) -> Result<Option<String>, Unreadable> {
+        let contents = self.read(absolute)?;
+        Ok(contents.map(|contents| {
+            let text = String::from_utf8_lossy(&contents);
+            text.lines().next().unwrap_or_default().trim().to_owned()
+        }))
     }
 }
 
@@ -42,16 +53,6 @@ fn machine() -> String {
     nix::sys::utsname::uname()
         .map(|names| names.machine().to_string_lossy().into_owned())
         .unwrap_or_default()
-}
-
-fn first_line(path: &Path) -> Option<String> {
-    let mut text = String::new();
-    File::open(path)
-        .ok()?
-        .take(LONGEST)
-        .read_to_string(&mut text)
-        .ok()?;
-    Some(text.lines().next().unwrap_or_default().trim().to_owned())
 }
 
 #[cfg(test)]
@@ -70,7 +71,7 @@ mod tests {
             std::fs::create_dir_all(host.path(path).parent().unwrap()).unwrap();
             std::fs::write(host.path(path), text).unwrap();
         }
-        let identity = host.identity();
+        let identity = host.identity().unwrap();
         assert_eq!(identity.boot_id, "14304914-0000-4000-8000-000000000000");
         assert_eq!(identity.machine_id, "3d1219c7c4c5404aaa1f6d2a48adfda4");
         assert_eq!(identity.machine, std::env::consts::ARCH);
@@ -79,11 +80,19 @@ mod tests {
     #[test]
     fn a_missing_machine_id_is_empty_and_the_boot_id_the_kernels() {
         let root = tempfile::tempdir().unwrap();
-        let identity = Host::new(root.path()).identity();
+        let identity = Host::new(root.path()).identity().unwrap();
         assert_eq!(identity.machine_id, "");
         assert_eq!(
             identity.boot_id,
             std::fs::read_to_string(BOOT_ID).unwrap().trim_end()
         );
+    }
+
+    #[test]
+    fn a_machine_id_that_can_not_be_read_is_none_of_nobody() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        std::fs::create_dir_all(host.path(MACHINE_ID)).unwrap();
+        assert_eq!(host.identity().unwrap_err().path, MACHINE_ID);
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 
-use super::Host;
+use super::{Host, Unreadable};
 
 /// Reboot managers watch for it (kured's default sentinel); a tmpfs, so a reboot clears it.
 const REBOOT_REQUIRED: &str = "/run/reboot-required";
@@ -34,13 +34,15 @@ pub enum Withdrawn {
 
 impl Host {
     /// Which kind of machine this is, now: the file may come and go while the daemon runs.
-    #[must_use]
-    pub fn mode(&self) -> Mode {
-        if self.path(DEV_MODE).exists() {
+    ///
+    /// # Errors
+    /// [`Unreadable`] if nobody knows whether the file is there.
+    pub fn mode(&self) -> Result<Mode, Unreadable> {
+        Ok(if self.is_there(DEV_MODE)? {
             Mode::Developer
         } else {
             Mode::Official
-        }
+        })
     }
 
     /// Asks for a reboot through `/run/reboot-required`; a file that is there already stays as it is.
@@ -72,10 +74,11 @@ impl Host {
         File::create(path).map(drop)
     }
 
-    /// Whether a reboot has been asked for, by us or anyone else.
+    /// Whether a reboot has been asked for, by us or anyone else. One of which nobody knows counts as somebody else's:
+    /// what is not ours is never withdrawn.
     #[must_use]
     pub fn reboot_required(&self) -> bool {
-        self.path(REBOOT_REQUIRED).exists()
+        self.is_there(REBOOT_REQUIRED).unwrap_or(true)
     }
 
     /// Takes the request for a reboot that is there as ours, to be withdrawn by [`Self::withdraw_reboot`].
@@ -162,9 +165,19 @@ mod tests {
     fn developer_mode_is_a_file_below_the_root() {
         let root = tempfile::tempdir().unwrap();
         let host = Host::new(root.path());
-        assert_eq!(host.mode(), Mode::Official);
+        assert_eq!(host.mode().unwrap(), Mode::Official);
         fs::create_dir(root.path().join("root")).unwrap();
         fs::write(root.path().join("root/.dev_mode"), "").unwrap();
-        assert_eq!(host.mode(), Mode::Developer);
+        assert_eq!(host.mode().unwrap(), Mode::Developer);
+    }
+
+    #[test]
+    fn a_mark_of_which_nobody_knows_makes_no_machine_official() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        fs::write(root.path().join("root"), "").unwrap();
+        assert_eq!(host.mode().unwrap_err().path, DEV_MODE);
+        fs::write(root.path().join("run"), "").unwrap();
+        assert!(host.reboot_required());
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! | what | where |
 //! |---|---|
+//! | files that others keep: there, not there, or nobody knows | [`Host::read`], [`Unreadable`] |
 //! | who this machine is, for the server | [`Identity`] |
 //! | mounting a freshly written slot, read-only | [`mount`] |
 //! | running the image's own programs | [`subprocess`] |
@@ -11,6 +12,7 @@
 //! | whoever has started the daemon and waits for word | [`ServiceManager`] |
 //! | asking reboot managers for a reboot, developer mode | [`Host::require_reboot`], [`Host::mode`] |
 
+mod files;
 mod first_start;
 mod identity;
 mod marks;
@@ -22,6 +24,7 @@ pub mod subprocess;
 
 use std::path::{Path, PathBuf};
 
+pub use files::Unreadable;
 pub use identity::Identity;
 pub use marks::{Mode, Withdrawn};
 pub use pressure::{Percent, PressureLimits};

@@ -152,7 +152,14 @@ fn script(attempt: &Attempt) -> Verdict {
     }
     let path = attempt.path(EXTENSION_DIRECTORY);
     let existing = path.ancestors().find(|path| path.exists()).unwrap_or(&path);
-    if attempt.path(EXTENSIONS).exists() && access(existing, AccessFlags::W_OK).is_err() {
+    let enabled = match attempt.site.host.is_there(EXTENSIONS) {
+        Ok(enabled) => enabled,
+        Err(error) => {
+            let why = format!("{error}: {}", error.source);
+            return Verdict::Doubtful(format!("{why}: a postinst that needs it refuses the image"));
+        }
+    };
+    if enabled && access(existing, AccessFlags::W_OK).is_err() {
         let path = path.display();
         return Verdict::Doubtful(format!(
             "{path} can't be written: the new version's extensions go there"

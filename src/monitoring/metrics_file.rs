@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::metrics::exposition;
 use crate::bus::{Account, Stand};
 use crate::config::Config;
-use crate::host::Host;
+use crate::host::{Host, Unreadable};
 use crate::policy::Tally;
 
 /// It is written so often at the least, so that its age tells whether we are alive, ...
@@ -78,7 +78,15 @@ impl MetricsFile {
     async fn write(&mut self) {
         let (host, account) = (self.host.clone(), self.last.clone());
         let written = tokio::task::spawn_blocking(move || {
-            let path = path(&host)?;
+            let path = match path(&host) {
+                Ok(path) => path?,
+                Err(error) => {
+                    return Some(format!(
+                        "the file that METRICS_FILE names: {error}: {}",
+                        error.source
+                    ));
+                }
+            };
             let written = replace(&path, &exposition(&account));
             written.err().map(|error| format!("{}: {error}", path.display()))
         });
@@ -92,9 +100,9 @@ impl MetricsFile {
 }
 
 /// Where operators want it now.
-fn path(host: &Host) -> Option<PathBuf> {
-    let config = Config::load(|path| fs::read(host.path(path)).ok());
-    config.metrics_file.map(|path| host.path(&path))
+fn path(host: &Host) -> Result<Option<PathBuf>, Unreadable> {
+    let config = Config::load(|path| host.read(path))?;
+    Ok(config.metrics_file.map(|path| host.path(&path)))
 }
 
 /// Replaces the file by one that everybody may read.

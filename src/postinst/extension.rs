@@ -10,7 +10,7 @@ use super::download::install;
 use super::release::Release;
 use super::response::offered;
 use crate::extension::{ExtensionError, Origin};
-use crate::host::Host;
+use crate::host::{Host, Unreadable};
 use crate::omaha::Package;
 
 /// Where releases are published: for what the node's own server doesn't offer.
@@ -47,10 +47,12 @@ impl<'a> Extensions<'a> {
     /// Removes what belongs to neither version, and gets what the new one needs.
     pub(super) async fn update(&self, oem: &str) -> Result<(), Refusal> {
         let oem_place = self.host.path(OEM).join("sysext");
-        let active = oem_place.join(format!("active-oem-{oem}"));
-        let knows_oem = self.image.join("share/flatcar/oems").join(oem).exists();
-        let wants_oem = is_name(oem) && (knows_oem || active.exists());
-        let enabled = enabled(self.host);
+        let active = format!("{OEM}/sysext/active-oem-{oem}");
+        let is_active = is_name(oem) && self.host.is_there(&active)?;
+        let image = Host::new(self.image);
+        let wants_oem =
+            is_active || (is_name(oem) && image.is_there(&format!("/share/flatcar/oems/{oem}"))?);
+        let enabled = enabled(self.host)?;
         if !wants_oem && enabled.is_empty() {
             // Nothing will be asked for: an answer that can't be read is no reason to refuse.
             return self.prune(&self.host.path(SYSEXTS), "flatcar");
@@ -60,7 +62,7 @@ impl<'a> Extensions<'a> {
             let places = [oem_place.clone(), self.host.path(OEM_OVERFLOW)];
             self.replace(&format!("oem-{oem}"), "oem", &places, &offered)
                 .await?;
-            if !active.exists() {
+            if !is_active {
                 touch(&oem_place.join(format!("migrate-oem-{oem}")))?;
             }
         }
@@ -146,10 +148,13 @@ impl<'a> Extensions<'a> {
 }
 
 /// The names that are enabled, without those that are taken off.
-fn enabled(host: &Host) -> BTreeSet<String> {
+///
+/// # Errors
+/// [`Unreadable`]: a slot would boot without what is enabled there.
+fn enabled(host: &Host) -> Result<BTreeSet<String>, Unreadable> {
     let (mut on, mut off) = (BTreeSet::new(), BTreeSet::new());
     for path in ENABLED {
-        let text = fs::read(host.path(path)).unwrap_or_default();
+        let text = host.read(path)?.unwrap_or_default();
         for line in String::from_utf8_lossy(&text).lines().map(str::trim) {
             match line.strip_prefix('-') {
                 Some(name) => off.insert(name.to_owned()),
@@ -157,7 +162,7 @@ fn enabled(host: &Host) -> BTreeSet<String> {
             };
         }
     }
-    &on - &off
+    Ok(&on - &off)
 }
 
 /// Whether it can stand in a file's name and a URL as it is; no comment, no path.

@@ -19,8 +19,9 @@ mod release;
 mod response;
 mod show;
 
+use std::fs::Metadata;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
 use rustix::fs::lremovexattr;
@@ -29,7 +30,7 @@ use rustix::io::Errno;
 use crate::config::{KeyValues, OEM_FILES};
 use crate::disk::{DiskError, SlotDisk};
 use crate::extension::ExtensionError;
-use crate::host::Host;
+use crate::host::{Host, Unreadable};
 use extension::Extensions;
 use release::Release;
 pub use release::ReleaseError;
@@ -63,6 +64,9 @@ pub enum Refusal {
     /// The server's last answer can't be used.
     #[error("cannot tell what the server offers")]
     Response(#[from] ResponseError),
+    /// What an operator, an OEM or the system may have set can't be told.
+    #[error("cannot tell what is set")]
+    Unreadable(#[from] Unreadable),
     /// An extension of the new version isn't there.
     #[error("{package} for the new version can't be had")]
     Extension {
@@ -132,10 +136,10 @@ impl Postinst {
         let new = Release::of_image(&self.image)?;
         let running = Release::running(&self.host)?;
         Extensions::new(&self.host, &self.image, &new, &running)
-            .update(&self.oem())
+            .update(&self.oem()?)
             .await?;
         self.forget_opaque_extensions();
-        if !self.host.path(UNIFIED_CGROUPS).exists() {
+        if !self.host.is_there(UNIFIED_CGROUPS)? {
             return Err(Refusal::Cgroups);
         }
         disk.make_next(slot).map_err(Refusal::Boot)?;
@@ -147,7 +151,8 @@ impl Postinst {
 
     fn run_hook(&self, slot: &str) -> Result<(), Refusal> {
         let hook = self.host.path(OEM_HOOK);
-        if !is_executable(&hook) {
+        let found = self.host.look_at(OEM_HOOK)?;
+        if !found.is_some_and(|found| is_executable(&found)) {
             return Ok(());
         }
         let status = Command::new(hook).arg(slot).arg(&self.image).status();
@@ -158,10 +163,10 @@ impl Postinst {
     }
 
     /// The OEM's name; empty if there is none.
-    fn oem(&self) -> String {
-        let text = std::fs::read(self.host.path(OEM_FILES[1])).unwrap_or_default();
+    fn oem(&self) -> Result<String, Unreadable> {
+        let text = self.host.read(OEM_FILES[1])?.unwrap_or_default();
         let values = KeyValues::parse(&String::from_utf8_lossy(&text));
-        values.get("ID").unwrap_or_default().to_owned()
+        Ok(values.get("ID").unwrap_or_default().to_owned())
     }
 
     /// An overlay that hides the image's own extensions would hide those of the new image too.
@@ -174,8 +179,7 @@ impl Postinst {
     }
 }
 
-fn is_executable(path: &Path) -> bool {
+fn is_executable(found: &Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
-    path.metadata()
-        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    found.is_file() && found.permissions().mode() & 0o111 != 0
 }

@@ -308,6 +308,42 @@ fn an_answer_from_before_this_update_is_not_believed() {
 }
 
 #[test]
+fn what_can_not_be_read_keeps_the_slot_from_booting_and_is_named() {
+    if !may_mount() {
+        return;
+    }
+    let files = [
+        "etc/flatcar/enabled-sysext.conf",
+        "usr/share/flatcar/enabled-sysext.conf",
+        "usr/share/oem/oem-release",
+        "usr/share/oem/bin/oem-postinst",
+        "usr/share/oem/sysext/active-oem-test",
+        "usr/lib/os-release",
+    ];
+    let site = Site::new();
+    site.write("usr/share/oem/oem-release", "ID=test\n");
+    for file in files {
+        let path = site.root.join(file);
+        let before = fs::read(&path).ok();
+        let _ = fs::remove_file(&path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(path.file_name().unwrap(), &path).unwrap();
+        let (status, said) = site.refusal();
+        assert_eq!(status, Some(1), "{file}: {said}");
+        assert!(
+            said.contains(file) && said.contains("symbolic link"),
+            "{file}: {said}"
+        );
+        fs::remove_file(&path).unwrap();
+        if let Some(before) = before {
+            fs::write(path, before).unwrap();
+        }
+    }
+    let output = site.run();
+    assert!(output.status.success(), "the control: {}", text(&output));
+}
+
+#[test]
 fn the_oems_hook_is_told_slot_and_image_and_its_failure_is_the_postinsts() {
     if !may_mount() {
         return;

@@ -63,4 +63,5 @@ mod transient_units;
 mod trials;
 mod typed;
 mod units;
+mod unreadable;
 mod update;

@@ -50,6 +50,22 @@ async fn it_reports_its_version_asks_for_nothing_and_is_understood() {
 }
 
 #[test]
+fn a_configuration_that_can_not_be_read_is_its_failure_and_nobody_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root");
+    fs::create_dir_all(root.join("etc/flatcar/update.conf")).unwrap();
+    let link = directory.path().join("update_engine_stub");
+    symlink(PROGRAM, &link).unwrap();
+    let output = Command::new(link).arg("-root").arg(root).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        said,
+        "/etc/flatcar/update.conf can't be read: Is a directory (os error 21)\n"
+    );
+}
+
+#[test]
 fn a_server_that_is_not_there_is_its_failure_and_a_disabled_one_is_not() {
     let (_directory, output) = stub("http://127.0.0.1:1/");
     assert_eq!(output.status.code(), Some(1));

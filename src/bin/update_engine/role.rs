@@ -105,10 +105,10 @@ fn refuse(error: &dyn Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn finish<E: Error + 'static>(result: Result<Result<(), E>, std::io::Error>) -> ExitCode {
+fn finish(result: Result<Result<(), Box<dyn Error>>, std::io::Error>) -> ExitCode {
     match result {
         Ok(Ok(())) => ExitCode::SUCCESS,
-        Ok(Err(error)) => refuse(&error),
+        Ok(Err(error)) => refuse(&*error),
         Err(error) => refuse(&error),
     }
 }
@@ -193,13 +193,13 @@ fn take_up_proxies(name: &Path) -> Option<std::io::Error> {
     Some(anew)
 }
 
-async fn announce(host: &Host) -> Result<(), update_engine::omaha::PostError> {
-    let config = Config::load(|path| std::fs::read(host.path(path)).ok());
+async fn announce(host: &Host) -> Result<(), Box<dyn Error>> {
+    let config = Config::load(|path| host.read(path))?;
     let Server::At(url) = &config.server else {
         println!("SERVER=disabled: nobody is told");
         return Ok(());
     };
-    let machine = host.identity();
+    let machine = host.identity()?;
     let machine = Machine {
         boot_id: machine.boot_id,
         machine_id: machine.machine_id,

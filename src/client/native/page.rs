@@ -52,6 +52,9 @@ pub(super) fn why(overview: &Overview, evidence: Option<&Evidence>) -> String {
         page.failure(failure);
     }
     page.rollback(overview, evidence);
+    for warning in overview.config_warnings.iter().flatten() {
+        page.row("Configuration", warning);
+    }
     page.0
 }
 

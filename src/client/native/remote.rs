@@ -8,6 +8,8 @@ use crate::bus::{
     AttemptReport, Engine1Proxy, Evidence, ManagerProxy, Orders1Proxy, Overview, Preview, Stand,
 };
 use crate::client::{Endpoint, session};
+use crate::engine::chain;
+use crate::host::Unreadable;
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +44,8 @@ pub(super) enum RemoteError {
          it off: systemctl stop update-engine"
     )]
     Busy(String),
+    #[error("{}", chain(_0))]
+    Config(#[from] Unreadable),
     #[error("the engine does not answer as it should: {0}\nLook at: journalctl -u update-engine")]
     Other(zbus::Error),
 }
@@ -49,7 +53,7 @@ pub(super) enum RemoteError {
 impl RemoteError {
     pub(super) const fn exit(&self) -> Exit {
         match self {
-            Self::Refused(_) | Self::Busy(_) => Exit::Refused,
+            Self::Refused(_) | Self::Busy(_) | Self::Config(_) => Exit::Refused,
             Self::Denied { .. } => Exit::Denied,
             _ => Exit::Unreachable,
         }

@@ -25,7 +25,7 @@ pub async fn run(arguments: Arguments) -> Exit {
 
 async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, RemoteError> {
     if let Command::Config { form, root } = &command {
-        print(&settings::show(root, form.json));
+        print(&settings::show(root, form.json)?);
         return Ok(Exit::Done);
     }
     let remote = Remote::open(endpoint).await?;

@@ -5,16 +5,19 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::config::{self, Effective, Kind, Origin};
-use crate::host::Host;
+use crate::config::{self, Config, Effective, Kind, Origin};
+use crate::host::{Host, Unreadable};
 
-/// Every setting below `root`, one line each, or for programs.
-pub(super) fn show(root: &Path, json: bool) -> String {
+/// Every setting below `root`, one line each, or for programs; after the lines for people what is odd about the files.
+///
+/// # Errors
+/// A file that can't be read: what counts is not known.
+pub(super) fn show(root: &Path, json: bool) -> Result<String, Unreadable> {
     let host = Host::new(root);
-    let settings = config::effective(|path| std::fs::read(host.path(path)).ok());
+    let settings = config::effective(|path| host.read(path))?;
     if json {
         let all: Vec<Value> = settings.iter().map(record).collect();
-        return format!("{:#}\n", Value::Array(all));
+        return Ok(format!("{:#}\n", Value::Array(all)));
     }
     let mut lines = String::new();
     for setting in &settings {
@@ -27,7 +30,10 @@ pub(super) fn show(root: &Path, json: bool) -> String {
             origin(setting)
         );
     }
-    lines
+    for warning in Config::load(|path| host.read(path))?.warnings() {
+        let _ = writeln!(lines, "# warning: {warning}");
+    }
+    Ok(lines)
 }
 
 fn record(setting: &Effective) -> Value {

@@ -114,7 +114,7 @@ impl Node {
         let attempt = Attempt {
             began: self.unix_time(),
             ended: None,
-            from: self.config().version,
+            from: self.running_version(),
             to: plan.version.clone(),
             slot: plan.target.to_string(),
             // Preflight says what is wrong with the disk.

@@ -14,8 +14,8 @@ use super::{Node, slots};
 use crate::bus::Obstacle;
 use crate::config::{Config, Server, WaitingUpdate};
 use crate::disk::Guard;
-use crate::engine::{Checked, Failure, Report, Trigger};
-use crate::host::{Identity as HostIdentity, Mode};
+use crate::engine::{Checked, Failure, Report, Trigger, chain};
+use crate::host::{Identity as HostIdentity, Mode, Unreadable};
 use crate::omaha::{
     self, Answer, Arrival, Body, CheckEvent, Client, Deltas, ErrorCode, Event, Flags, HttpStatus, Identity,
     Machine, Patience, Request, Response, ResponseError,
@@ -42,6 +42,13 @@ impl Node {
         let (config, waiting) = self
             .blocking(|node| (node.config(), node.waiting_payload()))
             .await;
+        let config = match config {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::warn!("nobody is asked beside the waiting update: {}", chain(&error));
+                return None;
+            }
+        };
         let Some(waiting) = waiting.filter(|_| config.waiting_update == WaitingUpdate::Replaceable) else {
             self.say_ping().await;
             return None;
@@ -79,29 +86,32 @@ impl Node {
 
     pub(super) async fn say_ping(&self) {
         self.memory(|memory| memory.trigger = None);
-        let config = self.blocking(Self::config).await;
-        if let Err(failure) = self.post(&config, Body::Ping, Patience::None).await {
+        let pinged = async {
+            let config = self.blocking(Self::config).await?;
+            self.post(&config, Body::Ping, Patience::None).await
+        };
+        if let Err(failure) = pinged.await {
             tracing::warn!("the ping failed: {}", failure.reason());
         }
     }
 
     pub(super) async fn say(&self, report: &Report) {
         let config = self.blocking(Self::config).await;
-        let event = match report {
+        let event = |config: &Config| match report {
             Report::DownloadStarted => Event::DownloadStarted,
             Report::DownloadFinished => Event::DownloadFinished,
             Report::Complete => Event::Complete,
-            Report::Failed(failure) => {
-                let code = failure.code;
-                self.blocking(move |node| node.attempt_failed(code)).await;
-                if matches!(failure.obstacle, Obstacle::Failed | Obstacle::Refused) {
-                    self.count_in(move |tally, now| tally.failed(code.number(), now))
-                        .await;
-                }
-                Event::Failed(code.with(self.flags(&config)))
-            }
+            Report::Failed(failure) => Event::Failed(failure.code.with(self.flags(config))),
         };
-        if let Err(failure) = self.post(&config, Body::Event(event), Patience::None).await {
+        if let Report::Failed(failure) = report {
+            self.note_failure(failure).await;
+        }
+        let told = async {
+            let config = config?;
+            self.post(&config, Body::Event(event(&config)), Patience::None)
+                .await
+        };
+        if let Err(failure) = told.await {
             tracing::warn!("an event did not reach the server: {}", failure.reason());
         }
         if matches!(report, Report::Complete | Report::Failed(_)) {
@@ -109,10 +119,20 @@ impl Node {
         }
     }
 
+    async fn note_failure(&self, failure: &Failure) {
+        let code = failure.code;
+        self.blocking(move |node| node.attempt_failed(code)).await;
+        if matches!(failure.obstacle, Obstacle::Failed | Obstacle::Refused) {
+            self.count_in(move |tally, now| tally.failed(code.number(), now))
+                .await;
+        }
+    }
+
     /// What became of the last update, and the configuration it is told under.
     fn news(&self) -> Result<(Config, CheckEvent), Failure> {
-        let config = self.config();
-        let previous = self.prefs.get(Key::PreviousVersion)?;
+        let config = self.config()?;
+        self.host().mode()?;
+        let previous = self.recall(Key::PreviousVersion);
         let history = self.history();
         let arrival = if history.is_unreported() {
             Arrival::RolledBack
@@ -210,8 +230,7 @@ impl Node {
         let (host, deltas, aleph) = self
             .blocking(|node| (node.host().identity(), node.deltas(), node.known_aleph()))
             .await;
-        // What can't be read is told by the look at the state directory.
-        let identity = identity(config, host, aleph.ok().flatten().unwrap_or(version));
+        let identity = identity(config, host?, aleph.unwrap_or(version));
         let request = Request {
             identity: &identity,
             trigger: omaha::Trigger::OnDemand,
@@ -232,26 +251,35 @@ impl Node {
         }
     }
 
-    async fn identity(&self, config: &Config) -> Result<Identity, PrefsError> {
+    async fn identity(&self, config: &Config) -> Result<Identity, Failure> {
         let version = config.version.clone();
         let (host, aleph) = self
             .blocking(move |node| (node.host().identity(), node.aleph(&version)))
             .await;
-        Ok(identity(config, host, aleph?))
+        Ok(identity(config, host?, aleph?))
     }
 
-    /// The first version ever seen on this machine: this one, if none was seen before.
+    /// The first version ever seen on this machine: this one, if none was seen before. One that can't be read counts as
+    /// forgotten, and is left where it is.
     fn aleph(&self, version: &str) -> Result<String, PrefsError> {
-        if let Some(aleph) = self.known_aleph()? {
-            return Ok(aleph);
+        match self.prefs.get(Key::AlephVersion) {
+            Ok(Some(aleph)) if !aleph.is_empty() => return Ok(aleph),
+            Ok(_) => self.prefs.set(Key::AlephVersion, version)?,
+            Err(error) => tracing::warn!("the first version counts as forgotten: {}", chain(&error)),
         }
-        self.prefs.set(Key::AlephVersion, version)?;
         Ok(version.to_owned())
     }
 
-    fn known_aleph(&self) -> Result<Option<String>, PrefsError> {
-        let aleph = self.prefs.get(Key::AlephVersion)?;
-        Ok(aleph.filter(|aleph| !aleph.is_empty()))
+    fn known_aleph(&self) -> Option<String> {
+        self.recall(Key::AlephVersion).filter(|aleph| !aleph.is_empty())
+    }
+
+    /// A preference. One that can't be read counts as forgotten: it is our own, and nobody could put it right.
+    fn recall(&self, key: Key) -> Option<String> {
+        self.prefs.get(key).unwrap_or_else(|error| {
+            tracing::warn!("{} counts as forgotten: {}", key.name(), chain(&error));
+            None
+        })
     }
 
     /// Whether a delta would do.
@@ -273,7 +301,8 @@ impl Node {
         if !config.server.is_public() {
             flags |= Flags::PRIVATE_SERVER;
         }
-        if self.host().mode() == Mode::Developer {
+        // Nothing is asked where nobody knows; what is told of an attempt under way goes without the flag then.
+        if matches!(self.host().mode(), Ok(Mode::Developer)) {
             flags |= Flags::DEV_IMAGE;
         }
         if self.memory(|memory| memory.resumed) {
@@ -312,6 +341,13 @@ fn parse(body: &[u8]) -> Result<Response, Failure> {
             _ => failure,
         }
     })
+}
+
+/// The request could not be made: whom to ask, and as whom, is not known.
+impl From<Unreadable> for Failure {
+    fn from(error: Unreadable) -> Self {
+        Self::caused_by(ErrorCode::OmahaRequest, &error)
+    }
 }
 
 /// Without durable prefs the next check would tell the same news again; better to say so.

@@ -21,7 +21,13 @@ impl Node {
     }
 
     fn tidy_extensions(&self, change: impl FnOnce(&Shelf, &str) -> Result<(), ShelfError>) {
-        let config = self.config();
+        let config = match self.config() {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::warn!("extensions of no slot may be left: {}", chain(&error));
+                return;
+            }
+        };
         if config.extensions.wanted.is_empty() {
             return;
         }

@@ -97,7 +97,7 @@ impl Node {
             row.map(|row| row.attributes)
         };
         let now = self.unix_time();
-        let version = self.config().version;
+        let version = self.running_version();
         let outcome = self.change_or_warn(|history| {
             let outcome = history.looked(&running, attributes, now);
             if matches!(outcome, Outcome::RolledBack(_)) {
@@ -208,7 +208,7 @@ impl Node {
 
     /// The running slot is about to be left.
     pub(super) fn remember_given_up(&self, disk: &SlotDisk, cause: &Cause) {
-        let version = self.config().version;
+        let version = self.running_version();
         match partuuid(disk, disk.running()) {
             Ok(running) => {
                 let why = Why {

@@ -52,7 +52,7 @@ impl Node {
             .blocking(Self::announced_slots)
             .await
             .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
-        let load = self.blocking(|node| node.config().load).await;
+        let load = self.blocking(Self::config).await?.load;
         let (patience, priority) = match trigger {
             Trigger::Operator => (FetchSettings::interactive(), load.on_demand),
             Trigger::Timer => (FetchSettings::default(), load.scheduled),
@@ -199,7 +199,7 @@ impl Node {
 
     /// What the original leaves after a success. Nothing here takes back that the other slot boots next.
     fn remember_success(&self) {
-        let version = self.config().version;
+        let version = self.running_version();
         let kept = self
             .prefs
             .set_number(Key::DeltaUpdateFailures, 0)

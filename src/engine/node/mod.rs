@@ -47,10 +47,10 @@ pub use slots::DiskChoice;
 use super::updater::{Checked, Progress, Updater};
 use super::{Commitment, Failure, Fallback, Report, State, Survey, Trigger, chain};
 use crate::bus::Preview;
-use crate::config::Config;
+use crate::config::{Config, HealthSettings};
 use crate::disk::{DiskError, SlotName};
 use crate::health::{Cause, TrialEnd};
-use crate::host::{Host, Mode};
+use crate::host::{Host, Mode, Unreadable};
 use crate::install::{Downloaded, Postinst, Ready};
 use crate::journal::Bearings;
 use crate::omaha::Offer;
@@ -107,6 +107,10 @@ struct Memory {
     running: Option<String>,
     /// How the trial of the running slot stands.
     standing: Standing,
+    /// The version that runs, as configuration last said.
+    version: String,
+    /// Which contents of the configuration the journal was told of what is odd in them.
+    warned: Option<u64>,
 }
 
 impl Node {
@@ -159,8 +163,31 @@ impl Node {
         })
     }
 
-    fn config(&self) -> Config {
-        Config::load(|path| std::fs::read(self.host().path(path)).ok())
+    /// The configuration as it is now. What is odd about it is told once for each of its contents.
+    fn config(&self) -> Result<Config, Unreadable> {
+        let config = Config::load(|path| self.host().read(path))?;
+        let is_new = self.memory(|memory| {
+            memory.version.clone_from(&config.version);
+            memory.warned.replace(config.fingerprint) != Some(config.fingerprint)
+        });
+        if is_new {
+            for warning in config.warnings() {
+                tracing::warn!("{warning}");
+            }
+        }
+        Ok(config)
+    }
+
+    fn health_settings(&self) -> Result<HealthSettings, Unreadable> {
+        HealthSettings::load(|path| self.host().read(path))
+    }
+
+    /// The version that runs; empty if nobody knows. It stays what it was where configuration can't be read any more.
+    fn running_version(&self) -> String {
+        match self.config() {
+            Ok(config) => config.version,
+            Err(_) => self.memory(|memory| memory.version.clone()),
+        }
     }
 
     fn memory<T>(&self, look: impl FnOnce(&mut Memory) -> T) -> T {
@@ -195,7 +222,8 @@ impl Updater for Node {
     }
 
     fn until_next_check(&self) -> Option<Duration> {
-        if self.host().mode() == Mode::Developer {
+        // Where nobody knows, the check says so.
+        if matches!(self.host().mode(), Ok(Mode::Developer)) {
             tracing::info!("a developer's machine: no periodic checks");
             return None;
         }
@@ -209,8 +237,8 @@ impl Updater for Node {
 
     fn why_then(&self) -> String {
         match self.host().mode() {
-            Mode::Developer => "a developer's machine (/root/.dev_mode): no periodic checks".to_owned(),
-            Mode::Official => {
+            Ok(Mode::Developer) => "a developer's machine (/root/.dev_mode): no periodic checks".to_owned(),
+            Ok(Mode::Official) | Err(_) => {
                 let interval = self.memory(|memory| memory.interval.unwrap_or(Interval::FIRST));
                 interval.reason()
             }

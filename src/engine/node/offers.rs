@@ -5,7 +5,7 @@ use crate::bus::Obstacle;
 use crate::config::Config;
 use crate::disk::SlotName;
 use crate::engine::{Checked, Failure, Offered, Trigger, chain};
-use crate::host::Mode;
+use crate::host::{Mode, Unreadable};
 use crate::omaha::{self, ErrorCode, Offer, PayloadKind};
 use crate::plan::{BlamedImage, InstallPlan};
 use crate::policy::{Build, Circumstances, Decision, PayloadState, decide, extensions};
@@ -44,7 +44,7 @@ impl Node {
             Trigger::Operator => omaha::Trigger::OnDemand,
             Trigger::Timer => omaha::Trigger::Scheduled,
         };
-        let build = match self.host().mode() {
+        let build = match self.host().mode()? {
             Mode::Official => Build::Official,
             Mode::Developer => Build::Development,
         };
@@ -101,6 +101,10 @@ impl Node {
         let disk = slots::open(&self.settings)
             .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
         let target = !disk.running();
+        let kernel = |slot| {
+            let kernel = self.kernel(slot);
+            kernel.map_err(|error| Failure::caused_by(ErrorCode::Error, &error))
+        };
         let extensions = extensions(offer, &url, &config.extensions, &config.version)
             .map_err(|error| Failure::caused_by(error.code(), &error))?;
         Ok(InstallPlan {
@@ -111,8 +115,8 @@ impl Node {
             metadata: offer.metadata.clone(),
             is_delta: offer.kind == PayloadKind::Delta,
             target,
-            target_kernel: self.kernel(target),
-            source_kernel: self.kernel(!target),
+            target_kernel: kernel(target)?,
+            source_kernel: kernel(!target)?,
             pcr_policy: format!("{STATE}/pcrs-{}.zip", target.letter()),
             pcr_policy_server: config.pcr_policy_server.clone(),
             credentials: config.credentials.clone(),
@@ -124,18 +128,19 @@ impl Node {
     }
 
     /// The kernel of `slot`.
-    pub(super) fn kernel(&self, slot: SlotName) -> String {
-        format!("{}/vmlinuz-{}", self.boot_directory(), slot.letter())
+    pub(super) fn kernel(&self, slot: SlotName) -> Result<String, Unreadable> {
+        Ok(format!("{}/vmlinuz-{}", self.boot_directory()?, slot.letter()))
     }
 
-    /// Where kernels lie: installations from before the distribution's change of name keep their place.
-    fn boot_directory(&self) -> &'static str {
-        let old = ["/boot/coreos/vmlinuz-a", "/boot/coreos/vmlinuz-b"];
-        if old.iter().any(|kernel| self.host().path(kernel).exists()) {
-            "/boot/coreos"
-        } else {
-            "/boot/flatcar"
+    /// Where kernels lie: installations from before the distribution's change of name keep their place. Who doesn't know
+    /// which this is writes neither: a loader would take the other one.
+    fn boot_directory(&self) -> Result<&'static str, Unreadable> {
+        for old in ["/boot/coreos/vmlinuz-a", "/boot/coreos/vmlinuz-b"] {
+            if self.host().is_there(old)? {
+                return Ok("/boot/coreos");
+            }
         }
+        Ok("/boot/flatcar")
     }
 
     /// Bytes of the payload came: its URL works, whatever happens next.

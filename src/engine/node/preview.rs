@@ -24,7 +24,10 @@ const PAYLOAD: Duration = Duration::from_secs(8);
 
 impl Node {
     pub(super) async fn look_ahead(&self) -> Preview {
-        let config = self.blocking(Self::config).await;
+        let config = match self.blocking(Self::config).await {
+            Ok(config) => config,
+            Err(error) => return refused(&error.into()),
+        };
         let answer = match timeout(SERVER, self.question(&config)).await {
             Ok(answer) => answer,
             Err(_) => Err(silence()),

@@ -18,8 +18,8 @@ pub(super) enum RollbackError {
         attributes: SlotAttributes,
     },
     /// It could not boot.
-    #[error("{slot} has no kernel at {kernel}")]
-    NoKernel { slot: SlotName, kernel: String },
+    #[error("{0}")]
+    NoKernel(String),
     /// The slots can't be read or written.
     #[error("the slots can't be read or written")]
     Disk(#[from] DiskError),
@@ -44,8 +44,8 @@ impl Node {
         if !attributes.is_successful() {
             return Err(RollbackError::NeverGood { slot, attributes });
         }
-        if let Some(kernel) = self.missing_kernel(slot) {
-            return Err(RollbackError::NoKernel { slot, kernel });
+        if let Some(reason) = self.missing_kernel(slot) {
+            return Err(RollbackError::NoKernel(reason));
         }
         let wanted = self.host().reboot_required();
         self.memory(|memory| memory.reboot_wanted = wanted);

@@ -13,9 +13,10 @@ impl Node {
     /// Blocks on the disk for a moment; writes nothing.
     pub(super) fn look_around(&self) -> Survey {
         let config = self.config();
+        let running_version = self.memory(|memory| memory.version.clone());
         let history = self.history();
         let rollback = history.last_rollback();
-        let (slots, slots_unknown) = match self.slot_reports(&history, &config.version) {
+        let (slots, slots_unknown) = match self.slot_reports(&history, &running_version) {
             Ok(slots) => (slots, None),
             Err(error) => {
                 let reason = chain(&error);
@@ -26,15 +27,18 @@ impl Node {
         Survey {
             slots,
             slots_unknown,
-            updates: match config.server {
-                Server::Disabled => Updates::Disabled,
-                Server::At(_) => Updates::Enabled,
+            updates: match &config {
+                Ok(config) if config.server == Server::Disabled => Updates::Disabled,
+                Ok(_) => Updates::Enabled,
+                Err(error) => Updates::Unknown(chain(error)),
             },
+            config_warnings: config.map_or_else(|_| Vec::new(), |config| config.warnings()),
+            held: self.requirements().err().map(|unknown| unknown.to_string()),
             waiting_version: history.waiting().map(|payload| payload.version.clone()),
             rollback: rollback.map(report),
             rollback_output: rollback.map(|rollback| rollback.said.clone()).unwrap_or_default(),
             attempts: self.attempts().iter().map(told).collect(),
-            running_version: config.version,
+            running_version,
             tally: history.tally().clone(),
         }
     }

@@ -14,9 +14,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, slots};
-use crate::disk::{DiskError, GivenUp, SlotDisk, SlotName};
+use crate::config::HealthSettings;
+use crate::disk::{DiskError, GivenUp, SlotAttributes, SlotDisk, SlotName};
 use crate::engine::{Fallback, chain};
-use crate::health::{self, Cause, Pending, Systemd, TrialEnd};
+use crate::health::{self, Cause, Pending, Requirement, Systemd, TrialEnd, Unknown};
 use crate::host::subprocess::{Finished, Subprocess};
 use crate::journal::Notable;
 
@@ -64,13 +65,19 @@ impl Node {
     pub(super) async fn watch_health(&self) -> TrialEnd {
         let was_given_up = self.memory(|memory| matches!(memory.standing, Standing::GivenUp(_)));
         let settings = || {
-            let mut settings = self.config().health;
+            let mut settings = self.health_settings()?;
             settings.deadline = settings.deadline.filter(|_| !was_given_up);
-            settings
+            Ok(settings)
         };
-        self.say_refused();
+        // For what the journal is told of it.
+        let _ = self.blocking(Self::config).await;
         if self.blocking(Self::is_on_trial).await {
-            let stand = |pending: &Pending| self.stand(Standing::Waiting(pending.clone()));
+            let stand = |pending: &Pending| {
+                if matches!(pending, Pending::Held(_)) {
+                    self.put_off_deadline();
+                }
+                self.stand(Standing::Waiting(pending.clone()));
+            };
             let already = self.blocking(Self::watched_already).await;
             let end = health::watch(self.host(), &Systemd, settings, already, stand).await;
             if let TrialEnd::Failed(cause) = end {
@@ -79,7 +86,9 @@ impl Node {
                 return TrialEnd::Failed(cause);
             }
         } else {
-            tokio::time::sleep(settings().settle).await;
+            let settle =
+                settings().map_or(HealthSettings::SETTLE, |settings: HealthSettings| settings.settle);
+            tokio::time::sleep(settle).await;
         }
         self.stand(Standing::Passed);
         TrialEnd::Passed
@@ -95,19 +104,22 @@ impl Node {
         );
     }
 
-    /// What was set and doesn't count, told once at the start.
-    fn say_refused(&self) {
-        for setting in self.config().refused {
-            tracing::error!("{setting} can't be used: the default counts");
-        }
-    }
-
     /// Counted from the first daemon of this boot: one that dies again and again must not put the deadline off.
     fn watched_already(&self) -> Duration {
         self.host().since_first_start().unwrap_or_else(|error| {
             tracing::warn!("the deadline counts from now: {}", chain(&error));
             Duration::ZERO
         })
+    }
+
+    /// Whoever makes known what is required gets the whole time, whichever daemon looks then.
+    fn put_off_deadline(&self) {
+        if let Err(error) = self.host().start_anew() {
+            tracing::warn!(
+                "a later daemon's deadline counts from this boot's first: {}",
+                chain(&error)
+            );
+        }
     }
 
     fn stand(&self, standing: Standing) {
@@ -119,10 +131,11 @@ impl Node {
         });
     }
 
-    /// A disk that can't be read is no trial: marking it good will say what is wrong with it.
+    /// A disk that can't be read may hold a slot on trial: its health is watched. Marking it good will say what is wrong
+    /// with the disk, unless it can be read by then.
     fn is_on_trial(&self) -> bool {
         let attributes = slots::open(&self.settings).and_then(|disk| disk.attributes(disk.running()));
-        attributes.is_ok_and(|attributes| !attributes.is_successful())
+        !attributes.is_ok_and(SlotAttributes::is_successful)
     }
 
     /// Makes the running slot good, or says why it stays on trial. A slot that was good before this boot needs
@@ -154,12 +167,19 @@ impl Node {
     /// Why the running slot would not be marked good now if it isn't yet. Blocks.
     pub(super) fn obstacle(&self) -> Option<String> {
         let standing = self.memory(|memory| memory.standing.clone());
-        let is_gated = || health::is_gated(&self.config().health, self.host());
-        if matches!(standing, Standing::GivenUp(_)) || is_gated() {
-            standing.obstacle()
-        } else {
-            None
+        if matches!(standing, Standing::GivenUp(_) | Standing::Passed) {
+            return standing.obstacle();
         }
+        match self.requirements() {
+            Ok(required) if required.is_empty() => None,
+            Ok(_) => standing.obstacle(),
+            Err(unknown) => Some(unknown.to_string()),
+        }
+    }
+
+    /// What is required of the running slot now. Blocks.
+    pub(super) fn requirements(&self) -> Result<Vec<Requirement>, Unknown> {
+        health::requirements(&self.health_settings()?, self.host())
     }
 
     /// Order of writes, and what a cut between leaves behind:
@@ -203,16 +223,17 @@ impl Node {
         if !attributes.is_good() {
             return Ok(Some(format!("{other} is not good ({attributes})")));
         }
-        let missing = self.missing_kernel(other);
-        Ok(missing.map(|kernel| format!("{other} has no kernel at {kernel}")))
+        Ok(self.missing_kernel(other))
     }
 
-    /// Where the kernel of `slot` should be, if it isn't.
+    /// Why the kernel of `slot` can't be relied on, if it can't.
     pub(super) fn missing_kernel(&self, slot: SlotName) -> Option<String> {
-        let kernel = self.kernel(slot);
-        let there = std::fs::metadata(self.host().path(&kernel));
-        let is_there = there.is_ok_and(|file| file.is_file() && file.len() > 0);
-        (!is_there).then_some(kernel)
+        let found = self.kernel(slot).and_then(|kernel| {
+            let found = self.host().look_at(&kernel)?;
+            let is_there = found.is_some_and(|file| file.is_file() && file.len() > 0);
+            Ok((!is_there).then(|| format!("{slot} has no kernel at {kernel}")))
+        });
+        found.unwrap_or_else(|error| Some(chain(&error)))
     }
 
     async fn reboot(&self) -> Fallback {
