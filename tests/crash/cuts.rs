@@ -26,6 +26,21 @@ pub(crate) struct Count {
     pub(crate) states: usize,
     /// Calls that failed instead.
     pub(crate) faults: usize,
+    /// Machines that did not come up, each for a reason that is expected of GRUB's writes and has a name.
+    pub(crate) named: Named,
+}
+
+/// What GRUB's own writes can end in, by what is expected to follow them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Named {
+    /// Linux without `gpt` finds no partitions: the primary is torn.
+    pub(crate) no_partitions: usize,
+    /// GRUB stops at a torn primary and the other copy of another time: the disk had reordered the writes.
+    pub(crate) grub_stops: usize,
+    /// No copy is whole: the disk had reordered the writes, or one copy was damaged before.
+    pub(crate) no_copy: usize,
+    /// The primary is torn, and the disk has grown away from the backup.
+    pub(crate) grown: usize,
 }
 
 impl AddAssign for Count {
@@ -34,6 +49,10 @@ impl AddAssign for Count {
         self.points += other.points;
         self.states += other.states;
         self.faults += other.faults;
+        self.named.no_partitions += other.named.no_partitions;
+        self.named.grub_stops += other.named.grub_stops;
+        self.named.no_copy += other.named.no_copy;
+        self.named.grown += other.named.grown;
     }
 }
 
@@ -43,6 +62,20 @@ impl fmt::Display for Count {
             f,
             "{} crash points after {} writes and syncs, {} different states booted and updated, {} faults",
             self.points, self.moments, self.states, self.faults
+        )?;
+        let Named {
+            no_partitions,
+            grub_stops,
+            no_copy,
+            grown,
+        } = self.named;
+        if no_partitions + grub_stops + no_copy + grown == 0 {
+            return Ok(());
+        }
+        write!(
+            f,
+            "; after GRUB's own writes {no_partitions} times Linux without gpt found no partitions, {grub_stops} times \
+             GRUB stopped, {no_copy} times no copy was left, {grown} times the disk had grown away from it"
         )
     }
 }

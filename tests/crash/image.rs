@@ -62,12 +62,23 @@ pub(crate) fn disk(sector: usize, words: (u64, u64), a: &[u8], b: &[u8]) -> Vec<
         let start = place(number).start;
         disk[start..start + image.len()].copy_from_slice(image);
     }
+    protect(&mut disk);
     write_table(&mut disk, sector, &entries(sector, words));
     disk
 }
 
-/// Writes both copies of a table with these entries, as a loader that repairs and spends a try leaves them.
-pub(crate) fn write_table(disk: &mut [u8], sector: usize, entries: &[u8]) {
+/// Puts a protective MBR into the first sector.
+fn protect(disk: &mut [u8]) {
+    let mut records = [0; 64];
+    records[1..8].copy_from_slice(&[0, 2, 0, 0xee, 0xff, 0xff, 0xff]);
+    records[8..12].copy_from_slice(&1u32.to_le_bytes());
+    records[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
+    disk[446..510].copy_from_slice(&records);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+}
+
+/// Writes both copies of a table with these entries.
+fn write_table(disk: &mut [u8], sector: usize, entries: &[u8]) {
     let last = disk.len() / sector - 1;
     let array = entries.len().div_ceil(sector);
     for (own, other, at) in [(1, last, 2), (last, 1, last - array)] {
@@ -123,12 +134,6 @@ fn entries(sector: usize, words: (u64, u64)) -> Vec<u8> {
 pub(crate) fn word_of(entries: &[u8], number: u8) -> u64 {
     let offset = (usize::from(number) - 1) * ENTRY + 48;
     u64::from_le_bytes(entries[offset..offset + 8].try_into().unwrap())
-}
-
-/// Replaces it.
-pub(crate) fn set_word(entries: &mut [u8], number: u8, word: u64) {
-    let offset = (usize::from(number) - 1) * ENTRY + 48;
-    entries[offset..offset + 8].copy_from_slice(&word.to_le_bytes());
 }
 
 /// Whether a loader may choose a slot of this word.

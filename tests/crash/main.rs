@@ -16,6 +16,7 @@ mod daemon;
 mod device;
 mod draft;
 mod faults;
+mod grub;
 mod image;
 mod loader;
 mod loss;
@@ -25,7 +26,7 @@ mod node;
 mod oracle;
 mod payload;
 mod random;
-#[path = "../../boot/slots/tests/gpt/readers.rs"]
+#[path = "../../boot/slots/tests/gpt/readers/mod.rs"]
 mod readers;
 mod scenario;
 mod slot_b;
@@ -249,10 +250,15 @@ fn tests() -> Vec<(String, Test)> {
         let test: Test = Box::new(move |points| loader::everywhere(sector, points));
         (format!("the_slot_loader_{sector}"), test)
     });
+    let grub = [512, 4096].map(|sector| {
+        let test: Test = Box::new(move |points| grub::everywhere(sector, points));
+        (format!("grub_spends_a_try_{sector}"), test)
+    });
     cuts.into_iter()
         .chain(faults)
         .chain([daemon])
         .chain(loader)
+        .chain(grub)
         .collect()
 }
 

@@ -6,13 +6,13 @@ use update_engine::fetch::Fetcher;
 use update_engine::host::Host;
 use update_engine::install::Postinst;
 
-use crate::image::{ENTRY, is_good, is_selectable, place, set_word, word_of, write_table};
+use crate::image::{ENTRY, is_good, is_selectable, place, word_of};
 use crate::loader;
 use crate::machine::State;
 use crate::memory::{Memory, Moment, Told};
 use crate::node::{Attempt, KERNEL_A, KERNEL_B, Node, OEM_A, OEM_B, fetcher};
 use crate::payload::{OEM_TAIL, Payload};
-use crate::readers::{self, READERS, Reader};
+use crate::readers::{self, Firmware, Outcome, READERS, Reader, Table};
 use crate::slot_b::Held;
 use crate::story::{CHECK, Story};
 use crate::support::server::Server;
@@ -32,11 +32,32 @@ pub(crate) struct Truth {
     pub(crate) story: Option<Story>,
     /// Readers that find a table at the start.
     pub(crate) able: Vec<Reader>,
+    /// Machines whose loader is GRUB that come up at the start.
+    pub(crate) platforms: Vec<Platform>,
     /// The entries at the start, without attributes.
     pub(crate) partitions: Vec<u8>,
 }
 
 type Verdict = Result<(), String>;
+
+/// A machine whose loader is GRUB: its firmware, and where its Linux looks for a table.
+pub(crate) type Platform = (Firmware, Table);
+
+pub(crate) const PLATFORMS: [Platform; 4] = [
+    (Firmware::Bios, Table::Primary),
+    (Firmware::Bios, Table::Either),
+    (Firmware::Uefi, Table::Primary),
+    (Firmware::Uefi, Table::Either),
+];
+
+/// The machines on which `disk` comes up.
+pub(crate) fn platforms(disk: &[u8], sector: usize) -> Vec<Platform> {
+    let comes_up = |&(firmware, table): &Platform| {
+        let ended = readers::power_on(&mut disk.to_vec(), sector, firmware, table);
+        matches!(ended, Outcome::Boots(_))
+    };
+    PLATFORMS.into_iter().filter(comes_up).collect()
+}
 
 /// Readers that find a table on `disk`, and its entries without attributes.
 pub(crate) fn readable(disk: &[u8], sector: usize) -> (Vec<Reader>, Vec<u8>) {
@@ -73,6 +94,9 @@ impl Truth {
             let entries = entries.ok_or(format!("{reader:?} finds no table"))?;
             self.check_entries(&entries, state)
                 .map_err(|flaw| format!("{reader:?}: {flaw}"))?;
+        }
+        for &platform in &self.platforms {
+            self.power_on(&mut state.disk.clone(), platform)?;
         }
         Ok(())
     }
@@ -116,24 +140,31 @@ impl Truth {
         self.updated.is_in(state) || self.fallback.is_in(state)
     }
 
-    /// What GRUB does: it repairs a damaged table, spends a try, and boots partition 3 or 4.
-    fn boot(&self, disk: &mut [u8]) -> Result<u8, String> {
-        let mut entries = self.entries(disk, Reader::Grub).ok_or("GRUB finds no table")?;
-        let chosen = readers::chosen(&entries).ok_or("GRUB finds no slot")?;
-        let chosen = u8::try_from(chosen).unwrap();
-        let word = word_of(&entries, chosen);
-        let tries = word >> 52 & 15;
-        if tries > 0 {
-            set_word(&mut entries, chosen, word - (1 << 52));
+    /// Firmware, GRUB and Linux: from which slot, 3 or 4, the machine comes up, and what they leave of the disk.
+    fn power_on(&self, disk: &mut [u8], (firmware, table): Platform) -> Result<u8, String> {
+        match readers::power_on(disk, self.sector, firmware, table) {
+            Outcome::Boots(slot) => Ok(u8::try_from(slot).unwrap()),
+            other => Err(format!("{firmware:?}, Linux looks in {table:?}: {other:?}")),
         }
-        let mut without_primary = disk.to_vec();
-        without_primary[self.sector..2 * self.sector].fill(0);
-        let sound = self.entries(disk, Reader::Linux).as_ref() == Some(&entries)
-            && self.entries(&without_primary, Reader::Uefi).is_some();
-        if !sound {
-            write_table(disk, self.sector, &entries);
+    }
+
+    /// Which loader decides how the table looks, and on what machine: each has a share of the states. The slot it boots.
+    fn boot(&self, state: &State) -> Result<(u8, Vec<u8>), String> {
+        let bytes = state.disk[place(4)].iter();
+        let share = usize::from(bytes.fold(0, |sum: u8, byte| sum.wrapping_add(*byte)));
+        let mut disk = state.disk.clone();
+        if share.is_multiple_of(2) {
+            let slot = self.power_on(&mut disk, self.platforms[share / 2 % self.platforms.len()])?;
+            return Ok((slot, disk));
         }
-        Ok(chosen)
+        // Not all firmware repairs.
+        if share % 4 == 1 {
+            for write in readers::firmware_writes(&state.disk, self.sector) {
+                readers::put(&mut disk, &write);
+            }
+        }
+        let booted = loader::boot(&disk, self.sector)?;
+        Ok((booted.slot, booted.disk))
     }
 
     /// The next attempt or the new slot's daemon brought everything in order.
@@ -192,18 +223,11 @@ impl<'a> Afterlife<'a> {
         if self.truth.refused {
             return Ok(());
         }
-        let by_loader = loader::boot(&state.disk, self.truth.sector)?;
-        let mut booted = state.clone();
-        let mut slot = self.truth.boot(&mut booted.disk)?;
-        // Whoever boots first decides how the table looks: each gets half of the states.
-        if state.disk[place(4)]
-            .iter()
-            .fold(0, |sum: u8, byte| sum.wrapping_add(*byte))
-            % 2
-            == 0
-        {
-            (slot, booted.disk) = (by_loader.slot, by_loader.disk);
-        }
+        let (slot, disk) = self.truth.boot(state)?;
+        let booted = State {
+            disk,
+            files: state.files.clone(),
+        };
         self.node.put(&booted);
         if self.truth.story.is_some() {
             self.look_back(&booted, slot)?;

@@ -8,7 +8,7 @@ use crate::image::{disk, word};
 use crate::loss::{Kind, Loss};
 use crate::machine::{Machine, State};
 use crate::node::{KERNEL_A, KERNEL_B, Node, OEM_A, OEM_B};
-use crate::oracle::{Truth, readable};
+use crate::oracle::{Truth, platforms, readable};
 use crate::payload::{self, Payload};
 use crate::slot_b::Held;
 use crate::story::Story;
@@ -117,6 +117,7 @@ impl Scenario {
             _ => {}
         }
         let (able, partitions) = readable(&disk, self.sector);
+        let platforms = platforms(&disk, self.sector);
         Truth {
             sector: self.sector,
             start: State {
@@ -129,6 +130,7 @@ impl Scenario {
             refused: self.before == Before::OnTrial,
             story: self.story(),
             able,
+            platforms,
             partitions,
         }
     }

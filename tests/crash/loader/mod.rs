@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use medium::Lasting;
 use power_on::{Booted, power_on};
-use start::{Start, starts};
+pub(crate) use start::{Start, starts};
 
 use crate::cuts::{Count, SURE};
 use crate::device::Fingerprint;

@@ -13,14 +13,14 @@ const SLOTS: [(u64, u64); 4] = [
 ];
 
 /// A disk to start from, and what its two slots are.
-pub(super) struct Start {
-    pub(super) name: String,
-    pub(super) disk: Vec<u8>,
-    pub(super) sector: usize,
+pub(crate) struct Start {
+    pub(crate) name: String,
+    pub(crate) disk: Vec<u8>,
+    pub(crate) sector: usize,
 }
 
 /// Sound disks, every damage to one copy, copies that differ, and a disk that has grown.
-pub(super) fn starts(sector: usize) -> Vec<Start> {
+pub(crate) fn starts(sector: usize) -> Vec<Start> {
     let mut starts = Vec::new();
     for words in SLOTS {
         let sound = disk(sector, words, b"A", b"B");

@@ -11,8 +11,8 @@ pub(crate) const ENTRY: usize = 128;
 pub(crate) const COUNT: usize = 128;
 const PARTITIONS: [u32; 7] = [1, 2, 3, 4, 6, 7, 9];
 const PARTITION_SECTORS: u64 = 8;
-const FIRST_PARTITION: u64 = 40;
-pub(crate) const SECTORS: u64 = 160;
+const FIRST_PARTITION: u64 = 72;
+pub(crate) const SECTORS: u64 = 256;
 
 /// CRC-32 by a table of its own.
 pub(crate) fn crc32(bytes: &[u8]) -> u32 {
@@ -35,23 +35,62 @@ pub(crate) fn attributes(priority: u64, tries: u64, successful: u64) -> SlotAttr
     SlotAttributes::from_word(word(priority, tries, successful))
 }
 
+/// How large headers and entries are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) header: usize,
+    pub(crate) count: usize,
+    pub(crate) size: usize,
+}
+
+/// As everybody makes them.
+pub(crate) const USUAL: Shape = Shape {
+    header: 92,
+    count: COUNT,
+    size: ENTRY,
+};
+
 /// A whole disk: slots are partitions 3 (A, as given) and 4 (B, as given); every other byte is noise.
 pub(crate) fn build(sector: usize, a: u64, b: u64) -> Vec<u8> {
+    shaped(sector, USUAL, a, b)
+}
+
+/// The same with headers and entries of this shape.
+pub(crate) fn shaped(sector: usize, shape: Shape, a: u64, b: u64) -> Vec<u8> {
     let mut disk: Vec<u8> = (0..usize::try_from(SECTORS).unwrap() * sector)
         .map(|i| (i % 251).to_le_bytes()[0])
         .collect();
-    let entries = entries(a, b);
-    place(&mut disk, sector, &entries, 1, SECTORS - 1);
+    protect(&mut disk);
+    let entries: Vec<u8> = entries(a, b)
+        .chunks(ENTRY)
+        .take(shape.count)
+        .flat_map(|entry| [entry, &vec![0; shape.size - ENTRY]].concat())
+        .collect();
+    place_shaped(&mut disk, sector, shape, &entries, 1, SECTORS - 1);
     disk
+}
+
+/// Puts a protective MBR into the first sector.
+fn protect(disk: &mut [u8]) {
+    let mut records = [0; 64];
+    records[1..8].copy_from_slice(&[0, 2, 0, 0xee, 0xff, 0xff, 0xff]);
+    records[8..12].copy_from_slice(&1u32.to_le_bytes());
+    records[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
+    disk[446..510].copy_from_slice(&records);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
 }
 
 /// Writes both copies; the backup's header at `backup`.
 pub(crate) fn place(disk: &mut [u8], sector: usize, entries: &[u8], primary: u64, backup: u64) {
+    place_shaped(disk, sector, USUAL, entries, primary, backup);
+}
+
+fn place_shaped(disk: &mut [u8], sector: usize, shape: Shape, entries: &[u8], primary: u64, backup: u64) {
     let array = u64::try_from(entries.len().div_ceil(sector)).unwrap();
     let usable = (2 + array, SECTORS - 2 - array);
     let backup_entries = backup - array;
     for (own, other, at) in [(primary, backup, primary + 1), (backup, primary, backup_entries)] {
-        let header = header(sector, (own, other, at), usable, crc32(entries));
+        let header = header(sector, shape, (own, other, at), usable, crc32(entries));
         put(disk, sector, own, &header);
         put(disk, sector, at, entries);
     }
@@ -62,23 +101,27 @@ pub(crate) fn put(disk: &mut [u8], sector: usize, lba: u64, bytes: &[u8]) {
     disk[offset..offset + bytes.len()].copy_from_slice(bytes);
 }
 
-fn header(sector: usize, place: (u64, u64, u64), usable: (u64, u64), entries_crc: u32) -> Vec<u8> {
+fn header(
+    sector: usize,
+    shape: Shape,
+    place: (u64, u64, u64),
+    usable: (u64, u64),
+    entries_crc: u32,
+) -> Vec<u8> {
     let mut bytes = b"EFI PART".to_vec();
     bytes.extend(0x0001_0000_u32.to_le_bytes());
-    bytes.extend(92u32.to_le_bytes());
+    bytes.extend(u32::try_from(shape.header).unwrap().to_le_bytes());
     bytes.extend([0; 8]);
     for value in [place.0, place.1, usable.0, usable.1] {
         bytes.extend(value.to_le_bytes());
     }
     bytes.extend([0xd1; 16]);
     bytes.extend(place.2.to_le_bytes());
-    for value in [
-        u32::try_from(COUNT).unwrap(),
-        u32::try_from(ENTRY).unwrap(),
-        entries_crc,
-    ] {
-        bytes.extend(value.to_le_bytes());
+    for value in [shape.count, shape.size] {
+        bytes.extend(u32::try_from(value).unwrap().to_le_bytes());
     }
+    bytes.extend(entries_crc.to_le_bytes());
+    bytes.resize(shape.header, 0);
     let checksum = crc32(&bytes);
     bytes[16..20].copy_from_slice(&checksum.to_le_bytes());
     bytes.resize(sector, 0);
@@ -104,4 +147,10 @@ pub(crate) fn entries(a: u64, b: u64) -> Vec<u8> {
         entries[offset..offset + entry.len()].copy_from_slice(&entry);
     }
     entries
+}
+
+/// The attribute word of partition `number`.
+pub(crate) fn word_of(entries: &[u8], number: u8) -> u64 {
+    let offset = (usize::from(number) - 1) * ENTRY + 48;
+    u64::from_le_bytes(entries[offset..offset + 8].try_into().unwrap())
 }

@@ -6,3 +6,4 @@ mod damage;
 mod image;
 mod readers;
 mod recorder;
+mod states;
