@@ -17,6 +17,7 @@ mod deltas_by_others;
 mod dry_run;
 mod endurance;
 mod engine1;
+mod enlarged;
 mod extensions;
 mod fetch;
 mod fetch_environment;

@@ -17,6 +17,16 @@ impl Loop {
         Self::over(image, &[])
     }
 
+    /// With sectors of so many bytes.
+    pub fn of_sectors(image: &Path, bytes: u32) -> Self {
+        Self::over(image, &["--sector-size", &bytes.to_string()])
+    }
+
+    /// Tells the kernel that the image has another size.
+    pub fn has_another_size(&self) {
+        run("losetup", &["--set-capacity", self.device.to_str().unwrap()]);
+    }
+
     fn over(image: &Path, options: &[&str]) -> Self {
         let options = [&["--find", "--show"], options, &[image.to_str().unwrap()]].concat();
         let device = run("losetup", &options);

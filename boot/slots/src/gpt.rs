@@ -10,20 +10,21 @@
 //! The primary counts while it is valid; the backup only when it isn't. That is what GRUB, firmware and
 //! ourselves do. Linux looks at the backup only with `gpt` on its command line.
 
+use core::ops::Range;
+
 use crate::copy::WhichCopy;
 use crate::disk::{Disk, Geometry};
 use crate::error::{Flaw, GptError};
-use crate::header::{Header, PRIMARY_LBA, Place};
+use crate::header::{DEFAULT_ENTRIES_LBA, Header, PRIMARY_LBA, Place};
 use crate::table::Table;
-
-/// Where the primary's entries lie when nothing valid says otherwise.
-const DEFAULT_ENTRIES_LBA: u64 = 2;
 
 /// What was found on a disk: at least one valid copy.
 #[derive(Debug, Clone)]
 pub struct Gpt {
     pub(crate) geometry: Geometry,
     pub(crate) copies: Copies,
+    /// Where the primary's entries lie for as long as a commit takes; one that was cut left them there.
+    pub(crate) spare: Option<Range<u64>>,
 }
 
 #[derive(Debug, Clone)]
@@ -41,22 +42,29 @@ impl Gpt {
     pub fn read<D: Disk>(disk: &mut D) -> Result<Self, GptError<D::Error>> {
         let geometry = disk.geometry();
         let header = read_header(disk, PRIMARY_LBA);
-        let backup_lba = match &header {
-            Ok(header) if (PRIMARY_LBA + 1..geometry.sectors).contains(&header.place.other) => {
-                header.place.other
-            }
-            _ => geometry.sectors.saturating_sub(1),
-        };
+        let named = header.as_ref().ok().map(|header| header.place.other);
         let primary = header.and_then(|header| Table::read(disk, header, WhichCopy::Primary));
-        let backup =
-            read_header(disk, backup_lba).and_then(|header| Table::read(disk, header, WhichCopy::Backup));
+        let backup = read_backup(disk, named, primary.is_ok());
+        let mut spare = None;
         let copies = match (primary, backup) {
-            (Ok(primary), Ok(backup)) => Copies::Both { primary, backup },
+            (Ok(primary), Ok(backup)) => {
+                let whole = primary.header.without_spare(&backup.header, geometry.sector_size);
+                spare = whole
+                    .is_some()
+                    .then(|| primary.header.entries_range(geometry.sector_size));
+                let header = whole.unwrap_or_else(|| primary.header.clone());
+                let primary = Table { header, ..primary };
+                Copies::Both { primary, backup }
+            }
             (Ok(primary), Err(flaw)) => Copies::OnlyPrimary { primary, flaw },
             (Err(flaw), Ok(backup)) => Copies::OnlyBackup { backup, flaw },
             (Err(primary), Err(backup)) => return Err(GptError::NoTable { primary, backup }),
         };
-        Ok(Self { geometry, copies })
+        Ok(Self {
+            geometry,
+            copies,
+            spare,
+        })
     }
 
     /// The table that counts.
@@ -85,7 +93,8 @@ impl Gpt {
         }
     }
 
-    /// Whether both copies are valid, alike, and at the two ends of the disk: nothing to repair.
+    /// Whether both copies are valid, alike, and where each says that the other is: nothing to repair. A disk that
+    /// was enlarged under its table has its backup before the end, which is no damage.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         [WhichCopy::Primary, WhichCopy::Backup]
@@ -99,27 +108,70 @@ impl Gpt {
         self.copy(which).is_ok_and(right)
     }
 
-    /// Where a copy belongs: the headers in the second and in the last sector. A disk that was enlarged under
-    /// its table has its backup elsewhere.
+    /// The disk's last sector: where readers that don't trust the primary look for the backup.
+    pub(crate) fn last(&self) -> u64 {
+        self.geometry.sectors.saturating_sub(1)
+    }
+
+    /// Where a copy belongs: the primary's header in the second sector, the backup's where a valid primary says,
+    /// be that the disk's end or not.
     pub(crate) fn place(&self, which: WhichCopy) -> Place {
-        let last = self.geometry.sectors.saturating_sub(1);
-        let sectors = self.table().header.entries_sectors(self.geometry.sector_size);
-        let found = self.copy(which).ok().map(|table| table.header.place);
         match which {
             WhichCopy::Primary => Place {
                 own: PRIMARY_LBA,
-                other: last,
-                entries: found.map_or(DEFAULT_ENTRIES_LBA, |place| place.entries),
+                other: self.backup_place().own,
+                entries: self.primary_entries(),
             },
-            WhichCopy::Backup => Place {
-                own: last,
-                other: PRIMARY_LBA,
-                entries: match found {
-                    Some(place) if place.own == last => place.entries,
-                    _ => last.saturating_sub(sectors),
-                },
-            },
+            WhichCopy::Backup => self.backup_place(),
         }
+    }
+
+    fn backup_place(&self) -> Place {
+        let table = self.table();
+        let sectors = table.header.entries_sectors(self.geometry.sector_size);
+        let at = |own: u64| Place {
+            own,
+            other: PRIMARY_LBA,
+            entries: own.saturating_sub(sectors),
+        };
+        match &self.copies {
+            Copies::OnlyBackup { backup, .. } => backup.header.place,
+            Copies::Both { primary, backup } if backup.header.place.own == primary.header.place.other => {
+                backup.header.place
+            }
+            Copies::Both { primary, .. } | Copies::OnlyPrimary { primary, .. } => {
+                let named = at(primary.header.place.other);
+                let fits = named.own <= self.last() && named.entries > primary.header.last_usable;
+                if fits { named } else { at(self.last()) }
+            }
+        }
+    }
+
+    /// Where the primary's entries belong: where they lie, unless that is a spare array.
+    fn primary_entries(&self) -> u64 {
+        let found = self.copy(WhichCopy::Primary).ok();
+        found
+            .filter(|_| self.spare.is_none())
+            .map_or(DEFAULT_ENTRIES_LBA, |table| table.header.place.entries)
+    }
+}
+
+/// The backup to which the primary's header points. Where that is past the disk's end, or the primary is damaged and
+/// so is what it points to: the one in the last sector.
+fn read_backup<D: Disk>(disk: &mut D, named: Option<u64>, primary_is_valid: bool) -> Result<Table, Flaw> {
+    let sectors = disk.geometry().sectors;
+    let last = sectors.saturating_sub(1);
+    let at_the_end = |disk: &mut D| read_copy(disk, WhichCopy::Backup, last);
+    match named {
+        Some(lba) if lba > PRIMARY_LBA && lba != last => {
+            let found = read_copy(disk, WhichCopy::Backup, lba);
+            if found.is_err() && (lba >= sectors || !primary_is_valid) {
+                at_the_end(disk).or(found)
+            } else {
+                found
+            }
+        }
+        _ => at_the_end(disk),
     }
 }
 

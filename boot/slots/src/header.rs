@@ -30,6 +30,9 @@ const MAX_ENTRIES_BYTES: usize = 1 << 20;
 /// Where every primary header lies.
 pub(crate) const PRIMARY_LBA: u64 = 1;
 
+/// Where the primary's entries lie when nothing valid says otherwise.
+pub(crate) const DEFAULT_ENTRIES_LBA: u64 = 2;
+
 /// Where a copy of the table lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -200,6 +203,40 @@ impl Header {
             entries_crc,
             ..self.clone()
         }
+    }
+
+    /// The same table with more room before its partitions, or as much as before.
+    pub(crate) fn starting_at(&self, first_usable: u64) -> Self {
+        Self {
+            first_usable,
+            ..self.clone()
+        }
+    }
+
+    /// The same table with more room for its partitions.
+    pub(crate) fn ending_at(&self, last_usable: u64) -> Self {
+        Self {
+            last_usable,
+            ..self.clone()
+        }
+    }
+
+    /// This primary as it was before a commit that was cut put its entries into a spare array, if one did: the
+    /// header then ends its own sectors right behind that array, and the backup's says where they really end.
+    pub(crate) fn without_spare(&self, backup: &Self, sector: SectorSize) -> Option<Self> {
+        let whole = self.starting_at(backup.first_usable);
+        let entries = self.entries_range(sector);
+        let is_spare = entries.start >= DEFAULT_ENTRIES_LBA + self.entries_sectors(sector)
+            && self.first_usable == entries.end
+            && self.first_usable != backup.first_usable
+            && whole.vouching_for(backup.entries_crc).same_table(backup);
+        is_spare.then_some(whole)
+    }
+
+    /// The sectors in which the entries lie.
+    pub(crate) fn entries_range(&self, sector: SectorSize) -> Range<u64> {
+        let start = self.place.entries;
+        start..start.saturating_add(self.entries_sectors(sector))
     }
 
     /// Whether both describe the same table, wherever they lie.

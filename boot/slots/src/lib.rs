@@ -30,6 +30,7 @@ mod gpt;
 mod guid;
 mod header;
 mod partition;
+mod spare;
 mod table;
 
 pub use attributes::{Priority, SlotAttributes, Tries};

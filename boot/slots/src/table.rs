@@ -136,6 +136,30 @@ impl Table {
         vouched.same_table(&other.header) && self.entries.len() == other.entries.len()
     }
 
+    /// The same table with its first usable sector elsewhere.
+    pub(crate) fn starting_at(&self, first_usable: u64) -> Self {
+        Self {
+            header: self.header.starting_at(first_usable),
+            ..self.clone()
+        }
+    }
+
+    /// The same table with its last usable sector elsewhere.
+    pub(crate) fn ending_at(&self, last_usable: u64) -> Self {
+        Self {
+            header: self.header.ending_at(last_usable),
+            ..self.clone()
+        }
+    }
+
+    /// This table's shape with the entries of `other`, one of the same number and size.
+    pub(crate) fn with_entries_of(&self, other: &Self) -> Self {
+        Self {
+            header: self.header.vouching_for(other.header.entries_crc),
+            entries: other.entries.clone(),
+        }
+    }
+
     /// The same table, to be written at another place.
     pub(crate) fn at(&self, place: Place) -> Self {
         Self {

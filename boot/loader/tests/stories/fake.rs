@@ -41,6 +41,8 @@ pub(crate) struct Medium {
     pub(crate) durable: Vec<u8>,
     pub(crate) sector: u32,
     pub(crate) writable: bool,
+    /// How many sectors the firmware says that there are, where it is wrong.
+    pub(crate) said: Option<u64>,
 }
 
 impl Disk for Medium {
@@ -49,7 +51,9 @@ impl Disk for Medium {
     fn geometry(&self) -> Geometry {
         Geometry {
             sector_size: SectorSize::new(self.sector).unwrap(),
-            sectors: u64::try_from(self.live.len()).unwrap() / u64::from(self.sector),
+            sectors: self
+                .said
+                .unwrap_or(u64::try_from(self.live.len()).unwrap() / u64::from(self.sector)),
         }
     }
 
@@ -65,7 +69,8 @@ impl Disk for Medium {
             return Err(Fault("the disk is write-protected"));
         }
         let start = usize::try_from(lba * u64::from(self.sector)).unwrap();
-        self.live[start..start + data.len()].copy_from_slice(data);
+        let place = self.live.get_mut(start..start + data.len());
+        place.ok_or(Fault("past the end"))?.copy_from_slice(data);
         Ok(())
     }
 
@@ -95,6 +100,7 @@ impl Fake {
                 live: disk,
                 sector,
                 writable: true,
+                said: None,
             },
             kernels: [
                 ("\\flatcar\\vmlinuz-a", Kernel::Runs),

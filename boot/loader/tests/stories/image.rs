@@ -88,7 +88,11 @@ fn block_size(sector: u32) -> LogicalBlockSize {
 /// Attributes of slots A and B as both copies hold them; fails where a copy is invalid or they differ.
 pub(crate) fn attributes(bytes: &[u8], sector: u32) -> [SlotAttributes; 2] {
     let size = block_size(sector);
-    let mut bytes = Cursor::new(bytes.to_vec());
+    // The crate looks for the backup at the end: of a disk that grew, that is where the primary says.
+    let header = usize::try_from(sector).unwrap();
+    let backup = u64::from_le_bytes(bytes[header + 32..header + 40].try_into().unwrap());
+    let end = usize::try_from((backup + 1) * u64::from(sector)).unwrap();
+    let mut bytes = Cursor::new(bytes[..end.min(bytes.len())].to_vec());
     let disk = GptConfig::new()
         .logical_block_size(size)
         .open_from_device(&mut bytes)

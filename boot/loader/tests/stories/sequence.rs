@@ -141,6 +141,64 @@ fn when_both_copies_are_valid_and_differ_the_primary_counts() {
     assert_eq!(machine.when_read, Some([good(2), good(1)]));
 }
 
+/// The disk with `grown` bytes more.
+fn grown(disk: &[u8], grown: usize) -> Vec<u8> {
+    [disk, &vec![0; grown]].concat()
+}
+
+#[test]
+fn where_the_firmware_says_that_the_disk_is_larger_the_backup_is_where_the_primary_names_it() {
+    for sector in [512, 4096] {
+        for gap in [0, 1] {
+            let mut bytes = disk(sector, good(1), trial(2, 1));
+            // Something in the gap before the first partition: no spare array there.
+            bytes[image::ESP_START - 1] = gap;
+            let end = u64::try_from(bytes.len()).unwrap() / u64::from(sector);
+            for said in [end + 1, end + 100, 1 << 40] {
+                let mut machine = Fake::new(bytes.clone(), sector);
+                machine.disk.said = Some(said);
+                assert_eq!(machine.power_on(), runs(B, PARTUUID_B), "{said}");
+                assert!(!machine.console.contains("damaged"), "{}", machine.console);
+                assert_eq!(machine.slots(), [good(1), trial(2, 0)], "{said}");
+                assert_eq!(machine.power_on(), runs(A, PARTUUID_A), "{said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn where_the_firmware_says_that_the_disk_is_larger_damage_is_repaired_all_the_same() {
+    let whole = disk(512, good(1), trial(2, 1));
+    for damaged in [
+        2 * 512 + 2 * 128 + 50,
+        whole.len() - 512 + 60,
+        whole.len() - 33 * 512,
+    ] {
+        let mut bytes = whole.clone();
+        bytes[damaged] ^= 0xff;
+        let mut machine = Fake::new(bytes, 512);
+        machine.disk.said = Some(1 << 40);
+        assert_eq!(machine.power_on(), runs(B, PARTUUID_B), "{damaged}");
+        assert_eq!(machine.slots(), [good(1), trial(2, 0)], "{damaged}");
+    }
+}
+
+#[test]
+fn an_enlarged_disk_is_no_damage_and_its_backup_stays() {
+    for sector in [512, 4096] {
+        let bytes = disk(sector, good(1), trial(2, 1));
+        let mut machine = Fake::new(grown(&bytes, 1 << 20), sector);
+        assert_eq!(machine.power_on(), runs(B, PARTUUID_B));
+        for word in ["damaged", "repaired"] {
+            assert!(!machine.console.contains(word), "{}", machine.console);
+        }
+        let (table, added) = machine.disk.durable.split_at(bytes.len());
+        assert_eq!(image::attributes(table, sector), [good(1), trial(2, 0)]);
+        assert_eq!(machine.slots(), [good(1), trial(2, 0)]);
+        assert!(added.iter().all(|&byte| byte == 0));
+    }
+}
+
 #[test]
 fn without_a_slot_or_a_table_the_firmware_gets_the_machine_back() {
     let mut machine = Fake::new(disk(512, trial(1, 0), trial(0, 1)), 512);

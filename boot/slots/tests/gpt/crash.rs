@@ -2,22 +2,22 @@
 
 use slots::{Committed, Gpt, GptError, PartitionNumber, SlotAttributes, WhichCopy};
 
-use crate::image::{SECTORS, attributes, build, crc32, entries, place, put, word};
+use crate::image::{SECTORS, attributes, build, crc32, entries, put, with_gap, word};
 use crate::readers::{self, READERS, Reader};
 use crate::recorder::{Recorder, cuts};
 
-const SECTOR_SIZES: [usize; 2] = [512, 4096];
+pub(crate) const SECTOR_SIZES: [usize; 2] = [512, 4096];
 
 /// An edit of both slots' attributes, as the daemon makes it.
 #[derive(Clone, Copy)]
-struct Edit {
+pub(crate) struct Edit {
     name: &'static str,
-    before: (u64, u64),
-    after: (SlotAttributes, SlotAttributes),
+    pub(crate) before: (u64, u64),
+    pub(crate) after: (SlotAttributes, SlotAttributes),
 }
 
 /// A is running and good throughout.
-fn edits() -> [Edit; 4] {
+pub(crate) fn edits() -> [Edit; 4] {
     let good = |priority| word(priority, 0, 1);
     [
         Edit {
@@ -64,16 +64,34 @@ fn starts(sector: usize, edit: Edit) -> Vec<(&'static str, Vec<u8>)> {
         ("backup entries damaged", damaged(SECTORS - 1 - array)),
         ("copies differ", newer_backup),
         ("enlarged", enlarged(&sound, sector)),
+        ("enlarged, primary entries damaged", enlarged(&damaged(2), sector)),
+        ("gap of zeros", with_gap(&sound, sector)),
+        (
+            "gap of zeros, primary header damaged",
+            with_gap(&damaged(1), sector),
+        ),
+        (
+            "gap of zeros, primary entries damaged",
+            with_gap(&damaged(2), sector),
+        ),
+        (
+            "gap of zeros, backup header damaged",
+            with_gap(&damaged(SECTORS - 1), sector),
+        ),
+        (
+            "gap of zeros, enlarged",
+            with_gap(&enlarged(&sound, sector), sector),
+        ),
     ]
 }
 
-fn enlarged(disk: &[u8], sector: usize) -> Vec<u8> {
+pub(crate) fn enlarged(disk: &[u8], sector: usize) -> Vec<u8> {
     let mut larger = disk.to_vec();
     larger.resize(disk.len() + 100 * sector, 0);
     larger
 }
 
-fn commit(disk: &mut Recorder, edit: Edit) -> Result<Committed, GptError<crate::recorder::Fault>> {
+pub(crate) fn commit(disk: &mut Recorder, edit: Edit) -> Result<Committed, GptError<crate::recorder::Fault>> {
     let gpt = Gpt::read(disk)?;
     let mut table = gpt.table().clone();
     table
@@ -98,7 +116,7 @@ fn ours(disk: &[u8], sector: usize) -> Option<(u64, u64)> {
     Some((word(3), word(4)))
 }
 
-fn check_cut(context: &str, disk: &[u8], sector: usize, edit: Edit, able: &[Reader]) {
+pub(crate) fn check_cut(context: &str, disk: &[u8], sector: usize, edit: Edit, able: &[Reader]) {
     let old = entries(edit.before.0, edit.before.1);
     let new = entries(edit.after.0.word(), edit.after.1.word());
     for &reader in able {
@@ -119,14 +137,14 @@ fn check_cut(context: &str, disk: &[u8], sector: usize, edit: Edit, able: &[Read
 }
 
 /// Readers that find a table at the start must find one ever after.
-fn able(disk: &[u8], sector: usize) -> Vec<Reader> {
+pub(crate) fn able(disk: &[u8], sector: usize) -> Vec<Reader> {
     READERS
         .into_iter()
         .filter(|&reader| readers::entries(disk, sector, reader).is_some())
         .collect()
 }
 
-fn check_done(context: &str, disk: &[u8], sector: usize, edit: Edit) {
+pub(crate) fn check_done(context: &str, disk: &[u8], sector: usize, edit: Edit) {
     let new = entries(edit.after.0.word(), edit.after.1.word());
     for reader in READERS {
         assert_eq!(
@@ -141,7 +159,7 @@ fn check_done(context: &str, disk: &[u8], sector: usize, edit: Edit) {
 
 /// Commits on `start`, checks every cut, and that the commit is finished from each of them; `depth` more times
 /// the finishing is cut too.
-fn cut_everywhere(context: &str, start: &[u8], sector: usize, edit: Edit, depth: usize) {
+pub(crate) fn cut_everywhere(context: &str, start: &[u8], sector: usize, edit: Edit, depth: usize) {
     let able = able(start, sector);
     let mut disk = Recorder::new(start.to_vec(), sector);
     commit(&mut disk, edit).unwrap_or_else(|error| panic!("{context}: {error}"));
@@ -160,6 +178,14 @@ fn a_cut_at_any_write_leaves_every_reader_the_old_or_the_new_table() {
         for edit in edits() {
             let sound = build(sector, edit.before.0, edit.before.1);
             cut_everywhere(&format!("{sector}, {}", edit.name), &sound, sector, edit, 2);
+            let gap = with_gap(&sound, sector);
+            cut_everywhere(
+                &format!("{sector}, gap of zeros, {}", edit.name),
+                &gap,
+                sector,
+                edit,
+                1,
+            );
         }
     }
 }
@@ -169,6 +195,10 @@ fn repairing_a_damaged_copy_takes_the_table_from_no_reader() {
     for sector in SECTOR_SIZES {
         for edit in edits() {
             for (damage, start) in starts(sector, edit) {
+                // Every edit has the same steps: one is enough where there are more of them.
+                if damage.contains("gap") && edit.name != "B is next" {
+                    continue;
+                }
                 cut_everywhere(
                     &format!("{sector}, {damage}, {}", edit.name),
                     &start,
@@ -250,30 +280,4 @@ fn a_tiny_enlargement_with_a_damaged_primary_is_refused_rather_than_overwriting_
         })
     ));
     assert!(recorder.log.is_empty());
-}
-
-#[test]
-fn an_enlarged_disk_ends_with_its_backup_in_the_last_sector() {
-    for sector in SECTOR_SIZES {
-        let edit = edits()[1];
-        let mut expected = enlarged(&build(sector, 0, 0), sector);
-        let mut disk = Recorder::new(
-            enlarged(&build(sector, edit.before.0, edit.before.1), sector),
-            sector,
-        );
-        commit(&mut disk, edit).unwrap();
-        let last = u64::try_from(expected.len() / sector).unwrap() - 1;
-        place(
-            &mut expected,
-            sector,
-            &entries(edit.after.0.word(), edit.after.1.word()),
-            1,
-            last,
-        );
-        assert_eq!(disk.live[sector..2 * sector], expected[sector..2 * sector]);
-        assert_eq!(
-            disk.live[disk.live.len() - sector..],
-            expected[expected.len() - sector..]
-        );
-    }
 }

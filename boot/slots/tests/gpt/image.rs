@@ -80,6 +80,14 @@ fn protect(disk: &mut [u8]) {
     disk[510..512].copy_from_slice(&[0x55, 0xaa]);
 }
 
+/// The same disk with nothing but zeros between the primary's entries and the first partition.
+pub(crate) fn with_gap(disk: &[u8], sector: usize) -> Vec<u8> {
+    let mut disk = disk.to_vec();
+    let first = usize::try_from(FIRST_PARTITION).unwrap();
+    disk[2 * sector + COUNT * ENTRY..first * sector].fill(0);
+    disk
+}
+
 /// Writes both copies; the backup's header at `backup`.
 pub(crate) fn place(disk: &mut [u8], sector: usize, entries: &[u8], primary: u64, backup: u64) {
     place_shaped(disk, sector, USUAL, entries, primary, backup);

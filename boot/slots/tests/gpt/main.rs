@@ -3,6 +3,7 @@
 
 mod crash;
 mod damage;
+mod growth;
 mod image;
 mod readers;
 mod recorder;
