@@ -2,10 +2,11 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use slots::{GptError, LayoutFlaw, PartitionNumber, SlotAttributes, WhichCopy};
 
-use super::SlotName;
+use super::{Holder, SlotName};
 
 /// Why the disk or one of its slots can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,24 @@ pub enum DiskError {
         slot: SlotName,
         /// Its device or image.
         path: PathBuf,
+    },
+    /// Another program edits the partition table, and goes on doing so.
+    #[error("{holder} has {} locked for more than {} s", disk.display(), waited.as_secs())]
+    Locked {
+        /// The disk.
+        disk: PathBuf,
+        /// Whoever has the lock.
+        holder: Holder,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// Whether another program edits the partition table can't be told.
+    #[error("{} cannot be locked", disk.display())]
+    Unlockable {
+        /// The disk.
+        disk: PathBuf,
+        /// The kernel's words.
+        source: io::Error,
     },
     /// The partition table can't be read or written.
     #[error("partition table of {}", disk.display())]

@@ -1,6 +1,6 @@
 //! A disk image or a whole-disk device, as the slots crate sees it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
@@ -9,6 +9,7 @@ use slots::{Disk, Geometry, SectorSize};
 
 use super::file_target::forget;
 use super::ioctl;
+use super::lock::Held;
 
 /// What a path named as disk turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,30 +20,24 @@ pub(super) enum MediumKind {
     Device,
 }
 
-/// What the medium is opened for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    Read,
-    Edit,
-}
-
 /// An open disk. Reads bypass what the page cache remembers, so that after a failed sync we see what the
 /// medium holds.
 #[derive(Debug)]
 pub(super) struct Medium {
-    file: File,
+    file: Held,
     kind: MediumKind,
     geometry: Geometry,
 }
 
 impl Medium {
-    pub(super) fn open(path: &Path, purpose: Purpose) -> io::Result<Self> {
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(purpose == Purpose::Edit)
-            .open(path)?;
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        Self::measured(Held::Unlocked(File::open(path)?))
+    }
+
+    /// A disk that was opened for editing.
+    pub(super) fn measured(file: Held) -> io::Result<Self> {
         let kind = kind_of(&file)?;
-        let bytes = file.seek(SeekFrom::End(0))?;
+        let bytes = (&*file).seek(SeekFrom::End(0))?;
         let sector_size = match kind {
             MediumKind::Device => ioctl::sector_size(&file)?,
             MediumKind::Image => sector_size_of_image(&file, bytes),

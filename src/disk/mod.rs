@@ -7,7 +7,7 @@
 //!                                    ▼                                        ▼
 //!            SlotDisk ── layout: which partitions are the slots (type, then label or PARTUUID)
 //!             │    │
-//!             │    └── edits of attributes: medium ──▶ slots::Gpt (both copies, ordered writes)
+//!             │    └── edits of attributes: lock ──▶ medium ──▶ slots::Gpt (both copies, ordered writes)
 //!             └─────── FileTarget: a slot's bytes · Sealed: a slot nobody writes
 //! ```
 //! Which slot runs is what is mounted; [`command_line`] can only object.
@@ -20,6 +20,7 @@ mod error;
 mod file_target;
 mod ioctl;
 mod layout;
+mod lock;
 mod medium;
 mod mountinfo;
 mod pair;
@@ -34,6 +35,7 @@ pub use error::{DiscoveryError, DiskError, LayoutError};
 pub use file_target::FileTarget;
 pub(crate) use ioctl::give_back_free_memory;
 pub use ioctl::share_one_heap;
+pub use lock::Holder;
 pub use pair::{OpenPair, PairError, PartitionPair};
 pub use priority::Priority;
 pub use sealed::Sealed;

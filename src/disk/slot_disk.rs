@@ -8,8 +8,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use nix::fcntl::{Flock, FlockArg};
 use nix::libc::O_EXCL;
 use nix::sys::stat::{major, minor};
 use slots::{Disk, Gpt, PartitionNumber, SlotAttributes};
@@ -17,7 +17,8 @@ use slots::{Disk, Gpt, PartitionNumber, SlotAttributes};
 use super::command_line;
 use super::discovery::{PartitionOnDisk, RunningPartition, partition_at, running_partition};
 use super::layout::Layout;
-use super::medium::{Medium, MediumKind, Purpose};
+use super::lock::{PATIENCE, TargetImage};
+use super::medium::{Medium, MediumKind};
 use super::sealed::unseal;
 use super::sysfs::{BlockDevice, Guard};
 use super::{BlockTarget, DiscoveryError, DiskError, FileTarget, LayoutError, Sealed, SlotName};
@@ -58,6 +59,8 @@ pub struct SlotDisk {
     layout: Layout,
     sector_bytes: u64,
     editing: Mutex<()>,
+    /// How long a lock that somebody else has on the disk is waited for.
+    patience: Duration,
 }
 
 /// The bytes of a slot, and through what they are reached.
@@ -142,7 +145,14 @@ impl SlotDisk {
             layout,
             sector_bytes,
             editing: Mutex::new(()),
+            patience: PATIENCE,
         })
+    }
+
+    /// Waits that long for the disk's lock instead of ten seconds.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The slot this system runs from.
@@ -232,8 +242,7 @@ impl SlotDisk {
             Access::Window(start) => {
                 let failed = |source: io::Error| open_error(slot, &self.disk, source);
                 let file = options.open(&self.disk).map_err(failed)?;
-                let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-                    .map_err(|(_, errno)| failed(errno.into()))?;
+                let file = TargetImage::lock(file).map_err(failed)?;
                 Ok(Arc::new(FileTarget::new(file, start, len)))
             }
         }
@@ -316,7 +325,7 @@ impl SlotDisk {
 
     /// The table as the medium holds it, with the slots where they were when the disk was opened.
     fn read(&self) -> Result<Found, DiskError> {
-        let mut medium = open_medium(&self.disk, Purpose::Read)?;
+        let mut medium = open_medium(&self.disk)?;
         self.find(&mut medium)
     }
 
@@ -346,16 +355,20 @@ fn slot_of(layout: &Layout, number: u32) -> Option<SlotName> {
 }
 
 fn read_layout(disk: &Path) -> Result<(Medium, Layout), DiskError> {
-    let mut medium = open_medium(disk, Purpose::Read)?;
+    let mut medium = open_medium(disk)?;
     let (_, layout) = find_layout(disk, &mut medium)?;
     Ok((medium, layout))
 }
 
-fn open_medium(disk: &Path, purpose: Purpose) -> Result<Medium, DiskError> {
-    Medium::open(disk, purpose).map_err(|source| DiskError::Open {
+fn open_medium(disk: &Path) -> Result<Medium, DiskError> {
+    Medium::open(disk).map_err(|source| cannot_open(disk, source))
+}
+
+fn cannot_open(disk: &Path, source: io::Error) -> DiskError {
+    DiskError::Open {
         path: disk.to_path_buf(),
         source,
-    })
+    }
 }
 
 fn find_layout(disk: &Path, medium: &mut Medium) -> Result<(Gpt, Layout), DiskError> {

@@ -14,6 +14,7 @@ mod commands;
 mod delta_okay;
 mod deltas;
 mod deltas_by_others;
+mod disk_lock;
 mod dry_run;
 mod endurance;
 mod engine1;

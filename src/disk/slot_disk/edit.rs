@@ -1,11 +1,14 @@
 //! What is written to the table: attributes of slots, through the ordered commit of [`slots::Gpt`].
 
+use std::fs::File;
+use std::io;
 use std::sync::PoisonError;
 
 use slots::{Committed, SlotAttributes, Table, Tries, WhichCopy, is_alone_at_the_top, prioritize};
 
-use super::{Found, Medium, Purpose, SlotDisk, open_medium};
+use super::{Found, Medium, SlotDisk, cannot_open};
 use crate::disk::layout::{Layout, candidates};
+use crate::disk::lock::{Asked, lock};
 use crate::disk::{DiskError, LayoutError, SlotName};
 use crate::journal::Notable;
 
@@ -36,6 +39,15 @@ pub enum GivenUp {
     IsGood,
 }
 
+/// What is done where somebody else keeps the disk locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Locked {
+    /// Nothing: it can wait.
+    Refuse,
+    /// All the same: a tool that hangs must not cost the running slot.
+    GoOn,
+}
+
 impl SlotDisk {
     /// Marks the running slot good: successful, no tries, alone at the highest priority. Repairs a damaged
     /// copy of the table.
@@ -43,7 +55,7 @@ impl SlotDisk {
     /// # Errors
     /// When the table can't be read or written.
     pub fn mark_good(&self) -> Result<Marked, DiskError> {
-        let committed = self.edit(self.running, |slots, running| {
+        let committed = self.edit(self.running, Locked::GoOn, |slots, running| {
             slots[running] = slots[running].marked_good();
             if !is_alone_at_the_top(slots, running) {
                 prioritize(slots, running);
@@ -64,7 +76,7 @@ impl SlotDisk {
         self.refuse_running(target)?;
         let mut found = self.read()?;
         if !found.gpt.is_sound() {
-            self.edit(self.running, |_, _| ())?;
+            self.edit(self.running, Locked::Refuse, |_, _| ())?;
             found = self.read()?;
         }
         for copy in [WhichCopy::Primary, WhichCopy::Backup] {
@@ -101,7 +113,7 @@ impl SlotDisk {
     /// When the table can't be read or written.
     pub fn give_up(&self) -> Result<GivenUp, DiskError> {
         let mut outcome = GivenUp::NoTryLeft;
-        self.edit(self.running, |slots, running| {
+        self.edit(self.running, Locked::GoOn, |slots, running| {
             if slots[running].is_successful() {
                 outcome = GivenUp::IsGood;
             } else {
@@ -120,7 +132,7 @@ impl SlotDisk {
         let target = !self.running;
         self.require_running_good(target)?;
         let mut outcome = WentBack::OtherIsNext;
-        self.edit(target, |slots, other| {
+        self.edit(target, Locked::Refuse, |slots, other| {
             if slots[other].is_successful() {
                 slots[other] = slots[other].marked_good();
                 prioritize(slots, other);
@@ -137,7 +149,9 @@ impl SlotDisk {
     /// After an error the slot may still be selectable: don't write to it.
     pub fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
         self.refuse_running(slot)?;
-        self.edit(slot, |slots, index| slots[index] = slots[index].unbootable())?;
+        self.edit(slot, Locked::Refuse, |slots, index| {
+            slots[index] = slots[index].unbootable();
+        })?;
         Ok(())
     }
 
@@ -147,7 +161,7 @@ impl SlotDisk {
     /// When the table can't be read or written, or reads back differently: the slot may or may not be next.
     pub fn make_next(&self, slot: SlotName) -> Result<(), DiskError> {
         self.refuse_running(slot)?;
-        self.edit(slot, |slots, index| {
+        self.edit(slot, Locked::Refuse, |slots, index| {
             slots[index] = slots[index].on_trial(Tries::ONE);
             prioritize(slots, index);
         })?;
@@ -155,15 +169,16 @@ impl SlotDisk {
     }
 
     /// Reads the table, lets `change` edit the attributes of everything a loader chooses from (`slot` being at
-    /// the given index), and commits.
+    /// the given index), and commits. The disk is locked meanwhile.
     fn edit(
         &self,
         slot: SlotName,
+        locked: Locked,
         change: impl FnOnce(&mut [SlotAttributes], usize),
     ) -> Result<Committed, DiskError> {
         // The lock guards no data that a panic could leave half-changed.
         let _one_at_a_time = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut medium = open_medium(&self.disk, Purpose::Edit)?;
+        let mut medium = self.lock(locked)?;
         let Found { gpt, layout } = self.find(&mut medium)?;
         let mut table = gpt.table().clone();
         let (numbers, mut attributes) = candidates(&table);
@@ -181,6 +196,29 @@ impl SlotDisk {
                 .map_err(|flaw| flawed(flaw.into()))?;
         }
         self.commit(&mut medium, &gpt, &table)
+    }
+
+    /// The disk for editing, and its lock, which goes with it.
+    fn lock(&self, locked: Locked) -> Result<Medium, DiskError> {
+        let failed = |source: io::Error| cannot_open(&self.disk, source);
+        let file = File::options().read(true).write(true).open(&self.disk);
+        let asked = lock(file.map_err(failed)?, &self.host, self.patience).map_err(failed)?;
+        let (file, refusal) = match asked {
+            Asked::Held(file) => return Medium::measured(file).map_err(failed),
+            Asked::TimedOut(file, holder) => {
+                let (disk, waited) = (self.disk.clone(), self.patience);
+                (file, DiskError::Locked { disk, holder, waited })
+            }
+            Asked::Impossible(file, source) => {
+                let disk = self.disk.clone();
+                (file, DiskError::Unlockable { disk, source })
+            }
+        };
+        if locked == Locked::Refuse {
+            return Err(refusal);
+        }
+        tracing::warn!("{refusal}: the running slot's attributes are written all the same");
+        Medium::measured(file).map_err(failed)
     }
 
     fn commit(&self, medium: &mut Medium, gpt: &slots::Gpt, table: &Table) -> Result<Committed, DiskError> {
