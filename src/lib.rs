@@ -14,6 +14,7 @@
 //! | download, decode, write, verify, commit | [`install`] |
 //! | what comes beside the image: system extensions | [`extension`] |
 //! | bytes from the network | [`fetch`] |
+//! | HTTP to servers: proxies, redirects, credentials, what may be shown | [`net`] |
 //! | the disk, its slots and who boots next | [`disk`] |
 //! | whether a freshly booted slot is healthy | [`health`] |
 //! | durable state | [`store`] |
@@ -38,6 +39,7 @@ pub mod host;
 pub mod install;
 pub mod journal;
 pub mod monitoring;
+pub mod net;
 pub mod omaha;
 pub mod payload;
 pub mod plan;

@@ -6,25 +6,9 @@ use payload_format::PartitionName;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{PartitionPair, SlotName};
+pub use crate::net::Credentials;
 use crate::omaha::MetadataClaim;
 use crate::store::tolerant;
-
-/// User and password for the payload's server; sent over https only.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// `DOWNLOAD_USER`.
-    pub user: String,
-    /// `DOWNLOAD_PASSWORD`.
-    pub password: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Credentials")
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
-}
 
 /// A partition beside the slot that a payload may bring.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +103,7 @@ pub struct InstallPlan {
     pub pcr_policy: String,
     /// `PCR_POLICY_SERVER`, if set.
     pub pcr_policy_server: Option<String>,
-    /// For the payload's server.
+    /// `DOWNLOAD_USER` and `DOWNLOAD_PASSWORD`, for the payload's server; sent over https only.
     pub credentials: Option<Credentials>,
     /// Partitions beside the slot that the payload may bring, of different names.
     pub further: Vec<FurtherTarget>,

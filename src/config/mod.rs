@@ -139,9 +139,9 @@ impl Config {
             server: Server::from_setting(sources.find(&table::SERVER).value),
             machine_alias: sources.text(&table::MACHINE_ALIAS),
             pcr_policy_server: sources.non_empty(&table::PCR_POLICY_SERVER),
-            credentials: sources.non_empty(&table::DOWNLOAD_USER).map(|user| Credentials {
-                user,
-                password: sources.text(&table::DOWNLOAD_PASSWORD),
+            credentials: sources.non_empty(&table::DOWNLOAD_USER).map(|user| {
+                let password = sources.text(&table::DOWNLOAD_PASSWORD);
+                Credentials::new(&user, &password)
             }),
             waiting_update: WaitingUpdate::read(&sources),
             further,

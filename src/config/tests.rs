@@ -150,8 +150,8 @@ fn a_password_without_a_user_is_no_credential_and_a_user_needs_no_password() {
         .credentials
         .unwrap();
     assert_eq!(
-        (credentials.user.as_str(), credentials.password.as_str()),
-        ("me", "")
+        (&credentials.user[..], &credentials.password[..]),
+        (&b"me"[..], &b""[..])
     );
 }
 

@@ -1,12 +1,12 @@
 //! What is published of the engine's state: pure.
 
-use super::discretion::without_secrets;
 use super::state::NextBoot;
 use super::survey::{Survey, Updates};
 use super::{Failure, Phase, Running, State};
 use crate::bus::{
     Account, Evidence, FailureReport, NextCheck, NoUpdate, Obstacle, Overview, Stand, Transfer,
 };
+use crate::net::redact;
 
 /// Everything an account is made of.
 pub(super) struct Sources<'a> {
@@ -51,7 +51,7 @@ impl Sources<'_> {
                 survey
                     .config_warnings
                     .iter()
-                    .map(|warning| without_secrets(warning))
+                    .map(|warning| redact(warning))
                     .collect(),
             ),
         }
@@ -134,12 +134,8 @@ impl From<&Failure> for FailureReport {
     fn from(failure: &Failure) -> Self {
         Self {
             code: failure.code.number(),
-            sentence: without_secrets(&failure.sentence),
-            causes: failure
-                .causes
-                .iter()
-                .map(|cause| without_secrets(cause))
-                .collect(),
+            sentence: redact(&failure.sentence),
+            causes: failure.causes.iter().map(|cause| redact(cause)).collect(),
         }
     }
 }
@@ -148,7 +144,7 @@ impl From<&Failure> for NoUpdate {
     fn from(failure: &Failure) -> Self {
         Self {
             kind: failure.obstacle,
-            reason: without_secrets(&failure.reason()),
+            reason: redact(&failure.reason()),
             until: failure.until,
         }
     }

@@ -41,7 +41,6 @@
 
 mod account;
 mod code;
-mod discretion;
 mod event;
 mod failure;
 mod meter;

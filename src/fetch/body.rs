@@ -1,16 +1,16 @@
 //! The body of one answer.
 
 use bytes::Bytes;
-use reqwest::Response;
 
 use super::FetchSettings;
 use super::error::Interruption;
 use super::pace::{Pace, TooSlow};
 use super::response::{Ending, Part};
+use crate::net::HttpResponse;
 
 #[derive(Debug)]
 pub(super) struct Body {
-    response: Response,
+    response: HttpResponse,
     ending: Ending,
     pace: Pace,
     position: u64,
@@ -26,7 +26,7 @@ pub(super) enum Broken {
 }
 
 impl Body {
-    pub(super) fn new(response: Response, part: &Part, settings: &FetchSettings) -> Self {
+    pub(super) fn new(response: HttpResponse, part: &Part, settings: &FetchSettings) -> Self {
         Self {
             response,
             ending: part.ending,
@@ -49,7 +49,7 @@ impl Body {
             }
             Ok(Ok(None)) if self.ending == Ending::WholeFile => Err(Broken::End),
             Ok(Ok(None)) => Err(Broken::Off(Interruption::Closed)),
-            Ok(Err(error)) => Err(Broken::Off(Interruption::Connection(error.without_url()))),
+            Ok(Err(error)) => Err(Broken::Off(Interruption::Connection(Box::new(error)))),
             Err(TooSlow) => Err(Broken::Off(self.pace.stalled())),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use reqwest::header::{ETAG, HeaderMap, LAST_MODIFIED};
+use http::header::{ETAG, HeaderMap, LAST_MODIFIED};
 
 /// Longer validators are not worth keeping in a checkpoint; the file then counts as unnamed.
 const LONGEST: usize = 1024;

@@ -3,38 +3,22 @@
 use std::time::Duration;
 
 use super::Entity;
-
-/// What is wrong with a redirect.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RedirectFault {
-    /// More hops than any honest server needs.
-    #[error("more than {limit} redirects")]
-    TooMany {
-        /// How many are followed.
-        limit: usize,
-    },
-    /// From https to http or the other way, or to something else again.
-    #[error("it leads from {from} to {to}")]
-    Scheme {
-        /// The scheme of the URL asked for.
-        from: String,
-        /// The scheme it would lead to.
-        to: String,
-    },
-}
+use crate::net::{NetError, RedirectFault, UrlFault};
 
 /// Why a payload does not come, or not all of it. URLs are shown without user, password and query.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// Not a URL that payloads are fetched from.
-    #[error("{url:?} is not an http or https URL")]
-    Url {
-        /// The offered text.
+    #[error(transparent)]
+    Url(#[from] UrlFault),
+    /// As this machine is set up, nobody can be asked.
+    #[error("{url} can't be asked")]
+    Unaskable {
+        /// What was to be asked for.
         url: String,
+        /// Why not.
+        source: Box<NetError>,
     },
-    /// The HTTP client could not be set up on this machine.
-    #[error("cannot set up an HTTP client")]
-    Client(#[source] reqwest::Error),
     /// A download was to go on past its end.
     #[error("cannot go on at byte {start} of a payload of {size} bytes")]
     StartPastEnd {
@@ -56,6 +40,14 @@ pub enum FetchError {
     /// An HTTP status other than success.
     #[error("{url} answers {status}")]
     Status {
+        /// What was asked for.
+        url: String,
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The server wants a password, and that of the configuration was not sent to it.
+    #[error("{url} answers {status}; DOWNLOAD_PASSWORD was not sent there: it goes over https only")]
+    PasswordWithheld {
         /// What was asked for.
         url: String,
         /// The HTTP status.
@@ -128,7 +120,7 @@ pub enum FetchError {
 pub enum Interruption {
     /// The connection failed or could not be made again.
     #[error("the connection failed")]
-    Connection(#[source] reqwest::Error),
+    Connection(#[source] Box<NetError>),
     /// The server closed the connection early.
     #[error("the server ended the transfer early")]
     Closed,
@@ -151,6 +143,7 @@ impl FetchError {
     pub const fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. }
+            | Self::PasswordWithheld { status, .. }
             | Self::Interrupted {
                 source: Interruption::Status(status),
                 ..

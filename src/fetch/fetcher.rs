@@ -1,7 +1,7 @@
 //! The way in.
 
 use bytes::Bytes;
-use reqwest::header::CONTENT_LENGTH;
+use http::header::CONTENT_LENGTH;
 
 use super::origin::Origin;
 use super::{FetchError, FetchRequest, FetchSettings, PayloadStream};
@@ -41,10 +41,7 @@ impl Fetcher {
         let response = origin.insist(|| origin.head(), &self.settings).await?;
         let status = response.status();
         if !status.is_success() {
-            return Err(FetchError::Status {
-                url: origin.shown().to_owned(),
-                status: status.as_u16(),
-            });
+            return Err(origin.refused(status.as_u16()));
         }
         let length = response.headers().get(CONTENT_LENGTH);
         Ok(length.and_then(|value| value.to_str().ok()?.parse().ok()))
@@ -69,9 +66,6 @@ impl Fetcher {
         if status.is_success() {
             return Ok(());
         }
-        Err(FetchError::Status {
-            url: origin.shown().to_owned(),
-            status: status.as_u16(),
-        })
+        Err(origin.refused(status.as_u16()))
     }
 }

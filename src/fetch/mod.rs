@@ -19,7 +19,6 @@
 //! `x-gzip` for payloads merely because their names end in `.gz`.
 
 mod body;
-mod client;
 mod entity;
 mod error;
 mod fetcher;
@@ -31,8 +30,9 @@ mod response;
 mod settings;
 mod stream;
 
+pub use crate::net::RedirectFault;
 pub use entity::Entity;
-pub use error::{FetchError, Interruption, RedirectFault};
+pub use error::{FetchError, Interruption};
 pub use fetcher::Fetcher;
 pub use request::FetchRequest;
 pub use settings::FetchSettings;

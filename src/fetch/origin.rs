@@ -3,40 +3,45 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, IF_RANGE, RANGE};
-use reqwest::{Client, RequestBuilder, Response, Url};
+use http::header::{CONTENT_TYPE, IF_RANGE, RANGE};
+use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::sleep;
 
-use crate::plan::Credentials;
-
-use super::client::{client, payload_url, redirect_fault, shown};
 use super::error::Interruption;
 use super::pace::{Pace, TooSlow};
 use super::{Entity, FetchError, FetchSettings};
+use crate::net::{Credentials, HttpClient, HttpRequest, HttpResponse, NetError, Proxies, ServerUrl};
 
 #[derive(Debug)]
 pub(super) struct Origin {
-    client: Client,
-    url: Url,
+    client: HttpClient,
+    url: ServerUrl,
     /// The URL as it may be shown.
     shown: String,
     credentials: Option<Credentials>,
+    /// Credentials that the URL's scheme keeps from being sent.
+    withheld: bool,
 }
 
 impl Origin {
+    /// Proxies are those of the environment.
     pub(super) fn new(
         url: &str,
         credentials: Option<Credentials>,
         settings: &FetchSettings,
     ) -> Result<Self, FetchError> {
-        let url = payload_url(url)?;
-        let client = client(settings)?;
-        let credentials = credentials.filter(|_| url.scheme() == "https");
+        let url = ServerUrl::parse(url)?;
+        let shown = url.to_string();
+        let withheld = credentials.is_some() && !url.is_https();
+        if withheld {
+            tracing::warn!("DOWNLOAD_PASSWORD is not sent to {shown}: it goes over https only");
+        }
         Ok(Self {
-            client,
-            shown: shown(&url),
+            client: HttpClient::new(Proxies::from_env(), settings.connect_timeout),
+            shown,
+            credentials: credentials.filter(|_| !withheld),
             url,
-            credentials,
+            withheld,
         })
     }
 
@@ -45,42 +50,63 @@ impl Origin {
         &self.shown
     }
 
+    /// That a status was no success.
+    pub(super) fn refused(&self, status: u16) -> FetchError {
+        let url = self.shown.clone();
+        match status {
+            401 | 403 if self.withheld => FetchError::PasswordWithheld { url, status },
+            _ => FetchError::Status { url, status },
+        }
+    }
+
     /// Asks for the bytes from `start` of a file, of `entity` if it is still that one.
-    pub(super) fn get(&self, start: u64, entity: Option<&Entity>) -> RequestBuilder {
-        let mut request = self.client.get(self.url.clone());
+    pub(super) fn get(&self, start: u64, entity: Option<&Entity>) -> HttpRequest {
+        let mut request = self.request(Method::GET);
         if start > 0 {
-            request = request.header(RANGE, format!("bytes={start}-"));
-            if let Some(entity) = entity {
-                request = request.header(IF_RANGE, entity.as_str());
+            // Invariant: digits, and what `Entity::parse` has seen to be printable, are fit for headers.
+            if let Ok(range) = HeaderValue::try_from(format!("bytes={start}-")) {
+                request.headers.insert(RANGE, range);
+            }
+            if let Some(entity) = entity.and_then(|entity| HeaderValue::from_str(entity.as_str()).ok()) {
+                request.headers.insert(IF_RANGE, entity);
             }
         }
-        match &self.credentials {
-            Some(known) => request.basic_auth(&known.user, Some(&known.password)),
-            None => request,
-        }
+        request.credentials.clone_from(&self.credentials);
+        request
     }
 
     /// Asks about a file, not for it.
-    pub(super) fn head(&self) -> RequestBuilder {
-        self.client.head(self.url.clone())
+    pub(super) fn head(&self) -> HttpRequest {
+        self.request(Method::HEAD)
     }
 
     /// Hands `body` to the server.
-    pub(super) fn post(&self, content_type: &'static str, body: Bytes) -> RequestBuilder {
-        self.client
-            .post(self.url.clone())
-            .header(CONTENT_TYPE, content_type)
-            .body(body)
+    pub(super) fn post(&self, content_type: &'static str, body: Bytes) -> HttpRequest {
+        let mut request = self.request(Method::POST);
+        let content_type = HeaderValue::from_static(content_type);
+        request.headers.insert(CONTENT_TYPE, content_type);
+        request.body = body;
+        request
+    }
+
+    fn request(&self, method: Method) -> HttpRequest {
+        HttpRequest {
+            method,
+            url: self.url.clone(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            credentials: None,
+        }
     }
 
     /// Sends one request. The outer error is final, the inner one may pass.
     pub(super) async fn send(
         &self,
-        request: RequestBuilder,
+        request: HttpRequest,
         settings: &FetchSettings,
-    ) -> Result<Result<Response, Interruption>, FetchError> {
+    ) -> Result<Result<HttpResponse, Interruption>, FetchError> {
         let mut pace = Pace::new(settings);
-        match pace.wait(request.send()).await {
+        match pace.wait(self.client.send(request)).await {
             Ok(Ok(response)) => Ok(Ok(response)),
             Ok(Err(error)) => self.sort(error).map(Err),
             Err(TooSlow) => Ok(Err(pace.stalled())),
@@ -90,9 +116,9 @@ impl Origin {
     /// Sends a request as often as it takes to get any answer, within the settings' patience.
     pub(super) async fn insist(
         &self,
-        request: impl Fn() -> RequestBuilder,
+        request: impl Fn() -> HttpRequest,
         settings: &FetchSettings,
-    ) -> Result<Response, FetchError> {
+    ) -> Result<HttpResponse, FetchError> {
         let mut tries = 1;
         loop {
             let source = match self.send(request(), settings).await? {
@@ -118,19 +144,17 @@ impl Origin {
     }
 
     /// Tells failures that stay from those that may pass.
-    fn sort(&self, error: reqwest::Error) -> Result<Interruption, FetchError> {
-        if let Some(fault) = redirect_fault(&error) {
-            return Err(FetchError::Redirect {
+    fn sort(&self, error: NetError) -> Result<Interruption, FetchError> {
+        match error {
+            NetError::Redirect { fault, .. } => Err(FetchError::Redirect {
                 url: self.shown.clone(),
                 fault,
-            });
-        }
-        // The URL in the client's own message would carry secrets into the journal.
-        let error = error.without_url();
-        if error.is_builder() {
-            Err(FetchError::Client(error))
-        } else {
-            Ok(Interruption::Connection(error))
+            }),
+            error if error.is_final() => Err(FetchError::Unaskable {
+                url: self.shown.clone(),
+                source: Box::new(error),
+            }),
+            error => Ok(Interruption::Connection(Box::new(error))),
         }
     }
 }

@@ -1,8 +1,7 @@
 //! What is asked of a server.
 
-use crate::plan::Credentials;
-
 use super::Entity;
+use crate::net::Credentials;
 
 /// One payload, from one URL.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Judging the head of an answer, before any byte of its body (RFC 9110 §14, §15).
 
-use reqwest::StatusCode;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, TRANSFER_ENCODING};
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, TRANSFER_ENCODING};
 
 use super::{Entity, FetchError};
 

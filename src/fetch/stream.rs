@@ -3,7 +3,6 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use reqwest::{RequestBuilder, Response};
 use tokio::time::{Instant, sleep_until};
 
 use super::body::{Body, Broken};
@@ -12,6 +11,7 @@ use super::origin::Origin;
 use super::rate::RateLimit;
 use super::response::{Asked, Part, changed, judge};
 use super::{Entity, FetchError, FetchRequest, FetchSettings};
+use crate::net::{HttpRequest, HttpResponse};
 
 /// The bytes of one payload, in order.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct PayloadStream {
 #[derive(Debug)]
 enum Source {
     /// A connection in use. Its position is behind our offset while bytes are skipped, never before it.
-    Body(Body),
+    Body(Box<Body>),
     /// A new request, then.
     Request { at: Instant },
     /// Nowhere: all delivered, or failed.
@@ -209,7 +209,7 @@ impl PayloadStream {
 
     /// The whole file instead of the rest is skipped through if it is known to be the same one, so that
     /// what was written need not be written again.
-    fn begin_with(&mut self, response: Response, part: Part) {
+    fn begin_with(&mut self, response: HttpResponse, part: Part) {
         let same = self.entity.is_some() && part.entity == self.entity;
         if part.start < self.start && !same {
             self.begin_anew();
@@ -221,21 +221,24 @@ impl PayloadStream {
         (self.start, self.offset, self.entity) = (0, 0, None);
     }
 
-    async fn first_answer(&self) -> Result<Response, FetchError> {
+    async fn first_answer(&self) -> Result<HttpResponse, FetchError> {
         self.origin.insist(|| self.request(), &self.settings).await
     }
 
-    fn take(&mut self, response: Response, part: Part) {
-        self.source = Source::Body(Body::new(response, &part, &self.settings));
+    fn take(&mut self, response: HttpResponse, part: Part) {
+        self.source = Source::Body(Box::new(Body::new(response, &part, &self.settings)));
         self.entity = part.entity;
     }
 
-    fn request(&self) -> RequestBuilder {
+    fn request(&self) -> HttpRequest {
         self.origin.get(self.offset, self.entity.as_ref())
     }
 
-    fn judge(&self, response: &Response) -> Result<Part, FetchError> {
-        judge(response.status(), response.headers(), &self.asked())
+    fn judge(&self, response: &HttpResponse) -> Result<Part, FetchError> {
+        judge(response.status(), response.headers(), &self.asked()).map_err(|error| match error {
+            FetchError::Status { status, .. } => self.origin.refused(status),
+            error => error,
+        })
     }
 
     fn asked(&self) -> Asked<'_> {

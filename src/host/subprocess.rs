@@ -29,14 +29,20 @@ use group::Group;
 pub use output::Output;
 use unit::TransientUnit;
 
-/// All that a child sees of the daemon's environment. Postinst scripts import the proxies themselves
-/// when these are missing, and anything else here would be a new contract with images.
-const PASSED_ON: [&str; 5] = [
+/// All that a child sees of the daemon's environment: the original's five, and the other names of the same proxies,
+/// without which what a postinst downloads would take another way than the daemon does. Scripts import the first
+/// three proxies themselves when none is there, and anything else here would be a new contract with images.
+const PASSED_ON: [&str; 10] = [
     "LD_LIBRARY_PATH",
     "PATH",
     "ALL_PROXY",
     "HTTP_PROXY",
     "HTTPS_PROXY",
+    "NO_PROXY",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
 ];
 
 /// What a program asked to end gets to clean up after itself.

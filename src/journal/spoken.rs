@@ -4,6 +4,8 @@ use std::fmt::{self, Write as _};
 
 use tracing::field::{Field, Visit};
 
+use crate::net::redact;
+
 /// What was said.
 #[derive(Debug, Default)]
 pub(super) struct Spoken {
@@ -20,8 +22,10 @@ impl Spoken {
 
     fn record(&mut self, field: &Field, value: &dyn fmt::Display) {
         let name = field.name();
+        // Whatever it quotes: an answer, a setting, another program's words.
+        let value = redact(&value.to_string());
         if is_for_the_journal(name) {
-            self.fields.push((name, value.to_string()));
+            self.fields.push((name, value));
             return;
         }
         let blank = if self.text.is_empty() { "" } else { " " };

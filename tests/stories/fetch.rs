@@ -96,7 +96,7 @@ async fn a_fresh_download_is_one_plain_request() {
     };
     assert_eq!(request.method, "GET");
     let names: Vec<_> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["accept", "host"]);
+    assert_eq!(names, ["host", "accept"]);
 }
 
 #[tokio::test]

@@ -43,25 +43,20 @@ fn check() -> String {
     request.to_xml()
 }
 
-/// The clock is paused: it moves only while nothing but a retry's wait is left to do.
-#[tokio::test(start_paused = true)]
+/// Without a second try: whatever goes wrong is seen. `NCAT_CHECKS=3000` asks as often.
+#[tokio::test]
 async fn two_hundred_checks_in_a_row_against_a_real_ncat_all_find_its_offer() {
     let server = Ncat::answering(&fixture("response-flatcar-update.xml"));
     let client = Client::default();
-    let start = tokio::time::Instant::now();
-    for number in 1..=200 {
-        let answer = client.post(&server.url(), check(), Patience::Interactive).await;
+    let checks = std::env::var("NCAT_CHECKS").map_or(200, |number| number.parse().unwrap());
+    for number in 1..=checks {
+        let answer = client.post(&server.url(), check(), Patience::None).await;
         let answer = answer.unwrap_or_else(|error| panic!("check {number}: {error:?}"));
         match Response::parse(&answer).unwrap().answer {
             Answer::Offer(offer) => assert_eq!(offer.version, "9999.0.0"),
             Answer::NoUpdate => panic!("check {number} found nothing"),
         }
     }
-    let waited = start.elapsed();
-    assert!(
-        waited <= Duration::from_secs(20),
-        "more than one check in a hundred needed its retry: waited {waited:?}"
-    );
 }
 
 #[tokio::test]

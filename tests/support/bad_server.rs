@@ -21,6 +21,8 @@ pub struct Offer {
     pub is_delta: bool,
     /// The payload's name in its URL.
     pub name: &'static str,
+    /// User and password in its URL.
+    pub user: &'static str,
     /// Elements after the payload's.
     pub extras: String,
 }
@@ -33,6 +35,7 @@ impl Offer {
             sha256: digest(&SHA256, payload).as_ref().to_vec(),
             is_delta: false,
             name: PAYLOAD,
+            user: "",
             extras: String::new(),
         }
     }
@@ -77,7 +80,8 @@ impl BadServer {
         } else {
             format!("{faults}/")
         };
-        http.serve(OFFER, offer.to_xml(&http.url(&codebase)));
+        let codebase = http.url(&codebase).replace("://", &format!("://{}", offer.user));
+        http.serve(OFFER, offer.to_xml(&codebase));
         http.serve(PAYLOAD, payload);
         Self { http }
     }

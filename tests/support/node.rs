@@ -28,13 +28,15 @@ pub const CONFIG: &str = "/etc/flatcar/update.conf";
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-const PROXIES: [&str; 6] = [
+const PROXIES: [&str; 8] = [
     "ALL_PROXY",
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "all_proxy",
     "http_proxy",
     "https_proxy",
+    "NO_PROXY",
+    "no_proxy",
 ];
 
 /// A node that runs version 1.0.0, the old image, from slot A.

@@ -44,15 +44,20 @@ struct Shared {
 
 impl Server {
     pub fn start() -> Self {
-        Self::start_with("http", None)
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into())
     }
 
     pub fn start_tls(config: Arc<rustls::ServerConfig>) -> Self {
-        Self::start_with("https", Some(config))
+        Self::start_with("https", Some(config), (Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    fn start_with(scheme: &'static str, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    /// At an address of one's choice.
+    pub fn start_at(address: SocketAddr) -> Self {
+        Self::start_with("http", None, address)
+    }
+
+    fn start_with(scheme: &'static str, tls: Option<Arc<rustls::ServerConfig>>, at: SocketAddr) -> Self {
+        let listener = TcpListener::bind(at).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
@@ -180,6 +185,7 @@ fn converse(mut stream: impl Read + Write, scheme: &'static str, shared: &Shared
         earlier
     };
     let faults = Faults::of_request(faults, earlier);
+    let name = name.split('?').next().unwrap();
     let content = shared.files.lock().unwrap().get(name).cloned();
     answer::Answer {
         request: &request,

@@ -28,7 +28,17 @@ use update_engine::postinst::Postinst;
 
 use crate::command_line::ROLE;
 
-const PROXIES: [&str; 3] = ["ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"];
+/// Any of these, and an engine has passed its proxies on.
+const PROXIES: [&str; 6] = [
+    "ALL_PROXY",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+];
+/// What goes with them.
+const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 /// What the program is, if not the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,7 +190,7 @@ fn take_up_proxies(name: &Path) -> Option<std::io::Error> {
     let proxies: Vec<_> = shown
         .split_whitespace()
         .filter_map(|word| word.trim_matches('"').split_once('='))
-        .filter(|(key, value)| PROXIES.contains(key) && !value.is_empty())
+        .filter(|(key, value)| (PROXIES.contains(key) || NO_PROXY.contains(key)) && !value.is_empty())
         .collect();
     if proxies.is_empty() {
         return None;

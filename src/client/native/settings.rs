@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::{self, Config, Effective, Kind, Origin};
 use crate::host::{Host, Unreadable};
+use crate::net::redact;
 
 /// Every setting below `root`, one line each, or for programs; after the lines for people what is odd about the files.
 ///
@@ -51,12 +52,12 @@ fn record(setting: &Effective) -> Value {
     })
 }
 
-/// Secrets are only said to be there.
-fn shown(setting: &Effective) -> &str {
+/// Secrets are only said to be there, and URLs are without theirs.
+fn shown(setting: &Effective) -> String {
     if setting.setting.kind == Kind::Secret && !setting.value.is_empty() {
-        "(set)"
+        "(set)".to_owned()
     } else {
-        &setting.value
+        redact(&setting.value)
     }
 }
 

@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 use super::Node;
 use super::slots;
 use crate::disk::DiskError;
-use crate::engine::discretion::without_secrets;
 use crate::engine::updater::Progress;
 use crate::engine::{Commitment, Failure, Trigger, chain};
 use crate::install::{Downloaded, Ready};
+use crate::net::redact;
 use crate::plan::InstallPlan;
 use crate::policy::{AskedBy, Attempt, Attempts, Course, Look};
 use crate::store::record::{self, RecordError, Version};
@@ -260,7 +260,7 @@ impl End {
 impl Attempt {
     fn explain(&mut self, failure: &Failure) {
         self.code = Some(failure.code.number());
-        self.why = without_secrets(&failure.reason());
+        self.why = redact(&failure.reason());
     }
 }
 

@@ -11,9 +11,9 @@ use super::survey::hex;
 use crate::bus::{CheckResult, Obstacle, PreflightCheck, Preview, Prospect};
 use crate::config::Config;
 use crate::engine::code::code_of;
-use crate::engine::discretion::without_secrets;
 use crate::engine::{Failure, Trigger, chain};
 use crate::install::{Finding, InstallError, Installer, Verdict};
+use crate::net::redact;
 use crate::omaha::{Answer, ErrorCode, HttpStatus, Offer};
 use crate::plan::InstallPlan;
 
@@ -116,7 +116,7 @@ fn told(finding: &Finding) -> PreflightCheck {
     PreflightCheck {
         subject: finding.subject.clone(),
         result,
-        found: without_secrets(&found),
+        found: redact(&found),
         code,
     }
 }
@@ -129,7 +129,7 @@ fn refused(failure: &Failure) -> Preview {
     };
     Preview {
         code: Some(failure.code.number()),
-        ..plain(prospect, without_secrets(&failure.reason()))
+        ..plain(prospect, redact(&failure.reason()))
     }
 }
 

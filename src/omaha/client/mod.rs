@@ -1,39 +1,35 @@
-//! One POST to an Omaha server, in whatever way servers and networks answer it.
-//!
-//! Every request gets a TCP connection of its own, and its answer is read even if the request could not
-//! be sent to its end. That makes it survive the smallest servers in the field, which write a canned
-//! answer without reading the question and hang up; a pool of connections, or a client that speaks only
-//! while it is listened to, fails there every other time.
+//! One POST to an Omaha server, and again if it gives no answer at all.
 //!
 //! ```text
-//!  post ──▶ attempt ──▶ hop ──2xx──▶ body
-//!   ▲  10 s    │         ▲ │
-//!   └──────────┘         └─┘ redirect: at most 10, never from http to https or back
-//!    no HTTP answer, as often as Patience allows
+//!  post ──▶ attempt, 10 min at most ──2xx──▶ body, 1 MiB at most
+//!   ▲  10 s    │
+//!   └──────────┘ no HTTP answer, as often as Patience allows
 //! ```
-//!
-//! The work is done in a blocking thread. Dropping the future hangs up its connection, so that the thread
-//! ends soon too.
-
-mod interrupt;
-mod proxy;
-mod redirect;
-mod wire;
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method};
 use thiserror::Error;
-use url::Url;
+use tokio::time::{sleep, timeout};
 
-use self::interrupt::Interrupt;
-use self::proxy::Proxies;
 use super::code::{ErrorCode, HttpStatus};
+use crate::net::{
+    HttpClient, HttpRequest, HttpResponse, NetError, Proxies, RedirectFault, ServerUrl, UrlFault,
+};
 
+/// For one connection to come up.
+const CONNECT: Duration = Duration::from_secs(30);
+/// A connection that brings nothing for so long is given up.
+const SILENCE: Duration = Duration::from_secs(90);
+/// For one attempt, redirects and all.
+const WHOLE: Duration = Duration::from_secs(600);
 /// Between two tries at a server that gives no HTTP answer.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// Longest answer read, in bytes; real ones have a few kilobytes.
-const MAX_ANSWER: u64 = 1 << 20;
+const MAX_ANSWER: usize = 1 << 20;
 
 /// How often a server that gives no HTTP answer is tried again, 10 s apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +52,7 @@ impl Patience {
     }
 }
 
-/// Why a POST failed. URLs are without their passwords.
+/// Why a POST failed. URLs are without user, password and query.
 #[derive(Debug, Error)]
 pub enum PostError {
     /// A status other than 2xx.
@@ -68,16 +64,14 @@ pub enum PostError {
         status: u16,
     },
     /// A redirect that is not followed.
-    #[error("{url} answered with HTTP status {status} to {target:?}: {reason}")]
+    #[error("{url} answered with HTTP status {status}, a redirect that is not followed: {fault}")]
     Redirect {
         /// Whom.
         url: String,
         /// What it said.
         status: u16,
-        /// Where it points.
-        target: String,
         /// Why we don't go there.
-        reason: &'static str,
+        fault: RedirectFault,
     },
     /// No answer, or half of one.
     #[error("{url} gave no HTTP answer")]
@@ -85,7 +79,21 @@ pub enum PostError {
         /// Whom.
         url: String,
         /// Why.
-        source: Box<ureq::Error>,
+        source: Box<NetError>,
+    },
+    /// As this machine is set up, nobody can be asked.
+    #[error("{url} can't be asked")]
+    Unaskable {
+        /// Whom.
+        url: String,
+        /// Why not.
+        source: Box<NetError>,
+    },
+    /// An answer that took longer than anybody waits.
+    #[error("{url} gave no whole answer in {} s", WHOLE.as_secs())]
+    Endless {
+        /// Whom.
+        url: String,
     },
     /// An answer of absurd length.
     #[error("{url} answered with more than {MAX_ANSWER} bytes")]
@@ -94,14 +102,8 @@ pub enum PostError {
         url: String,
     },
     /// The server's URL is none.
-    #[error("the server {url:?} is no http or https URL")]
-    Url {
-        /// The setting.
-        url: String,
-    },
-    /// The thread that did the work panicked, or the runtime is shutting down.
-    #[error("the request's thread ended early")]
-    Thread(#[from] tokio::task::JoinError),
+    #[error("the server {:?} is no http or https URL", .0.url)]
+    Url(#[from] UrlFault),
 }
 
 impl PostError {
@@ -110,9 +112,11 @@ impl PostError {
     pub const fn status(&self) -> HttpStatus {
         match self {
             Self::Status { status, .. } | Self::Redirect { status, .. } => HttpStatus::Status(*status),
-            Self::NoAnswer { .. } | Self::TooLong { .. } | Self::Url { .. } | Self::Thread(_) => {
-                HttpStatus::None
-            }
+            Self::NoAnswer { .. }
+            | Self::Unaskable { .. }
+            | Self::Endless { .. }
+            | Self::TooLong { .. }
+            | Self::Url(_) => HttpStatus::None,
         }
     }
 
@@ -121,61 +125,130 @@ impl PostError {
     pub const fn code(&self) -> ErrorCode {
         ErrorCode::Http(self.status())
     }
+
+    const fn may_pass(&self) -> bool {
+        matches!(self, Self::NoAnswer { .. } | Self::Endless { .. })
+    }
 }
 
 /// Posts documents to Omaha servers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Client {
-    proxies: Proxies,
+    http: HttpClient,
+    retry_after: Duration,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new(Proxies::default())
+    }
 }
 
 impl Client {
-    /// A client with the proxies of the environment: `http_proxy` or `https_proxy` by the server's scheme,
-    /// else `all_proxy`, unless `no_proxy` names the host; each in lower or upper case.
+    /// A client with the proxies of the environment.
     #[must_use]
     pub fn from_env() -> Self {
-        Self::with_environment(|name| std::env::var(name).ok())
+        Self::new(Proxies::from_env())
     }
 
-    /// As [`Self::from_env`], with variables from `variable`.
-    pub fn with_environment(variable: impl Fn(&str) -> Option<String>) -> Self {
+    /// A client with these proxies.
+    #[must_use]
+    pub const fn new(proxies: Proxies) -> Self {
         Self {
-            proxies: Proxies::read(variable),
+            http: HttpClient::new(proxies, CONNECT).patient_for(SILENCE),
+            retry_after: RETRY_AFTER,
         }
     }
 
     /// Posts `document` (`text/xml`) to `url` and gives the answer's body, at most 1 MiB. An attempt takes
-    /// at most ten minutes; a connection that is silent for 90 s is given up.
+    /// at most ten minutes; a connection that is silent for 90 s is given up. Dropping the future hangs up.
     ///
     /// # Errors
     /// [`PostError`], after as many retries as `patience` allows.
     pub async fn post(&self, url: &str, document: String, patience: Patience) -> Result<Vec<u8>, PostError> {
-        let url = redirect::parse(url)?;
-        tracing::info!("asking {}:\n{document}", redirect::name(&url));
+        let url = ServerUrl::parse(url)?;
+        tracing::info!("asking {url}:\n{document}");
+        let document = Bytes::from(document);
         let mut retries = patience.retries();
         loop {
-            match self.attempt(url.clone(), document.clone()).await {
-                Err(error @ PostError::NoAnswer { .. }) if retries > 0 => {
-                    log_retry(&error);
+            match self.attempt(&url, document.clone()).await {
+                Err(error) if error.may_pass() && retries > 0 => {
+                    self.log_retry(&error);
                     retries -= 1;
-                    tokio::time::sleep(RETRY_AFTER).await;
+                    sleep(self.retry_after).await;
                 }
                 result => return result,
             }
         }
     }
 
-    async fn attempt(&self, url: Url, document: String) -> Result<Vec<u8>, PostError> {
-        let interrupt = Interrupt::default();
-        let _hang_up_when_dropped = interrupt.guard();
-        let proxies = self.proxies.clone();
-        let work = move || redirect::follow(url, &document, &proxies, &interrupt);
-        tokio::task::spawn_blocking(work).await?
+    async fn attempt(&self, url: &ServerUrl, document: Bytes) -> Result<Vec<u8>, PostError> {
+        let exchange = async {
+            let response = self.http.send(request(url, document)).await;
+            body(url, response.map_err(|error| of_net(url, error))?).await
+        };
+        let endless = || PostError::Endless { url: url.to_string() };
+        timeout(WHOLE, exchange).await.unwrap_or_else(|_| Err(endless()))
+    }
+
+    fn log_retry(&self, error: &(dyn std::error::Error + 'static)) {
+        tracing::warn!(error, "trying again in {} s", self.retry_after.as_secs());
     }
 }
 
-fn log_retry(error: &(dyn std::error::Error + 'static)) {
-    tracing::warn!(error, "trying again in {} s", RETRY_AFTER.as_secs());
+fn request(url: &ServerUrl, document: Bytes) -> HttpRequest {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml"));
+    HttpRequest {
+        method: Method::POST,
+        url: url.clone(),
+        headers,
+        body: document,
+        credentials: None,
+    }
+}
+
+async fn body(url: &ServerUrl, mut response: HttpResponse) -> Result<Vec<u8>, PostError> {
+    let url = || url.to_string();
+    if !response.status().is_success() {
+        let status = response.status().as_u16();
+        return Err(PostError::Status { url: url(), status });
+    }
+    let mut body = Vec::new();
+    loop {
+        let silence = || PostError::NoAnswer {
+            url: url(),
+            source: Box::new(NetError::Silence {
+                peer: "the server".to_owned(),
+                within: SILENCE,
+            }),
+        };
+        let chunk = timeout(SILENCE, response.chunk()).await.map_err(|_| silence())?;
+        let chunk = chunk.map_err(|error| PostError::NoAnswer {
+            url: url(),
+            source: Box::new(error),
+        })?;
+        let Some(chunk) = chunk else { return Ok(body) };
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_ANSWER {
+            return Err(PostError::TooLong { url: url() });
+        }
+    }
+}
+
+fn of_net(asked: &ServerUrl, error: NetError) -> PostError {
+    let (url, is_final) = (asked.to_string(), error.is_final());
+    match error {
+        NetError::Redirect { url, status, fault } => PostError::Redirect { url, status, fault },
+        error if is_final => PostError::Unaskable {
+            url,
+            source: Box::new(error),
+        },
+        error => PostError::NoAnswer {
+            url,
+            source: Box::new(error),
+        },
+    }
 }
 
 #[cfg(test)]

@@ -52,6 +52,8 @@ impl Answer<'_> {
                 format!("{other}://{host}/{name}")
             }
             "away" => format!("{}://localhost:{port}/{name}", self.scheme),
+            "secret" => format!("{}://bob:geheim@localhost:{port}/{name}?sig=geheim", self.scheme),
+            "broken" => format!("{}://bob:geheim@[/{name}?sig=geheim", self.scheme),
             "1" => format!("/{name}"),
             more => format!("/redirect={}/{name}", more.parse::<u32>().unwrap() - 1),
         })

@@ -7,6 +7,7 @@
 //! | `status=N` | an answer with that status |
 //! | `redirect=N` | N redirects, then the file |
 //! | `redirect=loop`, `=http`, `=https`, `=away` | to itself, to another scheme, to another name of this host |
+//! | `redirect=secret`, `=broken` | the same with a user, a password and a signed link; to a target that is no URL |
 //! | `cut=N` | N bytes of the body, then the connection is closed |
 //! | `stall=N` | N bytes of the body, then nothing, the connection stays |
 //! | `hold=N` | nothing from byte N of the file on, wherever the answer begins; the connection stays |

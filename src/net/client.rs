@@ -1,0 +1,219 @@
+//! One request and its answer, through redirects.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, HOST, LOCATION, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::connection::connect;
+use super::credentials::Credentials;
+use super::early_answer::EarlyAnswer;
+use super::error::NetError;
+use super::proxy::{Proxies, ProxyScheme, ProxyServer};
+use super::redirect;
+use super::server_url::ServerUrl;
+
+/// Asks servers, each time over a connection of its own.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    proxies: Proxies,
+    connect_timeout: Duration,
+    silence: Option<Duration>,
+}
+
+/// What is asked.
+#[derive(Debug, Clone)]
+pub struct HttpRequest {
+    /// How.
+    pub method: Method,
+    /// Of whom. User and password in it are sent, there and to redirects on the same server.
+    pub url: ServerUrl,
+    /// Sent beside those that HTTP needs.
+    pub headers: HeaderMap,
+    /// What is handed over; nothing for most.
+    pub body: Bytes,
+    /// For a URL without user and password of its own; sent over https only, and not to another server.
+    pub credentials: Option<Credentials>,
+}
+
+/// An answer; its connection ends when it is dropped.
+#[derive(Debug)]
+pub struct HttpResponse {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Incoming,
+    /// Runs the connection.
+    _driver: JoinSet<()>,
+    _sender: SendRequest<Full<Bytes>>,
+}
+
+impl HttpClient {
+    /// A client with these proxies, which waits so long for a connection.
+    #[must_use]
+    pub const fn new(proxies: Proxies, connect_timeout: Duration) -> Self {
+        Self {
+            proxies,
+            connect_timeout,
+            silence: None,
+        }
+    }
+
+    /// It also waits no longer than this for the head of each answer.
+    #[must_use]
+    pub const fn patient_for(mut self, silence: Duration) -> Self {
+        self.silence = Some(silence);
+        self
+    }
+
+    /// Sends `request`, and follows up to ten redirects that keep the scheme. As curl does it, and the original with it,
+    /// 301, 302 and 303 turn a POST into a GET without a body; 307 and 308 keep it.
+    ///
+    /// # Errors
+    /// If no answer comes, or a redirect is not followed. A status is no error.
+    pub async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, NetError> {
+        let asked = request.url.clone();
+        let mut hops = 0;
+        loop {
+            let response = self.exchange(&request, &asked).await?;
+            let status = response.status.as_u16();
+            if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+                return Ok(response);
+            }
+            let location = response.headers.get(LOCATION).map(HeaderValue::as_bytes);
+            let next = redirect::target(&request.url, location, hops);
+            request.url = next.map_err(|fault| NetError::Redirect {
+                url: request.url.to_string(),
+                status,
+                fault,
+            })?;
+            hops += 1;
+            if request.method == Method::POST && matches!(status, 301..=303) {
+                request.method = Method::GET;
+                request.body = Bytes::new();
+                request.headers.remove(http::header::CONTENT_TYPE);
+            }
+        }
+    }
+
+    /// One request, of a chain that began with `asked`.
+    async fn exchange(&self, request: &HttpRequest, asked: &ServerUrl) -> Result<HttpResponse, NetError> {
+        let url = &request.url;
+        let proxy = self.proxies.for_url(url)?;
+        let message = message(request, asked, proxy.as_ref())?;
+        let connecting = connect(url, proxy.as_ref(), self.connect_timeout);
+        let connected = timeout(self.connect_timeout, connecting).await;
+        let stream = connected.map_err(|_| NetError::ConnectTimeout {
+            peer: url.authority(),
+            within: self.connect_timeout,
+        })??;
+        let answer = ask(TokioIo::new(EarlyAnswer::new(stream)), message);
+        match self.silence {
+            None => answer.await,
+            Some(within) => timeout(within, answer).await.map_err(|_| NetError::Silence {
+                peer: url.authority(),
+                within,
+            })?,
+        }
+    }
+}
+
+async fn ask<T>(stream: TokioIo<T>, message: Request<Full<Bytes>>) -> Result<HttpResponse, NetError>
+where
+    TokioIo<T>: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = Builder::new()
+        // As curl writes them: the smallest servers compare letter by letter.
+        .title_case_headers(true)
+        .handshake(stream)
+        .await?;
+    let mut driver = JoinSet::new();
+    driver.spawn(async move {
+        // Its end is known to whoever reads the answer.
+        let _ = connection.await;
+    });
+    let response = sender.send_request(message).await?;
+    let (head, body) = response.into_parts();
+    Ok(HttpResponse {
+        status: head.status,
+        headers: head.headers,
+        body,
+        _driver: driver,
+        _sender: sender,
+    })
+}
+
+fn message(
+    request: &HttpRequest,
+    asked: &ServerUrl,
+    proxy: Option<&ProxyServer>,
+) -> Result<Request<Full<Bytes>>, NetError> {
+    let url = &request.url;
+    let unfit = || NetError::Request { url: url.to_string() };
+    let forwarder = proxy
+        .filter(|proxy| !url.is_https() && matches!(proxy.scheme, ProxyScheme::Http | ProxyScheme::Https));
+    let target = match forwarder {
+        Some(_) => url.absolute_form(),
+        None => url.origin_form(),
+    };
+    let mut message = Request::new(Full::new(request.body.clone()));
+    *message.method_mut() = request.method.clone();
+    *message.uri_mut() = target.parse::<Uri>().map_err(|_| unfit())?;
+    let headers = message.headers_mut();
+    headers.insert(
+        HOST,
+        HeaderValue::from_str(url.host_header()).map_err(|_| unfit())?,
+    );
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    headers.extend(request.headers.clone());
+    if let Some(known) = credentials(request, asked) {
+        headers.insert(AUTHORIZATION, known.basic());
+    }
+    if let Some(known) = forwarder.and_then(|proxy| proxy.credentials.as_ref()) {
+        headers.insert(PROXY_AUTHORIZATION, known.basic());
+    }
+    Ok(message)
+}
+
+/// Those of the URL itself; else, on the server that was asked first, those of its URL, or those that go with the request.
+fn credentials<'a>(request: &'a HttpRequest, asked: &'a ServerUrl) -> Option<&'a Credentials> {
+    let url = &request.url;
+    let at_home = url.is_same_server(asked);
+    let further = || request.credentials.as_ref().filter(|_| url.is_https());
+    url.credentials()
+        .or_else(|| asked.credentials().filter(|_| at_home))
+        .or_else(|| further().filter(|_| at_home))
+}
+
+impl HttpResponse {
+    /// Its status.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Its headers.
+    #[must_use]
+    pub const fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The next bytes of its body; none after the last. The future may be dropped and asked for again.
+    ///
+    /// # Errors
+    /// If the connection breaks before the body's end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, NetError> {
+        while let Some(frame) = self.body.frame().await {
+            if let Ok(bytes) = frame?.into_data() {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,226 @@
+//! Which proxy a server is reached through, by curl's rules.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::sync::Once;
+
+use url::Url;
+
+use super::credentials::Credentials;
+use super::no_proxy::NoProxy;
+use super::server_url::{ServerUrl, split_zone};
+
+/// The port of a proxy whose setting names none: 443 for `https`, this one for every other.
+const DEFAULT_PORT: u16 = 1080;
+
+/// The proxies that an environment names.
+///
+/// `https_proxy` or `HTTPS_PROXY` for https; `http_proxy`, in lower case only, for http; else `all_proxy` or
+/// `ALL_PROXY`; unless `no_proxy` or `NO_PROXY` names the host. Lower case comes first, and what is empty isn't set.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    http: Option<Variable>,
+    https: Option<Variable>,
+    bypass: NoProxy,
+}
+
+/// A variable that holds a proxy; looked at when it matters.
+#[derive(Clone, PartialEq, Eq)]
+struct Variable {
+    name: String,
+    value: String,
+}
+
+/// A proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProxyServer {
+    /// What it speaks.
+    pub scheme: ProxyScheme,
+    /// Name or address, without brackets, with a zone if it has one.
+    pub host: String,
+    /// Where it listens.
+    pub port: u16,
+    pub(super) credentials: Option<Credentials>,
+}
+
+/// What a proxy speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProxyScheme {
+    /// HTTP: whole URLs for http, `CONNECT` for https.
+    Http,
+    /// The same over TLS.
+    Https,
+    /// SOCKS 4: an IPv4 address that we look up.
+    Socks4,
+    /// SOCKS 4a: a name that the proxy looks up.
+    Socks4a,
+    /// SOCKS 5: an address that we look up.
+    Socks5,
+    /// SOCKS 5: a name that the proxy looks up.
+    Socks5h,
+}
+
+/// A proxy that can't be used: nothing is sent around it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProxyFault {
+    /// Of a scheme that neither curl nor we know.
+    #[error(
+        "{variable} names a proxy of the unknown scheme {scheme:?}: http, https, socks4, socks4a, socks5 and socks5h are known"
+    )]
+    Scheme {
+        /// The variable of the environment.
+        variable: String,
+        /// What it says.
+        scheme: String,
+    },
+    /// No URL of a proxy.
+    #[error("{variable} is no URL of a proxy, such as http://proxy.example:3128")]
+    Syntax {
+        /// The variable of the environment.
+        variable: String,
+    },
+    /// SOCKS 4 has no passwords; its user names are not sent.
+    #[error(
+        "{variable} has a user name, which is sent to proxies of the schemes http, https, socks5 and socks5h only"
+    )]
+    User {
+        /// The variable of the environment.
+        variable: String,
+    },
+}
+
+impl Proxies {
+    /// Those of our own environment.
+    #[must_use]
+    pub fn from_env() -> Self {
+        static SAID: Once = Once::new();
+        let proxies = Self::read(|name| std::env::var_os(name));
+        if proxies.http.is_none() && std::env::var_os("HTTP_PROXY").is_some_and(|value| !value.is_empty()) {
+            SAID.call_once(|| {
+                tracing::warn!("HTTP_PROXY counts in lower case only, as for curl: http servers are asked without a proxy");
+            });
+        }
+        proxies
+    }
+
+    /// Those of an environment, whose variables `variable` gives.
+    pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name: &str| {
+            let value = variable(name).filter(|value| !value.is_empty())?;
+            Some(Variable {
+                name: name.to_owned(),
+                value: value.to_string_lossy().into_owned(),
+            })
+        };
+        let either = |name: &str| set(name).or_else(|| set(&name.to_ascii_uppercase()));
+        let all = either("all_proxy");
+        let bypass = either("no_proxy").map(|list| NoProxy::new(&list.value));
+        Self {
+            http: set("http_proxy").or_else(|| all.clone()),
+            https: either("https_proxy").or(all),
+            bypass: bypass.unwrap_or_default(),
+        }
+    }
+
+    /// The proxy for `url`; none if it is reached directly.
+    ///
+    /// # Errors
+    /// If there is one that can't be used.
+    pub fn for_url(&self, url: &ServerUrl) -> Result<Option<ProxyServer>, ProxyFault> {
+        let variable = if url.is_https() { &self.https } else { &self.http };
+        match variable {
+            Some(variable) if !self.bypass.exempts(&url.host()) => variable.proxy().map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Variable {
+    fn proxy(&self) -> Result<ProxyServer, ProxyFault> {
+        let variable = self.name.clone();
+        let syntax = || ProxyFault::Syntax {
+            variable: self.name.clone(),
+        };
+        let (scheme, rest) = self.value.split_once("://").unwrap_or(("http", &self.value));
+        let Some(kind) = ProxyScheme::parse(scheme) else {
+            let is_scheme = scheme
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+            let scheme = scheme.to_owned();
+            return Err(if is_scheme {
+                ProxyFault::Scheme { variable, scheme }
+            } else {
+                syntax()
+            });
+        };
+        if rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(syntax());
+        }
+        // A scheme of no special meaning: of others the library makes up, drops and rewrites parts.
+        let (plain, zone) = split_zone(&format!("proxy://{rest}")).ok_or_else(syntax)?;
+        let url = Url::parse(&plain).map_err(|_| syntax())?;
+        let host = url.host_str().unwrap_or_default();
+        if host.is_empty() || host.contains('%') {
+            return Err(syntax());
+        }
+        let credentials = Credentials::in_url(url.username(), url.password());
+        if credentials.is_some() && kind.is_socks4() {
+            return Err(ProxyFault::User { variable });
+        }
+        let host = host.trim_matches(['[', ']']);
+        let default = if kind == ProxyScheme::Https {
+            443
+        } else {
+            DEFAULT_PORT
+        };
+        Ok(ProxyServer {
+            scheme: kind,
+            host: zone.map_or_else(|| host.to_owned(), |zone| format!("{host}%{zone}")),
+            port: url.port().unwrap_or(default),
+            credentials,
+        })
+    }
+}
+
+/// The value may hold a password.
+impl fmt::Debug for Variable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl ProxyScheme {
+    fn parse(text: &str) -> Option<Self> {
+        Some(match text.to_ascii_lowercase().as_str() {
+            "http" => Self::Http,
+            "https" => Self::Https,
+            "socks" | "socks4" => Self::Socks4,
+            "socks4a" => Self::Socks4a,
+            "socks5" => Self::Socks5,
+            "socks5h" => Self::Socks5h,
+            _ => return None,
+        })
+    }
+
+    const fn is_socks4(self) -> bool {
+        matches!(self, Self::Socks4 | Self::Socks4a)
+    }
+}
+
+impl fmt::Display for ProxyServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            ProxyScheme::Http => "http",
+            ProxyScheme::Https => "https",
+            ProxyScheme::Socks4 => "socks4",
+            ProxyScheme::Socks4a => "socks4a",
+            ProxyScheme::Socks5 => "socks5",
+            ProxyScheme::Socks5h => "socks5h",
+        };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The one rule for URLs in texts: whoever reads them learns scheme, host, port and path, and no secret.
+
+use url::Url;
+
+/// Stands for what is not shown.
+const CUT: char = '…';
+
+/// `text` with each URL in it as [`redact_url`] shows it: passwords and signed links travel in the parts before `@`
+/// and after `?`.
+#[must_use]
+pub fn redact(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let scheme = rest[..at].rfind(|c: char| !is_scheme(c)).map_or(0, |before| {
+            before + rest[before..].chars().next().map_or(1, char::len_utf8)
+        });
+        let end = rest[at + 3..]
+            .find(|c: char| c.is_whitespace() || is_delimiter(c))
+            .map_or(rest.len(), |length| at + 3 + length);
+        // What ends a sentence, or closes a quotation, is none of the URL's.
+        let url = rest[scheme..end].trim_end_matches([':', ',', ';', '.', ')', '\'']);
+        shown.push_str(&rest[..scheme]);
+        shown.push_str(&redact_url(url));
+        rest = &rest[scheme + url.len()..];
+    }
+    shown.push_str(rest);
+    without_queries(&shown)
+}
+
+/// `text` with queries cut off that no URL comes before: the name of a file in an offer may have one.
+fn without_queries(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('?') {
+        let (before, query) = rest.split_at(at);
+        let key =
+            query[1..].find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '%')));
+        let is_query = !before.ends_with(|c: char| c.is_whitespace() || is_delimiter(c))
+            && !before.is_empty()
+            && key.is_some_and(|end| end > 0 && query[1 + end..].starts_with('='));
+        let end = if is_query {
+            query
+                .find(|c: char| c.is_whitespace() || is_delimiter(c))
+                .unwrap_or(query.len())
+        } else {
+            1
+        };
+        shown.push_str(before);
+        if is_query {
+            shown.push(CUT);
+        } else {
+            shown.push('?');
+        }
+        rest = &query[end..];
+    }
+    shown.push_str(rest);
+    shown
+}
+
+const fn is_delimiter(c: char) -> bool {
+    matches!(c, '"' | '<' | '>')
+}
+
+/// `url` without user name and password, and with a mark in the place of query and fragment. A text that is no URL, and
+/// of which nobody can say where its parts begin, loses whatever may be one of these.
+#[must_use]
+pub fn redact_url(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let (scheme, rest) = url.split_at(start);
+    let host = if start > 0 && Url::parse(url).is_ok_and(|url| url.has_host()) {
+        let authority = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+        rest[..authority].rfind('@').map_or(0, |at| at + 1)
+    } else {
+        rest.rfind('@').map_or(0, |at| at + 1)
+    };
+    let rest = &rest[host..];
+    match rest.find(['?', '#']) {
+        Some(query) => format!("{scheme}{}{CUT}", &rest[..query]),
+        None => format!("{scheme}{rest}"),
+    }
+}
+
+const fn is_scheme(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_have_no_passwords_and_no_signed_links() {
+        for (said, shown) in [
+            ("no URL at all", "no URL at all"),
+            ("a :// b", "a :// b"),
+            (
+                "cannot fetch https://me:secret@host:8/a/b.gz?token=1: refused",
+                "cannot fetch https://host:8/a/b.gz…: refused",
+            ),
+            (
+                "http://host?key and \"http://u@host/a@b\"",
+                "http://host… and \"http://host/a@b\"",
+            ),
+            ("(http://a:b)c'd@host/x?y)", "(http://host/x…)"),
+            ("socks5://a:b@proxy", "socks5://proxy"),
+            (
+                "<url codebase=\"https://a:b@c/d?e&amp;f\"/>",
+                "<url codebase=\"https://c/d…\"/>",
+            ),
+            (
+                "from http://a:b@c/?d to http://e#f",
+                "from http://c/… to http://e…",
+            ),
+            ("é://x@y", "é://y"),
+            (
+                "<package name=\"update.gz?sig=1&amp;x=2\" size=\"3\"/>",
+                "<package name=\"update.gz…\" size=\"3\"/>",
+            ),
+            (
+                "<?xml version=\"1.0\"?><a/> what? a=b ?c=d",
+                "<?xml version=\"1.0\"?><a/> what? a=b ?c=d",
+            ),
+        ] {
+            assert_eq!(redact(said), shown);
+        }
+    }
+
+    #[test]
+    fn of_what_is_no_url_nothing_is_shown_that_may_be_a_secret() {
+        for (url, shown) in [
+            ("me:secret@host/path?key", "host/path…"),
+            ("htp:/me:secret@host", "host"),
+            ("http://me:sec/ret@host/", "http://host/"),
+            ("http://me:sec?ret@host/", "http://host/"),
+            ("http://me:s\"ec ret@host/x", "http://host/x"),
+            (
+                "http://me:secret@[fe80::1%25eth0]:80/x?y",
+                "http://[fe80::1%25eth0]:80/x…",
+            ),
+            ("", ""),
+        ] {
+            assert_eq!(redact_url(url), shown);
+        }
+    }
+}
