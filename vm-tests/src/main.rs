@@ -1,6 +1,7 @@
 //! Boots real machines with the update daemon, updates and breaks them, and looks at what comes up.
 //!
-//! `cargo run -p vm-tests -- list` names the stories, `-- run [NAME…]` plays them; see `docs/vm-tests.md`.
+//! `cargo run -p vm-tests -- list` names the stories, `-- run [NAME…]` plays them, `-- control [NAME…]` shows that they can
+//! fail; see `docs/vm-tests.md`.
 //!
 //! ```text
 //!  story ─▶ stage ─┬─▶ guest     releases, root partition: Debian's packages, our daemon
@@ -16,6 +17,7 @@ mod files;
 mod guest;
 mod loader;
 mod machine;
+mod merged;
 mod stage;
 mod story;
 
@@ -25,13 +27,13 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use clap::{Parser, Subcommand, ValueEnum};
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::guest::Workshop;
 use crate::loader::{Loader, Model, SlotLoader};
 use crate::stage::Stage;
-use crate::story::{STORIES, Story};
+use crate::story::{Control, STORIES, Story};
 
 #[derive(Parser)]
 #[command(about = "Boots real machines with the update daemon in QEMU")]
@@ -50,20 +52,34 @@ enum Choice {
 enum Task {
     /// Names the stories
     List,
-    /// Plays stories, all of them if none is named
+    /// Plays stories, one per mechanism if none is named
     Run {
-        /// Names, as `list` prints them
-        names: Vec<String>,
-        /// Machines that run at the same time
-        #[arg(long, default_value_t = 2)]
-        jobs: usize,
-        /// How often each story is played
-        #[arg(long, default_value_t = 1)]
-        times: u32,
-        /// Who picks the slot: our EFI application under UEFI firmware, or a model of it in the runner
-        #[arg(long, value_enum, default_value = "efi")]
-        loader: Choice,
+        #[command(flatten)]
+        wanted: Wanted,
+        /// Every story, not one per mechanism
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
     },
+    /// Plays stories, all if none is named, each with what it shows switched off: passes where the story fails for that
+    Control {
+        #[command(flatten)]
+        wanted: Wanted,
+    },
+}
+
+#[derive(Args)]
+struct Wanted {
+    /// Names, as `list` prints them
+    names: Vec<String>,
+    /// Machines that run at the same time
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// How often each story is played
+    #[arg(long, default_value_t = 1)]
+    times: u32,
+    /// Who picks the slot: our EFI application under UEFI firmware, or a model of it in the runner
+    #[arg(long, value_enum, default_value = "efi")]
+    loader: Choice,
 }
 
 fn main() -> ExitCode {
@@ -71,15 +87,16 @@ fn main() -> ExitCode {
         Task::List => {
             for story in &STORIES {
                 println!("{:<18} {}", story.name, story.shows);
+                println!("{:<18} control: off: {}", "", story.control.off);
             }
             Ok(())
         }
-        Task::Run {
-            names,
-            jobs,
-            times,
-            loader,
-        } => play(&names, jobs, times, loader),
+        Task::Run { wanted, all } => {
+            chosen(&wanted.names, all).and_then(|stories| play(&stories, &wanted, false))
+        }
+        Task::Control { wanted } => {
+            chosen(&wanted.names, true).and_then(|stories| play(&stories, &wanted, true))
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,23 +107,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn play(names: &[String], jobs: usize, times: u32, loader: Choice) -> Result<()> {
-    let stories = chosen(names)?;
+fn play(stories: &[&Story], wanted: &Wanted, control: bool) -> Result<()> {
     let begun = Instant::now();
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("the crate has no workspace around it")?;
     let workshop = Workshop::open(repository)?;
-    let loader: Box<dyn Loader> = match loader {
+    let loader: Box<dyn Loader> = match wanted.loader {
         Choice::Efi => Box::new(SlotLoader::build(repository)?),
-        Choice::Model => Box::new(Model),
+        Choice::Model => Box::new(Model::RULE),
     };
-    let performances: Vec<_> = (1..=times)
-        .flat_map(|turn| stories.iter().map(move |story| Performance { story, turn }))
+    let performances: Vec<_> = (1..=wanted.times)
+        .flat_map(|turn| {
+            stories
+                .iter()
+                .map(move |story| Performance { story, turn, control })
+        })
         .collect();
     let (waiting, played) = (Mutex::new(performances.iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
-        for _ in 0..jobs.max(1) {
+        for _ in 0..wanted.jobs.max(1) {
             scope.spawn(|| {
                 loop {
                     let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -119,24 +139,28 @@ fn play(names: &[String], jobs: usize, times: u32, loader: Choice) -> Result<()>
         }
     });
     let played = played.into_inner().unwrap_or_else(PoisonError::into_inner);
-    report(&stories, &played, begun.elapsed())
+    report(stories, &played, begun.elapsed())
 }
 
 /// A story that is played, for the nth time.
 struct Performance<'a> {
     story: &'a Story,
     turn: u32,
+    control: bool,
 }
 
 impl Performance<'_> {
     /// Plays it; keeps its logs and disk if it fails. Gives how long it took if it passed.
     fn play(&self, workshop: &Workshop, loader: &dyn Loader) -> Option<Duration> {
         let (story, begun) = (self.story, Instant::now());
-        let directory = workshop.scratch().join(format!("{}-{}", story.name, self.turn));
-        let result = Stage::set(story.name, directory.clone(), workshop, loader)
+        let kind = if self.control { "control-" } else { "" };
+        let directory = workshop
+            .scratch()
+            .join(format!("{kind}{}-{}", story.name, self.turn));
+        let result = Stage::set(story.name, self.control, directory.clone(), workshop, loader)
             .and_then(|mut stage| (story.play)(&mut stage));
         let took = begun.elapsed();
-        match result {
+        match self.judge(result) {
             Ok(()) => {
                 println!("{}: passed in {} s", story.name, took.as_secs());
                 let _ = std::fs::remove_dir_all(directory);
@@ -152,6 +176,24 @@ impl Performance<'_> {
                 None
             }
         }
+    }
+
+    /// What a story's end means: the control of a story passes if the story fails, for the reason that it should.
+    fn judge(&self, result: Result<()>) -> Result<()> {
+        if !self.control {
+            return result;
+        }
+        let Control { off, fails } = self.story.control;
+        let Err(error) = result else {
+            bail!("it passes though this is off: {off}");
+        };
+        let said = format!("{error:#}");
+        ensure!(
+            said.contains(fails),
+            "it fails, but not with {fails:?}, as it should with this off: {off}: {said}"
+        );
+        println!("{}: fails as it should: {said}", self.story.name);
+        Ok(())
     }
 }
 
@@ -177,9 +219,9 @@ fn report(stories: &[&Story], played: &[(&str, Option<Duration>)], all: Duration
     Ok(())
 }
 
-fn chosen(names: &[String]) -> Result<Vec<&'static Story>> {
+fn chosen(names: &[String], all: bool) -> Result<Vec<&'static Story>> {
     if names.is_empty() {
-        return Ok(STORIES.iter().collect());
+        return Ok(STORIES.iter().filter(|story| all || story.usual).collect());
     }
     let find = |name: &String| {
         STORIES

@@ -6,15 +6,18 @@ use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::runtime::Runtime;
 use update_engine::serve::{Catalog, Event, Server};
 
-use crate::disk::{Disk, Slot, Standing};
-use crate::guest::{Conduct, Release, Workshop};
+use crate::disk::{Disk, Slot, Standing, gpt};
+use crate::guest::{Conduct, Recipe, Release, Workshop};
 use crate::loader::Loader;
-use crate::machine::Machine;
+use crate::machine::{Hardware, Machine};
+use crate::merged::{expect_merged, expect_not_merged};
 
+/// A guest's first words, with its slot.
+const KERNEL_RUNS: &str = "guest: initrd of ";
 /// Prints in how many seconds the daemon checks; at most a minute more than the shortest time.
 const NEAR_CHECK: &str = r#"for try in $(seq 100); do
     systemctl reset-failed update-engine
@@ -42,6 +45,9 @@ pub(crate) struct Stage<'a> {
     workshop: &'a Workshop,
     directory: PathBuf,
     loader: &'a dyn Loader,
+    hardware: Hardware,
+    control: bool,
+    tries_come_back: bool,
     server: Server,
     /// The server's; ends after it.
     _runtime: Runtime,
@@ -50,9 +56,10 @@ pub(crate) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// An empty stage in `directory`.
+    /// An empty stage in `directory`. In a control run the story has something switched off.
     pub(crate) fn set(
         name: &'static str,
+        control: bool,
         directory: PathBuf,
         workshop: &'a Workshop,
         loader: &'a dyn Loader,
@@ -69,11 +76,40 @@ impl<'a> Stage<'a> {
             workshop,
             directory,
             loader,
+            hardware: if control {
+                Hardware::CONTROL
+            } else {
+                Hardware::WHOLE
+            },
+            control,
+            tries_come_back: false,
             _runtime: runtime,
             server,
             boots: 0,
             begun: Instant::now(),
         })
+    }
+
+    /// Whether this is a control run: what the story proves is to be off, and the story to fail.
+    pub(crate) fn is_control(&self) -> bool {
+        self.control
+    }
+
+    /// Takes the watchdog out of the machine.
+    pub(crate) fn remove_watchdog(&mut self) {
+        self.say("control: the machine has no watchdog");
+        self.hardware.watchdog = false;
+    }
+
+    /// From now on a spent try is there again at the next boot.
+    pub(crate) fn give_tries_back(&mut self) {
+        self.say("control: no try stays spent");
+        self.tries_come_back = true;
+    }
+
+    /// Boots by another loader than the runner was told to.
+    pub(crate) fn boot_by(&mut self, loader: &'a dyn Loader) {
+        self.loader = loader;
     }
 
     /// Logs and disks of this story.
@@ -92,7 +128,12 @@ impl<'a> Stage<'a> {
 
     /// Makes a release.
     pub(crate) fn release(&self, version: &str, conduct: Conduct) -> Result<Release> {
-        self.workshop.release(&self.directory, version, conduct)
+        self.make(&Recipe::new(version, conduct))
+    }
+
+    /// Makes a release by a recipe.
+    pub(crate) fn make(&self, recipe: &Recipe<'_>) -> Result<Release> {
+        self.workshop.release(&self.directory, recipe)
     }
 
     /// Makes a node's disk with `release` in slot A.
@@ -109,6 +150,7 @@ impl<'a> Stage<'a> {
 
     /// Offers a release to every node that asks.
     pub(crate) fn offer(&self, release: &Release) -> Result<()> {
+        self.workshop.payload(release)?;
         self.say(format_args!("the server offers {}", release.version));
         let catalog = Catalog::open(&release.version, &release.payload)?;
         self.server.replace(Some(catalog));
@@ -117,6 +159,7 @@ impl<'a> Stage<'a> {
 
     /// Offers a release, and sends it at `pace` bytes per second.
     pub(crate) fn offer_slowly(&self, release: &Release, pace: NonZeroU64) -> Result<()> {
+        self.workshop.payload(release)?;
         self.say(format_args!(
             "the server offers {} at {pace} bytes per second",
             release.version
@@ -179,11 +222,18 @@ impl<'a> Stage<'a> {
 
     /// Switches the machine on and waits until a kernel runs.
     pub(crate) fn boot(&mut self, disk: &Disk) -> Result<Machine> {
+        if self.tries_come_back {
+            for slot in [Slot::A, Slot::B] {
+                if disk.standing(slot)? == Standing::TRIED {
+                    gpt::set_standing(disk.path(), slot, Standing::WAITING)?;
+                }
+            }
+        }
         let start = self.loader.start(disk, &self.directory)?;
         self.boots += 1;
         let log = self.directory.join(format!("boot-{}.log", self.boots));
-        let machine = Machine::start(&start, disk, &log)?;
-        let line = machine.console().wait_for("guest: initrd of ")?;
+        let machine = Machine::start(&start, disk, &self.hardware, &log)?;
+        let line = machine.console().wait_for(KERNEL_RUNS)?;
         let slot = [Slot::A, Slot::B]
             .into_iter()
             .find(|slot| line.contains(slot.identity()));
@@ -206,10 +256,10 @@ impl<'a> Stage<'a> {
         self.say("the node updates");
         machine.sh("update_engine_client -update")?;
         let status = machine.sh("update_engine_client -status 2>/dev/null")?;
-        ensure!(
-            status.contains("CURRENT_OP=UPDATE_STATUS_UPDATED_NEED_REBOOT"),
-            "the update failed:\n{status}"
-        );
+        if !status.contains("CURRENT_OP=UPDATE_STATUS_UPDATED_NEED_REBOOT") {
+            let said = machine.sh("journalctl -b -u update-engine -o cat -n 20")?;
+            bail!("the update failed:\n{status}\n{said}");
+        }
         Ok(())
     }
 
@@ -224,8 +274,10 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Checks which slot and release run in `machine`.
+/// Checks which slot and release run in `machine`, with which extensions.
 pub(crate) fn expect_running(machine: &mut Machine, slot: Slot, release: &Release) -> Result<()> {
+    let line = machine.console().wait_for(KERNEL_RUNS)?;
+    ensure!(line.contains(slot.identity()), "not {slot} runs: {line}");
     let line = machine.sh("cat /proc/cmdline")?;
     ensure!(line.contains(slot.identity()), "not {slot} runs: {line}");
     let identity = machine.sh("cat /usr/share/flatcar/release")?;
@@ -235,5 +287,9 @@ pub(crate) fn expect_running(machine: &mut Machine, slot: Slot, release: &Releas
         "not {} runs: {identity}",
         release.version
     );
-    Ok(())
+    if release.extended {
+        expect_merged(machine)
+    } else {
+        expect_not_merged(machine)
+    }
 }

@@ -11,15 +11,45 @@ pub(crate) enum Conduct {
     Hangs,
     /// It comes up, but for the unit that the node is there for.
     Unhealthy,
+    /// The same, and no unit is required.
+    Unjudged,
+    /// The same as `Unhealthy`, and its daemon keeps its records where no other version finds them.
+    Forgetful,
+    /// A required unit is not started: on trial until somebody marks it good.
+    Waits,
+    /// It comes up without the daemon.
+    Unattended,
 }
 
 impl Conduct {
     /// What the initrd is told.
     pub(super) fn in_initrd(self) -> &'static str {
         match self {
-            Self::Good | Self::Unhealthy => "good",
             Self::Panics => "panic",
             Self::Hangs => "hang",
+            Self::Good
+            | Self::Unhealthy
+            | Self::Unjudged
+            | Self::Forgetful
+            | Self::Waits
+            | Self::Unattended => "good",
+        }
+    }
+
+    /// Whether the node's application works.
+    pub(super) fn works(self) -> bool {
+        !matches!(self, Self::Unhealthy | Self::Unjudged | Self::Forgetful)
+    }
+
+    /// What makes a slot healthy, and for how many seconds; seconds in which a broken one has to become healthy.
+    pub(super) fn settings(self) -> &'static str {
+        match self {
+            Self::Good | Self::Panics | Self::Hangs | Self::Unattended => {
+                "HEALTH_UNITS=vm-app\nHEALTH_SETTLE=5\n"
+            }
+            Self::Unhealthy | Self::Forgetful => "HEALTH_UNITS=vm-app\nHEALTH_SETTLE=5\nHEALTH_DEADLINE=15\n",
+            Self::Unjudged => "HEALTH_SETTLE=5\nHEALTH_DEADLINE=15\n",
+            Self::Waits => "HEALTH_UNITS=vm-later\nHEALTH_SETTLE=5\nHEALTH_DEADLINE=0\n",
         }
     }
 }

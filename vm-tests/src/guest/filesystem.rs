@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::command::{as_root, run};
 
+const BLOCK: u64 = 4096;
 /// Same time and identifiers in every image, so that equal releases are equal bytes.
 const EPOCH: &str = "1700000000";
 const IDENTIFIER: &str = "6d1f5a52-8a53-4e0c-9d4c-6f2b6f6c7a11";
@@ -24,4 +25,18 @@ pub(super) fn image(image: &Path, tree: &Path, kind: &str, len: u64) -> Result<(
         .arg(image)
         .arg(format!("{}k", len >> 10));
     run(&mut make).map(drop)
+}
+
+/// Bytes that the files of `tree` take in an image.
+pub(super) fn size(tree: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(tree).with_context(|| format!("cannot list {}", tree.display()))? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        bytes += metadata.len().next_multiple_of(BLOCK);
+        if metadata.is_dir() {
+            bytes += size(&entry.path())?;
+        }
+    }
+    Ok(bytes)
 }

@@ -1,20 +1,19 @@
 //! What runs in the machines: Debian's kernel and userland, our daemon, and slots made for a story.
 //!
 //! ```text
-//!  Debian packages ─▶ userland ─▶ root partition  /system: what Debian has below /usr
-//!        │                 ▲                      /usr: where the slot is mounted
-//!        │           daemon, client, units, D-Bus policy
-//!        ├─▶ kernel + initrd ─▶ one EFI file ─▶ vmlinuz-a|b     ┐ a release: what an update
-//!        └─▶ busybox, findfs       slot: release, key, postinst ┘ replaces
+//!  Debian packages ─┬─▶ /etc, /var ─▶ root partition ◀─ extensions
+//!                   ├─▶ /usr ─▶ slot ◀─ daemon, client, units, D-Bus policy, key, postinst  ┐ a release: what an
+//!                   └─▶ kernel + initrd ─▶ one EFI file ─▶ vmlinuz-a|b                      ┘ update replaces
 //! ```
-//! The slot holds what tells one release from another, and links to the root partition for the rest:
-//! an update moves kilobytes, not a distribution. For the daemon nothing differs from a Flatcar node: `/usr`
-//! is a read-only mount of the slot's partition.
+//! For the daemon nothing differs from a Flatcar node: `/usr` is a read-only mount of the slot's partition, which holds all
+//! of it, and on top of it lies what systemd merges there.
 //!
-//! Everything is kept under `target/vm-tests` and made once; [`Workshop::open`] makes what is missing.
+//! Packages are kept under `target/vm-tests` and fetched once; [`Workshop::open`] makes what is missing.
 
 mod conduct;
 mod cpio;
+mod daemon;
+mod extension;
 mod filesystem;
 mod initrd;
 mod modules;
@@ -25,18 +24,22 @@ mod userland;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::conduct::Conduct;
-pub(crate) use self::release::Release;
+pub(crate) use self::daemon::Version as Daemon;
+pub(crate) use self::extension::{SETTING, UNIT};
+pub(crate) use self::release::{Recipe, Release};
 
 use self::packages::Packages;
 use crate::command::{run, tool};
 
 /// The place where guests are made.
 pub(crate) struct Workshop {
+    repository: PathBuf,
     cache: PathBuf,
     packages: Packages,
     /// Filesystem of partition 9.
@@ -44,6 +47,9 @@ pub(crate) struct Workshop {
     /// Signs payloads.
     pub(crate) private_key: PathBuf,
     public_key: PathBuf,
+    todays: daemon::Daemon,
+    /// Made when a story wants it.
+    earlier: Mutex<Option<daemon::Daemon>>,
 }
 
 impl Workshop {
@@ -57,14 +63,29 @@ impl Workshop {
         fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
         let packages = Packages::get(&cache)?;
         let (private_key, public_key) = keys(&cache)?;
-        let root_image = userland::image(repository, &cache, &packages)?;
         Ok(Self {
+            repository: repository.to_owned(),
+            root_image: userland::image(&cache, &packages)?,
+            todays: daemon::Daemon::todays(repository, &cache)?,
+            earlier: Mutex::new(None),
             cache,
             packages,
-            root_image,
             private_key,
             public_key,
         })
+    }
+
+    /// The files of a daemon.
+    fn daemon(&self, version: Daemon) -> Result<daemon::Daemon> {
+        if version == Daemon::Todays {
+            return Ok(self.todays.clone());
+        }
+        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = match earlier.take() {
+            Some(made) => made,
+            None => daemon::Daemon::earlier(&self.repository, &self.cache)?,
+        };
+        Ok(earlier.insert(made).clone())
     }
 
     /// Where logs and disks of a story go.

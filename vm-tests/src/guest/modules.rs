@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 /// What a guest needs; the rest follows from the modules' own lists. `crc32c_generic` is asked for by ext4
-/// when it mounts, not when it is loaded; the two character sets by vfat.
+/// when it mounts, not when it is loaded; the two character sets by vfat; `loop` and `overlay` by extensions.
 const WANTED: [&str; 10] = [
-    "virtio_pci",
     "virtio_blk",
     "virtio_net",
-    "virtio_console",
     "i6300esb",
     "crc32c_generic",
     "ext4",
     "vfat",
     "nls_cp437",
     "nls_ascii",
+    "loop",
+    "overlay",
 ];
 
 /// The wanted modules below `directory` and those they need, each after what it needs.

@@ -9,7 +9,7 @@ use super::fingerprint;
 use crate::command::{is_root, run, tool};
 
 /// The release of Debian that runs in the guests, whatever the host runs.
-const SUITE: &str = "bookworm";
+const SUITE: &str = "trixie";
 /// Its keys, of the package `debian-archive-keyring`: a host that is no Debian does not trust them by itself.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// What the userland has beyond Debian's essential packages.
@@ -22,16 +22,41 @@ const LEFT_OUT: [&str; 4] = [
     "/usr/share/info/*",
 ];
 const ADD_KERNEL: &str = include_str!("../../guest/add-kernel");
-/// Device nodes, which the guest's kernel makes itself; Perl, which only Debian's own scripts need, while the
-/// userland is put together; and names of hardware that a guest doesn't have.
-const NOT_UNPACKED: [&str; 7] = [
+/// Device nodes, which the guest's kernel makes itself; what only Debian's own scripts need, while the userland is
+/// put together; what no machine here has or does. All of the rest is in each payload.
+const NOT_UNPACKED: [&str; 32] = [
     "./dev/*",
-    "./usr/lib/*/perl/*",
-    "./usr/lib/*/perl-base/*",
-    "./usr/share/perl/*",
+    "./usr/bin/*dpkg*",
+    "./usr/bin/localedef",
+    "./usr/bin/perl*",
+    "./usr/include",
+    "./usr/lib/*/engines-3",
+    "./usr/lib/*/gconv",
+    "./usr/lib/*/libdb-*",
+    "./usr/lib/*/libsqlite3*",
+    "./usr/lib/*/libssl.*",
+    "./usr/lib/*/ossl-modules",
+    "./usr/lib/*/perl*",
+    "./usr/lib/apt",
+    "./usr/lib/dpkg",
+    "./usr/lib/locale",
+    "./usr/lib/systemd/systemd-networkd",
     "./usr/lib/udev/hwdb.*",
+    "./usr/sbin/*dpkg*",
+    "./usr/sbin/ldconfig",
+    "./usr/share/bash-completion",
+    "./usr/share/debconf",
+    "./usr/share/dpkg",
+    "./usr/share/i18n",
+    "./usr/share/lintian",
+    "./usr/share/perl*",
+    "./usr/share/terminfo",
+    "./usr/share/zoneinfo",
+    "./usr/share/zsh",
+    "./usr/src",
     "./var/cache/apt/*",
     "./var/lib/apt/*",
+    "./var/lib/dpkg/*",
 ];
 
 /// Files from Debian's packages.
@@ -62,12 +87,7 @@ impl Packages {
         Ok(Self { directory })
     }
 
-    /// Names what the packages were put together by.
-    pub(super) fn recipe(&self) -> std::borrow::Cow<'_, str> {
-        self.directory.file_name().unwrap_or_default().to_string_lossy()
-    }
-
-    /// The root of the userland, as its packages have it.
+    /// The root of the userland, as its packages have it; beside it lies `kernel`, which is part of a release.
     pub(super) fn userland(&self) -> &Path {
         &self.directory
     }
@@ -79,7 +99,7 @@ impl Packages {
 
     /// Its modules.
     pub(super) fn modules(&self) -> Result<PathBuf> {
-        Ok(only_child(&self.directory.join("kernel/lib/modules"), "")?.join("kernel"))
+        Ok(only_child(&self.directory.join("kernel/usr/lib/modules"), "")?.join("kernel"))
     }
 
     /// Makes one EFI application of a kernel and its initrd.

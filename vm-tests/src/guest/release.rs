@@ -7,27 +7,76 @@ use payload_format::{Compression, MajorVersion};
 use update_engine::payload::{Ingredients, generate};
 
 use super::conduct::Conduct;
-use super::{Workshop, filesystem, initrd, userland};
+use super::{Daemon, Workshop, filesystem, initrd};
 use crate::command::{run, tool};
 use crate::files;
 
+/// Files of ours below `/usr`, whatever the release.
+const OURS: [(&str, &[u8]); 2] = [
+    (
+        "lib/systemd/system/vm-shell.service",
+        include_bytes!("../../guest/vm-shell.service"),
+    ),
+    (
+        "lib/systemd/system/vm-app.service",
+        include_bytes!("../../guest/vm-app.service"),
+    ),
+];
+const SHELL: &[u8] = include_bytes!("../../guest/shell");
 const POSTINST: &[u8] = include_bytes!("../../guest/postinst");
 /// The node's application.
 const APP: &[u8] = b"#!/bin/sh\necho 'the application runs'\n";
 /// The same, broken.
 const BROKEN_APP: &[u8] = b"#!/bin/sh\necho 'the application misses its data' >&2\nexit 7\n";
-/// What makes a slot healthy, and for how many seconds.
-const SETTINGS: &str = "GROUP=stable\nSERVER=disabled\nHEALTH_UNITS=vm-app\nHEALTH_SETTLE=5\n";
-/// Seconds in which a slot that is broken has to become healthy.
-const DEADLINE: &str = "HEALTH_DEADLINE=15\n";
-/// Bytes of a slot's image.
-const IMAGE_LEN: u64 = 16 << 20;
+/// Every node's, before it is pointed to a server.
+const SETTINGS: &str = "GROUP=stable\nSERVER=disabled\n";
+/// Bytes of a slot's filesystem beside the files.
+const ROOM: u64 = 6 << 20;
+
+/// Files in a slot that switch something off.
+const NO_EXTENSIONS: (&str, &[u8]) = (
+    "lib/systemd/system/systemd-sysext.service.d/off.conf",
+    b"[Unit]\nConditionPathExists=/nowhere\n",
+);
+const NO_DAEMON: (&str, &[u8]) = (".noupdate", b"");
+const OWN_RECORDS: (&str, &[u8]) = (
+    "lib/systemd/system/update-engine.service.d/own-records.conf",
+    b"[Service]\nBindPaths=/var/lib/own-records:/var/lib/update_engine\n\
+      ExecStartPre=+mkdir -p /var/lib/own-records\n",
+);
+
+/// What tells one release from another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recipe<'a> {
+    /// Its version.
+    pub(crate) version: &'a str,
+    /// How it behaves.
+    pub(crate) conduct: Conduct,
+    /// Its daemon.
+    pub(crate) daemon: Daemon,
+    /// Whether the extension of `/usr` is merged.
+    pub(crate) extended: bool,
+}
+
+impl<'a> Recipe<'a> {
+    /// A release with today's daemon and the extension, as nearly all are.
+    pub(crate) fn new(version: &'a str, conduct: Conduct) -> Self {
+        Self {
+            version,
+            conduct,
+            daemon: Daemon::Todays,
+            extended: true,
+        }
+    }
+}
 
 /// A release, ready to be installed or offered.
 #[derive(Debug, Clone)]
 pub(crate) struct Release {
     /// Its version.
     pub(crate) version: String,
+    /// Whether the extension of `/usr` is merged.
+    pub(crate) extended: bool,
     /// Filesystem for a slot.
     pub(crate) image: PathBuf,
     /// Kernel and initrd as one EFI application.
@@ -37,16 +86,26 @@ pub(crate) struct Release {
 }
 
 impl Workshop {
-    /// Makes a release in `directory`.
-    pub(crate) fn release(&self, directory: &Path, version: &str, conduct: Conduct) -> Result<Release> {
+    /// Makes a release in `directory`, all but its payload.
+    pub(crate) fn release(&self, directory: &Path, recipe: &Recipe<'_>) -> Result<Release> {
+        let version = recipe.version;
         let release = Release {
             version: version.to_owned(),
+            extended: recipe.extended,
             image: directory.join(format!("usr-{version}.img")),
             kernel: directory.join(format!("vmlinuz-{version}")),
             payload: directory.join(format!("payload-{version}")),
         };
-        self.slot_image(directory, &release, conduct)?;
-        self.kernel(&release, conduct)?;
+        self.slot_image(directory, &release, recipe)?;
+        self.kernel(&release, recipe.conduct)?;
+        Ok(release)
+    }
+
+    /// Makes the payload of a release, if it isn't there yet.
+    pub(crate) fn payload(&self, release: &Release) -> Result<()> {
+        if release.payload.exists() {
+            return Ok(());
+        }
         let ingredients = Ingredients {
             old: None,
             further: Vec::new(),
@@ -57,29 +116,46 @@ impl Workshop {
             private_keys: vec![self.private_key.clone()],
         };
         generate(&ingredients, &release.payload).context("cannot make a payload")?;
-        Ok(release)
+        Ok(())
     }
 
-    fn slot_image(&self, directory: &Path, release: &Release, conduct: Conduct) -> Result<()> {
+    fn slot_image(&self, directory: &Path, release: &Release, recipe: &Recipe<'_>) -> Result<()> {
         let tree = tempfile::tempdir_in(directory)?;
         let at = |path: &str| tree.path().join(path);
-        userland::link_into_slot(self.packages.userland(), tree.path())?;
+        run(tool("cp")
+            .arg("-a")
+            .arg(self.packages.userland().join("usr/."))
+            .arg(tree.path()))?;
+        self.daemon(recipe.daemon)?.add_to(tree.path())?;
+        for (path, contents) in OURS {
+            files::write(&at(path), contents)?;
+        }
+        files::program(&at("libexec/vm-shell"), SHELL)?;
+        files::program(&at("postinst"), POSTINST)?;
+        files::program(
+            &at("share/vm/app"),
+            if recipe.conduct.works() { APP } else { BROKEN_APP },
+        )?;
         let identity = format!(
             "FLATCAR_RELEASE_VERSION={}\nFLATCAR_RELEASE_BOARD=amd64-usr\n",
             release.version
         );
         files::write(&at("share/flatcar/release"), identity.as_bytes())?;
-        let (app, deadline) = match conduct {
-            Conduct::Unhealthy => (BROKEN_APP, DEADLINE),
-            Conduct::Good | Conduct::Panics | Conduct::Hangs => (APP, ""),
-        };
-        let settings = format!("{SETTINGS}{deadline}");
+        let settings = format!("{SETTINGS}{}", recipe.conduct.settings());
         files::write(&at("share/flatcar/update.conf"), settings.as_bytes())?;
         let key = files::read(&self.public_key)?;
         files::write(&at("share/update_engine/update-payload-key.pub.pem"), &key)?;
-        files::program(&at("share/vm/app"), app)?;
-        files::program(&at("postinst"), POSTINST)?;
-        filesystem::image(&release.image, tree.path(), "ext2", IMAGE_LEN)
+        let off = [
+            (!recipe.extended, NO_EXTENSIONS),
+            (recipe.conduct == Conduct::Unattended, NO_DAEMON),
+            (recipe.conduct == Conduct::Forgetful, OWN_RECORDS),
+        ];
+        for (_, (path, contents)) in off.into_iter().filter(|(is_off, _)| *is_off) {
+            files::write(&at(path), contents)?;
+        }
+        // No larger than it has to be: each byte is downloaded, written, read back and hashed by an emulated processor.
+        let len = (filesystem::size(tree.path())? + ROOM).next_multiple_of(1 << 20);
+        filesystem::image(&release.image, tree.path(), "ext2", len)
     }
 
     fn kernel(&self, release: &Release, conduct: Conduct) -> Result<()> {
@@ -91,19 +167,29 @@ impl Workshop {
             &release.version,
             conduct,
         )?;
+        let stub = self.packages.stub();
+        let base = image_base(&files::read(&stub)?)
+            .with_context(|| format!("{} is no EFI application", stub.display()))?;
         let mut join = tool("objcopy");
         // The stub looks for these sections; the addresses only have to lie behind its own and apart.
-        join.arg("--add-section")
-            .arg(section(".linux", &self.packages.kernel()?))
-            .args(["--change-section-vma", ".linux=0x2000000", "--add-section"])
-            .arg(section(".initrd", &initrd))
-            .args(["--change-section-vma", ".initrd=0x4000000"])
-            .arg(self.packages.stub())
-            .arg(&release.kernel);
-        run(&mut join).map(drop)
+        for (name, file, offset) in [
+            (".linux", &self.packages.kernel()?, 0x200_0000),
+            (".initrd", &initrd, 0x400_0000),
+        ] {
+            join.arg("--add-section")
+                .arg(format!("{name}={}", file.display()))
+                .arg("--change-section-vma")
+                .arg(format!("{name}={:#x}", base + offset));
+        }
+        run(join.arg(&stub).arg(&release.kernel)).map(drop)
     }
 }
 
-fn section(name: &str, file: &Path) -> String {
-    format!("{name}={}", file.display())
+/// Where a 64-bit EFI application wants to lie: all its addresses count from there.
+fn image_base(application: &[u8]) -> Option<u64> {
+    let at = u32::from_le_bytes(application.get(0x3c..0x40)?.try_into().ok()?);
+    let headers = application.get(usize::try_from(at).ok()?..)?;
+    (headers.get(..4)? == b"PE\0\0").then_some(u64::from_le_bytes(
+        headers.get(24 + 24..24 + 32)?.try_into().ok()?,
+    ))
 }

@@ -8,15 +8,25 @@ use anyhow::Result;
 
 use crate::files;
 
-/// Units that start with the system.
-const ENABLED: [&str; 3] = ["update-engine.service", "vm-shell.service", "vm-app.service"];
+/// Units that start with the system, after what wants them.
+const ENABLED: [(&str, &str); 5] = [
+    ("multi-user.target", "update-engine.service"),
+    ("multi-user.target", "vm-shell.service"),
+    ("multi-user.target", "vm-app.service"),
+    ("sysinit.target", "systemd-sysext.service"),
+    ("sysinit.target", "systemd-confext.service"),
+];
 /// Units for what no guest has or wants.
-const MASKED: [&str; 28] = [
+const MASKED: [&str; 40] = [
     "apt-daily.timer",
     "dev-hugepages.mount",
     "dev-mqueue.mount",
+    "dpkg-db-backup.timer",
+    "fstrim.timer",
+    "getty-static.service",
     "getty@tty1.service",
     "kmod-static-nodes.service",
+    "ldconfig.service",
     "modprobe@.service",
     "proc-sys-fs-binfmt_misc.automount",
     "serial-getty@ttyS0.service",
@@ -28,21 +38,29 @@ const MASKED: [&str; 28] = [
     "systemd-ask-password-wall.path",
     "systemd-binfmt.service",
     "systemd-firstboot.service",
+    "systemd-hostnamed.socket",
+    "systemd-hwdb-update.service",
+    "systemd-journal-catalog-update.service",
+    "systemd-journal-flush.service",
     "systemd-logind.service",
     "systemd-machine-id-commit.service",
     "systemd-modules-load.service",
     "systemd-networkd-wait-online.service",
     "systemd-networkd.service",
+    "systemd-pcrphase-sysinit.service",
+    "systemd-pcrphase.service",
     "systemd-random-seed.service",
     "systemd-remount-fs.service",
     "systemd-sysctl.service",
     "systemd-sysusers.service",
     "systemd-timesyncd.service",
+    "systemd-tmpfiles-clean.timer",
+    "systemd-update-done.service",
     "systemd-update-utmp.service",
     "systemd-user-sessions.service",
 ];
 /// The same for programs that would make such units at each boot.
-const NO_GENERATORS: [&str; 10] = [
+const NO_GENERATORS: [&str; 14] = [
     "systemd-bless-boot-generator",
     "systemd-cryptsetup-generator",
     "systemd-debug-generator",
@@ -51,20 +69,19 @@ const NO_GENERATORS: [&str; 10] = [
     "systemd-hibernate-resume-generator",
     "systemd-integritysetup-generator",
     "systemd-rc-local-generator",
+    "systemd-run-generator",
+    "systemd-ssh-generator",
     "systemd-system-update-generator",
+    "systemd-sysv-generator",
+    "systemd-tpm2-generator",
     "systemd-veritysetup-generator",
 ];
-
-/// All names: what a root partition depends on.
-pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    ENABLED.into_iter().chain(MASKED).chain(NO_GENERATORS)
-}
 
 /// Enables and masks in the system below `tree`.
 pub(super) fn arrange(tree: &Path) -> Result<()> {
     let system = tree.join("etc/systemd/system");
-    for unit in ENABLED {
-        let link = system.join("multi-user.target.wants").join(unit);
+    for (target, unit) in ENABLED {
+        let link = system.join(format!("{target}.wants")).join(unit);
         files::link(&format!("/usr/lib/systemd/system/{unit}"), &link)?;
     }
     let generators = tree.join("etc/systemd/system-generators");

@@ -16,7 +16,16 @@ use crate::disk::gpt::{self, Table, Which};
 use crate::disk::{Disk, Slot};
 
 /// See the module.
-pub(crate) struct Model;
+pub(crate) struct Model {
+    repairs: bool,
+}
+
+impl Model {
+    /// By the rule.
+    pub(crate) const RULE: Self = Self { repairs: true };
+    /// Writes nothing to the disk; its kernel reads a damaged table by itself.
+    pub(crate) const WITHOUT_REPAIRS: Self = Self { repairs: false };
+}
 
 impl Loader for Model {
     fn install(&self, _disk: &Disk, _scratch: &Path) -> Result<()> {
@@ -28,9 +37,12 @@ impl Loader for Model {
         let mut table = gpt::read(&file)?;
         let mut passed_over = Vec::new();
         while let Some(slot) = choose(&table, &passed_over) {
-            spend(&mut table, slot);
-            persist(&file, &table)?;
-            match kernel(disk, slot, scratch) {
+            if self.repairs {
+                spend(&mut table, slot);
+                persist(&file, &table)?;
+            }
+            let told = if self.repairs { "" } else { " gpt" };
+            match kernel(disk, slot, scratch, told) {
                 Ok(start) => return Ok(start),
                 Err(error) => passed_over.push((slot, format!("{error:#}"))),
             }
@@ -70,7 +82,7 @@ fn persist(file: &File, table: &Table) -> Result<()> {
     if intact { Ok(()) } else { gpt::write(file, table) }
 }
 
-fn kernel(disk: &Disk, slot: Slot, scratch: &Path) -> Result<Start> {
+fn kernel(disk: &Disk, slot: Slot, scratch: &Path, told: &str) -> Result<Start> {
     let at = |name: &str| scratch.join(format!("{name}-{slot}"));
     let (whole, kernel, initrd) = (at("vmlinuz"), at("linux"), at("initrd"));
     disk.esp_read(slot.kernel(), &whole)
@@ -85,6 +97,6 @@ fn kernel(disk: &Disk, slot: Slot, scratch: &Path) -> Result<Start> {
     Ok(Start::Kernel {
         kernel,
         initrd,
-        command_line: format!("{COMMAND_LINE} mount.usr=PARTUUID={}", slot.identity()),
+        command_line: format!("{COMMAND_LINE}{told} mount.usr=PARTUUID={}", slot.identity()),
     })
 }

@@ -16,6 +16,7 @@ mod shell;
 
 use std::path::Path;
 use std::process::Child;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -28,6 +29,28 @@ use self::shell::Shell;
 use crate::disk::Disk;
 use crate::loader::Start;
 
+/// What a machine is made of, and how long it may be silent.
+#[derive(Debug, Clone)]
+pub(crate) struct Hardware {
+    /// Whether it has a watchdog.
+    pub(crate) watchdog: bool,
+    /// After so long without a word on its console it is given up, while something is waited for.
+    silence: Duration,
+}
+
+impl Hardware {
+    /// Every machine's.
+    pub(crate) const WHOLE: Self = Self {
+        watchdog: true,
+        silence: Duration::from_secs(10 * 60),
+    };
+    /// In a control run, of which silence is a likely end.
+    pub(crate) const CONTROL: Self = Self {
+        watchdog: true,
+        silence: Duration::from_secs(3 * 60),
+    };
+}
+
 /// A machine that is on. Dropping it pulls the plug.
 pub(crate) struct Machine {
     child: Child,
@@ -38,16 +61,16 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Switches a machine on. Its console goes to `log`.
-    pub(crate) fn start(start: &Start, disk: &Disk, log: &Path) -> Result<Self> {
+    pub(crate) fn start(start: &Start, disk: &Disk, hardware: &Hardware, log: &Path) -> Result<Self> {
         let sockets = tempfile::tempdir()?;
         let (monitor_at, shell_at) = (sockets.path().join("qmp"), sockets.path().join("shell"));
         let monitor = qemu::listen(&monitor_at)?;
         let shell = qemu::listen(&shell_at)?;
-        let mut child = qemu::spawn(start, disk, &monitor_at, &shell_at)?;
+        let mut child = qemu::spawn(start, disk, hardware, &monitor_at, &shell_at)?;
         let Some(output) = child.stdout.take() else {
             bail!("QEMU has no console");
         };
-        let pulse = Pulse::new();
+        let pulse = Pulse::new(hardware.silence);
         let console = Console::follow(output, log, &pulse)?;
         let connected = |what: &str, listener: qemu::Listening| {
             listener

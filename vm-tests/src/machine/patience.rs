@@ -3,8 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A machine that says nothing on its console for so long, while something is waited for, is dead.
-const SILENCE: Duration = Duration::from_secs(10 * 60);
 /// One that goes on talking without coming to the point.
 const LONGEST: Duration = Duration::from_secs(25 * 60);
 /// Between two looks at the clock.
@@ -12,16 +10,23 @@ pub(super) const LOOK: Duration = Duration::from_secs(5);
 
 /// A machine's last sign of life. Clones are of the same machine.
 #[derive(Debug, Clone)]
-pub(super) struct Pulse(Arc<Mutex<Instant>>);
+pub(super) struct Pulse {
+    last: Arc<Mutex<Instant>>,
+    /// A machine that says nothing on its console for so long, while something is waited for, is dead.
+    silence: Duration,
+}
 
 impl Pulse {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+    pub(super) fn new(silence: Duration) -> Self {
+        Self {
+            last: Arc::new(Mutex::new(Instant::now())),
+            silence,
+        }
     }
 
     /// The machine has just said something.
     pub(super) fn beat(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// Begins to wait.
@@ -33,7 +38,7 @@ impl Pulse {
     }
 
     fn last(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -46,6 +51,6 @@ pub(super) struct Wait {
 impl Wait {
     /// Whether there is no point in waiting on.
     pub(super) fn is_over(&self) -> bool {
-        self.begun.max(self.pulse.last()).elapsed() >= SILENCE || self.begun.elapsed() >= LONGEST
+        self.begun.max(self.pulse.last()).elapsed() >= self.pulse.silence || self.begun.elapsed() >= LONGEST
     }
 }

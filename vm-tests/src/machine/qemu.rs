@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::Hardware;
 use crate::command::{missing, tool};
 use crate::disk::Disk;
 use crate::loader::Start;
@@ -39,7 +40,13 @@ impl Listening {
 }
 
 /// Starts QEMU.
-pub(super) fn spawn(start: &Start, disk: &Disk, monitor: &Path, shell: &Path) -> Result<Child> {
+pub(super) fn spawn(
+    start: &Start,
+    disk: &Disk,
+    hardware: &Hardware,
+    monitor: &Path,
+    shell: &Path,
+) -> Result<Child> {
     let mut qemu = tool("qemu-system-x86_64");
     qemu.args([
         "-machine",
@@ -66,8 +73,10 @@ pub(super) fn spawn(start: &Start, disk: &Disk, monitor: &Path, shell: &Path) ->
         "user,id=net,net=10.0.2.0/24",
         "-device",
         "virtio-net-pci,netdev=net,romfile=",
-    ])
-    .args(["-device", "i6300esb", "-action", "watchdog=reset"]);
+    ]);
+    if hardware.watchdog {
+        qemu.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
+    }
     match start {
         Start::Kernel {
             kernel,

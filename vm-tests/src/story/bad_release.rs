@@ -1,9 +1,9 @@
 //! What the stories of releases that fail have in common: how one gets onto a node, and how the node goes on.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::disk::{Disk, Slot, Standing};
-use crate::guest::{Conduct, Release};
+use crate::guest::{Conduct, Recipe, Release};
 use crate::machine::{End, Machine};
 use crate::stage::{Stage, expect_running};
 
@@ -22,10 +22,24 @@ pub(super) struct Victim {
 impl Victim {
     /// Has a node install a release that fails, up to its end, which follows on its last words.
     pub(super) fn of(stage: &mut Stage, conduct: Conduct, last_words: &str, expected: End) -> Result<Self> {
-        let (victim, machine) = Self::boot(stage, conduct)?;
+        let (first, bad) = (Recipe::new("1.0.0", Conduct::Good), Recipe::new("2.0.0", conduct));
+        Self::between(stage, &first, &bad, last_words, expected)
+    }
+
+    /// The same, with both releases by recipe; versions 1.0.0 and 2.0.0.
+    pub(super) fn between(
+        stage: &mut Stage,
+        first: &Recipe<'_>,
+        bad: &Recipe<'_>,
+        last_words: &str,
+        expected: End,
+    ) -> Result<Self> {
+        let (victim, machine) = Self::boot(stage, first, bad)?;
         machine.console().wait_for(last_words)?;
         stage.say(format_args!("the console says: {last_words}"));
-        let end = machine.end()?;
+        let end = machine.end();
+        let standing = victim.disk.standing(Slot::B)?;
+        let end = end.with_context(|| format!("after {last_words:?}, with {}: {standing}", Slot::B))?;
         ensure!(
             end == expected,
             "after {last_words:?} the machine ends in {end:?}"
@@ -35,12 +49,13 @@ impl Victim {
     }
 
     /// Returns with the machine that boots the release.
-    fn boot(stage: &mut Stage, conduct: Conduct) -> Result<(Self, Machine)> {
-        let first = stage.release("1.0.0", Conduct::Good)?;
+    fn boot(stage: &mut Stage, first: &Recipe<'_>, bad: &Recipe<'_>) -> Result<(Self, Machine)> {
+        let first = stage.make(first)?;
         let disk = stage.install(&first)?;
-        let bad = stage.release("2.0.0", conduct)?;
+        let bad = stage.make(bad)?;
         stage.offer(&bad)?;
         let mut machine = stage.boot(&disk)?;
+        expect_running(&mut machine, Slot::A, &first)?;
         stage.update(&mut machine)?;
         machine.reboot()?;
         let machine = stage.boot(&disk)?;
@@ -63,6 +78,13 @@ impl Victim {
         );
         stage.say(format_args!("status: {words}"));
         Ok(machine)
+    }
+
+    /// The node asks by itself, reports the rollback, and leaves the release alone.
+    pub(super) fn blames(stage: &Stage, machine: &mut Machine) -> Result<()> {
+        stage.wait_for_the_timer(machine)?;
+        stage.expect_rollback_report()?;
+        stage.expect_refusal(machine)
     }
 
     /// Offers a repaired release, which is installed and kept; the way there tells the server of the rollback.

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Story;
+use super::{Control, Story};
 use crate::disk::Slot;
 use crate::guest::Conduct;
 use crate::stage::{Stage, expect_running};
@@ -13,6 +13,11 @@ pub(super) const STORY: Story = Story {
     name: "cut-download",
     shows: "power lost in mid-download: A boots, the download goes on where it was, B boots",
     play,
+    usual: true,
+    control: Control {
+        off: "the node forgets how far it was",
+        fails: "the download began anew",
+    },
 };
 
 /// Slow enough to pull the plug in time.
@@ -20,6 +25,10 @@ const BYTES_PER_SECOND: u64 = 400_000;
 /// Ends once a good part is there; by what the client prints, as an operator would.
 const HALF_WAY: &str = "for i in $(seq 300); do \
     update_engine_client -status 2>/dev/null | grep -q '^PROGRESS=0.[5-9]' && exit; sleep 1; done; exit 1";
+
+/// Takes the daemon's records away.
+const FORGET: &str =
+    "systemctl stop update-engine && rm -r /var/lib/update_engine/* && systemctl start update-engine";
 
 fn play(stage: &mut Stage) -> Result<()> {
     let first = stage.release("1.0.0", Conduct::Good)?;
@@ -42,6 +51,9 @@ fn play(stage: &mut Stage) -> Result<()> {
     stage.offer(&second)?;
     let mut machine = stage.boot(&disk)?;
     expect_running(&mut machine, Slot::A, &first)?;
+    if stage.is_control() {
+        machine.sh(FORGET)?;
+    }
     stage.update(&mut machine)?;
     stage.expect_resumed()?;
     machine.reboot()?;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::Story;
+use super::{Control, Story};
 use crate::disk::writes::Recording;
 use crate::disk::{Disk, SECTOR, Slot, gpt};
 use crate::files;
@@ -18,6 +18,11 @@ pub(super) const STORY: Story = Story {
     name: "cut-power",
     shows: "all writes of an update replayed: after each that counts a whole slot is next; some are booted",
     play,
+    usual: true,
+    control: Control {
+        off: "the table is written last: it is replayed first",
+        fails: "is not whole",
+    },
 };
 
 /// At least as many states are looked at where neither partition table nor EFI partition has just changed.
@@ -38,7 +43,13 @@ fn play(stage: &mut Stage) -> Result<()> {
     stage.update(&mut machine)?;
     machine.reboot()?;
 
-    let recording = Recording::open(&recording)?;
+    let mut recording = Recording::open(&recording)?;
+    if stage.is_control() {
+        let [table, backup, _] = cut.vital()?;
+        recording
+            .writes
+            .sort_by_key(|write| !(write.touches(&table) || write.touches(&backup)));
+    }
     stage.say(format_args!("{} writes were recorded", recording.writes.len()));
     look_at_all(stage, &recording, &cut, &releases)
 }

@@ -4,17 +4,23 @@ use std::fs::File;
 
 use anyhow::{Result, ensure};
 
-use super::Story;
+use super::{Control, Story};
 use crate::command::{run, tool};
 use crate::disk::gpt::{self, Table, Which};
 use crate::disk::{Disk, Slot, Standing};
 use crate::guest::Conduct;
+use crate::loader::Model;
 use crate::stage::{Stage, expect_running};
 
 pub(super) const STORY: Story = Story {
     name: "half-dead-disk",
     shows: "primary table destroyed, then the backup, then both differ: it boots, repairs, updates",
     play,
+    usual: true,
+    control: Control {
+        off: "neither loader nor daemon repairs",
+        fails: "no signature",
+    },
 };
 
 /// What happens to a disk whose given slot runs, while the machine is off.
@@ -24,7 +30,15 @@ type Damage = fn(&Disk, Slot) -> Result<()>;
 const TEMPTING: Standing = Standing::new(15, 15, true);
 
 fn play(stage: &mut Stage) -> Result<()> {
-    let mut release = stage.release("1.0.0", Conduct::Good)?;
+    let conduct = if stage.is_control() {
+        Conduct::Unattended
+    } else {
+        Conduct::Good
+    };
+    if stage.is_control() {
+        stage.boot_by(&Model::WITHOUT_REPAIRS);
+    }
+    let mut release = stage.release("1.0.0", conduct)?;
     let disk = stage.install(&release)?;
     let mut running = Slot::A;
     let damages: [(&str, Damage); 3] = [

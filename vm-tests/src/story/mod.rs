@@ -6,7 +6,9 @@ mod cut_power;
 mod full_boot;
 mod half_dead_disk;
 mod hangs;
+mod merged_extensions;
 mod panics;
+mod two_versions;
 mod unhealthy;
 mod update_and_back;
 
@@ -22,12 +24,26 @@ pub(crate) struct Story {
     pub(crate) shows: &'static str,
     /// Plays it.
     pub(crate) play: fn(&mut Stage) -> Result<()>,
+    /// Whether it is played where none is named: those that show a mechanism that no other one shows.
+    pub(crate) usual: bool,
+    /// How it fails once what it shows is off.
+    pub(crate) control: Control,
+}
+
+/// What proves that a story can fail.
+pub(crate) struct Control {
+    /// What is off.
+    pub(crate) off: &'static str,
+    /// What the story's failure says then.
+    pub(crate) fails: &'static str,
 }
 
 /// All of them.
-pub(crate) const STORIES: [Story; 8] = [
+pub(crate) const STORIES: [Story; 10] = [
+    two_versions::STORY,
     panics::STORY,
     cut_power::STORY,
+    merged_extensions::STORY,
     half_dead_disk::STORY,
     hangs::STORY,
     unhealthy::STORY,

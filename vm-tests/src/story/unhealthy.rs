@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 
-use super::Story;
 use super::bad_release::Victim;
+use super::{Control, Story};
 use crate::guest::Conduct;
 use crate::machine::End;
 use crate::stage::Stage;
@@ -12,6 +12,11 @@ pub(super) const STORY: Story = Story {
     name: "unhealthy",
     shows: "a unit that has to run fails on B: at the deadline the node goes back by itself, and A says why",
     play,
+    usual: true,
+    control: Control {
+        off: "no unit is required",
+        fails: "successful 1",
+    },
 };
 
 /// Kept from the other slot's journal, for root.
@@ -21,7 +26,12 @@ const LAST_LINES: &str = "busctl get-property com.coreos.update1 /org/updateengi
 fn play(stage: &mut Stage) -> Result<()> {
     let said = "the application misses its data";
     // At the deadline the node reboots by itself.
-    let node = Victim::of(stage, Conduct::Unhealthy, said, End::Reset)?;
+    let conduct = if stage.is_control() {
+        Conduct::Unjudged
+    } else {
+        Conduct::Unhealthy
+    };
+    let node = Victim::of(stage, conduct, said, End::Reset)?;
     let mut machine = node.is_back(stage, "unit vm-app.service is ")?;
     let output = machine.sh(LAST_LINES)?;
     ensure!(

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use update_engine::journal::Notable;
 
-use super::Story;
+use super::{Control, Story};
 use crate::disk::{Slot, Standing};
 use crate::guest::{Conduct, Release};
 use crate::machine::Machine;
@@ -13,6 +13,11 @@ pub(super) const STORY: Story = Story {
     name: "update-and-back",
     shows: "A to B to A by two updates, each on trial until it is marked good",
     play,
+    usual: true,
+    control: Control {
+        off: "nobody marks the new slot good",
+        fails: "without saying \"is marked good\"",
+    },
 };
 
 fn play(stage: &mut Stage) -> Result<()> {
@@ -22,7 +27,12 @@ fn play(stage: &mut Stage) -> Result<()> {
     expect_running(&mut machine, Slot::A, &first)?;
 
     for (running, target, version) in [(Slot::A, Slot::B, "2.0.0"), (Slot::B, Slot::A, "3.0.0")] {
-        let release = stage.release(version, Conduct::Good)?;
+        let conduct = if stage.is_control() {
+            Conduct::Unattended
+        } else {
+            Conduct::Good
+        };
+        let release = stage.release(version, conduct)?;
         stage.offer(&release)?;
         stage.update(&mut machine)?;
         expect_told(&mut machine, &release)?;
