@@ -37,7 +37,7 @@ pub(super) struct PartitionOnDisk {
 
 impl PartitionOnDisk {
     /// Whether this is the same partition, whichever way it was reached.
-    fn is_same(&self, other: &Self) -> bool {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         (&self.disk, self.number) == (&other.disk, other.number)
     }
 }
@@ -107,7 +107,7 @@ fn partition(host: &Host, major: u64, minor: u64) -> Result<PartitionOnDisk, Dis
 
 /// The device that is mounted, by its number: names may lead elsewhere by now. Where the file system hides the number,
 /// the name is all there is.
-fn device_below(host: &Host, mount: &Mount) -> Result<(u64, u64), DiscoveryError> {
+pub(super) fn device_below(host: &Host, mount: &Mount) -> Result<(u64, u64), DiscoveryError> {
     let (major, minor) = mount.device;
     if major != 0 && BlockDevice::is_known(&host.path("/sys"), major, minor)? {
         return Ok((major, minor));

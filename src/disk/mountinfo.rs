@@ -115,6 +115,16 @@ impl MountTable {
         })
     }
 
+    /// The mount that holds what is seen at the absolute path `path`.
+    pub(super) fn holding(&self, path: &Path) -> Option<&Mount> {
+        let above = path.ancestors().filter_map(|point| point.to_str());
+        let mut tops = above.filter_map(|point| {
+            let tops = self.on_top_of_all(self.tops(point), point);
+            tops.first().copied()
+        });
+        tops.next()
+    }
+
     /// What is seen at `point` below all overlays; nothing if that is no mount on `point`.
     fn seen_at(&self, point: &str) -> Result<Vec<&Mount>, DiscoveryError> {
         let tops = self.on_top_of_all(self.tops(point), point);

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
-use nix::libc::O_EXCL;
+use nix::libc::{O_EXCL, O_PATH};
 
-use super::{BlockTarget, FileTarget, SlotName};
+use super::{BlockTarget, DiskError, FileTarget, ForeignError, OwnDisk, SlotName};
 use crate::host::Host;
 
 /// What stands for the slot's letter in a template.
@@ -40,6 +40,15 @@ pub enum PairError {
         /// What the running system uses.
         running: PathBuf,
     },
+    /// The name led elsewhere a moment later.
+    #[error("{} led to two different things one after the other", .0.display())]
+    Changed(PathBuf),
+    /// It is not a partition of the slots' disk.
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
+    /// The slots' disk can't be looked at.
+    #[error("cannot tell whether it is on the slots' disk")]
+    Disk(#[from] Box<DiskError>),
     /// The running slot's was to be copied.
     #[error("it has {available} bytes, a copy of the running slot's takes {needed}")]
     TooSmall {
@@ -81,59 +90,98 @@ impl PartitionPair {
             .replace(LETTER, &slot.letter().to_ascii_uppercase().to_string())
     }
 
-    /// Opens the partition of `target` for writing, exclusively, and the other slot's for reading. Both must be there
-    /// and differ. Open the slot itself first: a name that leads to it is then refused as in use.
+    /// Opens the partition of `target` for writing, exclusively, and the other slot's for reading. Both must be there,
+    /// differ, and be partitions of `own`. Open the slot itself first: a name that leads to it is then refused as in use.
     ///
     /// # Errors
-    /// [`PairError`] but for `Template` and `TooSmall`.
-    pub fn open(&self, host: &Host, target: SlotName) -> Result<OpenPair, PairError> {
-        let (written, running) = (host.path(&self.path(target)), host.path(&self.path(!target)));
-        if identity(&written)? == identity(&running)? {
+    /// [`PairError`] but for `Template`, `Disk` and `TooSmall`.
+    pub fn open(&self, host: &Host, target: SlotName, own: &OwnDisk) -> Result<OpenPair, PairError> {
+        let written = Named::look(host, &self.path(target), own)?;
+        let running = Named::look(host, &self.path(!target), own)?;
+        if written.identity == running.identity {
             return Err(PairError::Same {
-                target: written,
-                running,
+                target: written.path,
+                running: running.path,
             });
         }
         Ok(OpenPair {
-            source: for_reading(&running).map_err(open_error(&running))?,
-            target: exclusively(&written).map_err(open_error(&written))?,
+            source: running.for_reading()?,
+            target: written.exclusively()?,
         })
     }
 }
 
-/// What tells apart the partitions behind two names.
-fn identity(path: &Path) -> Result<(bool, u64, u64), PairError> {
-    let found = std::fs::metadata(path).map_err(open_error(path))?;
-    if found.file_type().is_block_device() {
-        return Ok((true, found.rdev(), 0));
-    }
-    if found.is_file() {
-        return Ok((false, found.dev(), found.ino()));
-    }
-    Err(PairError::Kind(path.to_owned()))
+/// What a name leads to.
+struct Named {
+    path: PathBuf,
+    identity: Identity,
 }
 
-fn for_reading(path: &Path) -> io::Result<Arc<dyn BlockTarget>> {
-    let mut file = File::open(path)?;
-    let len = file.seek(SeekFrom::End(0))?;
-    Ok(Arc::new(FileTarget::new(Box::new(file), 0, len)))
+/// What tells apart partitions and files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Identity {
+    Device(u64),
+    File(u64, u64),
 }
 
-fn exclusively(path: &Path) -> io::Result<Arc<dyn BlockTarget>> {
-    let is_device = |found: &Metadata| found.file_type().is_block_device();
-    let mut options = OpenOptions::new();
-    options.read(true).write(true);
-    if is_device(&std::fs::metadata(path)?) {
-        // Without O_CREAT this means: nobody else has mounted it or opened it likewise.
-        options.custom_flags(O_EXCL);
+impl Named {
+    /// Looks where `name` leads without opening that: a device that is none of ours may be one that does something then.
+    fn look(host: &Host, name: &str, own: &OwnDisk) -> Result<Self, PairError> {
+        let path = host.path(name);
+        let mut options = OpenOptions::new();
+        let handle = options.read(true).custom_flags(O_PATH).open(&path);
+        let found = handle.and_then(|handle| handle.metadata());
+        let found = found.map_err(open_error(&path))?;
+        let identity = Identity::of(&found).ok_or_else(|| PairError::Kind(path.clone()))?;
+        own.require_partition(&found, name, &path)?;
+        Ok(Self { path, identity })
     }
-    let mut file = options.open(path)?;
-    let len = file.seek(SeekFrom::End(0))?;
-    if is_device(&file.metadata()?) {
-        return Ok(Arc::new(FileTarget::new(Box::new(file), 0, len)));
+
+    fn for_reading(&self) -> Result<Arc<dyn BlockTarget>, PairError> {
+        let mut file = self.open(OpenOptions::new().read(true))?;
+        let len = file.seek(SeekFrom::End(0)).map_err(open_error(&self.path))?;
+        Ok(Arc::new(FileTarget::new(Box::new(file), 0, len)))
     }
-    let file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
-    Ok(Arc::new(FileTarget::new(file, 0, len)))
+
+    fn exclusively(&self) -> Result<Arc<dyn BlockTarget>, PairError> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true);
+        if matches!(self.identity, Identity::Device(_)) {
+            // Without O_CREAT this means: nobody else has mounted it or opened it likewise.
+            options.custom_flags(O_EXCL);
+        }
+        let mut file = self.open(&options)?;
+        let len = file.seek(SeekFrom::End(0)).map_err(open_error(&self.path))?;
+        if matches!(self.identity, Identity::Device(_)) {
+            return Ok(Arc::new(FileTarget::new(Box::new(file), 0, len)));
+        }
+        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+        let file = file.map_err(|(_, errno)| open_error(&self.path)(errno.into()))?;
+        Ok(Arc::new(FileTarget::new(file, 0, len)))
+    }
+
+    /// Opens what was looked at: the name may lead elsewhere by now.
+    fn open(&self, options: &OpenOptions) -> Result<File, PairError> {
+        let file = options.open(&self.path).map_err(open_error(&self.path))?;
+        let found = file.metadata().map_err(open_error(&self.path))?;
+        if Identity::of(&found) == Some(self.identity) {
+            Ok(file)
+        } else {
+            Err(PairError::Changed(self.path.clone()))
+        }
+    }
+}
+
+impl Identity {
+    fn of(found: &Metadata) -> Option<Self> {
+        if found.file_type().is_block_device() {
+            Some(Self::Device(found.rdev()))
+        } else if found.is_file() {
+            Some(Self::File(found.dev(), found.ino()))
+        } else {
+            None
+        }
+    }
 }
 
 fn open_error(path: &Path) -> impl FnOnce(io::Error) -> PairError {
@@ -147,7 +195,10 @@ mod tests {
     use super::*;
 
     fn refusal(pair: &PartitionPair, host: &Host) -> String {
-        pair.open(host, SlotName::B).err().unwrap().to_string()
+        pair.open(host, SlotName::B, &OwnDisk::unknown())
+            .err()
+            .unwrap()
+            .to_string()
     }
 
     #[test]
@@ -173,13 +224,13 @@ mod tests {
         assert!(refusal(&pair, &host).ends_with("is neither a block device nor a file"));
         std::fs::remove_dir(host.path("/OEM-A")).unwrap();
         std::fs::write(host.path("/OEM-A"), [2; 50]).unwrap();
-        let open = pair.open(&host, SlotName::B).unwrap();
+        let open = pair.open(&host, SlotName::B, &OwnDisk::unknown()).unwrap();
         assert_eq!((open.target.len(), open.source.len()), (100, 50));
         assert!(
             refusal(&pair, &host).ends_with("/OEM-B"),
             "somebody has it already"
         );
         drop(open);
-        assert!(pair.open(&host, SlotName::B).is_ok());
+        assert!(pair.open(&host, SlotName::B, &OwnDisk::unknown()).is_ok());
     }
 }

@@ -1,6 +1,7 @@
 //! The disk that holds the running slot: where its slots lie and how they are opened. What is written to its
 //! table is in [`edit`].
 
+mod discover;
 mod edit;
 
 use std::fs::{File, OpenOptions};
@@ -12,16 +13,15 @@ use std::time::Duration;
 
 use nix::libc::O_EXCL;
 use nix::sys::stat::{major, minor};
-use slots::{Disk, Gpt, PartitionNumber, SlotAttributes};
+use slots::{Disk, Gpt, Partition, PartitionNumber, SlotAttributes};
 
-use super::command_line;
-use super::discovery::{PartitionOnDisk, RunningPartition, partition_at, running_partition};
 use super::layout::Layout;
 use super::lock::{PATIENCE, TargetImage};
 use super::medium::{Medium, MediumKind};
+use super::own_disk::{NamedPartition, OwnDisk};
 use super::sealed::unseal;
 use super::sysfs::{BlockDevice, Guard};
-use super::{BlockTarget, DiscoveryError, DiskError, FileTarget, LayoutError, Sealed, SlotName};
+use super::{BlockTarget, DiskError, FileTarget, LayoutError, Sealed, SlotName};
 use crate::host::Host;
 
 pub use edit::{GivenUp, Marked, WentBack};
@@ -72,36 +72,6 @@ enum Access {
 }
 
 impl SlotDisk {
-    /// The disk from which `/usr` is mounted, through device-mapper if need be, and below merged extensions.
-    ///
-    /// # Errors
-    /// When the mount, the disk or its slots can't be told for sure: mounts of two partitions on `/usr`, a command line of
-    /// the kernel that names another one.
-    pub fn discover(host: &Host) -> Result<Self, DiskError> {
-        let RunningPartition { partition, point } = running_partition(host)?;
-        let PartitionOnDisk { number, disk, guard } = partition;
-        let (medium, layout) = read_layout(&disk)?;
-        let running = slot_of(&layout, number).ok_or_else(|| DiscoveryError::NoSlot {
-            number,
-            disk: disk.clone(),
-        })?;
-        command_line::require_agreement(host, point, layout.partition(running))?;
-        let found = Self::new(disk, host.clone(), running, layout, &medium)?;
-        Ok(Self { guard, ..found })
-    }
-
-    /// The disk on which the partition at `node`, a path of the host, is a slot. That slot is the one to be
-    /// written to; the other one counts as running.
-    ///
-    /// # Errors
-    /// [`DiskError::NoSlot`], or why disk or slots can't be told.
-    pub fn for_target(host: &Host, node: &str) -> Result<Self, DiskError> {
-        let PartitionOnDisk { number, disk, .. } = partition_at(host, node)?;
-        let (medium, layout) = read_layout(&disk)?;
-        let target = slot_of(&layout, number).ok_or_else(|| DiskError::NoSlot { path: node.into() })?;
-        Self::new(disk, host.clone(), !target, layout, &medium)
-    }
-
     /// A disk image (sectors of 512 or 4096 bytes, as its table says) or a device named by the operator.
     ///
     /// # Errors
@@ -185,6 +155,25 @@ impl SlotDisk {
             }
         };
         Ok([SlotName::A, SlotName::B].map(row).into())
+    }
+
+    /// The disk, to be told from others, with all partitions that its table has now.
+    ///
+    /// # Errors
+    /// When the table can't be read.
+    pub fn own_disk(&self) -> Result<OwnDisk, DiskError> {
+        let Some(device) = &self.device else {
+            return Ok(OwnDisk::image());
+        };
+        let Found { gpt, layout } = self.read()?;
+        let named = |partition: Partition| NamedPartition {
+            number: partition.number.get(),
+            slot: layout.slot_of(partition.number),
+            partuuid: partition.guid.to_string(),
+            label: partition.label,
+        };
+        let partitions = gpt.table().partitions().map(named).collect();
+        Ok(OwnDisk::device(device.clone(), &self.host, partitions))
     }
 
     /// Attributes of `slot`, read from the medium.

@@ -22,11 +22,11 @@ pub fn code_of(error: &InstallError) -> ErrorCode {
         E::NoKeys | E::KeyFile { .. } | E::Keys(_) => Code::PublicKeyVerification,
         E::RunningNotGood { .. } => Code::DeferredPerPolicy,
         E::Blamed { .. } => Code::IgnoredPerPolicy,
-        E::Open { .. } | E::MakeUnbootable { .. } | E::Target { .. } | E::NoTarget(_) => {
+        E::Open { .. } | E::MakeUnbootable { .. } | E::Target { .. } | E::NoTarget(_) | E::OwnDisk(_) => {
             Code::InstallDeviceOpen
         }
         // Distributions' tests know the kernel's failure by this one.
-        E::Kernel { .. } | E::Cancelled => Code::Error,
+        E::Kernel { .. } | E::KernelDisk(_) | E::Cancelled => Code::Error,
         E::Fetch(error) => of_fetch(error),
         E::Format(error) => of_format(error),
         E::Unsigned => Code::SignedPayloadExpected,

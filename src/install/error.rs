@@ -9,7 +9,7 @@ use payload_format::{
 };
 
 use super::{KernelError, PostinstError};
-use crate::disk::{DiskError, PairError, SlotName};
+use crate::disk::{DiskError, ForeignError, PairError, SlotName};
 use crate::extension::{ExtensionError, ShelfError};
 use crate::fetch::FetchError;
 use crate::plan::{BlamedImage, ImageHashes};
@@ -237,6 +237,12 @@ pub enum InstallError {
         /// Why not.
         source: DiskError,
     },
+    /// Kernels would be written to another disk than the slots'.
+    #[error("kernels don't lie on the slots' disk")]
+    KernelDisk(#[source] Box<ForeignError>),
+    /// The slots' disk can't be looked at.
+    #[error("cannot look at the slots' disk")]
+    OwnDisk(#[source] Box<DiskError>),
     /// A partition that the payload brings has a target that can't be used.
     #[error("the target of partition {name} can't be used")]
     Target {

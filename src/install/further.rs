@@ -1,5 +1,6 @@
 //! Partitions beside the slot that a payload of major version 2 may bring: those that configuration has a pair for.
 //!
+//! They must be partitions of the disk that holds the slots: names by label lead to whichever disk has it.
 //! They are treated like the slot: opened exclusively before anything is fetched, sizes checked before the first write,
 //! written while the slot does not boot, synced with each checkpoint, read back before it does. Which one
 //! of a pair is used is decided by the slot that boots; they have no attributes of their own.
@@ -11,7 +12,7 @@ use payload_format::{FormatError, FurtherPartitions, ManifestError, PartitionNam
 use super::InstallError;
 use super::attempt::Attempt;
 use super::finding::{Finding, Verdict};
-use crate::disk::{OpenPair, PairError};
+use crate::disk::{OpenPair, PairError, PartitionPair};
 use crate::plan::FurtherTarget;
 
 /// Those that are there, and why the others aren't.
@@ -27,7 +28,7 @@ impl Further {
     pub(super) fn open(attempt: &Attempt) -> Self {
         let (mut open, mut refused) = (Vec::new(), Vec::new());
         for FurtherTarget { name, pair } in &attempt.plan.further {
-            match pair.open(&attempt.site.host, attempt.plan.target) {
+            match opened(attempt, pair) {
                 Ok(pair) => open.push((*name, pair)),
                 Err(error) => {
                     let told = &error as &dyn std::error::Error;
@@ -45,7 +46,7 @@ impl Further {
         for target in &attempt.plan.further {
             let subject = format!("partition {}", target.name);
             let path = target.pair.path(attempt.plan.target);
-            match target.pair.open(&attempt.site.host, attempt.plan.target) {
+            match opened(attempt, &target.pair) {
                 Ok(pair) => {
                     let found = format!("{path}, {} bytes, nobody uses it", pair.target.len());
                     findings.push(Finding::new(subject, Verdict::Fine(found)));
@@ -98,4 +99,10 @@ impl Further {
             source: Arc::clone(source),
         })
     }
+}
+
+/// The pair, if both of it are partitions of the disk that holds the slots.
+fn opened(attempt: &Attempt, pair: &PartitionPair) -> Result<OpenPair, PairError> {
+    let own = attempt.site.slots.own_disk().map_err(Box::new)?;
+    pair.open(&attempt.site.host, attempt.plan.target, &own)
 }

@@ -116,7 +116,7 @@ fn metadata_is_signed(attempt: &Attempt, metadata: &[u8]) -> Result<Voucher, Ins
 /// 4. the first write: a torn slot, not chosen.
 ///
 /// # Errors
-/// If the running slot isn't good, or any step fails; nothing was written to the slot then.
+/// If the running slot isn't good, kernels lie on another disk by now, or any step fails; nothing was written to the slot then.
 pub(super) fn open(
     attempt: &Attempt,
     manifest: &Manifest,
@@ -124,6 +124,7 @@ pub(super) fn open(
     beginning: Beginning,
 ) -> Result<Ledger, InstallError> {
     preflight::running_is_good(attempt)?;
+    preflight::kernels_are_on_own_disk(attempt)?;
     let ledger = match beginning {
         Beginning::Resumed => Ledger::resume(attempt, metadata),
         Beginning::Fresh => Ledger::begin(attempt, metadata).map_err(InstallError::State)?,

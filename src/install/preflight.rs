@@ -99,6 +99,7 @@ fn running_slot(attempt: &Attempt) -> Result<Verdict, InstallError> {
 
 /// The original copies the running kernel first, whatever the payload brings: as much has to fit.
 fn boot_partition(attempt: &Attempt) -> Result<Verdict, InstallError> {
+    kernels_are_on_own_disk(attempt)?;
     let running = attempt.path(&attempt.plan.source_kernel);
     let Some(size) = kernel_result(attempt, kernel::size(&running))? else {
         let running = running.display();
@@ -181,6 +182,20 @@ pub(super) fn running_is_good(attempt: &Attempt) -> Result<(), InstallError> {
             target,
             source,
         })
+}
+
+/// The loader starts kernels of the slots' disk, whatever is mounted where they should be.
+///
+/// # Errors
+/// [`InstallError::KernelDisk`], or the slots' disk can't be looked at.
+pub(super) fn kernels_are_on_own_disk(attempt: &Attempt) -> Result<(), InstallError> {
+    let own = attempt.site.slots.own_disk();
+    let own = own.map_err(|source| InstallError::OwnDisk(Box::new(source)))?;
+    for kernel in [&attempt.plan.target_kernel, &attempt.plan.source_kernel] {
+        own.require_file_system(&attempt.site.host, kernel)
+            .map_err(|source| InstallError::KernelDisk(Box::new(source)))?;
+    }
+    Ok(())
 }
 
 /// A kernel of `size` bytes fits at the target's place.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::disk::{BlockTarget, DiskError, Sealed, SlotDisk, SlotName};
+use crate::disk::{BlockTarget, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
 
 /// The disk that holds the two slots. Every method blocks, and reads the medium anew.
 pub trait Slots: Send + Sync {
@@ -52,6 +52,14 @@ pub trait Slots: Send + Sync {
     /// # Errors
     /// If the kernel refuses.
     fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError>;
+
+    /// The disk: nothing beside the slots is written unless it is on it. Of one that doesn't say, no device is.
+    ///
+    /// # Errors
+    /// If the medium can't be read.
+    fn own_disk(&self) -> Result<OwnDisk, DiskError> {
+        Ok(OwnDisk::unknown())
+    }
 }
 
 impl Slots for SlotDisk {
@@ -85,5 +93,9 @@ impl Slots for SlotDisk {
 
     fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
         Self::seal(self, slot)
+    }
+
+    fn own_disk(&self) -> Result<OwnDisk, DiskError> {
+        Self::own_disk(self)
     }
 }

@@ -22,6 +22,7 @@ mod enlarged;
 mod extensions;
 mod fetch;
 mod fetch_environment;
+mod foreign_disks;
 mod further_partitions;
 mod health;
 mod image_postinst;

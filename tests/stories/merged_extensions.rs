@@ -43,12 +43,18 @@ fn number(slot: SlotName) -> u32 {
     }
 }
 
-fn setgoodroot(root: &Path, beside: &Path) -> Output {
-    let link = beside.join("flatcar-setgoodroot");
+/// Runs the program by the name of a role.
+fn role(name: &str, root: &Path, beside: &Path, arguments: &[&Path]) -> Output {
+    let link = beside.join(name);
     if !link.exists() {
         symlink(PROGRAM, &link).unwrap();
     }
-    Command::new(link).arg("-root").arg(root).output().unwrap()
+    let mut program = Command::new(link);
+    program.arg("-root").arg(root).args(arguments).output().unwrap()
+}
+
+fn setgoodroot(root: &Path, beside: &Path) -> Output {
+    role("flatcar-setgoodroot", root, beside, &[])
 }
 
 async fn command(bus: &PrivateBus, command: &str) -> String {
@@ -195,4 +201,30 @@ fn setgoodroot_marks_nothing_where_it_cannot_be_sure() {
         let after = [SlotName::A, SlotName::B].map(|slot| device.image.attributes(slot));
         assert_eq!(after, before);
     }
+}
+
+/// Whoever runs it; the engine above it might have been wrong.
+#[test]
+fn a_postinst_refuses_the_slot_that_runs_below_an_extension() {
+    if !may_mount() {
+        return;
+    }
+    let device = with_file_systems();
+    let root = device.path("root");
+    device.host(&device.partition(9));
+    let table = mount_table(&device.partition(3), Merged::Extension);
+    std::fs::write(root.join("proc/self/mountinfo"), table).unwrap();
+    let before = [SlotName::A, SlotName::B].map(|slot| device.image.attributes(slot));
+    let output = role("postinst", &root, &device.path(""), &[&device.partition(3)]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("USR-A is running: it is never a target"), "{said}");
+    std::fs::write(root.join("proc/cmdline"), command_line(SlotName::B)).unwrap();
+    let output = role("postinst", &root, &device.path(""), &[&device.partition(4)]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("the kernel's command line says verity.usr="),
+        "{said}"
+    );
+    let after = [SlotName::A, SlotName::B].map(|slot| device.image.attributes(slot));
+    assert_eq!(after, before);
 }

@@ -17,7 +17,11 @@ pub struct Partitions(Loop);
 impl Partitions {
     pub fn of(image: &Path) -> Self {
         let disk = Loop::writable(image);
-        run("partx", &["--update", disk.device().to_str().unwrap()]);
+        // It would take their number for the highest one.
+        run(
+            "partx",
+            &["--update", "--nr", "1:9", disk.device().to_str().unwrap()],
+        );
         Self(disk)
     }
 

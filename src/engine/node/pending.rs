@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use super::Node;
-use crate::disk::{BlockTarget, DiskError, Sealed, SlotDisk, SlotName};
+use crate::disk::{BlockTarget, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
 use crate::host::{Host, Withdrawn};
 use crate::install::Slots;
 
@@ -132,6 +132,10 @@ impl Slots for AnnouncedSlots {
 
     fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
         self.disk.seal(slot)
+    }
+
+    fn own_disk(&self) -> Result<OwnDisk, DiskError> {
+        self.disk.own_disk()
     }
 }
 
