@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use crate::block::{BlockRange, Extent};
 use crate::bsdiff::{Container, Patch};
-use crate::bunzip::Bunzip;
+use crate::bunzip::{Bunzip, BunzipError};
 use crate::image::{Image, ImageKind};
 use crate::manifest::Manifest;
 use crate::op_id::OpId;
@@ -238,11 +238,24 @@ impl Applier {
         sink.finish()
     }
 
+    fn unpack(&self, compression: Compression, operation: &Operation, data: &[u8]) -> Result<(), Fault> {
+        let mut unpack = Unpack::new(compression, self.sink(operation.destination.clone()))?;
+        unpack.write(data)?;
+        unpack.finish()
+    }
+
     fn unpack_bzip2(&self, operation: &Operation, data: &[u8]) -> Result<(), Fault> {
         let mut sink = self.sink(operation.destination.clone());
         let mut stream = Bunzip::new(data)?;
         let mut buffer = Vec::with_capacity(BUFFER + Bunzip::STEP);
-        while stream.read(&mut buffer)? {
+        loop {
+            match stream.read(&mut buffer) {
+                Ok(true) => {}
+                Ok(false) => break,
+                // Nobody has written these since 1997: the library does it, from the beginning.
+                Err(BunzipError::Randomised) => return self.unpack(Compression::Bzip2, operation, data),
+                Err(error) => return Err(error.into()),
+            }
             if buffer.len() >= BUFFER {
                 sink.write(&buffer)?;
                 buffer.clear();

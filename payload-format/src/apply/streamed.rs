@@ -73,7 +73,7 @@ impl Unpack {
         })
     }
 
-    fn write(&mut self, mut input: &[u8]) -> Result<(), Fault> {
+    pub(super) fn write(&mut self, mut input: &[u8]) -> Result<(), Fault> {
         loop {
             if self.ended {
                 return if input.is_empty() {
@@ -112,7 +112,7 @@ impl Unpack {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(), Fault> {
+    pub(super) fn finish(mut self) -> Result<(), Fault> {
         if !self.ended {
             return Err(Fault::CutOff(self.codec.compression()));
         }

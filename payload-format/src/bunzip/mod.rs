@@ -46,7 +46,7 @@ pub(crate) enum BunzipError {
     /// Neither a block nor the end comes where one should.
     #[error("{0:012x} begins neither a block nor the end")]
     Magic(u64),
-    /// A way to write blocks that was given up before version 1.
+    /// A way to write blocks that was given up before version 1: libbz2 still reads it, this doesn't.
     #[error("a block is randomised, as bzip2 0.9 wrote them")]
     Randomised,
     /// A block's description contradicts itself.

@@ -1,6 +1,5 @@
 //! Huffman codes.
 
-use super::BunzipError;
 use super::bits::Bits;
 
 /// Bits of a code, at most.
@@ -34,8 +33,6 @@ pub(super) struct Code {
     first: [(u32, usize); LENGTHS],
     /// In the order of their codes.
     symbols: [usize; MOST],
-    /// More codes than there are: never to be used.
-    is_void: bool,
 }
 
 impl Code {
@@ -45,14 +42,13 @@ impl Code {
             end: [0; LENGTHS],
             first: [(0, 0); LENGTHS],
             symbols: [0; MOST],
-            is_void: true,
         }
     }
 
-    /// Makes it the code whose symbols have these lengths, each from 1 to 20.
+    /// Makes it the code whose symbols have these lengths, each from 1 to 20. Where that asks for more codes than
+    /// there are, the last symbols have none, as in libbz2.
     pub(super) fn set(&mut self, lengths: &[u8]) {
         let (mut code, mut index) = (0, 0);
-        self.is_void = false;
         self.fast.fill(NONE);
         for (length, bits) in (0..=LONGEST).enumerate().skip(1) {
             self.first[length] = (code, index);
@@ -67,7 +63,6 @@ impl Code {
                 index += 1;
             }
             self.end[length] = code << (LONGEST - bits);
-            self.is_void |= code > 1 << bits;
             code <<= 1;
         }
     }
@@ -82,15 +77,6 @@ impl Code {
         if let Some(places) = self.fast.get_mut(start..start + (1 << free)) {
             places.fill(Entry { symbol, length });
         }
-    }
-
-    /// # Errors
-    /// [`BunzipError::Description`] if there are more codes than bits can tell apart.
-    pub(super) const fn check(&self) -> Result<(), BunzipError> {
-        if self.is_void {
-            return Err(BunzipError::Description("code lengths"));
-        }
-        Ok(())
     }
 
     /// The next symbol; none where the bits are no code. [`LONGEST`] bits are available.

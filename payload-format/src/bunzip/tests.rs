@@ -1,10 +1,14 @@
 //! Held against libbz2's encoder and decoder.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{Read as _, Write as _};
+mod draft;
 
+use std::io::Write as _;
+
+use bzip2::{Decompress, Status};
 use proptest::prelude::*;
 
+use self::draft::Draft;
 use super::{Bunzip, BunzipError};
 
 fn pack(data: &[u8], level: u32) -> Vec<u8> {
@@ -20,11 +24,35 @@ fn unpack(packed: &[u8]) -> Result<(Vec<u8>, usize), BunzipError> {
     Ok((out, stream.rest()))
 }
 
-/// What libbz2 makes of it, if it is one whole stream.
-fn theirs(packed: &[u8]) -> Option<Vec<u8>> {
-    let mut decoder = bzip2::read::BzDecoder::new(packed);
-    let mut out = Vec::new();
-    decoder.read_to_end(&mut out).ok().map(|_| out)
+/// What libbz2 makes of it.
+fn theirs(packed: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let (mut stream, mut out) = (Decompress::new(false), Vec::new());
+    loop {
+        let taken = usize::try_from(stream.total_in()).unwrap();
+        out.reserve(1 << 16);
+        let before = out.len();
+        match stream.decompress_vec(&packed[taken..], &mut out) {
+            Ok(Status::StreamEnd) => {
+                let taken = usize::try_from(stream.total_in()).unwrap();
+                return Some((out, packed.len() - taken));
+            }
+            // It waits for input that isn't there.
+            Ok(_) if taken == packed.len() && out.len() == before => return None,
+            Ok(_) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// Fails unless we make of it what libbz2 does.
+fn agree(packed: &[u8]) -> Result<(), TestCaseError> {
+    match (unpack(packed), theirs(packed)) {
+        // Left to the library.
+        (Err(BunzipError::Randomised), _) => {}
+        (Ok(ours), theirs) => prop_assert_eq!(Some(ours), theirs, "{:02x?}", packed),
+        (Err(error), theirs) => prop_assert_eq!(None, theirs, "{}: {:02x?}", error, packed),
+    }
+    Ok(())
 }
 
 /// Bytes of several kinds: noise of a small or a large alphabet, words that repeat, runs.
@@ -39,6 +67,22 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(piece, 0..8).prop_map(|pieces| pieces.concat())
 }
 
+/// Short blocks with many runs, whole ones or not.
+fn block() -> impl Strategy<Value = Draft> {
+    let run = (0..3_u8, 1..6_usize).prop_map(|(byte, times)| vec![byte; times]);
+    let piece = prop_oneof![run, prop::collection::vec(any::<u8>(), 1..4)];
+    let text = prop::collection::vec(piece, 0..30).prop_map(|pieces| pieces.concat());
+    let spare = prop::collection::vec(1..=20_u8, 0..258);
+    let shift = prop_oneof![9 => Just(0), 1 => 0..200_usize];
+    (text, any::<u8>(), spare, shift, 0..3_usize).prop_map(|(text, alphabet, spare, shift, groups)| Draft {
+        text,
+        alphabet,
+        spare,
+        shift,
+        groups,
+    })
+}
+
 proptest! {
     #[test]
     fn what_was_packed_comes_out(data in content(), level in 1..=9_u32) {
@@ -46,16 +90,29 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_stream_is_refused_or_gives_what_libbz2_makes_of_it(
-        data in content(), at in any::<prop::sample::Index>(), bit in 0..8_u8,
+    fn of_a_damaged_stream_we_make_what_libbz2_does(
+        data in content(), level in 1..=9_u32,
+        damage in prop::collection::vec((any::<prop::sample::Index>(), 0..8_u8), 1..4),
     ) {
-        let mut packed = pack(&data, 1);
-        *at.get_mut(&mut packed) ^= 1 << bit;
-        match (unpack(&packed), theirs(&packed)) {
-            (Ok((ours, 0)), theirs) => prop_assert_eq!(Some(ours), theirs),
-            (Ok(_), _) => {}
-            (Err(error), theirs) => prop_assert_eq!(None, theirs, "{}", error),
+        let mut packed = pack(&data, level);
+        for (at, bit) in damage {
+            *at.get_mut(&mut packed) ^= 1 << bit;
         }
+        agree(&packed)?;
+        agree(&draft::with_right_crcs(packed))?;
+    }
+
+    #[test]
+    fn of_a_stream_that_no_encoder_writes_we_make_what_libbz2_does(
+        blocks in prop::collection::vec(block(), 0..3),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), 0..8_u8), 0..3),
+    ) {
+        let mut packed = draft::stream(1, &blocks);
+        agree(&packed)?;
+        for (at, bit) in damage {
+            *at.get_mut(&mut packed) ^= 1 << bit;
+        }
+        agree(&draft::with_right_crcs(packed))?;
     }
 
     #[test]
@@ -116,4 +173,33 @@ fn faults_are_told_apart() {
     assert_eq!(with(14, 0x80), BunzipError::Randomised);
     let end = packed.len() - 2;
     assert!(matches!(with(end, 0x10), BunzipError::Crc { .. }));
+}
+
+#[test]
+fn a_block_that_ends_in_four_equal_bytes_without_their_count_is_refused() {
+    let whole = draft::stream(1, &[Draft::of(b"xaaaa\0")]);
+    assert_eq!(unpack(&whole).unwrap(), (b"xaaaa".to_vec(), 0));
+    assert_eq!(theirs(&whole), Some((b"xaaaa".to_vec(), 0)));
+    for text in [&b"xaaaa"[..], b"aaaa", b"aaaa\x02aaaa", b"\0\0\0\0"] {
+        for blocks in [vec![Draft::of(text)], vec![Draft::of(text), Draft::of(b"b")]] {
+            let packed = draft::stream(1, &blocks);
+            assert_eq!(
+                unpack(&packed).unwrap_err(),
+                BunzipError::Description("runs"),
+                "{text:?}"
+            );
+            assert_eq!(theirs(&packed), None, "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn lengths_that_leave_symbols_without_a_code_are_no_fault_where_those_are_not_used() {
+    let mut block = Draft::of(&[0, 1, 0, 1]);
+    block.alphabet = 255;
+    // More than any length has room for.
+    block.spare = vec![1; 258];
+    let packed = draft::stream(1, &[block]);
+    assert_eq!(theirs(&packed), Some((vec![0, 1, 0, 1], 0)));
+    assert_eq!(unpack(&packed).unwrap(), (vec![0, 1, 0, 1], 0));
 }

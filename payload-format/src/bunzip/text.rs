@@ -71,8 +71,11 @@ impl Text {
     /// The CRC of all of it.
     ///
     /// # Errors
-    /// [`BunzipError::Crc`] if it is not the block's.
+    /// [`BunzipError::Crc`] if it is not the block's, [`BunzipError::Description`] if it ends within a run.
     pub(super) fn finish(&self) -> Result<u32, BunzipError> {
+        if self.run == RUN {
+            return Err(BunzipError::Description("runs"));
+        }
         crc::check(self.crc.value(), self.expected)?;
         Ok(self.expected)
     }

@@ -119,6 +119,15 @@ fn a_compressed_stream_that_is_cut_off_is_refused() {
 }
 
 #[test]
+fn a_randomised_bzip2_block_is_read_as_libbz2_reads_it() {
+    let mut data = handmade::bzip2(&[1; LEN]);
+    // The flag behind a block's CRC. What it asks for begins with the block's 618th byte.
+    data[14] |= 0x80;
+    let slot = apply(&[one(Kind::ReplaceBz(data), &[(0, 1)])], None, BLOCK).unwrap();
+    assert_eq!(slot[..LEN], [1; LEN]);
+}
+
+#[test]
 fn data_that_is_not_compressed_is_refused() {
     let error = apply(&[one(Kind::ReplaceBz(vec![1; 99]), &[(0, 1)])], None, BLOCK).unwrap_err();
     assert_eq!(
