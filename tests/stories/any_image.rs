@@ -22,13 +22,9 @@ const SLOT_LEN: u64 = 2 << 20;
 
 /// So many cases, unless the environment says otherwise.
 fn cases(few: u32) -> ProptestConfig {
-    let config = match std::env::var_os("PROPTEST_CASES") {
+    match std::env::var_os("PROPTEST_CASES") {
         Some(_) => ProptestConfig::default(),
         None => ProptestConfig::with_cases(few),
-    };
-    ProptestConfig {
-        failure_persistence: None,
-        ..config
     }
 }
 

@@ -13,7 +13,7 @@ use super::refusals::PRIVATE;
 use crate::support::bad_server::BadServer;
 use crate::support::image::Image;
 use crate::support::long_patch::{self, LongPatch};
-use crate::support::node::{Daemon, Node};
+use crate::support::node::{Daemon, Node, quoted};
 use crate::support::payload;
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene};
 
@@ -128,7 +128,7 @@ async fn it_does_not_disturb_the_node_a_gibibyte_leaves_memory_files_and_page_ca
     let scene = &mut large.scene;
     let tmp = scene.node.beside("tmp");
     std::fs::create_dir(&tmp).unwrap();
-    let tmp = format!("export TMPDIR={}", tmp.display());
+    let tmp = format!("export TMPDIR={}", quoted(tmp));
     let daemon = scene.node.start_after(&tmp, &scene.bus, SlotName::A);
     scene.signal().await;
     let mut last = scene.attempt("UPDATE_STATUS_DOWNLOADING").await.pop().unwrap();

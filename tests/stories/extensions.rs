@@ -17,7 +17,7 @@ use crate::support::bad_server::BadServer;
 use crate::support::fixtures;
 use crate::support::installing::plan;
 use crate::support::loops::may_mount;
-use crate::support::node::{CONFIG, Node, client, sha256};
+use crate::support::node::{CONFIG, Node, client, quoted, sha256};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
 use crate::support::server::Server as Files;
 
@@ -245,8 +245,8 @@ async fn where_there_is_no_room_for_them_nothing_is_fetched() {
     let directory = scene.node.path(DIRECTORY);
     // Seen by the daemon alone, and gone with it.
     scene.node.before = format!(
-        r#"exec unshare --mount sh -c 'mount -t tmpfs -o size=200k tmpfs {} && exec "$0" "$@"' "$0" "$@""#,
-        directory.display()
+        r#"exec unshare --mount sh -c 'mount -t tmpfs -o size=200k tmpfs "$0" && exec "$@"' {} "$0" "$@""#,
+        quoted(directory)
     );
     let refusal = Refusal {
         announced: false,

@@ -8,13 +8,13 @@ use update_engine::disk::SlotName;
 use crate::support::document::{self, SYSTEMCTL, blocks, document};
 use crate::support::fixtures;
 use crate::support::image::Image;
-use crate::support::node::{CONFIG, Node};
+use crate::support::node::{CONFIG, Node, quoted};
 use crate::support::scene::{Scene, eventually};
 
 /// Runs a block with `$DISK` set, on a machine that is not rebooted for it; gives what it prints.
 fn run(block: &str, disk: &Image) -> String {
     let directory = tempfile::tempdir().unwrap();
-    let root = format!("echo {}", disk.path().display());
+    let root = format!("echo {}", quoted(disk.path()));
     let mut command = document::command(block, directory.path(), &[("rootdev", &root), SYSTEMCTL]);
     command.env("DISK", disk.path());
     document::run(command)

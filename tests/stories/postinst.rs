@@ -18,7 +18,7 @@ fn payload_with(file: &str, content: &str) -> Vec<u8> {
     let (image, source) = (dir.path().join("image"), dir.path().join("file"));
     std::fs::write(&image, fixtures::image("new.img")).unwrap();
     std::fs::write(&source, content).unwrap();
-    let request = format!("write {} {file}", source.display());
+    let request = format!("write \"{}\" {file}", source.display());
     run("debugfs", &["-w", "-R", &request, image.to_str().unwrap()]);
     fixtures::signed(&std::fs::read(image).unwrap())
 }

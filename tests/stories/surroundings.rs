@@ -5,7 +5,7 @@ use update_engine::disk::SlotName;
 use crate::support::bad_server::BadServer;
 use crate::support::certificates::Authority;
 use crate::support::fixtures;
-use crate::support::node::{CONFIG, Node};
+use crate::support::node::{CONFIG, Node, quoted};
 use crate::support::proxies::Proxy;
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene};
 use crate::support::server::{Recorded, Server};
@@ -92,7 +92,7 @@ async fn https_by_a_private_authority_goes_through_proxies_and_only_the_download
         let server = BadServer::on(http, payload(), "", |_| {});
         let environment = format!(
             "SSL_CERT_FILE={} {variable}={}",
-            authority.certificate().display(),
+            quoted(authority.certificate()),
             proxy.url()
         );
         let config = "DOWNLOAD_USER=me\nDOWNLOAD_PASSWORD=secret\n";

@@ -18,7 +18,7 @@ fn payload_with_postinst_status(directory: &Path, status: u8) -> std::path::Path
     std::fs::write(&image, fixtures::image("new.img")).unwrap();
     let file = directory.join("postinst-status");
     std::fs::write(&file, format!("{status}\n")).unwrap();
-    let write = format!("write {} postinst-status", file.display());
+    let write = format!("write \"{}\" postinst-status", file.display());
     run("debugfs", &["-w", "-R", &write, image.to_str().unwrap()]);
     let payload = directory.join("update.gz");
     signed(&image, "vmlinuz-new", &payload);

@@ -3,7 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::node::Node;
+use super::node::{Node, quoted};
 
 /// The check's file.
 pub const CHECK: &str = "/etc/update-engine/health.d/50-api";
@@ -15,7 +15,7 @@ pub fn require_a_file(node: &Node) {
     let gate = node.beside("healthy");
     let script = format!(
         "#!/bin/sh\n[ -e {} ] && exit 0\necho no answer on port 6443\nexit 7\n",
-        gate.display()
+        quoted(gate)
     );
     node.write(CHECK, script.as_bytes());
     std::fs::set_permissions(node.path(CHECK), Permissions::from_mode(0o755)).unwrap();

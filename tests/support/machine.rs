@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::node::Node;
+use super::node::{Node, quoted};
 
 /// Starts the daemon on `node` so, from its next start on: below a root of its own, in a mount namespace of its own,
 /// and unable to reboot anything. What the node has then is copied, but for the daemon's state, which stays shared.
@@ -14,7 +14,8 @@ pub fn seems_to_be_a_machine(node: &mut Node) {
     std::fs::create_dir_all(&state).unwrap();
     let programs = Path::new(env!("CARGO_BIN_EXE_update_engine")).parent().unwrap();
     let script = format!(
-        r#"set -e; mount -t tmpfs tmpfs {place}; cd {place}
+        r#"place={place} node={node} programs={programs} state={state}
+           set -e; mount -t tmpfs tmpfs "$place"; cd "$place"
            for each in bin sbin lib lib32 lib64 libx32; do
                if [ -L /$each ]; then cp -a /$each .
                elif [ -d /$each ]; then mkdir $each; mount --rbind /$each $each; fi
@@ -23,15 +24,15 @@ pub fn seems_to_be_a_machine(node: &mut Node) {
            for each in usr dev proc sys tmp; do mount --rbind /$each $each; done
            mount -t tmpfs tmpfs usr/share; mount -t tmpfs tmpfs run
            cp /etc/ld.so.cache /etc/passwd /etc/group etc
-           cp -a {node}/etc {node}/boot .; cp -a {node}/usr/share usr
-           mkdir -p .{programs} var/lib/update_engine run/systemd/system
-           mount --bind {programs} .{programs}; mount --bind {state} var/lib/update_engine
+           cp -a "$node/etc" "$node/boot" .; cp -a "$node/usr/share" usr
+           mkdir -p ".$programs" var/lib/update_engine run/systemd/system
+           mount --bind "$programs" ".$programs"; mount --bind "$state" var/lib/update_engine
            ln -s ../run var/run
            exec setpriv --bounding-set=-sys_boot chroot . "$0" "$@" --root /"#,
-        place = place.display(),
-        node = node.path("/").display(),
-        programs = programs.display(),
-        state = state.display(),
+        place = quoted(place),
+        node = quoted(node.path("/")),
+        programs = quoted(programs),
+        state = quoted(state),
     );
-    node.before = format!(r#"exec unshare --mount sh -c '{script}' "$0" "$@""#);
+    node.before = format!(r#"exec unshare --mount sh -c {} "$0" "$@""#, quoted(script));
 }

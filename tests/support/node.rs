@@ -1,5 +1,6 @@
 //! A node: a directory that stands for `/`, a disk image, and the real daemon and client.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, ExitStatus, Stdio};
@@ -173,6 +174,12 @@ impl Node {
         let child = process.stderr(file).spawn().unwrap();
         Daemon { child, log }
     }
+}
+
+/// As one word for a shell, whatever is in it.
+pub fn quoted(word: impl AsRef<OsStr>) -> String {
+    let word = word.as_ref().to_str().unwrap();
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// SHA-256 in hexadecimal digits.

@@ -187,6 +187,14 @@ fn words(list: &OwnedVariant) -> Vec<String> {
     Vec::<String>::try_from(list.clone()).unwrap()
 }
 
+/// An empty `/tmp`, as systemd gives it to a service; then the program. Of what the machine's own `/tmp` holds only the
+/// program's directory stays: on a node programs lie elsewhere, in a test they lie where the project was cloned.
+const PRIVATE_TMP: &str = r#"set -e; cd /; exec {programs}<"${0%/*}"; mount -t tmpfs tmpfs /tmp
+    if ! [ -e "$0" ]; then
+        mkdir -p "${0%/*}"; mount --no-canonicalize --bind "/proc/self/fd/$programs" "${0%/*}"
+    fi
+    exec {programs}<&-; exec -a "$1" "$0" "${@:2}""#;
+
 /// As systemd would: its own `/tmp`, the streams and the environment it was told, no others.
 fn spawn(properties: &HashMap<String, OwnedVariant>, daemon: u32) -> Child {
     let is = |name: &str, value: &str| assert_eq!(*properties[name], Variant::from(value), "{name}");
@@ -208,7 +216,7 @@ fn spawn(properties: &HashMap<String, OwnedVariant>, daemon: u32) -> Child {
     Command::new("nsenter")
         .args(["--mount", "--root", "--wd=/", "--target", &daemon.to_string()])
         .args(["unshare", "--mount", "bash", "-c"])
-        .arg(r#"cd / && mount -t tmpfs tmpfs /tmp && exec -a "$1" "$0" "${@:2}""#)
+        .arg(PRIVATE_TMP)
         .arg(program)
         .args(arguments)
         .env_clear()
