@@ -5,7 +5,7 @@ use slots::{
     Committed, Disk, Flaw, Geometry, Gpt, GptError, Guid, LayoutFlaw, PartitionNumber, SectorSize, WhichCopy,
 };
 
-use crate::image::{ENTRY, SECTORS, attributes, build, entries, place, put, word};
+use crate::image::{ENTRY, SECTORS, Shape, attributes, build, entries, place, put, shaped, with_gap, word};
 use crate::recorder::{Fault, Recorder};
 
 fn number(value: u32) -> PartitionNumber {
@@ -162,6 +162,74 @@ fn a_primary_that_the_medium_does_not_give_counts_as_damaged() {
         Flaw::Unreadable { lba: 1 }
     );
     assert_eq!(gpt.table().partitions().count(), 7);
+}
+
+/// Longer headers, larger and fewer entries: whatever another program made of a table stays as it made it.
+#[test]
+fn tables_of_other_shapes_are_edited_in_their_shape() {
+    let old = (word(1, 0, 1), word(0, 0, 0));
+    let new = (word(1, 0, 1), word(2, 1, 0));
+    for sector in [512, 4096] {
+        for (header, count, size) in [
+            (92, 56, 128),
+            (92, 64, 128),
+            (92, 128, 256),
+            (92, 64, 256),
+            (92, 32, 512),
+            (96, 128, 128),
+            (104, 128, 128),
+            (sector, 128, 128),
+            (sector, 64, 256),
+        ] {
+            let shape = Shape { header, count, size };
+            let before = shaped(sector, shape, old.0, old.1);
+            let after = shaped(sector, shape, new.0, new.1);
+            let longer = |disk: &[u8]| [disk, &vec![0; 100 * sector]].concat();
+            let mut disks = vec![
+                (before.clone(), after.clone()),
+                (with_gap(&before, sector), with_gap(&after, sector)),
+            ];
+            // Larger arrays have no room for a spare one: the table of a longer disk would be extended.
+            if count * size <= 128 * ENTRY {
+                disks.push((longer(&disks[1].0), longer(&disks[1].1)));
+            }
+            for (before, after) in disks {
+                let mut disk = Recorder::new(before, sector);
+                let gpt = Gpt::read(&mut disk).unwrap();
+                assert!(gpt.is_sound());
+                let mut table = gpt.table().clone();
+                table.set_attributes(number(4), attributes(2, 1, 0)).unwrap();
+                assert_eq!(gpt.commit(&mut disk, &table).unwrap(), Committed::Written);
+                assert!(disk.live == after, "{sector}: {shape:?}");
+            }
+        }
+    }
+}
+
+/// What no program makes is refused by name, and nothing is written.
+#[test]
+fn shapes_that_no_table_has_are_named() {
+    for (field, value, flaw) in [
+        (12, 91, Flaw::HeaderSize(91)),
+        (12, 513, Flaw::HeaderSize(513)),
+        (80, 0, Flaw::EntryCount { count: 0, size: 128 }),
+        (84, 64, Flaw::EntrySize(64)),
+        (84, 192, Flaw::EntrySize(192)),
+        (84, 8192, Flaw::EntrySize(8192)),
+    ] {
+        let mut disk = build(512, word(1, 0, 1), word(0, 0, 0));
+        for lba in [1, usize::try_from(SECTORS - 1).unwrap()] {
+            let header = &mut disk[lba * 512..(lba + 1) * 512];
+            header[field..field + 4].copy_from_slice(&u32::to_le_bytes(value));
+            header[16..20].fill(0);
+            let checksum = crate::image::crc32(&header[..92]);
+            header[16..20].copy_from_slice(&checksum.to_le_bytes());
+        }
+        match read(&disk, 512).unwrap_err() {
+            GptError::NoTable { primary, backup } => assert_eq!([primary, backup], [flaw, flaw]),
+            other => panic!("{other}"),
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::crash::{
     Edit, SECTOR_SIZES, able, check_cut, check_done, commit, cut_everywhere, edits, enlarged,
 };
 use crate::image::{SECTORS, attributes, build, put, with_gap};
-use crate::readers::{READERS, Reader};
+use crate::readers::{Firmware, Outcome, READERS, Reader, Table, power_on};
 use crate::recorder::{Fault, Op, Recorder, cuts};
 
 /// Where a header says that the last usable sector is.
@@ -60,6 +60,32 @@ fn a_cut_and_growth_take_the_table_from_no_reader() {
                 edit,
                 &READERS,
             );
+        }
+    }
+}
+
+#[test]
+fn a_machine_that_is_cut_and_grows_boots_through_grub_and_is_finished_after_grub_wrote() {
+    for sector in SECTOR_SIZES {
+        for edit in edits() {
+            let gap = with_gap(&start(sector, edit), sector);
+            let mut disk = Recorder::new(gap.clone(), sector);
+            commit(&mut disk, edit).unwrap();
+            for cut in cuts(&gap, &disk.log, sector) {
+                for (firmware, disk) in [
+                    (Firmware::Bios, cut.clone()),
+                    (Firmware::Uefi, cut.clone()),
+                    (Firmware::Bios, enlarged(&cut, sector)),
+                    (Firmware::Uefi, enlarged(&cut, sector)),
+                ] {
+                    let mut disk = disk;
+                    let outcome = power_on(&mut disk, sector, firmware, Table::Primary);
+                    assert!(matches!(outcome, Outcome::Boots(_)), "{outcome:?}, {firmware:?}");
+                    let mut disk = Recorder::new(disk, sector);
+                    commit(&mut disk, edit).unwrap();
+                    check_done("after GRUB", &disk.live, sector, edit);
+                }
+            }
         }
     }
 }

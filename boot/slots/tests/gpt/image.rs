@@ -83,8 +83,12 @@ fn protect(disk: &mut [u8]) {
 /// The same disk with nothing but zeros between the primary's entries and the first partition.
 pub(crate) fn with_gap(disk: &[u8], sector: usize) -> Vec<u8> {
     let mut disk = disk.to_vec();
+    // As many entries of whatever size as the header says.
+    let header = &disk[sector..];
+    let [count, size] = [80, 84].map(|at| u32::from_le_bytes(header[at..at + 4].try_into().unwrap()));
+    let array = usize::try_from(count * size).unwrap().next_multiple_of(sector);
     let first = usize::try_from(FIRST_PARTITION).unwrap();
-    disk[2 * sector + COUNT * ENTRY..first * sector].fill(0);
+    disk[2 * sector + array..first * sector].fill(0);
     disk
 }
 
