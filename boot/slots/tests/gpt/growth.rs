@@ -5,7 +5,7 @@ use slots::{Committed, Disk, Geometry, Gpt, PartitionNumber, WhichCopy};
 use crate::crash::{
     Edit, SECTOR_SIZES, able, check_cut, check_done, commit, cut_everywhere, edits, enlarged,
 };
-use crate::image::{SECTORS, attributes, build, put, with_gap};
+use crate::image::{SECTORS, attributes, build, crc32, put, with_gap};
 use crate::readers::{Firmware, Outcome, READERS, Reader, Table, power_on};
 use crate::recorder::{Fault, Op, Recorder, cuts};
 
@@ -61,6 +61,35 @@ fn a_cut_and_growth_take_the_table_from_no_reader() {
                 &READERS,
             );
         }
+    }
+}
+
+/// The same disk with another first usable sector in both headers.
+fn beginning_at(disk: &[u8], sector: usize, first_usable: u64) -> Vec<u8> {
+    let mut disk = disk.to_vec();
+    for lba in [1, SECTORS - 1] {
+        let start = usize::try_from(lba).unwrap() * sector;
+        let header = &mut disk[start..start + 92];
+        header[40..48].copy_from_slice(&first_usable.to_le_bytes());
+        header[16..20].fill(0);
+        let checksum = crc32(header);
+        header[16..20].copy_from_slice(&checksum.to_le_bytes());
+    }
+    disk
+}
+
+#[test]
+fn tables_that_leave_room_of_their_own_before_the_partitions_lose_no_reader_either() {
+    // As sfdisk makes them: the first usable sector is the first partition's.
+    for sector in SECTOR_SIZES {
+        let edit = edits()[1];
+        let gap = with_gap(&start(sector, edit), sector);
+        let disk = beginning_at(&gap, sector, 72);
+        cut_then_grown("room of its own", &disk, sector, edit, &READERS);
+        let mut disk = Recorder::new(disk, sector);
+        commit(&mut disk, edit).unwrap();
+        let edited = build(sector, edit.after.0.word(), edit.after.1.word());
+        assert!(disk.live == beginning_at(&with_gap(&edited, sector), sector, 72));
     }
 }
 
