@@ -1,11 +1,13 @@
 //! One extension: fetched, verified like any payload, and built from it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use payload_format::{ImageKind, Sha256Digest};
 use ring::digest::{Context, SHA256};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use crate::fetch::{FetchError, FetchRequest, Fetcher};
@@ -15,6 +17,10 @@ use crate::plan::Credentials;
 
 /// Largest extension downloaded without an offer that says its size, in bytes.
 const MAX_UNANNOUNCED: u64 = 4 << 30;
+
+/// Bytes that stay free where extensions go: records, preferences and checkpoints are often on the same file system, and
+/// a slot must not become unbootable that can't be committed to.
+const KEPT_FREE: u64 = 1 << 20;
 
 /// Why an extension isn't there.
 #[derive(Debug, thiserror::Error)]
@@ -124,6 +130,7 @@ pub async fn download(fetcher: &Fetcher, origin: &Origin, place: &Path) -> Resul
         credentials: origin.credentials.clone(),
     };
     let failed = |source| unfetched(origin, source);
+    reserve(spool.as_file(), place, size)?;
     let (mut stream, mut sha256) = (
         fetcher.open(request).await.map_err(failed)?,
         Context::new(&SHA256),
@@ -168,12 +175,25 @@ impl Package {
     }
 }
 
-/// So many bytes are free in the directory `place`.
+/// Nobody else takes the place of the `size` bytes that are still to come.
+fn reserve(spool: &File, place: &Path, size: u64) -> Result<(), ExtensionError> {
+    match fallocate(spool, FallocateFlags::KEEP_SIZE, 0, size) {
+        // Not every file system can.
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(Errno::NOSPC) => require_room(place, size),
+        Err(errno) => Err(ExtensionError::Keep {
+            path: place.to_owned(),
+            source: errno.into(),
+        }),
+    }
+}
+
+/// So many bytes, and what has to stay free, are free in the directory `place`.
 ///
 /// # Errors
 /// [`ExtensionError::Full`], or if the file system can't be asked.
 pub fn require_room(place: &Path, needed: u64) -> Result<(), ExtensionError> {
-    let path = place.to_owned();
+    let (path, needed) = (place.to_owned(), needed.saturating_add(KEPT_FREE));
     match free_bytes(place) {
         Ok(available) if available >= needed => Ok(()),
         Ok(available) => Err(ExtensionError::Full {

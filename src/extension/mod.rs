@@ -9,6 +9,7 @@
 //! ```
 
 mod download;
+mod mark;
 mod shelf;
 
 pub use download::{ExtensionError, Origin, Package, download, require_room};

@@ -7,8 +7,8 @@
 //!  DIRECTORY/.removed/          likewise, on their way out
 //! ```
 //!
-//! Each directory that we make holds a file [`MARK`] with the name of the slot that it was made for; what doesn't is
-//! somebody else's, and stays. The running system's is the one of its version, and any that was made for its slot: the
+//! Each directory that we make holds a file [`MARK`] with the names of the slots that it belongs to; what doesn't is
+//! somebody else's, and stays. The running system's is the one of its version, and any that belongs to its slot: the
 //! version that a server says and the one that an image says may differ.
 //!
 //! Order, and what a cut between leaves behind. The new version's slot does not boot from before the third step until
@@ -16,20 +16,21 @@
 //! 1. files are built in `.staged`, each durable with its name. A cut leaves `.staged`, removed by the next start;
 //! 2. an older directory of the same version is renamed to `.removed` and removed. It belonged to no slot that boots. A cut
 //!    leaves either of the two, of which the latter is removed by the next start;
-//! 3. `.staged` is renamed to the version. A cut leaves the whole version or nothing of it;
+//! 3. `.staged` is renamed to the version. A cut leaves the whole version or nothing of it. Where the same files are there
+//!    already, their mark is replaced by one that names both slots: a cut leaves them to the one slot, or also to the
+//!    other, which doesn't boot;
 //! 4. the directory is synced. A cut from here on leaves a version of a slot that does not boot; it goes when another
 //!    update is complete;
 //! 5. the slot is made the one that boots next (not here). From here on the version is there whenever its slot boots;
-//! 6. versions of neither slot go, as in step 2. A cut leaves some of them, which go with the next update.
+//! 6. versions of neither slot go, as in step 2, and those of both that the other slot has left are the running one's alone.
+//!    A cut leaves some of them, which go with the next update.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use crate::store::atomic;
+use super::mark::{self, MARK, Owners};
 
-/// Says that a directory is ours, and which slot it was made for.
-const MARK: &str = ".update-engine";
 const STAGED: &str = ".staged";
 const REMOVED: &str = ".removed";
 
@@ -103,8 +104,8 @@ impl Shelf {
     /// [`ShelfError::Io`].
     pub fn stage(&self, slot: &str) -> Result<PathBuf, ShelfError> {
         self.clear()?;
-        let (staged, mark) = (self.staged(), self.staged().join(MARK));
-        atomic::replace(&mark, slot.as_bytes()).map_err(failed("making", &mark))?;
+        let staged = self.staged();
+        self::mark(&staged, &Owners::one(slot))?;
         Ok(staged)
     }
 
@@ -125,13 +126,16 @@ impl Shelf {
         self.look(version, running).map(drop)
     }
 
-    /// Makes what is staged `version`, unless the same is there already.
+    /// Makes what is staged `version`. If the same is there already, that belongs to the slot of what is staged, too.
     ///
     /// # Errors
     /// [`ShelfError`]; the running version's files are then as they were.
     pub fn place(&self, version: &str, running: Running<'_>) -> Result<(), ShelfError> {
         match self.look(version, running)? {
-            Found::Same => return self.clear(),
+            Found::Same => {
+                self.share(version, running)?;
+                return self.clear();
+            }
             Found::Other => self.remove(version)?,
             Found::Nothing => {}
         }
@@ -140,15 +144,32 @@ impl Shelf {
         sync(&self.0)
     }
 
-    /// Removes `version`, unless it is the running one's or not ours.
+    /// Removes `version`, unless it is the running one's or not ours; the running one's is that slot's alone then.
     ///
     /// # Errors
     /// [`ShelfError::Io`].
     pub fn take_back(&self, version: &str, running: Running<'_>) -> Result<(), ShelfError> {
-        if self.is_used(version, running) {
+        if !self.is_used(version, running) {
+            return self.remove(version);
+        }
+        let (path, own) = (self.0.join(version), Owners::one(running.slot));
+        match Owners::of(&path) {
+            Ok(owners) if owners.contains(running.slot) && owners != own => mark(&path, &own),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is staged is there as `version` already, and belongs to both slots from here on.
+    fn share(&self, version: &str, running: Running<'_>) -> Result<(), ShelfError> {
+        let (path, staged) = (self.0.join(version), self.staged());
+        let new = Owners::of(&staged).map_err(failed("reading", &staged))?;
+        // A mark that can't be read may be the running slot's.
+        let old = Owners::of(&path).unwrap_or_else(|_| Owners::one(running.slot));
+        let both = old.clone().and(new);
+        if both == old && Owners::of(&path).is_ok() {
             return Ok(());
         }
-        self.remove(version)
+        mark(&path, &both)
     }
 
     /// Removes what is ours but the running system's, and but `new`.
@@ -166,8 +187,8 @@ impl Shelf {
 
     fn is_used(&self, version: &str, running: Running<'_>) -> bool {
         // A mark that can't be read may be the running slot's.
-        let slot = fs::read_to_string(self.0.join(version).join(MARK));
-        version == running.version || slot.map_or(true, |slot| slot == running.slot)
+        let owners = Owners::of(&self.0.join(version));
+        version == running.version || owners.map_or(true, |owners| owners.contains(running.slot))
     }
 
     fn remove(&self, version: &str) -> Result<(), ShelfError> {
@@ -209,6 +230,12 @@ fn is_ours(directory: &Path) -> bool {
     directory.join(MARK).is_file()
 }
 
+fn mark(directory: &Path, owners: &Owners) -> Result<(), ShelfError> {
+    owners
+        .mark(directory)
+        .map_err(failed("making", &mark::path(directory)))
+}
+
 fn sync(directory: &Path) -> Result<(), ShelfError> {
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(failed("syncing", directory))
@@ -232,11 +259,17 @@ fn names(directory: &Path) -> Result<Vec<String>, ShelfError> {
 
 /// Whether two directories hold the same extensions.
 fn same(one: &Path, other: &Path) -> Result<bool, ShelfError> {
-    let names_of_one = names(one)?;
-    if names_of_one != names(other)? {
+    // No extension is hidden: these are marks, and what a cut left of one.
+    let extensions = |directory| {
+        let mut names = names(directory)?;
+        names.retain(|name| !name.starts_with('.'));
+        Ok::<_, ShelfError>(names)
+    };
+    let names_of_one = extensions(one)?;
+    if names_of_one != extensions(other)? {
         return Ok(false);
     }
-    for name in names_of_one.iter().filter(|name| *name != MARK) {
+    for name in &names_of_one {
         let (one, other) = (one.join(name), other.join(name));
         if !same_bytes(&one, &other).map_err(failed("reading", &one))? {
             return Ok(false);
@@ -321,6 +354,48 @@ mod tests {
         shelf.prune(Some("2"), RUNNING).unwrap();
         assert_eq!(names(&shelf.0).unwrap(), ["2", "one"]);
         assert!(matches!(place(&shelf, "one", "b"), Err(ShelfError::InUse(_))));
+    }
+
+    /// The server's version 2 is in both slots, whose image says something else.
+    #[test]
+    fn what_is_there_already_belongs_to_both_slots_until_one_has_left_it() {
+        let slot = |name| Running {
+            slot: name,
+            version: "two",
+        };
+        let (a, b) = (slot("USR-A"), slot("USR-B"));
+        let (_directory, shelf) = shelf();
+        let install = |name, contents, target, running| {
+            let staged = shelf.stage(target).unwrap();
+            fs::write(staged.join("oem.raw"), contents).unwrap();
+            shelf.place(name, running).unwrap();
+            shelf.prune(Some(name), running).unwrap();
+        };
+        let owners = |name| Owners::of(&shelf.0.join(name)).unwrap();
+        let of_a = || Owners::one("USR-A");
+        let of_b = || Owners::one("USR-B");
+        install("2", "a", "USR-A", b);
+        // A runs. A cut has left something of a mark.
+        fs::write(shelf.0.join("2").join(format!(".{MARK}.new")), "USR").unwrap();
+        install("2", "a", "USR-B", a);
+        assert_eq!(owners("2"), of_a().and(of_b()));
+        // B runs: its own stays while A gets another one, and is its alone then.
+        install("3", "b", "USR-A", b);
+        assert_eq!(names(&shelf.0).unwrap(), ["2", "3"]);
+        assert_eq!((owners("2"), owners("3")), (of_b(), of_a()));
+        // A runs, and B gets another one.
+        install("4", "c", "USR-B", a);
+        assert_eq!(names(&shelf.0).unwrap(), ["3", "4"]);
+    }
+
+    #[test]
+    fn a_slot_that_does_not_boot_leaves_what_it_shared_to_the_running_one() {
+        let (_directory, shelf) = shelf();
+        place_for("USR-A", &shelf, "one", "a").unwrap();
+        place_for("USR-B", &shelf, "one", "a").unwrap();
+        shelf.take_back("one", RUNNING).unwrap();
+        assert_eq!(Owners::of(&shelf.0.join("one")).unwrap(), Owners::one("USR-A"));
+        assert_eq!(oem(&shelf, "one").unwrap(), "a");
     }
 
     #[test]

@@ -7,14 +7,12 @@ use std::path::{Path, PathBuf};
 
 use super::Refusal;
 use super::download::install;
+use super::file_servers::FileServers;
 use super::release::Release;
 use super::response::offered;
 use crate::extension::{ExtensionError, Origin};
 use crate::host::{Host, Unreadable};
 use crate::omaha::Package;
-
-/// Where releases are published: for what the node's own server doesn't offer.
-const RELEASES: &str = "https://update.release.flatcar-linux.net";
 
 const OEM: &str = "/usr/share/oem";
 /// Where an OEM's extension goes when its own partition is full.
@@ -25,6 +23,14 @@ const ENABLED: [&str; 2] = [
     "/etc/flatcar/enabled-sysext.conf",
     "/usr/share/flatcar/enabled-sysext.conf",
 ];
+
+/// Where packages can be had.
+struct Offered {
+    /// From the node's own server.
+    packages: Vec<Package>,
+    /// What that one doesn't have.
+    servers: FileServers,
+}
 
 /// Extensions on their way from the running to the new version.
 pub(super) struct Extensions<'a> {
@@ -57,7 +63,10 @@ impl<'a> Extensions<'a> {
             // Nothing will be asked for: an answer that can't be read is no reason to refuse.
             return self.prune(&self.host.path(SYSEXTS), "flatcar");
         }
-        let offered = offered(self.host)?;
+        let offered = Offered {
+            packages: offered(self.host)?,
+            servers: FileServers::of(self.host)?,
+        };
         if wants_oem {
             let places = [oem_place.clone(), self.host.path(OEM_OVERFLOW)];
             self.replace(&format!("oem-{oem}"), "oem", &places, &offered)
@@ -80,7 +89,7 @@ impl<'a> Extensions<'a> {
         package: &str,
         family: &str,
         places: &[PathBuf],
-        offered: &[Package],
+        offered: &Offered,
     ) -> Result<(), Refusal> {
         for place in places {
             self.prune(place, family)?;
@@ -104,11 +113,12 @@ impl<'a> Extensions<'a> {
     }
 
     /// What the server offers first, then the published release.
-    fn origins(&self, package: &str, offered: &[Package]) -> Vec<Origin> {
+    fn origins(&self, package: &str, offered: &Offered) -> Vec<Origin> {
         let file = format!("{package}.gz");
-        let offer = offered.iter().find(|offer| offer.name.ends_with(&file));
-        let published = (!self.new.board.is_empty()).then(|| Origin {
-            url: format!("{RELEASES}/{}/{}/{file}", self.new.board, self.new.version),
+        let mut packages = offered.packages.iter();
+        let offer = packages.find(|offer| offer.name.ends_with(&file));
+        let published = offered.servers.urls(self.new, &file).map(|url| Origin {
+            url,
             size: None,
             sha256: None,
             credentials: None,

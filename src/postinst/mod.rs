@@ -15,6 +15,8 @@
 
 mod download;
 mod extension;
+mod file_servers;
+mod opaque;
 mod release;
 mod response;
 mod show;
@@ -23,9 +25,6 @@ use std::fs::Metadata;
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
-
-use rustix::fs::lremovexattr;
-use rustix::io::Errno;
 
 use crate::config::{KeyValues, OEM_FILES};
 use crate::disk::{DiskError, SlotDisk};
@@ -37,7 +36,6 @@ pub use release::ReleaseError;
 pub use response::ResponseError;
 
 const OEM_HOOK: &str = "/usr/share/oem/bin/oem-postinst";
-const EXTENSIONS: &str = "/etc/extensions";
 /// There on systems whose control groups are version 2's alone.
 const UNIFIED_CGROUPS: &str = "/sys/fs/cgroup/cgroup.controllers";
 
@@ -138,7 +136,7 @@ impl Postinst {
         Extensions::new(&self.host, &self.image, &new, &running)
             .update(&self.oem()?)
             .await?;
-        self.forget_opaque_extensions();
+        opaque::remove(&self.host);
         if !self.host.is_there(UNIFIED_CGROUPS)? {
             return Err(Refusal::Cgroups);
         }
@@ -167,15 +165,6 @@ impl Postinst {
         let text = self.host.read(OEM_FILES[1])?.unwrap_or_default();
         let values = KeyValues::parse(&String::from_utf8_lossy(&text));
         Ok(values.get("ID").unwrap_or_default().to_owned())
-    }
-
-    /// An overlay that hides the image's own extensions would hide those of the new image too.
-    fn forget_opaque_extensions(&self) {
-        let path = self.host.path(EXTENSIONS);
-        match lremovexattr(&path, "trusted.overlay.opaque") {
-            Ok(()) | Err(Errno::NODATA | Errno::NOENT | Errno::OPNOTSUPP) => {}
-            Err(error) => eprintln!("cannot change {}: {error}", path.display()),
-        }
     }
 }
 

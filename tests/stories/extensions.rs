@@ -241,19 +241,31 @@ async fn where_there_is_no_room_for_them_nothing_is_fetched() {
     if !may_mount() {
         return;
     }
+    // They would fit in the second, and leave less than records and checkpoints need.
+    for size in ["200k", "1200k"] {
+        let mut scene = offering(&packages(), BOTH).await;
+        with_room(&mut scene, size);
+        let refusal = Refusal {
+            announced: false,
+            ..refusal(14, "no room for the update's extensions")
+        };
+        refusal.is_seen(&mut scene).await;
+        assert_eq!(downloaded(&scene), [""; 0]);
+    }
     let mut scene = offering(&packages(), BOTH).await;
+    with_room(&mut scene, "2m");
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(NEED_REBOOT).await;
+    daemon.stop();
+}
+
+/// A file system of this size holds the extensions; the daemon alone sees it, and it is gone with it.
+fn with_room(scene: &mut Scene, size: &str) {
     let directory = scene.node.path(DIRECTORY);
-    // Seen by the daemon alone, and gone with it.
     scene.node.before = format!(
-        r#"exec unshare --mount sh -c 'mount -t tmpfs -o size=200k tmpfs "$0" && exec "$@"' {} "$0" "$@""#,
+        r#"exec unshare --mount sh -c 'mount -t tmpfs -o size={size} tmpfs "$0" && exec "$@"' {} "$0" "$@""#,
         quoted(directory)
     );
-    let refusal = Refusal {
-        announced: false,
-        ..refusal(14, "no room for the update's extensions")
-    };
-    refusal.is_seen(&mut scene).await;
-    assert_eq!(downloaded(&scene), [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

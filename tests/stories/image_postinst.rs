@@ -344,6 +344,110 @@ fn what_can_not_be_read_keeps_the_slot_from_booting_and_is_named() {
 }
 
 #[test]
+fn what_the_server_does_not_offer_comes_from_the_file_server_that_the_command_line_names() {
+    if !may_mount() {
+        return;
+    }
+    let (site, server) = (Site::new(), Server::start());
+    let payload = fixtures::signed(&[7; 10_000]);
+    site.wants_extensions(&server, &payload);
+    fs::remove_file(site.root.join("var/lib/update_engine/prefs/full-response")).unwrap();
+    fs::write(
+        site.image.join("lib/os-release"),
+        "NAME=Test\nVERSION=\"2.0.0\"\nFLATCAR_BOARD=\"amd64-usr\"\n",
+    )
+    .unwrap();
+    for package in ["oem-test.gz", "flatcar-zfs.gz"] {
+        server.serve(&format!("files/amd64-usr/2.0.0/{package}"), payload.as_slice());
+    }
+    let url = server.url(";/files/");
+    site.write(
+        "proc/cmdline",
+        &format!("quiet flatcar.release_file_server_url={url} ro\n"),
+    );
+    let output = site.run();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(site.has("usr/share/oem/sysext/oem-test-2.0.0.raw"));
+    assert!(site.has("etc/flatcar/sysext/flatcar-zfs-2.0.0.raw"));
+    let wrong = |output: &Output| text(output).contains("release.flatcar-linux.net");
+    assert!(!wrong(&output), "{}", text(&output));
+
+    // One that can't be read may name a server.
+    fs::remove_file(site.root.join("proc/cmdline")).unwrap();
+    fs::create_dir(site.root.join("proc/cmdline")).unwrap();
+    let output = site.run();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("proc/cmdline"), "{}", text(&output));
+}
+
+/// A file system of its own, which overlays can write to.
+struct Writable(PathBuf);
+
+impl Writable {
+    fn new(path: PathBuf) -> Self {
+        fs::create_dir_all(&path).unwrap();
+        run("mount", &["-t", "tmpfs", "tmpfs", path.to_str().unwrap()]);
+        Self(path)
+    }
+}
+
+impl Drop for Writable {
+    fn drop(&mut self) {
+        run("umount", &[self.0.to_str().unwrap()]);
+    }
+}
+
+#[test]
+fn extensions_that_an_overlay_on_etc_hides_are_uncovered_below_it_and_for_nobody_else() {
+    const OPAQUE: &str = "trusted.overlay.opaque";
+    if !may_mount() {
+        return;
+    }
+    let site = Site::new();
+    let etc = site.root.join("etc");
+    // The root's own /etc, and on top of it a configuration extension with that as its upper directory.
+    let real = Writable::new(etc.clone());
+    let work = Writable::new(site.device.path("work"));
+    let upper = work.0.join("upper");
+    for directory in [
+        &upper.join("extensions"),
+        &work.0.join("work"),
+        &work.0.join("lower/extensions"),
+    ] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    fs::write(work.0.join("lower/extensions/theirs.raw"), "").unwrap();
+    let extensions = upper.join("extensions");
+    let is_opaque = || rustix::fs::lgetxattr(&extensions, OPAQUE, &mut [0_u8; 8][..]).is_ok();
+    rustix::fs::lsetxattr(&extensions, OPAQUE, b"y", rustix::fs::XattrFlags::empty()).unwrap();
+    // The overlay hides its own attribute: through it there is nothing to remove. It is there afterwards, too.
+    let script = r#"set -e
+        mount --bind "$1/upper" "$2/etc"
+        mount -t overlay -o "lowerdir=$1/lower,upperdir=$1/upper,workdir=$1/work" overlay "$2/etc"
+        before=$(grep -c " - overlay " /proc/self/mountinfo)
+        "$0" -root "$2" "$3" KERNEL=/boot/flatcar/vmlinuz-b
+        test "$(grep -c " - overlay " /proc/self/mountinfo)" = "$before""#;
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .arg(site.image.join("postinst"))
+        .args([&work.0, &site.root, &site.device.partition(4)])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(!is_opaque(), "{}", text(&output));
+    assert_eq!(site.device.image.attributes(SlotName::B), ON_TRIAL);
+
+    // Without an overlay, as ever; and an overlay that has hidden nothing is no reason to say anything.
+    let direct = etc.join("extensions");
+    fs::create_dir_all(&direct).unwrap();
+    rustix::fs::lsetxattr(&direct, OPAQUE, b"y", rustix::fs::XattrFlags::empty()).unwrap();
+    let output = site.run();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(rustix::fs::lgetxattr(&direct, OPAQUE, &mut [0_u8; 8][..]).is_err());
+    drop(real);
+}
+
+#[test]
 fn the_oems_hook_is_told_slot_and_image_and_its_failure_is_the_postinsts() {
     if !may_mount() {
         return;
