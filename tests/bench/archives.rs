@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::figures::seconds;
 use super::image::Images;
+use super::shell::word;
 use super::workplace::Workplace;
 use super::{Outcome, by_file, shell};
 
@@ -40,7 +41,7 @@ pub struct Archives {
 }
 
 pub fn pack(place: &Workplace, images: &Images) -> Outcome<Archives> {
-    let (image, work) = (images.new.display(), place.path(""));
+    let (image, work) = (word(&images.new), place.path(""));
     let zstd = place.make("image.zst", &format!("zstd -q -f -12 -T0 {image} -o"))?;
     Ok(Archives {
         v1: generate(place, images, "v1.payload", "--format v1")?,
@@ -63,15 +64,15 @@ pub fn pack(place: &Workplace, images: &Images) -> Outcome<Archives> {
 pub fn generate(place: &Workplace, images: &Images, name: &str, options: &str) -> Outcome<Archive> {
     let script = format!(
         "{} generate --new-image {} --private-key {} {options} --out",
-        place.program("update_payload")?.display(),
-        images.new.display(),
-        place.path("key.pem").display()
+        word(&place.program("update_payload")?),
+        word(&images.new),
+        word(&place.path("key.pem"))
     );
     place.make(name, &script)
 }
 
 pub fn delta(place: &Workplace, images: &Images) -> Outcome<Archive> {
-    let options = format!("--format v2 --old-image {}", images.old.display());
+    let options = format!("--format v2 --old-image {}", word(&images.old));
     generate(place, images, "delta.payload", &options)
 }
 
@@ -81,8 +82,8 @@ fn fixture(place: &Workplace) -> Outcome<Archive> {
             let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/payload");
             shell::run(&format!(
                 "zstd -dcq {}/{name}.zst > {}",
-                packed.display(),
-                path.display()
+                word(&packed),
+                word(&path)
             ))
         })
     };
@@ -90,7 +91,7 @@ fn fixture(place: &Workplace) -> Outcome<Archive> {
         old: unpack("old.img")?,
         new: unpack("new.img")?,
     };
-    let options = format!("--format v2 --old-image {}", images.old.display());
+    let options = format!("--format v2 --old-image {}", word(&images.old));
     generate(place, &images, "fixture.payload", &options)
 }
 
@@ -107,9 +108,9 @@ impl Workplace {
         let (path, peak) = (self.path(name), tempfile::NamedTempFile::new()?);
         let begun = Instant::now();
         let timed = format!(
-            "command time --quiet --format=%M --output={} bash -c \"{script} {}\"",
-            peak.path().display(),
-            path.display()
+            "command time --quiet --format=%M --output={} bash -c {}",
+            word(peak.path()),
+            word(&format!("{script} {}", word(&path)))
         );
         shell::run(&timed)?;
         let archive = Archive {
@@ -138,8 +139,8 @@ fn rauc(place: &Workplace, work: &Path, image: &Path) -> Outcome<Archive> {
         &format!(
             "rauc bundle --cert {work}/cert.pem --key {work}/key.pem \
              --mksquashfs-args='-comp zstd -Xcompression-level 9' {}",
-            bundle.display(),
-            work = work.display()
+            word(&bundle),
+            work = word(&work)
         ),
     );
     fs::remove_dir_all(bundle)?;
@@ -148,7 +149,7 @@ fn rauc(place: &Workplace, work: &Path, image: &Path) -> Outcome<Archive> {
 
 /// A cpio with the image as zstd packed it, and a signed description.
 fn swupdate(place: &Workplace, work: &Path, packed: &Path) -> Outcome<Archive> {
-    let sums = shell::bash(&format!("openssl dgst -r -sha256 {}", packed.display())).output()?;
+    let sums = shell::bash(&format!("openssl dgst -r -sha256 {}", word(&packed))).output()?;
     let sha256 = String::from_utf8(sums.stdout)?
         .chars()
         .take(64)
@@ -166,13 +167,13 @@ fn swupdate(place: &Workplace, work: &Path, packed: &Path) -> Outcome<Archive> {
     shell::run(&format!(
         "cd {} && openssl cms -sign -in sw-description -out sw-description.sig -signer cert.pem -inkey key.pem \
          -outform DER -nosmimecap -binary",
-        work.display()
+        word(&work)
     ))?;
     place.make(
         "image.swu",
         &format!(
             "cd {} && printf '%s\\n' sw-description sw-description.sig image.zst | cpio -o -H crc >",
-            work.display()
+            word(&work)
         ),
     )
 }

@@ -47,7 +47,11 @@ fn sum(changes: &[Change]) -> Outcome<u64> {
 fn one(change: &Change, work: &Path) -> Outcome<u64> {
     let (new, packed) = (work.join("new"), work.join("packed"));
     fs::write(&new, change.after()?)?;
-    shell::run(&format!("bzip2 -9c {} > {}", new.display(), packed.display()))?;
+    shell::run(&format!(
+        "bzip2 -9c {} > {}",
+        shell::word(&new),
+        shell::word(&packed)
+    ))?;
     let whole = fs::metadata(&packed)?.len();
     let Some(old) = change.before() else {
         return Ok(whole);
@@ -55,9 +59,9 @@ fn one(change: &Change, work: &Path) -> Outcome<u64> {
     let patch = work.join("patch");
     shell::run(&format!(
         "bsdiff {} {} {}",
-        old.display(),
-        new.display(),
-        patch.display()
+        shell::word(&old),
+        shell::word(&new),
+        shell::word(&patch)
     ))?;
     Ok(whole.min(fs::metadata(&patch)?.len()))
 }

@@ -149,8 +149,8 @@ fn build(place: &Workplace, files: &[Chosen], out: &Path, without: Fate) -> Outc
          E2FSPROGS_FAKE_TIME=1700000000 mke2fs -q -F -t ext2 -b 4096 -m 0 -d {stage} \
          -U 6f5a0d5e-0000-4000-8000-000000000001 -E hash_seed=6f5a0d5e-0000-4000-8000-000000000002 {out} && \
          sync {out}",
-        stage = stage.display(),
-        out = out.display()
+        stage = shell::word(&stage),
+        out = shell::word(&out)
     ));
     fs::remove_dir_all(&stage)?;
     made

@@ -25,7 +25,7 @@ pub fn run(place: &Workplace, images: &Images) -> Outcome<Vec<Row>> {
     let v1 = archives::generate(&large, &images, "v1.payload", "--format v1")?;
     let delta = archives::delta(&large, &images)?;
     let rows = contest::large(&large, &images, [v1, delta]);
-    shell::run(&format!("rm -r {}", large.path("").display()))?;
+    shell::run(&format!("rm -r {}", shell::word(&large.path(""))))?;
     rows
 }
 

@@ -240,8 +240,8 @@ impl Node {
             "cmp --ignore-initial={}:0 --bytes={} {} {}",
             self.slot_b,
             self.size,
-            self.disk.display(),
-            image.display()
+            shell::word(&self.disk),
+            shell::word(&image)
         ))
     }
 

@@ -82,7 +82,7 @@ fn stripped(place: &Workplace) -> Outcome<u64> {
     let program = place.program("update_engine")?;
     // The release profile strips already; other builds are stripped here, where there is a strip.
     fs::copy(&program, &copy)?;
-    let _ = shell::run(&format!("strip {}", copy.display()));
+    let _ = shell::run(&format!("strip {}", shell::word(&copy)));
     let length = fs::metadata(&copy)?.len();
     fs::remove_file(copy)?;
     Ok(length)

@@ -1,16 +1,23 @@
 //! Running what others wrote.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::Outcome;
 
-/// `script`, run by bash with pipefail. Its words are paths of ours: no quoting is needed.
+/// `script`, run by bash with pipefail.
 pub fn bash(script: &str) -> Command {
     let mut command = Command::new("bash");
     command
         .args(["-o", "pipefail", "-c", script])
         .stdin(Stdio::null());
     command
+}
+
+/// A path, or a script for another shell, as one word of a script.
+pub fn word(path: &(impl AsRef<Path> + ?Sized)) -> String {
+    let path = path.as_ref().display().to_string();
+    format!("'{}'", path.replace('\'', r"'\''"))
 }
 
 /// Runs `script`; what it complained of is the error.

@@ -94,15 +94,15 @@ impl Workplace {
             shell::run(&format!(
                 "openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj /CN=bench -keyout {} -out {} \
                  -addext extendedKeyUsage=emailProtection -addext keyUsage=digitalSignature",
-                path.display(),
-                self.path("cert.pem").display(),
+                shell::word(&path),
+                shell::word(&self.path("cert.pem")),
             ))
         })?;
         let (key, public) = (self.path("key.pem"), self.path("key.pub.pem"));
         shell::run(&format!(
             "openssl pkey -in {} -pubout -out {}",
-            key.display(),
-            public.display()
+            shell::word(&key),
+            shell::word(&public)
         ))
     }
 }

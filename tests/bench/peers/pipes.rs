@@ -28,8 +28,8 @@ pub fn pipes(place: &Workplace, images: &Images, archives: &Archives) -> Vec<Pip
         name,
         script: format!(
             "{unpack} {} | dd of={} bs=1M iflag=fullblock conv=notrunc,fsync status=none",
-            archive.path.display(),
-            target.display()
+            shell::word(&archive.path),
+            shell::word(&target)
         ),
         download: archive.bytes,
         promise: "syncs",
@@ -52,8 +52,8 @@ pub fn pipes(place: &Workplace, images: &Images, archives: &Archives) -> Vec<Pip
             name: "dd, direct",
             script: format!(
                 "dd if={} of={} bs=4M oflag=direct conv=notrunc,fsync status=none",
-                images.new.display(),
-                target.display()
+                shell::word(&images.new),
+                shell::word(&target)
             ),
             download: place.size,
             promise: "a limit of the machine: the synced write, past the page cache",
@@ -65,19 +65,19 @@ pub fn pipes(place: &Workplace, images: &Images, archives: &Archives) -> Vec<Pip
         write("zstd -dc | dd", "zstd -dcq", &archives.zstd),
         compute(
             "bzip2 -dc",
-            format!("bzip2 -dc {} > /dev/null", archives.bzip2.path.display()),
+            format!("bzip2 -dc {} > /dev/null", shell::word(&archives.bzip2.path)),
         ),
         compute(
             "pzstd -dc",
-            format!("pzstd -dcq {} > /dev/null", archives.pzstd.path.display()),
+            format!("pzstd -dcq {} > /dev/null", shell::word(&archives.pzstd.path)),
         ),
         compute(
             "SHA-256 of the image",
-            format!("openssl dgst -sha256 {}", images.new.display()),
+            format!("openssl dgst -sha256 {}", shell::word(&images.new)),
         ),
         compute(
             "SHA-256 of the v1 payload",
-            format!("openssl dgst -sha256 {}", archives.v1.path.display()),
+            format!("openssl dgst -sha256 {}", shell::word(&archives.v1.path)),
         ),
     ]
 }
@@ -100,7 +100,7 @@ impl Contestant for Pipe {
             return meter::script(&self.script, &[]);
         };
         let figures = meter::script(&self.script, std::slice::from_ref(target))?;
-        shell::run(&format!("cmp {} {}", target.display(), image.display()))?;
+        shell::run(&format!("cmp {} {}", shell::word(&target), shell::word(&image)))?;
         Ok(figures)
     }
 }

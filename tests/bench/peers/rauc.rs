@@ -146,9 +146,13 @@ impl Contestant for Rauc {
             if !status.success() {
                 return Err(format!("rauc install: {status}").into());
             }
-            shell::run(&format!("sync {}", target.display()))
+            shell::run(&format!("sync {}", shell::word(&target)))
         })?;
-        shell::run(&format!("cmp {} {}", self.target.display(), self.image.display()))?;
+        shell::run(&format!(
+            "cmp {} {}",
+            shell::word(&self.target),
+            shell::word(&self.image)
+        ))?;
         Ok(figures)
     }
 }

@@ -27,10 +27,10 @@ impl Swupdate {
         Ok(Self {
             script: format!(
                 "swupdate -H bench:1 -k {} -d '-u {}' > {} 2>&1 && sync {}",
-                place.path("cert.pem").display(),
+                shell::word(&place.path("cert.pem")),
                 server.package_url(),
-                place.path("swupdate.log").display(),
-                target.display()
+                shell::word(&place.path("swupdate.log")),
+                shell::word(&target)
             ),
             archive: archive.clone(),
             image: image.to_owned(),
@@ -55,7 +55,11 @@ impl Contestant for Swupdate {
 
     fn install(&mut self) -> Outcome<Figures> {
         let figures = meter::script(&self.script, std::slice::from_ref(&self.target))?;
-        shell::run(&format!("cmp {} {}", self.target.display(), self.image.display()))?;
+        shell::run(&format!(
+            "cmp {} {}",
+            shell::word(&self.target),
+            shell::word(&self.image)
+        ))?;
         Ok(figures)
     }
 }
