@@ -91,6 +91,8 @@ pub struct InstallPlan {
     pub payload_sha256: [u8; 32],
     /// What the offer claims about header and manifest: checked before anything is written.
     pub metadata: Option<MetadataClaim>,
+    /// Nothing is written unless a trusted key signed the metadata.
+    pub signed_metadata: bool,
     /// The offer says that this is a delta.
     pub is_delta: bool,
     /// The slot to write: never the running one.

@@ -78,6 +78,8 @@ pub struct Config {
     pub credentials: Option<Credentials>,
     /// `REPLACE_WAITING_UPDATE`: whether a newer update may take the place of one that waits for its reboot.
     pub waiting_update: WaitingUpdate,
+    /// `REQUIRE_SIGNED_METADATA`: whether payloads are refused whose metadata no trusted key signed.
+    pub signed_metadata: bool,
     /// `PARTITION_…`: partitions beside the slot that payloads may bring; none by default.
     pub further: Vec<FurtherTarget>,
     /// `EXTENSIONS…`: packages beside the payload that the daemon puts in place itself; none by default.
@@ -112,9 +114,10 @@ pub enum WaitingUpdate {
 
 impl WaitingUpdate {
     fn read(sources: &Sources) -> Self {
-        match sources.find(&table::REPLACE_WAITING_UPDATE).value {
-            "yes" | "true" | "on" | "1" => Self::Replaceable,
-            _ => Self::Stays,
+        if sources.is_on(&table::REPLACE_WAITING_UPDATE) {
+            Self::Replaceable
+        } else {
+            Self::Stays
         }
     }
 }
@@ -144,6 +147,7 @@ impl Config {
                 Credentials::new(&user, &password)
             }),
             waiting_update: WaitingUpdate::read(&sources),
+            signed_metadata: sources.is_on(&table::REQUIRE_SIGNED_METADATA),
             further,
             extensions: ExtensionSettings::read(&sources),
             health,
@@ -160,8 +164,15 @@ impl Config {
     /// Everything that operators should be told about what they wrote, each in a sentence.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
+        let counts = |setting: &String| {
+            let of = |known: &&&Setting| setting.split('=').next() == Some(known.key);
+            match SETTINGS.iter().find(of) {
+                Some(known) if known.otherwise != known.default => format!("{} counts", known.otherwise),
+                _ => "the default counts".to_owned(),
+            }
+        };
         let refused = self.refused.iter();
-        let refused = refused.map(|setting| format!("{setting} can't be used: the default counts"));
+        let refused = refused.map(|setting| format!("{setting} can't be used: {}", counts(setting)));
         refused.chain(self.doubts.iter().cloned()).collect()
     }
 }

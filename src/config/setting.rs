@@ -13,8 +13,10 @@ pub struct Setting {
     pub place: Place,
     /// Which values it takes.
     pub kind: Kind,
-    /// What counts where no file holds it, or none that can be used.
+    /// What counts where no file holds it.
     pub default: &'static str,
+    /// What counts where its value can't be used: the default, unless that would let pass what somebody meant to stop.
+    pub otherwise: &'static str,
     /// What it does, in Markdown.
     pub meaning: &'static str,
 }

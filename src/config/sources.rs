@@ -75,20 +75,27 @@ impl Sources {
         hasher.finish()
     }
 
+    /// Of a setting that is a yes or a no.
+    pub(super) fn is_on(&self, setting: &Setting) -> bool {
+        matches!(self.find(setting).value, "yes" | "true" | "on" | "1")
+    }
+
     /// What the first file says that holds the key, or its default. An empty number or word is the default, too:
     /// that is how one unsets it in a file that comes before another.
     pub(super) fn find(&self, setting: &Setting) -> Found<'_> {
-        let default = |origin| Found {
-            value: setting.default,
-            origin,
-        };
         match self.first(setting) {
             Some((file, value)) if setting.kind.takes(value) => Found {
                 value,
                 origin: Origin::File(file),
             },
-            None | Some((_, "")) => default(Origin::Default),
-            Some((file, _)) => default(Origin::Refused(file)),
+            None | Some((_, "")) => Found {
+                value: setting.default,
+                origin: Origin::Default,
+            },
+            Some((file, _)) => Found {
+                value: setting.otherwise,
+                origin: Origin::Refused(file),
+            },
         }
     }
 

@@ -4,7 +4,7 @@ use super::setting::{Kind, Place, Setting};
 use super::{DEFAULT_APP_ID, PUBLIC_SERVER};
 
 /// All of them, in the order of the reference.
-pub const SETTINGS: [&Setting; 24] = [
+pub const SETTINGS: [&Setting; 25] = [
     &SERVER,
     &GROUP,
     &MACHINE_ALIAS,
@@ -15,6 +15,7 @@ pub const SETTINGS: [&Setting; 24] = [
     &DOWNLOAD_USER,
     &DOWNLOAD_PASSWORD,
     &REPLACE_WAITING_UPDATE,
+    &REQUIRE_SIGNED_METADATA,
     &EXTENSIONS,
     &EXTENSIONS_DIRECTORY,
     &HEALTH_UNITS,
@@ -37,9 +38,13 @@ const fn text(key: &'static str, default: &'static str, meaning: &'static str) -
         place: Place::Update,
         kind: Kind::Text,
         default,
+        otherwise: default,
         meaning,
     }
 }
+
+/// Words for no and yes.
+const ANSWER: Kind = Kind::Word(&["no", "false", "off", "0", "yes", "true", "on", "1"]);
 
 pub(super) const SERVER: Setting = text(
     "SERVER",
@@ -80,11 +85,22 @@ pub(super) const DOWNLOAD_PASSWORD: Setting = Setting {
 };
 
 pub(super) const REPLACE_WAITING_UPDATE: Setting = Setting {
-    kind: Kind::Word(&["no", "false", "off", "0", "yes", "true", "on", "1"]),
+    kind: ANSWER,
     ..text(
         "REPLACE_WAITING_UPDATE",
         "no",
         "whether another update may take the place of one that waits for its reboot ([waiting.md](waiting.md))",
+    )
+};
+
+pub(super) const REQUIRE_SIGNED_METADATA: Setting = Setting {
+    kind: ANSWER,
+    otherwise: "yes",
+    ..text(
+        "REQUIRE_SIGNED_METADATA",
+        "no",
+        "whether a payload is refused, before anything is written, unless a trusted key signed its metadata: those of version 1 need the \
+         signature in their offer then ([security.md](security.md#before-a-signature-is-seen)); a value that can't be used counts as `yes`",
     )
 };
 

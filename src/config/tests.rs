@@ -250,9 +250,34 @@ fn an_update_that_waits_stays_unless_somebody_says_otherwise() {
 }
 
 #[test]
+fn whoever_asks_for_signed_metadata_gets_it_however_he_writes_it() {
+    for (setting, expected) in [
+        ("", false),
+        ("REQUIRE_SIGNED_METADATA=", false),
+        ("REQUIRE_SIGNED_METADATA=no", false),
+        ("REQUIRE_SIGNED_METADATA=yes", true),
+        ("REQUIRE_SIGNED_METADATA=1", true),
+        ("REQUIRE_SIGNED_METADATA=Yes", true),
+        ("REQUIRE_SIGNED_METADATA=yes\r", true),
+    ] {
+        assert_eq!(
+            load(&[(UPDATE_FILES[0], setting)]).signed_metadata,
+            expected,
+            "{setting}"
+        );
+    }
+    let warnings = load(&[(UPDATE_FILES[0], "REQUIRE_SIGNED_METADATA=Yes")]).warnings();
+    assert_eq!(
+        warnings,
+        ["REQUIRE_SIGNED_METADATA=Yes can't be used: yes counts"]
+    );
+}
+
+#[test]
 fn every_setting_has_a_default_that_it_takes_and_a_key_of_its_own() {
     for setting in SETTINGS {
         assert!(setting.kind.takes(setting.default), "{}", setting.key);
+        assert!(setting.kind.takes(setting.otherwise), "{}", setting.key);
         let of_key = SETTINGS
             .iter()
             .filter(|other| (other.key, other.place) == (setting.key, setting.place));

@@ -42,7 +42,9 @@ pub fn code_of(error: &InstallError) -> ErrorCode {
         E::Io { .. } | E::Extensions(_) => Code::DownloadWrite,
         E::Extension { source, .. } | E::ExtensionsRoom(source) => of_extension(source),
         E::PayloadHash { .. } => Code::PayloadHashMismatch,
-        E::MetadataSignature(SignatureError::Unsigned) => Code::MetadataSignatureMissing,
+        E::MetadataUnsigned | E::MetadataSignature(SignatureError::Unsigned) => {
+            Code::MetadataSignatureMissing
+        }
         E::MetadataSignature(_) => Code::MetadataSignatureMismatch,
         E::Signature(error) => of_signature(error),
         E::SlotVerification { .. } => Code::NewRootfsVerification,

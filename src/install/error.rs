@@ -191,6 +191,9 @@ pub enum InstallError {
     /// The offer's signature of the metadata is by no trusted key.
     #[error("the signature of the payload's metadata is refused")]
     MetadataSignature(#[source] SignatureError),
+    /// The metadata has no signature, and must have one here.
+    #[error("the offer has no signature of the payload's metadata, which REQUIRE_SIGNED_METADATA asks for")]
+    MetadataUnsigned,
     /// No trusted key has signed the payload.
     #[error("the payload's signature is refused")]
     Signature(#[source] SignatureError),

@@ -98,7 +98,10 @@ fn metadata_is_signed(attempt: &Attempt, metadata: &[u8]) -> Result<Voucher, Ins
         voucher = Voucher::TrustedKey;
     }
     let Some(claim) = &attempt.plan.metadata else {
-        return Ok(voucher);
+        return match voucher {
+            Voucher::Nobody if attempt.plan.signed_metadata => Err(InstallError::MetadataUnsigned),
+            voucher => Ok(voucher),
+        };
     };
     keys()?
         .verify_digest(&Sha256Digest::of(metadata.signed()), &claim.signature)

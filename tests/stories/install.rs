@@ -147,6 +147,28 @@ async fn metadata_that_the_offer_signs_is_checked_before_anything_is_touched() {
 }
 
 #[tokio::test]
+async fn where_metadata_must_be_signed_only_what_is_signed_is_written() {
+    let (one, two) = (fixture("full.payload"), crate::install_v2::version_2());
+    for (payload, claim, is_taken) in [
+        (&one, None, false),
+        (&one, Some(metadata_claim(&one)), true),
+        (&two, None, true),
+    ] {
+        let (node, server) = (Node::with_two_good_slots(), Server::start());
+        server.serve("p", payload.clone());
+        let mut plan = plan(server.url("p"), payload);
+        plan.metadata = claim;
+        plan.signed_metadata = true;
+        let installed = node.install(plan).await;
+        assert_eq!(installed.is_ok(), is_taken, "{installed:?}");
+        if let Err(error) = installed {
+            assert!(matches!(error, InstallError::MetadataUnsigned), "{error:?}");
+            assert_eq!(fate(&node), Fate::Untouched);
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_a_key_nothing_is_even_asked_for() {
     let (node, server) = (Node::with_two_good_slots(), Server::start());
     let mut plan = plan(server.url("p"), b"x");

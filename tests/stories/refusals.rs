@@ -209,6 +209,14 @@ async fn a_payload_with_bytes_after_its_end_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payload_whose_metadata_nobody_signed_is_refused_where_it_must_be_signed() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    scene.configure("REQUIRE_SIGNED_METADATA=yes\n");
+    let says = "which REQUIRE_SIGNED_METADATA asks for";
+    untouched(39, says).is_seen(&mut scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_file_than_the_one_offered_is_refused() {
     let (_directory, payload) = edited("full.payload", |_| ());
     let mut scene = Scene::offering(&payload).await;

@@ -85,6 +85,7 @@ pub fn plan(url: String, payload: &[u8]) -> InstallPlan {
         payload_size: payload.len() as u64,
         payload_sha256: digest(&SHA256, payload).as_ref().try_into().unwrap(),
         metadata: None,
+        signed_metadata: false,
         is_delta: false,
         target: SlotName::B,
         target_kernel: "/boot/flatcar/vmlinuz-b".to_owned(),

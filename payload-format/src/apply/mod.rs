@@ -32,7 +32,7 @@ pub use streamed::Streamed;
 use std::sync::Arc;
 
 use crate::block::{BlockRange, Extent};
-use crate::bsdiff::{Container, Patch};
+use crate::bsdiff::{Container, Patch, StepBudget};
 use crate::bunzip::{Bunzip, BunzipError};
 use crate::image::{Image, ImageKind};
 use crate::manifest::Manifest;
@@ -63,6 +63,8 @@ pub struct Applier {
     /// In bytes.
     image_len: u64,
     origins: Origins,
+    /// Of all patches.
+    budget: StepBudget,
 }
 
 impl Applier {
@@ -76,7 +78,8 @@ impl Applier {
         old: Option<Arc<dyn ReadBlocks>>,
         target: Arc<dyn WriteBlocks>,
     ) -> Result<Self, ApplyError> {
-        let Image { old: info, new, .. } = manifest.image(image).ok_or(ApplyError::NoImage(image))?;
+        let parts = manifest.image(image).ok_or(ApplyError::NoImage(image))?;
+        let Image { old: info, new, .. } = parts;
         if info.is_some() && old.is_none() {
             return Err(ApplyError::NoSource(image));
         }
@@ -88,11 +91,16 @@ impl Applier {
             target,
             block_size,
         };
+        let operations = manifest.operations_of(parts).iter();
+        // The manifest's check bounds what all of them write.
+        let made: u64 = operations.map(Operation::destination_blocks).sum();
+        let budget = StepBudget::for_image(made.saturating_mul(block_size.bytes()));
         Ok(Self {
             manifest,
             image,
             image_len,
             origins,
+            budget,
         })
     }
 
@@ -174,6 +182,7 @@ impl Applier {
             result_len: *result_len,
             output: self.output(operation),
             place: Pieces::new(&self.origins, &place.collect::<Vec<_>>()),
+            budget: self.budget.clone(),
         });
         Ok(Streamed::new(op, Decoder::Patch(Box::new(patched))))
     }
@@ -294,6 +303,7 @@ impl Applier {
         let source = self.source(source)?;
         let mut output = self.output(operation);
         let old = |buf: &mut [u8], offset| source.read_at(buf, offset);
+        let patch = patch.within(&self.budget);
         patch.apply(source_len, old, |result| output.write(result))?;
         output.finish()
     }

@@ -17,7 +17,7 @@ use super::output::Output;
 use super::pieces::Pieces;
 use super::pieces::clamp;
 use super::sum::Sum;
-use crate::bsdiff::{Container, Head, PatchError, Stream, Unpacker};
+use crate::bsdiff::{Container, Head, PatchError, StepBudget, Stream, Unpacker};
 
 /// Bytes unpacked at a time.
 const BUFFER: usize = 64 << 10;
@@ -37,6 +37,8 @@ pub(super) struct Patchwork {
     pub(super) output: Output,
     /// Where the result goes, anywhere.
     pub(super) place: Pieces,
+    /// What its steps are taken from.
+    pub(super) budget: StepBudget,
 }
 
 /// A patch at work, as far as it came.
@@ -49,7 +51,7 @@ enum Stage {
     /// Header and control stream are being gathered.
     Beginning(Vec<u8>, Box<Patchwork>),
     Adding(Box<Adding>),
-    Inserting(Unpacker, Filling),
+    Inserting(Unpacker, Box<Filling>),
     /// A step failed: nothing more comes of it.
     Failed,
 }
@@ -120,7 +122,7 @@ fn begin(mut bytes: Vec<u8>, work: Box<Patchwork>, piece: &mut &[u8]) -> Result<
 
 /// Hands what `unpacker` makes of the piece to the places where it is inserted.
 fn insert(
-    (mut unpacker, mut filling): (Unpacker, Filling),
+    (mut unpacker, mut filling): (Unpacker, Box<Filling>),
     piece: &mut &[u8],
     buffer: &mut [u8],
 ) -> Result<Stage, Fault> {
@@ -156,6 +158,7 @@ struct Adding {
     left: u64,
     sum: Sum,
     place: Pieces,
+    budget: StepBudget,
 }
 
 impl Adding {
@@ -165,12 +168,13 @@ impl Adding {
             unpacker: head.diff_unpacker(),
             left: head.diff_len(),
             sum: Sum::new(
-                head.steps(Arc::clone(&control))?,
+                head.steps(Arc::clone(&control), &work.budget)?,
                 (work.source, work.source_len),
                 work.output,
             ),
             control,
             place: work.place,
+            budget: work.budget,
         })
     }
 
@@ -191,7 +195,7 @@ impl Adding {
     /// To the second pass.
     fn turn(self) -> Result<Stage, Fault> {
         self.sum.finish()?;
-        let filling = Filling::new(self.head.steps(self.control)?, self.place);
-        Ok(Stage::Inserting(self.head.extra_unpacker(), filling))
+        let filling = Filling::new(self.head.steps(self.control, &self.budget)?, self.place);
+        Ok(Stage::Inserting(self.head.extra_unpacker(), Box::new(filling)))
     }
 }

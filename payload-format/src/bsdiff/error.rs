@@ -74,6 +74,17 @@ pub enum PatchError {
         /// From the result's start.
         at: u64,
     },
+    /// Steps that yield next to nothing.
+    #[error("it has more than {limit} steps for a result of {len} bytes")]
+    Steps {
+        /// The bound.
+        limit: u64,
+        /// Bytes of the result.
+        len: u64,
+    },
+    /// The same of all patches together.
+    #[error("the image's patches have too many steps for what they make")]
+    Budget,
     /// Endless steps that yield nothing.
     #[error("it has too many steps that yield nothing")]
     Idle,

@@ -3,6 +3,8 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
+use super::budget::StepBudget;
+use super::decoder::Decoder;
 use super::steps::{HeldSteps, Steps};
 use super::unpacker::Unpacker;
 use super::{Container, Packing, PatchError, Stream, numbers};
@@ -53,9 +55,10 @@ impl Head {
         self.diff_len
     }
 
-    /// What the control stream says.
-    pub(crate) fn steps(&self, control: Arc<[u8]>) -> Result<HeldSteps, PatchError> {
-        Steps::new(self, Cursor::new(control))
+    /// What the control stream says, in steps that are taken from `budget`.
+    pub(crate) fn steps(&self, control: Arc<[u8]>, budget: &StepBudget) -> Result<HeldSteps, PatchError> {
+        let control = Decoder::new(Cursor::new(control), self.control, Stream::Control)?;
+        Ok(Steps::new(self, control, Some(budget)))
     }
 
     /// For the diff stream.

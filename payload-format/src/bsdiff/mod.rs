@@ -20,6 +20,7 @@
 //! ([`Unpacker`]).
 
 mod brotli;
+mod budget;
 mod decoder;
 mod error;
 mod head;
@@ -31,6 +32,7 @@ mod steps;
 mod suffixes;
 mod unpacker;
 
+pub(crate) use budget::StepBudget;
 pub use error::{PatchError, Stream};
 pub(crate) use head::Head;
 pub(crate) use making::Parts;
@@ -64,6 +66,7 @@ pub(crate) struct Patch<'a> {
     control: &'a [u8],
     diff: &'a [u8],
     extra: &'a [u8],
+    budget: Option<&'a StepBudget>,
 }
 
 impl<'a> Patch<'a> {
@@ -77,7 +80,16 @@ impl<'a> Patch<'a> {
             control,
             diff,
             extra,
+            budget: None,
         })
+    }
+
+    /// The same, whose steps are taken from `budget`.
+    pub(crate) const fn within(self, budget: &'a StepBudget) -> Self {
+        Self {
+            budget: Some(budget),
+            ..self
+        }
     }
 
     /// What it says of itself.

@@ -3,16 +3,19 @@
 use super::decoder::Decoder;
 use super::old::{Old, add};
 use super::steps::{Step, Steps};
-use super::{Patch, PatchError, Stream};
+use super::{Patch, PatchError, Stream, budget};
+
+/// Bytes of a triple.
+const TRIPLE: u64 = 24;
 
 /// Bytes added or inserted at a time.
 const BUFFER: usize = 64 << 10;
 
 /// A patch at work.
 pub(super) struct Patching<'a, R, W> {
-    steps: Steps<&'a [u8]>,
-    diff: Decoder<&'a [u8]>,
-    extra: Decoder<&'a [u8]>,
+    steps: Steps<'a, &'a [u8]>,
+    diff: Decoder<'a, &'a [u8]>,
+    extra: Decoder<'a, &'a [u8]>,
     old: Old<R>,
     write: W,
     buffer: Vec<u8>,
@@ -21,11 +24,13 @@ pub(super) struct Patching<'a, R, W> {
 
 impl<'a, R, W> Patching<'a, R, W> {
     pub(super) fn new(patch: &Patch<'a>, old_len: u64, read: R, write: W) -> Result<Self, PatchError> {
-        let head = &patch.head;
+        let (head, made) = (&patch.head, patch.head.result_len);
+        let triples = budget::steps(made).saturating_mul(TRIPLE);
+        let control = Decoder::lent(patch.control, head.control, Stream::Control, triples)?;
         Ok(Self {
-            steps: Steps::new(head, patch.control)?,
-            diff: Decoder::new(patch.diff, head.diff, Stream::Diff)?,
-            extra: Decoder::new(patch.extra, head.extra, Stream::Extra)?,
+            steps: Steps::new(head, control, patch.budget),
+            diff: Decoder::lent(patch.diff, head.diff, Stream::Diff, made)?,
+            extra: Decoder::lent(patch.extra, head.extra, Stream::Extra, made)?,
             old: Old { len: old_len, read },
             write,
             buffer: vec![0; BUFFER],

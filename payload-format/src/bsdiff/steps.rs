@@ -3,11 +3,9 @@
 use std::io::{BufRead, Cursor};
 use std::sync::Arc;
 
+use super::budget::{self, IDLE_STEPS, StepBudget};
 use super::decoder::Decoder;
-use super::{Head, PatchError, Stream, numbers};
-
-/// Triples that yield nothing and are followed all the same. `bsdiff` makes next to none, an attacker millions.
-const IDLE_TRIPLES: u64 = 1024;
+use super::{Head, PatchError, numbers};
 
 /// One triple, checked.
 #[derive(Debug, Clone, Copy)]
@@ -23,27 +21,40 @@ pub(crate) struct Step {
 }
 
 /// All triples up to the result's end.
-pub(crate) struct Steps<B: BufRead> {
-    control: Decoder<B>,
+pub(crate) struct Steps<'a, B: BufRead> {
+    control: Decoder<'a, B>,
     at: u64,
     len: u64,
     old: i64,
     idle: u64,
+    taken: u64,
+    budget: Option<StepBudget>,
 }
 
 /// Steps of a control stream that is kept, so that they can be gone through twice.
-pub(crate) type HeldSteps = Steps<Cursor<Arc<[u8]>>>;
+pub(crate) type HeldSteps = Steps<'static, Cursor<Arc<[u8]>>>;
 
-impl<B: BufRead> Steps<B> {
-    /// Of a control stream.
-    pub(super) fn new(head: &Head, control: B) -> Result<Self, PatchError> {
-        Ok(Self {
-            control: Decoder::new(control, head.control, Stream::Control)?,
+impl<'a, B: BufRead> Steps<'a, B> {
+    /// Of a control stream, taken from `budget`, if there is one.
+    pub(super) fn new(head: &Head, control: Decoder<'a, B>, budget: Option<&StepBudget>) -> Self {
+        Self {
+            control,
             at: 0,
             len: head.result_len,
             old: 0,
             idle: 0,
-        })
+            taken: 0,
+            budget: budget.cloned(),
+        }
+    }
+
+    fn count(&mut self) -> Result<(), PatchError> {
+        let (limit, len) = (budget::steps(self.len), self.len);
+        self.taken += 1;
+        if self.taken > limit {
+            return Err(PatchError::Steps { limit, len });
+        }
+        self.budget.as_ref().map_or(Ok(()), StepBudget::take)
     }
 
     /// The next one; none once the result is complete.
@@ -51,6 +62,7 @@ impl<B: BufRead> Steps<B> {
         if self.at == self.len {
             return Ok(None);
         }
+        self.count()?;
         let mut triple = [0; 24];
         self.control.fill(&mut triple)?;
         let [add, insert, seek] = numbers(&triple);
@@ -61,7 +73,7 @@ impl<B: BufRead> Steps<B> {
             .ok_or(PatchError::Seek { at })?;
         let (add, insert) = (self.yields(add)?, self.yields(insert)?);
         self.idle += u64::from(at == self.at);
-        if self.idle > IDLE_TRIPLES {
+        if self.idle > IDLE_STEPS {
             return Err(PatchError::Idle);
         }
         Ok(Some(Step { at, old, add, insert }))

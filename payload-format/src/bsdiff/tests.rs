@@ -299,3 +299,66 @@ fn of_long_repetitions_a_patch_is_found_in_reasonable_time() {
         assert!(patch.len() < 1000, "{}", patch.len());
     }
 }
+
+/// As many bytes as the steps of `triple` yield, of a patch of `count` such steps.
+fn of_steps(triple: [i64; 3], count: u64) -> (u64, Vec<u8>) {
+    let len = u64::try_from(triple[0] + triple[1]).unwrap() * count;
+    let bytes = vec![1; usize::try_from(len).unwrap()];
+    let triples = vec![triple; usize::try_from(count).unwrap()];
+    (len, patch(i64::try_from(len).unwrap(), &triples, &bytes, &bytes))
+}
+
+#[test]
+fn steps_that_yield_next_to_nothing_are_refused_and_as_many_as_bsdiff_makes_are_not() {
+    let (len, dense) = of_steps([8, 0, -8], 100_000);
+    assert_eq!(apply(&dense, &[7; 8]).unwrap().len() as u64, len);
+    let (len, wasteful) = of_steps([4, 0, -4], 100_000);
+    let refused = apply(&wasteful, &[7; 8]).unwrap_err();
+    let limit = len / 8 + 1024;
+    assert!(
+        matches!(refused, PatchError::Steps { limit: found, len: of } if (found, of) == (limit, len)),
+        "{refused}"
+    );
+}
+
+#[test]
+fn all_patches_of_an_image_share_its_steps() {
+    let old = [7; 8];
+    let (len, dense) = of_steps([8, 0, -8], 100_000);
+    let budget = StepBudget::for_image(2 * len);
+    let run = || {
+        let read = |buf: &mut [u8], offset: u64| {
+            let start = usize::try_from(offset).unwrap();
+            buf.copy_from_slice(&old[start..start + buf.len()]);
+            Ok(())
+        };
+        let patch = Patch::parse(Container::Bsdiff40, &dense).unwrap().within(&budget);
+        patch.apply(old.len() as u64, read, |_| Ok::<_, PatchError>(()))
+    };
+    // Room for one step in 16 bytes of both, and a few.
+    run().unwrap();
+    assert!(matches!(run().unwrap_err(), PatchError::Budget));
+}
+
+#[test]
+fn a_block_that_is_longer_than_what_is_wanted_of_it_is_refused_in_each_stream() {
+    // No two neighbours are equal: bzip2 takes them as they are.
+    let long: Vec<u8> = (0..100_000_u32).map(|at| at.to_le_bytes()[0]).collect();
+    let triples = |count: usize| vec![[4, 4, 0]; count];
+    let of =
+        |control: usize, diff: &[u8], extra: &[u8]| apply(&patch(8, &triples(control), diff, extra), &[0; 4]);
+    assert_eq!(of(1, &long[..4], &long[..4]).unwrap(), [0, 1, 2, 3, 0, 1, 2, 3]);
+    for (control, diff, extra, expected) in [
+        (20_000, &long[..4], &long[..4], Stream::Control),
+        (1, &long[..], &long[..4], Stream::Diff),
+        (1, &long[..4], &long[..], Stream::Extra),
+    ] {
+        match of(control, diff, extra).unwrap_err() {
+            PatchError::Damaged { stream, source } => {
+                assert_eq!(stream, expected);
+                assert!(source.to_string().contains("is the limit"), "{source}");
+            }
+            other => panic!("{other}"),
+        }
+    }
+}

@@ -94,13 +94,21 @@ impl<'a> Bunzip<'a> {
     /// # Errors
     /// [`BunzipError::Header`] or [`BunzipError::CutOff`].
     pub(crate) fn new(data: &'a [u8]) -> Result<Self, BunzipError> {
+        Self::of_blocks(data, usize::MAX)
+    }
+
+    /// Begins, for who wants so little that blocks of more than `most` bytes would be a waste of time. They are refused.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub(crate) fn of_blocks(data: &'a [u8], most: usize) -> Result<Self, BunzipError> {
         let (Some(header), Some(rest)) = (data.get(..4), data.get(4..)) else {
             return Err(BunzipError::CutOff);
         };
         match *header {
             [b'B', b'Z', b'h', level @ b'1'..=b'9'] => Ok(Self {
                 bits: Bits::new(rest),
-                block: Block::new(usize::from(level - b'0') * 100_000),
+                block: Block::new(most.min(usize::from(level - b'0') * 100_000)),
                 text: None,
                 crc: Crc::default(),
             }),

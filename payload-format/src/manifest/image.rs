@@ -12,8 +12,10 @@ use crate::operation::{Operation, OperationKind, Replay, Source};
 use crate::wire;
 
 /// Blocks that all operations of an image may write, as a multiple of the room: each block is written once,
-/// and a few twice where a delta parks blocks to break a cycle. More is a waste of the disk's life.
-const REWRITES: u64 = 8;
+/// and a few twice where a delta parks blocks to break a cycle. More is a waste of time and of the disk's life.
+const REWRITES: u64 = 3;
+/// And so many beside these: tiny images may be written in odder ways.
+const FEW_BLOCKS: u64 = 1024;
 
 /// One image under construction.
 pub(super) struct Planner {
@@ -35,7 +37,7 @@ impl Planner {
             old,
             new,
             in_place: InPlace::new(reading, pieces),
-            blocks_left: room.blocks().saturating_mul(REWRITES),
+            blocks_left: most_blocks(&room),
         }
     }
 
@@ -71,7 +73,7 @@ impl Planner {
         let left = self.blocks_left.checked_sub(raw.destination_blocks());
         self.blocks_left = left.ok_or(ManifestError::Rewrites {
             image: self.room.kind,
-            blocks: self.room.blocks().saturating_mul(REWRITES),
+            blocks: most_blocks(&self.room),
         })?;
         Ok(())
     }
@@ -127,6 +129,11 @@ impl Planner {
             _ => Ok(unwritten),
         }
     }
+}
+
+/// Blocks that all operations of an image may write.
+fn most_blocks(room: &Room) -> u64 {
+    room.blocks().saturating_mul(REWRITES).saturating_add(FEW_BLOCKS)
 }
 
 fn kind(raw: RawKind, source: Source) -> OperationKind {

@@ -62,7 +62,9 @@ fn shown(setting: &Effective) -> String {
 }
 
 fn origin(setting: &Effective) -> String {
+    let is_other = setting.setting.otherwise != setting.setting.default;
     match setting.origin {
+        Origin::Refused(file) if is_other => format!("{file} has a value that can't be used"),
         Origin::File(file) => file.to_owned(),
         Origin::Default => "default".to_owned(),
         Origin::Refused(file) => format!("default: {file} has a value that can't be used"),

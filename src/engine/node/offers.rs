@@ -113,6 +113,7 @@ impl Node {
             payload_size: offer.size,
             payload_sha256: offer.sha256,
             metadata: offer.metadata.clone(),
+            signed_metadata: config.signed_metadata,
             is_delta: offer.kind == PayloadKind::Delta,
             target,
             target_kernel: kernel(target)?,
