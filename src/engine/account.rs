@@ -1,7 +1,7 @@
 //! What is published of the engine's state: pure.
 
 use super::state::NextBoot;
-use super::survey::{Survey, Updates};
+use super::survey::{BootsNext, Survey, Updates};
 use super::{Failure, Phase, Running, State};
 use crate::bus::{
     Account, Evidence, FailureReport, NextCheck, NoUpdate, Obstacle, Overview, Stand, Transfer,
@@ -36,7 +36,8 @@ impl Sources<'_> {
         let no_update = self.no_update();
         Overview {
             state: stand(state),
-            summary: summary(state, &waiting_version, no_update.as_ref()),
+            summary: summary(state, &waiting_version, no_update.as_ref())
+                + unannounced(state, survey.boots_next),
             running_version: survey.running_version.clone(),
             waiting_version,
             progress: self.transfer.into(),
@@ -101,6 +102,14 @@ fn stand(state: &State) -> Stand {
     match (state.phase.stand(), state.next_boot) {
         (Stand::RebootNeeded, NextBoot::Rollback) => Stand::RollbackNeeded,
         (stand, _) => stand,
+    }
+}
+
+/// Where nothing waits and the other slot boots next all the same: after a reset, or by somebody's hand.
+const fn unannounced(state: &State, boots_next: BootsNext) -> &'static str {
+    match (&state.phase, boots_next) {
+        (Phase::Idle, BootsNext::Other) => "; the other slot boots next",
+        _ => "",
     }
 }
 

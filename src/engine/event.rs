@@ -71,6 +71,9 @@ pub enum Event {
     WithdrawalRequested(WaitingSlot),
     /// The word that an update waits for the reboot is taken back; its slot may still be selectable.
     Forgotten,
+    /// The partition table says that the running slot boots next, although the other one was waited for: somebody has
+    /// changed it by hand.
+    Overtaken,
     /// The slot of the withdrawn update boots no more, or why that is not sure.
     Withdrawn(Result<(), String>),
     /// An operator wants the other slot, which was good once, to boot next.
@@ -171,6 +174,7 @@ impl fmt::Display for Event {
             Self::RolledBack(_) => "the end of a rollback",
             Self::MarkGoodRequested => "marking the running slot good",
             Self::Forgotten => "the end of a wait for the reboot",
+            Self::Overtaken => "the running slot's place before the other one",
             Self::Withdrawn(_) => "the end of a withdrawal",
             Self::TrialEnded(_) => "the end of a trial",
             Self::FellBack(_) => "the end of a fallback",

@@ -60,6 +60,6 @@ pub use node::{DiskChoice, Node, Settings};
 pub use progress::Throttle;
 pub use state::{Afterwards, Flow, NextBoot, Phase, Running, State};
 pub use step::{Refusal, step};
-pub use survey::{Survey, Updates};
+pub use survey::{BootsNext, Survey, Updates};
 pub use task::Engine;
 pub use updater::{Checked, Progress, Updater};

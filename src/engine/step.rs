@@ -44,6 +44,7 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
         (Phase::NeedReboot, Event::CheckDue) => next.revisit(),
         (Phase::NeedReboot, Event::Revisited(outcome, at)) => next.revisited(outcome, at),
         (Phase::NeedReboot, Event::ResetRequested) => next.reset(),
+        (Phase::NeedReboot, Event::Overtaken) => next.overtaken(),
         (phase, Event::WithdrawalRequested(slot)) => next.withdraw(phase, slot)?,
         (phase, Event::Forgotten) if state.may_be_forgotten() => next.forgotten(phase),
         (Phase::Withdrawing(afterwards), Event::Withdrawn(_)) => next.withdrawn(*afterwards),

@@ -12,6 +12,8 @@ pub struct Survey {
     pub slots: Vec<SlotReport>,
     /// Why there are none.
     pub slots_unknown: Option<String>,
+    /// Which slot the next boot takes.
+    pub boots_next: BootsNext,
     /// Whether configuration switches updates off.
     pub updates: Updates,
     /// What is odd about the configuration, each in a sentence.
@@ -28,6 +30,18 @@ pub struct Survey {
     pub attempts: Vec<AttemptReport>,
     /// What this machine has done so far.
     pub tally: Tally,
+}
+
+/// What the partition table says of the next boot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BootsNext {
+    /// It can't be read, or no slot can be booted.
+    #[default]
+    Unknown,
+    /// The slot that runs.
+    Running,
+    /// The other one.
+    Other,
 }
 
 /// Whether updates are looked for.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::progress::Throttle;
 use super::updater::{Progress, Updater};
-use super::{Effect, Event, Phase, Refusal, State, Survey, step};
+use super::{BootsNext, Effect, Event, Phase, Refusal, State, Survey, step};
 use crate::bus::{Command, NextCheck, Outlets, Preview, Status};
 use jobs::{Done, Stage};
 use publisher::Publisher;
@@ -107,13 +107,14 @@ impl<U: Updater> Engine<U> {
                 Wake::Job(Ok(done)) => self.done(done).await,
                 Wake::Job(Err(error)) if error.is_cancelled() => {}
                 Wake::Job(Err(error)) | Wake::Surveyed(Err(error)) => self.died(&error),
-                Wake::Surveyed(Ok(survey)) => self.surveyed(*survey),
+                Wake::Surveyed(Ok(survey)) => self.surveyed(*survey).await,
                 Wake::MarkGoodDue => {
                     self.mark_good_at = None;
                     self.handle(Event::MarkGoodDue).await;
                 }
                 Wake::CheckDue => {
                     self.check_at = None;
+                    self.look_at_table().await;
                     self.handle(Event::CheckDue).await;
                 }
             }
@@ -154,6 +155,12 @@ impl<U: Updater> Engine<U> {
     }
 
     async fn command(&mut self, command: Command) {
+        if !matches!(
+            command,
+            Command::GetStatus(_) | Command::ResetStatus(_) | Command::Withdraw(..)
+        ) {
+            self.look_at_table().await;
+        }
         // A client that has gone needs no answer.
         match command {
             Command::AttemptUpdate(reply) => {
@@ -339,11 +346,35 @@ impl<U: Updater> Engine<U> {
         }
     }
 
-    fn surveyed(&mut self, survey: Survey) {
+    async fn surveyed(&mut self, survey: Survey) {
+        let is_outdated = std::mem::take(&mut self.publisher.is_outdated);
+        if !is_outdated {
+            self.compare_with_table(survey.boots_next).await;
+        }
         self.publisher.survey = survey;
         self.publisher.publish(&self.state);
-        if std::mem::take(&mut self.publisher.is_outdated) {
+        if is_outdated {
             self.survey();
+        }
+    }
+
+    /// Somebody may have changed the partition table by hand while the other slot is waited for: before anything is
+    /// decided by that, it is looked at.
+    async fn look_at_table(&mut self) {
+        if self.state.phase() == &Phase::NeedReboot {
+            let survey = self.updater.survey().await;
+            self.compare_with_table(survey.boots_next).await;
+            self.publisher.survey = survey;
+            self.publisher.publish(&self.state);
+        }
+    }
+
+    async fn compare_with_table(&mut self, boots_next: BootsNext) {
+        if boots_next == BootsNext::Running && self.state.phase() == &Phase::NeedReboot {
+            tracing::warn!(
+                "the partition table says that the running slot boots next: nothing waits for the reboot"
+            );
+            self.handle(Event::Overtaken).await;
         }
     }
 }

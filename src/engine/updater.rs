@@ -68,7 +68,8 @@ pub trait Updater: Send + Sync + 'static {
     /// Why the next check is due then, or never; asked after [`Self::until_next_check`].
     fn why_then(&self) -> String;
 
-    /// Looks at what the node knows beside the engine's state. Nothing waits for it.
+    /// Looks at what the node knows beside the engine's state. Only where the other slot is waited for does a command wait
+    /// for it.
     fn survey(&self) -> impl Future<Output = Survey> + Send;
 
     /// Watches until the running slot is healthy, or its deadline has passed and it is not. After one

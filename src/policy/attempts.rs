@@ -16,7 +16,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-use slots::SlotAttributes;
+use slots::{SlotAttributes, choose};
 
 use super::{History, UnixTime};
 use crate::store::tolerant;
@@ -169,9 +169,20 @@ impl Look<'_> {
     /// Whether an attempt that was cut had come to its commit. What the slot holds is remembered right before that.
     fn is_committed(&self, attempt: &Attempt) -> bool {
         let untried = |slot: SlotAttributes| slot.is_selectable() && !slot.is_successful();
-        let is_held = self.history.payload_in(&attempt.partuuid) == Some(&attempt.sha256);
         let runs = attempt.partuuid == self.running;
-        is_held && (runs || self.attributes(&attempt.partuuid).is_some_and(untried))
+        self.holds(attempt) && (runs || self.attributes(&attempt.partuuid).is_some_and(untried))
+    }
+
+    /// Whether the slot of the attempt still holds what it brought.
+    fn holds(&self, attempt: &Attempt) -> bool {
+        self.history.payload_in(&attempt.partuuid) == Some(&attempt.sha256)
+    }
+
+    /// Whether a loader takes the slot at the next boot.
+    fn boots_next(&self, partuuid: &str) -> bool {
+        let slots = self.slots.iter();
+        let choice = choose(slots.map(|(slot, attributes)| (slot, *attributes)));
+        choice.is_some_and(|choice| choice.slot == partuuid)
     }
 
     /// How an attempt that was installed goes on.
@@ -188,11 +199,14 @@ impl Look<'_> {
         };
         let runs = attempt.partuuid == self.running;
         match attempt.course {
-            Kept | RolledBack | Withdrawn => (attempt.course, None),
+            Kept | RolledBack => (attempt.course, None),
+            // A slot that was only put behind the other one may be taken all the same.
+            Withdrawn if !(runs && self.holds(attempt)) => (Withdrawn, None),
             _ if runs && slot.is_successful() => (Kept, None),
             _ if runs => (OnTrial, None),
             Waiting if slot.priority().get() == 0 => (Withdrawn, None),
-            Waiting if slot.tries().get() > 0 => (Waiting, None),
+            Waiting if slot.tries().get() > 0 && self.boots_next(&attempt.partuuid) => (Waiting, None),
+            Waiting if slot.tries().get() > 0 => (Withdrawn, None),
             _ if slot.is_successful() => (attempt.course, None),
             _ => (
                 RolledBack,

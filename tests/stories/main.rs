@@ -31,6 +31,7 @@ mod install_v2;
 mod journal;
 mod kills;
 mod kola;
+mod marker;
 mod merged_extensions;
 mod monitoring;
 mod mounting;

@@ -189,6 +189,20 @@ impl Node {
         });
     }
 
+    /// Whether the daemon ended amid the last attempt; asked before [`Self::start_attempts`]. Blocks.
+    pub(super) fn is_attempt_under_way(&self) -> bool {
+        let attempts = self.attempts();
+        let last = attempts.iter().last();
+        last.is_some_and(|attempt| attempt.course == Course::UnderWay)
+    }
+
+    /// Whether what the last attempt installed is to boot next. Blocks.
+    pub(super) fn is_last_attempt_waiting(&self) -> bool {
+        let attempts = self.attempts();
+        let last = attempts.iter().last();
+        last.is_some_and(|attempt| attempt.course == Course::Waiting)
+    }
+
     /// The daemon starts. What became of the last update was looked at before. Blocks.
     pub(super) fn start_attempts(&self) {
         self.with_look(|look, attempts| attempts.started(look));

@@ -138,8 +138,9 @@ impl Node {
     /// prepared. Notices a rollback. Blocks.
     #[must_use]
     pub fn initial_state(&self) -> State {
+        let was_cut = self.is_attempt_under_way();
         self.look_back();
-        if !pending::is_pending(self.host()) {
+        if !self.is_waiting(was_cut) {
             return State::idle();
         }
         let history = self.history();
@@ -323,16 +324,7 @@ impl Updater for Node {
     }
 
     async fn remember_pending(&self) {
-        let remembered = self.blocking(|node| {
-            pending::remember(node.host())?;
-            // Images' postinsts leave it too; where none is run, reboot managers wait for it all the same.
-            node.host().require_reboot()?;
-            if node.memory(|memory| memory.reboot_wanted) {
-                return Ok(());
-            }
-            node.host().claim_reboot()
-        });
-        if let Err(error) = remembered.await {
+        if let Err(error) = self.blocking(Self::leave_word).await {
             tracing::warn!("cannot remember that a reboot is due: {}", chain(&error));
         }
         self.blocking(Self::attempt_succeeded).await;
@@ -343,6 +335,7 @@ impl Updater for Node {
         if let Err(error) = forgotten.await {
             tracing::warn!("cannot forget that a reboot was due: {}", chain(&error));
         }
+        self.blocking(Self::settle_attempts).await;
     }
 
     async fn is_pending(&self) -> bool {

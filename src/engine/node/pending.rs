@@ -1,5 +1,5 @@
 //! The files that say, for as long as this boot lasts, that the other slot boots next: the marker, and the
-//! request for a reboot.
+//! request for a reboot. They count while the partition table agrees.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Node;
 use crate::disk::{BlockTarget, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
+use crate::engine::{BootsNext, chain};
 use crate::host::{Host, Withdrawn};
 use crate::install::Slots;
 
@@ -46,6 +47,47 @@ pub(super) fn forget(host: &Host) -> io::Result<()> {
         tracing::info!("the request for a reboot is withdrawn");
     }
     Ok(())
+}
+
+impl Node {
+    /// Whether the other slot is waited for: the marker says so, and the partition table doesn't say otherwise. An attempt
+    /// that was cut between commit and marker waits as well.
+    pub(super) fn is_waiting(&self, was_cut: bool) -> bool {
+        let (is_marked, boots_next) = (is_pending(self.host()), self.boots_next());
+        match (is_marked, boots_next) {
+            (true, BootsNext::Running) => {
+                tracing::warn!(
+                    "the partition table says that the running slot boots next: nothing waits for the reboot"
+                );
+                if let Err(error) = forget(self.host()) {
+                    tracing::warn!("cannot forget that a reboot was due: {}", chain(&error));
+                }
+                self.settle_attempts();
+                false
+            }
+            (false, BootsNext::Other) if was_cut && self.is_last_attempt_waiting() => {
+                tracing::warn!(
+                    "an update was committed right before the daemon ended: it waits for the reboot"
+                );
+                if let Err(error) = self.leave_word() {
+                    tracing::warn!("cannot remember that a reboot is due: {}", chain(&error));
+                }
+                true
+            }
+            (is_marked, _) => is_marked,
+        }
+    }
+
+    /// Marker and request for a reboot. Blocks.
+    pub(super) fn leave_word(&self) -> io::Result<()> {
+        remember(self.host())?;
+        // Images' postinsts leave it too; where none is run, reboot managers wait for it all the same.
+        self.host().require_reboot()?;
+        if self.memory(|memory| memory.reboot_wanted) {
+            return Ok(());
+        }
+        self.host().claim_reboot()
+    }
 }
 
 /// The disk's slots, of which the other one may be waited for: whoever makes it unbootable takes that back

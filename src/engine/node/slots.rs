@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
+use ::slots::choose;
+
 use super::Settings;
 use crate::disk::{DiskError, Marked, SlotDisk, SlotName};
+use crate::engine::BootsNext;
 use crate::journal::Notable;
 
 /// Which disk holds the slots.
@@ -26,6 +29,17 @@ pub(super) fn open(settings: &Settings) -> Result<SlotDisk, DiskError> {
         DiskChoice::OfUsr => SlotDisk::discover(&settings.host),
         DiskChoice::Named { path, running } => SlotDisk::open(path, *running),
     }
+}
+
+/// Which slot the loader takes at the next boot. Blocks.
+pub(super) fn boots_next(disk: &SlotDisk) -> Result<BootsNext, DiskError> {
+    let rows = disk.table()?.into_iter();
+    let choice = choose(rows.map(|row| (row.slot, row.attributes)));
+    Ok(match choice {
+        None => BootsNext::Unknown,
+        Some(choice) if choice.slot == disk.running() => BootsNext::Running,
+        Some(_) => BootsNext::Other,
+    })
 }
 
 /// The PARTUUID of a slot. Blocks.

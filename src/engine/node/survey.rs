@@ -6,7 +6,7 @@ use super::{Node, slots};
 use crate::bus::{AskedBy, AttemptOutcome, AttemptReport, RollbackReport, SlotReport};
 use crate::config::Server;
 use crate::disk::{DiskError, SlotRow};
-use crate::engine::{Survey, Updates, chain};
+use crate::engine::{BootsNext, Survey, Updates, chain};
 use crate::policy::{self, Attempt, Course, History, Rollback};
 
 impl Node {
@@ -25,6 +25,7 @@ impl Node {
             }
         };
         Survey {
+            boots_next: self.boots_next(),
             slots,
             slots_unknown,
             updates: match &config {
@@ -41,6 +42,12 @@ impl Node {
             running_version,
             tally: history.tally().clone(),
         }
+    }
+
+    /// Which slot the loader takes at the next boot. Blocks.
+    pub(super) fn boots_next(&self) -> BootsNext {
+        let found = slots::open(&self.settings).and_then(|disk| slots::boots_next(&disk));
+        found.unwrap_or_default()
     }
 
     fn slot_reports(&self, history: &History, running_version: &str) -> Result<Vec<SlotReport>, DiskError> {

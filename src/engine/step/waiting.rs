@@ -6,6 +6,7 @@
 //!   NeedReboot ── check due ─▶ asks the server ── another payload ─▶ Preparing …
 //!    ▲  │  ▲                                                           │
 //!    │  │  └──────── failed, the slot is as it was ────────────────────┘
+//!    │  ├── the table says otherwise ────────────────────────────────▶ Idle
 //!    │  ├── reset ───────────────────────────────────────────────────▶ Idle
 //!    │  └── withdrawal ─▶ Withdrawing ── forgotten ─▶ slot unbootable, or why not ─▶ Idle
 //!    └──────── refused ────────┘
@@ -61,6 +62,13 @@ impl Next {
         self.effects.push(Effect::ForgetPending);
         // What was asked beside it is dropped, and the next check with it.
         self.effects.push(Effect::Schedule);
+    }
+
+    /// Nothing waits any more, and reboot managers that look once more are told so.
+    pub(super) fn overtaken(&mut self) {
+        self.state.offer = None;
+        self.effects.push(Effect::ForgetPending);
+        self.rest(Phase::Idle);
     }
 
     /// An update that waits, or one that was reset and left the other slot as it was, is not wanted.

@@ -17,6 +17,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::WithdrawalRequested(WaitingSlot::Kept)),
         Just(Event::WithdrawalRequested(WaitingSlot::Unbootable)),
         Just(Event::Forgotten),
+        Just(Event::Overtaken),
         Just(Event::Withdrawn(Ok(()))),
         Just(Event::Withdrawn(Err("the table can't be written".into()))),
         Just(Event::MarkGoodDue),

@@ -199,3 +199,14 @@ fn an_answer_that_comes_after_a_reset_changes_nothing() {
     assert_eq!(end.phase(), &Phase::Idle);
     assert_eq!(signals, []);
 }
+
+#[test]
+fn a_wait_that_the_partition_table_contradicts_ends_and_is_forgotten() {
+    let (state, effects) = step(&State::reboot_pending(), Event::Overtaken).unwrap();
+    assert_eq!(state.phase(), &Phase::Idle);
+    assert_eq!(effects[0], Effect::ForgetPending);
+    assert!(matches!(&effects[1], Effect::Signal(status) if status.operation == Operation::Idle));
+    for state in [State::idle(), good()] {
+        assert!(step(&state, Event::Overtaken).is_err());
+    }
+}
