@@ -8,7 +8,7 @@ use crate::device::{Device, Fingerprint, Survived};
 use crate::loss::Loss;
 use crate::memory::Told;
 use crate::trace::{Call, Step, Trace};
-use crate::tree::{Covered, Files, Node, Tree};
+use crate::tree::{self, Covered, Files, Node, Tree};
 
 /// What is on the medium: the disk with the slots, and the files of the other partitions by absolute path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +79,7 @@ struct Opening {
 enum Opened {
     Disk,
     File(Node),
-    Directory(String),
+    Directory(tree::Place),
 }
 
 enum Sync {
@@ -195,7 +195,7 @@ impl Machine {
                 let sync = self.opened(call, 0).map(|opening| match opening.what {
                     Opened::Disk => Sync::Disk(self.device.synced_by(opening.number)),
                     Opened::File(node) => Sync::Tree(self.tree.covered_by(node)),
-                    Opened::Directory(path) => Sync::Tree(self.tree.names_covered_in(&path)),
+                    Opened::Directory(path) => Sync::Tree(self.tree.names_covered_in(path)),
                 });
                 self.syncs.extend(sync.map(|sync| (number, sync)));
             }
@@ -264,11 +264,21 @@ impl Machine {
                 }
                 false
             }
-            "mkdir" => self.name(call, &[0], |tree, paths| tree.make_directory(number, &paths[0])),
-            "unlink" => self.name(call, &[0], |tree, paths| tree.unlink(number, &paths[0])),
-            "rename" => self.name(call, &[0, 1], |tree, paths| {
+            "mkdir" => self.name(&[call.path(0)], |tree, paths| {
+                tree.make_directory(number, &paths[0]);
+            }),
+            "unlink" | "rmdir" => self.name(&[call.path(0)], |tree, paths| tree.unlink(number, &paths[0])),
+            "unlinkat" => self.name(&[call.path_at(0, 1)], |tree, paths| {
+                tree.unlink(number, &paths[0]);
+            }),
+            "rename" => self.name(&[call.path(0), call.path(1)], |tree, paths| {
                 tree.rename(number, &paths[0], &paths[1]);
             }),
+            "renameat" => self.name(&[call.path_at(0, 1), call.path_at(2, 3)], |tree, paths| {
+                tree.rename(number, &paths[0], &paths[1]);
+            }),
+            // Room is kept, and nothing changes.
+            "fallocate" if call.has_flag(1, "FALLOC_FL_KEEP_SIZE") => false,
             "copy_file_range" => self.copied(number, call, (0, 2), result),
             "sendfile" => self.copied(number, call, (1, 0), result),
             // Private mappings and those of libraries; a shared one of a file of ours would be missed.
@@ -293,19 +303,20 @@ impl Machine {
 
     fn open(&mut self, number: usize, call: &Call, descriptor: usize) -> bool {
         self.open.remove(&descriptor);
-        let what = match self.place(&call.path(1)) {
+        let what = match self.place(&call.path_at(0, 1)) {
             Place::Elsewhere => return false,
             Place::Disk => Opened::Disk,
-            Place::Path(path) if self.tree.is_directory(&path) => Opened::Directory(path),
-            Place::Path(path) => match self.tree.find(&path) {
-                Some(node) => {
+            Place::Path(_) if call.has_flag(2, "O_TMPFILE") => Opened::File(self.tree.add_nameless()),
+            Place::Path(path) => match (self.tree.find_directory(&path), self.tree.find(&path)) {
+                (Some(directory), _) => Opened::Directory(directory),
+                (None, Some(node)) => {
                     if call.has_flag(2, "O_TRUNC") {
                         self.tree.set_len(number, node, 0);
                         self.tree.returned(number, node, Some(0));
                     }
                     Opened::File(node)
                 }
-                None => Opened::File(self.tree.create(number, &path)),
+                (None, None) => Opened::File(self.tree.create(number, &path)),
             },
         };
         assert!(!call.has_flag(2, "O_APPEND"), "appending is not modelled");
@@ -319,8 +330,8 @@ impl Machine {
         call.has_flag(2, "O_CREAT")
     }
 
-    fn name(&mut self, call: &Call, paths: &[usize], change: impl FnOnce(&mut Tree, &[String])) -> bool {
-        let place = |nth: &usize| match self.place(&call.path(*nth)) {
+    fn name(&mut self, paths: &[String], change: impl FnOnce(&mut Tree, &[String])) -> bool {
+        let place = |path: &String| match self.place(path) {
             Place::Path(path) => Some(path),
             Place::Disk | Place::Elsewhere => None,
         };

@@ -15,6 +15,7 @@ mod cuts;
 mod daemon;
 mod device;
 mod draft;
+mod extensions;
 mod faults;
 mod grub;
 mod image;
@@ -75,7 +76,7 @@ const fn story(name: &'static str, sector: usize, story: Story) -> Scenario {
     }
 }
 
-const SCENARIOS: [Scenario; 28] = [
+const SCENARIOS: [Scenario; 29] = [
     scenario("a_full_update_512", 512, Contents::Full, Before::Sound),
     scenario("a_full_update_4096", 4096, Contents::Full, Before::Sound),
     scenario("a_delta_512", 512, Contents::Delta, Before::Sound),
@@ -127,6 +128,12 @@ const SCENARIOS: [Scenario; 28] = [
         512,
         Contents::FullV2,
         Before::CutBeside,
+    ),
+    scenario(
+        "extensions_beside_an_update",
+        512,
+        Contents::FullV2,
+        Before::Extensions,
     ),
     scenario("a_damaged_backup_table", 512, Contents::Full, Before::NoBackup),
     scenario("a_damaged_primary_table", 4096, Contents::Full, Before::NoPrimary),

@@ -13,6 +13,7 @@ use update_engine::host::Host;
 use update_engine::install::{InstallError, Pace, Postinst, Site};
 use update_engine::plan::{FurtherTarget, InstallPlan};
 
+use crate::extensions;
 use crate::machine::{Paths, State};
 use crate::support::installing::{install, plan};
 use crate::tree::Files;
@@ -133,6 +134,7 @@ impl Attempt<'_> {
         };
         let plan = InstallPlan {
             further: vec![further],
+            extensions: extensions::plan(self.root, &self.url),
             ..plan(self.url.clone(), self.payload)
         };
         install(plan, site).await

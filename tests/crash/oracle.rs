@@ -6,6 +6,7 @@ use update_engine::fetch::Fetcher;
 use update_engine::host::Host;
 use update_engine::install::Postinst;
 
+use crate::extensions;
 use crate::image::{ENTRY, is_good, is_selectable, place, word_of};
 use crate::loader;
 use crate::machine::State;
@@ -130,10 +131,12 @@ impl Truth {
             return Err("the partitions are others".to_owned());
         }
         readers::chosen(entries).ok_or("there is no slot to boot")?;
-        if is_selectable(word_of(entries, 4)) && !self.slot_b_is_whole(state) {
+        let is_selectable = is_selectable(word_of(entries, 4));
+        if is_selectable && !self.slot_b_is_whole(state) {
             return Err("slot B can be booted and is not whole".to_owned());
         }
-        Ok(())
+        let holds = || extensions::Holds::of(self.updated.is_in(state));
+        extensions::check(&self.start, state, is_selectable.then(holds))
     }
 
     fn slot_b_is_whole(&self, state: &State) -> bool {
@@ -201,6 +204,7 @@ impl<'a> Afterlife<'a> {
     pub(crate) fn new(truth: &'a Truth) -> Self {
         let server = Server::start();
         server.serve("p", truth.payload.bytes.clone());
+        server.serve(extensions::PACKAGE, extensions::package());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Self {
             truth,

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Output;
 
 use crate::daemon;
+use crate::extensions;
 use crate::image::{disk, word};
 use crate::loss::{Kind, Loss};
 use crate::machine::{Machine, State};
@@ -51,6 +52,8 @@ pub(crate) enum Before {
     Cut,
     /// An attempt at another payload was cut while it wrote the partition beside the slot.
     CutBeside,
+    /// Both slots have extensions, and so has the update.
+    Extensions,
 }
 
 /// What is recorded.
@@ -122,7 +125,7 @@ impl Scenario {
             sector: self.sector,
             start: State {
                 disk,
-                files: files(&fallback),
+                files: self.files(&fallback),
             },
             payload,
             updated,
@@ -133,6 +136,14 @@ impl Scenario {
             platforms,
             partitions,
         }
+    }
+
+    fn files(&self, fallback: &Held) -> Files {
+        let mut files = files(fallback);
+        if self.before == Before::Extensions {
+            files.extend(extensions::before());
+        }
+        files
     }
 
     fn words(&self) -> (u64, u64) {
@@ -227,6 +238,7 @@ pub(crate) fn attempt(
 ) -> Output {
     let server = Server::start();
     server.serve("p", payload);
+    server.serve(extensions::PACKAGE, extensions::package());
     let file = node.path("payload");
     std::fs::write(&file, payload).unwrap();
     let mut command = wrap(&std::env::current_exe().unwrap());

@@ -198,6 +198,18 @@ impl Call {
         self.arguments.iter().any(|argument| argument.contains(&escaped))
     }
 
+    /// A path from the directory of a descriptor, which `strace` names beside it.
+    pub(crate) fn path_at(&self, directory: usize, nth: usize) -> String {
+        let path = self.path(nth);
+        if path.starts_with('/') {
+            return path;
+        }
+        let named = self.argument(directory);
+        let inside = named.split_once('<').and_then(|(_, name)| name.strip_suffix('>'));
+        let directory = inside.unwrap_or_else(|| panic!("{}: {named} is no directory", self.name));
+        format!("{}/{path}", String::from_utf8(unescape(directory)).unwrap())
+    }
+
     pub(crate) fn path(&self, nth: usize) -> String {
         String::from_utf8(self.bytes(nth)).unwrap()
     }

@@ -17,10 +17,15 @@ pub(crate) type Files = BTreeMap<String, Vec<u8>>;
 /// Number of a file, whatever its name.
 pub(crate) type Node = usize;
 
-#[derive(Default)]
+/// Number of a directory, likewise: it may be renamed with all that is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place(usize);
+
+const ROOT: Place = Place(0);
+
 pub(crate) struct Tree {
     nodes: Vec<Contents>,
-    directories: BTreeMap<String, Directory>,
+    directories: Vec<Directory>,
     /// Everything that ever was the contents of a file that gets replaced whole.
     whole: BTreeMap<String, Vec<Vec<u8>>>,
 }
@@ -51,38 +56,65 @@ struct Directory {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Entry {
     File(Node),
-    Directory,
+    Directory(Place),
 }
 
 enum Naming {
     Link(String, Entry),
     Unlink(String),
-    Rename { from: String, to: String, node: Node },
+    Rename { from: String, to: String, entry: Entry },
 }
 
 /// What a sync that begins now vouches for.
 pub(crate) enum Covered {
     Contents(Node, Vec<usize>),
-    Names(String, Vec<usize>),
+    Names(Place, Vec<usize>),
 }
 
 impl Tree {
     /// Files that are on the medium.
     pub(crate) fn new(files: &Files) -> Self {
-        let mut tree = Self::default();
-        tree.directories.entry("/".to_owned()).or_default();
-        for (name, contents) in files {
-            let mut entry = Entry::File(tree.add(contents.clone()));
-            let mut path = name.as_str();
-            while path != "/" {
-                let (directory, name) = parts(path);
-                let directory_entries = tree.directories.entry(directory.to_owned()).or_default();
-                directory_entries.medium.insert(name.to_owned(), entry);
-                (entry, path) = (Entry::Directory, directory);
-            }
-            tree.whole.insert(name.clone(), vec![contents.clone()]);
+        let mut tree = Self {
+            nodes: Vec::new(),
+            directories: vec![Directory::default()],
+            whole: BTreeMap::new(),
+        };
+        for (path, contents) in files {
+            let entry = Entry::File(tree.add(contents.clone()));
+            let (directory, name) = parts(path);
+            let directory = tree.on_the_medium(directory);
+            tree.directories[directory.0]
+                .medium
+                .insert(name.to_owned(), entry);
+            tree.whole.insert(path.clone(), vec![contents.clone()]);
         }
         tree
+    }
+
+    /// The directory at `path`, made with those above it if it isn't there.
+    fn on_the_medium(&mut self, path: &str) -> Place {
+        if path == "/" {
+            return ROOT;
+        }
+        let (above, name) = parts(path);
+        let above = self.on_the_medium(above);
+        if let Some(Entry::Directory(place)) = self.directories[above.0].medium.get(name) {
+            return *place;
+        }
+        let place = self.add_directory();
+        let names = &mut self.directories[above.0].medium;
+        names.insert(name.to_owned(), Entry::Directory(place));
+        place
+    }
+
+    fn add_directory(&mut self) -> Place {
+        self.directories.push(Directory::default());
+        Place(self.directories.len() - 1)
+    }
+
+    /// A file without a name.
+    pub(crate) fn add_nameless(&mut self) -> Node {
+        self.add(Vec::new())
     }
 
     fn add(&mut self, medium: Vec<u8>) -> Node {
@@ -94,20 +126,34 @@ impl Tree {
     }
 
     fn directory(&mut self, path: &str) -> &mut Directory {
-        let known = self.directories.get_mut(path);
-        known.unwrap_or_else(|| panic!("{path} is no directory that was ever made"))
+        let known = self.find_directory(path);
+        let place = known.unwrap_or_else(|| panic!("{path} is no directory"));
+        &mut self.directories[place.0]
     }
 
-    pub(crate) fn is_directory(&self, path: &str) -> bool {
-        self.directories.contains_key(path)
+    /// What programs see at `path`.
+    fn look(&self, path: &str) -> Option<Entry> {
+        if path == "/" {
+            return Some(Entry::Directory(ROOT));
+        }
+        let (directory, name) = parts(path);
+        let place = self.find_directory(directory)?;
+        self.directories[place.0].names(|_| true).get(name).copied()
+    }
+
+    /// The directory of that name, as programs see it.
+    pub(crate) fn find_directory(&self, path: &str) -> Option<Place> {
+        match self.look(path)? {
+            Entry::Directory(place) => Some(place),
+            Entry::File(_) => None,
+        }
     }
 
     /// The file of that name, as programs see it.
     pub(crate) fn find(&self, path: &str) -> Option<Node> {
-        let (directory, name) = parts(path);
-        match self.directories.get(directory)?.names(|_| true).get(name) {
-            Some(Entry::File(node)) => Some(*node),
-            _ => None,
+        match self.look(path)? {
+            Entry::File(node) => Some(node),
+            Entry::Directory(_) => None,
         }
     }
 
@@ -121,11 +167,11 @@ impl Tree {
 
     pub(crate) fn make_directory(&mut self, call: usize, path: &str) {
         let (directory, name) = parts(path);
-        let naming = Naming::Link(name.to_owned(), Entry::Directory);
+        let naming = Naming::Link(name.to_owned(), Entry::Directory(self.add_directory()));
         self.directory(directory).unsynced.push((call, naming));
-        self.directories.entry(path.to_owned()).or_default();
     }
 
+    /// Of a file or an empty directory.
     pub(crate) fn unlink(&mut self, call: usize, path: &str) {
         let (directory, name) = parts(path);
         let naming = Naming::Unlink(name.to_owned());
@@ -133,17 +179,20 @@ impl Tree {
     }
 
     pub(crate) fn rename(&mut self, call: usize, from: &str, to: &str) {
-        let node = self.find(from).unwrap_or_else(|| panic!("{from} was never made"));
+        let entry = self.look(from).unwrap_or_else(|| panic!("{from} was never made"));
         let ((directory, from), (other, to_name)) = (parts(from), parts(to));
         assert_eq!(directory, other, "a rename between directories is not modelled");
         let naming = Naming::Rename {
             from: from.to_owned(),
             to: to_name.to_owned(),
-            node,
+            entry,
         };
         self.directory(directory).unsynced.push((call, naming));
-        let contents = self.contents(node);
-        self.whole.entry(to.to_owned()).or_default().push(contents);
+        let mut named = Files::new();
+        self.collect_entry(to.to_owned(), entry, &mut |_| true, &mut named);
+        for (path, contents) in named {
+            self.whole.entry(path).or_default().push(contents);
+        }
     }
 
     pub(crate) fn write(&mut self, call: usize, node: Node, at: usize, bytes: Vec<u8>) {
@@ -176,9 +225,9 @@ impl Tree {
         Covered::Contents(node, changes.map(|change| change.call).collect())
     }
 
-    pub(crate) fn names_covered_in(&self, directory: &str) -> Covered {
-        let names = self.directories[directory].unsynced.iter();
-        Covered::Names(directory.to_owned(), names.map(|(call, _)| *call).collect())
+    pub(crate) fn names_covered_in(&self, directory: Place) -> Covered {
+        let names = self.directories[directory.0].unsynced.iter();
+        Covered::Names(directory, names.map(|(call, _)| *call).collect())
     }
 
     pub(crate) fn sync(&mut self, covered: &Covered) {
@@ -193,7 +242,7 @@ impl Tree {
                 }
             }
             Covered::Names(directory, calls) => {
-                let directory = self.directory(directory);
+                let directory = &mut self.directories[directory.0];
                 let names = directory
                     .unsynced
                     .extract_if(.., |(call, _)| calls.contains(call));
@@ -211,18 +260,27 @@ impl Tree {
 
     pub(crate) fn after(&self, loss: &mut Loss) -> Files {
         let mut files = Files::new();
-        self.collect("/", loss, &mut files);
+        let root = Entry::Directory(ROOT);
+        self.collect_entry(String::new(), root, &mut |call| loss.keeps(call), &mut files);
         files
     }
 
-    fn collect(&self, path: &str, loss: &mut Loss, files: &mut Files) {
-        for (name, entry) in self.directories[path].names(|call| loss.keeps(call)) {
-            let path = format!("{}/{name}", path.trim_end_matches('/'));
-            match entry {
-                Entry::Directory => self.collect(&path, loss, files),
-                Entry::File(node) => {
-                    let contents = self.nodes[node].after(|call| loss.keeps(call));
-                    files.insert(path, contents);
+    /// All that is at `path`, as far as `keeps` says that it came to the medium.
+    fn collect_entry(
+        &self,
+        path: String,
+        entry: Entry,
+        keeps: &mut dyn FnMut(usize) -> bool,
+        files: &mut Files,
+    ) {
+        match entry {
+            Entry::File(node) => {
+                let contents = self.nodes[node].after(&mut *keeps);
+                files.insert(path, contents);
+            }
+            Entry::Directory(place) => {
+                for (name, entry) in self.directories[place.0].names(&mut *keeps) {
+                    self.collect_entry(format!("{path}/{name}"), entry, keeps, files);
                 }
             }
         }
@@ -285,9 +343,9 @@ impl Naming {
             Self::Unlink(name) => {
                 names.remove(name);
             }
-            Self::Rename { from, to, node } => {
+            Self::Rename { from, to, entry } => {
                 names.remove(from);
-                names.insert(to.clone(), Entry::File(*node));
+                names.insert(to.clone(), *entry);
             }
         }
     }
