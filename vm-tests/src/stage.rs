@@ -257,7 +257,7 @@ impl<'a> Stage<'a> {
         machine.sh("update_engine_client -update")?;
         let status = machine.sh("update_engine_client -status 2>/dev/null")?;
         if !status.contains("CURRENT_OP=UPDATE_STATUS_UPDATED_NEED_REBOOT") {
-            let said = machine.sh("journalctl -b -u update-engine -o cat -n 20")?;
+            let said = machine.sh("journalctl -b -u update-engine -o cat -p warning -n 10")?;
             bail!("the update failed:\n{status}\n{said}");
         }
         Ok(())

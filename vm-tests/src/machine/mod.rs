@@ -47,7 +47,7 @@ impl Hardware {
     /// In a control run, of which silence is a likely end.
     pub(crate) const CONTROL: Self = Self {
         watchdog: true,
-        silence: Duration::from_secs(3 * 60),
+        silence: Duration::from_secs(5 * 60),
     };
 }
 

@@ -21,7 +21,7 @@ pub(super) const STORY: Story = Story {
 };
 
 /// Slow enough to pull the plug in time.
-const BYTES_PER_SECOND: u64 = 400_000;
+const BYTES_PER_SECOND: u64 = 2_000_000;
 /// Ends once a good part is there; by what the client prints, as an operator would.
 const HALF_WAY: &str = "for i in $(seq 300); do \
     update_engine_client -status 2>/dev/null | grep -q '^PROGRESS=0.[5-9]' && exit; sleep 1; done; exit 1";

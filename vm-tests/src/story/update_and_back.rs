@@ -5,13 +5,13 @@ use update_engine::journal::Notable;
 
 use super::{Control, Story};
 use crate::disk::{Slot, Standing};
-use crate::guest::{Conduct, Release};
+use crate::guest::{Conduct, Recipe, Release};
 use crate::machine::Machine;
 use crate::stage::{Stage, expect_running};
 
 pub(super) const STORY: Story = Story {
     name: "update-and-back",
-    shows: "A to B to A by two updates, each on trial until it is marked good",
+    shows: "A to B to A by two updates of Flatcar's kind, each on trial until it is marked good",
     play,
     usual: true,
     control: Control {
@@ -32,7 +32,10 @@ fn play(stage: &mut Stage) -> Result<()> {
         } else {
             Conduct::Good
         };
-        let release = stage.release(version, conduct)?;
+        let release = stage.make(&Recipe {
+            compressed: true,
+            ..Recipe::new(version, conduct)
+        })?;
         stage.offer(&release)?;
         stage.update(&mut machine)?;
         expect_told(&mut machine, &release)?;
