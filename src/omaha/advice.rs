@@ -123,7 +123,7 @@ impl Code {
     const fn texts_of_checks(self) -> (&'static str, &'static str) {
         match self {
             Self::OmahaRequest => (
-                "The request could not be made. A file of the configuration, the machine's id or the mark of a developer's machine can't be read, so that nobody knows whom to ask. No server is told.",
+                "The request could not be made. A file of the configuration, the machine's id or the mark of a developer's machine can't be read, so that nobody knows whom to ask, or as whom.",
                 "Put the file right that the reason names, or remove it; [configuration.md](configuration.md) says what counts as missing.",
             ),
             Self::ResponseHandler => ("The answer could not be turned into a plan.", OTHERS),
