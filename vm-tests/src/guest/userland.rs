@@ -22,7 +22,7 @@ const OURS: [(&str, &[u8]); 4] = [
     // Long enough for an emulated processor that shares its host.
     (
         "etc/systemd/system.conf.d/vm.conf",
-        b"[Manager]\nRuntimeWatchdogSec=120\nDefaultTimeoutStartSec=300\nDefaultDeviceTimeoutSec=300\n",
+        b"[Manager]\nRuntimeWatchdogSec=300\nDefaultTimeoutStartSec=300\nDefaultDeviceTimeoutSec=300\n",
     ),
     // The rest of what a machine has is of no interest here, and each event costs time.
     (
