@@ -124,6 +124,11 @@ impl Engine1 {
     }
 
     #[zbus(property)]
+    fn boot_warnings(&self) -> Vec<String> {
+        self.look(|overview| overview.boot_warnings.clone().unwrap_or_default())
+    }
+
+    #[zbus(property)]
     fn config_warnings(&self) -> Vec<String> {
         self.look(|overview| overview.config_warnings.clone().unwrap_or_default())
     }

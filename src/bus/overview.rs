@@ -45,6 +45,8 @@ pub struct Overview {
     pub last_failure: Maybe<FailureReport>,
     /// The last rollback that is remembered.
     pub rollback: Maybe<RollbackReport>,
+    /// What could keep the node from booting one day, each in a sentence; an earlier engine doesn't say.
+    pub boot_warnings: Option<Vec<String>>,
     /// What is odd about the configuration, each in a sentence; an earlier engine doesn't say.
     pub config_warnings: Option<Vec<String>>,
 }

@@ -42,7 +42,7 @@ pub use pair::{OpenPair, PairError, PartitionPair};
 pub use priority::Priority;
 pub use sealed::Sealed;
 pub use slot::SlotName;
-pub use slot_disk::{GivenUp, Marked, SlotDisk, SlotRow, WentBack};
+pub use slot_disk::{BootRisk, GivenUp, Marked, SlotDisk, SlotRow, WentBack};
 pub use slots::SlotAttributes;
 pub use sysfs::Guard;
 pub use target::BlockTarget;

@@ -1,6 +1,7 @@
 //! The disk that holds the running slot: where its slots lie and how they are opened. What is written to its
 //! table is in [`edit`].
 
+mod boot_risk;
 mod discover;
 mod edit;
 
@@ -24,6 +25,7 @@ use super::sysfs::{BlockDevice, Guard};
 use super::{BlockTarget, DiskError, FileTarget, LayoutError, Sealed, SlotName};
 use crate::host::Host;
 
+pub use boot_risk::BootRisk;
 pub use edit::{GivenUp, Marked, WentBack};
 
 /// One slot as it stands in the partition table.

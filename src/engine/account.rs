@@ -48,6 +48,7 @@ impl Sources<'_> {
             no_update: no_update.into(),
             last_failure: state.last_failure.as_ref().map(FailureReport::from).into(),
             rollback: survey.rollback.clone().into(),
+            boot_warnings: Some(survey.boot_warnings.clone()),
             config_warnings: Some(
                 survey
                     .config_warnings

@@ -18,6 +18,8 @@ pub struct Survey {
     pub updates: Updates,
     /// What is odd about the configuration, each in a sentence.
     pub config_warnings: Vec<String>,
+    /// What could keep the node from booting, each in a sentence.
+    pub boot_warnings: Vec<String>,
     /// Why nobody knows what is required of the running slot, if so.
     pub held: Option<String>,
     /// The version that waits in the other slot, if one does.

@@ -1,5 +1,6 @@
 //! Everything that can be refused before the network is asked. Nothing here changes anything.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use nix::unistd::{AccessFlags, access};
@@ -24,9 +25,10 @@ const EXTENSION_DIRECTORY: &str = "/etc/flatcar/sysext";
 type Look = fn(&Attempt) -> Result<Verdict, InstallError>;
 
 /// Everything but the target, in the order in which it is looked at.
-const LOOKS: [(&str, Look); 5] = [
+const LOOKS: [(&str, Look); 6] = [
     ("public key", key),
     ("running slot", running_slot),
+    ("partition table", |attempt| Ok(partition_table(attempt))),
     ("boot partition", boot_partition),
     ("state directory", state_directory),
     ("postinst", |attempt| Ok(script(attempt))),
@@ -95,6 +97,25 @@ fn key(attempt: &Attempt) -> Result<Verdict, InstallError> {
 fn running_slot(attempt: &Attempt) -> Result<Verdict, InstallError> {
     running_is_good(attempt)?;
     Ok(Verdict::Fine(format!("{} is good", attempt.site.slots.running())))
+}
+
+/// Nothing that an update does makes it better or worse; but whoever reads this can.
+fn partition_table(attempt: &Attempt) -> Verdict {
+    match attempt.site.slots.boot_risks(&attempt.site.host) {
+        Ok(risks) if risks.is_empty() => Verdict::Fine("all who read it at boot take it".to_owned()),
+        Ok(risks) => {
+            let risks: Vec<_> = risks.iter().map(ToString::to_string).collect();
+            Verdict::Doubtful(risks.join("; "))
+        }
+        Err(error) => {
+            let causes = std::iter::successors(Some(&error as &dyn Error), |error| (**error).source());
+            let causes: Vec<_> = causes.map(ToString::to_string).collect();
+            Verdict::Doubtful(format!(
+                "who takes it at boot is not known: {}",
+                causes.join(": ")
+            ))
+        }
+    }
 }
 
 /// The original copies the running kernel first, whatever the payload brings: as much has to fit.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::disk::{BlockTarget, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
+use crate::disk::{BlockTarget, BootRisk, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
+use crate::host::Host;
 
 /// The disk that holds the two slots. Every method blocks, and reads the medium anew.
 pub trait Slots: Send + Sync {
@@ -14,6 +15,15 @@ pub trait Slots: Send + Sync {
     /// # Errors
     /// If not, or the medium can't be read.
     fn require_running_good(&self, target: SlotName) -> Result<(), DiskError>;
+
+    /// What could keep the disk from booting one day on the machine that `host` is; of a disk that only tests have,
+    /// nothing.
+    ///
+    /// # Errors
+    /// If the medium can't be read, or what the machine says of its start.
+    fn boot_risks(&self, _host: &Host) -> Result<Vec<BootRisk>, DiskError> {
+        Ok(Vec::new())
+    }
 
     /// Priority 0, tries 0, not successful, in both copies and on the medium.
     ///
@@ -69,6 +79,10 @@ impl Slots for SlotDisk {
 
     fn require_running_good(&self, target: SlotName) -> Result<(), DiskError> {
         Self::require_running_good(self, target)
+    }
+
+    fn boot_risks(&self, host: &Host) -> Result<Vec<BootRisk>, DiskError> {
+        Self::boot_risks(self, host)
     }
 
     fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {

@@ -77,6 +77,7 @@ async fn an_offer_is_told_with_every_look_at_the_node_and_nothing_is_touched() {
     for begin in [
         "public key ok ",
         "running slot ok USR-A is good",
+        "partition table ok all who read it at boot take it",
         "boot partition ok a kernel as large as the running one has ",
         "state directory ok ",
         "postinst ok ",

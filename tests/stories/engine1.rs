@@ -125,6 +125,7 @@ async fn what_changed_is_signalled_and_nothing_else() {
     let mut read = Overview::read(&client).await.unwrap();
     // Engines that don't know the property say nothing instead.
     assert_eq!(read.config_warnings.take(), Some(vec![]));
+    assert_eq!(read.boot_warnings.take(), Some(vec![]));
     assert_eq!(read, downloading(2).overview);
     assert_eq!(Evidence::read(&client).await.unwrap(), downloading(2).evidence);
 }

@@ -6,6 +6,7 @@ mod any_image;
 mod attempts;
 mod bad_servers;
 mod blame;
+mod boot_risks;
 mod bus;
 mod by_hand;
 mod checks;

@@ -118,6 +118,12 @@ impl Header {
         bytes
     }
 
+    /// Bytes that the checksum covers.
+    pub(crate) fn length(&self) -> u32 {
+        // At most one sector: checked when it was decoded.
+        u32::try_from(DEFINED + self.extra.len()).unwrap_or(u32::MAX)
+    }
+
     /// Refuses sizes that would cost memory and places that aren't this copy's.
     pub(crate) fn check(&self, copy: WhichCopy, disk: Geometry) -> Result<(), Flaw> {
         self.check_entries_size()?;

@@ -42,4 +42,4 @@ pub use error::{Flaw, GptError, LayoutFlaw};
 pub use gpt::Gpt;
 pub use guid::Guid;
 pub use partition::{Partition, PartitionNumber};
-pub use table::Table;
+pub use table::{Shape, Table};

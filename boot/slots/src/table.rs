@@ -21,6 +21,17 @@ pub struct Table {
     pub(crate) entries: Vec<u8>,
 }
 
+/// How long the parts of a table are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Bytes of the header that its checksum covers.
+    pub header_bytes: u32,
+    /// Number of entries, used or not.
+    pub entry_count: u32,
+    /// Bytes of each.
+    pub entry_bytes: u32,
+}
+
 impl Table {
     /// The table whose header was read, with its entries.
     pub(crate) fn read<D: Disk>(disk: &mut D, header: Header, copy: WhichCopy) -> Result<Self, Flaw> {
@@ -51,6 +62,16 @@ impl Table {
     #[must_use]
     pub fn disk_guid(&self) -> Guid {
         Guid::from_bytes(self.header.disk_guid)
+    }
+
+    /// How long header and entries are. We take all that the specification allows; not all other readers do.
+    #[must_use]
+    pub fn shape(&self) -> Shape {
+        Shape {
+            header_bytes: self.header.length(),
+            entry_count: self.header.entry_count,
+            entry_bytes: self.header.entry_size,
+        }
     }
 
     /// Every used entry, in order.

@@ -29,6 +29,7 @@ pub(super) fn status(overview: &Overview, evidence: Option<&Evidence>) -> String
         page.row("Next check", &format!("{time}: {}", next.why));
     }
     page.troubles(overview, evidence);
+    page.boot_warnings(overview);
     format!("{}\n{}", page.0, slots(overview))
 }
 
@@ -52,6 +53,7 @@ pub(super) fn why(overview: &Overview, evidence: Option<&Evidence>) -> String {
         page.failure(failure);
     }
     page.rollback(overview, evidence);
+    page.boot_warnings(overview);
     for warning in overview.config_warnings.iter().flatten() {
         page.row("Configuration", warning);
     }
@@ -152,6 +154,12 @@ impl Page {
             self.causes(failure);
         }
         self.rollback(overview, evidence);
+    }
+
+    fn boot_warnings(&mut self, overview: &Overview) {
+        for warning in overview.boot_warnings.iter().flatten() {
+            self.row("May not boot", warning);
+        }
     }
 
     fn failure(&mut self, failure: &FailureReport) {

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use super::Node;
-use crate::disk::{BlockTarget, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
+use crate::disk::{BlockTarget, BootRisk, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
 use crate::engine::{BootsNext, chain};
 use crate::host::{Host, Withdrawn};
 use crate::install::Slots;
@@ -148,6 +148,10 @@ impl Slots for AnnouncedSlots {
 
     fn require_running_good(&self, target: SlotName) -> Result<(), DiskError> {
         self.disk.require_running_good(target)
+    }
+
+    fn boot_risks(&self, host: &Host) -> Result<Vec<BootRisk>, DiskError> {
+        self.disk.boot_risks(host)
     }
 
     fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {

@@ -16,12 +16,12 @@ impl Node {
         let running_version = self.memory(|memory| memory.version.clone());
         let history = self.history();
         let rollback = history.last_rollback();
-        let (slots, slots_unknown) = match self.slot_reports(&history, &running_version) {
-            Ok(slots) => (slots, None),
+        let (slots, boot_warnings, slots_unknown) = match self.look_at_disk(&history, &running_version) {
+            Ok((slots, warnings)) => (slots, warnings, None),
             Err(error) => {
                 let reason = chain(&error);
                 tracing::debug!("the slots can't be looked at: {reason}");
-                (Vec::new(), Some(reason))
+                (Vec::new(), Vec::new(), Some(reason))
             }
         };
         Survey {
@@ -34,6 +34,7 @@ impl Node {
                 Err(error) => Updates::Unknown(chain(error)),
             },
             config_warnings: config.map_or_else(|_| Vec::new(), |config| config.warnings()),
+            boot_warnings,
             held: self.requirements().err().map(|unknown| unknown.to_string()),
             waiting_version: history.waiting().map(|payload| payload.version.clone()),
             rollback: rollback.map(report),
@@ -50,9 +51,21 @@ impl Node {
         found.unwrap_or_default()
     }
 
-    fn slot_reports(&self, history: &History, running_version: &str) -> Result<Vec<SlotReport>, DiskError> {
+    /// The slots, and what could keep them from booting.
+    fn look_at_disk(
+        &self,
+        history: &History,
+        running_version: &str,
+    ) -> Result<(Vec<SlotReport>, Vec<String>), DiskError> {
         let disk = slots::open(&self.settings)?;
         let (running, rows) = (disk.running(), disk.table()?);
+        let warnings = match disk.boot_risks(self.host()) {
+            Ok(risks) => risks.iter().map(ToString::to_string).collect(),
+            Err(error) => vec![format!(
+                "what could keep it from booting is not known: {}",
+                chain(&error)
+            )],
+        };
         let version = |row: &SlotRow| {
             let own = (row.slot == running).then_some(running_version);
             let version = own.or_else(|| history.version_in(&row.partuuid));
@@ -67,7 +80,7 @@ impl Node {
             successful: row.attributes.is_successful(),
             running: row.slot == running,
         });
-        Ok(reports.collect())
+        Ok((reports.collect(), warnings))
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use slots::Gpt;
 
-use crate::image::{ENTRY, SECTORS, Shape, USUAL, build, put, shaped, word, word_of};
+use crate::image::{ENTRY, SECTORS, Shape, USUAL, build, put, shaped, with_gap, word, word_of};
 use crate::readers::{self, Firmware, Outcome, Reader, Table};
 use crate::recorder::Recorder;
 
@@ -52,8 +52,10 @@ fn state(name: &str, sector: usize) -> Vec<u8> {
     let sound = before(sector);
     match name {
         "sound" => sound,
-        "header vouches for backup, old entries" => vouching(sector, &sound),
-        "header vouches for backup, new entries" => vouching(sector, &after(sector)),
+        "header vouches for backup, old entries" => vouching(sector, &sound, Other::Backup),
+        "header vouches for backup, new entries" => vouching(sector, &after(sector), Other::Backup),
+        "header vouches for spare array, old entries" => vouching(sector, &sound, Other::Spare),
+        "header vouches for spare array, new entries" => vouching(sector, &after(sector), Other::Spare),
         "primary unsigned" => {
             let mut disk = sound;
             disk[sector..sector + 8].fill(0);
@@ -100,15 +102,35 @@ fn written(pieces: &str, sector: usize) -> Vec<u8> {
     disk
 }
 
-/// As our own commit leaves it in steps 2 and 3: the primary's header names the backup's entries, which are new.
-fn vouching(sector: usize, primary_entries: &[u8]) -> Vec<u8> {
+/// Entries that our own commit lets the primary's header vouch for while its own change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Other {
+    Backup,
+    /// Behind the primary's own, in a gap that is zero otherwise.
+    Spare,
+}
+
+/// As our own commit leaves it in steps 2 and 3: the primary's header names other entries, which are new.
+fn vouching(sector: usize, primary_entries: &[u8], other: Other) -> Vec<u8> {
     let mut disk = after(sector);
     let array = (128 * ENTRY).div_ceil(sector);
     let own = 2 * sector..(2 + array) * sector;
+    let new = disk[own.clone()].to_vec();
     disk[own.clone()].copy_from_slice(&primary_entries[own]);
-    let at = u64::try_from(disk.len() / sector - 1 - array).unwrap();
+    let at = match other {
+        Other::Backup => disk.len() / sector - 1 - array,
+        Other::Spare => {
+            disk = with_gap(&disk, sector);
+            2 + array
+        }
+    };
+    disk[at * sector..][..new.len()].copy_from_slice(&new);
     let header = &mut disk[sector..2 * sector];
-    header[72..80].copy_from_slice(&at.to_le_bytes());
+    header[72..80].copy_from_slice(&u64::try_from(at).unwrap().to_le_bytes());
+    if other == Other::Spare {
+        // Where the primary's own sectors end, for as long as they reach so far.
+        header[40..48].copy_from_slice(&u64::try_from(at + array).unwrap().to_le_bytes());
+    }
     header[16..20].fill(0);
     let checksum = crate::image::crc32(&header[..USUAL.header]);
     header[16..20].copy_from_slice(&checksum.to_le_bytes());
