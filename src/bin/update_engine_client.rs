@@ -22,10 +22,8 @@ fn main() -> ExitCode {
     match flags::parse(client::FLAGS, arguments) {
         Ok(Request::Run(line)) => run(&line),
         Ok(Request::Help) => {
-            print!(
-                "{}",
-                flags::help(PROGRAM, "asks the update engine", client::FLAGS)
-            );
+            let flags = flags::help(PROGRAM, "asks the update engine", client::FLAGS);
+            print!("{flags}{}", native::summary());
             ExitCode::FAILURE
         }
         Ok(Request::Version) => {

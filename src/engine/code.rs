@@ -122,6 +122,7 @@ fn of_extension(error: &ExtensionError) -> ErrorCode {
 fn of_payload_file(error: &PayloadError) -> ErrorCode {
     match error {
         PayloadError::Read { .. } => ErrorCode::DownloadWrite,
+        PayloadError::Packed { .. } => ErrorCode::InvalidMagic,
         PayloadError::Format { source, .. } => of_format(source),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,6 +25,14 @@ pub enum PayloadError {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// It is packed into something else.
+    #[error("{path} is {kind}, no payload: unpack the payload in it first")]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
     },
     /// It isn't what it should be.
     #[error("{path} is refused")]
@@ -60,7 +69,7 @@ impl PayloadFile {
     /// Opens the payload at `path`.
     ///
     /// # Errors
-    /// [`PayloadError::Read`].
+    /// [`PayloadError::Read`], and [`PayloadError::Packed`] for an archive or a compressed file.
     pub fn open(path: &Path) -> Result<Self, PayloadError> {
         let read = |source| PayloadError::Read {
             path: path.into(),
@@ -68,6 +77,12 @@ impl PayloadFile {
         };
         let file = File::open(path).map_err(read)?;
         let len = file.metadata().map_err(read)?.len();
+        if let Some(kind) = packing(&file).map_err(read)? {
+            return Err(PayloadError::Packed {
+                path: path.into(),
+                kind,
+            });
+        }
         Ok(Self {
             path: path.into(),
             file,
@@ -175,6 +190,34 @@ impl PayloadFile {
             source,
         }
     }
+}
+
+/// Archives and compressed files that payloads are handed on in, by their first bytes.
+const PACKINGS: [(&[u8], &str); 5] = [
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "compressed by gzip"),
+    (b"BZh", "compressed by bzip2"),
+    (b"\xfd7zXZ\0", "compressed by xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+];
+
+/// What `file` is packed into; a tar archive names itself in its first header, at byte 257.
+fn packing(file: &File) -> io::Result<Option<&'static str>> {
+    let mut start = [0; 262];
+    let mut filled = 0;
+    while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, filled as u64) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if start.ends_with(b"ustar") {
+        return Ok(Some("a tar archive"));
+    }
+    let known = PACKINGS.iter().find(|(magic, _)| start.starts_with(magic));
+    Ok(known.map(|(_, kind)| *kind))
 }
 
 /// Limits for a payload that is written to no node's partitions.

@@ -315,6 +315,10 @@ async fn flags_end_as_gflags_ends() {
     let help = without_bus(&["--help"]).await;
     assert_eq!(help.status.code(), Some(1));
     assert!(stdout(&help).contains("-check_for_update"));
+    for command in ["status", "why", "check", "rollback", "mark-good"] {
+        let line = format!("\n    {command:<12} ");
+        assert!(stdout(&help).contains(&line), "{command}: {}", stdout(&help));
+    }
 
     let version = without_bus(&["--version"]).await;
     assert_eq!(version.status.code(), Some(0));

@@ -138,8 +138,10 @@ fn verify_accepts_what_a_trusted_key_signed() {
         assert_eq!(said.stderr, "", "no progress where there is no terminal");
     }
     let (one, other) = (payload("other-key.pub.pem"), payload("test-key.pub.pem"));
+    // The order of the tool's own usage line, with several keys: an option takes one value and leaves the rest.
+    let key = "--public-key";
     assert_eq!(
-        tool(&[&"verify", &payload("full.payload"), &"--public-key", &one, &other]).code,
+        tool(&[&"verify", &key, &one, &key, &other, &payload("full.payload")]).code,
         Some(0)
     );
 }
@@ -175,6 +177,16 @@ fn verify_refuses_another_key_no_signature_and_damage() {
     tool(&[&"verify", &flipped, &"--public-key", &key]).refused("data of operation 3 has SHA-256");
     let cut = bench.changed("full.payload", |bytes| bytes.truncate(1_000_000));
     tool(&[&"verify", &cut, &"--public-key", &key]).refused("the payload has 2018477 bytes");
+    for (magic, kind) in [
+        (&b"PK\x03\x04"[..], "a zip archive"),
+        (b"\x1f\x8b", "compressed by gzip"),
+    ] {
+        let packed = bench.changed("full.payload", |bytes| {
+            bytes[..magic.len()].copy_from_slice(magic);
+        });
+        tool(&[&"inspect", &packed]).refused(kind);
+        tool(&[&"verify", &packed, &"--public-key", &key]).refused(kind);
+    }
     let other = bench.changed("full.payload", |bytes| bytes[0] = b'Z');
     tool(&[&"verify", &other, &"--public-key", &key]).refused("not an update payload");
     assert_eq!(

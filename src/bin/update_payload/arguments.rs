@@ -45,8 +45,8 @@ pub(crate) struct Inspect {
 pub(crate) struct Verify {
     /// The payload
     pub(crate) file: PathBuf,
-    /// Trusted RSA public key; one of several must have signed
-    #[arg(long = "public-key", value_name = "PEM", required = true, num_args = 1..)]
+    /// Trusted RSA public key; may be given several times: one of them must have signed
+    #[arg(long = "public-key", value_name = "PEM", required = true)]
     pub(crate) public_keys: Vec<PathBuf>,
 }
 
@@ -73,8 +73,12 @@ pub(crate) struct Apply {
     /// The old one of that name, likewise
     #[arg(long = "source-partition", value_name = "NAME=IN", value_parser = partition, requires = "further")]
     pub(crate) source_further: Vec<(PartitionName, PathBuf)>,
-    /// Trusted RSA public key; one of several must have signed
-    #[arg(long = "public-key", value_name = "PEM", num_args = 1.., required_unless_present = "allow_unsigned")]
+    /// Trusted RSA public key; may be given several times: one of them must have signed
+    #[arg(
+        long = "public-key",
+        value_name = "PEM",
+        required_unless_present = "allow_unsigned"
+    )]
     pub(crate) public_keys: Vec<PathBuf>,
     /// Takes a payload without signature, and without a public key any payload
     #[arg(long)]
@@ -210,8 +214,8 @@ pub(crate) struct Attach {
     /// A signature of the metadata's digest, which version 2 needs; likewise
     #[arg(long = "metadata-signature", value_name = "FILE")]
     pub(crate) metadata_signatures: Vec<PathBuf>,
-    /// RSA public keys of those who signed
-    #[arg(long = "public-key", value_name = "PEM", required = true, num_args = 1..)]
+    /// RSA public key of one who signed; once for each
+    #[arg(long = "public-key", value_name = "PEM", required = true)]
     pub(crate) public_keys: Vec<PathBuf>,
     /// Where the signed payload goes
     #[arg(long, value_name = "FILE")]

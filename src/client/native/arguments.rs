@@ -1,5 +1,6 @@
 //! The commands, as clap knows them.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
@@ -97,6 +98,18 @@ impl Arguments {
         }
         false
     }
+}
+
+/// The commands, one line each, for the flags' own `--help`.
+#[must_use]
+pub fn summary() -> String {
+    let mut text = "\n  Commands (update_engine_client help COMMAND tells more):\n".to_owned();
+    for command in command().get_subcommands() {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "    {:<12} {about}", command.get_name());
+    }
+    text
 }
 
 #[cfg(test)]

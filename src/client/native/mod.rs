@@ -22,7 +22,7 @@ mod settings;
 mod terminal_agent;
 mod time;
 
-pub use arguments::{Arguments, command};
+pub use arguments::{Arguments, command, summary};
 pub use run::run;
 
 /// How a run ends: the exit code.
