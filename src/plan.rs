@@ -85,6 +85,8 @@ pub struct InstallPlan {
     pub version: String,
     /// Where the payload is fetched from in this attempt.
     pub url: String,
+    /// Where it is asked for next in this attempt if that is refused there, or comes too slowly.
+    pub fallback_urls: Vec<String>,
     /// Size of the whole payload in bytes, above 0.
     pub payload_size: u64,
     /// SHA-256 of the whole payload.

@@ -18,6 +18,8 @@ pub struct LoadSettings {
     pub pressure: PressureLimits,
     /// `DOWNLOAD_LIMIT`: bytes per second; no limit by default.
     pub download: Option<NonZeroU64>,
+    /// `DOWNLOAD_FLOOR`: bytes per second.
+    pub download_floor: Option<NonZeroU64>,
 }
 
 impl LoadSettings {
@@ -40,6 +42,7 @@ impl LoadSettings {
                 memory: percent(&table::INSTALL_PRESSURE_MEMORY),
             },
             download: NonZeroU64::new(sources.number(&table::DOWNLOAD_LIMIT)),
+            download_floor: NonZeroU64::new(sources.number(&table::DOWNLOAD_FLOOR)),
         }
     }
 }

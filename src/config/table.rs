@@ -27,6 +27,7 @@ pub const SETTINGS: [&Setting; 25] = [
     &INSTALL_PRESSURE_IO,
     &INSTALL_PRESSURE_MEMORY,
     &DOWNLOAD_LIMIT,
+    &DOWNLOAD_FLOOR,
     &METRICS_FILE,
     &OEM_ID,
     &OEM_VERSION,
@@ -198,6 +199,21 @@ pub(super) const DOWNLOAD_LIMIT: Setting = Setting {
         zero: Some("no limit"),
     },
     ..text("DOWNLOAD_LIMIT", "0", "how fast payloads are downloaded at most")
+};
+
+pub(super) const DOWNLOAD_FLOOR: Setting = Setting {
+    kind: Kind::Number {
+        unit: "bytes per second",
+        min: 1,
+        max: 16 << 10,
+        zero: Some("it may take for ever"),
+    },
+    ..text(
+        "DOWNLOAD_FLOOR",
+        "256",
+        "how much a payload's server must bring, on average over an hour of waiting for it; one that brings less gives way to \
+         the next URL, or the attempt ends and a later one goes on from there",
+    )
 };
 
 pub(super) const METRICS_FILE: Setting = text(

@@ -124,6 +124,7 @@ pub async fn download(fetcher: &Fetcher, origin: &Origin, place: &Path) -> Resul
     require_room(place, size)?;
     let request = FetchRequest {
         url: origin.url.clone(),
+        fallbacks: Vec::new(),
         start: 0,
         entity: None,
         size,

@@ -7,8 +7,7 @@ use http::header::{ETAG, HeaderMap, LAST_MODIFIED};
 /// Longer validators are not worth keeping in a checkpoint; the file then counts as unnamed.
 const LONGEST: usize = 1024;
 
-/// A server's name for one version of a file: its strong entity tag, else its modification date. Two
-/// downloads of the same entity may be put together from parts.
+/// A server's name for one version of a file: its strong entity tag, else its modification date.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entity(String);
 
@@ -23,7 +22,7 @@ impl Entity {
         (printable && text.len() <= LONGEST && (strong || date)).then(|| Self(text.to_owned()))
     }
 
-    /// As it goes into `If-Range`, and into a checkpoint.
+    /// As it goes into a checkpoint.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::Entity;
 use crate::net::{NetError, RedirectFault, UrlFault};
 
 /// Why a payload does not come, or not all of it. URLs are shown without user, password and query.
@@ -89,15 +88,19 @@ pub enum FetchError {
         /// The `Content-Range` it gave, or what stands for its lack.
         answer: String,
     },
-    /// The file was replaced while it was being downloaded: start over.
-    #[error("{url} changed during the download: it was {} and is {}", Named(was.as_ref()), Named(is.as_ref()))]
-    EntityChanged {
+    /// It comes more slowly than any link that is worth waiting for.
+    #[error("{url} brought {bytes} bytes in {} s, up to byte {offset} of {size}: too slow", window.as_secs())]
+    TooSlow {
         /// What was asked for.
         url: String,
-        /// The file whose bytes were delivered.
-        was: Option<Entity>,
-        /// The file it is now.
-        is: Option<Entity>,
+        /// Bytes that came in the last window.
+        bytes: u64,
+        /// Its length.
+        window: Duration,
+        /// Bytes that have come, the resumed part included.
+        offset: u64,
+        /// Size offered, in bytes.
+        size: u64,
     },
     /// The transfer broke off again and again.
     #[error("{url} broke off at byte {offset} of {size}, after {resumes} resumptions")]
@@ -138,6 +141,17 @@ pub enum Interruption {
 }
 
 impl FetchError {
+    /// Whether the same payload may well be had from another URL: this one has none, or gives it too slowly.
+    pub(super) const fn lets_another_url_try(&self) -> bool {
+        match self {
+            Self::Status { status, .. } | Self::PasswordWithheld { status, .. } => {
+                matches!(status, 403 | 404 | 410)
+            }
+            Self::TooSlow { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The HTTP status that ended the download, if one did.
     #[must_use]
     pub const fn status(&self) -> Option<u16> {
@@ -149,17 +163,6 @@ impl FetchError {
                 ..
             } => Some(*status),
             _ => None,
-        }
-    }
-}
-
-struct Named<'a>(Option<&'a Entity>);
-
-impl std::fmt::Display for Named<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(entity) => write!(f, "{entity}"),
-            None => f.write_str("unnamed"),
         }
     }
 }

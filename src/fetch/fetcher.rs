@@ -21,7 +21,7 @@ impl Fetcher {
 
     /// Asks for a payload, and returns once the server has agreed to send it.
     ///
-    /// A resumed download that the server can't go on with (no ranges, a changed file) becomes a fresh
+    /// A resumed download that the server can't go on with (no ranges) becomes a fresh
     /// one: [`PayloadStream::start`] tells. One that starts at its end asks nobody, and is empty.
     ///
     /// # Errors

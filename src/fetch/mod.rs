@@ -2,18 +2,22 @@
 //!
 //! ```text
 //! open ─▶ GET url                          fresh: no Range header, so the plainest server will do
-//!      ─▶ GET url, Range: bytes=n-         resumed, with If-Range where the entity is known
+//!      ─▶ GET url, Range: bytes=n-         resumed
 //!            │
 //!            ├ 206 and n ──────────▶ bytes from n
-//!            ├ 200 ────────────────▶ bytes from 0: ranges not supported, or the entity changed
+//!            ├ 200 ────────────────▶ bytes from 0: ranges not supported; those before n are skipped
+//!            ├ 403, 404, 410 ──────▶ the next URL, if there is one
 //!            └ anything else ──────▶ refused, by name
 //! next ─▶ bytes … bytes … end              exactly as many as the offer says
-//!            └ cut, stall, 5xx ────▶ a pause, then GET from the byte reached, 20 times at most
+//!            ├ cut, stall, 5xx ────▶ a pause, then GET from the byte reached, 20 times at most
+//!            └ below the floor ────▶ the next URL, from the byte reached
 //! ```
 //!
-//! What must hold whatever a server does: never a byte past the offered size, never bytes of two
-//! entities in one stream, never a wait without end, credentials over https only, and https never left
-//! by a redirect. What the bytes say is not judged here: hashes and signatures are the installer's.
+//! What must hold whatever a server does: never a byte past the offered size, never a file of another size,
+//! never a wait without end, credentials over https only, and https never left by a redirect. What the bytes
+//! say is not judged here: hashes and signatures are the installer's. So a stream goes on with whatever its
+//! server calls the file now: mirrors behind one name give the same bytes other entity tags and dates. Bytes
+//! of another file fail the hash of their operation, and the next attempt starts over.
 //!
 //! `Content-Encoding` is ignored on purpose. Nothing but the plain file is asked for, and servers declare
 //! `x-gzip` for payloads merely because their names end in `.gz`.
@@ -22,6 +26,7 @@ mod body;
 mod entity;
 mod error;
 mod fetcher;
+mod floor;
 mod origin;
 mod pace;
 mod rate;

@@ -3,13 +3,13 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, IF_RANGE, RANGE};
+use http::header::{CONTENT_TYPE, RANGE};
 use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::sleep;
 
 use super::error::Interruption;
 use super::pace::{Pace, TooSlow};
-use super::{Entity, FetchError, FetchSettings};
+use super::{FetchError, FetchSettings};
 use crate::net::{Credentials, HttpClient, HttpRequest, HttpResponse, NetError, Proxies, ServerUrl};
 
 #[derive(Debug)]
@@ -59,16 +59,13 @@ impl Origin {
         }
     }
 
-    /// Asks for the bytes from `start` of a file, of `entity` if it is still that one.
-    pub(super) fn get(&self, start: u64, entity: Option<&Entity>) -> HttpRequest {
+    /// Asks for the bytes from `start` of a file, whatever its server calls it now.
+    pub(super) fn get(&self, start: u64) -> HttpRequest {
         let mut request = self.request(Method::GET);
         if start > 0 {
-            // Invariant: digits, and what `Entity::parse` has seen to be printable, are fit for headers.
+            // Invariant: digits are fit for headers.
             if let Ok(range) = HeaderValue::try_from(format!("bytes={start}-")) {
                 request.headers.insert(RANGE, range);
-            }
-            if let Some(entity) = entity.and_then(|entity| HeaderValue::from_str(entity.as_str()).ok()) {
-                request.headers.insert(IF_RANGE, entity);
             }
         }
         request.credentials.clone_from(&self.credentials);

@@ -82,11 +82,6 @@ fn partial(headers: &HeaderMap, asked: &Asked) -> Result<Part, FetchError> {
         return Err(wrong());
     }
     let entity = Entity::of(headers);
-    if let (Some(was), Some(is)) = (asked.entity, &entity)
-        && was != is
-    {
-        return Err(changed(asked, entity));
-    }
     // Some servers name the entity only in their first answer.
     let entity = entity.or_else(|| asked.entity.cloned());
     let ending = if length(headers).is_some() {
@@ -109,15 +104,6 @@ fn unsatisfiable(headers: &HeaderMap, asked: &Asked) -> FetchError {
     match text.strip_prefix("bytes */").and_then(number) {
         Some(served) if served != asked.size => wrong_size(asked, served),
         _ => wrong_range(asked, text),
-    }
-}
-
-/// That the file is not the one whose bytes were delivered.
-pub(super) fn changed(asked: &Asked, is: Option<Entity>) -> FetchError {
-    FetchError::EntityChanged {
-        url: asked.url.to_owned(),
-        was: asked.entity.cloned(),
-        is,
     }
 }
 

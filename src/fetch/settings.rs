@@ -12,6 +12,11 @@ pub struct FetchSettings {
     pub stall_window: Duration,
     /// See [`Self::stall_window`].
     pub stall_bytes: u64,
+    /// A payload that brings less on average over [`Self::floor_window`] is given up at this URL, however steadily it comes:
+    /// bytes per second; `None`: it may take for ever.
+    pub floor: Option<NonZeroU64>,
+    /// So long is waited for the server, connections, pauses and all, before [`Self::floor`] is looked at.
+    pub floor_window: Duration,
     /// Interruptions after which a stream goes on from where it was.
     pub resumes: u32,
     /// How often a fetch that gets no HTTP answer at all is tried again.
@@ -32,6 +37,8 @@ impl Default for FetchSettings {
             connect_timeout: Duration::from_secs(30),
             stall_window: Duration::from_secs(90),
             stall_bytes: 900,
+            floor: None,
+            floor_window: Duration::from_secs(60 * 60),
             resumes: 20,
             no_answer_retries: 3,
             no_answer_delay: Duration::from_secs(10),

@@ -1,23 +1,28 @@
 //! A payload as a stream that outlives its connections.
 
+use std::collections::VecDeque;
 use std::error::Error;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::body::{Body, Broken};
 use super::error::Interruption;
+use super::floor::Floor;
 use super::origin::Origin;
 use super::rate::RateLimit;
-use super::response::{Asked, Part, changed, judge};
+use super::response::{Asked, Part, judge};
 use super::{Entity, FetchError, FetchRequest, FetchSettings};
-use crate::net::{HttpRequest, HttpResponse};
+use crate::net::{Credentials, HttpRequest, HttpResponse};
 
 /// The bytes of one payload, in order.
 #[derive(Debug)]
 pub struct PayloadStream {
     settings: FetchSettings,
     origin: Origin,
+    fallbacks: VecDeque<String>,
+    credentials: Option<Credentials>,
     size: u64,
     start: u64,
     /// Offset of the next byte to deliver.
@@ -26,6 +31,7 @@ pub struct PayloadStream {
     resumes: u32,
     source: Source,
     limit: Option<RateLimit>,
+    floor: Floor,
 }
 
 /// Where the next bytes come from.
@@ -44,6 +50,7 @@ impl PayloadStream {
     pub(super) async fn open(settings: FetchSettings, request: FetchRequest) -> Result<Self, FetchError> {
         let FetchRequest {
             url,
+            fallbacks,
             start,
             entity,
             size,
@@ -52,12 +59,14 @@ impl PayloadStream {
         if start > size {
             return Err(FetchError::StartPastEnd { start, size });
         }
-        let origin = Origin::new(&url, credentials, &settings)?;
+        let origin = Origin::new(&url, credentials.clone(), &settings)?;
         let (offset, resumes, source) = (start, 0, Source::Ended);
-        let limit = settings.rate.map(RateLimit::new);
+        let (limit, floor) = (settings.rate.map(RateLimit::new), Floor::new(&settings));
         let mut stream = Self {
             settings,
             origin,
+            fallbacks: fallbacks.into(),
+            credentials,
             size,
             start,
             offset,
@@ -65,6 +74,7 @@ impl PayloadStream {
             resumes,
             source,
             limit,
+            floor,
         };
         if start < size {
             stream.begin().await?;
@@ -112,26 +122,33 @@ impl PayloadStream {
             match &mut self.source {
                 Source::Ended => return Ok(None),
                 Source::Request { at } => {
-                    sleep_until(*at).await;
-                    self.resume().await?;
+                    let (at, began) = (*at, Instant::now());
+                    sleep_until(at).await;
+                    let resumed = self.resume().await;
+                    let fast_enough = self.waited(began.elapsed(), 0);
+                    resumed.and(fast_enough).or_else(|error| self.move_on(error))?;
                 }
                 Source::Body(body) if self.offset == self.size => {
                     let too_long = body.goes_on().await;
                     return if too_long { Err(self.too_long()) } else { Ok(None) };
                 }
-                Source::Body(body) => match read(body, self.limit.as_mut()).await {
-                    Ok(bytes) => {
-                        let position = body.position();
-                        if let Some(new) = self.accept(bytes, position)? {
-                            return Ok(Some(new));
+                Source::Body(body) => {
+                    let (came, waited) = read(body, self.limit.as_mut()).await;
+                    let position = body.position();
+                    if let Err(error) = self.waited(waited, came.as_ref().map_or(0, Bytes::len)) {
+                        self.move_on(error)?;
+                        continue;
+                    }
+                    match came {
+                        Ok(bytes) => {
+                            if let Some(new) = self.accept(bytes, position)? {
+                                return Ok(Some(new));
+                            }
                         }
+                        Err(Broken::Off(why)) => self.broke_off(why)?,
+                        Err(Broken::End) => return Err(self.too_short(position)),
                     }
-                    Err(Broken::Off(why)) => self.broke_off(why)?,
-                    Err(Broken::End) => {
-                        let served = body.position();
-                        return Err(self.too_short(served));
-                    }
-                },
+                }
             }
         }
     }
@@ -170,7 +187,36 @@ impl PayloadStream {
         Ok(())
     }
 
-    /// Asks for the rest. Once bytes have been delivered, only the same file can go on.
+    /// Counts what came after the server was waited for so long.
+    fn waited(&mut self, time: Duration, bytes: usize) -> Result<(), FetchError> {
+        self.floor
+            .count(time, bytes)
+            .map_err(|below| FetchError::TooSlow {
+                url: self.origin.shown().to_owned(),
+                bytes: below.bytes,
+                window: below.window,
+                offset: self.offset,
+                size: self.size,
+            })
+    }
+
+    /// Goes on with the next URL, if `error` lets one try and there is any.
+    fn move_on(&mut self, error: FetchError) -> Result<(), FetchError> {
+        if !error.lets_another_url_try() {
+            return Err(error);
+        }
+        let Some(next) = self.fallbacks.pop_front() else {
+            return Err(error);
+        };
+        let origin = Origin::new(&next, self.credentials.clone(), &self.settings)?;
+        tracing::warn!(error = &error as &dyn Error, "going on from {}", origin.shown());
+        self.origin = origin;
+        self.floor = Floor::new(&self.settings);
+        self.source = Source::Request { at: Instant::now() };
+        Ok(())
+    }
+
+    /// Asks for the rest. A server without ranges sends the whole file, which is skipped through.
     async fn resume(&mut self) -> Result<(), FetchError> {
         let response = match self.origin.send(self.request(), &self.settings).await? {
             Ok(response) => response,
@@ -181,21 +227,23 @@ impl PayloadStream {
             return self.broke_off(Interruption::Status(status));
         }
         let part = self.judge(&response)?;
-        if self.offset > 0 && part.entity != self.entity {
-            return Err(changed(&self.asked(), part.entity));
-        }
         self.take(response, part);
         Ok(())
     }
 
     /// The first request; a second one without a range where the first was answered with nonsense.
     async fn begin(&mut self) -> Result<(), FetchError> {
+        while let Err(error) = self.begin_here().await {
+            self.move_on(error)?;
+        }
+        Ok(())
+    }
+
+    async fn begin_here(&mut self) -> Result<(), FetchError> {
         let response = self.first_answer().await?;
         match self.judge(&response) {
             Ok(part) => self.begin_with(response, part),
-            Err(error @ (FetchError::WrongRange { .. } | FetchError::EntityChanged { .. }))
-                if self.start > 0 =>
-            {
+            Err(error @ FetchError::WrongRange { .. }) if self.start > 0 => {
                 tracing::info!(error = &error as &dyn Error, "downloading from the beginning");
                 self.begin_anew();
                 let response = self.first_answer().await?;
@@ -207,8 +255,8 @@ impl PayloadStream {
         Ok(())
     }
 
-    /// The whole file instead of the rest is skipped through if it is known to be the same one, so that
-    /// what was written need not be written again.
+    /// The whole file instead of the rest is skipped through here if its server calls it the same one; else whoever asked
+    /// hears that it begins at 0.
     fn begin_with(&mut self, response: HttpResponse, part: Part) {
         let same = self.entity.is_some() && part.entity == self.entity;
         if part.start < self.start && !same {
@@ -226,12 +274,19 @@ impl PayloadStream {
     }
 
     fn take(&mut self, response: HttpResponse, part: Part) {
+        if let (Some(was), Some(is)) = (&self.entity, &part.entity)
+            && was != is
+        {
+            tracing::info!(
+                "the file was {was} and is {is} now: its hashes tell whether it is the same payload"
+            );
+        }
         self.source = Source::Body(Box::new(Body::new(response, &part, &self.settings)));
         self.entity = part.entity;
     }
 
     fn request(&self) -> HttpRequest {
-        self.origin.get(self.offset, self.entity.as_ref())
+        self.origin.get(self.offset)
     }
 
     fn judge(&self, response: &HttpResponse) -> Result<Part, FetchError> {
@@ -284,14 +339,18 @@ impl PayloadStream {
 }
 
 /// Reads once the limit allows. Waiting for it is not the server's fault, and doesn't count as a stall.
-async fn read(body: &mut Body, limit: Option<&mut RateLimit>) -> Result<Bytes, Broken> {
-    let Some(limit) = limit else {
-        return body.read().await;
-    };
-    sleep_until(limit.free_at()).await;
-    let bytes = body.read().await?;
-    limit.spend(Instant::now(), bytes.len());
-    Ok(bytes)
+/// Tells for how long the server was waited for, too.
+async fn read(body: &mut Body, limit: Option<&mut RateLimit>) -> (Result<Bytes, Broken>, Duration) {
+    if let Some(limit) = &limit {
+        sleep_until(limit.free_at()).await;
+    }
+    let began = Instant::now();
+    let came = body.read().await;
+    let waited = began.elapsed();
+    if let (Some(limit), Ok(bytes)) = (limit, &came) {
+        limit.spend(Instant::now(), bytes.len());
+    }
+    (came, waited)
 }
 
 /// Statuses that say "later" rather than "no".

@@ -147,6 +147,13 @@ impl PayloadState {
         url.map_or("", String::as_str)
     }
 
+    /// The URLs after [`Self::url`], for an attempt that finds that one refused or too slow. The attempt as a whole counts
+    /// once, against the first, as ever: where a further one serves the payload, there is nothing to count.
+    #[must_use]
+    pub fn fallback_urls<'a>(&self, offer: &'a Offer) -> &'a [String] {
+        offer.urls.get(self.index() + 1..).unwrap_or_default()
+    }
+
     /// Until when to leave the offer alone; nothing if it may be taken now. Deltas never wait: the full
     /// payload that a server offers after a failed one should come soon.
     #[must_use]

@@ -87,10 +87,5 @@ async fn another_hash_than_the_payload_has_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_replaced_during_the_download_is_refused() {
-    refused(
-        "cut=900000;changed",
-        honestly,
-        unbootable(9, "changed during the download"),
-    )
-    .await;
+    refused("cut=900000;changed", honestly, unbootable(29, "SHA-256")).await;
 }

@@ -2,6 +2,7 @@
 
 mod resumed;
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use update_engine::fetch::{
@@ -44,6 +45,7 @@ fn server() -> Server {
 fn request(server: &Server, faults: &str) -> FetchRequest {
     FetchRequest {
         url: server.url(&format!("{faults}/update.gz")),
+        fallbacks: Vec::new(),
         start: 0,
         entity: None,
         size: payload().len() as u64,
@@ -108,7 +110,8 @@ async fn a_download_that_is_cut_off_goes_on_where_it_was() {
         ranges(&requests),
         [None, Some("bytes=500000-"), Some("bytes=800000-")]
     );
-    assert_eq!(requests[1].header("if-range"), Some("\"v1\""));
+    // Whatever the next mirror calls the file: hashes decide.
+    assert_eq!(requests[1].header("if-range"), None);
 }
 
 #[tokio::test]
@@ -204,21 +207,72 @@ async fn a_declared_encoding_nobody_asked_for_is_ignored() {
     assert!(download(&server(), "gzip-type").await.unwrap() == payload());
 }
 
+/// Whether it is another file, its hashes say: mirrors behind one name call the same bytes differently.
 #[tokio::test]
-async fn a_file_that_changes_during_the_download_is_not_mixed_with_the_old_one() {
-    for second in [
-        "changed",
-        "changed,ignores-if-range",
-        "changed,no-range",
-        "no-range,no-etag",
+async fn a_download_goes_on_whatever_the_file_is_called_by_the_next_mirror() {
+    for second in ["other-etag", "other-etag,no-range", "no-etag", "no-range,no-etag"] {
+        let server = server();
+        let all = download(&server, &format!("cut=500000;{second}")).await;
+        assert!(all.unwrap() == payload(), "{second}");
+        assert_eq!(server.requests().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_url_that_has_no_payload_lets_the_next_one_try() {
+    let server = server();
+    for (first, asked) in [
+        ("status=404", 2),
+        ("status=403", 2),
+        ("status=410;", 2),
+        ("cut=500000;status=404", 3),
     ] {
-        match download(&server(), &format!("cut=500000;{second}"))
-            .await
-            .unwrap_err()
-        {
-            FetchError::EntityChanged { was, .. } => assert_eq!(was.unwrap().as_str(), "\"v1\""),
-            other => panic!("{second}: {other}"),
+        let before = server.requests().len();
+        let request = FetchRequest {
+            fallbacks: vec![server.url("update.gz")],
+            ..request(&server, first)
+        };
+        let mut stream = Fetcher::new(settings()).open(request).await.unwrap();
+        assert!(read(&mut stream).await.unwrap() == payload(), "{first}");
+        assert_eq!(server.requests().len() - before, asked, "{first}");
+    }
+    // Another status says nothing about other URLs, and the last URL's error is the attempt's.
+    for (first, second, status) in [("status=500", "", 500), ("status=404", "status=403/", 403)] {
+        let request = FetchRequest {
+            fallbacks: vec![server.url(&format!("{second}update.gz"))],
+            ..request(&server, first)
+        };
+        let error = Fetcher::new(settings()).open(request).await.unwrap_err();
+        assert_eq!(error.status(), Some(status), "{first}: {error}");
+    }
+}
+
+/// The first server brings nothing from byte 500,000 on, however often it is asked; the second all.
+#[tokio::test]
+async fn a_server_below_the_floor_gives_way_to_the_next_url_and_the_download_goes_on_there() {
+    let slow = server();
+    let fast = server();
+    let settings = FetchSettings {
+        floor: NonZeroU64::new(16 << 10),
+        floor_window: Duration::from_secs(1),
+        ..impatient()
+    };
+    let fetched = |fallbacks: Vec<String>| {
+        let request = FetchRequest {
+            fallbacks,
+            ..request(&slow, "hold=500000")
+        };
+        let fetcher = Fetcher::new(settings.clone());
+        async move {
+            let mut stream = fetcher.open(request).await?;
+            read(&mut stream).await
         }
+    };
+    assert!(fetched(vec![fast.url("update.gz")]).await.unwrap() == payload());
+    assert_eq!(fast.requests()[0].header("range"), Some("bytes=500000-"));
+    match fetched(Vec::new()).await.unwrap_err() {
+        FetchError::TooSlow { offset: 500_000, .. } => {}
+        other => panic!("{other}"),
     }
 }
 

@@ -21,6 +21,7 @@ async fn download(url: &str) -> Result<Vec<u8>, FetchError> {
     let size = PAYLOAD.len() as u64;
     let request = FetchRequest {
         url: url.to_owned(),
+        fallbacks: Vec::new(),
         start: 0,
         entity: None,
         size,

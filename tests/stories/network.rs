@@ -420,6 +420,7 @@ async fn downloads_take_the_same_way_as_checks() {
     if let Some(url) = message() {
         let request = FetchRequest {
             url,
+            fallbacks: Vec::new(),
             start: 0,
             entity: None,
             size: 1,
@@ -471,6 +472,7 @@ async fn a_link_local_address_with_a_zone_is_a_server_of_checks_and_payloads() {
     assert_eq!(answer.unwrap(), b"<response/>");
     let request = FetchRequest {
         url,
+        fallbacks: Vec::new(),
         start: 0,
         entity: None,
         size: 11,
@@ -521,6 +523,7 @@ async fn a_user_in_a_servers_url_is_sent_as_curl_sends_it() {
     let mut stream = Fetcher::new(FetchSettings::default())
         .open(FetchRequest {
             url,
+            fallbacks: Vec::new(),
             start: 0,
             entity: None,
             size: 11,

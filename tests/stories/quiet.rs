@@ -160,6 +160,7 @@ async fn a_download_keeps_to_its_limit_and_is_not_taken_for_one_that_stalls() {
     };
     let request = FetchRequest {
         url: server.url("update.gz"),
+        fallbacks: Vec::new(),
         start: 0,
         entity: None,
         size: SIZE as u64,

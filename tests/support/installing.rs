@@ -82,6 +82,7 @@ pub fn plan(url: String, payload: &[u8]) -> InstallPlan {
     InstallPlan {
         version: "2.0.0".to_owned(),
         url,
+        fallback_urls: Vec::new(),
         payload_size: payload.len() as u64,
         payload_sha256: digest(&SHA256, payload).as_ref().try_into().unwrap(),
         metadata: None,

@@ -62,6 +62,7 @@ impl Node {
             slots: Arc::new(disk),
             fetcher: Fetcher::new(FetchSettings {
                 rate: load.download,
+                floor: load.download_floor,
                 ..patience
             }),
             postinst: self.settings.postinst,

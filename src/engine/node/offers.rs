@@ -24,6 +24,7 @@ impl Node {
         let trigger = self.memory(|memory| memory.trigger).unwrap_or(Trigger::Timer);
         let url = self.decide(&offer, &state, trigger)?;
         let mut plan = self.plan(config, &offer, url)?;
+        plan.fallback_urls = state.fallback_urls(&offer).to_vec();
         plan.blamed = self.unwanted_images(trigger);
         let offered = Offered {
             version: offer.version.clone(),
@@ -110,6 +111,7 @@ impl Node {
         Ok(InstallPlan {
             version: offer.version.clone(),
             url,
+            fallback_urls: Vec::new(),
             payload_size: offer.size,
             payload_sha256: offer.sha256,
             metadata: offer.metadata.clone(),

@@ -122,6 +122,7 @@ fn resume(limits: Limits, saved: Saved) -> Result<Start, FormatError> {
 pub(super) fn request(attempt: &Attempt, start: u64, entity: Option<Entity>) -> FetchRequest {
     FetchRequest {
         url: attempt.plan.url.clone(),
+        fallbacks: attempt.plan.fallback_urls.clone(),
         start,
         entity,
         size: attempt.plan.payload_size,

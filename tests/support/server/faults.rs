@@ -15,8 +15,8 @@
 //! | `no-range` | ranges are ignored: 200 and the whole file |
 //! | `wrong-range` | a range that starts one byte later than asked for |
 //! | `no-etag` | no ETag |
+//! | `other-etag` | the same file under another ETag |
 //! | `changed` | another file of the same length, with another ETag |
-//! | `ignores-if-range` | ranges of whatever there is now |
 //! | `longer=N`, `shorter=N` | a file that is N bytes longer or shorter |
 //! | `chunked`, `close` | no Content-Length: chunks, or the connection's end |
 //! | `gzip-type` | `Content-Encoding: x-gzip`, though it isn't |
