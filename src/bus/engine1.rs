@@ -51,6 +51,11 @@ impl Engine1 {
         self.orders.roll_back().await
     }
 
+    /// Breaks off the update that is under way; it can be taken up again from where it was.
+    async fn cancel(&self) -> Result<(), OrderError> {
+        self.orders.cancel().await
+    }
+
     /// Marks the running slot good and puts it first, whatever its health.
     async fn mark_good(&self) -> Result<(), OrderError> {
         self.orders.mark_good().await

@@ -33,6 +33,10 @@ impl Orders {
         self.order(Command::RollBack).await
     }
 
+    pub(super) async fn cancel(&self) -> Result<(), OrderError> {
+        self.order(Command::Cancel).await
+    }
+
     pub(super) async fn mark_good(&self) -> Result<(), OrderError> {
         self.order(Command::MarkGood).await
     }

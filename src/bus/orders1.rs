@@ -55,6 +55,15 @@ impl Orders1 {
         self.orders.roll_back().await
     }
 
+    async fn cancel(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<(), OrderError> {
+        self.polkit.must_allow(Action::Cancel, &call, bus).await?;
+        self.orders.cancel().await
+    }
+
     async fn mark_good(
         &self,
         #[zbus(header)] call: Header<'_>,

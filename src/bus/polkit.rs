@@ -37,6 +37,7 @@ pub(super) enum Action {
     Preview,
     Reset,
     RollBack,
+    Cancel,
     MarkGood,
 }
 
@@ -47,6 +48,7 @@ impl Action {
             Self::Preview => "org.updateengine.preview",
             Self::Reset => "org.updateengine.reset",
             Self::RollBack => "org.updateengine.rollback",
+            Self::Cancel => "org.updateengine.cancel",
             Self::MarkGood => "org.updateengine.mark-good",
         }
     }

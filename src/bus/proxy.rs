@@ -76,6 +76,9 @@ pub trait Engine1 {
     /// The other slot next.
     fn roll_back(&self) -> zbus::Result<()>;
 
+    /// Break off the update under way.
+    fn cancel(&self) -> zbus::Result<()>;
+
     /// The running slot good and first.
     fn mark_good(&self) -> zbus::Result<()>;
 }
@@ -103,6 +106,10 @@ pub trait Orders1 {
     /// The other slot next.
     #[zbus(allow_interactive_auth)]
     fn roll_back(&self) -> zbus::Result<()>;
+
+    /// Break off the update under way.
+    #[zbus(allow_interactive_auth)]
+    fn cancel(&self) -> zbus::Result<()>;
 
     /// The running slot good and first.
     #[zbus(allow_interactive_auth)]

@@ -92,6 +92,9 @@ pub enum Command {
     RollBack(oneshot::Sender<Result<(), String>>),
     /// Marks the running slot good and puts it first, whatever its health. Refused with a sentence.
     MarkGood(oneshot::Sender<Result<(), String>>),
+    /// Breaks off the update that is being prepared, downloaded or finished; answered as soon as that has begun. Refused
+    /// with a sentence.
+    Cancel(oneshot::Sender<Result<(), String>>),
     /// Looks at what would come of an attempt, without beginning one. Refused with a sentence unless idle.
     Preview(oneshot::Sender<Result<Preview, String>>),
     /// The status now.

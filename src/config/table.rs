@@ -4,7 +4,7 @@ use super::setting::{Kind, Place, Setting};
 use super::{DEFAULT_APP_ID, PUBLIC_SERVER};
 
 /// All of them, in the order of the reference.
-pub const SETTINGS: [&Setting; 25] = [
+pub const SETTINGS: [&Setting; 26] = [
     &SERVER,
     &GROUP,
     &MACHINE_ALIAS,

@@ -80,6 +80,8 @@ pub enum Event {
     RollbackRequested,
     /// It does, and what it holds as far as that is known; or why it doesn't.
     RolledBack(Result<String, String>),
+    /// An operator wants the update under way to be broken off.
+    CancelRequested,
     /// An operator wants the running slot to be good, whatever its health.
     MarkGoodRequested,
     /// The running slot was found healthy, or was not in time.
@@ -133,6 +135,8 @@ pub enum Effect {
     FallBack(Cause),
     /// Make the running slot good on disk; ends in [`Event::Marked`].
     MarkGood,
+    /// Break off the job of the attempt under way, which ends in its own event.
+    Cancel,
     /// Make the running slot good on disk although it may not be healthy; ends in [`Event::Marked`].
     MarkGoodAnyway,
     /// Make the other slot the next to boot, if it was good once; ends in [`Event::RolledBack`].
@@ -172,6 +176,7 @@ impl fmt::Display for Event {
             Self::WithdrawalRequested(_) => "a withdrawal",
             Self::RollbackRequested => "a rollback",
             Self::RolledBack(_) => "the end of a rollback",
+            Self::CancelRequested => "breaking an update off",
             Self::MarkGoodRequested => "marking the running slot good",
             Self::Forgotten => "the end of a wait for the reboot",
             Self::Overtaken => "the running slot's place before the other one",

@@ -50,6 +50,14 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
         (Phase::Withdrawing(afterwards), Event::Withdrawn(_)) => next.withdrawn(*afterwards),
         (phase, Event::RollbackRequested) => next.roll_back(phase)?,
         (Phase::RollingBack, Event::RolledBack(result)) => next.rolled_back(result),
+        (
+            Phase::Preparing
+            | Phase::Announcing
+            | Phase::Downloading(_)
+            | Phase::Downloaded
+            | Phase::Finishing,
+            Event::CancelRequested,
+        ) => next.effects.push(Effect::Cancel),
         (phase, Event::MarkGoodRequested) => next.mark_good_anyway(phase)?,
         (Phase::Idle, Event::MarkGoodDue | Event::TrialEnded(TrialEnd::Passed)) if state.is_on_trial() => {
             next.mark_good();

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::progress::Throttle;
 use super::updater::{Progress, Updater};
 use super::{BootsNext, Effect, Event, Phase, Refusal, State, Survey, step};
-use crate::bus::{Command, NextCheck, Outlets, Preview, Status};
+use crate::bus::{Command, NextCheck, Outlets, Status};
 use jobs::{Done, Stage};
 use publisher::Publisher;
 
@@ -46,6 +46,8 @@ pub struct Engine<U: Updater> {
     /// Who waits for the end of what was asked by hand: a withdrawal, a rollback, a mark. One at a time.
     answer: Option<oneshot::Sender<Result<(), String>>>,
     stop: CancellationToken,
+    /// Breaks off the attempt under way; `stop` does so, too.
+    attempt: CancellationToken,
 }
 
 /// What woke the task.
@@ -88,6 +90,7 @@ impl<U: Updater> Engine<U> {
             check_at: None,
             revisit: None,
             answer: None,
+            attempt: stop.child_token(),
             stop,
         };
         engine.schedule();
@@ -112,17 +115,25 @@ impl<U: Updater> Engine<U> {
                     self.mark_good_at = None;
                     self.handle(Event::MarkGoodDue).await;
                 }
-                Wake::CheckDue => {
-                    self.check_at = None;
-                    self.look_at_table().await;
-                    self.handle(Event::CheckDue).await;
-                }
+                Wake::CheckDue => self.check_due().await,
             }
         }
         self.talks.abort_all();
         self.surveys.abort_all();
         self.previews.abort_all();
         self.wind_up().await;
+    }
+
+    /// If something is under way, its end chooses the next time: until then none is known.
+    async fn check_due(&mut self) {
+        self.check_at = None;
+        self.look_at_table().await;
+        self.publisher.next_check = Some(NextCheck {
+            time: None,
+            why: "as soon as what is under way has ended".to_owned(),
+        });
+        self.handle(Event::CheckDue).await;
+        self.publisher.publish(&self.state);
     }
 
     /// Waits for what is under way. A commit is not taken back: that the other slot boots next is known to
@@ -173,30 +184,12 @@ impl<U: Updater> Engine<U> {
             Command::Withdraw(slot, reply) => self.order(Event::WithdrawalRequested(slot), reply).await,
             Command::RollBack(reply) => self.order(Event::RollbackRequested, reply).await,
             Command::MarkGood(reply) => self.order(Event::MarkGoodRequested, reply).await,
+            Command::Cancel(reply) => self.order(Event::CancelRequested, reply).await,
             Command::Preview(reply) => self.preview(reply),
             Command::GetStatus(reply) => {
                 let _ = reply.send(self.state.status());
             }
         }
-    }
-
-    /// One at a time, and none beside an attempt: both would want the other slot for themselves.
-    fn preview(&mut self, reply: oneshot::Sender<Result<Preview, String>>) {
-        while self.previews.try_join_next().is_some() {}
-        let refusal = match self.state.phase() {
-            Phase::Idle if self.previews.is_empty() => None,
-            Phase::Idle => Some("somebody else has just asked the same".to_owned()),
-            phase => Some(format!("a look ahead has no meaning while {phase}")),
-        };
-        if let Some(refusal) = refusal {
-            // A client that has gone needs no answer.
-            let _ = reply.send(Err(refusal));
-            return;
-        }
-        let updater = Arc::clone(&self.updater);
-        self.previews.spawn(async move {
-            let _ = reply.send(Ok(updater.preview().await));
-        });
     }
 
     /// Answers at once, or once the job is done that the order takes.
@@ -305,7 +298,14 @@ impl<U: Updater> Engine<U> {
             Effect::Check(trigger) => self.check(trigger),
             Effect::Revisit => self.revisit(),
             Effect::Report(report) => self.report(report),
-            Effect::Prepare => self.prepare(),
+            Effect::Cancel => {
+                self.updater.cancelled();
+                self.attempt.cancel();
+            }
+            Effect::Prepare => {
+                self.attempt = self.stop.child_token();
+                self.prepare();
+            }
             Effect::Download => self.download(),
             Effect::Finish => self.finish(),
             Effect::RememberPending => self.updater.remember_pending().await,

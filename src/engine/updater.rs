@@ -123,6 +123,9 @@ pub trait Updater: Send + Sync + 'static {
         cancel: CancellationToken,
     ) -> impl Future<Output = Result<Commitment, Failure>> + Send;
 
+    /// An operator breaks the attempt off: what ends it from now on is neither the daemon's end nor the payload's fault.
+    fn cancelled(&self) {}
+
     /// Remembers across a restart of the daemon, but not of the machine, that the other slot boots
     /// next.
     fn remember_pending(&self) -> impl Future<Output = ()> + Send;

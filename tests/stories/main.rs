@@ -9,6 +9,7 @@ mod blame;
 mod boot_risks;
 mod bus;
 mod by_hand;
+mod cancel;
 mod checks;
 mod client;
 mod commands;

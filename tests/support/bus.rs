@@ -298,7 +298,7 @@ impl Desk {
             }
             Command::Withdraw(..) => {}
             Command::Preview(reply) => drop(reply.send(Err("nothing to be seen here".to_owned()))),
-            Command::RollBack(reply) | Command::MarkGood(reply) => {
+            Command::RollBack(reply) | Command::MarkGood(reply) | Command::Cancel(reply) => {
                 let _ = reply.send(Err("nothing to be done here".to_owned()));
             }
             Command::GetStatus(reply) => drop(reply.send(self.status.clone())),

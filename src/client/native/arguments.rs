@@ -50,6 +50,8 @@ pub(super) enum Command {
         #[arg(long)]
         withdraw_slot: bool,
     },
+    /// Break off the update that is under way; a later attempt goes on from what has been downloaded
+    Cancel,
     /// The two slots: version, priority, tries, successful
     Slots(Form),
     /// Make the other slot the next to boot, if it was good once

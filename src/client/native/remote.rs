@@ -40,8 +40,8 @@ pub(super) enum RemoteError {
     #[error("refused: {0}")]
     Refused(String),
     #[error(
-        "refused: {0}\nTry again when that has ended: update_engine_client status --watch. Stopping the engine breaks \
-         it off: systemctl stop update-engine"
+        "refused: {0}\nTry again when that has ended: update_engine_client status --watch. An update is broken off by: \
+         update_engine_client cancel"
     )]
     Busy(String),
     #[error("{}", chain(_0))]
@@ -142,6 +142,12 @@ impl Remote {
     pub(super) async fn roll_back(&self) -> Result<(), RemoteError> {
         let done = self.engine().await?.roll_back().await;
         let by_polkit = async || self.orders().await?.roll_back().await;
+        self.order(done.map_err(RemoteError::from), by_polkit).await
+    }
+
+    pub(super) async fn cancel(&self) -> Result<(), RemoteError> {
+        let done = self.engine().await?.cancel().await;
+        let by_polkit = async || self.orders().await?.cancel().await;
         self.order(done.map_err(RemoteError::from), by_polkit).await
     }
 

@@ -57,6 +57,10 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
             remote.roll_back().await?;
             print(&format!("{}\n", remote.overview().await?.summary));
         }
+        Command::Cancel => {
+            remote.cancel().await?;
+            print("the update is being broken off; what has been downloaded is kept\n");
+        }
         Command::MarkGood => {
             remote.mark_good().await?;
             print("the running slot is marked good and boots next\n");

@@ -43,6 +43,8 @@ pub(super) struct Tally {
     finish_seconds: u64,
     /// An error in spite of which the slot boots next.
     remark: Option<Failure>,
+    /// An operator has broken it off.
+    cancelled: bool,
 }
 
 /// How an attempt ended that did not install anything.
@@ -53,6 +55,15 @@ enum End {
 }
 
 impl Node {
+    /// The attempt under way is to be broken off.
+    pub(super) fn note_cancel(&self) {
+        self.memory(|memory| {
+            memory.tally.cancelled = true;
+            // Nobody's fault: nothing is held against the payload or its URL.
+            memory.offer = None;
+        });
+    }
+
     pub(super) async fn prepare_attempt(&self, plan: InstallPlan) -> Result<Ready, Failure> {
         let begins = plan.clone();
         self.blocking(move |node| node.begin_attempt(&begins)).await;
@@ -136,6 +147,7 @@ impl Node {
 
     async fn note_end(&self, end: End, failure: &Failure) {
         let failure = failure.clone();
+        let cancelled = self.memory(|memory| memory.tally.cancelled);
         self.blocking(move |node| {
             node.end_attempt(|attempt| match end {
                 End::Failed => {
@@ -144,7 +156,12 @@ impl Node {
                 }
                 End::Stopped => {
                     attempt.course = Course::Interrupted;
-                    "the daemon was stopped".clone_into(&mut attempt.why);
+                    let why = if cancelled {
+                        "an operator broke it off"
+                    } else {
+                        "the daemon was stopped"
+                    };
+                    why.clone_into(&mut attempt.why);
                 }
             });
         })

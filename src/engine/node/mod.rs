@@ -323,6 +323,10 @@ impl Updater for Node {
         self.finish_attempt(written, &cancel).await
     }
 
+    fn cancelled(&self) {
+        self.note_cancel();
+    }
+
     async fn remember_pending(&self) {
         if let Err(error) = self.blocking(Self::leave_word).await {
             tracing::warn!("cannot remember that a reboot is due: {}", chain(&error));

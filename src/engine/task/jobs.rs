@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::Engine;
+use crate::bus::Preview;
 use crate::engine::progress::Throttle;
 use crate::engine::updater::Updater;
-use crate::engine::{Event, Failure, Report, Trigger};
+use crate::engine::{Event, Failure, Phase, Report, Trigger};
 use crate::health::Cause;
 use crate::omaha::ErrorCode;
 
@@ -101,7 +102,7 @@ impl<U: Updater> Engine<U> {
         self.progress = receiver;
         self.throttle = Throttle::default();
         self.publisher.restart_meter();
-        let stop = self.stop.clone();
+        let stop = self.attempt.clone();
         let stage = self.take_stage();
         self.spawn_phase(move |u| async move {
             let Stage::Ready(ready) = stage else {
@@ -112,8 +113,27 @@ impl<U: Updater> Engine<U> {
         });
     }
 
+    /// One at a time, and none beside an attempt: both would want the other slot for themselves.
+    pub(super) fn preview(&mut self, reply: oneshot::Sender<Result<Preview, String>>) {
+        while self.previews.try_join_next().is_some() {}
+        let refusal = match self.state.phase() {
+            Phase::Idle if self.previews.is_empty() => None,
+            Phase::Idle => Some("somebody else has just asked the same".to_owned()),
+            phase => Some(format!("a look ahead has no meaning while {phase}")),
+        };
+        if let Some(refusal) = refusal {
+            // A client that has gone needs no answer.
+            let _ = reply.send(Err(refusal));
+            return;
+        }
+        let updater = Arc::clone(&self.updater);
+        self.previews.spawn(async move {
+            let _ = reply.send(Ok(updater.preview().await));
+        });
+    }
+
     pub(super) fn finish(&mut self) {
-        let stop = self.stop.clone();
+        let stop = self.attempt.clone();
         let stage = self.take_stage();
         self.spawn_phase(move |u| async move {
             let result = match stage {

@@ -48,3 +48,21 @@ async fn a_failure_is_published_with_its_causes_and_a_new_attempt_clears_it() {
     assert_eq!(world.account.borrow().overview.last_failure, None.into());
     world.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_comes_due_amid_an_attempt_is_not_shown_as_one_in_the_past() {
+    let script = Script {
+        server: Server::ChecksOnly,
+        ..Script::default()
+    };
+    // Its timer begins an attempt, which waits for a server that is silent.
+    let mut world = World::start(good(), script);
+    let is_amid = |account: &Account| account.overview.state == crate::bus::Stand::Preparing;
+    let overview = world.account.wait_for(is_amid).await.unwrap().overview.clone();
+    let next = overview.next_check.0.unwrap();
+    assert_eq!(
+        (next.time, next.why.as_str()),
+        (None, "as soon as what is under way has ended")
+    );
+    world.end().await;
+}
