@@ -88,9 +88,11 @@ impl Sources<'_> {
 }
 
 /// A slot that can't be told is not marked good either, whatever was found before; nor is one on trial of which nobody
-/// knows what is required.
+/// knows what is required. One that was good before this boot is on no trial, also while it has yet to be put first.
 fn trial(running: &Running, survey: &Survey) -> String {
+    let is_good = survey.slots.iter().any(|slot| slot.running && slot.successful);
     match (running, &survey.slots_unknown, &survey.held) {
+        (Running::Unknown | Running::Marking, None, _) if is_good => String::new(),
         (_, Some(reason), _)
         | (Running::OnTrial(_) | Running::Unknown | Running::Marking, None, Some(reason))
         | (Running::OnTrial(reason), None, None) => reason.clone(),

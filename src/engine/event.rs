@@ -154,8 +154,8 @@ pub enum Effect {
     /// Verify, run the postinst, commit; ends in [`Event::Finished`].
     Finish,
     /// Ping the server, or ask it for another update than the one that waits; ends in [`Event::Pinged`] or
-    /// [`Event::Revisited`].
-    Revisit,
+    /// [`Event::Revisited`]. By an operator's order the latter or nothing.
+    Revisit(Trigger),
     /// Remember for as long as this boot lasts that the other slot boots next.
     RememberPending,
     /// Forget it.

@@ -42,9 +42,10 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
         (Phase::Idle, Event::CheckDue) => next.attempt(Trigger::Timer),
         (Phase::Idle, Event::AttemptRequested) => next.attempt(Trigger::Operator),
         (Phase::NeedReboot, Event::CheckDue) => next.revisit(),
+        // It means something only where the update that waits may be replaced, which the configuration says.
+        (Phase::NeedReboot, Event::AttemptRequested) => next.effects.push(Effect::Revisit(Trigger::Operator)),
         (Phase::NeedReboot, Event::Revisited(outcome, at)) => next.revisited(outcome, at),
-        (Phase::NeedReboot, Event::ResetRequested) => next.reset(),
-        (Phase::NeedReboot, Event::Overtaken) => next.overtaken(),
+        (Phase::NeedReboot, Event::ResetRequested | Event::Overtaken) => next.forget(),
         (phase, Event::WithdrawalRequested(slot)) => next.withdraw(phase, slot)?,
         (phase, Event::Forgotten) if state.may_be_forgotten() => next.forgotten(phase),
         (Phase::Withdrawing(afterwards), Event::Withdrawn(_)) => next.withdrawn(*afterwards),

@@ -213,6 +213,9 @@ impl<U: Updater> Engine<U> {
     }
 
     async fn done(&mut self, done: Done<U>) {
+        if matches!(done.event, Event::Pinged | Event::Revisited(..)) {
+            self.revisit = None;
+        }
         let came_too_late =
             matches!(done.event, Event::Revisited(..)) && self.state.phase() != &Phase::NeedReboot;
         if let Some(stage) = done.stage.filter(|_| !came_too_late) {
@@ -296,7 +299,7 @@ impl<U: Updater> Engine<U> {
             Effect::MarkGoodAnyway => self.mark_good_anyway(),
             Effect::RollBack => self.roll_back(),
             Effect::Check(trigger) => self.check(trigger),
-            Effect::Revisit => self.revisit(),
+            Effect::Revisit(trigger) => self.revisit(trigger),
             Effect::Report(report) => self.report(report),
             Effect::Cancel => {
                 self.updater.cancelled();

@@ -96,10 +96,10 @@ pub trait Updater: Send + Sync + 'static {
     /// Asks the server.
     fn check(&self, trigger: Trigger) -> impl Future<Output = Checked<Self::Plan>> + Send;
 
-    /// Tells the server that this node is alive and waits for its reboot; or asks it, where configuration
-    /// says so, for another update than the one that waits, and gives its answer. Dropped when that is not of
-    /// interest any more.
-    fn revisit(&self) -> impl Future<Output = Option<Checked<Self::Plan>>> + Send;
+    /// Tells the server that this node is alive and waits for its reboot, if it is time to; or asks it, where
+    /// configuration says so, for another update than the one that waits, and gives its answer. Dropped when that is not
+    /// of interest any more.
+    fn revisit(&self, trigger: Trigger) -> impl Future<Output = Option<Checked<Self::Plan>>> + Send;
 
     /// Tells the server about an attempt; whether it listens changes nothing.
     fn report(&self, report: &Report) -> impl Future<Output = ()> + Send;

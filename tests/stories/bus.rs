@@ -8,7 +8,8 @@ use std::process::Output;
 use futures_util::StreamExt as _;
 use tokio::sync::mpsc;
 use update_engine::bus::{
-    BusError, INTERFACE, Operation, Outlets, PATH, SERVICE, Status, StatusFields, serve_bus, serve_peer,
+    BusError, ENGINE_PATH, EVIDENCE_PATH, INTERFACE, ORDERS_PATH, Operation, Outlets, PATH, SERVICE, Status,
+    StatusFields, serve_bus, serve_peer,
 };
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, Message, MessageStream};
@@ -215,10 +216,15 @@ async fn the_service_notices_that_the_bus_is_gone() {
 
 /// Calls `method` (with its interface) as user `uid`, by dbus-send.
 fn call_as(bus: &PrivateBus, uid: u32, method: &str) -> Output {
+    call_at(bus, uid, PATH, method)
+}
+
+/// The same at another object.
+fn call_at(bus: &PrivateBus, uid: u32, path: &str, method: &str) -> Output {
     let address = format!("--bus={}", bus.address());
     let destination = format!("--dest={SERVICE}");
     bus.process("dbus-send")
-        .args([&address, &destination, "--print-reply", PATH, method])
+        .args([&address, &destination, "--print-reply", path, method])
         .uid(uid)
         .gid(uid)
         .output()
@@ -261,6 +267,18 @@ async fn root_may_call_everything_core_the_three_methods_and_nobody_nothing() {
         assert!(call_as(&bus, 0, method).status.success(), "root, {method}");
         assert_denied(&call_as(&bus, CORE_UID, method), method);
         assert_denied(&call_as(&bus, NOBODY_UID, method), method);
+    }
+    // Client libraries introspect first, and give up where they may not.
+    for (uid, path) in [CORE_UID, NOBODY_UID]
+        .iter()
+        .flat_map(|uid| [(*uid, ENGINE_PATH), (*uid, ORDERS_PATH)])
+    {
+        let introspected = call_at(&bus, uid, path, STANDARD_METHODS[0]);
+        assert!(introspected.status.success(), "{uid}, {path}: {introspected:?}");
+        assert_denied(
+            &call_at(&bus, uid, EVIDENCE_PATH, STANDARD_METHODS[0]),
+            EVIDENCE_PATH,
+        );
     }
     for uid in [CORE_UID, NOBODY_UID] {
         let properties = "org.freedesktop.DBus.Properties.GetAll";

@@ -207,9 +207,14 @@ async fn the_group_may_use_our_own_object_and_read_what_programs_said() {
     let get = "org.freedesktop.DBus.Properties.GetAll";
     let (is_done, said) = call(EVIDENCE_PATH, get, &[&format!("string:{EVIDENCE_INTERFACE}")]);
     assert!(is_done && said.contains("no answer"), "{said}");
-    // The original's object stays what it was.
+    // Of the original's object only what it says.
     let (is_done, said) = call("/com/coreos/update1", "com.coreos.update1.Manager.GetStatus", &[]);
-    assert!(!is_done && said.contains("AccessDenied"), "{said}");
+    assert!(is_done && said.contains("UPDATE_STATUS_"), "{said}");
+    for method in ["AttemptUpdate", "ResetStatus"] {
+        let method = format!("com.coreos.update1.Manager.{method}");
+        let (is_done, said) = call("/com/coreos/update1", &method, &[]);
+        assert!(!is_done && said.contains("AccessDenied"), "{said}");
+    }
     let status = as_member(&bus, env!("CARGO_BIN_EXE_update_engine_client"), &["status"]);
     assert!(status.status.success(), "{status:?}");
 }
@@ -256,6 +261,8 @@ async fn an_update_and_its_rollback_are_told_with_versions_slots_and_causes() {
     let daemon = scene.boot(SlotName::A).await;
     let before = scene.overview(|overview| !overview.slots.is_empty()).await;
     assert_eq!(before.running_version, "1.0.0");
+    // It was good before this boot; that it has yet to be put first makes no trial.
+    assert_eq!(before.trial, "");
     assert_eq!(before.last_check, Maybe(None));
     assert!(
         before

@@ -21,7 +21,7 @@ use crate::support::fixtures;
 use crate::support::hasty::Hasty;
 use crate::support::node::{CONFIG, MARKER, Node, sha256};
 use crate::support::payload::signed;
-use crate::support::scene::{Asked, eventually};
+use crate::support::scene::{Asked, NEED_REBOOT, Scene, eventually};
 
 const REQUEST: &str = "/run/reboot-required";
 const WAITS: (u32, u32, u32) = (2, 1, 0);
@@ -202,6 +202,26 @@ async fn an_update_that_waits_is_replaced_by_another_payload_and_by_nothing_else
     engine.until(Operation::ReportingErrorEvent, "0.0.0").await;
     engine.stop().await;
     assert_eq!(server.journal().downloads(), []);
+}
+
+/// Between the daemon's own checks lie three quarters of an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_check_brings_a_replacement_forward() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    scene.configure("REPLACE_WAITING_UPDATE=yes\n");
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(NEED_REBOOT).await;
+
+    let directory = TempDir::new().unwrap();
+    another(&directory);
+    let payload = directory.path().join("update.gz");
+    scene
+        .server
+        .replace(Some(Catalog::open("3.0.0", &payload).unwrap()));
+    let signals = scene.attempt(NEED_REBOOT).await;
+    assert_eq!(signals.last().unwrap().3, "3.0.0");
+    assert_waits(&scene.node, &fixtures::image("old.img"));
+    assert!(daemon.stop().success());
 }
 
 #[tokio::test(flavor = "multi_thread")]

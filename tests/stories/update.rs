@@ -120,6 +120,9 @@ async fn a_restarted_daemon_still_waits_for_the_reboot_and_a_reset_forgets_it() 
     // A daemon that marked the running slot good now would put it before the new one.
     assert_eq!(scene.node.disk.attributes(SlotName::B), (2, 1, 0));
     assert!(client(&scene.bus, "-reset_status").await.1.success());
+    // Whoever shows what was last signalled would show for ever that a reboot is needed.
+    let status = scene.signal().await;
+    assert_eq!(status, (0, 0.0, IDLE.to_owned(), "0.0.0".to_owned(), 0));
     assert!(!scene.node.path(MARKER).exists());
     assert_eq!(scene.node.disk.attributes(SlotName::B), (2, 1, 0));
     assert_eq!(scene.node.pref("previous-version").as_deref(), Some("1.0.0"));

@@ -62,8 +62,8 @@ impl Updater for Hasty {
         self.0.check(trigger).await
     }
 
-    async fn revisit(&self) -> Option<Checked<Self::Plan>> {
-        self.0.revisit().await
+    async fn revisit(&self, trigger: Trigger) -> Option<Checked<Self::Plan>> {
+        self.0.revisit(trigger).await
     }
 
     async fn report(&self, report: &Report) {

@@ -28,17 +28,13 @@ impl Node {
     pub(super) async fn ask(&self, trigger: Trigger) -> Result<Checked<InstallPlan>, Failure> {
         self.begin(trigger);
         let (config, event) = self.blocking(Self::news).await?;
-        let patience = match trigger {
-            Trigger::Operator => Patience::Interactive,
-            Trigger::Timer => Patience::Scheduled,
-        };
-        let body = self.post(&config, Body::Check(event), patience).await?;
+        let body = self.post(&config, Body::Check(event), patience(trigger)).await?;
         self.blocking(move |node| node.answered(&config, &body)).await
     }
 
     /// While an update waits: a ping; or, where it may be replaced, a question for another one. Whoever waits
-    /// learns nothing new by asking, so `previous-version` is neither told nor emptied.
-    pub(super) async fn ask_beside_waiting(&self) -> Option<Checked<InstallPlan>> {
+    /// learns nothing new by asking, so `previous-version` is neither told nor emptied. Nobody pings by order.
+    pub(super) async fn ask_beside_waiting(&self, trigger: Trigger) -> Option<Checked<InstallPlan>> {
         let (config, waiting) = self
             .blocking(|node| (node.config(), node.waiting_payload()))
             .await;
@@ -50,13 +46,18 @@ impl Node {
             }
         };
         let Some(waiting) = waiting.filter(|_| config.waiting_update == WaitingUpdate::Replaceable) else {
-            self.say_ping().await;
+            match trigger {
+                Trigger::Timer => self.say_ping().await,
+                Trigger::Operator => {
+                    tracing::info!("an update waits for the reboot, and may not be replaced");
+                }
+            }
             return None;
         };
-        self.begin(Trigger::Timer);
+        self.begin(trigger);
         // Without an event Nebraska takes a node that installed an update for one that is busy with it.
         let check = Body::Check(CheckEvent::NothingNew);
-        let checked = match self.post(&config, check, Patience::Scheduled).await {
+        let checked = match self.post(&config, check, patience(trigger)).await {
             Ok(body) => {
                 self.blocking(move |node| node.answered_beside(&config, &body, &waiting))
                     .await
@@ -331,6 +332,13 @@ fn identity(config: &Config, host: HostIdentity, aleph_version: String) -> Ident
         aleph_version,
     };
     config.identity(&machine)
+}
+
+const fn patience(trigger: Trigger) -> Patience {
+    match trigger {
+        Trigger::Operator => Patience::Interactive,
+        Trigger::Timer => Patience::Scheduled,
+    }
 }
 
 fn parse(body: &[u8]) -> Result<Response, Failure> {

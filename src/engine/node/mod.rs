@@ -298,8 +298,8 @@ impl Updater for Node {
         checked
     }
 
-    async fn revisit(&self) -> Option<Checked<InstallPlan>> {
-        self.ask_beside_waiting().await
+    async fn revisit(&self, trigger: Trigger) -> Option<Checked<InstallPlan>> {
+        self.ask_beside_waiting(trigger).await
     }
 
     async fn report(&self, report: &Report) {

@@ -3,7 +3,7 @@
 //! ```text
 //!       ┌── nothing new, or refused ─┐
 //!       ▼                            │             ┌─ slot touched ─▶ forgotten ─▶ an attempt like any other
-//!   NeedReboot ── check due ─▶ asks the server ── another payload ─▶ Preparing …
+//!   NeedReboot ── check due, or asked for ─▶ asks the server ── another payload ─▶ Preparing …
 //!    ▲  │  ▲                                                           │
 //!    │  │  └──────── failed, the slot is as it was ────────────────────┘
 //!    │  ├── the table says otherwise ────────────────────────────────▶ Idle
@@ -19,13 +19,13 @@
 
 use super::{Next, Refusal};
 use crate::bus::WaitingSlot;
-use crate::engine::event::{CheckOutcome, Effect, Event, Offered};
+use crate::engine::event::{CheckOutcome, Effect, Event, Offered, Trigger};
 use crate::engine::state::{Afterwards, Phase, Running, Superseded};
 
 impl Next {
     pub(super) fn revisit(&mut self) {
         self.effects.push(Effect::Signal(self.state.status()));
-        self.effects.push(Effect::Revisit);
+        self.effects.push(Effect::Revisit(Trigger::Timer));
     }
 
     pub(super) fn revisited(&mut self, outcome: CheckOutcome, at: i64) {
@@ -56,16 +56,9 @@ impl Next {
         self.rest(Phase::NeedReboot);
     }
 
-    pub(super) fn reset(&mut self) {
-        self.state.offer = None;
-        self.enter(Phase::Idle);
-        self.effects.push(Effect::ForgetPending);
-        // What was asked beside it is dropped, and the next check with it.
-        self.effects.push(Effect::Schedule);
-    }
-
-    /// Nothing waits any more, and reboot managers that look once more are told so.
-    pub(super) fn overtaken(&mut self) {
+    /// Nothing waits any more, by order or because the table says so: whoever shows what was last signalled is told. What
+    /// was asked beside it is dropped, and the next check with it.
+    pub(super) fn forget(&mut self) {
         self.state.offer = None;
         self.effects.push(Effect::ForgetPending);
         self.rest(Phase::Idle);
@@ -75,7 +68,7 @@ impl Next {
     pub(super) fn withdraw(&mut self, phase: &Phase, slot: WaitingSlot) -> Result<(), Refusal> {
         match (phase, slot) {
             (Phase::Idle, WaitingSlot::Kept) => {}
-            (Phase::NeedReboot, WaitingSlot::Kept) => self.reset(),
+            (Phase::NeedReboot, WaitingSlot::Kept) => self.forget(),
             (Phase::NeedReboot, WaitingSlot::Unbootable) => self.make_unbootable(Afterwards::NeedReboot),
             // Otherwise it is being marked, or is left for the other one.
             (Phase::Idle, WaitingSlot::Unbootable) if self.state.running == Running::Good => {

@@ -44,9 +44,13 @@ impl<U: Updater> Engine<U> {
         });
     }
 
-    pub(super) fn revisit(&mut self) {
-        self.revisit = Some(self.talk(|u| async move {
-            match u.revisit().await {
+    /// One at a time: what is under way asks for the same.
+    pub(super) fn revisit(&mut self, trigger: Trigger) {
+        if self.revisit.is_some() {
+            return;
+        }
+        self.revisit = Some(self.talk(move |u| async move {
+            match u.revisit(trigger).await {
                 None => (Event::Pinged, None),
                 Some(checked) => {
                     let (outcome, plan) = checked.split();

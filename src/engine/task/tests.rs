@@ -183,8 +183,9 @@ impl Updater for Scripted {
         }
     }
 
-    async fn revisit(&self) -> Option<Checked<()>> {
-        self.ask("revisit", &[Server::Nothing]).await;
+    async fn revisit(&self, trigger: Trigger) -> Option<Checked<()>> {
+        self.ask(format!("revisit by {trigger:?}"), &[Server::Nothing])
+            .await;
         self.script.beside.then(|| {
             let version = "3.0.0".to_owned();
             Checked::Offer(Offered { version, size: 300 }, ())

@@ -3,10 +3,31 @@
 use super::*;
 
 #[test]
-fn a_reset_signals_nothing() {
-    let (end, effects) = step(&State::reboot_pending(), Event::ResetRequested).unwrap();
-    assert_eq!(effects, [Effect::ForgetPending, Effect::Schedule]);
-    assert_eq!(end.phase(), &Phase::Idle);
+fn whichever_way_an_update_is_withdrawn_idle_is_signalled_once_and_last() {
+    let ways = [
+        vec![Event::ResetRequested],
+        vec![Event::Overtaken],
+        vec![withdraw(WaitingSlot::Kept)],
+        vec![
+            withdraw(WaitingSlot::Unbootable),
+            Event::Forgotten,
+            Event::Withdrawn(Ok(())),
+        ],
+        // The slot could not be touched any more once the marker was gone.
+        vec![
+            withdraw(WaitingSlot::Unbootable),
+            Event::Forgotten,
+            Event::Withdrawn(Err("no".into())),
+        ],
+    ];
+    for way in ways {
+        let (end, signals) = run(waiting(), way);
+        assert_eq!(end.phase(), &Phase::Idle);
+        assert_eq!(signals, [Operation::Idle]);
+        assert_eq!(end.status().new_version, "0.0.0");
+    }
+    // Nothing waited: nobody has been told that something does.
+    assert_eq!(run(good(), [Event::ResetRequested]).1, []);
 }
 
 #[test]
@@ -24,7 +45,10 @@ fn withdraw(slot: WaitingSlot) -> Event {
 #[test]
 fn an_update_is_withdrawn_with_its_slot_or_without() {
     let (end, effects) = step(&State::reboot_pending(), withdraw(WaitingSlot::Kept)).unwrap();
-    assert_eq!(effects, [Effect::ForgetPending, Effect::Schedule]);
+    assert!(
+        matches!(&effects[..], [Effect::ForgetPending, Effect::Signal(status), Effect::Schedule]
+        if status.operation == Operation::Idle)
+    );
     assert_eq!(end.phase(), &Phase::Idle);
 
     let (busy, effects) = step(&State::reboot_pending(), withdraw(WaitingSlot::Unbootable)).unwrap();
@@ -62,14 +86,16 @@ fn after_a_reset_the_slot_can_still_be_withdrawn_once_the_running_one_is_good() 
         ],
     );
     assert_eq!(end.phase(), &Phase::Idle);
-    assert_eq!(signals, [Operation::Idle]);
+    assert_eq!(signals, [Operation::Idle, Operation::Idle]);
 }
 
 #[test]
 fn a_pending_reboot_pings_and_signals_again() {
     let (_, effects) = step(&State::reboot_pending(), Event::CheckDue).unwrap();
-    assert!(matches!(&effects[..], [Effect::Signal(status), Effect::Revisit]
-        if status.operation == Operation::UpdatedNeedReboot));
+    assert!(
+        matches!(&effects[..], [Effect::Signal(status), Effect::Revisit(Trigger::Timer)]
+        if status.operation == Operation::UpdatedNeedReboot)
+    );
 }
 
 #[test]
@@ -197,7 +223,7 @@ fn a_replacement_that_fails_later_leaves_nothing_waiting() {
 fn an_answer_that_comes_after_a_reset_changes_nothing() {
     let (end, signals) = run(waiting(), [Event::ResetRequested, another()]);
     assert_eq!(end.phase(), &Phase::Idle);
-    assert_eq!(signals, []);
+    assert_eq!(signals, [Operation::Idle]);
 }
 
 #[test]

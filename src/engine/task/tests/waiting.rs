@@ -9,7 +9,7 @@ async fn a_pending_reboot_only_pings() {
     world.attempt().await;
     world.signals_until(Operation::UpdatedNeedReboot).await;
     world.signals_until(Operation::UpdatedNeedReboot).await;
-    assert_eq!(world.end().await, ["revisit"]);
+    assert_eq!(world.end().await, ["revisit by Timer", "revisit by Operator"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -26,9 +26,44 @@ async fn another_update_takes_the_place_of_one_that_waits() {
     assert_eq!(
         done,
         [
-            "revisit", "prepare", "13/1", "download", "14/1", "finish", "remember", "3/1"
+            "revisit by Timer",
+            "prepare",
+            "13/1",
+            "download",
+            "14/1",
+            "finish",
+            "remember",
+            "3/1"
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_need_not_wait_for_the_next_question_beside_an_update_that_waits() {
+    let script = Script {
+        beside: true,
+        interval: None,
+        ..Script::default()
+    };
+    let mut world = World::start(State::reboot_pending(), script);
+    world.attempt().await;
+    world.signals_until(Operation::UpdateAvailable).await;
+    world.signals_until(Operation::UpdatedNeedReboot).await;
+    assert_eq!(world.end().await[..2], ["revisit by Operator", "prepare"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_question_at_a_time_is_asked_beside_an_update_that_waits() {
+    let script = Script {
+        server: Server::Nothing,
+        ..Script::default()
+    };
+    let world = World::start(State::reboot_pending(), script);
+    for _ in 0..3 {
+        world.attempt().await;
+        tokio::time::sleep(Duration::from_secs(8 * 60)).await;
+    }
+    assert_eq!(world.end().await, ["revisit by Operator"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -41,7 +76,10 @@ async fn a_reset_drops_the_question_beside_the_update_and_the_schedule_goes_on()
     tokio::time::sleep(Duration::from_secs(8 * 60)).await;
     assert!(world.reset().await);
     tokio::time::sleep(Duration::from_secs(8 * 60)).await;
-    assert_eq!(world.end().await, ["revisit", "forget", "check by Timer"]);
+    assert_eq!(
+        world.end().await,
+        ["revisit by Timer", "forget", "check by Timer"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
