@@ -71,7 +71,10 @@ impl ServerUrl {
             });
         }
         let mut target = Self::new(url, zone);
-        if !has_authority(&plain) {
+        // Both: a URL parser finds a host where a backslash or a tab stands for a slash, and a host of its own in the
+        // location never inherits.
+        let stays = target.url[..Position::AfterPort] == self.url[..Position::AfterPort];
+        if stays && !has_authority(&plain) {
             target.zone.clone_from(&self.zone);
             target.credentials.clone_from(&self.credentials);
         }
@@ -274,6 +277,14 @@ mod tests {
             assert_eq!(
                 (to.zone(), to.credentials(), to.is_same_server(&from)),
                 (None, None, false)
+            );
+        }
+        for away in ["/\\b/x", "\\\\b/x", "http:\\\\b/x", "/\t/b/x"] {
+            let to = from.follow(away).unwrap();
+            assert_eq!(
+                (to.host_to_resolve().as_str(), to.credentials()),
+                ("b", None),
+                "{away:?}"
             );
         }
         assert!(
