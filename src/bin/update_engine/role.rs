@@ -186,12 +186,7 @@ fn take_up_proxies(name: &Path) -> Option<std::io::Error> {
         ])
         .output()
         .ok()?;
-    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    let proxies: Vec<_> = shown
-        .split_whitespace()
-        .filter_map(|word| word.trim_matches('"').split_once('='))
-        .filter(|(key, value)| (PROXIES.contains(key) || NO_PROXY.contains(key)) && !value.is_empty())
-        .collect();
+    let proxies = proxies_in(&String::from_utf8_lossy(&shown.stdout));
     if proxies.is_empty() {
         return None;
     }
@@ -201,6 +196,44 @@ fn take_up_proxies(name: &Path) -> Option<std::io::Error> {
         .envs(proxies)
         .exec();
     Some(anew)
+}
+
+/// Proxies and their exceptions in a unit's environment, as `systemctl show` prints it. Nothing if there is no proxy among
+/// them: with exceptions alone the next start would ask again, for ever.
+fn proxies_in(environment: &str) -> Vec<(String, String)> {
+    let settings: Vec<_> = unit_words(environment)
+        .into_iter()
+        .filter_map(|word| {
+            let (key, value) = word.split_once('=')?;
+            let wanted = PROXIES.contains(&key) || NO_PROXY.contains(&key);
+            (wanted && !value.is_empty()).then(|| (key.to_owned(), value.to_owned()))
+        })
+        .collect();
+    if settings.iter().any(|(key, _)| PROXIES.contains(&key.as_str())) {
+        settings
+    } else {
+        Vec::new()
+    }
+}
+
+/// Words apart by white space; one with white space in it stands in double quotes, in which a backslash takes the next
+/// character as it is.
+fn unit_words(text: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            '\\' if quoted => word.get_or_insert_default().extend(characters.next()),
+            blank if blank.is_whitespace() && !quoted => words.extend(word.take()),
+            other => word.get_or_insert_default().push(other),
+        }
+    }
+    words.extend(word);
+    words
 }
 
 async fn announce(host: &Host) -> Result<(), Box<dyn Error>> {
@@ -220,4 +253,38 @@ async fn announce(host: &Host) -> Result<(), Box<dyn Error>> {
     let answer = Client::from_env().post(url, document, Patience::None).await?;
     println!("{}", String::from_utf8_lossy(&answer));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxies(environment: &str) -> Vec<(String, String)> {
+        proxies_in(environment)
+    }
+
+    fn pair(key: &str, value: &str) -> (String, String) {
+        (key.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn exceptions_without_a_proxy_are_no_reason_to_start_anew() {
+        assert_eq!(proxies("NO_PROXY=localhost LANG=C\n"), []);
+        assert_eq!(proxies("HTTP_PROXY= NO_PROXY=x\n"), []);
+        assert_eq!(proxies("\n"), []);
+    }
+
+    #[test]
+    fn a_value_with_blanks_comes_whole() {
+        let environment =
+            "LANG=C https_proxy=http://p:3128 \"NO_PROXY=a b c\" \"ALL_PROXY=socks5h://u:\\\"\\\\@p\"\n";
+        assert_eq!(
+            proxies(environment),
+            [
+                pair("https_proxy", "http://p:3128"),
+                pair("NO_PROXY", "a b c"),
+                pair("ALL_PROXY", "socks5h://u:\"\\@p"),
+            ]
+        );
+    }
 }
