@@ -315,9 +315,9 @@ impl History {
     }
 
     /// The slot with this PARTUUID runs, and says that it is `version`. From which payload stays known unless
-    /// somebody else has filled it since.
+    /// somebody else has filled it since. An empty version is one that couldn't be read: it tells nothing.
     pub fn runs(&mut self, partuuid: &str, version: &str) {
-        if self.version_in(partuuid) != Some(version) {
+        if !version.is_empty() && self.version_in(partuuid) != Some(version) {
             let payload = Payload {
                 sha256: None,
                 version: version.to_owned(),

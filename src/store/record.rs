@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use ring::digest::{Context, SHA256, digest};
 use thiserror::Error;
 
@@ -87,6 +88,21 @@ pub enum RecordError {
         /// Asked for.
         expected: u32,
     },
+}
+
+impl RecordError {
+    /// Whether it is for want of descriptors or memory: a moment later it may work.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        let (Self::Read { source, .. } | Self::Write { source, .. }) = self else {
+            return false;
+        };
+        let errno = source.raw_os_error().map(Errno::from_raw);
+        matches!(
+            errno,
+            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR)
+        )
+    }
 }
 
 /// Replaces the record at `path`, durably, in a file of mode 0600.
@@ -204,6 +220,21 @@ mod tests {
     use std::fs;
 
     const V1: Version = Version(1);
+
+    #[test]
+    fn want_of_descriptors_or_memory_passes_and_nothing_else() {
+        let error = |errno: Errno| RecordError::Read {
+            path: "history".into(),
+            source: errno.into(),
+        };
+        for errno in [Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM, Errno::EINTR] {
+            assert!(error(errno).is_passing(), "{errno}");
+        }
+        for errno in [Errno::EIO, Errno::EACCES, Errno::EISDIR] {
+            assert!(!error(errno).is_passing(), "{errno}");
+        }
+        assert!(!RecordError::NotARecord("history".into()).is_passing());
+    }
 
     #[test]
     fn what_was_saved_is_loaded_and_what_was_removed_is_not() {

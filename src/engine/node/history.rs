@@ -54,6 +54,7 @@ impl Node {
     pub(super) fn change_history<T>(&self, change: impl FnOnce(&mut History) -> T) -> Result<T, RecordError> {
         // It guards a file that is replaced as a whole, so that a panic leaves nothing half done.
         let _one_at_a_time = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        self.require_readable()?;
         let before = self.history();
         let mut history = before.clone();
         let value = change(&mut history);
@@ -63,6 +64,18 @@ impl Node {
             record::save(&self.host().path(FILE), VERSION, &contents)?;
         }
         Ok(value)
+    }
+
+    /// Fails where reading failed for want of descriptors or memory: what can't be read for a moment must not be replaced.
+    fn require_readable(&self) -> Result<(), RecordError> {
+        let outcomes = [self.load_history().map(drop), self.load_images().map(drop)];
+        for outcome in outcomes {
+            match outcome {
+                Err(error @ RecordError::Read { .. }) if error.is_passing() => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn change_or_warn<T>(&self, change: impl FnOnce(&mut History) -> T) -> Option<T> {

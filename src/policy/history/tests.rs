@@ -315,3 +315,15 @@ fn payloads_blamed_by_a_version_that_knew_no_images_get_theirs() {
     assert!(history.blame_of(&[2; 32]).is_some());
     assert!(history.blamed().find_image(&image(1)).is_some());
 }
+
+#[test]
+fn a_version_that_can_not_be_read_forgets_no_payload() {
+    let mut history = updated();
+    history.runs(B, "");
+    assert_eq!(
+        (history.version_in(B), history.payload_in(B)),
+        (Some("1"), Some(&[1; 32]))
+    );
+    history.runs(B, "2");
+    assert_eq!((history.version_in(B), history.payload_in(B)), (Some("2"), None));
+}
