@@ -379,7 +379,7 @@ fn entries_of_primary(disk: &Disk0) -> u64 {
 fn cut_then_enlarged(tool: Tool, sector: u32, gap: u8, mut judge: impl FnMut(&Disk0, usize)) {
     let disk = Disk0::new(sector);
     let mut start = disk.bytes();
-    start[usize::try_from(2 * MIB).unwrap() - 1] = gap;
+    start[(128 << 10) - 1] = gap;
     let mut last = Vec::new();
     for operations in 1.. {
         disk.resize(LEN);

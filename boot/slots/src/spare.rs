@@ -6,9 +6,9 @@
 //!  +--------+---------------+--------------+---------------
 //!  | header | its entries   | nobody's     |
 //!  +--------+---------------+--------------+---------------
-//!                             ▲ spare array, if all of this is zero
+//!                             ▲ spare array, if this begins with zeros
 //! ```
-//! Boot firmware of small boards lies in that gap: it is used only if nothing but zeros is there (or what a commit
+//! Boot firmware of small boards lies in that gap: it is used only if nothing but zeros is at its start (or what a commit
 //! that was cut left of its spare array), and is zero again afterwards.
 
 use alloc::vec;
@@ -22,8 +22,11 @@ use crate::partition::ATTRIBUTES;
 
 /// Spare arrays start where a physical sector does.
 const ALIGNMENT: u64 = 4096;
-/// A wider gap isn't searched: it would be read at every commit.
+/// A wider gap is left alone.
 const MAX_GAP: u64 = 4 << 20;
+/// How much of the gap has to be zeros, from its start: firmware that reaches into the spare array begins before it or right
+/// behind it. More would be read at every commit for nothing.
+const SEARCHED: u64 = 512 << 10;
 /// How much of it is read at once.
 const CHUNK: u64 = 64 << 10;
 
@@ -50,6 +53,7 @@ impl SpareArray {
             return None;
         }
         let mut is_dirty = false;
+        let end = end.min(home + SEARCHED / bytes).max(sectors.end);
         for lba in (home..end).step_by(usize::try_from(CHUNK / bytes).ok()?) {
             let chunk = lba..end.min(lba + CHUNK / bytes);
             let mut found = vec![0; usize::try_from((chunk.end - chunk.start) * bytes).ok()?];
