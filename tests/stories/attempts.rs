@@ -26,7 +26,10 @@ async fn history(bus: &PrivateBus, arguments: &[&str]) -> Output {
 }
 
 /// What the daemon says once `holds`.
-async fn attempts<S>(scene: &Scene<S>, holds: impl Fn(&[AttemptReport]) -> bool) -> Vec<AttemptReport> {
+pub(crate) async fn attempts<S>(
+    scene: &Scene<S>,
+    holds: impl Fn(&[AttemptReport]) -> bool,
+) -> Vec<AttemptReport> {
     let client = scene.bus.connect().await;
     let wait = async {
         loop {
@@ -42,7 +45,7 @@ async fn attempts<S>(scene: &Scene<S>, holds: impl Fn(&[AttemptReport]) -> bool)
     waited.expect("what is waited for never comes")
 }
 
-fn ended_as(outcome: AttemptOutcome) -> impl Fn(&[AttemptReport]) -> bool {
+pub(crate) fn ended_as(outcome: AttemptOutcome) -> impl Fn(&[AttemptReport]) -> bool {
     move |attempts| attempts.last().is_some_and(|last| last.outcome == outcome)
 }
 

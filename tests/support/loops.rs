@@ -1,7 +1,9 @@
 //! Loop devices over images, for what only a block device can show.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 /// A loop device; gone when dropped.
 pub struct Loop {
@@ -28,6 +30,7 @@ impl Loop {
     }
 
     fn over(image: &Path, options: &[&str]) -> Self {
+        alone_with_loops();
         let options = [&["--find", "--show"], options, &[image.to_str().unwrap()]].concat();
         let device = run("losetup", &options);
         Self {
@@ -38,6 +41,17 @@ impl Loop {
     pub fn device(&self) -> &Path {
         &self.device
     }
+}
+
+/// Waits until no other test's process uses loop devices, and keeps them from it until this one ends: partitions of a device
+/// whose number another process was just done with have been seen to go.
+fn alone_with_loops() {
+    static LOCK: OnceLock<File> = OnceLock::new();
+    LOCK.get_or_init(|| {
+        let file = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/loops.lock")).unwrap();
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        file
+    });
 }
 
 impl Drop for Loop {

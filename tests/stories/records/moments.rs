@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use payload_format::PartitionName;
+use update_engine::bus::AttemptOutcome;
 use update_engine::disk::{PartitionPair, SlotName};
 use update_engine::plan::{FurtherTarget, InstallPlan};
 use update_engine::serve::Catalog;
 
 use super::{ATTEMPTS, HISTORY, METRICS, files};
+use crate::attempts::{attempts, ended_as};
 use crate::support::fixtures;
 use crate::support::health::{CHECK, REBOOT, become_healthy, require_a_file};
 use crate::support::installing::plan;
@@ -135,6 +138,13 @@ async fn the_way_back_by_hand(scene: &mut Scene) -> Vec<Moment> {
     let good = self::catalog(&scene.node, "full.payload");
     scene.server.replace(Some(good));
     become_healthy(&scene.node);
+    // Histories count in seconds: what was rolled back in this one would be told of an attempt that begins in it.
+    let second = || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.unwrap().as_secs()
+    };
+    let rolled_back = second();
+    eventually("the next second comes", || second() > rolled_back).await;
     let mut moments = Vec::new();
     let daemon = scene.boot(SlotName::A).await;
     scene.attempt(NEED_REBOOT).await;
@@ -144,7 +154,7 @@ async fn the_way_back_by_hand(scene: &mut Scene) -> Vec<Moment> {
     let daemon = scene.boot(SlotName::B).await;
     let is_good = || scene.node.disk.attributes(SlotName::B).2 == 1;
     eventually("the slot is kept", is_good).await;
-    scene.overview(|overview| overview.trial.is_empty()).await;
+    attempts(scene, ended_as(AttemptOutcome::Kept)).await;
     let mut client = scene.bus.process(env!("CARGO_BIN_EXE_update_engine_client"));
     client.arg("rollback");
     let status = tokio::process::Command::from(client).status().await.unwrap();
