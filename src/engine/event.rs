@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Failure;
-use crate::bus::{Status, WaitingSlot};
+use crate::bus::{NoUpdate, Status, WaitingSlot};
 use crate::health::{Cause, TrialEnd};
 
 /// Who wanted a check. Operators' checks say `ondemandupdate` to the server, which then skips its own limits
@@ -34,6 +34,8 @@ pub enum CheckOutcome {
     Offer(Offered),
     /// No answer, a wrong one, or an offer that policy does not take now.
     Failed(Failure),
+    /// The server was not asked, since nothing could be taken; and why.
+    NotAsked(NoUpdate),
 }
 
 /// How a finished installation ended.

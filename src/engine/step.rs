@@ -225,6 +225,7 @@ impl Next {
             CheckOutcome::NoUpdate => "the server has no update for this node".to_owned(),
             CheckOutcome::Offer(offer) => format!("version {} is offered", offer.version),
             CheckOutcome::Failed(failure) => NoUpdate::from(failure).reason,
+            CheckOutcome::NotAsked(_) => return,
         };
         self.state.last_check = Some(LastCheck { time, outcome });
     }
@@ -256,6 +257,10 @@ impl Next {
                 self.defer("the running slot is not known to be good");
             }
             (CheckOutcome::Failed(failure), _) => self.fail(failure, Afterwards::Idle),
+            (CheckOutcome::NotAsked(no_update), _) => {
+                self.state.no_update = Some(no_update);
+                self.rest(Phase::Idle);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{CheckOutcome, Commitment, Failure, Fallback, Offered, Report, Survey, Trigger};
-use crate::bus::{Obstacle, Preview};
+use crate::bus::{NoUpdate, Obstacle, Preview};
 use crate::health::{Cause, TrialEnd};
 use crate::policy::CheckEnd;
 
@@ -19,19 +19,22 @@ pub enum Checked<Plan> {
     Offer(Offered, Plan),
     /// No answer, a wrong one, or an offer that policy does not take now.
     Failed(Failure),
+    /// The server was not asked, since nothing could be taken.
+    NotAsked(NoUpdate),
 }
 
 impl<Plan> Checked<Plan> {
-    /// As it is counted.
-    pub(super) const fn end(&self) -> CheckEnd {
-        match self {
+    /// As it is counted, if it was a check.
+    pub(super) const fn end(&self) -> Option<CheckEnd> {
+        Some(match self {
             Self::NoUpdate => CheckEnd::NoUpdate,
             Self::Offer(..) => CheckEnd::Taken,
             Self::Failed(failure) => match failure.obstacle {
                 Obstacle::Failed | Obstacle::Refused => CheckEnd::Failed,
                 _ => CheckEnd::Deferred,
             },
-        }
+            Self::NotAsked(_) => return None,
+        })
     }
 
     /// The part for the state machine, and the plan.
@@ -40,6 +43,7 @@ impl<Plan> Checked<Plan> {
             Self::NoUpdate => (CheckOutcome::NoUpdate, None),
             Self::Offer(offered, plan) => (CheckOutcome::Offer(offered), Some(plan)),
             Self::Failed(failure) => (CheckOutcome::Failed(failure), None),
+            Self::NotAsked(no_update) => (CheckOutcome::NotAsked(no_update), None),
         }
     }
 }

@@ -52,6 +52,9 @@ pub enum CheckEvent {
     NothingNew,
     /// The first check after booting an update: 3/2 with the version before it.
     UpdatedFrom(String),
+    /// An update was installed and runs, and nobody knows yet whether it stays: 3/1, as when it was installed. Told with a
+    /// ping only.
+    Installed,
     /// An update was installed and the old version still runs: 3/0 with code 44.
     RolledBack,
 }
@@ -91,6 +94,7 @@ impl fmt::Display for CheckEvent {
             Self::FirstCheck => "0.0.0.0",
             Self::NothingNew => "",
             Self::UpdatedFrom(version) => version,
+            Self::Installed => return Event::Complete.fmt(f),
             Self::RolledBack => {
                 let code = ErrorCode::Rollback;
                 return write!(

@@ -60,6 +60,8 @@ pub enum Body {
     Question,
     /// Still alive, waiting for a reboot.
     Ping,
+    /// Still alive, and what became of the last update; there is nothing that could be taken now.
+    News(CheckEvent),
     /// Something happened during an attempt.
     Event(Event),
 }
@@ -136,6 +138,7 @@ impl Request<'_> {
             Body::Ping => writeln!(out, "{PING}"),
             Body::Question => writeln!(out, "{PING}\n{CHECK}"),
             Body::Check(event) => writeln!(out, "{PING}\n{CHECK}\n        {event}"),
+            Body::News(event) => writeln!(out, "{PING}\n        {event}"),
             Body::Event(event) => writeln!(out, "        {event}"),
         }
     }

@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slots::SlotAttributes;
 
-use super::{Blame, BlamedPayloads, Images, Payload, Progress, Rollback, Tally, Trial, UnixTime, Why};
+use super::{
+    Blame, BlamedPayloads, HoldOff, Images, Payload, Progress, Rollback, Tally, Trial, UnixTime, Why,
+};
 use crate::plan::ImageHashes;
 use crate::store::tolerant;
 
@@ -78,6 +80,12 @@ pub struct History {
     leaving: Option<String>,
     #[serde(deserialize_with = "tolerant::or_default")]
     tally: Tally,
+    /// How long the server is not asked.
+    #[serde(
+        deserialize_with = "tolerant::or_default",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub(super) hold_off: Option<HoldOff>,
     /// A record of its own.
     #[serde(skip)]
     images: Images,
@@ -98,6 +106,7 @@ impl History {
     pub fn committed(&mut self, partuuid: &str, payload: Payload) {
         self.last_target = Some(partuuid.to_owned());
         self.leaving = None;
+        self.end_hold_off();
         self.held.insert(partuuid.to_owned(), payload.clone());
         if !self.is_filled(partuuid) {
             self.filled.push(partuuid.to_owned());

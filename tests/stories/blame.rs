@@ -15,7 +15,7 @@ use update_engine::serve::Catalog;
 use crate::deltas::{Pair, delta_with_kernel};
 use crate::install::{Fate, fate, fixture};
 use crate::install_v2::version_2;
-use crate::rollback::{engine, scheduled_check};
+use crate::rollback::{engine, grant_times_out, scheduled_check};
 use crate::support::fixtures;
 use crate::support::installing::plan;
 use crate::support::node::{Node, sha256};
@@ -39,12 +39,13 @@ fn image() -> ImageHashes {
 }
 
 /// One attempt as the schedule makes it, and what the server is told of its failure.
-async fn scheduled_attempt(scene: &Scene) -> Result<(), Failure> {
-    let engine = engine(&scene.node);
+pub(crate) async fn scheduled_attempt(node: &Node) -> Result<(), Failure> {
+    let engine = engine(node);
     let attempt = async {
         let plan = match engine.check(Trigger::Timer).await {
             Checked::Offer(_, plan) => plan,
             Checked::NoUpdate => panic!("an update is offered"),
+            Checked::NotAsked(no_update) => panic!("nobody is asked: {}", no_update.reason),
             Checked::Failed(failure) => return Err(failure),
         };
         let ready = engine.prepare(plan).await?;
@@ -101,7 +102,7 @@ async fn an_image_that_was_left_is_refused_in_another_package_before_the_first_w
     let before = slot();
     // The same image and kernel, as another version, in another format.
     offer(&scene, "2.0.1", &version_2());
-    let failure = scheduled_attempt(&scene).await.unwrap_err();
+    let failure = scheduled_attempt(&scene.node).await.unwrap_err();
     is_refused(&failure);
     assert!(
         failure.reason().contains("the payload makes the same image"),
@@ -117,7 +118,8 @@ async fn an_image_that_was_left_is_refused_in_another_package_before_the_first_w
     );
 
     // From now on its hash is enough, for earlier versions of the daemon too.
-    let failure = scheduled_attempt(&scene).await.unwrap_err();
+    grant_times_out(&scene.node);
+    let failure = scheduled_attempt(&scene.node).await.unwrap_err();
     is_refused(&failure);
     assert_eq!(
         scene.server.journal().downloads().len(),
@@ -134,6 +136,7 @@ async fn an_image_that_was_left_is_refused_in_another_package_before_the_first_w
     assert!(named(image().slot) && named(image().kernel.unwrap()), "{history}");
 
     // What makes another image is taken.
+    grant_times_out(&scene.node);
     offer(&scene, "2.0.1", &fixtures::signed(&fixtures::image("old.img")));
     assert_eq!(scheduled_check(&scene).await, None);
 }
@@ -142,7 +145,7 @@ async fn an_image_that_was_left_is_refused_in_another_package_before_the_first_w
 async fn an_operator_gets_the_image_in_any_package_and_what_stays_is_forgiven_in_all() {
     let mut scene = rolled_back().await;
     offer(&scene, "2.0.0", &version_2());
-    is_refused(&scheduled_attempt(&scene).await.unwrap_err());
+    is_refused(&scheduled_attempt(&scene.node).await.unwrap_err());
     let daemon = scene.boot(SlotName::A).await;
     scene.attempt(NEED_REBOOT).await;
     daemon.stop();
@@ -179,7 +182,7 @@ async fn a_rollback_noticed_by_the_version_before_blames_the_image_all_the_same(
         .node
         .write(HISTORY, &crate::records::record_of_version(1, &contents));
     offer(&scene, "2.0.0", &version_2());
-    is_refused(&scheduled_attempt(&scene).await.unwrap_err());
+    is_refused(&scheduled_attempt(&scene.node).await.unwrap_err());
 
     // Without the record of images nothing is known but the payload.
     scene
@@ -258,7 +261,7 @@ async fn a_manifest_that_nobody_vouched_for_holds_nothing_against_its_package() 
         json["blamed"].as_array().unwrap().len()
     };
     assert_eq!(blamed(&history), 1);
-    is_refused(&scheduled_attempt(&scene).await.unwrap_err());
+    is_refused(&scheduled_attempt(&scene.node).await.unwrap_err());
     assert_eq!(blamed(&scene.node.read(HISTORY)), 1);
     assert_eq!(
         scene.node.pref("delta-update-failures").as_deref(),

@@ -4,15 +4,14 @@ use std::time::{Duration, Instant};
 
 use update_engine::disk::SlotName;
 use update_engine::health::Systemd;
+use update_engine::serve::Ask;
 
 use crate::support::again::{again, message};
 use crate::support::bus::{Accounts, PrivateBus};
 use crate::support::fixtures;
 use crate::support::health::{REBOOT, become_healthy, require_a_file};
-use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually, operations};
+use crate::support::scene::{Asked as _, IDLE, NEED_REBOOT, Scene, eventually, operations};
 use crate::support::systemd::FakeSystemd;
-
-const PRIVATE: i64 = 1 << 28;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_on_trial_installs_nothing_until_its_checks_hold() {
@@ -26,11 +25,17 @@ async fn a_node_on_trial_installs_nothing_until_its_checks_hold() {
         "health check /etc/update-engine/health.d/50-api ended with exit code 7: no answer on port 6443";
     eventually("the check has failed", || daemon.log().contains(said)).await;
     let signals = scene.attempt(IDLE).await;
-    assert_eq!(
-        operations(&signals),
-        ["CHECKING_FOR_UPDATE", "REPORTING_ERROR_EVENT", "IDLE"]
+    assert_eq!(operations(&signals), ["CHECKING_FOR_UPDATE", "IDLE"]);
+    assert_eq!(signals.last().unwrap().0, 0, "that was no check");
+    // A ping with an event, and no question.
+    assert_eq!(scene.events(), [(3, 2, None)]);
+    assert!(
+        scene
+            .server
+            .questions()
+            .iter()
+            .all(|question| question.asks.contains(&Ask::Ping))
     );
-    assert_eq!(scene.events(), [(3, 9, Some(PRIVATE + 36))]);
     let told = said.split(": ").next().unwrap();
     assert!(
         daemon

@@ -26,6 +26,7 @@ mod fetch;
 mod fetch_environment;
 mod foreign_disks;
 mod further_partitions;
+mod grants;
 mod health;
 mod image_postinst;
 mod install;

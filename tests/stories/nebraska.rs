@@ -7,22 +7,23 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest::{SHA256, digest};
 use update_engine::bus::{Preview, Prospect};
 use update_engine::disk::SlotName;
+use update_engine::serve::Question;
 
 use crate::support::fixtures;
 use crate::support::nebraska::State::{Complete, Downloaded, Downloading, Granted, Undefined};
-use crate::support::nebraska::{Group, Nebraska, State};
+use crate::support::nebraska::{Group, Nebraska, Policy, State};
 use crate::support::node::{CONFIG, Node};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
 use crate::support::server::Server;
 
 /// Packages beside the state machine: Nebraska's own are files elsewhere, too.
-struct Site {
-    scene: Scene<Nebraska>,
-    packages: Server,
+pub(crate) struct Site {
+    pub(crate) scene: Scene<Nebraska>,
+    pub(crate) packages: Server,
 }
 
 /// As Nebraska writes it: the payload first, its hash in base64, further files with theirs in hexadecimal digits.
-fn offer(codebase: &str, payload: &Path, manifest: &str) -> String {
+pub(crate) fn offer(codebase: &str, payload: &Path, manifest: &str) -> String {
     let payload = std::fs::read(payload).unwrap();
     let (size, sha256) = (payload.len(), BASE64.encode(digest(&SHA256, &payload)));
     format!(
@@ -34,7 +35,7 @@ fn offer(codebase: &str, payload: &Path, manifest: &str) -> String {
 }
 
 impl Site {
-    async fn new(faults: &str, manifest: &str) -> Self {
+    pub(crate) async fn new(faults: &str, manifest: &str) -> Self {
         let packages = Server::start();
         let payload = fixtures::payload("full.payload");
         packages.serve("p.gz", std::fs::read(&payload).unwrap());
@@ -49,7 +50,7 @@ impl Site {
     }
 
     fn states(&self) -> Vec<State> {
-        self.scene.server.group(|group| group.states.clone())
+        self.scene.server.group(|group| group.states())
     }
 }
 
@@ -63,12 +64,9 @@ async fn an_update_leads_the_instance_through_its_states_to_complete() {
     site.scene.node.run_version("2.0.0");
     let _daemon = site.scene.boot(SlotName::B).await;
     site.scene.attempt(IDLE).await;
-    assert_eq!(
-        site.states(),
-        [Undefined, Granted, Downloading, Downloaded, Complete]
-    );
+    assert_eq!(site.states(), [Granted, Downloading, Downloaded, Complete]);
     site.scene.server.group(|group| {
-        assert_eq!(group.events, [(13, 1), (14, 1), (3, 1), (3, 2)]);
+        assert_eq!(group.events(), [(13, 1), (14, 1), (3, 1), (3, 2)]);
         assert_eq!(group.unknown, []);
     });
 }
@@ -78,7 +76,7 @@ async fn a_dry_run_is_a_check_without_a_word_and_the_update_after_it_is_as_any()
     let mut site = Site::new("", r#"version="2.0.0""#).await;
     let _daemon = site.scene.boot(SlotName::A).await;
     let client = site.scene.bus.connect().await;
-    for refusal in [None, Some("error-updatesDisabled"), None] {
+    for refusal in [Some("error-updatesDisabled"), None, None] {
         site.scene.server.group(|group| group.refusal = refusal);
         let preview = Preview::ask(&client).await.unwrap();
         match refusal {
@@ -94,7 +92,7 @@ async fn a_dry_run_is_a_check_without_a_word_and_the_update_after_it_is_as_any()
         [Granted],
         "nothing but the grant that any check brings"
     );
-    assert_eq!(site.scene.server.group(|group| group.events.len()), 0);
+    assert_eq!(site.scene.server.group(|group| group.events().len()), 0);
     site.scene.attempt(NEED_REBOOT).await;
     assert_eq!(
         site.states(),
@@ -137,15 +135,7 @@ async fn a_node_that_died_amid_a_download_is_no_update_in_progress_for_ever() {
     let _daemon = site.scene.boot(SlotName::A).await;
     // Its check says that it begins anew: without that Nebraska would refuse.
     site.scene.attempt(NEED_REBOOT).await;
-    let expected = [
-        Undefined,
-        Granted,
-        Downloading,
-        Undefined,
-        Granted,
-        Downloading,
-        Downloaded,
-    ];
+    let expected = [Granted, Downloading, Undefined, Granted, Downloading, Downloaded];
     assert_eq!(site.states(), expected);
 }
 
@@ -172,4 +162,138 @@ async fn an_alias_with_every_kind_of_quote_is_understood() {
     site.scene.node.write(CONFIG, config.as_bytes());
     let _daemon = site.scene.boot(SlotName::A).await;
     site.scene.attempt(NEED_REBOOT).await;
+}
+
+/// A line `key=value` of what was read from the real server's database.
+fn line<'a>(state: &'a str, key: &str) -> &'a str {
+    let mut lines = state.lines();
+    lines
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+        .unwrap_or_default()
+}
+
+/// Milliseconds of the day.
+fn time(stamp: &str) -> u64 {
+    let clock = stamp.split('T').nth(1).unwrap().trim_end_matches('Z');
+    let fields: Vec<f64> = clock.split(':').map(|field| field.parse().unwrap()).collect();
+    format!(
+        "{:.0}",
+        (fields[0] * 3600.0 + fields[1] * 60.0 + fields[2]) * 1000.0
+    )
+    .parse()
+    .unwrap()
+}
+
+/// Milliseconds of `60 minutes`.
+fn span(text: &str) -> u64 {
+    let (count, unit) = text.split_once(' ').unwrap();
+    let unit = match unit {
+        "seconds" => 1000,
+        "minutes" => 60_000,
+        "hours" => 3_600_000,
+        other => panic!("{other}"),
+    };
+    count.parse::<u64>().unwrap() * unit
+}
+
+/// Each instance is what the real server's row says.
+fn has_the_rows(group: &Group, state: &str, step: &Path) {
+    for name in ["i1", "i2", "i3"] {
+        let machine = line(state, &format!("{name}.machineid"));
+        let Some(instance) = group.instance(machine) else {
+            continue;
+        };
+        let word = line(state, &format!("{name}.status"))
+            .split(' ')
+            .next_back()
+            .unwrap();
+        let expected = match word {
+            "" => None,
+            "Undefined" => Some(Undefined),
+            "UpdateGranted" => Some(Granted),
+            "Error" => Some(State::Error),
+            "Complete" => Some(Complete),
+            "Downloaded" => Some(Downloaded),
+            "Downloading" => Some(Downloading),
+            "OnHold" => Some(State::OnHold),
+            other => panic!("{other}"),
+        };
+        assert_eq!(instance.state(), expected, "{name} {}", step.display());
+        let in_progress = line(state, &format!("{name}.update_in_progress")) == "true";
+        assert_eq!(
+            instance.is_in_progress(),
+            in_progress,
+            "{name} {}",
+            step.display()
+        );
+    }
+}
+
+/// One recorded course, asked anew; gives how many answers it has.
+fn replay(case: &Path) -> usize {
+    let read = |step: &Path, ending: &str| {
+        let path = step.with_extension("").with_extension("").with_extension(ending);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let entries = std::fs::read_dir(case)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut steps: Vec<_> = entries
+        .filter(|path| path.to_string_lossy().ends_with(".request.xml"))
+        .collect();
+    steps.sort();
+    let mut group = Group::default();
+    for step in &steps {
+        let answer = read(step, "response.xml");
+        if let Some((_, rest)) = answer.split_once(r#"<updatecheck status="ok">"#) {
+            rest.split("</updatecheck>")
+                .next()
+                .unwrap()
+                .clone_into(&mut group.offer);
+        }
+    }
+    for step in &steps {
+        let state = read(step, "state");
+        line(&state, "group.package_version").clone_into(&mut group.version);
+        group.clock = time(line(&state, "asked"));
+        group.refusal =
+            (line(&state, "group.policy_updates_enabled") == "false").then_some("error-updatesDisabled");
+        group.policy = Policy {
+            safe_mode: line(&state, "group.policy_safe_mode") == "true",
+            updates: line(&state, "group.policy_max_updates_per_period")
+                .parse()
+                .unwrap(),
+            period: span(line(&state, "group.policy_period_interval")),
+            timeout: span(line(&state, "group.policy_update_timeout")),
+        };
+        let question = Question::parse(&read(step, "request.xml")).unwrap();
+        let answer = group.answer(&question);
+        assert_eq!(answer, read(step, "response.xml"), "{}", step.display());
+        assert_eq!(
+            group.is_off,
+            line(&state, "group.policy_updates_enabled_override") == "false",
+            "{}",
+            step.display()
+        );
+        has_the_rows(&group, &state, step);
+    }
+    steps.len()
+}
+
+#[test]
+fn the_stand_in_answers_as_the_real_one_did() {
+    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recordings/nebraska");
+    let folders = |path: &Path| {
+        let entries = std::fs::read_dir(path)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        let mut folders: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+        folders.sort();
+        folders
+    };
+    let mut cases = folders(&recordings);
+    cases.retain(|case| !case.ends_with("c-safe-mode"));
+    cases.extend(folders(&recordings.join("c-safe-mode")));
+    let answers: usize = cases.iter().map(|case| replay(case)).sum();
+    assert!(answers >= 120, "{answers}");
 }

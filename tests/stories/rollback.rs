@@ -4,6 +4,8 @@ use update_engine::disk::SlotName;
 use update_engine::engine::{Checked, DiskChoice, Node as Engine, Settings, Trigger, Updater as _};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
+use update_engine::policy::GRANT_TIMEOUT;
+use update_engine::store::record::{self, Version};
 
 use crate::support::fixtures;
 use crate::support::node::{MARKER, Node, client};
@@ -21,12 +23,23 @@ pub(crate) fn engine(node: &Node) -> Engine {
     })
 }
 
+/// Time passes until whatever a server has granted has timed out.
+pub(crate) fn grant_times_out(node: &Node) {
+    let path = node.path("/var/lib/update_engine/history");
+    let contents = record::load(&path, Version(1)).unwrap().unwrap();
+    let mut history: serde_json::Value = serde_json::from_slice(&contents).unwrap();
+    let until = history["hold_off"]["until"].as_i64().unwrap();
+    history["hold_off"]["until"] = (until - GRANT_TIMEOUT).into();
+    record::save(&path, Version(1), &serde_json::to_vec(&history).unwrap()).unwrap();
+}
+
 /// What the engine makes of a scheduled check in slot A: the code of its refusal, or nothing if it takes the
 /// offer. The real daemon would first wait for minutes.
 pub(crate) async fn scheduled_check(scene: &Scene) -> Option<i64> {
     match engine(&scene.node).check(Trigger::Timer).await {
         Checked::Offer(..) => None,
         Checked::NoUpdate => panic!("an update is offered"),
+        Checked::NotAsked(no_update) => panic!("nobody is asked: {}", no_update.reason),
         Checked::Failed(failure) => Some(failure.code.to_string().parse().unwrap()),
     }
 }

@@ -1,11 +1,12 @@
-//! Nebraska, as far as one node can tell: instances and their states, which events it takes, when it refuses.
+//! Nebraska, as far as nodes can tell: instances and their states, which events it takes, when it refuses, what its brakes do.
+//! Held to recordings of the real one by `nebraska::the_stand_in_answers_as_the_real_one_did`.
 //!
 //! ```text
-//!  Undefined ── check ─▶ Granted ── 13/1 ─▶ Downloading ── 14/1 ─▶ Downloaded ── 3/2 from another version ─▶ Complete
-//!      ▲                    └────────── any result 0 ─▶ Error
-//!      └── 3/2 with previousversion "" or "0.0.0.0", in whatever state
+//!  Granted ── 13/1 ─▶ Downloading ── 14/1 ─▶ Downloaded ── 3/2 from another version ─▶ Complete
+//!     └────────── any result 0 ─▶ Error;   3/2 with previousversion "" or "0.0.0.0" ─▶ Undefined
 //! ```
-//! While an update is in progress a check is refused; a node that lost its way says 3/2 to begin anew.
+//! Events count only while an update is in progress, which these states but the last three are. While one is downloaded a
+//! check is refused; a node that lost its way says 3/2 to begin anew.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -13,9 +14,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use update_engine::serve::{Ask, Event, Question};
+use update_engine::serve::{App, Ask, Event, Question};
 
 use super::server::Recorded;
+
+/// Nebraska knows by it that an update isn't over before the reboot.
+const FLATCAR: &str = "{e96281a6-d1af-4bde-9a0a-97b76e56dc57}";
 
 /// What an instance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -27,9 +31,83 @@ pub enum State {
     Complete,
     Downloaded,
     Downloading,
+    OnHold,
 }
 
-/// The group's package and policy, and the one instance.
+/// One node's row.
+#[derive(Debug, Clone, Default)]
+pub struct Instance {
+    machine: String,
+    version: String,
+    /// Each state that it was in, in order.
+    pub states: Vec<State>,
+    /// Events that were taken note of, as type and result.
+    pub events: Vec<(u32, u32)>,
+    /// What it was granted last, and when.
+    granted: Option<(String, u64)>,
+    in_progress: bool,
+}
+
+impl Instance {
+    /// What it is now; nothing before the first answer that makes it something.
+    pub fn state(&self) -> Option<State> {
+        self.states.last().copied()
+    }
+
+    pub const fn is_in_progress(&self) -> bool {
+        self.in_progress
+    }
+
+    fn enter(&mut self, state: State) {
+        if self.state() != Some(state) {
+            self.states.push(state);
+        }
+        self.in_progress = matches!(state, State::Granted | State::Downloading | State::Downloaded);
+    }
+
+    fn take(&mut self, event: &Event, is_flatcar: bool) {
+        if !self.in_progress {
+            return;
+        }
+        let what = (event.kind, event.result);
+        let previous = event.previous_version.as_deref().unwrap_or_default();
+        if is_flatcar && what == (3, 2) && matches!(previous, "" | "0.0.0.0") {
+            self.enter(State::Undefined);
+            return;
+        }
+        self.events.push(what);
+        match what {
+            (3, 1) if is_flatcar => {}
+            (3, 1 | 2) => self.enter(State::Complete),
+            (13, 1) => self.enter(State::Downloading),
+            (14, 1) => self.enter(State::Downloaded),
+            (_, 0) => self.enter(State::Error),
+            _ => {}
+        }
+    }
+}
+
+/// What a group lets happen at a time. Times in milliseconds.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub safe_mode: bool,
+    pub updates: usize,
+    pub period: u64,
+    pub timeout: u64,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            safe_mode: false,
+            updates: 999_999,
+            period: 60_000,
+            timeout: 3_600_000,
+        }
+    }
+}
+
+/// The group's package and policy, and its instances.
 #[derive(Default)]
 pub struct Group {
     /// The version of the package.
@@ -38,88 +116,164 @@ pub struct Group {
     pub offer: String,
     /// The policy's refusal, such as `error-updatesDisabled`.
     pub refusal: Option<&'static str>,
-    /// Each state that the instance was in, in order.
-    pub states: Vec<State>,
-    /// Events that were taken note of, as type and result.
-    pub events: Vec<(u32, u32)>,
+    pub policy: Policy,
+    /// Safe mode has switched updates off.
+    pub is_off: bool,
+    /// The time, in milliseconds, for whatever times out.
+    pub clock: u64,
+    /// In the order of their first question.
+    pub instances: Vec<Instance>,
     /// Events that no Nebraska knows.
     pub unknown: Vec<(u32, u32)>,
+    /// Everything that was asked.
+    pub questions: Vec<Question>,
 }
 
 impl Group {
-    fn state(&self) -> State {
-        self.states.last().copied().unwrap_or_default()
+    /// The states of the instance that came first, in order.
+    pub fn states(&self) -> Vec<State> {
+        self.instances
+            .first()
+            .map(|first| first.states.clone())
+            .unwrap_or_default()
     }
 
-    fn enter(&mut self, state: State) {
-        if self.states.last() != Some(&state) {
-            self.states.push(state);
-        }
+    /// The events of the instance that came first.
+    pub fn events(&self) -> Vec<(u32, u32)> {
+        self.instances
+            .first()
+            .map(|first| first.events.clone())
+            .unwrap_or_default()
     }
 
-    fn in_progress(&self) -> bool {
-        matches!(
-            self.state(),
-            State::Granted | State::Downloading | State::Downloaded
-        )
+    /// The row of a machine, if it has one.
+    pub fn instance(&self, machine: &str) -> Option<&Instance> {
+        self.instances.iter().find(|instance| instance.machine == machine)
     }
 
-    fn take(&mut self, event: &Event) {
+    /// What another machine, which runs 1.0.0, is told when it asks now: the status of its application.
+    pub fn asked_by(&mut self, machine: &str) -> &'static str {
+        self.check(&App {
+            id: FLATCAR.to_owned(),
+            version: "1.0.0".to_owned(),
+            machine: machine.to_owned(),
+            ..App::default()
+        })
+        .0
+    }
+
+    fn row(&mut self, app: &App) -> &mut Instance {
+        let known = self.instances.iter().position(|row| row.machine == app.machine);
+        let at = known.unwrap_or_else(|| {
+            self.instances.push(Instance {
+                machine: app.machine.clone(),
+                ..Instance::default()
+            });
+            self.instances.len() - 1
+        });
+        let row = &mut self.instances[at];
+        row.version.clone_from(&app.version);
+        row
+    }
+
+    fn take(&mut self, event: &Event, app: &App) {
         let what = (event.kind, event.result);
         if !matches!(what, (3, 0..=2) | (13 | 14 | 800, 1)) {
             self.unknown.push(what);
             return;
         }
-        let previous = event.previous_version.as_deref().unwrap_or_default();
-        if what == (3, 2) && matches!(previous, "" | "0.0.0.0") {
-            self.enter(State::Undefined);
-            return;
+        let mut instances = self.instances.iter_mut();
+        if let Some(row) = instances.find(|row| row.machine == app.machine) {
+            row.take(event, app.id == FLATCAR);
         }
-        if !self.in_progress() {
-            return;
+    }
+
+    /// Why nobody, or not this one, may update now.
+    fn brake(&mut self) -> Option<&'static str> {
+        if let Some(why) = self.refusal {
+            return Some(why);
         }
-        self.events.push(what);
-        match what {
-            (3, 2) => self.enter(State::Complete),
-            (13, 1) => self.enter(State::Downloading),
-            (14, 1) => self.enter(State::Downloaded),
-            (_, 0) => self.enter(State::Error),
-            _ => {}
+        if self.is_off {
+            return Some("error-updatesDisabled");
         }
+        let Policy {
+            safe_mode,
+            updates,
+            period,
+            timeout,
+        } = self.policy;
+        let granted_since = |instance: &Instance, span: u64| {
+            let granted = instance.granted.as_ref();
+            granted.is_some_and(|(_, at)| at + span > self.clock)
+        };
+        let count =
+            |holds: &dyn Fn(&Instance) -> bool| self.instances.iter().filter(|row| holds(row)).count();
+        let over = count(&|row| {
+            let version = row.granted.as_ref().map(|(version, _)| version);
+            !row.in_progress && version == Some(&self.version)
+        });
+        let most = if safe_mode && over == 0 { 1 } else { updates };
+        if count(&|row| granted_since(row, period)) >= most {
+            return Some("error-maxUpdatesPerPeriodLimitReached");
+        }
+        if count(&|row| row.in_progress && granted_since(row, timeout)) >= most {
+            return Some("error-maxConcurrentUpdatesLimitReached");
+        }
+        if safe_mode && count(&|row| row.in_progress && !granted_since(row, timeout)) >= most {
+            self.is_off = true;
+            return Some("error-maxTimedOutUpdatesLimitReached");
+        }
+        None
     }
 
     /// Status of the application, and what stands in and on `<updatecheck>`.
-    fn check(&mut self, version: &str) -> (&'static str, &'static str, String) {
-        let refused = |why| (why, "error-internal", String::new());
-        if matches!(self.state(), State::Downloading | State::Downloaded) {
-            return refused("error-updateInProgressOnInstance");
+    fn check(&mut self, app: &App) -> (&'static str, &'static str, String) {
+        const NO_URLS: &str = "<urls></urls>";
+        let refused = |why| (why, "error-internal", NO_URLS.to_owned());
+        let package = self.version.clone();
+        let offer = ("ok", "ok", self.offer.clone());
+        let row = self.row(app);
+        match row.state() {
+            Some(State::Downloading | State::Downloaded) => {
+                return refused("error-updateInProgressOnInstance");
+            }
+            Some(State::Granted) => return offer,
+            _ => {}
         }
-        if version == self.version {
-            self.enter(State::Complete);
-            return ("ok", "noupdate", String::new());
+        if row.version == package {
+            row.enter(State::Complete);
+            return ("ok", "noupdate", NO_URLS.to_owned());
         }
-        if let Some(why) = self.refusal {
+        if let Some(why) = self.brake() {
+            if why.starts_with("error-max") {
+                self.row(app).enter(State::OnHold);
+            }
             return refused(why);
         }
-        self.enter(State::Granted);
-        ("ok", "ok", self.offer.clone())
+        let granted = Some((package, self.clock));
+        let row = self.row(app);
+        row.granted = granted;
+        row.enter(State::Granted);
+        offer
     }
 
     /// Events come first, then the ping, then the check.
-    fn answer(&mut self, question: &Question) -> String {
+    pub fn answer(&mut self, question: &Question) -> String {
+        self.questions.push(question.clone());
         let mut events = String::new();
         for ask in &question.asks {
             if let Ask::Event(event) = ask {
-                self.take(event);
+                self.take(event, &question.app);
                 events.push_str(r#"<event status="ok"></event>"#);
             }
         }
         let (mut status, mut check, mut ping) = ("ok", String::new(), "");
         if question.asks.contains(&Ask::Ping) {
+            self.row(&question.app);
             ping = r#"<ping status="ok"></ping>"#;
         }
         if question.asks.contains(&Ask::UpdateCheck) {
-            let (app, update, inside) = self.check(&question.app.version);
+            let (app, update, inside) = self.check(&question.app);
             status = app;
             check = format!(r#"<updatecheck status="{update}">{inside}</updatecheck>"#);
         }

@@ -17,17 +17,22 @@ use crate::disk::Guard;
 use crate::engine::{Checked, Failure, Report, Trigger, chain};
 use crate::host::{Identity as HostIdentity, Mode, Unreadable};
 use crate::omaha::{
-    self, Answer, Arrival, Body, CheckEvent, Client, Deltas, ErrorCode, Event, Flags, HttpStatus, Identity,
-    Machine, Patience, Request, Response, ResponseError,
+    self, Answer, Body, CheckEvent, Client, Deltas, ErrorCode, Event, Flags, HttpStatus, Identity, Machine,
+    Patience, Request, Response, ResponseError,
 };
 use crate::plan::InstallPlan;
-use crate::policy::{CheckOutcome, History, RunningSlot, wanted_deltas};
+use crate::policy::{CheckOutcome, Contact, History, RunningSlot, wanted_deltas};
 use crate::store::{Key, PrefsError};
 
 impl Node {
     pub(super) async fn ask(&self, trigger: Trigger) -> Result<Checked<InstallPlan>, Failure> {
         self.begin(trigger);
-        let (config, event) = self.blocking(Self::news).await?;
+        let (config, news) = self.blocking(Self::news).await?;
+        let contact = self.blocking(move |node| node.contact(trigger, news)).await;
+        let event = match contact {
+            Contact::Check(event) => event,
+            Contact::Heartbeat(heartbeat) => return self.stay_in_touch(&config, heartbeat).await,
+        };
         let body = self.post(&config, Body::Check(event), patience(trigger)).await?;
         self.blocking(move |node| node.answered(&config, &body)).await
     }
@@ -54,6 +59,11 @@ impl Node {
             }
             return None;
         };
+        let contact = move |node: &Self| node.contact(trigger, CheckEvent::NothingNew);
+        if matches!(self.blocking(contact).await, Contact::Heartbeat(_)) {
+            self.say_ping().await;
+            return None;
+        }
         self.begin(trigger);
         // Without an event Nebraska takes a node that installed an update for one that is busy with it.
         let check = Body::Check(CheckEvent::NothingNew);
@@ -68,11 +78,17 @@ impl Node {
             tracing::warn!("the waiting update is not replaced: {}", failure.reason());
             Checked::Failed(failure)
         });
+        if let Checked::Failed(failure) = &checked {
+            let (obstacle, until) = (failure.obstacle, failure.until);
+            self.blocking(move |node| node.hold_off_after(obstacle, until))
+                .await;
+        }
         if !matches!(checked, Checked::Offer(..)) {
             self.bearings.end();
         }
-        let end = checked.end();
-        self.count_in(move |tally, now| tally.checked(end, now)).await;
+        if let Some(end) = checked.end() {
+            self.count_in(move |tally, now| tally.checked(end, now)).await;
+        }
         Some(checked)
     }
 
@@ -120,37 +136,6 @@ impl Node {
         }
     }
 
-    async fn note_failure(&self, failure: &Failure) {
-        let code = failure.code;
-        self.blocking(move |node| node.attempt_failed(code)).await;
-        if matches!(failure.obstacle, Obstacle::Failed | Obstacle::Refused) {
-            self.count_in(move |tally, now| tally.failed(code.number(), now))
-                .await;
-        }
-    }
-
-    /// What became of the last update, and the configuration it is told under.
-    fn news(&self) -> Result<(Config, CheckEvent), Failure> {
-        let config = self.config()?;
-        self.host().mode()?;
-        let previous = self.recall(Key::PreviousVersion);
-        let history = self.history();
-        let arrival = if history.is_unreported() {
-            Arrival::RolledBack
-        } else if self.memory(|memory| {
-            memory
-                .running
-                .as_deref()
-                .is_some_and(|slot| history.was_updated(slot))
-        }) {
-            Arrival::Updated
-        } else {
-            Arrival::Stayed
-        };
-        let event = CheckEvent::from_pref(previous.as_deref(), &config.version, arrival);
-        Ok((config, event))
-    }
-
     /// Order of writes, and what a cut between leaves behind:
     /// 1. `previous-version` emptied: the news was told, and what `full-response` holds is of an earlier
     ///    check, which postinst sees by its age;
@@ -162,7 +147,9 @@ impl Node {
         self.prefs.set_full_response(body)?;
         self.change_history(History::reported)
             .map_err(|error| Failure::caused_by(ErrorCode::Error, &error))?;
-        match self.read_answer(body)? {
+        let answer = self.read_answer(body)?;
+        self.end_hold_off();
+        match answer {
             Answer::NoUpdate => Ok(Checked::NoUpdate),
             Answer::Offer(offer) => self.consider(config, offer),
         }
@@ -198,7 +185,12 @@ impl Node {
         Ok(response.answer)
     }
 
-    async fn post(&self, config: &Config, body: Body, patience: Patience) -> Result<Vec<u8>, Failure> {
+    pub(super) async fn post(
+        &self,
+        config: &Config,
+        body: Body,
+        patience: Patience,
+    ) -> Result<Vec<u8>, Failure> {
         let url = url(config)?;
         let identity = self.identity(config).await?;
         let deltas = self.blocking(Self::deltas).await;
@@ -276,7 +268,7 @@ impl Node {
     }
 
     /// A preference. One that can't be read counts as forgotten: it is our own, and nobody could put it right.
-    fn recall(&self, key: Key) -> Option<String> {
+    pub(super) fn recall(&self, key: Key) -> Option<String> {
         self.prefs.get(key).unwrap_or_else(|error| {
             tracing::warn!("{} counts as forgotten: {}", key.name(), chain(&error));
             None
@@ -313,7 +305,7 @@ impl Node {
     }
 }
 
-fn url(config: &Config) -> Result<&str, Failure> {
+pub(super) fn url(config: &Config) -> Result<&str, Failure> {
     match &config.server {
         Server::At(url) => Ok(url),
         Server::Disabled => {

@@ -5,6 +5,7 @@
 //!                      │  fall_back                history       what became of updates, in a record
 //!                      │                           slots         the disk, found anew for each use
 //!                      ├─ check, revisit, report ─ conversation  configuration, prefs, one POST
+//!                      │                           grants        whether to ask at all, or only to tell
 //!                      │                           offers        policy, payload state, plan
 //!                      ├─ preview ──────────────── preview       what an attempt would come to; changes nothing
 //!                      ├─ prepare … finish ─────── attempt       each phase, and its place in the history of attempts
@@ -23,6 +24,7 @@
 mod attempt;
 mod conversation;
 mod extensions;
+mod grants;
 mod history;
 mod installation;
 mod offers;
@@ -34,7 +36,7 @@ mod survey;
 mod trial;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ring::rand::SecureRandom as _;
 use tokio::sync::watch;
@@ -107,6 +109,10 @@ struct Memory {
     running: Option<String>,
     /// How the trial of the running slot stands.
     standing: Standing,
+    /// Why the running slot could not be marked good when that was last tried.
+    on_trial: Option<String>,
+    /// Until when the server is not asked, whatever the clock of the wall says.
+    quiet_until: Option<Instant>,
     /// The version that runs, as configuration last said.
     version: String,
     /// Which contents of the configuration the journal was told of what is odd in them.
@@ -267,7 +273,11 @@ impl Updater for Node {
     }
 
     async fn mark_good_anyway(&self) -> Result<(), String> {
-        self.blocking(Self::mark_running_anyway).await
+        let marked = self.blocking(Self::mark_running_anyway).await;
+        if marked.is_ok() {
+            self.memory(|memory| memory.on_trial = None);
+        }
+        marked
     }
 
     async fn roll_back(&self) -> Result<String, String> {
@@ -281,6 +291,7 @@ impl Updater for Node {
 
     async fn mark_good(&self) -> Result<(), String> {
         let marked = self.blocking(Self::mark_running_good).await;
+        self.memory(|memory| memory.on_trial = marked.as_ref().err().cloned());
         marked.inspect_err(|reason| tracing::warn!("the running slot is not marked good: {reason}"))
     }
 
@@ -290,11 +301,12 @@ impl Updater for Node {
 
     async fn check(&self, trigger: Trigger) -> Checked<InstallPlan> {
         let checked = self.ask(trigger).await.unwrap_or_else(Checked::Failed);
-        if matches!(checked, Checked::NoUpdate) {
+        if matches!(checked, Checked::NoUpdate | Checked::NotAsked(_)) {
             self.bearings.end();
         }
-        let end = checked.end();
-        self.count_in(move |tally, now| tally.checked(end, now)).await;
+        if let Some(end) = checked.end() {
+            self.count_in(move |tally, now| tally.checked(end, now)).await;
+        }
         checked
     }
 

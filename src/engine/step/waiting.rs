@@ -37,7 +37,7 @@ impl Next {
                 self.effects.push(Effect::Schedule);
             }
             // It is in the journal. What waits is not affected by it.
-            CheckOutcome::Failed(_) => self.effects.push(Effect::Schedule),
+            CheckOutcome::Failed(_) | CheckOutcome::NotAsked(_) => self.effects.push(Effect::Schedule),
         }
     }
 

@@ -1,0 +1,196 @@
+//! Whether the server is asked at all: a grant that can't be followed is not asked for, and one that must time out is not
+//! renewed.
+
+use std::time::{Duration, Instant};
+
+use super::Node;
+use super::conversation::url;
+use crate::bus::{NoUpdate, Obstacle};
+use crate::config::Config;
+use crate::engine::{Checked, Failure, Trigger, chain};
+use crate::host::Mode;
+use crate::omaha::{self, Arrival, Body, CheckEvent, Patience};
+use crate::plan::InstallPlan;
+use crate::policy::{
+    Build, Contact, GRANT_TIMEOUT, Heartbeat, History, HoldOff, HoldOffCause, UnixTime, contact,
+};
+use crate::store::Key;
+
+impl Node {
+    /// What became of the last update, and the configuration it is told under.
+    pub(super) fn news(&self) -> Result<(Config, CheckEvent), Failure> {
+        let config = self.config()?;
+        self.host().mode()?;
+        let previous = self.recall(Key::PreviousVersion);
+        let history = self.history();
+        let arrival = if history.is_unreported() {
+            Arrival::RolledBack
+        } else if self.memory(|memory| {
+            memory
+                .running
+                .as_deref()
+                .is_some_and(|slot| history.was_updated(slot))
+        }) {
+            Arrival::Updated
+        } else {
+            Arrival::Stayed
+        };
+        let event = CheckEvent::from_pref(previous.as_deref(), &config.version, arrival);
+        Ok((config, event))
+    }
+
+    /// What is said to the server now. Blocks.
+    pub(super) fn contact(&self, trigger: Trigger, news: CheckEvent) -> Contact {
+        let is_on_trial = self.memory(|memory| memory.on_trial.is_some());
+        let trigger = match trigger {
+            Trigger::Operator => omaha::Trigger::OnDemand,
+            Trigger::Timer => omaha::Trigger::Scheduled,
+        };
+        contact(trigger, news, is_on_trial, self.rest_of_hold_off())
+    }
+
+    /// A record that can't be written is still read. A clock that was set meanwhile makes nothing shorter for as long as
+    /// this process lives.
+    fn rest_of_hold_off(&self) -> Option<HoldOff> {
+        let now = self.unix_time();
+        let kept = self
+            .change_history(|history| history.look_at_hold_off(now))
+            .unwrap_or_else(|error| {
+                tracing::warn!("how long nobody is asked is not kept: {}", chain(&error));
+                self.history().look_at_hold_off(now)
+            });
+        kept.or_else(|| {
+            let quiet_until = self.memory(|memory| memory.quiet_until)?;
+            let rest = quiet_until.saturating_duration_since(Instant::now()).as_secs();
+            self.history().blamed().iter().next()?;
+            let until = now.plus_seconds(i64::try_from(rest).ok().filter(|&rest| rest > 0)?);
+            Some(HoldOff {
+                cause: HoldOffCause::Blame,
+                until,
+            })
+        })
+    }
+
+    /// Tells the server what may be told, and asks nothing.
+    pub(super) async fn stay_in_touch(
+        &self,
+        config: &Config,
+        heartbeat: Heartbeat,
+    ) -> Result<Checked<InstallPlan>, Failure> {
+        // Where there is no server, that is the reason.
+        url(config)?;
+        let (body, no_update) = self.blocking(move |node| node.heartbeat(heartbeat)).await;
+        tracing::info!("the server is not asked: {}", no_update.reason);
+        let told = matches!(
+            body,
+            Body::News(CheckEvent::UpdatedFrom(_) | CheckEvent::FirstCheck)
+        );
+        match self.post(config, body, Patience::None).await {
+            Ok(_) if told => {
+                self.blocking(|node| node.prefs.set(Key::PreviousVersion, ""))
+                    .await?;
+            }
+            Ok(_) => {}
+            Err(failure) => tracing::warn!("the ping failed: {}", failure.reason()),
+        }
+        Ok(Checked::NotAsked(no_update))
+    }
+
+    fn heartbeat(&self, heartbeat: Heartbeat) -> (Body, NoUpdate) {
+        let because = |kind, reason: String, until: Option<UnixTime>| NoUpdate {
+            kind,
+            reason,
+            until: until.map(|until| until.0),
+        };
+        match heartbeat {
+            Heartbeat::OnTrial(event) => {
+                let why = self.memory(|memory| memory.on_trial.clone()).unwrap_or_default();
+                let reason = format!("the running slot is on trial: {why}");
+                (Body::News(event), because(Obstacle::OnTrial, reason, None))
+            }
+            Heartbeat::BackOff(event, until) => {
+                let reason = format!(
+                    "the payload that was offered failed before; nobody is asked until {} (Unix time)",
+                    until.0
+                );
+                (Body::News(event), because(Obstacle::Backoff, reason, Some(until)))
+            }
+            Heartbeat::Quiet(until) => {
+                let history = self.history();
+                let blame = history.blamed().iter().last();
+                let version = blame.map_or("", |blame| blame.version.as_str());
+                let cause = blame.map_or("", |blame| blame.cause.as_str());
+                let reason = format!(
+                    "this machine rolled back from version {version:?} ({cause}); the server is not asked by itself until \
+                     {} (Unix time), so that what it granted times out",
+                    until.0
+                );
+                (Body::Ping, because(Obstacle::RolledBack, reason, Some(until)))
+            }
+        }
+    }
+
+    /// The server has answered a check: what it granted before is over, or granted anew. Blocks.
+    pub(super) fn end_hold_off(&self) {
+        self.memory(|memory| memory.quiet_until = None);
+        if let Err(error) = self.change_history(History::end_hold_off) {
+            tracing::warn!(
+                "how long nobody was to be asked is not forgotten: {}",
+                chain(&error)
+            );
+        }
+    }
+
+    /// The attempt or the check has ended so: what of that keeps the node from asking. Blocks.
+    pub(super) fn hold_off_after(&self, obstacle: Obstacle, until: Option<i64>) {
+        let now = self.unix_time();
+        let hold_off = match (obstacle, until) {
+            // Without anything to blame that is soon forgotten.
+            (Obstacle::RolledBack | Obstacle::OnTrial, _) => {
+                let quiet = Duration::from_secs(GRANT_TIMEOUT.unsigned_abs());
+                self.memory(|memory| memory.quiet_until = Instant::now().checked_add(quiet));
+                Some(HoldOff::after_blame(now))
+            }
+            (Obstacle::Backoff, Some(until)) => Some(HoldOff {
+                cause: HoldOffCause::BackOff,
+                until: UnixTime(until),
+            }),
+            (Obstacle::Failed, _) => self.back_off_of_offer(now),
+            _ => None,
+        };
+        let Some(hold_off) = hold_off else { return };
+        if let Err(error) = self.change_history(|history| history.hold_off(hold_off)) {
+            tracing::error!(
+                "how long nobody is to be asked is not remembered: {}",
+                chain(&error)
+            );
+        }
+    }
+
+    /// The wait that the attempt under way has brought upon its offer, unless that waits for the reboot all the same.
+    fn back_off_of_offer(&self, now: UnixTime) -> Option<HoldOff> {
+        let offer = self.memory(|memory| memory.offer.clone())?;
+        let build = match self.host().mode().ok()? {
+            Mode::Official => Build::Official,
+            Mode::Developer => Build::Development,
+        };
+        let until = self.payload_state().backoff(&offer, build, now)?;
+        self.waiting_payload().is_none().then_some(HoldOff {
+            cause: HoldOffCause::BackOff,
+            until,
+        })
+    }
+
+    pub(super) async fn note_failure(&self, failure: &Failure) {
+        let (code, obstacle, until) = (failure.code, failure.obstacle, failure.until);
+        self.blocking(move |node| {
+            node.attempt_failed(code);
+            node.hold_off_after(obstacle, until);
+        })
+        .await;
+        if matches!(obstacle, Obstacle::Failed | Obstacle::Refused) {
+            self.count_in(move |tally, now| tally.failed(code.number(), now))
+                .await;
+        }
+    }
+}
