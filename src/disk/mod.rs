@@ -10,7 +10,7 @@
 //!             │    └── edits of attributes: lock ──▶ medium ──▶ slots::Gpt (both copies, ordered writes)
 //!             └─────── FileTarget: a slot's bytes · Sealed: a slot nobody writes
 //! ```
-//! Which slot runs is what is mounted; [`command_line`] can only object.
+//! Which slot runs is what is mounted; the command line of the kernel can only object.
 //! Slots are looked up on the disk of the running slot alone: Flatcar's PARTUUIDs are the same on every disk.
 //! Nothing about the table is remembered between calls but where the slots lie; a slot that moved is refused.
 
