@@ -23,7 +23,7 @@ pub(super) struct Announcer {
     /// What the audience knows.
     told: Account,
     requests: Requests,
-    newcomers: mpsc::Receiver<Connection>,
+    attendance: mpsc::Receiver<Attendance>,
     audience: Vec<Connection>,
 }
 
@@ -33,13 +33,33 @@ enum Signal {
     Changes(Changes),
 }
 
-/// Adds connections to the audience.
-pub(super) type Admission = mpsc::Sender<Connection>;
+/// Who comes and goes.
+enum Attendance {
+    Joined(Connection),
+    /// One of those whose connections are closed.
+    Left,
+}
+
+/// Adds connections to the audience, and takes them away.
+#[derive(Clone)]
+pub(super) struct Admission(mpsc::Sender<Attendance>);
+
+impl Admission {
+    /// It hears what is announced from now on. Nobody announces anything any more where this fails.
+    pub(super) async fn join(&self, connection: Connection) {
+        let _ = self.0.send(Attendance::Joined(connection)).await;
+    }
+
+    /// A connection that joined is closed: its descriptor is freed now, not at the next signal, which may be hours away.
+    pub(super) async fn leave(&self) {
+        let _ = self.0.send(Attendance::Left).await;
+    }
+}
 
 impl Announcer {
     /// An announcer of `news`, and the handles of those who talk to it.
     pub(super) fn new(news: News) -> (Self, Admission, Flusher) {
-        let (admission, newcomers) = mpsc::channel(1);
+        let (admission, attendance) = mpsc::channel(1);
         let (flusher, requests) = Flusher::new();
         let News { statuses, account } = news;
         let told = account.borrow().clone();
@@ -48,10 +68,10 @@ impl Announcer {
             told,
             account,
             requests,
-            newcomers,
+            attendance,
             audience: Vec::new(),
         };
-        (announcer, admission, flusher)
+        (announcer, Admission(admission), flusher)
     }
 
     /// Signals until the engine or the service is gone.
@@ -62,7 +82,10 @@ impl Announcer {
         loop {
             tokio::select! {
                 biased;
-                Some(connection) = self.newcomers.recv() => self.audience.push(connection),
+                Some(change) = self.attendance.recv() => match change {
+                    Attendance::Joined(connection) => self.audience.push(connection),
+                    Attendance::Left => self.audience.retain(|connection| !connection.is_closed()),
+                },
                 Some(status) = self.statuses.recv() => self.announce(Signal::Status(status)).await,
                 Ok(()) = self.account.changed() => self.announce_changes().await,
                 Some(done) = self.requests.recv() => drop(done.send(())),
@@ -142,7 +165,7 @@ mod tests {
         let mut heard = MessageStream::from(&theirs);
         let (outlets, news) = Outlets::new();
         let (announcer, admission, flusher) = Announcer::new(news);
-        admission.send(ours.clone()).await.unwrap();
+        admission.join(ours.clone()).await;
         for number in 0..300 {
             outlets.statuses.send(size(number)).unwrap();
         }
@@ -181,8 +204,8 @@ mod tests {
         let (outlets, news) = Outlets::new();
         let (announcer, admission, _flusher) = Announcer::new(news);
         tokio::spawn(announcer.run());
-        admission.send(stuck.clone()).await.unwrap();
-        admission.send(ours).await.unwrap();
+        admission.join(stuck.clone()).await;
+        admission.join(ours).await;
 
         // More than a socket holds.
         for number in 0..40 {

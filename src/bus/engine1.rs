@@ -10,7 +10,7 @@ use zbus::wire::Variant;
 use zbus::{Connection, interface};
 
 use super::order::{OrderError, Orders};
-use super::record::{Record, record};
+use super::record::{Record, one, record};
 use super::{Account, ENGINE_INTERFACE, ENGINE_PATH, Overview, Stand};
 
 /// The property of the last attempts.
@@ -151,8 +151,8 @@ pub(super) struct Changes {
 impl Changes {
     /// What turns `before` into `after`; nothing if they show the same.
     pub(super) fn between(before: &Account, after: &Account) -> Option<Self> {
-        let mut changed = properties(&after.overview);
-        let old = properties(&before.overview);
+        let mut changed = signalled(&after.overview);
+        let old = signalled(&before.overview);
         changed.retain(|name, value| old.get(name) != Some(value));
         let invalidated = if before.attempts == after.attempts {
             Vec::new()
@@ -179,7 +179,21 @@ impl Changes {
     }
 }
 
-/// All properties by their names on the bus.
-fn properties(overview: &Overview) -> Record {
+/// Those whose changes are signalled with their values, by their names on the bus.
+fn signalled(overview: &Overview) -> Record {
     record(overview.clone())
+}
+
+/// All properties by their names on the bus.
+pub(super) fn properties(account: &Account) -> Record {
+    let Account {
+        overview, attempts, ..
+    } = account.clone();
+    let mut all = record(Overview {
+        boot_warnings: Some(overview.boot_warnings.unwrap_or_default()),
+        config_warnings: Some(overview.config_warnings.unwrap_or_default()),
+        ..overview
+    });
+    all.extend(one(ATTEMPTS, Variant::from(attempts)));
+    all
 }

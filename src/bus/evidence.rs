@@ -3,8 +3,10 @@
 
 use tokio::sync::watch;
 use zbus::interface;
+use zbus::wire::Variant;
 
 use super::Account;
+use super::record::{Record, one};
 
 /// What not everybody may read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,4 +27,10 @@ impl Evidence1 {
     fn rollback_output(&self) -> String {
         self.account.borrow().evidence.rollback_output.clone()
     }
+}
+
+/// All properties by their names on the bus.
+pub(super) fn properties(account: &Account) -> Record {
+    let output = Variant::from(account.evidence.rollback_output.clone());
+    one("RollbackOutput", output).into_iter().collect()
 }

@@ -46,6 +46,7 @@ mod pair;
 mod peer;
 mod polkit;
 mod preview;
+mod properties;
 mod proxy;
 mod record;
 mod service;

@@ -100,8 +100,10 @@ impl Reception {
         }
         let builder = Builder::unix_stream(stream.into_std()?).server(self.guid).p2p();
         let connection = self.objects.serve_on(builder).build().await?;
-        let _ = self.admission.send(connection.clone()).await;
+        self.admission.join(connection.clone()).await;
         connection.closed().await;
+        drop(connection);
+        self.admission.leave().await;
         Ok(())
     }
 }

@@ -6,13 +6,18 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use zbus::Connection;
 use zbus::connection::Builder;
+use zbus::fdo::RequestNameFlags;
 
 use super::announcer::{Admission, Announcer};
 use super::desk::Desk;
 use super::flusher::Flusher;
 use super::objects::Objects;
 use super::peer::PeerListener;
-use super::{BusError, Command, News, SERVICE};
+use super::properties::Properties;
+use super::{
+    BusError, Command, ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, News, SERVICE,
+    engine1, evidence,
+};
 
 /// The service while it is offered; dropping it takes it back at once.
 #[must_use = "dropping the service takes it off the bus"]
@@ -86,25 +91,31 @@ async fn serve_on(
     news: News,
 ) -> Result<Service, BusError> {
     let (objects, announcer, admission, flusher) = parts(commands, news);
-    // The objects stand before the name is taken, so that nobody meets the name without them.
-    // The name is not to be replaced: two engines on one disk would be two writers of one slot.
-    let connection = objects
-        .serve_on_bus(builder)
-        .allow_name_replacements(false)
-        .replace_existing_names(false)
-        .name(SERVICE)
-        .build()
-        .await
-        .map_err(|source| match source {
-            zbus::Error::NameTaken => BusError::NameTaken,
-            source => BusError::Connect {
-                address: address.to_owned(),
-                source,
-            },
-        })?;
-    // The announcer is not running yet, and its queue of newcomers holds one.
-    let _ = admission.send(connection.clone()).await;
+    let connection = connect(objects, builder).await.map_err(|source| match source {
+        zbus::Error::NameTaken => BusError::NameTaken,
+        source => BusError::Connect {
+            address: address.to_owned(),
+            source,
+        },
+    })?;
+    // The announcer is not running yet, and its queue holds one.
+    admission.join(connection.clone()).await;
     Ok(Service::new(Offer::Bus(connection), announcer, flusher))
+}
+
+/// The objects stand before the name is taken, so that nobody meets the name without them.
+/// The name is not to be replaced: two engines on one disk would be two writers of one slot.
+async fn connect(objects: Objects, builder: Builder<'_>) -> zbus::Result<Connection> {
+    let account = objects.account.clone();
+    let connection = objects.serve_on_bus(builder).build().await?;
+    let engine = Properties::new(ENGINE_INTERFACE, account.clone(), engine1::properties);
+    engine.replace(&connection, ENGINE_PATH).await?;
+    let evidence = Properties::new(EVIDENCE_INTERFACE, account, evidence::properties);
+    evidence.replace(&connection, EVIDENCE_PATH).await?;
+    connection
+        .request_name_with_flags(SERVICE, RequestNameFlags::DO_NOT_QUEUE)
+        .await?;
+    Ok(connection)
 }
 
 impl Service {

@@ -31,6 +31,7 @@ mod sources;
 mod table;
 
 pub use extensions::{ExtensionPattern, ExtensionSettings};
+pub use further::PartitionSetting;
 pub use grammar::KeyValues;
 pub use health::{HealthSettings, UnitName};
 pub use load::LoadSettings;
@@ -205,6 +206,16 @@ pub fn effective(
         }
     };
     Ok(SETTINGS.iter().map(effective).collect())
+}
+
+/// Every `PARTITION_…` that a file holds, ascending; `read` as for [`Config::load`].
+///
+/// # Errors
+/// As [`Config::load`].
+pub fn partition_settings(
+    read: impl Fn(&str) -> Result<Option<Vec<u8>>, Unreadable>,
+) -> Result<Vec<PartitionSetting>, Unreadable> {
+    Ok(further::settings(&Sources::read(&[Place::Update], read)?))
 }
 
 #[cfg(test)]

@@ -115,11 +115,11 @@ impl Sources {
     }
 
     /// All keys of the update files that begin so, ascending, and what the first file says that holds each.
-    pub(super) fn beginning_with(&self, prefix: &str) -> BTreeMap<String, String> {
+    pub(super) fn beginning_with(&self, prefix: &str) -> BTreeMap<String, (&'static str, String)> {
         let mut found = BTreeMap::new();
-        for Source { values, .. } in self.0.iter().filter(|source| source.place == Place::Update) {
+        for Source { values, path, .. } in self.0.iter().filter(|source| source.place == Place::Update) {
             for key in values.keys().filter(|key| key.starts_with(prefix)) {
-                let value = || values.get(key).unwrap_or_default().to_owned();
+                let value = || (*path, values.get(key).unwrap_or_default().to_owned());
                 found.entry(key.to_owned()).or_insert_with(value);
             }
         }

@@ -4,8 +4,10 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Output;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use update_engine::bus::{
     BusError, ENGINE_PATH, EVIDENCE_PATH, INTERFACE, ORDERS_PATH, Operation, Outlets, PATH, SERVICE, Status,
@@ -339,4 +341,32 @@ async fn a_socket_that_a_dead_engine_left_is_replaced_and_a_live_one_is_not() {
     let second = serve_peer(&socket, commands, news).await;
     assert!(matches!(second, Err(BusError::Listen { .. })));
     assert!(socket.exists(), "the live engine's socket stays");
+}
+
+/// A peer that says no more sees the end of our side once nobody here holds the connection any longer.
+#[tokio::test]
+async fn a_peer_that_has_gone_is_let_go_of_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("engine");
+    let _engine = BusEngine::at(&socket).await;
+    let mut peer = tokio::net::UnixStream::connect(&socket).await.unwrap();
+    let digits = nix::unistd::geteuid().to_string();
+    // In hexadecimal: the codes of the digits are 0x30 to 0x39.
+    let uid: String = digits.chars().flat_map(|digit| ['3', digit]).collect();
+    let handshake = format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n");
+    peer.write_all(handshake.as_bytes()).await.unwrap();
+    let ping = Message::method_call(PATH, "Ping")
+        .interface("org.freedesktop.DBus.Peer")
+        .build(&())
+        .unwrap();
+    peer.write_all(ping.data()).await.unwrap();
+    // "OK" and a line's end, and an answer.
+    let mut said = Vec::new();
+    while !said.windows(3).any(|bytes| bytes == b"\r\nl") {
+        assert_ne!(peer.read_buf(&mut said).await.unwrap(), 0, "{said:?}");
+    }
+
+    peer.shutdown().await.unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(20), peer.read_to_end(&mut said));
+    end.await.expect("our side stays open").unwrap();
 }

@@ -281,7 +281,7 @@ async fn the_configuration_is_told_with_the_file_of_each_value_and_without_secre
     let node = Node::with_slots("http://server/", 4 << 20);
     node.write(
         "/etc/flatcar/update.conf",
-        b"GROUP=beta\nDOWNLOAD_PASSWORD=hush\nHEALTH_SETTLE=soon\n",
+        b"GROUP=beta\nDOWNLOAD_PASSWORD=hush\nHEALTH_SETTLE=soon\nPARTITION_oem=/dev/OEM-%s\nPARTITION_fixed=/dev/sda6\n",
     );
     let root = node.path("/");
     let config = client(&bus, &["config", "--root", root.to_str().unwrap()]).await;
@@ -299,4 +299,17 @@ async fn the_configuration_is_told_with_the_file_of_each_value_and_without_secre
         line("HEALTH_SETTLE="),
         "HEALTH_SETTLE=45 # default: /etc/flatcar/update.conf has a value that can't be used"
     );
+    assert_eq!(
+        line("PARTITION_oem="),
+        "PARTITION_oem=/dev/OEM-%s # /etc/flatcar/update.conf"
+    );
+    assert_eq!(
+        line("PARTITION_fixed="),
+        "PARTITION_fixed=/dev/sda6 # no partition: /etc/flatcar/update.conf has a value that can't be used"
+    );
+    let config = client(&bus, &["config", "--json", "--root", root.to_str().unwrap()]).await;
+    let settings: Vec<serde_json::Value> = serde_json::from_str(&stdout(&config)).unwrap();
+    let find = |key: &str| settings.iter().find(|setting| setting["key"] == key).unwrap();
+    assert_eq!(find("PARTITION_oem")["from"], "/etc/flatcar/update.conf");
+    assert_eq!(find("PARTITION_fixed")["refused_in"], "/etc/flatcar/update.conf");
 }

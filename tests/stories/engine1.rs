@@ -230,9 +230,20 @@ async fn no_property_can_be_set() {
         .build()
         .await
         .unwrap();
-    let interface = ENGINE_INTERFACE.try_into().unwrap();
-    let set = properties.set(interface, "State", &"idle".into()).await;
-    assert!(set.is_err());
+    let error = async |interface: &'static str, name: &str| {
+        let set = properties
+            .set(interface.try_into().unwrap(), name, &"idle".into())
+            .await;
+        set.unwrap_err().to_string()
+    };
+    for name in ["State", "Attempts", "BootWarnings"] {
+        let said = error(ENGINE_INTERFACE, name).await;
+        assert!(said.contains("PropertyReadOnly"), "{name}: {said}");
+    }
+    let said = error(ENGINE_INTERFACE, "Nonsense").await;
+    assert!(said.contains("UnknownProperty"), "{said}");
+    let said = error(EVIDENCE_INTERFACE, "State").await;
+    assert!(said.contains("UnknownInterface"), "{said}");
 }
 
 /// Name, version, priority, tries, successful, running.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::config::{self, Config, Effective, Kind, Origin};
+use crate::config::{self, Config, Effective, Kind, Origin, PartitionSetting};
 use crate::host::{Host, Unreadable};
 use crate::net::redact;
 
@@ -16,8 +16,13 @@ use crate::net::redact;
 pub(super) fn show(root: &Path, json: bool) -> Result<String, Unreadable> {
     let host = Host::new(root);
     let settings = config::effective(|path| host.read(path))?;
+    let partitions = config::partition_settings(|path| host.read(path))?;
     if json {
-        let all: Vec<Value> = settings.iter().map(record).collect();
+        let all: Vec<Value> = settings
+            .iter()
+            .map(record)
+            .chain(partitions.iter().map(record_of_partition))
+            .collect();
         return Ok(format!("{:#}\n", Value::Array(all)));
     }
     let mut lines = String::new();
@@ -31,6 +36,14 @@ pub(super) fn show(root: &Path, json: bool) -> Result<String, Unreadable> {
             origin(setting)
         );
     }
+    for PartitionSetting { key, value, origin } in &partitions {
+        let origin = match origin {
+            Origin::File(file) => (*file).to_owned(),
+            Origin::Refused(file) => format!("no partition: {file} has a value that can't be used"),
+            Origin::Default => String::new(),
+        };
+        let _ = writeln!(lines, "{key}={:<40} # {origin}", redact(value));
+    }
     for warning in Config::load(|path| host.read(path))?.warnings() {
         let _ = writeln!(lines, "# warning: {warning}");
     }
@@ -38,14 +51,22 @@ pub(super) fn show(root: &Path, json: bool) -> Result<String, Unreadable> {
 }
 
 fn record(setting: &Effective) -> Value {
+    row(setting.setting.key, &shown(setting), setting.origin)
+}
+
+fn record_of_partition(setting: &PartitionSetting) -> Value {
+    row(&setting.key, &redact(&setting.value), setting.origin)
+}
+
+fn row(key: &str, value: &str, origin: Origin) -> Value {
     json!({
-        "key": setting.setting.key,
-        "value": shown(setting),
-        "from": match setting.origin {
+        "key": key,
+        "value": value,
+        "from": match origin {
             Origin::File(file) => Some(file),
             Origin::Default | Origin::Refused(_) => None,
         },
-        "refused_in": match setting.origin {
+        "refused_in": match origin {
             Origin::Refused(file) => Some(file),
             Origin::Default | Origin::File(_) => None,
         },
