@@ -59,6 +59,8 @@ pub struct Extension {
     pub name: String,
     /// Where the package is fetched from.
     pub url: String,
+    /// Where it is asked for next if that is refused there, or comes too slowly.
+    pub fallback_urls: Vec<String>,
     /// Bytes of the package, above 0.
     pub size: u64,
     /// SHA-256 of the package.

@@ -35,6 +35,8 @@ pub enum Place {
 pub enum Kind {
     /// Any text.
     Text,
+    /// Any text, which is to be a URL and may hold a password.
+    Url,
     /// Any text, which is not to be shown.
     Secret,
     /// A whole number.
@@ -68,7 +70,7 @@ impl Kind {
     #[must_use]
     pub fn takes(&self, value: &str) -> bool {
         match self {
-            Self::Text | Self::Secret => true,
+            Self::Text | Self::Url | Self::Secret => true,
             Self::Number { .. } => self.number(value).is_some(),
             Self::Word(words) => words.contains(&value),
         }
@@ -89,7 +91,7 @@ impl Kind {
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text | Self::Secret => f.write_str("text"),
+            Self::Text | Self::Url | Self::Secret => f.write_str("text"),
             Self::Number { unit, min, max, zero } => {
                 write!(f, "{unit}, {min} to {max}")?;
                 zero.map_or(Ok(()), |meaning| write!(f, "; 0: {meaning}"))

@@ -47,11 +47,14 @@ const fn text(key: &'static str, default: &'static str, meaning: &'static str) -
 /// Words for no and yes.
 const ANSWER: Kind = Kind::Word(&["no", "false", "off", "0", "yes", "true", "on", "1"]);
 
-pub(super) const SERVER: Setting = text(
-    "SERVER",
-    PUBLIC_SERVER,
-    "URL that requests are posted to; `disabled`: no update is ever looked for",
-);
+pub(super) const SERVER: Setting = Setting {
+    kind: Kind::Url,
+    ..text(
+        "SERVER",
+        PUBLIC_SERVER,
+        "URL that requests are posted to; `disabled`: no update is ever looked for",
+    )
+};
 pub(super) const GROUP: Setting = text("GROUP", "stable", "the channel to follow");
 pub(super) const MACHINE_ALIAS: Setting =
     text("MACHINE_ALIAS", "", "a name for this machine, told to the server");
@@ -70,11 +73,14 @@ pub(super) const APP_ID: Setting = text(
     DEFAULT_APP_ID,
     "which product to ask the server for, verbatim",
 );
-pub(super) const PCR_POLICY_SERVER: Setting = text(
-    "PCR_POLICY_SERVER",
-    "",
-    "URL that a payload's PCR policy is posted to; empty: nowhere",
-);
+pub(super) const PCR_POLICY_SERVER: Setting = Setting {
+    kind: Kind::Url,
+    ..text(
+        "PCR_POLICY_SERVER",
+        "",
+        "URL that a payload's PCR policy is posted to; empty: nowhere",
+    )
+};
 pub(super) const DOWNLOAD_USER: Setting = text(
     "DOWNLOAD_USER",
     "",

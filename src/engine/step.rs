@@ -51,14 +51,6 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
         (Phase::Withdrawing(afterwards), Event::Withdrawn(_)) => next.withdrawn(*afterwards),
         (phase, Event::RollbackRequested) => next.roll_back(phase)?,
         (Phase::RollingBack, Event::RolledBack(result)) => next.rolled_back(result),
-        (
-            Phase::Preparing
-            | Phase::Announcing
-            | Phase::Downloading(_)
-            | Phase::Downloaded
-            | Phase::Finishing,
-            Event::CancelRequested,
-        ) => next.effects.push(Effect::Cancel),
         (phase, Event::MarkGoodRequested) => next.mark_good_anyway(phase)?,
         (Phase::Idle, Event::MarkGoodDue | Event::TrialEnded(TrialEnd::Passed)) if state.is_on_trial() => {
             next.mark_good();
@@ -136,6 +128,16 @@ impl Next {
                 self.fail(failure, Afterwards::Idle);
             }
             (Phase::Reporting(_, afterwards), Event::Reported) => self.failed(*afterwards),
+
+            // Whether it comes in time, the attempt's end says.
+            (
+                Phase::Preparing
+                | Phase::Announcing
+                | Phase::Downloading(_)
+                | Phase::Downloaded
+                | Phase::Finishing,
+                Event::CancelRequested,
+            ) => self.effects.push(Effect::Cancel),
             (phase, event) => {
                 return Err(Refusal::new(phase, &event));
             }

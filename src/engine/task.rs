@@ -1,12 +1,13 @@
 //! The one task that owns the state: it feeds [`step`] and has its effects done.
 
 mod jobs;
+mod orders;
 mod publisher;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use super::updater::{Progress, Updater};
 use super::{BootsNext, Effect, Event, Phase, Refusal, State, Survey, step};
 use crate::bus::{Command, NextCheck, Outlets, Status};
 use jobs::{Done, Stage};
+use orders::OrderReply;
 use publisher::Publisher;
 
 /// A slot that could not be marked good is looked at again after so long.
@@ -44,7 +46,9 @@ pub struct Engine<U: Updater> {
     /// What is asked beside an update that waits for the reboot.
     revisit: Option<AbortHandle>,
     /// Who waits for the end of what was asked by hand: a withdrawal, a rollback, a mark. One at a time.
-    answer: Option<oneshot::Sender<Result<(), String>>>,
+    answer: Option<OrderReply>,
+    /// Who waits for the end of the attempt that is being broken off.
+    cancel_answer: Option<OrderReply>,
     stop: CancellationToken,
     /// Breaks off the attempt under way; `stop` does so, too.
     attempt: CancellationToken,
@@ -90,6 +94,7 @@ impl<U: Updater> Engine<U> {
             check_at: None,
             revisit: None,
             answer: None,
+            cancel_answer: None,
             attempt: stop.child_token(),
             stop,
         };
@@ -128,10 +133,13 @@ impl<U: Updater> Engine<U> {
     async fn check_due(&mut self) {
         self.check_at = None;
         self.look_at_table().await;
-        self.publisher.next_check = Some(NextCheck {
-            time: None,
-            why: "as soon as what is under way has ended".to_owned(),
-        });
+        // A table that was changed by hand has scheduled one already.
+        if self.check_at.is_none() {
+            self.publisher.next_check = Some(NextCheck {
+                time: None,
+                why: "as soon as what is under way has ended".to_owned(),
+            });
+        }
         self.handle(Event::CheckDue).await;
         self.publisher.publish(&self.state);
     }
@@ -165,45 +173,6 @@ impl<U: Updater> Engine<U> {
         }
     }
 
-    async fn command(&mut self, command: Command) {
-        if !matches!(
-            command,
-            Command::GetStatus(_) | Command::ResetStatus(_) | Command::Withdraw(..)
-        ) {
-            self.look_at_table().await;
-        }
-        // A client that has gone needs no answer.
-        match command {
-            Command::AttemptUpdate(reply) => {
-                self.handle(Event::AttemptRequested).await;
-                let _ = reply.send(());
-            }
-            Command::ResetStatus(reply) => {
-                let _ = reply.send(self.request(Event::ResetRequested).await.is_ok());
-            }
-            Command::Withdraw(slot, reply) => self.order(Event::WithdrawalRequested(slot), reply).await,
-            Command::RollBack(reply) => self.order(Event::RollbackRequested, reply).await,
-            Command::MarkGood(reply) => self.order(Event::MarkGoodRequested, reply).await,
-            Command::Cancel(reply) => self.order(Event::CancelRequested, reply).await,
-            Command::Preview(reply) => self.preview(reply),
-            Command::GetStatus(reply) => {
-                let _ = reply.send(self.state.status());
-            }
-        }
-    }
-
-    /// Answers at once, or once the job is done that the order takes.
-    async fn order(&mut self, order: Event, reply: oneshot::Sender<Result<(), String>>) {
-        let is_mark = order == Event::MarkGoodRequested;
-        let accepted = self.request(order).await;
-        let takes_time = is_mark || matches!(self.state.phase(), Phase::Withdrawing(_) | Phase::RollingBack);
-        if accepted.is_ok() && takes_time {
-            self.answer = Some(reply);
-        } else {
-            let _ = reply.send(accepted.map_err(|refusal| refusal.to_string()));
-        }
-    }
-
     async fn progressed(&mut self, done: u64, total: u64) {
         let now = self.started.elapsed();
         if let Some(fraction) = self.throttle.offer(done, total, now) {
@@ -225,11 +194,7 @@ impl<U: Updater> Engine<U> {
         if self.state.may_be_forgotten() && !self.updater.is_pending().await {
             self.handle(Event::Forgotten).await;
         }
-        let answer = match &done.event {
-            Event::Withdrawn(result) | Event::Marked(result) => self.answer.take().zip(Some(result.clone())),
-            Event::RolledBack(result) => self.answer.take().zip(Some(result.clone().map(drop))),
-            _ => None,
-        };
+        let answer = self.answer_to_order(&done.event);
         self.handle(done.event).await;
         if let Some((reply, result)) = answer {
             // A client that has gone needs no answer.

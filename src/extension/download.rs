@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use crate::fetch::{FetchError, FetchRequest, Fetcher};
 use crate::host::free_bytes;
+use crate::net::redact_url;
 use crate::payload::{ApplicationError, Building, PayloadError, PayloadFile, Trust, TrustError, apply};
 use crate::plan::Credentials;
 
@@ -28,7 +29,7 @@ pub enum ExtensionError {
     /// Its server doesn't give it.
     #[error("cannot download {url}")]
     Fetch {
-        /// From where.
+        /// From where, as it may be shown.
         url: String,
         /// Why not.
         source: FetchError,
@@ -36,13 +37,13 @@ pub enum ExtensionError {
     /// Its server doesn't say how large it is, or an absurd size.
     #[error("{url} is of unknown size, or larger than {MAX_UNANNOUNCED} bytes")]
     Size {
-        /// From where.
+        /// From where, as it may be shown.
         url: String,
     },
     /// It is another one than was offered.
     #[error("{url} has SHA-256 {found}, offered was {expected}")]
     Hash {
-        /// From where.
+        /// From where, as it may be shown.
         url: String,
         /// As offered.
         expected: Sha256Digest,
@@ -91,12 +92,22 @@ pub enum ExtensionError {
 pub struct Origin {
     /// An http or https URL.
     pub url: String,
+    /// Where the same package can be had if it is refused there.
+    pub fallbacks: Vec<String>,
     /// Bytes, if somebody offered them.
     pub size: Option<u64>,
     /// SHA-256 of the package, likewise.
     pub sha256: Option<Sha256Digest>,
     /// For its server.
     pub credentials: Option<Credentials>,
+}
+
+impl Origin {
+    /// Its URL without user, password and query.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        redact_url(&self.url)
+    }
 }
 
 /// A package that came whole, and that nobody has vouched for yet. Gone when dropped.
@@ -124,7 +135,7 @@ pub async fn download(fetcher: &Fetcher, origin: &Origin, place: &Path) -> Resul
     require_room(place, size)?;
     let request = FetchRequest {
         url: origin.url.clone(),
-        fallbacks: Vec::new(),
+        fallbacks: origin.fallbacks.clone(),
         start: 0,
         entity: None,
         size,
@@ -213,9 +224,7 @@ async fn size(fetcher: &Fetcher, origin: &Origin) -> Result<u64, ExtensionError>
     let size = fetcher.size(&origin.url).await;
     let size = size.map_err(|source| unfetched(origin, source))?;
     size.filter(|size| *size <= MAX_UNANNOUNCED)
-        .ok_or_else(|| ExtensionError::Size {
-            url: origin.url.clone(),
-        })
+        .ok_or_else(|| unknown_size(origin))
 }
 
 fn compare(origin: &Origin, sha256: Context) -> Result<(), ExtensionError> {
@@ -224,7 +233,7 @@ fn compare(origin: &Origin, sha256: Context) -> Result<(), ExtensionError> {
     let found = Sha256Digest::from(found);
     match origin.sha256 {
         Some(expected) if expected != found => Err(ExtensionError::Hash {
-            url: origin.url.clone(),
+            url: origin.shown(),
             expected,
             found,
         }),
@@ -232,9 +241,38 @@ fn compare(origin: &Origin, sha256: Context) -> Result<(), ExtensionError> {
     }
 }
 
+fn unknown_size(origin: &Origin) -> ExtensionError {
+    ExtensionError::Size { url: origin.shown() }
+}
+
 fn unfetched(origin: &Origin, source: FetchError) -> ExtensionError {
     ExtensionError::Fetch {
-        url: origin.url.clone(),
+        url: origin.shown(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_package_holds_no_secret_of_its_url() {
+        let origin = Origin {
+            url: "https://me:secret@host/x.gz?sig=secret".to_owned(),
+            fallbacks: Vec::new(),
+            size: None,
+            sha256: Some(Sha256Digest::from([0; 32])),
+            credentials: None,
+        };
+        let fetch = FetchError::StartPastEnd { start: 1, size: 0 };
+        let hash = compare(&origin, Context::new(&SHA256)).err();
+        for error in [Some(unfetched(&origin, fetch)), hash, Some(unknown_size(&origin))] {
+            let told = error.map(|error| error.to_string()).unwrap_or_default();
+            assert!(
+                told.contains("https://host/x.gz…") && !told.contains("secret"),
+                "{told}"
+            );
+        }
     }
 }

@@ -205,15 +205,26 @@ impl PayloadStream {
         if !error.lets_another_url_try() {
             return Err(error);
         }
-        let Some(next) = self.fallbacks.pop_front() else {
+        let Some(origin) = self.next_origin() else {
             return Err(error);
         };
-        let origin = Origin::new(&next, self.credentials.clone(), &self.settings)?;
         tracing::warn!(error = &error as &dyn Error, "going on from {}", origin.shown());
+        self.resumes = 0;
         self.origin = origin;
         self.floor = Floor::new(&self.settings);
         self.source = Source::Request { at: Instant::now() };
         Ok(())
+    }
+
+    /// The next of the further URLs that can be asked at all.
+    fn next_origin(&mut self) -> Option<Origin> {
+        while let Some(next) = self.fallbacks.pop_front() {
+            match Origin::new(&next, self.credentials.clone(), &self.settings) {
+                Ok(origin) => return Some(origin),
+                Err(error) => tracing::warn!(error = &error as &dyn Error, "a further URL is passed over"),
+            }
+        }
+        None
     }
 
     /// Asks for the rest. A server without ranges sends the whole file, which is skipped through.

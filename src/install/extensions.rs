@@ -76,6 +76,7 @@ async fn build(
     let keys = Trust::Keys(keys::trusted(&attempt.plan.public_keys)?);
     let origin = Origin {
         url: package.url.clone(),
+        fallbacks: package.fallback_urls.clone(),
         size: Some(package.size),
         sha256: Some(Sha256Digest::from(package.sha256)),
         credentials: attempt.plan.credentials.clone(),

@@ -208,13 +208,19 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// Puts extensions in place, posts the PCR policy, seals the slot and runs its script. `cancel` kills the script.
+    /// Puts extensions in place, posts the PCR policy, seals the slot and runs its script. `cancel` kills the script,
+    /// and counts until this returns.
     ///
     /// # Errors
     /// Whatever says no; the slot is unbootable again then, whatever the script did, and its extensions are gone.
     pub async fn postinstall(self, cancel: &CancellationToken) -> Result<Tested, InstallError> {
         let attempt = Arc::clone(&self.attempt);
-        match self.run(cancel).await {
+        let tested = match self.run(cancel).await {
+            // It came when nothing that looks at it was under way.
+            Ok(_) if cancel.is_cancelled() => Err(InstallError::Cancelled),
+            tested => tested,
+        };
+        match tested {
             Ok(outcome) => Ok(Tested { attempt, outcome }),
             Err(error) => {
                 blocking(move || make_unbootable_again(&attempt)).await;

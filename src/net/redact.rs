@@ -5,19 +5,19 @@ use url::Url;
 /// Stands for what is not shown.
 const CUT: char = '…';
 
+/// Schemes whose URLs are read without slashes, or with any number of them, as well.
+const OF_SERVERS: [&str; 2] = ["http", "https"];
+
 /// `text` with each URL in it as [`redact_url`] shows it: passwords and signed links travel in the parts before `@`
 /// and after `?`.
 #[must_use]
 pub fn redact(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let scheme = rest[..at].rfind(|c: char| !is_scheme(c)).map_or(0, |before| {
-            before + rest[before..].chars().next().map_or(1, char::len_utf8)
-        });
-        let end = rest[at + 3..]
+    while let Some((scheme, colon)) = next_url(rest) {
+        let end = rest[colon..]
             .find(|c: char| c.is_whitespace() || is_delimiter(c))
-            .map_or(rest.len(), |length| at + 3 + length);
+            .map_or(rest.len(), |length| colon + length);
         // What ends a sentence, or closes a quotation, is none of the URL's.
         let url = rest[scheme..end].trim_end_matches([':', ',', ';', '.', ')', '\'']);
         shown.push_str(&rest[..scheme]);
@@ -26,6 +26,21 @@ pub fn redact(text: &str) -> String {
     }
     shown.push_str(rest);
     without_queries(&shown)
+}
+
+/// Where the next URL in `text` begins, and where its scheme ends.
+fn next_url(text: &str) -> Option<(usize, usize)> {
+    text.match_indices(':').find_map(|(colon, _)| {
+        let scheme = text[..colon].rfind(|c: char| !is_scheme(c)).map_or(0, |before| {
+            before + text[before..].chars().next().map_or(1, char::len_utf8)
+        });
+        let after = &text[colon + 1..];
+        let goes_on = after.starts_with(|c: char| !c.is_whitespace() && !is_delimiter(c));
+        let of_server = OF_SERVERS
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(&text[scheme..colon]));
+        (after.starts_with("//") || (of_server && goes_on)).then_some((scheme, colon))
+    })
 }
 
 /// `text` with queries cut off that no URL comes before: the name of a file in an offer may have one.
@@ -66,7 +81,11 @@ const fn is_delimiter(c: char) -> bool {
 /// of which nobody can say where its parts begin, loses whatever may be one of these.
 #[must_use]
 pub fn redact_url(url: &str) -> String {
-    let start = url.find("://").map_or(0, |at| at + 3);
+    // What readers of URLs pass over before the host.
+    let slashes = ['/', '\\', '\t', '\n', '\r'];
+    let start = url.find("://").map_or(0, |at| {
+        url.len() - url[at + 3..].trim_start_matches(slashes).len()
+    });
     let (scheme, rest) = url.split_at(start);
     let host = if start > 0 && Url::parse(url).is_ok_and(|url| url.has_host()) {
         let authority = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
@@ -118,6 +137,12 @@ mod tests {
                 "<package name=\"update.gz…\" size=\"3\"/>",
             ),
             (
+                "from http:///me:secret@host/x?y to https:/me:secret@host: refused",
+                "from http:///host/x… to host: refused",
+            ),
+            ("HTTPS:me:secret@host, http: none", "host, http: none"),
+            ("at http:\\\\me:secret@host/", "at host/"),
+            (
                 "<?xml version=\"1.0\"?><a/> what? a=b ?c=d",
                 "<?xml version=\"1.0\"?><a/> what? a=b ?c=d",
             ),
@@ -134,6 +159,12 @@ mod tests {
             ("http://me:sec/ret@host/", "http://host/"),
             ("http://me:sec?ret@host/", "http://host/"),
             ("http://me:s\"ec ret@host/x", "http://host/x"),
+            ("http://me:s<e>c\"r@host/x", "http://host/x"),
+            ("http:///me:secret@host/x", "http:///host/x"),
+            ("http:\\/me:secret@host/", "host/"),
+            ("http://\\\t/me:secret@host/", "http://\\\t/host/"),
+            ("https:/me:secret@host", "host"),
+            ("https:me:secret@host", "host"),
             (
                 "http://me:secret@[fe80::1%25eth0]:80/x?y",
                 "http://[fe80::1%25eth0]:80/x…",

@@ -38,6 +38,12 @@ impl ServerUrl {
         let refused = || UrlFault {
             url: redact_url(text),
         };
+        // A reader of URLs would find a host behind more or fewer slashes, too: nobody means that, and whoever shows the
+        // text has to know where its secrets are.
+        let authority = authority(text.trim()).map(|place| &text.trim()[place]);
+        if authority.is_none_or(|authority| authority.trim().is_empty()) {
+            return Err(refused());
+        }
         let (plain, zone) = split_zone(text).ok_or_else(refused)?;
         let url = Url::parse(&plain).map_err(|_| refused())?;
         match url.scheme() {
@@ -261,6 +267,17 @@ mod tests {
                 ServerUrl::parse(text).unwrap_err().to_string(),
                 format!("{text:?} is not an http or https URL")
             );
+        }
+        for text in [
+            "http:///me:secret@host/",
+            "http://\\me:secret@host/",
+            "http://\t/me:secret@host/",
+            "https:/me:secret@host",
+            "https:me:secret@host",
+            "http:\\\\me:secret@host",
+        ] {
+            let told = ServerUrl::parse(text).unwrap_err().to_string();
+            assert!(!told.contains("secret"), "{told}");
         }
         let secret = ServerUrl::parse("htp://me:secret@host/?sig=1").unwrap_err();
         assert_eq!(secret.url, "htp://host/…");

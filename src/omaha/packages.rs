@@ -14,6 +14,8 @@ pub struct Package {
     pub name: String,
     /// Where it can be had: the first URL of the answer.
     pub url: String,
+    /// Where else: the further ones.
+    pub fallback_urls: Vec<String>,
     /// Bytes, above 0.
     pub size: u64,
 }
@@ -39,8 +41,9 @@ pub fn packages(body: &[u8]) -> Result<Vec<Package>, PackagesError> {
 
 fn of_check(check: &Element) -> Vec<Package> {
     let urls = check.descend(&["urls", "url"]);
-    let base = urls.first().map_or("", |url| url.attribute("codebase"));
-    let slash = if base.ends_with('/') { "" } else { "/" };
+    let mut bases = urls.iter().map(|url| url.attribute("codebase"));
+    let first = bases.next().unwrap_or_default();
+    let further: Vec<_> = bases.filter(|base| !base.is_empty()).collect();
     let manifests = check.descend(&["manifest"]);
     let found = manifests
         .first()
@@ -48,14 +51,20 @@ fn of_check(check: &Element) -> Vec<Package> {
     let package = |element: &Element| {
         let name = element.attribute("name");
         let size = element.attribute("size").parse().ok()?;
-        let sensible = !base.is_empty() && is_file_name(name) && (1..=MAX_SIZE).contains(&size);
+        let sensible = !first.is_empty() && is_file_name(name) && (1..=MAX_SIZE).contains(&size);
         sensible.then(|| Package {
             name: name.to_owned(),
-            url: format!("{base}{slash}{name}"),
+            url: joined(first, name),
+            fallback_urls: further.iter().map(|base| joined(base, name)).collect(),
             size,
         })
     };
     found.into_iter().flatten().filter_map(package).collect()
+}
+
+fn joined(base: &str, name: &str) -> String {
+    let slash = if base.ends_with('/') { "" } else { "/" };
+    format!("{base}{slash}{name}")
 }
 
 fn is_file_name(name: &str) -> bool {
@@ -69,7 +78,7 @@ mod tests {
 
     #[test]
     fn every_package_of_the_first_manifest_is_named_with_its_url() {
-        let body = br#"<response><app><updatecheck status="ok"><urls><url codebase="http://x/p"/></urls>
+        let body = br#"<response><app><updatecheck status="ok"><urls><url codebase="http://x/p"/><url codebase="http://y/"/></urls>
             <manifest version="1"><packages>
               <package name="flatcar_production_update.gz" size="10"/>
               <package name="oem-azure.gz" size="20" hash_sha256="00"/>
@@ -77,6 +86,7 @@ mod tests {
               <package name="nothing.gz" size="0"/>
             </packages></manifest></updatecheck></app></response>"#;
         let found = packages(body).unwrap();
+        assert_eq!(found[1].fallback_urls, ["http://y/oem-azure.gz"]);
         let names: Vec<_> = found.iter().map(|p| (p.url.as_str(), p.size)).collect();
         assert_eq!(
             names,

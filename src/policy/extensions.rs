@@ -62,14 +62,14 @@ impl ExtensionsError {
     }
 }
 
-/// What of `offer`, whose payload comes from `url`, is put in place beside the slot; nothing if nothing is configured.
-/// Packages come from the same place as the payload.
+/// What of `offer`, whose payload comes from the first of `urls` and otherwise from the next, is put in place beside the slot; nothing if nothing is configured.
+/// Packages come from the same places as the payload.
 ///
 /// # Errors
 /// [`ExtensionsError`].
 pub fn extensions(
     offer: &Offer,
-    url: &str,
+    urls: &[String],
     settings: &ExtensionSettings,
     running_version: &str,
 ) -> Result<Option<ExtensionPlan>, ExtensionsError> {
@@ -83,8 +83,11 @@ pub fn extensions(
         return Err(ExtensionsError::Version(offer.version.clone()));
     }
     // Invariant: every URL of an offer ends in its package's name.
-    let base = url.strip_suffix(offer.package.as_str()).unwrap_or(url);
-    let packages = chosen(&offer.extras, base, &settings.wanted)?;
+    let bases: Vec<_> = urls
+        .iter()
+        .map(|url| url.strip_suffix(offer.package.as_str()).unwrap_or(url))
+        .collect();
+    let packages = chosen(&offer.extras, &bases, &settings.wanted)?;
     Ok(Some(ExtensionPlan {
         directory: settings.directory.clone(),
         version: offer.version.clone(),
@@ -95,7 +98,7 @@ pub fn extensions(
 
 fn chosen(
     extras: &[Extra],
-    base: &str,
+    bases: &[&str],
     wanted: &[ExtensionPattern],
 ) -> Result<Vec<Extension>, ExtensionsError> {
     let mut packages: Vec<Extension> = Vec::new();
@@ -110,7 +113,7 @@ fn chosen(
         if packages.iter().any(|package| package.name == name) {
             return Err(ExtensionsError::Twice(name.to_owned()));
         }
-        packages.push(extension(extra, base)?);
+        packages.push(extension(extra, bases)?);
     }
     if packages.len() > MAX_EXTENSIONS {
         return Err(ExtensionsError::TooMany(packages.len()));
@@ -126,14 +129,17 @@ fn chosen(
     }
 }
 
-fn extension(extra: &Extra, base: &str) -> Result<Extension, ExtensionsError> {
+fn extension(extra: &Extra, bases: &[&str]) -> Result<Extension, ExtensionsError> {
     let file = extra.file.clone().map_err(|source| ExtensionsError::Package {
         name: extra.name.clone(),
         source,
     })?;
+    let mut urls = bases.iter().map(|base| format!("{base}{}", extra.name));
     Ok(Extension {
         name: stem(&extra.name).to_owned(),
-        url: format!("{base}{}", extra.name),
+        // Invariant: an offer has at least one URL.
+        url: urls.next().unwrap_or_default(),
+        fallback_urls: urls.collect(),
         size: file.size,
         sha256: file.sha256,
     })
@@ -176,7 +182,9 @@ mod tests {
         Offer {
             version: "2.0.0".to_owned(),
             package: "update.gz".to_owned(),
-            urls: vec!["http://x/p/update.gz".to_owned()],
+            urls: ["http://x/p/update.gz", "http://y/update.gz"]
+                .map(str::to_owned)
+                .to_vec(),
             size: 1,
             sha256: [0; 32],
             kind: PayloadKind::Full,
@@ -192,7 +200,7 @@ mod tests {
             wanted: wanted.split_whitespace().map(ExtensionPattern::new).collect(),
             directory: "/x".to_owned(),
         };
-        extensions(offer, &offer.urls[0], &settings, "1.0.0")
+        extensions(offer, &offer.urls, &settings, "1.0.0")
     }
 
     #[test]
@@ -201,6 +209,7 @@ mod tests {
         let offer = offer(extras.to_vec());
         assert_eq!(plan(&offer, ""), Ok(None));
         let packages = plan(&offer, "other flatcar-*").unwrap().unwrap().packages;
+        assert_eq!(packages[0].fallback_urls, ["http://y/flatcar-zfs.gz"]);
         let found: Vec<_> = packages
             .iter()
             .map(|p| (p.name.as_str(), p.url.as_str()))

@@ -97,11 +97,11 @@ impl<'a> Extensions<'a> {
         let name = format!("{package}-{}.raw", self.new.version);
         let mut failure = ExtensionError::Nowhere;
         for origin in self.origins(package, offered) {
-            println!("Downloading {}", origin.url);
+            println!("Downloading {}", origin.shown());
             match install(self.host, &origin, places, &name).await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
-                    eprintln!("{}: {error}", origin.url);
+                    eprintln!("{}: {error}", origin.shown());
                     failure = error;
                 }
             }
@@ -119,12 +119,14 @@ impl<'a> Extensions<'a> {
         let offer = packages.find(|offer| offer.name.ends_with(&file));
         let published = offered.servers.urls(self.new, &file).map(|url| Origin {
             url,
+            fallbacks: Vec::new(),
             size: None,
             sha256: None,
             credentials: None,
         });
         let offer = offer.map(|offer| Origin {
             url: offer.url.clone(),
+            fallbacks: offer.fallback_urls.clone(),
             size: Some(offer.size),
             sha256: None,
             credentials: None,

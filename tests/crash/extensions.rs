@@ -66,6 +66,7 @@ pub(crate) fn plan(root: &Path, url: &str) -> Option<ExtensionPlan> {
         packages: vec![Extension {
             name: "oem-test".to_owned(),
             url: format!("{directory}/{PACKAGE}"),
+            fallback_urls: Vec::new(),
             size: package().len() as u64,
             sha256: digest(&SHA256, package()).as_ref().try_into().unwrap(),
         }],

@@ -362,6 +362,7 @@ fn planned(http: &Files, image: &[u8]) -> InstallPlan {
     let extension = Extension {
         name: "oem-test".to_owned(),
         url: http.url("oem-test.gz"),
+        fallback_urls: Vec::new(),
         size: package.len() as u64,
         sha256: digest(&SHA256, &package).as_ref().try_into().unwrap(),
     };

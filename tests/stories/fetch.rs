@@ -247,6 +247,34 @@ async fn a_url_that_has_no_payload_lets_the_next_one_try() {
     }
 }
 
+#[tokio::test]
+async fn a_url_that_takes_over_has_all_its_resumptions_and_one_that_is_none_is_passed_over() {
+    let server = server();
+    let settings = FetchSettings {
+        resumes: 2,
+        ..settings()
+    };
+    let fetched = async |first: &str, fallbacks: Vec<String>| {
+        let request = FetchRequest {
+            fallbacks,
+            ..request(&server, first)
+        };
+        let mut stream = Fetcher::new(settings.clone()).open(request).await?;
+        read(&mut stream).await
+    };
+    // Two cuts, and then it is gone; the next one has two cuts, too.
+    let next = server.url("cut=300000;cut=300000;/update.gz");
+    let all = fetched("cut=300000;cut=300000;status=404", vec![next]).await;
+    assert!(all.unwrap() == payload());
+
+    let none = || "ftp://host/update.gz".to_owned();
+    let all = fetched("status=404", vec![none(), server.url("update.gz")]).await;
+    assert!(all.unwrap() == payload());
+    // What the server said is the attempt's error.
+    let error = fetched("status=404", vec![none()]).await.unwrap_err();
+    assert_eq!(error.status(), Some(404), "{error}");
+}
+
 /// The first server brings nothing from byte 500,000 on, however often it is asked; the second all.
 #[tokio::test]
 async fn a_server_below_the_floor_gives_way_to_the_next_url_and_the_download_goes_on_there() {

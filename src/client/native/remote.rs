@@ -148,7 +148,11 @@ impl Remote {
     pub(super) async fn cancel(&self) -> Result<(), RemoteError> {
         let done = self.engine().await?.cancel().await;
         let by_polkit = async || self.orders().await?.cancel().await;
-        self.order(done.map_err(RemoteError::from), by_polkit).await
+        match self.order(done.map_err(RemoteError::from), by_polkit).await {
+            // To try again later is no help here.
+            Err(RemoteError::Busy(why)) => Err(RemoteError::Refused(why)),
+            outcome => outcome,
+        }
     }
 
     pub(super) async fn mark_good(&self) -> Result<(), RemoteError> {

@@ -59,7 +59,7 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
         }
         Command::Cancel => {
             remote.cancel().await?;
-            print("the update is being broken off; what has been downloaded is kept\n");
+            print("the update is broken off; what has been downloaded is kept\n");
         }
         Command::MarkGood => {
             remote.mark_good().await?;

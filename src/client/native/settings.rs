@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::config::{self, Config, Effective, Kind, Origin, PartitionSetting};
 use crate::host::{Host, Unreadable};
-use crate::net::redact;
+use crate::net::{redact, redact_url};
 
 /// Every setting below `root`, one line each, or for programs; after the lines for people what is odd about the files.
 ///
@@ -75,10 +75,11 @@ fn row(key: &str, value: &str, origin: Origin) -> Value {
 
 /// Secrets are only said to be there, and URLs are without theirs.
 fn shown(setting: &Effective) -> String {
-    if setting.setting.kind == Kind::Secret && !setting.value.is_empty() {
-        "(set)".to_owned()
-    } else {
-        redact(&setting.value)
+    match setting.setting.kind {
+        Kind::Secret if !setting.value.is_empty() => "(set)".to_owned(),
+        // As a whole: what would end a URL in a text may be part of its password.
+        Kind::Url => redact_url(&setting.value),
+        _ => redact(&setting.value),
     }
 }
 

@@ -57,11 +57,7 @@ enum End {
 impl Node {
     /// The attempt under way is to be broken off.
     pub(super) fn note_cancel(&self) {
-        self.memory(|memory| {
-            memory.tally.cancelled = true;
-            // Nobody's fault: nothing is held against the payload or its URL.
-            memory.offer = None;
-        });
+        self.memory(|memory| memory.tally.cancelled = true);
     }
 
     pub(super) async fn prepare_attempt(&self, plan: InstallPlan) -> Result<Ready, Failure> {
@@ -120,7 +116,6 @@ impl Node {
             Some(Trigger::Operator) => AskedBy::Operator,
             Some(Trigger::Timer) | None => AskedBy::Schedule,
         };
-        self.memory(|memory| memory.tally = Tally::default());
         let partuuid = slots::open(&self.settings).and_then(|disk| slots::partuuid(&disk, plan.target));
         let attempt = Attempt {
             began: self.unix_time(),
@@ -147,7 +142,15 @@ impl Node {
 
     async fn note_end(&self, end: End, failure: &Failure) {
         let failure = failure.clone();
-        let cancelled = self.memory(|memory| memory.tally.cancelled);
+        let cancelled = self.memory(|memory| {
+            let cancelled = memory.tally.cancelled;
+            // Nobody's fault: nothing is held against the payload or its URL. What failed by itself before the cancel
+            // is counted.
+            if cancelled && matches!(end, End::Stopped) {
+                memory.offer = None;
+            }
+            cancelled
+        });
         self.blocking(move |node| {
             node.end_attempt(|attempt| match end {
                 End::Failed => {

@@ -1,5 +1,6 @@
 //! What becomes of an offer: taken or put off, from which URL, written where.
 
+use super::attempt::Tally;
 use super::{Node, seed, slots};
 use crate::bus::Obstacle;
 use crate::config::Config;
@@ -22,25 +23,28 @@ impl Node {
         state.offered(&offer);
         self.save(&state)?;
         let trigger = self.memory(|memory| memory.trigger).unwrap_or(Trigger::Timer);
-        let url = self.decide(&offer, &state, trigger)?;
-        let mut plan = self.plan(config, &offer, url)?;
-        plan.fallback_urls = state.fallback_urls(&offer).to_vec();
+        self.decide(&offer, &state, trigger)?;
+        let mut plan = self.plan(config, &offer, &state)?;
         plan.blamed = self.unwanted_images(trigger);
         let offered = Offered {
             version: offer.version.clone(),
             size: offer.size,
         };
-        self.memory(|memory| memory.offer = Some(offer));
+        // Before the attempt is announced: from then on it may be broken off.
+        self.memory(|memory| {
+            memory.offer = Some(offer);
+            memory.tally = Tally::default();
+        });
         Ok(Checked::Offer(offered, plan))
     }
 
-    /// The URL to fetch `offer` from, if policy takes it.
+    /// Whether policy takes `offer`; if not, why.
     pub(super) fn decide(
         &self,
         offer: &Offer,
         payload_state: &PayloadState,
         trigger: Trigger,
-    ) -> Result<String, Failure> {
+    ) -> Result<(), Failure> {
         let trigger = match trigger {
             Trigger::Operator => omaha::Trigger::OnDemand,
             Trigger::Timer => omaha::Trigger::Scheduled,
@@ -58,7 +62,7 @@ impl Node {
             now: self.unix_time(),
         };
         match decide(offer, &circumstances) {
-            Decision::Take { url } => Ok(url.to_owned()),
+            Decision::Take { .. } => Ok(()),
             Decision::RolledBackBefore(blame) => Err(Failure::new(
                 ErrorCode::IgnoredPerPolicy,
                 format!(
@@ -98,7 +102,14 @@ impl Node {
     }
 
     /// What will be written where.
-    pub(super) fn plan(&self, config: &Config, offer: &Offer, url: String) -> Result<InstallPlan, Failure> {
+    pub(super) fn plan(
+        &self,
+        config: &Config,
+        offer: &Offer,
+        payload_state: &PayloadState,
+    ) -> Result<InstallPlan, Failure> {
+        let url = payload_state.url(offer).to_owned();
+        let fallback_urls = payload_state.fallback_urls(offer).to_vec();
         let disk = slots::open(&self.settings)
             .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
         let target = !disk.running();
@@ -106,12 +117,13 @@ impl Node {
             let kernel = self.kernel(slot);
             kernel.map_err(|error| Failure::caused_by(ErrorCode::Error, &error))
         };
-        let extensions = extensions(offer, &url, &config.extensions, &config.version)
+        let urls = [std::slice::from_ref(&url), &fallback_urls[..]].concat();
+        let extensions = extensions(offer, &urls, &config.extensions, &config.version)
             .map_err(|error| Failure::caused_by(error.code(), &error))?;
         Ok(InstallPlan {
             version: offer.version.clone(),
             url,
-            fallback_urls: Vec::new(),
+            fallback_urls,
             payload_size: offer.size,
             payload_sha256: offer.sha256,
             metadata: offer.metadata.clone(),

@@ -60,8 +60,8 @@ impl Node {
     fn take(&self, config: &Config, offer: &Offer) -> Result<InstallPlan, Failure> {
         let mut state = self.payload_state();
         state.offered(offer);
-        let url = self.decide(offer, &state, Trigger::Operator)?;
-        self.plan(config, offer, url)
+        self.decide(offer, &state, Trigger::Operator)?;
+        self.plan(config, offer, &state)
     }
 
     async fn examine(&self, plan: InstallPlan) -> Result<Preview, Failure> {

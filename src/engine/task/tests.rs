@@ -3,6 +3,7 @@
 
 mod account;
 mod attempts;
+mod cancel;
 mod stop;
 mod trials;
 mod waiting;
@@ -36,6 +37,8 @@ struct Script {
     progress: Vec<Progress>,
     download: Result<(), Failure>,
     finish: Result<Commitment, Failure>,
+    /// What the partition table says.
+    boots_next: BootsNext,
     /// Whether another update is offered while one waits.
     beside: bool,
     /// Whether the update still waits when a withdrawal ends, and how that ends.
@@ -71,6 +74,7 @@ impl Default for Script {
             progress: vec![(1, 100), (50, 100), (100, 100)],
             download: Ok(()),
             finish: Ok(Commitment::Clean),
+            boots_next: BootsNext::default(),
             beside: false,
             withdrawn: (false, Ok(())),
             interval: Some(Duration::from_secs(7 * 60)),
@@ -121,6 +125,7 @@ impl Updater for Scripted {
         Survey {
             running_version: "1.0.0".to_owned(),
             waiting_version: Some("2.0.0".to_owned()),
+            boots_next: self.script.boots_next,
             ..Survey::default()
         }
     }
@@ -299,6 +304,13 @@ impl World {
         let command = Command::Withdraw(slot, reply);
         self.commands.send(command).await.unwrap();
         answer.await.unwrap()
+    }
+
+    /// A cancel; its answer comes in time.
+    async fn cancel(&self) -> oneshot::Receiver<Result<(), String>> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Cancel(reply)).await.unwrap();
+        answer
     }
 
     async fn status(&self) -> Status {

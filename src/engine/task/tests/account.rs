@@ -66,3 +66,19 @@ async fn a_check_that_comes_due_amid_an_attempt_is_not_shown_as_one_in_the_past(
     );
     world.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_table_changed_by_hand_while_a_check_comes_due_leaves_the_schedule_that_follows() {
+    let script = Script {
+        boots_next: BootsNext::Running,
+        check: Answer::NoUpdate,
+        ..Script::default()
+    };
+    let mut world = World::start(State::reboot_pending(), script);
+    world.signals_until(Operation::CheckingForUpdate).await;
+    world.signals_until(Operation::Idle).await;
+    let is_idle = |account: &Account| account.overview.state == crate::bus::Stand::Idle;
+    let overview = world.account.wait_for(is_idle).await.unwrap().overview.clone();
+    assert_eq!(overview.next_check.0.unwrap().why, "because");
+    world.end().await;
+}
