@@ -11,7 +11,7 @@ use zbus::{Connection, interface};
 
 use super::order::{OrderError, Orders};
 use super::record::{Record, one, record};
-use super::{Account, ENGINE_INTERFACE, ENGINE_PATH, Overview, Stand};
+use super::{Account, ENGINE_INTERFACE, ENGINE_PATH, OfferSource, Overview, Stand};
 
 /// The property of the last attempts.
 pub(super) const ATTEMPTS: &str = "Attempts";
@@ -35,10 +35,16 @@ impl Engine1 {
         self.orders.check().await
     }
 
-    /// What would come of a check now: asks the server, looks at everything, changes nothing.
+    /// What would come of the last offer now: asks no update server, looks at everything, changes nothing.
     #[zbus(out_args("preview"))]
     async fn preview(&self) -> Result<Record, OrderError> {
-        self.orders.preview().await
+        self.orders.preview(OfferSource::LastCheck).await
+    }
+
+    /// The same of the offer that the server makes now, which it may count as granted.
+    #[zbus(out_args("preview"))]
+    async fn preview_asking(&self) -> Result<Record, OrderError> {
+        self.orders.preview(OfferSource::Server).await
     }
 
     /// Takes back that an update or a rollback waits for the reboot; the slot may be made not to boot, too.

@@ -61,7 +61,7 @@ pub use overview::{
     FailureReport, LastCheck, Maybe, NextCheck, NoUpdate, Obstacle, Overview, RollbackReport, SlotReport,
     Stand, Transfer,
 };
-pub use preview::{CheckResult, PreflightCheck, Preview, Prospect};
+pub use preview::{CheckResult, OfferSource, PreflightCheck, Preview, Prospect};
 pub use proxy::{Engine1Proxy, ManagerProxy, Orders1Proxy, StatusFields};
 pub use service::{Service, serve_bus, serve_peer, serve_system};
 pub use status::{Command, Operation, Status, WaitingSlot};

@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 
 use super::desk::{Desk, EngineGone};
 use super::record::{Record, record};
-use super::{Command, WaitingSlot};
+use super::{Command, OfferSource, WaitingSlot};
 
 /// Carries orders out, whoever gives them.
 #[derive(Clone)]
@@ -15,8 +15,8 @@ impl Orders {
         Ok(self.0.ask(Command::AttemptUpdate).await?)
     }
 
-    pub(super) async fn preview(&self) -> Result<Record, OrderError> {
-        let preview = self.0.ask(Command::Preview).await?;
+    pub(super) async fn preview(&self, source: OfferSource) -> Result<Record, OrderError> {
+        let preview = self.0.ask(|reply| Command::Preview(source, reply)).await?;
         preview.map(record).map_err(OrderError::Refused)
     }
 

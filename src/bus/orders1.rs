@@ -4,6 +4,7 @@
 use zbus::message::Header;
 use zbus::{Connection, interface};
 
+use super::OfferSource;
 use super::order::{OrderError, Orders};
 use super::polkit::{Action, Polkit};
 use super::record::Record;
@@ -33,7 +34,18 @@ impl Orders1 {
         #[zbus(connection)] bus: &Connection,
     ) -> Result<Record, OrderError> {
         self.polkit.must_allow(Action::Preview, &call, bus).await?;
-        self.orders.preview().await
+        self.orders.preview(OfferSource::LastCheck).await
+    }
+
+    /// What it costs at the server is what a check costs.
+    #[zbus(out_args("preview"))]
+    async fn preview_asking(
+        &self,
+        #[zbus(header)] call: Header<'_>,
+        #[zbus(connection)] bus: &Connection,
+    ) -> Result<Record, OrderError> {
+        self.polkit.must_allow(Action::Check, &call, bus).await?;
+        self.orders.preview(OfferSource::Server).await
     }
 
     async fn reset(

@@ -3,6 +3,15 @@
 use serde::{Deserialize, Serialize};
 use zbus::wire::{Type, Variant};
 
+/// Which offer is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfferSource {
+    /// The one that the last check brought: nobody is asked.
+    LastCheck,
+    /// The one that the server makes now. It may count that as granted.
+    Server,
+}
+
 /// What would come of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[serde(rename_all = "kebab-case")]
@@ -10,7 +19,9 @@ use zbus::wire::{Type, Variant};
 pub enum Prospect {
     /// It would go on to download and install; nothing that is known speaks against it.
     Install,
-    /// The server offers nothing.
+    /// It may fail: something could not be found out, or speaks against it.
+    Doubtful,
+    /// The server offers nothing, or no offer is known.
     NothingOffered,
     /// It is switched off, or policy or server refuse.
     PutOff,
@@ -45,7 +56,7 @@ pub struct PreflightCheck {
     pub code: Option<u32>,
 }
 
-/// What would come of an attempt that an operator asked for now. Nothing was changed to find out.
+/// What would come of an attempt that an operator asked for now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict")]
 pub struct Preview {
@@ -55,6 +66,8 @@ pub struct Preview {
     pub summary: String,
     /// The number that the server would be told, if there would be a failure.
     pub code: Option<u32>,
+    /// When the server answered: Unix time in seconds.
+    pub answered: Option<i64>,
     /// The version offered.
     pub version: Option<String>,
     /// SHA-256 of the payload in hexadecimal digits.

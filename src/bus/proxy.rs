@@ -9,8 +9,8 @@ use zbus::wire::{OwnedVariant, Variant};
 
 use super::engine1::ATTEMPTS;
 use super::{
-    AttemptReport, ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, Evidence, Overview,
-    Preview, SERVICE, Status,
+    AttemptReport, ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, Evidence, OfferSource,
+    Overview, Preview, SERVICE, Status,
 };
 
 /// The five fields as they travel: D-Bus types `x d s s x`. Reboot managers stop working on any other.
@@ -67,8 +67,11 @@ pub trait Engine1 {
     /// Check now, and install what is offered.
     fn check(&self) -> zbus::Result<()>;
 
-    /// What a check would come to.
+    /// What the last offer would come to.
     fn preview(&self) -> zbus::Result<HashMap<String, OwnedVariant>>;
+
+    /// What a check would come to.
+    fn preview_asking(&self) -> zbus::Result<HashMap<String, OwnedVariant>>;
 
     /// Take back that something waits for the reboot.
     fn reset(&self, withdraw_slot: bool) -> zbus::Result<()>;
@@ -95,9 +98,13 @@ pub trait Orders1 {
     #[zbus(allow_interactive_auth)]
     fn check(&self) -> zbus::Result<()>;
 
-    /// What a check would come to.
+    /// What the last offer would come to.
     #[zbus(allow_interactive_auth)]
     fn preview(&self) -> zbus::Result<HashMap<String, OwnedVariant>>;
+
+    /// What a check would come to.
+    #[zbus(allow_interactive_auth)]
+    fn preview_asking(&self) -> zbus::Result<HashMap<String, OwnedVariant>>;
 
     /// Take back that something waits for the reboot.
     #[zbus(allow_interactive_auth)]
@@ -129,20 +136,28 @@ impl Overview {
 }
 
 impl Preview {
-    /// Asks the engine at `connection`, which asks its server.
+    /// Asks the engine at `connection`.
     ///
     /// # Errors
     /// If it doesn't answer, refuses, or is one that has no such method.
-    pub async fn ask(connection: &Connection) -> zbus::Result<Self> {
-        Self::received(Engine1Proxy::new(connection).await?.preview().await?)
+    pub async fn ask(connection: &Connection, source: OfferSource) -> zbus::Result<Self> {
+        let engine = Engine1Proxy::new(connection).await?;
+        Self::received(match source {
+            OfferSource::LastCheck => engine.preview().await?,
+            OfferSource::Server => engine.preview_asking().await?,
+        })
     }
 
     /// The same by [`Orders1Proxy`].
     ///
     /// # Errors
     /// As [`Preview::ask`].
-    pub async fn ask_by_polkit(connection: &Connection) -> zbus::Result<Self> {
-        Self::received(Orders1Proxy::new(connection).await?.preview().await?)
+    pub async fn ask_by_polkit(connection: &Connection, source: OfferSource) -> zbus::Result<Self> {
+        let orders = Orders1Proxy::new(connection).await?;
+        Self::received(match source {
+            OfferSource::LastCheck => orders.preview().await?,
+            OfferSource::Server => orders.preview_asking().await?,
+        })
     }
 
     fn received(record: HashMap<String, OwnedVariant>) -> zbus::Result<Self> {

@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use super::Preview;
+use super::{OfferSource, Preview};
 
 /// What the engine is doing, in the words of the `com.coreos.update1.Manager` interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,7 +96,7 @@ pub enum Command {
     /// with a sentence.
     Cancel(oneshot::Sender<Result<(), String>>),
     /// Looks at what would come of an attempt, without beginning one. Refused with a sentence unless idle.
-    Preview(oneshot::Sender<Result<Preview, String>>),
+    Preview(OfferSource, oneshot::Sender<Result<Preview, String>>),
     /// The status now.
     GetStatus(oneshot::Sender<Status>),
 }

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{CheckOutcome, Commitment, Failure, Fallback, Offered, Report, Survey, Trigger};
-use crate::bus::{NoUpdate, Obstacle, Preview};
+use crate::bus::{NoUpdate, Obstacle, OfferSource, Preview};
 use crate::health::{Cause, TrialEnd};
 use crate::policy::CheckEnd;
 
@@ -93,9 +93,9 @@ pub trait Updater: Send + Sync + 'static {
     /// may not.
     fn roll_back(&self) -> impl Future<Output = Result<String, String>> + Send;
 
-    /// What would come of an attempt that an operator wanted now. Changes nothing, on the node or at the server, and ends
-    /// within half a minute. Dropped when the engine is stopped.
-    fn preview(&self) -> impl Future<Output = Preview> + Send;
+    /// What would come of an attempt that an operator wanted now. Begins none, and ends within half a minute. Dropped when
+    /// the engine is stopped.
+    fn preview(&self, source: OfferSource) -> impl Future<Output = Preview> + Send;
 
     /// Asks the server.
     fn check(&self, trigger: Trigger) -> impl Future<Output = Checked<Self::Plan>> + Send;

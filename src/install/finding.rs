@@ -2,6 +2,11 @@
 
 use super::InstallError;
 
+/// The look at the payload's beginning.
+pub const PAYLOAD_LOOK: &str = "payload";
+/// The look at the slot to write.
+pub const SLOT_LOOK: &str = "other slot";
+
 /// One thing that was looked at.
 #[derive(Debug)]
 pub struct Finding {
@@ -18,6 +23,8 @@ pub enum Verdict {
     Fine(String),
     /// It refuses no update here, and may make one fail later; and why.
     Doubtful(String),
+    /// It is as much in doubt without an update, which makes it neither better nor worse; and why.
+    Standing(String),
     /// It refuses payloads that bring something for it, and no others.
     Missing(InstallError),
     /// It refuses the update.

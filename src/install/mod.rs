@@ -100,7 +100,7 @@ mod verify;
 
 pub use attempt::Site;
 pub use error::{InstallError, Voucher};
-pub use finding::{Finding, Verdict};
+pub use finding::{Finding, PAYLOAD_LOOK, SLOT_LOOK, Verdict};
 pub use kernel::KernelError;
 pub use pace::Pace;
 pub use phases::{Downloaded, Installer, Ready, Tested, Verified};

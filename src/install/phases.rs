@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Site, at_work, blocking};
-use super::finding::{Finding, Verdict};
+use super::finding::{Finding, PAYLOAD_LOOK, Verdict};
 use super::further::Further;
 use super::postinstall::{self, Arguments, Postinst, PostinstOutcome};
 use super::saved::Saved;
@@ -75,7 +75,7 @@ impl Installer {
                 patience.as_secs()
             )),
         };
-        findings.push(Finding::new("payload", verdict));
+        findings.push(Finding::new(PAYLOAD_LOOK, verdict));
         findings
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nix::unistd::{AccessFlags, access};
 
 use super::attempt::Attempt;
-use super::finding::{Finding, Verdict};
+use super::finding::{Finding, SLOT_LOOK, Verdict};
 use super::{InstallError, KernelError, Postinst, extensions, kernel, keys};
 use crate::disk::BlockTarget;
 use crate::host::free_bytes;
@@ -42,7 +42,7 @@ pub(super) fn check(attempt: &Attempt) -> Result<Arc<dyn BlockTarget>, InstallEr
     for (subject, look) in LOOKS {
         match look(attempt)? {
             Verdict::Fine(_) => {}
-            Verdict::Doubtful(why) => tracing::warn!("{subject}: {why}"),
+            Verdict::Doubtful(why) | Verdict::Standing(why) => tracing::warn!("{subject}: {why}"),
             Verdict::Refused(error) | Verdict::Missing(error) => return Err(error),
         }
     }
@@ -65,7 +65,7 @@ pub(super) fn survey(attempt: &Attempt) -> (Vec<Finding>, Option<Arc<dyn BlockTa
         Ok(target) => (sized(attempt, target.len()), Some(target)),
         Err(source) => (Verdict::Refused(InstallError::Open { slot, source }), None),
     };
-    findings.push(Finding::new("other slot", verdict));
+    findings.push(Finding::new(SLOT_LOOK, verdict));
     (findings, target)
 }
 
@@ -105,12 +105,12 @@ fn partition_table(attempt: &Attempt) -> Verdict {
         Ok(risks) if risks.is_empty() => Verdict::Fine("all who read it at boot take it".to_owned()),
         Ok(risks) => {
             let risks: Vec<_> = risks.iter().map(ToString::to_string).collect();
-            Verdict::Doubtful(risks.join("; "))
+            Verdict::Standing(risks.join("; "))
         }
         Err(error) => {
             let causes = std::iter::successors(Some(&error as &dyn Error), |error| (**error).source());
             let causes: Vec<_> = causes.map(ToString::to_string).collect();
-            Verdict::Doubtful(format!(
+            Verdict::Standing(format!(
                 "who takes it at boot is not known: {}",
                 causes.join(": ")
             ))

@@ -56,8 +56,6 @@ impl Deltas {
 pub enum Body {
     /// Is there an update? Carries what became of the last one.
     Check(CheckEvent),
-    /// Is there an update? Asked by somebody who would only like to know: without any event, so that nothing is told.
-    Question,
     /// Still alive, waiting for a reboot.
     Ping,
     /// Still alive, and what became of the last update; there is nothing that could be taken now.
@@ -136,7 +134,6 @@ impl Request<'_> {
         const CHECK: &str = "        <updatecheck></updatecheck>";
         match &self.body {
             Body::Ping => writeln!(out, "{PING}"),
-            Body::Question => writeln!(out, "{PING}\n{CHECK}"),
             Body::Check(event) => writeln!(out, "{PING}\n{CHECK}\n        {event}"),
             Body::News(event) => writeln!(out, "{PING}\n        {event}"),
             Body::Event(event) => writeln!(out, "        {event}"),

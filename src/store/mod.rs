@@ -13,4 +13,4 @@ mod prefs;
 pub mod record;
 pub(crate) mod tolerant;
 
-pub use prefs::{Key, PREFS_DIR, Prefs, PrefsError};
+pub use prefs::{Key, LastAnswer, PREFS_DIR, Prefs, PrefsError};

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use thiserror::Error;
 
@@ -112,6 +113,22 @@ pub enum PrefsError {
     },
 }
 
+/// What is known of the server's last answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LastAnswer {
+    /// No check has brought one yet.
+    None,
+    /// It was an offer that was installed since.
+    Installed,
+    /// This one.
+    Known {
+        /// As it came.
+        body: Vec<u8>,
+        /// When, by the wall clock of then.
+        came: SystemTime,
+    },
+}
+
 /// A directory of preferences. Holds nothing in memory: what others change counts at once.
 #[derive(Debug, Clone)]
 pub struct Prefs {
@@ -130,13 +147,43 @@ impl Prefs {
     /// # Errors
     /// [`PrefsError::Read`] or [`PrefsError::TooLong`].
     pub fn get(&self, key: Key) -> Result<Option<String>, PrefsError> {
+        let value = self.read(key)?;
+        Ok(value.map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// What the last update check brought, as far as it still matters: an update that was installed since set
+    /// `previous-version`, which the next check empties before it keeps its own answer.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn last_answer(&self) -> Result<LastAnswer, PrefsError> {
+        let Some((body, came)) = self.read(Key::FullResponse)? else {
+            return Ok(LastAnswer::None);
+        };
+        let installed = self
+            .read(Key::PreviousVersion)?
+            .is_some_and(|(version, written)| !version.is_empty() || written > came);
+        Ok(if installed {
+            LastAnswer::Installed
+        } else {
+            LastAnswer::Known { body, came }
+        })
+    }
+
+    /// What is in the file, and when it was written.
+    fn read(&self, key: Key) -> Result<Option<(Vec<u8>, SystemTime)>, PrefsError> {
         let path = self.path(key);
-        let mut bytes = Vec::new();
-        let read = File::open(&path).and_then(|file| file.take(MAX_VALUE + 1).read_to_end(&mut bytes));
-        match read {
-            Ok(_) if bytes.len() as u64 > MAX_VALUE => Err(PrefsError::TooLong(path)),
-            Ok(_) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        let read = || {
+            let file = File::open(&path)?;
+            let written = file.metadata()?.modified()?;
+            let mut bytes = Vec::new();
+            file.take(MAX_VALUE + 1).read_to_end(&mut bytes)?;
+            Ok((bytes, written))
+        };
+        match read() {
+            Ok((bytes, _)) if bytes.len() as u64 > MAX_VALUE => Err(PrefsError::TooLong(path)),
+            Ok(read) => Ok(Some(read)),
+            Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(PrefsError::Read { path, source }),
         }
     }
@@ -274,6 +321,35 @@ mod tests {
             error,
             format!("preference {} is no number: \"seven\"", path.display())
         );
+    }
+
+    #[test]
+    fn the_last_answer_is_known_until_an_update_is_installed_whatever_the_clock_does() {
+        let (dir, prefs) = prefs();
+        assert_eq!(prefs.last_answer().unwrap(), LastAnswer::None);
+        let came = SystemTime::now();
+        let set = |name: &str, time| {
+            let file = File::options()
+                .write(true)
+                .open(dir.path().join("prefs").join(name));
+            file.unwrap().set_modified(time).unwrap();
+        };
+        prefs.set(Key::PreviousVersion, "").unwrap();
+        prefs.set_full_response(b"<response/>").unwrap();
+        set("full-response", came);
+        set("previous-version", came);
+        let known = prefs.last_answer().unwrap();
+        assert!(
+            matches!(&known, LastAnswer::Known { body, came: at } if body == b"<response/>" && *at == came)
+        );
+        // The clock was set back before the installation.
+        prefs.set(Key::PreviousVersion, "1.0.0").unwrap();
+        set("previous-version", came - Duration::from_secs(3600));
+        assert_eq!(prefs.last_answer().unwrap(), LastAnswer::Installed);
+        // The news was told, and no check has brought an answer since.
+        prefs.set(Key::PreviousVersion, "").unwrap();
+        set("previous-version", came + Duration::from_secs(1));
+        assert_eq!(prefs.last_answer().unwrap(), LastAnswer::Installed);
     }
 
     #[test]

@@ -51,20 +51,23 @@ fn client() -> Page {
     let exits = [
         (
             "0",
-            "Done; of update: an update waits for the reboot; of check --dry-run: one would be installed.",
+            "Done; of update: an update waits for the reboot; of check --dry-run: one would be installed, without a doubt.",
         ),
         ("1", "The engine refuses, with its sentence."),
         ("2", "Wrong arguments."),
         ("3", "The engine can't be reached."),
         ("4", "Not allowed."),
-        ("5", "Of update and check --dry-run: nothing is offered."),
+        (
+            "5",
+            "Of update and check --dry-run: nothing is offered, or no offer is known.",
+        ),
         (
             "6",
             "Of update and check --dry-run: put off or refused, by policy, configuration or the server.",
         ),
         (
             "7",
-            "Of update: failed; the command why says more. Of check --dry-run: would fail.",
+            "Of update: failed; the command why says more. Of check --dry-run: would fail, or may.",
         ),
     ];
     Page::of_command(&built(native::command()), "1")

@@ -123,7 +123,11 @@ async fn the_risk_and_its_remedy_are_told_until_it_is_gone() {
     let told = async |scene: &Scene| {
         let dry_run = scene.bus.process(env!("CARGO_BIN_EXE_update_engine_client"));
         let mut dry_run = tokio::process::Command::from(dry_run);
-        let dry_run = dry_run.args(["check", "--dry-run"]).output().await.unwrap();
+        let dry_run = dry_run
+            .args(["check", "--dry-run", "--ask-server"])
+            .output()
+            .await
+            .unwrap();
         let dry_run = String::from_utf8(dry_run.stdout).unwrap();
         let mut lines = dry_run
             .lines()

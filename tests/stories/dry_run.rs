@@ -5,6 +5,7 @@ use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
 use update_engine::bus::{CheckResult, Preview, Prospect, Stand};
@@ -17,7 +18,7 @@ use crate::support::fixtures;
 use crate::support::health::require_a_file;
 use crate::support::loops::may_mount;
 use crate::support::node::{CONFIG, KEY, Node, quoted, sha256};
-use crate::support::scene::{Asked, IDLE, NEED_REBOOT, Scene};
+use crate::support::scene::{Asked, IDLE, NEED_REBOOT, Scene, eventually};
 
 const KERNEL_A: &str = "/boot/flatcar/vmlinuz-a";
 const STATE: &str = "/var/lib/update_engine";
@@ -29,9 +30,17 @@ async fn dry_run(bus: &PrivateBus, arguments: &[&str]) -> Output {
     client.args(arguments).output().await.unwrap()
 }
 
-/// The exit code, and what is told.
+/// The exit code, and what is told, of the offer that the server makes now.
 async fn preview(bus: &PrivateBus) -> (i32, Preview) {
-    let output = dry_run(bus, &["--json"]).await;
+    told(&dry_run(bus, &["--ask-server", "--json"]).await)
+}
+
+/// The same of the last check's.
+async fn free_preview(bus: &PrivateBus) -> (i32, Preview) {
+    told(&dry_run(bus, &["--json"]).await)
+}
+
+fn told(output: &Output) -> (i32, Preview) {
     let preview = serde_json::from_slice(&output.stdout);
     (
         output.status.code().unwrap(),
@@ -64,8 +73,13 @@ async fn an_offer_is_told_with_every_look_at_the_node_and_nothing_is_touched() {
     let _daemon = scene.boot(SlotName::A).await;
     scene.overview(|overview| !overview.slots.is_empty()).await;
     let disk = || sha256(&std::fs::read(scene.node.disk.path()).unwrap());
+    // Leaves what a first check leaves.
+    let asked = dry_run(&scene.bus, &["--ask-server"]).await;
+    assert_eq!(asked.status.code(), Some(0), "{asked:?}");
+    let questions = Asked::questions(&scene.server);
+    assert_eq!(questions.len(), 1);
     let before = (files(&scene.node.path("/")), disk());
-    let output = dry_run(&scene.bus, &[]).await;
+    let output = dry_run(&scene.bus, &["--ask-server"]).await;
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{said}");
     let lines: Vec<_> = said
@@ -74,6 +88,11 @@ async fn an_offer_is_told_with_every_look_at_the_node_and_nothing_is_touched() {
         .collect();
     assert_eq!(lines[0], "Update would be installed in USR-B");
     assert!(lines[1].starts_with("Offered 2.0.0, "), "{said}");
+    assert!(
+        lines[2].starts_with("Server's answer 0 s ago (")
+            || lines[2].starts_with("Server's answer 1 s ago ("),
+        "{said}"
+    );
     for begin in [
         "public key ok ",
         "running slot ok USR-A is good",
@@ -82,7 +101,7 @@ async fn an_offer_is_told_with_every_look_at_the_node_and_nothing_is_touched() {
         "state directory ok ",
         "postinst ok ",
         "other slot ok USR-B, 16777216 bytes, nobody uses it",
-        "partition oem doubtful the target of partition oem can't be used: cannot open ",
+        "partition oem ok not needed by this payload: the target of partition oem can't be used: cannot open ",
         "payload ok signed, and all of it fits: image of 16777216 bytes, kernel of ",
     ] {
         assert!(
@@ -91,8 +110,14 @@ async fn an_offer_is_told_with_every_look_at_the_node_and_nothing_is_touched() {
         );
     }
     let questions = Asked::questions(&scene.server);
-    assert_eq!(questions.len(), 1);
-    assert_eq!(questions[0].asks, [Ask::Ping, Ask::UpdateCheck], "and no event");
+    assert_eq!(questions.len(), 2);
+    for (question, previous) in questions.iter().zip(["0.0.0.0", ""]) {
+        let [Ask::Ping, Ask::UpdateCheck, Ask::Event(event)] = &question.asks[..] else {
+            panic!("{:?}", question.asks);
+        };
+        assert_eq!((event.kind, event.result), (3, 2), "as a check");
+        assert_eq!(event.previous_version.as_deref(), Some(previous));
+    }
     assert_eq!((files(&scene.node.path("/")), disk()), before);
     assert_eq!(scene.overview(|_| true).await.state, Stand::Idle);
     // What was asked before changes nothing about an update.
@@ -218,17 +243,24 @@ async fn a_slot_on_trial_puts_an_update_off_only_if_more_is_required_of_it_than_
     let (exit, told) = preview(&scene.bus).await;
     assert_eq!(exit, 0, "{told:?}");
     let check = told.checks.iter().find(|check| check.subject == "running slot");
-    assert_eq!(check.unwrap().result, CheckResult::Doubtful);
+    let check = check.unwrap();
+    assert_eq!(check.result, CheckResult::Ok);
+    assert!(
+        check.found.contains("an update does that before anything else"),
+        "{check:?}"
+    );
 
     require_a_file(&scene.node);
+    let asked = Asked::questions(&scene.server).len();
     let (exit, told) = preview(&scene.bus).await;
     assert_eq!((exit, told.prospect), (6, Prospect::PutOff));
-    let (subject, code, found) = failed(&told);
-    assert_eq!((subject, code), ("running slot", Some(36)));
+    assert_eq!(told.code, Some(36));
     assert!(
-        found.contains("USR-A has to be good before USR-B is written"),
-        "{found}"
+        told.summary
+            .starts_with("the server is not asked while USR-A is on trial: "),
+        "{told:?}"
     );
+    assert_eq!(Asked::questions(&scene.server).len(), asked, "and it wasn't");
     assert_eq!(
         scene.node.disk.attributes(SlotName::A),
         (2, 0, 0),
@@ -271,6 +303,100 @@ async fn a_payload_that_does_not_fit_or_does_not_come_is_told_from_its_first_byt
         assert_eq!((subject, given), ("payload", Some(code)), "{found}");
         assert!(found.contains(sentence), "{found}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_judges_the_last_offer_says_its_age_and_asks_no_update_server() {
+    let payload = std::fs::read(fixtures::payload("full.payload")).unwrap();
+    // What comes is no payload: the attempt fails, and its offer is known afterwards.
+    let server = BadServer::offering(payload.clone(), "", |_| {});
+    let node = Node::with_slots(&server.url(), 1 << 20);
+    let mut scene = Scene::with(server, node).await;
+    let _daemon = scene.boot(SlotName::A).await;
+    let posts = |scene: &Scene<BadServer>| scene.server.questions().len();
+    let (exit, told) = free_preview(&scene.bus).await;
+    assert_eq!(
+        (exit, told.prospect, told.answered),
+        (5, Prospect::NothingOffered, None)
+    );
+    assert!(
+        told.summary.contains("no check has brought an answer yet"),
+        "{told:?}"
+    );
+    assert!(told.summary.contains("--ask-server"), "{told:?}");
+    assert_eq!(posts(&scene), 0);
+
+    scene.attempt(IDLE).await;
+    scene.overview(|overview| overview.last_failure.0.is_some()).await;
+    eventually("the failure is told", || posts(&scene) > 1).await;
+    let asked = posts(&scene);
+    let answer = scene.node.path("/var/lib/update_engine/prefs/full-response");
+    let came = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    File::options()
+        .write(true)
+        .open(&answer)
+        .unwrap()
+        .set_modified(came)
+        .unwrap();
+    let before = files(&scene.node.path("/"));
+    let previous = scene.node.path("/var/lib/update_engine/prefs/previous-version");
+    File::options()
+        .write(true)
+        .open(&previous)
+        .unwrap()
+        .set_modified(came)
+        .unwrap();
+    let (exit, told) = free_preview(&scene.bus).await;
+    assert_eq!(
+        (exit, told.prospect, told.answered),
+        (7, Prospect::Fail, Some(1_700_000_000))
+    );
+    assert_eq!(failed(&told).0, "payload");
+    let page = String::from_utf8(dry_run(&scene.bus, &[]).await.stdout).unwrap();
+    assert!(page.contains(" ago (2023-11-14 22:13:20 UTC)"), "{page}");
+    assert!(!page.contains("would be installed"), "{page}");
+    assert_eq!(posts(&scene), asked, "no question, and no event");
+    assert_eq!(files(&scene.node.path("/")), before);
+
+    // The control: asked for, it is one question.
+    preview(&scene.bus).await;
+    assert_eq!(posts(&scene), asked + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_that_was_installed_is_none_and_a_rollback_is_told_once() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    scene.update().await;
+    let daemon = scene.come_back().await;
+    let (exit, told) = free_preview(&scene.bus).await;
+    assert_eq!((exit, told.prospect), (5, Prospect::NothingOffered));
+    assert!(
+        told.summary.contains("since the last update was installed"),
+        "{told:?}"
+    );
+    assert_eq!(Asked::questions(&scene.server).len(), 0);
+    let (exit, _) = preview(&scene.bus).await;
+    assert_eq!(exit, 0, "an operator gets what was rolled back before");
+    assert_eq!(scene.last_news(), (3, 0, Some(44), None));
+    preview(&scene.bus).await;
+    assert_eq!(scene.last_news(), (3, 2, None, Some(String::new())));
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_that_does_not_come_in_time_makes_the_outcome_doubtful() {
+    let payload = std::fs::read(fixtures::payload("full.payload")).unwrap();
+    let server = BadServer::offering(payload, "gate=1", |_| {});
+    let node = Node::new(&server.url());
+    let mut scene = Scene::with(server, node).await;
+    let _daemon = scene.boot(SlotName::A).await;
+    let (exit, told) = preview(&scene.bus).await;
+    assert_eq!((exit, told.prospect), (7, Prospect::Doubtful), "{told:?}");
+    assert!(
+        told.summary
+            .starts_with("may fail in USR-B: payload: its server gave no manifest within "),
+        "{told:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

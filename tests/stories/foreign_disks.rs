@@ -214,7 +214,7 @@ impl Clone {
     async fn refuses(&mut self, expected: &str) {
         let other = || fs::read(self.other_image.path()).unwrap();
         let (before, slot) = (other(), self.scene.node.disk.slot(SlotName::B));
-        let dry_run = client(&self.scene.bus, &["check", "--dry-run"]).await;
+        let dry_run = client(&self.scene.bus, &["check", "--dry-run", "--ask-server"]).await;
         assert!(dry_run.contains(expected), "{dry_run}");
         self.scene.attempt(IDLE).await;
         let why = client(&self.scene.bus, &["why"]).await;

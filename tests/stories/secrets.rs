@@ -34,7 +34,7 @@ async fn everything_shown(scene: &Scene<BadServer>) -> String {
         &["why"],
         &["history"],
         &["history", "--json"],
-        &["check", "--dry-run"],
+        &["check", "--dry-run", "--ask-server"],
         &["config", "--root", root],
         &["config", "--json", "--root", root],
         &["-status"],

@@ -297,7 +297,7 @@ impl Desk {
                 let _ = reply.send(idle);
             }
             Command::Withdraw(..) => {}
-            Command::Preview(reply) => drop(reply.send(Err("nothing to be seen here".to_owned()))),
+            Command::Preview(_, reply) => drop(reply.send(Err("nothing to be seen here".to_owned()))),
             Command::RollBack(reply) | Command::MarkGood(reply) | Command::Cancel(reply) => {
                 let _ = reply.send(Err("nothing to be done here".to_owned()));
             }

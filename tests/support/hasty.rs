@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use update_engine::bus::Preview;
+use update_engine::bus::{OfferSource, Preview};
 use update_engine::engine::{
     Checked, Commitment, Failure, Fallback, Node as Machine, Progress, Report, Survey, Trigger, Updater,
 };
@@ -54,8 +54,8 @@ impl Updater for Hasty {
         self.0.mark_good().await
     }
 
-    async fn preview(&self) -> Preview {
-        self.0.preview().await
+    async fn preview(&self, source: OfferSource) -> Preview {
+        self.0.preview(source).await
     }
 
     async fn check(&self, trigger: Trigger) -> Checked<Self::Plan> {

@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 #[command(
     name = "update_engine_client",
     after_help = "Exit codes: 0 done, 1 refused, 2 wrong arguments, 3 the engine can't be reached, 4 not allowed; \
-                  of update and check --dry-run also: 5 nothing is offered, 6 put off or refused by policy, 7 failed.\n\n\
+                  of update and check --dry-run also: 5 nothing is offered, 6 put off or refused by policy, 7 failed, or may fail.\n\n\
                   The flags of the original work as ever: -status, -check_for_update, -update, -reset_status, \
                   -watch_for_updates."
 )]
@@ -35,9 +35,13 @@ pub(super) enum Command {
     },
     /// Check for an update and install it, without waiting for the end
     Check {
-        /// Only tell what would happen: what is offered, where it would go, and what speaks against it. Changes nothing
+        /// Only tell what would come of the last offer: where it would go, and what speaks against it. Changes nothing, and
+        /// asks no update server
         #[arg(long)]
         dry_run: bool,
+        /// Ask the update server what it offers now. It may count that as a grant, as if an update had begun
+        #[arg(long, requires = "dry_run")]
+        ask_server: bool,
         /// For programs
         #[arg(long, requires = "dry_run")]
         json: bool,

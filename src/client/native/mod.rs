@@ -9,7 +9,8 @@
 //!
 //! Exit codes: 0 done; 1 the engine refuses, with its sentence; 2 wrong arguments; 3 the engine can't be
 //! reached; 4 not allowed. `update` has more: 5 nothing is offered; 6 what is offered is put off or refused, and
-//! not because something broke; 7 the update failed. `check --dry-run` ends as `update` would, as far as that is known.
+//! not because something broke; 7 the update failed. `check --dry-run` ends as `update` would, and with 7 where that is
+//! doubtful.
 
 mod arguments;
 mod follow;
@@ -37,10 +38,10 @@ pub enum Exit {
     Unreachable = 3,
     /// This user may not.
     Denied = 4,
-    /// `update`, `check --dry-run`: the server offers nothing.
+    /// `update`, `check --dry-run`: the server offers nothing, or no offer is known.
     NothingOffered = 5,
     /// `update`, `check --dry-run`: not now, or not this one.
     PutOff = 6,
-    /// `update`, `check --dry-run`: it failed, or would.
+    /// `update`, `check --dry-run`: it failed, or would, or may.
     Failed = 7,
 }

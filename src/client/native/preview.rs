@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use super::Exit;
+use super::time::ago;
 use crate::bus::words::bytes;
 use crate::bus::{CheckResult, PreflightCheck, Preview, Prospect};
 
 /// The page of `check --dry-run`.
-pub(super) fn page(preview: &Preview) -> String {
+pub(super) fn page(preview: &Preview, now: i64) -> String {
     let mut page = format!("{:<16} {}\n", "Update", preview.summary);
     if let Some(version) = &preview.version {
         let version = if version.is_empty() { "unknown" } else { version };
@@ -16,6 +17,9 @@ pub(super) fn page(preview: &Preview) -> String {
             .map_or_else(String::new, |size| format!(", {}", bytes(size)));
         // Writing to a String cannot fail.
         let _ = writeln!(page, "{:<16} {version}{size}", "Offered");
+    }
+    if let Some(answered) = preview.answered {
+        let _ = writeln!(page, "{:<16} {}", "Server's answer", ago(answered, now));
     }
     if let Some(slot) = &preview.slot {
         let _ = writeln!(page, "{:<16} {slot}", "Slot");
@@ -47,6 +51,6 @@ pub(super) const fn exit(prospect: Prospect) -> Exit {
         Prospect::Install => Exit::Done,
         Prospect::NothingOffered => Exit::NothingOffered,
         Prospect::PutOff => Exit::PutOff,
-        Prospect::Fail => Exit::Failed,
+        Prospect::Doubtful | Prospect::Fail => Exit::Failed,
     }
 }

@@ -5,7 +5,7 @@ use zbus::{Connection, DBusError as _};
 use super::Exit;
 use super::terminal_agent::TerminalAgent;
 use crate::bus::{
-    AttemptReport, Engine1Proxy, Evidence, ManagerProxy, Orders1Proxy, Overview, Preview, Stand,
+    AttemptReport, Engine1Proxy, Evidence, ManagerProxy, OfferSource, Orders1Proxy, Overview, Preview, Stand,
 };
 use crate::client::{Endpoint, session};
 use crate::engine::chain;
@@ -127,10 +127,10 @@ impl Remote {
             .await
     }
 
-    pub(super) async fn preview(&self) -> Result<Preview, RemoteError> {
-        let preview = Preview::ask(&self.connection).await.map_err(RemoteError::from);
-        self.order(preview, async || Preview::ask_by_polkit(&self.connection).await)
-            .await
+    pub(super) async fn preview(&self, source: OfferSource) -> Result<Preview, RemoteError> {
+        let preview = Preview::ask(&self.connection, source).await;
+        let by_polkit = async || Preview::ask_by_polkit(&self.connection, source).await;
+        self.order(preview.map_err(RemoteError::from), by_polkit).await
     }
 
     pub(super) async fn reset(&self, withdraw_slot: bool) -> Result<(), RemoteError> {

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::arguments::{Arguments, Command};
 use super::follow::{Follower, Teller};
 use super::remote::{Remote, RemoteError};
-use super::{Exit, history, page, preview, settings};
-use crate::bus::{Obstacle, Overview, Stand};
+use super::{Exit, history, page, preview, settings, time};
+use crate::bus::{Obstacle, OfferSource, Overview, Stand};
 use crate::client::Endpoint;
 
 /// Does what is wanted. What was asked for goes to standard output, what went wrong to standard error.
@@ -32,7 +32,11 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
     match command {
         Command::Status { watch: true, .. } => return watch(&remote).await,
         Command::Status { form, .. } => print(&status(&remote, form.json).await?),
-        Command::Check { dry_run: true, json } => return dry_run(&remote, json).await,
+        Command::Check {
+            dry_run: true,
+            ask_server,
+            json,
+        } => return dry_run(&remote, ask_server, json).await,
         Command::Check { .. } => {
             remote.check().await?;
             print(&format!("{}\n", remote.overview().await?.summary));
@@ -69,14 +73,7 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
             let (overview, evidence) = (remote.overview().await?, remote.evidence().await);
             print(&page::why(&overview, evidence.as_ref()));
         }
-        Command::History(form) => {
-            let attempts = remote.attempts().await?;
-            print(&if form.json {
-                pretty(&attempts)
-            } else {
-                history::table(&attempts)
-            });
-        }
+        Command::History(form) => print(&attempts(&remote, form.json).await?),
         // Done above, without an engine.
         Command::Config { .. } => {}
     }
@@ -95,12 +92,26 @@ async fn status(remote: &Remote, json: bool) -> Result<String, RemoteError> {
     Ok(pretty(&value))
 }
 
-async fn dry_run(remote: &Remote, json: bool) -> Result<Exit, RemoteError> {
-    let preview = remote.preview().await?;
+async fn attempts(remote: &Remote, json: bool) -> Result<String, RemoteError> {
+    let attempts = remote.attempts().await?;
+    Ok(if json {
+        pretty(&attempts)
+    } else {
+        history::table(&attempts)
+    })
+}
+
+async fn dry_run(remote: &Remote, ask_server: bool, json: bool) -> Result<Exit, RemoteError> {
+    let source = if ask_server {
+        OfferSource::Server
+    } else {
+        OfferSource::LastCheck
+    };
+    let preview = remote.preview(source).await?;
     print(&if json {
         pretty(&preview)
     } else {
-        preview::page(&preview)
+        preview::page(&preview, time::now())
     });
     Ok(preview::exit(preview.prospect))
 }

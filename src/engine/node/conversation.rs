@@ -215,9 +215,9 @@ impl Node {
         })
     }
 
-    /// Asks what the server would offer somebody who wants an update now, and leaves everything as it is. What became of
-    /// the last update is not told: that is for a check, of which the server may expect more.
-    pub(super) async fn question(&self, config: &Config) -> Result<Answer, Failure> {
+    /// Asks what the server would offer somebody who wants an update now, as a check does: a server that misses the event
+    /// may refuse. Nothing is done with the answer.
+    pub(super) async fn question(&self, config: &Config, event: CheckEvent) -> Result<Answer, Failure> {
         let url = url(config)?;
         let version = config.version.clone();
         let (host, deltas, aleph) = self
@@ -228,12 +228,13 @@ impl Node {
             identity: &identity,
             trigger: omaha::Trigger::OnDemand,
             deltas,
-            body: Body::Question,
+            body: Body::Check(event.clone()),
         };
         let answer = Client::from_env()
             .post(url, request.to_xml(), Patience::None)
             .await;
         let body = answer.map_err(|error| Failure::caused_by(error.code(), &error))?;
+        self.blocking(move |node| node.told(&event)).await;
         Ok(parse(&body)?.answer)
     }
 
@@ -333,7 +334,7 @@ const fn patience(trigger: Trigger) -> Patience {
     }
 }
 
-fn parse(body: &[u8]) -> Result<Response, Failure> {
+pub(super) fn parse(body: &[u8]) -> Result<Response, Failure> {
     Response::parse(body).map_err(|error| {
         let failure = Failure::caused_by(error.code(), &error);
         match error {

@@ -48,7 +48,7 @@ pub use slots::DiskChoice;
 
 use super::updater::{Checked, Progress, Updater};
 use super::{Commitment, Failure, Fallback, Report, State, Survey, Trigger, chain};
-use crate::bus::Preview;
+use crate::bus::{OfferSource, Preview};
 use crate::config::{Config, HealthSettings};
 use crate::disk::{DiskError, SlotName};
 use crate::health::{Cause, TrialEnd};
@@ -295,8 +295,8 @@ impl Updater for Node {
         marked.inspect_err(|reason| tracing::warn!("the running slot is not marked good: {reason}"))
     }
 
-    async fn preview(&self) -> Preview {
-        self.look_ahead().await
+    async fn preview(&self, source: OfferSource) -> Preview {
+        self.look_ahead(source).await
     }
 
     async fn check(&self, trigger: Trigger) -> Checked<InstallPlan> {

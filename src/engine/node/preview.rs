@@ -1,44 +1,135 @@
-//! What an attempt would come to, for an operator who asks beforehand: the server's offer, policy, preflight and the
-//! payload's manifest. Nothing is written, here or in the server's books, but for what servers note of any question:
-//! a Nebraska counts the offer as granted until the next check tells it otherwise.
+//! What an attempt would come to, for an operator who asks beforehand: an offer, policy, preflight and the payload's
+//! manifest.
+//!
+//! The offer is that of the last check, from the preference `full-response`: nothing is written, and the update server
+//! learns nothing. Only who says so has the server asked, which is a check to it: news are told, and a Nebraska counts
+//! the offer as granted.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::time::timeout;
 
-use super::Node;
+use super::conversation::{parse, url};
 use super::survey::hex;
-use crate::bus::{CheckResult, Obstacle, PreflightCheck, Preview, Prospect};
+use super::{Node, slots};
+use crate::bus::{CheckResult, Obstacle, OfferSource, PreflightCheck, Preview, Prospect};
 use crate::config::Config;
 use crate::engine::code::code_of;
 use crate::engine::{Failure, Trigger, chain};
-use crate::install::{Finding, InstallError, Installer, Verdict};
+use crate::install::{Finding, InstallError, Installer, PAYLOAD_LOOK, SLOT_LOOK, Verdict};
 use crate::net::redact;
-use crate::omaha::{Answer, ErrorCode, HttpStatus, Offer};
+use crate::omaha::{Answer, CheckEvent, ErrorCode, HttpStatus, Offer};
 use crate::plan::InstallPlan;
+use crate::policy::History;
+use crate::store::{Key, LastAnswer};
 
 /// The update server's answer is waited for as long. Clients of a bus wait 25 s for both.
 const SERVER: Duration = Duration::from_secs(12);
 /// And so the payload's first bytes.
 const PAYLOAD: Duration = Duration::from_secs(8);
 
+/// What asks, for the sentences that say how to hear more.
+const ASK: &str =
+    "update_engine_client check --dry-run --ask-server asks the server, which may count as a grant";
+
 impl Node {
-    pub(super) async fn look_ahead(&self) -> Preview {
-        let config = match self.blocking(Self::config).await {
-            Ok(config) => config,
+    pub(super) async fn look_ahead(&self, source: OfferSource) -> Preview {
+        let (config, event) = match self.blocking(Self::news).await {
+            Ok(news) => news,
+            Err(failure) => return refused(&failure),
+        };
+        if let Err(failure) = url(&config) {
+            return refused(&failure);
+        }
+        match source {
+            OfferSource::LastCheck => self.judge_last(config).await,
+            OfferSource::Server => self.judge_current(config, event).await,
+        }
+    }
+
+    /// At what the last check brought.
+    async fn judge_last(&self, config: Config) -> Preview {
+        let (body, came) = match self.blocking(|node| node.prefs.last_answer()).await {
+            Ok(LastAnswer::Known { body, came }) => (body, came),
+            Ok(LastAnswer::None) => {
+                return nothing(format!(
+                    "no offer is known: no check has brought an answer yet; {ASK}"
+                ));
+            }
+            Ok(LastAnswer::Installed) => {
+                return nothing(format!(
+                    "no offer is known since the last update was installed; {ASK}"
+                ));
+            }
             Err(error) => return refused(&error.into()),
         };
-        let answer = match timeout(SERVER, self.question(&config)).await {
+        let preview = match parse(&body) {
+            Err(failure) => refused(&failure),
+            Ok(response) => match response.answer {
+                Answer::NoUpdate => nothing(format!(
+                    "the server had no update for this node at the last check; {ASK}"
+                )),
+                Answer::Offer(offer) => self.look_at(config, offer).await,
+            },
+        };
+        // Before 1970 no clock was set.
+        let since = came.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Preview {
+            answered: i64::try_from(since.as_secs()).ok(),
+            ..preview
+        }
+    }
+
+    /// At what the server offers now.
+    async fn judge_current(&self, config: Config, event: CheckEvent) -> Preview {
+        if let Err(failure) = self.blocking(Self::may_ask).await {
+            return refused(&failure);
+        }
+        let answer = match timeout(SERVER, self.question(&config, event)).await {
             Ok(answer) => answer,
             Err(_) => Err(silence()),
         };
-        match answer {
-            Err(failure) => refused(&failure),
-            Ok(Answer::NoUpdate) => plain(
-                Prospect::NothingOffered,
-                "the server has no update for this node".to_owned(),
-            ),
+        let answered = Some(self.unix_time().0);
+        let preview = match answer {
+            Err(failure) => return refused(&failure),
+            Ok(Answer::NoUpdate) => nothing("the server has no update for this node".to_owned()),
             Ok(Answer::Offer(offer)) => self.look_at(config, offer).await,
+        };
+        Preview { answered, ..preview }
+    }
+
+    /// A check would not ask either while the slot is on trial: the server would take the last update for a success.
+    fn may_ask(&self) -> Result<(), Failure> {
+        let disk = slots::open(&self.settings)
+            .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
+        let running = disk.running();
+        let attributes = disk
+            .attributes(running)
+            .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
+        if !attributes.is_successful()
+            && let Some(obstacle) = self.obstacle()
+        {
+            let why = format!("the server is not asked while {running} is on trial: {obstacle}");
+            return Err(Failure::new(ErrorCode::DeferredPerPolicy, why).of_kind(Obstacle::OnTrial));
+        }
+        Ok(())
+    }
+
+    /// A server that was told of a rollback twice would stop a roll-out that was resumed in between. `full-response`
+    /// stays: an attempt may have begun meanwhile.
+    pub(super) fn told(&self, event: &CheckEvent) {
+        let is_news = *event != CheckEvent::NothingNew;
+        // An attempt that has ended meanwhile makes other news.
+        if !is_news || !self.news().is_ok_and(|(_, now)| now == *event) {
+            return;
+        }
+        let noted = self.prefs.set(Key::PreviousVersion, "").map_err(Failure::from);
+        let noted = noted.and_then(|()| {
+            let reported = self.change_history(History::reported);
+            reported.map_err(|error| Failure::caused_by(ErrorCode::Error, &error))
+        });
+        if let Err(failure) = noted {
+            tracing::warn!("the next check tells the same news again: {}", failure.reason());
         }
     }
 
@@ -74,10 +165,19 @@ impl Node {
         if self.blocking(Self::obstacle).await.is_none() {
             findings.iter_mut().for_each(marked_first);
         }
+        settle(&mut findings);
         let checks: Vec<_> = findings.iter().map(told).collect();
-        let mut preview = match findings.iter().find_map(refusal) {
-            None => plain(Prospect::Install, format!("would be installed in {slot}")),
-            Some((prospect, why)) => plain(prospect, format!("would not be installed in {slot}: {why}")),
+        let mut preview = match (
+            findings.iter().find_map(refusal),
+            findings.iter().find(|finding| is_doubtful(finding)),
+        ) {
+            (Some((prospect, why)), _) => plain(prospect, format!("would not be installed in {slot}: {why}")),
+            (None, Some(finding)) => {
+                let (subject, why) = (&finding.subject, told(finding).found);
+                let summary = format!("may fail in {slot}: {subject}: {why}");
+                plain(Prospect::Doubtful, summary)
+            }
+            (None, None) => plain(Prospect::Install, format!("would be installed in {slot}")),
         };
         preview.code = checks.iter().find_map(|check| check.code);
         preview.slot = Some(slot);
@@ -90,8 +190,35 @@ impl Node {
 fn marked_first(finding: &mut Finding) {
     if let Verdict::Refused(InstallError::RunningNotGood { running, .. }) = finding.verdict {
         let why = format!("{running} is not marked good yet: an update does that before anything else");
-        finding.verdict = Verdict::Doubtful(why);
+        finding.verdict = Verdict::Fine(why);
     }
+}
+
+/// The manifest decides what was in doubt without it: whether the payload fits, and what it brings.
+fn settle(findings: &mut [Finding]) {
+    let is_read =
+        |finding: &Finding| finding.subject == PAYLOAD_LOOK && matches!(finding.verdict, Verdict::Fine(_));
+    if !findings.iter().any(is_read) {
+        return;
+    }
+    for finding in findings {
+        match &finding.verdict {
+            Verdict::Missing(error) => {
+                let why = format!("not needed by this payload: {}", chain(error));
+                finding.verdict = Verdict::Fine(why);
+            }
+            Verdict::Doubtful(why) if finding.subject == SLOT_LOOK => {
+                let why = format!("{why}; this payload fits");
+                finding.verdict = Verdict::Fine(why);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether it makes the outcome doubtful.
+const fn is_doubtful(finding: &Finding) -> bool {
+    matches!(finding.verdict, Verdict::Doubtful(_) | Verdict::Missing(_))
 }
 
 fn refusal(finding: &Finding) -> Option<(Prospect, String)> {
@@ -109,7 +236,7 @@ fn refusal(finding: &Finding) -> Option<(Prospect, String)> {
 fn told(finding: &Finding) -> PreflightCheck {
     let (result, found, code) = match &finding.verdict {
         Verdict::Fine(found) => (CheckResult::Ok, found.clone(), None),
-        Verdict::Doubtful(why) => (CheckResult::Doubtful, why.clone(), None),
+        Verdict::Doubtful(why) | Verdict::Standing(why) => (CheckResult::Doubtful, why.clone(), None),
         Verdict::Missing(error) => (CheckResult::Doubtful, chain(error), None),
         Verdict::Refused(error) => (CheckResult::Failed, chain(error), Some(code_of(error).number())),
     };
@@ -141,11 +268,16 @@ fn silence() -> Failure {
     )
 }
 
+const fn nothing(summary: String) -> Preview {
+    plain(Prospect::NothingOffered, summary)
+}
+
 const fn plain(prospect: Prospect, summary: String) -> Preview {
     Preview {
         prospect,
         summary,
         code: None,
+        answered: None,
         version: None,
         payload_sha256: None,
         bytes_total: None,

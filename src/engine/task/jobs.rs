@@ -6,7 +6,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::Engine;
-use crate::bus::Preview;
+use crate::bus::{OfferSource, Preview};
 use crate::engine::progress::Throttle;
 use crate::engine::updater::Updater;
 use crate::engine::{Event, Failure, Phase, Report, Trigger};
@@ -118,7 +118,7 @@ impl<U: Updater> Engine<U> {
     }
 
     /// One at a time, and none beside an attempt: both would want the other slot for themselves.
-    pub(super) fn preview(&mut self, reply: oneshot::Sender<Result<Preview, String>>) {
+    pub(super) fn preview(&mut self, source: OfferSource, reply: oneshot::Sender<Result<Preview, String>>) {
         while self.previews.try_join_next().is_some() {}
         let refusal = match self.state.phase() {
             Phase::Idle if self.previews.is_empty() => None,
@@ -132,7 +132,7 @@ impl<U: Updater> Engine<U> {
         }
         let updater = Arc::clone(&self.updater);
         self.previews.spawn(async move {
-            let _ = reply.send(Ok(updater.preview().await));
+            let _ = reply.send(Ok(updater.preview(source).await));
         });
     }
 

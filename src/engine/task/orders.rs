@@ -31,7 +31,7 @@ impl<U: Updater> Engine<U> {
             Command::RollBack(reply) => self.order(Event::RollbackRequested, reply).await,
             Command::MarkGood(reply) => self.order(Event::MarkGoodRequested, reply).await,
             Command::Cancel(reply) => self.cancel(reply).await,
-            Command::Preview(reply) => self.preview(reply),
+            Command::Preview(source, reply) => self.preview(source, reply),
             Command::GetStatus(reply) => {
                 let _ = reply.send(self.state.status());
             }

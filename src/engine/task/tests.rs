@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::bus::{Account, Operation, Preview, Prospect, WaitingSlot};
+use crate::bus::{Account, OfferSource, Operation, Preview, Prospect, WaitingSlot};
 use crate::engine::{Checked, Commitment, Failure, Fallback, Offered, Phase, Report, Running, Trigger};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
@@ -161,12 +161,13 @@ impl Updater for Scripted {
         self.script.good.clone()
     }
 
-    async fn preview(&self) -> Preview {
+    async fn preview(&self, _: OfferSource) -> Preview {
         self.note("preview").await;
         Preview {
             prospect: Prospect::NothingOffered,
             summary: "nothing".to_owned(),
             code: None,
+            answered: None,
             version: None,
             payload_sha256: None,
             bytes_total: None,
