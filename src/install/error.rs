@@ -307,10 +307,20 @@ impl InstallError {
         matches!(self, Self::Fetch(_) | Self::Cancelled) || !self.is_about_payload()
     }
 
-    /// Whether something is wrong with the payload, as far as is known.
+    /// Whether something is wrong with the payload, as far as is known. Before the slot is touched the node itself may be
+    /// what isn't ready, as while another program has the disk's lock.
     #[must_use]
     pub const fn is_about_payload(&self) -> bool {
-        !matches!(self, Self::Cancelled | Self::Blamed { .. }) && !self.is_about_extensions()
+        let is_about_node = matches!(
+            self,
+            Self::RunningNotGood { .. }
+                | Self::MakeUnbootable { .. }
+                | Self::KernelDisk(_)
+                | Self::OwnDisk(_)
+        );
+        !matches!(self, Self::Cancelled | Self::Blamed { .. })
+            && !is_about_node
+            && !self.is_about_extensions()
     }
 
     /// Whether what comes beside the payload has failed, and nothing is known of the payload itself.

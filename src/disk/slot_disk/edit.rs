@@ -168,6 +168,16 @@ impl SlotDisk {
         Ok(())
     }
 
+    /// Whether the table can be edited now, as far as the disk's lock goes: to be asked before anything else is given up
+    /// for an edit. Waits as an edit does.
+    ///
+    /// # Errors
+    /// [`DiskError::Locked`] while somebody else has the lock, or if the disk can't be opened or locked.
+    pub fn require_lock(&self) -> Result<(), DiskError> {
+        let _one_at_a_time = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.lock(Locked::Refuse).map(drop)
+    }
+
     /// Reads the table, lets `change` edit the attributes of everything a loader chooses from (`slot` being at
     /// the given index), and commits. The disk is locked meanwhile.
     fn edit(

@@ -15,9 +15,15 @@ use crate::install::Slots;
 /// On a tmpfs: a reboot clears it. Other programs look for it too.
 const MARKER: &str = "/var/run/update_engine_autoupdate_completed";
 
-/// Whether an update waits for the reboot.
+/// Whether an update waits for the reboot. A marker that can't be looked at counts as there: the table overrules it.
 pub(super) fn is_pending(host: &Host) -> bool {
-    host.path(MARKER).exists()
+    host.is_there(MARKER).unwrap_or_else(|error| {
+        tracing::warn!(
+            "whether an update waits for the reboot is left to the partition table: {}",
+            chain(&error)
+        );
+        true
+    })
 }
 
 /// Leaves the marker.
@@ -93,7 +99,8 @@ impl Node {
 /// The disk's slots, of which the other one may be waited for: whoever makes it unbootable takes that back
 /// first.
 ///
-/// Order, and what a cut between leaves behind (after a power cut there are no such files at all):
+/// The disk's lock is tried first: while another program has it, nothing is given up. Then, in this order, and what a cut between
+/// leaves behind (after a power cut there are no such files at all):
 /// 0. what the slot holds is forgotten, if it is to be written: a whole slot of unknown version, never one of a wrong
 ///    version. Before this the attempt may still be refused, and whatever the slot holds stays known;
 /// 1. the marker: a daemon that is started anew is idle, and the slot still boots next, whole and verified;
@@ -129,6 +136,7 @@ impl AnnouncedSlots {
             self.disk.mark_good()?;
             return Ok(());
         }
+        self.disk.require_lock()?;
         self.take_back(other)?;
         self.disk.make_unbootable(other)?;
         self.node.drop_other_extensions(!other);
@@ -155,6 +163,7 @@ impl Slots for AnnouncedSlots {
     }
 
     fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+        self.disk.require_lock()?;
         self.node.forget_version(&self.disk, slot);
         self.take_back(slot)?;
         self.disk.make_unbootable(slot)
