@@ -17,12 +17,27 @@ pub struct Partitions(Loop);
 impl Partitions {
     pub fn of(image: &Path) -> Self {
         let disk = Loop::writable(image);
-        // It would take their number for the highest one.
-        run(
-            "partx",
-            &["--update", "--nr", "1:9", disk.device().to_str().unwrap()],
-        );
-        Self(disk)
+        let device = disk.device().to_str().unwrap();
+        let list = run("partx", &["--show", "--noheadings", "--output", "NR", device]);
+        let partitions = Self(disk);
+        let nodes: Vec<_> = list
+            .split_whitespace()
+            .map(|number| partitions.node(number.parse().unwrap()))
+            .collect();
+        // While another program uses loop devices as well, one of several has been seen to stay out.
+        for _ in 0..20 {
+            if nodes.iter().all(|node| node.exists()) {
+                break;
+            }
+            // Without a range it would take their number for the highest one.
+            run(
+                "partx",
+                &["--update", "--nr", "1:9", partitions.disk().to_str().unwrap()],
+            );
+        }
+        let missing: Vec<_> = nodes.iter().filter(|node| !node.exists()).collect();
+        assert!(missing.is_empty(), "the kernel has no {missing:?}");
+        partitions
     }
 
     pub fn disk(&self) -> &Path {
