@@ -142,7 +142,7 @@ impl OwnDisk {
         }
     }
 
-    /// Refuses if the file system that holds `file`, an absolute path of the host, is another disk's. One
+    /// Refuses if the file system that holds `file`, an absolute path of the host, has nothing on this disk. One
     /// that is no disk's at all, or isn't in the mount table, is nobody's.
     ///
     /// # Errors
@@ -157,7 +157,7 @@ impl OwnDisk {
             source,
         };
         match mounted_device(host, Path::new(file)).map_err(unknown)? {
-            Some((major, minor)) => device.require_disk(major, minor, &path),
+            Some((major, minor)) => device.require_leaf(major, minor, &path),
             None => Ok(()),
         }
     }
@@ -195,17 +195,38 @@ impl Device {
         let (bottom, _) = BlockDevice::numbered(&self.sys, major, minor)
             .and_then(BlockDevice::bottom)
             .map_err(unknown)?;
-        // A file system may fill a whole disk.
-        let disk = match bottom.disk() {
-            Err(DiscoveryError::NoPartition(_)) => bottom.clone(),
-            disk => disk.map_err(unknown)?,
-        };
+        let disk = bottom.whole_disk().map_err(unknown)?;
         if disk == self.disk {
             return Ok(());
         }
+        self.other_disk(&bottom, path)
+    }
+
+    /// Refuses unless something at the bottom of the device is this disk or a partition of it: what is mirrored, or lies on
+    /// several disks, is this one's as well.
+    fn require_leaf(&self, major: u64, minor: u64, path: &Path) -> Result<(), ForeignError> {
+        let unknown = |source| ForeignError::Unknown {
+            path: path.to_path_buf(),
+            source,
+        };
+        let device = BlockDevice::numbered(&self.sys, major, minor).map_err(unknown)?;
+        let leaves = device.clone().leaves().map_err(unknown)?;
+        for leaf in &leaves {
+            if leaf.whole_disk().map_err(unknown)? == self.disk {
+                return Ok(());
+            }
+        }
+        self.other_disk(leaves.first().unwrap_or(&device), path)
+    }
+
+    fn other_disk(&self, found: &BlockDevice, path: &Path) -> Result<(), ForeignError> {
+        let unknown = |source| ForeignError::Unknown {
+            path: path.to_path_buf(),
+            source,
+        };
         Err(ForeignError::OtherDisk {
             path: path.to_path_buf(),
-            found: bottom.node().map_err(unknown)?,
+            found: found.node().map_err(unknown)?,
             disk: self.disk.node().map_err(unknown)?,
         })
     }

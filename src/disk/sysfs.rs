@@ -66,6 +66,50 @@ impl BlockDevice {
         Err(DiscoveryError::TooDeep(device.directory))
     }
 
+    /// Everything at the bottom of this device: several where it is RAID, or LVM over several disks. A partition of a
+    /// device that is made of others is made of those.
+    pub(super) fn leaves(self) -> Result<Vec<Self>, DiscoveryError> {
+        let top = self.directory.clone();
+        let (mut level, mut leaves) = (vec![self], Vec::new());
+        for _ in 0..MAX_DEPTH {
+            let mut below = Vec::new();
+            for device in level {
+                let slaves = device.slaves()?;
+                if slaves.is_empty() {
+                    leaves.push(device);
+                }
+                for slave in slaves {
+                    if !below.contains(&slave) {
+                        below.push(slave);
+                    }
+                }
+            }
+            if below.is_empty() {
+                return Ok(leaves);
+            }
+            level = below;
+        }
+        Err(DiscoveryError::TooDeep(top))
+    }
+
+    /// What this device, or the one that it is a partition of, is made of.
+    fn slaves(&self) -> Result<Vec<Self>, DiscoveryError> {
+        let mut slaves = children(&self.directory.join("slaves"))?;
+        if slaves.is_empty() && self.partition_number()?.is_some() {
+            slaves = children(&self.disk()?.directory.join("slaves"))?;
+        }
+        let device = |path| canonical(path).map(|directory| Self { directory });
+        slaves.into_iter().map(device).collect()
+    }
+
+    /// The disk that this is a partition of, or that it is: a file system may fill a whole one.
+    pub(super) fn whole_disk(&self) -> Result<Self, DiscoveryError> {
+        match self.partition_number()? {
+            Some(_) => self.disk(),
+            None => Ok(self.clone()),
+        }
+    }
+
     /// Whether this is a mapping that cryptsetup made for dm-verity; it says so in the mapping's UUID.
     fn is_verity(&self) -> Result<bool, DiscoveryError> {
         let uuid = read_if_there(self.directory.join("dm/uuid"))?;

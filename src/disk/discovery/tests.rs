@@ -79,6 +79,34 @@ fn a_mapping_over_two_devices_is_refused() {
 }
 
 #[test]
+fn everything_below_a_mirror_is_found_and_below_a_partition_of_it() {
+    let sys = sysfs();
+    let path = |path: &str| sys.path().join(path);
+    symlink("../../sda/sda4", path("devices/dm-0/slaves/sda4")).unwrap();
+    fs::create_dir_all(path("devices/dm-1/dm-1p1")).unwrap();
+    fs::write(path("devices/dm-1/dm-1p1/partition"), "1\n").unwrap();
+    symlink("../../devices/dm-1/dm-1p1", path("dev/block/259:0")).unwrap();
+    for (major, minor) in [(253, 0), (253, 1), (259, 0)] {
+        let leaves = BlockDevice::numbered(sys.path(), major, minor)
+            .unwrap()
+            .leaves()
+            .unwrap();
+        let mut numbers: Vec<_> = leaves
+            .iter()
+            .map(|leaf| leaf.partition_number().unwrap())
+            .collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [Some(3), Some(4)], "{major}:{minor}");
+    }
+    // What can't be followed is no leaf.
+    fs::remove_file(path("devices/dm-0/slaves/sda4")).unwrap();
+    fs::remove_file(path("devices/dm-0/slaves/sda3")).unwrap();
+    symlink("../../dm-0", path("devices/dm-0/slaves/dm-0")).unwrap();
+    let leaves = BlockDevice::numbered(sys.path(), 253, 1).unwrap().leaves();
+    assert!(matches!(leaves, Err(DiscoveryError::TooDeep(_))));
+}
+
+#[test]
 fn a_mapping_of_itself_does_not_hang() {
     let sys = sysfs();
     fs::remove_file(sys.path().join("devices/dm-0/slaves/sda3")).unwrap();
