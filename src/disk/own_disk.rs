@@ -98,7 +98,7 @@ pub enum ForeignError {
     Unknown {
         /// What was named.
         path: PathBuf,
-        /// Why not.
+        /// What could not be followed to a disk.
         source: DiscoveryError,
     },
 }

@@ -23,9 +23,9 @@ const LONGEST: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 #[error("{path} can't be read")]
 pub struct Unreadable {
-    /// Which, as an absolute path of the host.
+    /// The file, as an absolute path of the host.
     pub path: String,
-    /// Why not.
+    /// What the system says.
     pub source: io::Error,
 }
 

@@ -19,7 +19,7 @@ pub enum NetError {
         url: String,
         /// The status of the answer that leads there.
         status: u16,
-        /// Why not.
+        /// The rule that the redirect breaks.
         fault: RedirectFault,
     },
     /// A URL that no request can be made for.
@@ -31,29 +31,29 @@ pub enum NetError {
     /// A zone means something on this machine alone.
     #[error("{proxy} can't reach an address on this machine's own link: name it in NO_PROXY")]
     Zone {
-        /// The proxy.
+        /// URL of the proxy, as it may be shown.
         proxy: String,
     },
     /// Its name leads nowhere.
     #[error("{host} can't be resolved")]
     Resolve {
-        /// Whose.
+        /// Name of the server or proxy.
         host: String,
-        /// Why not.
+        /// What the system or the TLS library says.
         source: io::Error,
     },
     /// It can't be reached.
     #[error("no connection to {peer}")]
     Connect {
-        /// Whom, server or proxy.
+        /// The server or proxy, as it may be shown.
         peer: String,
-        /// Why not.
+        /// What failed below.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No connection, and no refusal either.
     #[error("no connection to {peer} in {} s", within.as_secs())]
     ConnectTimeout {
-        /// Whom.
+        /// The server or proxy, as it may be shown.
         peer: String,
         /// In what time.
         within: Duration,
@@ -61,25 +61,25 @@ pub enum NetError {
     /// The proxy doesn't lead to the server.
     #[error("{proxy} gives no connection to {peer}")]
     Tunnel {
-        /// The proxy.
+        /// URL of the proxy, as it may be shown.
         proxy: String,
-        /// The server.
+        /// The server that was wanted, as it may be shown.
         peer: String,
-        /// Why not.
+        /// What failed below.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// TLS failed: mostly, no trusted authority vouches for the server.
     #[error("no TLS connection to {peer}")]
     Tls {
-        /// Whom.
+        /// The server or proxy, as it may be shown.
         peer: String,
-        /// Why not.
+        /// What the system or the TLS library says.
         source: io::Error,
     },
     /// It said nothing for too long.
     #[error("{peer} said nothing for {} s", within.as_secs())]
     Silence {
-        /// Who.
+        /// The server or proxy, as it may be shown.
         peer: String,
         /// For how long.
         within: Duration,

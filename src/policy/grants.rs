@@ -36,9 +36,9 @@ pub enum HoldOffCause {
 /// A time without questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldOff {
-    /// Why.
+    /// What the node waits for before it asks again.
     pub cause: HoldOffCause,
-    /// The server may be asked then.
+    /// From this time on (UTC, seconds) the server may be asked.
     pub until: UnixTime,
 }
 
