@@ -16,6 +16,7 @@ use crate::copy::WhichCopy;
 use crate::disk::{Disk, Geometry};
 use crate::error::{Flaw, GptError};
 use crate::header::{DEFAULT_ENTRIES_LBA, Header, PRIMARY_LBA, Place};
+use crate::spare::is_of_a_copy;
 use crate::table::Table;
 
 /// What was found on a disk: at least one valid copy.
@@ -25,6 +26,8 @@ pub struct Gpt {
     pub(crate) copies: Copies,
     /// Where the primary's entries lie for as long as a commit takes; one that was cut left them there.
     pub(crate) spare: Option<Range<u64>>,
+    /// Where the primary's entries belong if its header doesn't say.
+    pub(crate) home: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -60,11 +63,16 @@ impl Gpt {
             (Err(flaw), Ok(backup)) => Copies::OnlyBackup { backup, flaw },
             (Err(primary), Err(backup)) => return Err(GptError::NoTable { primary, backup }),
         };
-        Ok(Self {
+        let mut gpt = Self {
             geometry,
             copies,
             spare,
-        })
+            home: DEFAULT_ENTRIES_LBA,
+        };
+        if gpt.spare.is_some() || matches!(gpt.copies, Copies::OnlyBackup { .. }) {
+            gpt.home = gpt.find_home(disk);
+        }
+        Ok(gpt)
     }
 
     /// The table that counts.
@@ -152,7 +160,29 @@ impl Gpt {
         let found = self.copy(WhichCopy::Primary).ok();
         found
             .filter(|_| self.spare.is_none())
-            .map_or(DEFAULT_ENTRIES_LBA, |table| table.header.place.entries)
+            .map_or(self.home, |table| table.header.place.entries)
+    }
+
+    /// Where this table's entries lie that no header vouches for: where everybody puts them, or right before the first
+    /// usable sector, where `sgdisk -j` moves them out of the way of boot firmware. A commit that was cut changes attributes
+    /// alone.
+    fn find_home<D: Disk>(&self, disk: &mut D) -> u64 {
+        let size = self.geometry.sector_size;
+        let header = &self.table().header;
+        let moved = header.first_usable.checked_sub(header.entries_sectors(size));
+        let is_spare = |lba: u64| self.spare.as_ref().is_some_and(|spare| spare.contains(&lba));
+        let mut holds_entries = |start: u64| {
+            let mut found = alloc::vec![0; size.in_memory()];
+            let mut sectors = (start..).zip(0..header.entries_sectors(size));
+            sectors
+                .all(|(lba, index)| disk.read(lba, &mut found).is_ok() && is_of_a_copy(self, index, &found))
+        };
+        [Some(DEFAULT_ENTRIES_LBA), moved]
+            .into_iter()
+            .flatten()
+            .filter(|&lba| lba >= DEFAULT_ENTRIES_LBA && !is_spare(lba))
+            .find(|&lba| holds_entries(lba))
+            .unwrap_or(DEFAULT_ENTRIES_LBA)
     }
 }
 

@@ -73,7 +73,7 @@ impl SpareArray {
 }
 
 /// Whether `sector` is the `index`-th of the entries of either copy, with any attributes.
-fn is_of_a_copy(gpt: &Gpt, index: u64, sector: &[u8]) -> bool {
+pub(crate) fn is_of_a_copy(gpt: &Gpt, index: u64, sector: &[u8]) -> bool {
     let Ok(index) = usize::try_from(index) else {
         return false;
     };

@@ -298,3 +298,41 @@ fn a_disk_that_is_smaller_than_it_says_is_edited_all_the_same() {
         }
     }
 }
+
+/// The same disk with the primary's entries at `entries`, as `sgdisk -j` puts them, and something of boot firmware in
+/// front of them.
+fn moved(disk: &[u8], sector: usize, entries: u64) -> Vec<u8> {
+    let mut disk = beginning_at(disk, sector, entries + array(sector));
+    let size = usize::try_from(array(sector)).unwrap() * sector;
+    let found = disk[2 * sector..2 * sector + size].to_vec();
+    put(&mut disk, sector, entries, &found);
+    let firmware = usize::try_from(entries - 2).unwrap() * sector;
+    put(&mut disk, sector, 2, &vec![0xf1; firmware]);
+    let header = &mut disk[sector..sector + 92];
+    header[72..80].copy_from_slice(&entries.to_le_bytes());
+    header[16..20].fill(0);
+    let checksum = crc32(header);
+    header[16..20].copy_from_slice(&checksum.to_le_bytes());
+    disk
+}
+
+#[test]
+fn what_lies_before_entries_that_were_moved_is_never_written() {
+    let entries = 8;
+    for sector in SECTOR_SIZES {
+        for edit in edits() {
+            let disk = moved(&with_gap(&start(sector, edit), sector), sector, entries);
+            let firmware = 2 * sector..usize::try_from(entries).unwrap() * sector;
+            let mut whole = Recorder::new(disk.clone(), sector);
+            commit(&mut whole, edit).unwrap();
+            for (nth, cut) in cuts(&disk, &whole.log, sector).into_iter().enumerate() {
+                let mut again = Recorder::new(cut, sector);
+                let outcome = commit(&mut again, edit);
+                assert!(
+                    again.live[firmware.clone()] == disk[firmware.clone()],
+                    "{sector}, cut {nth}, {outcome:?}"
+                );
+            }
+        }
+    }
+}
