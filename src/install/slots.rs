@@ -63,13 +63,11 @@ pub trait Slots: Send + Sync {
     /// If the kernel refuses.
     fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError>;
 
-    /// The disk: nothing beside the slots is written unless it is on it. Of one that doesn't say, no device is.
+    /// The disk: nothing beside the slots is written unless it is on it.
     ///
     /// # Errors
     /// If the medium can't be read.
-    fn own_disk(&self) -> Result<OwnDisk, DiskError> {
-        Ok(OwnDisk::unknown())
-    }
+    fn own_disk(&self) -> Result<OwnDisk, DiskError>;
 }
 
 impl Slots for SlotDisk {

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use update_engine::disk::{BlockTarget, DiskError, Sealed, SlotDisk, SlotName};
+use update_engine::disk::{BlockTarget, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
 use update_engine::engine::code_of;
 use update_engine::install::{InstallError, Postinst, Slots};
 use update_engine::omaha::MetadataClaim;
@@ -335,6 +335,10 @@ impl Slots for Broken {
 
     fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
         Slots::seal(&self.0, slot)
+    }
+
+    fn own_disk(&self) -> Result<OwnDisk, DiskError> {
+        self.0.own_disk()
     }
 }
 

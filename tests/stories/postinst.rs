@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
-use update_engine::disk::{BlockTarget, DiskError, Sealed, SlotDisk, SlotName};
+use update_engine::disk::{BlockTarget, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
 use update_engine::install::{InstallError, Postinst, PostinstError, PostinstOutcome, Slots, Tested};
 
 use crate::support::fixtures;
@@ -99,6 +99,10 @@ impl Slots for Meddled {
     fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
         self.disk.make_next(slot)?;
         Slots::seal(&self.disk, slot)
+    }
+
+    fn own_disk(&self) -> Result<OwnDisk, DiskError> {
+        self.disk.own_disk()
     }
 }
 

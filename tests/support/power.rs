@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use update_engine::disk::{BlockTarget, DiskError, Sealed, SlotDisk, SlotName};
+use update_engine::disk::{BlockTarget, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
 use update_engine::install::Slots;
 
 const SECTOR: usize = 512;
@@ -120,6 +120,10 @@ impl Slots for FailingDisk {
 
     fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
         Slots::seal(&self.disk, slot)
+    }
+
+    fn own_disk(&self) -> Result<OwnDisk, DiskError> {
+        self.disk.own_disk()
     }
 }
 
