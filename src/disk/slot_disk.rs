@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use nix::libc::O_EXCL;
 use nix::sys::stat::{major, minor};
-use slots::{Disk, Gpt, Partition, PartitionNumber, SlotAttributes};
+use slots::{Disk, Gpt, Guid, Partition, PartitionNumber, SlotAttributes};
 
 use super::layout::Layout;
 use super::lock::{PATIENCE, TargetImage};
@@ -184,6 +184,17 @@ impl SlotDisk {
     /// When the table can't be read.
     pub fn attributes(&self, slot: SlotName) -> Result<SlotAttributes, DiskError> {
         Ok(self.read()?.layout.partition(slot).attributes)
+    }
+
+    /// The slot that the loader takes at the next boot, chosen as it chooses: among all partitions of the slots' type, of
+    /// equals the first in the table. None if it takes none, or one that is neither slot.
+    ///
+    /// # Errors
+    /// When the table can't be read.
+    pub fn boots_next(&self) -> Result<Option<SlotName>, DiskError> {
+        let Found { gpt, layout } = self.read()?;
+        let choice = gpt.table().choose(Guid::FLATCAR_USR);
+        Ok(choice.and_then(|choice| layout.slot_of(choice.slot)))
     }
 
     /// Length of `slot` in bytes.

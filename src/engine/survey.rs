@@ -37,7 +37,7 @@ pub struct Survey {
 /// What the partition table says of the next boot.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum BootsNext {
-    /// It can't be read, or no slot can be booted.
+    /// It can't be read, or neither slot is what the loader takes.
     #[default]
     Unknown,
     /// The slot that runs.

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use ::slots::choose;
-
 use super::Settings;
 use crate::disk::{DiskError, Marked, SlotDisk, SlotName};
 use crate::engine::BootsNext;
@@ -33,11 +31,9 @@ pub(super) fn open(settings: &Settings) -> Result<SlotDisk, DiskError> {
 
 /// Which slot the loader takes at the next boot. Blocks.
 pub(super) fn boots_next(disk: &SlotDisk) -> Result<BootsNext, DiskError> {
-    let rows = disk.table()?.into_iter();
-    let choice = choose(rows.map(|row| (row.slot, row.attributes)));
-    Ok(match choice {
+    Ok(match disk.boots_next()? {
         None => BootsNext::Unknown,
-        Some(choice) if choice.slot == disk.running() => BootsNext::Running,
+        Some(slot) if slot == disk.running() => BootsNext::Running,
         Some(_) => BootsNext::Other,
     })
 }
