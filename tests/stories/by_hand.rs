@@ -5,7 +5,7 @@ use update_engine::disk::SlotName;
 
 use crate::support::fixtures;
 use crate::support::health::require_a_file;
-use crate::support::node::{Daemon, KERNEL_B, MARKER};
+use crate::support::node::{Daemon, KERNEL_B, MARKER, client};
 use crate::support::scene::{NEED_REBOOT, Scene, eventually};
 
 async fn engine(scene: &Scene) -> Engine1Proxy<'static> {
@@ -88,6 +88,23 @@ async fn a_rollback_that_is_taken_back_leaves_the_running_slot_first() {
     assert!(!scene.node.path(MARKER).exists());
     let told = scene.overview(|overview| overview.state == Stand::Idle).await;
     assert_eq!(told.rollback, None.into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_that_is_taken_back_in_the_table_leaves_no_blame_on_the_running_slot() {
+    let (mut scene, _daemon) = kept().await;
+    engine(&scene).await.roll_back().await.unwrap();
+    scene.signals_until(NEED_REBOOT).await;
+    let is_blamed = || {
+        let history = scene.node.read("/var/lib/update_engine/history");
+        String::from_utf8_lossy(&history).contains("rolled back by the operator")
+    };
+    assert!(is_blamed(), "it is left, and so is what it holds");
+    scene.node.disk.set_attributes(SlotName::B, (2, 0, 1));
+    scene.node.disk.set_attributes(SlotName::A, (1, 0, 1));
+    assert!(client(&scene.bus, "-check_for_update").await.1.success());
+    eventually("nothing is blamed", || !is_blamed()).await;
+    assert!(!scene.node.path(MARKER).exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

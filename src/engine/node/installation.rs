@@ -199,7 +199,7 @@ impl Node {
     }
 
     /// What the original leaves after a success. Nothing here takes back that the other slot boots next.
-    fn remember_success(&self) {
+    pub(super) fn remember_success(&self) {
         let version = self.running_version();
         let kept = self
             .prefs

@@ -351,7 +351,7 @@ impl Updater for Node {
         if let Err(error) = forgotten.await {
             tracing::warn!("cannot forget that a reboot was due: {}", chain(&error));
         }
-        self.blocking(Self::settle_attempts).await;
+        self.blocking(Self::no_longer_waiting).await;
     }
 
     async fn is_pending(&self) -> bool {

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
-use super::Node;
+use super::{Node, slots};
 use crate::disk::{BlockTarget, BootRisk, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
 use crate::engine::{BootsNext, chain};
 use crate::host::{Host, Withdrawn};
@@ -68,19 +68,42 @@ impl Node {
                 if let Err(error) = forget(self.host()) {
                     tracing::warn!("cannot forget that a reboot was due: {}", chain(&error));
                 }
-                self.settle_attempts();
+                self.no_longer_waiting();
                 false
             }
             (false, BootsNext::Other) if was_cut && self.is_last_attempt_waiting() => {
                 tracing::warn!(
                     "an update was committed right before the daemon ended: it waits for the reboot"
                 );
+                // What the attempt had no time for: without it nobody is told of the success after the reboot.
+                self.remember_success();
+                // Whose request it is that is there already, nobody knows any more.
+                let wanted = self.host().reboot_required();
+                self.memory(|memory| memory.reboot_wanted = wanted);
                 if let Err(error) = self.leave_word() {
                     tracing::warn!("cannot remember that a reboot is due: {}", chain(&error));
                 }
                 true
             }
             (is_marked, _) => is_marked,
+        }
+    }
+
+    /// The marker is gone. Where the running slot boots next and is good, it isn't left any more, and what it holds is
+    /// blamed for nothing. Blocks.
+    pub(super) fn no_longer_waiting(&self) {
+        let staying = slots::open(&self.settings).and_then(|disk| {
+            let stays =
+                slots::boots_next(&disk)? == BootsNext::Running && disk.attributes(disk.running())?.is_good();
+            Ok(stays.then_some(disk))
+        });
+        match staying {
+            Ok(Some(disk)) => self.keep_running(&disk),
+            Ok(None) => self.settle_attempts(),
+            Err(error) => {
+                tracing::warn!("{}", chain(&error));
+                self.settle_attempts();
+            }
         }
     }
 
