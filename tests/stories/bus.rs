@@ -16,7 +16,8 @@ use update_engine::bus::{
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, Message, MessageStream};
 
-use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus, may_become_others};
+use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus};
+use crate::support::other_users::may_become_others;
 
 const GOLDEN: &str = include_str!("../../dbus/com.coreos.update1.Manager.xml");
 

@@ -12,7 +12,8 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 use update_engine::bus::{Operation, Outlets, Status, serve_bus};
 
-use crate::support::bus::{Accounts, BusEngine, NOBODY_UID, PrivateBus, copy_program, may_become_others};
+use crate::support::bus::{Accounts, BusEngine, NOBODY_UID, PrivateBus};
+use crate::support::other_users::{client_in, may_become_others};
 
 const CLIENT: &str = env!("CARGO_BIN_EXE_update_engine_client");
 
@@ -193,13 +194,8 @@ async fn everybody_may_watch() {
     }
     let bus = PrivateBus::start(Accounts::Ours);
     let engine = BusEngine::on(&bus).await;
-    // The binary stands in a directory that others may not enter.
-    let copy = bus.path("client");
-    copy_program(CLIENT, &copy);
-    let mut watcher = Command::from(bus.process(copy.to_str().unwrap()))
+    let mut watcher = Command::from(bus.client_as(NOBODY_UID))
         .args(["-watch_for_updates"])
-        .uid(NOBODY_UID)
-        .gid(NOBODY_UID)
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
@@ -378,8 +374,7 @@ async fn a_socket_that_is_open_to_all_still_lets_in_only_root_and_the_engines_us
     }
     let directory = open_directory();
     let socket = directory.path().join("engine");
-    let copy = directory.path().join("client");
-    copy_program(CLIENT, &copy);
+    let copy = client_in(directory.path());
     let engine = BusEngine::at(&socket).await;
     std::fs::set_permissions(&socket, Permissions::from_mode(0o666)).unwrap();
 

@@ -6,17 +6,17 @@ use serde_json::Value;
 use update_engine::bus::{Account, FailureReport, Overview, Stand, Transfer};
 use update_engine::disk::SlotName;
 
-use crate::support::bus::{Accounts, BusEngine, NOBODY_UID, PrivateBus, may_become_others};
+use crate::support::bus::{Accounts, BusEngine, NOBODY_UID, PrivateBus};
 use crate::support::fixtures;
 use crate::support::health::{REBOOT, require_a_file};
 use crate::support::node::Node;
+use crate::support::other_users::may_become_others;
 use crate::support::scene::{Scene, eventually};
 
 /// Runs the client on `bus` as user `uid`.
 async fn client_as(bus: &PrivateBus, uid: u32, arguments: &[&str]) -> Output {
-    let mut process = tokio::process::Command::from(bus.process(env!("CARGO_BIN_EXE_update_engine_client")));
-    process.args(arguments).uid(uid).gid(uid);
-    process.output().await.unwrap()
+    let mut process = tokio::process::Command::from(bus.client_as(uid));
+    process.args(arguments).output().await.unwrap()
 }
 
 async fn client(bus: &PrivateBus, arguments: &[&str]) -> Output {

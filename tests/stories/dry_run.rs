@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, SystemTime};
@@ -13,11 +12,12 @@ use update_engine::disk::SlotName;
 use update_engine::serve::Ask;
 
 use crate::support::bad_server::BadServer;
-use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus, may_become_others};
+use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus};
 use crate::support::fixtures;
 use crate::support::health::require_a_file;
 use crate::support::loops::may_mount;
 use crate::support::node::{CONFIG, KEY, Node, quoted, sha256};
+use crate::support::other_users::may_become_others;
 use crate::support::scene::{Asked, IDLE, NEED_REBOOT, Scene, eventually};
 
 const KERNEL_A: &str = "/boot/flatcar/vmlinuz-a";
@@ -278,9 +278,8 @@ async fn the_operators_account_may_look_ahead_and_nobody_else_but_root() {
     let _engine = BusEngine::on(&bus).await;
     // The engine of this test refuses everybody whom the bus lets through.
     for (uid, exit) in [(0, 1), (CORE_UID, 1), (NOBODY_UID, 4)] {
-        let mut client = bus.process(env!("CARGO_BIN_EXE_update_engine_client"));
-        client.args(["check", "--dry-run"]).uid(uid).gid(uid);
-        let output = tokio::process::Command::from(client).output().await.unwrap();
+        let mut client = tokio::process::Command::from(bus.client_as(uid));
+        let output = client.args(["check", "--dry-run"]).output().await.unwrap();
         assert_eq!(output.status.code(), Some(exit), "{uid}: {output:?}");
     }
 }

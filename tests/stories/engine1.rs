@@ -15,11 +15,10 @@ use zbus::fdo::PropertiesProxy;
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, MessageStream, OwnedVariant};
 
-use crate::support::bus::{
-    Accounts, BusEngine, CORE_UID, GROUP_GID, MEMBER_UID, NOBODY_UID, PrivateBus, may_become_others,
-};
+use crate::support::bus::{Accounts, BusEngine, CORE_UID, GROUP_GID, MEMBER_UID, NOBODY_UID, PrivateBus};
 use crate::support::fixtures;
 use crate::support::health::{REBOOT, require_a_file};
+use crate::support::other_users::may_become_others;
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
 
 /// The first element of `xml` that is an interface of this name, white space aside.

@@ -1,7 +1,6 @@
 //! Who is neither root nor in the group may give orders when polkit says so. All of these take root.
 
 use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use futures_util::StreamExt as _;
@@ -11,13 +10,11 @@ use update_engine::bus::{ENGINE_INTERFACE, ENGINE_PATH, ORDERS_INTERFACE, ORDERS
 use zbus::MessageStream;
 use zbus::message::Type;
 
-use crate::support::bus::{
-    Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus, copy_program, may_become_others,
-};
+use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus};
 use crate::support::node::quoted;
+use crate::support::other_users::may_become_others;
 use crate::support::polkit::Polkit;
 
-const CLIENT: &str = env!("CARGO_BIN_EXE_update_engine_client");
 const GOLDEN: &str = include_str!("../../dbus/org.updateengine.Orders1.xml");
 
 /// Lets `nobody` check and look ahead, forbids it to mark the slot good, and leaves the rest to a password.
@@ -59,24 +56,15 @@ fn assert_refused(output: &Output, sentence: &str) {
     assert!(!output.status.success() && said.contains(sentence), "{output:?}");
 }
 
-/// Our client, where others may go: the binary stands in a directory that they may not enter.
-fn everybodys_client(bus: &PrivateBus) -> PathBuf {
-    let copy = bus.path("client");
-    if !copy.exists() {
-        copy_program(CLIENT, &copy);
-    }
-    copy
-}
-
 /// Our client as `nobody`: its output, and its exit code.
 async fn client(bus: &PrivateBus, arguments: &[&str]) -> (String, Option<i32>) {
-    let mut process = bus.process(everybodys_client(bus).to_str().unwrap());
-    process
+    let mut process = Command::from(bus.client_as(NOBODY_UID));
+    let output = process
         .args(arguments)
-        .uid(NOBODY_UID)
-        .gid(NOBODY_UID)
-        .stdin(Stdio::null());
-    let output = Command::from(process).output().await.unwrap();
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap();
     let said = [output.stdout, output.stderr].concat();
     (String::from_utf8(said).unwrap(), output.status.code())
 }
@@ -145,7 +133,7 @@ async fn at_a_terminal_an_administrators_password_is_asked_for_there() {
     let _engine = BusEngine::on(&bus).await;
     let _polkit = Polkit::start(&bus, RULES).await;
     let mut terminal = bus.process("script");
-    let command = format!("{} rollback", quoted(everybodys_client(&bus)));
+    let command = format!("{} rollback", quoted(bus.client()));
     terminal.args(["--quiet", "--return", "--command", &command, "/dev/null"]);
     terminal.uid(NOBODY_UID).gid(NOBODY_UID);
     let mut terminal = Command::from(terminal)

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::bus::may_become_others;
+use crate::support::other_users::may_become_others;
 
 /// What `systemd-analyze verify` has to say about our files, with the drop-ins given.
 fn flaws(unit: &str, drop_ins: &[(&str, &str)]) -> String {

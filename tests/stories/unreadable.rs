@@ -10,10 +10,11 @@ use update_engine::bus::Obstacle;
 use update_engine::disk::SlotName;
 use update_engine::serve::{Ask, Exchange};
 
-use crate::support::bus::{NOBODY_UID, may_become_others};
+use crate::support::bus::NOBODY_UID;
 use crate::support::fixtures;
 use crate::support::health::{CHECK, REBOOT, become_healthy, require_a_file};
 use crate::support::node::CONFIG;
+use crate::support::other_users::may_become_others;
 use crate::support::scene::{IDLE, Scene, eventually, operations};
 
 const NEXT_CONFIG: &str = "/usr/share/flatcar/update.conf";
@@ -54,10 +55,13 @@ fn clear(path: &Path) {
 }
 
 async fn client_as(scene: &Scene, uid: u32, arguments: &[&str]) -> Output {
-    let mut client = scene.bus.process(env!("CARGO_BIN_EXE_update_engine_client"));
-    client.args(arguments).stdin(Stdio::null());
-    let mut client = tokio::process::Command::from(client);
-    client.uid(uid).gid(uid).output().await.unwrap()
+    let mut client = tokio::process::Command::from(scene.bus.client_as(uid));
+    client
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .unwrap()
 }
 
 async fn client(scene: &Scene, arguments: &[&str]) -> String {

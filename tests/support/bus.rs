@@ -24,23 +24,6 @@ pub const GROUP_GID: u32 = 502;
 /// The user id of an account that the policy does not name.
 pub const NOBODY_UID: u32 = 65534;
 
-/// Copies a program to where other users may run it. By a process of its own: what this one has open for writing, a
-/// child that another test forks at that moment has too until it becomes another program, and a file that somebody
-/// may write can't be run.
-pub fn copy_program(program: &str, to: &Path) {
-    let copied = Process::new("cp").arg(program).arg(to).status();
-    assert!(copied.unwrap().success(), "{program} can't be copied");
-}
-
-/// Only root may become other users. A test that needs to and can't says so and shows nothing.
-pub fn may_become_others() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("not root: this test shows nothing");
-    }
-    root
-}
-
 /// A system bus of our own: a real `dbus-daemon` with the rules of `system.conf` and our policy.
 pub struct PrivateBus {
     daemon: Child,

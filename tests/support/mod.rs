@@ -26,6 +26,7 @@ pub mod nebraska;
 pub mod node;
 pub mod notified;
 pub mod offer;
+pub mod other_users;
 pub mod payload;
 pub mod pcr_payload;
 pub mod polkit;

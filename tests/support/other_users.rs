@@ -1,0 +1,51 @@
+//! Our client, run by other users than the one who runs the tests.
+
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::bus::PrivateBus;
+
+/// Only root may become other users. A test that needs to and can't says so and shows nothing.
+pub fn may_become_others() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("not root: this test shows nothing");
+    }
+    root
+}
+
+/// Our client as a copy in `directory`, for users who may not enter the one that it was built in (a clone below
+/// `mktemp -d`, or in root's home).
+pub fn client_in(directory: &Path) -> PathBuf {
+    let copy = directory.join("client");
+    // By a process of its own: what this one has open for writing, a child that another test forks at that moment has
+    // too until it becomes another program, and a file that somebody may write can't be run.
+    let copied = Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_update_engine_client"))
+        .arg(&copy)
+        .status();
+    assert!(copied.unwrap().success(), "the client can't be copied");
+    copy
+}
+
+impl PrivateBus {
+    /// Our client where every user may run it.
+    pub fn client(&self) -> PathBuf {
+        let copy = self.path("client");
+        if copy.exists() {
+            copy
+        } else {
+            client_in(&self.path(""))
+        }
+    }
+
+    /// Our client, to be run as user `uid` (and the group of the same number) with this bus as its system bus.
+    pub fn client_as(&self, uid: u32) -> Command {
+        let mut process = self.process(self.client().to_str().unwrap());
+        if uid != nix::unistd::geteuid().as_raw() {
+            process.uid(uid).gid(uid);
+        }
+        process
+    }
+}
