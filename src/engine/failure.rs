@@ -1,9 +1,9 @@
 //! Why an attempt failed: the code for the server and the sentences for people.
 
 use std::error::Error;
-use std::iter::successors;
 
 use crate::bus::Obstacle;
+use crate::journal::causes;
 use crate::omaha::ErrorCode;
 
 /// The end of an attempt that was not a success.
@@ -56,16 +56,4 @@ impl Failure {
         parts.extend(self.causes.iter().map(String::as_str));
         parts.join(": ")
     }
-}
-
-/// `error` and its sources in one line. The only place that prints chains.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut parts = vec![error.to_string()];
-    parts.extend(causes(error));
-    parts.join(": ")
-}
-
-fn causes(error: &dyn Error) -> impl Iterator<Item = String> {
-    successors(error.source(), |&cause| cause.source()).map(ToString::to_string)
 }

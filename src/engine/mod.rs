@@ -54,7 +54,7 @@ mod updater;
 
 pub use code::code_of;
 pub use event::{CheckOutcome, Commitment, Effect, Event, Fallback, Offered, Report, Trigger};
-pub use failure::{Failure, chain};
+pub use failure::Failure;
 pub use meter::Meter;
 pub use node::{DiskChoice, Node, Settings};
 pub use progress::Throttle;

@@ -18,6 +18,9 @@ mod layer;
 mod notable;
 mod spoken;
 
+use std::error::Error;
+use std::iter::successors;
+
 pub use bearings::Bearings;
 pub use entry::Entry;
 pub use layer::{Journal, Plain};
@@ -25,3 +28,16 @@ pub use notable::{Notable, reference};
 
 /// Where journald listens.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
+
+/// `error` and its sources in one line, joined by colons. The only place that prints chains.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut parts = vec![error.to_string()];
+    parts.extend(causes(error));
+    parts.join(": ")
+}
+
+/// The sources of `error`, the nearest first.
+pub fn causes(error: &dyn Error) -> impl Iterator<Item = String> {
+    successors(error.source(), |&cause| cause.source()).map(ToString::to_string)
+}

@@ -97,7 +97,7 @@ impl TwoDisks {
     fn refusal(&self) -> Option<String> {
         let pair = PartitionPair::parse(PAIR).unwrap();
         let open = pair.open(&self.host(), SlotName::B, &self.own_disk());
-        open.err().map(|error| update_engine::engine::chain(&error))
+        open.err().map(|error| update_engine::journal::chain(&error))
     }
 }
 

@@ -86,7 +86,7 @@ async fn refusal(node: &Node, payload: Vec<u8>, target: fn(String, &[u8]) -> Ins
 }
 
 fn text(error: &InstallError) -> String {
-    update_engine::engine::chain(error)
+    update_engine::journal::chain(error)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 
 mod air_gap;
 mod any_image;
+mod architecture;
 mod attempts;
 mod bad_servers;
 mod blame;

@@ -6,7 +6,7 @@ const END: &str = "\n\n<!-- end -->";
 
 /// Holds the part of a document that is generated from `source` against `generated`; `UPDATE_REFERENCES=1`
 /// replaces it instead.
-fn compare(document: &str, source: &str, generated: &str) {
+pub(super) fn compare(document: &str, source: &str, generated: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(document);
     let text = std::fs::read_to_string(&path).unwrap();
     let begin = format!(

@@ -21,10 +21,11 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use update_engine::bus::{self, BusError, Command, News, Outlets, Service};
 use update_engine::disk::{SlotName, share_one_heap};
-use update_engine::engine::{DiskChoice, Engine, Node, Settings, Updater as _, chain};
+use update_engine::engine::{DiskChoice, Engine, Node, Settings, Updater as _};
 use update_engine::flags::{self, CommandLine, Request};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
+use update_engine::journal::chain;
 use update_engine::journal::{Bearings, Journal, Plain};
 use update_engine::monitoring::Monitor;
 

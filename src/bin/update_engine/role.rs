@@ -17,12 +17,12 @@ use std::process::{Command, ExitCode};
 
 use update_engine::config::{Config, Server};
 use update_engine::disk::SlotDisk;
-use update_engine::engine::chain;
 use update_engine::flags::{self, CommandLine, Request};
 use update_engine::host::Host;
 use update_engine::host::mount::{MountError, Mounted};
 use update_engine::host::subprocess::passed_on;
 use update_engine::install;
+use update_engine::journal::chain;
 use update_engine::omaha::{Client, Machine, Patience, announcement};
 use update_engine::postinst::Postinst;
 

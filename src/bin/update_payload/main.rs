@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use payload_format::ImageKind;
 use tracing_subscriber::filter::LevelFilter;
+use update_engine::journal::chain;
 use update_engine::payload::{self, Base, Building, Ingredients, PayloadFile, Trust, Verdict};
 use update_engine::serve::{Audience, Catalog, Server};
 
@@ -35,17 +36,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// An error and what caused it, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn inspect(arguments: &Inspect) -> Result<(), Failure> {

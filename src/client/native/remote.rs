@@ -8,8 +8,8 @@ use crate::bus::{
     AttemptReport, Engine1Proxy, Evidence, ManagerProxy, OfferSource, Orders1Proxy, Overview, Preview, Stand,
 };
 use crate::client::{Endpoint, session};
-use crate::engine::chain;
 use crate::host::Unreadable;
+use crate::journal::chain;
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]

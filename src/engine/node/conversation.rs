@@ -14,8 +14,9 @@ use super::{Node, slots};
 use crate::bus::Obstacle;
 use crate::config::{Config, Server, WaitingUpdate};
 use crate::disk::Guard;
-use crate::engine::{Checked, Failure, Report, Trigger, chain};
+use crate::engine::{Checked, Failure, Report, Trigger};
 use crate::host::{Identity as HostIdentity, Mode, Unreadable};
+use crate::journal::chain;
 use crate::omaha::{
     self, Answer, Body, CheckEvent, Client, Deltas, ErrorCode, Event, Flags, HttpStatus, Identity, Machine,
     Patience, Request, Response, ResponseError,

@@ -2,8 +2,8 @@
 
 use super::Node;
 use crate::disk::SlotName;
-use crate::engine::chain;
 use crate::extension::{Running, Shelf, ShelfError};
+use crate::journal::chain;
 
 impl Node {
     /// What an attempt left half done that a cut has ended. Blocks.

@@ -7,8 +7,9 @@ use super::Node;
 use super::conversation::url;
 use crate::bus::{NoUpdate, Obstacle};
 use crate::config::Config;
-use crate::engine::{Checked, Failure, Trigger, chain};
+use crate::engine::{Checked, Failure, Trigger};
 use crate::host::Mode;
+use crate::journal::chain;
 use crate::omaha::{self, Arrival, Body, CheckEvent, Patience};
 use crate::plan::InstallPlan;
 use crate::policy::{

@@ -47,7 +47,7 @@ use pending::AnnouncedSlots;
 pub use slots::DiskChoice;
 
 use super::updater::{Checked, Progress, Updater};
-use super::{Commitment, Failure, Fallback, Report, State, Survey, Trigger, chain};
+use super::{Commitment, Failure, Fallback, Report, State, Survey, Trigger};
 use crate::bus::{OfferSource, Preview};
 use crate::config::{Config, HealthSettings};
 use crate::disk::{DiskError, SlotName};
@@ -55,6 +55,7 @@ use crate::health::{Cause, TrialEnd};
 use crate::host::{Host, Mode, Unreadable};
 use crate::install::{Downloaded, Postinst, Ready};
 use crate::journal::Bearings;
+use crate::journal::chain;
 use crate::omaha::Offer;
 use crate::plan::InstallPlan;
 use crate::policy::{CheckOutcome, Interval, Payload, Seed, UnixTime};

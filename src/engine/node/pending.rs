@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::{Node, slots};
 use crate::disk::{BlockTarget, BootRisk, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
-use crate::engine::{BootsNext, chain};
+use crate::engine::BootsNext;
 use crate::host::{Host, Withdrawn};
 use crate::install::Slots;
+use crate::journal::chain;
 
 /// On a tmpfs: a reboot clears it. Other programs look for it too.
 const MARKER: &str = "/var/run/update_engine_autoupdate_completed";

@@ -6,7 +6,8 @@ use super::{Node, slots};
 use crate::bus::{AskedBy, AttemptOutcome, AttemptReport, RollbackReport, SlotReport};
 use crate::config::Server;
 use crate::disk::{DiskError, SlotRow};
-use crate::engine::{BootsNext, Survey, Updates, chain};
+use crate::engine::{BootsNext, Survey, Updates};
+use crate::journal::chain;
 use crate::policy::{self, Attempt, Course, History, Rollback};
 
 impl Node {

@@ -16,10 +16,11 @@ use tokio_util::sync::CancellationToken;
 use super::{Node, slots};
 use crate::config::HealthSettings;
 use crate::disk::{DiskError, GivenUp, SlotAttributes, SlotDisk, SlotName};
-use crate::engine::{Fallback, chain};
+use crate::engine::Fallback;
 use crate::health::{self, Cause, Pending, Requirement, Systemd, TrialEnd, Unknown};
 use crate::host::subprocess::{Finished, Subprocess};
 use crate::journal::Notable;
+use crate::journal::chain;
 
 /// The program that orders a reboot returns at once.
 const REBOOT_LIMIT: Duration = Duration::from_secs(30);

@@ -1,0 +1,127 @@
+//! Which module of the library imports which: as docs/architecture.md says, without circles, on few floors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Module and the modules that it imports.
+type Imports = BTreeMap<String, BTreeSet<String>>;
+
+/// The most floors that the library may have: a module stands one above the highest that it imports.
+const FLOORS: usize = 8;
+
+/// All Rust files below `directory`.
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_below(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The modules that `source` names by `crate::`, but for comments and unit tests.
+fn named_in(source: &str) -> BTreeSet<String> {
+    let product = source.split("#[cfg(test)]\nmod ").next().unwrap();
+    let code = product.lines().map(|line| line.split("//").next().unwrap());
+    let code: String = code.collect::<Vec<_>>().join("\n");
+    let mut named = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        assert!(
+            !rest.starts_with('{'),
+            "one module a `use crate::`: {}",
+            rest.lines().next().unwrap()
+        );
+        let end = rest
+            .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .unwrap_or(rest.len());
+        named.insert(rest[..end].to_owned());
+    }
+    named
+}
+
+/// What the library's modules import, as their sources say.
+fn imports() -> Imports {
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut imports = Imports::new();
+    for entry in fs::read_dir(&library).unwrap() {
+        let path = entry.unwrap().path();
+        let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if module == "lib" || module == "bin" {
+            continue;
+        }
+        let files = if path.is_dir() {
+            files_below(&path)
+        } else {
+            vec![path]
+        };
+        let named = files
+            .iter()
+            .flat_map(|file| named_in(&fs::read_to_string(file).unwrap()));
+        imports.entry(module).or_default().extend(named);
+    }
+    let modules: BTreeSet<String> = imports.keys().cloned().collect();
+    for (module, named) in &mut imports {
+        named.retain(|name| name != module && modules.contains(name));
+    }
+    imports
+}
+
+/// The modules from the ground floor up. Panics if modules import each other in a circle.
+fn floors(imports: &Imports) -> Vec<BTreeSet<&str>> {
+    let mut floors: Vec<BTreeSet<&str>> = Vec::new();
+    let mut below: BTreeSet<&str> = BTreeSet::new();
+    while below.len() < imports.len() {
+        let floor: BTreeSet<&str> = imports
+            .iter()
+            .filter(|(module, named)| {
+                !below.contains(module.as_str()) && named.iter().all(|name| below.contains(name.as_str()))
+            })
+            .map(|(module, _)| module.as_str())
+            .collect();
+        let left = || imports.keys().filter(|module| !below.contains(module.as_str()));
+        assert!(
+            !floor.is_empty(),
+            "a circle among {:?}",
+            left().collect::<Vec<_>>()
+        );
+        below.extend(&floor);
+        floors.push(floor);
+    }
+    floors
+}
+
+#[test]
+fn every_import_goes_down_and_is_in_the_architectures_map() {
+    let imports = imports();
+    let floors = floors(&imports);
+    assert!(floors.len() <= FLOORS, "{} floors: {floors:?}", floors.len());
+    let mut map = String::from("| floor | module | imports |\n|---|---|---|");
+    for (number, floor) in floors.iter().enumerate().rev() {
+        for module in floor {
+            let named: Vec<_> = imports[*module].iter().map(|name| format!("`{name}`")).collect();
+            let named = if named.is_empty() {
+                "nothing".to_owned()
+            } else {
+                named.join(", ")
+            };
+            write!(map, "\n| {number} | `{module}` | {named} |").unwrap();
+        }
+    }
+    super::references::compare("architecture.md", "the imports of src", &map);
+}
+
+#[test]
+fn a_circle_of_imports_is_found() {
+    let one = |from: &str, to: &str| (from.to_owned(), BTreeSet::from([to.to_owned()]));
+    let circle = Imports::from([one("disk", "host"), one("host", "disk")]);
+    let found = std::panic::catch_unwind(|| floors(&circle).len());
+    assert!(found.is_err());
+    let code = "use crate::disk::SlotName; // crate::omaha\n#[cfg(test)]\nmod tests { use crate::net; }";
+    assert_eq!(named_in(code), BTreeSet::from(["disk".to_owned()]));
+}
