@@ -307,14 +307,19 @@ impl InstallError {
         matches!(self, Self::Fetch(_) | Self::Cancelled) || !self.is_about_payload()
     }
 
-    /// Whether something is wrong with the payload, as far as is known. Before the slot is touched the node itself may be
-    /// what isn't ready, as while another program has the disk's lock.
+    /// Whether something is wrong with the payload, as far as is known. What fails before the slot is touched and after it was
+    /// verified is the node's: another program has the disk's lock, the engine's own files can't be written.
     #[must_use]
     pub const fn is_about_payload(&self) -> bool {
         let is_about_node = matches!(
             self,
             Self::RunningNotGood { .. }
+                | Self::Open { .. }
+                | Self::State(_)
+                | Self::StateDirectory { .. }
+                | Self::StateFull { .. }
                 | Self::MakeUnbootable { .. }
+                | Self::Commit { .. }
                 | Self::KernelDisk(_)
                 | Self::OwnDisk(_)
         );
@@ -330,5 +335,40 @@ impl InstallError {
             self,
             Self::Extension { .. } | Self::ExtensionsRoom(_) | Self::Extensions(_)
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_node_is_not_ready_for_is_no_fault_of_the_payload() {
+        let slot = SlotName::B;
+        let disk = || DiskError::Unlockable {
+            disk: PathBuf::from("/dev/vda"),
+            source: io::Error::from(io::ErrorKind::PermissionDenied),
+        };
+        let full = InstallError::StateFull {
+            path: PathBuf::from("/var/lib/update_engine"),
+            available: 0,
+            needed: 1,
+        };
+        for of_the_node in [
+            InstallError::Open { slot, source: disk() },
+            InstallError::MakeUnbootable { slot, source: disk() },
+            InstallError::Commit { slot, source: disk() },
+            full,
+        ] {
+            assert!(!of_the_node.is_about_payload(), "{of_the_node}");
+            assert!(of_the_node.leaves_checkpoint(), "{of_the_node}");
+        }
+        let medium = InstallError::io("writing", &slot)(io::Error::from(io::ErrorKind::Other));
+        for of_the_payload in [InstallError::Unsigned, medium] {
+            assert!(
+                of_the_payload.is_about_payload() && !of_the_payload.leaves_checkpoint(),
+                "{of_the_payload}"
+            );
+        }
     }
 }
