@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::BunzipError;
 use super::bits::Bits;
-use super::front::Front;
+use super::inverse_bwt::{self, Starts};
+use super::mtf::MoveToFront;
 use super::symbols::{Code, LONGEST, MOST};
 
 /// Codes of a block, at most.
@@ -36,8 +37,9 @@ pub(super) struct Block {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     pub(super) crc: u32,
-    /// Where the text begins, in the sorted order.
-    pub(super) start: usize,
+    /// Where its text begins, in the sorted order, and other rows.
+    pub(super) starts: Starts,
+    pub(super) len: usize,
 }
 
 impl Block {
@@ -74,13 +76,18 @@ impl Block {
         for code in &mut self.codes[..codes] {
             code.set(&lengths(bits, symbols)?[..symbols]);
         }
-        let counts = self.read_bytes(bits, Front::new(alphabet), symbols - 1)?;
+        let counts = self.read_bytes(bits, MoveToFront::new(alphabet), symbols - 1)?;
         if start >= self.len || self.len > self.limit {
             let (len, limit) = (self.len, self.limit);
             return Err(BunzipError::Length { len, start, limit });
         }
-        self.link(&counts);
-        Ok(Head { crc, start })
+        let starts = Starts::new(self.len, start, inverse_bwt::SPACING);
+        inverse_bwt::link(&mut self.links[..self.len], &counts, starts);
+        Ok(Head {
+            crc,
+            starts,
+            len: self.len,
+        })
     }
 
     /// Reads which group uses which code: ranks of another list that is moved to front.
@@ -105,7 +112,7 @@ impl Block {
     fn read_bytes(
         &mut self,
         bits: &mut Bits<'_>,
-        mut front: Front,
+        mut front: MoveToFront,
         end: usize,
     ) -> Result<[u32; 256], BunzipError> {
         self.links.resize(self.limit + SHORT, 0);
@@ -133,22 +140,6 @@ impl Block {
             }
         }
         Err(BunzipError::Description("groups"))
-    }
-
-    /// Gives each byte the place of the one that follows it in the text: equal bytes keep their order.
-    fn link(&mut self, counts: &[u32; 256]) {
-        let mut sum = 0;
-        let mut next = counts.map(|count| {
-            let first = sum;
-            sum += count;
-            first as usize
-        });
-        for (at, step) in (0..self.len).zip((0_u32..).step_by(1 << 8)) {
-            let byte = self.links[at].to_le_bytes()[0];
-            let place = &mut next[usize::from(byte)];
-            self.links[*place] |= step;
-            *place += 1;
-        }
     }
 }
 

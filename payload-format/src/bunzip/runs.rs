@@ -1,8 +1,9 @@
-//! A block's text, in its own order, with its runs.
+//! Run decoding: the last stage, from a block's text to its bytes, and their CRC.
 
 use super::BunzipError;
 use super::block::Head;
 use super::crc::{self, BlockCrc};
+use super::inverse_bwt::{Place, Segments};
 
 /// Bytes of the block that are followed at a time.
 const STEP: usize = 4096;
@@ -15,8 +16,8 @@ const RUN: u8 = 4;
 
 /// What is left of a block's text.
 pub(super) struct Text {
-    /// The link that was followed last.
-    link: u32,
+    /// How far it was read.
+    place: Place,
     /// Bytes of the block that are left.
     left: usize,
     /// How often in a row the last byte came.
@@ -27,11 +28,11 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// Of a block that has these links.
-    pub(super) fn new(links: &[u32], head: Head) -> Self {
+    /// The beginning of a block's text.
+    pub(super) fn new(head: Head) -> Self {
         Self {
-            link: links[head.start],
-            left: links.len(),
+            place: Place::first(head.starts),
+            left: head.len,
             run: 0,
             last: 0,
             crc: BlockCrc::default(),
@@ -40,14 +41,10 @@ impl Text {
     }
 
     /// Appends some of it to `out`; whether more follows.
-    pub(super) fn read(&mut self, links: &[u32], out: &mut Vec<u8>) -> bool {
+    pub(super) fn read(&mut self, segments: &Segments, out: &mut Vec<u8>) -> bool {
         let mut bytes = [0; STEP];
         let bytes = &mut bytes[..STEP.min(self.left)];
-        for byte in &mut *bytes {
-            // Links lead to bytes of the block only.
-            self.link = links[(self.link >> 8) as usize];
-            *byte = self.link.to_le_bytes()[0];
-        }
+        segments.read(&mut self.place, bytes);
         self.left -= bytes.len();
         let begun = out.len();
         self.unroll(bytes, out);

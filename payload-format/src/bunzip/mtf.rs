@@ -2,7 +2,7 @@
 
 /// Bytes in the order of their last use. The first sixteen, which most codes ask for, are in one number, the
 /// first at its bottom.
-pub(super) struct Front {
+pub(super) struct MoveToFront {
     head: u128,
     /// The first sixteen are stale.
     list: [u8; 256],
@@ -10,7 +10,7 @@ pub(super) struct Front {
 
 const HEAD: usize = 16;
 
-impl Front {
+impl MoveToFront {
     pub(super) fn new(list: [u8; 256]) -> Self {
         let head = list.first_chunk().map_or(0, |head| u128::from_le_bytes(*head));
         Self { head, list }
