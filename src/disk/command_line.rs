@@ -1,4 +1,4 @@
-//! Whether the kernel's command line agrees with what is mounted.
+//! The kernel's command line, held against what is mounted.
 //!
 //! Flatcar's says `mount.usr=/dev/mapper/usr verity.usr=PARTUUID=…`, the slot loader's `mount.usr=PARTUUID=…`. It names a
 //! slot, but says nothing about the disk: PARTUUIDs and labels are the same on every copy of an image. So it is never

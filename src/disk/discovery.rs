@@ -1,4 +1,4 @@
-//! From the mount that holds the system's programs to the disk below it.
+//! Discovery of the slots' disk: from the mount that holds the system's programs down to the whole disk.
 //!
 //! ```text
 //!  /proc/self/mountinfo: /usr ← /dev/mapper/usr      /sys/dev/block/253:0/slaves/ → sda3

@@ -1,4 +1,4 @@
-//! What can go wrong with disk and slots.
+//! `DiskError`: failures of disk, partition table and slots.
 
 use std::io;
 use std::path::PathBuf;

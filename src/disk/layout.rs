@@ -1,4 +1,4 @@
-//! Which partitions of a table are the slots.
+//! The slots' partitions in a table.
 
 use slots::{Guid, Partition, PartitionNumber, SlotAttributes, Table};
 

@@ -1,4 +1,4 @@
-//! A disk image or a whole-disk device, as the slots crate sees it.
+//! The medium of the `slots` crate: a disk image or a whole-disk device.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};

@@ -1,4 +1,4 @@
-//! How a thread claims processor and disk, beside what the node is there for.
+//! CPU and I/O priority of a thread.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! A slot that nobody can write any more.
+//! A sealed slot: read-only, for everybody, until it is dropped.
 
 use std::fs::{File, OpenOptions};
 use std::io;

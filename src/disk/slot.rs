@@ -1,4 +1,4 @@
-//! The two slots and how they are called.
+//! The two slots' names.
 
 use std::fmt;
 use std::ops::Not;

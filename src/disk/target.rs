@@ -1,4 +1,4 @@
-//! The seam through which a slot is read and written.
+//! The `BlockTarget` trait: positioned reads and writes of a slot.
 
 use std::io;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use super::Failure;
 use super::event::{Offered, Trigger};
 use crate::bus::{LastCheck, NoUpdate, Obstacle, Operation, Stand, Status};
-use crate::journal::Notable;
+use crate::journal::MessageId;
 
 /// Whether the running slot may be relied on to boot again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,14 +206,14 @@ impl Phase {
 
     /// What a failure that ends it is to those who wait for alerts.
     #[must_use]
-    pub(super) const fn notable(&self, failure: &Failure) -> Notable {
+    pub(super) const fn message_id(&self, failure: &Failure) -> MessageId {
         match failure.obstacle {
             Obstacle::Backoff | Obstacle::Disabled | Obstacle::RolledBack | Obstacle::OnTrial => {
-                Notable::Deferred
+                MessageId::Deferred
             }
-            _ if failure.code.blames_payload() => Notable::PayloadRefused,
-            _ if matches!(self, Self::Checking(_)) => Notable::CheckFailed,
-            _ => Notable::Failed,
+            _ if failure.code.blames_payload() => MessageId::PayloadRefused,
+            _ if matches!(self, Self::Checking(_)) => MessageId::CheckFailed,
+            _ => MessageId::Failed,
         }
     }
 

@@ -244,7 +244,7 @@ impl<U: Updater> Engine<U> {
         }
         if let (None, Some(failure)) = (self.state.last_failure(), next.last_failure()) {
             tracing::error!(
-                MESSAGE_ID = self.state.phase().notable(failure).id(),
+                MESSAGE_ID = self.state.phase().message_id(failure).id(),
                 UPDATE_CODE = failure.code.number(),
                 "update attempt failed (code {}): {}",
                 failure.code,

@@ -1,4 +1,4 @@
-//! One extension: fetched, verified like any payload, and built from it.
+//! The download of one extension: fetched, verified like any payload, and built from it.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

@@ -1,4 +1,4 @@
-//! The mark of a version's directory: that it is ours, and which slots its extensions belong to.
+//! The owner file of a version's directory: it says that the directory is ours and which slots its extensions belong to.
 //!
 //! ```text
 //!  USR-A                    one slot: its name, and nothing else

@@ -10,7 +10,7 @@
 
 mod download;
 mod mark;
-mod shelf;
+mod store;
 
 pub use download::{ExtensionError, Origin, Package, download, require_room};
-pub use shelf::{Running, Shelf, ShelfError};
+pub use store::{ExtensionStore, ExtensionStoreError, Running};

@@ -1,4 +1,4 @@
-//! Files that others keep, read so that what is not there is told apart from what can't be read.
+//! Readers of other programs' files that tell a missing file apart from an unreadable one.
 //!
 //! A file is absent if its name doesn't exist, or its directory doesn't. Nothing else is absence: not a directory, a
 //! socket or a pipe in its place, nor a link that leads nowhere or to itself, nor a file where its directory should be,

@@ -1,4 +1,4 @@
-//! When the daemon was first started in this boot, whatever became of it since.
+//! The time of the daemon's first start in this boot, kept over its restarts.
 
 use std::fs;
 use std::io;

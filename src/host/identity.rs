@@ -1,4 +1,4 @@
-//! Who this machine is, as update servers know it.
+//! The machine's identity as update servers know it: machine id, boot id, OS release.
 
 use super::{Host, Unreadable};
 

@@ -14,21 +14,21 @@
 
 mod files;
 mod first_start;
+mod free_space;
 mod identity;
-mod marks;
 pub mod mount;
 mod pressure;
-mod room;
+mod sentinels;
 mod service_manager;
 pub mod subprocess;
 
 use std::path::{Path, PathBuf};
 
 pub use files::Unreadable;
+pub use free_space::free_bytes;
 pub use identity::Identity;
-pub use marks::{Mode, Withdrawn};
 pub use pressure::{Percent, PressureLimits};
-pub use room::free_bytes;
+pub use sentinels::{Mode, Withdrawn};
 pub use service_manager::ServiceManager;
 
 /// The root under which the daemon finds configuration, state, `/boot` and `/run`.

@@ -1,4 +1,4 @@
-//! Pressure: for how much of the last ten seconds somebody had to wait (PSI, `/proc/pressure`).
+//! Pressure stall information (PSI, `/proc/pressure`): the share of the last ten seconds in which some task waited.
 
 use super::Host;
 

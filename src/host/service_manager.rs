@@ -1,4 +1,4 @@
-//! Whoever has started the daemon and waits for word: systemd's `sd_notify` protocol, datagrams of `KEY=value` lines
+//! Notifications to the service manager: systemd's `sd_notify` protocol, datagrams of `KEY=value` lines
 //! to `$NOTIFY_SOCKET`.
 
 use std::env;

@@ -1,4 +1,4 @@
-//! Running the image's own programs (postinst): with a bare environment, all they say kept for the
+//! Subprocesses: the image's own programs (postinst) are run with a bare environment, all they say kept for the
 //! journal, and nothing of them left when they take too long.
 //!
 //! ```text

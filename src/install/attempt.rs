@@ -1,4 +1,4 @@
-//! What every phase of one installation works on.
+//! The data that every phase of one installation shares.
 
 use std::path::PathBuf;
 use std::sync::Arc;

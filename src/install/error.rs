@@ -1,4 +1,4 @@
-//! Why an update ended without a slot that boots next.
+//! `InstallError`: why an update ended without a slot that boots next.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use payload_format::{
 
 use super::{KernelError, PostinstError};
 use crate::disk::{DiskError, ForeignError, PairError, SlotName};
-use crate::extension::{ExtensionError, ShelfError};
+use crate::extension::{ExtensionError, ExtensionStoreError};
 use crate::fetch::FetchError;
 use crate::plan::{BlamedImage, ImageHashes};
 use crate::store::record::RecordError;
@@ -282,7 +282,7 @@ pub enum InstallError {
     ExtensionsRoom(#[source] Box<ExtensionError>),
     /// Extensions can't be put in place.
     #[error("the update's extensions can't be put in place")]
-    Extensions(#[from] ShelfError),
+    Extensions(#[from] ExtensionStoreError),
     /// Nobody wants the update any more.
     #[error("the update was cancelled")]
     Cancelled,

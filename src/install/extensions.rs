@@ -9,9 +9,11 @@ use payload_format::Sha256Digest;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, at_work, blocking};
-use super::finding::Verdict;
+use super::preflight_result::Verdict;
 use super::{InstallError, keys};
-use crate::extension::{ExtensionError, Origin, Running, Shelf, ShelfError, download, require_room};
+use crate::extension::{
+    ExtensionError, ExtensionStore, ExtensionStoreError, Origin, Running, download, require_room,
+};
 use crate::payload::Trust;
 use crate::plan::{Extension, ExtensionPlan};
 
@@ -52,13 +54,13 @@ pub(super) async fn stage(attempt: &Arc<Attempt>, cancel: &CancellationToken) ->
         return Ok(());
     };
     let slot = attempt.plan.target.to_string();
-    on_shelf(attempt, move |shelf, _, _| shelf.stage(&slot).map(drop)).await?;
+    on_store(attempt, move |store, _, _| store.stage(&slot).map(drop)).await?;
     for package in &plan.packages {
         build(attempt, plan, package, cancel).await?;
         tracing::info!("extension {} is verified", package.name);
     }
-    on_shelf(attempt, |shelf, plan, running| {
-        shelf.require_place(&plan.version, running)
+    on_store(attempt, |store, plan, running| {
+        store.require_place(&plan.version, running)
     })
     .await
 }
@@ -81,7 +83,7 @@ async fn build(
         sha256: Some(Sha256Digest::from(package.sha256)),
         credentials: attempt.plan.credentials.clone(),
     };
-    let staged = shelf(attempt, plan).staged();
+    let staged = store(attempt, plan).staged();
     let found = tokio::select! {
         found = download(&attempt.site.fetcher, &origin, &staged) => found.map_err(refused)?,
         () = cancel.cancelled() => return Err(InstallError::Cancelled),
@@ -96,39 +98,41 @@ async fn build(
 /// # Errors
 /// [`InstallError::Extensions`]; nothing has appeared then.
 pub(super) async fn place(attempt: &Arc<Attempt>) -> Result<(), InstallError> {
-    on_shelf(attempt, |shelf, plan, running| {
-        shelf.place(&plan.version, running)
+    on_store(attempt, |store, plan, running| {
+        store.place(&plan.version, running)
     })
     .await
 }
 
 /// Removes what was staged. Failing to is logged: something else has ended the attempt.
 pub(super) fn drop_staged(attempt: &Attempt) {
-    try_on_shelf(attempt, |shelf, _, _| shelf.clear());
+    try_on_store(attempt, |store, _, _| store.clear());
 }
 
 /// Removes what was staged or placed for a slot that can't boot.
 pub(super) fn take_back(attempt: &Attempt) {
-    try_on_shelf(attempt, |shelf, plan, running| {
-        shelf.clear()?;
-        shelf.take_back(&plan.version, running)
+    try_on_store(attempt, |store, plan, running| {
+        store.clear()?;
+        store.take_back(&plan.version, running)
     });
 }
 
 /// Removes those of versions that are in neither slot now.
 pub(super) fn prune(attempt: &Attempt) {
-    try_on_shelf(attempt, |shelf, plan, running| {
-        shelf.prune(Some(&plan.version), running)
+    try_on_store(attempt, |store, plan, running| {
+        store.prune(Some(&plan.version), running)
     });
 }
 
-fn shelf(attempt: &Attempt, plan: &ExtensionPlan) -> Shelf {
-    Shelf::new(attempt.path(&plan.directory))
+fn store(attempt: &Attempt, plan: &ExtensionPlan) -> ExtensionStore {
+    ExtensionStore::new(attempt.path(&plan.directory))
 }
 
-async fn on_shelf(
+async fn on_store(
     attempt: &Arc<Attempt>,
-    work: impl FnOnce(&Shelf, &ExtensionPlan, Running<'_>) -> Result<(), ShelfError> + Send + 'static,
+    work: impl FnOnce(&ExtensionStore, &ExtensionPlan, Running<'_>) -> Result<(), ExtensionStoreError>
+    + Send
+    + 'static,
 ) -> Result<(), InstallError> {
     let at = Arc::clone(attempt);
     blocking(move || match &at.plan.extensions {
@@ -138,9 +142,9 @@ async fn on_shelf(
     .await
 }
 
-fn try_on_shelf(
+fn try_on_store(
     attempt: &Attempt,
-    work: impl FnOnce(&Shelf, &ExtensionPlan, Running<'_>) -> Result<(), ShelfError>,
+    work: impl FnOnce(&ExtensionStore, &ExtensionPlan, Running<'_>) -> Result<(), ExtensionStoreError>,
 ) {
     if let Some(plan) = &attempt.plan.extensions
         && let Err(error) = work_on(attempt, plan, work)
@@ -153,12 +157,12 @@ fn try_on_shelf(
 fn work_on(
     attempt: &Attempt,
     plan: &ExtensionPlan,
-    work: impl FnOnce(&Shelf, &ExtensionPlan, Running<'_>) -> Result<(), ShelfError>,
-) -> Result<(), ShelfError> {
+    work: impl FnOnce(&ExtensionStore, &ExtensionPlan, Running<'_>) -> Result<(), ExtensionStoreError>,
+) -> Result<(), ExtensionStoreError> {
     let slot = (!attempt.plan.target).to_string();
     let running = Running {
         slot: &slot,
         version: &plan.running_version,
     };
-    work(&shelf(attempt, plan), plan, running)
+    work(&store(attempt, plan), plan, running)
 }

@@ -11,7 +11,7 @@ use payload_format::{FormatError, FurtherPartitions, ManifestError, PartitionNam
 
 use super::InstallError;
 use super::attempt::Attempt;
-use super::finding::{Finding, Verdict};
+use super::preflight_result::{PreflightResult, Verdict};
 use crate::disk::{OpenPair, PairError, PartitionPair};
 use crate::plan::FurtherTarget;
 
@@ -41,7 +41,7 @@ impl Further {
     }
 
     /// For people: what is configured, and whether it could be used. A target that is ours already counts as in use.
-    pub(super) fn survey(attempt: &Attempt) -> (Vec<Finding>, Self) {
+    pub(super) fn survey(attempt: &Attempt) -> (Vec<PreflightResult>, Self) {
         let (mut findings, mut open, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for target in &attempt.plan.further {
             let subject = format!("partition {}", target.name);
@@ -49,14 +49,14 @@ impl Further {
             match opened(attempt, &target.pair) {
                 Ok(pair) => {
                     let found = format!("{path}, {} bytes, nobody uses it", pair.target.len());
-                    findings.push(Finding::new(subject, Verdict::Fine(found)));
+                    findings.push(PreflightResult::new(subject, Verdict::Fine(found)));
                     open.push((target.name, pair));
                 }
                 Err(source) => {
                     let (name, source) = (target.name, Arc::new(source));
                     refused.push((name, Arc::clone(&source)));
                     let error = InstallError::Target { name, source };
-                    findings.push(Finding::new(subject, Verdict::Missing(error)));
+                    findings.push(PreflightResult::new(subject, Verdict::Missing(error)));
                 }
             }
         }

@@ -52,14 +52,14 @@ impl KernelError {
 
 /// Room on the file system that holds a kernel file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Room {
+struct FreeSpace {
     /// Bytes per block, above 0.
     block_size: u64,
     /// Free blocks, with those of the file to be replaced.
     blocks: u64,
 }
 
-impl Room {
+impl FreeSpace {
     /// The room for `path`, whose present content is given up.
     fn around(path: &Path) -> io::Result<Self> {
         let parent = path.parent().unwrap_or(Path::new("/"));
@@ -86,7 +86,7 @@ impl Room {
 /// # Errors
 /// [`KernelError::NoSpace`], or the file system can't be asked.
 pub(super) fn require_space(path: &Path, size: u64) -> Result<(), KernelError> {
-    let room = Room::around(path).map_err(KernelError::io("looking at the space for", path))?;
+    let room = FreeSpace::around(path).map_err(KernelError::io("looking at the space for", path))?;
     if room.holds(size) {
         return Ok(());
     }
@@ -103,7 +103,7 @@ pub(super) fn require_space(path: &Path, size: u64) -> Result<(), KernelError> {
 /// # Errors
 /// The file system can't be asked.
 pub(super) fn room(path: &Path) -> Result<u64, KernelError> {
-    let room = Room::around(path).map_err(KernelError::io("looking at the space for", path))?;
+    let room = FreeSpace::around(path).map_err(KernelError::io("looking at the space for", path))?;
     Ok(room.blocks.saturating_mul(room.block_size))
 }
 

@@ -1,4 +1,4 @@
-//! The trusted keys, read anew at each use: operators bind-mount over them while the daemon runs.
+//! The trusted public keys, read anew at each use: operators bind-mount over them while the daemon runs.
 
 use std::path::PathBuf;
 

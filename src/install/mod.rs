@@ -76,33 +76,33 @@
 //! file as large as a payload.
 
 mod attempt;
-mod brake;
+mod dirty_partitions;
 mod error;
 mod extensions;
-mod finding;
 mod further;
-mod gate;
 mod kernel;
 mod keys;
+mod manifest_checks;
+mod manifest_preview;
 mod pace;
 mod pcr;
-mod peek;
 mod phases;
 mod pipeline;
 mod postinstall;
 mod preflight;
+mod preflight_result;
+mod pressure_throttle;
 mod read_back;
 mod saved;
 mod schedule;
 mod slots;
-mod torn;
 mod verify;
 
 pub use attempt::Site;
 pub use error::{InstallError, Voucher};
-pub use finding::{Finding, PAYLOAD_LOOK, SLOT_LOOK, Verdict};
 pub use kernel::KernelError;
 pub use pace::Pace;
 pub use phases::{Downloaded, Installer, Ready, Tested, Verified};
 pub use postinstall::{NO_SCRIPT, Postinst, PostinstError, PostinstOutcome, RUNNER};
+pub use preflight_result::{PAYLOAD_LOOK, PreflightResult, SLOT_LOOK, Verdict};
 pub use slots::Slots;

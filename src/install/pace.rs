@@ -1,4 +1,4 @@
-//! How hard an installation leans on the node.
+//! Resource limits of one installation: priorities, bandwidth, pressure, checkpoint intervals.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The chain of values that an attempt goes through. See the [module](super) for the drawing.
+//! The phases of an attempt, as a chain of values. See the [module](super) for the drawing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,14 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Site, at_work, blocking};
-use super::finding::{Finding, PAYLOAD_LOOK, Verdict};
 use super::further::Further;
 use super::postinstall::{self, Arguments, Postinst, PostinstOutcome};
+use super::preflight_result::{PAYLOAD_LOOK, PreflightResult, Verdict};
 use super::saved::Saved;
-use super::{InstallError, PostinstError, extensions, gate, pcr, peek, pipeline, preflight, torn, verify};
+use super::{
+    InstallError, PostinstError, dirty_partitions, extensions, manifest_checks, manifest_preview, pcr,
+    pipeline, preflight, verify,
+};
 use crate::disk::{BlockTarget, give_back_free_memory};
 use crate::host::subprocess::SubprocessError;
 use crate::plan::{ImageHashes, InstallPlan};
@@ -55,7 +58,7 @@ impl Installer {
 impl Installer {
     /// Looks at the same and more, and says of each thing how it is, for people: also at the payload's first bytes, which
     /// are waited for as long as `patience`. Changes nothing and keeps nothing open. A source of a delta is not read.
-    pub async fn examine(self, patience: Duration) -> Vec<Finding> {
+    pub async fn examine(self, patience: Duration) -> Vec<PreflightResult> {
         let attempt = self.attempt;
         let at = Arc::clone(&attempt);
         let (mut findings, target, further) = blocking(move || {
@@ -67,7 +70,7 @@ impl Installer {
         })
         .await;
         let Some(target) = target else { return findings };
-        let payload = timeout(patience, peek::payload(&attempt, &*target, &further)).await;
+        let payload = timeout(patience, manifest_preview::payload(&attempt, &*target, &further)).await;
         let verdict = match payload {
             Ok(verdict) => verdict.unwrap_or_else(Verdict::Refused),
             Err(_) => Verdict::Doubtful(format!(
@@ -75,7 +78,7 @@ impl Installer {
                 patience.as_secs()
             )),
         };
-        findings.push(Finding::new(PAYLOAD_LOOK, verdict));
+        findings.push(PreflightResult::new(PAYLOAD_LOOK, verdict));
         findings
     }
 }
@@ -166,7 +169,7 @@ impl Downloaded {
     /// What was written.
     #[must_use]
     pub fn image(&self) -> ImageHashes {
-        gate::made_by(&self.written.manifest)
+        manifest_checks::made_by(&self.written.manifest)
     }
 
     /// Reads slot, kernel and PCR policy back from the medium; of the slot, what was not read while it was
@@ -292,7 +295,7 @@ impl Tested {
                 })
                 .inspect_err(|_| make_unbootable_again(&attempt))?;
             Saved::discard(&attempt);
-            torn::end(&attempt);
+            dirty_partitions::end(&attempt);
             extensions::prune(&attempt);
             give_back_free_memory();
             Ok(outcome)

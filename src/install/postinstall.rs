@@ -1,4 +1,4 @@
-//! The image's own last word: its `postinst`, run from the sealed and mounted slot.
+//! The image's `postinst` script, run from the sealed and mounted slot.
 //!
 //! `<mount>/postinst <device> KERNEL=<path> [PCR_POLICY=<path>]`. Exit code 0 means that the slot may
 //! boot. 3 means the same after an error that the server should hear of. Anything else, a signal or a

@@ -1,4 +1,4 @@
-//! Everything that can be refused before the network is asked. Nothing here changes anything.
+//! Preflight: every check that can refuse an update before the network is asked. It changes nothing.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nix::unistd::{AccessFlags, access};
 
 use super::attempt::Attempt;
-use super::finding::{Finding, SLOT_LOOK, Verdict};
+use super::preflight_result::{PreflightResult, SLOT_LOOK, Verdict};
 use super::{InstallError, KernelError, Postinst, extensions, kernel, keys};
 use crate::disk::BlockTarget;
 use crate::host::free_bytes;
@@ -52,20 +52,20 @@ pub(super) fn check(attempt: &Attempt) -> Result<Arc<dyn BlockTarget>, InstallEr
 
 /// The same for people: everything is looked at, whatever is wrong with the rest. The target is given if it could be
 /// opened.
-pub(super) fn survey(attempt: &Attempt) -> (Vec<Finding>, Option<Arc<dyn BlockTarget>>) {
+pub(super) fn survey(attempt: &Attempt) -> (Vec<PreflightResult>, Option<Arc<dyn BlockTarget>>) {
     let mut findings: Vec<_> = LOOKS
         .iter()
-        .map(|(subject, look)| Finding::new(*subject, look(attempt).unwrap_or_else(Verdict::Refused)))
+        .map(|(subject, look)| PreflightResult::new(*subject, look(attempt).unwrap_or_else(Verdict::Refused)))
         .collect();
     if let Some(verdict) = extensions::look(attempt).unwrap_or_else(|error| Some(Verdict::Refused(error))) {
-        findings.push(Finding::new("extensions", verdict));
+        findings.push(PreflightResult::new("extensions", verdict));
     }
     let slot = attempt.plan.target;
     let (verdict, target) = match attempt.site.slots.reserve(slot) {
         Ok(target) => (sized(attempt, target.len()), Some(target)),
         Err(source) => (Verdict::Refused(InstallError::Open { slot, source }), None),
     };
-    findings.push(Finding::new(SLOT_LOOK, verdict));
+    findings.push(PreflightResult::new(SLOT_LOOK, verdict));
     (findings, target)
 }
 

@@ -1,4 +1,4 @@
-//! What of an attempt survives a restart: two records below the state directory.
+//! The saved attempt: two records below the state directory, from which a restarted daemon resumes.
 //!
 //! `manifest` holds the payload's header and manifest, so that not one byte is fetched twice. `checkpoint`
 //! holds, with integers big endian:

@@ -1,4 +1,4 @@
-//! Which operation may start now. Pure: it knows indices, not bytes or threads.
+//! The schedule: which operation may start now. Pure: it knows indices, not bytes or threads.
 //!
 //! ```text
 //!            checkpointed          frontier                started

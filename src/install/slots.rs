@@ -1,4 +1,4 @@
-//! What an installation asks of the disk. One implementation is real; tests put faults in front of it.
+//! The `Slots` trait: what an installation needs from the disk. One implementation is real; tests put faults in front of it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Reading back what was written, from the medium.
+//! Verification: everything written is read back from the medium and hashed.
 
 use std::fs::File;
 use std::io::{self, Read};

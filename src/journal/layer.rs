@@ -1,4 +1,4 @@
-//! Where events go: entries for journald, text for standard error.
+//! The tracing layers: entries for journald, text for standard error.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -14,8 +14,8 @@ use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::Context;
 
-use super::spoken::Spoken;
-use super::{Bearings, Entry, SOCKET};
+use super::event_fields::EventFields;
+use super::{AttemptContext, Entry, SOCKET};
 use crate::host::Host;
 
 /// journald, as a layer of a subscriber.
@@ -23,14 +23,14 @@ use crate::host::Host;
 pub struct Journal {
     socket: UnixDatagram,
     path: PathBuf,
-    bearings: Bearings,
+    attempt_context: AttemptContext,
 }
 
 impl Journal {
     /// The journal of `host`, if our standard error goes there already: who has sent it elsewhere wants the lines
     /// there. Every entry tells the attempt that `bearings` know.
     #[must_use]
-    pub fn of(host: &Host, bearings: Bearings) -> Option<Self> {
+    pub fn of(host: &Host, attempt_context: AttemptContext) -> Option<Self> {
         let path = host.path(SOCKET);
         if !goes_to_the_journal() || !path.exists() {
             return None;
@@ -39,26 +39,26 @@ impl Journal {
         Some(Self {
             socket,
             path,
-            bearings,
+            attempt_context,
         })
     }
 
-    fn entry(&self, spoken: &Spoken, level: Level) -> Entry {
+    fn entry(&self, event_fields: &EventFields, level: Level) -> Entry {
         let mut entry = Entry::default();
-        entry.add("MESSAGE", &spoken.text);
+        entry.add("MESSAGE", &event_fields.text);
         entry.add("PRIORITY", priority(level));
         entry.add("SYSLOG_IDENTIFIER", "update_engine");
-        for (name, value) in &spoken.fields {
+        for (name, value) in &event_fields.fields {
             entry.add(name, value);
         }
-        if let Some(attempt) = self.bearings.attempt() {
+        if let Some(attempt) = self.attempt_context.attempt() {
             let number = Some(attempt.number.to_string());
             for (name, value) in [
                 ("UPDATE_ATTEMPT", number),
                 ("UPDATE_VERSION", attempt.version),
                 ("UPDATE_SLOT", attempt.slot),
             ] {
-                if let Some(value) = value.filter(|_| !spoken.says(name)) {
+                if let Some(value) = value.filter(|_| !event_fields.says(name)) {
                     entry.add(name, &value);
                 }
             }
@@ -69,13 +69,13 @@ impl Journal {
 
 impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let mut spoken = Spoken::default();
-        event.record(&mut spoken);
-        let entry = self.entry(&spoken, *event.metadata().level());
+        let mut event_fields = EventFields::default();
+        event.record(&mut event_fields);
+        let entry = self.entry(&event_fields, *event.metadata().level());
         // By its path each time, since journald may be started anew. What is too long for a datagram goes line by
         // line; so does everything while nobody listens, which journald may still find in the stream later.
         if self.socket.send_to(entry.as_bytes(), &self.path).is_err() {
-            let _ = writeln!(io::stderr(), "{}", spoken.text);
+            let _ = writeln!(io::stderr(), "{}", event_fields.text);
         }
     }
 }
@@ -86,9 +86,9 @@ pub struct Plain;
 
 impl<'w> FormatFields<'w> for Plain {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> std::fmt::Result {
-        let mut spoken = Spoken::default();
-        fields.record(&mut spoken);
-        writer.write_str(&spoken.text)
+        let mut event_fields = EventFields::default();
+        fields.record(&mut event_fields);
+        writer.write_str(&event_fields.text)
     }
 }
 

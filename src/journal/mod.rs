@@ -1,4 +1,4 @@
-//! What the daemon says: to the journal with fields where that listens, to standard error as text where it doesn't.
+//! The daemon's log: structured entries for journald where it listens, text on standard error where it doesn't.
 //!
 //! ```text
 //!  tracing event ─▶ Spoken: text, fields ─┬─ standard error is journald's ─▶ entry ─▶ datagram to its socket
@@ -12,19 +12,19 @@
 //! The native protocol is spoken here and not by `tracing-journald`: that takes the values of all fields out of the
 //! text, where people look for them, and can't be pointed to another socket than the machine's.
 
-mod bearings;
+mod attempt_context;
 mod entry;
+mod event_fields;
 mod layer;
-mod notable;
-mod spoken;
+mod message_id;
 
 use std::error::Error;
 use std::iter::successors;
 
-pub use bearings::Bearings;
+pub use attempt_context::AttemptContext;
 pub use entry::Entry;
 pub use layer::{Journal, Plain};
-pub use notable::{Notable, reference};
+pub use message_id::{MessageId, reference};
 
 /// Where journald listens.
 pub const SOCKET: &str = "/run/systemd/journal/socket";

@@ -1,4 +1,4 @@
-//! Replacing a file so that no power cut leaves anything but its old or its new contents.
+//! Atomic replacement of a file: a power cut leaves its old or its new contents, nothing else.
 //!
 //! ```text
 //!  step                      a power cut right after it leaves

@@ -1,4 +1,4 @@
-//! Our own state in a file: whole, of the expected version, and as written, or not used at all.
+//! Checksummed records of our own state: whole, of the expected version, and as written, or not used at all.
 //!
 //! ```text
 //!  offset  length  what (integers big endian)

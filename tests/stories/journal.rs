@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use update_engine::disk::SlotName;
-use update_engine::journal::Notable;
+use update_engine::journal::MessageId;
 
 use crate::support::fixtures;
 use crate::support::health::{REBOOT, become_healthy, require_a_file};
@@ -14,7 +14,7 @@ use crate::support::node::CONFIG;
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
 
 /// Message, priority, attempt, version, slot and code of the only entry of this kind.
-fn told(journal: &JournalSocket, kind: Notable) -> [String; 6] {
+fn told(journal: &JournalSocket, kind: MessageId) -> [String; 6] {
     let entries = journal.of_kind(kind.id());
     let [entry] = entries
         .try_into()
@@ -40,7 +40,7 @@ async fn an_update_and_its_end_are_told_with_version_slot_and_attempt() {
     let journal = JournalSocket::of(&mut scene.node);
     let daemon = scene.boot(SlotName::A).await;
     scene.attempt(NEED_REBOOT).await;
-    let installed = told(&journal, Notable::Installed);
+    let installed = told(&journal, MessageId::Installed);
     let said = "version \"2.0.0\" is installed in USR-B: it boots next";
     assert_eq!(installed, [said, "6", "1", "2.0.0", "USR-B", ""]);
 
@@ -73,9 +73,9 @@ async fn a_slot_that_is_kept_is_told() {
     scene.node.disk.set_attributes(SlotName::A, (2, 0, 0));
     let journal = JournalSocket::of(&mut scene.node);
     let daemon = scene.boot(SlotName::A).await;
-    let is_told = || !journal.of_kind(Notable::MarkedGood.id()).is_empty();
+    let is_told = || !journal.of_kind(MessageId::MarkedGood.id()).is_empty();
     eventually("the slot is kept", is_told).await;
-    let kept = told(&journal, Notable::MarkedGood);
+    let kept = told(&journal, MessageId::MarkedGood);
     assert_eq!(kept, ["USR-A is marked good", "6", "", "", "USR-A", ""]);
     daemon.stop();
 }
@@ -89,7 +89,7 @@ async fn a_slot_that_is_left_and_the_way_back_are_told() {
     let journal = JournalSocket::of(&mut scene.node);
     let daemon = scene.boot(SlotName::B).await;
     eventually("a reboot", || scene.node.path(REBOOT).exists()).await;
-    let [text, priority, _, _, slot, _] = told(&journal, Notable::DeadlinePassed);
+    let [text, priority, _, _, slot, _] = told(&journal, MessageId::DeadlinePassed);
     assert!(
         text.starts_with("the running slot is not healthy in time: health check"),
         "{text}"
@@ -102,7 +102,7 @@ async fn a_slot_that_is_left_and_the_way_back_are_told() {
     scene.node.run_version("1.0.0");
     let journal = JournalSocket::of(&mut scene.node);
     let daemon = scene.boot(SlotName::A).await;
-    let [text, priority, _, version, ..] = told(&journal, Notable::RolledBack);
+    let [text, priority, _, version, ..] = told(&journal, MessageId::RolledBack);
     assert!(
         text.starts_with("rolled back from version \"2.0.0\": health check"),
         "{text}"
@@ -117,7 +117,7 @@ async fn failures_are_told_apart_and_with_their_code() {
     let journal = JournalSocket::of(&mut scene.node);
     let daemon = scene.boot(SlotName::A).await;
     scene.attempt(IDLE).await;
-    let [text, priority, attempt, version, slot, code] = told(&journal, Notable::PayloadRefused);
+    let [text, priority, attempt, version, slot, code] = told(&journal, MessageId::PayloadRefused);
     assert!(text.starts_with("update attempt failed (code 17): "), "{text}");
     assert_eq!(
         [priority, attempt, version, slot, code],
@@ -126,14 +126,14 @@ async fn failures_are_told_apart_and_with_their_code() {
 
     scene.node.write(CONFIG, b"SERVER=http://127.0.0.1:1/\n");
     scene.attempt(IDLE).await;
-    let [text, _, attempt, version, _, code] = told(&journal, Notable::CheckFailed);
+    let [text, _, attempt, version, _, code] = told(&journal, MessageId::CheckFailed);
     assert!(text.starts_with("update attempt failed (code 2000): "), "{text}");
     assert_eq!([attempt, version, code], ["2", "", "2000"]);
 
     scene.node.write(CONFIG, b"SERVER=disabled\n");
     scene.attempt(IDLE).await;
-    assert_eq!(told(&journal, Notable::Deferred)[5], "2000");
-    assert!(journal.of_kind(Notable::Failed.id()).is_empty());
+    assert_eq!(told(&journal, MessageId::Deferred)[5], "2000");
+    assert!(journal.of_kind(MessageId::Failed.id()).is_empty());
     daemon.stop();
 }
 
@@ -146,9 +146,9 @@ async fn a_partition_table_that_was_repaired_is_told() {
     // The primary header's checksum.
     disk.write_all_at(b"????", 512 + 16).unwrap();
     let daemon = scene.boot(SlotName::A).await;
-    let is_told = || !journal.of_kind(Notable::TableRepaired.id()).is_empty();
+    let is_told = || !journal.of_kind(MessageId::TableRepaired.id()).is_empty();
     eventually("the table is repaired", is_told).await;
-    let [text, priority, ..] = told(&journal, Notable::TableRepaired);
+    let [text, priority, ..] = told(&journal, MessageId::TableRepaired);
     let image = scene.node.disk.path().display();
     let said = "a copy of the partition table was damaged or differed; it was written anew";
     assert_eq!((text, priority.as_str()), (format!("{image}: {said}"), "4"));
@@ -187,7 +187,7 @@ async fn journald_finds_what_is_selected_by_fields() {
     let daemon = scene.boot(SlotName::A).await;
     scene.attempt(NEED_REBOOT).await;
 
-    let installed = format!("MESSAGE_ID={}", Notable::Installed.id());
+    let installed = format!("MESSAGE_ID={}", MessageId::Installed.id());
     let selected = || journald.show(&[&installed, "UPDATE_VERSION=2.0.0", "UPDATE_SLOT=USR-B"]);
     let said = "version \"2.0.0\" is installed in USR-B: it boots next\n";
     eventually("journald has written it", || selected() == said).await;

@@ -48,7 +48,7 @@ fn the_monitoring_reference_has_every_identifier_and_every_metric() {
     const DOCUMENT: &str = "monitoring.md";
     compare(
         DOCUMENT,
-        "src/journal/notable.rs",
+        "src/journal/message_id.rs",
         &update_engine::journal::reference(),
     );
     compare(

@@ -1,4 +1,4 @@
-//! What can keep the node from booting though nothing is wrong with its table: not all who read the table at boot take
+//! Boot risks: shapes of a valid table that some loaders can't boot. Not all who read the table at boot take
 //! the same ones, and GRUB writes it in a way that no order of ours makes safe. See `docs/boot.md`.
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! Finding the disk: below the mount of `/usr`, or by the node of a slot.
+//! How a `SlotDisk` is found: below the mount of `/usr`, or by the node of a slot.
 
 use super::{SlotDisk, read_layout, slot_of};
 use crate::disk::command_line;

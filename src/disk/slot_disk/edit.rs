@@ -1,4 +1,4 @@
-//! What is written to the table: attributes of slots, through the ordered commit of [`slots::Gpt`].
+//! Edits of the partition table: attributes of slots, through the ordered commit of [`slots::Gpt`].
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,7 @@ use super::{Found, Medium, SlotDisk, cannot_open};
 use crate::disk::layout::{Layout, candidates};
 use crate::disk::lock::{Asked, lock};
 use crate::disk::{DiskError, LayoutError, SlotName};
-use crate::journal::Notable;
+use crate::journal::MessageId;
 
 /// What [`SlotDisk::mark_good`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -236,7 +236,7 @@ impl SlotDisk {
         tracing::debug!(disk = %self.disk.display(), ?committed, "partition table");
         if !gpt.is_sound() {
             tracing::warn!(
-                MESSAGE_ID = Notable::TableRepaired.id(),
+                MESSAGE_ID = MessageId::TableRepaired.id(),
                 "{}: a copy of the partition table was damaged or differed; it was written anew",
                 self.disk.display()
             );

@@ -85,7 +85,7 @@ impl Node {
                 .await;
         }
         if !matches!(checked, Checked::Offer(..)) {
-            self.bearings.end();
+            self.attempt_context.end();
         }
         if let Some(end) = checked.end() {
             self.count_in(move |tally, now| tally.checked(end, now)).await;
@@ -94,7 +94,7 @@ impl Node {
     }
 
     fn begin(&self, trigger: Trigger) {
-        self.bearings.begin();
+        self.attempt_context.begin();
         self.memory(|memory| {
             memory.trigger = Some(trigger);
             memory.offer = None;
@@ -133,7 +133,7 @@ impl Node {
             tracing::warn!("an event did not reach the server: {}", failure.reason());
         }
         if matches!(report, Report::Complete | Report::Failed(_)) {
-            self.bearings.end();
+            self.attempt_context.end();
         }
     }
 

@@ -6,7 +6,7 @@ use super::slots::partuuid;
 use super::{Node, slots};
 use crate::disk::{DiskError, SlotDisk, SlotName};
 use crate::health::Cause;
-use crate::journal::Notable;
+use crate::journal::MessageId;
 use crate::journal::chain;
 use crate::plan::ImageHashes;
 use crate::policy::{History, Images, Outcome, Progress, Tally, UnixTime, Why};
@@ -121,7 +121,7 @@ impl Node {
         });
         match outcome {
             Some(Outcome::RolledBack(rollback)) => tracing::error!(
-                MESSAGE_ID = Notable::RolledBack.id(),
+                MESSAGE_ID = MessageId::RolledBack.id(),
                 UPDATE_VERSION = rollback.payload.version,
                 "rolled back from version {:?}: {}{}{}",
                 rollback.payload.version,

@@ -13,7 +13,7 @@ use crate::engine::updater::Progress;
 use crate::engine::{Commitment, Failure, Trigger};
 use crate::fetch::{FetchSettings, Fetcher};
 use crate::install::{Downloaded, InstallError, Installer, Pace, PostinstOutcome, Ready, Site, Voucher};
-use crate::journal::Notable;
+use crate::journal::MessageId;
 use crate::journal::chain;
 use crate::omaha::{ErrorCode, HttpStatus, PayloadKind};
 use crate::plan::{ImageHashes, InstallPlan};
@@ -26,7 +26,7 @@ impl Node {
             sha256: Some(plan.payload_sha256),
             version: plan.version.clone(),
         };
-        self.bearings.aim(&plan.version, &plan.target.to_string());
+        self.attempt_context.aim(&plan.version, &plan.target.to_string());
         self.memory(|memory| memory.target = Some((plan.target, payload)));
         let ready = self.preflight(plan).await;
         let resumes = ready.as_ref().is_ok_and(Ready::resumes);
@@ -181,7 +181,7 @@ impl Node {
     fn say_installed(&self) {
         if let Some((slot, payload)) = self.memory(|memory| memory.target.clone()) {
             tracing::info!(
-                MESSAGE_ID = Notable::Installed.id(),
+                MESSAGE_ID = MessageId::Installed.id(),
                 UPDATE_VERSION = payload.version,
                 UPDATE_SLOT = %slot,
                 "version {:?} is installed in {slot}: it boots next",

@@ -54,7 +54,7 @@ use crate::disk::{DiskError, SlotName};
 use crate::health::{Cause, TrialEnd};
 use crate::host::{Host, Mode, Unreadable};
 use crate::install::{Downloaded, Postinst, Ready};
-use crate::journal::Bearings;
+use crate::journal::AttemptContext;
 use crate::journal::chain;
 use crate::omaha::Offer;
 use crate::plan::InstallPlan;
@@ -82,7 +82,7 @@ pub struct Node {
     /// Held while one of the records is changed.
     record: Arc<Mutex<()>>,
     /// What lines of the journal say about the attempt under way.
-    bearings: Bearings,
+    attempt_context: AttemptContext,
     /// Held while the other slot is opened to see whether it can be written.
     preflights: Arc<tokio::sync::Mutex<()>>,
 }
@@ -130,15 +130,18 @@ impl Node {
             prefs,
             memory: Arc::default(),
             record: Arc::default(),
-            bearings: Bearings::default(),
+            attempt_context: AttemptContext::default(),
             preflights: Arc::default(),
         }
     }
 
     /// The same, where the journal knows `bearings`.
     #[must_use]
-    pub fn with_bearings(self, bearings: Bearings) -> Self {
-        Self { bearings, ..self }
+    pub fn with_attempt_context(self, attempt_context: AttemptContext) -> Self {
+        Self {
+            attempt_context,
+            ..self
+        }
     }
 
     /// Where the engine starts on this machine: idle, or waiting for a reboot that an earlier process
@@ -303,7 +306,7 @@ impl Updater for Node {
     async fn check(&self, trigger: Trigger) -> Checked<InstallPlan> {
         let checked = self.ask(trigger).await.unwrap_or_else(Checked::Failed);
         if matches!(checked, Checked::NoUpdate | Checked::NotAsked(_)) {
-            self.bearings.end();
+            self.attempt_context.end();
         }
         if let Some(end) = checked.end() {
             self.count_in(move |tally, now| tally.checked(end, now)).await;

@@ -16,7 +16,7 @@ use crate::bus::{CheckResult, Obstacle, OfferSource, PreflightCheck, Preview, Pr
 use crate::config::Config;
 use crate::engine::code::code_of;
 use crate::engine::{Failure, Trigger};
-use crate::install::{Finding, InstallError, Installer, PAYLOAD_LOOK, SLOT_LOOK, Verdict};
+use crate::install::{InstallError, Installer, PAYLOAD_LOOK, PreflightResult, SLOT_LOOK, Verdict};
 use crate::journal::chain;
 use crate::net::redact;
 use crate::omaha::{Answer, CheckEvent, ErrorCode, HttpStatus, Offer};
@@ -188,7 +188,7 @@ impl Node {
 }
 
 /// An attempt marks the running slot good before it asks the server, if nothing is required of it that does not hold.
-fn marked_first(finding: &mut Finding) {
+fn marked_first(finding: &mut PreflightResult) {
     if let Verdict::Refused(InstallError::RunningNotGood { running, .. }) = finding.verdict {
         let why = format!("{running} is not marked good yet: an update does that before anything else");
         finding.verdict = Verdict::Fine(why);
@@ -196,9 +196,10 @@ fn marked_first(finding: &mut Finding) {
 }
 
 /// The manifest decides what was in doubt without it: whether the payload fits, and what it brings.
-fn settle(findings: &mut [Finding]) {
-    let is_read =
-        |finding: &Finding| finding.subject == PAYLOAD_LOOK && matches!(finding.verdict, Verdict::Fine(_));
+fn settle(findings: &mut [PreflightResult]) {
+    let is_read = |finding: &PreflightResult| {
+        finding.subject == PAYLOAD_LOOK && matches!(finding.verdict, Verdict::Fine(_))
+    };
     if !findings.iter().any(is_read) {
         return;
     }
@@ -218,11 +219,11 @@ fn settle(findings: &mut [Finding]) {
 }
 
 /// Whether it makes the outcome doubtful.
-const fn is_doubtful(finding: &Finding) -> bool {
+const fn is_doubtful(finding: &PreflightResult) -> bool {
     matches!(finding.verdict, Verdict::Doubtful(_) | Verdict::Missing(_))
 }
 
-fn refusal(finding: &Finding) -> Option<(Prospect, String)> {
+fn refusal(finding: &PreflightResult) -> Option<(Prospect, String)> {
     let Verdict::Refused(error) = &finding.verdict else {
         return None;
     };
@@ -234,7 +235,7 @@ fn refusal(finding: &Finding) -> Option<(Prospect, String)> {
     Some((prospect, told(finding).found))
 }
 
-fn told(finding: &Finding) -> PreflightCheck {
+fn told(finding: &PreflightResult) -> PreflightCheck {
     let (result, found, code) = match &finding.verdict {
         Verdict::Fine(found) => (CheckResult::Ok, found.clone(), None),
         Verdict::Doubtful(why) | Verdict::Standing(why) => (CheckResult::Doubtful, why.clone(), None),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Settings;
 use crate::disk::{DiskError, Marked, SlotDisk, SlotName};
 use crate::engine::BootsNext;
-use crate::journal::Notable;
+use crate::journal::MessageId;
 
 /// Which disk holds the slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(super) fn mark_good(disk: &SlotDisk) -> Result<(), DiskError> {
     let running = disk.running();
     match disk.mark_good()? {
         Marked::Written => tracing::info!(
-            MESSAGE_ID = Notable::MarkedGood.id(),
+            MESSAGE_ID = MessageId::MarkedGood.id(),
             UPDATE_SLOT = %running,
             "{running} is marked good"
         ),

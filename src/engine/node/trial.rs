@@ -19,7 +19,7 @@ use crate::disk::{DiskError, GivenUp, SlotAttributes, SlotDisk, SlotName};
 use crate::engine::Fallback;
 use crate::health::{self, Cause, Pending, Requirement, Systemd, TrialEnd, Unknown};
 use crate::host::subprocess::{Finished, Subprocess};
-use crate::journal::Notable;
+use crate::journal::MessageId;
 use crate::journal::chain;
 
 /// The program that orders a reboot returns at once.
@@ -99,7 +99,7 @@ impl Node {
         let disk = self.blocking(|node| slots::open(&node.settings)).await;
         let slot = disk.ok().map(|disk| disk.running().to_string());
         tracing::error!(
-            MESSAGE_ID = Notable::DeadlinePassed.id(),
+            MESSAGE_ID = MessageId::DeadlinePassed.id(),
             UPDATE_SLOT = slot,
             "the running slot is not healthy in time: {cause}"
         );

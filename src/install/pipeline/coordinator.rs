@@ -8,18 +8,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::Written;
 use super::images::Images;
-use super::inbox::{End, Inbox, Message, Outlet};
-use super::intake::Intake;
-use super::rest;
-use super::review::Review;
+use super::messages::{End, Message, Messages, Outlet};
+use super::read_back_thread::ReadBackThread;
+use super::reader_input::ReaderInput;
+use super::unwritten_blocks;
 use super::work::{Offered, Tools, Work};
 use crate::disk::{BlockTarget, give_back_free_memory};
 use crate::fetch::Entity;
 use crate::install::attempt::Attempt;
 use crate::install::further::Further;
-use crate::install::gate::{self, Beginning};
+use crate::install::manifest_checks::{self, Beginning};
 use crate::install::read_back::ReadBack;
-use crate::install::{InstallError, keys, torn};
+use crate::install::{InstallError, dirty_partitions, keys};
 
 /// Where an attempt begins.
 pub(super) enum Start {
@@ -61,10 +61,10 @@ impl Coordinator {
     ///
     /// # Errors
     /// Whatever ended it.
-    pub(super) fn run(self, start: Start, inbox: &Inbox) -> Result<Written, InstallError> {
+    pub(super) fn run(self, start: Start, messages: &Messages) -> Result<Written, InstallError> {
         let (mut input, mut work) = match start {
             Start::Fresh(reader) => {
-                let (input, first) = Input::new(reader, inbox).metadata()?;
+                let (input, first) = Input::new(reader, messages).metadata()?;
                 let work = self.open(&first.manifest, &first.bytes, first.end, Beginning::Fresh)?;
                 (input, work)
             }
@@ -74,14 +74,14 @@ impl Coordinator {
                 metadata,
                 checkpoint,
             } => (
-                Input::new(reader, inbox),
+                Input::new(reader, messages),
                 self.open(&manifest, &metadata, *checkpoint, Beginning::Resumed)?,
             ),
         };
         // The metadata as it came, and what its checks took, have gone.
         give_back_free_memory();
         input.work_off(&mut work)?;
-        let finished = input.intake.finish().map_err(InstallError::Format)?;
+        let finished = input.input.finish().map_err(InstallError::Format)?;
         self.finish(work, &finished)
     }
 
@@ -93,15 +93,15 @@ impl Coordinator {
         at: Checkpoint,
         beginning: Beginning,
     ) -> Result<Work, InstallError> {
-        gate::check(&self.attempt, manifest, metadata, &self.further, &self.cancel)?;
-        let ledger = gate::open(&self.attempt, manifest, metadata, beginning)?;
+        manifest_checks::check(&self.attempt, manifest, metadata, &self.further, &self.cancel)?;
+        let ledger = manifest_checks::open(&self.attempt, manifest, metadata, beginning)?;
         let tools = Tools {
             manifest: Arc::clone(manifest),
             images: Images::open(&self.attempt, manifest, &self.target, &self.further)?,
             ledger,
             entity: self.entity.clone(),
             outlet: self.outlet.clone(),
-            review: Review::begin(manifest, self.read_back(manifest), &self.cancel),
+            review: ReadBackThread::begin(manifest, self.read_back(manifest), &self.cancel),
             host: self.attempt.site.host.clone(),
         };
         Ok(Work::new(self.attempt.site.pace, tools, at, beginning))
@@ -111,9 +111,9 @@ impl Coordinator {
     fn finish(&self, work: Work, finished: &Finished) -> Result<Written, InstallError> {
         self.trust(finished)?;
         let tools = work.into_tools();
-        rest::copy(&self.attempt, &tools.manifest, &tools.images, &self.cancel)?;
-        for torn in torn::left_out(&self.attempt, &tools.manifest, &self.further)? {
-            torn::copy(&self.attempt, torn, &self.cancel)?;
+        unwritten_blocks::copy(&self.attempt, &tools.manifest, &tools.images, &self.cancel)?;
+        for dirty_partitions in dirty_partitions::left_out(&self.attempt, &tools.manifest, &self.further)? {
+            dirty_partitions::copy(&self.attempt, dirty_partitions, &self.cancel)?;
         }
         tools.images.sync()?;
         let manifest = Arc::clone(&tools.manifest);
@@ -158,16 +158,16 @@ struct Metadata {
 
 /// The payload as it comes in.
 struct Input<'a> {
-    inbox: &'a Inbox,
-    intake: Intake,
+    messages: &'a Messages,
+    input: ReaderInput,
     end: Option<End>,
 }
 
 impl<'a> Input<'a> {
-    const fn new(reader: Reader, inbox: &'a Inbox) -> Self {
+    const fn new(reader: Reader, messages: &'a Messages) -> Self {
         Self {
-            inbox,
-            intake: Intake::new(reader),
+            messages,
+            input: ReaderInput::new(reader),
             end: None,
         }
     }
@@ -176,22 +176,22 @@ impl<'a> Input<'a> {
     fn metadata(mut self) -> Result<(Self, Metadata), InstallError> {
         loop {
             if let Some(Event::Metadata { manifest, bytes, .. }) = self.next()?
-                && let Some(end) = self.intake.checkpoint()
+                && let Some(end) = self.input.checkpoint()
             {
                 let metadata = Metadata { manifest, bytes, end };
                 return Ok((self, metadata));
             }
             match self.end.take() {
                 Some(End::Complete) => {
-                    let truncated = self.intake.finish().err();
+                    let truncated = self.input.finish().err();
                     // A payload that is complete has given its metadata: this is never the other.
                     return Err(truncated.map_or(InstallError::Cancelled, InstallError::Format));
                 }
                 Some(End::Stopped(error)) => return Err(error),
                 None => {}
             }
-            match self.inbox.recv() {
-                Ok(Message::Chunk(chunk)) => self.intake.push(chunk),
+            match self.messages.recv() {
+                Ok(Message::Chunk(chunk)) => self.input.push(chunk),
                 Ok(Message::End(end)) => self.end = Some(end),
                 // There is no work yet that could send anything else, and we hold a sender ourselves.
                 Ok(Message::Done(..) | Message::Died | Message::Checkpointed(_)) | Err(_) => {}
@@ -200,14 +200,14 @@ impl<'a> Input<'a> {
     }
 
     fn next(&mut self) -> Result<Option<Event>, InstallError> {
-        self.intake.next().map_err(InstallError::Format)
+        self.input.next().map_err(InstallError::Format)
     }
 
     /// Has all operations done, in parallel as far as they let it.
     fn work_off(&mut self, work: &mut Work) -> Result<(), InstallError> {
         let mut waiting = None;
         loop {
-            let may_read = work.may_read(self.intake.due());
+            let may_read = work.may_read(self.input.due());
             let event = match waiting.take() {
                 None if !self.is_stopped() && may_read => self.next()?,
                 waiting => waiting,
@@ -215,7 +215,7 @@ impl<'a> Input<'a> {
             if let Some(event) = event.filter(|_| !self.is_stopped()) {
                 match work.offer(event)? {
                     Offered::Taken => {
-                        work.passed(self.intake.checkpoint());
+                        work.passed(self.input.checkpoint());
                         continue;
                     }
                     Offered::Later(event) => waiting = Some(event),
@@ -252,8 +252,8 @@ impl<'a> Input<'a> {
 
     /// Waits for the next message, no longer than until a checkpoint is due.
     fn hear(&mut self, work: &mut Work) -> Result<(), InstallError> {
-        match self.inbox.recv_timeout(work.patience()) {
-            Ok(Message::Chunk(chunk)) => self.intake.push(chunk),
+        match self.messages.recv_timeout(work.patience()) {
+            Ok(Message::Chunk(chunk)) => self.input.push(chunk),
             // The feed says it once more when it goes.
             Ok(Message::End(end)) => {
                 self.end.get_or_insert(end);

@@ -1,4 +1,4 @@
-//! The network's side of the pipeline: runs on the runtime, never blocks it.
+//! The download task: the pipeline's network side. It runs on the async runtime and never blocks it.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::inbox::{Chunk, End, Message, Outlet};
+use super::messages::{Chunk, End, Message, Outlet};
 use crate::fetch::PayloadStream;
 use crate::install::InstallError;
 

@@ -1,4 +1,4 @@
-//! Where operations read from and write to: for each image that the payload builds, the old one and the
+//! The sources and targets of operations: for each image that the payload builds, the old one and the
 //! one under construction.
 
 use std::fs::File;

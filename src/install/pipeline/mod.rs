@@ -1,14 +1,14 @@
 //! The download: network, reader, workers and medium at the same time. Drawn in [`crate::install`].
 
 mod coordinator;
-mod crew;
 mod feed;
 mod images;
-mod inbox;
-mod intake;
-mod rest;
-mod review;
+mod messages;
+mod read_back_thread;
+mod reader_input;
+mod unwritten_blocks;
 mod work;
+mod worker_pool;
 
 use std::sync::{Arc, mpsc};
 
@@ -50,7 +50,7 @@ pub(super) async fn run(
         stream = attempt.site.fetcher.open(request) => stream.map_err(InstallError::Fetch)?,
         () = cancel.cancelled() => return Err(InstallError::Cancelled),
     };
-    let (outlet, inbox) = mpsc::channel();
+    let (outlet, messages) = mpsc::channel();
     let coordinator = Coordinator {
         attempt: Arc::clone(attempt),
         target,
@@ -59,8 +59,8 @@ pub(super) async fn run(
         outlet: outlet.clone(),
         cancel: cancel.clone(),
     };
-    let mut ended =
-        std::pin::pin!(at_work(attempt.site.pace.priority, move || coordinator.run(start, &inbox)));
+    let mut ended = std::pin::pin!(at_work(attempt.site.pace.priority, move || coordinator
+        .run(start, &messages)));
     let feed = Feed {
         stream,
         outlet,

@@ -1,18 +1,18 @@
-//! Operations on their way to the medium.
+//! The workers' tasks: operations decoded, written and synced.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use payload_format::{Checkpoint, Event, Manifest, OpId, Operation, Streamed};
 
-use super::crew::Crew;
 use super::images::Images;
-use super::inbox::{Kept, Message, Outlet};
-use super::review::Review;
+use super::messages::{Kept, Message, Outlet};
+use super::read_back_thread::ReadBackThread;
+use super::worker_pool::WorkerPool;
 use crate::fetch::Entity;
 use crate::host::Host;
-use crate::install::brake::Brake;
-use crate::install::gate::Beginning;
+use crate::install::manifest_checks::Beginning;
+use crate::install::pressure_throttle::PressureThrottle;
 use crate::install::saved::Ledger;
 use crate::install::schedule::{Schedule, Verdict};
 use crate::install::{InstallError, Pace};
@@ -28,7 +28,7 @@ pub(super) struct Tools {
     /// Which file the payload comes from.
     pub(super) entity: Option<Entity>,
     pub(super) outlet: Outlet,
-    pub(super) review: Review,
+    pub(super) review: ReadBackThread,
     /// The machine, whose pressure counts.
     pub(super) host: Host,
 }
@@ -50,7 +50,7 @@ pub(super) enum Offered {
 pub(super) struct Work {
     pace: Pace,
     tools: Arc<Tools>,
-    crew: Crew<Job>,
+    worker_pool: WorkerPool<Job>,
     schedule: Schedule,
     /// The reader's place after the last operation that has started.
     boundary: Checkpoint,
@@ -63,7 +63,7 @@ pub(super) struct Work {
     written: u64,
     /// An operation too large to be held in memory.
     streamed: Option<Streamed>,
-    brake: Brake,
+    pressure_throttle: PressureThrottle,
 }
 
 impl Work {
@@ -79,10 +79,10 @@ impl Work {
             schedule.withdraw();
         }
         // One more than decode, so that a sync keeps none of them from working.
-        let (crew, with) = (pace.workers.saturating_add(1), Arc::clone(&tools));
+        let (worker_pool, with) = (pace.workers.saturating_add(1), Arc::clone(&tools));
         Self {
             pace,
-            crew: Crew::new(crew, move |job| with.work(job)),
+            worker_pool: WorkerPool::new(worker_pool, move |job| with.work(job)),
             schedule,
             proposed: at.next_operation(),
             boundary: at,
@@ -90,7 +90,7 @@ impl Work {
             proposed_at: Instant::now(),
             written: 0,
             streamed: None,
-            brake: Brake::default(),
+            pressure_throttle: PressureThrottle::default(),
             tools,
         }
     }
@@ -112,7 +112,7 @@ impl Work {
                 if !self.may_start(op)? {
                     return Ok(Offered::Later(Event::Operation { op, data }));
                 }
-                self.crew.give(Job::Apply { op, data });
+                self.worker_pool.give(Job::Apply { op, data });
             }
             Event::Piece { op, data } => {
                 if self.streamed.is_none() {
@@ -173,7 +173,7 @@ impl Work {
         let (limits, host) = (self.pace.pressure, &self.tools.host);
         !limits.is_none()
             && self
-                .brake
+                .pressure_throttle
                 .holds(Instant::now(), || host.under_pressure(&limits).is_some())
     }
 
@@ -198,7 +198,7 @@ impl Work {
         if let Some((_, true)) = self.schedule.candidate()
             && let Some(candidate) = self.candidate.take()
         {
-            self.crew.give(Job::Checkpoint(Box::new(candidate)));
+            self.worker_pool.give(Job::Checkpoint(Box::new(candidate)));
         }
     }
 
@@ -232,7 +232,7 @@ impl Work {
     /// How long nothing is due.
     pub(super) fn patience(&self) -> Duration {
         let checkpoint = self.until_checkpoint();
-        let again = self.brake.again_in(Instant::now());
+        let again = self.pressure_throttle.again_in(Instant::now());
         again.map_or(checkpoint, |again| again.min(checkpoint))
     }
 
@@ -271,7 +271,7 @@ impl Work {
 
     /// The tools, once the crew has gone.
     pub(super) fn into_tools(self) -> Arc<Tools> {
-        drop(self.crew);
+        drop(self.worker_pool);
         self.tools
     }
 }
@@ -283,9 +283,9 @@ fn bytes_of(manifest: &Manifest, operation: &Operation) -> u64 {
 }
 
 /// Tells the coordinator, which would wait for ever, of a panic.
-struct LastWords<'a>(&'a Outlet);
+struct PanicNotifier<'a>(&'a Outlet);
 
-impl Drop for LastWords<'_> {
+impl Drop for PanicNotifier<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let _ = self.0.send(Message::Died);
@@ -296,7 +296,7 @@ impl Drop for LastWords<'_> {
 impl Tools {
     /// On a thread of the crew.
     fn work(&self, job: Job) {
-        let _last_words = LastWords(&self.outlet);
+        let _last_words = PanicNotifier(&self.outlet);
         let message = match job {
             Job::Apply { op, data } => Message::Done(op.index(), self.images.apply(op, &data)),
             Job::Checkpoint(checkpoint) => Message::Checkpointed(self.checkpoint(&checkpoint)),

@@ -311,8 +311,8 @@ impl<'a> Model<'a> {
     /// What a cut leaves: of every block written since the last sync, the old or the new content; of what
     /// was in flight, any part.
     fn cut(mut self, choices: &mut impl Iterator<Item = u8>) -> (Vec<u64>, Option<usize>) {
-        let torn = std::mem::take(&mut self.in_flight).into_values().flatten();
-        for (block, value) in torn.chain((0..BLOCKS).map(|b| (b, self.live[at(b)]))) {
+        let dirty_partitions = std::mem::take(&mut self.in_flight).into_values().flatten();
+        for (block, value) in dirty_partitions.chain((0..BLOCKS).map(|b| (b, self.live[at(b)]))) {
             if choices.next().unwrap_or(0).is_multiple_of(2) {
                 self.durable[at(block)] = value;
             }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use update_engine::disk::SlotName;
-use update_engine::extension::{Running, Shelf};
+use update_engine::extension::{ExtensionStore, Running};
 use update_engine::host::Host;
 use update_engine::install::{Installer, Postinst};
 use update_engine::policy::{History, PayloadState, Progress, UnixTime};
@@ -285,7 +285,7 @@ fn extensions_placed_by_another_version_belong_to_the_slot_that_they_were_made_f
                 slot,
                 version: "called otherwise",
             };
-            Shelf::new(directory.path().to_owned())
+            ExtensionStore::new(directory.path().to_owned())
                 .prune(None, running)
                 .unwrap();
             assert_eq!(path.exists(), stays, "{version} {slot}");
@@ -339,17 +339,17 @@ fn the_first_start_of_a_boot_that_another_version_noted_counts() {
 
 #[test]
 fn identifiers_of_messages_are_those_of_every_version() {
-    use update_engine::journal::Notable;
+    use update_engine::journal::MessageId;
     let today = [
-        ("installed", Notable::Installed),
-        ("failed", Notable::Failed),
-        ("payload-refused", Notable::PayloadRefused),
-        ("check-failed", Notable::CheckFailed),
-        ("deferred", Notable::Deferred),
-        ("rolled-back", Notable::RolledBack),
-        ("marked-good", Notable::MarkedGood),
-        ("deadline-passed", Notable::DeadlinePassed),
-        ("table-repaired", Notable::TableRepaired),
+        ("installed", MessageId::Installed),
+        ("failed", MessageId::Failed),
+        ("payload-refused", MessageId::PayloadRefused),
+        ("check-failed", MessageId::CheckFailed),
+        ("deferred", MessageId::Deferred),
+        ("rolled-back", MessageId::RolledBack),
+        ("marked-good", MessageId::MarkedGood),
+        ("deadline-passed", MessageId::DeadlinePassed),
+        ("table-repaired", MessageId::TableRepaired),
     ];
     for version in VERSIONS {
         let kept = fs::read_to_string(super::fixtures(version).join("message-ids")).unwrap();

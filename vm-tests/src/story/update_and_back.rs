@@ -1,7 +1,7 @@
 //! Two updates in a row, from slot to slot and back.
 
 use anyhow::{Context as _, Result};
-use update_engine::journal::Notable;
+use update_engine::journal::MessageId;
 
 use super::{Control, Story};
 use crate::disk::{Slot, Standing};
@@ -56,7 +56,7 @@ fn play(stage: &mut Stage) -> Result<()> {
 
 /// Checks that whoever looks at the service, or for the event in the journal, learns that `release` is installed.
 fn expect_told(machine: &mut Machine, release: &Release) -> Result<()> {
-    let (version, id) = (&release.version, Notable::Installed.id());
+    let (version, id) = (&release.version, MessageId::Installed.id());
     // The service manager and the journal hear of it a moment after the bus.
     machine
         .sh(&format!(

@@ -51,7 +51,7 @@ pub(super) enum Kept {
 
 /// Where messages wait. Unbounded, and bounded all the same: chunks by the read-ahead, the others by what
 /// the coordinator itself has asked for.
-pub(super) type Inbox = mpsc::Receiver<Message>;
+pub(super) type Messages = mpsc::Receiver<Message>;
 
 /// The senders' end.
 pub(super) type Outlet = mpsc::Sender<Message>;

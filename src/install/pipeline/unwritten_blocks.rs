@@ -1,4 +1,4 @@
-//! What is left when all operations are done.
+//! Blocks that no operation wrote: copied from the old image when all operations are done.
 
 use payload_format::{BlockRange, Image, ImageKind, Manifest};
 use tokio_util::sync::CancellationToken;

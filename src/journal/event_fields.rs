@@ -1,4 +1,4 @@
-//! An event taken apart: its text, and the fields that are for the journal alone.
+//! An event's text, and its fields that are for the journal alone.
 
 use std::fmt::{self, Write as _};
 
@@ -8,14 +8,14 @@ use crate::net::redact;
 
 /// What was said.
 #[derive(Debug, Default)]
-pub(super) struct Spoken {
+pub(super) struct EventFields {
     /// As on standard error.
     pub(super) text: String,
     /// Name and value, in the order in which they were said.
     pub(super) fields: Vec<(&'static str, String)>,
 }
 
-impl Spoken {
+impl EventFields {
     pub(super) fn says(&self, name: &str) -> bool {
         self.fields.iter().any(|(said, _)| *said == name)
     }
@@ -41,7 +41,7 @@ fn is_for_the_journal(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
 }
 
-impl Visit for Spoken {
+impl Visit for EventFields {
     fn record_str(&mut self, field: &Field, value: &str) {
         if is_for_the_journal(field.name()) {
             self.record(field, &value);

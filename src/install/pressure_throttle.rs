@@ -1,4 +1,4 @@
-//! Pauses while the node is under pressure.
+//! The pressure throttle: pauses between operations while the node is under pressure.
 //!
 //! Before an operation starts, pressure is looked at, once a second at most. While it is above a limit
 //! the operation waits, [`ONE_PAUSE`] at most, so that there is always progress; and once all pauses together have taken
@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// See the module. Knows no clock: it is told the time.
 #[derive(Debug, Default)]
-pub(super) struct Brake {
+pub(super) struct PressureThrottle {
     /// When pressure was looked at, and whether there was any.
     looked: Option<(Instant, bool)>,
     /// Since when the next operation has been waiting.
@@ -26,7 +26,7 @@ pub(super) struct Brake {
     spent: Duration,
 }
 
-impl Brake {
+impl PressureThrottle {
     /// Whether the next operation waits for now. `under_pressure` looks at the node.
     pub(super) fn holds(&mut self, now: Instant, under_pressure: impl FnOnce() -> bool) -> bool {
         if self.spent >= ALL_PAUSES {
@@ -61,18 +61,18 @@ mod tests {
     use super::*;
 
     /// How long it takes until so many operations have started that take no time themselves.
-    fn run(operations: u32, pressed: impl Fn(u64) -> bool) -> (Duration, Brake) {
-        let (began, mut brake) = (Instant::now(), Brake::default());
+    fn run(operations: u32, pressed: impl Fn(u64) -> bool) -> (Duration, PressureThrottle) {
+        let (began, mut pressure_throttle) = (Instant::now(), PressureThrottle::default());
         let mut now = began;
         for _ in 0..operations {
-            while brake.holds(now, || pressed((now - began).as_secs())) {
-                now += brake
+            while pressure_throttle.holds(now, || pressed((now - began).as_secs())) {
+                now += pressure_throttle
                     .again_in(now)
                     .unwrap_or(Duration::ZERO)
                     .max(Duration::from_millis(1));
             }
         }
-        (now - began, brake)
+        (now - began, pressure_throttle)
     }
 
     #[test]
@@ -82,9 +82,9 @@ mod tests {
 
     #[test]
     fn an_operation_waits_until_pressure_is_gone() {
-        let (took, brake) = run(1000, |second| second < 3);
+        let (took, pressure_throttle) = run(1000, |second| second < 3);
         assert_eq!(took.as_secs(), 3);
-        assert_eq!(brake.spent.as_secs(), 3);
+        assert_eq!(pressure_throttle.spent.as_secs(), 3);
     }
 
     #[test]
@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn all_pauses_together_end_after_half_an_hour() {
-        let (took, brake) = run(100_000, |_| true);
+        let (took, pressure_throttle) = run(100_000, |_| true);
         assert_eq!(took, ALL_PAUSES);
-        assert_eq!(brake.spent, ALL_PAUSES);
+        assert_eq!(pressure_throttle.spent, ALL_PAUSES);
     }
 }

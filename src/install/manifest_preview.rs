@@ -6,9 +6,9 @@ use std::sync::Arc;
 use payload_format::{Event, ImageKind, Manifest, Reader};
 
 use super::attempt::{Attempt, blocking};
-use super::finding::Verdict;
 use super::further::Further;
-use super::{InstallError, gate, pipeline};
+use super::preflight_result::Verdict;
+use super::{InstallError, manifest_checks, pipeline};
 use crate::disk::BlockTarget;
 
 /// Looks at the beginning of the payload. Of a delta the source is not read: that takes its time.
@@ -24,7 +24,7 @@ pub(super) async fn payload(
     let metadata = metadata(attempt, reader).await;
     let (manifest, bytes) = metadata.map_err(|error| further.explain(error))?;
     let (at, of) = (Arc::clone(attempt), Arc::clone(&manifest));
-    blocking(move || gate::fits(&at, &of, &bytes)).await?;
+    blocking(move || manifest_checks::fits(&at, &of, &bytes)).await?;
     Ok(Verdict::Fine(contents(&manifest)))
 }
 

@@ -1,4 +1,4 @@
-//! Files whose mere existence is a message.
+//! Sentinel files: their mere existence is a message.
 
 use std::fs::{self, File, Permissions};
 use std::io;

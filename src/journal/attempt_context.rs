@@ -1,10 +1,10 @@
-//! Which attempt is under way, so that every line tells it.
+//! The attempt's context in the journal: fields that every entry carries while an attempt is under way.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The attempt under way: what its lines carry. Clones are the same one.
 #[derive(Debug, Clone, Default)]
-pub struct Bearings(Arc<Mutex<Position>>);
+pub struct AttemptContext(Arc<Mutex<Position>>);
 
 #[derive(Debug, Default)]
 struct Position {
@@ -23,7 +23,7 @@ pub(super) struct Attempt {
     pub(super) slot: Option<String>,
 }
 
-impl Bearings {
+impl AttemptContext {
     /// A further attempt begins: an update check, and whatever follows from it.
     pub fn begin(&self) {
         self.change(|position| {
@@ -69,18 +69,18 @@ mod tests {
 
     #[test]
     fn a_line_belongs_to_the_attempt_under_way_or_to_none() {
-        let bearings = Bearings::default();
-        assert_eq!(bearings.attempt(), None);
-        bearings.begin();
-        bearings.aim("2.0.0", "USR-B");
-        bearings.end();
-        assert_eq!(bearings.attempt(), None);
-        bearings.begin();
+        let attempt_context = AttemptContext::default();
+        assert_eq!(attempt_context.attempt(), None);
+        attempt_context.begin();
+        attempt_context.aim("2.0.0", "USR-B");
+        attempt_context.end();
+        assert_eq!(attempt_context.attempt(), None);
+        attempt_context.begin();
         let second = Attempt {
             number: 2,
             version: None,
             slot: None,
         };
-        assert_eq!(bearings.attempt(), Some(second));
+        assert_eq!(attempt_context.attempt(), Some(second));
     }
 }

@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 
 /// Threads that take work from one queue, in its order. Joined when dropped, after what is queued is done.
-pub(super) struct Crew<J> {
+pub(super) struct WorkerPool<J> {
     jobs: Option<mpsc::Sender<J>>,
     threads: Vec<JoinHandle<()>>,
 }
 
-impl<J: Send + 'static> Crew<J> {
+impl<J: Send + 'static> WorkerPool<J> {
     /// `size` threads, at least one, that each pass what they take to `work`.
     pub(super) fn new(size: usize, work: impl Fn(J) + Send + Sync + 'static) -> Self {
         let (jobs, queue) = mpsc::channel();
@@ -44,7 +44,7 @@ fn take<J>(queue: &Mutex<mpsc::Receiver<J>>) -> Option<J> {
     queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
-impl<J> Drop for Crew<J> {
+impl<J> Drop for WorkerPool<J> {
     fn drop(&mut self) {
         self.jobs = None;
         for thread in self.threads.drain(..) {

@@ -1,19 +1,19 @@
-//! Chunks from the network, turned into the payload's events.
+//! The payload reader's input: chunks from the network in, events of the payload out.
 
 use std::collections::VecDeque;
 
 use payload_format::{Checkpoint, Event, Finished, FormatError, OpId, Reader};
 
-use super::inbox::Chunk;
+use super::messages::Chunk;
 
 /// The reader, and what it has not read yet.
 #[derive(Debug)]
-pub(super) struct Intake {
+pub(super) struct ReaderInput {
     reader: Reader,
     chunks: VecDeque<Chunk>,
 }
 
-impl Intake {
+impl ReaderInput {
     pub(super) const fn new(reader: Reader) -> Self {
         Self {
             reader,

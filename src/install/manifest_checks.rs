@@ -12,7 +12,7 @@ use super::attempt::Attempt;
 use super::further::Further;
 use super::read_back::ReadBack;
 use super::saved::Ledger;
-use super::{InstallError, Voucher, kernel, keys, preflight, torn, verify};
+use super::{InstallError, Voucher, dirty_partitions, kernel, keys, preflight, verify};
 use crate::disk::BlockTarget;
 use crate::plan::ImageHashes;
 
@@ -41,7 +41,7 @@ pub(super) fn check(
             partition_is(name, Arc::clone(&further.pair(name)?.source), old, cancel)?;
         }
     }
-    torn::left_out(attempt, manifest, further).map(drop)
+    dirty_partitions::left_out(attempt, manifest, further).map(drop)
 }
 
 /// The part of it that takes no time.
@@ -113,7 +113,7 @@ fn metadata_is_signed(attempt: &Attempt, metadata: &[u8]) -> Result<Voucher, Ins
 ///
 /// Order, and what a cut between leaves:
 /// 1. the checkpoint of an earlier attempt is removed, unless this attempt resumes it: the slot as it was;
-/// 2. the partitions beside it that the payload brings are on record as torn ([`torn`]): the slot as it was;
+/// 2. the partitions beside it that the payload brings are on record as torn ([`dirty_partitions`]): the slot as it was;
 /// 3. whoever waits for the slot is told otherwise (the node's own [`super::Slots`]), and it becomes unbootable, in both
 ///    copies of the table: a slot that is whole but not chosen;
 /// 4. the first write: a torn slot, not chosen.
@@ -132,7 +132,7 @@ pub(super) fn open(
         Beginning::Resumed => Ledger::resume(attempt, metadata),
         Beginning::Fresh => Ledger::begin(attempt, metadata).map_err(InstallError::State)?,
     };
-    torn::begin(attempt, manifest).map_err(InstallError::State)?;
+    dirty_partitions::begin(attempt, manifest).map_err(InstallError::State)?;
     let slot = attempt.plan.target;
     attempt
         .site

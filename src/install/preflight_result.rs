@@ -1,4 +1,4 @@
-//! What a look before an installation found, for people.
+//! One result of the checks before an installation, as operators see it.
 
 use super::InstallError;
 
@@ -9,7 +9,7 @@ pub const SLOT_LOOK: &str = "other slot";
 
 /// One thing that was looked at.
 #[derive(Debug)]
-pub struct Finding {
+pub struct PreflightResult {
     /// Which.
     pub subject: String,
     /// What was found.
@@ -31,7 +31,7 @@ pub enum Verdict {
     Refused(InstallError),
 }
 
-impl Finding {
+impl PreflightResult {
     pub(super) fn new(subject: impl Into<String>, verdict: Verdict) -> Self {
         let subject = subject.into();
         Self { subject, verdict }

@@ -1,4 +1,4 @@
-//! Reading back from the medium while more is being written.
+//! The read-back thread: hashes the synced part of the slot while more is being written.
 //!
 //! Once a checkpoint's sync has returned, nothing below the first block that a later operation writes will
 //! change again. That much is read back right away, on a thread of its own. In payloads whose operations come
@@ -17,14 +17,14 @@ use crate::install::read_back::ReadBack;
 const MARGIN: u64 = 4 << 20;
 
 /// The thread that reads back. Stopped and joined when dropped.
-pub(super) struct Review {
+pub(super) struct ReadBackThread {
     settled: Settled,
     orders: Option<mpsc::Sender<u64>>,
     thread: Option<JoinHandle<ReadBack>>,
     stop: CancellationToken,
 }
 
-impl Review {
+impl ReadBackThread {
     /// Begins with `read_back`, which was told nothing yet.
     pub(super) fn begin(manifest: &Manifest, mut read_back: ReadBack, cancel: &CancellationToken) -> Self {
         let (orders, ends) = mpsc::channel();
@@ -67,7 +67,7 @@ impl Review {
     }
 }
 
-impl Drop for Review {
+impl Drop for ReadBackThread {
     fn drop(&mut self) {
         self.stop.cancel();
         self.orders = None;

@@ -1,11 +1,11 @@
-//! What people want to be told of, by an identifier that outlives every wording.
+//! The `MESSAGE_ID`s of notable events. They outlive every change of wording.
 
 use std::fmt::Write as _;
 
 /// Something that an alert may wait for. Its identifier never changes its meaning, and is never used again for
 /// another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notable {
+pub enum MessageId {
     /// The other slot holds an update and boots next.
     Installed,
     /// An attempt failed after an offer had been taken.
@@ -26,7 +26,7 @@ pub enum Notable {
     TableRepaired,
 }
 
-impl Notable {
+impl MessageId {
     const ALL: [Self; 9] = [
         Self::Installed,
         Self::Failed,
@@ -94,8 +94,8 @@ impl Notable {
 #[must_use]
 pub fn reference() -> String {
     let mut text = "| `MESSAGE_ID` | says that | with |\n|---|---|---|".to_owned();
-    for notable in Notable::ALL {
-        let (id, meaning, fields) = (notable.id(), notable.meaning(), notable.fields());
+    for message_id in MessageId::ALL {
+        let (id, meaning, fields) = (message_id.id(), message_id.meaning(), message_id.fields());
         // Writing to a string can't fail.
         let _ = write!(text, "\n| `{id}` | {meaning} | {fields} |");
     }
@@ -110,8 +110,8 @@ mod tests {
 
     #[test]
     fn each_has_an_identifier_of_its_own_that_journald_takes() {
-        let ids: BTreeSet<&str> = Notable::ALL.map(Notable::id).into();
-        assert_eq!(ids.len(), Notable::ALL.len());
+        let ids: BTreeSet<&str> = MessageId::ALL.map(MessageId::id).into();
+        assert_eq!(ids.len(), MessageId::ALL.len());
         for id in ids {
             let is_digit = |c: char| matches!(c, '0'..='9' | 'a'..='f');
             assert!(id.len() == 32 && id.chars().all(is_digit), "{id}");

@@ -1,4 +1,4 @@
-//! Room on file systems.
+//! Free space on file systems.
 
 use std::io;
 use std::path::Path;

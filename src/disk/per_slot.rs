@@ -1,4 +1,4 @@
-//! Partitions beside the slots that come in pairs, too: one for each slot, named by configuration.
+//! Partitions beside the slots of which there is one for each slot, found by a device template from the configuration.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom};

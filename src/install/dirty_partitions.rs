@@ -42,16 +42,16 @@ const PIECES: u64 = 16;
 pub(super) fn begin(attempt: &Attempt, manifest: &Manifest) -> Result<(), RecordError> {
     let brought = attempt.plan.further.iter();
     let brought = brought.filter(|target| manifest.image(ImageKind::Further(target.name)).is_some());
-    change(attempt, |torn| {
-        torn.extend(brought.map(|target| place(attempt, target)));
+    change(attempt, |dirty_partitions| {
+        dirty_partitions.extend(brought.map(|target| place(attempt, target)));
     })
 }
 
 /// The slot boots next, and what has a target is whole. Failing to remember that is logged: it costs a copy.
 pub(super) fn end(attempt: &Attempt) {
     let targets = || attempt.plan.further.iter().map(|target| place(attempt, target));
-    let ended = change(attempt, |torn| {
-        torn.retain(|place| !targets().any(|target| target == *place));
+    let ended = change(attempt, |dirty_partitions| {
+        dirty_partitions.retain(|place| !targets().any(|target| target == *place));
     });
     if let Err(error) = ended {
         tracing::warn!(%error, "partitions beside the slot still count as torn");
@@ -67,9 +67,10 @@ pub(super) fn left_out<'a>(
     manifest: &Manifest,
     further: &'a Further,
 ) -> Result<Vec<(PartitionName, &'a OpenPair)>, InstallError> {
-    let torn = load(attempt);
+    let dirty_partitions = load(attempt);
     let targets = attempt.plan.further.iter().filter(|target| {
-        torn.contains(&place(attempt, target)) && manifest.image(ImageKind::Further(target.name)).is_none()
+        dirty_partitions.contains(&place(attempt, target))
+            && manifest.image(ImageKind::Further(target.name)).is_none()
     });
     targets.map(|target| open(target.name, further)).collect()
 }
@@ -146,16 +147,16 @@ fn change(attempt: &Attempt, change: impl FnOnce(&mut BTreeSet<String>)) -> Resu
         return Ok(());
     }
     let before = load(attempt);
-    let mut torn = before.clone();
-    change(&mut torn);
+    let mut dirty_partitions = before.clone();
+    change(&mut dirty_partitions);
     let path = attempt.path(FILE);
-    if torn.is_empty() {
+    if dirty_partitions.is_empty() {
         return record::remove(&path);
     }
-    if torn == before {
+    if dirty_partitions == before {
         return Ok(());
     }
-    let lines: Vec<_> = torn.into_iter().collect();
+    let lines: Vec<_> = dirty_partitions.into_iter().collect();
     record::save(&path, VERSION, lines.join("\n").as_bytes())
 }
 

@@ -1,4 +1,4 @@
-//! Where extensions lie: a directory for each version, which appears and goes as a whole.
+//! The store of extensions: a directory for each version, which appears and goes as a whole.
 //!
 //! ```text
 //!  DIRECTORY/1.0.0/oem.raw      the running version's
@@ -39,7 +39,7 @@ const STEP: usize = 1 << 16;
 
 /// Why extensions can't be put in place.
 #[derive(Debug, thiserror::Error)]
-pub enum ShelfError {
+pub enum ExtensionStoreError {
     /// A file or directory can't be read, made, renamed or removed.
     #[error("{action} {}", path.display())]
     Io {
@@ -58,9 +58,9 @@ pub enum ShelfError {
     InUse(PathBuf),
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ShelfError {
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ExtensionStoreError {
     let path = path.to_owned();
-    move |source| ShelfError::Io { action, path, source }
+    move |source| ExtensionStoreError::Io { action, path, source }
 }
 
 /// The system that runs, whose extensions stay as they are.
@@ -74,7 +74,7 @@ pub struct Running<'a> {
 
 /// The directory of all versions.
 #[derive(Debug, Clone)]
-pub struct Shelf(PathBuf);
+pub struct ExtensionStore(PathBuf);
 
 /// What lies where a version is to be placed.
 enum Found {
@@ -85,7 +85,7 @@ enum Found {
     Other,
 }
 
-impl Shelf {
+impl ExtensionStore {
     /// The one at `path`, which need not be there.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
@@ -101,8 +101,8 @@ impl Shelf {
     /// Makes the directory in which extensions for `slot` are built, empty.
     ///
     /// # Errors
-    /// [`ShelfError::Io`].
-    pub fn stage(&self, slot: &str) -> Result<PathBuf, ShelfError> {
+    /// [`ExtensionStoreError::Io`].
+    pub fn stage(&self, slot: &str) -> Result<PathBuf, ExtensionStoreError> {
         self.clear()?;
         let staged = self.staged();
         self::mark(&staged, &Owners::one(slot))?;
@@ -112,8 +112,8 @@ impl Shelf {
     /// Removes what earlier attempts left half done.
     ///
     /// # Errors
-    /// [`ShelfError::Io`].
-    pub fn clear(&self) -> Result<(), ShelfError> {
+    /// [`ExtensionStoreError::Io`].
+    pub fn clear(&self) -> Result<(), ExtensionStoreError> {
         discard(&self.0.join(STAGED))?;
         discard(&self.0.join(REMOVED))
     }
@@ -121,16 +121,16 @@ impl Shelf {
     /// Whether what is staged could become `version`.
     ///
     /// # Errors
-    /// [`ShelfError`].
-    pub fn require_place(&self, version: &str, running: Running<'_>) -> Result<(), ShelfError> {
+    /// [`ExtensionStoreError`].
+    pub fn require_place(&self, version: &str, running: Running<'_>) -> Result<(), ExtensionStoreError> {
         self.look(version, running).map(drop)
     }
 
     /// Makes what is staged `version`. If the same is there already, that belongs to the slot of what is staged, too.
     ///
     /// # Errors
-    /// [`ShelfError`]; the running version's files are then as they were.
-    pub fn place(&self, version: &str, running: Running<'_>) -> Result<(), ShelfError> {
+    /// [`ExtensionStoreError`]; the running version's files are then as they were.
+    pub fn place(&self, version: &str, running: Running<'_>) -> Result<(), ExtensionStoreError> {
         match self.look(version, running)? {
             Found::Same => {
                 self.share(version, running)?;
@@ -147,8 +147,8 @@ impl Shelf {
     /// Removes `version`, unless it is the running one's or not ours; the running one's is that slot's alone then.
     ///
     /// # Errors
-    /// [`ShelfError::Io`].
-    pub fn take_back(&self, version: &str, running: Running<'_>) -> Result<(), ShelfError> {
+    /// [`ExtensionStoreError::Io`].
+    pub fn take_back(&self, version: &str, running: Running<'_>) -> Result<(), ExtensionStoreError> {
         if !self.is_used(version, running) {
             return self.remove(version);
         }
@@ -160,7 +160,7 @@ impl Shelf {
     }
 
     /// What is staged is there as `version` already, and belongs to both slots from here on.
-    fn share(&self, version: &str, running: Running<'_>) -> Result<(), ShelfError> {
+    fn share(&self, version: &str, running: Running<'_>) -> Result<(), ExtensionStoreError> {
         let (path, staged) = (self.0.join(version), self.staged());
         let new = Owners::of(&staged).map_err(failed("reading", &staged))?;
         // A mark that can't be read may be the running slot's.
@@ -175,8 +175,8 @@ impl Shelf {
     /// Removes what is ours but the running system's, and but `new`.
     ///
     /// # Errors
-    /// [`ShelfError::Io`].
-    pub fn prune(&self, new: Option<&str>, running: Running<'_>) -> Result<(), ShelfError> {
+    /// [`ExtensionStoreError::Io`].
+    pub fn prune(&self, new: Option<&str>, running: Running<'_>) -> Result<(), ExtensionStoreError> {
         for name in names(&self.0)? {
             if !name.starts_with('.') && new != Some(&name) {
                 self.take_back(&name, running)?;
@@ -191,7 +191,7 @@ impl Shelf {
         version == running.version || owners.map_or(true, |owners| owners.contains(running.slot))
     }
 
-    fn remove(&self, version: &str) -> Result<(), ShelfError> {
+    fn remove(&self, version: &str) -> Result<(), ExtensionStoreError> {
         let (path, removed) = (self.0.join(version), self.0.join(REMOVED));
         if !is_ours(&path) {
             return Ok(());
@@ -202,24 +202,24 @@ impl Shelf {
         discard(&removed)
     }
 
-    fn look(&self, version: &str, running: Running<'_>) -> Result<Found, ShelfError> {
+    fn look(&self, version: &str, running: Running<'_>) -> Result<Found, ExtensionStoreError> {
         let path = self.0.join(version);
         if !path.exists() {
             return Ok(Found::Nothing);
         }
         if !is_ours(&path) {
-            return Err(ShelfError::Foreign(path));
+            return Err(ExtensionStoreError::Foreign(path));
         }
         match same(&path, &self.staged())? {
             true => Ok(Found::Same),
-            false if self.is_used(version, running) => Err(ShelfError::InUse(path)),
+            false if self.is_used(version, running) => Err(ExtensionStoreError::InUse(path)),
             false => Ok(Found::Other),
         }
     }
 }
 
 /// Removes a directory that nobody uses, if it is there.
-fn discard(directory: &Path) -> Result<(), ShelfError> {
+fn discard(directory: &Path) -> Result<(), ExtensionStoreError> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing", directory)(error)),
         _ => Ok(()),
@@ -230,19 +230,19 @@ fn is_ours(directory: &Path) -> bool {
     directory.join(MARK).is_file()
 }
 
-fn mark(directory: &Path, owners: &Owners) -> Result<(), ShelfError> {
+fn mark(directory: &Path, owners: &Owners) -> Result<(), ExtensionStoreError> {
     owners
         .mark(directory)
         .map_err(failed("making", &mark::path(directory)))
 }
 
-fn sync(directory: &Path) -> Result<(), ShelfError> {
+fn sync(directory: &Path) -> Result<(), ExtensionStoreError> {
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(failed("syncing", directory))
 }
 
 /// What lies in a directory, ascending; nothing if it isn't there.
-fn names(directory: &Path) -> Result<Vec<String>, ShelfError> {
+fn names(directory: &Path) -> Result<Vec<String>, ExtensionStoreError> {
     let listed = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
@@ -258,12 +258,12 @@ fn names(directory: &Path) -> Result<Vec<String>, ShelfError> {
 }
 
 /// Whether two directories hold the same extensions.
-fn same(one: &Path, other: &Path) -> Result<bool, ShelfError> {
+fn same(one: &Path, other: &Path) -> Result<bool, ExtensionStoreError> {
     // No extension is hidden: these are marks, and what a cut left of one.
     let extensions = |directory| {
         let mut names = names(directory)?;
         names.retain(|name| !name.starts_with('.'));
-        Ok::<_, ShelfError>(names)
+        Ok::<_, ExtensionStoreError>(names)
     };
     let names_of_one = extensions(one)?;
     if names_of_one != extensions(other)? {
@@ -302,10 +302,10 @@ fn same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
 mod tests {
     use super::*;
 
-    fn shelf() -> (tempfile::TempDir, Shelf) {
+    fn store() -> (tempfile::TempDir, ExtensionStore) {
         let directory = tempfile::tempdir().unwrap();
-        let shelf = Shelf::new(directory.path().join("new/extensions"));
-        (directory, shelf)
+        let store = ExtensionStore::new(directory.path().join("new/extensions"));
+        (directory, store)
     }
 
     const RUNNING: Running<'_> = Running {
@@ -314,46 +314,54 @@ mod tests {
     };
 
     /// For the other slot.
-    fn place(shelf: &Shelf, version: &str, contents: &str) -> Result<(), ShelfError> {
-        place_for("USR-B", shelf, version, contents)
+    fn place(store: &ExtensionStore, version: &str, contents: &str) -> Result<(), ExtensionStoreError> {
+        place_for("USR-B", store, version, contents)
     }
 
-    fn place_for(slot: &str, shelf: &Shelf, version: &str, contents: &str) -> Result<(), ShelfError> {
-        let staged = shelf.stage(slot).unwrap();
+    fn place_for(
+        slot: &str,
+        store: &ExtensionStore,
+        version: &str,
+        contents: &str,
+    ) -> Result<(), ExtensionStoreError> {
+        let staged = store.stage(slot).unwrap();
         fs::write(staged.join("oem.raw"), contents).unwrap();
-        shelf.place(version, RUNNING)
+        store.place(version, RUNNING)
     }
 
-    fn oem(shelf: &Shelf, version: &str) -> Option<String> {
-        fs::read_to_string(shelf.0.join(version).join("oem.raw")).ok()
+    fn oem(store: &ExtensionStore, version: &str) -> Option<String> {
+        fs::read_to_string(store.0.join(version).join("oem.raw")).ok()
     }
 
     #[test]
     fn a_version_appears_replaces_its_like_and_goes() {
-        let (_directory, shelf) = shelf();
-        shelf.prune(None, RUNNING).unwrap();
-        place(&shelf, "1", "a").unwrap();
-        place(&shelf, "2", "b").unwrap();
-        place(&shelf, "2", "c").unwrap();
+        let (_directory, store) = store();
+        store.prune(None, RUNNING).unwrap();
+        place(&store, "1", "a").unwrap();
+        place(&store, "2", "b").unwrap();
+        place(&store, "2", "c").unwrap();
         assert_eq!(
-            (oem(&shelf, "1").unwrap(), oem(&shelf, "2").unwrap()),
+            (oem(&store, "1").unwrap(), oem(&store, "2").unwrap()),
             ("a".into(), "c".into())
         );
-        shelf.prune(Some("2"), RUNNING).unwrap();
-        assert_eq!(names(&shelf.0).unwrap(), ["1", "2"]);
-        shelf.prune(None, RUNNING).unwrap();
-        assert_eq!(names(&shelf.0).unwrap(), ["1"]);
+        store.prune(Some("2"), RUNNING).unwrap();
+        assert_eq!(names(&store.0).unwrap(), ["1", "2"]);
+        store.prune(None, RUNNING).unwrap();
+        assert_eq!(names(&store.0).unwrap(), ["1"]);
     }
 
     #[test]
     fn what_was_made_for_the_running_slot_stays_whatever_its_version_is_called() {
-        let (_directory, shelf) = shelf();
-        place_for("USR-A", &shelf, "one", "a").unwrap();
-        place(&shelf, "2", "b").unwrap();
-        shelf.take_back("one", RUNNING).unwrap();
-        shelf.prune(Some("2"), RUNNING).unwrap();
-        assert_eq!(names(&shelf.0).unwrap(), ["2", "one"]);
-        assert!(matches!(place(&shelf, "one", "b"), Err(ShelfError::InUse(_))));
+        let (_directory, store) = store();
+        place_for("USR-A", &store, "one", "a").unwrap();
+        place(&store, "2", "b").unwrap();
+        store.take_back("one", RUNNING).unwrap();
+        store.prune(Some("2"), RUNNING).unwrap();
+        assert_eq!(names(&store.0).unwrap(), ["2", "one"]);
+        assert!(matches!(
+            place(&store, "one", "b"),
+            Err(ExtensionStoreError::InUse(_))
+        ));
     }
 
     /// The server's version 2 is in both slots, whose image says something else.
@@ -364,71 +372,77 @@ mod tests {
             version: "two",
         };
         let (a, b) = (slot("USR-A"), slot("USR-B"));
-        let (_directory, shelf) = shelf();
+        let (_directory, store) = store();
         let install = |name, contents, target, running| {
-            let staged = shelf.stage(target).unwrap();
+            let staged = store.stage(target).unwrap();
             fs::write(staged.join("oem.raw"), contents).unwrap();
-            shelf.place(name, running).unwrap();
-            shelf.prune(Some(name), running).unwrap();
+            store.place(name, running).unwrap();
+            store.prune(Some(name), running).unwrap();
         };
-        let owners = |name| Owners::of(&shelf.0.join(name)).unwrap();
+        let owners = |name| Owners::of(&store.0.join(name)).unwrap();
         let of_a = || Owners::one("USR-A");
         let of_b = || Owners::one("USR-B");
         install("2", "a", "USR-A", b);
         // A runs. A cut has left something of a mark.
-        fs::write(shelf.0.join("2").join(format!(".{MARK}.new")), "USR").unwrap();
+        fs::write(store.0.join("2").join(format!(".{MARK}.new")), "USR").unwrap();
         install("2", "a", "USR-B", a);
         assert_eq!(owners("2"), of_a().and(of_b()));
         // B runs: its own stays while A gets another one, and is its alone then.
         install("3", "b", "USR-A", b);
-        assert_eq!(names(&shelf.0).unwrap(), ["2", "3"]);
+        assert_eq!(names(&store.0).unwrap(), ["2", "3"]);
         assert_eq!((owners("2"), owners("3")), (of_b(), of_a()));
         // A runs, and B gets another one.
         install("4", "c", "USR-B", a);
-        assert_eq!(names(&shelf.0).unwrap(), ["3", "4"]);
+        assert_eq!(names(&store.0).unwrap(), ["3", "4"]);
     }
 
     #[test]
     fn a_slot_that_does_not_boot_leaves_what_it_shared_to_the_running_one() {
-        let (_directory, shelf) = shelf();
-        place_for("USR-A", &shelf, "one", "a").unwrap();
-        place_for("USR-B", &shelf, "one", "a").unwrap();
-        shelf.take_back("one", RUNNING).unwrap();
-        assert_eq!(Owners::of(&shelf.0.join("one")).unwrap(), Owners::one("USR-A"));
-        assert_eq!(oem(&shelf, "one").unwrap(), "a");
+        let (_directory, store) = store();
+        place_for("USR-A", &store, "one", "a").unwrap();
+        place_for("USR-B", &store, "one", "a").unwrap();
+        store.take_back("one", RUNNING).unwrap();
+        assert_eq!(Owners::of(&store.0.join("one")).unwrap(), Owners::one("USR-A"));
+        assert_eq!(oem(&store, "one").unwrap(), "a");
     }
 
     #[test]
     fn the_running_version_is_only_replaced_by_itself() {
-        let (_directory, shelf) = shelf();
-        place(&shelf, "1", "a").unwrap();
-        place(&shelf, "1", "a").unwrap();
-        assert_eq!(names(&shelf.0).unwrap(), ["1"]);
+        let (_directory, store) = store();
+        place(&store, "1", "a").unwrap();
+        place(&store, "1", "a").unwrap();
+        assert_eq!(names(&store.0).unwrap(), ["1"]);
         for other in ["b", "ab"] {
-            assert!(matches!(place(&shelf, "1", other), Err(ShelfError::InUse(_))));
-            assert_eq!(oem(&shelf, "1").unwrap(), "a");
+            assert!(matches!(
+                place(&store, "1", other),
+                Err(ExtensionStoreError::InUse(_))
+            ));
+            assert_eq!(oem(&store, "1").unwrap(), "a");
         }
     }
 
     #[test]
     fn what_others_keep_there_stays() {
-        let (_directory, shelf) = shelf();
-        place(&shelf, "2", "a").unwrap();
-        fs::create_dir(shelf.0.join("theirs")).unwrap();
-        fs::write(shelf.0.join("file.raw"), "x").unwrap();
-        shelf.prune(None, RUNNING).unwrap();
-        assert_eq!(names(&shelf.0).unwrap(), ["file.raw", "theirs"]);
-        let refused = place(&shelf, "theirs", "a");
-        assert!(matches!(refused, Err(ShelfError::Foreign(_))), "{refused:?}");
+        let (_directory, store) = store();
+        place(&store, "2", "a").unwrap();
+        fs::create_dir(store.0.join("theirs")).unwrap();
+        fs::write(store.0.join("file.raw"), "x").unwrap();
+        store.prune(None, RUNNING).unwrap();
+        assert_eq!(names(&store.0).unwrap(), ["file.raw", "theirs"]);
+        let refused = place(&store, "theirs", "a");
+        assert!(
+            matches!(refused, Err(ExtensionStoreError::Foreign(_))),
+            "{refused:?}"
+        );
     }
 
     #[test]
     fn what_a_cut_left_is_cleared() {
-        let (_directory, shelf) = shelf();
-        let staged = shelf.stage("USR-B").unwrap();
+        let (_directory, store) = store();
+        let staged = store.stage("USR-B").unwrap();
         fs::write(staged.join("oem.raw"), "half").unwrap();
-        fs::create_dir(shelf.0.join(REMOVED)).unwrap();
-        shelf.clear().unwrap();
-        assert_eq!(names(&shelf.0).unwrap(), [""; 0]);
+        fs::create_dir(store.0.join(REMOVED)).unwrap();
+        store.clear().unwrap();
+        assert_eq!(names(&store.0).unwrap(), [""; 0]);
     }
 }
