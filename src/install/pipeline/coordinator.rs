@@ -81,7 +81,7 @@ impl Coordinator {
         // The metadata as it came, and what its checks took, have gone.
         give_back_free_memory();
         input.work_off(&mut work)?;
-        let finished = input.input.finish().map_err(InstallError::Format)?;
+        let finished = input.reader.finish().map_err(InstallError::Format)?;
         self.finish(work, &finished)
     }
 
@@ -159,7 +159,7 @@ struct Metadata {
 /// The payload as it comes in.
 struct Input<'a> {
     messages: &'a Messages,
-    input: ReaderInput,
+    reader: ReaderInput,
     end: Option<End>,
 }
 
@@ -167,7 +167,7 @@ impl<'a> Input<'a> {
     const fn new(reader: Reader, messages: &'a Messages) -> Self {
         Self {
             messages,
-            input: ReaderInput::new(reader),
+            reader: ReaderInput::new(reader),
             end: None,
         }
     }
@@ -176,14 +176,14 @@ impl<'a> Input<'a> {
     fn metadata(mut self) -> Result<(Self, Metadata), InstallError> {
         loop {
             if let Some(Event::Metadata { manifest, bytes, .. }) = self.next()?
-                && let Some(end) = self.input.checkpoint()
+                && let Some(end) = self.reader.checkpoint()
             {
                 let metadata = Metadata { manifest, bytes, end };
                 return Ok((self, metadata));
             }
             match self.end.take() {
                 Some(End::Complete) => {
-                    let truncated = self.input.finish().err();
+                    let truncated = self.reader.finish().err();
                     // A payload that is complete has given its metadata: this is never the other.
                     return Err(truncated.map_or(InstallError::Cancelled, InstallError::Format));
                 }
@@ -191,7 +191,7 @@ impl<'a> Input<'a> {
                 None => {}
             }
             match self.messages.recv() {
-                Ok(Message::Chunk(chunk)) => self.input.push(chunk),
+                Ok(Message::Chunk(chunk)) => self.reader.push(chunk),
                 Ok(Message::End(end)) => self.end = Some(end),
                 // There is no work yet that could send anything else, and we hold a sender ourselves.
                 Ok(Message::Done(..) | Message::Died | Message::Checkpointed(_)) | Err(_) => {}
@@ -200,14 +200,14 @@ impl<'a> Input<'a> {
     }
 
     fn next(&mut self) -> Result<Option<Event>, InstallError> {
-        self.input.next().map_err(InstallError::Format)
+        self.reader.next().map_err(InstallError::Format)
     }
 
     /// Has all operations done, in parallel as far as they let it.
     fn work_off(&mut self, work: &mut Work) -> Result<(), InstallError> {
         let mut waiting = None;
         loop {
-            let may_read = work.may_read(self.input.due());
+            let may_read = work.may_read(self.reader.due());
             let event = match waiting.take() {
                 None if !self.is_stopped() && may_read => self.next()?,
                 waiting => waiting,
@@ -215,7 +215,7 @@ impl<'a> Input<'a> {
             if let Some(event) = event.filter(|_| !self.is_stopped()) {
                 match work.offer(event)? {
                     Offered::Taken => {
-                        work.passed(self.input.checkpoint());
+                        work.passed(self.reader.checkpoint());
                         continue;
                     }
                     Offered::Later(event) => waiting = Some(event),
@@ -253,7 +253,7 @@ impl<'a> Input<'a> {
     /// Waits for the next message, no longer than until a checkpoint is due.
     fn hear(&mut self, work: &mut Work) -> Result<(), InstallError> {
         match self.messages.recv_timeout(work.patience()) {
-            Ok(Message::Chunk(chunk)) => self.input.push(chunk),
+            Ok(Message::Chunk(chunk)) => self.reader.push(chunk),
             // The feed says it once more when it goes.
             Ok(Message::End(end)) => {
                 self.end.get_or_insert(end);
