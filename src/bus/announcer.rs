@@ -5,12 +5,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use zbus::Connection;
-use zbus::object_server::SignalEmitter;
 
 use super::engine1::Changes;
 use super::flusher::{Flusher, Requests};
-use super::manager::ManagerSignals;
-use super::{Account, News, PATH, Status, StatusFields};
+use super::{Account, INTERFACE, News, PATH, Status, StatusFields};
 
 /// How long one listener may hold up a signal before it is dropped. A bus reads at once; a peer that
 /// was stopped never does, and must not stop the others.
@@ -132,9 +130,9 @@ impl Signal {
 }
 
 async fn emit(connection: &Connection, status: &Status) -> zbus::Result<()> {
-    let (checked, progress, operation, version, size) = StatusFields::from(status.clone());
-    SignalEmitter::new(connection, PATH)?
-        .status_update(checked, progress, &operation, &version, size)
+    let fields = StatusFields::from(status.clone());
+    connection
+        .emit_signal(Option::<&str>::None, PATH, INTERFACE, "StatusUpdate", &fields)
         .await
 }
 

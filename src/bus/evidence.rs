@@ -1,8 +1,6 @@
 //! The object `/org/updateengine/Engine1/Evidence`: what programs of the node said, which the bus policy
 //! shows to those only who could read the journal.
 
-use tokio::sync::watch;
-use zbus::interface;
 use zbus::wire::Variant;
 
 use super::Account;
@@ -15,21 +13,7 @@ pub struct Evidence {
     pub rollback_output: String,
 }
 
-/// The interface `org.updateengine.Evidence1` of one connection.
-pub(super) struct Evidence1 {
-    pub(super) account: watch::Receiver<Account>,
-}
-
-#[interface(name = "org.updateengine.Evidence1", introspection_docs = false)]
-impl Evidence1 {
-    /// Never signalled: signals reach everybody.
-    #[zbus(property(emits_changed_signal = "false"))]
-    fn rollback_output(&self) -> String {
-        self.account.borrow().evidence.rollback_output.clone()
-    }
-}
-
-/// All properties by their names on the bus.
+/// All properties by their names on the bus. Never signalled: signals reach everybody.
 pub(super) fn properties(account: &Account) -> Record {
     let output = Variant::from(account.evidence.rollback_output.clone());
     one("RollbackOutput", output).into_iter().collect()

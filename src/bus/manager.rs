@@ -1,31 +1,36 @@
 //! The object `/com/coreos/update1`: each method is a [`Command`] to the engine and its answer.
 
-use zbus::object_server::SignalEmitter;
-use zbus::{fdo, interface};
+use tokio::sync::mpsc;
+use zbus::fdo;
 
+use super::call::Call;
 use super::desk::{Desk, EngineGone};
 use super::{Command, StatusFields};
 
-/// The interface `com.coreos.update1.Manager` of one connection.
+/// The methods of the interface `com.coreos.update1.Manager`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ManagerMethod {
+    GetStatus,
+    ResetStatus,
+    AttemptUpdate,
+}
+
+/// Answers calls of these methods, one after the other.
 pub(super) struct Manager(pub(super) Desk);
 
-// Calls are answered one after the other (`spawn = false`), as the single thread of the original did:
-// a client that calls AttemptUpdate and GetStatus without waiting gets the status after the attempt.
-#[interface(
-    name = "com.coreos.update1.Manager",
-    spawn = false,
-    introspection_docs = false
-)]
 impl Manager {
-    #[zbus(out_args(
-        "last_checked_time",
-        "progress",
-        "current_operation",
-        "new_version",
-        "new_size"
-    ))]
-    // Spelled out: the macro names the five arguments in the introspection only of a literal tuple.
-    async fn get_status(&self) -> fdo::Result<(i64, f64, String, String, i64)> {
+    /// Returns once no more calls can come and all are answered.
+    pub(super) async fn run(self, mut calls: mpsc::UnboundedReceiver<(ManagerMethod, Call)>) {
+        while let Some((method, call)) = calls.recv().await {
+            match method {
+                ManagerMethod::GetStatus => call.answer_or_fail(self.get_status().await).await,
+                ManagerMethod::ResetStatus => call.answer_or_fail(self.reset_status().await).await,
+                ManagerMethod::AttemptUpdate => call.answer_or_fail(self.attempt_update().await).await,
+            }
+        }
+    }
+
+    async fn get_status(&self) -> fdo::Result<StatusFields> {
         Ok(StatusFields::from(self.0.ask(Command::GetStatus).await?))
     }
 
@@ -40,16 +45,6 @@ impl Manager {
     async fn attempt_update(&self) -> fdo::Result<()> {
         Ok(self.0.ask(Command::AttemptUpdate).await?)
     }
-
-    #[zbus(signal)]
-    async fn status_update(
-        emitter: &SignalEmitter<'_>,
-        last_checked_time: i64,
-        progress: f64,
-        current_operation: &str,
-        new_version: &str,
-        new_size: i64,
-    ) -> zbus::Result<()>;
 }
 
 /// Why `ResetStatus` did nothing.

@@ -12,17 +12,20 @@
 //! ([`serve_peer`]); there `Orders` is missing, since whoever gets in may do everything.
 //!
 //! ```text
-//!  client ── method call ──▶ Manager ── Command ──────────▶ engine
-//!                               │  ◀──────── answer ──────────┤
-//!                               │                             │ Status, in order, none lost
-//!                               ├── "all sent?" ──▶ Announcer ◀
-//!  client ◀────── reply ────────┘                     │
-//!  everybody ◀──── StatusUpdate, PropertiesChanged ───┘
-//!                                                     │ watched
-//!  client ◀──── properties ──── Engine1 ◀──────────── Account ◀─── engine
+//!  client ── method call ──▶ Dispatcher ─▶ Manager ── Command ──────────▶ engine
+//!                                             │  ◀──────── answer ──────────┤
+//!                                             │                             │ Status, in order, none lost
+//!                                             ├── "all sent?" ──▶ Announcer ◀
+//!  client ◀────── reply ──────────────────────┘                     │
+//!  everybody ◀────────────────── StatusUpdate, PropertiesChanged ───┘
+//!                                                                   │ watched
+//!  client ◀──── properties ──── Dispatcher, in turns ◀──────────── Account ◀─── engine
 //!
-//!  client ── method call ──▶ Engine1, or, if polkit says yes, Orders1 ── Command ──▶ engine
+//!  client ── order ──▶ Dispatcher ─▶ Orders, and for Orders1 polkit first ── Command ──▶ engine
 //! ```
+//!
+//! Calls are taken in and answered by a dispatcher of our own and not by the library's: that one makes a task of each
+//! call, or has each wait for all before it, and bounds nobody. What ours does stands there.
 //!
 //! A reply waits until every status that the engine announced before its answer has been signalled,
 //! so that a client never learns from a reply what it should have seen in a signal first: the
@@ -30,16 +33,18 @@
 
 mod announcer;
 mod attempt;
+mod call;
 mod desk;
+mod dispatcher;
 mod engine1;
 mod error;
 mod evidence;
 mod flusher;
 mod manager;
 mod news;
+mod nodes;
 mod objects;
 mod order;
-mod orders1;
 mod overview;
 #[cfg(test)]
 mod pair;
@@ -51,6 +56,8 @@ mod proxy;
 mod record;
 mod service;
 mod status;
+mod turns;
+mod unanswered;
 
 pub use attempt::{AskedBy, AttemptOutcome, AttemptReport};
 pub use error::BusError;

@@ -1,44 +1,135 @@
-//! What every connection is served.
+//! What the objects answer, to whom and in which way.
 
 use tokio::sync::watch;
-use zbus::connection::Builder;
+use zbus::fdo;
+use zbus::wire::{DynamicDeserialize, OwnedVariant};
 
+use super::call::Call;
 use super::desk::Desk;
-use super::engine1::Engine1;
-use super::evidence::Evidence1;
-use super::manager::Manager;
-use super::order::Orders;
-use super::orders1::Orders1;
+use super::nodes::{Access, Gate, Node, Standard};
+use super::order::{Order, OrderError, Orders};
 use super::polkit::Polkit;
-use super::{Account, ENGINE_PATH, EVIDENCE_PATH, ORDERS_PATH, PATH};
+use super::properties::Properties;
+use super::record::Record;
+use super::{Account, WaitingSlot};
 
-/// What the objects talk to.
-#[derive(Clone)]
+/// All objects.
 pub(super) struct Objects {
     pub(super) desk: Desk,
-    pub(super) account: watch::Receiver<Account>,
+    orders: Orders,
+    polkit: Polkit,
+    properties: Properties,
+    introspections: Vec<(&'static Node, String)>,
+    access: Access,
 }
 
 impl Objects {
-    /// The builder of a connection to a bus, which has callers of all kinds, that serves them.
-    pub(super) fn serve_on_bus(self, builder: Builder<'_>) -> Builder<'_> {
-        let orders = Orders1 {
-            orders: Orders(self.desk.clone()),
+    pub(super) fn new(desk: Desk, account: &watch::Receiver<Account>, access: Access) -> Self {
+        Self {
+            orders: Orders(desk.clone()),
+            desk,
             polkit: Polkit::default(),
-        };
-        self.serve_on(builder).serve_at(ORDERS_PATH, orders)
+            properties: Properties::new(account),
+            introspections: access.introspections(),
+            access,
+        }
     }
 
-    /// The builder of a connection that serves them to somebody who may use them all.
-    pub(super) fn serve_on(self, builder: Builder<'_>) -> Builder<'_> {
-        let Self { desk, account } = self;
-        let engine = Engine1 {
-            orders: Orders(desk.clone()),
-            account: account.clone(),
-        };
-        builder
-            .serve_at(PATH, Manager(desk))
-            .serve_at(ENGINE_PATH, engine)
-            .serve_at(EVIDENCE_PATH, Evidence1 { account })
+    pub(super) const fn access(&self) -> Access {
+        self.access
     }
+
+    /// Answers what is known without the engine. `None` is a method that isn't there.
+    pub(super) async fn answer(&self, call: Call, node: Option<&'static Node>, method: Option<Standard>) {
+        match (method, node) {
+            (Some(Standard::Ping), _) => call.answer(&()).await,
+            (Some(Standard::GetMachineId), _) => call.answer_or_fail(machine_id().await).await,
+            (Some(Standard::Introspect), Some(node)) => {
+                let of_node = self.introspections.iter().find(|(other, _)| *other == node);
+                call.answer(&of_node.map_or("", |(_, xml)| xml)).await;
+            }
+            (Some(Standard::Get), Some(node)) => {
+                let value = arguments::<(String, String)>(&call)
+                    .and_then(|(interface, property)| self.properties.get(node, &interface, &property));
+                call.answer_or_fail(value).await;
+            }
+            (Some(Standard::GetAll), Some(node)) => {
+                let values = arguments::<String>(&call)
+                    .and_then(|interface| self.properties.get_all(node, &interface));
+                call.answer_or_fail(values).await;
+            }
+            (Some(Standard::Set), Some(node)) => {
+                let error = match arguments::<(String, String, OwnedVariant)>(&call) {
+                    Ok((interface, property, _)) => self.properties.set(node, &interface, &property),
+                    Err(error) => error,
+                };
+                call.fail(error).await;
+            }
+            _ => {
+                let error = unknown_method(&call);
+                call.fail(error).await;
+            }
+        }
+    }
+
+    /// Has an order carried out, if the caller may give it.
+    pub(super) async fn order(&self, call: Call, gate: Gate, order: Order) {
+        let order = match order {
+            Order::Reset(_) => arguments(&call).map(|withdraw_slot| {
+                Order::Reset(if withdraw_slot {
+                    WaitingSlot::Unbootable
+                } else {
+                    WaitingSlot::Kept
+                })
+            }),
+            order => Ok(order),
+        };
+        let order = match order {
+            Ok(order) => order,
+            Err(error) => return call.fail(error).await,
+        };
+        match self.carry_out(&call, gate, order).await {
+            Ok(None) => call.answer(&()).await,
+            Ok(Some(record)) => call.answer(&record).await,
+            Err(error) => call.fail(error).await,
+        }
+    }
+
+    async fn carry_out(&self, call: &Call, gate: Gate, order: Order) -> Result<Option<Record>, OrderError> {
+        if gate == Gate::Polkit {
+            let header = call.header();
+            self.polkit
+                .must_allow(order.action(), &header, call.connection())
+                .await?;
+        }
+        self.orders.give(order).await
+    }
+}
+
+/// The arguments, whose types the method's own are: only what they hold can be wrong.
+fn arguments<T>(call: &Call) -> fdo::Result<T>
+where
+    T: for<'d> DynamicDeserialize<'d>,
+{
+    let body = call.message().body();
+    body.deserialize()
+        .map_err(|error| fdo::Error::InvalidArgs(error.to_string()))
+}
+
+/// In the name and words that dbus-glib gave it, whatever isn't there: object, interface, method or arguments.
+fn unknown_method(call: &Call) -> fdo::Error {
+    let header = call.header();
+    let member = header.member().map_or("", |name| name.as_str());
+    let interface = header.interface().map_or("", |name| name.as_str());
+    let signature = header.signature().to_string_no_parens();
+    fdo::Error::UnknownMethod(format!(
+        "Method \"{member}\" with signature \"{signature}\" on interface \"{interface}\" doesn't exist"
+    ))
+}
+
+/// The machine's, as D-Bus wants it: 32 digits.
+async fn machine_id() -> fdo::Result<String> {
+    let id = tokio::fs::read_to_string("/etc/machine-id").await;
+    id.map(|id| id.trim_end().to_owned())
+        .map_err(|error| fdo::Error::FileNotFound(format!("/etc/machine-id: {error}")))
 }

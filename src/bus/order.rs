@@ -1,44 +1,68 @@
 //! What can be ordered of the engine through our own interfaces, and why an order is not carried out.
+//!
+//! `Engine1` takes orders from whom the bus lets call it; `Orders1` takes the same from whom polkit lets give them.
 
 use tokio::sync::oneshot;
 
 use super::desk::{Desk, EngineGone};
+use super::polkit::Action;
 use super::record::{Record, record};
 use super::{Command, OfferSource, WaitingSlot};
+
+/// An order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Check now and install what is offered; carried out as soon as that has begun. Nothing to do is fine.
+    Check,
+    /// Say what would come of an offer: looks at everything, changes nothing. The server may count an offer that it is
+    /// asked for as granted.
+    Preview(OfferSource),
+    /// Take back that an update or a rollback waits for the reboot.
+    Reset(WaitingSlot),
+    /// Make the other slot the next to boot, if it was marked good and not touched since.
+    RollBack,
+    /// Break off the update that is under way; it can be taken up again from where it was.
+    Cancel,
+    /// Mark the running slot good and put it first, whatever its health.
+    MarkGood,
+}
+
+impl Order {
+    /// What polkit is asked about.
+    pub(super) const fn action(self) -> Action {
+        match self {
+            // What it costs at the server is what a check costs.
+            Self::Check | Self::Preview(OfferSource::Server) => Action::Check,
+            Self::Preview(OfferSource::LastCheck) => Action::Preview,
+            Self::Reset(_) => Action::Reset,
+            Self::RollBack => Action::RollBack,
+            Self::Cancel => Action::Cancel,
+            Self::MarkGood => Action::MarkGood,
+        }
+    }
+}
 
 /// Carries orders out, whoever gives them.
 #[derive(Clone)]
 pub(super) struct Orders(pub(super) Desk);
 
 impl Orders {
-    pub(super) async fn check(&self) -> Result<(), OrderError> {
-        Ok(self.0.ask(Command::AttemptUpdate).await?)
+    /// Has `order` carried out; gives what it was to find out, if anything.
+    pub(super) async fn give(&self, order: Order) -> Result<Option<Record>, OrderError> {
+        match order {
+            Order::Check => self.0.ask(Command::AttemptUpdate).await?,
+            Order::Preview(source) => return self.preview(source).await.map(Some),
+            Order::Reset(slot) => self.order(|reply| Command::Withdraw(slot, reply)).await?,
+            Order::RollBack => self.order(Command::RollBack).await?,
+            Order::Cancel => self.order(Command::Cancel).await?,
+            Order::MarkGood => self.order(Command::MarkGood).await?,
+        }
+        Ok(None)
     }
 
-    pub(super) async fn preview(&self, source: OfferSource) -> Result<Record, OrderError> {
+    async fn preview(&self, source: OfferSource) -> Result<Record, OrderError> {
         let preview = self.0.ask(|reply| Command::Preview(source, reply)).await?;
         preview.map(record).map_err(OrderError::Refused)
-    }
-
-    pub(super) async fn reset(&self, withdraw_slot: bool) -> Result<(), OrderError> {
-        let slot = if withdraw_slot {
-            WaitingSlot::Unbootable
-        } else {
-            WaitingSlot::Kept
-        };
-        self.order(|reply| Command::Withdraw(slot, reply)).await
-    }
-
-    pub(super) async fn roll_back(&self) -> Result<(), OrderError> {
-        self.order(Command::RollBack).await
-    }
-
-    pub(super) async fn cancel(&self) -> Result<(), OrderError> {
-        self.order(Command::Cancel).await
-    }
-
-    pub(super) async fn mark_good(&self) -> Result<(), OrderError> {
-        self.order(Command::MarkGood).await
     }
 
     async fn order(

@@ -2,15 +2,17 @@
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::{JoinHandle, JoinSet};
-use zbus::Guid;
 use zbus::connection::Builder;
+use zbus::{Connection, Guid};
 
 use super::BusError;
 use super::announcer::Admission;
+use super::dispatcher::Dispatcher;
 use super::objects::Objects;
 
 /// The pause after a refusal by the kernel (no file descriptors left), which would repeat at once.
@@ -26,12 +28,16 @@ pub(super) struct PeerListener {
 #[derive(Clone)]
 struct Reception {
     guid: Guid<'static>,
-    objects: Objects,
+    objects: Arc<Objects>,
     admission: Admission,
 }
 
 impl PeerListener {
-    pub(super) async fn start(path: &Path, objects: Objects, admission: Admission) -> Result<Self, BusError> {
+    pub(super) async fn start(
+        path: &Path,
+        objects: Arc<Objects>,
+        admission: Admission,
+    ) -> Result<Self, BusError> {
         let listener = bind(path).await.map_err(|source| BusError::Listen {
             path: path.to_owned(),
             source,
@@ -99,8 +105,10 @@ impl Reception {
             return Err(PeerError::Stranger { uid });
         }
         let builder = Builder::unix_stream(stream.into_std()?).server(self.guid).p2p();
-        let connection = self.objects.serve_on(builder).build().await?;
+        let incoming = builder.build_message_stream().await?;
+        let connection = Connection::from(&incoming);
         self.admission.join(connection.clone()).await;
+        Dispatcher::new(incoming, self.objects).run().await;
         connection.closed().await;
         drop(connection);
         self.admission.leave().await;

@@ -1,6 +1,7 @@
 //! Offering the objects, and taking it back.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -10,29 +11,39 @@ use zbus::fdo::RequestNameFlags;
 
 use super::announcer::{Admission, Announcer};
 use super::desk::Desk;
+use super::dispatcher::Dispatcher;
 use super::flusher::Flusher;
+use super::nodes::Access;
 use super::objects::Objects;
 use super::peer::PeerListener;
-use super::properties::Properties;
-use super::{
-    BusError, Command, ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, News, SERVICE,
-    engine1, evidence,
-};
+use super::{BusError, Command, News, SERVICE};
 
 /// The service while it is offered; dropping it takes it back at once.
 #[must_use = "dropping the service takes it off the bus"]
 pub struct Service {
     offer: Offer,
     flusher: Flusher,
-    announcer: JoinHandle<()>,
+    /// Held because it announces nothing without it.
+    _announcer: Running,
+}
+
+/// A task that ends when this is dropped.
+struct Running(JoinHandle<()>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 enum Offer {
-    Bus(Connection),
-    /// Held because the socket goes away with it.
-    Peer {
-        _listener: PeerListener,
+    Bus {
+        connection: Connection,
+        /// Held because it answers nothing without it.
+        _dispatcher: Running,
     },
+    /// Held because the socket goes away with it.
+    Peer { _listener: PeerListener },
 }
 
 /// Serves on the system bus: `DBUS_SYSTEM_BUS_ADDRESS` if set, the usual socket else.
@@ -67,21 +78,26 @@ pub async fn serve_peer(
     commands: mpsc::Sender<Command>,
     news: News,
 ) -> Result<Service, BusError> {
-    let (objects, announcer, admission, flusher) = parts(commands, news);
+    let (objects, announcer, admission, flusher) = parts(commands, news, Access::Peer);
     let listener = PeerListener::start(path, objects, admission).await?;
     let offer = Offer::Peer { _listener: listener };
     Ok(Service::new(offer, announcer, flusher))
 }
 
 /// What a service is made of, whoever it is offered to.
-fn parts(commands: mpsc::Sender<Command>, news: News) -> (Objects, Announcer, Admission, Flusher) {
+fn parts(
+    commands: mpsc::Sender<Command>,
+    news: News,
+    access: Access,
+) -> (Arc<Objects>, Announcer, Admission, Flusher) {
     let account = news.account.clone();
     let (announcer, admission, flusher) = Announcer::new(news);
     let desk = Desk {
         commands,
         flusher: flusher.clone(),
     };
-    (Objects { desk, account }, announcer, admission, flusher)
+    let objects = Arc::new(Objects::new(desk, &account, access));
+    (objects, announcer, admission, flusher)
 }
 
 async fn serve_on(
@@ -90,8 +106,8 @@ async fn serve_on(
     commands: mpsc::Sender<Command>,
     news: News,
 ) -> Result<Service, BusError> {
-    let (objects, announcer, admission, flusher) = parts(commands, news);
-    let connection = connect(objects, builder).await.map_err(|source| match source {
+    let (objects, announcer, admission, flusher) = parts(commands, news, Access::Bus);
+    let (connection, dispatcher) = connect(objects, builder).await.map_err(|source| match source {
         zbus::Error::NameTaken => BusError::NameTaken,
         source => BusError::Connect {
             address: address.to_owned(),
@@ -100,22 +116,23 @@ async fn serve_on(
     })?;
     // The announcer is not running yet, and its queue holds one.
     admission.join(connection.clone()).await;
-    Ok(Service::new(Offer::Bus(connection), announcer, flusher))
+    let offer = Offer::Bus {
+        connection,
+        _dispatcher: dispatcher,
+    };
+    Ok(Service::new(offer, announcer, flusher))
 }
 
-/// The objects stand before the name is taken, so that nobody meets the name without them.
+/// Calls are answered before the name is taken, so that nobody meets the name without the objects.
 /// The name is not to be replaced: two engines on one disk would be two writers of one slot.
-async fn connect(objects: Objects, builder: Builder<'_>) -> zbus::Result<Connection> {
-    let account = objects.account.clone();
-    let connection = objects.serve_on_bus(builder).build().await?;
-    let engine = Properties::new(ENGINE_INTERFACE, account.clone(), engine1::properties);
-    engine.replace(&connection, ENGINE_PATH).await?;
-    let evidence = Properties::new(EVIDENCE_INTERFACE, account, evidence::properties);
-    evidence.replace(&connection, EVIDENCE_PATH).await?;
+async fn connect(objects: Arc<Objects>, builder: Builder<'_>) -> zbus::Result<(Connection, Running)> {
+    let incoming = builder.build_message_stream().await?;
+    let connection = Connection::from(&incoming);
+    let dispatcher = Running(tokio::spawn(Dispatcher::new(incoming, objects).run()));
     connection
         .request_name_with_flags(SERVICE, RequestNameFlags::DO_NOT_QUEUE)
         .await?;
-    Ok(connection)
+    Ok((connection, dispatcher))
 }
 
 impl Service {
@@ -123,7 +140,7 @@ impl Service {
         Self {
             offer,
             flusher,
-            announcer: tokio::spawn(announcer.run()),
+            _announcer: Running(tokio::spawn(announcer.run())),
         }
     }
 
@@ -131,7 +148,7 @@ impl Service {
     /// a bus again. Never returns without a bus.
     pub async fn closed(&self) {
         match &self.offer {
-            Offer::Bus(connection) => connection.closed().await,
+            Offer::Bus { connection, .. } => connection.closed().await,
             Offer::Peer { .. } => std::future::pending().await,
         }
     }
@@ -139,15 +156,9 @@ impl Service {
     /// Signals what has been announced so far, then takes the service back.
     pub async fn shutdown(self) {
         self.flusher.flush().await;
-        if let Offer::Bus(connection) = &self.offer {
+        if let Offer::Bus { connection, .. } = &self.offer {
             let _ = connection.release_name(SERVICE).await;
             let _ = connection.clone().close().await;
         }
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.announcer.abort();
     }
 }

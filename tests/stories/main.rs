@@ -35,6 +35,7 @@ mod install_v2;
 mod journal;
 mod kills;
 mod kola;
+mod many_callers;
 mod marker;
 mod merged_extensions;
 mod monitoring;

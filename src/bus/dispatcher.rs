@@ -1,0 +1,134 @@
+//! Takes the calls of one connection and has them answered.
+//!
+//! Three ways, so that nobody keeps out others:
+//!
+//! - What needs no engine (properties, introspection, errors) is answered in turns: see `turns`. All calls that have
+//!   come are taken in before the next answer, so that a caller's turn doesn't wait for what others sent before.
+//! - The methods of the original's interface are answered one after the other, as the single thread of the original
+//!   did: a client that calls `AttemptUpdate` and `GetStatus` without waiting gets the status after the attempt.
+//! - Orders have a task each: nobody waits while somebody else is asked for a password.
+//!
+//! No caller has more than a few calls that wait for their answers, in whichever way: see `unanswered`.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio::task::yield_now;
+use zbus::message::Type;
+use zbus::names::InterfaceName;
+use zbus::{Connection, Message, MessageStream, fdo};
+
+use super::call::{Call, caller, fail};
+use super::manager::{Manager, ManagerMethod};
+use super::nodes::{Address, Method, Node, Standard};
+use super::objects::Objects;
+use super::turns::Turns;
+use super::unanswered::{OF_ONE, Unanswered};
+
+/// How many bytes a call may have: none that we have a method for has half of them.
+const LONGEST: usize = 1024;
+
+/// The calls of one connection.
+pub(super) struct Dispatcher {
+    incoming: MessageStream,
+    connection: Connection,
+    objects: Arc<Objects>,
+    unanswered: Unanswered,
+    turns: Turns<Waiting>,
+    /// Calls of the first interface, in the order in which they came. As many as have a place in `unanswered`.
+    to_manager: mpsc::UnboundedSender<(ManagerMethod, Call)>,
+}
+
+/// What is answered in its turn.
+struct Waiting {
+    call: Call,
+    node: Option<&'static Node>,
+    /// None if there is no such method.
+    method: Option<Standard>,
+}
+
+impl Dispatcher {
+    /// One for everything that comes in from `incoming`.
+    pub(super) fn new(incoming: MessageStream, objects: Arc<Objects>) -> Self {
+        let (to_manager, calls) = mpsc::unbounded_channel();
+        // Ends once it has answered everything and this dispatcher is gone.
+        tokio::spawn(Manager(objects.desk.clone()).run(calls));
+        Self {
+            connection: Connection::from(&incoming),
+            incoming,
+            objects,
+            unanswered: Unanswered::default(),
+            turns: Turns::default(),
+            to_manager,
+        }
+    }
+
+    /// Returns once the connection is closed.
+    pub(super) async fn run(mut self) {
+        loop {
+            tokio::select! {
+                biased;
+                message = self.incoming.next() => match message {
+                    Some(Ok(message)) if message.message_type() == Type::MethodCall => self.take(message).await,
+                    Some(_) => {}
+                    None => break,
+                },
+                () = ready(()), if !self.turns.is_empty() => {
+                    if let Some(Waiting { call, node, method }) = self.turns.next() {
+                        self.objects.answer(call, node, method).await;
+                    }
+                    // For the task that reads the socket: what has arrived is taken in first.
+                    yield_now().await;
+                }
+            }
+        }
+    }
+
+    async fn take(&mut self, message: Message) {
+        let length = message.data().len();
+        if length > LONGEST {
+            let text = format!("a call of {length} bytes: more than {LONGEST} are not taken");
+            return fail(&self.connection, &message, fdo::Error::LimitsExceeded(text)).await;
+        }
+        let Some(place) = self.unanswered.place(caller(&message)) else {
+            let text =
+                format!("too many calls of this connection wait for their answers: at most {OF_ONE} may");
+            return fail(&self.connection, &message, fdo::Error::LimitsExceeded(text)).await;
+        };
+        let found = self.find(&message);
+        let call = Call::new(message, self.connection.clone(), place);
+        self.pass_on(call, found);
+    }
+
+    fn find(&self, message: &Message) -> Option<(Option<&'static Node>, Method)> {
+        let header = message.header();
+        let signature = header.signature().to_string_no_parens();
+        self.objects.access().find(Address {
+            path: header.path()?.as_str(),
+            interface: header.interface().map(InterfaceName::as_str),
+            member: header.member()?.as_str(),
+            signature: &signature,
+        })
+    }
+
+    fn pass_on(&mut self, call: Call, found: Option<(Option<&'static Node>, Method)>) {
+        let (node, method) = match found {
+            Some((_, Method::Manager(method))) => {
+                // It runs for as long as this does.
+                let _ = self.to_manager.send((method, call));
+                return;
+            }
+            Some((_, Method::Order(gate, order))) => {
+                let objects = Arc::clone(&self.objects);
+                tokio::spawn(async move { objects.order(call, gate, order).await });
+                return;
+            }
+            Some((node, Method::Standard(method))) => (node, Some(method)),
+            None => (None, None),
+        };
+        let caller = call.caller().clone();
+        self.turns.push(&caller, Waiting { call, node, method });
+    }
+}

@@ -1,0 +1,381 @@
+//! The tree of objects: which paths there are, which methods each has, and what each answers to `Introspect`.
+
+use super::manager::ManagerMethod;
+use super::order::Order;
+use super::{
+    ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, INTERFACE, ORDERS_INTERFACE,
+    ORDERS_PATH, PATH, WaitingSlot,
+};
+
+const PEER: &str = "org.freedesktop.DBus.Peer";
+const INTROSPECTABLE: &str = "org.freedesktop.DBus.Introspectable";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+
+/// An object, or a node that only leads to some.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    pub(super) path: &'static str,
+    pub(super) object: Option<Object>,
+}
+
+/// What an object is, beside what all are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Object {
+    Manager,
+    Engine,
+    Evidence,
+    Orders,
+}
+
+/// What a method does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    /// What all objects have.
+    Standard(Standard),
+    Manager(ManagerMethod),
+    Order(Gate, Order),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standard {
+    Ping,
+    GetMachineId,
+    Introspect,
+    Get,
+    GetAll,
+    Set,
+}
+
+/// Who has decided, or will, whether an order may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
+    /// The bus, by letting the call through; or whoever let the caller connect.
+    Bus,
+    Polkit,
+}
+
+/// A method: its interface, name and arguments' types.
+type Row = (&'static str, &'static str, &'static str, Method);
+
+/// Who may connect decides what there is: without a bus nobody has to be let in by polkit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    Bus,
+    Peer,
+}
+
+const fn node(path: &'static str, object: Option<Object>) -> Node {
+    Node { path, object }
+}
+
+static NODES: [Node; 9] = [
+    node("/", None),
+    node("/com", None),
+    node("/com/coreos", None),
+    node(PATH, Some(Object::Manager)),
+    node("/org", None),
+    node("/org/updateengine", None),
+    node(ENGINE_PATH, Some(Object::Engine)),
+    node(EVIDENCE_PATH, Some(Object::Evidence)),
+    node(ORDERS_PATH, Some(Object::Orders)),
+];
+
+/// These are answered at any path.
+const OF_PEERS: [Row; 2] = [
+    (PEER, "Ping", "", Method::Standard(Standard::Ping)),
+    (PEER, "GetMachineId", "", Method::Standard(Standard::GetMachineId)),
+];
+
+const OF_NODES: [Row; 4] = [
+    (
+        INTROSPECTABLE,
+        "Introspect",
+        "",
+        Method::Standard(Standard::Introspect),
+    ),
+    (PROPERTIES, "Get", "ss", Method::Standard(Standard::Get)),
+    (PROPERTIES, "GetAll", "s", Method::Standard(Standard::GetAll)),
+    (PROPERTIES, "Set", "ssv", Method::Standard(Standard::Set)),
+];
+
+const OF_MANAGER: [Row; 3] = [
+    (
+        INTERFACE,
+        "GetStatus",
+        "",
+        Method::Manager(ManagerMethod::GetStatus),
+    ),
+    (
+        INTERFACE,
+        "ResetStatus",
+        "",
+        Method::Manager(ManagerMethod::ResetStatus),
+    ),
+    (
+        INTERFACE,
+        "AttemptUpdate",
+        "",
+        Method::Manager(ManagerMethod::AttemptUpdate),
+    ),
+];
+
+const OF_ENGINE: [Row; 7] = orders(ENGINE_INTERFACE, Gate::Bus);
+const OF_ORDERS: [Row; 7] = orders(ORDERS_INTERFACE, Gate::Polkit);
+
+const fn orders(interface: &'static str, gate: Gate) -> [Row; 7] {
+    use super::OfferSource::{LastCheck, Server};
+    [
+        (interface, "Check", "", Method::Order(gate, Order::Check)),
+        (
+            interface,
+            "Preview",
+            "",
+            Method::Order(gate, Order::Preview(LastCheck)),
+        ),
+        (
+            interface,
+            "PreviewAsking",
+            "",
+            Method::Order(gate, Order::Preview(Server)),
+        ),
+        // What becomes of the slot is its argument.
+        (
+            interface,
+            "Reset",
+            "b",
+            Method::Order(gate, Order::Reset(WaitingSlot::Kept)),
+        ),
+        (interface, "RollBack", "", Method::Order(gate, Order::RollBack)),
+        (interface, "Cancel", "", Method::Order(gate, Order::Cancel)),
+        (interface, "MarkGood", "", Method::Order(gate, Order::MarkGood)),
+    ]
+}
+
+impl Object {
+    /// The interface of its own.
+    pub(super) const fn interface(self) -> &'static str {
+        match self {
+            Self::Manager => INTERFACE,
+            Self::Engine => ENGINE_INTERFACE,
+            Self::Evidence => EVIDENCE_INTERFACE,
+            Self::Orders => ORDERS_INTERFACE,
+        }
+    }
+
+    /// The document that describes it.
+    const fn document(self) -> &'static str {
+        match self {
+            Self::Manager => include_str!("../../dbus/com.coreos.update1.Manager.xml"),
+            Self::Engine => include_str!("../../dbus/org.updateengine.Engine1.xml"),
+            Self::Evidence => include_str!("../../dbus/org.updateengine.Evidence1.xml"),
+            Self::Orders => include_str!("../../dbus/org.updateengine.Orders1.xml"),
+        }
+    }
+
+    const fn methods(self) -> &'static [Row] {
+        match self {
+            Self::Manager => &OF_MANAGER,
+            Self::Engine => &OF_ENGINE,
+            Self::Evidence => &[],
+            Self::Orders => &OF_ORDERS,
+        }
+    }
+}
+
+/// A method call's address.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Address<'a> {
+    pub(super) path: &'a str,
+    /// Callers may leave it out.
+    pub(super) interface: Option<&'a str>,
+    pub(super) member: &'a str,
+    /// The types of the arguments.
+    pub(super) signature: &'a str,
+}
+
+impl Access {
+    fn nodes(self) -> impl Iterator<Item = &'static Node> {
+        let has_orders = self == Self::Bus;
+        NODES
+            .iter()
+            .filter(move |node| has_orders || node.object != Some(Object::Orders))
+    }
+
+    /// The method that is called, and the node that it is called at; none at paths that have only what all paths have.
+    pub(super) fn find(self, call: Address<'_>) -> Option<(Option<&'static Node>, Method)> {
+        let node = self.nodes().find(|node| node.path == call.path);
+        let object = node.and_then(|node| node.object);
+        let own = object.map_or(&[][..], Object::methods);
+        let of_nodes = node.map_or(&[][..], |_| &OF_NODES[..]);
+        let mut rows = own.iter().chain(of_nodes).chain(&OF_PEERS);
+        let (.., method) = rows.find(|(interface, member, signature, _)| {
+            call.interface.is_none_or(|wanted| wanted == *interface)
+                && (*member, *signature) == (call.member, call.signature)
+        })?;
+        Some((node, *method))
+    }
+
+    /// What each node answers to `Introspect`.
+    pub(super) fn introspections(self) -> Vec<(&'static Node, String)> {
+        self.nodes()
+            .map(|node| (node, self.introspection(node)))
+            .collect()
+    }
+
+    fn introspection(self, node: &Node) -> String {
+        let below = match node.path {
+            "/" => "/".to_owned(),
+            path => format!("{path}/"),
+        };
+        let names = self.nodes().filter_map(|other| other.path.strip_prefix(&below));
+        let children = names
+            .filter(|name| !name.is_empty() && !name.contains('/'))
+            .map(|name| format!("  <node name=\"{name}\"/>\n"));
+        let own = node.object.map_or("", |object| interfaces(object.document()));
+        let children: String = children.collect();
+        format!("{HEAD}{STANDARD}{own}{children}</node>\n")
+    }
+}
+
+/// What a document says between its node's beginning and end.
+fn interfaces(document: &'static str) -> &'static str {
+    let inside = document
+        .split_once("<node>\n")
+        .and_then(|(_, rest)| rest.rsplit_once("</node>"));
+    inside.map_or("", |(interfaces, _)| interfaces)
+}
+
+const HEAD: &str = r#"<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">
+<node>
+"#;
+
+const STANDARD: &str = r#"  <interface name="org.freedesktop.DBus.Introspectable">
+    <method name="Introspect">
+      <arg name="data" type="s" direction="out"/>
+    </method>
+  </interface>
+  <interface name="org.freedesktop.DBus.Peer">
+    <method name="Ping">
+    </method>
+    <method name="GetMachineId">
+      <arg name="machine_uuid" type="s" direction="out"/>
+    </method>
+  </interface>
+  <interface name="org.freedesktop.DBus.Properties">
+    <method name="Get">
+      <arg name="interface_name" type="s" direction="in"/>
+      <arg name="property_name" type="s" direction="in"/>
+      <arg name="value" type="v" direction="out"/>
+    </method>
+    <method name="GetAll">
+      <arg name="interface_name" type="s" direction="in"/>
+      <arg name="properties" type="a{sv}" direction="out"/>
+    </method>
+    <method name="Set">
+      <arg name="interface_name" type="s" direction="in"/>
+      <arg name="property_name" type="s" direction="in"/>
+      <arg name="value" type="v" direction="in"/>
+    </method>
+    <signal name="PropertiesChanged">
+      <arg name="interface_name" type="s"/>
+      <arg name="changed_properties" type="a{sv}"/>
+      <arg name="invalidated_properties" type="as"/>
+    </signal>
+  </interface>
+"#;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_documented_method_is_found_with_its_arguments_and_nothing_else_is() {
+        for node in &NODES {
+            let Some(object) = node.object else { continue };
+            let (_, body) = object.document().split_once("<node>\n").unwrap();
+            for method in body.split("<method name=\"").skip(1) {
+                let (member, rest) = method.split_once('"').unwrap();
+                let (arguments, _) = rest.split_once("</method>").unwrap();
+                let arguments = arguments.lines().filter(|line| line.contains("direction=\"in\""));
+                let types = arguments.map(|line| {
+                    let (_, after) = line.split_once("type=\"").unwrap();
+                    after.split_once('"').unwrap().0
+                });
+                let signature: String = types.collect();
+                let call = Address {
+                    path: node.path,
+                    interface: Some(object.interface()),
+                    member,
+                    signature: &signature,
+                };
+                assert_eq!(Access::Bus.find(call).unwrap().0, Some(node), "{call:?}");
+                for (interface, signature) in [
+                    (Some(object.interface()), "sx"),
+                    (Some("com.example.Other"), &*signature),
+                ] {
+                    let wrong = Address {
+                        interface,
+                        signature,
+                        ..call
+                    };
+                    assert_eq!(Access::Bus.find(wrong), None, "{wrong:?}");
+                }
+            }
+            let documented = body.matches("<method name=").count();
+            assert_eq!(documented, object.methods().len(), "{}", node.path);
+        }
+    }
+
+    #[test]
+    fn the_tree_leads_to_every_object_and_without_a_bus_there_are_no_orders() {
+        for access in [Access::Bus, Access::Peer] {
+            let mut found = vec!["/".to_owned()];
+            let mut next = 0;
+            while let Some(path) = found.get(next).cloned() {
+                let (_, xml) = access
+                    .introspections()
+                    .into_iter()
+                    .find(|(node, _)| node.path == path)
+                    .unwrap();
+                for child in xml.split("<node name=\"").skip(1) {
+                    let (name, _) = child.split_once('"').unwrap();
+                    found.push(format!("{}/{name}", path.trim_end_matches('/')));
+                }
+                next += 1;
+            }
+            let count = if access == Access::Bus { 9 } else { 8 };
+            assert_eq!(found.len(), count, "{found:?}");
+            assert_eq!(found.contains(&ORDERS_PATH.to_owned()), access == Access::Bus);
+        }
+    }
+
+    #[test]
+    fn a_call_may_leave_out_its_interface_and_everything_that_may_be_there_can_be_pinged() {
+        let call = Address {
+            path: PATH,
+            interface: None,
+            member: "GetStatus",
+            signature: "",
+        };
+        assert_eq!(
+            Access::Peer.find(call).unwrap().1,
+            Method::Manager(ManagerMethod::GetStatus)
+        );
+        let ping = Address {
+            path: "/not/there",
+            member: "Ping",
+            ..call
+        };
+        assert_eq!(
+            Access::Peer.find(ping),
+            Some((None, Method::Standard(Standard::Ping)))
+        );
+        let introspect = Address {
+            member: "Introspect",
+            ..ping
+        };
+        assert_eq!(Access::Peer.find(introspect), None);
+    }
+}
