@@ -26,11 +26,21 @@ pub enum MajorVersion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum HeaderError {
     /// The first four bytes are not `CrAU`.
-    #[error("not an update payload: it starts with {0:02x?} instead of \"CrAU\"")]
+    #[error("not an update payload: it starts with {0:02x?} instead of \"CrAU\"{hint}", hint = looks_like(*.0))]
     Magic([u8; 4]),
     /// A layout that this crate doesn't read.
     #[error("payload of major version {0}; only versions 1 and 2 are supported")]
     Version(u64),
+}
+
+/// What files that begin so mostly are.
+const fn looks_like(magic: [u8; 4]) -> &'static str {
+    match magic {
+        [b'<', ..] => ", as a web page or a login page does",
+        [0x1f, 0x8b, ..] => ", as what gzip packed does",
+        [0x28, 0xb5, 0x2f, 0xfd] => ", as what zstd packed does",
+        _ => "",
+    }
 }
 
 impl MajorVersion {

@@ -27,6 +27,7 @@ pub fn code_of(error: &InstallError) -> ErrorCode {
         }
         // Distributions' tests know the kernel's failure by this one.
         E::Kernel { .. } | E::KernelDisk(_) | E::Cancelled => Code::Error,
+        E::Encoded { source, .. } => code_of(source),
         E::Fetch(error) => of_fetch(error),
         E::Format(error) => of_format(error),
         E::Unsigned => Code::SignedPayloadExpected,
@@ -57,6 +58,7 @@ pub fn code_of(error: &InstallError) -> ErrorCode {
 fn of_fetch(error: &FetchError) -> ErrorCode {
     match error {
         FetchError::WrongSize { .. } | FetchError::TooLong { .. } => ErrorCode::PayloadSizeMismatch,
+        FetchError::Encoded { source, .. } | FetchError::WebPage { source, .. } => of_fetch(source),
         _ => ErrorCode::DownloadTransfer,
     }
 }
@@ -112,6 +114,7 @@ fn of_extension(error: &ExtensionError) -> ErrorCode {
         E::Fetch { source, .. } => of_fetch(source),
         E::Size { .. } | E::Nowhere => Code::DownloadTransfer,
         E::Hash { .. } => Code::PayloadHashMismatch,
+        E::Encoded { source, .. } => of_extension(source),
         E::Key(_) => Code::PublicKeyVerification,
         E::Payload(error) => of_payload_file(error),
         E::Apply { source, .. } => of_application(source),

@@ -50,6 +50,18 @@ pub enum ExtensionError {
         /// Of the bytes that came.
         found: Sha256Digest,
     },
+    /// It is no payload or another one, and came in an encoding that was not asked for.
+    #[error(
+        "{url} came in Content-Encoding {encoding:?}, which was not asked for: its server, or a proxy before it, must send it as it is"
+    )]
+    Encoded {
+        /// From where, as it may be shown.
+        url: String,
+        /// What the header says.
+        encoding: String,
+        /// What is wrong with the bytes as they came.
+        source: Box<ExtensionError>,
+    },
     /// No key to check it with.
     #[error("no key to check it with")]
     Key(#[from] TrustError),
@@ -115,6 +127,10 @@ impl Origin {
 pub struct Package {
     spool: NamedTempFile,
     place: PathBuf,
+    /// As it may be shown.
+    url: String,
+    /// The `Content-Encoding` that it came in.
+    encoding: Option<String>,
 }
 
 /// Downloads the package at `origin` to a file without a lasting name in the directory `place`, which is made.
@@ -152,11 +168,14 @@ pub async fn download(fetcher: &Fetcher, origin: &Origin, place: &Path) -> Resul
         sha256.update(&bytes);
         spool.as_file_mut().write_all(&bytes).map_err(keep)?;
     }
-    compare(origin, sha256)?;
-    Ok(Package {
+    let package = Package {
         spool,
         place: place.to_owned(),
-    })
+        url: origin.shown(),
+        encoding: stream.encoding().get(),
+    };
+    compare(origin, sha256).map_err(|error| package.explain(error))?;
+    Ok(package)
 }
 
 impl Package {
@@ -166,9 +185,10 @@ impl Package {
     /// # Errors
     /// If no key vouches for it, it holds no image, or that doesn't fit.
     pub fn build(self, keys: &Trust, name: &str) -> Result<(), ExtensionError> {
-        let payload = PayloadFile::open(self.spool.path())?;
+        let metadata = |payload: &PayloadFile| payload.metadata().map_err(|error| self.explain(error.into()));
+        let payload = PayloadFile::open(self.spool.path()).map_err(|error| self.explain(error.into()))?;
         let kind = ImageKind::Partition;
-        if let Some(image) = payload.metadata()?.manifest.image(kind) {
+        if let Some(image) = metadata(&payload)?.manifest.image(kind) {
             require_room(&self.place, image.new.size)?;
         }
         let target = self.place.join(name);
@@ -183,6 +203,20 @@ impl Package {
                 path: target,
                 source: Box::new(error),
             }),
+        }
+    }
+}
+
+impl Package {
+    /// What is wrong with bytes that came in an encoding is the encoding's doing.
+    fn explain(&self, error: ExtensionError) -> ExtensionError {
+        match &self.encoding {
+            Some(encoding) => ExtensionError::Encoded {
+                url: self.url.clone(),
+                encoding: encoding.clone(),
+                source: Box::new(error),
+            },
+            None => error,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::net::{NetError, RedirectFault, UrlFault};
+use crate::net::{NetError, RedirectFault, UrlFault, login_wanted};
 
 /// Why a payload does not come, or not all of it. URLs are shown without user, password and query.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub enum FetchError {
         source: Interruption,
     },
     /// An HTTP status other than success.
-    #[error("{url} answers {status}")]
+    #[error("{url} answers {status}{}", login_wanted(*status).unwrap_or_default())]
     Status {
         /// What was asked for.
         url: String,
@@ -69,6 +69,28 @@ pub enum FetchError {
         offered: u64,
         /// Size the server states, or turned out to have.
         served: u64,
+    },
+    /// The file is not the payload, and came in an encoding that was not asked for.
+    #[error(
+        "{url} came in Content-Encoding {encoding:?}, which was not asked for: its server, or a proxy before it, must send it as it is"
+    )]
+    Encoded {
+        /// What was asked for.
+        url: String,
+        /// What the header says.
+        encoding: String,
+        /// What is wrong with the bytes as they came.
+        source: Box<FetchError>,
+    },
+    /// A page for people in the place of the file.
+    #[error("{url} gave a {} instead of the file{}", page(from.as_ref()), at(from.as_ref()))]
+    WebPage {
+        /// What was asked for.
+        url: String,
+        /// Where a redirect to another server had led.
+        from: Option<String>,
+        /// What is wrong with the bytes as they came.
+        source: Box<FetchError>,
     },
     /// The server sends more than the payload's size.
     #[error("{url} goes on after the {offered} bytes of the offered payload")]
@@ -116,6 +138,18 @@ pub enum FetchError {
         /// The last interruption.
         source: Interruption,
     },
+}
+
+/// Networks that want a login lead every request to a page for it.
+const fn page(from: Option<&String>) -> &'static str {
+    if from.is_some() { "login page" } else { "web page" }
+}
+
+fn at(from: Option<&String>) -> String {
+    match from {
+        Some(from) => format!(" ({from}): the network, or a proxy in it, may want a login first"),
+        None => ": it may not be there".to_owned(),
+    }
 }
 
 /// Why a transfer broke off.

@@ -19,8 +19,9 @@
 //! server calls the file now: mirrors behind one name give the same bytes other entity tags and dates. Bytes
 //! of another file fail the hash of their operation, and the next attempt starts over.
 //!
-//! `Content-Encoding` is ignored on purpose. Nothing but the plain file is asked for, and servers declare
-//! `x-gzip` for payloads merely because their names end in `.gz`.
+//! `Content-Encoding` is no fault by itself. Nothing but the plain file is asked for, and servers declare
+//! `x-gzip` for payloads merely because their names end in `.gz`. Where the bytes are not the payload's, it explains why
+//! ([`Encoding`]); so does a page for people.
 
 mod body;
 mod entity;
@@ -41,4 +42,4 @@ pub use error::{FetchError, Interruption};
 pub use fetcher::Fetcher;
 pub use request::FetchRequest;
 pub use settings::FetchSettings;
-pub use stream::PayloadStream;
+pub use stream::{Encoding, PayloadStream};

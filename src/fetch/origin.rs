@@ -10,7 +10,10 @@ use tokio::time::sleep;
 use super::error::Interruption;
 use super::pace::{Pace, TooSlow};
 use super::{FetchError, FetchSettings};
-use crate::net::{Credentials, HttpClient, HttpRequest, HttpResponse, NetError, Proxies, ServerUrl};
+use crate::net::{
+    Credentials, HttpClient, HttpRequest, HttpResponse, NetError, Proxies, ServerUrl, content_encoding,
+    is_web_page,
+};
 
 #[derive(Debug)]
 pub(super) struct Origin {
@@ -57,6 +60,24 @@ impl Origin {
             401 | 403 if self.withheld => FetchError::PasswordWithheld { url, status },
             _ => FetchError::Status { url, status },
         }
+    }
+
+    /// What the file is, judging by its head, that has another size than the payload.
+    pub(super) fn explain(&self, error: FetchError, response: &HttpResponse) -> FetchError {
+        let (url, source) = (self.shown.clone(), Box::new(error));
+        if let Some(encoding) = content_encoding(response.headers()) {
+            return FetchError::Encoded {
+                url,
+                encoding,
+                source,
+            };
+        }
+        if is_web_page(response.headers()) {
+            let elsewhere = !response.url().is_same_server(&self.url);
+            let from = elsewhere.then(|| response.url().to_string());
+            return FetchError::WebPage { url, from, source };
+        }
+        *source
     }
 
     /// Asks for the bytes from `start` of a file, whatever its server calls it now.

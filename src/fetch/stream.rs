@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use super::origin::Origin;
 use super::rate::RateLimit;
 use super::response::{Asked, Part, judge};
 use super::{Entity, FetchError, FetchRequest, FetchSettings};
-use crate::net::{Credentials, HttpRequest, HttpResponse};
+use crate::net::{Credentials, HttpRequest, HttpResponse, content_encoding};
 
 /// The bytes of one payload, in order.
 #[derive(Debug)]
@@ -28,10 +29,28 @@ pub struct PayloadStream {
     /// Offset of the next byte to deliver.
     offset: u64,
     entity: Option<Entity>,
+    encoding: Arc<Encoding>,
     resumes: u32,
     source: Source,
     limit: Option<RateLimit>,
     floor: Floor,
+}
+
+/// The `Content-Encoding` of the answer that the last bytes came in: it may explain what is wrong with them.
+#[derive(Debug, Default)]
+pub struct Encoding(Mutex<Option<String>>);
+
+impl Encoding {
+    /// What the header said, unless they came as they are.
+    #[must_use]
+    pub fn get(&self) -> Option<String> {
+        // A text: a panic elsewhere cannot have left it half written.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, encoding: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = encoding;
+    }
 }
 
 /// Where the next bytes come from.
@@ -71,6 +90,7 @@ impl PayloadStream {
             start,
             offset,
             entity,
+            encoding: Arc::default(),
             resumes,
             source,
             limit,
@@ -105,6 +125,12 @@ impl PayloadStream {
     #[must_use]
     pub fn entity(&self) -> Option<&Entity> {
         self.entity.as_ref()
+    }
+
+    /// In which encoding bytes come, now and later.
+    #[must_use]
+    pub fn encoding(&self) -> Arc<Encoding> {
+        Arc::clone(&self.encoding)
     }
 
     /// The next bytes; none after the last one or after an error. Interruptions are bridged here. The
@@ -292,8 +318,21 @@ impl PayloadStream {
                 "the file was {was} and is {is} now: its hashes tell whether it is the same payload"
             );
         }
+        self.encoding.set(content_encoding(response.headers()));
         self.source = Source::Body(Box::new(Body::new(response, &part, &self.settings)));
         self.entity = part.entity;
+    }
+
+    /// What is wrong with the size of what comes in an encoding is the encoding's doing.
+    fn explain(&self, error: FetchError) -> FetchError {
+        match self.encoding.get() {
+            Some(encoding) => FetchError::Encoded {
+                url: self.origin.shown().to_owned(),
+                encoding,
+                source: Box::new(error),
+            },
+            None => error,
+        }
     }
 
     fn request(&self) -> HttpRequest {
@@ -303,6 +342,7 @@ impl PayloadStream {
     fn judge(&self, response: &HttpResponse) -> Result<Part, FetchError> {
         judge(response.status(), response.headers(), &self.asked()).map_err(|error| match error {
             FetchError::Status { status, .. } => self.origin.refused(status),
+            error @ FetchError::WrongSize { .. } => self.origin.explain(error, response),
             error => error,
         })
     }
@@ -318,18 +358,18 @@ impl PayloadStream {
     }
 
     fn too_long(&self) -> FetchError {
-        FetchError::TooLong {
+        self.explain(FetchError::TooLong {
             url: self.origin.shown().to_owned(),
             offered: self.size,
-        }
+        })
     }
 
     fn too_short(&self, served: u64) -> FetchError {
-        FetchError::WrongSize {
+        self.explain(FetchError::WrongSize {
             url: self.origin.shown().to_owned(),
             offered: self.size,
             served,
-        }
+        })
     }
 
     fn interrupted(&self, source: Interruption) -> FetchError {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use payload_format::{
-    ApplyError, FormatError, ImageInfo, ImageKind, PartitionName, Sha256Digest, SignatureError,
+    ApplyError, FormatError, HeaderError, ImageInfo, ImageKind, PartitionName, Sha256Digest, SignatureError,
 };
 
 use super::{KernelError, PostinstError};
@@ -92,6 +92,16 @@ pub enum InstallError {
     /// The payload doesn't come.
     #[error("cannot download the payload")]
     Fetch(#[source] FetchError),
+    /// The payload is wrong, and came in an encoding that was not asked for.
+    #[error(
+        "the payload came in Content-Encoding {encoding:?}, which was not asked for: its server, or a proxy before it, must send it as it is"
+    )]
+    Encoded {
+        /// What the header says.
+        encoding: String,
+        /// What is wrong with the bytes as they came.
+        source: Box<InstallError>,
+    },
     /// The payload makes no sense, or asks for what may not be.
     #[error("the payload is refused")]
     Format(#[source] FormatError),
@@ -293,6 +303,26 @@ impl InstallError {
     pub(super) fn io(action: &'static str, what: &impl std::fmt::Display) -> impl FnOnce(io::Error) -> Self {
         let what = what.to_string();
         move |source| Self::Io { action, what, source }
+    }
+
+    /// The same, of bytes that came in `encoding`: where they are not the payload's, that is why.
+    pub(super) fn came_in(self, encoding: Option<String>) -> Self {
+        let is_about_bytes = matches!(
+            self,
+            Self::PayloadHash { .. }
+                | Self::Format(
+                    FormatError::Header(HeaderError::Magic(_))
+                        | FormatError::OperationHash { .. }
+                        | FormatError::Truncated { .. }
+                )
+        );
+        match encoding {
+            Some(encoding) if is_about_bytes => Self::Encoded {
+                encoding,
+                source: Box::new(self),
+            },
+            _ => self,
+        }
     }
 
     /// An I/O error that happened while a delta's source `what` was read.

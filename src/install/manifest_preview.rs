@@ -32,9 +32,12 @@ async fn metadata(attempt: &Attempt, mut reader: Reader) -> Result<(Arc<Manifest
     let request = pipeline::request(attempt, 0, None);
     let stream = attempt.site.fetcher.open(request).await;
     let mut stream = stream.map_err(InstallError::Fetch)?;
+    let encoding = stream.encoding();
     while let Some(bytes) = stream.next().await {
         let bytes = bytes.map_err(InstallError::Fetch)?;
-        let event = reader.read(&mut &bytes[..]).map_err(InstallError::Format)?;
+        let event = reader
+            .read(&mut &bytes[..])
+            .map_err(|error| InstallError::Format(error).came_in(encoding.get()))?;
         // Always the first one.
         if let Some(Event::Metadata { manifest, bytes, .. }) = event {
             return Ok((manifest, bytes));
@@ -42,7 +45,7 @@ async fn metadata(attempt: &Attempt, mut reader: Reader) -> Result<(Arc<Manifest
     }
     // It ended before its metadata did.
     match reader.finish() {
-        Err(error) => Err(InstallError::Format(error)),
+        Err(error) => Err(InstallError::Format(error).came_in(encoding.get())),
         Ok(_) => Err(InstallError::Unsigned),
     }
 }

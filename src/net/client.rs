@@ -46,6 +46,7 @@ pub struct HttpRequest {
 /// An answer; its connection ends when it is dropped.
 #[derive(Debug)]
 pub struct HttpResponse {
+    url: ServerUrl,
     status: StatusCode,
     headers: HeaderMap,
     body: Incoming,
@@ -113,7 +114,7 @@ impl HttpClient {
             peer: url.authority(),
             within: self.connect_timeout,
         })??;
-        let answer = ask(TokioIo::new(EarlyAnswer::new(stream)), message);
+        let answer = ask(TokioIo::new(EarlyAnswer::new(stream)), message, url);
         match self.silence {
             None => answer.await,
             Some(within) => timeout(within, answer).await.map_err(|_| NetError::Silence {
@@ -124,7 +125,11 @@ impl HttpClient {
     }
 }
 
-async fn ask<T>(stream: TokioIo<T>, message: Request<Full<Bytes>>) -> Result<HttpResponse, NetError>
+async fn ask<T>(
+    stream: TokioIo<T>,
+    message: Request<Full<Bytes>>,
+    url: &ServerUrl,
+) -> Result<HttpResponse, NetError>
 where
     TokioIo<T>: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
 {
@@ -141,6 +146,7 @@ where
     let response = sender.send_request(message).await?;
     let (head, body) = response.into_parts();
     Ok(HttpResponse {
+        url: url.clone(),
         status: head.status,
         headers: head.headers,
         body,
@@ -192,6 +198,12 @@ fn credentials<'a>(request: &'a HttpRequest, asked: &'a ServerUrl) -> Option<&'a
 }
 
 impl HttpResponse {
+    /// Where it came from: what was asked for, or where redirects led.
+    #[must_use]
+    pub const fn url(&self) -> &ServerUrl {
+        &self.url
+    }
+
     /// Its status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {

@@ -16,12 +16,14 @@ pub enum RedirectFault {
         limit: usize,
     },
     /// From https to http or the other way, or to something else again.
-    #[error("it leads from {from} to {to}")]
+    #[error("it leads from {from} to {to}{}", elsewhere(host.as_ref()))]
     Scheme {
         /// The scheme of the URL asked for.
         from: String,
         /// The scheme it would lead to.
         to: String,
+        /// The host it would lead to, if that is another one.
+        host: Option<String>,
     },
     /// It leads nowhere.
     #[error("it says no target")]
@@ -32,6 +34,13 @@ pub enum RedirectFault {
         /// The target, as it may be shown.
         target: String,
     },
+}
+
+fn elsewhere(host: Option<&String>) -> String {
+    match host {
+        Some(host) => format!(" at another host, {host}, as networks do that want a login first"),
+        None => String::new(),
+    }
 }
 
 impl RedirectFault {

@@ -71,9 +71,11 @@ impl ServerUrl {
         let (plain, zone) = split_zone(location).ok_or_else(no_url)?;
         let url = self.url.join(&plain).map_err(|_| no_url())?;
         if url.scheme() != self.url.scheme() {
+            let host = url.host_str().filter(|host| Some(*host) != self.url.host_str());
             return Err(RedirectFault::Scheme {
                 from: self.url.scheme().to_owned(),
                 to: url.scheme().to_owned(),
+                host: host.map(str::to_owned),
             });
         }
         let mut target = Self::new(url, zone);
@@ -146,7 +148,8 @@ impl ServerUrl {
     }
 
     /// Whether scheme, host and port are the same: user and password go no farther.
-    pub(super) fn is_same_server(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is_same_server(&self, other: &Self) -> bool {
         self.url[..Position::AfterPort] == other.url[..Position::AfterPort] && self.zone == other.zone
     }
 }
@@ -311,7 +314,11 @@ mod tests {
                 .is_some()
         );
         let told = |text: &str| from.follow(text).unwrap_err().to_string();
-        assert_eq!(told("https://b/"), "it leads from http to https");
+        assert_eq!(told("https://[fe80::1]/"), "it leads from http to https");
+        assert_eq!(
+            told("https://me:geheim@b/?sig=1"),
+            "it leads from http to https at another host, b, as networks do that want a login first"
+        );
         assert_eq!(told("file:///etc/shadow"), "it leads from http to file");
         assert_eq!(
             told("http://you:geheim@[/?sig=1"),

@@ -132,12 +132,12 @@ impl Code {
                 "Look at the update server's log; `SERVER` may name something else than an Omaha server.",
             ),
             Self::XmlParse => (
-                "The answer to a check is no XML.",
-                "Ask the server by hand: a proxy's login page or an error page in HTML is the usual cause.",
+                "The answer to a check is no XML, but a web page, a login page, or something packed or cut; the reason says which.",
+                "Check `SERVER` (it must be the URL where an update server answers checks), and whether a network or a proxy wants a login first.",
             ),
             Self::ResponseInvalid => (
                 "The answer to a check is XML, but no answer, or the server refused one, or the offer lacks what `EXTENSIONS` names; the reason names the part.",
-                "Check `GROUP` and `FLATCAR_RELEASE_APPID` against what the server knows, then the offer it makes, and `EXTENSIONS`.",
+                "Do what the reason of a refusal says ([operating.md](operating.md)). Else check `SERVER`, the offer it makes, and `EXTENSIONS`.",
             ),
             Self::IgnoredPerPolicy => (
                 "The offered payload, or the image in it, was rolled back on this node before.",

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Config + Machine ─▶ Identity ─┐
-//!          CheckEvent | Event ───┴▶ Request ─▶ XML ─▶ Client::post ─▶ bytes ─▶ Response { Offer | no update }
+//!          CheckEvent | Event ───┴▶ Request ─▶ XML ─▶ Client::post ─▶ Reply ─▶ Response { Offer | no update }
 //!                                                         │                        │
 //!                                                     PostError ──▶ ErrorCode ◀── ResponseError
 //! ```
@@ -20,9 +20,12 @@ mod extras;
 mod identity;
 mod offer;
 mod packages;
+mod refusal;
+mod reply;
 mod request;
 mod response;
 mod stub;
+mod web_page;
 
 pub use advice::{Advice, reference};
 pub use client::{Client, Patience, PostError};
@@ -32,6 +35,9 @@ pub use extras::{Extra, ExtraError, ExtraFile, Need};
 pub use identity::{Identity, Machine};
 pub use offer::{Backoff, MetadataClaim, Offer, OfferError, PayloadKind};
 pub use packages::{Package, PackagesError, packages};
+pub use refusal::refusals;
+pub use reply::Reply;
 pub use request::{Body, Deltas, Request, Trigger};
 pub use response::{Answer, Response, ResponseError};
 pub use stub::announcement;
+pub use web_page::WebPage;

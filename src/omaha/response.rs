@@ -7,6 +7,8 @@ use thiserror::Error;
 use super::code::ErrorCode;
 use super::document::{self, DocumentError, Element};
 use super::offer::{Offer, OfferError};
+use super::refusal;
+use super::web_page::WebPage;
 
 /// What a server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,14 +37,29 @@ pub enum ResponseError {
     /// No XML.
     #[error("the server's answer cannot be parsed")]
     Document(#[from] DocumentError),
+    /// A web page.
+    #[error("{0}")]
+    WebPage(WebPage),
+    /// No answer, in an encoding that nobody asked for.
+    #[error(
+        "the server's answer came in Content-Encoding {encoding:?}, which was not asked for: the server, or a proxy before it, must send it plain"
+    )]
+    Encoded {
+        /// What the header says.
+        encoding: String,
+        /// What is wrong with the bytes as they came.
+        source: Box<ResponseError>,
+    },
     /// No `<updatecheck>` where one belongs.
-    #[error("the server's answer has no response/app/updatecheck (application status {app_status:?})")]
+    #[error(
+        "the server's answer has no response/app/updatecheck (application status {app_status:?}): SERVER may be no update server"
+    )]
     NoUpdateCheck {
-        /// The application's status; it often holds the reason.
+        /// The application's status, if it has any.
         app_status: String,
     },
     /// The server says neither `ok` nor `noupdate`.
-    #[error("the server refuses: update check status {status:?}, application status {app_status:?}")]
+    #[error("the server refuses: {}", refusal::explain(status, app_status))]
     Refused {
         /// The check's status, such as `error-internal`.
         status: String,
@@ -60,7 +77,8 @@ impl ResponseError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::Empty => ErrorCode::EmptyResponse,
-            Self::Document(_) => ErrorCode::XmlParse,
+            Self::Document(_) | Self::WebPage(_) => ErrorCode::XmlParse,
+            Self::Encoded { source, .. } => source.code(),
             Self::NoUpdateCheck { .. } | Self::Refused { .. } | Self::Offer(_) => ErrorCode::ResponseInvalid,
         }
     }
@@ -103,8 +121,15 @@ fn update_check(root: &Element) -> Result<(&Element, &Element), ResponseError> {
     let found = apps
         .iter()
         .find_map(|app| Some((*app, app.children("updatecheck").next()?)));
-    found.ok_or_else(|| ResponseError::NoUpdateCheck {
-        app_status: apps.first().map_or("", |app| app.attribute("status")).to_owned(),
+    let app_status = apps.first().map_or("", |app| app.attribute("status")).to_owned();
+    found.ok_or_else(|| {
+        // Who refuses an application need not speak of its update check.
+        if refusal::is_refusal(&app_status) {
+            let status = String::new();
+            ResponseError::Refused { status, app_status }
+        } else {
+            ResponseError::NoUpdateCheck { app_status }
+        }
     })
 }
 

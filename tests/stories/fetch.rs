@@ -204,7 +204,7 @@ async fn a_server_without_ranges_is_good_for_a_whole_download_with_cuts() {
 
 #[tokio::test]
 async fn a_declared_encoding_nobody_asked_for_is_ignored() {
-    assert!(download(&server(), "gzip-type").await.unwrap() == payload());
+    assert!(download(&server(), "encoding=x-gzip").await.unwrap() == payload());
 }
 
 /// Whether it is another file, its hashes say: mirrors behind one name call the same bytes differently.

@@ -84,7 +84,7 @@ async fn a_redirect_to_another_host_does_not_carry_the_password_and_none_leaves_
             .unwrap_err()
         {
             FetchError::Redirect {
-                fault: RedirectFault::Scheme { from, to },
+                fault: RedirectFault::Scheme { from, to, .. },
                 ..
             } => {
                 assert_eq!((&from[..], &to[..]), ("https", "http"));

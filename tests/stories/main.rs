@@ -61,6 +61,7 @@ mod replacing;
 mod resume;
 mod rollback;
 mod secrets;
+mod sentences;
 mod serve;
 mod signing_elsewhere;
 mod slot_device;

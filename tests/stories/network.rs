@@ -469,7 +469,7 @@ async fn a_link_local_address_with_a_zone_is_a_server_of_checks_and_payloads() {
     let port = server.address().port();
     let url = format!("http://[fe80::1%25lo]:{port}/update");
     let answer = Client::default().post(&url, String::new(), Patience::None).await;
-    assert_eq!(answer.unwrap(), b"<response/>");
+    assert_eq!(answer.unwrap().body, b"<response/>");
     let request = FetchRequest {
         url,
         fallbacks: Vec::new(),

@@ -44,6 +44,15 @@ fn the_error_reference_has_every_code() {
 }
 
 #[test]
+fn the_operators_guide_has_every_refusal() {
+    compare(
+        "operating.md",
+        "src/omaha/refusal.rs",
+        &update_engine::omaha::refusals(),
+    );
+}
+
+#[test]
 fn the_monitoring_reference_has_every_identifier_and_every_metric() {
     const DOCUMENT: &str = "monitoring.md";
     compare(

@@ -86,6 +86,11 @@ impl BadServer {
         Self { http }
     }
 
+    /// Sends this in the payload's place, from now on.
+    pub fn replace_payload(&self, bytes: Vec<u8>) {
+        self.http.serve(PAYLOAD, bytes);
+    }
+
     /// What a node's `SERVER=` must be.
     pub fn url(&self) -> String {
         self.http.url(OFFER)

@@ -251,7 +251,7 @@ async fn announce(host: &Host) -> Result<(), Box<dyn Error>> {
     };
     let document = announcement(&config.identity(&machine));
     let answer = Client::from_env().post(url, document, Patience::None).await?;
-    println!("{}", String::from_utf8_lossy(&answer));
+    println!("{}", String::from_utf8_lossy(&answer.body));
     Ok(())
 }
 

@@ -104,7 +104,8 @@ const fn what_next(kind: Obstacle) -> &'static str {
         Obstacle::OnTrial => {
             "make the node healthy, or mark it good as it is: update_engine_client mark-good"
         }
-        Obstacle::Refused => "ask whoever runs the server",
+        // The reason says it.
+        Obstacle::Refused => "",
         Obstacle::Failed => "see below",
     }
 }

@@ -19,7 +19,7 @@ use crate::host::{Identity as HostIdentity, Mode, Unreadable};
 use crate::journal::chain;
 use crate::omaha::{
     self, Answer, Body, CheckEvent, Client, Deltas, ErrorCode, Event, Flags, HttpStatus, Identity, Machine,
-    Patience, Request, Response, ResponseError,
+    Patience, Reply, Request, Response, ResponseError,
 };
 use crate::plan::InstallPlan;
 use crate::policy::{CheckOutcome, Contact, History, RunningSlot, wanted_deltas};
@@ -34,8 +34,8 @@ impl Node {
             Contact::Check(event) => event,
             Contact::Heartbeat(heartbeat) => return self.stay_in_touch(&config, heartbeat).await,
         };
-        let body = self.post(&config, Body::Check(event), patience(trigger)).await?;
-        self.blocking(move |node| node.answered(&config, &body)).await
+        let reply = self.post(&config, Body::Check(event), patience(trigger)).await?;
+        self.blocking(move |node| node.answered(&config, &reply)).await
     }
 
     /// While an update waits: a ping; or, where it may be replaced, a question for another one. Whoever waits
@@ -69,8 +69,8 @@ impl Node {
         // Without an event Nebraska takes a node that installed an update for one that is busy with it.
         let check = Body::Check(CheckEvent::NothingNew);
         let checked = match self.post(&config, check, patience(trigger)).await {
-            Ok(body) => {
-                self.blocking(move |node| node.answered_beside(&config, &body, &waiting))
+            Ok(reply) => {
+                self.blocking(move |node| node.answered_beside(&config, &reply, &waiting))
                     .await
             }
             Err(failure) => Err(failure),
@@ -142,13 +142,13 @@ impl Node {
     ///    check, which postinst sees by its age;
     /// 2. `full-response` written: postinst may use it;
     /// 3. a rollback counts as reported: before this it is reported once more.
-    fn answered(&self, config: &Config, body: &[u8]) -> Result<Checked<InstallPlan>, Failure> {
-        tracing::info!("Omaha request response: {}", String::from_utf8_lossy(body));
+    fn answered(&self, config: &Config, reply: &Reply) -> Result<Checked<InstallPlan>, Failure> {
+        tracing::info!("Omaha request response: {}", String::from_utf8_lossy(&reply.body));
         self.prefs.set(Key::PreviousVersion, "")?;
-        self.prefs.set_full_response(body)?;
+        self.prefs.set_full_response(&reply.body)?;
         self.change_history(History::reported)
             .map_err(|error| Failure::caused_by(ErrorCode::Error, &error))?;
-        let answer = self.read_answer(body)?;
+        let answer = self.read_answer(reply)?;
         self.end_hold_off();
         match answer {
             Answer::NoUpdate => Ok(Checked::NoUpdate),
@@ -161,22 +161,22 @@ impl Node {
     fn answered_beside(
         &self,
         config: &Config,
-        body: &[u8],
+        reply: &Reply,
         waiting: &[u8; 32],
     ) -> Result<Checked<InstallPlan>, Failure> {
-        match self.read_answer(body)? {
+        match self.read_answer(reply)? {
             Answer::Offer(offer) if offer.sha256 != *waiting => {
                 let checked = self.consider(config, offer)?;
-                tracing::info!("Omaha request response: {}", String::from_utf8_lossy(body));
-                self.prefs.set_full_response(body)?;
+                tracing::info!("Omaha request response: {}", String::from_utf8_lossy(&reply.body));
+                self.prefs.set_full_response(&reply.body)?;
                 Ok(checked)
             }
             Answer::Offer(_) | Answer::NoUpdate => Ok(Checked::NoUpdate),
         }
     }
 
-    fn read_answer(&self, body: &[u8]) -> Result<Answer, Failure> {
-        let response = parse(body)?;
+    fn read_answer(&self, reply: &Reply) -> Result<Answer, Failure> {
+        let response = read(reply)?;
         self.memory(|memory| {
             memory.outcome = Some(CheckOutcome {
                 failure: None,
@@ -191,7 +191,7 @@ impl Node {
         config: &Config,
         body: Body,
         patience: Patience,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Reply, Failure> {
         let url = url(config)?;
         let identity = self.identity(config).await?;
         let deltas = self.blocking(Self::deltas).await;
@@ -234,9 +234,9 @@ impl Node {
         let answer = Client::from_env()
             .post(url, request.to_xml(), Patience::None)
             .await;
-        let body = answer.map_err(|error| Failure::caused_by(error.code(), &error))?;
+        let reply = answer.map_err(|error| Failure::caused_by(error.code(), &error))?;
         self.blocking(move |node| node.told(&event)).await;
-        Ok(parse(&body)?.answer)
+        Ok(read(&reply)?.answer)
     }
 
     fn trigger(&self) -> omaha::Trigger {
@@ -335,8 +335,8 @@ const fn patience(trigger: Trigger) -> Patience {
     }
 }
 
-pub(super) fn parse(body: &[u8]) -> Result<Response, Failure> {
-    Response::parse(body).map_err(|error| {
+pub(super) fn read(reply: &Reply) -> Result<Response, Failure> {
+    reply.response().map_err(|error| {
         let failure = Failure::caused_by(error.code(), &error);
         match error {
             ResponseError::Refused { .. } => failure.of_kind(Obstacle::Refused),

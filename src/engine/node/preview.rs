@@ -9,7 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::time::timeout;
 
-use super::conversation::{parse, url};
+use super::conversation::{read, url};
 use super::survey::hex;
 use super::{Node, slots};
 use crate::bus::{CheckResult, Obstacle, OfferSource, PreflightCheck, Preview, Prospect};
@@ -19,7 +19,7 @@ use crate::engine::{Failure, Trigger};
 use crate::install::{InstallError, Installer, PAYLOAD_LOOK, PreflightResult, SLOT_LOOK, Verdict};
 use crate::journal::chain;
 use crate::net::redact;
-use crate::omaha::{Answer, CheckEvent, ErrorCode, HttpStatus, Offer};
+use crate::omaha::{Answer, CheckEvent, ErrorCode, HttpStatus, Offer, Reply};
 use crate::plan::InstallPlan;
 use crate::policy::History;
 use crate::store::{Key, LastAnswer};
@@ -64,7 +64,11 @@ impl Node {
             }
             Err(error) => return refused(&error.into()),
         };
-        let preview = match parse(&body) {
+        let reply = Reply {
+            body,
+            ..Reply::default()
+        };
+        let preview = match read(&reply) {
             Err(failure) => refused(&failure),
             Ok(response) => match response.answer {
                 Answer::NoUpdate => nothing(format!(

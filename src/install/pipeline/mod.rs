@@ -50,6 +50,7 @@ pub(super) async fn run(
         stream = attempt.site.fetcher.open(request) => stream.map_err(InstallError::Fetch)?,
         () = cancel.cancelled() => return Err(InstallError::Cancelled),
     };
+    let encoding = stream.encoding();
     let (outlet, messages) = mpsc::channel();
     let coordinator = Coordinator {
         attempt: Arc::clone(attempt),
@@ -69,7 +70,9 @@ pub(super) async fn run(
         progress,
         cancel,
     };
-    let explained = |ended: Result<_, _>| ended.map_err(|error| further.explain(error));
+    let explained = |ended: Result<_, InstallError>| {
+        ended.map_err(|error| further.explain(error.came_in(encoding.get())))
+    };
     // Dropping the feed tells the coordinator that nothing more comes.
     tokio::select! {
         written = &mut ended => return explained(written),

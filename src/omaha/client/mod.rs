@@ -15,8 +15,10 @@ use thiserror::Error;
 use tokio::time::{sleep, timeout};
 
 use super::code::{ErrorCode, HttpStatus};
+use super::reply::Reply;
 use crate::net::{
     HttpClient, HttpRequest, HttpResponse, NetError, Proxies, RedirectFault, ServerUrl, UrlFault,
+    content_encoding, is_web_page, login_wanted,
 };
 
 /// For one connection to come up.
@@ -56,9 +58,9 @@ impl Patience {
 #[derive(Debug, Error)]
 pub enum PostError {
     /// A status other than 2xx.
-    #[error("{url} answered with HTTP status {status}")]
+    #[error("{url} answered with HTTP status {status}{}", what_to_do(*status))]
     Status {
-        /// Whom.
+        /// Who said it.
         url: String,
         /// What it said.
         status: u16,
@@ -160,12 +162,12 @@ impl Client {
         }
     }
 
-    /// Posts `document` (`text/xml`) to `url` and gives the answer's body, at most 1 MiB. An attempt takes
+    /// Posts `document` (`text/xml`) to `url` and gives the answer, with a body of at most 1 MiB. An attempt takes
     /// at most ten minutes; a connection that is silent for 90 s is given up. Dropping the future hangs up.
     ///
     /// # Errors
     /// [`PostError`], after as many retries as `patience` allows.
-    pub async fn post(&self, url: &str, document: String, patience: Patience) -> Result<Vec<u8>, PostError> {
+    pub async fn post(&self, url: &str, document: String, patience: Patience) -> Result<Reply, PostError> {
         let url = ServerUrl::parse(url)?;
         tracing::info!("asking {url}:\n{document}");
         let document = Bytes::from(document);
@@ -182,10 +184,10 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, url: &ServerUrl, document: Bytes) -> Result<Vec<u8>, PostError> {
+    async fn attempt(&self, url: &ServerUrl, document: Bytes) -> Result<Reply, PostError> {
         let exchange = async {
             let response = self.http.send(request(url, document)).await;
-            body(url, response.map_err(|error| of_net(url, error))?).await
+            reply(url, response.map_err(|error| of_net(url, error))?).await
         };
         let endless = || PostError::Endless { url: url.to_string() };
         timeout(WHOLE, exchange).await.unwrap_or_else(|_| Err(endless()))
@@ -208,12 +210,40 @@ fn request(url: &ServerUrl, document: Bytes) -> HttpRequest {
     }
 }
 
+async fn reply(asked: &ServerUrl, response: HttpResponse) -> Result<Reply, PostError> {
+    if !response.status().is_success() {
+        return Err(PostError::Status {
+            url: response.url().to_string(),
+            status: response.status().as_u16(),
+        });
+    }
+    let elsewhere = !response.url().is_same_server(asked);
+    Ok(Reply {
+        encoding: content_encoding(response.headers()),
+        is_web_page: is_web_page(response.headers()),
+        redirected_to: elsewhere.then(|| response.url().to_string()),
+        body: body(asked, response).await?,
+    })
+}
+
+/// What the operator does about a status, if that is known.
+fn what_to_do(status: u16) -> &'static str {
+    match (status, login_wanted(status)) {
+        (_, Some(login)) => login,
+        (401, _) => ": it wants a user name and a password; SERVER takes both before its host",
+        (403, _) => {
+            ": it refuses this node; a proxy, or a list of addresses at the server, may stand behind that"
+        }
+        (404 | 405 | 410, _) => {
+            ": nobody answers checks there; SERVER must be the URL where an update server does, such as \
+             https://nebraska.example/v1/update/"
+        }
+        _ => "",
+    }
+}
+
 async fn body(url: &ServerUrl, mut response: HttpResponse) -> Result<Vec<u8>, PostError> {
     let url = || url.to_string();
-    if !response.status().is_success() {
-        let status = response.status().as_u16();
-        return Err(PostError::Status { url: url(), status });
-    }
     let mut body = Vec::new();
     loop {
         let silence = || PostError::NoAnswer {

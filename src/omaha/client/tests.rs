@@ -73,8 +73,8 @@ async fn post(url: &str, patience: Patience) -> Result<String, PostError> {
         retry_after: RETRY,
         ..Client::default()
     };
-    let body = client.post(url, "<request/>".to_owned(), patience).await?;
-    Ok(String::from_utf8(body).unwrap())
+    let reply = client.post(url, "<request/>".to_owned(), patience).await?;
+    Ok(String::from_utf8(reply.body).unwrap())
 }
 
 /// In the place of ten seconds.
@@ -242,7 +242,7 @@ async fn an_http_proxy_is_asked_for_the_whole_url_of_a_server_whose_name_only_it
             Patience::None,
         )
         .await;
-    assert_eq!(body.unwrap(), b"by proxy");
+    assert_eq!(body.unwrap().body, b"by proxy");
     let request = proxy.asked().remove(0);
     assert!(
         request.starts_with("POST http://update.invalid:8080/v1/update/ HTTP/1.1\r\n"),
@@ -307,5 +307,5 @@ async fn an_answer_counts_even_if_the_request_was_never_read() {
     // Longer than what two sockets buffer: it can't all be sent before the other end is gone.
     let document = "x".repeat(32 << 20);
     let body = Client::default().post(&url, document, Patience::None).await;
-    assert_eq!(body.unwrap(), b"read me");
+    assert_eq!(body.unwrap().body, b"read me");
 }

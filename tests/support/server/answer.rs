@@ -119,8 +119,11 @@ impl Answer<'_> {
         if let Some(etag) = self.etag() {
             write!(stream, "ETag: {etag}\r\n")?;
         }
-        if self.faults.has("gzip-type") {
-            write!(stream, "Content-Encoding: x-gzip\r\n")?;
+        if let Some(encoding) = self.faults.value("encoding") {
+            write!(stream, "Content-Encoding: {encoding}\r\n")?;
+        }
+        if self.faults.has("html-type") {
+            write!(stream, "Content-Type: text/html; charset=utf-8\r\n")?;
         }
         match (self.faults.has("chunked"), self.faults.has("close")) {
             (true, _) => write!(stream, "Transfer-Encoding: chunked\r\n\r\n"),

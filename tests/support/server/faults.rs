@@ -19,7 +19,8 @@
 //! | `changed` | another file of the same length, with another ETag |
 //! | `longer=N`, `shorter=N` | a file that is N bytes longer or shorter |
 //! | `chunked`, `close` | no Content-Length: chunks, or the connection's end |
-//! | `gzip-type` | `Content-Encoding: x-gzip`, though it isn't |
+//! | `encoding=NAME` | `Content-Encoding: NAME`, whatever the file is |
+//! | `html-type` | `Content-Type: text/html` |
 
 #[derive(Debug, Default)]
 pub(super) struct Faults(Vec<(String, Option<String>)>);

@@ -1,0 +1,60 @@
+//! What heads of answers say that is no byte of a file: encodings, and that somebody wants a login.
+
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+
+/// Characters of a header that are told.
+const LONGEST: usize = 60;
+
+/// The encoding that a body came in, if it isn't plain. None is ever asked for. Servers declare one for files that are as they
+/// should be, since their names end in `.gz`: it explains what went wrong, and is no fault by itself.
+#[must_use]
+pub fn content_encoding(headers: &HeaderMap) -> Option<String> {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let values: Vec<_> = values
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned())
+        .filter(|value| !value.is_empty() && !value.eq_ignore_ascii_case("identity"))
+        .collect();
+    (!values.is_empty()).then(|| values.join(", ").chars().take(LONGEST).collect())
+}
+
+/// Whether the body is a page for people.
+#[must_use]
+pub fn is_web_page(headers: &HeaderMap) -> bool {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .map(|value| value.as_bytes().to_ascii_lowercase());
+    value.is_some_and(|value| value.starts_with(b"text/html") || value.starts_with(b"application/xhtml"))
+}
+
+/// The end of a sentence about a status with which a network or a proxy says that it lets nobody through without a login.
+#[must_use]
+pub const fn login_wanted(status: u16) -> Option<&'static str> {
+    match status {
+        407 => Some(": the proxy wants a user name and a password; its URL takes both before its host"),
+        511 => Some(": the network wants a login, at its login page, before it lets anybody through"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodings_are_told_and_plain_is_none() {
+        let told = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_ENCODING, value.parse().unwrap());
+            }
+            content_encoding(&headers)
+        };
+        assert_eq!(told(&[]), None);
+        assert_eq!(told(&["Identity", ""]), None);
+        assert_eq!(told(&["gzip"]).as_deref(), Some("gzip"));
+        assert_eq!(told(&["br", "zstd"]).as_deref(), Some("br, zstd"));
+        assert_eq!(told(&[&"x".repeat(100)]).unwrap().len(), LONGEST);
+    }
+}
