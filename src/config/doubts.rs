@@ -1,4 +1,4 @@
-//! Lines that almost are settings: the grammar has always read them as something else, and keeps to that.
+//! Warnings about lines that are almost settings: the original's grammar reads them as something else, and so do we.
 
 use super::further::PREFIX;
 use super::setting::{Place, Setting};

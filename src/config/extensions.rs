@@ -1,4 +1,4 @@
-//! Which packages beside the payload the daemon puts in place itself: `EXTENSIONS`, `EXTENSIONS_DIRECTORY`.
+//! Settings of the packages beside the payload that the daemon puts in place itself: `EXTENSIONS`, `EXTENSIONS_DIRECTORY`.
 
 use super::sources::Sources;
 use super::table;

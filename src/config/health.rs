@@ -1,4 +1,4 @@
-//! When a freshly booted slot counts as healthy: `HEALTH_UNITS`, `HEALTH_SETTLE`, `HEALTH_DEADLINE`.
+//! Settings of the health gate: `HEALTH_UNITS`, `HEALTH_SETTLE`, `HEALTH_DEADLINE`.
 
 use std::time::Duration;
 

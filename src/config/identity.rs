@@ -1,4 +1,4 @@
-//! Who the files and the machine say that we are.
+//! The identity that update servers are told, from files and machine.
 
 use crate::omaha::{Identity, Machine};
 

@@ -1,4 +1,4 @@
-//! What an installation may take from the node: `INSTALL_…` and `DOWNLOAD_LIMIT`.
+//! Limits of the load that an installation puts on the node: `INSTALL_…` and `DOWNLOAD_LIMIT`.
 
 use std::num::NonZeroU64;
 

@@ -1,4 +1,4 @@
-//! Whom to ask for updates.
+//! The update server's address (`SERVER`).
 
 /// The server of the public releases, asked unless `SERVER` says otherwise.
 pub const PUBLIC_SERVER: &str = "https://public.update.flatcar-linux.net/v1/update/";

@@ -1,4 +1,4 @@
-//! What a key of the configuration files is: the one description that parser, reference and status use.
+//! The description of one configuration key, used by parser, reference and status.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The files as they were read, and which of them decides.
+//! The configuration files as they were read, and their precedence.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

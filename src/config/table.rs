@@ -1,4 +1,4 @@
-//! Every key that the daemon reads.
+//! The table of all configuration keys.
 
 use super::setting::{Kind, Place, Setting};
 use super::{DEFAULT_APP_ID, PUBLIC_SERVER};

@@ -1,4 +1,4 @@
-//! Why a slot is not healthy.
+//! The cause for which a slot is not healthy.
 
 use std::fmt;
 

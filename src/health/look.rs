@@ -1,8 +1,8 @@
-//! One look at everything that is required.
+//! One observation of all requirements.
 
 use futures_util::future::join_all;
 
-use super::gate::{Finding, Incarnation};
+use super::decision::{Finding, Incarnation};
 use super::requirements::Requirement;
 use super::units::Units;
 use super::{Cause, UnitState};

@@ -1,4 +1,4 @@
-//! Whether a freshly booted slot is healthy: what must hold, for how long, and by when.
+//! Health of a freshly booted slot: what must hold, for how long, and by when.
 //!
 //! ```text
 //!  HEALTH_UNITS ─ units ──┐
@@ -17,14 +17,14 @@
 
 mod cause;
 pub mod checks;
-mod gate;
+mod decision;
 mod look;
 mod requirements;
 mod units;
 mod watch;
 
 pub use cause::Cause;
-pub use gate::{Finding, Gate, Incarnation, Pending, Verdict};
+pub use decision::{Finding, HealthDecision, Incarnation, NotHealthyYet, Verdict};
 pub use look::look;
 pub use requirements::{Requirement, Unknown, requirements};
 pub use units::{Systemd, UnitState, Units, UnitsError};

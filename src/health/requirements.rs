@@ -1,4 +1,4 @@
-//! Everything that is required of a slot before it is kept: one list, which every question is asked of.
+//! The requirements of a slot on trial: one list that says both whether anything is required and whether it is met.
 
 use super::checks::{self, Check};
 use crate::config::{HealthSettings, UnitName};

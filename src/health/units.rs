@@ -1,4 +1,4 @@
-//! systemd, as far as health depends on it.
+//! States of systemd units that health depends on.
 
 use std::path::Path;
 use std::time::Duration;

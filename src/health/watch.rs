@@ -1,10 +1,10 @@
-//! Looking again and again until the trial ends.
+//! The watch: observes the requirements until the trial ends.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::gate::{Gate, Pending, Verdict};
+use super::decision::{HealthDecision, NotHealthyYet, Verdict};
 use super::look::look;
 use super::requirements::{Unknown, requirements};
 use super::{Cause, Units};
@@ -37,10 +37,10 @@ pub async fn watch(
     units: &impl Units,
     settings: impl Fn() -> Result<HealthSettings, Unknown>,
     already: Duration,
-    tell: impl Fn(&Pending),
+    tell: impl Fn(&NotHealthyYet),
 ) -> TrialEnd {
     let began = Instant::now();
-    let mut gate = Gate::default();
+    let mut decision = HealthDecision::default();
     loop {
         let known = settings().and_then(|settings| {
             let required = requirements(&settings, host)?;
@@ -49,17 +49,17 @@ pub async fn watch(
         let (settings, required) = match known {
             Ok(known) => known,
             Err(unknown) => {
-                gate.hold(already + began.elapsed(), unknown);
-                tell(gate.pending());
+                decision.hold(already + began.elapsed(), unknown);
+                tell(decision.pending());
                 sleep(BETWEEN_LOOKS).await;
                 continue;
             }
         };
         let finding = look(units, &required).await;
-        match gate.observe(already + began.elapsed(), finding, &settings) {
+        match decision.observe(already + began.elapsed(), finding, &settings) {
             Verdict::Passed => return TrialEnd::Passed,
             Verdict::Expired(cause) => return TrialEnd::Failed(cause),
-            Verdict::Wait => tell(gate.pending()),
+            Verdict::Wait => tell(decision.pending()),
         }
         sleep((settings.settle / LOOKS).clamp(BREATH, BETWEEN_LOOKS)).await;
     }
@@ -209,7 +209,7 @@ mod tests {
                 0..HOUR => Err(unreadable()),
                 _ => Ok(settings(600)),
             };
-            let tell = |pending: &Pending| told.borrow_mut().push(pending.to_string());
+            let tell = |pending: &NotHealthyYet| told.borrow_mut().push(pending.to_string());
             let host = Host::new(root.path());
             let end = watch(&host, &Scripted::new(&down), known, Duration::ZERO, tell).await;
             assert_eq!(

@@ -1,4 +1,4 @@
-//! The history of attempts: what was tried when, for whom, and what became of it. For people; nothing is decided by
+//! The history of attempts: what was tried when, for whom, and how it ended. For people; nothing is decided by
 //! it.
 //!
 //! ```text
@@ -44,7 +44,7 @@ pub enum AskedBy {
 /// How an attempt stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Course {
+pub enum AttemptState {
     /// The payload is fetched, written, verified.
     UnderWay,
     /// It ended with an error.
@@ -108,7 +108,7 @@ pub struct Attempt {
     pub finish_seconds: u64,
     /// How it stands.
     #[serde(default, deserialize_with = "tolerant::or_default")]
-    pub course: Course,
+    pub course: AttemptState,
     /// The code that the server was told, if it failed.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub code: Option<u32>,
@@ -125,7 +125,7 @@ impl Attempt {
     fn repeats(&self, other: &Self) -> bool {
         let what = |attempt: &Self| {
             let is_early = attempt.fetched == 0 || attempt.code == Some(REFUSED);
-            let is_early = attempt.course == Course::Failed && is_early;
+            let is_early = attempt.course == AttemptState::Failed && is_early;
             is_early.then(|| {
                 let Self {
                     sha256,
@@ -142,7 +142,11 @@ impl Attempt {
     fn is_installed(&self) -> bool {
         matches!(
             self.course,
-            Course::Waiting | Course::Withdrawn | Course::OnTrial | Course::Kept | Course::RolledBack
+            AttemptState::Waiting
+                | AttemptState::Withdrawn
+                | AttemptState::OnTrial
+                | AttemptState::Kept
+                | AttemptState::RolledBack
         )
     }
 }
@@ -186,8 +190,8 @@ impl Look<'_> {
     }
 
     /// How an attempt that was installed goes on.
-    fn course(&self, attempt: &Attempt) -> (Course, Option<String>) {
-        use Course::{Kept, OnTrial, RolledBack, Waiting, Withdrawn};
+    fn course(&self, attempt: &Attempt) -> (AttemptState, Option<String>) {
+        use AttemptState::{Kept, OnTrial, RolledBack, Waiting, Withdrawn};
         if let Some(rollback) = self.history.last_rollback()
             && rollback.payload.sha256 == Some(attempt.sha256)
             && rollback.noticed >= attempt.began
@@ -244,7 +248,7 @@ impl Attempts {
     /// The one under way ended as `end` makes it.
     pub fn end(&mut self, end: impl FnOnce(&mut Attempt)) {
         let last = self.0.last_mut();
-        let Some(last) = last.filter(|last| last.course == Course::UnderWay) else {
+        let Some(last) = last.filter(|last| last.course == AttemptState::UnderWay) else {
             return;
         };
         end(last);
@@ -260,8 +264,9 @@ impl Attempts {
     /// The daemon starts: nothing is under way.
     pub fn started(&mut self, look: Option<Look<'_>>) {
         for attempt in &mut self.0 {
-            if attempt.course == Course::UnderWay && look.is_some_and(|look| look.is_committed(attempt)) {
-                attempt.course = Course::Waiting;
+            if attempt.course == AttemptState::UnderWay && look.is_some_and(|look| look.is_committed(attempt))
+            {
+                attempt.course = AttemptState::Waiting;
             }
         }
         self.interrupt();
@@ -275,8 +280,8 @@ impl Attempts {
         let mut overwritten: Vec<String> = Vec::new();
         for attempt in self.0.iter_mut().rev().filter(|attempt| attempt.is_installed()) {
             if overwritten.contains(&attempt.partuuid) {
-                if attempt.course == Course::Waiting {
-                    attempt.course = Course::Withdrawn;
+                if attempt.course == AttemptState::Waiting {
+                    attempt.course = AttemptState::Withdrawn;
                 }
                 continue;
             }
@@ -297,8 +302,8 @@ impl Attempts {
 
     fn interrupt(&mut self) {
         for attempt in &mut self.0 {
-            if attempt.course == Course::UnderWay {
-                attempt.course = Course::Interrupted;
+            if attempt.course == AttemptState::UnderWay {
+                attempt.course = AttemptState::Interrupted;
                 "the power was cut, or the daemon was killed".clone_into(&mut attempt.why);
             }
         }

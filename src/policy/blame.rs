@@ -1,4 +1,4 @@
-//! Images that this machine rolled back from, and the payloads that make them.
+//! Blocked payloads: images that this machine rolled back from, and the payloads that make them.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ const MOST: usize = 16;
 
 /// One payload that booted and was not kept, or that makes the same image as such a one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blame {
+pub struct BlockedPayload {
     /// SHA-256 of the payload.
     pub sha256: [u8; 32],
     /// Its version, for display.
@@ -32,7 +32,7 @@ pub struct Blame {
     pub image: Option<ImageHashes>,
 }
 
-impl Blame {
+impl BlockedPayload {
     fn makes(&self, image: &ImageHashes) -> bool {
         self.image.is_some_and(|own| own.is(image))
     }
@@ -42,11 +42,11 @@ impl Blame {
 /// record: one entry for each package, which is all that earlier versions look for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct BlamedPayloads(#[serde(deserialize_with = "tolerant::known")] Vec<Blame>);
+pub struct BlamedPayloads(#[serde(deserialize_with = "tolerant::known")] Vec<BlockedPayload>);
 
 impl BlamedPayloads {
     /// Remembers one; again and again is once, at the last time.
-    pub fn add(&mut self, blame: Blame) {
+    pub fn add(&mut self, blame: BlockedPayload) {
         self.0.retain(|other| other.sha256 != blame.sha256);
         self.0.push(blame);
         while self.0.len() > MOST {
@@ -56,7 +56,7 @@ impl BlamedPayloads {
 
     /// The oldest whose image another one names, too; or the oldest.
     fn most_dispensable(&self) -> usize {
-        let is_named_again = |(at, blame): (usize, &Blame)| {
+        let is_named_again = |(at, blame): (usize, &BlockedPayload)| {
             let image = blame.image?;
             let mut later = self.0.iter().skip(at + 1);
             later.any(|later| later.makes(&image)).then_some(at)
@@ -66,13 +66,13 @@ impl BlamedPayloads {
 
     /// The blame of the payload with this hash.
     #[must_use]
-    pub fn find(&self, sha256: &[u8; 32]) -> Option<&Blame> {
+    pub fn find(&self, sha256: &[u8; 32]) -> Option<&BlockedPayload> {
         self.0.iter().find(|blame| blame.sha256 == *sha256)
     }
 
     /// The last blame of a payload that makes this image.
     #[must_use]
-    pub fn find_image(&self, image: &ImageHashes) -> Option<&Blame> {
+    pub fn find_image(&self, image: &ImageHashes) -> Option<&BlockedPayload> {
         self.0.iter().rev().find(|blame| blame.makes(image))
     }
 
@@ -80,7 +80,7 @@ impl BlamedPayloads {
     pub fn forgive(&mut self, sha256: &[u8; 32], image: Option<ImageHashes>) {
         let own = self.find(sha256).and_then(|blame| blame.image);
         let images = [own, image];
-        let is_forgiven = |blame: &Blame| {
+        let is_forgiven = |blame: &BlockedPayload| {
             let mut images = images.iter().flatten();
             blame.sha256 == *sha256 || images.any(|image| blame.makes(image))
         };
@@ -95,7 +95,7 @@ impl BlamedPayloads {
     }
 
     /// Oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = &Blame> {
+    pub fn iter(&self) -> impl Iterator<Item = &BlockedPayload> {
         self.0.iter()
     }
 }
@@ -104,8 +104,8 @@ impl BlamedPayloads {
 mod tests {
     use super::*;
 
-    fn blame(number: u8) -> Blame {
-        Blame {
+    fn blame(number: u8) -> BlockedPayload {
+        BlockedPayload {
             sha256: [number; 32],
             version: number.to_string(),
             noticed: UnixTime(i64::from(number)),
@@ -114,12 +114,12 @@ mod tests {
         }
     }
 
-    fn making(number: u8, image: u8) -> Blame {
+    fn making(number: u8, image: u8) -> BlockedPayload {
         let image = ImageHashes {
             slot: [image; 32],
             kernel: None,
         };
-        Blame {
+        BlockedPayload {
             image: Some(image),
             ..blame(number)
         }

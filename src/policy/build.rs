@@ -1,4 +1,4 @@
-//! Whose machine it is.
+//! Whether this is a production or a developer image.
 
 /// What kind of machine decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

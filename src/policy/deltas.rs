@@ -1,4 +1,4 @@
-//! Whether deltas are welcome.
+//! The decision to ask for deltas (`delta_okay`).
 
 use crate::omaha::Deltas;
 

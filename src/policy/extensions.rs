@@ -1,4 +1,4 @@
-//! Which packages of an offer are installed beside its payload.
+//! The choice of an offer's packages that are installed beside its payload.
 //!
 //! Where nothing is configured, none: the image's postinst sees to them then, or nobody. Where something is, what is
 //! configured by name has to be there, and so does a place for what the server calls required.

@@ -28,7 +28,7 @@ const LONGEST_BACKOFF: i64 = (16 * 24 + 6) * 60 * 60;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HoldOffCause {
     /// It has declined a payload that it rolled back from, and the grant must not be renewed.
-    Blame,
+    BlockedPayload,
     /// What it was offered failed, and is put off.
     BackOff,
 }
@@ -47,7 +47,7 @@ impl HoldOff {
     #[must_use]
     pub fn after_blame(now: UnixTime) -> Self {
         Self {
-            cause: HoldOffCause::Blame,
+            cause: HoldOffCause::BlockedPayload,
             until: now.plus_seconds(GRANT_TIMEOUT),
         }
     }
@@ -57,7 +57,7 @@ impl HoldOff {
     #[must_use]
     pub fn rest(self, now: UnixTime) -> Option<Self> {
         let longest = match self.cause {
-            HoldOffCause::Blame => GRANT_TIMEOUT,
+            HoldOffCause::BlockedPayload => GRANT_TIMEOUT,
             HoldOffCause::BackOff => LONGEST_BACKOFF,
         };
         let until = self.until.min(now.plus_seconds(longest));
@@ -80,7 +80,7 @@ impl History {
     pub fn look_at_hold_off(&mut self, now: UnixTime) -> Option<HoldOff> {
         let is_blaming = self.blamed().iter().next().is_some();
         let rest = self.hold_off.and_then(|hold_off| hold_off.rest(now));
-        self.hold_off = rest.filter(|rest| is_blaming || rest.cause != HoldOffCause::Blame);
+        self.hold_off = rest.filter(|rest| is_blaming || rest.cause != HoldOffCause::BlockedPayload);
         self.hold_off
     }
 }
@@ -113,7 +113,7 @@ pub fn contact(trigger: Trigger, news: CheckEvent, is_on_trial: bool, hold_off: 
     }
     let heartbeat = match hold_off {
         Some(HoldOff {
-            cause: HoldOffCause::Blame,
+            cause: HoldOffCause::BlockedPayload,
             until,
         }) if is_on_trial || trigger == Trigger::Scheduled => Heartbeat::Quiet(until),
         _ if is_on_trial => Heartbeat::OnTrial(match news {

@@ -1,4 +1,4 @@
-//! What became of the updates that this machine installed: which slot is on trial, how far it came, and
+//! The history of installed updates: which slot is on trial, how far it came, and
 //! which payloads are to blame.
 //!
 //! ```text
@@ -20,7 +20,8 @@ use serde_json::Value;
 use slots::SlotAttributes;
 
 use super::{
-    Blame, BlamedPayloads, HoldOff, Images, Payload, Progress, Rollback, Tally, Trial, UnixTime, Why,
+    BlamedPayloads, BlockedPayload, HoldOff, Images, Payload, Progress, Rollback, RollbackCause, Tally,
+    Trial, UnixTime,
 };
 use crate::plan::ImageHashes;
 use crate::store::tolerant;
@@ -176,13 +177,13 @@ impl History {
         }: Trial,
         now: UnixTime,
     ) -> Outcome {
-        let silent = |cause: String| Why {
+        let silent = |cause: String| RollbackCause {
             cause,
             said: String::new(),
         };
-        let Why { cause, said } = match progress {
+        let RollbackCause { cause, said } = match progress {
             Progress::GivenUp(why) => why,
-            Progress::Unknown(value) => Why::of_unknown(&value),
+            Progress::Unknown(value) => RollbackCause::of_unknown(&value),
             Progress::Committed => silent("did not come up".to_owned()),
             Progress::CameUp | Progress::Orderly => {
                 let times = self.interrupted_again(&payload);
@@ -225,7 +226,7 @@ impl History {
         let image = self.images.of(&own);
         let others = image.into_iter().flat_map(|image| self.images.payloads(image));
         for sha256 in others.filter(|other| *other != own).chain([own]) {
-            self.blamed.add(Blame {
+            self.blamed.add(BlockedPayload {
                 sha256,
                 version: payload.version.clone(),
                 noticed,
@@ -238,7 +239,7 @@ impl History {
     /// The payload with this hash makes an image that is blamed: it is, too.
     pub fn blame_package(&mut self, sha256: [u8; 32], image: ImageHashes) {
         if let Some(blame) = self.blamed.find_image(&image).cloned() {
-            self.blamed.add(Blame {
+            self.blamed.add(BlockedPayload {
                 sha256,
                 image: Some(image),
                 ..blame
@@ -248,7 +249,7 @@ impl History {
 
     /// What is known against the payload with this hash, or against the image that it is known to make.
     #[must_use]
-    pub fn blame_of(&self, sha256: &[u8; 32]) -> Option<&Blame> {
+    pub fn blame_of(&self, sha256: &[u8; 32]) -> Option<&BlockedPayload> {
         let by_image = || self.blamed.find_image(&self.images.of(sha256)?);
         self.blamed.find(sha256).or_else(by_image)
     }
@@ -278,7 +279,7 @@ impl History {
 
     /// The slot `running`, of `version`, is about to be left from this cause. It need not be one that this
     /// engine has filled.
-    pub fn given_up(&mut self, running: &str, version: &str, why: Why) {
+    pub fn given_up(&mut self, running: &str, version: &str, why: RollbackCause) {
         let ours = self.trial.take_if(|trial| trial.partuuid == running);
         let payload = ours.map_or_else(
             || Payload {

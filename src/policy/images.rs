@@ -1,4 +1,4 @@
-//! Which image each payload makes. The same image comes in several packages (full and delta, version 1 and 2), and what
+//! The images that payloads make. The same image comes in several packages (full and delta, version 1 and 2), and what
 //! speaks against one of them speaks against all.
 //!
 //! A record of its own: an earlier version, in the other slot, that rewrites the history of updates leaves this one alone.

@@ -1,4 +1,4 @@
-//! Decisions, and nothing but decisions: when to check, whether to take an offer, from where, and when to
+//! Pure decisions: when to check, whether to take an offer, from where, and when to
 //! try again. Pure functions of what they are given; the clock's time and the randomness come in as
 //! [`UnixTime`] and [`Seed`], and whoever calls keeps the state.
 //!
@@ -24,20 +24,20 @@ mod seed;
 mod tally;
 mod trial;
 
-pub use attempts::{AskedBy, Attempt, Attempts, Course, Look};
-pub use blame::{Blame, BlamedPayloads};
+pub use attempts::{AskedBy, Attempt, AttemptState, Attempts, Look};
+pub use blame::{BlamedPayloads, BlockedPayload};
 pub use build::Build;
 pub use deltas::{RunningSlot, wanted_deltas};
 pub use extensions::{ExtensionsError, extensions};
 pub use grants::{Contact, GRANT_TIMEOUT, Heartbeat, HoldOff, HoldOffCause, contact};
 pub use history::{History, Outcome};
 pub use images::Images;
-pub use offer::{Circumstances, Decision, decide};
+pub use offer::{Decision, PolicyInput, decide};
 pub use payload_state::{PayloadState, Penalty, penalty};
 pub use schedule::{CheckOutcome, Interval};
 pub use seed::Seed;
 pub use tally::{CheckEnd, Checks, Tally};
-pub use trial::{Payload, Progress, Rollback, Trial, Why};
+pub use trial::{Payload, Progress, Rollback, RollbackCause, Trial};
 
 /// Wall clock time: seconds since 1970-01-01 00:00 UTC.
 #[derive(

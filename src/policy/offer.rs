@@ -1,20 +1,20 @@
-//! Whether to take an offer.
+//! The decision to take an offer.
 //!
 //! Versions are never compared: a server that offers the running version, or an older one, or none at all
 //! in words, means it.
 
 use super::build::Build;
 use super::payload_state::PayloadState;
-use super::{Blame, UnixTime};
+use super::{BlockedPayload, UnixTime};
 use crate::omaha::{ErrorCode, Offer, Trigger};
 
 /// Everything beside the offer that a decision depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct Circumstances<'a> {
+pub struct PolicyInput<'a> {
     /// What earlier attempts left, this offer already taken in by [`PayloadState::offered`].
     pub payload_state: &'a PayloadState,
     /// What is known against the offer's payload, or the image that it makes: see [`super::History::blame_of`].
-    pub blame: Option<&'a Blame>,
+    pub blame: Option<&'a BlockedPayload>,
     /// Whether somebody asked.
     pub trigger: Trigger,
     /// Which kind of machine this is.
@@ -32,7 +32,7 @@ pub enum Decision<'a> {
         url: &'a str,
     },
     /// Not again: the machine rolled back from it. Whoever asks by hand gets it.
-    RolledBackBefore(&'a Blame),
+    RolledBackBefore(&'a BlockedPayload),
     /// Not before then.
     BackOff {
         /// When it may be taken.
@@ -54,8 +54,8 @@ impl Decision<'_> {
 
 /// Decides about `offer`.
 #[must_use]
-pub fn decide<'a>(offer: &'a Offer, circumstances: &Circumstances<'a>) -> Decision<'a> {
-    let Circumstances {
+pub fn decide<'a>(offer: &'a Offer, circumstances: &PolicyInput<'a>) -> Decision<'a> {
+    let PolicyInput {
         payload_state,
         blame,
         trigger,

@@ -1,4 +1,4 @@
-//! What attempts at the current offer have taught: which URL to try, and when.
+//! The state of the current offer's payload after earlier attempts: which URL to try, and when.
 //!
 //! ```text
 //!  failure of a URL's contents ───────────────▶ next URL ──▶ past the last: first URL, attempt + 1 ─┐

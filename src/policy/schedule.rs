@@ -1,4 +1,4 @@
-//! When to check.
+//! The schedule of update checks.
 //!
 //! | after | interval | jitter |
 //! |---|---|---|

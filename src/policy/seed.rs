@@ -1,4 +1,4 @@
-//! Randomness, from outside.
+//! Random numbers, handed in from outside.
 
 /// Feeds one decision: equal seeds decide equally. Draw a fresh one from the system for each decision;
 /// it keeps thousands of machines from asking at once and guards no secret.

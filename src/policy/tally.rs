@@ -1,4 +1,4 @@
-//! What this machine has done so far: counted across restarts, reboots and updates.
+//! Counters of checks and updates, kept across restarts, reboots and updates.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! A slot's trial: what is tried, how far it came, and what came of it if it failed.
+//! A slot's trial: its payload, its progress, and the cause if it failed.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub enum Progress {
     /// The machine was shut down in an orderly way before the slot's health was known.
     Orderly,
     /// Its health was not established in time.
-    GivenUp(Why),
+    GivenUp(RollbackCause),
     /// What another version has written. If the slot is left, that counts as a cause.
     #[serde(untagged)]
     Unknown(Value),
@@ -35,7 +35,7 @@ pub enum Progress {
 
 /// Why a slot was left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Why {
+pub struct RollbackCause {
     /// What did not hold.
     #[serde(default = "tolerant::unknown_cause", deserialize_with = "tolerant::cause")]
     pub cause: String,
@@ -44,7 +44,7 @@ pub struct Why {
     pub said: String,
 }
 
-impl Why {
+impl RollbackCause {
     /// What `value`, the progress of a trial in another version's words, says about it.
     pub(super) fn of_unknown(value: &Value) -> Self {
         let mut parts = value.as_object().into_iter().flat_map(|object| object.values());

@@ -27,7 +27,7 @@ use crate::install::{Downloaded, Ready};
 use crate::journal::chain;
 use crate::net::redact;
 use crate::plan::InstallPlan;
-use crate::policy::{AskedBy, Attempt, Attempts, Course, Look};
+use crate::policy::{AskedBy, Attempt, AttemptState, Attempts, Look};
 use crate::store::record::{self, RecordError, Version};
 
 const FILE: &str = "/var/lib/update_engine/attempts";
@@ -133,7 +133,7 @@ impl Node {
             fetched: 0,
             download_seconds: 0,
             finish_seconds: 0,
-            course: Course::UnderWay,
+            course: AttemptState::UnderWay,
             code: None,
             why: String::new(),
             times: 1,
@@ -155,11 +155,11 @@ impl Node {
         self.blocking(move |node| {
             node.end_attempt(|attempt| match end {
                 End::Failed => {
-                    attempt.course = Course::Failed;
+                    attempt.course = AttemptState::Failed;
                     attempt.explain(&failure);
                 }
                 End::Stopped => {
-                    attempt.course = Course::Interrupted;
+                    attempt.course = AttemptState::Interrupted;
                     let why = if cancelled {
                         "an operator broke it off"
                     } else {
@@ -176,7 +176,7 @@ impl Node {
     pub(super) fn attempt_succeeded(&self) {
         let remark = self.memory(|memory| memory.tally.remark.take());
         self.end_attempt(|attempt| {
-            attempt.course = Course::Waiting;
+            attempt.course = AttemptState::Waiting;
             if let Some(failure) = &remark {
                 attempt.explain(failure);
             }
@@ -214,14 +214,14 @@ impl Node {
     pub(super) fn is_attempt_under_way(&self) -> bool {
         let attempts = self.attempts();
         let last = attempts.iter().last();
-        last.is_some_and(|attempt| attempt.course == Course::UnderWay)
+        last.is_some_and(|attempt| attempt.course == AttemptState::UnderWay)
     }
 
     /// Whether what the last attempt installed is to boot next. Blocks.
     pub(super) fn is_last_attempt_waiting(&self) -> bool {
         let attempts = self.attempts();
         let last = attempts.iter().last();
-        last.is_some_and(|attempt| attempt.course == Course::Waiting)
+        last.is_some_and(|attempt| attempt.course == AttemptState::Waiting)
     }
 
     /// The daemon starts. What became of the last update was looked at before. Blocks.

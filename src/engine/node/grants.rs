@@ -66,7 +66,7 @@ impl Node {
             self.history().blamed().iter().next()?;
             let until = now.plus_seconds(i64::try_from(rest).ok().filter(|&rest| rest > 0)?);
             Some(HoldOff {
-                cause: HoldOffCause::Blame,
+                cause: HoldOffCause::BlockedPayload,
                 until,
             })
         })

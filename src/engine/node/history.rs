@@ -9,7 +9,7 @@ use crate::health::Cause;
 use crate::journal::MessageId;
 use crate::journal::chain;
 use crate::plan::ImageHashes;
-use crate::policy::{History, Images, Outcome, Progress, Tally, UnixTime, Why};
+use crate::policy::{History, Images, Outcome, Progress, RollbackCause, Tally, UnixTime};
 use crate::store::record::{self, RecordError, Version};
 
 const FILE: &str = "/var/lib/update_engine/history";
@@ -224,7 +224,7 @@ impl Node {
         let version = self.running_version();
         match partuuid(disk, disk.running()) {
             Ok(running) => {
-                let why = Why {
+                let why = RollbackCause {
                     cause: cause.summary(),
                     said: cause.said().to_owned(),
                 };

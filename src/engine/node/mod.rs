@@ -60,7 +60,7 @@ use crate::omaha::Offer;
 use crate::plan::InstallPlan;
 use crate::policy::{CheckOutcome, Interval, Payload, Seed, UnixTime};
 use crate::store::{PREFS_DIR, Prefs};
-use trial::Standing;
+use trial::TrialState;
 
 /// What the command line fixes for the daemon's life.
 #[derive(Debug, Clone)]
@@ -109,7 +109,7 @@ struct Memory {
     /// PARTUUID of the running slot, once it was looked at.
     running: Option<String>,
     /// How the trial of the running slot stands.
-    standing: Standing,
+    standing: TrialState,
     /// Why the running slot could not be marked good when that was last tried.
     on_trial: Option<String>,
     /// Until when the server is not asked, whatever the clock of the wall says.

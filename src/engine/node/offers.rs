@@ -10,7 +10,7 @@ use crate::host::{Mode, Unreadable};
 use crate::journal::chain;
 use crate::omaha::{self, ErrorCode, Offer, PayloadKind};
 use crate::plan::{BlamedImage, InstallPlan};
-use crate::policy::{Build, Circumstances, Decision, PayloadState, decide, extensions};
+use crate::policy::{Build, Decision, PayloadState, PolicyInput, decide, extensions};
 use crate::store::PrefsError;
 
 /// The one key of the image; operators bind-mount over it.
@@ -55,7 +55,7 @@ impl Node {
             Mode::Developer => Build::Development,
         };
         let history = self.history();
-        let circumstances = Circumstances {
+        let circumstances = PolicyInput {
             payload_state,
             blame: history.blame_of(&offer.sha256),
             trigger,

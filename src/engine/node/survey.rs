@@ -8,7 +8,7 @@ use crate::config::Server;
 use crate::disk::{DiskError, SlotRow};
 use crate::engine::{BootsNext, Survey, Updates};
 use crate::journal::chain;
-use crate::policy::{self, Attempt, Course, History, Rollback};
+use crate::policy::{self, Attempt, AttemptState, History, Rollback};
 
 impl Node {
     /// Blocks on the disk for a moment; writes nothing.
@@ -118,17 +118,17 @@ fn told(attempt: &Attempt) -> AttemptReport {
     }
 }
 
-const fn outcome(course: Course) -> AttemptOutcome {
+const fn outcome(course: AttemptState) -> AttemptOutcome {
     match course {
-        Course::UnderWay => AttemptOutcome::UnderWay,
-        Course::Failed => AttemptOutcome::Failed,
-        Course::Interrupted => AttemptOutcome::Interrupted,
-        Course::Waiting => AttemptOutcome::Waiting,
-        Course::Withdrawn => AttemptOutcome::Withdrawn,
-        Course::OnTrial => AttemptOutcome::OnTrial,
-        Course::Kept => AttemptOutcome::Kept,
-        Course::RolledBack => AttemptOutcome::RolledBack,
-        Course::Unknown => AttemptOutcome::Unknown,
+        AttemptState::UnderWay => AttemptOutcome::UnderWay,
+        AttemptState::Failed => AttemptOutcome::Failed,
+        AttemptState::Interrupted => AttemptOutcome::Interrupted,
+        AttemptState::Waiting => AttemptOutcome::Waiting,
+        AttemptState::Withdrawn => AttemptOutcome::Withdrawn,
+        AttemptState::OnTrial => AttemptOutcome::OnTrial,
+        AttemptState::Kept => AttemptOutcome::Kept,
+        AttemptState::RolledBack => AttemptOutcome::RolledBack,
+        AttemptState::Unknown => AttemptOutcome::Unknown,
     }
 }
 

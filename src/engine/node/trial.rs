@@ -17,7 +17,7 @@ use super::{Node, slots};
 use crate::config::HealthSettings;
 use crate::disk::{DiskError, GivenUp, SlotAttributes, SlotDisk, SlotName};
 use crate::engine::Fallback;
-use crate::health::{self, Cause, Pending, Requirement, Systemd, TrialEnd, Unknown};
+use crate::health::{self, Cause, NotHealthyYet, Requirement, Systemd, TrialEnd, Unknown};
 use crate::host::subprocess::{Finished, Subprocess};
 use crate::journal::MessageId;
 use crate::journal::chain;
@@ -27,19 +27,19 @@ const REBOOT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Where the trial of the running slot stands, as far as it stands in the way of marking it good.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum TrialState {
     /// Nobody has looked yet.
     #[default]
     Begun,
     /// Not healthy yet, and why.
-    Waiting(Pending),
+    Waiting(NotHealthyYet),
     /// Healthy for long enough.
     Passed,
     /// To be left for the other slot, and why.
     GivenUp(Cause),
 }
 
-impl Standing {
+impl TrialState {
     /// Why the slot can't be marked good now, if something requires more of it than to run.
     fn obstacle(&self) -> Option<String> {
         match self {
@@ -51,7 +51,7 @@ impl Standing {
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for TrialState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Begun => f.write_str("begun"),
@@ -64,7 +64,7 @@ impl fmt::Display for Standing {
 
 impl Node {
     pub(super) async fn watch_health(&self) -> TrialEnd {
-        let was_given_up = self.memory(|memory| matches!(memory.standing, Standing::GivenUp(_)));
+        let was_given_up = self.memory(|memory| matches!(memory.standing, TrialState::GivenUp(_)));
         let settings = || {
             let mut settings = self.health_settings()?;
             settings.deadline = settings.deadline.filter(|_| !was_given_up);
@@ -73,17 +73,17 @@ impl Node {
         // For what the journal is told of it.
         let _ = self.blocking(Self::config).await;
         if self.blocking(Self::is_on_trial).await {
-            let stand = |pending: &Pending| {
-                if matches!(pending, Pending::Held(_)) {
+            let stand = |pending: &NotHealthyYet| {
+                if matches!(pending, NotHealthyYet::Held(_)) {
                     self.put_off_deadline();
                 }
-                self.stand(Standing::Waiting(pending.clone()));
+                self.stand(TrialState::Waiting(pending.clone()));
             };
             let already = self.blocking(Self::watched_already).await;
             let end = health::watch(self.host(), &Systemd, settings, already, stand).await;
             if let TrialEnd::Failed(cause) = end {
                 self.say_unhealthy(&cause).await;
-                self.stand(Standing::GivenUp(cause.clone()));
+                self.stand(TrialState::GivenUp(cause.clone()));
                 return TrialEnd::Failed(cause);
             }
         } else {
@@ -91,7 +91,7 @@ impl Node {
                 settings().map_or(HealthSettings::SETTLE, |settings: HealthSettings| settings.settle);
             tokio::time::sleep(settle).await;
         }
-        self.stand(Standing::Passed);
+        self.stand(TrialState::Passed);
         TrialEnd::Passed
     }
 
@@ -123,7 +123,7 @@ impl Node {
         }
     }
 
-    fn stand(&self, standing: Standing) {
+    fn stand(&self, standing: TrialState) {
         self.memory(|memory| {
             if memory.standing != standing {
                 tracing::info!("trial of the running slot: {standing}");
@@ -168,7 +168,7 @@ impl Node {
     /// Why the running slot would not be marked good now if it isn't yet. Blocks.
     pub(super) fn obstacle(&self) -> Option<String> {
         let standing = self.memory(|memory| memory.standing.clone());
-        if matches!(standing, Standing::GivenUp(_) | Standing::Passed) {
+        if matches!(standing, TrialState::GivenUp(_) | TrialState::Passed) {
             return standing.obstacle();
         }
         match self.requirements() {

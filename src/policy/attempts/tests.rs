@@ -24,7 +24,7 @@ fn begun(number: u8) -> Attempt {
         fetched: 0,
         download_seconds: 0,
         finish_seconds: 0,
-        course: Course::UnderWay,
+        course: AttemptState::UnderWay,
         code: None,
         why: String::new(),
         times: 1,
@@ -71,7 +71,7 @@ impl Machine {
     }
 }
 
-fn courses(attempts: &Attempts) -> Vec<Course> {
+fn courses(attempts: &Attempts) -> Vec<AttemptState> {
     attempts.iter().map(|attempt| attempt.course).collect()
 }
 
@@ -79,7 +79,7 @@ fn after(numbers: &[u8]) -> Attempts {
     let mut attempts = Attempts::default();
     for number in numbers {
         attempts.begin(begun(*number));
-        attempts.end(|attempt| attempt.course = Course::Waiting);
+        attempts.end(|attempt| attempt.course = AttemptState::Waiting);
     }
     attempts
 }
@@ -87,7 +87,7 @@ fn after(numbers: &[u8]) -> Attempts {
 fn failed(attempts: &mut Attempts, attempt: Attempt, why: &str) {
     attempts.begin(attempt);
     attempts.end(|attempt| {
-        attempt.course = Course::Failed;
+        attempt.course = AttemptState::Failed;
         attempt.code = Some(18);
         why.clone_into(&mut attempt.why);
     });
@@ -96,11 +96,11 @@ fn failed(attempts: &mut Attempts, attempt: Attempt, why: &str) {
 #[test]
 fn an_installed_attempt_goes_on_as_the_disk_says() {
     for (running, b, course) in [
-        (A, slot(2, 1), Course::Waiting),
-        (B, slot(2, 0), Course::OnTrial),
-        (B, slot(2, 0).marked_good(), Course::Kept),
-        (A, slot(2, 0), Course::RolledBack),
-        (A, slot(0, 0), Course::Withdrawn),
+        (A, slot(2, 1), AttemptState::Waiting),
+        (B, slot(2, 0), AttemptState::OnTrial),
+        (B, slot(2, 0).marked_good(), AttemptState::Kept),
+        (A, slot(2, 0), AttemptState::RolledBack),
+        (A, slot(0, 0), AttemptState::Withdrawn),
     ] {
         let mut attempts = after(&[1]);
         attempts.started(Some(Machine::running(running, b).look()));
@@ -113,7 +113,7 @@ fn what_was_found_good_once_stays_so_whatever_its_slot_is_used_for() {
     let mut attempts = after(&[1]);
     attempts.settle(Machine::running(B, slot(2, 0).marked_good()).look());
     attempts.settle(Machine::running(A, slot(0, 0)).look());
-    assert_eq!(courses(&attempts), [Course::Kept]);
+    assert_eq!(courses(&attempts), [AttemptState::Kept]);
 }
 
 #[test]
@@ -123,20 +123,20 @@ fn a_rollback_is_told_with_the_cause_that_is_remembered() {
     machine.history.looked(A, |_| Some(slot(2, 0)), UnixTime(7));
     attempts.started(Some(machine.look()));
     let attempt = attempts.iter().next().unwrap();
-    assert_eq!(attempt.course, Course::RolledBack);
+    assert_eq!(attempt.course, AttemptState::RolledBack);
     assert_eq!(attempt.why, "did not come up");
 }
 
 #[test]
 fn an_attempt_that_was_cut_counts_as_installed_only_if_its_commit_is_on_the_disk() {
     for (running, b, held, course) in [
-        (A, slot(0, 0), 1, Course::Interrupted),
-        (A, slot(2, 1), 1, Course::Waiting),
-        (B, slot(2, 0), 1, Course::OnTrial),
+        (A, slot(0, 0), 1, AttemptState::Interrupted),
+        (A, slot(2, 1), 1, AttemptState::Waiting),
+        (B, slot(2, 0), 1, AttemptState::OnTrial),
         // An earlier update waits there.
-        (A, slot(2, 1), 9, Course::Interrupted),
+        (A, slot(2, 1), 9, AttemptState::Interrupted),
         // The daemon runs in the slot as it was before: the loader preferred it.
-        (B, slot(1, 0).marked_good(), 9, Course::Interrupted),
+        (B, slot(1, 0).marked_good(), 9, AttemptState::Interrupted),
     ] {
         let mut attempts = Attempts::default();
         attempts.begin(begun(1));
@@ -148,7 +148,7 @@ fn an_attempt_that_was_cut_counts_as_installed_only_if_its_commit_is_on_the_disk
     attempts.started(None);
     assert_eq!(
         courses(&attempts),
-        [Course::Interrupted],
+        [AttemptState::Interrupted],
         "the disk can't be read"
     );
 }
@@ -157,7 +157,10 @@ fn an_attempt_that_was_cut_counts_as_installed_only_if_its_commit_is_on_the_disk
 fn an_update_that_another_one_took_the_slot_of_was_withdrawn() {
     let mut attempts = after(&[1, 2]);
     attempts.settle(Machine::running(A, slot(2, 1)).look());
-    assert_eq!(courses(&attempts), [Course::Withdrawn, Course::Waiting]);
+    assert_eq!(
+        courses(&attempts),
+        [AttemptState::Withdrawn, AttemptState::Waiting]
+    );
 }
 
 #[test]
@@ -215,5 +218,5 @@ fn what_a_later_engine_wrote_is_read() {
     attempt["colour"] = "blue".into();
     let mut attempts: Attempts = serde_json::from_value(serde_json::json!([attempt])).unwrap();
     attempts.started(Some(Machine::running(B, slot(1, 0).marked_good()).look()));
-    assert_eq!(courses(&attempts), [Course::Unknown]);
+    assert_eq!(courses(&attempts), [AttemptState::Unknown]);
 }

@@ -39,8 +39,8 @@ fn updated() -> History {
     history
 }
 
-fn why(cause: &str) -> Why {
-    Why {
+fn why(cause: &str) -> RollbackCause {
+    RollbackCause {
         cause: cause.to_owned(),
         said: String::new(),
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::omaha::{HttpStatus, Trigger};
-use crate::policy::{Blame, Circumstances, Decision, decide};
+use crate::policy::{BlockedPayload, Decision, PolicyInput, decide};
 use proptest::prelude::*;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -210,14 +210,14 @@ fn nonsense_on_disk_is_taken_for_nothing() {
 fn a_payload_that_was_rolled_back_is_taken_only_when_somebody_asks() {
     let offer = offer();
     let state = state(&offer);
-    let blame = Blame {
+    let blame = BlockedPayload {
         sha256: offer.sha256,
         version: offer.version.clone(),
         noticed: NOW,
         cause: "did not come up".into(),
         image: None,
     };
-    let circumstances = |trigger| Circumstances {
+    let circumstances = |trigger| PolicyInput {
         payload_state: &state,
         blame: Some(&blame),
         trigger,
@@ -241,7 +241,7 @@ fn an_offer_that_must_wait_is_put_off_with_its_code() {
     state.downloaded(&offer, NOW, SEED);
     let decision = decide(
         &offer,
-        &Circumstances {
+        &PolicyInput {
             payload_state: &state,
             blame: None,
             trigger: Trigger::Scheduled,

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 use update_engine::disk::SlotName;
-use update_engine::policy::{Attempts, Course, History, Outcome, Progress, UnixTime};
+use update_engine::policy::{AttemptState, Attempts, History, Outcome, Progress, UnixTime};
 
 use super::older::{A, B, Meaning, history, meanings, payload};
 use super::{ATTEMPTS, HISTORY, VERSIONS, contents, kept, record_of_version};
@@ -165,7 +165,10 @@ fn attempts_in_words_that_nobody_knows_are_listed() {
     json.as_array_mut().unwrap().push(json!({"all": "otherwise"}));
     let attempts: Attempts = serde_json::from_value(json).unwrap();
     let courses: Vec<_> = attempts.iter().map(|attempt| attempt.course).collect();
-    assert_eq!(courses, [Course::Unknown, Course::Unknown, Course::Failed]);
+    assert_eq!(
+        courses,
+        [AttemptState::Unknown, AttemptState::Unknown, AttemptState::Failed]
+    );
     let to: Vec<_> = attempts.iter().map(|attempt| attempt.to.as_str()).collect();
     assert_eq!(to, ["2.0.0"; 3]);
     assert!(serde_json::from_value::<Attempts>(json!([{"all": "otherwise"}])).is_err());

@@ -1,4 +1,4 @@
-//! The decision: pure, of what was seen and when.
+//! The health decision: a pure function of what was observed and when.
 
 use std::fmt;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub enum Verdict {
 
 /// Why health is not established yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Pending {
+pub enum NotHealthyYet {
     /// Nobody has looked.
     #[default]
     Unseen,
@@ -50,7 +50,7 @@ pub enum Pending {
     },
 }
 
-impl Pending {
+impl NotHealthyYet {
     /// Without what programs of the node said.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -63,7 +63,7 @@ impl Pending {
     }
 }
 
-impl fmt::Display for Pending {
+impl fmt::Display for NotHealthyYet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unhealthy(cause) => cause.fmt(f),
@@ -74,9 +74,9 @@ impl fmt::Display for Pending {
 
 /// What was seen until now.
 #[derive(Debug, Default)]
-pub struct Gate {
+pub struct HealthDecision {
     holding: Option<Holding>,
-    pending: Pending,
+    pending: NotHealthyYet,
     /// From when on the deadline counts.
     deadline_from: Duration,
 }
@@ -87,7 +87,7 @@ struct Holding {
     incarnation: Incarnation,
 }
 
-impl Gate {
+impl HealthDecision {
     /// Takes in what a look found that ended at `now`, counted from the start of the trial.
     ///
     /// A node that is healthy when the deadline passes gets to finish its settling time; one break in it,
@@ -97,7 +97,7 @@ impl Gate {
             Finding::Healthy(incarnation) => self.healthy(now, incarnation, settings.settle),
             Finding::Unhealthy(cause) => {
                 self.holding = None;
-                self.pending = Pending::Unhealthy(cause.clone());
+                self.pending = NotHealthyYet::Unhealthy(cause.clone());
                 let passed = now.saturating_sub(self.deadline_from);
                 match settings.deadline {
                     Some(deadline) if passed >= deadline => Verdict::Expired(cause),
@@ -111,7 +111,7 @@ impl Gate {
     pub fn hold(&mut self, now: Duration, unknown: Unknown) {
         self.holding = None;
         self.deadline_from = now;
-        self.pending = Pending::Held(unknown);
+        self.pending = NotHealthyYet::Held(unknown);
     }
 
     fn healthy(&mut self, now: Duration, incarnation: Incarnation, settle: Duration) -> Verdict {
@@ -124,7 +124,7 @@ impl Gate {
         if held >= settle {
             return Verdict::Passed;
         }
-        self.pending = Pending::Settling {
+        self.pending = NotHealthyYet::Settling {
             held: held.as_secs(),
             of: settle.as_secs(),
         };
@@ -133,7 +133,7 @@ impl Gate {
 
     /// Why health is not established yet.
     #[must_use]
-    pub const fn pending(&self) -> &Pending {
+    pub const fn pending(&self) -> &NotHealthyYet {
         &self.pending
     }
 }
@@ -175,10 +175,10 @@ mod tests {
 
     /// The verdicts of looks at the given times.
     fn watch(looks: impl IntoIterator<Item = (u64, Finding)>) -> Vec<Verdict> {
-        let mut gate = Gate::default();
+        let mut decision = HealthDecision::default();
         looks
             .into_iter()
-            .map(|(at, finding)| gate.observe(seconds(at), finding, &settings()))
+            .map(|(at, finding)| decision.observe(seconds(at), finding, &settings()))
             .collect()
     }
 
@@ -218,17 +218,23 @@ mod tests {
 
     #[test]
     fn what_nobody_knows_ends_by_no_deadline_and_takes_none_of_it() {
-        let mut gate = Gate::default();
+        let mut decision = HealthDecision::default();
         let unknown = || Unknown::NoUnit("a/b".into());
-        assert_eq!(gate.observe(seconds(599), up(1), &settings()), Verdict::Wait);
+        assert_eq!(decision.observe(seconds(599), up(1), &settings()), Verdict::Wait);
         for now in [600, 1_000, 100_000] {
-            gate.hold(seconds(now), unknown());
-            assert_eq!(gate.pending(), &Pending::Held(unknown()));
+            decision.hold(seconds(now), unknown());
+            assert_eq!(decision.pending(), &NotHealthyYet::Held(unknown()));
         }
-        assert_eq!(gate.observe(seconds(100_001), up(1), &settings()), Verdict::Wait);
-        assert_eq!(gate.observe(seconds(100_599), down(), &settings()), Verdict::Wait);
         assert_eq!(
-            gate.observe(seconds(100_600), down(), &settings()),
+            decision.observe(seconds(100_001), up(1), &settings()),
+            Verdict::Wait
+        );
+        assert_eq!(
+            decision.observe(seconds(100_599), down(), &settings()),
+            Verdict::Wait
+        );
+        assert_eq!(
+            decision.observe(seconds(100_600), down(), &settings()),
             Verdict::Expired(cause())
         );
     }
@@ -239,7 +245,7 @@ mod tests {
             deadline: None,
             ..settings()
         };
-        let verdict = Gate::default().observe(seconds(1 << 40), down(), &patient);
+        let verdict = HealthDecision::default().observe(seconds(1 << 40), down(), &patient);
         assert_eq!(verdict, Verdict::Wait);
     }
 
@@ -249,13 +255,13 @@ mod tests {
         fn nothing_passes_that_did_not_hold(
             steps in proptest::collection::vec((1_u64..20, 0_u64..8), 1..200)
         ) {
-            let mut gate = Gate::default();
+            let mut decision = HealthDecision::default();
             let (mut now, mut seen) = (0, Vec::new());
             for (wait, what) in steps {
                 now += wait;
                 let finding = if what == 0 { down() } else { up(what / 7) };
                 seen.push((now, finding.clone()));
-                if gate.observe(seconds(now), finding.clone(), &settings()) == Verdict::Passed {
+                if decision.observe(seconds(now), finding.clone(), &settings()) == Verdict::Passed {
                     let held = seen.iter().rev().take_while(|(_, other)| *other == finding);
                     let since = held.last().unwrap().0;
                     prop_assert!(now - since >= 45, "held from {since} to {now}");
