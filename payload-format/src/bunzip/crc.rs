@@ -2,11 +2,14 @@
 
 use super::BunzipError;
 
-/// What a byte adds, by how many bytes follow it.
-static TABLES: [[u32; 256]; 8] = tables();
+/// Bytes that are taken at once.
+const STEP: usize = 16;
 
-const fn tables() -> [[u32; 256]; 8] {
-    let mut tables = [[0; 256]; 8];
+/// What a byte adds, by how many bytes follow it.
+static TABLES: [[u32; 256]; STEP] = tables();
+
+const fn tables() -> [[u32; 256]; STEP] {
+    let mut tables = [[0; 256]; STEP];
     let (mut byte, mut first) = (0, 0_u32);
     while byte < 256 {
         let mut crc = first;
@@ -24,7 +27,7 @@ const fn tables() -> [[u32; 256]; 8] {
         first = first.wrapping_add(1 << 24);
     }
     let mut follow = 1;
-    while follow < 8 {
+    while follow < STEP {
         let mut byte = 0;
         while byte < 256 {
             let before = tables[follow - 1][byte];
@@ -48,11 +51,14 @@ impl Default for BlockCrc {
 
 impl BlockCrc {
     pub(super) fn update(&mut self, bytes: &[u8]) {
-        let (eights, rest) = bytes.as_chunks();
+        let (steps, rest) = bytes.as_chunks::<STEP>();
         let mut crc = self.0;
-        for &[a, b, c, d, e, f, g, h] in eights {
-            let [p, q, r, s] = crc.to_be_bytes();
-            crc = [a ^ p, b ^ q, c ^ r, d ^ s, e, f, g, h]
+        for step in steps {
+            let mut step = *step;
+            for (byte, before) in step.iter_mut().zip(crc.to_be_bytes()) {
+                *byte ^= before;
+            }
+            crc = step
                 .into_iter()
                 .zip(TABLES.iter().rev())
                 .fold(0, |crc, (byte, table)| crc ^ table[usize::from(byte)]);

@@ -271,7 +271,11 @@ impl Segments {
             let len = (BATCH - begun).min(left).min(out.len());
             let from = part.at + batch * part.stride + begun;
             let (now, later) = out.split_at_mut(len);
-            now.copy_from_slice(&self.bytes[from..from + len]);
+            let bytes = &self.bytes[from..from + len];
+            match (now.first_chunk_mut::<BATCH>(), bytes.first_chunk()) {
+                (Some(now), Some(whole)) => *now = *whole,
+                _ => now.copy_from_slice(bytes),
+            }
             out = later;
             place.offset += len;
         }
