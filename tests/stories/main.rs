@@ -29,6 +29,7 @@ mod foreign_disks;
 mod further_partitions;
 mod grants;
 mod health;
+mod http_servers;
 mod image_postinst;
 mod install;
 mod install_v2;

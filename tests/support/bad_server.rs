@@ -121,7 +121,13 @@ impl BadServer {
 
 impl Asked for BadServer {
     fn questions(&self) -> Vec<Question> {
-        let requests = self.http.requests().into_iter();
+        self.http.questions()
+    }
+}
+
+impl Asked for Server {
+    fn questions(&self) -> Vec<Question> {
+        let requests = self.requests().into_iter();
         requests
             .filter(|request| request.method == "POST")
             .map(|request| Question::parse(std::str::from_utf8(&request.body).unwrap()).unwrap())

@@ -1,6 +1,6 @@
 //! A private authority and a server it vouches for, made by `openssl`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -12,19 +12,36 @@ use tempfile::TempDir;
 const NAMES: &str = "subjectAltName=DNS:localhost,IP:127.0.0.1";
 
 pub struct Authority {
-    dir: TempDir,
+    dir: PathBuf,
+    /// Gone with whoever made it.
+    _own: Option<TempDir>,
 }
 
 impl Authority {
     pub fn new() -> Self {
+        let own = tempfile::tempdir().unwrap();
         let authority = Self {
-            dir: tempfile::tempdir().unwrap(),
+            dir: own.path().to_owned(),
+            _own: Some(own),
         };
         authority.openssl("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=Private");
         authority.openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout server.key -out server.csr -subj /CN=localhost");
         std::fs::write(authority.path("names"), NAMES).unwrap();
         authority.openssl("x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem");
         authority
+    }
+
+    /// The one that another process made in [`Self::directory`].
+    pub fn made_in(directory: &Path) -> Self {
+        Self {
+            dir: directory.to_owned(),
+            _own: None,
+        }
+    }
+
+    /// Where its files are.
+    pub fn directory(&self) -> &Path {
+        &self.dir
     }
 
     /// The file to trust.
@@ -46,13 +63,13 @@ impl Authority {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.dir.join(name)
     }
 
     fn openssl(&self, args: &str) {
         let output = Command::new("openssl")
             .args(args.split(' '))
-            .current_dir(self.dir.path())
+            .current_dir(&self.dir)
             .output()
             .unwrap();
         assert!(

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use payload_format::MajorVersion;
 use payload_format::writer::{FullPayload, RsaSigner};
 
 /// A file of `tests/fixtures/payload`.
@@ -27,6 +28,18 @@ pub fn image(name: &str) -> Vec<u8> {
 /// `image` as a full payload, signed with the fixtures' key.
 pub fn signed(image: &[u8]) -> Vec<u8> {
     signed_by(&std::fs::read_to_string(payload("test-key.pem")).unwrap(), image)
+}
+
+/// The same, and every byte of `image` stands in it as it is.
+pub fn uncompressed(image: &[u8]) -> Vec<u8> {
+    let signer = RsaSigner::from_pem(&std::fs::read_to_string(payload("test-key.pem")).unwrap()).unwrap();
+    let (mut image, mut payload) = (Cursor::new(image), Vec::new());
+    FullPayload::new(&mut image)
+        .with_format(MajorVersion::V1, &[])
+        .with_signer(&signer)
+        .write(&mut Cursor::new(Vec::new()), &mut payload, &mut |_| {})
+        .unwrap();
+    payload
 }
 
 /// The same, signed with the private `key`.

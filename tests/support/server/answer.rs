@@ -119,6 +119,10 @@ impl Answer<'_> {
         if let Some(etag) = self.etag() {
             write!(stream, "ETag: {etag}\r\n")?;
         }
+        if !self.faults.has("no-range") {
+            // Without it, nginx's cache answers no range.
+            write!(stream, "Accept-Ranges: bytes\r\n")?;
+        }
         if let Some(encoding) = self.faults.value("encoding") {
             write!(stream, "Content-Encoding: {encoding}\r\n")?;
         }
