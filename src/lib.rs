@@ -25,7 +25,9 @@
 //! | payload files on a build machine | [`payload`] |
 //! | an update server, for tests and sites without a network | [`serve`] |
 //! | command lines | [`flags`] |
+//! | sizes and lengths of time, as people read them | [`amounts`] |
 
+pub mod amounts;
 pub mod bus;
 pub mod client;
 pub mod config;

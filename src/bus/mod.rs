@@ -63,7 +63,6 @@ pub use attempt::{AskedBy, AttemptOutcome, AttemptReport};
 pub use error::BusError;
 pub use evidence::Evidence;
 pub use news::{Account, News, Outlets};
-pub use overview::words;
 pub use overview::{
     FailureReport, LastCheck, Maybe, NextCheck, NoUpdate, Obstacle, Overview, RollbackReport, SlotReport,
     Stand, Transfer,

@@ -6,7 +6,7 @@
 
 mod maybe;
 mod records;
-pub mod words;
+mod words;
 
 use serde::{Deserialize, Serialize};
 

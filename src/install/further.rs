@@ -12,6 +12,7 @@ use payload_format::{FormatError, FurtherPartitions, ManifestError, PartitionNam
 use super::InstallError;
 use super::attempt::Attempt;
 use super::preflight_result::{PreflightResult, Verdict};
+use crate::amounts::bytes;
 use crate::disk::{OpenPair, PairError, PartitionPair};
 use crate::plan::FurtherTarget;
 
@@ -48,7 +49,7 @@ impl Further {
             let path = target.pair.path(attempt.plan.target);
             match opened(attempt, &target.pair) {
                 Ok(pair) => {
-                    let found = format!("{path}, {} bytes, nobody uses it", pair.target.len());
+                    let found = format!("{path}, {}, nobody uses it", bytes(pair.target.len()));
                     findings.push(PreflightResult::new(subject, Verdict::Fine(found)));
                     open.push((target.name, pair));
                 }

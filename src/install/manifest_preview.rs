@@ -9,6 +9,7 @@ use super::attempt::{Attempt, blocking};
 use super::further::Further;
 use super::preflight_result::Verdict;
 use super::{InstallError, manifest_checks, pipeline};
+use crate::amounts::bytes;
 use crate::disk::BlockTarget;
 
 /// Looks at the beginning of the payload. Of a delta the source is not read: that takes its time.
@@ -59,7 +60,7 @@ fn contents(manifest: &Manifest) -> String {
             ImageKind::Further(name) => format!("partition {name}"),
         };
         let delta = if image.is_delta() { " as a delta" } else { "" };
-        format!("{what} of {} bytes{delta}", image.new.size)
+        format!("{what} of {}{delta}", bytes(image.new.size))
     });
     let images: Vec<_> = images.collect();
     format!("signed, and all of it fits: {}", images.join(", "))

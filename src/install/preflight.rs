@@ -8,6 +8,7 @@ use nix::unistd::{AccessFlags, access};
 use super::attempt::Attempt;
 use super::preflight_result::{PreflightResult, SLOT_LOOK, Verdict};
 use super::{InstallError, KernelError, Postinst, extensions, kernel, keys};
+use crate::amounts::bytes;
 use crate::disk::BlockTarget;
 use crate::host::free_bytes;
 
@@ -80,10 +81,11 @@ fn sized(attempt: &Attempt, len: u64) -> Verdict {
     let slot = attempt.plan.target;
     match attempt.site.slots.open_source(!slot) {
         Ok(source) if source.len() > len => Verdict::Doubtful(format!(
-            "{slot} has {len} bytes, the running slot {}",
-            source.len()
+            "{slot} has {} less than the running slot, which has {}",
+            bytes(source.len() - len),
+            bytes(source.len())
         )),
-        _ => Verdict::Fine(format!("{slot}, {len} bytes, nobody uses it")),
+        _ => Verdict::Fine(format!("{slot}, {}, nobody uses it", bytes(len))),
     }
 }
 
@@ -131,7 +133,9 @@ fn boot_partition(attempt: &Attempt) -> Result<Verdict, InstallError> {
     kernel_fits(attempt, size)?;
     let room = kernel_result(attempt, kernel::room(&attempt.path(&attempt.plan.target_kernel)))?;
     Ok(Verdict::Fine(format!(
-        "a kernel as large as the running one has {size} bytes, room is for {room}"
+        "a kernel as large as the running one has {}, room is for {}",
+        bytes(size),
+        bytes(room)
     )))
 }
 
@@ -158,8 +162,9 @@ fn state_directory(attempt: &Attempt) -> Result<Verdict, InstallError> {
         });
     }
     Ok(Verdict::Fine(format!(
-        "{}, {available} bytes free",
-        path.display()
+        "{}, {} free",
+        path.display(),
+        bytes(available)
     )))
 }
 

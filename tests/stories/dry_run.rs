@@ -97,12 +97,12 @@ async fn an_offer_is_told_with_every_look_at_the_node_and_nothing_is_touched() {
         "public key ok ",
         "running slot ok USR-A is good",
         "partition table ok all who read it at boot take it",
-        "boot partition ok a kernel as large as the running one has ",
+        "boot partition ok a kernel as large as the running one has 390.6 KiB, room is for ",
         "state directory ok ",
         "postinst ok ",
-        "other slot ok USR-B, 16777216 bytes, nobody uses it",
+        "other slot ok USR-B, 16.0 MiB, nobody uses it",
         "partition oem ok not needed by this payload: the target of partition oem can't be used: cannot open ",
-        "payload ok signed, and all of it fits: image of 16777216 bytes, kernel of ",
+        "payload ok signed, and all of it fits: image of 16.0 MiB, kernel of 395.5 KiB",
     ] {
         assert!(
             lines.iter().any(|line| line.starts_with(begin)),

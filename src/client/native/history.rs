@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::time::utc;
-use crate::bus::words::{bytes, duration};
+use crate::amounts::{bytes, duration};
 use crate::bus::{AskedBy, AttemptOutcome, AttemptReport};
 
 const HEADINGS: [&str; 8] = [

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Exit;
 use super::time::ago;
-use crate::bus::words::bytes;
+use crate::amounts::bytes;
 use crate::bus::{CheckResult, PreflightCheck, Preview, Prospect};
 
 /// The page of `check --dry-run`.

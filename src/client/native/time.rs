@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::super::log::civil;
-use crate::bus::words::duration;
+use crate::amounts::duration;
 
 /// Unix time in seconds.
 pub(super) fn now() -> i64 {
