@@ -7,6 +7,7 @@ use crate::block::BlockRange;
 use crate::digest::Sha256Digest;
 use crate::op_id::OpId;
 use crate::partition::PartitionName;
+use crate::wire;
 
 /// Which of the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -32,6 +33,22 @@ impl ImageKind {
             "pcr_policy" => Self::PcrPolicy,
             _ => return None,
         })
+    }
+
+    /// The image that a procedure of major version 1 builds, by its type.
+    pub(crate) const fn of_procedure(number: i32) -> Option<Self> {
+        match number {
+            wire::KERNEL => Some(Self::Kernel),
+            wire::PCR_POLICY => Some(Self::PcrPolicy),
+            _ => None,
+        }
+    }
+
+    /// There is an old one that a delta can be made from. Nobody keeps a PCR policy, whose measurements are those of the image
+    /// before.
+    #[must_use]
+    pub const fn has_old(self) -> bool {
+        !matches!(self, Self::PcrPolicy)
     }
 }
 

@@ -124,7 +124,8 @@
 //! operation with verified data. [`Applier`] carries an operation out between two images, reached by
 //! [`ReadBlocks`] and [`WriteBlocks`]. [`Reader::finish`] gives hashes and the signature blob, which
 //! [`PublicKeys`] check; until then the slot must not boot. [`Checkpoint`] lets another process go on.
-//! Everything a payload may claim is bounded by [`Limits`].
+//! Everything a payload may claim is bounded by [`Limits`]. [`Outline`] shows people what any payload says of itself, those for
+//! other devices included; nothing is installed by it.
 //!
 //! # Decoders
 //!
@@ -146,6 +147,7 @@ mod limits;
 mod manifest;
 mod op_id;
 mod operation;
+mod outline;
 mod partition;
 mod reader;
 mod signature;
@@ -162,6 +164,7 @@ pub use limits::Limits;
 pub use manifest::{Manifest, ManifestError, OperationError};
 pub use op_id::OpId;
 pub use operation::{Data, Operation, OperationKind, PatchKind, Replay, Run, Source};
+pub use outline::{DynamicGroup, Outline, OutlinedImage, OutlinedInfo, OutlinedOperation, PartitionExtras};
 pub use partition::{FurtherPartitions, PartitionName};
 pub use reader::{Checkpoint, Event, Finished, FormatError, Metadata, Part, Reader};
 pub use signature::{PublicKeys, SignatureError};

@@ -56,10 +56,10 @@ pub(super) fn fits(attempt: &Attempt, manifest: &Manifest, metadata: &[u8]) -> R
     }
     is_wanted(attempt, manifest, voucher)?;
     preflight::kernel_fits(attempt, kernel_size(attempt, manifest)?)?;
-    // Nobody keeps a policy whose measurements are the old image's.
-    match manifest.image(ImageKind::PcrPolicy) {
-        Some(image) if image.is_delta() => Err(ApplyError::NoSource(image.kind).into()),
-        _ => Ok(()),
+    let mut images = manifest.images().iter();
+    match images.find(|image| image.is_delta() && !image.kind.has_old()) {
+        Some(image) => Err(ApplyError::NoSource(image.kind).into()),
+        None => Ok(()),
     }
 }
 

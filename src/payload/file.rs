@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use payload_format::{
-    Event, Finished, FormatError, FurtherPartitions, Limits, Manifest, Reader, Sha256Digest,
+    Event, Finished, FormatError, FurtherPartitions, Header, Limits, MajorVersion, Manifest, Part, Reader,
+    Sha256Digest,
 };
 
 use super::progress::Progress;
@@ -102,6 +103,38 @@ impl PayloadFile {
         self.len
     }
 
+    /// Reads header and manifest as they are, whatever they say: the header, and the bytes of both.
+    ///
+    /// # Errors
+    /// [`PayloadError`], if they are not there, of no known version, or longer than [`Limits::manifest_len`].
+    pub(super) fn beginning(&self) -> Result<(Header, Vec<u8>), PayloadError> {
+        let cut_off = |part| self.refused(FormatError::Truncated { at: self.len, part });
+        let bytes = self.start(MajorVersion::V2.header_len() as u64)?;
+        let header = Header::parse(&bytes).map_err(|error| self.refused(error.into()))?;
+        let header = header.ok_or_else(|| cut_off(Part::Header))?;
+        let (len, limit) = (header.manifest_len, anywhere(u64::MAX).manifest_len);
+        if len > limit {
+            return Err(self.refused(FormatError::ManifestLength { len, limit }));
+        }
+        let signed = header.version.header_len() as u64 + len;
+        let bytes = self.start(signed)?;
+        if (bytes.len() as u64) < signed {
+            return Err(cut_off(Part::Manifest));
+        }
+        Ok((header, bytes))
+    }
+
+    /// The first `len` bytes, or what there is of them.
+    fn start(&self, len: u64) -> Result<Vec<u8>, PayloadError> {
+        let mut bytes = Vec::new();
+        let mut file = &self.file;
+        let read = file
+            .rewind()
+            .and_then(|()| file.take(len).read_to_end(&mut bytes));
+        read.map_err(|source| self.unread(source))?;
+        Ok(bytes)
+    }
+
     /// Reads header and manifest and no further: the payload may be incomplete.
     ///
     /// # Errors
@@ -162,10 +195,7 @@ impl PayloadFile {
         progress: &mut dyn FnMut(u64),
         take: &mut dyn FnMut(Event) -> Result<Next, E>,
     ) -> Result<(), E> {
-        let failed = |source| PayloadError::Read {
-            path: self.path.clone(),
-            source,
-        };
+        let failed = |source| self.unread(source);
         let mut file = &self.file;
         file.rewind().map_err(failed)?;
         let mut chunk = vec![0; CHUNK];
@@ -181,6 +211,13 @@ impl PayloadFile {
             if n == 0 {
                 return Ok(());
             }
+        }
+    }
+
+    fn unread(&self, source: io::Error) -> PayloadError {
+        PayloadError::Read {
+            path: self.path.clone(),
+            source,
         }
     }
 

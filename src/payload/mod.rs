@@ -2,6 +2,8 @@
 //! daemon's state or the bus. The format itself is the business of [`payload_format`].
 
 mod apply;
+mod check;
+mod construction;
 mod file;
 mod generate;
 mod inspect;
@@ -13,11 +15,12 @@ mod trust;
 mod verify;
 
 pub use self::apply::{ApplicationError, Building, apply};
+pub use self::check::{CheckError, Checked, NodeRefusal, check};
 pub use self::file::{Metadata, PayloadError, PayloadFile};
 pub use self::generate::{Base, GenerateError, Ingredients, generate};
-pub use self::inspect::{ImageDescription, Inspection, OperationDescription, Sum, inspect};
+pub use self::inspect::{ImageDescription, Inspection, Sum, inspect};
 pub use self::map::map;
 pub use self::offline::{OfflineError, Signature, attach, digests};
 pub use self::progress::Progress;
 pub use self::trust::{Trust, TrustError, Verdict};
-pub use self::verify::{VerifyError, verify};
+pub use self::verify::VerifyError;

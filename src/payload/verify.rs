@@ -27,21 +27,33 @@ pub enum VerifyError {
 ///
 /// # Errors
 /// [`VerifyError`].
-pub fn verify(payload: &PayloadFile, trust: &Trust) -> Result<(Finished, Verdict), VerifyError> {
+pub(super) fn verify(payload: &PayloadFile, trust: &Trust) -> Result<(Finished, Verdict), VerifyError> {
+    verify_with(payload, trust, |_| Ok(()))
+}
+
+/// Likewise, and tells `take` every event. That of the metadata is trusted then, as far as the metadata is signed.
+///
+/// # Errors
+/// [`VerifyError`], or what `take` answers.
+pub(super) fn verify_with<E: From<PayloadError> + From<VerifyError>>(
+    payload: &PayloadFile,
+    trust: &Trust,
+    mut take: impl FnMut(&Event) -> Result<(), E>,
+) -> Result<(Finished, Verdict), E> {
     let untrusted = |source| VerifyError::Signature {
         path: payload.path().into(),
         source,
     };
-    let finished = payload.read("verifying", u64::MAX, |event| match event {
-        // Before reading the rest of it, which may be long.
-        Event::Metadata { manifest, .. } if !manifest.is_signed() && !trust.takes_unsigned() => {
-            Err(untrusted(SignatureError::Unsigned))
+    let finished = payload.read("verifying", u64::MAX, |event| {
+        if let Event::Metadata { manifest, bytes, .. } = &event {
+            // Before reading the rest of it, which may be long.
+            if !manifest.is_signed() && !trust.takes_unsigned() {
+                return Err(untrusted(SignatureError::Unsigned).into());
+            }
+            let metadata = Metadata::parse(bytes).map_err(|error| payload.refused(error))?;
+            trust.judge_metadata(&metadata).map_err(untrusted)?;
         }
-        Event::Metadata { bytes, .. } => match Metadata::parse(&bytes) {
-            Ok(metadata) => trust.judge_metadata(&metadata).map_err(untrusted),
-            Err(error) => Err(payload.refused(error).into()),
-        },
-        _ => Ok(()),
+        take(&event)
     })?;
     let verdict = trust.judge(&finished).map_err(untrusted)?;
     Ok((finished, verdict))

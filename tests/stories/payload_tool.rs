@@ -2,6 +2,7 @@
 
 mod apply;
 mod inspect;
+mod verify;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -118,82 +119,6 @@ impl Bench {
             "{entries:?}"
         );
     }
-}
-
-#[test]
-fn verify_accepts_what_a_trusted_key_signed() {
-    for name in ["full.payload", "delta.payload"] {
-        let said = tool(&[
-            &"verify",
-            &payload(name),
-            &"--public-key",
-            &payload("test-key.pub.pem"),
-        ]);
-        assert_eq!(said.code, Some(0), "{}", said.stderr);
-        assert!(said.stdout.contains(&format!(
-            "good; {} bytes",
-            fs::metadata(payload(name)).unwrap().len()
-        )));
-        assert!(said.stdout.trim_end().ends_with(&sum(&payload(name))));
-        assert_eq!(said.stderr, "", "no progress where there is no terminal");
-    }
-    let (one, other) = (payload("other-key.pub.pem"), payload("test-key.pub.pem"));
-    // The order of the tool's own usage line, with several keys: an option takes one value and leaves the rest.
-    let key = "--public-key";
-    assert_eq!(
-        tool(&[&"verify", &key, &one, &key, &other, &payload("full.payload")]).code,
-        Some(0)
-    );
-}
-
-#[test]
-fn verify_refuses_another_key_no_signature_and_damage() {
-    let bench = Bench::new();
-    let key = payload("test-key.pub.pem");
-    for name in ["full.payload", "delta.payload"] {
-        let said = tool(&[
-            &"verify",
-            &payload(name),
-            &"--public-key",
-            &payload("other-key.pub.pem"),
-        ]);
-        said.refused("is not trusted: none of the 1 trusted keys made the signature");
-    }
-    tool(&[
-        &"verify",
-        &payload("full-unsigned.payload"),
-        &"--public-key",
-        &key,
-    ])
-    .refused("full-unsigned.payload is not trusted: the payload is not signed");
-    tool(&[
-        &"verify",
-        &payload("full.payload"),
-        &"--public-key",
-        &payload("test-key.pem"),
-    ])
-    .refused("cannot trust");
-    let flipped = bench.changed("full.payload", |bytes| bytes[500_000] ^= 1);
-    tool(&[&"verify", &flipped, &"--public-key", &key]).refused("data of operation 3 has SHA-256");
-    let cut = bench.changed("full.payload", |bytes| bytes.truncate(1_000_000));
-    tool(&[&"verify", &cut, &"--public-key", &key]).refused("the payload has 2018477 bytes");
-    for (magic, kind) in [
-        (&b"PK\x03\x04"[..], "a zip archive"),
-        (b"\x1f\x8b", "compressed by gzip"),
-    ] {
-        let packed = bench.changed("full.payload", |bytes| {
-            bytes[..magic.len()].copy_from_slice(magic);
-        });
-        tool(&[&"inspect", &packed]).refused(kind);
-        tool(&[&"verify", &packed, &"--public-key", &key]).refused(kind);
-    }
-    let other = bench.changed("full.payload", |bytes| bytes[0] = b'Z');
-    tool(&[&"verify", &other, &"--public-key", &key]).refused("not an update payload");
-    assert_eq!(
-        tool(&[&"verify", &payload("full.payload")]).code,
-        Some(2),
-        "a key must be named"
-    );
 }
 
 /// A child that doesn't outlive the test.

@@ -35,6 +35,7 @@ pub mod polkit;
 pub mod power;
 pub mod protobuf;
 pub mod proxies;
+pub mod raw_payload;
 pub mod scene;
 pub mod server;
 pub mod socat;

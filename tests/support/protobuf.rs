@@ -1,4 +1,5 @@
-//! Protocol buffers without a schema: for reading what our writer wrote by nobody's rules but the format's.
+//! Protocol buffers without a schema: for reading what our writer wrote, and writing what ours would never, by nobody's rules
+//! but the format's.
 
 /// A message's fields by number, in their order.
 #[derive(Debug)]
@@ -92,4 +93,31 @@ fn varint(bytes: &mut &[u8]) -> u64 {
         }
     }
     panic!("a number of more than 64 bits");
+}
+
+/// A field that holds a number, encoded.
+pub fn number(field: u64, value: u64) -> Vec<u8> {
+    [put_varint(field << 3), put_varint(value)].concat()
+}
+
+/// A field that holds bytes, a text or a message.
+pub fn bytes(field: u64, value: impl AsRef<[u8]>) -> Vec<u8> {
+    let value = value.as_ref();
+    let mut encoded = put_varint(field << 3 | 2);
+    encoded.extend(put_varint(value.len() as u64));
+    encoded.extend_from_slice(value);
+    encoded
+}
+
+fn put_varint(mut value: u64) -> Vec<u8> {
+    let mut encoded = Vec::new();
+    loop {
+        let byte = (value & 0x7f).to_le_bytes()[0];
+        value >>= 7;
+        if value == 0 {
+            encoded.push(byte);
+            return encoded;
+        }
+        encoded.push(byte | 0x80);
+    }
 }

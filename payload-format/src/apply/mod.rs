@@ -40,7 +40,7 @@ use crate::op_id::OpId;
 use crate::operation::{Operation, OperationKind, PatchKind, Replay, Run, Source};
 use output::Output;
 use patched::{Patched, Patchwork};
-use pieces::{Origins, Pieces};
+use pieces::{Origins, Pieces, SourceHashes};
 use sink::Sink;
 use streamed::{Decoder, Unpack};
 
@@ -78,11 +78,33 @@ impl Applier {
         old: Option<Arc<dyn ReadBlocks>>,
         target: Arc<dyn WriteBlocks>,
     ) -> Result<Self, ApplyError> {
-        let parts = manifest.image(image).ok_or(ApplyError::NoImage(image))?;
-        let Image { old: info, new, .. } = parts;
-        if info.is_some() && old.is_none() {
+        if manifest.image(image).is_some_and(Image::is_delta) && old.is_none() {
             return Err(ApplyError::NoSource(image));
         }
+        Self::with(manifest, image, (old, SourceHashes::Checked), target)
+    }
+
+    /// For one image, of which as much is to be found out as can be without the old one: zeros stand for that, whatever their
+    /// hash should be. Of a full image all of it is made.
+    ///
+    /// # Errors
+    /// [`ApplyError::NoImage`].
+    pub fn without_old(
+        manifest: Arc<Manifest>,
+        image: ImageKind,
+        target: Arc<dyn WriteBlocks>,
+    ) -> Result<Self, ApplyError> {
+        Self::with(manifest, image, (None, SourceHashes::Ignored), target)
+    }
+
+    fn with(
+        manifest: Arc<Manifest>,
+        image: ImageKind,
+        (old, hashes): (Option<Arc<dyn ReadBlocks>>, SourceHashes),
+        target: Arc<dyn WriteBlocks>,
+    ) -> Result<Self, ApplyError> {
+        let parts = manifest.image(image).ok_or(ApplyError::NoImage(image))?;
+        let Image { old: info, new, .. } = parts;
         let old_len = info.map_or(0, |info| info.size);
         let (image_len, block_size) = (new.size, manifest.block_size());
         let origins = Origins {
@@ -90,6 +112,7 @@ impl Applier {
             old_len,
             target,
             block_size,
+            hashes,
         };
         let operations = manifest.operations_of(parts).iter();
         // The manifest's check bounds what all of them write.
@@ -281,7 +304,7 @@ impl Applier {
     fn copy_blocks(&self, operation: &Operation, source: &Source) -> Result<(), Fault> {
         let bytes = Pieces::new(&self.origins, &source.runs);
         if let Some(whole) = bytes.whole(WHOLE)? {
-            pieces::expect(&whole, source.sha256)?;
+            bytes.expect(&whole, source.sha256)?;
             let mut sink = self.sink(operation.destination.clone());
             sink.write(&whole)?;
             return sink.finish();

@@ -15,6 +15,15 @@ pub(super) struct Origins {
     pub(super) old_len: u64,
     pub(super) target: Arc<dyn WriteBlocks>,
     pub(super) block_size: BlockSize,
+    pub(super) hashes: SourceHashes,
+}
+
+/// Whether sources have to be the right ones.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum SourceHashes {
+    Checked,
+    /// There is no old image, and zeros stand for it.
+    Ignored,
 }
 
 /// Bytes that lie in several places, one after the other.
@@ -49,7 +58,7 @@ impl Pieces {
 
     /// Reads all of it, and holds it against the hash that it must have, if that is known.
     pub(super) fn check(&self, expected: Option<Sha256Digest>) -> Result<(), Fault> {
-        let Some(expected) = expected else {
+        let Some(expected) = self.known(expected) else {
             return Ok(());
         };
         let mut hash = RunningHash::default();
@@ -58,6 +67,16 @@ impl Pieces {
             Ok(())
         })?;
         same(hash.value(), expected)
+    }
+
+    /// Holds `whole`, all of its bytes, against the hash that they must have, likewise.
+    pub(super) fn expect(&self, whole: &[u8], expected: Option<Sha256Digest>) -> Result<(), Fault> {
+        self.known(expected)
+            .map_or(Ok(()), |expected| same(Sha256Digest::of(whole), expected))
+    }
+
+    fn known(&self, expected: Option<Sha256Digest>) -> Option<Sha256Digest> {
+        expected.filter(|_| self.origins.hashes == SourceHashes::Checked)
     }
 
     /// All of it, unless it is longer than `limit` bytes.
@@ -161,19 +180,16 @@ impl Origins {
             Some(old) if !inside.is_empty() => old
                 .read_at(inside, offset)
                 .map_err(|source| Fault::ReadOld { offset, source }),
-            // Without an old image `old_len` is 0.
-            _ => Ok(()),
+            _ => {
+                inside.fill(0);
+                Ok(())
+            }
         }
     }
 
     fn offset(&self, range: BlockRange, within: u64) -> u64 {
         range.start() * self.block_size.bytes() + within
     }
-}
-
-/// Holds all bytes of a source against the hash that they must have, if that is known.
-pub(super) fn expect(whole: &[u8], expected: Option<Sha256Digest>) -> Result<(), Fault> {
-    expected.map_or(Ok(()), |expected| same(Sha256Digest::of(whole), expected))
 }
 
 fn same(found: Sha256Digest, expected: Sha256Digest) -> Result<(), Fault> {

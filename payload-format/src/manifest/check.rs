@@ -20,55 +20,54 @@ use crate::wire;
 /// The minor version that means operations of major version 1.
 const IN_PLACE: u32 = 1;
 
+/// What becomes of an error: it is returned, and ends the check, or is kept.
+pub(super) type Refuse<'r> = &'r mut dyn FnMut(ManifestError) -> Result<(), ManifestError>;
+
 /// Checks the whole message, of which `wire` has no operations, and orders it: images, operations, data,
-/// signatures.
+/// signatures. Goes on after an error that `refuse` keeps; without the slot's image there is no manifest then.
 pub(super) fn manifest(
     wire: wire::DeltaArchiveManifest,
     sifted: Sifted<'_>,
     version: MajorVersion,
     limits: &Limits,
+    refuse: Refuse<'_>,
 ) -> Result<Manifest, ManifestError> {
     let block_size = wire.block_size.unwrap_or(wire::DEFAULT_BLOCK_SIZE);
     let block_size = BlockSize::new(block_size).ok_or(ManifestError::BlockSize(block_size))?;
     let signatures = (wire.signatures_offset, wire.signatures_size);
     let sources = match version {
-        MajorVersion::V1 => procedures(wire, sifted)?,
-        MajorVersion::V2 => partitions(wire, sifted.partitions, limits)?,
+        MajorVersion::V1 => procedures(wire, sifted),
+        MajorVersion::V2 => partitions(wire, sifted.partitions, limits, refuse)?,
     };
     let mut builder = Builder::new(version, block_size, limits);
     for source in sources {
-        builder.image(source)?;
+        builder.source(source, refuse)?;
     }
-    builder.finish(signatures)
+    builder.finish(signatures, refuse)
 }
 
 /// The images of major version 1.
-fn procedures(
-    wire: wire::DeltaArchiveManifest,
-    sifted: Sifted<'_>,
-) -> Result<Vec<Source<'_>>, ManifestError> {
+fn procedures(wire: wire::DeltaArchiveManifest, sifted: Sifted<'_>) -> Vec<Source<'_>> {
     let mut sources = vec![Source {
-        kind: ImageKind::Partition,
+        kind: Ok(ImageKind::Partition),
         operations: sifted.partition,
         old: wire.old_partition_info,
         new: wire.new_partition_info,
     }];
     for (procedure, operations) in wire.procedures.into_iter().zip(sifted.procedures) {
         sources.push(Source {
-            kind: procedure_kind(procedure.r#type)?,
+            kind: procedure_kind(procedure.r#type),
             operations,
             old: procedure.old_info,
             new: procedure.new_info,
         });
     }
-    Ok(sources)
+    sources
 }
 
 fn procedure_kind(kind: Option<i32>) -> Result<ImageKind, ManifestError> {
     match kind {
-        Some(wire::KERNEL) => Ok(ImageKind::Kernel),
-        Some(wire::PCR_POLICY) => Ok(ImageKind::PcrPolicy),
-        Some(other) => Err(ManifestError::UnknownProcedure(other)),
+        Some(other) => ImageKind::of_procedure(other).ok_or(ManifestError::UnknownProcedure(other)),
         None => Err(ManifestError::NoProcedureType),
     }
 }
@@ -78,26 +77,30 @@ fn partitions<'a>(
     wire: wire::DeltaArchiveManifest,
     operations: Vec<Vec<&'a [u8]>>,
     limits: &Limits,
+    refuse: Refuse<'_>,
 ) -> Result<Vec<Source<'a>>, ManifestError> {
     let minor = wire.minor_version.unwrap_or(0);
     if minor == IN_PLACE || minor > Manifest::MAX_MINOR_VERSION {
-        return Err(ManifestError::MinorVersion(minor));
+        refuse(ManifestError::MinorVersion(minor))?;
     }
     let partitions = wire.partitions.into_iter().zip(operations);
-    partitions
-        .map(|(partition, operations)| named(partition, operations, minor, limits))
-        .collect()
+    let source = |(partition, operations): (wire::PartitionUpdate, _)| Source {
+        kind: named(&partition, minor, limits),
+        operations,
+        old: partition.old_partition_info,
+        new: partition.new_partition_info,
+    };
+    Ok(partitions.map(source).collect())
 }
 
-fn named<'a>(
-    partition: wire::PartitionUpdate,
-    operations: Vec<&'a [u8]>,
-    minor: u32,
-    limits: &Limits,
-) -> Result<Source<'a>, ManifestError> {
-    let name = partition.partition_name.ok_or(ManifestError::NoPartitionName)?;
-    let Some(image) = ImageKind::of_partition(&name).or_else(|| further(&name, limits)) else {
-        return Err(ManifestError::UnknownPartition(name));
+/// The image that a partition is, if it is one that can be built.
+fn named(partition: &wire::PartitionUpdate, minor: u32, limits: &Limits) -> Result<ImageKind, ManifestError> {
+    let name = partition
+        .partition_name
+        .as_deref()
+        .ok_or(ManifestError::NoPartitionName)?;
+    let Some(image) = ImageKind::of_partition(name).or_else(|| further(name, limits)) else {
+        return Err(ManifestError::UnknownPartition(name.to_owned()));
     };
     let computed = |what| ManifestError::Computed { image, what };
     if partition.hash_tree_extent.is_some() {
@@ -109,12 +112,7 @@ fn named<'a>(
     if minor == 0 && partition.old_partition_info.is_some() {
         return Err(ManifestError::DeltaInFull(image));
     }
-    Ok(Source {
-        kind: image,
-        operations,
-        old: partition.old_partition_info,
-        new: partition.new_partition_info,
-    })
+    Ok(image)
 }
 
 fn further(name: &str, limits: &Limits) -> Option<ImageKind> {
@@ -125,7 +123,7 @@ fn further(name: &str, limits: &Limits) -> Option<ImageKind> {
 
 /// One image's part of the message.
 struct Source<'a> {
-    kind: ImageKind,
+    kind: Result<ImageKind, ManifestError>,
     /// Encoded.
     operations: Vec<&'a [u8]>,
     old: Option<wire::InstallInfo>,
@@ -143,6 +141,10 @@ struct Builder<'a> {
     data_len: u64,
     /// Pieces that sources may still fall into, over all images.
     pieces: usize,
+    /// Operations of images that were refused.
+    skipped: usize,
+    /// Nobody has to be told that there is no slot: it was refused for something else.
+    slot_refused: bool,
 }
 
 impl<'a> Builder<'a> {
@@ -155,26 +157,52 @@ impl<'a> Builder<'a> {
             operations: Vec::new(),
             data_len: 0,
             pieces: limits.extents.saturating_mul(2),
+            skipped: 0,
+            slot_refused: false,
         }
     }
 
-    fn image(&mut self, source: Source<'_>) -> Result<(), ManifestError> {
-        let kind = source.kind;
+    fn source(&mut self, source: Source<'_>, refuse: Refuse<'_>) -> Result<(), ManifestError> {
+        let (first, start) = (self.operations.len(), self.data_len);
+        let Source {
+            kind,
+            operations,
+            old,
+            new,
+        } = source;
+        let is_slot = is_slot(&kind);
+        let Err(error) = kind.and_then(|kind| self.image(kind, &operations, (old, new))) else {
+            return Ok(());
+        };
+        refuse(error)?;
+        // As if it had been taken, so that what follows is judged by itself.
+        self.slot_refused |= is_slot;
+        self.operations.truncate(first);
+        self.skipped += operations.len();
+        self.data_len = start.saturating_add(data_len(&operations));
+        Ok(())
+    }
+
+    fn image(
+        &mut self,
+        kind: ImageKind,
+        operations: &[&[u8]],
+        (old, new): (Option<wire::InstallInfo>, Option<wire::InstallInfo>),
+    ) -> Result<(), ManifestError> {
         if self.images.iter().any(|image| image.kind == kind) {
             return Err(ManifestError::RepeatedImage(kind));
         }
         let room = Room::new(self.version, kind, self.block_size, self.limits);
-        let old = source.old.map(|info| room.info(info)).transpose()?;
-        let new = source
-            .new
+        let old = old.map(|info| room.info(info)).transpose()?;
+        let new = new
             .ok_or(ManifestError::NoImageInfo(kind))
             .and_then(|info| room.info(info))?;
         let mut plan = image::Planner::new(room, old, new, self.pieces);
         let first = self.next_number()?;
         // No more than the limit allows, and no room for more, which growth by doubling would take.
-        self.operations.reserve_exact(source.operations.len());
-        for operation in source.operations {
-            let operation = wire::InstallOperation::decode(operation).map_err(ManifestError::Protobuf)?;
+        self.operations.reserve_exact(operations.len());
+        for operation in operations {
+            let operation = wire::InstallOperation::decode(*operation).map_err(ManifestError::Protobuf)?;
             let id = OpId::new(self.next_number()?);
             let operation = plan.operation(id, &operation, self.data_len)?;
             self.data_len = self
@@ -196,7 +224,7 @@ impl<'a> Builder<'a> {
     }
 
     fn next_number(&self) -> Result<u32, ManifestError> {
-        u32::try_from(self.operations.len())
+        u32::try_from(self.operations.len() + self.skipped)
             .map_err(|_| ManifestError::TooManyOperations(self.limits.operations))
     }
 
@@ -204,14 +232,22 @@ impl<'a> Builder<'a> {
         Ok(first..self.next_number()?)
     }
 
-    fn finish(self, signatures: (Option<u64>, Option<u64>)) -> Result<Manifest, ManifestError> {
+    fn finish(
+        self,
+        signatures: (Option<u64>, Option<u64>),
+        refuse: Refuse<'_>,
+    ) -> Result<Manifest, ManifestError> {
         let signatures_len = match signatures {
-            (None, None | Some(0)) => 0,
-            (Some(offset), Some(len)) => self.signatures(offset, len)?,
-            _ => return Err(ManifestError::HalfSignature),
+            (None, None | Some(0)) => Ok(0),
+            (Some(offset), Some(len)) => self.signatures(offset, len),
+            _ => Err(ManifestError::HalfSignature),
         };
+        let signatures_len = signatures_len.or_else(|error| refuse(error).map(|()| 0))?;
         let is_partition = |image: &Image| image.kind == ImageKind::Partition;
         let partition = self.images.iter().position(is_partition);
+        if partition.is_none() && !self.slot_refused {
+            refuse(ManifestError::NoPartition)?;
+        }
         Ok(Manifest {
             version: self.version,
             partition: partition.ok_or(ManifestError::NoPartition)?,
@@ -233,4 +269,23 @@ impl<'a> Builder<'a> {
         }
         Ok(len)
     }
+}
+
+fn is_slot(kind: &Result<ImageKind, ManifestError>) -> bool {
+    matches!(
+        kind,
+        Ok(ImageKind::Partition)
+            | Err(ManifestError::Computed {
+                image: ImageKind::Partition,
+                ..
+            } | ManifestError::DeltaInFull(ImageKind::Partition))
+    )
+}
+
+/// Bytes of data that encoded operations say they have.
+fn data_len(operations: &[&[u8]]) -> u64 {
+    let operations = operations.iter();
+    let wire = operations.filter_map(|operation| wire::InstallOperation::decode(*operation).ok());
+    wire.filter_map(|operation| operation.data_length)
+        .fold(0, u64::saturating_add)
 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod check;
+pub(crate) mod cursor;
 mod error;
 mod image;
 mod operation;
@@ -52,7 +53,34 @@ impl Manifest {
     pub fn parse(bytes: &[u8], version: MajorVersion, limits: &Limits) -> Result<Self, ManifestError> {
         let sifted = scan::sift(bytes, limits)?;
         let wire = wire::DeltaArchiveManifest::decode(&sifted.rest[..]).map_err(ManifestError::Protobuf)?;
-        check::manifest(wire, sifted, version, limits)
+        check::manifest(wire, sifted, version, limits, &mut Err)
+    }
+
+    /// Everything that [`Self::parse`] may refuse, of each image the first: for people, who want to know all of it. Empty if it
+    /// refuses nothing.
+    #[must_use]
+    pub fn refusals(bytes: &[u8], version: MajorVersion, limits: &Limits) -> Vec<ManifestError> {
+        let mut refusals = Vec::new();
+        let result = scan::sift(bytes, limits).and_then(|sifted| {
+            let wire = wire::DeltaArchiveManifest::decode(&sifted.rest[..]);
+            let mut refuse = |error| {
+                refusals.push(error);
+                Ok(())
+            };
+            check::manifest(
+                wire.map_err(ManifestError::Protobuf)?,
+                sifted,
+                version,
+                limits,
+                &mut refuse,
+            )
+        });
+        match result {
+            // Without a slot there is no manifest; why there is none has been told.
+            Err(ManifestError::NoPartition) | Ok(_) => {}
+            Err(error) => refusals.push(error),
+        }
+        refusals
     }
 
     /// The layout that the payload has.

@@ -4,6 +4,7 @@
 //! allocates; and of what is within the limits no more than one operation is there in both forms.
 
 use super::ManifestError;
+use super::cursor::{Content as Wire, Cursor};
 use crate::limits::Limits;
 
 /// Message types that hold operations.
@@ -104,7 +105,7 @@ impl<'a> Sieve<'a, '_> {
         let (bytes, mut rest) = (self.cursor.bytes, Vec::new());
         while self.cursor.at < end {
             let start = self.cursor.at;
-            let Some((field, len)) = self.cursor.field(end)? else {
+            let (field, Wire::Bytes(len)) = self.cursor.field(end)? else {
                 rest.extend_from_slice(&bytes[start..self.cursor.at]);
                 continue;
             };
@@ -135,7 +136,7 @@ impl<'a> Sieve<'a, '_> {
     fn operation(&mut self, end: usize) -> Result<(), ManifestError> {
         self.count()?;
         while self.cursor.at < end {
-            if let Some((field, len)) = self.cursor.field(end)? {
+            if let (field, Wire::Bytes(len)) = self.cursor.field(end)? {
                 if EXTENTS.contains(&field) {
                     self.extent()?;
                 }
@@ -172,50 +173,4 @@ fn put_message(out: &mut Vec<u8>, field: u64, content: &[u8]) {
         out.push(value.to_le_bytes()[0]);
     }
     out.extend_from_slice(content);
-}
-
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Cursor<'_> {
-    /// The next field that ends by `end`: number and length if length-delimited (its content is next), `None`
-    /// if it was of another type and is passed.
-    fn field(&mut self, end: usize) -> Result<Option<(u64, usize)>, ManifestError> {
-        let start = self.at;
-        let broken = ManifestError::Broken(start);
-        let tag = self.varint().ok_or(broken.clone())?;
-        let len = match tag & 7 {
-            0 => self.varint().map(|_| None),
-            1 => self.skip(8).map(|()| None),
-            2 => self.varint().and_then(|len| usize::try_from(len).ok()).map(Some),
-            5 => self.skip(4).map(|()| None),
-            _ => None,
-        };
-        let len = len.ok_or(broken.clone())?;
-        let content_end = self.at.checked_add(len.unwrap_or(0)).ok_or(broken.clone())?;
-        if content_end > end {
-            return Err(broken);
-        }
-        Ok(len.map(|len| (tag >> 3, len)))
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = *self.bytes.get(self.at)?;
-            self.at += 1;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn skip(&mut self, len: usize) -> Option<()> {
-        self.at = self.at.checked_add(len)?;
-        Some(())
-    }
 }

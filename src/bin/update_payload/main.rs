@@ -4,7 +4,7 @@
 mod arguments;
 mod offline;
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use clap::Parser as _;
 use payload_format::ImageKind;
 use tracing_subscriber::filter::LevelFilter;
 use update_engine::journal::chain;
-use update_engine::payload::{self, Base, Building, Ingredients, PayloadFile, Trust, Verdict};
+use update_engine::payload::{self, Base, Building, Checked, Ingredients, PayloadFile, Trust, Verdict};
 use update_engine::serve::{Audience, Catalog, Server};
 
 use crate::arguments::{Apply, Cli, Command, Generate, Inspect, Serve, Verify};
@@ -40,27 +40,33 @@ fn main() -> ExitCode {
 
 fn inspect(arguments: &Inspect) -> Result<(), Failure> {
     let file = PayloadFile::open(&arguments.file)?;
+    let inspection = payload::inspect(&file)?;
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if arguments.json {
+        serde_json::to_writer_pretty(&mut out, &inspection)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{inspection}")?;
+    }
+    out.flush()?;
     if let Some(path) = &arguments.map {
         let svg = payload::map(&file)?;
         std::fs::write(path, svg).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    }
-    let inspection = payload::inspect(&file)?;
-    if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&inspection)?);
-    } else {
-        print!("{inspection}");
     }
     Ok(())
 }
 
 fn verify(arguments: &Verify) -> Result<(), Failure> {
     let trust = Trust::Keys(Trust::in_keys(&arguments.public_keys)?);
-    let (finished, _) = payload::verify(&PayloadFile::open(&arguments.file)?, &trust)?;
+    let Checked { finished, deltas } = payload::check(&PayloadFile::open(&arguments.file)?, &trust)?;
     let (size, sha256) = (finished.payload_len, finished.payload_sha256);
-    println!(
-        "{}: good; {size} bytes, SHA-256 {sha256}",
-        arguments.file.display()
-    );
+    let file = arguments.file.display();
+    for image in deltas {
+        println!(
+            "{file}: that its {image} delta makes the right image is only known with the old one: `update_payload apply`"
+        );
+    }
+    println!("{file}: good; {size} bytes, SHA-256 {sha256}");
     Ok(())
 }
 

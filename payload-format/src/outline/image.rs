@@ -1,0 +1,171 @@
+//! One image as it was written down.
+
+use std::fmt;
+
+use super::message::Message;
+use super::operation::{OutlinedOperation, extent_of};
+use crate::image::ImageKind;
+use crate::partition::PartitionName;
+
+/// What a payload says of an image.
+#[derive(Debug, Clone, Copy)]
+pub struct OutlinedImage<'a> {
+    pub(super) name: ImageName<'a>,
+    /// What has the fields.
+    pub(super) message: Message<'a>,
+    pub(super) fields: Fields,
+}
+
+/// Numbers of fields.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields {
+    pub(super) operations: u64,
+    pub(super) old: u64,
+    pub(super) new: u64,
+}
+
+impl Fields {
+    /// Of the slot in major version 1.
+    pub(super) const SLOT: Self = Self {
+        operations: 1,
+        old: 8,
+        new: 9,
+    };
+    /// Of the kernel in major version 1, before there were procedures.
+    pub(super) const OLD_KERNEL: Self = Self {
+        operations: 2,
+        old: 6,
+        new: 7,
+    };
+    pub(super) const PROCEDURE: Self = Self {
+        operations: 2,
+        old: 3,
+        new: 4,
+    };
+    pub(super) const PARTITION: Self = Self {
+        operations: 8,
+        old: 6,
+        new: 7,
+    };
+}
+
+/// What an image is called.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ImageName<'a> {
+    Slot,
+    OldKernel,
+    /// A procedure, by its type.
+    Procedure(Option<i64>),
+    /// A partition, by its name.
+    Partition(Option<&'a [u8]>),
+}
+
+/// Size and hash of an image, as far as they are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutlinedInfo<'a> {
+    /// In bytes.
+    pub size: Option<u64>,
+    /// Of whatever length.
+    pub hash: Option<&'a [u8]>,
+}
+
+/// What a partition asks of a client beside writing it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PartitionExtras {
+    /// The program in it that is run after it was written; empty if none is named.
+    pub postinstall: Option<String>,
+    /// What kind of file system it holds.
+    pub file_system: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// First block and number of blocks that get a hash tree, which the client computes.
+    pub hash_tree: Option<(Option<u64>, u64)>,
+    /// Likewise, of error correction.
+    pub error_correction: Option<(Option<u64>, u64)>,
+    /// Operations on a snapshot in place of the partition.
+    pub merge_operations: usize,
+    /// Bytes that such a snapshot may take.
+    pub snapshot_size: Option<u64>,
+    /// Signatures of the new partition.
+    pub signatures: usize,
+}
+
+impl<'a> OutlinedImage<'a> {
+    /// The image that it is on a node, if it is any. Of a partition beside the slot the node decides.
+    #[must_use]
+    pub fn kind(&self) -> Option<ImageKind> {
+        match self.name {
+            ImageName::Slot => Some(ImageKind::Partition),
+            ImageName::OldKernel => None,
+            ImageName::Procedure(number) => ImageKind::of_procedure(i32::try_from(number?).ok()?),
+            ImageName::Partition(name) => {
+                let name = std::str::from_utf8(name?).ok()?;
+                let further = || PartitionName::new(name).map(ImageKind::Further);
+                ImageKind::of_partition(name).or_else(further)
+            }
+        }
+    }
+
+    /// What it is built from, if it says so.
+    #[must_use]
+    pub fn old_info(&self) -> Option<OutlinedInfo<'a>> {
+        self.message.message(self.fields.old).map(info)
+    }
+
+    /// What it must become, if it says so.
+    #[must_use]
+    pub fn new_info(&self) -> Option<OutlinedInfo<'a>> {
+        self.message.message(self.fields.new).map(info)
+    }
+
+    /// Its operations, in order.
+    pub fn operations(&self) -> impl Iterator<Item = OutlinedOperation<'a>> + use<'a> {
+        let operations = self.message.all(self.fields.operations);
+        operations.map(|operation| OutlinedOperation(Message(operation)))
+    }
+
+    /// What else it says. Nothing in major version 1.
+    #[must_use]
+    pub fn extras(&self) -> PartitionExtras {
+        let message = self.message;
+        if !matches!(self.name, ImageName::Partition(_)) {
+            return PartitionExtras::default();
+        }
+        let runs = message.number(2).is_some_and(|runs| runs != 0);
+        PartitionExtras {
+            postinstall: runs.then(|| message.text(3).unwrap_or_default()),
+            file_system: message.text(4),
+            version: message.text(17),
+            hash_tree: message.message(11).map(extent_of),
+            error_correction: message.message(15).map(extent_of),
+            merge_operations: message.all(18).count(),
+            snapshot_size: message.number(19),
+            signatures: message.all(5).count(),
+        }
+    }
+}
+
+fn info(info: Message<'_>) -> OutlinedInfo<'_> {
+    OutlinedInfo {
+        size: info.number(1),
+        hash: info.bytes(2),
+    }
+}
+
+/// What it is called. No character of a name stands there that a terminal would obey.
+impl fmt::Display for OutlinedImage<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(kind) = self.kind() {
+            return kind.fmt(f);
+        }
+        match self.name {
+            // Known, and told above.
+            ImageName::Slot => ImageKind::Partition.fmt(f),
+            ImageName::OldKernel => f.write_str("kernel of old clients"),
+            ImageName::Procedure(Some(number)) => write!(f, "procedure of unknown type {number}"),
+            ImageName::Procedure(None) => f.write_str("procedure without a type"),
+            ImageName::Partition(Some(name)) => write!(f, "partition {:?}", String::from_utf8_lossy(name)),
+            ImageName::Partition(None) => f.write_str("partition without a name"),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! One image of a payload.
+
+use std::collections::BTreeMap;
+
+use payload_format::{OutlinedImage, OutlinedInfo, PartitionExtras};
+use serde::Serialize;
+
+use super::operations::kind;
+use super::{hexadecimal, needs_target};
+
+/// Kinds of operations that are counted apart. There are fifteen; numbers without a meaning could be millions.
+const MAX_KINDS: usize = 32;
+
+/// One image that a payload builds.
+#[derive(Debug, Clone, Serialize)]
+pub struct ImageDescription {
+    /// Which.
+    pub kind: String,
+    /// The setting that has to name its place on a node, for one that is neither the slot nor one of its files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The image it is built from.
+    pub old: Option<Sum>,
+    /// What it must become, if that is said.
+    pub new: Option<Sum>,
+    /// How many operations of each kind.
+    pub operations: BTreeMap<String, usize>,
+    /// Bytes of data.
+    pub data_size: u64,
+    /// What is to be done beside, in sentences' parts; for nobody here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub extras: Vec<String>,
+}
+
+/// Size and hash of an image, as far as they are said.
+#[derive(Debug, Clone, Serialize)]
+pub struct Sum {
+    /// Bytes.
+    pub size: Option<u64>,
+    /// In hexadecimal digits.
+    pub sha256: Option<String>,
+}
+
+impl ImageDescription {
+    pub(super) fn new(image: &OutlinedImage<'_>) -> Self {
+        let (mut operations, mut data_size) = (BTreeMap::new(), 0_u64);
+        for operation in image.operations() {
+            let mut kind = kind(&operation);
+            if operations.len() >= MAX_KINDS && !operations.contains_key(&kind) {
+                "of other types".clone_into(&mut kind);
+            }
+            *operations.entry(kind).or_default() += 1;
+            data_size = data_size.saturating_add(operation.data_len().unwrap_or(0));
+        }
+        Self {
+            kind: image.to_string(),
+            target: needs_target(image.kind()),
+            old: image.old_info().map(Sum::new),
+            new: image.new_info().map(Sum::new),
+            operations,
+            data_size,
+            extras: extras(&image.extras()),
+        }
+    }
+}
+
+impl Sum {
+    fn new(info: OutlinedInfo<'_>) -> Self {
+        Self {
+            size: info.size,
+            sha256: info.hash.map(hexadecimal),
+        }
+    }
+}
+
+/// Each in words.
+fn extras(extras: &PartitionExtras) -> Vec<String> {
+    let escaped = |text: &String| text.escape_debug().to_string();
+    let extent = |what, extent: Option<(Option<u64>, u64)>| {
+        extent.map(|(start, count)| {
+            let start = start.map_or_else(String::new, |start| format!(" from {start}"));
+            format!("{what} to be computed for {count} blocks{start}")
+        })
+    };
+    let counted = |what, count: usize| (count > 0).then(|| format!("{count} {what}"));
+    [
+        extras
+            .version
+            .as_ref()
+            .map(|text| format!("version {}", escaped(text))),
+        extras
+            .file_system
+            .as_ref()
+            .map(|text| format!("file system {}", escaped(text))),
+        extras
+            .postinstall
+            .as_ref()
+            .map(|program| format!("runs {}", escaped(program))),
+        extent("hash tree", extras.hash_tree),
+        extent("error correction", extras.error_correction),
+        counted("operations on a snapshot", extras.merge_operations),
+        extras
+            .snapshot_size
+            .map(|size| format!("snapshot of {size} bytes")),
+        counted("signatures of the partition", extras.signatures),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
