@@ -150,6 +150,16 @@ fn has_anchor(document: &Path, wanted: &str) -> bool {
     headings.any(|line| anchor(line.trim_start_matches('#')) == wanted)
 }
 
+/// Whether `span` is the path of one source file, without a wildcard.
+fn is_source(span: &str) -> bool {
+    let is_path =
+        span.starts_with("src/") || span.starts_with("tests/") || span.starts_with("payload-format/");
+    let is_rust = Path::new(span)
+        .extension()
+        .is_some_and(|extension| extension == "rs");
+    is_path && is_rust && !span.contains(['*', '{', ' '])
+}
+
 #[test]
 fn every_link_between_documents_leads_somewhere() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -158,7 +168,7 @@ fn every_link_between_documents_leads_somewhere() {
     documents.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
     documents
         .extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(|name| root.join(name)));
-    let (mut links, mut broken) = (0, vec![]);
+    let (mut links, mut paths, mut broken) = (0, 0, vec![]);
     for document in &documents {
         let text = std::fs::read_to_string(document).unwrap();
         let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
@@ -173,7 +183,17 @@ fn every_link_between_documents_leads_somewhere() {
                 broken.push(format!("{}: {target}", document.display()));
             }
         }
+        // Source files are named in code spans, from the root.
+        for path in text.split('`').filter(|span| is_source(span)) {
+            paths += 1;
+            if !root.join(path).exists() {
+                broken.push(format!("{}: {path}", document.display()));
+            }
+        }
     }
-    assert!(links > 100, "{links} links are found");
+    assert!(
+        links > 100 && paths > 30,
+        "{links} links and {paths} files are found"
+    );
     assert_eq!(broken, Vec::<String>::new());
 }
