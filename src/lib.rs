@@ -22,6 +22,7 @@
 //! | who watches the daemon: its service manager, and Prometheus | [`monitoring`] |
 //! | the machine around us | [`host`] |
 //! | what the journal is told | [`journal`] |
+//! | texts of others, made harmless to show | [`printable()`] |
 //! | payload files on a build machine | [`payload`] |
 //! | an update server, for tests and sites without a network | [`serve`] |
 //! | command lines | [`flags`] |
@@ -47,5 +48,8 @@ pub mod payload;
 pub mod plan;
 pub mod policy;
 pub mod postinst;
+mod printable;
 pub mod serve;
 pub mod store;
+
+pub use printable::printable;

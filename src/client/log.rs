@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::unistd::gettid;
 
+use crate::printable::printable;
+
 /// How much a line matters, in glog's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Severity {
@@ -55,7 +57,8 @@ impl Log {
             return;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let line = format(severity, now, gettid().as_raw(), Location::caller(), message);
+        let message = printable(message);
+        let line = format(severity, now, gettid().as_raw(), Location::caller(), &message);
         // Nobody is left to tell when standard error is closed.
         let _ = std::io::stderr().write_all(line.as_bytes());
     }

@@ -1,6 +1,6 @@
 //! One run of the program.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -11,6 +11,7 @@ use super::session::Session;
 use super::{Action, Endpoint, text};
 use crate::bus::{Operation, StatusFields};
 use crate::flags::CommandLine;
+use crate::printable::printable;
 
 /// How often `-update` looks at the status.
 const POLL: Duration = Duration::from_secs(5);
@@ -146,10 +147,15 @@ impl Client {
             .inspect_err(|error| self.log.info(&format!("Error getting status: {error}")))
             .ok();
         let mut output = std::io::stdout();
+        let lines = text::key_values(status.as_ref());
+        // Scripts get what the daemon says; on a terminal somebody reads it.
+        let lines = if output.is_terminal() {
+            printable(&lines)
+        } else {
+            lines.as_str().into()
+        };
         // A reader that has gone away is no reason to fail.
-        let _ = output
-            .write_all(text::key_values(status.as_ref()).as_bytes())
-            .and_then(|()| output.flush());
+        let _ = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
         Ok(status)
     }
 

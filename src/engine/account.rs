@@ -1,5 +1,7 @@
 //! What is published of the engine's state: pure.
 
+use std::borrow::Cow;
+
 use super::state::NextBoot;
 use super::survey::{BootsNext, Survey, Updates};
 use super::{Failure, Phase, Running, State};
@@ -7,6 +9,7 @@ use crate::bus::{
     Account, Evidence, FailureReport, NextCheck, NoUpdate, Obstacle, Overview, Stand, Transfer,
 };
 use crate::net::redact;
+use crate::printable::printable;
 
 /// Everything an account is made of.
 pub(super) struct Sources<'a> {
@@ -19,12 +22,16 @@ pub(super) struct Sources<'a> {
 impl Sources<'_> {
     pub(super) fn account(self) -> Account {
         let evidence = Evidence {
-            rollback_output: self.survey.rollback_output.clone(),
+            rollback_output: printable(&self.survey.rollback_output).into_owned(),
         };
         let tally = self.survey.tally.clone();
+        let mut attempts = self.survey.attempts.clone();
+        for reason in attempts.iter_mut().filter_map(|attempt| attempt.reason.as_mut()) {
+            make_printable(reason);
+        }
         Account {
-            attempts: self.survey.attempts.clone(),
-            overview: self.overview(),
+            attempts,
+            overview: readable(self.overview()),
             evidence,
             tally,
         }
@@ -53,7 +60,7 @@ impl Sources<'_> {
                 survey
                     .config_warnings
                     .iter()
-                    .map(|warning| redact(warning))
+                    .map(|warning| shown(warning))
                     .collect(),
             ),
         }
@@ -142,12 +149,43 @@ fn summary(state: &State, waiting: &str, no_update: Option<&NoUpdate>) -> String
     }
 }
 
+/// What people read may quote others. Versions stay what they are: programs compare them.
+fn readable(mut overview: Overview) -> Overview {
+    let texts = [&mut overview.summary, &mut overview.trial];
+    let texts = texts
+        .into_iter()
+        .chain(overview.last_check.0.as_mut().map(|check| &mut check.outcome))
+        .chain(overview.next_check.0.as_mut().map(|check| &mut check.why))
+        .chain(
+            overview
+                .no_update
+                .0
+                .as_mut()
+                .map(|no_update| &mut no_update.reason),
+        )
+        .chain(overview.rollback.0.as_mut().map(|rollback| &mut rollback.cause))
+        .chain(overview.boot_warnings.iter_mut().flatten());
+    texts.for_each(make_printable);
+    overview
+}
+
+fn make_printable(text: &mut String) {
+    if let Cow::Owned(changed) = printable(text) {
+        *text = changed;
+    }
+}
+
+/// What people may read of a text that quotes others: no secret, and nothing that a terminal obeys.
+pub(super) fn shown(text: &str) -> String {
+    printable(&redact(text)).into_owned()
+}
+
 impl From<&Failure> for FailureReport {
     fn from(failure: &Failure) -> Self {
         Self {
             code: failure.code.number(),
-            sentence: redact(&failure.sentence),
-            causes: failure.causes.iter().map(|cause| redact(cause)).collect(),
+            sentence: shown(&failure.sentence),
+            causes: failure.causes.iter().map(|cause| shown(cause)).collect(),
         }
     }
 }
@@ -156,7 +194,7 @@ impl From<&Failure> for NoUpdate {
     fn from(failure: &Failure) -> Self {
         Self {
             kind: failure.obstacle,
-            reason: redact(&failure.reason()),
+            reason: shown(&failure.reason()),
             until: failure.until,
         }
     }

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use tracing::field::{Field, Visit};
 
 use crate::net::redact;
+use crate::printable::printable;
 
 /// What was said.
 #[derive(Debug, Default)]
@@ -29,6 +30,7 @@ impl EventFields {
             return;
         }
         let blank = if self.text.is_empty() { "" } else { " " };
+        let value = printable(&value);
         // Writing to a string can't fail.
         let _ = match name {
             "message" => write!(self.text, "{value}"),

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::printable::printable;
+
 /// What a family's values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -83,7 +85,7 @@ pub(super) fn append(text: &mut String, family: Family, samples: &[Sample]) {
 }
 
 fn escaped(value: &str) -> String {
-    value
+    printable(value)
         .replace('\\', r"\\")
         .replace('"', "\\\"")
         .replace('\n', "\\n")

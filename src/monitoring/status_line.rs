@@ -1,10 +1,11 @@
 //! The state in one line, as `systemctl status` shows it: pure.
 
 use crate::bus::Overview;
+use crate::printable::printable;
 
-/// The summary, with progress while something is downloaded.
+/// The summary, with progress while something is downloaded. Another line would be another message to the service manager.
 pub(super) fn of(overview: &Overview) -> String {
-    let mut line = overview.summary.clone();
+    let mut line = printable(&overview.summary).replace(['\r', '\n'], " ");
     if let Some(first) = line.get(..1) {
         let first = first.to_uppercase();
         line.replace_range(..1, &first);
@@ -43,6 +44,11 @@ mod tests {
     #[test]
     fn a_state_without_words_or_with_foreign_ones_stays_as_it_is() {
         assert_eq!(of(&Overview::default()), "");
+        let several = Overview {
+            summary: "no update: a\nREADY=1\u{202e}".to_owned(),
+            ..Overview::default()
+        };
+        assert_eq!(of(&several), "No update: a READY=1\\u{202e}");
         let foreign = Overview {
             summary: "éclair".to_owned(),
             ..Overview::default()

@@ -13,6 +13,7 @@ use super::response::offered;
 use crate::extension::{ExtensionError, Origin};
 use crate::host::{Host, Unreadable};
 use crate::omaha::Package;
+use crate::printable::printable;
 
 const OEM: &str = "/usr/share/oem";
 /// Where an OEM's extension goes when its own partition is full.
@@ -97,11 +98,11 @@ impl<'a> Extensions<'a> {
         let name = format!("{package}-{}.raw", self.new.version);
         let mut failure = ExtensionError::Nowhere;
         for origin in self.origins(package, offered) {
-            println!("Downloading {}", origin.shown());
+            println!("Downloading {}", printable(&origin.shown()));
             match install(self.host, &origin, places, &name).await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
-                    eprintln!("{}: {error}", origin.shown());
+                    eprintln!("{}", printable(&format!("{}: {error}", origin.shown())));
                     failure = error;
                 }
             }

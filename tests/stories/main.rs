@@ -28,6 +28,7 @@ mod fetch_environment;
 mod foreign_disks;
 mod further_partitions;
 mod grants;
+mod harmless;
 mod health;
 mod http_servers;
 mod image_postinst;

@@ -28,6 +28,7 @@ use update_engine::install::Postinst;
 use update_engine::journal::chain;
 use update_engine::journal::{AttemptContext, Journal, Plain};
 use update_engine::monitoring::Monitor;
+use update_engine::printable;
 
 const NAME: &str = "update_engine";
 
@@ -116,7 +117,7 @@ fn daemon(arguments: std::env::ArgsOs) -> ExitCode {
 }
 
 fn refuse(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("{}", chain(error));
+    eprintln!("{}", printable(&chain(error)));
     ExitCode::FAILURE
 }
 

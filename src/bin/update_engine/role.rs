@@ -25,6 +25,7 @@ use update_engine::install;
 use update_engine::journal::chain;
 use update_engine::omaha::{Client, Machine, Patience, announcement};
 use update_engine::postinst::Postinst;
+use update_engine::printable;
 
 use crate::command_line::ROLE;
 
@@ -111,7 +112,7 @@ fn run_postinst(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn refuse(error: &dyn Error) -> ExitCode {
-    eprintln!("{}", chain(error));
+    eprintln!("{}", printable(&chain(error)));
     ExitCode::FAILURE
 }
 
@@ -155,7 +156,7 @@ fn postinst(name: &Path, host: Host, line: &CommandLine) -> ExitCode {
     match blocking(postinst.run()) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(refusal)) => {
-            eprintln!("{}", chain(&refusal));
+            eprintln!("{}", printable(&chain(&refusal)));
             ExitCode::from(refusal.exit_code())
         }
         Err(error) => refuse(&error),
@@ -251,7 +252,7 @@ async fn announce(host: &Host) -> Result<(), Box<dyn Error>> {
     };
     let document = announcement(&config.identity(&machine));
     let answer = Client::from_env().post(url, document, Patience::None).await?;
-    println!("{}", String::from_utf8_lossy(&answer.body));
+    println!("{}", printable(&String::from_utf8_lossy(&answer.body)));
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use payload_format::ImageKind;
 use tracing_subscriber::filter::LevelFilter;
 use update_engine::journal::chain;
 use update_engine::payload::{self, Base, Building, Checked, Ingredients, PayloadFile, Trust, Verdict};
+use update_engine::printable;
 use update_engine::serve::{Audience, Catalog, Server};
 
 use crate::arguments::{Apply, Cli, Command, Generate, Inspect, Serve, Verify};
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("update_payload: {}", chain(failure.as_ref()));
+            eprintln!("update_payload: {}", printable(&chain(failure.as_ref())));
             ExitCode::FAILURE
         }
     }

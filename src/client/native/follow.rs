@@ -12,6 +12,7 @@ use zbus::message::Type;
 use super::page;
 use super::remote::{Remote, RemoteError};
 use crate::bus::{ENGINE_PATH, Overview};
+use crate::printable::printable;
 
 /// Without a signal for so long, the engine is asked all the same: it may have been restarted.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -66,7 +67,7 @@ impl Teller {
         self.last.clone_from(&overview.summary);
         let Some(transfer) = &overview.progress.0 else {
             let over = if on_terminal { "\r\x1b[K" } else { "" };
-            return news.then(|| format!("{over}{}\n", overview.summary));
+            return news.then(|| format!("{over}{}\n", printable(&overview.summary)));
         };
         if on_terminal {
             return Some(format!("\r\x1b[K{}", page::bar(transfer)));
@@ -78,7 +79,7 @@ impl Teller {
             .unwrap_or(10);
         let is_due = news || tenth > self.tenth;
         self.tenth = tenth;
-        is_due.then(|| format!("{}: {}\n", overview.summary, transfer))
+        is_due.then(|| format!("{}: {}\n", printable(&overview.summary), transfer))
     }
 }
 

@@ -10,6 +10,7 @@ use super::remote::{Remote, RemoteError};
 use super::{Exit, history, page, preview, settings, time};
 use crate::bus::{Obstacle, OfferSource, Overview, Stand};
 use crate::client::Endpoint;
+use crate::printable::printable;
 
 /// Does what is wanted. What was asked for goes to standard output, what went wrong to standard error.
 pub async fn run(arguments: Arguments) -> Exit {
@@ -17,7 +18,7 @@ pub async fn run(arguments: Arguments) -> Exit {
     match carry_out(arguments.command, &endpoint).await {
         Ok(exit) => exit,
         Err(error) => {
-            eprintln!("update_engine_client: {error}");
+            eprintln!("update_engine_client: {}", printable(&error.to_string()));
             error.exit()
         }
     }
@@ -25,13 +26,13 @@ pub async fn run(arguments: Arguments) -> Exit {
 
 async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, RemoteError> {
     if let Command::Config { form, root } = &command {
-        print(&settings::show(root, form.json)?);
+        tell(&settings::show(root, form.json)?, form.json);
         return Ok(Exit::Done);
     }
     let remote = Remote::open(endpoint).await?;
     match command {
         Command::Status { watch: true, .. } => return watch(&remote).await,
-        Command::Status { form, .. } => print(&status(&remote, form.json).await?),
+        Command::Status { form, .. } => tell(&status(&remote, form.json).await?, form.json),
         Command::Check {
             dry_run: true,
             ask_server,
@@ -39,7 +40,7 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
         } => return dry_run(&remote, ask_server, json).await,
         Command::Check { .. } => {
             remote.check().await?;
-            print(&format!("{}\n", remote.overview().await?.summary));
+            tell(&format!("{}\n", remote.overview().await?.summary), false);
         }
         Command::Update => return update(&remote).await,
         Command::Reset { withdraw_slot } => {
@@ -51,15 +52,16 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
         }
         Command::Slots(form) => {
             let overview = remote.overview().await?;
-            print(&if form.json {
+            let slots = if form.json {
                 pretty(&overview.slots)
             } else {
                 page::slots(&overview)
-            });
+            };
+            tell(&slots, form.json);
         }
         Command::Rollback => {
             remote.roll_back().await?;
-            print(&format!("{}\n", remote.overview().await?.summary));
+            tell(&format!("{}\n", remote.overview().await?.summary), false);
         }
         Command::Cancel => {
             remote.cancel().await?;
@@ -71,9 +73,9 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
         }
         Command::Why => {
             let (overview, evidence) = (remote.overview().await?, remote.evidence().await);
-            print(&page::why(&overview, evidence.as_ref()));
+            tell(&page::why(&overview, evidence.as_ref()), false);
         }
-        Command::History(form) => print(&attempts(&remote, form.json).await?),
+        Command::History(form) => tell(&attempts(&remote, form.json).await?, form.json),
         // Done above, without an engine.
         Command::Config { .. } => {}
     }
@@ -108,11 +110,12 @@ async fn dry_run(remote: &Remote, ask_server: bool, json: bool) -> Result<Exit, 
         OfferSource::LastCheck
     };
     let preview = remote.preview(source).await?;
-    print(&if json {
+    let told = if json {
         pretty(&preview)
     } else {
         preview::page(&preview, time::now())
-    });
+    };
+    tell(&told, json);
     Ok(preview::exit(preview.prospect))
 }
 
@@ -163,6 +166,15 @@ fn pretty(value: &impl serde::Serialize) -> String {
     // Plain records with text for keys: they always have a JSON form.
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     format!("{text}\n")
+}
+
+/// What the engine says: as it is for programs, harmless for people.
+fn tell(text: &str, is_for_programs: bool) {
+    if is_for_programs {
+        print(text);
+    } else {
+        print(&printable(text));
+    }
 }
 
 fn print(text: &str) {

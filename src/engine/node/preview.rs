@@ -14,11 +14,11 @@ use super::survey::hex;
 use super::{Node, slots};
 use crate::bus::{CheckResult, Obstacle, OfferSource, PreflightCheck, Preview, Prospect};
 use crate::config::Config;
+use crate::engine::account::shown;
 use crate::engine::code::code_of;
 use crate::engine::{Failure, Trigger};
 use crate::install::{InstallError, Installer, PAYLOAD_LOOK, PreflightResult, SLOT_LOOK, Verdict};
 use crate::journal::chain;
-use crate::net::redact;
 use crate::omaha::{Answer, CheckEvent, ErrorCode, HttpStatus, Offer, Reply};
 use crate::plan::InstallPlan;
 use crate::policy::History;
@@ -249,7 +249,7 @@ fn told(finding: &PreflightResult) -> PreflightCheck {
     PreflightCheck {
         subject: finding.subject.clone(),
         result,
-        found: redact(&found),
+        found: shown(&found),
         code,
     }
 }
@@ -262,7 +262,7 @@ fn refused(failure: &Failure) -> Preview {
     };
     Preview {
         code: Some(failure.code.number()),
-        ..plain(prospect, redact(&failure.reason()))
+        ..plain(prospect, shown(&failure.reason()))
     }
 }
 
