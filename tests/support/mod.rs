@@ -11,6 +11,7 @@ pub mod bus;
 pub mod certificates;
 pub mod device;
 pub mod document;
+pub mod etcd;
 pub mod fixtures;
 pub mod hasty;
 pub mod health;

@@ -1,0 +1,115 @@
+//! A real etcd with the API that locksmith speaks, on loopback.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::speaking::Speaking;
+
+/// A running etcd of one member, empty at first; ends with the test.
+pub struct Etcd {
+    _process: Speaking,
+    address: SocketAddr,
+    _directory: TempDir,
+}
+
+/// An answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    /// Of all keys.
+    pub index: Option<i64>,
+    pub body: Value,
+}
+
+impl Etcd {
+    /// Starts it, if this machine has one that still has the API: 3.6 hasn't.
+    pub fn start() -> Option<Self> {
+        let help = Command::new("etcd").arg("--help").output();
+        let has_v2 = help.is_ok_and(|help| {
+            let text = [help.stdout, help.stderr].concat();
+            String::from_utf8_lossy(&text).contains("--enable-v2")
+        });
+        if !has_v2 {
+            eprintln!("no etcd with --enable-v2 is there: this test shows nothing");
+            return None;
+        }
+        let directory = TempDir::new().unwrap();
+        let mut command = Command::new("etcd");
+        command.arg("--enable-v2").arg("--data-dir").arg(directory.path());
+        let any = "http://127.0.0.1:0";
+        for flag in [
+            "--listen-client-urls",
+            "--advertise-client-urls",
+            "--listen-peer-urls",
+            "--initial-advertise-peer-urls",
+        ] {
+            command.args([flag, any]);
+        }
+        command.args(["--initial-cluster", &format!("default={any}")]);
+        if cfg!(target_arch = "aarch64") {
+            command.env("ETCD_UNSUPPORTED_ARCH", "arm64");
+        }
+        // In 3.3 and 3.4 "serving insecure client requests on", in 3.5 "serving client traffic insecurely".
+        let (process, line) = Speaking::start(&mut command, "insecure");
+        let line = line.expect("etcd serves");
+        let (_, after) = line.split_once("127.0.0.1:").unwrap();
+        let port: String = after.chars().take_while(char::is_ascii_digit).collect();
+        Some(Self {
+            _process: process,
+            address: ([127, 0, 0, 1], port.parse().unwrap()).into(),
+            _directory: directory,
+        })
+    }
+
+    /// Sends a request as it is and reads its answer.
+    pub fn exchange(&self, request: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.write_all(request).unwrap();
+        Answer::read(stream)
+    }
+
+    /// Asks about a key below `/v2/keys`, or sets it if there is a form.
+    pub fn ask(&self, key_and_query: &str, form: Option<&str>) -> Answer {
+        let (method, body) = form.map_or(("GET", ""), |form| ("PUT", form));
+        let request = format!(
+            "{method} /v2/keys{key_and_query} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        self.exchange(request.as_bytes())
+    }
+}
+
+impl Answer {
+    /// Reads one HTTP message with a length.
+    pub fn read(message: impl std::io::Read) -> Self {
+        let mut message = BufReader::new(message);
+        let mut head = Vec::new();
+        loop {
+            let mut line = String::new();
+            message.read_line(&mut line).unwrap();
+            if line.trim().is_empty() {
+                break;
+            }
+            head.push(line);
+        }
+        let header = |name: &str| {
+            let mut lines = head.iter().filter_map(|line| line.split_once(':'));
+            let found = lines.find(|(key, _)| key.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.trim().parse::<i64>().unwrap())
+        };
+        let length = header("content-length").unwrap_or(0);
+        let mut body = vec![0; usize::try_from(length).unwrap()];
+        message.read_exact(&mut body).unwrap();
+        Self {
+            status: head[0].split(' ').nth(1).unwrap().parse().unwrap(),
+            index: header("x-etcd-index"),
+            body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        }
+    }
+}
