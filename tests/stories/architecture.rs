@@ -12,7 +12,7 @@ type Imports = BTreeMap<String, BTreeSet<String>>;
 const FLOORS: usize = 8;
 
 /// All Rust files below `directory`.
-fn files_below(directory: &Path) -> Vec<PathBuf> {
+pub(super) fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

@@ -197,3 +197,38 @@ fn every_link_between_documents_leads_somewhere() {
     );
     assert_eq!(broken, Vec::<String>::new());
 }
+
+/// The text of all Rust files below `directory`.
+fn source_below(directory: &Path) -> String {
+    let files = super::architecture::files_below(directory);
+    files
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect()
+}
+
+#[test]
+fn every_type_of_the_glossary_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source: String = ["src", "payload-format/src", "boot/slots/src"]
+        .iter()
+        .map(|directory| source_below(&root.join(directory)))
+        .collect();
+    let glossary = std::fs::read_to_string(root.join("docs/glossary.md")).unwrap();
+    let rows = glossary
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.ends_with("` |"));
+    let types: Vec<_> = rows.filter_map(|row| row.split('`').rev().nth(1)).collect();
+    assert!(types.len() > 40, "{types:?}");
+    let is_defined = |name: &&str| {
+        ["struct", "enum", "trait"].iter().any(|kind| {
+            let definition = format!("{kind} {name}");
+            source.match_indices(&definition).any(|(at, _)| {
+                let after = source[at + definition.len()..].chars().next();
+                after.is_some_and(|next| !next.is_alphanumeric() && next != '_')
+            })
+        })
+    };
+    let missing: Vec<_> = types.into_iter().filter(|name| !is_defined(name)).collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
