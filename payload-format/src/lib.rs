@@ -139,6 +139,7 @@ mod apply;
 mod block;
 mod bsdiff;
 mod bunzip;
+mod bzip;
 mod digest;
 mod header;
 mod image;

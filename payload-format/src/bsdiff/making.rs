@@ -1,12 +1,12 @@
 //! From two files to a patch.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use ::brotli::enc::{BrotliCompress, BrotliEncoderParams};
-use bzip2::write::BzEncoder;
 
 use super::similar::Similar;
 use super::{Container, Packing};
+use crate::bzip::bzip;
 
 /// Qualities of brotli: the last that is fast, and the best, which takes forty times as long for some 8 percent.
 const QUICK: i32 = 9;
@@ -76,7 +76,7 @@ impl Parts {
             let brotli = with_brotli.then(|| brotli(part)).transpose()?;
             Ok(Forms {
                 plain: part.to_vec(),
-                bzip2: bzip2(part)?,
+                bzip2: bzip(part)?,
                 brotli,
             })
         };
@@ -146,12 +146,6 @@ impl Packing {
             Self::Brotli => 2,
         }
     }
-}
-
-fn bzip2(part: &[u8]) -> io::Result<Vec<u8>> {
-    let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::best());
-    encoder.write_all(part)?;
-    encoder.finish()
 }
 
 fn brotli(part: &[u8]) -> io::Result<Vec<u8>> {

@@ -41,7 +41,7 @@ const fn tables() -> [[u32; 256]; STEP] {
 
 /// The CRC of a block's bytes so far.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct BlockCrc(u32);
+pub(crate) struct BlockCrc(u32);
 
 impl Default for BlockCrc {
     fn default() -> Self {
@@ -50,7 +50,8 @@ impl Default for BlockCrc {
 }
 
 impl BlockCrc {
-    pub(super) fn update(&mut self, bytes: &[u8]) {
+    /// Adds bytes.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
         let (steps, rest) = bytes.as_chunks::<STEP>();
         let mut crc = self.0;
         for step in steps {
@@ -69,18 +70,22 @@ impl BlockCrc {
         self.0 = crc;
     }
 
-    pub(super) const fn value(self) -> u32 {
+    pub(crate) const fn value(self) -> u32 {
         !self.0
     }
 }
 
 /// The CRC of a stream: that of its blocks' CRCs, so to speak.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Crc(u32);
+pub(crate) struct Crc(u32);
 
 impl Crc {
-    pub(super) const fn add_block(&mut self, block: u32) {
+    pub(crate) const fn add_block(&mut self, block: u32) {
         self.0 = self.0.rotate_left(1) ^ block;
+    }
+
+    pub(crate) const fn value(self) -> u32 {
+        self.0
     }
 
     pub(super) fn check_stream(self, expected: u32) -> Result<(), BunzipError> {

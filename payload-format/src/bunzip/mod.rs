@@ -6,9 +6,9 @@
 //! ```
 //!
 //! bzip2 takes most of an installation's time, and libbz2 follows its input bit by bit so that it can stop
-//! anywhere. Whoever has all of the input looks up whole codes, keeps the front of the list in a register, follows
-//! many segments of a block at the same time, looks for runs in eight bytes at once, and checks sixteen bytes at once. Measured on an image of 256 MiB of programs, one
-//! core, in processor time: 0.60 of `lbzip2 -n1 -dc`, where one step after the other took 0.93 to 0.97.
+//! anywhere. Whoever has all of the input looks up whole codes, keeps the front of the list in a register, follows many
+//! segments of a block at the same time, looks for runs in eight bytes at once, and checks sixteen. Measured on an image of
+//! 256 MiB of programs, one core, in processor time: 0.60 of `lbzip2 -n1 -dc`, where one step after the other took 0.93 to 0.97.
 //!
 //! Memory: 4 bytes for each of the block's up to 900,000, and up to 2 for its text, whatever the data says.
 
@@ -26,15 +26,15 @@ use thiserror::Error;
 
 use bits::Bits;
 use block::Block;
-use crc::Crc;
+pub(crate) use crc::{BlockCrc, Crc};
 use inverse_bwt::Segments;
 use runs::Text;
 
 /// Begins a block: the digits of pi.
-const BLOCK: u64 = 0x3141_5926_5359;
+pub(crate) const BLOCK: u64 = 0x3141_5926_5359;
 
 /// Ends a stream: those of its square root.
-const END: u64 = 0x1772_4538_5090;
+pub(crate) const END: u64 = 0x1772_4538_5090;
 
 /// Why data is no bzip2 stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -2,12 +2,12 @@
 
 use std::io::{self, Write as _};
 
-use bzip2::write::BzEncoder;
 use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
 use liblzma::write::XzEncoder;
 use zstd::bulk::Compressor;
 
 use crate::apply::Compression;
+use crate::bzip::bzip;
 use crate::wire;
 
 /// The level of zstd beyond which it only takes more memory on chunks of this size.
@@ -34,11 +34,7 @@ pub(super) fn smallest(chunk: Vec<u8>, compressions: &[Compression]) -> io::Resu
 
 fn compress(chunk: &[u8], compression: Compression) -> io::Result<Packed> {
     Ok(match compression {
-        Compression::Bzip2 => {
-            let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::best());
-            encoder.write_all(chunk)?;
-            (wire::REPLACE_BZ, encoder.finish()?)
-        }
+        Compression::Bzip2 => (wire::REPLACE_BZ, bzip(chunk)?),
         Compression::Xz => (wire::REPLACE_XZ, xz(chunk)?),
         Compression::Zstd => {
             // Knowing the length, it makes the window no larger than that.
