@@ -26,6 +26,8 @@ pub struct Archive {
 pub struct Archives {
     /// One bzip2 stream per MiB, made on one core.
     pub bzip2: Archive,
+    /// The same format, in one stream, made on all cores.
+    pub lbzip2: Archive,
     pub zstd: Archive,
     /// In frames that unpack side by side.
     pub pzstd: Archive,
@@ -45,6 +47,7 @@ pub fn pack(place: &Workplace, images: &Images) -> Outcome<Archives> {
     let zstd = place.make("image.zst", &format!("zstd -q -f -12 -T0 {image} -o"))?;
     Ok(Archives {
         v1: generate(place, images, "v1.payload", "--format v1")?,
+        lbzip2: place.make("image.lbzip2.bz2", &format!("lbzip2 -9 -c {image} >"))?,
         bzip2: place.make(
             "image.bz2",
             &format!("split --bytes=1M --filter='bzip2 -9' {image} >"),

@@ -52,6 +52,12 @@ pub fn of(size: u64, rows: &[Row], archives: &Archives, resident: &Resident) -> 
         0.55,
         "×",
     ));
+    all.push(bar(
+        "v1 generation, of lbzip2 -9",
+        archives.v1.seconds / archives.lbzip2.seconds,
+        1.1,
+        "×",
+    ));
     let delta = &archives.delta;
     all.push(bar("delta generation", delta.seconds, 120.0, "s"));
     all.push(bar(
@@ -95,7 +101,13 @@ impl Bars<'_> {
             bars.push(bar(
                 "v1 full, wall, of lbzip2 -dc | dd",
                 ours.wall / parallel.wall,
-                1.14,
+                0.75,
+                "×",
+            ));
+            bars.push(bar(
+                "v1 full, CPU, of lbzip2 -dc | dd",
+                ours.cpu / parallel.cpu,
+                0.75,
                 "×",
             ));
         }

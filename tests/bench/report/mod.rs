@@ -126,6 +126,7 @@ fn artefacts(archives: &Archives) -> Vec<Artefact> {
     ];
     let theirs = [
         one("bzip2 -9, 1 MiB chunks, one core", &archives.bzip2),
+        one("lbzip2 -9", &archives.lbzip2),
         one("zstd -12 -T0", &archives.zstd),
         one("RAUC bundle, zstd -9", &archives.rauc),
         one("SWUpdate archive (without its zstd)", &archives.swupdate),
