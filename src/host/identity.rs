@@ -4,6 +4,8 @@ use super::{Host, Unreadable};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const MACHINE_ID: &str = "/etc/machine-id";
+/// Characters of a wrong id that are told.
+const LONGEST_SHOWN: usize = 64;
 
 /// What tells this machine and this boot apart from others. A value whose file is not there is empty: the server then
 /// knows less, but the node still gets its updates.
@@ -30,6 +32,25 @@ impl Host {
         })
     }
 
+    /// What is wrong with the machine's id, in a sentence. One that can't be read is another matter: see [`Self::identity`].
+    #[must_use]
+    pub fn machine_id_warning(&self) -> Option<String> {
+        let found = self.first_line(MACHINE_ID).ok()?;
+        let why = match found.as_deref() {
+            None => "isn't there".to_owned(),
+            Some("") => "is empty".to_owned(),
+            Some("uninitialized") => "says \"uninitialized\": nothing has set it yet".to_owned(),
+            Some(id) if is_machine_id(id) => return None,
+            Some(id) => {
+                let id: String = id.chars().take(LONGEST_SHOWN).collect();
+                format!("has {id:?}, which isn't 32 hexadecimal digits other than zeros")
+            }
+        };
+        Some(format!(
+            "{MACHINE_ID} {why}; the update server can't tell this node from others with the same"
+        ))
+    }
+
     /// The kernel's id of this boot; below a root that has no `/proc` the real kernel's.
     pub(super) fn boot_id(&self) -> Result<String, Unreadable> {
         let own = self.first_line(BOOT_ID)?;
@@ -47,6 +68,13 @@ impl Host {
             text.lines().next().unwrap_or_default().trim().to_owned()
         }))
     }
+}
+
+/// As systemd's `machine-id(5)` has it; readers take capitals, too.
+fn is_machine_id(text: &str) -> bool {
+    text.len() == 32
+        && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && text.bytes().any(|byte| byte != b'0')
 }
 
 fn machine() -> String {

@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use nix::unistd::AccessFlags;
 use thiserror::Error;
 
 use super::atomic;
@@ -98,6 +99,14 @@ pub enum PrefsError {
         /// The file.
         path: PathBuf,
         /// Why.
+        source: io::Error,
+    },
+    /// Nothing could be written.
+    #[error("nothing can be kept in {path}: no update is asked for")]
+    Directory {
+        /// Where preferences are.
+        path: PathBuf,
+        /// Why not.
         source: io::Error,
     },
     /// The file is too long to be a preference.
@@ -204,6 +213,21 @@ impl Prefs {
                 path: self.path(key),
                 value: value.chars().take(64).collect(),
             })
+    }
+
+    /// Makes the directory, and looks whether something can be written there; writes nothing.
+    ///
+    /// # Errors
+    /// [`PrefsError::Directory`].
+    pub fn require_writable(&self) -> Result<(), PrefsError> {
+        let inside = self.dir.join(".");
+        let access = AccessFlags::W_OK | AccessFlags::X_OK;
+        let made = atomic::make_directory(&self.dir);
+        let writable = made.and_then(|()| Ok(nix::unistd::access(&inside, access)?));
+        writable.map_err(|source| PrefsError::Directory {
+            path: self.dir.clone(),
+            source,
+        })
     }
 
     /// Remembers `value`, durably, in a file of mode 0600.

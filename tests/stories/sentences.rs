@@ -5,12 +5,13 @@ use std::process::{Command, Stdio};
 
 use update_engine::bus::{NoUpdate, Obstacle};
 use update_engine::disk::SlotName;
+use update_engine::serve::Exchange;
 
-use super::refusals::untouched;
+use super::refusals::{PRIVATE, untouched};
 use crate::support::bad_server::BadServer;
 use crate::support::fixtures;
 use crate::support::node::{CONFIG, Node, client};
-use crate::support::scene::{IDLE, Scene};
+use crate::support::scene::{IDLE, NEED_REBOOT, Scene};
 use crate::support::server::Server;
 
 const RECORDINGS: &str = "tests/fixtures/recordings/nebraska-refusals";
@@ -237,6 +238,108 @@ async fn an_answer_in_an_encoding_is_said_to_be_in_it() {
     // Whoever only says so is believed the bytes.
     let (why, _) = asking.told("encoding=gzip", answer).await;
     assert_eq!(why.kind, Obstacle::Refused, "{}", why.reason);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_that_can_not_be_written_is_told_to_the_server_from_the_first_check_on() {
+    const STATE: &str = "/var/lib/update_engine";
+    let file = |path: &Path| std::fs::write(path, "a file").unwrap();
+    // To whoever looks for a value, it isn't there.
+    let nowhere = |path: &Path| std::os::unix::fs::symlink("/nowhere", path).unwrap();
+    let prefs = format!("{STATE}/prefs");
+    for (place, is_nowhere) in [(STATE, false), (&prefs, false), (&prefs, true)] {
+        let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+        // Nobody can make a directory there, root included.
+        std::fs::create_dir_all(scene.node.path(place).parent().unwrap()).unwrap();
+        if is_nowhere {
+            nowhere(&scene.node.path(place));
+        } else {
+            file(&scene.node.path(place));
+        }
+        let daemon = scene.boot(SlotName::A).await;
+        scene.attempt(IDLE).await;
+        assert_eq!(
+            scene.events(),
+            [(3, 0, Some(PRIVATE + 1))],
+            "{place}: {}",
+            daemon.log()
+        );
+        let asked = scene.server.journal().exchanges();
+        assert!(
+            !asked.iter().any(Exchange::is_check),
+            "an offer could not be taken"
+        );
+        let overview = scene.overview(|overview| overview.last_failure.0.is_some()).await;
+        let failure = overview.last_failure.0.unwrap();
+        assert!(
+            format!("{failure:?}").contains("update_engine/prefs"),
+            "{failure:?}"
+        );
+
+        std::fs::remove_file(scene.node.path(place)).unwrap();
+        scene.attempt(NEED_REBOOT).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_id_that_is_none_is_warned_of() {
+    const ID: &str = "3d1219c7c4c5404aaa1f6d2a48adfda4";
+    let scene = Scene::quiet().await;
+    let mut scene = scene;
+    let daemon = scene.boot(SlotName::A).await;
+    let root = scene.node.path("/").to_str().unwrap().to_owned();
+    let says = async |scene: &Scene, arguments: &[&str]| {
+        let client = scene.bus.process(env!("CARGO_BIN_EXE_update_engine_client"));
+        let mut client = tokio::process::Command::from(client);
+        String::from_utf8(client.args(arguments).output().await.unwrap().stdout).unwrap()
+    };
+    for (id, said) in [
+        (Some("uninitialized\n"), "/etc/machine-id says \"uninitialized\""),
+        (Some(""), "/etc/machine-id is empty"),
+        (None, "/etc/machine-id isn't there"),
+        (
+            Some("3d1219c7c4c5404aaa1f6d2a48adfda\n"),
+            "/etc/machine-id has \"3d1219c7c4c5404aaa1f6d2a48adfda\"",
+        ),
+        (
+            Some("3d1219c7-c4c5-404a-aa1f-6d2a48adfda4\n"),
+            "-404a-aa1f-6d2a48adfda4\", which isn't 32 hexadecimal digits",
+        ),
+        (
+            Some("00000000000000000000000000000000\n"),
+            "000000\", which isn't 32 hexadecimal digits other than zeros",
+        ),
+    ] {
+        let path = scene.node.path("/etc/machine-id");
+        match id {
+            Some(id) => std::fs::write(path, id).unwrap(),
+            None => std::fs::remove_file(path).unwrap(),
+        }
+        scene.attempt(IDLE).await;
+        scene.attempt(IDLE).await;
+        let told = |text: &str| text.matches(said).count();
+        assert_eq!(told(&daemon.log()), 1, "{said}: {}", daemon.log());
+        scene
+            .overview(|overview| {
+                let warnings = overview.config_warnings.as_ref().unwrap();
+                warnings.len() == 1 && warnings[0].contains(said)
+            })
+            .await;
+        assert_eq!(told(&says(&scene, &["why"]).await), 1, "{said}");
+        assert_eq!(
+            told(&says(&scene, &["config", "--root", &root]).await),
+            1,
+            "{said}"
+        );
+        assert!(scene.server.journal().exchanges().iter().any(Exchange::is_check));
+    }
+    for id in [ID.to_owned(), ID.to_uppercase()] {
+        scene.node.write("/etc/machine-id", id.as_bytes());
+        scene.attempt(IDLE).await;
+        scene
+            .overview(|overview| overview.config_warnings == Some(Vec::new()))
+            .await;
+    }
 }
 
 /// The attempt at the full fixture, offered as it is and sent as `sent` with `faults`, is refused.

@@ -44,7 +44,8 @@ pub(super) fn show(root: &Path, json: bool) -> Result<String, Unreadable> {
         };
         let _ = writeln!(lines, "{key}={:<40} # {origin}", redact(value));
     }
-    for warning in Config::load(|path| host.read(path))?.warnings() {
+    let warnings = Config::load(|path| host.read(path))?.warnings();
+    for warning in warnings.into_iter().chain(host.machine_id_warning()) {
         let _ = writeln!(lines, "# warning: {warning}");
     }
     Ok(lines)

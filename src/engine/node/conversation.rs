@@ -31,7 +31,12 @@ impl Node {
         let (config, news) = self.blocking(Self::news).await?;
         let contact = self.blocking(move |node| node.contact(trigger, news)).await;
         let event = match contact {
-            Contact::Check(event) => event,
+            Contact::Check(event) => {
+                url(&config)?;
+                // What is offered could not be taken, and the grant be followed by nobody.
+                self.blocking(|node| node.prefs.require_writable()).await?;
+                event
+            }
             Contact::Heartbeat(heartbeat) => return self.stay_in_touch(&config, heartbeat).await,
         };
         let reply = self.post(&config, Body::Check(event), patience(trigger)).await?;
@@ -251,18 +256,21 @@ impl Node {
         let (host, aleph) = self
             .blocking(move |node| (node.host().identity(), node.aleph(&version)))
             .await;
-        Ok(identity(config, host?, aleph?))
+        Ok(identity(config, host?, aleph))
     }
 
     /// The first version ever seen on this machine: this one, if none was seen before. One that can't be read counts as
-    /// forgotten, and is left where it is.
-    fn aleph(&self, version: &str) -> Result<String, PrefsError> {
-        match self.prefs.get(Key::AlephVersion) {
-            Ok(Some(aleph)) if !aleph.is_empty() => return Ok(aleph),
-            Ok(_) => self.prefs.set(Key::AlephVersion, version)?,
-            Err(error) => tracing::warn!("the first version counts as forgotten: {}", chain(&error)),
+    /// forgotten, and is left where it is. That it can't be kept is no reason to tell the server nothing.
+    fn aleph(&self, version: &str) -> String {
+        let kept = match self.prefs.get(Key::AlephVersion) {
+            Ok(Some(aleph)) if !aleph.is_empty() => return aleph,
+            Ok(_) => self.prefs.set(Key::AlephVersion, version),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
+            tracing::warn!("the first version counts as forgotten: {}", chain(&error));
         }
-        Ok(version.to_owned())
+        version.to_owned()
     }
 
     fn known_aleph(&self) -> Option<String> {

@@ -116,8 +116,8 @@ struct Memory {
     quiet_until: Option<Instant>,
     /// The version that runs, as configuration last said.
     version: String,
-    /// Which contents of the configuration the journal was told of what is odd in them.
-    warned: Option<u64>,
+    /// Of which contents of the configuration the journal was told what is odd in them, and of the machine's id.
+    warned: Option<(u64, Option<String>)>,
 }
 
 impl Node {
@@ -177,12 +177,14 @@ impl Node {
     /// The configuration as it is now. What is odd about it is told once for each of its contents.
     fn config(&self) -> Result<Config, Unreadable> {
         let config = Config::load(|path| self.host().read(path))?;
+        let machine_id = self.host().machine_id_warning();
+        let seen = (config.fingerprint, machine_id.clone());
         let is_new = self.memory(|memory| {
             memory.version.clone_from(&config.version);
-            memory.warned.replace(config.fingerprint) != Some(config.fingerprint)
+            memory.warned.replace(seen.clone()).as_ref() != Some(&seen)
         });
         if is_new {
-            for warning in config.warnings() {
+            for warning in config.warnings().into_iter().chain(machine_id) {
                 tracing::warn!("{warning}");
             }
         }

@@ -34,7 +34,11 @@ impl Node {
                 Ok(_) => Updates::Enabled,
                 Err(error) => Updates::Unknown(chain(error)),
             },
-            config_warnings: config.map_or_else(|_| Vec::new(), |config| config.warnings()),
+            config_warnings: config
+                .map_or_else(|_| Vec::new(), |config| config.warnings())
+                .into_iter()
+                .chain(self.host().machine_id_warning())
+                .collect(),
             boot_warnings,
             held: self.requirements().err().map(|unknown| unknown.to_string()),
             waiting_version: history.waiting().map(|payload| payload.version.clone()),
