@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use super::document::{self, DocumentError, Element};
+use super::package_name::is_path;
 
 /// Largest package whose size is believed, in bytes.
 pub(super) const MAX_SIZE: u64 = 16 << 30;
@@ -10,7 +11,7 @@ pub(super) const MAX_SIZE: u64 = 16 << 30;
 /// One package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
-    /// Its file's name, without a slash.
+    /// Its file's name, as its server gives it: a path that leads nowhere else.
     pub name: String,
     /// Where it can be had: the first URL of the answer.
     pub url: String,
@@ -51,7 +52,7 @@ fn of_check(check: &Element) -> Vec<Package> {
     let package = |element: &Element| {
         let name = element.attribute("name");
         let size = element.attribute("size").parse().ok()?;
-        let sensible = !first.is_empty() && is_file_name(name) && (1..=MAX_SIZE).contains(&size);
+        let sensible = !first.is_empty() && is_path(name) && (1..=MAX_SIZE).contains(&size);
         sensible.then(|| Package {
             name: name.to_owned(),
             url: joined(first, name),
@@ -65,10 +66,6 @@ fn of_check(check: &Element) -> Vec<Package> {
 fn joined(base: &str, name: &str) -> String {
     let slash = if base.ends_with('/') { "" } else { "/" };
     format!("{base}{slash}{name}")
-}
-
-fn is_file_name(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('.') && !name.contains(|c: char| c == '/' || c.is_control())
 }
 
 #[cfg(test)]
@@ -94,6 +91,36 @@ mod tests {
                 ("http://x/p/flatcar_production_update.gz", 10),
                 ("http://x/p/oem-azure.gz", 20)
             ]
+        );
+    }
+
+    /// As Nebraska gave them, which had to be told these names.
+    #[test]
+    fn recorded_packages_are_found_under_the_names_that_their_server_gives() {
+        let hosted = include_bytes!(
+            "../../tests/fixtures/recordings/nebraska-extra-files/01-check-hosted-by-nebraska.response.xml"
+        );
+        let elsewhere = include_bytes!(
+            "../../tests/fixtures/recordings/nebraska-extra-files/02-check-by-url-without-slash.response.xml"
+        );
+        let urls = |body| {
+            let found = packages(body).unwrap().into_iter();
+            found.map(|package| package.url).collect::<Vec<_>>()
+        };
+        let base = "http://127.0.0.1:18101/flatcar";
+        assert_eq!(
+            urls(&hosted[..]),
+            ["update-2.0.1.gz", "oem-example.gz", "flatcar-example.gz"].map(|name| format!("{base}/{name}"))
+        );
+        let base = "https://update.example.com/files";
+        assert_eq!(
+            urls(&elsewhere[..]),
+            [
+                "update 2.0.2 & more.gz",
+                "oem-example.gz",
+                "dir/flatcar-<example>.gz"
+            ]
+            .map(|name| format!("{base}/{name}"))
         );
     }
 

@@ -6,7 +6,7 @@
 use thiserror::Error;
 
 use crate::config::{ExtensionPattern, ExtensionSettings};
-use crate::omaha::{ErrorCode, Extra, ExtraError, Need, Offer};
+use crate::omaha::{ErrorCode, Extra, ExtraError, Need, Offer, before_hosting, is_file_name, last_parts};
 use crate::plan::{Extension, ExtensionPlan};
 
 /// Most of one offer.
@@ -44,8 +44,13 @@ pub enum ExtensionsError {
         source: ExtraError,
     },
     /// Two would be the same file.
-    #[error("the offer has extension {0:?} twice")]
-    Twice(String),
+    #[error("the offer has two packages for extension {extension:?}: {:?} and {:?}", packages[0], packages[1])]
+    Twice {
+        /// The file's name, without its suffix.
+        extension: String,
+        /// As they stand in the offer.
+        packages: [String; 2],
+    },
     /// Too many.
     #[error("the offer has {0} extensions that EXTENSIONS names, more than {MAX_EXTENSIONS}")]
     TooMany(usize),
@@ -87,7 +92,7 @@ pub fn extensions(
         .iter()
         .map(|url| url.strip_suffix(offer.package.as_str()).unwrap_or(url))
         .collect();
-    let packages = chosen(&offer.extras, &bases, &settings.wanted)?;
+    let packages = chosen(offer, &bases, &settings.wanted)?;
     Ok(Some(ExtensionPlan {
         directory: settings.directory.clone(),
         version: offer.version.clone(),
@@ -97,46 +102,97 @@ pub fn extensions(
 }
 
 fn chosen(
-    extras: &[Extra],
+    offer: &Offer,
     bases: &[&str],
     wanted: &[ExtensionPattern],
 ) -> Result<Vec<Extension>, ExtensionsError> {
-    let mut packages: Vec<Extension> = Vec::new();
-    for extra in extras {
-        let name = stem(&extra.name);
-        if !wanted.iter().any(|pattern| pattern.matches(name)) {
-            match extra.need {
-                Need::Required => return Err(ExtensionsError::NotNamed(extra.name.clone())),
-                Need::Optional => continue,
+    let mut choice = Choice::of(offer);
+    // Whole names before ends of names, so that what is called by its own name is never taken for something else.
+    for wanted in wanted {
+        choice.take(wanted, |name, wanted| wanted.matches(name).then_some(name))?;
+    }
+    for wanted in wanted {
+        choice.take(wanted, |name, wanted| {
+            last_parts(name).find(|part| wanted.matches(part))
+        })?;
+    }
+    choice.finish(bases, wanted)
+}
+
+/// Which packages become which extensions.
+struct Choice<'a> {
+    extras: Vec<&'a Extra>,
+    /// What each is called, without what its server has put before it.
+    names: Vec<&'a str>,
+    /// The extension that each becomes.
+    taken: Vec<Option<&'a str>>,
+}
+
+impl<'a> Choice<'a> {
+    fn of(offer: &'a Offer) -> Self {
+        let name = |extra: &'a Extra| before_hosting(stem(&extra.name), &offer.version);
+        Self {
+            extras: offer.extras.iter().collect(),
+            names: offer.extras.iter().map(name).collect(),
+            taken: vec![None; offer.extras.len()],
+        }
+    }
+
+    /// Takes those for `wanted` that are left, by the name that `part` finds in a package's; none whose extension is there.
+    fn take(
+        &mut self,
+        wanted: &ExtensionPattern,
+        part: impl Fn(&'a str, &ExtensionPattern) -> Option<&'a str>,
+    ) -> Result<(), ExtensionsError> {
+        let there = self.taken.clone();
+        for (at, name) in self.names.iter().enumerate() {
+            let extension = part(name, wanted).filter(|extension| !there.contains(&Some(*extension)));
+            let (Some(extension), None) = (extension, self.taken[at]) else {
+                continue;
+            };
+            if let Some(other) = self.taken.iter().position(|taken| *taken == Some(extension)) {
+                let packages = [other, at].map(|at| self.extras[at].name.clone());
+                return Err(ExtensionsError::Twice {
+                    extension: extension.to_owned(),
+                    packages,
+                });
             }
+            self.taken[at] = Some(extension);
         }
-        if packages.iter().any(|package| package.name == name) {
-            return Err(ExtensionsError::Twice(name.to_owned()));
+        Ok(())
+    }
+
+    fn finish(self, bases: &[&str], wanted: &[ExtensionPattern]) -> Result<Vec<Extension>, ExtensionsError> {
+        let pairs = || self.extras.iter().zip(&self.taken);
+        let mut left = pairs().filter(|(_, taken)| taken.is_none());
+        if let Some((extra, _)) = left.find(|(extra, _)| extra.need == Need::Required) {
+            return Err(ExtensionsError::NotNamed(extra.name.clone()));
         }
-        packages.push(extension(extra, bases)?);
-    }
-    if packages.len() > MAX_EXTENSIONS {
-        return Err(ExtensionsError::TooMany(packages.len()));
-    }
-    let is_there = |name: &&str| packages.iter().any(|package| package.name == *name);
-    match wanted
-        .iter()
-        .filter_map(ExtensionPattern::one)
-        .find(|name| !is_there(name))
-    {
-        Some(missing) => Err(ExtensionsError::NotOffered(missing.to_owned())),
-        None => Ok(packages),
+        let mut names = wanted.iter().filter_map(ExtensionPattern::one);
+        if let Some(missing) = names.find(|name| !self.taken.contains(&Some(*name))) {
+            return Err(ExtensionsError::NotOffered(missing.to_owned()));
+        }
+        let packages = pairs().filter_map(|(extra, taken)| taken.map(|name| extension(extra, name, bases)));
+        let packages = packages.collect::<Result<Vec<_>, _>>()?;
+        if packages.len() > MAX_EXTENSIONS {
+            return Err(ExtensionsError::TooMany(packages.len()));
+        }
+        Ok(packages)
     }
 }
 
-fn extension(extra: &Extra, bases: &[&str]) -> Result<Extension, ExtensionsError> {
-    let file = extra.file.clone().map_err(|source| ExtensionsError::Package {
+fn extension(extra: &Extra, name: &str, bases: &[&str]) -> Result<Extension, ExtensionsError> {
+    let refused = |source| ExtensionsError::Package {
         name: extra.name.clone(),
         source,
-    })?;
+    };
+    let file = extra.file.clone().map_err(refused)?;
+    if !is_file_name(name) {
+        return Err(refused(ExtraError::Name));
+    }
     let mut urls = bases.iter().map(|base| format!("{base}{}", extra.name));
     Ok(Extension {
-        name: stem(&extra.name).to_owned(),
+        name: name.to_owned(),
         // Invariant: an offer has at least one URL.
         url: urls.next().unwrap_or_default(),
         fallback_urls: urls.collect(),
@@ -250,7 +306,80 @@ mod tests {
         ));
         assert!(plan(&offered, "b*").is_ok());
         let twice = offer(["a", "a.gz"].map(|name| extra(name, Need::Optional)).to_vec());
-        assert_eq!(plan(&twice, "a"), Err(ExtensionsError::Twice("a".to_owned())));
+        let refused = plan(&twice, "a").unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "the offer has two packages for extension \"a\": \"a\" and \"a.gz\""
+        );
+    }
+
+    /// Names and URL of what is chosen of these packages, for version 2.0.0.
+    fn chosen(packages: &[&str], wanted: &str) -> Result<Vec<(String, String)>, ExtensionsError> {
+        let extras = packages.iter().map(|name| extra(name, Need::Optional));
+        let plan = plan(&offer(extras.collect()), wanted)?.unwrap();
+        let pair = |package: Extension| (package.name, package.url.replace("http://x/p/", ""));
+        Ok(plan.packages.into_iter().map(pair).collect())
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let pair = |(name, url): &(&str, &str)| ((*name).to_owned(), (*url).to_owned());
+        pairs.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn packages_are_found_whatever_the_server_that_hosts_them_calls_them() {
+        let hosted = "extrafile-amd64-2.0.0-oem-azure.gz";
+        for wanted in ["oem-azure", "oem-*", "*"] {
+            assert_eq!(
+                chosen(&[hosted], wanted),
+                Ok(pairs(&[("oem-azure", hosted)])),
+                "{wanted}"
+            );
+        }
+        for hosted in ["mirror_oem-azure.gz", "2/oem-azure.gz", "a+b-oem-azure.gz"] {
+            for wanted in ["oem-azure", "oem-*"] {
+                assert_eq!(
+                    chosen(&[hosted], wanted),
+                    Ok(pairs(&[("oem-azure", hosted)])),
+                    "{wanted}"
+                );
+            }
+        }
+        let missing = Err(ExtensionsError::NotOffered("oem-azure".to_owned()));
+        assert_eq!(
+            chosen(&["theoem-azure.gz", "oem-azure-2.gz"], "oem-azure"),
+            missing
+        );
+    }
+
+    #[test]
+    fn whole_names_come_before_ends_and_of_two_ends_none_is_chosen() {
+        let both = ["old-oem-a.gz", "oem-a.gz"];
+        assert_eq!(chosen(&both, "oem-a"), Ok(pairs(&[("oem-a", "oem-a.gz")])));
+        assert_eq!(
+            chosen(&both, "oem-a old-*"),
+            Ok(pairs(&[("old-oem-a", "old-oem-a.gz"), ("oem-a", "oem-a.gz")]))
+        );
+        let refused = chosen(&["x-oem-a.gz", "y-oem-a.gz"], "oem-a").unwrap_err();
+        assert!(matches!(refused, ExtensionsError::Twice { .. }), "{refused}");
+        // One that has a name of its own isn't taken for another.
+        let missing = Err(ExtensionsError::NotOffered("zfs".to_owned()));
+        assert_eq!(chosen(&["flatcar-zfs.gz"], "zfs flatcar-*"), missing);
+    }
+
+    #[test]
+    fn a_package_becomes_no_file_elsewhere() {
+        for (package, wanted) in [("a b.gz", "a*"), ("dir/x.gz", "*"), ("dir/..x.gz", "dir/..x")] {
+            let refused = chosen(&[package], wanted).unwrap_err();
+            let is_name = matches!(
+                &refused,
+                ExtensionsError::Package {
+                    source: ExtraError::Name,
+                    ..
+                }
+            );
+            assert!(is_name, "{package}: {refused}");
+        }
     }
 
     #[test]

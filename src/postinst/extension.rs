@@ -12,7 +12,7 @@ use super::release::Release;
 use super::response::offered;
 use crate::extension::{ExtensionError, Origin};
 use crate::host::{Host, Unreadable};
-use crate::omaha::Package;
+use crate::omaha::{NameMatch, Package};
 use crate::printable::printable;
 
 const OEM: &str = "/usr/share/oem";
@@ -116,8 +116,13 @@ impl<'a> Extensions<'a> {
     /// What the server offers first, then the published release.
     fn origins(&self, package: &str, offered: &Offered) -> Vec<Origin> {
         let file = format!("{package}.gz");
-        let mut packages = offered.packages.iter();
-        let offer = packages.find(|offer| offer.name.ends_with(&file));
+        // Of those whose names fit as well the first, as the original's tools do.
+        let matches = |package: &&Package| NameMatch::of(&package.name, &file);
+        let packages = offered
+            .packages
+            .iter()
+            .filter(|package| matches(package).is_some());
+        let offer = packages.min_by_key(matches);
         let published = offered.servers.urls(self.new, &file).map(|url| Origin {
             url,
             fallbacks: Vec::new(),

@@ -127,6 +127,22 @@ async fn those_that_are_named_appear_with_the_slot_and_those_of_neither_version_
     daemon.stop();
 }
 
+/// Nebraska calls what it hosts by architecture and version, too; another server by whatever it likes.
+#[tokio::test(flavor = "multi_thread")]
+async fn those_that_a_server_hosts_under_other_names_appear_under_their_own() {
+    let [(_, oem), (_, zfs), _] = packages();
+    let hosted = [
+        ("mirrored_oem-test.gz", oem),
+        ("extrafile-amd64-2.0.0-flatcar-zfs.gz", zfs),
+    ];
+    let mut scene = offering(&hosted, "EXTENSIONS=oem-test flatcar-*\n").await;
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(NEED_REBOOT).await;
+    assert_is_placed(&scene.node);
+    assert_eq!(downloaded(&scene), [hosted[0].0, hosted[1].0, "full.payload"]);
+    daemon.stop();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn where_none_is_named_none_is_fetched_and_nothing_is_touched() {
     let mut scene = offering(&packages(), "").await;

@@ -263,6 +263,56 @@ fn extensions_come_with_the_slot_and_those_of_neither_version_go() {
     assert_eq!(site.device.image.attributes(SlotName::B), ON_TRIAL);
 }
 
+/// Nebraska's recorded answer, from this server; names but for the payload's begin with `prefix`, as those of files that it hosts
+/// itself begin with `extrafile-ARCH-VERSION-`.
+fn recorded_answer(server: &Server, prefix: &str, payload: &[u8]) -> String {
+    let recorded =
+        include_str!("../fixtures/recordings/nebraska-extra-files/01-check-hosted-by-nebraska.response.xml");
+    let size = format!("size=\"{}\"", payload.len());
+    let decoy =
+        format!(r#"<packages><package name="update.gz" {size}/><package name="x-oem-example.gz" {size}/>"#);
+    recorded
+        .replace("http://127.0.0.1:18101/flatcar/", &server.url(";/"))
+        .replace("size=\"300000\"", &size)
+        .replace("oem-example.gz", &format!("{prefix}oem-example.gz"))
+        .replace("flatcar-example.gz", &format!("{prefix}flatcar-example.gz"))
+        .replace(
+            "<packages>",
+            if prefix.is_empty() { &decoy } else { "<packages>" },
+        )
+}
+
+/// The decoy ends as the right name does, and is listed before it.
+#[test]
+fn extensions_of_a_recorded_answer_are_found_whatever_their_server_calls_them() {
+    if !may_mount() {
+        return;
+    }
+    let raw = vec![7; 10_000];
+    let payload = fixtures::signed(&raw);
+    for prefix in ["", "extrafile-amd64-2.0.1-", "2.0.1/"] {
+        let (site, server) = (Site::new(), Server::start());
+        fs::create_dir_all(site.image.join("share/flatcar/oems/example")).unwrap();
+        site.write("usr/share/oem/oem-release", "ID=example\n");
+        site.write("etc/flatcar/enabled-sysext.conf", "example\n");
+        site.write("var/lib/update_engine/prefs/previous-version", "");
+        let answer = recorded_answer(&server, prefix, &payload);
+        site.write("var/lib/update_engine/prefs/full-response", &answer);
+        for package in ["oem-example.gz", "flatcar-example.gz"] {
+            server.serve(&format!("{prefix}{package}"), payload.as_slice());
+        }
+        let output = site.run();
+        assert!(output.status.success(), "{prefix}: {}", text(&output));
+        for path in [
+            "usr/share/oem/sysext/oem-example-2.0.0.raw",
+            "etc/flatcar/sysext/flatcar-example-2.0.0.raw",
+        ] {
+            let found = fs::read(site.root.join(path)).unwrap();
+            assert!(found.starts_with(&raw), "{prefix}: {path}");
+        }
+    }
+}
+
 #[test]
 fn an_extension_that_nobody_trusted_signed_keeps_the_slot_from_booting() {
     if !may_mount() {
