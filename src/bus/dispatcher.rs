@@ -2,8 +2,9 @@
 //!
 //! Three ways, so that nobody keeps out others:
 //!
-//! - What needs no engine (properties, introspection, errors) is answered in turns: see `turns`. All calls that have
-//!   come are taken in before the next answer, so that a caller's turn doesn't wait for what others sent before.
+//! - What needs no engine (properties, introspection, errors) is answered in turns: see `turns`. Many calls are taken in
+//!   for each answer, so that a caller's turn doesn't wait for what others sent before; but not all, so that who never
+//!   stops calling keeps nobody from an answer.
 //! - The methods of the original's interface are answered one after the other, as the single thread of the original
 //!   did: a client that calls `AttemptUpdate` and `GetStatus` without waiting gets the status after the attempt.
 //! - Orders have a task each: nobody waits while somebody else is asked for a password.
@@ -29,6 +30,9 @@ use super::unanswered::{OF_ONE, Unanswered};
 
 /// How many bytes a call may have: none that we have a method for has half of them.
 const LONGEST: usize = 1024;
+
+/// How many calls are taken in before the next answer: as many as the library keeps ready.
+const AT_ONCE: usize = 64;
 
 /// The calls of one connection.
 pub(super) struct Dispatcher {
@@ -67,11 +71,15 @@ impl Dispatcher {
 
     /// Returns once the connection is closed.
     pub(super) async fn run(mut self) {
+        let mut taken = 0;
         loop {
             tokio::select! {
                 biased;
-                message = self.incoming.next() => match message {
-                    Some(Ok(message)) if message.message_type() == Type::MethodCall => self.take(message).await,
+                message = self.incoming.next(), if taken < AT_ONCE || self.turns.is_empty() => match message {
+                    Some(Ok(message)) if message.message_type() == Type::MethodCall => {
+                        taken += 1;
+                        self.take(message).await;
+                    }
                     Some(_) => {}
                     None => break,
                 },
@@ -79,7 +87,8 @@ impl Dispatcher {
                     if let Some(Waiting { call, node, method }) = self.turns.next() {
                         self.objects.answer(call, node, method).await;
                     }
-                    // For the task that reads the socket: what has arrived is taken in first.
+                    taken = 0;
+                    // For the task that reads the socket.
                     yield_now().await;
                 }
             }

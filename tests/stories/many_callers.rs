@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use update_engine::bus::{ENGINE_INTERFACE, ENGINE_PATH, ORDERS_INTERFACE, ORDERS_PATH, PATH, SERVICE};
@@ -142,6 +143,25 @@ async fn a_caller_with_too_many_calls_is_told_so_and_nobody_else_is() {
         calls_at_once(&bus, vec![(Read::Properties, 1)]).await,
         [(0, Ok(()))]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_stops_calling_keeps_nobody_from_an_answer() {
+    let bus = PrivateBus::start(Accounts::Ours);
+    let _engine = BusEngine::on(&bus).await;
+    let [busy, client] = [bus.connect().await, bus.connect().await];
+    let calling = tokio::spawn(async move {
+        loop {
+            busy.send(&Read::Properties.call()).await.unwrap();
+        }
+    });
+    let properties = properties(&client, ENGINE_PATH).await;
+    for _ in 0..10 {
+        let all = properties.get_all(ENGINE_INTERFACE.try_into().unwrap());
+        let all = tokio::time::timeout(Duration::from_secs(60), all).await;
+        all.expect("an answer").unwrap();
+    }
+    calling.abort();
 }
 
 #[tokio::test]
