@@ -59,7 +59,7 @@ pub struct Extension {
     pub name: String,
     /// Where the package is fetched from.
     pub url: String,
-    /// Where it is asked for next if that is refused there, or comes too slowly.
+    /// Where the whole of it is asked for next, whatever is wrong with what came before.
     pub fallback_urls: Vec<String>,
     /// Bytes of the package, above 0.
     pub size: u64,

@@ -1,5 +1,6 @@
 //! The download of one extension: fetched, verified like any payload, and built from it.
 
+use std::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -99,13 +100,21 @@ pub enum ExtensionError {
     Nowhere,
 }
 
+impl ExtensionError {
+    /// Whether another origin may give what this one doesn't.
+    const fn is_about_origin(&self) -> bool {
+        matches!(
+            self,
+            Self::Fetch { .. } | Self::Size { .. } | Self::Hash { .. } | Self::Encoded { .. }
+        )
+    }
+}
+
 /// Where an extension can be had, and what is known of it.
 #[derive(Debug, Clone)]
 pub struct Origin {
     /// An http or https URL.
     pub url: String,
-    /// Where the same package can be had if it is refused there.
-    pub fallbacks: Vec<String>,
     /// Bytes, if somebody offered them.
     pub size: Option<u64>,
     /// SHA-256 of the package, likewise.
@@ -133,6 +142,29 @@ pub struct Package {
     encoding: Option<String>,
 }
 
+/// Downloads the same package from the first of `origins` that gives it; see [`download`]. Whatever is wrong with one of
+/// them (no answer, any status, another size or hash), the next one is asked for the whole.
+///
+/// # Errors
+/// What is wrong with the last one; at once, if this node can't keep the package.
+pub async fn download_from_any(
+    fetcher: &Fetcher,
+    origins: &[Origin],
+    place: &Path,
+) -> Result<Package, ExtensionError> {
+    let mut failure = ExtensionError::Nowhere;
+    for origin in origins {
+        match download(fetcher, origin, place).await {
+            Err(error) if error.is_about_origin() => {
+                tracing::warn!(error = &error as &dyn Error, "no package from {}", origin.shown());
+                failure = error;
+            }
+            result => return result,
+        }
+    }
+    Err(failure)
+}
+
 /// Downloads the package at `origin` to a file without a lasting name in the directory `place`, which is made.
 ///
 /// # Errors
@@ -151,7 +183,8 @@ pub async fn download(fetcher: &Fetcher, origin: &Origin, place: &Path) -> Resul
     require_room(place, size)?;
     let request = FetchRequest {
         url: origin.url.clone(),
-        fallbacks: origin.fallbacks.clone(),
+        // Each origin gives the whole package or none of it.
+        fallbacks: Vec::new(),
         start: 0,
         entity: None,
         size,
@@ -294,7 +327,6 @@ mod tests {
     fn what_is_said_of_a_package_holds_no_secret_of_its_url() {
         let origin = Origin {
             url: "https://me:secret@host/x.gz?sig=secret".to_owned(),
-            fallbacks: Vec::new(),
             size: None,
             sha256: Some(Sha256Digest::from([0; 32])),
             credentials: None,

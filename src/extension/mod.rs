@@ -12,5 +12,5 @@ mod download;
 mod mark;
 mod store;
 
-pub use download::{ExtensionError, Origin, Package, download, require_room};
+pub use download::{ExtensionError, Origin, Package, download, download_from_any, require_room};
 pub use store::{ExtensionStore, ExtensionStoreError, Running};

@@ -12,7 +12,7 @@ use super::attempt::{Attempt, at_work, blocking};
 use super::preflight_result::Verdict;
 use super::{InstallError, keys};
 use crate::extension::{
-    ExtensionError, ExtensionStore, ExtensionStoreError, Origin, Running, download, require_room,
+    ExtensionError, ExtensionStore, ExtensionStoreError, Origin, Running, download_from_any, require_room,
 };
 use crate::payload::Trust;
 use crate::plan::{Extension, ExtensionPlan};
@@ -76,16 +76,18 @@ async fn build(
         source: Box::new(source),
     };
     let keys = Trust::Keys(keys::trusted(&attempt.plan.public_keys)?);
-    let origin = Origin {
-        url: package.url.clone(),
-        fallbacks: package.fallback_urls.clone(),
-        size: Some(package.size),
-        sha256: Some(Sha256Digest::from(package.sha256)),
-        credentials: attempt.plan.credentials.clone(),
-    };
+    let urls = [&package.url].into_iter().chain(&package.fallback_urls);
+    let origins: Vec<_> = urls
+        .map(|url| Origin {
+            url: url.clone(),
+            size: Some(package.size),
+            sha256: Some(Sha256Digest::from(package.sha256)),
+            credentials: attempt.plan.credentials.clone(),
+        })
+        .collect();
     let staged = store(attempt, plan).staged();
     let found = tokio::select! {
-        found = download(&attempt.site.fetcher, &origin, &staged) => found.map_err(refused)?,
+        found = download_from_any(&attempt.site.fetcher, &origins, &staged) => found.map_err(refused)?,
         () = cancel.cancelled() => return Err(InstallError::Cancelled),
     };
     let name = format!("{}.raw", package.name);

@@ -113,7 +113,7 @@ impl<'a> Extensions<'a> {
         })
     }
 
-    /// What the server offers first, then the published release.
+    /// What the server offers first, at each of its URLs, then the published release.
     fn origins(&self, package: &str, offered: &Offered) -> Vec<Origin> {
         let file = format!("{package}.gz");
         // Of those whose names fit as well the first, as the original's tools do.
@@ -123,21 +123,18 @@ impl<'a> Extensions<'a> {
             .iter()
             .filter(|package| matches(package).is_some());
         let offer = packages.min_by_key(matches);
-        let published = offered.servers.urls(self.new, &file).map(|url| Origin {
+        let published = offered.servers.urls(self.new, &file).map(|url| (url, None));
+        let urls = offer.into_iter().flat_map(|offer| {
+            let urls = [&offer.url].into_iter().chain(&offer.fallback_urls);
+            urls.map(|url| (url.clone(), Some(offer.size)))
+        });
+        let origin = |(url, size)| Origin {
             url,
-            fallbacks: Vec::new(),
-            size: None,
+            size,
             sha256: None,
             credentials: None,
-        });
-        let offer = offer.map(|offer| Origin {
-            url: offer.url.clone(),
-            fallbacks: offer.fallback_urls.clone(),
-            size: Some(offer.size),
-            sha256: None,
-            credentials: None,
-        });
-        offer.into_iter().chain(published).collect()
+        };
+        urls.chain(published).map(origin).collect()
     }
 
     /// Removes the images of `family` that belong to neither version: the running one's must stay, the node

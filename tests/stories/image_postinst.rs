@@ -314,6 +314,26 @@ fn extensions_of_a_recorded_answer_are_found_whatever_their_server_calls_them() 
 }
 
 #[test]
+fn an_extension_that_the_first_url_does_not_give_comes_from_the_next() {
+    if !may_mount() {
+        return;
+    }
+    // An error, or another file, which nobody has signed.
+    for first in ["status=503", "changed"] {
+        let (site, server) = (Site::new(), Server::start());
+        site.wants_extensions(&server, &fixtures::signed(&[7; 10_000]));
+        let answer = "var/lib/update_engine/prefs/full-response";
+        let offer = fs::read_to_string(site.root.join(answer)).unwrap();
+        let urls = format!("<urls><url codebase=\"{}\"/>", server.url(first));
+        site.write(answer, &offer.replace("<urls>", &urls));
+        let output = site.run();
+        assert!(output.status.success(), "{first}: {}", text(&output));
+        assert!(site.has("usr/share/oem/sysext/oem-test-2.0.0.raw"), "{first}");
+        assert!(site.has("etc/flatcar/sysext/flatcar-zfs-2.0.0.raw"), "{first}");
+    }
+}
+
+#[test]
 fn an_extension_that_nobody_trusted_signed_keeps_the_slot_from_booting() {
     if !may_mount() {
         return;
