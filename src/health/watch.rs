@@ -6,10 +6,9 @@ use tokio::time::{Instant, sleep};
 
 use super::decision::{HealthDecision, NotHealthyYet, Verdict};
 use super::look::look;
-use super::requirements::{Unknown, requirements};
+use super::requirements::{Requirement, Unknown};
 use super::{Cause, Units};
 use crate::config::HealthSettings;
-use crate::host::Host;
 
 /// The longest wait between two looks.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
@@ -27,26 +26,23 @@ pub enum TrialEnd {
     Failed(Cause),
 }
 
-/// Watches `host` until its health is established or the deadline has passed, which counts from the time
-/// `already` before this call.
+/// Watches until health is established or the deadline has passed, which counts from the time `already` before this call.
 ///
-/// `settings` are asked for before every look, and `tell` hears after each why health is not established yet. While they,
-/// or the checks, can't be told, the trial goes on.
-pub async fn watch(
-    host: &Host,
+/// `required` is asked for before every look, and `tell` hears after each why health is not established yet. While what is
+/// required can't be told, the trial goes on.
+pub async fn watch<R>(
     units: &impl Units,
-    settings: impl Fn() -> Result<HealthSettings, Unknown>,
+    required: impl Fn() -> R,
     already: Duration,
     tell: impl Fn(&NotHealthyYet),
-) -> TrialEnd {
+) -> TrialEnd
+where
+    R: Future<Output = Result<(HealthSettings, Vec<Requirement>), Unknown>>,
+{
     let began = Instant::now();
     let mut decision = HealthDecision::default();
     loop {
-        let known = settings().and_then(|settings| {
-            let required = requirements(&settings, host)?;
-            Ok((settings, required))
-        });
-        let (settings, required) = match known {
+        let (settings, required) = match required().await {
             Ok(known) => known,
             Err(unknown) => {
                 decision.hold(already + began.elapsed(), unknown);
@@ -69,6 +65,7 @@ pub async fn watch(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::cell::RefCell;
+    use std::future::ready;
     use std::sync::Mutex;
 
     use super::*;
@@ -118,6 +115,13 @@ mod tests {
         }
     }
 
+    /// With their units as requirements.
+    fn required(settings: HealthSettings) -> (HealthSettings, Vec<Requirement>) {
+        let units = settings.units.iter().cloned();
+        let required = units.map(Requirement::Unit).collect();
+        (settings, required)
+    }
+
     /// The end, after how many seconds, and the last reason told.
     async fn run(down: &[(u64, u64)], settings: HealthSettings) -> (TrialEnd, u64, String) {
         run_after(0, down, settings).await
@@ -129,13 +133,11 @@ mod tests {
         down: &[(u64, u64)],
         settings: HealthSettings,
     ) -> (TrialEnd, u64, String) {
-        let root = tempfile::tempdir().unwrap();
         let reason = RefCell::new(String::new());
         let began = Instant::now();
         let end = watch(
-            &Host::new(root.path()),
             &Scripted::new(down),
-            || Ok(settings.clone()),
+            || ready(Ok(required(settings.clone()))),
             Duration::from_secs(already),
             |pending| reason.replace(pending.to_string()).clear(),
         )
@@ -198,7 +200,6 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_trial_whose_requirements_can_not_be_told_is_held_until_they_can() {
         const HOUR: u64 = 3600;
-        let root = tempfile::tempdir().unwrap();
         let unreadable = || Unknown::Unreadable {
             path: "/etc/flatcar/update.conf".into(),
             reason: "Input/output error".into(),
@@ -206,12 +207,11 @@ mod tests {
         for down in [vec![], vec![(0, 10_000)]] {
             let (began, told) = (Instant::now(), RefCell::new(Vec::new()));
             let known = || match began.elapsed().as_secs() {
-                0..HOUR => Err(unreadable()),
-                _ => Ok(settings(600)),
+                0..HOUR => ready(Err(unreadable())),
+                _ => ready(Ok(required(settings(600)))),
             };
             let tell = |pending: &NotHealthyYet| told.borrow_mut().push(pending.to_string());
-            let host = Host::new(root.path());
-            let end = watch(&host, &Scripted::new(&down), known, Duration::ZERO, tell).await;
+            let end = watch(&Scripted::new(&down), known, Duration::ZERO, tell).await;
             assert_eq!(
                 told.borrow()[0],
                 "/etc/flatcar/update.conf can't be read: Input/output error"

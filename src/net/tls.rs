@@ -12,8 +12,8 @@ use super::connection::BoxedStream;
 use super::error::NetError;
 
 /// Reads the trusted authorities, which operators change while the daemon runs. A node without any still gets its
-/// updates over http: https is refused then, when it is asked for.
-pub(super) fn connector() -> Result<TlsConnector, rustls::Error> {
+/// updates over http: https is refused then, when it is asked for. Blocks.
+fn connector() -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =
         ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
@@ -42,7 +42,10 @@ pub(super) async fn wrap(stream: BoxedStream, host: &str) -> Result<BoxedStream,
     // An address may have a zone, which no certificate knows.
     let name = host.split('%').next().unwrap_or(host).to_owned();
     let name = ServerName::try_from(name).map_err(|error| failed(io::Error::other(error)))?;
-    let connector = connector().map_err(|error| failed(io::Error::other(error)))?;
+    // A hundred certificates and more are read and parsed, from disks that may hang.
+    let connector = tokio::task::spawn_blocking(connector).await;
+    let connector = connector.map_err(|error| failed(io::Error::other(error)))?;
+    let connector = connector.map_err(|error| failed(io::Error::other(error)))?;
     let stream = connector.connect(name, stream).await.map_err(failed)?;
     Ok(Box::new(stream))
 }

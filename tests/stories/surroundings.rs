@@ -1,13 +1,21 @@
 //! Whole updates through what stands between a node and its server: proxies, a private authority, a password.
 
+use std::cell::OnceCell;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::time::Duration;
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use update_engine::disk::SlotName;
 
 use crate::support::bad_server::BadServer;
 use crate::support::certificates::Authority;
 use crate::support::fixtures;
-use crate::support::node::{CONFIG, Node, quoted};
+use crate::support::node::{CONFIG, Node, client, quoted};
 use crate::support::proxies::Proxy;
-use crate::support::scene::{IDLE, NEED_REBOOT, Scene};
+use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
 use crate::support::server::{Recorded, Server};
 
 fn payload() -> Vec<u8> {
@@ -120,6 +128,45 @@ async fn a_server_that_no_trusted_authority_vouches_for_gets_no_request() {
     let scene = attempt(server, "DOWNLOAD_USER=me\n", "", IDLE).await;
     assert!(scene.server.requests().is_empty());
     assert!(scene.node.disk.slot(SlotName::B).iter().all(|byte| *byte == 0xb0));
+}
+
+/// The file of trusted authorities is read for as long as the test wants: as from a disk that hangs.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_trusted_authorities_can_not_be_read_the_bus_is_answered() {
+    let authority = Authority::new();
+    let server = BadServer::on(
+        Server::start_tls(authority.server_config()),
+        payload(),
+        "",
+        |_| {},
+    );
+    let node = Node::new(&server.url());
+    let file = node.beside("authorities");
+    nix::unistd::mkfifo(&file, Mode::S_IRWXU).unwrap();
+    let mut scene = Scene::with(server, node).await;
+    let first = format!("export SSL_CERT_FILE={}", quoted(&file));
+    let daemon = scene.node.start_after(&first, &scene.bus, SlotName::A);
+    scene.signals_until(IDLE).await;
+    let (_, asked) = client(&scene.bus, "-check_for_update").await;
+    assert!(asked.success());
+
+    // Without waiting, it can be opened to be written once somebody reads; who reads waits as long as it is open.
+    let mut options = File::options();
+    options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    let writer = OnceCell::new();
+    let is_read = || options.open(&file).is_ok_and(|opened| writer.set(opened).is_ok());
+    eventually("somebody reads it", is_read).await;
+    let status = tokio::time::timeout(Duration::from_secs(60), client(&scene.bus, "-status")).await;
+    let (status, _) = status.expect("the bus is answered");
+    assert!(status.contains("CHECKING_FOR_UPDATE"), "{status}");
+
+    let mut writer = writer.into_inner().unwrap();
+    writer
+        .write_all(&std::fs::read(authority.certificate()).unwrap())
+        .unwrap();
+    drop(writer);
+    eventually("the server is asked", || !scene.server.requests().is_empty()).await;
+    daemon.kill();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,10 +65,12 @@ impl fmt::Display for TrialState {
 impl Node {
     pub(super) async fn watch_health(&self) -> TrialEnd {
         let was_given_up = self.memory(|memory| matches!(memory.standing, TrialState::GivenUp(_)));
-        let settings = || {
-            let mut settings = self.health_settings()?;
-            settings.deadline = settings.deadline.filter(|_| !was_given_up);
-            Ok(settings)
+        let required = || {
+            self.blocking(move |node| {
+                let (mut settings, required) = node.required()?;
+                settings.deadline = settings.deadline.filter(|_| !was_given_up);
+                Ok((settings, required))
+            })
         };
         // For what the journal is told of it.
         let _ = self.blocking(Self::config).await;
@@ -80,15 +82,15 @@ impl Node {
                 self.stand(TrialState::Waiting(pending.clone()));
             };
             let already = self.blocking(Self::watched_already).await;
-            let end = health::watch(self.host(), &Systemd, settings, already, stand).await;
+            let end = health::watch(&Systemd, required, already, stand).await;
             if let TrialEnd::Failed(cause) = end {
                 self.say_unhealthy(&cause).await;
                 self.stand(TrialState::GivenUp(cause.clone()));
                 return TrialEnd::Failed(cause);
             }
         } else {
-            let settle =
-                settings().map_or(HealthSettings::SETTLE, |settings: HealthSettings| settings.settle);
+            let settings = self.blocking(Self::health_settings).await;
+            let settle = settings.map_or(HealthSettings::SETTLE, |settings| settings.settle);
             tokio::time::sleep(settle).await;
         }
         self.stand(TrialState::Passed);
@@ -180,7 +182,14 @@ impl Node {
 
     /// What is required of the running slot now. Blocks.
     pub(super) fn requirements(&self) -> Result<Vec<Requirement>, Unknown> {
-        health::requirements(&self.health_settings()?, self.host())
+        self.required().map(|(_, required)| required)
+    }
+
+    /// The same, and under which settings. Blocks.
+    fn required(&self) -> Result<(HealthSettings, Vec<Requirement>), Unknown> {
+        let settings = self.health_settings()?;
+        let required = health::requirements(&settings, self.host())?;
+        Ok((settings, required))
     }
 
     /// Order of writes, and what a cut between leaves behind:
