@@ -40,6 +40,7 @@
 //! more, which would put it before the other.
 
 mod account;
+mod clock;
 mod code;
 mod event;
 mod failure;

@@ -138,6 +138,24 @@ impl State {
         }
     }
 
+    /// The clock went forward by so many seconds, or back: so do the times that were noted before.
+    pub(super) fn clock_stepped(&mut self, by: i64) {
+        if self.last_checked != 0 {
+            self.last_checked = self.last_checked.saturating_add(by);
+        }
+        if let Some(check) = &mut self.last_check {
+            check.time = check.time.saturating_add(by);
+        }
+        // What counts by a clock that nobody sets: see `HoldOff`.
+        let quiet = self
+            .no_update
+            .as_mut()
+            .filter(|no_update| no_update.kind == Obstacle::RolledBack);
+        if let Some(until) = quiet.and_then(|no_update| no_update.until.as_mut()) {
+            *until = until.saturating_add(by);
+        }
+    }
+
     /// Where the attempt stands.
     #[must_use]
     pub fn phase(&self) -> &Phase {

@@ -12,6 +12,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::clock::Clock;
 use super::progress::Throttle;
 use super::updater::{Progress, Updater};
 use super::{BootsNext, Effect, Event, Phase, Refusal, State, Survey, step};
@@ -41,6 +42,7 @@ pub struct Engine<U: Updater> {
     progress: watch::Receiver<Progress>,
     throttle: Throttle,
     started: Instant,
+    clock: Clock,
     mark_good_at: Option<Instant>,
     check_at: Option<Instant>,
     /// What is asked beside an update that waits for the reboot.
@@ -63,6 +65,7 @@ enum Wake<U: Updater> {
     Surveyed(Result<Box<Survey>, JoinError>),
     MarkGoodDue,
     CheckDue,
+    ClockSet,
 }
 
 impl<U: Updater> Engine<U> {
@@ -77,8 +80,10 @@ impl<U: Updater> Engine<U> {
         let now = Instant::now();
         let Outlets { statuses, account } = outlets;
         let publisher = Publisher::new(account, survey);
+        let clock = Clock::new(updater.now(), updater.steady());
         let mut engine = Self {
             updater,
+            clock,
             state,
             stage: Stage::Nothing,
             statuses,
@@ -108,7 +113,9 @@ impl<U: Updater> Engine<U> {
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         self.handle(Event::Started).await;
         loop {
-            match self.wait(&mut commands).await {
+            let wake = self.wait(&mut commands).await;
+            self.look_at_clock().await;
+            match wake {
                 Wake::Stop => break,
                 Wake::Command(command) => self.command(command).await,
                 Wake::Progress((done, total)) => self.progressed(done, total).await,
@@ -121,6 +128,7 @@ impl<U: Updater> Engine<U> {
                     self.handle(Event::MarkGoodDue).await;
                 }
                 Wake::CheckDue => self.check_due().await,
+                Wake::ClockSet => self.renew_times(),
             }
         }
         self.talks.abort_all();
@@ -142,6 +150,29 @@ impl<U: Updater> Engine<U> {
         }
         self.handle(Event::CheckDue).await;
         self.publisher.publish(&self.state);
+    }
+
+    /// Times are noted as the clock of the wall shows them: once that is set, those from before are corrected.
+    async fn look_at_clock(&mut self) {
+        let (now, steady) = (self.updater.now(), self.updater.steady());
+        let Some(step) = self.clock.step(now, steady) else {
+            return;
+        };
+        tracing::info!("the clock was set by {} s", step.by);
+        self.state.clock_stepped(step.by);
+        self.updater.clock_stepped(step).await;
+        self.renew_times();
+    }
+
+    /// The time of the next check is told anew: it comes after so long, whatever the clock says, and later if the machine
+    /// has slept.
+    fn renew_times(&mut self) {
+        if let (Some(at), Some(next)) = (self.check_at, &mut self.publisher.next_check) {
+            let wait = at.saturating_duration_since(Instant::now());
+            next.time = Some(self.updater.now().saturating_add_unsigned(wait.as_secs()));
+        }
+        self.publisher.publish(&self.state);
+        self.survey();
     }
 
     /// Waits for what is under way. A commit is not taken back: that the other slot boots next is known to
@@ -170,6 +201,7 @@ impl<U: Updater> Engine<U> {
             Some(survey) = self.surveys.join_next() => Wake::Surveyed(survey.map(Box::new)),
             () = due(self.mark_good_at) => Wake::MarkGoodDue,
             () = due(self.check_at) => Wake::CheckDue,
+            () = self.updater.clock_was_set() => Wake::ClockSet,
         }
     }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{CheckOutcome, Commitment, Failure, Fallback, Offered, Report, Survey, Trigger};
 use crate::bus::{NoUpdate, Obstacle, OfferSource, Preview};
 use crate::health::{Cause, TrialEnd};
-use crate::policy::CheckEnd;
+use crate::policy::{CheckEnd, ClockStep};
 
 /// How a check ended, with what an installation of the offer needs to know.
 #[derive(Debug)]
@@ -65,6 +65,19 @@ pub trait Updater: Send + Sync + 'static {
 
     /// Unix time in seconds.
     fn now(&self) -> i64;
+
+    /// Time by a clock that nobody sets.
+    fn steady(&self) -> Duration;
+
+    /// Ends when somebody sets the clock of the wall.
+    fn clock_was_set(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// The clock was set: times that were noted before are corrected.
+    fn clock_stepped(&self, _step: ClockStep) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 
     /// When the next check is due, from now; `None` if this machine is not to check by itself.
     fn until_next_check(&self) -> Option<Duration>;

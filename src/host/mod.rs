@@ -9,9 +9,11 @@
 //! | running the image's own programs | [`subprocess`] |
 //! | whether others wait for processor, disk or memory | [`Host::under_pressure`] |
 //! | since when the daemon runs in this boot | [`Host::since_first_start`] |
+//! | a clock that nobody sets, and when the other one is set | [`since_boot`], [`ClockWatch`] |
 //! | whoever has started the daemon and waits for word | [`ServiceManager`] |
 //! | asking reboot managers for a reboot, developer mode | [`Host::require_reboot`], [`Host::mode`] |
 
+mod clock;
 mod files;
 mod first_start;
 mod free_space;
@@ -24,6 +26,7 @@ pub mod subprocess;
 
 use std::path::{Path, PathBuf};
 
+pub use clock::{ClockWatch, since_boot};
 pub use files::Unreadable;
 pub use free_space::free_bytes;
 pub use identity::Identity;

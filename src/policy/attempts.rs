@@ -245,6 +245,10 @@ impl Attempts {
         self.bound();
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Attempt> {
+        self.0.iter_mut()
+    }
+
     /// The one under way ended as `end` makes it.
     pub fn end(&mut self, end: impl FnOnce(&mut Attempt)) {
         let last = self.0.last_mut();

@@ -72,7 +72,7 @@ pub struct History {
     #[serde(deserialize_with = "tolerant::or_default")]
     unreported: bool,
     #[serde(deserialize_with = "tolerant::or_default")]
-    last_rollback: Option<Rollback>,
+    pub(super) last_rollback: Option<Rollback>,
     /// By PARTUUID, what was seen running in a slot or was committed to it.
     #[serde(deserialize_with = "tolerant::known_by_name")]
     held: BTreeMap<String, Payload>,

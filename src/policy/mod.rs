@@ -12,6 +12,7 @@
 mod attempts;
 mod blame;
 mod build;
+mod clock_step;
 mod deltas;
 mod extensions;
 mod grants;
@@ -27,6 +28,7 @@ mod trial;
 pub use attempts::{AskedBy, Attempt, AttemptState, Attempts, Look};
 pub use blame::{BlamedPayloads, BlockedPayload};
 pub use build::Build;
+pub use clock_step::ClockStep;
 pub use deltas::{RunningSlot, wanted_deltas};
 pub use extensions::{ExtensionsError, extensions};
 pub use grants::{Contact, GRANT_TIMEOUT, Heartbeat, HoldOff, HoldOffCause, contact};

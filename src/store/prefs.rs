@@ -259,6 +259,18 @@ impl Prefs {
             .map_err(|source| PrefsError::Write { path, source })
     }
 
+    /// The clock was set: `corrected` says what the time of an answer, and of what is compared with it, should have been.
+    ///
+    /// # Errors
+    /// [`PrefsError::Write`].
+    pub fn correct_times(&self, corrected: impl Fn(SystemTime) -> SystemTime) -> Result<(), PrefsError> {
+        for key in [Key::FullResponse, Key::PreviousVersion] {
+            let path = self.path(key);
+            correct_time(&path, &corrected).map_err(|source| PrefsError::Write { path, source })?;
+        }
+        Ok(())
+    }
+
     /// Says in the original's words that there is no download to resume, so that it never continues on a
     /// slot that it did not prepare. Our own checkpoints are records.
     ///
@@ -299,6 +311,18 @@ fn not_older_than(path: &Path, other: &Path) -> io::Result<()> {
     };
     if fs::metadata(path)?.modified()? < other {
         File::options().write(true).open(path)?.set_modified(other)?;
+    }
+    Ok(())
+}
+
+fn correct_time(path: &Path, corrected: impl Fn(SystemTime) -> SystemTime) -> io::Result<()> {
+    let was = match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?.modified()?,
+    };
+    let is = corrected(was);
+    if is != was {
+        File::options().write(true).open(path)?.set_modified(is)?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod by_hand;
 mod cancel;
 mod checks;
 mod client;
+mod clock;
 mod commands;
 mod delta_okay;
 mod deltas;

@@ -22,6 +22,10 @@ impl Updater for Hasty {
         self.0.now()
     }
 
+    fn steady(&self) -> Duration {
+        self.0.steady()
+    }
+
     fn until_next_check(&self) -> Option<Duration> {
         Some(Duration::from_millis(20))
     }

@@ -257,7 +257,7 @@ impl Node {
         Ok((running, rows.map(|row| (row.partuuid, row.attributes)).collect()))
     }
 
-    fn change_attempts(&self, change: impl FnOnce(&mut Attempts)) {
+    pub(super) fn change_attempts(&self, change: impl FnOnce(&mut Attempts)) {
         // It guards files that are replaced as a whole, so that a panic leaves nothing half done.
         let _one_at_a_time = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.attempts();

@@ -15,6 +15,7 @@
 //!                      └─ remember, forget, ────── pending       the marker file, and what is withdrawn before
 //!                         withdraw                               the other slot becomes unbootable
 //!                                                  history       what became of the last update
+//!                                                  clock         times in the records, once the clock was set
 //!                                                  extensions    those that belong to no slot any more
 //! ```
 //!
@@ -22,6 +23,7 @@
 //! daemon runs. What blocks runs on threads of its own.
 
 mod attempt;
+mod clock;
 mod conversation;
 mod extensions;
 mod grants;
@@ -38,11 +40,11 @@ mod trial;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ring::rand::SecureRandom as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use attempt::Tally;
+use clock::ClockSignal;
 use pending::AnnouncedSlots;
 pub use slots::DiskChoice;
 
@@ -52,13 +54,13 @@ use crate::bus::{OfferSource, Preview};
 use crate::config::{Config, HealthSettings};
 use crate::disk::{DiskError, SlotName};
 use crate::health::{Cause, TrialEnd};
-use crate::host::{Host, Mode, Unreadable};
+use crate::host::{Host, Mode, Unreadable, since_boot};
 use crate::install::{Downloaded, Postinst, Ready};
 use crate::journal::AttemptContext;
 use crate::journal::chain;
 use crate::omaha::Offer;
 use crate::plan::InstallPlan;
-use crate::policy::{CheckOutcome, Interval, Payload, Seed, UnixTime};
+use crate::policy::{CheckOutcome, ClockStep, Interval, Payload, UnixTime};
 use crate::store::{PREFS_DIR, Prefs};
 use trial::TrialState;
 
@@ -83,6 +85,8 @@ pub struct Node {
     record: Arc<Mutex<()>>,
     /// What lines of the journal say about the attempt under way.
     attempt_context: AttemptContext,
+    /// Who tells that the clock of the wall was set, once somebody waits for it.
+    clock: ClockSignal,
     /// Held while the other slot is opened to see whether it can be written.
     preflights: Arc<tokio::sync::Mutex<()>>,
 }
@@ -131,6 +135,7 @@ impl Node {
             memory: Arc::default(),
             record: Arc::default(),
             attempt_context: AttemptContext::default(),
+            clock: ClockSignal::default(),
             preflights: Arc::default(),
         }
     }
@@ -234,6 +239,18 @@ impl Updater for Node {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     }
 
+    fn steady(&self) -> Duration {
+        since_boot()
+    }
+
+    async fn clock_was_set(&self) {
+        self.clock.was_set().await;
+    }
+
+    async fn clock_stepped(&self, step: ClockStep) {
+        self.blocking(move |node| node.correct_times(&step)).await;
+    }
+
     fn until_next_check(&self) -> Option<Duration> {
         // Where nobody knows, the check says so.
         if matches!(self.host().mode(), Ok(Mode::Developer)) {
@@ -244,7 +261,7 @@ impl Updater for Node {
             let outcome = memory.outcome.take().unwrap_or(CheckOutcome::ORDINARY);
             let next = memory.interval.map_or(Interval::FIRST, |last| last.next(outcome));
             memory.interval = Some(next);
-            Some(next.delay(seed()))
+            Some(next.delay(offers::seed()))
         })
     }
 
@@ -378,14 +395,4 @@ impl Updater for Node {
             reason
         })
     }
-}
-
-/// Fresh randomness for one decision.
-fn seed() -> Seed {
-    let mut bytes = [0; 8];
-    // Without any the decision is the same on every such machine: worse jitter, nothing else.
-    if ring::rand::SystemRandom::new().fill(&mut bytes).is_err() {
-        tracing::warn!("the system gives no randomness");
-    }
-    Seed(u64::from_ne_bytes(bytes))
 }

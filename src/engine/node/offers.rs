@@ -1,7 +1,9 @@
 //! What becomes of an offer: taken or put off, from which URL, written where.
 
+use ring::rand::SecureRandom as _;
+
 use super::attempt::Tally;
-use super::{Node, seed, slots};
+use super::{Node, slots};
 use crate::bus::Obstacle;
 use crate::config::Config;
 use crate::disk::SlotName;
@@ -10,7 +12,7 @@ use crate::host::{Mode, Unreadable};
 use crate::journal::chain;
 use crate::omaha::{self, ErrorCode, Offer, PayloadKind};
 use crate::plan::{BlamedImage, InstallPlan};
-use crate::policy::{Build, Decision, PayloadState, PolicyInput, decide, extensions};
+use crate::policy::{Build, Decision, PayloadState, PolicyInput, Seed, decide, extensions};
 use crate::store::PrefsError;
 
 /// The one key of the image; operators bind-mount over it.
@@ -201,4 +203,14 @@ impl Node {
             .iter()
             .try_for_each(|(key, value)| self.prefs.set(*key, value))
     }
+}
+
+/// Fresh randomness for one decision.
+pub(super) fn seed() -> Seed {
+    let mut bytes = [0; 8];
+    // Without any the decision is the same on every such machine: worse jitter, nothing else.
+    if ring::rand::SystemRandom::new().fill(&mut bytes).is_err() {
+        tracing::warn!("the system gives no randomness");
+    }
+    Seed(u64::from_ne_bytes(bytes))
 }

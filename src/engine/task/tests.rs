@@ -10,7 +10,7 @@ mod waiting;
 
 use std::sync::Mutex;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -18,6 +18,7 @@ use crate::bus::{Account, OfferSource, Operation, Preview, Prospect, WaitingSlot
 use crate::engine::{Checked, Commitment, Failure, Fallback, Offered, Phase, Report, Running, Trigger};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
+use crate::policy::ClockStep;
 
 /// How long the end of an update takes.
 const A_WHILE: Duration = Duration::from_millis(500);
@@ -86,6 +87,9 @@ impl Default for Script {
 struct Scripted {
     script: Script,
     done: Mutex<Vec<String>>,
+    /// What the clock of the wall shows.
+    wall: Mutex<i64>,
+    clock_set: Notify,
 }
 
 impl Scripted {
@@ -110,7 +114,19 @@ impl Updater for Scripted {
     type Written = ();
 
     fn now(&self) -> i64 {
-        1000
+        *self.wall.lock().unwrap()
+    }
+
+    fn steady(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+
+    async fn clock_was_set(&self) {
+        self.clock_set.notified().await;
+    }
+
+    async fn clock_stepped(&self, step: ClockStep) {
+        self.note(format!("clock set by {}", step.by)).await;
     }
 
     fn until_next_check(&self) -> Option<Duration> {
@@ -266,6 +282,8 @@ impl World {
         let updater = Arc::new(Scripted {
             script,
             done: Mutex::default(),
+            wall: Mutex::new(1000),
+            clock_set: Notify::new(),
         });
         let (outlets, news) = Outlets::new();
         let (commands, receiver) = mpsc::channel(1);

@@ -82,3 +82,34 @@ async fn a_table_changed_by_hand_while_a_check_comes_due_leaves_the_schedule_tha
     assert_eq!(overview.next_check.0.unwrap().why, "because");
     world.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn times_are_right_after_the_clock_was_set() {
+    const YEARS: i64 = 1_795_000_000;
+    let script = Script {
+        check: Answer::NoUpdate,
+        ..Script::default()
+    };
+    let mut world = World::start(good(), script);
+    world.signals_until(Operation::Idle).await;
+    world.attempt().await;
+    world.signals_until(Operation::Idle).await;
+    // NTP has the time a minute later; then somebody sets it back by an hour.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    for (wall, moved) in [(YEARS, YEARS - 1000), (YEARS - 3600, YEARS - 1000 - 3600)] {
+        *world.updater.wall.lock().unwrap() = wall;
+        world.updater.clock_set.notify_one();
+        let is_set = |account: &Account| {
+            let check = account.overview.last_check.0.as_ref();
+            check.is_some_and(|check| check.time == 1000 + moved)
+        };
+        let overview = world.account.wait_for(is_set).await.unwrap().overview.clone();
+        let next = overview.next_check.0.unwrap().time.unwrap();
+        // Due seven minutes after the check, of which one has passed.
+        assert!((wall + 350..=wall + 360).contains(&next), "{}", next - wall);
+        assert_eq!(world.status().await.last_checked_time, 1000 + moved);
+    }
+    let done = world.end().await;
+    assert!(done.contains(&"clock set by 1794999000".to_owned()), "{done:?}");
+    assert!(done.contains(&"clock set by -3600".to_owned()), "{done:?}");
+}
