@@ -27,7 +27,8 @@ const LONGEST_BACKOFF: i64 = (16 * 24 + 6) * 60 * 60;
 /// Why a node doesn't ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HoldOffCause {
-    /// It has declined a payload that it rolled back from, and the grant must not be renewed.
+    /// It has declined a payload that it rolled back from, and the grant must not be renewed. Its name in records is older.
+    #[serde(rename = "Blame", alias = "BlockedPayload")]
     BlockedPayload,
     /// What it was offered failed, and is put off.
     BackOff,
@@ -211,6 +212,12 @@ mod tests {
         let json = serde_json::to_string(&history).unwrap();
         let mut read: History = serde_json::from_str(&json).unwrap();
         assert_eq!(read.look_at_hold_off(NOW), Some(back_off()));
+        for (cause, name) in [
+            (HoldOffCause::BlockedPayload, "Blame"),
+            (HoldOffCause::BackOff, "BackOff"),
+        ] {
+            assert_eq!(serde_json::to_value(cause).unwrap(), name, "as records have it");
+        }
         for other in ["7", r#""tomorrow""#, r#"{"cause":"Moon","until":9}"#, "null"] {
             let mut read: History = serde_json::from_str(&format!(r#"{{"hold_off":{other}}}"#)).unwrap();
             assert_eq!(read.look_at_hold_off(UnixTime(0)), None, "{other}");
