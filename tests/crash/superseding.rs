@@ -15,7 +15,7 @@ use update_engine::host::Host;
 use update_engine::install::Postinst;
 
 use crate::node::Node;
-use crate::support::hasty::Hasty;
+use crate::support::immediate_checks::Hasty;
 
 /// How it is called.
 pub(crate) const CALL: &str = "supersede";

@@ -1,4 +1,4 @@
-//! `check --dry-run`: what would happen, and that nothing does.
+//! `check --dry-run`: it predicts an update's outcome and changes nothing.
 
 use std::collections::BTreeMap;
 use std::fs::File;

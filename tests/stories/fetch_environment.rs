@@ -3,8 +3,8 @@
 use update_engine::fetch::{FetchError, FetchRequest, FetchSettings, Fetcher, RedirectFault};
 use update_engine::plan::Credentials;
 
-use crate::support::again::{again, message};
 use crate::support::certificates::Authority;
+use crate::support::environment_rerun::{again, message};
 use crate::support::server::Server;
 use crate::support::socks::SocksProxy;
 

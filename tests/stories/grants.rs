@@ -1,4 +1,4 @@
-//! What a node does to its server's brakes: grants that it can't follow, and those that must time out.
+//! Grants of a server that lets nodes update a few at a time: which ones a node asks for, and which must time out.
 
 use std::path::Path;
 

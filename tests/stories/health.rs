@@ -6,8 +6,8 @@ use update_engine::disk::SlotName;
 use update_engine::health::Systemd;
 use update_engine::serve::Ask;
 
-use crate::support::again::{again, message};
 use crate::support::bus::{Accounts, PrivateBus};
+use crate::support::environment_rerun::{again, message};
 use crate::support::fixtures;
 use crate::support::health::{REBOOT, become_healthy, require_a_file};
 use crate::support::scene::{Asked as _, IDLE, NEED_REBOOT, Scene, eventually, operations};

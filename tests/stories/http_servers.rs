@@ -11,12 +11,12 @@ use update_engine::fetch::{Entity, FetchRequest, FetchSettings, Fetcher};
 use update_engine::install::{InstallError, Installer, Postinst};
 use update_engine::plan::InstallPlan;
 
-use crate::support::again::{again, message};
 use crate::support::certificates::Authority;
+use crate::support::environment_rerun::{again, message};
 use crate::support::fixtures;
+use crate::support::foreground_server::free_place;
 use crate::support::http_servers::{self, HttpServer, Kind, Role};
 use crate::support::installing::plan;
-use crate::support::listening::free_place;
 use crate::support::node::{Node, quoted};
 use crate::support::offer::offer;
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene};

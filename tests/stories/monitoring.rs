@@ -10,7 +10,7 @@ use update_engine::disk::SlotName;
 
 use crate::support::fixtures;
 use crate::support::node::Node;
-use crate::support::notified::NotifySocket;
+use crate::support::notify_socket::NotifySocket;
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
 
 const METRICS: &str = "/var/lib/node-exporter/update-engine.prom";

@@ -11,7 +11,7 @@ use update_engine::fetch::{FetchError, FetchRequest, FetchSettings, Fetcher};
 use update_engine::net::{Proxies, ProxyScheme, ServerUrl};
 use update_engine::omaha::{Client, Patience, PostError};
 
-use crate::support::again::{again, message};
+use crate::support::environment_rerun::{again, message};
 use crate::support::server::Server;
 
 /// How a server was reached.

@@ -8,8 +8,8 @@ use update_engine::omaha::{
     Response, Trigger,
 };
 
-use crate::support::again::{again, message};
 use crate::support::certificates::Authority;
+use crate::support::environment_rerun::{again, message};
 use crate::support::ncat::Ncat;
 use crate::support::server::Server;
 

@@ -1,4 +1,4 @@
-//! The image's own script has the last word.
+//! The image's own postinst, which may refuse the update.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,6 +1,6 @@
 //! The project's promises, where no story about a part carries one's name already.
 //!
-//! 1. A node always boots: [`super::power_cut`], [`super::endurance`], [`super::kills`].
+//! 1. A node always boots: [`super::power_cut`], [`super::endurance`], [`super::killed_deltas`].
 //! 2. Nothing unverified is ever made bootable: here, and each way by itself in [`super::refusals`].
 //! 3. It says why: here.
 //! 4. It does not disturb the node: here, and with a large payload in [`super::endurance`].

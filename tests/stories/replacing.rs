@@ -18,7 +18,7 @@ use update_engine::serve::{Ask, Catalog, Server};
 use super::refusals::UNBOOTABLE;
 use crate::support::bad_server::BadServer;
 use crate::support::fixtures;
-use crate::support::hasty::Hasty;
+use crate::support::immediate_checks::Hasty;
 use crate::support::node::{CONFIG, MARKER, Node, sha256};
 use crate::support::payload::signed;
 use crate::support::scene::{Asked, NEED_REBOOT, Scene, eventually};

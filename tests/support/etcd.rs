@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::speaking::Speaking;
+use super::logging_server::Speaking;
 
 /// A running etcd of one member, empty at first; ends with the test.
 pub struct Etcd {

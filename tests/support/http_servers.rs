@@ -13,7 +13,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::bus::NOBODY_UID;
-use super::listening::{Listening, free_place, until};
+use super::foreground_server::{Listening, free_place, until};
 
 /// What a server is to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,21 +5,22 @@
     reason = "each story uses its part; the demonstration uses another"
 )]
 
-pub mod again;
 pub mod bad_server;
 pub mod bus;
 pub mod certificates;
 pub mod device;
 pub mod document;
+pub mod environment_rerun;
 pub mod etcd;
 pub mod fixtures;
-pub mod hasty;
+pub mod foreground_server;
 pub mod health;
 pub mod http_servers;
 pub mod image;
+pub mod immediate_checks;
 pub mod installing;
 pub mod journald;
-pub mod listening;
+pub mod logging_server;
 pub mod long_patch;
 pub mod loops;
 pub mod machine;
@@ -27,7 +28,7 @@ pub mod merge;
 pub mod ncat;
 pub mod nebraska;
 pub mod node;
-pub mod notified;
+pub mod notify_socket;
 pub mod offer;
 pub mod other_users;
 pub mod payload;
@@ -41,6 +42,5 @@ pub mod scene;
 pub mod server;
 pub mod socat;
 pub mod socks;
-pub mod speaking;
 pub mod systemd;
 pub mod transient;

@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use super::speaking::Speaking;
+use super::logging_server::Speaking;
 
 pub struct Ncat {
     _process: Speaking,

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::listening::{Listening, free_place};
+use super::foreground_server::{Listening, free_place};
 
 /// A running proxy; ends with the test.
 pub struct Proxy {

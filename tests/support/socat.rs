@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::NamedTempFile;
 
-use super::speaking::Speaking;
+use super::logging_server::Speaking;
 
 pub struct Socat {
     _process: Speaking,

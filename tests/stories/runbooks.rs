@@ -1,4 +1,4 @@
-//! What `docs` tells an operator at night, run as it stands there against a disk.
+//! Runbooks of `docs`, run as they stand there against a disk.
 
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What operators do to slots by hand: back to the other one, and marking the running one good.
+//! Manual control of slots: an operator's rollback, and marking the running slot good.
 
 use update_engine::bus::{Engine1Proxy, Stand};
 use update_engine::disk::SlotName;

@@ -1,4 +1,4 @@
-//! What an installation takes from the node it runs on: priority of its threads, pauses under pressure, bandwidth.
+//! Resource limits of an installation: priority of its threads, pauses under pressure, bandwidth.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;

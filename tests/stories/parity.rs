@@ -1,4 +1,4 @@
-//! What the original does in passing, and somebody has come to rely on.
+//! Parity with the original in details that others have come to rely on.
 
 mod manager;
 
@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use update_engine::disk::SlotName;
 
-use super::kills::wait_for_checkpoint;
+use super::killed_deltas::wait_for_checkpoint;
 use crate::support::bad_server::BadServer;
 use crate::support::fixtures;
 use crate::support::node::{CONFIG, KERNEL_B, MARKER, Node, client};

@@ -1,4 +1,4 @@
-//! Whole updates through what stands between a node and its server: proxies, a private authority, a password.
+//! Whole updates through a node's neighbours: proxies, a private authority, a password.
 
 use std::cell::OnceCell;
 use std::fs::File;
