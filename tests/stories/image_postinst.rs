@@ -324,10 +324,17 @@ fn an_extension_that_the_first_url_does_not_give_comes_from_the_next() {
         site.wants_extensions(&server, &fixtures::signed(&[7; 10_000]));
         let answer = "var/lib/update_engine/prefs/full-response";
         let offer = fs::read_to_string(site.root.join(answer)).unwrap();
-        let urls = format!("<urls><url codebase=\"{}\"/>", server.url(first));
+        let url = server.url(first).replace("://", "://me:geheim@");
+        let urls = format!("<urls><url codebase=\"{url}\"/>");
         site.write(answer, &offer.replace("<urls>", &urls));
         let output = site.run();
-        assert!(output.status.success(), "{first}: {}", text(&output));
+        let said = text(&output);
+        assert!(output.status.success(), "{first}: {said}");
+        assert!(
+            said.contains(&format!("Downloading {}/oem-test.gz", server.url(first))),
+            "{said}"
+        );
+        assert!(!said.contains("geheim"), "{said}");
         assert!(site.has("usr/share/oem/sysext/oem-test-2.0.0.raw"), "{first}");
         assert!(site.has("etc/flatcar/sysext/flatcar-zfs-2.0.0.raw"), "{first}");
     }

@@ -103,6 +103,16 @@ async fn nothing_secret_is_in_journal_status_metrics_history_properties_or_error
     configure(&scene.node, "htp://me:geheim7@[/?key=geheim8");
     scene.attempt(IDLE).await;
     shown += &everything_shown(&scene).await;
+    // Readers of URLs would find a host in each.
+    for odd in [
+        "http:///me:geheim9@host/",
+        r"http:\\me:geheim9@host",
+        "https:me:geheim9@host",
+    ] {
+        configure(&scene.node, odd);
+        scene.attempt(IDLE).await;
+        shown += &everything_shown(&scene).await;
+    }
     configure(&scene.node, &url);
     scene.attempt(NEED_REBOOT).await;
     shown += &everything_shown(&scene).await;
@@ -136,6 +146,7 @@ fn all_were_at_work(shown: &str, server: &BadServer) {
         "update.gz… answers 403; DOWNLOAD_PASSWORD was not sent there",
         "is not followed: its target \"http://[/update.gz…\" is no URL",
         "the server \"htp://[/…\" is no http or https URL",
+        "the server \"http:///host/\" is no http or https URL",
         "DOWNLOAD_PASSWORD is not sent to",
         "no connection to 127.0.0.1:9",
         "http_proxy names a proxy of the unknown scheme \"ftp\"",

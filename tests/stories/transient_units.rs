@@ -137,6 +137,35 @@ async fn a_daemon_that_is_stopped_ends_its_postinst() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_while_the_postinst_runs_ends_it_and_is_answered_when_it_has_ended() {
+    if !may_mount() {
+        return;
+    }
+    let mut machine = Machine::offered(&format!("echo begun >{WORD}; exec sleep 1000")).await;
+    let daemon = machine.boot().await;
+    machine.scene.attempt("UPDATE_STATUS_FINALIZING").await;
+    eventually("the script runs", || machine.word().is_some()).await;
+
+    let mut cancel = machine
+        .scene
+        .bus
+        .process(env!("CARGO_BIN_EXE_update_engine_client"));
+    cancel.arg("cancel");
+    let cancel = tokio::process::Command::from(cancel).output().await.unwrap();
+    assert!(cancel.status.success(), "{cancel:?}");
+    let said = String::from_utf8(cancel.stdout).unwrap();
+    assert_eq!(
+        said,
+        "the update is broken off; what has been downloaded is kept\n"
+    );
+    // Then it is over, not only asked for.
+    assert_eq!(machine.systemd.end_of(POSTINST), Some((2, 9)));
+    assert_eq!(machine.scene.node.disk.attributes(SlotName::B), (0, 0, 0));
+    machine.scene.signals_until(IDLE).await;
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reset_while_the_postinst_runs_is_refused_says_what_to_do_and_changes_nothing() {
     if !may_mount() {
         return;
