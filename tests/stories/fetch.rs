@@ -9,6 +9,7 @@ use update_engine::fetch::{
     Entity, FetchError, FetchRequest, FetchSettings, Fetcher, Interruption, PayloadStream, RedirectFault,
 };
 
+use crate::support::fetching;
 use crate::support::server::{Recorded, Server};
 
 /// Not a multiple of anything, and every part of it different.
@@ -43,14 +44,7 @@ fn server() -> Server {
 }
 
 fn request(server: &Server, faults: &str) -> FetchRequest {
-    FetchRequest {
-        url: server.url(&format!("{faults}/update.gz")),
-        fallbacks: Vec::new(),
-        start: 0,
-        entity: None,
-        size: payload().len() as u64,
-        credentials: None,
-    }
+    fetching::request(server.url(&format!("{faults}/update.gz")), payload().len() as u64)
 }
 
 async fn open(server: &Server, faults: &str) -> Result<PayloadStream, FetchError> {

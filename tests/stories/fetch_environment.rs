@@ -5,6 +5,7 @@ use update_engine::plan::Credentials;
 
 use crate::support::certificates::Authority;
 use crate::support::environment_rerun::{again, message};
+use crate::support::fetching::{read, request};
 use crate::support::server::Server;
 use crate::support::socks::SocksProxy;
 
@@ -17,26 +18,15 @@ fn served(server: Server) -> Server {
 
 /// Downloads from `url`, with a password at hand.
 async fn download(url: &str) -> Result<Vec<u8>, FetchError> {
-    let credentials = Some(Credentials::new("me", "secret"));
-    let size = PAYLOAD.len() as u64;
     let request = FetchRequest {
-        url: url.to_owned(),
-        fallbacks: Vec::new(),
-        start: 0,
-        entity: None,
-        size,
-        credentials,
+        credentials: Some(Credentials::new("me", "secret")),
+        ..request(url, PAYLOAD.len() as u64)
     };
     let settings = FetchSettings {
         no_answer_retries: 0,
         ..FetchSettings::default()
     };
-    let mut stream = Fetcher::new(settings).open(request).await?;
-    let mut all = Vec::new();
-    while let Some(bytes) = stream.next().await {
-        all.extend_from_slice(&bytes?);
-    }
-    Ok(all)
+    read(Fetcher::new(settings).open(request).await?).await
 }
 
 fn authorization(server: &Server) -> Vec<Option<String>> {

@@ -13,6 +13,7 @@ use update_engine::plan::InstallPlan;
 
 use crate::support::certificates::Authority;
 use crate::support::environment_rerun::{again, message};
+use crate::support::fetching::{read, request};
 use crate::support::fixtures;
 use crate::support::foreground_server::free_place;
 use crate::support::http_servers::{self, HttpServer, Kind, Role};
@@ -268,19 +269,13 @@ impl Download {
 
     async fn fetched(&self, start: u64, entity: Option<Entity>) -> (Vec<u8>, Option<Entity>) {
         let request = FetchRequest {
-            url: self.plan.url.clone(),
-            fallbacks: Vec::new(),
             start,
             entity,
-            size: self.plan.payload_size,
-            credentials: None,
+            ..request(&self.plan.url, self.plan.payload_size)
         };
-        let mut stream = Fetcher::default().open(request).await.unwrap();
+        let stream = Fetcher::default().open(request).await.unwrap();
         assert_eq!(stream.start(), start);
-        let mut all = Vec::new();
-        while let Some(bytes) = stream.next().await {
-            all.extend_from_slice(&bytes.unwrap());
-        }
-        (all, stream.entity().cloned())
+        let entity = stream.entity().cloned();
+        (read(stream).await.unwrap(), entity)
     }
 }

@@ -12,6 +12,7 @@ pub mod device;
 pub mod document;
 pub mod environment_rerun;
 pub mod etcd;
+pub mod fetching;
 pub mod fixtures;
 pub mod foreground_server;
 pub mod health;
