@@ -36,6 +36,15 @@ impl PartitionName {
     }
 }
 
+/// As much as is told of a name, whatever is in it: it may have megabytes.
+pub(crate) fn told(name: &str) -> String {
+    const LONGEST: usize = 64;
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
+    }
+}
+
 impl fmt::Display for PartitionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

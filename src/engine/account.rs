@@ -11,6 +11,10 @@ use crate::bus::{
 use crate::net::redact;
 use crate::printable::printable;
 
+/// Characters of a text that are published. Others may have made it as long as they like, and a bus cuts off whoever sends a
+/// message that is too long.
+const LONGEST: usize = 4096;
+
 /// Everything an account is made of.
 pub(super) struct Sources<'a> {
     pub(super) state: &'a State,
@@ -170,14 +174,20 @@ fn readable(mut overview: Overview) -> Overview {
 }
 
 fn make_printable(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push('…');
+    }
     if let Cow::Owned(changed) = printable(text) {
         *text = changed;
     }
 }
 
-/// What people may read of a text that quotes others: no secret, and nothing that a terminal obeys.
+/// What people may read of a text that quotes others: no secret, nothing that a terminal obeys, and no megabytes.
 pub(super) fn shown(text: &str) -> String {
-    printable(&redact(text)).into_owned()
+    let mut text = redact(text);
+    make_printable(&mut text);
+    text
 }
 
 impl From<&Failure> for FailureReport {
@@ -197,5 +207,18 @@ impl From<&Failure> for NoUpdate {
             reason: shown(&failure.reason()),
             until: failure.until,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LONGEST, shown};
+
+    #[test]
+    fn of_a_text_of_megabytes_the_beginning_is_told() {
+        let told = shown(&"\u{1}é".repeat(1 << 20));
+        assert_eq!(told.replace("\\u{1}", "x"), "xé".repeat(LONGEST / 2) + "…");
+        let whole = "é".repeat(LONGEST);
+        assert_eq!(shown(&whole), whole);
     }
 }

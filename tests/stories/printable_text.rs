@@ -7,8 +7,10 @@ use update_engine::bus::Overview;
 use update_engine::disk::SlotName;
 
 use super::nebraska::Site;
+use crate::support::bad_server::BadServer;
 use crate::support::health::CHECK;
-use crate::support::node::CONFIG;
+use crate::support::node::{CONFIG, Node};
+use crate::support::raw_payload::{RawPayload, image};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
 
 /// Turns what follows round; erases a screen; ends a line for some readers.
@@ -137,4 +139,24 @@ async fn what_a_program_of_the_node_says_is_shown_harmless() {
         "bus",
         &texts(scene.overview(|overview| !overview.trial.is_empty()).await),
     );
+}
+
+/// The manifest is refused before anybody has vouched for it, and a bus lets no message of so many bytes through.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_of_megabytes_is_told_in_short() {
+    let mut raw = RawPayload::v2();
+    raw.partition(&"\u{1}".repeat(7 << 20), &image(1), &[], &[]);
+    let server = BadServer::offering(raw.unsigned(), "", |_| ());
+    let node = Node::new(&server.url());
+    let mut scene = Scene::with(server, node).await;
+    let daemon = scene.boot(SlotName::A).await;
+    for _ in 0..2 {
+        scene.attempt(IDLE).await;
+        let overview = scene.overview(|overview| overview.last_failure.0.is_some()).await;
+        let told = texts(overview);
+        assert!(told.len() < 10_000, "{} bytes are told", told.len());
+        assert!(told.contains("unknown partition"), "{told}");
+    }
+    let log = daemon.log().len();
+    assert!(log < 100_000, "the journal got {log} bytes");
 }

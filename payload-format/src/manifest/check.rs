@@ -14,7 +14,7 @@ use crate::image::{Image, ImageKind};
 use crate::limits::Limits;
 use crate::op_id::OpId;
 use crate::operation::Operation;
-use crate::partition::PartitionName;
+use crate::partition::{self, PartitionName};
 use crate::wire;
 
 /// The minor version that means operations of major version 1.
@@ -100,7 +100,7 @@ fn named(partition: &wire::PartitionUpdate, minor: u32, limits: &Limits) -> Resu
         .as_deref()
         .ok_or(ManifestError::NoPartitionName)?;
     let Some(image) = ImageKind::of_partition(name).or_else(|| further(name, limits)) else {
-        return Err(ManifestError::UnknownPartition(name.to_owned()));
+        return Err(ManifestError::UnknownPartition(partition::told(name)));
     };
     let computed = |what| ManifestError::Computed { image, what };
     if partition.hash_tree_extent.is_some() {
