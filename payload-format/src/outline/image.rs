@@ -5,7 +5,7 @@ use std::fmt;
 use super::message::Message;
 use super::operation::{OutlinedOperation, extent_of};
 use crate::image::ImageKind;
-use crate::partition::PartitionName;
+use crate::partition::{self, PartitionName};
 
 /// What a payload says of an image.
 #[derive(Debug, Clone, Copy)]
@@ -152,7 +152,8 @@ fn info(info: Message<'_>) -> OutlinedInfo<'_> {
     }
 }
 
-/// What it is called. No character of a name stands there that a terminal would obey.
+/// What it is called. No character of a name stands there that a terminal would obey, and of a
+/// long one the beginning: each operation of the JSON form has it.
 impl fmt::Display for OutlinedImage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(kind) = self.kind() {
@@ -164,7 +165,13 @@ impl fmt::Display for OutlinedImage<'_> {
             ImageName::OldKernel => f.write_str("kernel of old clients"),
             ImageName::Procedure(Some(number)) => write!(f, "procedure of unknown type {number}"),
             ImageName::Procedure(None) => f.write_str("procedure without a type"),
-            ImageName::Partition(Some(name)) => write!(f, "partition {:?}", String::from_utf8_lossy(name)),
+            ImageName::Partition(Some(name)) => {
+                write!(
+                    f,
+                    "partition {:?}",
+                    partition::told(&String::from_utf8_lossy(name))
+                )
+            }
             ImageName::Partition(None) => f.write_str("partition without a name"),
         }
     }

@@ -10,14 +10,14 @@ mod trial;
 use std::io;
 use std::path::PathBuf;
 
-use payload_format::{ApplyError, Event, Finished, ImageKind, Sha256Digest};
+use payload_format::{ApplyError, Event, Finished, ImageKind, MajorVersion, Sha256Digest};
 
 pub use self::refusal::NodeRefusal;
 pub(super) use self::refusal::{of_images, unsigned};
 use self::trial::Trial;
 use super::file::{PayloadError, PayloadFile};
 use super::trust::Trust;
-use super::verify::{VerifyError, verify_with};
+use super::verify::{VerifyError, verify, verify_with};
 
 /// Why nodes would not install a payload, or none can be said to.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +90,10 @@ pub struct Checked {
 /// [`CheckError`].
 pub fn check(payload: &PayloadFile, trust: &Trust) -> Result<Checked, CheckError> {
     let path = || payload.path().to_owned();
+    if payload.beginning()?.0.version == MajorVersion::V1 {
+        // Nobody vouches for its metadata before its end: whoever made it would say how much is unpacked here.
+        verify(payload, trust)?;
+    }
     let (mut trials, mut deltas) = (Vec::new(), Vec::new());
     let (finished, _) = verify_with(payload, trust, |event| {
         if let Event::Metadata { manifest, .. } = event {

@@ -278,3 +278,18 @@ fn inspect_lists_millions_of_operations_in_little_memory() {
     let text = fs::read_to_string(&list).unwrap();
     assert!(text.contains("\"number\": 1999999,") && text.ends_with("}\n"));
 }
+
+/// A name of a megabyte stands in the manifest once.
+#[test]
+fn inspect_tells_a_long_name_in_short_at_each_operation() {
+    let bench = Bench::new();
+    let mut raw = RawPayload::v2();
+    let operations = vec![number(1, 0); 1000];
+    raw.partition(&"a b".repeat(10_000), &image(1), &operations, &[]);
+    let path = bench.path("raw.payload");
+    fs::write(&path, raw.unsigned()).unwrap();
+    for said in [tool(&[&"inspect", &path]), tool(&[&"inspect", &"--json", &path])] {
+        assert_eq!(said.code, Some(0), "{}", said.stderr);
+        assert!(said.stdout.len() < 1_000_000, "{} bytes", said.stdout.len());
+    }
+}

@@ -114,6 +114,29 @@ fn verify_refuses_another_key_no_signature_and_damage() {
     );
 }
 
+/// In major version 1 the signature comes last. Until then, whoever made the payload says how much is unpacked.
+#[test]
+fn verify_unpacks_nothing_of_whom_nobody_trusts() {
+    let bench = Bench::new();
+    for version in [1, 2] {
+        let plain = image(16);
+        let mut raw = RawPayload {
+            version,
+            ..RawPayload::default()
+        };
+        let operation = raw.operation(REPLACE_BZ, b"no bzip2", (0, 16));
+        if version == 1 {
+            raw.manifest.extend(bytes(1, operation));
+            raw.manifest.extend(bytes(9, info(&plain)));
+        } else {
+            raw.partition("usr", &plain, &[operation], &[]);
+        }
+        judged(&bench, &raw).refused("would fail on every node, at its partition image");
+        let other = payload("other-key.pub.pem");
+        tool(&[&"verify", &"--public-key", &other, &bench.path("raw.payload")]).refused("is not trusted");
+    }
+}
+
 /// Each is signed as it should be, and whole; nodes would find out while they write.
 #[test]
 fn verify_refuses_what_decoders_of_nodes_refuse() {
