@@ -7,8 +7,8 @@
 //! read, and `Orders` takes orders from those to whom the bus refuses `Engine1`'s methods, if polkit lets them.
 //! The golden introspections and the policies stand in `dbus/` at the top of the project.
 //!
-//! The objects are served in two ways: under the name `com.coreos.update1` on a message bus ([`serve_system`],
-//! [`serve_bus`]), or directly to whoever connects to a socket, for machines without a bus
+//! The objects are served in two ways: under the name `com.coreos.update1` on a message bus
+//! ([`serve_bus`]), or directly to whoever connects to a socket, for machines without a bus
 //! ([`serve_peer`]); there `Orders` is missing, since whoever gets in may do everything.
 //!
 //! ```text
@@ -69,7 +69,7 @@ pub use overview::{
 };
 pub use preview::{CheckResult, OfferSource, PreflightCheck, Preview, Prospect};
 pub use proxy::{Engine1Proxy, ManagerProxy, Orders1Proxy, StatusFields};
-pub use service::{Service, serve_bus, serve_peer, serve_system};
+pub use service::{Service, serve_bus, serve_peer};
 pub use status::{Command, Operation, Status, WaitingSlot};
 
 /// The well-known name on the system bus.

@@ -46,26 +46,34 @@ enum Offer {
     Peer { _listener: PeerListener },
 }
 
-/// Serves on the system bus: `DBUS_SYSTEM_BUS_ADDRESS` if set, the usual socket else.
+/// Serves on the message bus at `address`, a D-Bus server address such as `unix:path=/run/bus`; without one on the
+/// system bus: `DBUS_SYSTEM_BUS_ADDRESS` if set, the usual socket else.
 ///
 /// Statuses are signalled in the order in which they are sent, each exactly once.
 ///
 /// # Errors
 /// [`BusError::Connect`] without a bus, [`BusError::NameTaken`] if another process serves.
-pub async fn serve_system(commands: mpsc::Sender<Command>, news: News) -> Result<Service, BusError> {
-    serve_on(Builder::system(), "the system bus's address", commands, news).await
-}
-
-/// Serves on the message bus at `address`, a D-Bus server address such as `unix:path=/run/bus`.
-///
-/// # Errors
-/// As [`serve_system`].
 pub async fn serve_bus(
-    address: &str,
+    address: Option<&str>,
     commands: mpsc::Sender<Command>,
     news: News,
 ) -> Result<Service, BusError> {
-    serve_on(Builder::address(address), address, commands, news).await
+    let (objects, announcer, admission, flusher) = parts(commands, news, Access::Bus);
+    let builder = address.map_or_else(Builder::system, Builder::address);
+    let (connection, dispatcher) = connect(objects, builder).await.map_err(|source| match source {
+        zbus::Error::NameTaken => BusError::NameTaken,
+        source => BusError::Connect {
+            address: address.unwrap_or("the system bus's address").to_owned(),
+            source,
+        },
+    })?;
+    // The announcer is not running yet, and its queue holds one.
+    admission.join(connection.clone()).await;
+    let offer = Offer::Bus {
+        connection,
+        _dispatcher: dispatcher,
+    };
+    Ok(Service::new(offer, announcer, flusher))
 }
 
 /// Serves without a bus: everybody who connects to the socket `path` may call the object and hears
@@ -98,29 +106,6 @@ fn parts(
     };
     let objects = Arc::new(Objects::new(desk, &account, access));
     (objects, announcer, admission, flusher)
-}
-
-async fn serve_on(
-    builder: Builder<'_>,
-    address: &str,
-    commands: mpsc::Sender<Command>,
-    news: News,
-) -> Result<Service, BusError> {
-    let (objects, announcer, admission, flusher) = parts(commands, news, Access::Bus);
-    let (connection, dispatcher) = connect(objects, builder).await.map_err(|source| match source {
-        zbus::Error::NameTaken => BusError::NameTaken,
-        source => BusError::Connect {
-            address: address.to_owned(),
-            source,
-        },
-    })?;
-    // The announcer is not running yet, and its queue holds one.
-    admission.join(connection.clone()).await;
-    let offer = Offer::Bus {
-        connection,
-        _dispatcher: dispatcher,
-    };
-    Ok(Service::new(offer, announcer, flusher))
 }
 
 /// Calls are answered before the name is taken, so that nobody meets the name without the objects.

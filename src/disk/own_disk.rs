@@ -28,8 +28,6 @@ pub struct OwnDisk(Kind);
 enum Kind {
     /// A disk image that was named: no device is a partition of it, so that whatever else is named counts as its own.
     Image,
-    /// Nothing is known of it: no device is taken for its own.
-    Unknown,
     Device(Box<Device>),
 }
 
@@ -104,12 +102,6 @@ pub enum ForeignError {
 }
 
 impl OwnDisk {
-    /// A disk of which nothing is known.
-    #[must_use]
-    pub const fn unknown() -> Self {
-        Self(Kind::Unknown)
-    }
-
     pub(super) const fn image() -> Self {
         Self(Kind::Image)
     }
@@ -136,9 +128,8 @@ impl OwnDisk {
         let is_device = opened.file_type().is_block_device();
         match &self.0 {
             Kind::Image => Ok(()),
-            Kind::Unknown if !is_device => Ok(()),
             Kind::Device(device) if is_device => device.require_partition(opened.rdev(), name, path),
-            Kind::Device(_) | Kind::Unknown => Err(ForeignError::NoPartition(path.to_path_buf())),
+            Kind::Device(_) => Err(ForeignError::NoPartition(path.to_path_buf())),
         }
     }
 

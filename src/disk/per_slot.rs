@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     fn refusal(pair: &PartitionPair, host: &Host) -> String {
-        pair.open(host, SlotName::B, &OwnDisk::unknown())
+        pair.open(host, SlotName::B, &OwnDisk::image())
             .err()
             .unwrap()
             .to_string()
@@ -224,13 +224,13 @@ mod tests {
         assert!(refusal(&pair, &host).ends_with("is neither a block device nor a file"));
         std::fs::remove_dir(host.path("/OEM-A")).unwrap();
         std::fs::write(host.path("/OEM-A"), [2; 50]).unwrap();
-        let open = pair.open(&host, SlotName::B, &OwnDisk::unknown()).unwrap();
+        let open = pair.open(&host, SlotName::B, &OwnDisk::image()).unwrap();
         assert_eq!((open.target.len(), open.source.len()), (100, 50));
         assert!(
             refusal(&pair, &host).ends_with("/OEM-B"),
             "somebody has it already"
         );
         drop(open);
-        assert!(pair.open(&host, SlotName::B, &OwnDisk::unknown()).is_ok());
+        assert!(pair.open(&host, SlotName::B, &OwnDisk::image()).is_ok());
     }
 }

@@ -162,12 +162,6 @@ impl State {
         &self.phase
     }
 
-    /// Whether the running slot is good.
-    #[must_use]
-    pub fn running(&self) -> &Running {
-        &self.running
-    }
-
     /// Whether the running slot was not found good yet, and nobody is looking.
     pub(super) fn is_on_trial(&self) -> bool {
         matches!(self.running, Running::Unknown | Running::OnTrial(_))

@@ -109,18 +109,6 @@ impl PayloadStream {
         self.start
     }
 
-    /// Offset in the payload of the byte that comes next.
-    #[must_use]
-    pub fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    /// Size in bytes of the whole payload, as offered.
-    #[must_use]
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
     /// Which file the server is sending, for resuming later; none if it doesn't say.
     #[must_use]
     pub fn entity(&self) -> Option<&Entity> {

@@ -6,7 +6,7 @@
 use super::build::Build;
 use super::payload_state::PayloadState;
 use super::{BlockedPayload, UnixTime};
-use crate::omaha::{ErrorCode, Offer, Trigger};
+use crate::omaha::{Offer, Trigger};
 
 /// Everything beside the offer that a decision depends on.
 #[derive(Debug, Clone, Copy)]
@@ -38,18 +38,6 @@ pub enum Decision<'a> {
         /// When it may be taken.
         until: UnixTime,
     },
-}
-
-impl Decision<'_> {
-    /// The code to report when the offer is not taken.
-    #[must_use]
-    pub const fn code(&self) -> Option<ErrorCode> {
-        match self {
-            Self::Take { .. } => None,
-            Self::RolledBackBefore(_) => Some(ErrorCode::IgnoredPerPolicy),
-            Self::BackOff { .. } => Some(ErrorCode::DeferredForBackoff),
-        }
-    }
 }
 
 /// Decides about `offer`.

@@ -197,12 +197,6 @@ impl PayloadState {
         }
     }
 
-    /// How often the current offer was downloaded in full, or all its URLs given up.
-    #[must_use]
-    pub const fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
     fn next_url(&mut self, offer: &Offer, now: UnixTime, seed: Seed) {
         self.url_failures = 0;
         self.url_index = self.url_index.saturating_add(1);

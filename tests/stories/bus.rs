@@ -180,7 +180,7 @@ async fn a_second_engine_is_refused_the_name() {
     let _engine = BusEngine::on(&bus).await;
     let (_outlets, news) = Outlets::new();
     let (commands, _asked) = mpsc::channel(1);
-    let second = serve_bus(bus.address(), commands, news).await;
+    let second = serve_bus(Some(bus.address()), commands, news).await;
     assert!(matches!(second, Err(BusError::NameTaken)));
 
     let usurper = bus.connect().await;

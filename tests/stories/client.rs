@@ -83,7 +83,7 @@ async fn status_prints_five_lines_and_nothing_else() {
 async fn dead_engine(bus: &PrivateBus) -> Service {
     let (_, news) = Outlets::new();
     let (commands, _) = mpsc::channel(1);
-    serve_bus(bus.address(), commands, news).await.unwrap()
+    serve_bus(Some(bus.address()), commands, news).await.unwrap()
 }
 
 #[tokio::test]

@@ -212,7 +212,7 @@ impl BusEngine {
     pub async fn on(bus: &PrivateBus) -> Self {
         let (outlets, news) = Outlets::new();
         let (commands, asked) = mpsc::channel(1);
-        let service = serve_bus(bus.address(), commands, news).await.unwrap();
+        let service = serve_bus(Some(bus.address()), commands, news).await.unwrap();
         Self::behind(service, asked, outlets)
     }
 

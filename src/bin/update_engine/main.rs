@@ -211,6 +211,6 @@ async fn serve(
 ) -> Result<Service, BusError> {
     match peer {
         Some(path) => bus::serve_peer(&path, commands, news).await,
-        None => bus::serve_system(commands, news).await,
+        None => bus::serve_bus(None, commands, news).await,
     }
 }
