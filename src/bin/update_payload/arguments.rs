@@ -27,7 +27,7 @@ pub(crate) enum Command {
     Serve(Serve),
 }
 
-/// Shows what a payload says of itself, unverified
+/// Shows what a payload says of itself, unverified, and what every node refuses of it
 #[derive(Args)]
 pub(crate) struct Inspect {
     /// The payload
@@ -40,7 +40,7 @@ pub(crate) struct Inspect {
     pub(crate) map: Option<PathBuf>,
 }
 
-/// Checks that a payload is complete, unchanged and signed by a trusted key
+/// Checks that a payload is complete, unchanged, signed by a trusted key, and nothing that every node refuses
 #[derive(Args)]
 pub(crate) struct Verify {
     /// The payload
