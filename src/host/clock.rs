@@ -12,8 +12,8 @@ use rustix::time::{
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Seconds since 1970, beyond any clock's life.
-const NEVER: i64 = i64::MAX / 4_000_000_000;
+/// Seconds since 1970: in the year 2255, and within what the kernel takes.
+const NEVER: i64 = 9_000_000_000;
 
 /// Time since the start of the machine, sleep included.
 #[must_use]
