@@ -1,9 +1,12 @@
 //! What is remembered of updates that did not stay, and what is told about them.
 
 use update_engine::disk::SlotName;
-use update_engine::engine::{Checked, DiskChoice, Node as Engine, Settings, Trigger, Updater as _};
+use update_engine::engine::{
+    Checked, DiskChoice, Failure, Node as Engine, Report, Settings, Trigger, Updater as _,
+};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
+use update_engine::omaha::ErrorCode;
 use update_engine::policy::GRANT_TIMEOUT;
 use update_engine::store::record::{self, Version};
 
@@ -100,6 +103,34 @@ async fn an_orderly_reboot_and_a_power_cut_in_the_settling_time_blame_nobody() {
     scene.come_back().await.stop();
     assert_eq!(scheduled_check(&scene).await, Some(35));
     assert_eq!(scene.last_news(), (3, 0, Some(44), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_the_disk_gives_no_more_is_not_forgotten_by_who_has_read_it() {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    scene.update().await;
+    scene.come_back().await.stop();
+    let machine = engine(&scene.node);
+    let declined = machine.check(Trigger::Timer).await;
+    assert!(
+        matches!(&declined, Checked::Failed(failure) if failure.code == ErrorCode::IgnoredPerPolicy),
+        "{declined:?}"
+    );
+    let record = scene.node.path("/var/lib/update_engine/history");
+    std::fs::remove_file(&record).unwrap();
+    // Reading it is an input/output error.
+    std::os::unix::fs::symlink("/proc/self/mem", &record).unwrap();
+    let again = machine.check(Trigger::Timer).await;
+    assert!(
+        !matches!(again, Checked::Offer(..)),
+        "what is blamed is taken: {again:?}"
+    );
+    // What changes next brings it back.
+    let failure = Failure::new(ErrorCode::DownloadTransfer, "no line");
+    machine.report(&Report::Failed(failure)).await;
+    assert!(std::fs::symlink_metadata(&record).unwrap().is_file());
+    let again = engine(&scene.node).check(Trigger::Timer).await;
+    assert!(!matches!(again, Checked::Offer(..)), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,17 +21,21 @@ const IMAGES_VERSION: Version = Version(1);
 const LONGEST_IMAGES: usize = 1 << 17;
 
 impl Node {
-    /// What is remembered; nothing if it can't be read, which is logged. Blocks.
+    /// What is remembered. Where it can't be read, what was read last counts, and is written anew by the next change; nothing
+    /// if that was never possible. Both are logged. Blocks.
     pub(super) fn history(&self) -> History {
+        let read_last = || self.memory(|memory| memory.history.clone());
         let history = self.load_history().unwrap_or_else(|error| {
             tracing::warn!("what became of earlier updates is not known: {}", chain(&error));
-            History::default()
+            read_last().unwrap_or_default()
         });
         let images = self.load_images().unwrap_or_else(|error| {
             tracing::warn!("what earlier payloads made is not known: {}", chain(&error));
-            Images::default()
+            read_last().unwrap_or_default().images().clone()
         });
-        history.with_images(images)
+        let history = history.with_images(images);
+        self.memory(|memory| memory.history = Some(history.clone()));
+        history
     }
 
     fn load_images(&self) -> Result<Images, RecordError> {
@@ -62,6 +66,7 @@ impl Node {
             // Plain numbers, texts and lists, all with string keys: they always have a JSON form.
             let contents = serde_json::to_vec(&history).unwrap_or_default();
             record::save(&self.host().path(FILE), VERSION, &contents)?;
+            self.memory(|memory| memory.history = Some(history));
         }
         Ok(value)
     }

@@ -60,7 +60,7 @@ use crate::journal::AttemptContext;
 use crate::journal::chain;
 use crate::omaha::Offer;
 use crate::plan::InstallPlan;
-use crate::policy::{CheckOutcome, ClockStep, Interval, Payload, UnixTime};
+use crate::policy::{CheckOutcome, ClockStep, History, Interval, Payload, UnixTime};
 use crate::store::{PREFS_DIR, Prefs};
 use trial::TrialState;
 
@@ -112,6 +112,8 @@ struct Memory {
     reboot_wanted: bool,
     /// PARTUUID of the running slot, once it was looked at.
     running: Option<String>,
+    /// What was remembered of updates when that could be read last.
+    history: Option<History>,
     /// How the trial of the running slot stands.
     standing: TrialState,
     /// Why the running slot could not be marked good when that was last tried.
