@@ -1,4 +1,4 @@
-//! One method call that waits for its answer.
+//! One method call and its pending answer.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Takes the calls of one connection and has them answered.
+//! The dispatcher: takes the calls of one connection and has them answered.
 //!
 //! Three ways, so that nobody keeps out others:
 //!
@@ -7,7 +7,7 @@
 //!   stops calling keeps nobody from an answer.
 //! - The methods of the original's interface are answered one after the other, as the single thread of the original
 //!   did: a client that calls `AttemptUpdate` and `GetStatus` without waiting gets the status after the attempt.
-//! - Orders have a task each: nobody waits while somebody else is asked for a password.
+//! - Control requests have a task each: nobody waits while somebody else is asked for a password.
 //!
 //! No caller has more than a few calls that wait for their answers, in whichever way: see `unanswered`.
 
@@ -58,7 +58,7 @@ impl Dispatcher {
     pub(super) fn new(incoming: MessageStream, objects: Arc<Objects>) -> Self {
         let (to_manager, calls) = mpsc::unbounded_channel();
         // Ends once it has answered everything and this dispatcher is gone.
-        tokio::spawn(Manager(objects.desk.clone()).run(calls));
+        tokio::spawn(Manager(objects.engine.clone()).run(calls));
         Self {
             connection: Connection::from(&incoming),
             incoming,
@@ -129,9 +129,9 @@ impl Dispatcher {
                 let _ = self.to_manager.send((method, call));
                 return;
             }
-            Some((_, Method::Order(gate, order))) => {
+            Some((_, Method::ControlRequest(gate, order))) => {
                 let objects = Arc::clone(&self.objects);
-                tokio::spawn(async move { objects.order(call, gate, order).await });
+                tokio::spawn(async move { objects.control(call, gate, order).await });
                 return;
             }
             Some((node, Method::Standard(method))) => (node, Some(method)),

@@ -8,7 +8,7 @@ use zbus::Connection;
 use zbus::wire::Variant;
 
 use super::record::{Record, one, record};
-use super::{Account, ENGINE_INTERFACE, ENGINE_PATH, Overview};
+use super::{ENGINE_INTERFACE, ENGINE_PATH, Overview, Snapshot};
 
 /// The property of the last attempts.
 pub(super) const ATTEMPTS: &str = "Attempts";
@@ -24,7 +24,7 @@ pub(super) struct Changes {
 
 impl Changes {
     /// What turns `before` into `after`; nothing if they show the same.
-    pub(super) fn between(before: &Account, after: &Account) -> Option<Self> {
+    pub(super) fn between(before: &Snapshot, after: &Snapshot) -> Option<Self> {
         let mut changed = signalled(&after.overview);
         let old = signalled(&before.overview);
         changed.retain(|name, value| old.get(name) != Some(value));
@@ -59,10 +59,10 @@ fn signalled(overview: &Overview) -> Record {
 }
 
 /// All properties by their names on the bus.
-pub(super) fn properties(account: &Account) -> Record {
-    let Account {
+pub(super) fn properties(snapshot: &Snapshot) -> Record {
+    let Snapshot {
         overview, attempts, ..
-    } = account.clone();
+    } = snapshot.clone();
     let mut all = record(Overview {
         boot_warnings: Some(overview.boot_warnings.unwrap_or_default()),
         config_warnings: Some(overview.config_warnings.unwrap_or_default()),

@@ -1,4 +1,4 @@
-//! Why the service could not be offered.
+//! `BusError`: why the service could not be offered.
 
 use std::path::PathBuf;
 

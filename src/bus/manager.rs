@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 use zbus::fdo;
 
 use super::call::Call;
-use super::desk::{Desk, EngineGone};
+use super::engine_handle::{EngineGone, EngineHandle};
 use super::{Command, StatusFields};
 
 /// The methods of the interface `com.coreos.update1.Manager`.
@@ -16,7 +16,7 @@ pub(super) enum ManagerMethod {
 }
 
 /// Answers calls of these methods, one after the other.
-pub(super) struct Manager(pub(super) Desk);
+pub(super) struct Manager(pub(super) EngineHandle);
 
 impl Manager {
     /// Returns once no more calls can come and all are answered.
@@ -79,16 +79,16 @@ mod tests {
 
     use tokio::sync::mpsc;
 
-    use super::super::announcer::Announcer;
-    use super::super::{Outlets, Status};
+    use super::super::broadcaster::Broadcaster;
+    use super::super::{SnapshotSender, Status};
     use super::*;
 
     #[tokio::test]
     async fn a_reply_waits_for_the_signals_before_it() {
-        let (outlets, news) = Outlets::new();
-        let (announcer, _admission, flusher) = Announcer::new(news);
+        let (sender, receiver) = SnapshotSender::new();
+        let (broadcaster, _admission, barrier) = Broadcaster::new(receiver);
         let (commands, mut asked) = mpsc::channel(1);
-        let manager = Manager(Desk { commands, flusher });
+        let manager = Manager(EngineHandle { commands, barrier });
         let mut call = pin!(manager.attempt_update());
         let mut poll_call = async || poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
 
@@ -96,23 +96,23 @@ mod tests {
         let Some(Command::AttemptUpdate(reply)) = asked.recv().await else {
             panic!("not an attempt");
         };
-        outlets.statuses.send(Status::default()).unwrap();
+        sender.statuses.send(Status::default()).unwrap();
         reply.send(()).unwrap();
         assert!(
             poll_call().await.is_pending(),
             "the status has not been signalled"
         );
-        tokio::spawn(announcer.run());
+        tokio::spawn(broadcaster.run());
         call.await.unwrap();
     }
 
     #[tokio::test]
     async fn an_engine_that_is_gone_is_an_error_and_not_a_hang() {
-        let (_outlets, news) = Outlets::new();
-        let (_announcer, _admission, flusher) = Announcer::new(news);
+        let (_outlets, receiver) = SnapshotSender::new();
+        let (_announcer, _admission, barrier) = Broadcaster::new(receiver);
         let (commands, asked) = mpsc::channel(1);
         drop(asked);
-        let manager = Manager(Desk { commands, flusher });
+        let manager = Manager(EngineHandle { commands, barrier });
         assert!(matches!(manager.get_status().await, Err(fdo::Error::Failed(_))));
         assert!(matches!(
             manager.reset_status().await,

@@ -3,25 +3,25 @@
 //! Two objects. `/com/coreos/update1` with the interface `com.coreos.update1.Manager` is what the original
 //! serves, to the letter. `/org/updateengine/Engine1` with `org.updateengine.Engine1` says what the first
 //! can't: why, until when, how fast. Below it lie two more, objects of their own because a bus policy can tell
-//! objects apart, but neither the properties of one nor its callers to us: `Evidence` has what not everybody may
-//! read, and `Orders` takes orders from those to whom the bus refuses `Engine1`'s methods, if polkit lets them.
+//! objects apart, but neither the properties of one nor its callers to us: `Diagnostics` has what not everybody may
+//! read, and `Control` takes orders from those to whom the bus refuses `Engine1`'s methods, if polkit lets them.
 //! The golden introspections and the policies stand in `dbus/` at the top of the project.
 //!
 //! The objects are served in two ways: under the name `com.coreos.update1` on a message bus
 //! ([`serve_bus`]), or directly to whoever connects to a socket, for machines without a bus
-//! ([`serve_peer`]); there `Orders` is missing, since whoever gets in may do everything.
+//! ([`serve_peer`]); there `Control` is missing, since whoever gets in may do everything.
 //!
 //! ```text
 //!  client ── method call ──▶ Dispatcher ─▶ Manager ── Command ──────────▶ engine
 //!                                             │  ◀──────── answer ──────────┤
 //!                                             │                             │ Status, in order, none lost
-//!                                             ├── "all sent?" ──▶ Announcer ◀
+//!                                             ├── "all sent?" ──▶ Broadcaster ◀
 //!  client ◀────── reply ──────────────────────┘                     │
 //!  everybody ◀────────────────── StatusUpdate, PropertiesChanged ───┘
 //!                                                                   │ watched
-//!  client ◀──── properties ──── Dispatcher, in turns ◀──────────── Account ◀─── engine
+//!  client ◀──── properties ──── Dispatcher, in turns ◀─────────── Snapshot ◀─── engine
 //!
-//!  client ── order ──▶ Dispatcher ─▶ Orders, and for Orders1 polkit first ── Command ──▶ engine
+//!  client ── order ──▶ Dispatcher ─▶ Control, and for Control1 polkit first ── Command ──▶ engine
 //! ```
 //!
 //! Calls are taken in and answered by a dispatcher of our own and not by the library's: that one makes a task of each
@@ -31,20 +31,19 @@
 //! so that a client never learns from a reply what it should have seen in a signal first: the
 //! original was one thread, and its clients may rely on that order.
 
-mod announcer;
 mod attempt;
+mod barrier;
+mod broadcaster;
 mod call;
-mod desk;
+mod control;
+mod diagnostics;
 mod dispatcher;
 mod engine1;
+mod engine_handle;
 mod error;
-mod evidence;
-mod flusher;
 mod manager;
-mod news;
 mod nodes;
 mod objects;
-mod order;
 mod overview;
 #[cfg(test)]
 mod pair;
@@ -55,21 +54,22 @@ mod properties;
 mod proxy;
 mod record;
 mod service;
+mod snapshot;
 mod status;
 mod turns;
 mod unanswered;
 
 pub use attempt::{AskedBy, AttemptOutcome, AttemptReport};
+pub use diagnostics::Diagnostics;
 pub use error::BusError;
-pub use evidence::Evidence;
-pub use news::{Account, News, Outlets};
 pub use overview::{
-    FailureReport, LastCheck, Maybe, NextCheck, NoUpdate, Obstacle, Overview, RollbackReport, SlotReport,
-    Stand, Transfer,
+    EngineState, FailureReport, LastCheck, Maybe, NextCheck, NoUpdate, Obstacle, Overview, RollbackReport,
+    SlotReport, Transfer,
 };
 pub use preview::{CheckResult, OfferSource, PreflightCheck, Preview, Prospect};
-pub use proxy::{Engine1Proxy, ManagerProxy, Orders1Proxy, StatusFields};
+pub use proxy::{Control1Proxy, Engine1Proxy, ManagerProxy, StatusFields};
 pub use service::{Service, serve_bus, serve_peer};
+pub use snapshot::{Snapshot, SnapshotReceiver, SnapshotSender};
 pub use status::{Command, Operation, Status, WaitingSlot};
 
 /// The well-known name on the system bus.
@@ -83,10 +83,10 @@ pub const ENGINE_PATH: &str = "/org/updateengine/Engine1";
 /// Its interface.
 pub const ENGINE_INTERFACE: &str = "org.updateengine.Engine1";
 /// The path of the object with what not everybody may read.
-pub const EVIDENCE_PATH: &str = "/org/updateengine/Engine1/Evidence";
+pub const DIAGNOSTICS_PATH: &str = "/org/updateengine/Engine1/Diagnostics";
 /// Its interface.
-pub const EVIDENCE_INTERFACE: &str = "org.updateengine.Evidence1";
+pub const DIAGNOSTICS_INTERFACE: &str = "org.updateengine.Diagnostics1";
 /// The path of the object that takes orders from those whom polkit lets give them.
-pub const ORDERS_PATH: &str = "/org/updateengine/Engine1/Orders";
+pub const CONTROL_PATH: &str = "/org/updateengine/Engine1/Control";
 /// Its interface.
-pub const ORDERS_INTERFACE: &str = "org.updateengine.Orders1";
+pub const CONTROL_INTERFACE: &str = "org.updateengine.Control1";

@@ -1,10 +1,10 @@
 //! The tree of objects: which paths there are, which methods each has, and what each answers to `Introspect`.
 
+use super::control::ControlRequest;
 use super::manager::ManagerMethod;
-use super::order::Order;
 use super::{
-    ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, INTERFACE, ORDERS_INTERFACE,
-    ORDERS_PATH, PATH, WaitingSlot,
+    CONTROL_INTERFACE, CONTROL_PATH, DIAGNOSTICS_INTERFACE, DIAGNOSTICS_PATH, ENGINE_INTERFACE, ENGINE_PATH,
+    INTERFACE, PATH, WaitingSlot,
 };
 
 const PEER: &str = "org.freedesktop.DBus.Peer";
@@ -23,8 +23,8 @@ pub(super) struct Node {
 pub(super) enum Object {
     Manager,
     Engine,
-    Evidence,
-    Orders,
+    Diagnostics,
+    Control,
 }
 
 /// What a method does.
@@ -33,7 +33,7 @@ pub(super) enum Method {
     /// What all objects have.
     Standard(Standard),
     Manager(ManagerMethod),
-    Order(Gate, Order),
+    ControlRequest(Gate, ControlRequest),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +76,8 @@ static NODES: [Node; 9] = [
     node("/org", None),
     node("/org/updateengine", None),
     node(ENGINE_PATH, Some(Object::Engine)),
-    node(EVIDENCE_PATH, Some(Object::Evidence)),
-    node(ORDERS_PATH, Some(Object::Orders)),
+    node(DIAGNOSTICS_PATH, Some(Object::Diagnostics)),
+    node(CONTROL_PATH, Some(Object::Control)),
 ];
 
 /// These are answered at any path.
@@ -119,35 +119,55 @@ const OF_MANAGER: [Row; 3] = [
     ),
 ];
 
-const OF_ENGINE: [Row; 7] = orders(ENGINE_INTERFACE, Gate::Bus);
-const OF_ORDERS: [Row; 7] = orders(ORDERS_INTERFACE, Gate::Polkit);
+const OF_ENGINE: [Row; 7] = control(ENGINE_INTERFACE, Gate::Bus);
+const OF_ORDERS: [Row; 7] = control(CONTROL_INTERFACE, Gate::Polkit);
 
-const fn orders(interface: &'static str, gate: Gate) -> [Row; 7] {
+const fn control(interface: &'static str, gate: Gate) -> [Row; 7] {
     use super::OfferSource::{LastCheck, Server};
     [
-        (interface, "Check", "", Method::Order(gate, Order::Check)),
+        (
+            interface,
+            "Check",
+            "",
+            Method::ControlRequest(gate, ControlRequest::Check),
+        ),
         (
             interface,
             "Preview",
             "",
-            Method::Order(gate, Order::Preview(LastCheck)),
+            Method::ControlRequest(gate, ControlRequest::Preview(LastCheck)),
         ),
         (
             interface,
             "PreviewAsking",
             "",
-            Method::Order(gate, Order::Preview(Server)),
+            Method::ControlRequest(gate, ControlRequest::Preview(Server)),
         ),
         // What becomes of the slot is its argument.
         (
             interface,
             "Reset",
             "b",
-            Method::Order(gate, Order::Reset(WaitingSlot::Kept)),
+            Method::ControlRequest(gate, ControlRequest::Reset(WaitingSlot::Kept)),
         ),
-        (interface, "RollBack", "", Method::Order(gate, Order::RollBack)),
-        (interface, "Cancel", "", Method::Order(gate, Order::Cancel)),
-        (interface, "MarkGood", "", Method::Order(gate, Order::MarkGood)),
+        (
+            interface,
+            "RollBack",
+            "",
+            Method::ControlRequest(gate, ControlRequest::RollBack),
+        ),
+        (
+            interface,
+            "Cancel",
+            "",
+            Method::ControlRequest(gate, ControlRequest::Cancel),
+        ),
+        (
+            interface,
+            "MarkGood",
+            "",
+            Method::ControlRequest(gate, ControlRequest::MarkGood),
+        ),
     ]
 }
 
@@ -157,8 +177,8 @@ impl Object {
         match self {
             Self::Manager => INTERFACE,
             Self::Engine => ENGINE_INTERFACE,
-            Self::Evidence => EVIDENCE_INTERFACE,
-            Self::Orders => ORDERS_INTERFACE,
+            Self::Diagnostics => DIAGNOSTICS_INTERFACE,
+            Self::Control => CONTROL_INTERFACE,
         }
     }
 
@@ -167,8 +187,8 @@ impl Object {
         match self {
             Self::Manager => include_str!("../../dbus/com.coreos.update1.Manager.xml"),
             Self::Engine => include_str!("../../dbus/org.updateengine.Engine1.xml"),
-            Self::Evidence => include_str!("../../dbus/org.updateengine.Evidence1.xml"),
-            Self::Orders => include_str!("../../dbus/org.updateengine.Orders1.xml"),
+            Self::Diagnostics => include_str!("../../dbus/org.updateengine.Diagnostics1.xml"),
+            Self::Control => include_str!("../../dbus/org.updateengine.Control1.xml"),
         }
     }
 
@@ -176,8 +196,8 @@ impl Object {
         match self {
             Self::Manager => &OF_MANAGER,
             Self::Engine => &OF_ENGINE,
-            Self::Evidence => &[],
-            Self::Orders => &OF_ORDERS,
+            Self::Diagnostics => &[],
+            Self::Control => &OF_ORDERS,
         }
     }
 }
@@ -198,7 +218,7 @@ impl Access {
         let has_orders = self == Self::Bus;
         NODES
             .iter()
-            .filter(move |node| has_orders || node.object != Some(Object::Orders))
+            .filter(move |node| has_orders || node.object != Some(Object::Control))
     }
 
     /// The method that is called, and the node that it is called at; none at paths that have only what all paths have.
@@ -347,7 +367,7 @@ mod tests {
             }
             let count = if access == Access::Bus { 9 } else { 8 };
             assert_eq!(found.len(), count, "{found:?}");
-            assert_eq!(found.contains(&ORDERS_PATH.to_owned()), access == Access::Bus);
+            assert_eq!(found.contains(&CONTROL_PATH.to_owned()), access == Access::Bus);
         }
     }
 

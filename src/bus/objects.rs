@@ -1,22 +1,22 @@
-//! What the objects answer, to whom and in which way.
+//! The objects' answers: who may call what, and which way a call goes.
 
 use tokio::sync::watch;
 use zbus::fdo;
 use zbus::wire::{DynamicDeserialize, OwnedVariant};
 
 use super::call::Call;
-use super::desk::Desk;
+use super::control::{Control, ControlError, ControlRequest};
+use super::engine_handle::EngineHandle;
 use super::nodes::{Access, Gate, Node, Standard};
-use super::order::{Order, OrderError, Orders};
 use super::polkit::Polkit;
 use super::properties::Properties;
 use super::record::Record;
-use super::{Account, WaitingSlot};
+use super::{Snapshot, WaitingSlot};
 
 /// All objects.
 pub(super) struct Objects {
-    pub(super) desk: Desk,
-    orders: Orders,
+    pub(super) engine: EngineHandle,
+    control: Control,
     polkit: Polkit,
     properties: Properties,
     introspections: Vec<(&'static Node, String)>,
@@ -24,12 +24,12 @@ pub(super) struct Objects {
 }
 
 impl Objects {
-    pub(super) fn new(desk: Desk, account: &watch::Receiver<Account>, access: Access) -> Self {
+    pub(super) fn new(engine: EngineHandle, snapshot: &watch::Receiver<Snapshot>, access: Access) -> Self {
         Self {
-            orders: Orders(desk.clone()),
-            desk,
+            control: Control(engine.clone()),
+            engine,
             polkit: Polkit::default(),
-            properties: Properties::new(account),
+            properties: Properties::new(snapshot),
             introspections: access.introspections(),
             access,
         }
@@ -73,36 +73,41 @@ impl Objects {
     }
 
     /// Has an order carried out, if the caller may give it.
-    pub(super) async fn order(&self, call: Call, gate: Gate, order: Order) {
-        let order = match order {
-            Order::Reset(_) => arguments(&call).map(|withdraw_slot| {
-                Order::Reset(if withdraw_slot {
+    pub(super) async fn control(&self, call: Call, gate: Gate, control: ControlRequest) {
+        let control = match control {
+            ControlRequest::Reset(_) => arguments(&call).map(|withdraw_slot| {
+                ControlRequest::Reset(if withdraw_slot {
                     WaitingSlot::Unbootable
                 } else {
                     WaitingSlot::Kept
                 })
             }),
-            order => Ok(order),
+            control => Ok(control),
         };
-        let order = match order {
-            Ok(order) => order,
+        let control = match control {
+            Ok(control) => control,
             Err(error) => return call.fail(error).await,
         };
-        match self.carry_out(&call, gate, order).await {
+        match self.carry_out(&call, gate, control).await {
             Ok(None) => call.answer(&()).await,
             Ok(Some(record)) => call.answer(&record).await,
             Err(error) => call.fail(error).await,
         }
     }
 
-    async fn carry_out(&self, call: &Call, gate: Gate, order: Order) -> Result<Option<Record>, OrderError> {
+    async fn carry_out(
+        &self,
+        call: &Call,
+        gate: Gate,
+        control: ControlRequest,
+    ) -> Result<Option<Record>, ControlError> {
         if gate == Gate::Polkit {
             let header = call.header();
             self.polkit
-                .must_allow(order.action(), &header, call.connection())
+                .must_allow(control.action(), &header, call.connection())
                 .await?;
         }
-        self.orders.give(order).await
+        self.control.give(control).await
     }
 }
 

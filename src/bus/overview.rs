@@ -1,4 +1,4 @@
-//! Everything that `org.updateengine.Engine1` shows, as the engine publishes it.
+//! The `Overview`: all properties of `org.updateengine.Engine1`, as the engine publishes them.
 //!
 //! On the bus each record is an `a{sv}` whose keys are the fields' names; a field that is not known is not
 //! there, and a record that does not apply is empty. Readers skip keys that they don't know, so that later
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use maybe::Maybe;
 pub use records::{
-    FailureReport, LastCheck, NextCheck, NoUpdate, Obstacle, RollbackReport, SlotReport, Stand, Transfer,
+    EngineState, FailureReport, LastCheck, NextCheck, NoUpdate, Obstacle, RollbackReport, SlotReport,
+    Transfer,
 };
 
 /// The state of the engine and of its node at one moment.
@@ -22,7 +23,7 @@ pub use records::{
 #[zbus(signature = "dict", rename_all = "PascalCase")]
 pub struct Overview {
     /// What is being done, in a word.
-    pub state: Stand,
+    pub state: EngineState,
     /// The same in a sentence for people.
     pub summary: String,
     /// The version that runs; empty if the image doesn't say.

@@ -1,4 +1,4 @@
-//! The objects without a bus: a socket, and one D-Bus connection for each who connects to it.
+//! Peer connections: the objects on a socket without a bus, one D-Bus connection for each client.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use zbus::connection::Builder;
 use zbus::{Connection, Guid};
 
 use super::BusError;
-use super::announcer::Admission;
+use super::broadcaster::Admission;
 use super::dispatcher::Dispatcher;
 use super::objects::Objects;
 

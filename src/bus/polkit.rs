@@ -1,4 +1,4 @@
-//! Whether polkit lets a caller give an order.
+//! The client of polkit: whether it lets a caller make a control request.
 //!
 //! Asked about callers whom the bus's policy lets through to be asked about, and about nobody else: root and the group
 //! have an object of their own, and depend on no other service. Whatever is no clear yes is a refusal: an error, no
@@ -18,7 +18,7 @@ use zbus::message::{Flags, Header};
 use zbus::wire::Variant;
 use zbus::{Connection, fdo};
 
-use super::order::OrderError;
+use super::control::ControlError;
 
 /// How many callers may be waited for at a time. What one of them costs is a task and a question to polkit.
 const PLACES: usize = 16;
@@ -62,32 +62,32 @@ impl fmt::Display for Action {
 
 /// Whether somebody sits before the caller who can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Company {
-    Somebody,
-    Nobody,
+enum Interaction {
+    Allowed,
+    NotAllowed,
 }
 
-impl Company {
+impl Interaction {
     /// What the call says.
     fn of(call: &Header<'_>) -> Self {
         if call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH) {
-            Self::Somebody
+            Self::Allowed
         } else {
-            Self::Nobody
+            Self::NotAllowed
         }
     }
 
     const fn flags(self) -> u32 {
         match self {
-            Self::Somebody => ALLOW_USER_INTERACTION,
-            Self::Nobody => 0,
+            Self::Allowed => ALLOW_USER_INTERACTION,
+            Self::NotAllowed => 0,
         }
     }
 
     const fn patience(self) -> Duration {
         match self {
-            Self::Somebody => PATIENCE_WITH_PEOPLE,
-            Self::Nobody => PATIENCE,
+            Self::Allowed => PATIENCE_WITH_PEOPLE,
+            Self::NotAllowed => PATIENCE,
         }
     }
 }
@@ -138,13 +138,13 @@ impl Polkit {
         action: Action,
         call: &Header<'_>,
         bus: &Connection,
-    ) -> Result<(), OrderError> {
+    ) -> Result<(), ControlError> {
         let Ok(_place) = self.places.try_acquire() else {
-            return Err(OrderError::Denied(format!(
+            return Err(ControlError::Denied(format!(
                 "polkit is being asked about {PLACES} others"
             )));
         };
-        let company = Company::of(call);
+        let company = Interaction::of(call);
         let answer = ask(action, call, company, bus).await;
         answer
             .and_then(|answer| judge(action, company, answer))
@@ -160,12 +160,12 @@ impl Polkit {
 async fn ask(
     action: Action,
     call: &Header<'_>,
-    company: Company,
+    company: Interaction,
     bus: &Connection,
-) -> Result<Answer, OrderError> {
+) -> Result<Answer, ControlError> {
     let unclear = |error: zbus::Error| unanswered(action, &error);
     let Some(sender) = call.sender() else {
-        return Err(OrderError::Denied("the bus doesn't say who calls".to_owned()));
+        return Err(ControlError::Denied("the bus doesn't say who calls".to_owned()));
     };
     let authority = AuthorityProxy::new(bus).await.map_err(unclear)?;
     let subject = (
@@ -184,27 +184,27 @@ async fn ask(
     let _ = authority.cancel_check_authorization(&cancellation).await;
     let seconds = company.patience().as_secs();
     let sentence = format!("polkit has not said within {seconds} s whether {action} is allowed");
-    Err(OrderError::Denied(sentence))
+    Err(ControlError::Denied(sentence))
 }
 
 fn judge(
     action: Action,
-    company: Company,
+    company: Interaction,
     (is_allowed, takes_password, _): Answer,
-) -> Result<(), OrderError> {
+) -> Result<(), ControlError> {
     match (is_allowed, takes_password, company) {
         (true, ..) => Ok(()),
-        (false, true, Company::Nobody) => Err(OrderError::PasswordNeeded(format!(
+        (false, true, Interaction::NotAllowed) => Err(ControlError::PasswordNeeded(format!(
             "polkit wants a password for {action}, and the call does not say that somebody can be asked"
         ))),
-        (false, true, Company::Somebody) => Err(OrderError::Denied(format!(
+        (false, true, Interaction::Allowed) => Err(ControlError::Denied(format!(
             "polkit wants a password for {action}, and nobody could be asked: no agent of polkit runs in this session"
         ))),
-        (false, false, _) => Err(OrderError::Denied(format!("polkit does not allow {action}"))),
+        (false, false, _) => Err(ControlError::Denied(format!("polkit does not allow {action}"))),
     }
 }
 
-fn unanswered(action: Action, error: &zbus::Error) -> OrderError {
+fn unanswered(action: Action, error: &zbus::Error) -> ControlError {
     let is_absent = match error {
         zbus::Error::MethodError(name, ..) => matches!(
             name.as_str(),
@@ -216,7 +216,7 @@ fn unanswered(action: Action, error: &zbus::Error) -> OrderError {
         ),
         _ => false,
     };
-    OrderError::Denied(if is_absent {
+    ControlError::Denied(if is_absent {
         "this node has no polkit that could allow it".to_owned()
     } else {
         format!("polkit could not be asked about {action}: {error}")
@@ -230,13 +230,13 @@ mod tests {
     use zbus::wire::OwnedVariant;
     use zbus::{Message, MessageStream};
 
-    use super::super::ORDERS_PATH;
+    use super::super::CONTROL_PATH;
     use super::super::pair::pair;
     use super::*;
 
     /// An order by `:1.7`.
     fn call(flags: Flags) -> Message {
-        let call = Message::method_call(ORDERS_PATH, "RollBack");
+        let call = Message::method_call(CONTROL_PATH, "RollBack");
         call.sender(":1.7").with_flags(flags).build(&()).unwrap()
     }
 
@@ -250,7 +250,7 @@ mod tests {
     );
 
     /// Gives the order to a polkit that gives `answer`; what came of it, and what polkit was asked.
-    async fn order(flags: Flags, answer: Answer) -> (Result<(), OrderError>, Question) {
+    async fn control(flags: Flags, answer: Answer) -> (Result<(), ControlError>, Question) {
         let (ours, theirs) = pair().await;
         let mut asked = MessageStream::from(&theirs);
         let call = call(flags);
@@ -280,7 +280,7 @@ mod tests {
             (Flags::empty(), false, false, Some("AccessDenied")),
             (somebody, false, false, Some("AccessDenied")),
         ] {
-            let (outcome, question) = order(flags, (is_allowed, takes_password, HashMap::new())).await;
+            let (outcome, question) = control(flags, (is_allowed, takes_password, HashMap::new())).await;
             let ((kind, caller), action, details, interaction, _) = question;
             assert_eq!(
                 (kind.as_str(), &*caller["name"]),
@@ -303,7 +303,7 @@ mod tests {
             let refused = Polkit::default()
                 .must_allow(Action::Reset, &call(flags).header(), &ours)
                 .await;
-            assert!(matches!(refused, Err(OrderError::Denied(_))), "{refused:?}");
+            assert!(matches!(refused, Err(ControlError::Denied(_))), "{refused:?}");
 
             let question = asked.next().await.unwrap().unwrap();
             let question: Question = question.body().deserialize().unwrap();
@@ -320,7 +320,7 @@ mod tests {
         let taken = polkit.places.clone().acquire_many_owned(16).await.unwrap();
         let call = call(Flags::empty());
         let refused = polkit.must_allow(Action::Check, &call.header(), &ours).await;
-        assert!(matches!(refused, Err(OrderError::Denied(_))));
+        assert!(matches!(refused, Err(ControlError::Denied(_))));
         drop(taken);
     }
 }

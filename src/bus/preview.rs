@@ -1,4 +1,4 @@
-//! What an update would do, for whoever asks beforehand.
+//! The `Preview` of an update's outcome.
 
 use serde::{Deserialize, Serialize};
 use zbus::wire::{Type, Variant};

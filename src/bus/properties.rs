@@ -12,23 +12,23 @@ use zbus::wire::{OwnedVariant, Signature, Type};
 
 use super::nodes::{Node, Object};
 use super::record::Record;
-use super::{Account, engine1, evidence};
+use super::{Snapshot, diagnostics, engine1};
 
 /// Those of all objects.
 pub(super) struct Properties {
     engine: Shown,
-    evidence: Shown,
+    diagnostics: Shown,
 }
 
 /// Those of one object.
 struct Shown {
-    make: fn(&Account) -> Record,
+    make: fn(&Snapshot) -> Record,
     last: Mutex<Last>,
 }
 
 /// What the last call was answered with, until there is news.
 struct Last {
-    account: watch::Receiver<Account>,
+    snapshot: watch::Receiver<Snapshot>,
     record: Arc<Record>,
 }
 
@@ -37,10 +37,10 @@ struct Last {
 pub(super) struct Shared(Arc<Record>);
 
 impl Properties {
-    pub(super) fn new(account: &watch::Receiver<Account>) -> Self {
+    pub(super) fn new(snapshot: &watch::Receiver<Snapshot>) -> Self {
         Self {
-            engine: Shown::new(account.clone(), engine1::properties),
-            evidence: Shown::new(account.clone(), evidence::properties),
+            engine: Shown::new(snapshot.clone(), engine1::properties),
+            diagnostics: Shown::new(snapshot.clone(), diagnostics::properties),
         }
     }
 
@@ -69,8 +69,8 @@ impl Properties {
         match (node.object, interface) {
             (Some(object), name) if name == object.interface() => Ok(match object {
                 Object::Engine => self.engine.record(),
-                Object::Evidence => self.evidence.record(),
-                Object::Manager | Object::Orders => Arc::default(),
+                Object::Diagnostics => self.diagnostics.record(),
+                Object::Manager | Object::Control => Arc::default(),
             }),
             (
                 _,
@@ -86,17 +86,17 @@ impl Properties {
 }
 
 impl Shown {
-    fn new(mut account: watch::Receiver<Account>, make: fn(&Account) -> Record) -> Self {
-        let record = Arc::new(make(&account.borrow_and_update()));
-        let last = Mutex::new(Last { account, record });
+    fn new(mut snapshot: watch::Receiver<Snapshot>, make: fn(&Snapshot) -> Record) -> Self {
+        let record = Arc::new(make(&snapshot.borrow_and_update()));
+        let last = Mutex::new(Last { snapshot, record });
         Self { make, last }
     }
 
     fn record(&self) -> Arc<Record> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // Without an engine there is no news.
-        if last.account.has_changed().unwrap_or(false) {
-            let record = (self.make)(&last.account.borrow_and_update());
+        if last.snapshot.has_changed().unwrap_or(false) {
+            let record = (self.make)(&last.snapshot.borrow_and_update());
             last.record = Arc::new(record);
         }
         Arc::clone(&last.record)
@@ -124,24 +124,24 @@ mod tests {
 
     #[test]
     fn a_thousand_readers_share_one_record_until_there_is_news() {
-        let (account, shown) = watch::channel(Account::default());
+        let (snapshot, shown) = watch::channel(Snapshot::default());
         let object = Shown::new(shown, engine1::properties);
         let first = object.record();
         for _ in 0..1000 {
             assert!(Arc::ptr_eq(&object.record(), &first));
         }
-        account.send_replace(Account {
+        snapshot.send_replace(Snapshot {
             overview: Overview {
                 summary: "news".to_owned(),
                 ..Overview::default()
             },
-            ..Account::default()
+            ..Snapshot::default()
         });
         let second = object.record();
         assert!(!Arc::ptr_eq(&second, &first));
         assert!(Arc::ptr_eq(&object.record(), &second));
         assert_ne!(second.get("Summary"), first.get("Summary"));
-        drop((first, account));
+        drop((first, snapshot));
         assert!(Arc::ptr_eq(&object.record(), &second));
     }
 }

@@ -1,4 +1,4 @@
-//! The client's side of the interfaces.
+//! Client-side proxies of the interfaces.
 
 use std::collections::HashMap;
 
@@ -9,8 +9,8 @@ use zbus::wire::{OwnedVariant, Variant};
 
 use super::engine1::ATTEMPTS;
 use super::{
-    AttemptReport, ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, Evidence, OfferSource,
-    Overview, Preview, SERVICE, Status,
+    AttemptReport, DIAGNOSTICS_INTERFACE, DIAGNOSTICS_PATH, Diagnostics, ENGINE_INTERFACE, ENGINE_PATH,
+    OfferSource, Overview, Preview, SERVICE, Status,
 };
 
 /// The five fields as they travel: D-Bus types `x d s s x`. Reboot managers stop working on any other.
@@ -86,14 +86,14 @@ pub trait Engine1 {
     fn mark_good(&self) -> zbus::Result<()>;
 }
 
-/// `org.updateengine.Orders1`, as its clients see it: the methods of [`Engine1Proxy`], for those whom polkit lets give
+/// `org.updateengine.Control1`, as its clients see it: the methods of [`Engine1Proxy`], for those whom polkit lets give
 /// the order. Somebody may be asked for a password meanwhile.
 #[zbus::proxy(
-    interface = "org.updateengine.Orders1",
+    interface = "org.updateengine.Control1",
     default_service = "com.coreos.update1",
-    default_path = "/org/updateengine/Engine1/Orders"
+    default_path = "/org/updateengine/Engine1/Control"
 )]
-pub trait Orders1 {
+pub trait Control1 {
     /// Check now, and install what is offered.
     #[zbus(allow_interactive_auth)]
     fn check(&self) -> zbus::Result<()>;
@@ -148,15 +148,15 @@ impl Preview {
         })
     }
 
-    /// The same by [`Orders1Proxy`].
+    /// The same by [`Control1Proxy`].
     ///
     /// # Errors
     /// As [`Preview::ask`].
     pub async fn ask_by_polkit(connection: &Connection, source: OfferSource) -> zbus::Result<Self> {
-        let orders = Orders1Proxy::new(connection).await?;
+        let control = Control1Proxy::new(connection).await?;
         Self::received(match source {
-            OfferSource::LastCheck => orders.preview().await?,
-            OfferSource::Server => orders.preview_asking().await?,
+            OfferSource::LastCheck => control.preview().await?,
+            OfferSource::Server => control.preview_asking().await?,
         })
     }
 
@@ -177,15 +177,15 @@ impl AttemptReport {
     }
 }
 
-impl Evidence {
+impl Diagnostics {
     /// Asks the engine at `connection`.
     ///
     /// # Errors
     /// If it doesn't answer, or the bus doesn't let this user ask.
     pub async fn read(connection: &Connection) -> zbus::Result<Self> {
-        let properties = properties(connection, EVIDENCE_PATH).await?;
+        let properties = properties(connection, DIAGNOSTICS_PATH).await?;
         let output = properties
-            .get(EVIDENCE_INTERFACE.try_into()?, "RollbackOutput")
+            .get(DIAGNOSTICS_INTERFACE.try_into()?, "RollbackOutput")
             .await?;
         Ok(Self {
             rollback_output: output.try_into()?,

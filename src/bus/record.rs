@@ -1,4 +1,4 @@
-//! A record as it travels: an `a{sv}`.
+//! A record, encoded as an `a{sv}`.
 
 use std::collections::HashMap;
 

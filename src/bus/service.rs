@@ -1,4 +1,4 @@
-//! Offering the objects, and taking it back.
+//! The service: offers the objects on a bus or a socket, and takes them back.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use zbus::Connection;
 use zbus::connection::Builder;
 use zbus::fdo::RequestNameFlags;
 
-use super::announcer::{Admission, Announcer};
-use super::desk::Desk;
+use super::barrier::Barrier;
+use super::broadcaster::{Admission, Broadcaster};
 use super::dispatcher::Dispatcher;
-use super::flusher::Flusher;
+use super::engine_handle::EngineHandle;
 use super::nodes::Access;
 use super::objects::Objects;
 use super::peer::PeerListener;
-use super::{BusError, Command, News, SERVICE};
+use super::{BusError, Command, SERVICE, SnapshotReceiver};
 
 /// The service while it is offered; dropping it takes it back at once.
 #[must_use = "dropping the service takes it off the bus"]
 pub struct Service {
     offer: Offer,
-    flusher: Flusher,
+    barrier: Barrier,
     /// Held because it announces nothing without it.
     _announcer: Running,
 }
@@ -56,9 +56,9 @@ enum Offer {
 pub async fn serve_bus(
     address: Option<&str>,
     commands: mpsc::Sender<Command>,
-    news: News,
+    receiver: SnapshotReceiver,
 ) -> Result<Service, BusError> {
-    let (objects, announcer, admission, flusher) = parts(commands, news, Access::Bus);
+    let (objects, broadcaster, admission, barrier) = parts(commands, receiver, Access::Bus);
     let builder = address.map_or_else(Builder::system, Builder::address);
     let (connection, dispatcher) = connect(objects, builder).await.map_err(|source| match source {
         zbus::Error::NameTaken => BusError::NameTaken,
@@ -67,13 +67,13 @@ pub async fn serve_bus(
             source,
         },
     })?;
-    // The announcer is not running yet, and its queue holds one.
+    // The broadcaster is not running yet, and its queue holds one.
     admission.join(connection.clone()).await;
     let offer = Offer::Bus {
         connection,
         _dispatcher: dispatcher,
     };
-    Ok(Service::new(offer, announcer, flusher))
+    Ok(Service::new(offer, broadcaster, barrier))
 }
 
 /// Serves without a bus: everybody who connects to the socket `path` may call the object and hears
@@ -84,28 +84,28 @@ pub async fn serve_bus(
 pub async fn serve_peer(
     path: &Path,
     commands: mpsc::Sender<Command>,
-    news: News,
+    receiver: SnapshotReceiver,
 ) -> Result<Service, BusError> {
-    let (objects, announcer, admission, flusher) = parts(commands, news, Access::Peer);
+    let (objects, broadcaster, admission, barrier) = parts(commands, receiver, Access::Peer);
     let listener = PeerListener::start(path, objects, admission).await?;
     let offer = Offer::Peer { _listener: listener };
-    Ok(Service::new(offer, announcer, flusher))
+    Ok(Service::new(offer, broadcaster, barrier))
 }
 
 /// What a service is made of, whoever it is offered to.
 fn parts(
     commands: mpsc::Sender<Command>,
-    news: News,
+    receiver: SnapshotReceiver,
     access: Access,
-) -> (Arc<Objects>, Announcer, Admission, Flusher) {
-    let account = news.account.clone();
-    let (announcer, admission, flusher) = Announcer::new(news);
-    let desk = Desk {
+) -> (Arc<Objects>, Broadcaster, Admission, Barrier) {
+    let snapshot = receiver.snapshot.clone();
+    let (broadcaster, admission, barrier) = Broadcaster::new(receiver);
+    let engine = EngineHandle {
         commands,
-        flusher: flusher.clone(),
+        barrier: barrier.clone(),
     };
-    let objects = Arc::new(Objects::new(desk, &account, access));
-    (objects, announcer, admission, flusher)
+    let objects = Arc::new(Objects::new(engine, &snapshot, access));
+    (objects, broadcaster, admission, barrier)
 }
 
 /// Calls are answered before the name is taken, so that nobody meets the name without the objects.
@@ -121,11 +121,11 @@ async fn connect(objects: Arc<Objects>, builder: Builder<'_>) -> zbus::Result<(C
 }
 
 impl Service {
-    fn new(offer: Offer, announcer: Announcer, flusher: Flusher) -> Self {
+    fn new(offer: Offer, broadcaster: Broadcaster, barrier: Barrier) -> Self {
         Self {
             offer,
-            flusher,
-            _announcer: Running(tokio::spawn(announcer.run())),
+            barrier,
+            _announcer: Running(tokio::spawn(broadcaster.run())),
         }
     }
 
@@ -140,7 +140,7 @@ impl Service {
 
     /// Signals what has been announced so far, then takes the service back.
     pub async fn shutdown(self) {
-        self.flusher.flush().await;
+        self.barrier.flush().await;
         if let Offer::Bus { connection, .. } = &self.offer {
             let _ = connection.release_name(SERVICE).await;
             let _ = connection.clone().close().await;

@@ -1,4 +1,4 @@
-//! The calls that wait to be answered, in turns: one of each caller, then the next one of each.
+//! The queue of calls: one of each caller in turn.
 //!
 //! So whoever calls waits for no more answers than there are other callers, however many calls those have made.
 

@@ -1,4 +1,4 @@
-//! How many calls may wait for their answers: of one caller, and of all.
+//! Limits of unanswered calls: of one caller, and of all.
 //!
 //! What a bus lets callers queue here is bounded by nobody else in a way that fits: `dbus-daemon` allows 256 connections
 //! of one user, each with 128 calls that wait for an answer.

@@ -39,7 +39,6 @@
 //! unbootable while it is written. And once the other slot boots next, the running one is not marked any
 //! more, which would put it before the other.
 
-mod account;
 mod clock;
 mod code;
 mod event;
@@ -47,6 +46,7 @@ mod failure;
 mod meter;
 mod node;
 mod progress;
+mod snapshot;
 mod state;
 mod step;
 mod survey;

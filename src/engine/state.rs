@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Failure;
 use super::event::{Offered, Trigger};
-use crate::bus::{LastCheck, NoUpdate, Obstacle, Operation, Stand, Status};
+use crate::bus::{EngineState, LastCheck, NoUpdate, Obstacle, Operation, Status};
 use crate::journal::MessageId;
 
 /// Whether the running slot may be relied on to boot again.
@@ -231,17 +231,17 @@ impl Phase {
 
     /// The word for it in our own interface.
     #[must_use]
-    pub const fn stand(&self) -> Stand {
+    pub const fn stand(&self) -> EngineState {
         match self {
-            Self::Idle => Stand::Idle,
-            Self::Checking(_) => Stand::Checking,
-            Self::Preparing | Self::Announcing | Self::Downloading(Flow::Awaited) => Stand::Preparing,
-            Self::Downloading(Flow::Begun) => Stand::Downloading,
-            Self::Downloaded | Self::Finishing | Self::Completing => Stand::Finishing,
-            Self::NeedReboot => Stand::RebootNeeded,
-            Self::Withdrawing(_) => Stand::Withdrawing,
-            Self::RollingBack => Stand::RollingBack,
-            Self::Reporting(..) => Stand::Reporting,
+            Self::Idle => EngineState::Idle,
+            Self::Checking(_) => EngineState::Checking,
+            Self::Preparing | Self::Announcing | Self::Downloading(Flow::Awaited) => EngineState::Preparing,
+            Self::Downloading(Flow::Begun) => EngineState::Downloading,
+            Self::Downloaded | Self::Finishing | Self::Completing => EngineState::Finishing,
+            Self::NeedReboot => EngineState::RebootNeeded,
+            Self::Withdrawing(_) => EngineState::Withdrawing,
+            Self::RollingBack => EngineState::RollingBack,
+            Self::Reporting(..) => EngineState::Reporting,
         }
     }
 }

@@ -16,7 +16,7 @@ use super::clock::Clock;
 use super::progress::Throttle;
 use super::updater::{Progress, Updater};
 use super::{BootsNext, Effect, Event, Phase, Refusal, State, Survey, step};
-use crate::bus::{Command, NextCheck, Outlets, Status};
+use crate::bus::{Command, NextCheck, SnapshotSender, Status};
 use jobs::{Done, Stage};
 use orders::OrderReply;
 use publisher::Publisher;
@@ -74,12 +74,12 @@ impl<U: Updater> Engine<U> {
     pub fn new(
         updater: Arc<U>,
         (state, survey): (State, Survey),
-        outlets: Outlets,
+        outlets: SnapshotSender,
         stop: CancellationToken,
     ) -> Self {
         let now = Instant::now();
-        let Outlets { statuses, account } = outlets;
-        let publisher = Publisher::new(account, survey);
+        let SnapshotSender { statuses, snapshot } = outlets;
+        let publisher = Publisher::new(snapshot, survey);
         let clock = Clock::new(updater.now(), updater.steady());
         let mut engine = Self {
             updater,

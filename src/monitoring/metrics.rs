@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::exposition::{Family, Kind, Sample, append};
-use crate::bus::{Account, Obstacle, SlotReport, Stand, Transfer};
+use crate::bus::{EngineState, Obstacle, SlotReport, Snapshot, Transfer};
 
 /// A family, and what is told of it.
-type Row = (Family, fn(&Account) -> Vec<Sample>);
+type Row = (Family, fn(&Snapshot) -> Vec<Sample>);
 
 const fn gauge(name: &'static str, help: &'static str) -> Family {
     Family {
@@ -26,17 +26,17 @@ const fn counter(name: &'static str, help: &'static str) -> Family {
     }
 }
 
-const STANDS: [Stand; 10] = [
-    Stand::Idle,
-    Stand::Checking,
-    Stand::Preparing,
-    Stand::Downloading,
-    Stand::Finishing,
-    Stand::RebootNeeded,
-    Stand::RollbackNeeded,
-    Stand::RollingBack,
-    Stand::Withdrawing,
-    Stand::Reporting,
+const STANDS: [EngineState; 10] = [
+    EngineState::Idle,
+    EngineState::Checking,
+    EngineState::Preparing,
+    EngineState::Downloading,
+    EngineState::Finishing,
+    EngineState::RebootNeeded,
+    EngineState::RollbackNeeded,
+    EngineState::RollingBack,
+    EngineState::Withdrawing,
+    EngineState::Reporting,
 ];
 
 const OBSTACLES: [Obstacle; 7] = [
@@ -62,15 +62,15 @@ const METRICS: [Row; 24] = [
             "update_engine_state",
             "1 for what is being done now, 0 for everything else.",
         ),
-        |account| one_of(&STANDS, "state", |stand| *stand == account.overview.state),
+        |snapshot| one_of(&STANDS, "state", |stand| *stand == snapshot.overview.state),
     ),
     (
         gauge(
             "update_engine_no_update",
             "1 for the kind of reason why the last check brought no update, 0 for all others.",
         ),
-        |account| {
-            let found = account.overview.no_update.0.as_ref().map(|found| found.kind);
+        |snapshot| {
+            let found = snapshot.overview.no_update.0.as_ref().map(|found| found.kind);
             one_of(&OBSTACLES, "reason", |kind| found == Some(*kind))
         },
     ),
@@ -79,57 +79,57 @@ const METRICS: [Row; 24] = [
             "update_engine_last_check_timestamp_seconds",
             "When the update server last gave a usable answer, in Unix time.",
         ),
-        |account| time(account.tally.last_answer.map(|time| time.0)),
+        |snapshot| time(snapshot.tally.last_answer.map(|time| time.0)),
     ),
     (
         gauge(
             "update_engine_next_check_timestamp_seconds",
             "When the next check comes by itself, in Unix time; missing if none will.",
         ),
-        |account| time(account.overview.next_check.0.as_ref().and_then(|next| next.time)),
+        |snapshot| time(snapshot.overview.next_check.0.as_ref().and_then(|next| next.time)),
     ),
     (
         gauge(
             "update_engine_last_success_timestamp_seconds",
             "When an update was last installed, in Unix time.",
         ),
-        |account| time(account.tally.last_installed.map(|time| time.0)),
+        |snapshot| time(snapshot.tally.last_installed.map(|time| time.0)),
     ),
     (
         gauge(
             "update_engine_last_failure_timestamp_seconds",
             "When a check or an update last failed, in Unix time.",
         ),
-        |account| time(account.tally.last_failure.map(|(_, time)| time.0)),
+        |snapshot| time(snapshot.tally.last_failure.map(|(_, time)| time.0)),
     ),
     (
         gauge(
             "update_engine_last_failure_code",
             "Error code of the last failure, whatever came after it.",
         ),
-        |account| some(account.tally.last_failure.map(|(code, _)| Sample::of(code))),
+        |snapshot| some(snapshot.tally.last_failure.map(|(code, _)| Sample::of(code))),
     ),
     (
         gauge(
             "update_engine_last_rollback_timestamp_seconds",
             "When the node was last found back in the version before, in Unix time.",
         ),
-        |account| time(account.tally.last_rollback.map(|time| time.0)),
+        |snapshot| time(snapshot.tally.last_rollback.map(|time| time.0)),
     ),
     (
         gauge(
             "update_engine_on_trial",
             "Whether the running slot is not marked good yet.",
         ),
-        |account| vec![Sample::of(!account.overview.trial.is_empty())],
+        |snapshot| vec![Sample::of(!snapshot.overview.trial.is_empty())],
     ),
     (
         gauge(
             "update_engine_slot_info",
             "Version of each slot, empty if it is not known, and its partition; always 1.",
         ),
-        |account| {
-            slots(account, |slot, sample| {
+        |snapshot| {
+            slots(snapshot, |slot, sample| {
                 let version = slot.version.clone().unwrap_or_default();
                 sample(1)
                     .with("version", version)
@@ -142,63 +142,63 @@ const METRICS: [Row; 24] = [
             "update_engine_slot_priority",
             "Priority of each slot, 0 to 15: the loader takes the highest, and 0 never.",
         ),
-        |account| slots(account, |slot, sample| sample(slot.priority)),
+        |snapshot| slots(snapshot, |slot, sample| sample(slot.priority)),
     ),
     (
         gauge(
             "update_engine_slot_tries",
             "Boots that are left to each slot before it must have been marked good, 0 to 15.",
         ),
-        |account| slots(account, |slot, sample| sample(slot.tries)),
+        |snapshot| slots(snapshot, |slot, sample| sample(slot.tries)),
     ),
     (
         gauge(
             "update_engine_slot_successful",
             "Whether each slot was marked good.",
         ),
-        |account| slots(account, |slot, sample| sample(slot.successful.into())),
+        |snapshot| slots(snapshot, |slot, sample| sample(slot.successful.into())),
     ),
     (
         gauge(
             "update_engine_slot_running",
             "Whether the system runs from the slot.",
         ),
-        |account| slots(account, |slot, sample| sample(slot.running.into())),
+        |snapshot| slots(snapshot, |slot, sample| sample(slot.running.into())),
     ),
     (
         gauge(
             "update_engine_payload_bytes",
             "Size of the payload that is being downloaded, in bytes; missing if none is.",
         ),
-        |account| download(account, |transfer| transfer.bytes_total),
+        |snapshot| download(snapshot, |transfer| transfer.bytes_total),
     ),
     (
         gauge(
             "update_engine_payload_present_bytes",
             "Bytes of that payload that are there.",
         ),
-        |account| download(account, |transfer| transfer.bytes_done),
+        |snapshot| download(snapshot, |transfer| transfer.bytes_done),
     ),
     (
         counter(
             "update_engine_downloaded_bytes_total",
             "Bytes of payloads that were downloaded, up to the last download that ended.",
         ),
-        |account| vec![Sample::of(account.tally.downloaded_bytes)],
+        |snapshot| vec![Sample::of(snapshot.tally.downloaded_bytes)],
     ),
     (
         gauge(
             "update_engine_last_download_duration_seconds",
             "How long the last download took that came to its end, in seconds; of a resumed one, its last part.",
         ),
-        |account| some(account.tally.download_millis.map(Sample::of_millis)),
+        |snapshot| some(snapshot.tally.download_millis.map(Sample::of_millis)),
     ),
     (
         gauge(
             "update_engine_last_finish_duration_seconds",
             "How long it took to verify the last update, run its postinst and make it the next to boot, in seconds.",
         ),
-        |account| some(account.tally.finish_millis.map(Sample::of_millis)),
+        |snapshot| some(snapshot.tally.finish_millis.map(Sample::of_millis)),
     ),
     (
         counter(
@@ -209,30 +209,30 @@ const METRICS: [Row; 24] = [
     ),
     (
         counter("update_engine_updates_total", "Updates that were installed."),
-        |account| vec![Sample::of(account.tally.installed)],
+        |snapshot| vec![Sample::of(snapshot.tally.installed)],
     ),
     (
         counter(
             "update_engine_failures_total",
             "Checks and updates that failed, but for those that were only put off.",
         ),
-        |account| vec![Sample::of(account.tally.failures)],
+        |snapshot| vec![Sample::of(snapshot.tally.failures)],
     ),
     (
         counter(
             "update_engine_rollbacks_total",
             "Times that the node was found back in the version before.",
         ),
-        |account| vec![Sample::of(account.tally.rollbacks)],
+        |snapshot| vec![Sample::of(snapshot.tally.rollbacks)],
     ),
 ];
 
 /// Everything that `account` tells, in Prometheus' text format.
 #[must_use]
-pub fn exposition(account: &Account) -> String {
+pub fn exposition(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     for (family, samples) in METRICS {
-        append(&mut text, family, &samples(account));
+        append(&mut text, family, &samples(snapshot));
     }
     text
 }
@@ -248,8 +248,8 @@ pub fn reference() -> String {
     text
 }
 
-fn info(account: &Account) -> Vec<Sample> {
-    let overview = &account.overview;
+fn info(snapshot: &Snapshot) -> Vec<Sample> {
+    let overview = &snapshot.overview;
     let sample = Sample::of(1)
         .with("engine", env!("CARGO_PKG_VERSION"))
         .with("running", overview.running_version.clone())
@@ -257,8 +257,8 @@ fn info(account: &Account) -> Vec<Sample> {
     vec![sample]
 }
 
-fn checks(account: &Account) -> Vec<Sample> {
-    let checks = account.tally.checks;
+fn checks(snapshot: &Snapshot) -> Vec<Sample> {
+    let checks = snapshot.tally.checks;
     [
         ("no-update", checks.no_update),
         ("taken", checks.taken),
@@ -283,16 +283,16 @@ fn word(value: &impl Serialize) -> String {
     }
 }
 
-fn slots(account: &Account, tell: impl Fn(&SlotReport, &dyn Fn(u32) -> Sample) -> Sample) -> Vec<Sample> {
+fn slots(snapshot: &Snapshot, tell: impl Fn(&SlotReport, &dyn Fn(u32) -> Sample) -> Sample) -> Vec<Sample> {
     let sample = |slot: &SlotReport| {
         let name = slot.name.clone();
         tell(slot, &|value| Sample::of(value).with("slot", name.clone()))
     };
-    account.overview.slots.iter().map(sample).collect()
+    snapshot.overview.slots.iter().map(sample).collect()
 }
 
-fn download(account: &Account, bytes: impl Fn(&Transfer) -> u64) -> Vec<Sample> {
-    let transfer = account.overview.progress.0.as_ref();
+fn download(snapshot: &Snapshot, bytes: impl Fn(&Transfer) -> u64) -> Vec<Sample> {
+    let transfer = snapshot.overview.progress.0.as_ref();
     some(transfer.map(|transfer| Sample::of(bytes(transfer))))
 }
 
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn exactly_one_state_holds() {
-        let text = exposition(&Account::default());
+        let text = exposition(&Snapshot::default());
         let states: Vec<&str> = text
             .lines()
             .filter(|line| line.starts_with("update_engine_state{"))
@@ -334,7 +334,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_not_told() {
-        let text = exposition(&Account::default());
+        let text = exposition(&Snapshot::default());
         for name in ["last_failure", "last_success", "slot_", "payload_"] {
             assert!(!text.contains(&format!("update_engine_{name}")), "{text}");
         }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::metrics::exposition;
-use crate::bus::{Account, Stand};
+use crate::bus::{EngineState, Snapshot};
 use crate::config::Config;
 use crate::host::{Host, Unreadable};
 use crate::policy::Tally;
@@ -32,12 +32,12 @@ pub(super) struct MetricsFile {
     host: Host,
     written: Option<Instant>,
     /// What it says, of which a change is worth a write at once.
-    told: Option<(Stand, Tally)>,
+    told: Option<(EngineState, Tally)>,
     /// Whether something is told by now that it doesn't say.
     is_outdated: bool,
     /// Why it could not be written the last time; said once.
     trouble: Option<String>,
-    last: Account,
+    last: Snapshot,
 }
 
 impl MetricsFile {
@@ -48,7 +48,7 @@ impl MetricsFile {
             told: None,
             is_outdated: true,
             trouble: None,
-            last: Account::default(),
+            last: Snapshot::default(),
         }
     }
 
@@ -59,12 +59,12 @@ impl MetricsFile {
     }
 
     /// Writes what `account` tells, if it is time.
-    pub(super) async fn offer(&mut self, account: &Account, now: Instant) {
-        if self.last != *account {
-            self.last.clone_from(account);
+    pub(super) async fn offer(&mut self, snapshot: &Snapshot, now: Instant) {
+        if self.last != *snapshot {
+            self.last.clone_from(snapshot);
             self.is_outdated = true;
         }
-        let told = Some((account.overview.state, account.tally.clone()));
+        let told = Some((snapshot.overview.state, snapshot.tally.clone()));
         let is_news = self.told != told;
         if !is_news && now < self.due() {
             return;
@@ -76,7 +76,7 @@ impl MetricsFile {
     }
 
     async fn write(&mut self) {
-        let (host, account) = (self.host.clone(), self.last.clone());
+        let (host, snapshot) = (self.host.clone(), self.last.clone());
         let written = tokio::task::spawn_blocking(move || {
             let path = match path(&host) {
                 Ok(path) => path?,
@@ -87,7 +87,7 @@ impl MetricsFile {
                     ));
                 }
             };
-            let written = replace(&path, &exposition(&account));
+            let written = replace(&path, &exposition(&snapshot));
             written.err().map(|error| format!("{}: {error}", path.display()))
         });
         // A panic in there is in the journal already.

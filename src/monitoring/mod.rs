@@ -19,13 +19,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{Account, Command};
+use crate::bus::{Command, Snapshot};
 use crate::host::{Host, ServiceManager};
 use metrics_file::MetricsFile;
 
 /// Passes on what the engine publishes.
 pub struct Monitor {
-    account: watch::Receiver<Account>,
+    snapshot: watch::Receiver<Snapshot>,
     commands: mpsc::Sender<Command>,
     stop: CancellationToken,
     manager: Option<ServiceManager>,
@@ -39,12 +39,12 @@ impl Monitor {
     #[must_use]
     pub fn new(
         host: Host,
-        account: watch::Receiver<Account>,
+        snapshot: watch::Receiver<Snapshot>,
         commands: mpsc::Sender<Command>,
         stop: CancellationToken,
     ) -> Self {
         Self {
-            account,
+            snapshot,
             commands,
             stop,
             manager: ServiceManager::from_env(),
@@ -63,7 +63,7 @@ impl Monitor {
             self.pass_on().await;
             tokio::select! {
                 () = self.stop.cancelled() => break,
-                Ok(()) = self.account.changed() => {}
+                Ok(()) = self.snapshot.changed() => {}
                 () = sleep_until(self.metrics.due()) => {}
                 () = tick(&mut watchdog) => self.say_alive().await,
             }
@@ -74,13 +74,13 @@ impl Monitor {
     }
 
     async fn pass_on(&mut self) {
-        let account = self.account.borrow_and_update().clone();
-        let status = status_line::of(&account.overview);
+        let snapshot = self.snapshot.borrow_and_update().clone();
+        let status = status_line::of(&snapshot.overview);
         if let Some(manager) = self.manager.as_ref().filter(|_| status != self.status) {
             manager.status(&status);
             self.status = status;
         }
-        self.metrics.offer(&account, Instant::now()).await;
+        self.metrics.offer(&snapshot, Instant::now()).await;
     }
 
     async fn say_alive(&self) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use update_engine::bus::{Operation, Outlets};
+use update_engine::bus::{Operation, SnapshotSender};
 use update_engine::disk::SlotName;
 use update_engine::engine::{DiskChoice, Engine, Node as Machine, Settings, Survey};
 use update_engine::host::Host;
@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 
 async fn supersede(machine: Machine) {
     let beginning = (machine.initial_state(), Survey::default());
-    let (outlets, mut news) = Outlets::new();
+    let (outlets, mut news) = SnapshotSender::new();
     let stop = CancellationToken::new();
     let (_commands, receiver) = mpsc::channel(1);
     let engine = Engine::new(Arc::new(Hasty(machine)), beginning, outlets, stop.clone());

@@ -10,8 +10,8 @@ use futures_util::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use update_engine::bus::{
-    BusError, ENGINE_PATH, EVIDENCE_PATH, INTERFACE, ORDERS_PATH, Operation, Outlets, PATH, SERVICE, Status,
-    StatusFields, serve_bus, serve_peer,
+    BusError, CONTROL_PATH, DIAGNOSTICS_PATH, ENGINE_PATH, INTERFACE, Operation, PATH, SERVICE,
+    SnapshotSender, Status, StatusFields, serve_bus, serve_peer,
 };
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, Message, MessageStream};
@@ -178,7 +178,7 @@ async fn a_reset_while_busy_fails_with_the_error_that_clients_know() {
 async fn a_second_engine_is_refused_the_name() {
     let bus = PrivateBus::start(Accounts::Ours);
     let _engine = BusEngine::on(&bus).await;
-    let (_outlets, news) = Outlets::new();
+    let (_outlets, news) = SnapshotSender::new();
     let (commands, _asked) = mpsc::channel(1);
     let second = serve_bus(Some(bus.address()), commands, news).await;
     assert!(matches!(second, Err(BusError::NameTaken)));
@@ -274,13 +274,13 @@ async fn root_may_call_everything_core_the_three_methods_and_nobody_nothing() {
     // Client libraries introspect first, and give up where they may not.
     for (uid, path) in [CORE_UID, NOBODY_UID]
         .iter()
-        .flat_map(|uid| [(*uid, ENGINE_PATH), (*uid, ORDERS_PATH)])
+        .flat_map(|uid| [(*uid, ENGINE_PATH), (*uid, CONTROL_PATH)])
     {
         let introspected = call_at(&bus, uid, path, STANDARD_METHODS[0]);
         assert!(introspected.status.success(), "{uid}, {path}: {introspected:?}");
         assert_denied(
-            &call_at(&bus, uid, EVIDENCE_PATH, STANDARD_METHODS[0]),
-            EVIDENCE_PATH,
+            &call_at(&bus, uid, DIAGNOSTICS_PATH, STANDARD_METHODS[0]),
+            DIAGNOSTICS_PATH,
         );
     }
     for uid in [CORE_UID, NOBODY_UID] {
@@ -337,7 +337,7 @@ async fn a_socket_that_a_dead_engine_left_is_replaced_and_a_live_one_is_not() {
     assert!(socket.exists());
     let _engine = BusEngine::at(&socket).await;
 
-    let (_outlets, news) = Outlets::new();
+    let (_outlets, news) = SnapshotSender::new();
     let (commands, _asked) = mpsc::channel(1);
     let second = serve_peer(&socket, commands, news).await;
     assert!(matches!(second, Err(BusError::Listen { .. })));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
-use update_engine::bus::{Operation, Outlets, Service, Status, serve_bus};
+use update_engine::bus::{Operation, Service, SnapshotSender, Status, serve_bus};
 
 use crate::support::bus::{Accounts, BusEngine, NOBODY_UID, PrivateBus};
 use crate::support::other_users::{client_in, may_become_others};
@@ -81,7 +81,7 @@ async fn status_prints_five_lines_and_nothing_else() {
 
 /// An engine whose task has ended answers every call with an error.
 async fn dead_engine(bus: &PrivateBus) -> Service {
-    let (_, news) = Outlets::new();
+    let (_, news) = SnapshotSender::new();
     let (commands, _) = mpsc::channel(1);
     serve_bus(Some(bus.address()), commands, news).await.unwrap()
 }

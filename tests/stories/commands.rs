@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use serde_json::Value;
-use update_engine::bus::{Account, FailureReport, Overview, Stand, Transfer};
+use update_engine::bus::{EngineState, FailureReport, Overview, Snapshot, Transfer};
 use update_engine::disk::SlotName;
 
 use crate::support::bus::{Accounts, BusEngine, NOBODY_UID, PrivateBus};
@@ -157,7 +157,7 @@ async fn why_says_of_every_code_what_it_means_and_what_to_do() {
             sentence: "it went wrong".to_owned(),
             causes: vec!["of something".to_owned()],
         };
-        engine.publish(account(Overview {
+        engine.publish(snapshot(Overview {
             last_failure: Some(failure).into(),
             ..Overview::default()
         }));
@@ -245,12 +245,12 @@ async fn an_update_is_followed_to_its_end_without_a_bus_too() {
             eta_seconds: None,
         };
         Overview {
-            state: Stand::Downloading,
+            state: EngineState::Downloading,
             progress: Some(transfer).into(),
             ..Overview::default()
         }
     };
-    engine.publish(account(downloading(0)));
+    engine.publish(snapshot(downloading(0)));
     let arguments = ["update", "--bus-peer", socket.to_str().unwrap()];
     let mut update = std::pin::pin!(client(&bus, &arguments));
     let mut ticks = tokio::time::interval(std::time::Duration::from_millis(5));
@@ -261,17 +261,17 @@ async fn an_update_is_followed_to_its_end_without_a_bus_too() {
             ended = &mut update => break ended,
             // Once it listens, and has asked.
             _ = ticks.tick() => if engine.attempts() > 0 && let Some(change) = changes.next() {
-                engine.publish(account(change));
+                engine.publish(snapshot(change));
             },
         }
     };
     assert_said(&ended, 5, &[" of 300 B"]);
 }
 
-fn account(overview: Overview) -> Account {
-    Account {
+fn snapshot(overview: Overview) -> Snapshot {
+    Snapshot {
         overview,
-        ..Account::default()
+        ..Snapshot::default()
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::Output;
 use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
-use update_engine::bus::{CheckResult, Preview, Prospect, Stand};
+use update_engine::bus::{CheckResult, EngineState, Preview, Prospect};
 use update_engine::disk::SlotName;
 use update_engine::serve::Ask;
 
@@ -119,7 +119,7 @@ async fn an_offer_is_told_with_every_look_at_the_node_and_nothing_is_touched() {
         assert_eq!(event.previous_version.as_deref(), Some(previous));
     }
     assert_eq!((files(&scene.node.path("/")), disk()), before);
-    assert_eq!(scene.overview(|_| true).await.state, Stand::Idle);
+    assert_eq!(scene.overview(|_| true).await.state, EngineState::Idle);
     // What was asked before changes nothing about an update.
     scene.attempt(NEED_REBOOT).await;
     let waiting = dry_run(&scene.bus, &[]).await;

@@ -6,8 +6,8 @@ use std::process::Output;
 
 use futures_util::StreamExt as _;
 use update_engine::bus::{
-    Account, ENGINE_INTERFACE, ENGINE_PATH, EVIDENCE_INTERFACE, EVIDENCE_PATH, Evidence, Maybe,
-    ORDERS_INTERFACE, ORDERS_PATH, Obstacle, Overview, SERVICE, Stand, Transfer,
+    CONTROL_INTERFACE, CONTROL_PATH, DIAGNOSTICS_INTERFACE, DIAGNOSTICS_PATH, Diagnostics, ENGINE_INTERFACE,
+    ENGINE_PATH, EngineState, Maybe, Obstacle, Overview, SERVICE, Snapshot, Transfer,
 };
 use update_engine::disk::SlotName;
 use update_engine::policy::Tally;
@@ -55,14 +55,14 @@ async fn introspections_are_the_documented_ones() {
             include_str!("../../dbus/org.updateengine.Engine1.xml"),
         ),
         (
-            EVIDENCE_PATH,
-            EVIDENCE_INTERFACE,
-            include_str!("../../dbus/org.updateengine.Evidence1.xml"),
+            DIAGNOSTICS_PATH,
+            DIAGNOSTICS_INTERFACE,
+            include_str!("../../dbus/org.updateengine.Diagnostics1.xml"),
         ),
         (
-            ORDERS_PATH,
-            ORDERS_INTERFACE,
-            include_str!("../../dbus/org.updateengine.Orders1.xml"),
+            CONTROL_PATH,
+            CONTROL_INTERFACE,
+            include_str!("../../dbus/org.updateengine.Control1.xml"),
         ),
     ] {
         let xml = introspect(&client, path).await;
@@ -70,21 +70,21 @@ async fn introspections_are_the_documented_ones() {
     }
 }
 
-fn downloading(bytes_done: u64) -> Account {
+fn downloading(bytes_done: u64) -> Snapshot {
     let transfer = Transfer {
         bytes_done,
         bytes_total: 100,
         bytes_per_second: Some(7),
         eta_seconds: None,
     };
-    Account {
+    Snapshot {
         overview: Overview {
-            state: Stand::Downloading,
+            state: EngineState::Downloading,
             running_version: "1.0.0".to_owned(),
             progress: Some(transfer).into(),
             ..Overview::default()
         },
-        evidence: Evidence {
+        diagnostics: Diagnostics {
             rollback_output: "no answer".to_owned(),
         },
         attempts: Vec::new(),
@@ -126,7 +126,10 @@ async fn what_changed_is_signalled_and_nothing_else() {
     assert_eq!(read.config_warnings.take(), Some(vec![]));
     assert_eq!(read.boot_warnings.take(), Some(vec![]));
     assert_eq!(read, downloading(2).overview);
-    assert_eq!(Evidence::read(&client).await.unwrap(), downloading(2).evidence);
+    assert_eq!(
+        Diagnostics::read(&client).await.unwrap(),
+        downloading(2).diagnostics
+    );
 }
 
 /// Reads all properties of the object at `path` as user `uid`, by dbus-send.
@@ -158,12 +161,12 @@ async fn everybody_may_read_the_state_and_only_root_what_programs_said() {
         assert!(!String::from_utf8_lossy(&output.stdout).contains("no answer"));
     }
     assert!(
-        read_as(&bus, 0, EVIDENCE_PATH, EVIDENCE_INTERFACE)
+        read_as(&bus, 0, DIAGNOSTICS_PATH, DIAGNOSTICS_INTERFACE)
             .status
             .success()
     );
     for uid in [CORE_UID, NOBODY_UID] {
-        let output = read_as(&bus, uid, EVIDENCE_PATH, EVIDENCE_INTERFACE);
+        let output = read_as(&bus, uid, DIAGNOSTICS_PATH, DIAGNOSTICS_INTERFACE);
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(error.contains("AccessDenied"), "{uid}: {output:?}");
     }
@@ -204,7 +207,11 @@ async fn the_group_may_use_our_own_object_and_read_what_programs_said() {
     let (_, said) = call(ENGINE_PATH, &format!("{ENGINE_INTERFACE}.RollBack"), &[]);
     assert!(said.contains("nothing to be done here"), "{said}");
     let get = "org.freedesktop.DBus.Properties.GetAll";
-    let (is_done, said) = call(EVIDENCE_PATH, get, &[&format!("string:{EVIDENCE_INTERFACE}")]);
+    let (is_done, said) = call(
+        DIAGNOSTICS_PATH,
+        get,
+        &[&format!("string:{DIAGNOSTICS_INTERFACE}")],
+    );
     assert!(is_done && said.contains("no answer"), "{said}");
     // Of the original's object only what it says.
     let (is_done, said) = call("/com/coreos/update1", "com.coreos.update1.Manager.GetStatus", &[]);
@@ -241,7 +248,7 @@ async fn no_property_can_be_set() {
     }
     let said = error(ENGINE_INTERFACE, "Nonsense").await;
     assert!(said.contains("UnknownProperty"), "{said}");
-    let said = error(EVIDENCE_INTERFACE, "State").await;
+    let said = error(DIAGNOSTICS_INTERFACE, "State").await;
     assert!(said.contains("UnknownInterface"), "{said}");
 }
 
@@ -286,7 +293,7 @@ async fn an_update_and_its_rollback_are_told_with_versions_slots_and_causes() {
     scene.attempt(NEED_REBOOT).await;
     let installed = |overview: &Overview| overview.slots.iter().any(|slot| slot.tries == 1);
     let after = scene
-        .overview(|overview| overview.state == Stand::RebootNeeded && installed(overview))
+        .overview(|overview| overview.state == EngineState::RebootNeeded && installed(overview))
         .await;
     assert_eq!(after.summary, "2.0.0 is installed: reboot to use it");
     assert_eq!(
@@ -318,8 +325,8 @@ async fn an_update_and_its_rollback_are_told_with_versions_slots_and_causes() {
         "health check /etc/update-engine/health.d/50-api ended with exit code 7"
     );
     assert_eq!(rollback.payload_sha256.unwrap().len(), 64);
-    let evidence = Evidence::read(&scene.bus.connect().await).await.unwrap();
-    assert_eq!(evidence.rollback_output, "no answer on port 6443");
+    let diagnostics = Diagnostics::read(&scene.bus.connect().await).await.unwrap();
+    assert_eq!(diagnostics.rollback_output, "no answer on port 6443");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -337,7 +344,7 @@ async fn why_there_is_no_update_is_told_by_kind_and_in_words() {
     scene.configure("SERVER=disabled\n");
     scene.attempt(IDLE).await;
     let told = scene
-        .overview(|overview| overview.last_failure.0.is_some() && overview.state == Stand::Idle)
+        .overview(|overview| overview.last_failure.0.is_some() && overview.state == EngineState::Idle)
         .await;
     assert_eq!(told.no_update.0.unwrap().kind, Obstacle::Disabled);
     let failure = told.last_failure.0.unwrap();

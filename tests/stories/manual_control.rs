@@ -1,6 +1,6 @@
 //! Manual control of slots: an operator's rollback, and marking the running slot good.
 
-use update_engine::bus::{Engine1Proxy, Stand};
+use update_engine::bus::{Engine1Proxy, EngineState};
 use update_engine::disk::SlotName;
 
 use crate::support::fixtures;
@@ -48,7 +48,7 @@ async fn a_rollback_boots_the_slot_that_was_good_and_is_remembered() {
     scene.node.disk.assert_table_is_whole();
     assert!(scene.node.path(MARKER).exists());
     let told = scene
-        .overview(|overview| overview.state == Stand::RollbackNeeded)
+        .overview(|overview| overview.state == EngineState::RollbackNeeded)
         .await;
     assert_eq!(
         told.summary,
@@ -60,7 +60,7 @@ async fn a_rollback_boots_the_slot_that_was_good_and_is_remembered() {
     let told = scene.overview(|overview| !overview.slots.is_empty()).await;
     assert_eq!(
         (told.state, told.waiting_version.as_str()),
-        (Stand::RollbackNeeded, "1.0.0"),
+        (EngineState::RollbackNeeded, "1.0.0"),
         "also after a restart"
     );
     daemon.stop();
@@ -68,7 +68,7 @@ async fn a_rollback_boots_the_slot_that_was_good_and_is_remembered() {
 
     let _daemon = scene.come_back().await;
     let told = scene.overview(|overview| overview.rollback.0.is_some()).await;
-    assert_eq!(told.state, Stand::Idle);
+    assert_eq!(told.state, EngineState::Idle);
     let rollback = told.rollback.0.unwrap();
     assert_eq!(
         (rollback.version.as_str(), rollback.cause.as_str()),
@@ -86,7 +86,9 @@ async fn a_rollback_that_is_taken_back_leaves_the_running_slot_first() {
     assert_eq!(scene.node.disk.attributes(SlotName::B), (2, 0, 1));
     assert_eq!(scene.node.disk.attributes(SlotName::A), (1, 0, 1));
     assert!(!scene.node.path(MARKER).exists());
-    let told = scene.overview(|overview| overview.state == Stand::Idle).await;
+    let told = scene
+        .overview(|overview| overview.state == EngineState::Idle)
+        .await;
     assert_eq!(told.rollback, None.into());
 }
 

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use update_engine::bus::{ENGINE_INTERFACE, ENGINE_PATH, ORDERS_INTERFACE, ORDERS_PATH, PATH, SERVICE};
+use update_engine::bus::{CONTROL_INTERFACE, CONTROL_PATH, ENGINE_INTERFACE, ENGINE_PATH, PATH, SERVICE};
 use zbus::connection::Builder;
 use zbus::fdo::PropertiesProxy;
 use zbus::message::Type;
@@ -223,8 +223,8 @@ async fn without_a_bus_the_same_is_said() {
     };
     let introspection = call("/org/updateengine/Engine1", INTROSPECTABLE, "Introspect").await;
     let xml: String = introspection.unwrap().body().deserialize().unwrap();
-    assert!(xml.contains("Evidence") && !xml.contains("Orders"), "{xml}");
-    let said = call(ORDERS_PATH, ORDERS_INTERFACE, "Check").await.unwrap_err();
+    assert!(xml.contains("Diagnostics") && !xml.contains("Control"), "{xml}");
+    let said = call(CONTROL_PATH, CONTROL_INTERFACE, "Check").await.unwrap_err();
     assert!(said.contains("UnknownMethod"), "{said}");
     call(PATH, "org.freedesktop.DBus.Peer", "Ping").await.unwrap();
 }

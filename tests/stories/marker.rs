@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use update_engine::bus::{AttemptOutcome, AttemptReport, Stand};
+use update_engine::bus::{AttemptOutcome, AttemptReport, EngineState};
 use update_engine::disk::SlotName;
 
 use crate::support::fixtures;
@@ -47,7 +47,7 @@ async fn a_marker_that_the_table_contradicts_is_taken_away_at_the_next_start() {
     let overview = scene.overview(|overview| !overview.slots.is_empty()).await;
     assert_eq!(
         (overview.state, overview.slots[1].tries),
-        (Stand::RebootNeeded, 1)
+        (EngineState::RebootNeeded, 1)
     );
     they_ended(&scene, &[AttemptOutcome::Waiting]).await;
     daemon.stop();
@@ -58,7 +58,7 @@ async fn a_marker_that_the_table_contradicts_is_taken_away_at_the_next_start() {
     let overview = scene.overview(|overview| !overview.slots.is_empty()).await;
     assert_eq!(
         (overview.state, overview.waiting_version.as_str()),
-        (Stand::Idle, "")
+        (EngineState::Idle, "")
     );
     they_ended(&scene, &[AttemptOutcome::Withdrawn]).await;
     assert!(!scene.node.path(MARKER).exists());
@@ -86,7 +86,9 @@ async fn after_a_reset_the_status_says_that_the_other_slot_boots_next_all_the_sa
     let _daemon = scene.boot(SlotName::A).await;
     scene.attempt(NEED_REBOOT).await;
     assert!(client(&scene.bus, "-reset_status").await.1.success());
-    let overview = scene.overview(|overview| overview.state == Stand::Idle).await;
+    let overview = scene
+        .overview(|overview| overview.state == EngineState::Idle)
+        .await;
     assert_eq!(
         overview.summary,
         "nothing is under way; the other slot boots next"

@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
-use update_engine::bus::{ENGINE_INTERFACE, ENGINE_PATH, ORDERS_INTERFACE, ORDERS_PATH, SERVICE};
+use update_engine::bus::{CONTROL_INTERFACE, CONTROL_PATH, ENGINE_INTERFACE, ENGINE_PATH, SERVICE};
 use zbus::MessageStream;
 use zbus::message::Type;
 
@@ -15,7 +15,7 @@ use crate::support::node::quoted;
 use crate::support::other_users::may_become_others;
 use crate::support::polkit::Polkit;
 
-const GOLDEN: &str = include_str!("../../dbus/org.updateengine.Orders1.xml");
+const GOLDEN: &str = include_str!("../../dbus/org.updateengine.Control1.xml");
 
 /// Lets `nobody` check and look ahead, forbids it to mark the slot good, and leaves the rest to a password.
 const RULES: &str = r#"polkit.addRule(function(action, subject) {
@@ -41,8 +41,8 @@ async fn order(bus: &PrivateBus, uid: u32, method: &str, arguments: &[&str]) -> 
     process
         .arg(format!("--bus={}", bus.address()))
         .arg(format!("--dest={SERVICE}"))
-        .args(["--print-reply", "--reply-timeout=60000", ORDERS_PATH])
-        .arg(format!("{ORDERS_INTERFACE}.{method}"))
+        .args(["--print-reply", "--reply-timeout=60000", CONTROL_PATH])
+        .arg(format!("{CONTROL_INTERFACE}.{method}"))
         .args(arguments)
         .uid(uid)
         .gid(uid);

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use update_engine::bus::{Command, Operation, Outlets, Status, WaitingSlot};
+use update_engine::bus::{Command, Operation, SnapshotSender, Status, WaitingSlot};
 use update_engine::disk::SlotName;
 use update_engine::engine::{DiskChoice, Engine, Node as Machine, Settings, Survey};
 use update_engine::host::Host;
@@ -50,7 +50,7 @@ impl Running {
             postinst: Postinst::Skip,
         });
         let beginning = (machine.initial_state(), Survey::default());
-        let (outlets, news) = Outlets::new();
+        let (outlets, news) = SnapshotSender::new();
         let (commands, receiver) = mpsc::channel(1);
         let stop = CancellationToken::new();
         let engine = Engine::new(Arc::new(Hasty(machine)), beginning, outlets, stop.clone());

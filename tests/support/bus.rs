@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use update_engine::bus::{Account, Command, Operation, Outlets, Service, Status, serve_bus, serve_peer};
+use update_engine::bus::{
+    Command, Operation, Service, Snapshot, SnapshotSender, Status, serve_bus, serve_peer,
+};
 
 /// Our policy file, as distributions install it.
 pub const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dbus/com.coreos.update1.conf");
@@ -196,13 +198,13 @@ fn bus_config(socket: &Path) -> String {
 /// changes and announces statuses by hand.
 pub struct BusEngine {
     pub service: Service,
-    outlets: Outlets,
-    desk: Arc<Mutex<Desk>>,
+    sender: SnapshotSender,
+    answers: Arc<Mutex<Answers>>,
 }
 
 /// What the engine keeps.
 #[derive(Default)]
-struct Desk {
+struct Answers {
     status: Status,
     attempts: usize,
 }
@@ -210,23 +212,23 @@ struct Desk {
 impl BusEngine {
     /// Serves on `bus`.
     pub async fn on(bus: &PrivateBus) -> Self {
-        let (outlets, news) = Outlets::new();
+        let (sender, news) = SnapshotSender::new();
         let (commands, asked) = mpsc::channel(1);
         let service = serve_bus(Some(bus.address()), commands, news).await.unwrap();
-        Self::behind(service, asked, outlets)
+        Self::behind(service, asked, sender)
     }
 
     /// Serves at the socket `path`, without a bus.
     pub async fn at(path: &Path) -> Self {
-        let (outlets, news) = Outlets::new();
+        let (sender, news) = SnapshotSender::new();
         let (commands, asked) = mpsc::channel(1);
         let service = serve_peer(path, commands, news).await.unwrap();
-        Self::behind(service, asked, outlets)
+        Self::behind(service, asked, sender)
     }
 
-    fn behind(service: Service, mut asked: mpsc::Receiver<Command>, outlets: Outlets) -> Self {
-        let desk = Arc::new(Mutex::new(Desk::default()));
-        let (answering, signals) = (desk.clone(), outlets.statuses.clone());
+    fn behind(service: Service, mut asked: mpsc::Receiver<Command>, sender: SnapshotSender) -> Self {
+        let answers = Arc::new(Mutex::new(Answers::default()));
+        let (answering, signals) = (answers.clone(), sender.statuses.clone());
         tokio::spawn(async move {
             while let Some(command) = asked.recv().await {
                 answering.lock().unwrap().answer(command, &signals);
@@ -234,34 +236,34 @@ impl BusEngine {
         });
         Self {
             service,
-            outlets,
-            desk,
+            sender,
+            answers,
         }
     }
 
     /// Sets the status without a signal.
     pub fn set(&self, operation: Operation) {
-        self.desk.lock().unwrap().status.operation = operation;
+        self.answers.lock().unwrap().status.operation = operation;
     }
 
     /// Sets the status and signals it.
     pub fn announce(&self, status: Status) {
-        self.desk.lock().unwrap().status = status.clone();
-        self.outlets.statuses.send(status).unwrap();
+        self.answers.lock().unwrap().status = status.clone();
+        self.sender.statuses.send(status).unwrap();
     }
 
     /// Publishes what our own interface shows.
-    pub fn publish(&self, account: Account) {
-        self.outlets.account.send_replace(account);
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.sender.snapshot.send_replace(snapshot);
     }
 
     /// How many attempts were asked for.
     pub fn attempts(&self) -> usize {
-        self.desk.lock().unwrap().attempts
+        self.answers.lock().unwrap().attempts
     }
 }
 
-impl Desk {
+impl Answers {
     fn answer(&mut self, command: Command, signals: &mpsc::UnboundedSender<Status>) {
         match command {
             Command::AttemptUpdate(reply) => {

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use update_engine::bus::{self, BusError, Command, News, Outlets, Service};
+use update_engine::bus::{self, BusError, Command, Service, SnapshotReceiver, SnapshotSender};
 use update_engine::disk::{SlotName, share_one_heap};
 use update_engine::engine::{DiskChoice, Engine, Node, Settings, Updater as _};
 use update_engine::flags::{self, CommandLine, Request};
@@ -175,14 +175,14 @@ enum DaemonError {
 async fn run(options: Options, attempt_context: AttemptContext) -> Result<(), DaemonError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = CancellationToken::new();
-    let (outlets, news) = Outlets::new();
+    let (sender, news) = SnapshotSender::new();
     let (commands, received) = mpsc::channel(16);
     let host = options.settings.host.clone();
     let node = Arc::new(Node::new(options.settings).with_attempt_context(attempt_context));
     let beginning = (node.initial_state(), node.survey().await);
     // Before anybody can ask: the first answer is as good as any.
-    let engine = Engine::new(Arc::clone(&node), beginning, outlets, stop.clone());
-    let monitor = Monitor::new(host, news.account.clone(), commands.clone(), stop.clone());
+    let engine = Engine::new(Arc::clone(&node), beginning, sender, stop.clone());
+    let monitor = Monitor::new(host, news.snapshot.clone(), commands.clone(), stop.clone());
     let service = serve(options.peer, commands, news).await?;
     let monitor = tokio::spawn(monitor.run());
     let mut engine = tokio::spawn(engine.run(received));
@@ -207,7 +207,7 @@ async fn run(options: Options, attempt_context: AttemptContext) -> Result<(), Da
 async fn serve(
     peer: Option<PathBuf>,
     commands: mpsc::Sender<Command>,
-    news: News,
+    news: SnapshotReceiver,
 ) -> Result<Service, BusError> {
     match peer {
         Some(path) => bus::serve_peer(&path, commands, news).await,

@@ -1,4 +1,4 @@
-//! A record that may not apply.
+//! `Maybe`: an optional record. D-Bus has no null; `None` is encoded as an empty `a{sv}`.
 
 use std::collections::HashMap;
 

@@ -7,7 +7,7 @@ use zbus::wire::{Type, Variant};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[serde(rename_all = "kebab-case")]
 #[zbus(signature = "s", rename_all = "kebab-case")]
-pub enum Stand {
+pub enum EngineState {
     /// Nothing.
     #[default]
     Idle,

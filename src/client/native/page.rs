@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::time::utc;
-use crate::bus::{Evidence, FailureReport, Obstacle, Overview, Transfer};
+use crate::bus::{Diagnostics, FailureReport, Obstacle, Overview, Transfer};
 use crate::omaha::{Advice, ErrorCode};
 
 /// The page of `status`.
-pub(super) fn status(overview: &Overview, evidence: Option<&Evidence>) -> String {
+pub(super) fn status(overview: &Overview, diagnostics: Option<&Diagnostics>) -> String {
     let mut page = Page::default();
     page.row("State", &overview.summary);
     page.row("Running version", known(&overview.running_version));
@@ -28,13 +28,13 @@ pub(super) fn status(overview: &Overview, evidence: Option<&Evidence>) -> String
         let time = next.time.map_or_else(|| "none".to_owned(), utc);
         page.row("Next check", &format!("{time}: {}", next.why));
     }
-    page.troubles(overview, evidence);
+    page.troubles(overview, diagnostics);
     page.boot_warnings(overview);
     format!("{}\n{}", page.0, slots(overview))
 }
 
 /// The page of `why`.
-pub(super) fn why(overview: &Overview, evidence: Option<&Evidence>) -> String {
+pub(super) fn why(overview: &Overview, diagnostics: Option<&Diagnostics>) -> String {
     let mut page = Page::default();
     match &overview.no_update.0 {
         Some(no_update) => {
@@ -52,7 +52,7 @@ pub(super) fn why(overview: &Overview, evidence: Option<&Evidence>) -> String {
     if let Some(failure) = &overview.last_failure.0 {
         page.failure(failure);
     }
-    page.rollback(overview, evidence);
+    page.rollback(overview, diagnostics);
     page.boot_warnings(overview);
     for warning in overview.config_warnings.iter().flatten() {
         page.row("Configuration", warning);
@@ -146,7 +146,7 @@ impl Page {
         }
     }
 
-    fn troubles(&mut self, overview: &Overview, evidence: Option<&Evidence>) {
+    fn troubles(&mut self, overview: &Overview, diagnostics: Option<&Diagnostics>) {
         if let Some(failure) = &overview.last_failure.0 {
             self.row(
                 "Last failure",
@@ -154,7 +154,7 @@ impl Page {
             );
             self.causes(failure);
         }
-        self.rollback(overview, evidence);
+        self.rollback(overview, diagnostics);
     }
 
     fn boot_warnings(&mut self, overview: &Overview) {
@@ -180,7 +180,7 @@ impl Page {
         }
     }
 
-    fn rollback(&mut self, overview: &Overview, evidence: Option<&Evidence>) {
+    fn rollback(&mut self, overview: &Overview, diagnostics: Option<&Diagnostics>) {
         let Some(rollback) = &overview.rollback.0 else {
             return;
         };
@@ -191,11 +191,11 @@ impl Page {
             &format!("from version {version}, noticed {noticed}"),
         );
         self.row("", &format!("because: {}", rollback.cause));
-        let said = evidence.map_or("", |evidence| evidence.rollback_output.as_str());
+        let said = diagnostics.map_or("", |diagnostics| diagnostics.rollback_output.as_str());
         for line in said.lines() {
             self.row("", &format!("| {line}"));
         }
-        if evidence.is_none() {
+        if diagnostics.is_none() {
             self.row("", "(root sees what it said)");
         }
     }

@@ -5,7 +5,8 @@ use zbus::{Connection, DBusError as _};
 use super::Exit;
 use super::terminal_agent::TerminalAgent;
 use crate::bus::{
-    AttemptReport, Engine1Proxy, Evidence, ManagerProxy, OfferSource, Orders1Proxy, Overview, Preview, Stand,
+    AttemptReport, Control1Proxy, Diagnostics, Engine1Proxy, EngineState, ManagerProxy, OfferSource,
+    Overview, Preview,
 };
 use crate::client::{Endpoint, session};
 use crate::host::Unreadable;
@@ -114,8 +115,8 @@ impl Remote {
     }
 
     /// What programs said, if this user may read that.
-    pub(super) async fn evidence(&self) -> Option<Evidence> {
-        Evidence::read(&self.connection).await.ok()
+    pub(super) async fn diagnostics(&self) -> Option<Diagnostics> {
+        Diagnostics::read(&self.connection).await.ok()
     }
 
     /// Starts a check. Who may only use the original's interface, such as the account `core`, does it there.
@@ -182,7 +183,11 @@ impl Remote {
     }
 
     async fn is_busy(&self) -> bool {
-        let resting = [Stand::Idle, Stand::RebootNeeded, Stand::RollbackNeeded];
+        let resting = [
+            EngineState::Idle,
+            EngineState::RebootNeeded,
+            EngineState::RollbackNeeded,
+        ];
         let overview = self.overview().await;
         overview.is_ok_and(|overview| !resting.contains(&overview.state))
     }
@@ -192,8 +197,8 @@ impl Remote {
     }
 
     /// For those to whom the bus refuses the methods of [`Self::engine`].
-    async fn orders(&self) -> zbus::Result<Orders1Proxy<'static>> {
-        Orders1Proxy::new(&self.connection).await
+    async fn orders(&self) -> zbus::Result<Control1Proxy<'static>> {
+        Control1Proxy::new(&self.connection).await
     }
 }
 

@@ -8,7 +8,7 @@ use super::arguments::{Arguments, Command};
 use super::follow::{Follower, Teller};
 use super::remote::{Remote, RemoteError};
 use super::{Exit, history, page, preview, settings, time};
-use crate::bus::{Obstacle, OfferSource, Overview, Stand};
+use crate::bus::{EngineState, Obstacle, OfferSource, Overview};
 use crate::client::Endpoint;
 use crate::printable::printable;
 
@@ -72,8 +72,8 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
             print("the running slot is marked good and boots next\n");
         }
         Command::Why => {
-            let (overview, evidence) = (remote.overview().await?, remote.evidence().await);
-            tell(&page::why(&overview, evidence.as_ref()), false);
+            let (overview, diagnostics) = (remote.overview().await?, remote.diagnostics().await);
+            tell(&page::why(&overview, diagnostics.as_ref()), false);
         }
         Command::History(form) => tell(&attempts(&remote, form.json).await?, form.json),
         // Done above, without an engine.
@@ -83,13 +83,13 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
 }
 
 async fn status(remote: &Remote, json: bool) -> Result<String, RemoteError> {
-    let (overview, evidence) = (remote.overview().await?, remote.evidence().await);
+    let (overview, diagnostics) = (remote.overview().await?, remote.diagnostics().await);
     if !json {
-        return Ok(page::status(&overview, evidence.as_ref()));
+        return Ok(page::status(&overview, diagnostics.as_ref()));
     }
     let mut value = json!(overview);
-    if let (Some(object), Some(evidence)) = (value.as_object_mut(), evidence) {
-        object.insert("rollback_output".to_owned(), evidence.rollback_output.into());
+    if let (Some(object), Some(diagnostics)) = (value.as_object_mut(), diagnostics) {
+        object.insert("rollback_output".to_owned(), diagnostics.rollback_output.into());
     }
     Ok(pretty(&value))
 }
@@ -149,9 +149,9 @@ async fn update(remote: &Remote) -> Result<Exit, RemoteError> {
 /// How an attempt has ended; nothing while it is under way.
 fn outcome(overview: &Overview) -> Option<Exit> {
     match overview.state {
-        Stand::RebootNeeded => Some(Exit::Done),
-        Stand::RollbackNeeded => Some(Exit::PutOff),
-        Stand::Idle => Some(
+        EngineState::RebootNeeded => Some(Exit::Done),
+        EngineState::RollbackNeeded => Some(Exit::PutOff),
+        EngineState::Idle => Some(
             match overview.no_update.0.as_ref().map(|no_update| no_update.kind) {
                 None | Some(Obstacle::NoneOffered) => Exit::NothingOffered,
                 Some(Obstacle::Failed) => Exit::Failed,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::bus::{Account, NextCheck, Stand};
-use crate::engine::account::Sources;
+use crate::bus::{EngineState, NextCheck, Snapshot};
+use crate::engine::snapshot::Sources;
 use crate::engine::updater::Progress;
 use crate::engine::{Meter, State, Survey};
 
@@ -14,7 +14,7 @@ const BEAT: Duration = Duration::from_secs(1);
 
 /// The account's sources beside the state, and who gets it.
 pub(super) struct Publisher {
-    account: watch::Sender<Account>,
+    snapshot: watch::Sender<Snapshot>,
     meter: Meter,
     /// When progress was published last.
     beat: Option<Duration>,
@@ -25,9 +25,9 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    pub(super) fn new(account: watch::Sender<Account>, survey: Survey) -> Self {
+    pub(super) fn new(snapshot: watch::Sender<Snapshot>, survey: Survey) -> Self {
         Self {
-            account,
+            snapshot,
             meter: Meter::default(),
             beat: None,
             survey,
@@ -52,17 +52,17 @@ impl Publisher {
     }
 
     pub(super) fn publish(&self, state: &State) {
-        let is_downloading = state.phase().stand() == Stand::Downloading;
+        let is_downloading = state.phase().stand() == EngineState::Downloading;
         let sources = Sources {
             state,
             survey: &self.survey,
             transfer: self.meter.transfer().filter(|_| is_downloading),
             next_check: self.next_check.clone(),
         };
-        let account = sources.account();
-        self.account.send_if_modified(|published| {
-            let is_new = *published != account;
-            *published = account;
+        let snapshot = sources.snapshot();
+        self.snapshot.send_if_modified(|published| {
+            let is_new = *published != snapshot;
+            *published = snapshot;
             is_new
         });
     }

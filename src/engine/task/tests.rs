@@ -1,9 +1,9 @@
 //! The task under a scripted world and a paused clock: what is done, in which order, and when.
 #![allow(clippy::unwrap_used)]
 
-mod account;
 mod attempts;
 mod cancel;
+mod snapshot;
 mod stop;
 mod trials;
 mod waiting;
@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::bus::{Account, OfferSource, Operation, Preview, Prospect, WaitingSlot};
+use crate::bus::{OfferSource, Operation, Preview, Prospect, Snapshot, WaitingSlot};
 use crate::engine::{Checked, Commitment, Failure, Fallback, Offered, Phase, Report, Running, Trigger};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
@@ -272,7 +272,7 @@ struct World {
     updater: Arc<Scripted>,
     commands: mpsc::Sender<Command>,
     statuses: mpsc::UnboundedReceiver<Status>,
-    account: watch::Receiver<Account>,
+    snapshot: watch::Receiver<Snapshot>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -285,7 +285,7 @@ impl World {
             wall: Mutex::new(1000),
             clock_set: Notify::new(),
         });
-        let (outlets, news) = Outlets::new();
+        let (outlets, news) = SnapshotSender::new();
         let (commands, receiver) = mpsc::channel(1);
         let stop = CancellationToken::new();
         let engine = Engine::new(
@@ -298,7 +298,7 @@ impl World {
             updater,
             commands,
             statuses: news.statuses,
-            account: news.account,
+            snapshot: news.snapshot,
             stop,
             task: tokio::spawn(engine.run(receiver)),
         }

@@ -16,7 +16,7 @@ if [[ $1 = all ]]; then
     echo "signal ${BASH_REMATCH[1]}"
     [[ ${BASH_REMATCH[1]} != UPDATE_STATUS_IDLE ]] || break
   done <&"${monitor[0]}"
-  [[ $(busctl --system tree --list $name) == *"$engine/Evidence"* ]]
+  [[ $(busctl --system tree --list $name) == *"$engine/Diagnostics"* ]]
 fi
 version=$(busctl --system get-property $name $engine org.updateengine.Engine1 RunningVersion)
 [[ $version =~ ^s\ \"(.*)\"$ ]]

@@ -18,7 +18,7 @@ if [[ $1 = all ]]; then
     [[ ${BASH_REMATCH[1]} != UPDATE_STATUS_IDLE ]] || break
   done <&"${monitor[0]}"
   tree=$(gdbus introspect --system --dest $name --object-path / --recurse)
-  [[ $tree = *"interface $name.Manager"* && $tree = *"interface org.updateengine.Orders1"* ]]
+  [[ $tree = *"interface $name.Manager"* && $tree = *"interface org.updateengine.Control1"* ]]
 fi
 version=$(call $engine org.freedesktop.DBus.Properties.Get org.updateengine.Engine1 RunningVersion)
 [[ $version =~ \'(.*)\' ]]

@@ -20,8 +20,8 @@ pub(super) const STORY: Story = Story {
 };
 
 /// Kept from the other slot's journal, for root.
-const LAST_LINES: &str = "busctl get-property com.coreos.update1 /org/updateengine/Engine1/Evidence \
-                          org.updateengine.Evidence1 RollbackOutput";
+const LAST_LINES: &str = "busctl get-property com.coreos.update1 /org/updateengine/Engine1/Diagnostics \
+                          org.updateengine.Diagnostics1 RollbackOutput";
 
 fn play(stage: &mut Stage) -> Result<()> {
     let said = "the application misses its data";

@@ -1,4 +1,4 @@
-//! The question whether everything has been signalled that was announced so far.
+//! The barrier: resolves when every status published so far has been signalled.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -7,13 +7,13 @@ pub(super) type Requests = mpsc::Receiver<oneshot::Sender<()>>;
 
 /// Waits for what the engine has announced so far.
 #[derive(Clone)]
-pub(super) struct Flusher(mpsc::Sender<oneshot::Sender<()>>);
+pub(super) struct Barrier(mpsc::Sender<oneshot::Sender<()>>);
 
-impl Flusher {
+impl Barrier {
     /// A flusher, and where its requests arrive.
     pub(super) fn new() -> (Self, Requests) {
-        let (flusher, requests) = mpsc::channel(1);
-        (Self(flusher), requests)
+        let (barrier, requests) = mpsc::channel(1);
+        (Self(barrier), requests)
     }
 
     /// Returns once every status that was in the queue before this call has been signalled, or the

@@ -1,4 +1,4 @@
-//! Sends each status to everybody who listens: once, in order, none lost; and the properties that changed.
+//! The broadcaster: sends each status to all connections, once, in order, none lost; and the properties that changed.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use zbus::Connection;
 
+use super::barrier::{Barrier, Requests};
 use super::engine1::Changes;
-use super::flusher::{Flusher, Requests};
-use super::{Account, INTERFACE, News, PATH, Status, StatusFields};
+use super::{INTERFACE, PATH, Snapshot, SnapshotReceiver, Status, StatusFields};
 
 /// How long one listener may hold up a signal before it is dropped. A bus reads at once; a peer that
 /// was stopped never does, and must not stop the others.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The one task that signals. Owns the connections that listen.
-pub(super) struct Announcer {
+pub(super) struct Broadcaster {
     statuses: mpsc::UnboundedReceiver<Status>,
-    account: watch::Receiver<Account>,
+    snapshot: watch::Receiver<Snapshot>,
     /// What the audience knows.
-    told: Account,
+    told: Snapshot,
     requests: Requests,
     attendance: mpsc::Receiver<Attendance>,
-    audience: Vec<Connection>,
+    connections: Vec<Connection>,
 }
 
 /// One signal.
@@ -54,22 +54,22 @@ impl Admission {
     }
 }
 
-impl Announcer {
+impl Broadcaster {
     /// An announcer of `news`, and the handles of those who talk to it.
-    pub(super) fn new(news: News) -> (Self, Admission, Flusher) {
+    pub(super) fn new(receiver: SnapshotReceiver) -> (Self, Admission, Barrier) {
         let (admission, attendance) = mpsc::channel(1);
-        let (flusher, requests) = Flusher::new();
-        let News { statuses, account } = news;
-        let told = account.borrow().clone();
-        let announcer = Self {
+        let (barrier, requests) = Barrier::new();
+        let SnapshotReceiver { statuses, snapshot } = receiver;
+        let told = snapshot.borrow().clone();
+        let broadcaster = Self {
             statuses,
             told,
-            account,
+            snapshot,
             requests,
             attendance,
-            audience: Vec::new(),
+            connections: Vec::new(),
         };
-        (announcer, Admission(admission), flusher)
+        (broadcaster, Admission(admission), barrier)
     }
 
     /// Signals until the engine or the service is gone.
@@ -81,11 +81,11 @@ impl Announcer {
             tokio::select! {
                 biased;
                 Some(change) = self.attendance.recv() => match change {
-                    Attendance::Joined(connection) => self.audience.push(connection),
-                    Attendance::Left => self.audience.retain(|connection| !connection.is_closed()),
+                    Attendance::Joined(connection) => self.connections.push(connection),
+                    Attendance::Left => self.connections.retain(|connection| !connection.is_closed()),
                 },
                 Some(status) = self.statuses.recv() => self.announce(Signal::Status(status)).await,
-                Ok(()) = self.account.changed() => self.announce_changes().await,
+                Ok(()) = self.snapshot.changed() => self.announce_changes().await,
                 Some(done) = self.requests.recv() => drop(done.send(())),
                 else => break,
             }
@@ -93,16 +93,16 @@ impl Announcer {
     }
 
     async fn announce_changes(&mut self) {
-        let account = self.account.borrow_and_update().clone();
-        if let Some(changes) = Changes::between(&self.told, &account) {
-            self.told = account;
+        let snapshot = self.snapshot.borrow_and_update().clone();
+        if let Some(changes) = Changes::between(&self.told, &snapshot) {
+            self.told = snapshot;
             self.announce(Signal::Changes(changes)).await;
         }
     }
 
     async fn announce(&mut self, signal: Signal) {
-        let mut heard = Vec::with_capacity(self.audience.len());
-        for connection in self.audience.drain(..) {
+        let mut heard = Vec::with_capacity(self.connections.len());
+        for connection in self.connections.drain(..) {
             match timeout(PATIENCE, signal.emit(&connection)).await {
                 Ok(Ok(())) => heard.push(connection),
                 Ok(Err(error)) if connection.is_closed() => tracing::debug!(%error, "a listener has left"),
@@ -116,7 +116,7 @@ impl Announcer {
                 }
             }
         }
-        self.audience = heard;
+        self.connections = heard;
     }
 }
 
@@ -146,7 +146,7 @@ mod tests {
     use zbus::connection::Builder;
     use zbus::{Guid, MessageStream};
 
-    use super::super::Outlets;
+    use super::super::SnapshotSender;
     use super::super::pair::pair;
     use super::*;
 
@@ -161,14 +161,14 @@ mod tests {
     async fn a_flush_returns_after_every_status_that_was_queued() {
         let (ours, theirs) = pair().await;
         let mut heard = MessageStream::from(&theirs);
-        let (outlets, news) = Outlets::new();
-        let (announcer, admission, flusher) = Announcer::new(news);
+        let (sender, receiver) = SnapshotSender::new();
+        let (broadcaster, admission, barrier) = Broadcaster::new(receiver);
         admission.join(ours.clone()).await;
         for number in 0..300 {
-            outlets.statuses.send(size(number)).unwrap();
+            sender.statuses.send(size(number)).unwrap();
         }
-        tokio::spawn(announcer.run());
-        flusher.flush().await;
+        tokio::spawn(broadcaster.run());
+        barrier.flush().await;
         emit(&ours, &size(300)).await.unwrap();
 
         for expected in 0..=300 {
@@ -199,16 +199,16 @@ mod tests {
         let (stuck, _silent) = stuck().await;
         let (ours, theirs) = pair().await;
         let mut heard = MessageStream::from(&theirs);
-        let (outlets, news) = Outlets::new();
-        let (announcer, admission, _flusher) = Announcer::new(news);
-        tokio::spawn(announcer.run());
+        let (sender, receiver) = SnapshotSender::new();
+        let (broadcaster, admission, _flusher) = Broadcaster::new(receiver);
+        tokio::spawn(broadcaster.run());
         admission.join(stuck.clone()).await;
         admission.join(ours).await;
 
         // More than a socket holds.
         for number in 0..40 {
             let new_version = "v".repeat(60_000);
-            outlets
+            sender
                 .statuses
                 .send(Status {
                     new_version,

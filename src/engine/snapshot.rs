@@ -6,7 +6,7 @@ use super::state::NextBoot;
 use super::survey::{BootsNext, Survey, Updates};
 use super::{Failure, Phase, Running, State};
 use crate::bus::{
-    Account, Evidence, FailureReport, NextCheck, NoUpdate, Obstacle, Overview, Stand, Transfer,
+    Diagnostics, EngineState, FailureReport, NextCheck, NoUpdate, Obstacle, Overview, Snapshot, Transfer,
 };
 use crate::net::redact;
 use crate::printable::printable;
@@ -24,8 +24,8 @@ pub(super) struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    pub(super) fn account(self) -> Account {
-        let evidence = Evidence {
+    pub(super) fn snapshot(self) -> Snapshot {
+        let diagnostics = Diagnostics {
             rollback_output: printable(&self.survey.rollback_output).into_owned(),
         };
         let tally = self.survey.tally.clone();
@@ -33,10 +33,10 @@ impl Sources<'_> {
         for reason in attempts.iter_mut().filter_map(|attempt| attempt.reason.as_mut()) {
             make_printable(reason);
         }
-        Account {
+        Snapshot {
             attempts,
             overview: readable(self.overview()),
-            evidence,
+            diagnostics,
             tally,
         }
     }
@@ -112,9 +112,9 @@ fn trial(running: &Running, survey: &Survey) -> String {
     }
 }
 
-fn stand(state: &State) -> Stand {
+fn stand(state: &State) -> EngineState {
     match (state.phase.stand(), state.next_boot) {
-        (Stand::RebootNeeded, NextBoot::Rollback) => Stand::RollbackNeeded,
+        (EngineState::RebootNeeded, NextBoot::Rollback) => EngineState::RollbackNeeded,
         (stand, _) => stand,
     }
 }
@@ -129,17 +129,17 @@ const fn unannounced(state: &State, boots_next: BootsNext) -> &'static str {
 
 fn summary(state: &State, waiting: &str, no_update: Option<&NoUpdate>) -> String {
     match (stand(state), no_update) {
-        (Stand::Idle, None) => "nothing is under way".to_owned(),
-        (Stand::Idle, Some(no_update)) => format!("no update: {}", no_update.reason),
-        (Stand::Checking, _) => "asking the server for an update".to_owned(),
-        (Stand::Preparing, _) => format!("preparing the update to {waiting}"),
-        (Stand::Downloading, _) => format!("downloading {waiting} into the other slot"),
-        (Stand::Finishing, _) => format!("verifying {waiting} and making it the next to boot"),
-        (Stand::RebootNeeded, _) if waiting.is_empty() => {
+        (EngineState::Idle, None) => "nothing is under way".to_owned(),
+        (EngineState::Idle, Some(no_update)) => format!("no update: {}", no_update.reason),
+        (EngineState::Checking, _) => "asking the server for an update".to_owned(),
+        (EngineState::Preparing, _) => format!("preparing the update to {waiting}"),
+        (EngineState::Downloading, _) => format!("downloading {waiting} into the other slot"),
+        (EngineState::Finishing, _) => format!("verifying {waiting} and making it the next to boot"),
+        (EngineState::RebootNeeded, _) if waiting.is_empty() => {
             "an update is installed: reboot to use it".to_owned()
         }
-        (Stand::RebootNeeded, _) => format!("{waiting} is installed: reboot to use it"),
-        (Stand::RollbackNeeded, _) => {
+        (EngineState::RebootNeeded, _) => format!("{waiting} is installed: reboot to use it"),
+        (EngineState::RollbackNeeded, _) => {
             let version = if waiting.is_empty() {
                 "of unknown version"
             } else {
@@ -147,9 +147,9 @@ fn summary(state: &State, waiting: &str, no_update: Option<&NoUpdate>) -> String
             };
             format!("the other slot ({version}) boots next: reboot to roll back")
         }
-        (Stand::RollingBack, _) => "making the other slot the next to boot".to_owned(),
-        (Stand::Withdrawing, _) => "taking the waiting update back".to_owned(),
-        (Stand::Reporting, _) => "telling the server what went wrong".to_owned(),
+        (EngineState::RollingBack, _) => "making the other slot the next to boot".to_owned(),
+        (EngineState::Withdrawing, _) => "taking the waiting update back".to_owned(),
+        (EngineState::Reporting, _) => "telling the server what went wrong".to_owned(),
     }
 }
 

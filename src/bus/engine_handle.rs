@@ -1,19 +1,19 @@
-//! Where calls are turned into commands to the engine.
+//! The handle to the engine: sends commands, and waits at a barrier until what they caused is signalled.
 
 use tokio::sync::{mpsc, oneshot};
 use zbus::fdo;
 
 use super::Command;
-use super::flusher::Flusher;
+use super::barrier::Barrier;
 
 /// The way to the engine and back.
 #[derive(Clone)]
-pub(super) struct Desk {
+pub(super) struct EngineHandle {
     pub(super) commands: mpsc::Sender<Command>,
-    pub(super) flusher: Flusher,
+    pub(super) barrier: Barrier,
 }
 
-impl Desk {
+impl EngineHandle {
     /// Has the engine answer `command`, and the signals that it sent before its answer go first.
     pub(super) async fn ask<T>(
         &self,
@@ -22,7 +22,7 @@ impl Desk {
         let (reply, answer) = oneshot::channel();
         self.commands.send(command(reply)).await.map_err(|_| EngineGone)?;
         let answer = answer.await.map_err(|_| EngineGone)?;
-        self.flusher.flush().await;
+        self.barrier.flush().await;
         Ok(answer)
     }
 }

@@ -1,17 +1,17 @@
-//! What can be ordered of the engine through our own interfaces, and why an order is not carried out.
+//! Control requests to the engine through our own interfaces, and the errors that refuse them.
 //!
-//! `Engine1` takes orders from whom the bus lets call it; `Orders1` takes the same from whom polkit lets give them.
+//! `Engine1` takes orders from whom the bus lets call it; `Control1` takes the same from whom polkit lets give them.
 
 use tokio::sync::oneshot;
 
-use super::desk::{Desk, EngineGone};
+use super::engine_handle::{EngineGone, EngineHandle};
 use super::polkit::Action;
 use super::record::{Record, record};
 use super::{Command, OfferSource, WaitingSlot};
 
 /// An order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum ControlRequest {
     /// Check now and install what is offered; carried out as soon as that has begun. Nothing to do is fine.
     Check,
     /// Say what would come of an offer: looks at everything, changes nothing. The server may count an offer that it is
@@ -27,7 +27,7 @@ pub(super) enum Order {
     MarkGood,
 }
 
-impl Order {
+impl ControlRequest {
     /// What polkit is asked about.
     pub(super) const fn action(self) -> Action {
         match self {
@@ -44,39 +44,39 @@ impl Order {
 
 /// Carries orders out, whoever gives them.
 #[derive(Clone)]
-pub(super) struct Orders(pub(super) Desk);
+pub(super) struct Control(pub(super) EngineHandle);
 
-impl Orders {
+impl Control {
     /// Has `order` carried out; gives what it was to find out, if anything.
-    pub(super) async fn give(&self, order: Order) -> Result<Option<Record>, OrderError> {
+    pub(super) async fn give(&self, order: ControlRequest) -> Result<Option<Record>, ControlError> {
         match order {
-            Order::Check => self.0.ask(Command::AttemptUpdate).await?,
-            Order::Preview(source) => return self.preview(source).await.map(Some),
-            Order::Reset(slot) => self.order(|reply| Command::Withdraw(slot, reply)).await?,
-            Order::RollBack => self.order(Command::RollBack).await?,
-            Order::Cancel => self.order(Command::Cancel).await?,
-            Order::MarkGood => self.order(Command::MarkGood).await?,
+            ControlRequest::Check => self.0.ask(Command::AttemptUpdate).await?,
+            ControlRequest::Preview(source) => return self.preview(source).await.map(Some),
+            ControlRequest::Reset(slot) => self.order(|reply| Command::Withdraw(slot, reply)).await?,
+            ControlRequest::RollBack => self.order(Command::RollBack).await?,
+            ControlRequest::Cancel => self.order(Command::Cancel).await?,
+            ControlRequest::MarkGood => self.order(Command::MarkGood).await?,
         }
         Ok(None)
     }
 
-    async fn preview(&self, source: OfferSource) -> Result<Record, OrderError> {
+    async fn preview(&self, source: OfferSource) -> Result<Record, ControlError> {
         let preview = self.0.ask(|reply| Command::Preview(source, reply)).await?;
-        preview.map(record).map_err(OrderError::Refused)
+        preview.map(record).map_err(ControlError::Refused)
     }
 
     async fn order(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Command,
-    ) -> Result<(), OrderError> {
-        self.0.ask(command).await?.map_err(OrderError::Refused)
+    ) -> Result<(), ControlError> {
+        self.0.ask(command).await?.map_err(ControlError::Refused)
     }
 }
 
 /// Why an order was not carried out, in a sentence. What is not ours to name has D-Bus's own name.
 #[derive(Debug, PartialEq, Eq, zbus::DBusError)]
 #[zbus(prefix = "org")]
-pub(super) enum OrderError {
+pub(super) enum ControlError {
     /// The engine says why.
     #[zbus(name = "updateengine.Error.Refused")]
     Refused(String),
@@ -91,7 +91,7 @@ pub(super) enum OrderError {
     Gone(String),
 }
 
-impl From<EngineGone> for OrderError {
+impl From<EngineGone> for ControlError {
     fn from(gone: EngineGone) -> Self {
         Self::Gone(gone.to_string())
     }

@@ -8,8 +8,14 @@ async fn our_own_interface_learns_of_versions_times_and_causes_without_asking() 
     world.signals_until(Operation::Idle).await;
     world.attempt().await;
     world.signals_until(Operation::UpdatedNeedReboot).await;
-    let is_settled = |account: &Account| account.overview.running_version == "1.0.0";
-    let overview = world.account.wait_for(is_settled).await.unwrap().overview.clone();
+    let is_settled = |snapshot: &Snapshot| snapshot.overview.running_version == "1.0.0";
+    let overview = world
+        .snapshot
+        .wait_for(is_settled)
+        .await
+        .unwrap()
+        .overview
+        .clone();
     assert_eq!(overview.summary, "2.0.0 is installed: reboot to use it");
     assert_eq!(overview.progress, None.into());
     let next = overview.next_check.0.unwrap();
@@ -21,7 +27,7 @@ async fn our_own_interface_learns_of_versions_times_and_causes_without_asking() 
 async fn the_first_answer_says_already_when_the_first_check_comes() {
     let world = World::start(good(), Script::default());
     // Its task has not run yet.
-    let next = world.account.borrow().overview.next_check.0.clone();
+    let next = world.snapshot.borrow().overview.next_check.0.clone();
     assert_eq!(next.unwrap().time, Some(1000 + 7 * 60));
     world.end().await;
 }
@@ -40,12 +46,12 @@ async fn a_failure_is_published_with_its_causes_and_a_new_attempt_clears_it() {
     world.signals_until(Operation::Idle).await;
     world.attempt().await;
     world.signals_until(Operation::Idle).await;
-    let overview = world.account.borrow_and_update().overview.clone();
+    let overview = world.snapshot.borrow_and_update().overview.clone();
     let told = overview.last_failure.0.unwrap();
     assert_eq!((told.code, told.causes), (31, vec!["the cable".to_owned()]));
     assert_eq!(overview.no_update.0.unwrap().reason, "not well formed: the cable");
     world.attempt().await;
-    assert_eq!(world.account.borrow().overview.last_failure, None.into());
+    assert_eq!(world.snapshot.borrow().overview.last_failure, None.into());
     world.end().await;
 }
 
@@ -57,8 +63,8 @@ async fn a_check_that_comes_due_amid_an_attempt_is_not_shown_as_one_in_the_past(
     };
     // Its timer begins an attempt, which waits for a server that is silent.
     let mut world = World::start(good(), script);
-    let is_amid = |account: &Account| account.overview.state == crate::bus::Stand::Preparing;
-    let overview = world.account.wait_for(is_amid).await.unwrap().overview.clone();
+    let is_amid = |snapshot: &Snapshot| snapshot.overview.state == crate::bus::EngineState::Preparing;
+    let overview = world.snapshot.wait_for(is_amid).await.unwrap().overview.clone();
     let next = overview.next_check.0.unwrap();
     assert_eq!(
         (next.time, next.why.as_str()),
@@ -77,8 +83,8 @@ async fn a_table_changed_by_hand_while_a_check_comes_due_leaves_the_schedule_tha
     let mut world = World::start(State::reboot_pending(), script);
     world.signals_until(Operation::CheckingForUpdate).await;
     world.signals_until(Operation::Idle).await;
-    let is_idle = |account: &Account| account.overview.state == crate::bus::Stand::Idle;
-    let overview = world.account.wait_for(is_idle).await.unwrap().overview.clone();
+    let is_idle = |snapshot: &Snapshot| snapshot.overview.state == crate::bus::EngineState::Idle;
+    let overview = world.snapshot.wait_for(is_idle).await.unwrap().overview.clone();
     assert_eq!(overview.next_check.0.unwrap().why, "because");
     world.end().await;
 }
@@ -99,11 +105,11 @@ async fn times_are_right_after_the_clock_was_set() {
     for (wall, moved) in [(YEARS, YEARS - 1000), (YEARS - 3600, YEARS - 1000 - 3600)] {
         *world.updater.wall.lock().unwrap() = wall;
         world.updater.clock_set.notify_one();
-        let is_set = |account: &Account| {
-            let check = account.overview.last_check.0.as_ref();
+        let is_set = |snapshot: &Snapshot| {
+            let check = snapshot.overview.last_check.0.as_ref();
             check.is_some_and(|check| check.time == 1000 + moved)
         };
-        let overview = world.account.wait_for(is_set).await.unwrap().overview.clone();
+        let overview = world.snapshot.wait_for(is_set).await.unwrap().overview.clone();
         let next = overview.next_check.0.unwrap().time.unwrap();
         // Due seven minutes after the check, of which one has passed.
         assert!((wall + 350..=wall + 360).contains(&next), "{}", next - wall);
