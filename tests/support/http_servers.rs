@@ -46,7 +46,8 @@ impl Answer {
     }
 }
 
-/// One program in one role. In the texts stands `@DIR@` for its directory, `@HOST@` and `@PORT@` for where it listens,
+/// One program in one role. In the texts stands `@DIR@` for its directory, `@NAME@` for a name that no
+/// other has, `@HOST@` and `@PORT@` for where it listens,
 /// `@ORIGIN@` (`@ORIGIN_HOST@`, `@ORIGIN_PORT@`) for the update server.
 #[derive(Debug)]
 pub struct Kind {
@@ -66,7 +67,8 @@ const ACCESS_LOG: &str = "cat @DIR@/access.log";
 const NGINX: &str = "nginx -p @DIR@ -c @DIR@/config";
 const LIGHTTPD: &str = "lighttpd -D -f @DIR@/config";
 const APACHE: &str = "apache2 -D FOREGROUND -f @DIR@/config";
-const SQUID: &str = "squid -N -f @DIR@/config";
+/// Under a name of its own: its shared memory is called so, and another Squid's would be cut.
+const SQUID: &str = "squid -N -n @NAME@ -f @DIR@/config";
 const VARNISH: &str = "varnishd -F -j none -n @DIR@/varnish -a @HOST@:@PORT@ -f @DIR@/config -s malloc,64m";
 const HAPROXY: &str = "haproxy -db -f @DIR@/config";
 
@@ -211,6 +213,7 @@ impl HttpServer {
     fn filled(&self, text: &str) -> String {
         [
             ("@DIR@", self.directory.path().to_str().unwrap().to_owned()),
+            ("@NAME@", self.name()),
             ("@HOST@", self.place.ip().to_string()),
             ("@PORT@", self.place.port().to_string()),
             ("@ORIGIN@", self.origin.to_string()),
@@ -221,8 +224,26 @@ impl HttpServer {
         .fold(text.to_owned(), |text, (word, value)| text.replace(word, value))
     }
 
+    /// In letters and digits.
+    fn name(&self) -> String {
+        format!("test{}x{}", self.place.ip().to_bits(), self.place.port())
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.process = None;
+        // Shared memory stays when its maker is killed.
+        let prefix = format!("{}-", self.name());
+        for left in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+            if left.file_name().to_string_lossy().starts_with(&prefix) {
+                let _ = fs::remove_file(left.path());
+            }
+        }
     }
 }
 
