@@ -8,7 +8,8 @@
 //! bzip2 takes most of an installation's time, and libbz2 follows its input bit by bit so that it can stop
 //! anywhere. Whoever has all of the input looks up whole codes, keeps the front of the list in a register, follows many
 //! segments of a block at the same time, looks for runs in eight bytes at once, and checks sixteen. Measured on an image of
-//! 256 MiB of programs, one core, in processor time: 0.60 of `lbzip2 -n1 -dc`, where one step after the other took 0.93 to 0.97.
+//! 256 MiB of programs, one core, in processor time: 0.51 to 0.60 of `lbzip2 -n1 -dc`, where one step after the other took 0.93
+//! to 1.46, depending on who else used the caches.
 //!
 //! Memory: 4 bytes for each of the block's up to 900,000, and up to 2 for its text, whatever the data says.
 
