@@ -7,25 +7,34 @@ use crate::policy::{ClockStep, UnixTime};
 /// Seconds that the clock may be off before it counts as set: rounding, and what NTP gets by running it faster or slower.
 const TOLERANCE: i64 = 2;
 
+/// Seconds after the machine's start in which a forward step means that the clock was wrong until then: a node without a
+/// battery asks NTP early. Later, a machine that was paused as a whole, as by a snapshot or a migration, is set forward too,
+/// and what it noted before the pause is right.
+const EARLY: u64 = 3600;
+
+/// Unix time before which no right clock can be: this program wasn't there yet (2026-01-01).
+const FLOOR: i64 = 1_767_225_600;
+
 /// Both clocks, as they were when the one of the wall was known to be right last.
 #[derive(Debug)]
 pub(super) struct Clock {
-    /// When this process began, by the steady one.
-    started: Duration,
+    /// When the oldest time was noted that may be wrong, by the steady one.
+    since: Duration,
     wall: i64,
     steady: Duration,
 }
 
 impl Clock {
+    /// `wall` in Unix time, `steady` since the machine's start.
     pub(super) const fn new(wall: i64, steady: Duration) -> Self {
         Self {
-            started: steady,
+            since: steady,
             wall,
             steady,
         }
     }
 
-    /// Whether the clock of the wall was set since, and how.
+    /// How the clock of the wall was set since, if that shows that it was wrong before.
     pub(super) fn step(&mut self, wall: i64, steady: Duration) -> Option<ClockStep> {
         let seconds = |span: Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
         let was = self
@@ -36,7 +45,11 @@ impl Clock {
             return None;
         }
         (self.wall, self.steady) = (wall, steady);
-        let age = seconds(steady.saturating_sub(self.started));
+        if by > 0 && was >= FLOOR && steady.as_secs() > EARLY {
+            self.since = steady;
+            return None;
+        }
+        let age = seconds(steady.saturating_sub(self.since));
         Some(ClockStep {
             since: UnixTime(was.saturating_sub(age)),
             until: UnixTime(was),
@@ -46,6 +59,7 @@ impl Clock {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -67,5 +81,22 @@ mod tests {
             by: -3600,
         };
         assert_eq!(clock.step(9_001_220 - 3600, at(270)), Some(back));
+    }
+
+    #[test]
+    fn what_a_machine_noted_before_it_was_paused_stays() {
+        let at = Duration::from_secs;
+        let noted = FLOOR + 1000;
+        let mut clock = Clock::new(noted, at(50));
+        let hours = 8 * 3600;
+        assert_eq!(clock.step(noted + 3600 + hours, at(3650)), None, "paused");
+        // Set back later: only what was noted since can be wrong.
+        let back = clock.step(noted + 3700 + hours - 60, at(3750)).unwrap();
+        assert_eq!((back.since, back.by), (UnixTime(noted + 3600 + hours), -60));
+        // Early after the start, and by a clock that can't be right, the clock was wrong.
+        let mut without_battery = Clock::new(noted, at(50));
+        assert!(without_battery.step(noted + hours, at(60)).is_some());
+        let mut in_1970 = Clock::new(50, at(50));
+        assert!(in_1970.step(noted, at(900_000)).is_some());
     }
 }
