@@ -13,6 +13,8 @@
 //! success. Priority 0 tells a slot that was made unbootable from one that was tried. Versions are not
 //! compared: the same one may be installed again.
 
+mod contents;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -322,36 +324,6 @@ impl History {
     #[must_use]
     pub fn is_leaving(&self, running: &str) -> bool {
         self.leaving.as_deref() == Some(running)
-    }
-
-    /// The slot with this PARTUUID runs, and says that it is `version`. From which payload stays known unless
-    /// somebody else has filled it since. An empty version is one that couldn't be read: it tells nothing.
-    pub fn runs(&mut self, partuuid: &str, version: &str) {
-        if !version.is_empty() && self.version_in(partuuid) != Some(version) {
-            let payload = Payload {
-                sha256: None,
-                version: version.to_owned(),
-            };
-            self.held.insert(partuuid.to_owned(), payload);
-        }
-    }
-
-    /// The slot with this PARTUUID is about to be overwritten.
-    pub fn overwritten(&mut self, partuuid: &str) {
-        self.held.remove(partuuid);
-        self.filled.retain(|slot| slot != partuuid);
-    }
-
-    /// What the slot with this PARTUUID holds, if that is known.
-    #[must_use]
-    pub fn version_in(&self, partuuid: &str) -> Option<&str> {
-        self.held.get(partuuid).map(|payload| payload.version.as_str())
-    }
-
-    /// SHA-256 of the payload that the slot with this PARTUUID was filled from, if that is known.
-    #[must_use]
-    pub fn payload_in(&self, partuuid: &str) -> Option<&[u8; 32]> {
-        self.held.get(partuuid)?.sha256.as_ref()
     }
 
     /// What boots next for the first time.
