@@ -1,18 +1,28 @@
 //! Our client, run by other users than the one who runs the tests.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::bus::PrivateBus;
 
-/// Only root may become other users. A test that needs to and can't says so and shows nothing.
+/// Only root may become other users, and they have to get at files in the temporary directory. A test that needs to and
+/// can't says so and shows nothing.
 pub fn may_become_others() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        eprintln!("not root: this test shows nothing");
-    }
-    root
+    let temporary = std::env::temp_dir();
+    let is_open = |directory: &Path| {
+        std::fs::metadata(directory).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0)
+    };
+    let obstacle = if !nix::unistd::geteuid().is_root() {
+        "not root".to_owned()
+    } else if temporary.ancestors().all(is_open) {
+        return true;
+    } else {
+        format!("{} is closed to others", temporary.display())
+    };
+    eprintln!("{obstacle}: this test shows nothing");
+    false
 }
 
 /// Our client as a copy in `directory`, for users who may not enter the one that it was built in (a clone below
