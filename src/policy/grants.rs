@@ -98,8 +98,8 @@ pub enum Contact {
 /// A ping in place of a check, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// With this event: the running slot is on trial.
-    OnTrial(CheckEvent),
+    /// With this event, if any: the running slot is on trial.
+    OnTrial(Option<CheckEvent>),
     /// Likewise: what was offered is put off until then.
     BackOff(CheckEvent, UnixTime),
     /// Alone: the grant of a blamed payload has to time out, and has by then.
@@ -117,10 +117,11 @@ pub fn contact(trigger: Trigger, news: CheckEvent, is_on_trial: bool, hold_off: 
             cause: HoldOffCause::BlockedPayload,
             until,
         }) if is_on_trial || trigger == Trigger::Scheduled => Heartbeat::Quiet(until),
+        // Any 3/2 would end what was granted, and let others go: a success, which nobody knows yet, as well as one that tells
+        // of no update. A node that has lost its preferences still is on trial.
         _ if is_on_trial => Heartbeat::OnTrial(match news {
-            // That would be a success, which nobody knows yet, and let others go.
-            CheckEvent::UpdatedFrom(_) => CheckEvent::Installed,
-            other => other,
+            CheckEvent::UpdatedFrom(_) | CheckEvent::Installed => Some(CheckEvent::Installed),
+            CheckEvent::FirstCheck | CheckEvent::NothingNew | CheckEvent::RolledBack => None,
         }),
         Some(HoldOff { until, .. }) if trigger == Trigger::Scheduled => Heartbeat::BackOff(news, until),
         _ => return Contact::Check(news),
@@ -154,10 +155,10 @@ mod tests {
         use Trigger::{OnDemand, Scheduled};
         let updated = || CheckEvent::UpdatedFrom("1.0.0".to_owned());
         let same = || CheckEvent::NothingNew;
-        let installed = || Contact::Heartbeat(Heartbeat::OnTrial(CheckEvent::Installed));
+        let installed = || Contact::Heartbeat(Heartbeat::OnTrial(Some(CheckEvent::Installed)));
         let quiet = || Contact::Heartbeat(Heartbeat::Quiet(blame().until));
         let put_off = || Contact::Heartbeat(Heartbeat::BackOff(same(), back_off().until));
-        let on_trial = || Contact::Heartbeat(Heartbeat::OnTrial(same()));
+        let on_trial = || Contact::Heartbeat(Heartbeat::OnTrial(None));
         let asks = Contact::Check;
         for (trigger, news, is_on_trial, hold_off, expected) in [
             (Scheduled, same(), false, None, asks(same())),
@@ -165,6 +166,7 @@ mod tests {
             (Scheduled, updated(), true, None, installed()),
             (OnDemand, updated(), true, None, installed()),
             (Scheduled, same(), true, None, on_trial()),
+            (OnDemand, CheckEvent::FirstCheck, true, None, on_trial()),
             (Scheduled, same(), false, Some(blame()), quiet()),
             (Scheduled, same(), true, Some(blame()), quiet()),
             (OnDemand, same(), true, Some(blame()), quiet()),

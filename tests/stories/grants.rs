@@ -233,3 +233,27 @@ async fn a_node_in_back_off_is_alive_and_asks_nothing_unless_an_operator_does() 
     daemon.stop();
     assert_eq!(site.keeps_quiet(true).await, Obstacle::Backoff);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_on_trial_that_can_not_write_its_state_reports_no_failure_that_lets_the_others_go_on() {
+    let mut site = site(true).await;
+    let daemon = site.scene.boot(SlotName::A).await;
+    site.scene.attempt(NEED_REBOOT).await;
+    daemon.stop();
+    assert_eq!(site.scene.node.reboot(), SlotName::B);
+    site.scene.node.run_version("2.0.0");
+    require_a_file(&site.scene.node);
+    site.configure("HEALTH_DEADLINE=3600\n");
+    // Nobody can write there, root included.
+    let prefs = site.scene.node.path("/var/lib/update_engine/prefs");
+    std::fs::remove_dir_all(&prefs).unwrap();
+    std::fs::write(&prefs, "a file").unwrap();
+    let daemon = site.scene.boot(SlotName::B).await;
+    site.scene.attempt(IDLE).await;
+    let questions = site.scene.server.group(|group| group.questions.clone());
+    let mut asks = questions.iter().flat_map(|question| &question.asks);
+    let is_failure = |ask: &Ask| matches!(ask, Ask::Event(event) if (event.kind, event.result) == (3, 0));
+    assert!(!asks.any(is_failure), "{questions:?}");
+    assert_eq!(site.other_node_after(HOUR / 4), FULL, "{}", daemon.log());
+    daemon.stop();
+}

@@ -87,9 +87,15 @@ impl Node {
             Body::News(CheckEvent::UpdatedFrom(_) | CheckEvent::FirstCheck)
         );
         match self.post(config, body, Patience::None).await {
+            // Told once more the next time: a failure would be reported to the server, and one of a node that was granted
+            // an update lets the others go on.
             Ok(_) if told => {
-                self.blocking(|node| node.prefs.set(Key::PreviousVersion, ""))
-                    .await?;
+                let emptied = self
+                    .blocking(|node| node.prefs.set(Key::PreviousVersion, ""))
+                    .await;
+                if let Err(error) = emptied {
+                    tracing::warn!("the server will be told once more: {}", chain(&error));
+                }
             }
             Ok(_) => {}
             Err(failure) => tracing::warn!("the ping failed: {}", failure.reason()),
@@ -107,7 +113,8 @@ impl Node {
             Heartbeat::OnTrial(event) => {
                 let why = self.memory(|memory| memory.on_trial.clone()).unwrap_or_default();
                 let reason = format!("the running slot is on trial: {why}");
-                (Body::News(event), because(Obstacle::OnTrial, reason, None))
+                let body = event.map_or(Body::Ping, Body::News);
+                (body, because(Obstacle::OnTrial, reason, None))
             }
             Heartbeat::BackOff(event, until) => {
                 let reason = format!(
