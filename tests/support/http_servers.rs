@@ -69,7 +69,7 @@ const LIGHTTPD: &str = "lighttpd -D -f @DIR@/config";
 const APACHE: &str = "apache2 -D FOREGROUND -f @DIR@/config";
 /// Under a name of its own: its shared memory is called so, and another Squid's would be cut.
 const SQUID: &str = "squid -N -n @NAME@ -f @DIR@/config";
-const VARNISH: &str = "varnishd -F -j none -n @DIR@/varnish -a @HOST@:@PORT@ -f @DIR@/config -s malloc,64m";
+const VARNISH: &str = "varnishd -F -j none -n @DIR@/varnish -a @HOST@:@PORT@ -f @DIR@/config -s malloc,160m";
 const HAPROXY: &str = "haproxy -db -f @DIR@/config";
 
 /// A program that answers ranges with the rest, wherever it has the file from.
