@@ -10,14 +10,14 @@ pub(super) type Requests = mpsc::Receiver<oneshot::Sender<()>>;
 pub(super) struct Barrier(mpsc::Sender<oneshot::Sender<()>>);
 
 impl Barrier {
-    /// A flusher, and where its requests arrive.
+    /// A barrier, and the channel where its requests arrive.
     pub(super) fn new() -> (Self, Requests) {
         let (barrier, requests) = mpsc::channel(1);
         (Self(barrier), requests)
     }
 
     /// Returns once every status that was in the queue before this call has been signalled, or the
-    /// announcer has ended.
+    /// broadcaster has ended.
     pub(super) async fn flush(&self) {
         let (done, flushed) = oneshot::channel();
         if self.0.send(done).await.is_ok() {

@@ -55,7 +55,7 @@ impl Admission {
 }
 
 impl Broadcaster {
-    /// An announcer of `news`, and the handles of those who talk to it.
+    /// A broadcaster of what arrives at `receiver`, and the handles of those who talk to it.
     pub(super) fn new(receiver: SnapshotReceiver) -> (Self, Admission, Barrier) {
         let (admission, attendance) = mpsc::channel(1);
         let (barrier, requests) = Barrier::new();

@@ -70,15 +70,15 @@ enum Wake<U: Updater> {
 
 impl<U: Updater> Engine<U> {
     /// An engine in `state` on a node that was found as `survey` says, whose first check is due from now on. It says at
-    /// `outlets` what it does, how it stands as soon as this returns, and ends soon after `stop`.
+    /// `sender` what it does, how it stands as soon as this returns, and ends soon after `stop`.
     pub fn new(
         updater: Arc<U>,
         (state, survey): (State, Survey),
-        outlets: SnapshotSender,
+        sender: SnapshotSender,
         stop: CancellationToken,
     ) -> Self {
         let now = Instant::now();
-        let SnapshotSender { statuses, snapshot } = outlets;
+        let SnapshotSender { statuses, snapshot } = sender;
         let publisher = Publisher::new(snapshot, survey);
         let clock = Clock::new(updater.now(), updater.steady());
         let mut engine = Self {

@@ -28,10 +28,10 @@
 //! ```text
 //!  runtime's thread          coordinator's thread                    workers (one per core, at most 4)
 //!  fetch stream ──chunks──▶ payload reader ─▶ schedule ──jobs──▶ decode, write to the slot ──┐
-//!      ▲   4 MiB ahead           ▲  │ checks, gate                                           │
+//!      ▲   4 MiB ahead           ▲  │ manifest checks                                        │
 //!      └───── permits ───────────┘  │                                                        │
 //!                                ▲  └──▶ syncer's thread ──synced──┐                         │
-//!                                └─────────── one inbox ◀──────────┴────────── done ◀────────┘
+//!                                └─────────── messages ◀───────────┴────────── done ◀────────┘
 //! ```
 //!
 //! The coordinator alone owns the reader, the schedule and the checkpoint; the others send it messages.

@@ -28,7 +28,7 @@ pub struct Journal {
 
 impl Journal {
     /// The journal of `host`, if our standard error goes there already: who has sent it elsewhere wants the lines
-    /// there. Every entry tells the attempt that `bearings` know.
+    /// there. Every entry tells the attempt that `attempt_context` knows.
     #[must_use]
     pub fn of(host: &Host, attempt_context: AttemptContext) -> Option<Self> {
         let path = host.path(SOCKET);

@@ -22,7 +22,7 @@ pub enum PayloadError {
     /// It can't be opened or read.
     #[error("cannot read {path}")]
     Read {
-        /// The payload.
+        /// The payload's file.
         path: PathBuf,
         /// What the system says.
         source: io::Error,
@@ -38,7 +38,7 @@ pub enum PayloadError {
     /// It isn't what it should be.
     #[error("{path} is refused")]
     Format {
-        /// The payload.
+        /// The payload's file.
         path: PathBuf,
         /// What is wrong with it.
         source: FormatError,

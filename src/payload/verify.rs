@@ -15,9 +15,9 @@ pub enum VerifyError {
     /// It isn't by anyone we trust.
     #[error("{path} is not trusted")]
     Signature {
-        /// The payload.
+        /// The payload's file.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with its signature.
         source: SignatureError,
     },
 }

@@ -56,13 +56,13 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 
 async fn supersede(machine: Machine) {
     let beginning = (machine.initial_state(), Survey::default());
-    let (outlets, mut news) = SnapshotSender::new();
+    let (sender, mut published) = SnapshotSender::new();
     let stop = CancellationToken::new();
     let (_commands, receiver) = mpsc::channel(1);
-    let engine = Engine::new(Arc::new(Hasty(machine)), beginning, outlets, stop.clone());
+    let engine = Engine::new(Arc::new(Hasty(machine)), beginning, sender, stop.clone());
     let engine = tokio::spawn(engine.run(receiver));
     let mut has_begun = false;
-    while let Some(status) = news.statuses.recv().await {
+    while let Some(status) = published.statuses.recv().await {
         has_begun |= status.operation == Operation::UpdateAvailable;
         if has_begun && matches!(status.operation, Operation::Idle | Operation::UpdatedNeedReboot) {
             break;

@@ -50,13 +50,13 @@ impl Running {
             postinst: Postinst::Skip,
         });
         let beginning = (machine.initial_state(), Survey::default());
-        let (outlets, news) = SnapshotSender::new();
+        let (sender, published) = SnapshotSender::new();
         let (commands, receiver) = mpsc::channel(1);
         let stop = CancellationToken::new();
-        let engine = Engine::new(Arc::new(Hasty(machine)), beginning, outlets, stop.clone());
+        let engine = Engine::new(Arc::new(Hasty(machine)), beginning, sender, stop.clone());
         Self {
             commands,
-            statuses: news.statuses,
+            statuses: published.statuses,
             stop,
             task: tokio::spawn(engine.run(receiver)),
         }

@@ -63,7 +63,7 @@ pub(super) enum ImageName<'a> {
 /// Size and hash of an image, as far as they are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutlinedInfo<'a> {
-    /// In bytes.
+    /// Bytes of the image.
     pub size: Option<u64>,
     /// Of whatever length.
     pub hash: Option<&'a [u8]>,

@@ -32,11 +32,11 @@ pub struct Outline<'a> {
 /// A group of partitions that share their room, on Android's devices with dynamic partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DynamicGroup {
-    /// Its name.
+    /// The group's name, as the manifest has it.
     pub name: String,
     /// Bytes that its partitions have together.
     pub size: Option<u64>,
-    /// Their names.
+    /// Names of the partitions in the group, in the manifest's order.
     pub partitions: Vec<String>,
 }
 

@@ -142,7 +142,7 @@ impl Node {
         }
     }
 
-    /// The same, where the journal knows `bearings`.
+    /// The same, with `attempt_context` shared with the journal.
     #[must_use]
     pub fn with_attempt_context(self, attempt_context: AttemptContext) -> Self {
         Self {

@@ -285,20 +285,20 @@ impl World {
             wall: Mutex::new(1000),
             clock_set: Notify::new(),
         });
-        let (outlets, news) = SnapshotSender::new();
+        let (sender, published) = SnapshotSender::new();
         let (commands, receiver) = mpsc::channel(1);
         let stop = CancellationToken::new();
         let engine = Engine::new(
             Arc::clone(&updater),
             (state, Survey::default()),
-            outlets,
+            sender,
             stop.clone(),
         );
         Self {
             updater,
             commands,
-            statuses: news.statuses,
-            snapshot: news.snapshot,
+            statuses: published.statuses,
+            snapshot: published.snapshot,
             stop,
             task: tokio::spawn(engine.run(receiver)),
         }

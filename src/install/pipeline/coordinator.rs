@@ -119,7 +119,7 @@ impl Coordinator {
         let manifest = Arc::clone(&tools.manifest);
         let begun = Arc::into_inner(tools).and_then(|tools| tools.review.end());
         Ok(Written {
-            // The crew has gone, so that nobody else holds the tools; nothing would be lost but time.
+            // The worker pool has gone, so that nobody else holds the tools; nothing would be lost but time.
             read_back: begun.unwrap_or_else(|| self.read_back(&manifest)),
             manifest,
         })
@@ -262,7 +262,7 @@ impl<'a> Input<'a> {
                 result?;
                 work.done(operation);
             }
-            // Dropping the work joins the crew, which passes the panic on.
+            // Dropping the work joins the worker pool, which passes the panic on.
             Ok(Message::Died) => return Err(InstallError::Cancelled),
             Ok(Message::Checkpointed(result)) => work.checkpointed(result?)?,
             // Timeout: a checkpoint is due. The other can't be: we hold a sender ourselves.

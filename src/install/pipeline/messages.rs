@@ -34,7 +34,7 @@ pub(super) enum Message {
     End(End),
     /// A worker is done with the operation of this index.
     Done(usize, Result<(), ApplyError>),
-    /// A worker panicked: its operation never ends. The panic itself comes out when the crew is joined.
+    /// A worker panicked: its operation never ends. The panic itself comes out when the worker pool is joined.
     Died,
     /// What was asked to be made durable is on the medium, and perhaps recorded.
     Checkpointed(Result<Kept, InstallError>),

@@ -20,7 +20,7 @@ use crate::install::{InstallError, Pace};
 /// Nothing is due: what there is to wait for comes as a message.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// What the crew works with.
+/// What the workers need for any operation.
 pub(super) struct Tools {
     pub(super) manifest: Arc<Manifest>,
     pub(super) images: Images,
@@ -54,7 +54,7 @@ pub(super) struct Work {
     schedule: Schedule,
     /// The reader's place after the last operation that has started.
     boundary: Checkpoint,
-    /// Proposed, but not with the crew yet.
+    /// Proposed, but not with the worker pool yet.
     candidate: Option<Checkpoint>,
     /// The last that was proposed.
     proposed: OpId,
@@ -269,7 +269,7 @@ impl Work {
         false
     }
 
-    /// The tools, once the crew has gone.
+    /// The tools, once the worker pool has gone.
     pub(super) fn into_tools(self) -> Arc<Tools> {
         drop(self.worker_pool);
         self.tools
@@ -294,7 +294,7 @@ impl Drop for PanicNotifier<'_> {
 }
 
 impl Tools {
-    /// On a thread of the crew.
+    /// On a thread of the worker pool.
     fn work(&self, job: Job) {
         let _last_words = PanicNotifier(&self.outlet);
         let message = match job {

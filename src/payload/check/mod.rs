@@ -28,17 +28,17 @@ pub enum CheckError {
     /// What it brings is refused.
     #[error("{path} would be refused by every node")]
     Refused {
-        /// The payload.
+        /// The payload's file.
         path: PathBuf,
-        /// Why.
+        /// The rule of nodes that it breaks.
         source: NodeRefusal,
     },
     /// An operation can't be carried out.
     #[error("{path} would fail on every node, at its {image} image")]
     Operation {
-        /// The payload.
+        /// The payload's file.
         path: PathBuf,
-        /// Which.
+        /// The image that the operation makes.
         image: ImageKind,
         /// Why. Apart, since errors are returned from everywhere.
         source: Box<ApplyError>,
@@ -48,9 +48,9 @@ pub enum CheckError {
         "{path} would fail on every node: its operations make a {image} image with SHA-256 {found}, the manifest says {expected}"
     )]
     Mismatch {
-        /// The payload.
+        /// The payload's file.
         path: PathBuf,
-        /// Which.
+        /// The image that differs.
         image: ImageKind,
         /// As the manifest says.
         expected: Sha256Digest,
@@ -60,9 +60,9 @@ pub enum CheckError {
     /// There is no room for an image whose hash can't be taken on the way.
     #[error("cannot keep the {image} image of {path} below {} for a moment", std::env::temp_dir().display())]
     Spool {
-        /// The payload.
+        /// The payload's file.
         path: PathBuf,
-        /// Which.
+        /// The image that is to be hashed.
         image: ImageKind,
         /// What the system says.
         source: io::Error,

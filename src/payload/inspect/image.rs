@@ -14,7 +14,7 @@ const MAX_KINDS: usize = 32;
 /// One image that a payload builds.
 #[derive(Debug, Clone, Serialize)]
 pub struct ImageDescription {
-    /// Which.
+    /// What image it is, in words, or the partition's name.
     pub kind: String,
     /// The setting that has to name its place on a node, for one that is neither the slot nor one of its files.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,7 +35,7 @@ pub struct ImageDescription {
 /// Size and hash of an image, as far as they are said.
 #[derive(Debug, Clone, Serialize)]
 pub struct Sum {
-    /// Bytes.
+    /// Bytes of the image; none if the manifest doesn't say.
     pub size: Option<u64>,
     /// In hexadecimal digits.
     pub sha256: Option<String>,

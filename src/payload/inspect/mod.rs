@@ -21,7 +21,7 @@ const MAX_IMAGES: usize = 1 << 16;
 /// A payload's description. Nothing in it is verified; field names are those of the JSON form.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
-    /// The payload.
+    /// The payload's path, as it was given.
     pub file: String,
     /// Bytes that the file has.
     pub file_size: u64,
@@ -38,7 +38,7 @@ pub struct Inspection {
     pub metadata_signatures_size: u64,
     /// Of header and manifest, in hexadecimal digits.
     pub metadata_sha256: String,
-    /// Bytes.
+    /// Bytes of a block, which extents count in.
     pub block_size: u64,
     /// It needs the old image.
     pub delta: bool,
@@ -81,11 +81,11 @@ pub struct Android {
 /// A group of dynamic partitions.
 #[derive(Debug, Clone, Serialize)]
 pub struct Group {
-    /// Its name.
+    /// The group's name, as the manifest has it.
     pub name: String,
     /// Bytes for all of them.
     pub size: Option<u64>,
-    /// Their names.
+    /// Names of the partitions in the group.
     pub partitions: Vec<String>,
 }
 
