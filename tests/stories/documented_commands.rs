@@ -110,7 +110,10 @@ fn a_daemon_beside_the_original_comes_and_goes_by_a_drop_in() {
     );
     assert!(program.exists());
     assert_eq!(
-        typed(&blocks("installing.md", "And back").remove(0), machine.path()),
+        typed(
+            &blocks("installing.md", "Back to the original").remove(0),
+            machine.path()
+        ),
         again
     );
     assert_eq!(fs::read_dir(units).unwrap().count(), 0);

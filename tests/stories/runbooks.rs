@@ -27,7 +27,7 @@ fn block(heading: &str, number: usize) -> String {
 #[test]
 fn the_table_is_shown() {
     let node = Node::new("disabled");
-    let shown = run(&block("What happened?", 1), &node.disk);
+    let shown = run(&block("Find out what happened", 1), &node.disk);
     assert_eq!(
         shown,
         "partition 3 P=2\npartition 3 T=0\npartition 3 S=1\npartition 4 P=1\npartition 4 T=0\npartition 4 S=1\n"
@@ -40,7 +40,7 @@ fn a_slot_that_waits_does_not_boot() {
     node.disk.set_attributes(SlotName::A, (1, 0, 1));
     node.disk.set_attributes(SlotName::B, (2, 1, 0));
     run(
-        &block("I don't want the update that waits for its reboot", 2),
+        &block("Withdraw an update that waits for its reboot", 2),
         &node.disk,
     );
     assert_eq!(node.disk.boot(), SlotName::A);
@@ -49,7 +49,7 @@ fn a_slot_that_waits_does_not_boot() {
 
 #[test]
 fn the_other_slot_boots_if_it_was_good() {
-    let heading = "Back by hand";
+    let heading = "Go back by hand";
     let node = Node::new("disabled");
     assert_eq!(
         run(&block(heading, 1), &node.disk),
@@ -70,10 +70,7 @@ fn a_slot_on_trial_is_kept() {
     let node = Node::new("disabled");
     node.disk.set_attributes(SlotName::A, (2, 0, 0));
     node.disk.set_attributes(SlotName::B, (0, 0, 0));
-    run(
-        &block("The node is in a slot that is not healthy, and stays", 0),
-        &node.disk,
-    );
+    run(&block("Keep a slot that is not healthy", 0), &node.disk);
     assert_eq!(node.disk.boot(), SlotName::A);
     node.disk.assert_table_is_whole();
 }
@@ -89,7 +86,7 @@ fn a_disk_from_which_nothing_boots_boots_again() {
         .unwrap();
     disk.write_all_at(&[0; 512], 512).unwrap();
     drop(disk);
-    run(&block("The node does not come up at all", 0), &node.disk);
+    run(&block("Boot a node that does not come up", 0), &node.disk);
     assert_eq!(node.disk.boot(), SlotName::A);
     node.disk.assert_table_is_whole();
 }
