@@ -6,8 +6,8 @@
 //! |---|---|
 //! | the one task that owns the state | [`engine`] |
 //! | what operators type | [`client`] |
+//! | the D-Bus interfaces that operators and reboot managers use | [`bus`] |
 //! | what a new image does for its own installation | [`postinst`] |
-//! | what operators and reboot managers see | [`bus`] |
 //! | when to check, whether to take an offer | [`policy`] |
 //! | asking the server | [`omaha`] |
 //! | what will be written where | [`plan`] |
@@ -22,6 +22,7 @@
 //! | who watches the daemon: its service manager, and Prometheus | [`monitoring`] |
 //! | the machine around us | [`host`] |
 //! | what the journal is told | [`journal`] |
+//! | what the engine says about itself, and what it can be told | [`status`] |
 //! | texts of others, made harmless to show | [`printable()`] |
 //! | payload files on a build machine | [`payload`] |
 //! | an update server, for tests and sites without a network | [`serve`] |
@@ -50,6 +51,7 @@ pub mod policy;
 pub mod postinst;
 mod printable;
 pub mod serve;
+pub mod status;
 pub mod store;
 
 pub use printable::printable;

@@ -8,7 +8,8 @@ use zbus::Connection;
 
 use super::barrier::{Barrier, Requests};
 use super::engine1::Changes;
-use super::{INTERFACE, PATH, Snapshot, SnapshotReceiver, Status, StatusFields};
+use super::{INTERFACE, PATH, StatusFields};
+use crate::status::{Snapshot, SnapshotReceiver, Status};
 
 /// How long one listener may hold up a signal before it is dropped. A bus reads at once; a peer that
 /// was stopped never does, and must not stop the others.
@@ -146,9 +147,9 @@ mod tests {
     use zbus::connection::Builder;
     use zbus::{Guid, MessageStream};
 
-    use super::super::SnapshotSender;
     use super::super::pair::pair;
     use super::*;
+    use crate::status::SnapshotSender;
 
     fn size(new_size: i64) -> Status {
         Status {

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::engine_handle::{EngineGone, EngineHandle};
 use super::polkit::Action;
 use super::record::{Record, record};
-use super::{Command, OfferSource, WaitingSlot};
+use crate::status::{Command, OfferSource, WaitingSlot};
 
 /// An order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use zbus::Connection;
 use zbus::wire::Variant;
 
 use super::record::{Record, one, record};
-use super::{ENGINE_INTERFACE, ENGINE_PATH, Overview, Snapshot};
+use super::{ENGINE_INTERFACE, ENGINE_PATH};
+use crate::status::{Overview, Snapshot};
 
 /// The property of the last attempts.
 pub(super) const ATTEMPTS: &str = "Attempts";

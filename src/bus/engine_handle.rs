@@ -3,8 +3,8 @@
 use tokio::sync::{mpsc, oneshot};
 use zbus::fdo;
 
-use super::Command;
 use super::barrier::Barrier;
+use crate::status::Command;
 
 /// The way to the engine and back.
 #[derive(Clone)]

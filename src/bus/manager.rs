@@ -3,9 +3,10 @@
 use tokio::sync::mpsc;
 use zbus::fdo;
 
+use super::StatusFields;
 use super::call::Call;
 use super::engine_handle::{EngineGone, EngineHandle};
-use super::{Command, StatusFields};
+use crate::status::Command;
 
 /// The methods of the interface `com.coreos.update1.Manager`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,8 +81,8 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::super::broadcaster::Broadcaster;
-    use super::super::{SnapshotSender, Status};
     use super::*;
+    use crate::status::{SnapshotSender, Status};
 
     #[tokio::test]
     async fn a_reply_waits_for_the_signals_before_it() {

@@ -1,4 +1,5 @@
-//! D-Bus: what operators and reboot managers see and may ask for. Sees [`Command`]s and [`Status`] only.
+//! D-Bus: what operators and reboot managers see and may ask for. It sees the engine only as
+//! [`Command`](crate::status::Command)s and [`Snapshot`](crate::status::Snapshot)s.
 //!
 //! Two objects. `/com/coreos/update1` with the interface `com.coreos.update1.Manager` is what the original
 //! serves, to the letter. `/org/updateengine/Engine1` with `org.updateengine.Engine1` says what the first
@@ -31,12 +32,10 @@
 //! so that a client never learns from a reply what it should have seen in a signal first: the
 //! original was one thread, and its clients may rely on that order.
 
-mod attempt;
 mod barrier;
 mod broadcaster;
 mod call;
 mod control;
-mod diagnostics;
 mod dispatcher;
 mod engine1;
 mod engine_handle;
@@ -44,33 +43,20 @@ mod error;
 mod manager;
 mod nodes;
 mod objects;
-mod overview;
 #[cfg(test)]
 mod pair;
 mod peer;
 mod polkit;
-mod preview;
 mod properties;
 mod proxy;
 mod record;
 mod service;
-mod snapshot;
-mod status;
 mod turns;
 mod unanswered;
 
-pub use attempt::{AskedBy, AttemptOutcome, AttemptReport};
-pub use diagnostics::Diagnostics;
 pub use error::BusError;
-pub use overview::{
-    EngineState, FailureReport, LastCheck, Maybe, NextCheck, NoUpdate, Obstacle, Overview, RollbackReport,
-    SlotReport, Transfer,
-};
-pub use preview::{CheckResult, OfferSource, PreflightCheck, Preview, Prospect};
 pub use proxy::{Control1Proxy, Engine1Proxy, ManagerProxy, StatusFields};
 pub use service::{Service, serve_bus, serve_peer};
-pub use snapshot::{Snapshot, SnapshotReceiver, SnapshotSender};
-pub use status::{Command, Operation, Status, WaitingSlot};
 
 /// The well-known name on the system bus.
 pub const SERVICE: &str = "com.coreos.update1";

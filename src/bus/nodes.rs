@@ -4,8 +4,9 @@ use super::control::ControlRequest;
 use super::manager::ManagerMethod;
 use super::{
     CONTROL_INTERFACE, CONTROL_PATH, DIAGNOSTICS_INTERFACE, DIAGNOSTICS_PATH, ENGINE_INTERFACE, ENGINE_PATH,
-    INTERFACE, PATH, WaitingSlot,
+    INTERFACE, PATH,
 };
+use crate::status::WaitingSlot;
 
 const PEER: &str = "org.freedesktop.DBus.Peer";
 const INTROSPECTABLE: &str = "org.freedesktop.DBus.Introspectable";
@@ -123,7 +124,7 @@ const OF_ENGINE: [Row; 7] = control(ENGINE_INTERFACE, Gate::Bus);
 const OF_ORDERS: [Row; 7] = control(CONTROL_INTERFACE, Gate::Polkit);
 
 const fn control(interface: &'static str, gate: Gate) -> [Row; 7] {
-    use super::OfferSource::{LastCheck, Server};
+    use crate::status::OfferSource::{LastCheck, Server};
     [
         (
             interface,

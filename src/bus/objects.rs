@@ -11,7 +11,7 @@ use super::nodes::{Access, Gate, Node, Standard};
 use super::polkit::Polkit;
 use super::properties::Properties;
 use super::record::Record;
-use super::{Snapshot, WaitingSlot};
+use crate::status::{Snapshot, WaitingSlot};
 
 /// All objects.
 pub(super) struct Objects {

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Serialize, Serializer};
 use tokio::sync::watch;
 use zbus::fdo;
-use zbus::wire::{OwnedVariant, Signature, Type};
+use zbus::wire::{OwnedVariant, Signature, Type, Variant};
 
+use super::engine1;
 use super::nodes::{Node, Object};
-use super::record::Record;
-use super::{Snapshot, diagnostics, engine1};
+use super::record::{Record, one};
+use crate::status::Snapshot;
 
 /// Those of all objects.
 pub(super) struct Properties {
@@ -40,7 +41,7 @@ impl Properties {
     pub(super) fn new(snapshot: &watch::Receiver<Snapshot>) -> Self {
         Self {
             engine: Shown::new(snapshot.clone(), engine1::properties),
-            diagnostics: Shown::new(snapshot.clone(), diagnostics::properties),
+            diagnostics: Shown::new(snapshot.clone(), diagnostics),
         }
     }
 
@@ -103,6 +104,13 @@ impl Shown {
     }
 }
 
+/// All properties of `/org/updateengine/Engine1/Diagnostics`, which the bus policy shows to those only who could read the
+/// journal. Never signalled: signals reach everybody.
+fn diagnostics(snapshot: &Snapshot) -> Record {
+    let output = Variant::from(snapshot.diagnostics.rollback_output.clone());
+    one("RollbackOutput", output).into_iter().collect()
+}
+
 fn unknown(property: &str) -> fdo::Error {
     fdo::Error::UnknownProperty(format!("Unknown property '{property}'"))
 }
@@ -119,8 +127,8 @@ impl Type for Shared {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Overview;
     use super::*;
+    use crate::status::Overview;
 
     #[test]
     fn a_thousand_readers_share_one_record_until_there_is_news() {

@@ -8,10 +8,8 @@ use zbus::proxy::CacheProperties;
 use zbus::wire::{OwnedVariant, Variant};
 
 use super::engine1::ATTEMPTS;
-use super::{
-    AttemptReport, DIAGNOSTICS_INTERFACE, DIAGNOSTICS_PATH, Diagnostics, ENGINE_INTERFACE, ENGINE_PATH,
-    OfferSource, Overview, Preview, SERVICE, Status,
-};
+use super::{DIAGNOSTICS_INTERFACE, DIAGNOSTICS_PATH, ENGINE_INTERFACE, ENGINE_PATH, SERVICE};
+use crate::status::{AttemptReport, Diagnostics, OfferSource, Overview, Preview, Status};
 
 /// The five fields as they travel: D-Bus types `x d s s x`. Reboot managers stop working on any other.
 pub type StatusFields = (i64, f64, String, String, i64);

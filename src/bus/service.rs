@@ -16,7 +16,8 @@ use super::engine_handle::EngineHandle;
 use super::nodes::Access;
 use super::objects::Objects;
 use super::peer::PeerListener;
-use super::{BusError, Command, SERVICE, SnapshotReceiver};
+use super::{BusError, SERVICE};
+use crate::status::{Command, SnapshotReceiver};
 
 /// The service while it is offered; dropping it takes it back at once.
 #[must_use = "dropping the service takes it off the bus"]

@@ -9,9 +9,10 @@ use tokio::time::{Instant, interval_at};
 use super::log::Log;
 use super::session::Session;
 use super::{Action, Endpoint, text};
-use crate::bus::{Operation, StatusFields};
+use crate::bus::StatusFields;
 use crate::flags::CommandLine;
 use crate::printable::printable;
+use crate::status::Operation;
 
 /// How often `-update` looks at the status.
 const POLL: Duration = Duration::from_secs(5);

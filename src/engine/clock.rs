@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::policy::{ClockStep, UnixTime};
+use crate::policy::ClockStep;
+use crate::status::UnixTime;
 
 /// Seconds that the clock may be off before it counts as set: rounding, and what NTP gets by running it faster or slower.
 const TOLERANCE: i64 = 2;

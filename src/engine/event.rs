@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::Failure;
-use crate::bus::{NoUpdate, Status, WaitingSlot};
 use crate::health::{Cause, TrialEnd};
+use crate::status::{NoUpdate, Status, WaitingSlot};
 
 /// Who wanted a check. Operators' checks say `ondemandupdate` to the server, which then skips its own limits
 /// of rate, and may bring a payload that was rolled back from.

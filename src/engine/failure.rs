@@ -2,9 +2,9 @@
 
 use std::error::Error;
 
-use crate::bus::Obstacle;
 use crate::journal::causes;
 use crate::omaha::ErrorCode;
+use crate::status::Obstacle;
 
 /// The end of an attempt that was not a success.
 #[derive(Debug, Clone, PartialEq, Eq)]

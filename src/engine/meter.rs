@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::bus::Transfer;
+use crate::status::Transfer;
 
 /// The rate is that of so long, ...
 const WINDOW: Duration = Duration::from_secs(10);

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use super::state::NextBoot;
 use super::survey::{BootsNext, Survey, Updates};
 use super::{Failure, Phase, Running, State};
-use crate::bus::{
-    Diagnostics, EngineState, FailureReport, NextCheck, NoUpdate, Obstacle, Overview, Snapshot, Transfer,
-};
 use crate::net::redact;
 use crate::printable::printable;
+use crate::status::{
+    Diagnostics, EngineState, FailureReport, NextCheck, NoUpdate, Obstacle, Overview, Snapshot, Transfer,
+};
 
 /// Characters of a text that are published. Others may have made it as long as they like, and a bus cuts off whoever sends a
 /// message that is too long.

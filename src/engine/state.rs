@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::Failure;
 use super::event::{Offered, Trigger};
-use crate::bus::{EngineState, LastCheck, NoUpdate, Obstacle, Operation, Status};
 use crate::journal::MessageId;
+use crate::status::{EngineState, LastCheck, NoUpdate, Obstacle, Operation, Status};
 
 /// Whether the running slot may be relied on to boot again.
 #[derive(Debug, Clone, PartialEq, Eq)]

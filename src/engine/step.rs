@@ -6,9 +6,9 @@ mod waiting;
 use super::Failure;
 use super::event::{CheckOutcome, Commitment, Effect, Event, Fallback, Report, Trigger};
 use super::state::{Afterwards, Flow, NextBoot, Phase, Running, State};
-use crate::bus::{LastCheck, NoUpdate, Obstacle};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
+use crate::status::{LastCheck, NoUpdate, Obstacle};
 
 /// An event that means nothing where the engine stands; nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

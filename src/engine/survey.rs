@@ -1,7 +1,6 @@
 //! What the node knows beside the engine's state, for those who ask.
 
-use crate::bus::{AttemptReport, RollbackReport, SlotReport};
-use crate::policy::Tally;
+use crate::status::{AttemptReport, RollbackReport, SlotReport, Tally};
 
 /// One look at the node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

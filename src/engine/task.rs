@@ -16,7 +16,7 @@ use super::clock::Clock;
 use super::progress::Throttle;
 use super::updater::{Progress, Updater};
 use super::{BootsNext, Effect, Event, Phase, Refusal, State, Survey, step};
-use crate::bus::{Command, NextCheck, SnapshotSender, Status};
+use crate::status::{Command, NextCheck, SnapshotSender, Status};
 use jobs::{Done, Stage};
 use orders::OrderReply;
 use publisher::Publisher;

@@ -6,9 +6,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{CheckOutcome, Commitment, Failure, Fallback, Offered, Report, Survey, Trigger};
-use crate::bus::{NoUpdate, Obstacle, OfferSource, Preview};
 use crate::health::{Cause, TrialEnd};
-use crate::policy::{CheckEnd, ClockStep};
+use crate::policy::ClockStep;
+use crate::status::{CheckEnd, NoUpdate, Obstacle, OfferSource, Preview};
 
 /// How a check ended, with what an installation of the offer needs to know.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::exposition::{Family, Kind, Sample, append};
-use crate::bus::{EngineState, Obstacle, SlotReport, Snapshot, Transfer};
+use crate::status::{EngineState, Obstacle, SlotReport, Snapshot, Transfer};
 
 /// A family, and what is told of it.
 type Row = (Family, fn(&Snapshot) -> Vec<Sample>);

@@ -17,10 +17,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::metrics::exposition;
-use crate::bus::{EngineState, Snapshot};
 use crate::config::Config;
 use crate::host::{Host, Unreadable};
-use crate::policy::Tally;
+use crate::status::{EngineState, Snapshot, Tally};
 
 /// It is written so often at the least, so that its age tells whether we are alive, ...
 const HEARTBEAT: Duration = Duration::from_secs(60);

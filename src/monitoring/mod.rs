@@ -19,8 +19,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{Command, Snapshot};
 use crate::host::{Host, ServiceManager};
+use crate::status::{Command, Snapshot};
 use metrics_file::MetricsFile;
 
 /// Passes on what the engine publishes.

@@ -1,7 +1,7 @@
 //! The state in one line, as `systemctl status` shows it: pure.
 
-use crate::bus::Overview;
 use crate::printable::printable;
+use crate::status::Overview;
 
 /// The summary, with progress while something is downloaded. Another line would be another message to the service manager.
 pub(super) fn of(overview: &Overview) -> String {
@@ -19,7 +19,7 @@ pub(super) fn of(overview: &Overview) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::Transfer;
+    use crate::status::Transfer;
 
     #[test]
     fn progress_stands_behind_the_summary() {

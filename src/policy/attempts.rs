@@ -18,7 +18,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use slots::{SlotAttributes, choose};
 
-use super::{History, UnixTime};
+use super::History;
+use crate::status::UnixTime;
 use crate::store::tolerant;
 
 /// Attempts remembered; the oldest is forgotten first.

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::UnixTime;
 use crate::plan::ImageHashes;
+use crate::status::UnixTime;
 use crate::store::tolerant;
 
 /// Most payloads remembered; the oldest is forgotten first.

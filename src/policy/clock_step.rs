@@ -1,12 +1,11 @@
 //! What becomes of times that were noted before somebody set the clock: pure.
 
-use super::UnixTime;
+use crate::status::{Tally, UnixTime};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::attempts::Attempts;
 use super::grants::{GRANT_TIMEOUT, HoldOff, HoldOffCause};
 use super::history::History;
-use super::tally::Tally;
 
 /// The clock of the wall was set. Times that this process noted before are wrong by as much; those of earlier processes were
 /// noted by a clock of which nothing is known.

@@ -14,8 +14,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{History, UnixTime};
+use super::History;
 use crate::omaha::{CheckEvent, Trigger};
+use crate::status::UnixTime;
 
 /// After this many seconds a grant has timed out for certain: an hour is Nebraska's own default, a day the longest that is in
 /// use, and an hour is for clocks.

@@ -22,10 +22,10 @@ use serde_json::Value;
 use slots::SlotAttributes;
 
 use super::{
-    BlamedPayloads, BlockedPayload, HoldOff, Images, Payload, Progress, Rollback, RollbackCause, Tally,
-    Trial, UnixTime,
+    BlamedPayloads, BlockedPayload, HoldOff, Images, Payload, Progress, Rollback, RollbackCause, Trial,
 };
 use crate::plan::ImageHashes;
+use crate::status::{Tally, UnixTime};
 use crate::store::tolerant;
 
 /// Trials of one payload that may end before their time without blame, one after the other. A payload that

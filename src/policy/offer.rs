@@ -3,10 +3,11 @@
 //! Versions are never compared: a server that offers the running version, or an older one, or none at all
 //! in words, means it.
 
+use super::BlockedPayload;
 use super::build::Build;
 use super::payload_state::PayloadState;
-use super::{BlockedPayload, UnixTime};
 use crate::omaha::{Offer, Trigger};
+use crate::status::UnixTime;
 
 /// Everything beside the offer that a decision depends on.
 #[derive(Debug, Clone, Copy)]

@@ -9,10 +9,10 @@
 //!
 //! A different offer forgets everything. Kept in the original's preferences, in its words.
 
-use super::UnixTime;
 use super::build::Build;
 use super::seed::Seed;
 use crate::omaha::{Backoff, ErrorCode, Offer, PayloadKind};
+use crate::status::UnixTime;
 use crate::store::Key;
 
 const DAY: i64 = 24 * 60 * 60;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::UnixTime;
+use crate::status::UnixTime;
 use crate::store::tolerant;
 
 /// What a slot was filled from.

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use update_engine::bus::{Operation, SnapshotSender};
 use update_engine::disk::SlotName;
 use update_engine::engine::{DiskChoice, Engine, Node as Machine, Settings, Survey};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
+use update_engine::status::{Operation, SnapshotSender};
 
 use crate::node::Node;
 use crate::support::immediate_checks::Hasty;

@@ -2,8 +2,8 @@
 
 use std::process::Output;
 
-use update_engine::bus::{AskedBy, AttemptOutcome, AttemptReport};
 use update_engine::disk::SlotName;
+use update_engine::status::{AskedBy, AttemptOutcome, AttemptReport};
 
 use crate::support::bad_server::BadServer;
 use crate::support::bus::PrivateBus;

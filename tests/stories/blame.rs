@@ -5,12 +5,12 @@ use std::fs;
 use ring::digest::{SHA256, digest};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use update_engine::bus::Obstacle;
 use update_engine::disk::SlotName;
 use update_engine::engine::{Checked, Failure, Report, Trigger, Updater as _};
 use update_engine::install::{InstallError, Voucher};
 use update_engine::plan::{BlamedImage, ImageHashes, InstallPlan};
 use update_engine::serve::Catalog;
+use update_engine::status::Obstacle;
 
 use crate::deltas::{Pair, delta_with_kernel};
 use crate::install::{Fate, fate, fixture};

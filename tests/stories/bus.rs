@@ -10,9 +10,10 @@ use futures_util::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use update_engine::bus::{
-    BusError, CONTROL_PATH, DIAGNOSTICS_PATH, ENGINE_PATH, INTERFACE, Operation, PATH, SERVICE,
-    SnapshotSender, Status, StatusFields, serve_bus, serve_peer,
+    BusError, CONTROL_PATH, DIAGNOSTICS_PATH, ENGINE_PATH, INTERFACE, PATH, SERVICE, StatusFields, serve_bus,
+    serve_peer,
 };
+use update_engine::status::{Operation, SnapshotSender, Status};
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, Message, MessageStream};
 

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
-use update_engine::bus::{Operation, Service, SnapshotSender, Status, serve_bus};
+use update_engine::bus::{Service, serve_bus};
+use update_engine::status::{Operation, SnapshotSender, Status};
 
 use crate::support::bus::{Accounts, BusEngine, NOBODY_UID, PrivateBus};
 use crate::support::other_users::{client_in, may_become_others};

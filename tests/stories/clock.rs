@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use update_engine::bus::OfferSource;
 use update_engine::engine::{Checked, Failure, Report, Trigger, Updater as _};
 use update_engine::omaha::ErrorCode;
-use update_engine::policy::{ClockStep, UnixTime};
+use update_engine::policy::ClockStep;
+use update_engine::status::{OfferSource, UnixTime};
 
 use super::rollback::engine;
 use crate::support::fixtures;

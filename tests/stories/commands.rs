@@ -3,8 +3,8 @@
 use std::process::Output;
 
 use serde_json::Value;
-use update_engine::bus::{EngineState, FailureReport, Overview, Snapshot, Transfer};
 use update_engine::disk::SlotName;
+use update_engine::status::{EngineState, FailureReport, Overview, Snapshot, Transfer};
 
 use crate::support::bus::{Accounts, BusEngine, NOBODY_UID, PrivateBus};
 use crate::support::fixtures;

@@ -7,9 +7,9 @@ use std::process::Output;
 use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
-use update_engine::bus::{CheckResult, EngineState, Preview, Prospect};
 use update_engine::disk::SlotName;
 use update_engine::serve::Ask;
+use update_engine::status::{CheckResult, EngineState, Preview, Prospect};
 
 use crate::support::bad_server::BadServer;
 use crate::support::bus::{Accounts, BusEngine, CORE_UID, NOBODY_UID, PrivateBus};

@@ -6,11 +6,11 @@ use std::process::Output;
 
 use futures_util::StreamExt as _;
 use update_engine::bus::{
-    CONTROL_INTERFACE, CONTROL_PATH, DIAGNOSTICS_INTERFACE, DIAGNOSTICS_PATH, Diagnostics, ENGINE_INTERFACE,
-    ENGINE_PATH, EngineState, Maybe, Obstacle, Overview, SERVICE, Snapshot, Transfer,
+    CONTROL_INTERFACE, CONTROL_PATH, DIAGNOSTICS_INTERFACE, DIAGNOSTICS_PATH, ENGINE_INTERFACE, ENGINE_PATH,
+    SERVICE,
 };
 use update_engine::disk::SlotName;
-use update_engine::policy::Tally;
+use update_engine::status::{Diagnostics, EngineState, Maybe, Obstacle, Overview, Snapshot, Tally, Transfer};
 use zbus::fdo::PropertiesProxy;
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, MessageStream, OwnedVariant};

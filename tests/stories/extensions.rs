@@ -8,10 +8,10 @@ use std::fs;
 
 use ring::digest::{SHA256, digest};
 use tokio_util::sync::CancellationToken;
-use update_engine::bus::Operation;
 use update_engine::disk::SlotName;
 use update_engine::plan::{Extension, ExtensionPlan, InstallPlan};
 use update_engine::serve::{Audience, Catalog};
+use update_engine::status::Operation;
 
 use super::refusals::{FALLBACK, PRIVATE, Refusal, UNBOOTABLE};
 use super::replacing::Running;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use update_engine::bus::Obstacle;
 use update_engine::disk::SlotName;
 use update_engine::engine::{Checked, Trigger, Updater as _};
 use update_engine::serve::{Ask, Question};
+use update_engine::status::Obstacle;
 
 use crate::blame::scheduled_attempt;
 use crate::nebraska::{Site, offer};

@@ -1,7 +1,8 @@
 //! Manual control of slots: an operator's rollback, and marking the running slot good.
 
-use update_engine::bus::{Engine1Proxy, EngineState};
+use update_engine::bus::Engine1Proxy;
 use update_engine::disk::SlotName;
+use update_engine::status::EngineState;
 
 use crate::support::fixtures;
 use crate::support::health::require_a_file;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use update_engine::bus::{AttemptOutcome, AttemptReport, EngineState};
 use update_engine::disk::SlotName;
+use update_engine::status::{AttemptOutcome, AttemptReport, EngineState};
 
 use crate::support::fixtures;
 use crate::support::node::{MARKER, client};

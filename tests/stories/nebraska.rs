@@ -5,9 +5,9 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest::{SHA256, digest};
-use update_engine::bus::{OfferSource, Preview, Prospect};
 use update_engine::disk::SlotName;
 use update_engine::serve::Question;
+use update_engine::status::{OfferSource, Preview, Prospect};
 
 use crate::support::fixtures;
 use crate::support::nebraska::State::{Complete, Downloaded, Downloading, Granted, Undefined};

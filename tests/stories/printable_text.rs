@@ -3,8 +3,8 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
-use update_engine::bus::Overview;
 use update_engine::disk::SlotName;
+use update_engine::status::Overview;
 
 use super::nebraska::Site;
 use crate::support::bad_server::BadServer;

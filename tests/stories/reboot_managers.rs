@@ -7,8 +7,9 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::time::timeout;
-use update_engine::bus::{INTERFACE, Operation, PATH, SERVICE, Status};
+use update_engine::bus::{INTERFACE, PATH, SERVICE};
 use update_engine::disk::SlotName;
+use update_engine::status::{Operation, Status};
 use zbus::{Connection, MatchRule, Message, MessageStream};
 
 use crate::support::bus::{Accounts, BusEngine, PrivateBus};

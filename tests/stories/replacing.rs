@@ -8,12 +8,12 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use update_engine::bus::{Command, Operation, SnapshotSender, Status, WaitingSlot};
 use update_engine::disk::SlotName;
 use update_engine::engine::{DiskChoice, Engine, Node as Machine, Settings, Survey};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
 use update_engine::serve::{Ask, Catalog, Server};
+use update_engine::status::{Command, Operation, SnapshotSender, Status, WaitingSlot};
 
 use super::refusals::UNBOOTABLE;
 use crate::support::bad_server::BadServer;

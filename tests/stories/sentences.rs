@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use update_engine::bus::{NoUpdate, Obstacle};
 use update_engine::disk::SlotName;
 use update_engine::serve::Exchange;
+use update_engine::status::{NoUpdate, Obstacle};
 
 use super::refusals::{PRIVATE, untouched};
 use crate::support::bad_server::BadServer;

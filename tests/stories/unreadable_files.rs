@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 
 use nix::sys::stat::Mode;
-use update_engine::bus::Obstacle;
 use update_engine::disk::SlotName;
 use update_engine::serve::{Ask, Exchange};
+use update_engine::status::Obstacle;
 
 use crate::support::bus::NOBODY_UID;
 use crate::support::fixtures;

@@ -10,9 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use update_engine::bus::{
-    Command, Operation, Service, Snapshot, SnapshotSender, Status, serve_bus, serve_peer,
-};
+use update_engine::bus::{Service, serve_bus, serve_peer};
+use update_engine::status::{Command, Operation, Snapshot, SnapshotSender, Status};
 
 /// Our policy file, as distributions install it.
 pub const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dbus/com.coreos.update1.conf");

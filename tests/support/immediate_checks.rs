@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use update_engine::bus::{OfferSource, Preview};
 use update_engine::engine::{
     Checked, Commitment, Failure, Fallback, Node as Machine, Progress, Report, Survey, Trigger, Updater,
 };
 use update_engine::health::{Cause, TrialEnd};
+use update_engine::status::{OfferSource, Preview};
 
 /// In everything else it is the real one.
 pub struct Hasty(pub Machine);

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
-use update_engine::bus::{INTERFACE, Overview, StatusFields};
+use update_engine::bus::{INTERFACE, StatusFields};
 use update_engine::disk::SlotName;
 use update_engine::serve::{Ask, Catalog, Question, Server};
+use update_engine::status::Overview;
 use zbus::message::Type;
 use zbus::{MatchRule, MessageStream};
 

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use update_engine::bus::{self, BusError, Command, Service, SnapshotReceiver, SnapshotSender};
+use update_engine::bus::{self, BusError, Service};
 use update_engine::disk::{SlotName, share_one_heap};
 use update_engine::engine::{DiskChoice, Engine, Node, Settings, Updater as _};
 use update_engine::flags::{self, CommandLine, Request};
@@ -29,6 +29,7 @@ use update_engine::journal::chain;
 use update_engine::journal::{AttemptContext, Journal, Plain};
 use update_engine::monitoring::Monitor;
 use update_engine::printable;
+use update_engine::status::{Command, SnapshotReceiver, SnapshotSender};
 
 const NAME: &str = "update_engine";
 

@@ -11,8 +11,9 @@ use zbus::message::Type;
 
 use super::page;
 use super::remote::{Remote, RemoteError};
-use crate::bus::{ENGINE_PATH, Overview};
+use crate::bus::ENGINE_PATH;
 use crate::printable::printable;
+use crate::status::Overview;
 
 /// Without a signal for so long, the engine is asked all the same: it may have been restarted.
 const SILENCE: Duration = Duration::from_secs(5);
@@ -86,7 +87,7 @@ impl Teller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bus::Transfer;
+    use crate::status::Transfer;
 
     fn downloading(bytes_done: u64) -> Overview {
         let transfer = Transfer {

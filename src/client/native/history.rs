@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::time::utc;
 use crate::amounts::{bytes, duration};
-use crate::bus::{AskedBy, AttemptOutcome, AttemptReport};
+use crate::status::{AskedBy, AttemptOutcome, AttemptReport};
 
 const HEADINGS: [&str; 8] = [
     "began", "from", "to", "slot", "asked by", "fetched", "took", "outcome",

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::time::utc;
-use crate::bus::{Diagnostics, FailureReport, Obstacle, Overview, Transfer};
 use crate::omaha::{Advice, ErrorCode};
+use crate::status::{Diagnostics, FailureReport, Obstacle, Overview, Transfer};
 
 /// The page of `status`.
 pub(super) fn status(overview: &Overview, diagnostics: Option<&Diagnostics>) -> String {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Exit;
 use super::time::ago;
 use crate::amounts::bytes;
-use crate::bus::{CheckResult, PreflightCheck, Preview, Prospect};
+use crate::status::{CheckResult, PreflightCheck, Preview, Prospect};
 
 /// The page of `check --dry-run`.
 pub(super) fn page(preview: &Preview, now: i64) -> String {

@@ -4,13 +4,11 @@ use zbus::{Connection, DBusError as _};
 
 use super::Exit;
 use super::terminal_agent::TerminalAgent;
-use crate::bus::{
-    AttemptReport, Control1Proxy, Diagnostics, Engine1Proxy, EngineState, ManagerProxy, OfferSource,
-    Overview, Preview,
-};
+use crate::bus::{Control1Proxy, Engine1Proxy, ManagerProxy};
 use crate::client::{Endpoint, session};
 use crate::host::Unreadable;
 use crate::journal::chain;
+use crate::status::{AttemptReport, Diagnostics, EngineState, OfferSource, Overview, Preview};
 
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]

@@ -8,9 +8,9 @@ use super::arguments::{Arguments, Command};
 use super::follow::{Follower, Teller};
 use super::remote::{Remote, RemoteError};
 use super::{Exit, history, page, preview, settings, time};
-use crate::bus::{EngineState, Obstacle, OfferSource, Overview};
 use crate::client::Endpoint;
 use crate::printable::printable;
+use crate::status::{EngineState, Obstacle, OfferSource, Overview};
 
 /// Does what is wanted. What was asked for goes to standard output, what went wrong to standard error.
 pub async fn run(arguments: Arguments) -> Exit {

@@ -11,7 +11,6 @@
 //! Events and pings get no retries and their answers mean nothing.
 
 use super::{Node, slots};
-use crate::bus::Obstacle;
 use crate::config::{Config, Server, WaitingUpdate};
 use crate::disk::Guard;
 use crate::engine::{Checked, Failure, Report, Trigger};
@@ -23,6 +22,7 @@ use crate::omaha::{
 };
 use crate::plan::InstallPlan;
 use crate::policy::{CheckOutcome, Contact, History, RunningSlot, wanted_deltas};
+use crate::status::Obstacle;
 use crate::store::{Key, PrefsError};
 
 impl Node {

@@ -5,16 +5,14 @@ use std::time::{Duration, Instant};
 
 use super::Node;
 use super::conversation::url;
-use crate::bus::{NoUpdate, Obstacle};
 use crate::config::Config;
 use crate::engine::{Checked, Failure, Trigger};
 use crate::host::Mode;
 use crate::journal::chain;
 use crate::omaha::{self, Arrival, Body, CheckEvent, Patience};
 use crate::plan::InstallPlan;
-use crate::policy::{
-    Build, Contact, GRANT_TIMEOUT, Heartbeat, History, HoldOff, HoldOffCause, UnixTime, contact,
-};
+use crate::policy::{Build, Contact, GRANT_TIMEOUT, Heartbeat, History, HoldOff, HoldOffCause, contact};
+use crate::status::{NoUpdate, Obstacle, UnixTime};
 use crate::store::Key;
 
 impl Node {

@@ -9,7 +9,8 @@ use crate::health::Cause;
 use crate::journal::MessageId;
 use crate::journal::chain;
 use crate::plan::ImageHashes;
-use crate::policy::{History, Images, Outcome, Progress, RollbackCause, Tally, UnixTime};
+use crate::policy::{History, Images, Outcome, Progress, RollbackCause};
+use crate::status::{Tally, UnixTime};
 use crate::store::record::{self, RecordError, Version};
 
 const FILE: &str = "/var/lib/update_engine/history";

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Node;
-use crate::bus::Obstacle;
 use crate::engine::code::code_of;
 use crate::engine::updater::Progress;
 use crate::engine::{Commitment, Failure, Trigger};
@@ -18,6 +17,7 @@ use crate::journal::chain;
 use crate::omaha::{ErrorCode, HttpStatus, PayloadKind};
 use crate::plan::{ImageHashes, InstallPlan};
 use crate::policy::{CheckOutcome, Payload};
+use crate::status::Obstacle;
 use crate::store::{Key, PrefsError};
 
 impl Node {

@@ -50,7 +50,6 @@ pub use slots::DiskChoice;
 
 use super::updater::{Checked, Progress, Updater};
 use super::{Commitment, Failure, Fallback, Report, State, Survey, Trigger};
-use crate::bus::{OfferSource, Preview};
 use crate::config::{Config, HealthSettings};
 use crate::disk::{DiskError, SlotName};
 use crate::health::{Cause, TrialEnd};
@@ -60,7 +59,8 @@ use crate::journal::AttemptContext;
 use crate::journal::chain;
 use crate::omaha::Offer;
 use crate::plan::InstallPlan;
-use crate::policy::{CheckOutcome, ClockStep, History, Interval, Payload, UnixTime};
+use crate::policy::{CheckOutcome, ClockStep, History, Interval, Payload};
+use crate::status::{OfferSource, Preview, UnixTime};
 use crate::store::{PREFS_DIR, Prefs};
 use trial::TrialState;
 

@@ -4,7 +4,6 @@ use ring::rand::SecureRandom as _;
 
 use super::attempt::Tally;
 use super::{Node, slots};
-use crate::bus::Obstacle;
 use crate::config::Config;
 use crate::disk::SlotName;
 use crate::engine::{Checked, Failure, Offered, Trigger};
@@ -13,6 +12,7 @@ use crate::journal::chain;
 use crate::omaha::{self, ErrorCode, Offer, PayloadKind};
 use crate::plan::{BlamedImage, InstallPlan};
 use crate::policy::{Build, Decision, PayloadState, PolicyInput, Seed, decide, extensions};
+use crate::status::Obstacle;
 use crate::store::PrefsError;
 
 /// The one key of the image; operators bind-mount over it.

@@ -12,7 +12,6 @@ use tokio::time::timeout;
 use super::conversation::{read, url};
 use super::survey::hex;
 use super::{Node, slots};
-use crate::bus::{CheckResult, Obstacle, OfferSource, PreflightCheck, Preview, Prospect};
 use crate::config::Config;
 use crate::engine::code::code_of;
 use crate::engine::snapshot::shown;
@@ -22,6 +21,7 @@ use crate::journal::chain;
 use crate::omaha::{Answer, CheckEvent, ErrorCode, HttpStatus, Offer, Reply};
 use crate::plan::InstallPlan;
 use crate::policy::History;
+use crate::status::{CheckResult, Obstacle, OfferSource, PreflightCheck, Preview, Prospect};
 use crate::store::{Key, LastAnswer};
 
 /// The update server's answer is waited for as long. Clients of a bus wait 25 s for both.

@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use super::{Node, slots};
-use crate::bus::{AskedBy, AttemptOutcome, AttemptReport, RollbackReport, SlotReport};
 use crate::config::Server;
 use crate::disk::{DiskError, SlotRow};
 use crate::engine::{BootsNext, Survey, Updates};
 use crate::journal::chain;
 use crate::policy::{self, Attempt, AttemptState, History, Rollback};
+use crate::status::{AskedBy, AttemptOutcome, AttemptReport, RollbackReport, SlotReport};
 
 impl Node {
     /// Blocks on the disk for a moment; writes nothing.

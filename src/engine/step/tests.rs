@@ -5,8 +5,8 @@ mod sequences;
 mod waiting;
 
 use super::*;
-use crate::bus::{Operation, WaitingSlot};
 use crate::engine::Offered;
+use crate::status::{Operation, WaitingSlot};
 
 fn offer() -> Event {
     let offered = Offered {

@@ -18,9 +18,9 @@
 //! between must not wait for a reboot into a slot that does not boot.
 
 use super::{Next, Refusal};
-use crate::bus::WaitingSlot;
 use crate::engine::event::{CheckOutcome, Effect, Event, Offered, Trigger};
 use crate::engine::state::{Afterwards, Phase, Running, Superseded};
+use crate::status::WaitingSlot;
 
 impl Next {
     pub(super) fn revisit(&mut self) {

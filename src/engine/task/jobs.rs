@@ -6,12 +6,12 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
 use super::Engine;
-use crate::bus::{OfferSource, Preview};
 use crate::engine::progress::Throttle;
 use crate::engine::updater::Updater;
 use crate::engine::{Event, Failure, Phase, Report, Trigger};
 use crate::health::Cause;
 use crate::omaha::ErrorCode;
+use crate::status::{OfferSource, Preview};
 
 /// What the last phase left for the next one.
 pub(super) enum Stage<U: Updater> {

@@ -3,9 +3,9 @@
 use tokio::sync::oneshot;
 
 use super::Engine;
-use crate::bus::Command;
 use crate::engine::updater::Updater;
 use crate::engine::{Event, Phase};
+use crate::status::Command;
 
 /// Who gave an order hears that it was carried out, or why not.
 pub(super) type OrderReply = oneshot::Sender<Result<(), String>>;

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::bus::{EngineState, NextCheck, Snapshot};
 use crate::engine::snapshot::Sources;
 use crate::engine::updater::Progress;
 use crate::engine::{Meter, State, Survey};
+use crate::status::{EngineState, NextCheck, Snapshot};
 
 /// Progress is published so often at most.
 const BEAT: Duration = Duration::from_secs(1);

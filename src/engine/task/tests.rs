@@ -14,11 +14,11 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::bus::{OfferSource, Operation, Preview, Prospect, Snapshot, WaitingSlot};
 use crate::engine::{Checked, Commitment, Failure, Fallback, Offered, Phase, Report, Running, Trigger};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
 use crate::policy::ClockStep;
+use crate::status::{OfferSource, Operation, Preview, Prospect, Snapshot, WaitingSlot};
 
 /// How long the end of an update takes.
 const A_WHILE: Duration = Duration::from_millis(500);

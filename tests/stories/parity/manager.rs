@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use update_engine::bus::{INTERFACE, Operation, PATH, SERVICE};
+use update_engine::bus::{INTERFACE, PATH, SERVICE};
 use update_engine::disk::SlotName;
+use update_engine::status::Operation;
 use zbus::{Connection, DBusError as _, Message, OwnedVariant};
 
 use crate::support::bus::{Accounts, BusEngine, PrivateBus};

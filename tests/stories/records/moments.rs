@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use payload_format::PartitionName;
-use update_engine::bus::AttemptOutcome;
 use update_engine::disk::{PartitionPair, SlotName};
 use update_engine::plan::{FurtherTarget, InstallPlan};
 use update_engine::serve::Catalog;
+use update_engine::status::AttemptOutcome;
 
 use super::{ATTEMPTS, HISTORY, METRICS, files};
 use crate::attempts::{attempts, ended_as};

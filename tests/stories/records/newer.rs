@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value, json};
 use update_engine::disk::SlotName;
-use update_engine::policy::{AttemptState, Attempts, History, Outcome, Progress, UnixTime};
+use update_engine::policy::{AttemptState, Attempts, History, Outcome, Progress};
+use update_engine::status::UnixTime;
 
 use super::older::{A, B, Meaning, history, meanings, payload};
 use super::{ATTEMPTS, HISTORY, VERSIONS, contents, kept, record_of_version};

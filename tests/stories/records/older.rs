@@ -6,7 +6,8 @@ use update_engine::disk::SlotName;
 use update_engine::extension::{ExtensionStore, Running};
 use update_engine::host::Host;
 use update_engine::install::{Installer, Postinst};
-use update_engine::policy::{History, PayloadState, Progress, UnixTime};
+use update_engine::policy::{History, PayloadState, Progress};
+use update_engine::status::UnixTime;
 use update_engine::store::{Key, PREFS_DIR, Prefs};
 
 use super::moments::{with_a_partition, with_partitions};

@@ -63,7 +63,7 @@ async fn a_check_that_comes_due_amid_an_attempt_is_not_shown_as_one_in_the_past(
     };
     // Its timer begins an attempt, which waits for a server that is silent.
     let mut world = World::start(good(), script);
-    let is_amid = |snapshot: &Snapshot| snapshot.overview.state == crate::bus::EngineState::Preparing;
+    let is_amid = |snapshot: &Snapshot| snapshot.overview.state == crate::status::EngineState::Preparing;
     let overview = world.snapshot.wait_for(is_amid).await.unwrap().overview.clone();
     let next = overview.next_check.0.unwrap();
     assert_eq!(
@@ -83,7 +83,7 @@ async fn a_table_changed_by_hand_while_a_check_comes_due_leaves_the_schedule_tha
     let mut world = World::start(State::reboot_pending(), script);
     world.signals_until(Operation::CheckingForUpdate).await;
     world.signals_until(Operation::Idle).await;
-    let is_idle = |snapshot: &Snapshot| snapshot.overview.state == crate::bus::EngineState::Idle;
+    let is_idle = |snapshot: &Snapshot| snapshot.overview.state == crate::status::EngineState::Idle;
     let overview = world.snapshot.wait_for(is_idle).await.unwrap().overview.clone();
     assert_eq!(overview.next_check.0.unwrap().why, "because");
     world.end().await;

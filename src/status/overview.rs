@@ -1,7 +1,47 @@
-//! The records of an [`Overview`](super::Overview). Times are Unix times in seconds.
+//! The `Overview`: all properties of `org.updateengine.Engine1`, as the engine publishes them.
+//!
+//! On the bus each record is an `a{sv}` whose keys are the fields' names; a field that is not known is not
+//! there, and a record that does not apply is empty. Readers skip keys that they don't know, so that later
+//! engines can say more under the same version. As JSON they are objects, or `null`.
 
 use serde::{Deserialize, Serialize};
 use zbus::wire::{Type, Variant};
+
+use super::{Maybe, NoUpdate, Transfer};
+
+/// The state of the engine and of its node at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
+#[zbus(signature = "dict", rename_all = "PascalCase")]
+pub struct Overview {
+    /// What is being done, in a word.
+    pub state: EngineState,
+    /// The same in a sentence for people.
+    pub summary: String,
+    /// The version that runs; empty if the image doesn't say.
+    pub running_version: String,
+    /// The version that is installed and waits for the reboot, or is being installed; empty if none or unknown.
+    pub waiting_version: String,
+    /// How far the download is.
+    pub progress: Maybe<Transfer>,
+    /// The two slots, A first; none if the disk can't be read.
+    pub slots: Vec<SlotReport>,
+    /// Why the running slot is not marked good yet; empty if it is.
+    pub trial: String,
+    /// The last check since the daemon's start.
+    pub last_check: Maybe<LastCheck>,
+    /// The check that comes by itself.
+    pub next_check: Maybe<NextCheck>,
+    /// Why the last check brought no update.
+    pub no_update: Maybe<NoUpdate>,
+    /// The last failure since the daemon's start; a new attempt clears it.
+    pub last_failure: Maybe<FailureReport>,
+    /// The last rollback that is remembered.
+    pub rollback: Maybe<RollbackReport>,
+    /// What could keep the node from booting one day, each in a sentence; an earlier engine doesn't say.
+    pub boot_warnings: Option<Vec<String>>,
+    /// What is odd about the configuration, each in a sentence; an earlier engine doesn't say.
+    pub config_warnings: Option<Vec<String>>,
+}
 
 /// What is being done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
@@ -29,20 +69,6 @@ pub enum EngineState {
     Withdrawing,
     /// The server is being told of a failure.
     Reporting,
-}
-
-/// How far a download is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
-#[zbus(signature = "dict")]
-pub struct Transfer {
-    /// Bytes of the payload that are there, those of an earlier attempt among them.
-    pub bytes_done: u64,
-    /// Bytes of the whole payload.
-    pub bytes_total: u64,
-    /// Over the last seconds; not there until it can be told.
-    pub bytes_per_second: Option<u64>,
-    /// Seconds to the end of the download at this rate.
-    pub eta_seconds: Option<u64>,
 }
 
 /// One slot.
@@ -83,39 +109,6 @@ pub struct NextCheck {
     pub time: Option<i64>,
     /// Why then, or why never.
     pub why: String,
-}
-
-/// The kind of reason why there is no update.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
-#[serde(rename_all = "kebab-case")]
-#[zbus(signature = "s", rename_all = "kebab-case")]
-pub enum Obstacle {
-    /// The server has none for this node.
-    NoneOffered,
-    /// The payload failed before; it is tried again later.
-    Backoff,
-    /// Configuration switches updates off.
-    Disabled,
-    /// The node rolled back from this payload.
-    RolledBack,
-    /// The running slot is not marked good yet.
-    OnTrial,
-    /// The server refused.
-    Refused,
-    /// The check, or what followed, failed.
-    Failed,
-}
-
-/// Why there is no update.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
-#[zbus(signature = "dict")]
-pub struct NoUpdate {
-    /// For programs.
-    pub kind: Obstacle,
-    /// For people; what the server said stands in it verbatim.
-    pub reason: String,
-    /// Until when, if that is known.
-    pub until: Option<i64>,
 }
 
 /// Why an attempt failed.

@@ -3,15 +3,6 @@
 use serde::{Deserialize, Serialize};
 use zbus::wire::{Type, Variant};
 
-/// Which offer is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OfferSource {
-    /// The one that the last check brought: nobody is asked.
-    LastCheck,
-    /// The one that the server makes now. It may count that as granted.
-    Server,
-}
-
 /// What would come of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[serde(rename_all = "kebab-case")]

@@ -2,8 +2,7 @@
 
 use tokio::sync::{mpsc, watch};
 
-use super::{AttemptReport, Diagnostics, Overview, Status};
-use crate::policy::Tally;
+use super::{AttemptReport, Overview, Status, Tally};
 
 /// What the engine publishes: for its own interfaces, and for whoever watches it; the latest counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +15,13 @@ pub struct Snapshot {
     pub diagnostics: Diagnostics,
     /// What this machine has done so far; on no bus.
     pub tally: Tally,
+}
+
+/// What not everybody may read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Diagnostics {
+    /// The last lines of the unit or check that the last remembered rollback was caused by; may be empty.
+    pub rollback_output: String,
 }
 
 /// The other ends, for those who pass it on.

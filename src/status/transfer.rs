@@ -1,9 +1,25 @@
-//! A download in words.
+//! A download's progress, as a record and as one line of text.
 
 use std::fmt;
 
-use super::Transfer;
+use serde::{Deserialize, Serialize};
+use zbus::wire::{Type, Variant};
+
 use crate::amounts::{bytes, duration};
+
+/// How far a download is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
+#[zbus(signature = "dict")]
+pub struct Transfer {
+    /// Bytes of the payload that are there, those of an earlier attempt among them.
+    pub bytes_done: u64,
+    /// Bytes of the whole payload.
+    pub bytes_total: u64,
+    /// Over the last seconds; not there until it can be told.
+    pub bytes_per_second: Option<u64>,
+    /// Seconds to the end of the download at this rate.
+    pub eta_seconds: Option<u64>,
+}
 
 impl Transfer {
     /// How much of the payload is there, rounded down: 0 to 100.

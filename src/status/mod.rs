@@ -1,0 +1,47 @@
+//! The status vocabulary: what the engine says about itself, and what it can be told to do.
+//!
+//! Plain data that engine, bus, client and monitoring share, so that none of them needs to know another. The engine
+//! publishes a [`Snapshot`], and each [`Status`] once, through a [`SnapshotSender`]; it takes [`Command`]s. Types know
+//! how they are encoded (JSON, D-Bus signature), but no connection, path or interface: those are the bus's.
+//!
+//! ```text
+//!  engine ── Status, each once, in order ──▶ SnapshotReceiver ──▶ bus (signals)
+//!     │ └─── Snapshot, the latest ─────────▶ SnapshotReceiver ──▶ bus (properties), monitoring
+//!     ◀───── Command, with a channel for the answer ───────────── bus
+//! ```
+
+mod attempt;
+mod command;
+mod maybe;
+mod obstacle;
+mod operation;
+mod overview;
+mod preview;
+mod snapshot;
+mod tally;
+mod transfer;
+
+pub use attempt::{AskedBy, AttemptOutcome, AttemptReport};
+pub use command::{Command, OfferSource, WaitingSlot};
+pub use maybe::Maybe;
+pub use obstacle::{NoUpdate, Obstacle};
+pub use operation::{Operation, Status};
+pub use overview::{EngineState, FailureReport, LastCheck, NextCheck, Overview, RollbackReport, SlotReport};
+pub use preview::{CheckResult, PreflightCheck, Preview, Prospect};
+pub use snapshot::{Diagnostics, Snapshot, SnapshotReceiver, SnapshotSender};
+pub use tally::{CheckEnd, Checks, Tally};
+pub use transfer::Transfer;
+
+/// Wall clock time: seconds since 1970-01-01 00:00 UTC.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub struct UnixTime(pub i64);
+
+impl UnixTime {
+    /// This much later; stays at the end of time.
+    #[must_use]
+    pub fn plus_seconds(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add(seconds))
+    }
+}
