@@ -39,6 +39,8 @@
 //! unbootable while it is written. And once the other slot boots next, the running one is not marked any
 //! more, which would put it before the other.
 
+mod attempt_context;
+mod cancel_signal;
 mod clock;
 mod code;
 mod event;
@@ -53,6 +55,8 @@ mod survey;
 mod task;
 mod updater;
 
+pub use attempt_context::AttemptContext;
+pub use cancel_signal::CancelSignal;
 pub use code::code_of;
 pub use event::{CheckOutcome, Commitment, Effect, Event, Fallback, Offered, Report, Trigger};
 pub use failure::Failure;

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use super::progress::Throttle;
 use super::updater::{Progress, Updater};
-use super::{BootsNext, Effect, Event, Phase, Refusal, State, Survey, step};
+use super::{BootsNext, CancelSignal, Effect, Event, NextBoot, Phase, Refusal, State, Survey, step};
 use crate::status::{Command, NextCheck, SnapshotSender, Status};
-use jobs::{Done, Stage};
+use jobs::{Attempt, Done};
 use orders::OrderReply;
 use publisher::Publisher;
 
@@ -28,7 +28,8 @@ const MARK_GOOD_AGAIN: Duration = Duration::from_secs(45);
 pub struct Engine<U: Updater> {
     updater: Arc<U>,
     state: State,
-    stage: Stage<U>,
+    /// The attempt under way, or the last one; none before the first check, and while a phase has it.
+    attempt: Option<Attempt<U>>,
     statuses: mpsc::UnboundedSender<Status>,
     publisher: Publisher,
     /// What touches the disk: awaited when the engine stops.
@@ -53,7 +54,7 @@ pub struct Engine<U: Updater> {
     cancel_answer: Option<OrderReply>,
     stop: CancellationToken,
     /// Breaks off the attempt under way; `stop` does so, too.
-    attempt: CancellationToken,
+    cancel: CancelSignal,
 }
 
 /// What woke the task.
@@ -61,7 +62,7 @@ enum Wake<U: Updater> {
     Stop,
     Command(Command),
     Progress(Progress),
-    Job(Result<Done<U>, JoinError>),
+    Job(Result<Box<Done<U>>, JoinError>),
     Surveyed(Result<Box<Survey>, JoinError>),
     MarkGoodDue,
     CheckDue,
@@ -85,7 +86,7 @@ impl<U: Updater> Engine<U> {
             updater,
             clock,
             state,
-            stage: Stage::Nothing,
+            attempt: None,
             statuses,
             publisher,
             jobs: JoinSet::new(),
@@ -100,7 +101,7 @@ impl<U: Updater> Engine<U> {
             revisit: None,
             answer: None,
             cancel_answer: None,
-            attempt: stop.child_token(),
+            cancel: CancelSignal::child_of(&stop),
             stop,
         };
         engine.schedule();
@@ -119,7 +120,7 @@ impl<U: Updater> Engine<U> {
                 Wake::Stop => break,
                 Wake::Command(command) => self.command(command).await,
                 Wake::Progress((done, total)) => self.progressed(done, total).await,
-                Wake::Job(Ok(done)) => self.done(done).await,
+                Wake::Job(Ok(done)) => self.done(*done).await,
                 Wake::Job(Err(error)) if error.is_cancelled() => {}
                 Wake::Job(Err(error)) | Wake::Surveyed(Err(error)) => self.died(&error),
                 Wake::Surveyed(Ok(survey)) => self.surveyed(*survey).await,
@@ -181,7 +182,8 @@ impl<U: Updater> Engine<U> {
         while let Some(job) = self.jobs.join_next().await {
             match job {
                 Ok(done) if matches!(done.event, Event::Finished(Ok(_)) | Event::RolledBack(Ok(_))) => {
-                    self.updater.remember_pending().await;
+                    let context = done.attempt.map(|attempt| attempt.context);
+                    self.updater.remember_pending(context.as_ref()).await;
                 }
                 Ok(_) => {}
                 Err(error) => tracing::error!(%error, "a job of the engine died"),
@@ -196,8 +198,8 @@ impl<U: Updater> Engine<U> {
             command = commands.recv() => command.map_or(Wake::Stop, Wake::Command),
             // Before the job's end, so that the last byte is signalled before what follows.
             Ok(()) = self.progress.changed() => Wake::Progress(*self.progress.borrow_and_update()),
-            Some(done) = self.jobs.join_next() => Wake::Job(done),
-            Some(done) = self.talks.join_next() => Wake::Job(done),
+            Some(done) = self.jobs.join_next() => Wake::Job(done.map(Box::new)),
+            Some(done) = self.talks.join_next() => Wake::Job(done.map(Box::new)),
             Some(survey) = self.surveys.join_next() => Wake::Surveyed(survey.map(Box::new)),
             () = due(self.mark_good_at) => Wake::MarkGoodDue,
             () = due(self.check_at) => Wake::CheckDue,
@@ -219,8 +221,8 @@ impl<U: Updater> Engine<U> {
         }
         let came_too_late =
             matches!(done.event, Event::Revisited(..)) && self.state.phase() != &Phase::NeedReboot;
-        if let Some(stage) = done.stage.filter(|_| !came_too_late) {
-            self.stage = stage;
+        if let Some(attempt) = done.attempt.filter(|_| !came_too_late) {
+            self.attempt = Some(attempt);
         }
         // Whoever waits for the reboot has been told otherwise before the slot was touched.
         if self.state.may_be_forgotten() && !self.updater.is_pending().await {
@@ -298,17 +300,14 @@ impl<U: Updater> Engine<U> {
             Effect::Check(trigger) => self.check(trigger),
             Effect::Revisit(trigger) => self.revisit(trigger),
             Effect::Report(report) => self.report(report),
-            Effect::Cancel => {
-                self.updater.cancelled();
-                self.attempt.cancel();
-            }
+            Effect::Cancel => self.cancel.cancel_by_operator(),
             Effect::Prepare => {
-                self.attempt = self.stop.child_token();
+                self.cancel = CancelSignal::child_of(&self.stop);
                 self.prepare();
             }
             Effect::Download => self.download(),
             Effect::Finish => self.finish(),
-            Effect::RememberPending => self.updater.remember_pending().await,
+            Effect::RememberPending => self.remember_pending().await,
             Effect::ForgetPending => {
                 self.drop_revisit();
                 self.updater.forget_pending().await;
@@ -319,6 +318,13 @@ impl<U: Updater> Engine<U> {
             }
             Effect::Schedule => self.schedule(),
         }
+    }
+
+    /// A rollback by hand is no attempt.
+    async fn remember_pending(&self) {
+        let attempt = self.attempt.as_ref().map(|attempt| &attempt.context);
+        let attempt = attempt.filter(|_| self.state.next_boot == NextBoot::Update);
+        self.updater.remember_pending(attempt).await;
     }
 
     fn schedule(&mut self) {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use super::{CheckOutcome, Commitment, Failure, Fallback, Offered, Report, Survey, Trigger};
+use super::{
+    AttemptContext, CancelSignal, CheckOutcome, Commitment, Failure, Fallback, Report, Survey, Trigger,
+};
 use crate::health::{Cause, TrialEnd};
 use crate::policy::ClockStep;
 use crate::status::{CheckEnd, NoUpdate, Obstacle, OfferSource, Preview};
@@ -15,8 +16,8 @@ use crate::status::{CheckEnd, NoUpdate, Obstacle, OfferSource, Preview};
 pub enum Checked<Plan> {
     /// The server has nothing for us.
     NoUpdate,
-    /// An offer that policy takes.
-    Offer(Offered, Plan),
+    /// An offer that policy takes: the attempt at it, and what it will do.
+    Offer(AttemptContext, Plan),
     /// No answer, a wrong one, or an offer that policy does not take now.
     Failed(Failure),
     /// The server was not asked, since nothing could be taken.
@@ -37,11 +38,11 @@ impl<Plan> Checked<Plan> {
         })
     }
 
-    /// The part for the state machine, and the plan.
-    pub(super) fn split(self) -> (CheckOutcome, Option<Plan>) {
+    /// The part for the state machine, and the attempt with its plan.
+    pub(super) fn split(self) -> (CheckOutcome, Option<(AttemptContext, Plan)>) {
         match self {
             Self::NoUpdate => (CheckOutcome::NoUpdate, None),
-            Self::Offer(offered, plan) => (CheckOutcome::Offer(offered), Some(plan)),
+            Self::Offer(attempt, plan) => (CheckOutcome::Offer(attempt.offered()), Some((attempt, plan))),
             Self::Failed(failure) => (CheckOutcome::Failed(failure), None),
             Self::NotAsked(no_update) => (CheckOutcome::NotAsked(no_update), None),
         }
@@ -54,7 +55,8 @@ pub type Progress = (u64, u64);
 /// What the engine has done by others: the network, the disk, the clock of the wall.
 ///
 /// The phases of an installation hand each other what the next one needs, so that none can be run
-/// without the one before it.
+/// without the one before it. Beside that travels the attempt's [`AttemptContext`], which each of them adds to: it is what
+/// reports and records are made of, also once the chain has ended in a failure.
 pub trait Updater: Send + Sync + 'static {
     /// An offer that was taken.
     type Plan: Send + 'static;
@@ -118,34 +120,37 @@ pub trait Updater: Send + Sync + 'static {
     /// of interest any more.
     fn revisit(&self, trigger: Trigger) -> impl Future<Output = Option<Checked<Self::Plan>>> + Send;
 
-    /// Tells the server about an attempt; whether it listens changes nothing.
-    fn report(&self, report: &Report) -> impl Future<Output = ()> + Send;
+    /// Tells the server about `attempt`; whether it listens changes nothing.
+    fn report(&self, attempt: &AttemptContext, report: &Report) -> impl Future<Output = ()> + Send;
 
     /// Looks at everything that can be refused before the download.
-    fn prepare(&self, plan: Self::Plan) -> impl Future<Output = Result<Self::Ready, Failure>> + Send;
+    fn prepare(
+        &self,
+        attempt: &mut AttemptContext,
+        plan: Self::Plan,
+    ) -> impl Future<Output = Result<Self::Ready, Failure>> + Send;
 
     /// Writes the other slot; ends soon after `cancel`, at a point from which it can be resumed.
     fn download(
         &self,
+        attempt: &mut AttemptContext,
         ready: Self::Ready,
         progress: watch::Sender<Progress>,
-        cancel: CancellationToken,
+        cancel: CancelSignal,
     ) -> impl Future<Output = Result<Self::Written, Failure>> + Send;
 
     /// Verifies the slot, runs its postinst, makes it the one that boots next. Ends soon after
     /// `cancel`, the slot unbootable.
     fn finish(
         &self,
+        attempt: &mut AttemptContext,
         written: Self::Written,
-        cancel: CancellationToken,
+        cancel: CancelSignal,
     ) -> impl Future<Output = Result<Commitment, Failure>> + Send;
 
-    /// An operator breaks the attempt off: what ends it from now on is neither the daemon's end nor the payload's fault.
-    fn cancelled(&self) {}
-
-    /// Remembers across a restart of the daemon, but not of the machine, that the other slot boots
-    /// next.
-    fn remember_pending(&self) -> impl Future<Output = ()> + Send;
+    /// Remembers across a restart of the daemon, but not of the machine, that the other slot boots next: by `attempt`, or
+    /// because an operator went back to it.
+    fn remember_pending(&self, attempt: Option<&AttemptContext>) -> impl Future<Output = ()> + Send;
 
     /// Whether that is remembered.
     fn is_pending(&self) -> impl Future<Output = bool> + Send;

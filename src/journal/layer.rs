@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::Context;
 
 use super::event_fields::EventFields;
-use super::{AttemptContext, Entry, SOCKET};
+use super::{AttemptFields, Entry, SOCKET};
 use crate::host::Host;
 
 /// journald, as a layer of a subscriber.
@@ -23,14 +23,14 @@ use crate::host::Host;
 pub struct Journal {
     socket: UnixDatagram,
     path: PathBuf,
-    attempt_context: AttemptContext,
+    attempt_fields: AttemptFields,
 }
 
 impl Journal {
     /// The journal of `host`, if our standard error goes there already: who has sent it elsewhere wants the lines
-    /// there. Every entry tells the attempt that `attempt_context` knows.
+    /// there. Every entry tells the attempt that `attempt_fields` knows.
     #[must_use]
-    pub fn of(host: &Host, attempt_context: AttemptContext) -> Option<Self> {
+    pub fn of(host: &Host, attempt_fields: AttemptFields) -> Option<Self> {
         let path = host.path(SOCKET);
         if !goes_to_the_journal() || !path.exists() {
             return None;
@@ -39,7 +39,7 @@ impl Journal {
         Some(Self {
             socket,
             path,
-            attempt_context,
+            attempt_fields,
         })
     }
 
@@ -51,7 +51,7 @@ impl Journal {
         for (name, value) in &event_fields.fields {
             entry.add(name, value);
         }
-        if let Some(attempt) = self.attempt_context.attempt() {
+        if let Some(attempt) = self.attempt_fields.attempt() {
             let number = Some(attempt.number.to_string());
             for (name, value) in [
                 ("UPDATE_ATTEMPT", number),

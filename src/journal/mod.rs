@@ -12,7 +12,7 @@
 //! The native protocol is spoken here and not by `tracing-journald`: that takes the values of all fields out of the
 //! text, where people look for them, and can't be pointed to another socket than the machine's.
 
-mod attempt_context;
+mod attempt_fields;
 mod entry;
 mod event_fields;
 mod layer;
@@ -21,7 +21,7 @@ mod message_id;
 use std::error::Error;
 use std::iter::successors;
 
-pub use attempt_context::AttemptContext;
+pub use attempt_fields::AttemptFields;
 pub use entry::Entry;
 pub use layer::{Journal, Plain};
 pub use message_id::{MessageId, reference};

@@ -4,9 +4,8 @@ use std::fs;
 
 use ring::digest::{SHA256, digest};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use update_engine::disk::SlotName;
-use update_engine::engine::{Checked, Failure, Report, Trigger, Updater as _};
+use update_engine::engine::{AttemptContext, CancelSignal, Checked, Failure, Report, Trigger, Updater as _};
 use update_engine::install::{InstallError, Voucher};
 use update_engine::plan::{BlamedImage, ImageHashes, InstallPlan};
 use update_engine::serve::Catalog;
@@ -41,22 +40,29 @@ fn image() -> ImageHashes {
 /// One attempt as the schedule makes it, and what the server is told of its failure.
 pub(crate) async fn scheduled_attempt(node: &Node) -> Result<(), Failure> {
     let engine = engine(node);
-    let attempt = async {
+    let mut attempt = AttemptContext::new(Trigger::Timer);
+    let phases = async {
         let plan = match engine.check(Trigger::Timer).await {
-            Checked::Offer(_, plan) => plan,
+            Checked::Offer(taken, plan) => {
+                attempt = taken;
+                plan
+            }
             Checked::NoUpdate => panic!("an update is offered"),
             Checked::NotAsked(no_update) => panic!("nobody is asked: {}", no_update.reason),
             Checked::Failed(failure) => return Err(failure),
         };
-        let ready = engine.prepare(plan).await?;
+        let ready = engine.prepare(&mut attempt, plan).await?;
         let (progress, _) = watch::channel((0, 0));
-        let cancel = CancellationToken::new();
-        let written = engine.download(ready, progress, cancel.clone()).await?;
-        engine.finish(written, cancel).await.map(drop)
+        let cancel = CancelSignal::default();
+        let written = engine
+            .download(&mut attempt, ready, progress, cancel.clone())
+            .await?;
+        engine.finish(&mut attempt, written, cancel).await.map(drop)
     };
-    let ended = attempt.await;
+    let ended = phases.await;
     if let Err(failure) = &ended {
-        engine.report(&Report::Failed(failure.clone())).await;
+        let report = Report::Failed(failure.clone());
+        engine.report(&attempt, &report).await;
     }
     ended
 }

@@ -5,10 +5,9 @@ use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
 
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use update_engine::bus::StatusFields;
 use update_engine::disk::SlotName;
-use update_engine::engine::{Checked, Trigger, Updater as _};
+use update_engine::engine::{CancelSignal, Checked, Trigger, Updater as _};
 
 use super::rollback::engine;
 use crate::support::bad_server::BadServer;
@@ -185,12 +184,12 @@ async fn an_overloaded_server_of_payloads_slows_the_checks_down_and_any_other_do
         let mut wait = engine.until_next_check().unwrap();
         // 45, 90, 180 minutes, each give or take a half from the second on; else never above 50.
         for _ in 0..3 {
-            let Checked::Offer(_, plan) = engine.check(Trigger::Timer).await else {
+            let Checked::Offer(mut attempt, plan) = engine.check(Trigger::Timer).await else {
                 panic!("an update is offered");
             };
-            let ready = engine.prepare(plan).await.unwrap();
+            let ready = engine.prepare(&mut attempt, plan).await.unwrap();
             let (progress, _) = watch::channel((0, 0));
-            let downloaded = engine.download(ready, progress, CancellationToken::new());
+            let downloaded = engine.download(&mut attempt, ready, progress, CancelSignal::default());
             assert!(downloaded.await.is_err());
             wait = engine.until_next_check().unwrap();
         }

@@ -21,16 +21,12 @@ async fn what_a_node_noted_before_its_clock_was_set_back_by_an_hour_is_right_aft
     let of_earlier = engine.now() - HOUR;
     let answer = scene.node.path("/var/lib/update_engine/prefs/full-response");
 
-    let Checked::Offer(_, plan) = engine.check(Trigger::Operator).await else {
+    let Checked::Offer(mut attempt, plan) = engine.check(Trigger::Operator).await else {
         panic!("an update is offered");
     };
-    drop(engine.prepare(plan).await.unwrap());
-    engine
-        .report(&Report::Failed(Failure::new(
-            ErrorCode::DownloadTransfer,
-            "no line",
-        )))
-        .await;
+    drop(engine.prepare(&mut attempt, plan).await.unwrap());
+    let failure = Failure::new(ErrorCode::DownloadTransfer, "no line");
+    engine.report(&attempt, &Report::Failed(failure)).await;
     let before = engine.survey().await;
     let came = std::fs::metadata(&answer).unwrap().modified().unwrap();
     engine

@@ -2,7 +2,7 @@
 
 use update_engine::disk::SlotName;
 use update_engine::engine::{
-    Checked, DiskChoice, Failure, Node as Engine, Report, Settings, Trigger, Updater as _,
+    AttemptContext, Checked, DiskChoice, Failure, Node as Engine, Report, Settings, Trigger, Updater as _,
 };
 use update_engine::host::Host;
 use update_engine::install::Postinst;
@@ -127,7 +127,8 @@ async fn a_record_that_the_disk_gives_no_more_is_not_forgotten_by_who_has_read_i
     );
     // What changes next brings it back.
     let failure = Failure::new(ErrorCode::DownloadTransfer, "no line");
-    machine.report(&Report::Failed(failure)).await;
+    let attempt = AttemptContext::new(Trigger::Timer);
+    machine.report(&attempt, &Report::Failed(failure)).await;
     assert!(std::fs::symlink_metadata(&record).unwrap().is_file());
     let again = engine(&scene.node).check(Trigger::Timer).await;
     assert!(!matches!(again, Checked::Offer(..)), "{again:?}");

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use update_engine::engine::{
-    Checked, Commitment, Failure, Fallback, Node as Machine, Progress, Report, Survey, Trigger, Updater,
+    AttemptContext, CancelSignal, Checked, Commitment, Failure, Fallback, Node as Machine, Progress, Report,
+    Survey, Trigger, Updater,
 };
 use update_engine::health::{Cause, TrialEnd};
 use update_engine::status::{OfferSource, Preview};
@@ -70,29 +70,35 @@ impl Updater for Hasty {
         self.0.revisit(trigger).await
     }
 
-    async fn report(&self, report: &Report) {
-        self.0.report(report).await;
+    async fn report(&self, attempt: &AttemptContext, report: &Report) {
+        self.0.report(attempt, report).await;
     }
 
-    async fn prepare(&self, plan: Self::Plan) -> Result<Self::Ready, Failure> {
-        self.0.prepare(plan).await
+    async fn prepare(&self, attempt: &mut AttemptContext, plan: Self::Plan) -> Result<Self::Ready, Failure> {
+        self.0.prepare(attempt, plan).await
     }
 
     async fn download(
         &self,
+        attempt: &mut AttemptContext,
         ready: Self::Ready,
         progress: watch::Sender<Progress>,
-        cancel: CancellationToken,
+        cancel: CancelSignal,
     ) -> Result<Self::Written, Failure> {
-        self.0.download(ready, progress, cancel).await
+        self.0.download(attempt, ready, progress, cancel).await
     }
 
-    async fn finish(&self, written: Self::Written, cancel: CancellationToken) -> Result<Commitment, Failure> {
-        self.0.finish(written, cancel).await
+    async fn finish(
+        &self,
+        attempt: &mut AttemptContext,
+        written: Self::Written,
+        cancel: CancelSignal,
+    ) -> Result<Commitment, Failure> {
+        self.0.finish(attempt, written, cancel).await
     }
 
-    async fn remember_pending(&self) {
-        self.0.remember_pending().await;
+    async fn remember_pending(&self, attempt: Option<&AttemptContext>) {
+        self.0.remember_pending(attempt).await;
     }
 
     async fn is_pending(&self) -> bool {

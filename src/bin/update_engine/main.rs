@@ -26,7 +26,7 @@ use update_engine::flags::{self, CommandLine, Request};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
 use update_engine::journal::chain;
-use update_engine::journal::{AttemptContext, Journal, Plain};
+use update_engine::journal::{AttemptFields, Journal, Plain};
 use update_engine::monitoring::Monitor;
 use update_engine::printable;
 use update_engine::status::{Command, SnapshotReceiver, SnapshotSender};
@@ -123,8 +123,8 @@ fn refuse(error: &dyn std::error::Error) -> ExitCode {
 }
 
 fn start(options: Options) -> ExitCode {
-    let attempt_context = AttemptContext::default();
-    speak(&options.settings.host, &attempt_context);
+    let attempt_fields = AttemptFields::default();
+    speak(&options.settings.host, &attempt_fields);
     // What is made here is for root alone, whatever the mode asked for.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     share_one_heap();
@@ -132,7 +132,7 @@ fn start(options: Options) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return refuse(&error),
     };
-    let ended = runtime.block_on(run(options, attempt_context));
+    let ended = runtime.block_on(run(options, attempt_fields));
     // A request that nobody waits for any more may still sit in its thread.
     runtime.shutdown_background();
     match ended {
@@ -145,9 +145,9 @@ fn start(options: Options) -> ExitCode {
 }
 
 /// To the journal where standard error goes there, else to standard error.
-fn speak(host: &Host, attempt_context: &AttemptContext) {
+fn speak(host: &Host, attempt_fields: &AttemptFields) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let journal = Journal::of(host, attempt_context.clone());
+    let journal = Journal::of(host, attempt_fields.clone());
     let text = journal.is_none().then(|| {
         tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
@@ -173,13 +173,13 @@ enum DaemonError {
     Died,
 }
 
-async fn run(options: Options, attempt_context: AttemptContext) -> Result<(), DaemonError> {
+async fn run(options: Options, attempt_fields: AttemptFields) -> Result<(), DaemonError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = CancellationToken::new();
     let (sender, news) = SnapshotSender::new();
     let (commands, received) = mpsc::channel(16);
     let host = options.settings.host.clone();
-    let node = Arc::new(Node::new(options.settings).with_attempt_context(attempt_context));
+    let node = Arc::new(Node::new(options.settings).with_attempt_fields(attempt_fields));
     let beginning = (node.initial_state(), node.survey().await);
     // Before anybody can ask: the first answer is as good as any.
     let engine = Engine::new(Arc::clone(&node), beginning, sender, stop.clone());

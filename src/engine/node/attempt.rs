@@ -16,13 +16,12 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::Node;
 use super::slots;
 use crate::disk::DiskError;
 use crate::engine::updater::Progress;
-use crate::engine::{Commitment, Failure, Trigger};
+use crate::engine::{AttemptContext, CancelSignal, Commitment, Failure, Trigger};
 use crate::install::{Downloaded, Ready};
 use crate::journal::chain;
 use crate::net::redact;
@@ -35,59 +34,46 @@ const VERSION: Version = Version(1);
 /// Thirty-two attempts with the longest of texts have half of it.
 const LONGEST: usize = 1 << 20;
 
-/// What is measured while an attempt goes on.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Tally {
-    resumed_at: u64,
-    fetched: u64,
-    download_seconds: u64,
-    finish_seconds: u64,
-    /// An error in spite of which the slot boots next.
-    remark: Option<Failure>,
-    /// An operator has broken it off.
-    cancelled: bool,
-}
-
 /// How an attempt ended that did not install anything.
 #[derive(Clone, Copy)]
 enum End {
     Failed,
+    /// The daemon ended.
     Stopped,
+    /// An operator broke it off.
+    Cancelled,
 }
 
 impl Node {
-    /// The attempt under way is to be broken off.
-    pub(super) fn note_cancel(&self) {
-        self.memory(|memory| memory.tally.cancelled = true);
-    }
-
-    pub(super) async fn prepare_attempt(&self, plan: InstallPlan) -> Result<Ready, Failure> {
-        let begins = plan.clone();
-        self.blocking(move |node| node.begin_attempt(&begins)).await;
-        let ready = self.look_before(plan).await;
+    pub(super) async fn prepare_attempt(
+        &self,
+        attempt: &mut AttemptContext,
+        plan: InstallPlan,
+    ) -> Result<Ready, Failure> {
+        let (trigger, begins) = (attempt.trigger, plan.clone());
+        self.blocking(move |node| node.begin_attempt(trigger, &begins))
+            .await;
+        let ready = self.look_before(attempt, plan).await;
         match &ready {
-            Ok(ready) => self.memory(|memory| memory.tally.resumed_at = ready.resumed_at()),
-            Err(failure) => self.note_end(End::Failed, failure).await,
+            Ok(ready) => attempt.resumed_at = ready.resumed_at(),
+            Err(failure) => self.note_end(attempt, End::Failed, failure).await,
         }
         ready
     }
 
     pub(super) async fn download_attempt(
         &self,
+        attempt: &mut AttemptContext,
         ready: Ready,
         progress: watch::Sender<Progress>,
-        cancel: &CancellationToken,
+        cancel: &CancelSignal,
     ) -> Result<Downloaded, Failure> {
         let begun = Instant::now();
-        let written = self.write_slot(ready, &progress, cancel).await;
-        let come = progress.borrow().0;
-        self.memory(|memory| {
-            let tally = &mut memory.tally;
-            tally.fetched = come.saturating_sub(tally.resumed_at);
-            tally.download_seconds = begun.elapsed().as_secs();
-        });
+        let written = self.write_slot(attempt, ready, &progress, cancel.token()).await;
+        attempt.fetched = progress.borrow().0.saturating_sub(attempt.resumed_at);
+        attempt.download_seconds = begun.elapsed().as_secs();
         if let Err(failure) = &written {
-            self.note_end(End::of(cancel), failure).await;
+            self.note_end(attempt, End::of(cancel), failure).await;
         }
         written
     }
@@ -95,27 +81,25 @@ impl Node {
     /// A success is only noted by [`Self::attempt_succeeded`].
     pub(super) async fn finish_attempt(
         &self,
+        attempt: &mut AttemptContext,
         written: Downloaded,
-        cancel: &CancellationToken,
+        cancel: &CancelSignal,
     ) -> Result<Commitment, Failure> {
         let begun = Instant::now();
-        let committed = self.commit_slot(written, cancel).await;
-        self.memory(|memory| {
-            memory.tally.finish_seconds = begun.elapsed().as_secs();
-            if let Ok(Commitment::AfterError(failure)) = &committed {
-                memory.tally.remark = Some(failure.clone());
-            }
-        });
-        if let Err(failure) = &committed {
-            self.note_end(End::of(cancel), failure).await;
+        let committed = self.commit_slot(attempt, written, cancel.token()).await;
+        attempt.finish_seconds = begun.elapsed().as_secs();
+        match &committed {
+            Ok(Commitment::Clean) => {}
+            Ok(Commitment::AfterError(failure)) => attempt.remark = Some(failure.clone()),
+            Err(failure) => self.note_end(attempt, End::of(cancel), failure).await,
         }
         committed
     }
 
-    fn begin_attempt(&self, plan: &InstallPlan) {
-        let asked_by = match self.memory(|memory| memory.trigger) {
-            Some(Trigger::Operator) => AskedBy::Operator,
-            Some(Trigger::Timer) | None => AskedBy::Schedule,
+    fn begin_attempt(&self, trigger: Trigger, plan: &InstallPlan) {
+        let asked_by = match trigger {
+            Trigger::Operator => AskedBy::Operator,
+            Trigger::Timer => AskedBy::Schedule,
         };
         let partuuid = slots::open(&self.settings).and_then(|disk| slots::partuuid(&disk, plan.target));
         let attempt = Attempt {
@@ -141,29 +125,24 @@ impl Node {
         self.change_attempts(|attempts| attempts.begin(attempt));
     }
 
-    async fn note_end(&self, end: End, failure: &Failure) {
-        let failure = failure.clone();
-        let cancelled = self.memory(|memory| {
-            let cancelled = memory.tally.cancelled;
-            // Nobody's fault: nothing is held against the payload or its URL. What failed by itself before the cancel
-            // is counted.
-            if cancelled && matches!(end, End::Stopped) {
-                memory.offer = None;
-            }
-            cancelled
-        });
+    async fn note_end(&self, context: &mut AttemptContext, end: End, failure: &Failure) {
+        // Nobody's fault: nothing is held against the payload or its URL. What failed by itself before the cancel
+        // is counted.
+        if matches!(end, End::Cancelled) {
+            context.exonerate_offer();
+        }
+        let (context, failure) = (context.clone(), failure.clone());
         self.blocking(move |node| {
-            node.end_attempt(|attempt| match end {
+            node.end_attempt(&context, |attempt| match end {
                 End::Failed => {
                     attempt.course = AttemptState::Failed;
                     attempt.explain(&failure);
                 }
-                End::Stopped => {
+                End::Stopped | End::Cancelled => {
                     attempt.course = AttemptState::Interrupted;
-                    let why = if cancelled {
-                        "an operator broke it off"
-                    } else {
-                        "the daemon was stopped"
+                    let why = match end {
+                        End::Cancelled => "an operator broke it off",
+                        _ => "the daemon was stopped",
                     };
                     why.clone_into(&mut attempt.why);
                 }
@@ -172,25 +151,24 @@ impl Node {
         .await;
     }
 
-    /// The slot of the attempt under way, if there is one, boots next, and that is remembered. Blocks.
-    pub(super) fn attempt_succeeded(&self) {
-        let remark = self.memory(|memory| memory.tally.remark.take());
-        self.end_attempt(|attempt| {
+    /// The slot of the attempt boots next, and that is remembered. Blocks.
+    pub(super) fn attempt_succeeded(&self, context: &AttemptContext) {
+        self.end_attempt(context, |attempt| {
             attempt.course = AttemptState::Waiting;
-            if let Some(failure) = &remark {
+            if let Some(failure) = &context.remark {
                 attempt.explain(failure);
             }
         });
     }
 
-    fn end_attempt(&self, how: impl FnOnce(&mut Attempt)) {
-        let (tally, now) = (self.memory(|memory| memory.tally.clone()), self.unix_time());
+    fn end_attempt(&self, context: &AttemptContext, how: impl FnOnce(&mut Attempt)) {
+        let now = self.unix_time();
         let end = |attempt: &mut Attempt| {
             attempt.ended = Some(now);
-            attempt.resumed_at = tally.resumed_at;
-            attempt.fetched = tally.fetched;
-            attempt.download_seconds = tally.download_seconds;
-            attempt.finish_seconds = tally.finish_seconds;
+            attempt.resumed_at = context.resumed_at;
+            attempt.fetched = context.fetched;
+            attempt.download_seconds = context.download_seconds;
+            attempt.finish_seconds = context.finish_seconds;
             how(attempt);
         };
         self.with_look(|look, attempts| {
@@ -283,11 +261,11 @@ impl Node {
 }
 
 impl End {
-    fn of(cancel: &CancellationToken) -> Self {
-        if cancel.is_cancelled() {
-            Self::Stopped
-        } else {
-            Self::Failed
+    fn of(cancel: &CancelSignal) -> Self {
+        match (cancel.token().is_cancelled(), cancel.is_by_operator()) {
+            (false, _) => Self::Failed,
+            (true, false) => Self::Stopped,
+            (true, true) => Self::Cancelled,
         }
     }
 }

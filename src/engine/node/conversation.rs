@@ -13,7 +13,7 @@
 use super::{Node, slots};
 use crate::config::{Config, Server, WaitingUpdate};
 use crate::disk::Guard;
-use crate::engine::{Checked, Failure, Report, Trigger};
+use crate::engine::{AttemptContext, Checked, Failure, Report, Trigger};
 use crate::host::{Identity as HostIdentity, Mode, Unreadable};
 use crate::journal::chain;
 use crate::omaha::{
@@ -27,7 +27,7 @@ use crate::store::{Key, PrefsError};
 
 impl Node {
     pub(super) async fn ask(&self, trigger: Trigger) -> Result<Checked<InstallPlan>, Failure> {
-        self.begin(trigger);
+        self.attempt_fields.begin();
         let (config, news) = self.blocking(Self::news).await?;
         let contact = self.blocking(move |node| node.contact(trigger, news)).await;
         let event = match contact {
@@ -37,10 +37,13 @@ impl Node {
                 self.blocking(|node| node.prefs.require_writable()).await?;
                 event
             }
-            Contact::Heartbeat(heartbeat) => return self.stay_in_touch(&config, heartbeat).await,
+            Contact::Heartbeat(heartbeat) => return self.stay_in_touch(&config, trigger, heartbeat).await,
         };
-        let reply = self.post(&config, Body::Check(event), patience(trigger)).await?;
-        self.blocking(move |node| node.answered(&config, &reply)).await
+        let reply = self
+            .post(&config, trigger, Body::Check(event), patience(trigger))
+            .await?;
+        self.blocking(move |node| node.answered(&config, &reply, trigger))
+            .await
     }
 
     /// While an update waits: a ping; or, where it may be replaced, a question for another one. Whoever waits
@@ -70,12 +73,12 @@ impl Node {
             self.say_ping().await;
             return None;
         }
-        self.begin(trigger);
+        self.attempt_fields.begin();
         // Without an event Nebraska takes a node that installed an update for one that is busy with it.
         let check = Body::Check(CheckEvent::NothingNew);
-        let checked = match self.post(&config, check, patience(trigger)).await {
+        let checked = match self.post(&config, trigger, check, patience(trigger)).await {
             Ok(reply) => {
-                self.blocking(move |node| node.answered_beside(&config, &reply, &waiting))
+                self.blocking(move |node| node.answered_beside(&config, &reply, &waiting, trigger))
                     .await
             }
             Err(failure) => Err(failure),
@@ -86,11 +89,12 @@ impl Node {
         });
         if let Checked::Failed(failure) = &checked {
             let (obstacle, until) = (failure.obstacle, failure.until);
-            self.blocking(move |node| node.hold_off_after(obstacle, until))
+            let nothing_taken = AttemptContext::new(trigger);
+            self.blocking(move |node| node.hold_off_after(&nothing_taken, obstacle, until))
                 .await;
         }
         if !matches!(checked, Checked::Offer(..)) {
-            self.attempt_context.end();
+            self.attempt_fields.end();
         }
         if let Some(end) = checked.end() {
             self.count_in(move |tally, now| tally.checked(end, now)).await;
@@ -98,47 +102,38 @@ impl Node {
         Some(checked)
     }
 
-    fn begin(&self, trigger: Trigger) {
-        self.attempt_context.begin();
-        self.memory(|memory| {
-            memory.trigger = Some(trigger);
-            memory.offer = None;
-            memory.resumed = false;
-        });
-    }
-
     pub(super) async fn say_ping(&self) {
-        self.memory(|memory| memory.trigger = None);
         let pinged = async {
             let config = self.blocking(Self::config).await?;
-            self.post(&config, Body::Ping, Patience::None).await
+            self.post(&config, Trigger::Timer, Body::Ping, Patience::None)
+                .await
         };
         if let Err(failure) = pinged.await {
             tracing::warn!("the ping failed: {}", failure.reason());
         }
     }
 
-    pub(super) async fn say(&self, report: &Report) {
+    pub(super) async fn say(&self, attempt: &AttemptContext, report: &Report) {
         let config = self.blocking(Self::config).await;
         let event = |config: &Config| match report {
             Report::DownloadStarted => Event::DownloadStarted,
             Report::DownloadFinished => Event::DownloadFinished,
             Report::Complete => Event::Complete,
-            Report::Failed(failure) => Event::Failed(failure.code.with(self.flags(config))),
+            Report::Failed(failure) => Event::Failed(failure.code.with(self.flags(config, attempt.resumed))),
         };
         if let Report::Failed(failure) = report {
-            self.note_failure(failure).await;
+            self.note_failure(attempt, failure).await;
         }
         let told = async {
             let config = config?;
-            self.post(&config, Body::Event(event(&config)), Patience::None)
-                .await
+            let body = Body::Event(event(&config));
+            self.post(&config, attempt.trigger, body, Patience::None).await
         };
         if let Err(failure) = told.await {
             tracing::warn!("an event did not reach the server: {}", failure.reason());
         }
         if matches!(report, Report::Complete | Report::Failed(_)) {
-            self.attempt_context.end();
+            self.attempt_fields.end();
         }
     }
 
@@ -147,7 +142,12 @@ impl Node {
     ///    check, which postinst sees by its age;
     /// 2. `full-response` written: postinst may use it;
     /// 3. a rollback counts as reported: before this it is reported once more.
-    fn answered(&self, config: &Config, reply: &Reply) -> Result<Checked<InstallPlan>, Failure> {
+    fn answered(
+        &self,
+        config: &Config,
+        reply: &Reply,
+        trigger: Trigger,
+    ) -> Result<Checked<InstallPlan>, Failure> {
         tracing::info!("Omaha request response: {}", String::from_utf8_lossy(&reply.body));
         self.prefs.set(Key::PreviousVersion, "")?;
         self.prefs.set_full_response(&reply.body)?;
@@ -157,7 +157,7 @@ impl Node {
         self.end_hold_off();
         match answer {
             Answer::NoUpdate => Ok(Checked::NoUpdate),
-            Answer::Offer(offer) => self.consider(config, offer),
+            Answer::Offer(offer) => self.consider(config, offer, trigger),
         }
     }
 
@@ -168,10 +168,11 @@ impl Node {
         config: &Config,
         reply: &Reply,
         waiting: &[u8; 32],
+        trigger: Trigger,
     ) -> Result<Checked<InstallPlan>, Failure> {
         match self.read_answer(reply)? {
             Answer::Offer(offer) if offer.sha256 != *waiting => {
-                let checked = self.consider(config, offer)?;
+                let checked = self.consider(config, offer, trigger)?;
                 tracing::info!("Omaha request response: {}", String::from_utf8_lossy(&reply.body));
                 self.prefs.set_full_response(&reply.body)?;
                 Ok(checked)
@@ -194,6 +195,7 @@ impl Node {
     pub(super) async fn post(
         &self,
         config: &Config,
+        trigger: Trigger,
         body: Body,
         patience: Patience,
     ) -> Result<Reply, Failure> {
@@ -203,7 +205,10 @@ impl Node {
         let is_check = matches!(body, Body::Check(_));
         let request = Request {
             identity: &identity,
-            trigger: self.trigger(),
+            trigger: match trigger {
+                Trigger::Operator => omaha::Trigger::OnDemand,
+                Trigger::Timer => omaha::Trigger::Scheduled,
+            },
             deltas,
             body,
         };
@@ -242,13 +247,6 @@ impl Node {
         let reply = answer.map_err(|error| Failure::caused_by(error.code(), &error))?;
         self.blocking(move |node| node.told(&event)).await;
         Ok(read(&reply)?.answer)
-    }
-
-    fn trigger(&self) -> omaha::Trigger {
-        match self.memory(|memory| memory.trigger) {
-            Some(Trigger::Operator) => omaha::Trigger::OnDemand,
-            Some(Trigger::Timer) | None => omaha::Trigger::Scheduled,
-        }
     }
 
     async fn identity(&self, config: &Config) -> Result<Identity, Failure> {
@@ -299,7 +297,7 @@ impl Node {
         wanted_deltas(running, failures.unwrap_or(0))
     }
 
-    fn flags(&self, config: &Config) -> Flags {
+    fn flags(&self, config: &Config, resumed: bool) -> Flags {
         let mut flags = Flags::NONE;
         if !config.server.is_public() {
             flags |= Flags::PRIVATE_SERVER;
@@ -308,7 +306,7 @@ impl Node {
         if matches!(self.host().mode(), Ok(Mode::Developer)) {
             flags |= Flags::DEV_IMAGE;
         }
-        if self.memory(|memory| memory.resumed) {
+        if resumed {
             flags |= Flags::RESUMED;
         }
         flags
@@ -403,7 +401,8 @@ mod tests {
     async fn an_overloaded_server_slows_checks_down_when_it_refuses_one_and_not_an_event() {
         let root = tempfile::tempdir().unwrap();
         let node = node_of_an_overloaded_server(root.path());
-        node.say(&Report::DownloadStarted).await;
+        let attempt = AttemptContext::new(Trigger::Timer);
+        node.say(&attempt, &Report::DownloadStarted).await;
         node.say_ping().await;
         assert_eq!(node.memory(|memory| memory.outcome), None);
         node.ask(Trigger::Timer).await.unwrap_err();

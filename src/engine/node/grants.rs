@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Node;
 use super::conversation::url;
 use crate::config::Config;
-use crate::engine::{Checked, Failure, Trigger};
+use crate::engine::{AttemptContext, Checked, Failure, Trigger};
 use crate::host::Mode;
 use crate::journal::chain;
 use crate::omaha::{self, Arrival, Body, CheckEvent, Patience};
@@ -74,6 +74,7 @@ impl Node {
     pub(super) async fn stay_in_touch(
         &self,
         config: &Config,
+        trigger: Trigger,
         heartbeat: Heartbeat,
     ) -> Result<Checked<InstallPlan>, Failure> {
         // Where there is no server, that is the reason.
@@ -84,7 +85,7 @@ impl Node {
             body,
             Body::News(CheckEvent::UpdatedFrom(_) | CheckEvent::FirstCheck)
         );
-        match self.post(config, body, Patience::None).await {
+        match self.post(config, trigger, body, Patience::None).await {
             // Told once more the next time: a failure would be reported to the server, and one of a node that was granted
             // an update lets the others go on.
             Ok(_) if told => {
@@ -147,8 +148,8 @@ impl Node {
         }
     }
 
-    /// The attempt or the check has ended so: what of that keeps the node from asking. Blocks.
-    pub(super) fn hold_off_after(&self, obstacle: Obstacle, until: Option<i64>) {
+    /// `attempt`, or its check, has ended so: what of that keeps the node from asking. Blocks.
+    pub(super) fn hold_off_after(&self, attempt: &AttemptContext, obstacle: Obstacle, until: Option<i64>) {
         let now = self.unix_time();
         let hold_off = match (obstacle, until) {
             // Without anything to blame that is soon forgotten.
@@ -161,7 +162,7 @@ impl Node {
                 cause: HoldOffCause::BackOff,
                 until: UnixTime(until),
             }),
-            (Obstacle::Failed, _) => self.back_off_of_offer(now),
+            (Obstacle::Failed, _) => self.back_off_of_offer(attempt, now),
             _ => None,
         };
         let Some(hold_off) = hold_off else { return };
@@ -173,25 +174,26 @@ impl Node {
         }
     }
 
-    /// The wait that the attempt under way has brought upon its offer, unless that waits for the reboot all the same.
-    fn back_off_of_offer(&self, now: UnixTime) -> Option<HoldOff> {
-        let offer = self.memory(|memory| memory.offer.clone())?;
+    /// The wait that `attempt` has brought upon its offer, unless that waits for the reboot all the same.
+    fn back_off_of_offer(&self, attempt: &AttemptContext, now: UnixTime) -> Option<HoldOff> {
+        let offer = attempt.blamable_offer()?;
         let build = match self.host().mode().ok()? {
             Mode::Official => Build::Official,
             Mode::Developer => Build::Development,
         };
-        let until = self.payload_state().backoff(&offer, build, now)?;
+        let until = self.payload_state().backoff(offer, build, now)?;
         self.waiting_payload().is_none().then_some(HoldOff {
             cause: HoldOffCause::BackOff,
             until,
         })
     }
 
-    pub(super) async fn note_failure(&self, failure: &Failure) {
+    pub(super) async fn note_failure(&self, attempt: &AttemptContext, failure: &Failure) {
+        let context = attempt.clone();
         let (code, obstacle, until) = (failure.code, failure.obstacle, failure.until);
         self.blocking(move |node| {
-            node.attempt_failed(code);
-            node.hold_off_after(obstacle, until);
+            node.attempt_failed(&context, code);
+            node.hold_off_after(&context, obstacle, until);
         })
         .await;
         if matches!(obstacle, Obstacle::Failed | Obstacle::Refused) {

@@ -5,11 +5,12 @@ use std::sync::PoisonError;
 use super::slots::partuuid;
 use super::{Node, slots};
 use crate::disk::{DiskError, SlotDisk, SlotName};
+use crate::engine::AttemptContext;
 use crate::health::Cause;
 use crate::journal::MessageId;
 use crate::journal::chain;
 use crate::plan::ImageHashes;
-use crate::policy::{History, Images, Outcome, Progress, RollbackCause};
+use crate::policy::{History, Images, Outcome, Payload, Progress, RollbackCause};
 use crate::status::{Tally, UnixTime};
 use crate::store::record::{self, RecordError, Version};
 
@@ -164,20 +165,26 @@ impl Node {
         }
     }
 
-    /// The slot of the attempt under way, which holds `image`, may boot next from here on. Blocks.
+    /// The slot of `attempt`, which holds `image`, may boot next from here on. Blocks.
     ///
     /// Order of writes, and what a cut between leaves: which image the payload makes, of which nothing follows yet; then that
     /// it is committed to.
     ///
     /// # Errors
     /// A rollback from it could not be noticed then.
-    pub(super) fn remember_target(&self, image: ImageHashes) -> Result<(), RememberError> {
-        let Some((target, payload)) = self.memory(|memory| memory.target.clone()) else {
+    pub(super) fn remember_target(
+        &self,
+        attempt: &AttemptContext,
+        image: ImageHashes,
+    ) -> Result<(), RememberError> {
+        let (Some(target), Some(offer)) = (attempt.target, &attempt.offer) else {
             return Ok(());
         };
-        if let Some(sha256) = payload.sha256 {
-            self.remember_image(sha256, image)?;
-        }
+        let payload = Payload {
+            sha256: Some(offer.sha256),
+            version: offer.version.clone(),
+        };
+        self.remember_image(offer.sha256, image)?;
         let disk = slots::open(&self.settings)?;
         let slot = partuuid(&disk, target)?;
         Ok(self.change_history(|history| history.committed(&slot, payload))?)

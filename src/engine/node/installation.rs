@@ -9,39 +9,34 @@ use tokio_util::sync::CancellationToken;
 use super::Node;
 use crate::engine::code::code_of;
 use crate::engine::updater::Progress;
-use crate::engine::{Commitment, Failure, Trigger};
+use crate::engine::{AttemptContext, Commitment, Failure, Trigger};
 use crate::fetch::{FetchSettings, Fetcher};
 use crate::install::{Downloaded, InstallError, Installer, Pace, PostinstOutcome, Ready, Site, Voucher};
 use crate::journal::MessageId;
 use crate::journal::chain;
 use crate::omaha::{ErrorCode, HttpStatus, PayloadKind};
 use crate::plan::{ImageHashes, InstallPlan};
-use crate::policy::{CheckOutcome, Payload};
+use crate::policy::CheckOutcome;
 use crate::status::Obstacle;
 use crate::store::{Key, PrefsError};
 
 impl Node {
-    pub(super) async fn look_before(&self, plan: InstallPlan) -> Result<Ready, Failure> {
-        let payload = Payload {
-            sha256: Some(plan.payload_sha256),
-            version: plan.version.clone(),
-        };
-        self.attempt_context.aim(&plan.version, &plan.target.to_string());
-        self.memory(|memory| memory.target = Some((plan.target, payload)));
-        let ready = self.preflight(plan).await;
-        let resumes = ready.as_ref().is_ok_and(Ready::resumes);
-        self.memory(|memory| {
-            memory.resumed = resumes;
-            if ready.is_err() {
-                // Nothing was asked of its URL yet: what is wrong is not held against the payload.
-                memory.offer = None;
-            }
-        });
+    pub(super) async fn look_before(
+        &self,
+        attempt: &mut AttemptContext,
+        plan: InstallPlan,
+    ) -> Result<Ready, Failure> {
+        self.attempt_fields.aim(&plan.version, &plan.target.to_string());
+        let ready = self.preflight(attempt.trigger, plan).await;
+        attempt.resumed = ready.as_ref().is_ok_and(Ready::resumes);
+        if ready.is_err() {
+            // Nothing was asked of its URL yet: what is wrong is not held against the payload.
+            attempt.exonerate_offer();
+        }
         ready
     }
 
-    async fn preflight(&self, plan: InstallPlan) -> Result<Ready, Failure> {
-        let trigger = self.memory(|memory| memory.trigger).unwrap_or(Trigger::Timer);
+    async fn preflight(&self, trigger: Trigger, plan: InstallPlan) -> Result<Ready, Failure> {
         let _alone = self.preflights.lock().await;
         let site = self.site(trigger).await?;
         Ok(Installer::new(plan, site).preflight().await?)
@@ -77,11 +72,12 @@ impl Node {
 
     pub(super) async fn write_slot(
         &self,
+        attempt: &AttemptContext,
         ready: Ready,
         progress: &watch::Sender<Progress>,
         cancel: &CancellationToken,
     ) -> Result<Downloaded, Failure> {
-        let total = self.memory(|memory| memory.offer.as_ref().map_or(0, |offer| offer.size));
+        let total = attempt.offered().size;
         // From here on the original must not resume a download of its own: the slot is ours.
         self.blocking(|node| node.prefs.forbid_resume()).await?;
         let begun = Instant::now();
@@ -93,29 +89,29 @@ impl Node {
         let downloaded = ready.download(&mut tell, cancel).await;
         let complete = downloaded.is_ok();
         if let Some((first, last)) = flow {
-            self.blocking(move |node| node.count_download(complete)).await;
+            let context = attempt.clone();
+            self.blocking(move |node| node.count_download(&context, complete))
+                .await;
             // The first report of a download that goes on tells mostly of what was there.
-            let before = if self.memory(|memory| memory.resumed) {
-                first
-            } else {
-                0
-            };
+            let before = if attempt.resumed { first } else { 0 };
             let whole_after = complete.then(|| millis(begun));
             self.count_in(move |tally, _| tally.downloaded(last.saturating_sub(before), whole_after))
                 .await;
         }
         match &downloaded {
             Err(InstallError::Fetch(error)) => self.answered_with(error.status()),
-            Err(InstallError::Blamed { image, voucher, .. }) => self.refuse_package(*image, *voucher).await,
+            Err(InstallError::Blamed { image, voucher, .. }) => {
+                self.refuse_package(attempt, *image, *voucher).await;
+            }
             _ => {}
         }
-        Ok(self.count_delta(downloaded).await?)
+        Ok(self.count_delta(attempt, downloaded).await?)
     }
 
     /// The package of the attempt under way makes a blamed image: the next time it need not be asked for. What nobody has
     /// vouched for is not held against it, or whoever sits between could have any package refused.
-    async fn refuse_package(&self, image: ImageHashes, voucher: Voucher) {
-        let package = self.memory(|memory| memory.offer.as_ref().map(|offer| offer.sha256));
+    async fn refuse_package(&self, attempt: &AttemptContext, image: ImageHashes, voucher: Voucher) {
+        let package = attempt.offer.as_ref().map(|offer| offer.sha256);
         if let (Some(package), Voucher::TrustedKey) = (package, voucher) {
             self.blocking(move |node| node.blame_package(package, image))
                 .await;
@@ -133,11 +129,13 @@ impl Node {
     }
 
     /// Counts a delta that failed other than on its way: full payloads are asked for after some of these.
-    async fn count_delta<T>(&self, result: Result<T, InstallError>) -> Result<T, InstallError> {
-        let is_delta = self.memory(|memory| {
-            let offer = memory.offer.as_ref();
-            offer.is_some_and(|offer| offer.kind == PayloadKind::Delta)
-        });
+    async fn count_delta<T>(
+        &self,
+        attempt: &AttemptContext,
+        result: Result<T, InstallError>,
+    ) -> Result<T, InstallError> {
+        let offer = attempt.offer.as_ref();
+        let is_delta = offer.is_some_and(|offer| offer.kind == PayloadKind::Delta);
         if let Err(error) = &result
             && is_delta
             && error.is_about_payload()
@@ -150,23 +148,23 @@ impl Node {
 
     pub(super) async fn commit_slot(
         &self,
+        attempt: &mut AttemptContext,
         written: Downloaded,
         cancel: &CancellationToken,
     ) -> Result<Commitment, Failure> {
         // Before the image's postinst, which may set boot attributes and ask for the reboot itself. A cut after this leaves a record
         // of a slot that is not bootable, which means nothing.
         let begun = Instant::now();
-        let wanted = self.host().reboot_required();
-        self.memory(|memory| memory.reboot_wanted = wanted);
-        let image = written.image();
-        self.blocking(move |node| node.remember_target(image))
+        attempt.reboot_wanted = self.host().reboot_required();
+        let (context, image) = (attempt.clone(), written.image());
+        self.blocking(move |node| node.remember_target(&context, image))
             .await
             .map_err(|error| Failure::caused_by(ErrorCode::Error, &error))?;
         let outcome = self
-            .count_delta(self.test_and_commit(written, cancel).await)
+            .count_delta(attempt, self.test_and_commit(written, cancel).await)
             .await?;
         self.blocking(Self::remember_success).await;
-        self.say_installed();
+        say_installed(attempt);
         let after = millis(begun);
         self.count_in(move |tally, now| tally.installed(after, now)).await;
         Ok(match outcome {
@@ -176,18 +174,6 @@ impl Node {
                 "the new image's postinst ended with exit code 3",
             )),
         })
-    }
-
-    fn say_installed(&self) {
-        if let Some((slot, payload)) = self.memory(|memory| memory.target.clone()) {
-            tracing::info!(
-                MESSAGE_ID = MessageId::Installed.id(),
-                UPDATE_VERSION = payload.version,
-                UPDATE_SLOT = %slot,
-                "version {:?} is installed in {slot}: it boots next",
-                payload.version
-            );
-        }
     }
 
     async fn test_and_commit(
@@ -210,13 +196,13 @@ impl Node {
         warn(kept);
     }
 
-    fn count_download(&self, complete: bool) {
-        self.download_flowed();
+    fn count_download(&self, attempt: &AttemptContext, complete: bool) {
+        self.download_flowed(attempt);
         if complete {
-            self.download_done();
+            self.download_done(attempt);
             return;
         }
-        if self.memory(|memory| memory.resumed) {
+        if attempt.resumed {
             self.count(Key::ResumedUpdateFailures);
         }
     }
@@ -235,6 +221,18 @@ impl From<InstallError> for Failure {
             InstallError::Blamed { .. } => failure.of_kind(Obstacle::RolledBack),
             _ => failure,
         }
+    }
+}
+
+fn say_installed(attempt: &AttemptContext) {
+    if let (Some(slot), Some(offer)) = (attempt.target, &attempt.offer) {
+        tracing::info!(
+            MESSAGE_ID = MessageId::Installed.id(),
+            UPDATE_VERSION = offer.version,
+            UPDATE_SLOT = %slot,
+            "version {:?} is installed in {slot}: it boots next",
+            offer.version
+        );
     }
 }
 

@@ -41,25 +41,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
-use attempt::Tally;
 use clock::ClockSignal;
 use pending::AnnouncedSlots;
 pub use slots::DiskChoice;
 
 use super::updater::{Checked, Progress, Updater};
-use super::{Commitment, Failure, Fallback, Report, State, Survey, Trigger};
+use super::{AttemptContext, CancelSignal, Commitment, Failure, Fallback, Report, State, Survey, Trigger};
 use crate::config::{Config, HealthSettings};
-use crate::disk::{DiskError, SlotName};
+use crate::disk::DiskError;
 use crate::health::{Cause, TrialEnd};
 use crate::host::{Host, Mode, Unreadable, since_boot};
 use crate::install::{Downloaded, Postinst, Ready};
-use crate::journal::AttemptContext;
+use crate::journal::AttemptFields;
 use crate::journal::chain;
-use crate::omaha::Offer;
 use crate::plan::InstallPlan;
-use crate::policy::{CheckOutcome, ClockStep, History, Interval, Payload};
+use crate::policy::{CheckOutcome, ClockStep, History, Interval};
 use crate::status::{OfferSource, Preview, UnixTime};
 use crate::store::{PREFS_DIR, Prefs};
 use trial::TrialState;
@@ -84,7 +81,7 @@ pub struct Node {
     /// Held while one of the records is changed.
     record: Arc<Mutex<()>>,
     /// What lines of the journal say about the attempt under way.
-    attempt_context: AttemptContext,
+    attempt_fields: AttemptFields,
     /// Who tells that the clock of the wall was set, once somebody waits for it.
     clock: ClockSignal,
     /// Held while the other slot is opened to see whether it can be written.
@@ -94,22 +91,10 @@ pub struct Node {
 /// What one job leaves for the next. Never locked across an await.
 #[derive(Default)]
 struct Memory {
-    /// Who wanted the attempt under way.
-    trigger: Option<Trigger>,
-    /// The offer of the attempt under way.
-    offer: Option<Offer>,
-    /// Whether the attempt continued an earlier one.
-    resumed: bool,
     /// The interval before the last check; none before the first.
     interval: Option<Interval>,
     /// How the last check went, as far as the next one's time depends on it.
     outcome: Option<CheckOutcome>,
-    /// Which slot the attempt under way writes, and with what.
-    target: Option<(SlotName, Payload)>,
-    /// What was measured of the attempt under way.
-    tally: Tally,
-    /// Whether somebody wanted a reboot before the attempt under way could.
-    reboot_wanted: bool,
     /// PARTUUID of the running slot, once it was looked at.
     running: Option<String>,
     /// What was remembered of updates when that could be read last.
@@ -136,17 +121,17 @@ impl Node {
             prefs,
             memory: Arc::default(),
             record: Arc::default(),
-            attempt_context: AttemptContext::default(),
+            attempt_fields: AttemptFields::default(),
             clock: ClockSignal::default(),
             preflights: Arc::default(),
         }
     }
 
-    /// The same, with `attempt_context` shared with the journal.
+    /// The same, with `attempt_fields` shared with the journal.
     #[must_use]
-    pub fn with_attempt_context(self, attempt_context: AttemptContext) -> Self {
+    pub fn with_attempt_fields(self, attempt_fields: AttemptFields) -> Self {
         Self {
-            attempt_context,
+            attempt_fields,
             ..self
         }
     }
@@ -327,7 +312,7 @@ impl Updater for Node {
     async fn check(&self, trigger: Trigger) -> Checked<InstallPlan> {
         let checked = self.ask(trigger).await.unwrap_or_else(Checked::Failed);
         if matches!(checked, Checked::NoUpdate | Checked::NotAsked(_)) {
-            self.attempt_context.end();
+            self.attempt_fields.end();
         }
         if let Some(end) = checked.end() {
             self.count_in(move |tally, now| tally.checked(end, now)).await;
@@ -339,36 +324,49 @@ impl Updater for Node {
         self.ask_beside_waiting(trigger).await
     }
 
-    async fn report(&self, report: &Report) {
-        self.say(report).await;
+    async fn report(&self, attempt: &AttemptContext, report: &Report) {
+        self.say(attempt, report).await;
     }
 
-    async fn prepare(&self, plan: InstallPlan) -> Result<Ready, Failure> {
-        self.prepare_attempt(plan).await
+    async fn prepare(&self, attempt: &mut AttemptContext, plan: InstallPlan) -> Result<Ready, Failure> {
+        self.prepare_attempt(attempt, plan).await
     }
 
     async fn download(
         &self,
+        attempt: &mut AttemptContext,
         ready: Ready,
         progress: watch::Sender<Progress>,
-        cancel: CancellationToken,
+        cancel: CancelSignal,
     ) -> Result<Downloaded, Failure> {
-        self.download_attempt(ready, progress, &cancel).await
+        self.download_attempt(attempt, ready, progress, &cancel).await
     }
 
-    async fn finish(&self, written: Downloaded, cancel: CancellationToken) -> Result<Commitment, Failure> {
-        self.finish_attempt(written, &cancel).await
+    async fn finish(
+        &self,
+        attempt: &mut AttemptContext,
+        written: Downloaded,
+        cancel: CancelSignal,
+    ) -> Result<Commitment, Failure> {
+        self.finish_attempt(attempt, written, &cancel).await
     }
 
-    fn cancelled(&self) {
-        self.note_cancel();
-    }
-
-    async fn remember_pending(&self) {
-        if let Err(error) = self.blocking(Self::leave_word).await {
-            tracing::warn!("cannot remember that a reboot is due: {}", chain(&error));
-        }
-        self.blocking(Self::attempt_succeeded).await;
+    async fn remember_pending(&self, attempt: Option<&AttemptContext>) {
+        let attempt = attempt.cloned();
+        self.blocking(move |node| {
+            // A rollback by hand runs no postinst: whoever wants the reboot by now wanted it before.
+            let wanted = attempt
+                .as_ref()
+                .map_or_else(|| node.host().reboot_required(), |attempt| attempt.reboot_wanted);
+            if let Err(error) = node.leave_word(wanted) {
+                tracing::warn!("cannot remember that a reboot is due: {}", chain(&error));
+            }
+            match attempt {
+                Some(attempt) => node.attempt_succeeded(&attempt),
+                None => node.settle_attempts(),
+            }
+        })
+        .await;
     }
 
     async fn forget_pending(&self) {

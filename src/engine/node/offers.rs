@@ -2,11 +2,10 @@
 
 use ring::rand::SecureRandom as _;
 
-use super::attempt::Tally;
 use super::{Node, slots};
 use crate::config::Config;
 use crate::disk::SlotName;
-use crate::engine::{Checked, Failure, Offered, Trigger};
+use crate::engine::{AttemptContext, Checked, Failure, Trigger};
 use crate::host::{Mode, Unreadable};
 use crate::journal::chain;
 use crate::omaha::{self, ErrorCode, Offer, PayloadKind};
@@ -21,24 +20,20 @@ const STATE: &str = "/var/lib/update_engine";
 
 impl Node {
     /// Asks policy about `offer`; gives a plan if it is taken.
-    pub(super) fn consider(&self, config: &Config, offer: Offer) -> Result<Checked<InstallPlan>, Failure> {
+    pub(super) fn consider(
+        &self,
+        config: &Config,
+        offer: Offer,
+        trigger: Trigger,
+    ) -> Result<Checked<InstallPlan>, Failure> {
         let mut state = self.payload_state();
         state.offered(&offer);
         self.save(&state)?;
-        let trigger = self.memory(|memory| memory.trigger).unwrap_or(Trigger::Timer);
         self.decide(&offer, &state, trigger)?;
         let mut plan = self.plan(config, &offer, &state)?;
         plan.blamed = self.unwanted_images(trigger);
-        let offered = Offered {
-            version: offer.version.clone(),
-            size: offer.size,
-        };
-        // Before the attempt is announced: from then on it may be broken off.
-        self.memory(|memory| {
-            memory.offer = Some(offer);
-            memory.tally = Tally::default();
-        });
-        Ok(Checked::Offer(offered, plan))
+        let attempt = AttemptContext::at(trigger, offer, plan.target);
+        Ok(Checked::Offer(attempt, plan))
     }
 
     /// Whether policy takes `offer`; if not, why.
@@ -162,29 +157,33 @@ impl Node {
     }
 
     /// Bytes of the payload came: its URL works, whatever happens next.
-    pub(super) fn download_flowed(&self) {
-        self.account(|state, _, _| {
+    pub(super) fn download_flowed(&self, attempt: &AttemptContext) {
+        self.account(attempt, |state, _, _| {
             state.progressed();
         });
     }
 
     /// The whole payload came.
-    pub(super) fn download_done(&self) {
-        self.account(|state, offer, node| state.downloaded(offer, node.unix_time(), seed()));
+    pub(super) fn download_done(&self, attempt: &AttemptContext) {
+        self.account(attempt, |state, offer, node| {
+            state.downloaded(offer, node.unix_time(), seed());
+        });
     }
 
     /// The attempt ended with `code`.
-    pub(super) fn attempt_failed(&self, code: ErrorCode) {
-        self.account(|state, offer, node| state.failed(offer, code, node.unix_time(), seed()));
+    pub(super) fn attempt_failed(&self, attempt: &AttemptContext, code: ErrorCode) {
+        self.account(attempt, |state, offer, node| {
+            state.failed(offer, code, node.unix_time(), seed());
+        });
     }
 
-    fn account(&self, change: impl FnOnce(&mut PayloadState, &Offer, &Self)) {
-        let Some(offer) = self.memory(|memory| memory.offer.clone()) else {
+    fn account(&self, attempt: &AttemptContext, change: impl FnOnce(&mut PayloadState, &Offer, &Self)) {
+        let Some(offer) = attempt.blamable_offer() else {
             return;
         };
         let before = self.payload_state();
         let mut state = before.clone();
-        change(&mut state, &offer, self);
+        change(&mut state, offer, self);
         if state != before
             && let Err(error) = self.save(&state)
         {

@@ -79,9 +79,7 @@ impl Node {
                 // What the attempt had no time for: without it nobody is told of the success after the reboot.
                 self.remember_success();
                 // Whose request it is that is there already, nobody knows any more.
-                let wanted = self.host().reboot_required();
-                self.memory(|memory| memory.reboot_wanted = wanted);
-                if let Err(error) = self.leave_word() {
+                if let Err(error) = self.leave_word(self.host().reboot_required()) {
                     tracing::warn!("cannot remember that a reboot is due: {}", chain(&error));
                 }
                 true
@@ -108,12 +106,12 @@ impl Node {
         }
     }
 
-    /// Marker and request for a reboot. Blocks.
-    pub(super) fn leave_word(&self) -> io::Result<()> {
+    /// Marker and request for a reboot; the latter is not ours if it `was_wanted` by somebody else before. Blocks.
+    pub(super) fn leave_word(&self, was_wanted: bool) -> io::Result<()> {
         remember(self.host())?;
         // Images' postinsts leave it too; where none is run, reboot managers wait for it all the same.
         self.host().require_reboot()?;
-        if self.memory(|memory| memory.reboot_wanted) {
+        if was_wanted {
             return Ok(());
         }
         self.host().claim_reboot()

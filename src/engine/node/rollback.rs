@@ -47,8 +47,6 @@ impl Node {
         if let Some(reason) = self.missing_kernel(slot) {
             return Err(RollbackError::NoKernel(reason));
         }
-        let wanted = self.host().reboot_required();
-        self.memory(|memory| memory.reboot_wanted = wanted);
         self.remember_leaving(&disk)?;
         match disk.go_back()? {
             WentBack::OtherIsNext => tracing::info!("{slot} boots next, by order"),

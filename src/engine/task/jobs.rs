@@ -8,39 +8,68 @@ use tokio::task::AbortHandle;
 use super::Engine;
 use crate::engine::progress::Throttle;
 use crate::engine::updater::Updater;
-use crate::engine::{Event, Failure, Phase, Report, Trigger};
+use crate::engine::{AttemptContext, Event, Failure, Phase, Report, Trigger};
 use crate::health::Cause;
 use crate::omaha::ErrorCode;
 use crate::status::{OfferSource, Preview};
 
+/// The attempt under way, or the one that ended last.
+pub(super) struct Attempt<U: Updater> {
+    pub(super) context: AttemptContext,
+    stage: Stage<U>,
+}
+
 /// What the last phase left for the next one.
-pub(super) enum Stage<U: Updater> {
-    Nothing,
+enum Stage<U: Updater> {
     Planned(U::Plan),
     Ready(U::Ready),
     Written(U::Written),
+    /// There is no next one.
+    Ended,
 }
 
 /// What a job gives back.
 pub(super) struct Done<U: Updater> {
     pub(super) event: Event,
-    /// `None` if the job is no phase of the attempt.
-    pub(super) stage: Option<Stage<U>>,
+    /// How the job left the attempt; none if it is no phase of it.
+    pub(super) attempt: Option<Attempt<U>>,
+}
+
+impl<U: Updater> Attempt<U> {
+    const fn ended(context: AttemptContext) -> Self {
+        Self {
+            context,
+            stage: Stage::Ended,
+        }
+    }
+
+    fn planned((context, plan): (AttemptContext, U::Plan)) -> Self {
+        Self {
+            context,
+            stage: Stage::Planned(plan),
+        }
+    }
 }
 
 impl<U: Updater> Engine<U> {
     pub(super) fn report(&mut self, report: Report) {
+        let attempt = self.attempt.as_ref();
+        // Each report is about the end of a check, or of what follows from one.
+        let context = attempt.map_or(AttemptContext::new(Trigger::Timer), |attempt| {
+            attempt.context.clone()
+        });
         self.talk(|u| async move {
-            u.report(&report).await;
+            u.report(&context, &report).await;
             (Event::Reported, None)
         });
     }
 
     pub(super) fn check(&mut self, trigger: Trigger) {
         self.talk(move |u| async move {
-            let (outcome, plan) = u.check(trigger).await.split();
-            let stage = plan.map_or(Stage::Nothing, Stage::Planned);
-            (Event::Checked(outcome, u.now()), Some(stage))
+            let (outcome, planned) = u.check(trigger).await.split();
+            let none = || Attempt::ended(AttemptContext::new(trigger));
+            let attempt = planned.map_or_else(none, Attempt::planned);
+            (Event::Checked(outcome, u.now()), Some(attempt))
         });
     }
 
@@ -53,8 +82,8 @@ impl<U: Updater> Engine<U> {
             match u.revisit(trigger).await {
                 None => (Event::Pinged, None),
                 Some(checked) => {
-                    let (outcome, plan) = checked.split();
-                    (Event::Revisited(outcome, u.now()), plan.map(Stage::Planned))
+                    let (outcome, planned) = checked.split();
+                    (Event::Revisited(outcome, u.now()), planned.map(Attempt::planned))
                 }
             }
         }));
@@ -92,12 +121,12 @@ impl<U: Updater> Engine<U> {
     }
 
     pub(super) fn prepare(&mut self) {
-        let stage = self.take_stage();
-        self.spawn_phase(move |u| async move {
+        self.spawn_phase(move |u, mut context, stage| async move {
             let Stage::Planned(plan) = stage else {
-                return (Event::Prepared(Err(out_of_order())), Stage::Nothing);
+                return (Event::Prepared(Err(out_of_order())), Attempt::ended(context));
             };
-            next_stage(u.prepare(plan).await, Stage::Ready, Event::Prepared)
+            let result = u.prepare(&mut context, plan).await;
+            next_stage(context, result, Stage::Ready, Event::Prepared)
         });
     }
 
@@ -106,14 +135,13 @@ impl<U: Updater> Engine<U> {
         self.progress = receiver;
         self.throttle = Throttle::default();
         self.publisher.restart_meter();
-        let stop = self.attempt.clone();
-        let stage = self.take_stage();
-        self.spawn_phase(move |u| async move {
+        let cancel = self.cancel.clone();
+        self.spawn_phase(move |u, mut context, stage| async move {
             let Stage::Ready(ready) = stage else {
-                return (Event::Downloaded(Err(out_of_order())), Stage::Nothing);
+                return (Event::Downloaded(Err(out_of_order())), Attempt::ended(context));
             };
-            let result = u.download(ready, sender, stop).await;
-            next_stage(result, Stage::Written, Event::Downloaded)
+            let result = u.download(&mut context, ready, sender, cancel).await;
+            next_stage(context, result, Stage::Written, Event::Downloaded)
         });
     }
 
@@ -137,19 +165,14 @@ impl<U: Updater> Engine<U> {
     }
 
     pub(super) fn finish(&mut self) {
-        let stop = self.attempt.clone();
-        let stage = self.take_stage();
-        self.spawn_phase(move |u| async move {
+        let cancel = self.cancel.clone();
+        self.spawn_phase(move |u, mut context, stage| async move {
             let result = match stage {
-                Stage::Written(written) => u.finish(written, stop).await,
+                Stage::Written(written) => u.finish(&mut context, written, cancel).await,
                 _ => Err(out_of_order()),
             };
-            (Event::Finished(result), Stage::Nothing)
+            (Event::Finished(result), Attempt::ended(context))
         });
-    }
-
-    fn take_stage(&mut self) -> Stage<U> {
-        std::mem::replace(&mut self.stage, Stage::Nothing)
     }
 
     /// A job that touches the disk and is no phase of an attempt: awaited when the engine stops.
@@ -161,7 +184,7 @@ impl<U: Updater> Engine<U> {
         self.jobs.spawn(async move {
             Done {
                 event: job.await,
-                stage: None,
+                attempt: None,
             }
         });
     }
@@ -169,39 +192,45 @@ impl<U: Updater> Engine<U> {
     /// A job that only waits, for a server or for health: dropped when the engine stops.
     fn talk<F>(&mut self, job: impl FnOnce(Arc<U>) -> F) -> AbortHandle
     where
-        F: Future<Output = (Event, Option<Stage<U>>)> + Send + 'static,
+        F: Future<Output = (Event, Option<Attempt<U>>)> + Send + 'static,
     {
         let job = job(Arc::clone(&self.updater));
         self.talks.spawn(async move {
-            let (event, stage) = job.await;
-            Done { event, stage }
+            let (event, attempt) = job.await;
+            Done { event, attempt }
         })
     }
 
-    /// A job that touches the disk: brought to an end when the engine stops.
-    fn spawn_phase<F>(&mut self, job: impl FnOnce(Arc<U>) -> F)
+    /// A phase of the attempt under way, which touches the disk: brought to an end when the engine stops.
+    fn spawn_phase<F>(&mut self, job: impl FnOnce(Arc<U>, AttemptContext, Stage<U>) -> F)
     where
-        F: Future<Output = (Event, Stage<U>)> + Send + 'static,
+        F: Future<Output = (Event, Attempt<U>)> + Send + 'static,
     {
-        let job = job(Arc::clone(&self.updater));
+        let none = || Attempt::ended(AttemptContext::new(Trigger::Timer));
+        let Attempt { context, stage } = self.attempt.take().unwrap_or_else(none);
+        let job = job(Arc::clone(&self.updater), context, stage);
         self.jobs.spawn(async move {
-            let (event, stage) = job.await;
+            let (event, attempt) = job.await;
             Done {
                 event,
-                stage: Some(stage),
+                attempt: Some(attempt),
             }
         });
     }
 }
 
 fn next_stage<U: Updater, T>(
+    context: AttemptContext,
     result: Result<T, Failure>,
     stage: impl FnOnce(T) -> Stage<U>,
     event: impl FnOnce(Result<(), Failure>) -> Event,
-) -> (Event, Stage<U>) {
+) -> (Event, Attempt<U>) {
     match result {
-        Ok(value) => (event(Ok(())), stage(value)),
-        Err(failure) => (event(Err(failure)), Stage::Nothing),
+        Ok(value) => {
+            let stage = stage(value);
+            (event(Ok(())), Attempt { context, stage })
+        }
+        Err(failure) => (event(Err(failure)), Attempt::ended(context)),
     }
 }
 

@@ -14,9 +14,12 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::engine::{Checked, Commitment, Failure, Fallback, Offered, Phase, Report, Running, Trigger};
+use crate::disk::SlotName;
+use crate::engine::{
+    AttemptContext, Checked, Commitment, Failure, Fallback, Phase, Report, Running, Trigger,
+};
 use crate::health::{Cause, TrialEnd};
-use crate::omaha::ErrorCode;
+use crate::omaha::{Backoff, ErrorCode, Offer, PayloadKind};
 use crate::policy::ClockStep;
 use crate::status::{OfferSource, Operation, Preview, Prospect, Snapshot, WaitingSlot};
 
@@ -197,10 +200,7 @@ impl Updater for Scripted {
         self.ask(question, &[Server::Nothing]).await;
         match self.script.check.clone() {
             Answer::NoUpdate => Checked::NoUpdate,
-            Answer::Offer => {
-                let version = "2.0.0".to_owned();
-                Checked::Offer(Offered { version, size: 100 }, ())
-            }
+            Answer::Offer => Checked::Offer(attempt(trigger, "2.0.0", 100), ()),
             Answer::Failed(failure) => Checked::Failed(failure),
         }
     }
@@ -208,13 +208,12 @@ impl Updater for Scripted {
     async fn revisit(&self, trigger: Trigger) -> Option<Checked<()>> {
         self.ask(format!("revisit by {trigger:?}"), &[Server::Nothing])
             .await;
-        self.script.beside.then(|| {
-            let version = "3.0.0".to_owned();
-            Checked::Offer(Offered { version, size: 300 }, ())
-        })
+        self.script
+            .beside
+            .then(|| Checked::Offer(attempt(trigger, "3.0.0", 300), ()))
     }
 
-    async fn report(&self, report: &Report) {
+    async fn report(&self, _: &AttemptContext, report: &Report) {
         let event = match report {
             Report::DownloadStarted => "13/1".to_owned(),
             Report::DownloadFinished => "14/1".to_owned(),
@@ -224,16 +223,17 @@ impl Updater for Scripted {
         self.ask(event, &[Server::ChecksOnly, Server::Nothing]).await;
     }
 
-    async fn prepare(&self, (): ()) -> Result<(), Failure> {
+    async fn prepare(&self, _: &mut AttemptContext, (): ()) -> Result<(), Failure> {
         self.note("prepare").await;
         self.script.prepare.clone()
     }
 
     async fn download(
         &self,
+        _: &mut AttemptContext,
         (): (),
         progress: watch::Sender<Progress>,
-        _cancel: CancellationToken,
+        _: CancelSignal,
     ) -> Result<(), Failure> {
         self.note("download").await;
         for report in &self.script.progress {
@@ -243,13 +243,13 @@ impl Updater for Scripted {
         self.script.download.clone()
     }
 
-    async fn finish(&self, (): (), _cancel: CancellationToken) -> Result<Commitment, Failure> {
+    async fn finish(&self, _: &mut AttemptContext, (): (), _: CancelSignal) -> Result<Commitment, Failure> {
         self.note("finish").await;
         tokio::time::sleep(A_WHILE).await;
         self.script.finish.clone()
     }
 
-    async fn remember_pending(&self) {
+    async fn remember_pending(&self, _: Option<&AttemptContext>) {
         self.note("remember").await;
     }
 
@@ -265,6 +265,23 @@ impl Updater for Scripted {
         self.note("withdraw").await;
         self.script.withdrawn.1.clone()
     }
+}
+
+/// An attempt at a payload of so many bytes.
+fn attempt(trigger: Trigger, version: &str, size: u64) -> AttemptContext {
+    let offer = Offer {
+        version: version.to_owned(),
+        package: "update.gz".to_owned(),
+        urls: vec!["http://server/".to_owned()],
+        size,
+        sha256: [0; 32],
+        kind: PayloadKind::Full,
+        backoff: Backoff::Enabled,
+        max_failures_per_url: 10,
+        metadata: None,
+        extras: Vec::new(),
+    };
+    AttemptContext::at(trigger, offer, SlotName::B)
 }
 
 /// A running engine.

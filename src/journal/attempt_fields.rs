@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The attempt under way: what its lines carry. Clones are the same one.
 #[derive(Debug, Clone, Default)]
-pub struct AttemptContext(Arc<Mutex<Position>>);
+pub struct AttemptFields(Arc<Mutex<Position>>);
 
 #[derive(Debug, Default)]
 struct Position {
@@ -23,7 +23,7 @@ pub(super) struct Attempt {
     pub(super) slot: Option<String>,
 }
 
-impl AttemptContext {
+impl AttemptFields {
     /// A further attempt begins: an update check, and whatever follows from it.
     pub fn begin(&self) {
         self.change(|position| {
@@ -69,18 +69,18 @@ mod tests {
 
     #[test]
     fn a_line_belongs_to_the_attempt_under_way_or_to_none() {
-        let attempt_context = AttemptContext::default();
-        assert_eq!(attempt_context.attempt(), None);
-        attempt_context.begin();
-        attempt_context.aim("2.0.0", "USR-B");
-        attempt_context.end();
-        assert_eq!(attempt_context.attempt(), None);
-        attempt_context.begin();
+        let attempt_fields = AttemptFields::default();
+        assert_eq!(attempt_fields.attempt(), None);
+        attempt_fields.begin();
+        attempt_fields.aim("2.0.0", "USR-B");
+        attempt_fields.end();
+        assert_eq!(attempt_fields.attempt(), None);
+        attempt_fields.begin();
         let second = Attempt {
             number: 2,
             version: None,
             slot: None,
         };
-        assert_eq!(attempt_context.attempt(), Some(second));
+        assert_eq!(attempt_fields.attempt(), Some(second));
     }
 }

@@ -1,0 +1,84 @@
+//! The facts of one attempt, from the check that brought it to its end.
+
+use std::sync::Arc;
+
+use super::{Failure, Offered, Trigger};
+use crate::disk::SlotName;
+use crate::omaha::Offer;
+
+/// One attempt: who asked for it, what was offered, and what its phases found out so far. It travels with the values of
+/// the phases ([`Updater`](super::Updater)) and outlives the last of them, so that reports of the end know what ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptContext {
+    /// Who asked for the check.
+    pub trigger: Trigger,
+    /// The offer that was taken; none if the check brought none, or none that was.
+    pub offer: Option<Arc<Offer>>,
+    /// The slot that is written; known once an offer was taken.
+    pub target: Option<SlotName>,
+    /// Whether an earlier attempt at the same payload is continued.
+    pub resumed: bool,
+    /// Bytes of the payload that the earlier attempt has brought.
+    pub resumed_at: u64,
+    /// Bytes of the payload that came in this one.
+    pub fetched: u64,
+    /// How long fetching and writing took, in seconds.
+    pub download_seconds: u64,
+    /// How long verification, postinst and commit took, in seconds.
+    pub finish_seconds: u64,
+    /// Whether somebody else had asked for a reboot before the new image's postinst could.
+    pub reboot_wanted: bool,
+    /// An error in spite of which the slot boots next.
+    pub remark: Option<Failure>,
+    /// Whether the failure is nobody's fault: neither the payload's nor its URL's.
+    blameless: bool,
+}
+
+impl AttemptContext {
+    /// A check that `trigger` has caused; nothing is offered yet.
+    #[must_use]
+    pub const fn new(trigger: Trigger) -> Self {
+        Self {
+            trigger,
+            offer: None,
+            target: None,
+            resumed: false,
+            resumed_at: 0,
+            fetched: 0,
+            download_seconds: 0,
+            finish_seconds: 0,
+            reboot_wanted: false,
+            remark: None,
+            blameless: false,
+        }
+    }
+
+    /// The attempt at `offer`, which is to be written to `target`.
+    #[must_use]
+    pub fn at(trigger: Trigger, offer: Offer, target: SlotName) -> Self {
+        Self {
+            offer: Some(Arc::new(offer)),
+            target: Some(target),
+            ..Self::new(trigger)
+        }
+    }
+
+    /// What the status shows of the offer; nothing of none.
+    pub(super) fn offered(&self) -> Offered {
+        let offer = self.offer.as_ref();
+        Offered {
+            version: offer.map(|offer| offer.version.clone()).unwrap_or_default(),
+            size: offer.map_or(0, |offer| offer.size),
+        }
+    }
+
+    /// Whatever ends it is held neither against the payload nor against its URL.
+    pub(super) const fn exonerate_offer(&mut self) {
+        self.blameless = true;
+    }
+
+    /// The offer that a failure is held against.
+    pub(super) fn blamable_offer(&self) -> Option<&Offer> {
+        self.offer.as_deref().filter(|_| !self.blameless)
+    }
+}
