@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Failure, Offered, Trigger};
+use super::{Failure, Offered};
 use crate::disk::SlotName;
 use crate::omaha::Offer;
+use crate::status::Trigger;
 
 /// One attempt: who asked for it, what was offered, and what its phases found out so far. It travels with the values of
 /// the phases ([`Updater`](super::Updater)) and outlives the last of them, so that reports of the end know what ended.

@@ -4,17 +4,7 @@ use std::fmt;
 
 use super::Failure;
 use crate::health::{Cause, TrialEnd};
-use crate::status::{NoUpdate, Status, WaitingSlot};
-
-/// Who wanted a check. Operators' checks say `ondemandupdate` to the server, which then skips its own limits
-/// of rate, and may bring a payload that was rolled back from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trigger {
-    /// The schedule.
-    Timer,
-    /// `AttemptUpdate` on the bus.
-    Operator,
-}
+use crate::status::{NoUpdate, Status, Trigger, WaitingSlot};
 
 /// What the server offers, as far as status shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +15,14 @@ pub struct Offered {
     pub size: u64,
 }
 
-/// How an update check ended.
+/// The outcome of an update check: for the state machine with what status shows of the offer, between the jobs with what
+/// its installation needs, too ([`Checked`](super::Checked)).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CheckOutcome {
-    /// The server has nothing for us.
+pub enum CheckOutcome<Offer = Offered> {
+    /// The server has nothing for this node.
     NoUpdate,
     /// An offer that policy takes.
-    Offer(Offered),
+    Offer(Offer),
     /// No answer, a wrong one, or an offer that policy does not take now.
     Failed(Failure),
     /// The server was not asked, since nothing could be taken; and why.

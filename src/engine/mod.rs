@@ -58,7 +58,7 @@ mod updater;
 pub use attempt_context::AttemptContext;
 pub use cancel_signal::CancelSignal;
 pub use code::code_of;
-pub use event::{CheckOutcome, Commitment, Effect, Event, Fallback, Offered, Report, Trigger};
+pub use event::{CheckOutcome, Commitment, Effect, Event, Fallback, Offered, Report};
 pub use failure::Failure;
 pub use meter::Meter;
 pub use node::{DiskChoice, Node, Settings};

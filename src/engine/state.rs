@@ -3,9 +3,9 @@
 use std::fmt;
 
 use super::Failure;
-use super::event::{Offered, Trigger};
+use super::event::Offered;
 use crate::journal::MessageId;
-use crate::status::{EngineState, LastCheck, NoUpdate, Obstacle, Operation, Status};
+use crate::status::{EngineState, LastCheck, NoUpdate, Obstacle, Operation, Status, Trigger};
 
 /// Whether the running slot may be relied on to boot again.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,11 @@ mod rollback;
 mod waiting;
 
 use super::Failure;
-use super::event::{CheckOutcome, Commitment, Effect, Event, Fallback, Report, Trigger};
+use super::event::{CheckOutcome, Commitment, Effect, Event, Fallback, Report};
 use super::state::{Afterwards, Flow, NextBoot, Phase, Running, State};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
-use crate::status::{LastCheck, NoUpdate, Obstacle};
+use crate::status::{LastCheck, NoUpdate, Obstacle, Trigger};
 
 /// An event that means nothing where the engine stands; nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +39,7 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
     match (&state.phase, event) {
         (_, Event::Started) => next.started(),
 
-        (Phase::Idle, Event::CheckDue) => next.attempt(Trigger::Timer),
+        (Phase::Idle, Event::CheckDue) => next.attempt(Trigger::Schedule),
         (Phase::Idle, Event::AttemptRequested) => next.attempt(Trigger::Operator),
         (Phase::NeedReboot, Event::CheckDue) => next.revisit(),
         // It means something only where the update that waits may be replaced, which the configuration says.

@@ -4,32 +4,20 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{
-    AttemptContext, CancelSignal, CheckOutcome, Commitment, Failure, Fallback, Report, Survey, Trigger,
-};
+use super::{AttemptContext, CancelSignal, CheckOutcome, Commitment, Failure, Fallback, Report, Survey};
 use crate::health::{Cause, TrialEnd};
 use crate::policy::ClockStep;
-use crate::status::{CheckEnd, NoUpdate, Obstacle, OfferSource, Preview};
+use crate::status::{CheckEnd, Obstacle, OfferSource, Preview, Trigger};
 
-/// How a check ended, with what an installation of the offer needs to know.
-#[derive(Debug)]
-pub enum Checked<Plan> {
-    /// The server has nothing for us.
-    NoUpdate,
-    /// An offer that policy takes: the attempt at it, and what it will do.
-    Offer(AttemptContext, Plan),
-    /// No answer, a wrong one, or an offer that policy does not take now.
-    Failed(Failure),
-    /// The server was not asked, since nothing could be taken.
-    NotAsked(NoUpdate),
-}
+/// A check's outcome, with what an installation of the offer needs to know.
+pub type Checked<Plan> = CheckOutcome<(AttemptContext, Plan)>;
 
 impl<Plan> Checked<Plan> {
     /// As it is counted, if it was a check.
     pub(super) const fn end(&self) -> Option<CheckEnd> {
         Some(match self {
             Self::NoUpdate => CheckEnd::NoUpdate,
-            Self::Offer(..) => CheckEnd::Taken,
+            Self::Offer(_) => CheckEnd::Taken,
             Self::Failed(failure) => match failure.obstacle {
                 Obstacle::Failed | Obstacle::Refused => CheckEnd::Failed,
                 _ => CheckEnd::Deferred,
@@ -42,7 +30,7 @@ impl<Plan> Checked<Plan> {
     pub(super) fn split(self) -> (CheckOutcome, Option<(AttemptContext, Plan)>) {
         match self {
             Self::NoUpdate => (CheckOutcome::NoUpdate, None),
-            Self::Offer(attempt, plan) => (CheckOutcome::Offer(attempt.offered()), Some((attempt, plan))),
+            Self::Offer((attempt, plan)) => (CheckOutcome::Offer(attempt.offered()), Some((attempt, plan))),
             Self::Failed(failure) => (CheckOutcome::Failed(failure), None),
             Self::NotAsked(no_update) => (CheckOutcome::NotAsked(no_update), None),
         }

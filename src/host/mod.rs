@@ -31,7 +31,7 @@ pub use files::Unreadable;
 pub use free_space::free_bytes;
 pub use identity::Identity;
 pub use pressure::{Percent, PressureLimits};
-pub use sentinels::{Mode, Withdrawn};
+pub use sentinels::{NodeMode, Withdrawn};
 pub use service_manager::ServiceManager;
 
 /// The root under which the daemon finds configuration, state, `/boot` and `/run`.

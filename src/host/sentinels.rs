@@ -14,11 +14,11 @@ const CLAIM: &str = "/run/update_engine/reboot-required";
 const REBOOT: &str = "/run/update_engine/reboot";
 const DEV_MODE: &str = "/root/.dev_mode";
 
-/// Whether an owner has declared this machine a developer's.
+/// Whether this is a production or a developer's node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// A node in production.
-    Official,
+pub enum NodeMode {
+    /// Ordinary.
+    Production,
     /// `/root/.dev_mode` exists: no periodic checks, no backoff.
     Developer,
 }
@@ -37,11 +37,11 @@ impl Host {
     ///
     /// # Errors
     /// [`Unreadable`] if nobody knows whether the file is there.
-    pub fn mode(&self) -> Result<Mode, Unreadable> {
+    pub fn mode(&self) -> Result<NodeMode, Unreadable> {
         Ok(if self.is_there(DEV_MODE)? {
-            Mode::Developer
+            NodeMode::Developer
         } else {
-            Mode::Official
+            NodeMode::Production
         })
     }
 
@@ -165,10 +165,10 @@ mod tests {
     fn developer_mode_is_a_file_below_the_root() {
         let root = tempfile::tempdir().unwrap();
         let host = Host::new(root.path());
-        assert_eq!(host.mode().unwrap(), Mode::Official);
+        assert_eq!(host.mode().unwrap(), NodeMode::Production);
         fs::create_dir(root.path().join("root")).unwrap();
         fs::write(root.path().join("root/.dev_mode"), "").unwrap();
-        assert_eq!(host.mode().unwrap(), Mode::Developer);
+        assert_eq!(host.mode().unwrap(), NodeMode::Developer);
     }
 
     #[test]

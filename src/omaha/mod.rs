@@ -39,7 +39,7 @@ pub use package_name::{NameMatch, before_hosting, is_file_name, last_parts};
 pub use packages::{Package, PackagesError, packages};
 pub use refusal::refusals;
 pub use reply::Reply;
-pub use request::{Body, Deltas, Request, Trigger};
+pub use request::{Body, Deltas, Request};
 pub use response::{Answer, Response, ResponseError};
 pub use stub::announcement;
 pub use web_page::WebPage;

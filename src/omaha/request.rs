@@ -10,28 +10,11 @@ use std::fmt::Write as _;
 use super::escape::Escaped;
 use super::event::{CheckEvent, Event};
 use super::identity::Identity;
+use crate::status::Trigger;
 
 /// Name and version of the updater, as the original calls itself. Not `CoreOSUpdateEngine-0.1.0.0`: that
 /// one makes Nebraska take a machine for another Nebraska.
 const UPDATER: &str = "update_engine-0.4.10";
-
-/// Why a request is sent now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Trigger {
-    /// Somebody asked for it.
-    OnDemand,
-    /// The schedule did.
-    Scheduled,
-}
-
-impl Trigger {
-    const fn install_source(self) -> &'static str {
-        match self {
-            Self::OnDemand => "ondemandupdate",
-            Self::Scheduled => "scheduler",
-        }
-    }
-}
 
 /// Whether the server may offer a delta. The original always says no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,6 +31,14 @@ impl Deltas {
             Self::Welcome => "true",
             Self::Unwanted => "false",
         }
+    }
+}
+
+/// The attribute `installsource`.
+const fn install_source(trigger: Trigger) -> &'static str {
+    match trigger {
+        Trigger::Operator => "ondemandupdate",
+        Trigger::Schedule => "scheduler",
     }
 }
 
@@ -92,7 +83,7 @@ impl Request<'_> {
         writeln!(
             out,
             r#"<request protocol="3.0" version="{UPDATER}" updaterversion="{UPDATER}" installsource="{}" ismachine="1">"#,
-            self.trigger.install_source()
+            install_source(self.trigger)
         )?;
         writeln!(
             out,

@@ -19,7 +19,7 @@ use serde_json::Value;
 use slots::{SlotAttributes, choose};
 
 use super::History;
-use crate::status::UnixTime;
+use crate::status::{AttemptState, Trigger, UnixTime};
 use crate::store::tolerant;
 
 /// Attempts remembered; the oldest is forgotten first.
@@ -30,43 +30,6 @@ const LONGEST: usize = 600;
 
 /// The code of a payload whose manifest tells that the node rolled back from what is in it.
 const REFUSED: u32 = 35;
-
-/// Who wanted an attempt.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AskedBy {
-    /// The schedule.
-    #[default]
-    Schedule,
-    /// Somebody on the bus.
-    Operator,
-}
-
-/// How an attempt stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AttemptState {
-    /// The payload is fetched, written, verified.
-    UnderWay,
-    /// It ended with an error.
-    Failed,
-    /// The daemon or the machine went down amid it.
-    Interrupted,
-    /// Installed: the slot boots next.
-    Waiting,
-    /// The slot was not booted, and doesn't boot next any more.
-    Withdrawn,
-    /// The slot runs and is not marked good yet.
-    OnTrial,
-    /// The slot ran and was found good.
-    Kept,
-    /// The node went back to the slot before.
-    RolledBack,
-    /// What a later engine has written.
-    #[default]
-    #[serde(other)]
-    Unknown,
-}
 
 /// One attempt to install an offer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +57,7 @@ pub struct Attempt {
     pub size: u64,
     /// Who wanted it.
     #[serde(default, deserialize_with = "tolerant::or_default")]
-    pub asked_by: AskedBy,
+    pub asked_by: Trigger,
     /// Bytes of the payload that an earlier attempt had brought.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub resumed_at: u64,
@@ -107,9 +70,9 @@ pub struct Attempt {
     /// How long verification, postinst and commit took.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub finish_seconds: u64,
-    /// How it stands.
-    #[serde(default, deserialize_with = "tolerant::or_default")]
-    pub course: AttemptState,
+    /// Its state when this was written.
+    #[serde(rename = "course", default, deserialize_with = "tolerant::or_default")]
+    pub state: AttemptState,
     /// The code that the server was told, if it failed.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub code: Option<u32>,
@@ -126,7 +89,7 @@ impl Attempt {
     fn repeats(&self, other: &Self) -> bool {
         let what = |attempt: &Self| {
             let is_early = attempt.fetched == 0 || attempt.code == Some(REFUSED);
-            let is_early = attempt.course == AttemptState::Failed && is_early;
+            let is_early = attempt.state == AttemptState::Failed && is_early;
             is_early.then(|| {
                 let Self {
                     sha256,
@@ -142,7 +105,7 @@ impl Attempt {
 
     fn is_installed(&self) -> bool {
         matches!(
-            self.course,
+            self.state,
             AttemptState::Waiting
                 | AttemptState::Withdrawn
                 | AttemptState::OnTrial
@@ -190,8 +153,8 @@ impl Look<'_> {
         choice.is_some_and(|choice| choice.slot == partuuid)
     }
 
-    /// How an attempt that was installed goes on.
-    fn course(&self, attempt: &Attempt) -> (AttemptState, Option<String>) {
+    /// The state of an attempt that was installed.
+    fn state_of(&self, attempt: &Attempt) -> (AttemptState, Option<String>) {
         use AttemptState::{Kept, OnTrial, RolledBack, Waiting, Withdrawn};
         if let Some(rollback) = self.history.last_rollback()
             && rollback.payload.sha256 == Some(attempt.sha256)
@@ -200,11 +163,11 @@ impl Look<'_> {
             return (RolledBack, Some(rollback.cause.clone()));
         }
         let Some(slot) = self.attributes(&attempt.partuuid) else {
-            return (attempt.course, None);
+            return (attempt.state, None);
         };
         let runs = attempt.partuuid == self.running;
-        match attempt.course {
-            Kept | RolledBack => (attempt.course, None),
+        match attempt.state {
+            Kept | RolledBack => (attempt.state, None),
             // A slot that was only put behind the other one may be taken all the same.
             Withdrawn if !(runs && self.holds(attempt)) => (Withdrawn, None),
             _ if runs && slot.is_successful() => (Kept, None),
@@ -212,7 +175,7 @@ impl Look<'_> {
             Waiting if slot.priority().get() == 0 => (Withdrawn, None),
             Waiting if slot.tries().get() > 0 && self.boots_next(&attempt.partuuid) => (Waiting, None),
             Waiting if slot.tries().get() > 0 => (Withdrawn, None),
-            _ if slot.is_successful() => (attempt.course, None),
+            _ if slot.is_successful() => (attempt.state, None),
             _ => (
                 RolledBack,
                 Some("went down before it was found healthy".to_owned()),
@@ -253,7 +216,7 @@ impl Attempts {
     /// The one under way ended as `end` makes it.
     pub fn end(&mut self, end: impl FnOnce(&mut Attempt)) {
         let last = self.0.last_mut();
-        let Some(last) = last.filter(|last| last.course == AttemptState::UnderWay) else {
+        let Some(last) = last.filter(|last| last.state == AttemptState::UnderWay) else {
             return;
         };
         end(last);
@@ -269,9 +232,9 @@ impl Attempts {
     /// The daemon starts: nothing is under way.
     pub fn started(&mut self, look: Option<Look<'_>>) {
         for attempt in &mut self.0 {
-            if attempt.course == AttemptState::UnderWay && look.is_some_and(|look| look.is_committed(attempt))
+            if attempt.state == AttemptState::UnderWay && look.is_some_and(|look| look.is_committed(attempt))
             {
-                attempt.course = AttemptState::Waiting;
+                attempt.state = AttemptState::Waiting;
             }
         }
         self.interrupt();
@@ -285,14 +248,14 @@ impl Attempts {
         let mut overwritten: Vec<String> = Vec::new();
         for attempt in self.0.iter_mut().rev().filter(|attempt| attempt.is_installed()) {
             if overwritten.contains(&attempt.partuuid) {
-                if attempt.course == AttemptState::Waiting {
-                    attempt.course = AttemptState::Withdrawn;
+                if attempt.state == AttemptState::Waiting {
+                    attempt.state = AttemptState::Withdrawn;
                 }
                 continue;
             }
             overwritten.push(attempt.partuuid.clone());
-            let (course, why) = look.course(attempt);
-            attempt.course = course;
+            let (state, why) = look.state_of(attempt);
+            attempt.state = state;
             if let Some(why) = why {
                 attempt.why = why;
             }
@@ -307,8 +270,8 @@ impl Attempts {
 
     fn interrupt(&mut self) {
         for attempt in &mut self.0 {
-            if attempt.course == AttemptState::UnderWay {
-                attempt.course = AttemptState::Interrupted;
+            if attempt.state == AttemptState::UnderWay {
+                attempt.state = AttemptState::Interrupted;
                 "the power was cut, or the daemon was killed".clone_into(&mut attempt.why);
             }
         }

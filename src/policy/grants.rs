@@ -15,8 +15,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::History;
-use crate::omaha::{CheckEvent, Trigger};
-use crate::status::UnixTime;
+use crate::omaha::CheckEvent;
+use crate::status::{Trigger, UnixTime};
 
 /// After this many seconds a grant has timed out for certain: an hour is Nebraska's own default, a day the longest that is in
 /// use, and an hour is for clocks.
@@ -117,14 +117,14 @@ pub fn contact(trigger: Trigger, news: CheckEvent, is_on_trial: bool, hold_off: 
         Some(HoldOff {
             cause: HoldOffCause::BlockedPayload,
             until,
-        }) if is_on_trial || trigger == Trigger::Scheduled => Heartbeat::Quiet(until),
+        }) if is_on_trial || trigger == Trigger::Schedule => Heartbeat::Quiet(until),
         // Any 3/2 would end what was granted, and let others go: a success, which nobody knows yet, as well as one that tells
         // of no update. A node that has lost its preferences still is on trial.
         _ if is_on_trial => Heartbeat::OnTrial(match news {
             CheckEvent::UpdatedFrom(_) | CheckEvent::Installed => Some(CheckEvent::Installed),
             CheckEvent::FirstCheck | CheckEvent::NothingNew | CheckEvent::RolledBack => None,
         }),
-        Some(HoldOff { until, .. }) if trigger == Trigger::Scheduled => Heartbeat::BackOff(news, until),
+        Some(HoldOff { until, .. }) if trigger == Trigger::Schedule => Heartbeat::BackOff(news, until),
         _ => return Contact::Check(news),
     };
     Contact::Heartbeat(heartbeat)
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn who_can_take_nothing_asks_for_nothing_and_says_nothing_that_lets_others_go() {
-        use Trigger::{OnDemand, Scheduled};
+        use Trigger::{Operator, Schedule};
         let updated = || CheckEvent::UpdatedFrom("1.0.0".to_owned());
         let same = || CheckEvent::NothingNew;
         let installed = || Contact::Heartbeat(Heartbeat::OnTrial(Some(CheckEvent::Installed)));
@@ -162,18 +162,18 @@ mod tests {
         let on_trial = || Contact::Heartbeat(Heartbeat::OnTrial(None));
         let asks = Contact::Check;
         for (trigger, news, is_on_trial, hold_off, expected) in [
-            (Scheduled, same(), false, None, asks(same())),
-            (Scheduled, updated(), false, None, asks(updated())),
-            (Scheduled, updated(), true, None, installed()),
-            (OnDemand, updated(), true, None, installed()),
-            (Scheduled, same(), true, None, on_trial()),
-            (OnDemand, CheckEvent::FirstCheck, true, None, on_trial()),
-            (Scheduled, same(), false, Some(blame()), quiet()),
-            (Scheduled, same(), true, Some(blame()), quiet()),
-            (OnDemand, same(), true, Some(blame()), quiet()),
-            (OnDemand, same(), false, Some(blame()), asks(same())),
-            (Scheduled, same(), false, Some(back_off()), put_off()),
-            (OnDemand, same(), false, Some(back_off()), asks(same())),
+            (Schedule, same(), false, None, asks(same())),
+            (Schedule, updated(), false, None, asks(updated())),
+            (Schedule, updated(), true, None, installed()),
+            (Operator, updated(), true, None, installed()),
+            (Schedule, same(), true, None, on_trial()),
+            (Operator, CheckEvent::FirstCheck, true, None, on_trial()),
+            (Schedule, same(), false, Some(blame()), quiet()),
+            (Schedule, same(), true, Some(blame()), quiet()),
+            (Operator, same(), true, Some(blame()), quiet()),
+            (Operator, same(), false, Some(blame()), asks(same())),
+            (Schedule, same(), false, Some(back_off()), put_off()),
+            (Operator, same(), false, Some(back_off()), asks(same())),
         ] {
             let contact = contact(trigger, news.clone(), is_on_trial, hold_off);
             assert_eq!(
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn a_rollback_is_never_told_without_a_question() {
         let rolled_back = CheckEvent::RolledBack;
-        for trigger in [Trigger::OnDemand, Trigger::Scheduled] {
+        for trigger in [Trigger::Operator, Trigger::Schedule] {
             for is_on_trial in [false, true] {
                 for hold_off in [None, Some(blame()), Some(back_off())] {
                     let contact = contact(trigger, rolled_back.clone(), is_on_trial, hold_off);

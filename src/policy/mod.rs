@@ -11,7 +11,6 @@
 
 mod attempts;
 mod blame;
-mod build;
 mod clock_step;
 mod deltas;
 mod extensions;
@@ -24,9 +23,8 @@ mod schedule;
 mod seed;
 mod trial;
 
-pub use attempts::{AskedBy, Attempt, AttemptState, Attempts, Look};
+pub use attempts::{Attempt, Attempts, Look};
 pub use blame::{BlamedPayloads, BlockedPayload};
-pub use build::Build;
 pub use clock_step::ClockStep;
 pub use deltas::{RunningSlot, wanted_deltas};
 pub use extensions::{ExtensionsError, extensions};
@@ -35,6 +33,6 @@ pub use history::{History, Outcome};
 pub use images::Images;
 pub use offer::{Decision, PolicyInput, decide};
 pub use payload_state::{PayloadState, Penalty, penalty};
-pub use schedule::{CheckOutcome, Interval};
+pub use schedule::{Interval, ServerPace};
 pub use seed::Seed;
 pub use trial::{Payload, Progress, Rollback, RollbackCause, Trial};

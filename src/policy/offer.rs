@@ -4,10 +4,10 @@
 //! in words, means it.
 
 use super::BlockedPayload;
-use super::build::Build;
 use super::payload_state::PayloadState;
-use crate::omaha::{Offer, Trigger};
-use crate::status::UnixTime;
+use crate::host::NodeMode;
+use crate::omaha::Offer;
+use crate::status::{Trigger, UnixTime};
 
 /// Everything beside the offer that a decision depends on.
 #[derive(Debug, Clone, Copy)]
@@ -16,11 +16,11 @@ pub struct PolicyInput<'a> {
     pub payload_state: &'a PayloadState,
     /// What is known against the offer's payload, or the image that it makes: see [`super::History::blame_of`].
     pub blame: Option<&'a BlockedPayload>,
-    /// Whether somebody asked.
+    /// Who asked for the check.
     pub trigger: Trigger,
-    /// Which kind of machine this is.
-    pub build: Build,
-    /// The time.
+    /// Production or developer.
+    pub mode: NodeMode,
+    /// The wall clock's time.
     pub now: UnixTime,
 }
 
@@ -48,15 +48,15 @@ pub fn decide<'a>(offer: &'a Offer, circumstances: &PolicyInput<'a>) -> Decision
         payload_state,
         blame,
         trigger,
-        build,
+        mode,
         now,
     } = *circumstances;
-    if trigger == Trigger::Scheduled
+    if trigger == Trigger::Schedule
         && let Some(blame) = blame
     {
         return Decision::RolledBackBefore(blame);
     }
-    match payload_state.backoff(offer, build, now) {
+    match payload_state.backoff(offer, mode, now) {
         Some(until) => Decision::BackOff { until },
         None => Decision::Take {
             url: payload_state.url(offer),

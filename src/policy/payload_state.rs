@@ -9,8 +9,8 @@
 //!
 //! A different offer forgets everything. Kept in the original's preferences, in its words.
 
-use super::build::Build;
 use super::seed::Seed;
+use crate::host::NodeMode;
 use crate::omaha::{Backoff, ErrorCode, Offer, PayloadKind};
 use crate::status::UnixTime;
 use crate::store::Key;
@@ -157,9 +157,10 @@ impl PayloadState {
     /// Until when to leave the offer alone; nothing if it may be taken now. Deltas never wait: the full
     /// payload that a server offers after a failed one should come soon.
     #[must_use]
-    pub fn backoff(&self, offer: &Offer, build: Build, now: UnixTime) -> Option<UnixTime> {
-        let waits =
-            offer.backoff == Backoff::Enabled && offer.kind == PayloadKind::Full && build == Build::Official;
+    pub fn backoff(&self, offer: &Offer, mode: NodeMode, now: UnixTime) -> Option<UnixTime> {
+        let waits = offer.backoff == Backoff::Enabled
+            && offer.kind == PayloadKind::Full
+            && mode == NodeMode::Production;
         self.backoff_until.filter(|&until| waits && until >= now)
     }
 

@@ -17,16 +17,16 @@ const REGULAR: u32 = 45 * 60;
 const REGULAR_JITTER: u32 = 5 * 60;
 const LONGEST: u32 = 4 * 60 * 60;
 
-/// What a check was answered with, as far as the next one's time depends on it.
+/// What the last answers say about the time of the next check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CheckOutcome {
+pub struct ServerPace {
     /// The status of a failed check, or of the download after it; nothing if they were answered.
     pub failure: Option<HttpStatus>,
     /// The server's own wish.
     pub poll_interval: Option<Duration>,
 }
 
-impl CheckOutcome {
+impl ServerPace {
     /// Answered, with no wish; also for whatever is no check, such as a ping.
     pub const ORDINARY: Self = Self {
         failure: None,
@@ -65,7 +65,7 @@ impl Interval {
 
     /// After a check that came after `self`.
     #[must_use]
-    pub fn next(self, outcome: CheckOutcome) -> Self {
+    pub fn next(self, outcome: ServerPace) -> Self {
         let (wished, because) = match outcome.poll_interval {
             Some(interval) => (
                 u32::try_from(interval.as_secs()).unwrap_or(LONGEST),
@@ -121,17 +121,17 @@ mod tests {
 
     const MINUTE: u64 = 60;
 
-    fn overloaded(status: u16) -> CheckOutcome {
-        CheckOutcome {
+    fn overloaded(status: u16) -> ServerPace {
+        ServerPace {
             failure: Some(HttpStatus::Status(status)),
-            ..CheckOutcome::ORDINARY
+            ..ServerPace::ORDINARY
         }
     }
 
-    fn wished(seconds: u64) -> CheckOutcome {
-        CheckOutcome {
+    fn wished(seconds: u64) -> ServerPace {
+        ServerPace {
             poll_interval: Some(Duration::from_secs(seconds)),
-            ..CheckOutcome::ORDINARY
+            ..ServerPace::ORDINARY
         }
     }
 
@@ -151,9 +151,9 @@ mod tests {
 
     #[test]
     fn then_one_every_forty_to_fifty_minutes() {
-        let interval = Interval::FIRST.next(CheckOutcome::ORDINARY);
+        let interval = Interval::FIRST.next(ServerPace::ORDINARY);
         assert_eq!(range(interval), (40 * MINUTE, 50 * MINUTE));
-        assert_eq!(interval.next(CheckOutcome::ORDINARY), interval);
+        assert_eq!(interval.next(ServerPace::ORDINARY), interval);
         assert_eq!(interval.next(overloaded(404)), interval);
     }
 
@@ -168,7 +168,7 @@ mod tests {
             .take(5)
             .collect();
             assert_eq!(minutes, [45, 90, 180, 240, 240]);
-            assert_eq!(interval.next(CheckOutcome::ORDINARY).seconds, REGULAR);
+            assert_eq!(interval.next(ServerPace::ORDINARY).seconds, REGULAR);
         }
     }
 
@@ -196,7 +196,7 @@ mod tests {
             seed in any::<u64>(),
         ) {
             let interval = history.into_iter().fold(Interval::FIRST, |interval, (status, wish)| {
-                interval.next(CheckOutcome {
+                interval.next(ServerPace {
                     failure: status.map(HttpStatus::Status),
                     poll_interval: wish.map(Duration::from_secs),
                 })

@@ -33,7 +33,7 @@ use crate::host::{Host, Unreadable};
 use extension::Extensions;
 use release::Release;
 pub use release::ReleaseError;
-pub use response::ResponseError;
+pub use response::StoredResponseError;
 
 const OEM_HOOK: &str = "/usr/share/oem/bin/oem-postinst";
 /// There on systems whose control groups are version 2's alone.
@@ -61,7 +61,7 @@ pub enum Refusal {
     Release(#[from] ReleaseError),
     /// The server's last answer can't be used.
     #[error("cannot tell what the server offers")]
-    Response(#[from] ResponseError),
+    Response(#[from] StoredResponseError),
     /// What an operator, an OEM or the system may have set can't be told.
     #[error("cannot tell what is set")]
     Unreadable(#[from] Unreadable),

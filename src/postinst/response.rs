@@ -16,7 +16,7 @@ const END: &str = "/response>";
 
 /// Why there is no answer to read.
 #[derive(Debug, thiserror::Error)]
-pub enum ResponseError {
+pub enum StoredResponseError {
     /// It can't be read or kept.
     #[error(transparent)]
     Prefs(#[from] PrefsError),
@@ -35,7 +35,7 @@ pub enum ResponseError {
 
 /// The packages on offer; none if no answer belongs to this update. An engine that keeps answers writes them
 /// after `previous-version`, so that one that is older belongs to an earlier update.
-pub(super) fn offered(host: &Host) -> Result<Vec<Package>, ResponseError> {
+pub(super) fn offered(host: &Host) -> Result<Vec<Package>, StoredResponseError> {
     let prefs = Prefs::new(host.path(PREFS_DIR));
     if !is_fresh(host)?
         && host.is_real()
@@ -50,18 +50,18 @@ pub(super) fn offered(host: &Host) -> Result<Vec<Package>, ResponseError> {
     Ok(packages(body.as_bytes())?)
 }
 
-fn is_fresh(host: &Host) -> Result<bool, ResponseError> {
+fn is_fresh(host: &Host) -> Result<bool, StoredResponseError> {
     let response = modified(host, Key::FullResponse)?;
     let previous = modified(host, Key::PreviousVersion)?;
     Ok(response.is_some() && response >= previous)
 }
 
-fn modified(host: &Host, key: Key) -> Result<Option<SystemTime>, ResponseError> {
+fn modified(host: &Host, key: Key) -> Result<Option<SystemTime>, StoredResponseError> {
     let path = host.path(PREFS_DIR).join(key.name());
     match fs::metadata(&path).and_then(|found| found.modified()) {
         Ok(time) => Ok(Some(time)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ResponseError::Stat { path, source }),
+        Err(source) => Err(StoredResponseError::Stat { path, source }),
     }
 }
 

@@ -3,23 +3,25 @@
 use serde::{Deserialize, Serialize};
 use zbus::wire::{Type, Variant};
 
-/// Who wanted an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
+/// Who asked for a check, and for the attempt that comes of it. Operators' checks say `ondemandupdate` to the server, which
+/// then skips its own limits of rate, and may bring a payload that was rolled back from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Type, Variant)]
 #[serde(rename_all = "kebab-case")]
 #[zbus(signature = "s", rename_all = "kebab-case")]
-pub enum AskedBy {
+pub enum Trigger {
     /// The schedule.
+    #[default]
     Schedule,
-    /// Somebody on the bus.
+    /// An operator or a program, through the bus.
     Operator,
 }
 
-/// What became of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
+/// The state of an attempt: under way, or what became of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[serde(rename_all = "kebab-case")]
 #[zbus(signature = "s", rename_all = "kebab-case")]
-pub enum AttemptOutcome {
-    /// Nothing yet.
+pub enum AttemptState {
+    /// The payload is fetched, written, verified.
     UnderWay,
     /// It ended with an error.
     Failed,
@@ -36,6 +38,8 @@ pub enum AttemptOutcome {
     /// The node went back to the slot before.
     RolledBack,
     /// What another version of the engine has written.
+    #[default]
+    #[serde(other)]
     Unknown,
 }
 
@@ -66,9 +70,9 @@ pub struct AttemptReport {
     /// How long verification, postinst and commit took.
     pub finish_seconds: u64,
     /// Who wanted it.
-    pub asked_by: AskedBy,
+    pub asked_by: Trigger,
     /// What became of it.
-    pub outcome: AttemptOutcome,
+    pub outcome: AttemptState,
     /// The number that the server was told, without flags.
     pub code: Option<u32>,
     /// Why; not there if there is nothing to say.

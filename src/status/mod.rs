@@ -21,7 +21,7 @@ mod snapshot;
 mod tally;
 mod transfer;
 
-pub use attempt::{AskedBy, AttemptOutcome, AttemptReport};
+pub use attempt::{AttemptReport, AttemptState, Trigger};
 pub use command::{Command, OfferSource, WaitingSlot};
 pub use maybe::Maybe;
 pub use obstacle::{NoUpdate, Obstacle};

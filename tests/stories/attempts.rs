@@ -3,7 +3,7 @@
 use std::process::Output;
 
 use update_engine::disk::SlotName;
-use update_engine::status::{AskedBy, AttemptOutcome, AttemptReport};
+use update_engine::status::{AttemptReport, AttemptState, Trigger};
 
 use crate::support::bad_server::BadServer;
 use crate::support::bus::PrivateBus;
@@ -45,7 +45,7 @@ pub(crate) async fn attempts<S>(
     waited.expect("what is waited for never comes")
 }
 
-pub(crate) fn ended_as(outcome: AttemptOutcome) -> impl Fn(&[AttemptReport]) -> bool {
+pub(crate) fn ended_as(outcome: AttemptState) -> impl Fn(&[AttemptReport]) -> bool {
     move |attempts| attempts.last().is_some_and(|last| last.outcome == outcome)
 }
 
@@ -55,7 +55,7 @@ async fn an_attempt_is_remembered_from_its_offer_to_the_slot_that_is_kept() {
     let daemon = scene.boot(SlotName::A).await;
     assert_eq!(attempts(&scene, |_| true).await, []);
     scene.attempt(NEED_REBOOT).await;
-    let told = attempts(&scene, ended_as(AttemptOutcome::Waiting)).await;
+    let told = attempts(&scene, ended_as(AttemptState::Waiting)).await;
     let [attempt] = told.as_slice() else {
         panic!("{told:?}")
     };
@@ -70,7 +70,7 @@ async fn an_attempt_is_remembered_from_its_offer_to_the_slot_that_is_kept() {
     );
     assert_eq!(
         (attempt.asked_by, attempt.code, attempt.times),
-        (AskedBy::Operator, None, 1)
+        (Trigger::Operator, None, 1)
     );
     assert!(attempt.ended.unwrap() >= attempt.began);
     assert_eq!(attempt.payload_sha256.len(), 64);
@@ -83,7 +83,7 @@ async fn an_attempt_is_remembered_from_its_offer_to_the_slot_that_is_kept() {
     scene.node.run_version("2.0.0");
     scene.configure("HEALTH_SETTLE=1\n");
     let _daemon = scene.boot(SlotName::B).await;
-    let kept = attempts(&scene, ended_as(AttemptOutcome::Kept)).await;
+    let kept = attempts(&scene, ended_as(AttemptState::Kept)).await;
     assert_eq!(kept.len(), 1);
 
     let table = String::from_utf8(history(&scene.bus, &[]).await.stdout).unwrap();
@@ -105,13 +105,13 @@ async fn one_that_was_killed_or_stopped_is_interrupted_and_the_next_goes_on_wher
     daemon.kill();
     let daemon = scene.boot(SlotName::A).await;
     let told = attempts(&scene, |_| true).await;
-    assert_eq!(told.last().unwrap().outcome, AttemptOutcome::Interrupted);
+    assert_eq!(told.last().unwrap().outcome, AttemptState::Interrupted);
     assert_eq!(told.last().unwrap().ended, None);
     scene.attempt("UPDATE_STATUS_DOWNLOADING").await;
     assert!(daemon.stop().success());
     let _daemon = scene.boot(SlotName::A).await;
     scene.attempt(NEED_REBOOT).await;
-    let told = attempts(&scene, ended_as(AttemptOutcome::Waiting)).await;
+    let told = attempts(&scene, ended_as(AttemptState::Waiting)).await;
     let reasons: Vec<_> = told.iter().map(|attempt| attempt.reason.as_deref()).collect();
     assert_eq!(
         reasons,
@@ -133,7 +133,7 @@ async fn a_failure_is_told_with_code_and_causes_and_without_what_links_carry() {
     let mut scene = Scene::with(server, node).await;
     let _daemon = scene.boot(SlotName::A).await;
     scene.attempt(IDLE).await;
-    let told = attempts(&scene, ended_as(AttemptOutcome::Failed)).await;
+    let told = attempts(&scene, ended_as(AttemptState::Failed)).await;
     let reason = told[0].reason.clone().unwrap();
     assert_eq!(told[0].code, Some(9));
     assert!(
@@ -172,7 +172,7 @@ async fn a_history_that_is_torn_or_forged_stops_nothing() {
     }
     let _daemon = scene.boot(SlotName::A).await;
     scene.attempt(NEED_REBOOT).await;
-    assert_eq!(attempts(&scene, ended_as(AttemptOutcome::Waiting)).await.len(), 1);
+    assert_eq!(attempts(&scene, ended_as(AttemptState::Waiting)).await.len(), 1);
     let slot = scene.node.disk.slot(SlotName::B);
     assert_eq!(sha256(&slot), sha256(&fixtures::image("new.img")));
 }
@@ -186,15 +186,15 @@ async fn an_update_that_was_withdrawn_and_one_that_was_left_are_told_so() {
     let mut client = tokio::process::Command::from(client);
     let reset = client.args(["reset", "--withdraw-slot"]).status().await.unwrap();
     assert!(reset.success());
-    attempts(&scene, ended_as(AttemptOutcome::Withdrawn)).await;
+    attempts(&scene, ended_as(AttemptState::Withdrawn)).await;
     scene.attempt(NEED_REBOOT).await;
-    attempts(&scene, ended_as(AttemptOutcome::Waiting)).await;
+    attempts(&scene, ended_as(AttemptState::Waiting)).await;
     daemon.stop();
     assert_eq!(scene.node.reboot(), SlotName::B);
     // It never comes up.
     let _daemon = scene.come_back().await;
     let told = attempts(&scene, |_| true).await;
     let outcomes: Vec<_> = told.iter().map(|attempt| attempt.outcome).collect();
-    assert_eq!(outcomes, [AttemptOutcome::Withdrawn, AttemptOutcome::RolledBack]);
+    assert_eq!(outcomes, [AttemptState::Withdrawn, AttemptState::RolledBack]);
     assert_eq!(told[1].reason.as_deref(), Some("did not come up"));
 }

@@ -5,11 +5,11 @@ use std::fs;
 use ring::digest::{SHA256, digest};
 use tokio::sync::watch;
 use update_engine::disk::SlotName;
-use update_engine::engine::{AttemptContext, CancelSignal, Checked, Failure, Report, Trigger, Updater as _};
+use update_engine::engine::{AttemptContext, CancelSignal, Checked, Failure, Report, Updater as _};
 use update_engine::install::{InstallError, Voucher};
 use update_engine::plan::{BlamedImage, ImageHashes, InstallPlan};
 use update_engine::serve::Catalog;
-use update_engine::status::Obstacle;
+use update_engine::status::{Obstacle, Trigger};
 
 use crate::deltas::{Pair, delta_with_kernel};
 use crate::install::{Fate, fate, fixture};
@@ -40,10 +40,10 @@ fn image() -> ImageHashes {
 /// One attempt as the schedule makes it, and what the server is told of its failure.
 pub(crate) async fn scheduled_attempt(node: &Node) -> Result<(), Failure> {
     let engine = engine(node);
-    let mut attempt = AttemptContext::new(Trigger::Timer);
+    let mut attempt = AttemptContext::new(Trigger::Schedule);
     let phases = async {
-        let plan = match engine.check(Trigger::Timer).await {
-            Checked::Offer(taken, plan) => {
+        let plan = match engine.check(Trigger::Schedule).await {
+            Checked::Offer((taken, plan)) => {
                 attempt = taken;
                 plan
             }

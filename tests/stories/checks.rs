@@ -7,7 +7,8 @@ use std::sync::mpsc::{Receiver, channel};
 use tokio::sync::watch;
 use update_engine::bus::StatusFields;
 use update_engine::disk::SlotName;
-use update_engine::engine::{CancelSignal, Checked, Trigger, Updater as _};
+use update_engine::engine::{CancelSignal, Checked, Updater as _};
+use update_engine::status::Trigger;
 
 use super::rollback::engine;
 use crate::support::bad_server::BadServer;
@@ -184,7 +185,7 @@ async fn an_overloaded_server_of_payloads_slows_the_checks_down_and_any_other_do
         let mut wait = engine.until_next_check().unwrap();
         // 45, 90, 180 minutes, each give or take a half from the second on; else never above 50.
         for _ in 0..3 {
-            let Checked::Offer(mut attempt, plan) = engine.check(Trigger::Timer).await else {
+            let Checked::Offer((mut attempt, plan)) = engine.check(Trigger::Schedule).await else {
                 panic!("an update is offered");
             };
             let ready = engine.prepare(&mut attempt, plan).await.unwrap();

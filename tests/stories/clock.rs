@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use update_engine::engine::{Checked, Failure, Report, Trigger, Updater as _};
+use update_engine::engine::{Checked, Failure, Report, Updater as _};
 use update_engine::omaha::ErrorCode;
 use update_engine::policy::ClockStep;
-use update_engine::status::{OfferSource, UnixTime};
+use update_engine::status::{OfferSource, Trigger, UnixTime};
 
 use super::rollback::engine;
 use crate::support::fixtures;
@@ -21,7 +21,7 @@ async fn what_a_node_noted_before_its_clock_was_set_back_by_an_hour_is_right_aft
     let of_earlier = engine.now() - HOUR;
     let answer = scene.node.path("/var/lib/update_engine/prefs/full-response");
 
-    let Checked::Offer(mut attempt, plan) = engine.check(Trigger::Operator).await else {
+    let Checked::Offer((mut attempt, plan)) = engine.check(Trigger::Operator).await else {
         panic!("an update is offered");
     };
     drop(engine.prepare(&mut attempt, plan).await.unwrap());

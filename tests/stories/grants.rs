@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use update_engine::disk::SlotName;
-use update_engine::engine::{Checked, Trigger, Updater as _};
+use update_engine::engine::{Checked, Updater as _};
 use update_engine::serve::{Ask, Question};
-use update_engine::status::Obstacle;
+use update_engine::status::{Obstacle, Trigger};
 
 use crate::blame::scheduled_attempt;
 use crate::nebraska::{Site, offer};
@@ -109,7 +109,7 @@ impl Site {
 
     /// A scheduled check that must not ask.
     async fn keeps_quiet(&self, with_event: bool) -> Obstacle {
-        let checked = engine(&self.scene.node).check(Trigger::Timer).await;
+        let checked = engine(&self.scene.node).check(Trigger::Schedule).await;
         let Checked::NotAsked(no_update) = checked else {
             panic!("{checked:?}");
         };

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use update_engine::disk::SlotName;
-use update_engine::status::{AttemptOutcome, AttemptReport, EngineState};
+use update_engine::status::{AttemptReport, AttemptState, EngineState};
 
 use crate::support::fixtures;
 use crate::support::node::{MARKER, client};
@@ -19,7 +19,7 @@ fn put_running_slot_first(scene: &Scene) {
 }
 
 /// Waits until the history of attempts says that they ended so.
-async fn they_ended(scene: &Scene, expected: &[AttemptOutcome]) {
+async fn they_ended(scene: &Scene, expected: &[AttemptState]) {
     let connection = scene.bus.connect().await;
     let wait = async {
         loop {
@@ -49,7 +49,7 @@ async fn a_marker_that_the_table_contradicts_is_taken_away_at_the_next_start() {
         (overview.state, overview.slots[1].tries),
         (EngineState::RebootNeeded, 1)
     );
-    they_ended(&scene, &[AttemptOutcome::Waiting]).await;
+    they_ended(&scene, &[AttemptState::Waiting]).await;
     daemon.stop();
 
     put_running_slot_first(&scene);
@@ -60,7 +60,7 @@ async fn a_marker_that_the_table_contradicts_is_taken_away_at_the_next_start() {
         (overview.state, overview.waiting_version.as_str()),
         (EngineState::Idle, "")
     );
-    they_ended(&scene, &[AttemptOutcome::Withdrawn]).await;
+    they_ended(&scene, &[AttemptState::Withdrawn]).await;
     assert!(!scene.node.path(MARKER).exists());
     assert!(!scene.node.path(REBOOT_REQUIRED).exists());
 }
@@ -76,7 +76,7 @@ async fn a_daemon_that_waits_looks_at_the_table_before_it_answers_that_an_update
     let signals = scene.attempt(NEED_REBOOT).await;
     assert_eq!(signals[0].2, IDLE, "nothing waits any more");
     assert_eq!(signals[1].2, "UPDATE_STATUS_CHECKING_FOR_UPDATE");
-    they_ended(&scene, &[AttemptOutcome::Withdrawn, AttemptOutcome::Waiting]).await;
+    they_ended(&scene, &[AttemptState::Withdrawn, AttemptState::Waiting]).await;
     assert_eq!(scene.node.disk.attributes(SlotName::B), (2, 1, 0));
 }
 
@@ -93,7 +93,7 @@ async fn after_a_reset_the_status_says_that_the_other_slot_boots_next_all_the_sa
         overview.summary,
         "nothing is under way; the other slot boots next"
     );
-    they_ended(&scene, &[AttemptOutcome::Waiting]).await;
+    they_ended(&scene, &[AttemptState::Waiting]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +119,7 @@ async fn an_update_that_was_committed_right_before_the_daemon_died_waits_for_the
     let daemon = scene.boot(SlotName::A).await;
     assert!(client(&scene.bus, "-status").await.0.contains(NEED_REBOOT));
     assert_eq!(scene.node.pref("previous-version").as_deref(), Some("1.0.0"));
-    they_ended(&scene, &[AttemptOutcome::Waiting]).await;
+    they_ended(&scene, &[AttemptState::Waiting]).await;
     assert!(marker.exists() && scene.node.path(REBOOT_REQUIRED).exists());
     daemon.stop();
     assert_eq!(scene.node.reboot(), SlotName::B);

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use update_engine::omaha::{
     Answer, Body, CheckEvent, Client, Deltas, ErrorCode, HttpStatus, Identity, Patience, PostError, Request,
-    Response, Trigger,
+    Response,
 };
+use update_engine::status::Trigger;
 
 use crate::support::certificates::Authority;
 use crate::support::environment_rerun::{again, message};
@@ -36,7 +37,7 @@ fn check() -> String {
     };
     let request = Request {
         identity: &identity,
-        trigger: Trigger::OnDemand,
+        trigger: Trigger::Operator,
         deltas: Deltas::Unwanted,
         body: Body::Check(CheckEvent::NothingNew),
     };

@@ -2,12 +2,13 @@
 
 use update_engine::disk::SlotName;
 use update_engine::engine::{
-    AttemptContext, Checked, DiskChoice, Failure, Node as Engine, Report, Settings, Trigger, Updater as _,
+    AttemptContext, Checked, DiskChoice, Failure, Node as Engine, Report, Settings, Updater as _,
 };
 use update_engine::host::Host;
 use update_engine::install::Postinst;
 use update_engine::omaha::ErrorCode;
 use update_engine::policy::GRANT_TIMEOUT;
+use update_engine::status::Trigger;
 use update_engine::store::record::{self, Version};
 
 use crate::support::fixtures;
@@ -39,8 +40,8 @@ pub(crate) fn grant_times_out(node: &Node) {
 /// What the engine makes of a scheduled check in slot A: the code of its refusal, or nothing if it takes the
 /// offer. The real daemon would first wait for minutes.
 pub(crate) async fn scheduled_check(scene: &Scene) -> Option<i64> {
-    match engine(&scene.node).check(Trigger::Timer).await {
-        Checked::Offer(..) => None,
+    match engine(&scene.node).check(Trigger::Schedule).await {
+        Checked::Offer(_) => None,
         Checked::NoUpdate => panic!("an update is offered"),
         Checked::NotAsked(no_update) => panic!("nobody is asked: {}", no_update.reason),
         Checked::Failed(failure) => Some(failure.code.to_string().parse().unwrap()),
@@ -111,7 +112,7 @@ async fn a_record_that_the_disk_gives_no_more_is_not_forgotten_by_who_has_read_i
     scene.update().await;
     scene.come_back().await.stop();
     let machine = engine(&scene.node);
-    let declined = machine.check(Trigger::Timer).await;
+    let declined = machine.check(Trigger::Schedule).await;
     assert!(
         matches!(&declined, Checked::Failed(failure) if failure.code == ErrorCode::IgnoredPerPolicy),
         "{declined:?}"
@@ -120,18 +121,18 @@ async fn a_record_that_the_disk_gives_no_more_is_not_forgotten_by_who_has_read_i
     std::fs::remove_file(&record).unwrap();
     // Reading it is an input/output error.
     std::os::unix::fs::symlink("/proc/self/mem", &record).unwrap();
-    let again = machine.check(Trigger::Timer).await;
+    let again = machine.check(Trigger::Schedule).await;
     assert!(
-        !matches!(again, Checked::Offer(..)),
+        !matches!(again, Checked::Offer(_)),
         "what is blamed is taken: {again:?}"
     );
     // What changes next brings it back.
     let failure = Failure::new(ErrorCode::DownloadTransfer, "no line");
-    let attempt = AttemptContext::new(Trigger::Timer);
+    let attempt = AttemptContext::new(Trigger::Schedule);
     machine.report(&attempt, &Report::Failed(failure)).await;
     assert!(std::fs::symlink_metadata(&record).unwrap().is_file());
-    let again = engine(&scene.node).check(Trigger::Timer).await;
-    assert!(!matches!(again, Checked::Offer(..)), "{again:?}");
+    let again = engine(&scene.node).check(Trigger::Schedule).await;
+    assert!(!matches!(again, Checked::Offer(_)), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use update_engine::engine::{
     AttemptContext, CancelSignal, Checked, Commitment, Failure, Fallback, Node as Machine, Progress, Report,
-    Survey, Trigger, Updater,
+    Survey, Updater,
 };
 use update_engine::health::{Cause, TrialEnd};
-use update_engine::status::{OfferSource, Preview};
+use update_engine::status::{OfferSource, Preview, Trigger};
 
 /// In everything else it is the real one.
 pub struct Hasty(pub Machine);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::time::utc;
 use crate::amounts::{bytes, duration};
-use crate::status::{AskedBy, AttemptOutcome, AttemptReport};
+use crate::status::{AttemptReport, AttemptState, Trigger};
 
 const HEADINGS: [&str; 8] = [
     "began", "from", "to", "slot", "asked by", "fetched", "took", "outcome",
@@ -58,8 +58,8 @@ fn row(attempt: &AttemptReport) -> [String; 8] {
         known(&attempt.to),
         attempt.slot.clone(),
         match attempt.asked_by {
-            AskedBy::Schedule => "schedule".to_owned(),
-            AskedBy::Operator => "operator".to_owned(),
+            Trigger::Schedule => "schedule".to_owned(),
+            Trigger::Operator => "operator".to_owned(),
         },
         fetched(attempt),
         took(attempt),
@@ -85,15 +85,15 @@ fn took(attempt: &AttemptReport) -> String {
 
 fn outcome(attempt: &AttemptReport) -> String {
     let words = match attempt.outcome {
-        AttemptOutcome::UnderWay => "under way",
-        AttemptOutcome::Failed => "failed",
-        AttemptOutcome::Interrupted => "interrupted",
-        AttemptOutcome::Waiting => "installed, waits for the reboot",
-        AttemptOutcome::Withdrawn => "installed, withdrawn before it ran",
-        AttemptOutcome::OnTrial => "runs, on trial",
-        AttemptOutcome::Kept => "booted, found good",
-        AttemptOutcome::RolledBack => "rolled back",
-        AttemptOutcome::Unknown => "unknown to this version",
+        AttemptState::UnderWay => "under way",
+        AttemptState::Failed => "failed",
+        AttemptState::Interrupted => "interrupted",
+        AttemptState::Waiting => "installed, waits for the reboot",
+        AttemptState::Withdrawn => "installed, withdrawn before it ran",
+        AttemptState::OnTrial => "runs, on trial",
+        AttemptState::Kept => "booted, found good",
+        AttemptState::RolledBack => "rolled back",
+        AttemptState::Unknown => "unknown to this version",
     };
     match attempt.times {
         0 | 1 => words.to_owned(),
@@ -118,8 +118,8 @@ mod tests {
             bytes_fetched: 3 << 20,
             download_seconds: 60,
             finish_seconds: 15,
-            asked_by: AskedBy::Schedule,
-            outcome: AttemptOutcome::Kept,
+            asked_by: Trigger::Schedule,
+            outcome: AttemptState::Kept,
             code: None,
             reason: None,
             times: 1,
@@ -130,15 +130,15 @@ mod tests {
     fn each_attempt_is_a_row_and_its_reason_stands_below() {
         let cut = AttemptReport {
             ended: None,
-            outcome: AttemptOutcome::Interrupted,
+            outcome: AttemptState::Interrupted,
             reason: Some("the power was cut, or the daemon was killed".to_owned()),
             ..attempt()
         };
         let resumed = AttemptReport {
             bytes_resumed: 1 << 20,
             bytes_fetched: 1 << 20,
-            outcome: AttemptOutcome::Failed,
-            asked_by: AskedBy::Operator,
+            outcome: AttemptState::Failed,
+            asked_by: Trigger::Operator,
             code: Some(10),
             reason: Some("the payload is another".to_owned()),
             times: 3,

@@ -21,12 +21,13 @@ use super::Node;
 use super::slots;
 use crate::disk::DiskError;
 use crate::engine::updater::Progress;
-use crate::engine::{AttemptContext, CancelSignal, Commitment, Failure, Trigger};
+use crate::engine::{AttemptContext, CancelSignal, Commitment, Failure};
 use crate::install::{Downloaded, Ready};
 use crate::journal::chain;
 use crate::net::redact;
 use crate::plan::InstallPlan;
-use crate::policy::{AskedBy, Attempt, AttemptState, Attempts, Look};
+use crate::policy::{Attempt, Attempts, Look};
+use crate::status::{AttemptState, Trigger};
 use crate::store::record::{self, RecordError, Version};
 
 const FILE: &str = "/var/lib/update_engine/attempts";
@@ -97,10 +98,6 @@ impl Node {
     }
 
     fn begin_attempt(&self, trigger: Trigger, plan: &InstallPlan) {
-        let asked_by = match trigger {
-            Trigger::Operator => AskedBy::Operator,
-            Trigger::Timer => AskedBy::Schedule,
-        };
         let partuuid = slots::open(&self.settings).and_then(|disk| slots::partuuid(&disk, plan.target));
         let attempt = Attempt {
             began: self.unix_time(),
@@ -112,12 +109,12 @@ impl Node {
             partuuid: partuuid.unwrap_or_default(),
             sha256: plan.payload_sha256,
             size: plan.payload_size,
-            asked_by,
+            asked_by: trigger,
             resumed_at: 0,
             fetched: 0,
             download_seconds: 0,
             finish_seconds: 0,
-            course: AttemptState::UnderWay,
+            state: AttemptState::UnderWay,
             code: None,
             why: String::new(),
             times: 1,
@@ -135,11 +132,11 @@ impl Node {
         self.blocking(move |node| {
             node.end_attempt(&context, |attempt| match end {
                 End::Failed => {
-                    attempt.course = AttemptState::Failed;
+                    attempt.state = AttemptState::Failed;
                     attempt.explain(&failure);
                 }
                 End::Stopped | End::Cancelled => {
-                    attempt.course = AttemptState::Interrupted;
+                    attempt.state = AttemptState::Interrupted;
                     let why = match end {
                         End::Cancelled => "an operator broke it off",
                         _ => "the daemon was stopped",
@@ -154,7 +151,7 @@ impl Node {
     /// The slot of the attempt boots next, and that is remembered. Blocks.
     pub(super) fn attempt_succeeded(&self, context: &AttemptContext) {
         self.end_attempt(context, |attempt| {
-            attempt.course = AttemptState::Waiting;
+            attempt.state = AttemptState::Waiting;
             if let Some(failure) = &context.remark {
                 attempt.explain(failure);
             }
@@ -192,14 +189,14 @@ impl Node {
     pub(super) fn is_attempt_under_way(&self) -> bool {
         let attempts = self.attempts();
         let last = attempts.iter().last();
-        last.is_some_and(|attempt| attempt.course == AttemptState::UnderWay)
+        last.is_some_and(|attempt| attempt.state == AttemptState::UnderWay)
     }
 
     /// Whether what the last attempt installed is to boot next. Blocks.
     pub(super) fn is_last_attempt_waiting(&self) -> bool {
         let attempts = self.attempts();
         let last = attempts.iter().last();
-        last.is_some_and(|attempt| attempt.course == AttemptState::Waiting)
+        last.is_some_and(|attempt| attempt.state == AttemptState::Waiting)
     }
 
     /// The daemon starts. What became of the last update was looked at before. Blocks.

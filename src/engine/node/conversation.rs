@@ -13,16 +13,16 @@
 use super::{Node, slots};
 use crate::config::{Config, Server, WaitingUpdate};
 use crate::disk::Guard;
-use crate::engine::{AttemptContext, Checked, Failure, Report, Trigger};
-use crate::host::{Identity as HostIdentity, Mode, Unreadable};
+use crate::engine::{AttemptContext, Checked, Failure, Report};
+use crate::host::{Identity as HostIdentity, NodeMode, Unreadable};
 use crate::journal::chain;
 use crate::omaha::{
-    self, Answer, Body, CheckEvent, Client, Deltas, ErrorCode, Event, Flags, HttpStatus, Identity, Machine,
+    Answer, Body, CheckEvent, Client, Deltas, ErrorCode, Event, Flags, HttpStatus, Identity, Machine,
     Patience, Reply, Request, Response, ResponseError,
 };
 use crate::plan::InstallPlan;
-use crate::policy::{CheckOutcome, Contact, History, RunningSlot, wanted_deltas};
-use crate::status::Obstacle;
+use crate::policy::{Contact, History, RunningSlot, ServerPace, wanted_deltas};
+use crate::status::{Obstacle, Trigger};
 use crate::store::{Key, PrefsError};
 
 impl Node {
@@ -40,7 +40,7 @@ impl Node {
             Contact::Heartbeat(heartbeat) => return self.stay_in_touch(&config, trigger, heartbeat).await,
         };
         let reply = self
-            .post(&config, trigger, Body::Check(event), patience(trigger))
+            .post(&config, trigger, Body::Check(event), Patience::Check(trigger))
             .await?;
         self.blocking(move |node| node.answered(&config, &reply, trigger))
             .await
@@ -61,7 +61,7 @@ impl Node {
         };
         let Some(waiting) = waiting.filter(|_| config.waiting_update == WaitingUpdate::Replaceable) else {
             match trigger {
-                Trigger::Timer => self.say_ping().await,
+                Trigger::Schedule => self.say_ping().await,
                 Trigger::Operator => {
                     tracing::info!("an update waits for the reboot, and may not be replaced");
                 }
@@ -76,7 +76,7 @@ impl Node {
         self.attempt_fields.begin();
         // Without an event Nebraska takes a node that installed an update for one that is busy with it.
         let check = Body::Check(CheckEvent::NothingNew);
-        let checked = match self.post(&config, trigger, check, patience(trigger)).await {
+        let checked = match self.post(&config, trigger, check, Patience::Check(trigger)).await {
             Ok(reply) => {
                 self.blocking(move |node| node.answered_beside(&config, &reply, &waiting, trigger))
                     .await
@@ -93,7 +93,7 @@ impl Node {
             self.blocking(move |node| node.hold_off_after(&nothing_taken, obstacle, until))
                 .await;
         }
-        if !matches!(checked, Checked::Offer(..)) {
+        if !matches!(checked, Checked::Offer(_)) {
             self.attempt_fields.end();
         }
         if let Some(end) = checked.end() {
@@ -105,7 +105,7 @@ impl Node {
     pub(super) async fn say_ping(&self) {
         let pinged = async {
             let config = self.blocking(Self::config).await?;
-            self.post(&config, Trigger::Timer, Body::Ping, Patience::None)
+            self.post(&config, Trigger::Schedule, Body::Ping, Patience::None)
                 .await
         };
         if let Err(failure) = pinged.await {
@@ -184,7 +184,7 @@ impl Node {
     fn read_answer(&self, reply: &Reply) -> Result<Answer, Failure> {
         let response = read(reply)?;
         self.memory(|memory| {
-            memory.outcome = Some(CheckOutcome {
+            memory.outcome = Some(ServerPace {
                 failure: None,
                 poll_interval: response.poll_interval,
             });
@@ -205,10 +205,7 @@ impl Node {
         let is_check = matches!(body, Body::Check(_));
         let request = Request {
             identity: &identity,
-            trigger: match trigger {
-                Trigger::Operator => omaha::Trigger::OnDemand,
-                Trigger::Timer => omaha::Trigger::Scheduled,
-            },
+            trigger,
             deltas,
             body,
         };
@@ -216,7 +213,7 @@ impl Node {
         answer.map_err(|error| {
             if is_check {
                 self.memory(|memory| {
-                    memory.outcome = Some(CheckOutcome {
+                    memory.outcome = Some(ServerPace {
                         failure: Some(error.status()),
                         poll_interval: None,
                     });
@@ -237,7 +234,7 @@ impl Node {
         let identity = identity(config, host?, aleph.unwrap_or(version));
         let request = Request {
             identity: &identity,
-            trigger: omaha::Trigger::OnDemand,
+            trigger: Trigger::Operator,
             deltas,
             body: Body::Check(event.clone()),
         };
@@ -303,7 +300,7 @@ impl Node {
             flags |= Flags::PRIVATE_SERVER;
         }
         // Nothing is asked where nobody knows; what is told of an attempt under way goes without the flag then.
-        if matches!(self.host().mode(), Ok(Mode::Developer)) {
+        if matches!(self.host().mode(), Ok(NodeMode::Developer)) {
             flags |= Flags::DEV_IMAGE;
         }
         if resumed {
@@ -332,13 +329,6 @@ fn identity(config: &Config, host: HostIdentity, aleph_version: String) -> Ident
         aleph_version,
     };
     config.identity(&machine)
-}
-
-const fn patience(trigger: Trigger) -> Patience {
-    match trigger {
-        Trigger::Operator => Patience::Interactive,
-        Trigger::Timer => Patience::Scheduled,
-    }
 }
 
 pub(super) fn read(reply: &Reply) -> Result<Response, Failure> {
@@ -401,11 +391,11 @@ mod tests {
     async fn an_overloaded_server_slows_checks_down_when_it_refuses_one_and_not_an_event() {
         let root = tempfile::tempdir().unwrap();
         let node = node_of_an_overloaded_server(root.path());
-        let attempt = AttemptContext::new(Trigger::Timer);
+        let attempt = AttemptContext::new(Trigger::Schedule);
         node.say(&attempt, &Report::DownloadStarted).await;
         node.say_ping().await;
         assert_eq!(node.memory(|memory| memory.outcome), None);
-        node.ask(Trigger::Timer).await.unwrap_err();
+        node.ask(Trigger::Schedule).await.unwrap_err();
         let failure = node.memory(|memory| memory.outcome).unwrap().failure;
         assert_eq!(failure, Some(HttpStatus::Status(503)));
     }

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use super::Node;
 use super::conversation::url;
 use crate::config::Config;
-use crate::engine::{AttemptContext, Checked, Failure, Trigger};
-use crate::host::Mode;
+use crate::engine::{AttemptContext, Checked, Failure};
 use crate::journal::chain;
-use crate::omaha::{self, Arrival, Body, CheckEvent, Patience};
+use crate::omaha::{Arrival, Body, CheckEvent, Patience};
 use crate::plan::InstallPlan;
-use crate::policy::{Build, Contact, GRANT_TIMEOUT, Heartbeat, History, HoldOff, HoldOffCause, contact};
-use crate::status::{NoUpdate, Obstacle, UnixTime};
+use crate::policy::{Contact, GRANT_TIMEOUT, Heartbeat, History, HoldOff, HoldOffCause, contact};
+use crate::status::{NoUpdate, Obstacle, Trigger, UnixTime};
 use crate::store::Key;
 
 impl Node {
@@ -41,10 +40,6 @@ impl Node {
     /// What is said to the server now. Blocks.
     pub(super) fn contact(&self, trigger: Trigger, news: CheckEvent) -> Contact {
         let is_on_trial = self.memory(|memory| memory.on_trial.is_some());
-        let trigger = match trigger {
-            Trigger::Operator => omaha::Trigger::OnDemand,
-            Trigger::Timer => omaha::Trigger::Scheduled,
-        };
         contact(trigger, news, is_on_trial, self.rest_of_hold_off())
     }
 
@@ -177,11 +172,8 @@ impl Node {
     /// The wait that `attempt` has brought upon its offer, unless that waits for the reboot all the same.
     fn back_off_of_offer(&self, attempt: &AttemptContext, now: UnixTime) -> Option<HoldOff> {
         let offer = attempt.blamable_offer()?;
-        let build = match self.host().mode().ok()? {
-            Mode::Official => Build::Official,
-            Mode::Developer => Build::Development,
-        };
-        let until = self.payload_state().backoff(offer, build, now)?;
+        let mode = self.host().mode().ok()?;
+        let until = self.payload_state().backoff(offer, mode, now)?;
         self.waiting_payload().is_none().then_some(HoldOff {
             cause: HoldOffCause::BackOff,
             until,

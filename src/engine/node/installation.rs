@@ -9,15 +9,15 @@ use tokio_util::sync::CancellationToken;
 use super::Node;
 use crate::engine::code::code_of;
 use crate::engine::updater::Progress;
-use crate::engine::{AttemptContext, Commitment, Failure, Trigger};
+use crate::engine::{AttemptContext, Commitment, Failure};
 use crate::fetch::{FetchSettings, Fetcher};
 use crate::install::{Downloaded, InstallError, Installer, Pace, PostinstOutcome, Ready, Site, Voucher};
 use crate::journal::MessageId;
 use crate::journal::chain;
 use crate::omaha::{ErrorCode, HttpStatus, PayloadKind};
 use crate::plan::{ImageHashes, InstallPlan};
-use crate::policy::CheckOutcome;
-use crate::status::Obstacle;
+use crate::policy::ServerPace;
+use crate::status::{Obstacle, Trigger};
 use crate::store::{Key, PrefsError};
 
 impl Node {
@@ -51,7 +51,7 @@ impl Node {
         let load = self.blocking(Self::config).await?.load;
         let (patience, priority) = match trigger {
             Trigger::Operator => (FetchSettings::interactive(), load.on_demand),
-            Trigger::Timer => (FetchSettings::default(), load.scheduled),
+            Trigger::Schedule => (FetchSettings::default(), load.scheduled),
         };
         Ok(Site {
             host: self.host().clone(),
@@ -122,7 +122,7 @@ impl Node {
     fn answered_with(&self, status: Option<u16>) {
         if let Some(status) = status {
             self.memory(|memory| {
-                let outcome = memory.outcome.get_or_insert(CheckOutcome::ORDINARY);
+                let outcome = memory.outcome.get_or_insert(ServerPace::ORDINARY);
                 outcome.failure = Some(HttpStatus::Status(status));
             });
         }

@@ -47,17 +47,17 @@ use pending::AnnouncedSlots;
 pub use slots::DiskChoice;
 
 use super::updater::{Checked, Progress, Updater};
-use super::{AttemptContext, CancelSignal, Commitment, Failure, Fallback, Report, State, Survey, Trigger};
+use super::{AttemptContext, CancelSignal, Commitment, Failure, Fallback, Report, State, Survey};
 use crate::config::{Config, HealthSettings};
 use crate::disk::DiskError;
 use crate::health::{Cause, TrialEnd};
-use crate::host::{Host, Mode, Unreadable, since_boot};
+use crate::host::{Host, NodeMode, Unreadable, since_boot};
 use crate::install::{Downloaded, Postinst, Ready};
 use crate::journal::AttemptFields;
 use crate::journal::chain;
 use crate::plan::InstallPlan;
-use crate::policy::{CheckOutcome, ClockStep, History, Interval};
-use crate::status::{OfferSource, Preview, UnixTime};
+use crate::policy::{ClockStep, History, Interval, ServerPace};
+use crate::status::{OfferSource, Preview, Trigger, UnixTime};
 use crate::store::{PREFS_DIR, Prefs};
 use trial::TrialState;
 
@@ -94,7 +94,7 @@ struct Memory {
     /// The interval before the last check; none before the first.
     interval: Option<Interval>,
     /// How the last check went, as far as the next one's time depends on it.
-    outcome: Option<CheckOutcome>,
+    outcome: Option<ServerPace>,
     /// PARTUUID of the running slot, once it was looked at.
     running: Option<String>,
     /// What was remembered of updates when that could be read last.
@@ -240,12 +240,12 @@ impl Updater for Node {
 
     fn until_next_check(&self) -> Option<Duration> {
         // Where nobody knows, the check says so.
-        if matches!(self.host().mode(), Ok(Mode::Developer)) {
+        if matches!(self.host().mode(), Ok(NodeMode::Developer)) {
             tracing::info!("a developer's machine: no periodic checks");
             return None;
         }
         self.memory(|memory| {
-            let outcome = memory.outcome.take().unwrap_or(CheckOutcome::ORDINARY);
+            let outcome = memory.outcome.take().unwrap_or(ServerPace::ORDINARY);
             let next = memory.interval.map_or(Interval::FIRST, |last| last.next(outcome));
             memory.interval = Some(next);
             Some(next.delay(offers::seed()))
@@ -254,8 +254,10 @@ impl Updater for Node {
 
     fn why_then(&self) -> String {
         match self.host().mode() {
-            Ok(Mode::Developer) => "a developer's machine (/root/.dev_mode): no periodic checks".to_owned(),
-            Ok(Mode::Official) | Err(_) => {
+            Ok(NodeMode::Developer) => {
+                "a developer's machine (/root/.dev_mode): no periodic checks".to_owned()
+            }
+            Ok(NodeMode::Production) | Err(_) => {
                 let interval = self.memory(|memory| memory.interval.unwrap_or(Interval::FIRST));
                 interval.reason()
             }

@@ -5,13 +5,13 @@ use ring::rand::SecureRandom as _;
 use super::{Node, slots};
 use crate::config::Config;
 use crate::disk::SlotName;
-use crate::engine::{AttemptContext, Checked, Failure, Trigger};
-use crate::host::{Mode, Unreadable};
+use crate::engine::{AttemptContext, Checked, Failure};
+use crate::host::Unreadable;
 use crate::journal::chain;
-use crate::omaha::{self, ErrorCode, Offer, PayloadKind};
+use crate::omaha::{ErrorCode, Offer, PayloadKind};
 use crate::plan::{BlamedImage, InstallPlan};
-use crate::policy::{Build, Decision, PayloadState, PolicyInput, Seed, decide, extensions};
-use crate::status::Obstacle;
+use crate::policy::{Decision, PayloadState, PolicyInput, Seed, decide, extensions};
+use crate::status::{Obstacle, Trigger};
 use crate::store::PrefsError;
 
 /// The one key of the image; operators bind-mount over it.
@@ -33,7 +33,7 @@ impl Node {
         let mut plan = self.plan(config, &offer, &state)?;
         plan.blamed = self.unwanted_images(trigger);
         let attempt = AttemptContext::at(trigger, offer, plan.target);
-        Ok(Checked::Offer(attempt, plan))
+        Ok(Checked::Offer((attempt, plan)))
     }
 
     /// Whether policy takes `offer`; if not, why.
@@ -43,20 +43,13 @@ impl Node {
         payload_state: &PayloadState,
         trigger: Trigger,
     ) -> Result<(), Failure> {
-        let trigger = match trigger {
-            Trigger::Operator => omaha::Trigger::OnDemand,
-            Trigger::Timer => omaha::Trigger::Scheduled,
-        };
-        let build = match self.host().mode()? {
-            Mode::Official => Build::Official,
-            Mode::Developer => Build::Development,
-        };
+        let mode = self.host().mode()?;
         let history = self.history();
         let circumstances = PolicyInput {
             payload_state,
             blame: history.blame_of(&offer.sha256),
             trigger,
-            build,
+            mode,
             now: self.unix_time(),
         };
         match decide(offer, &circumstances) {

@@ -13,15 +13,15 @@ use super::conversation::{read, url};
 use super::survey::hex;
 use super::{Node, slots};
 use crate::config::Config;
+use crate::engine::Failure;
 use crate::engine::code::code_of;
 use crate::engine::snapshot::shown;
-use crate::engine::{Failure, Trigger};
 use crate::install::{InstallError, Installer, PAYLOAD_LOOK, PreflightResult, SLOT_LOOK, Verdict};
 use crate::journal::chain;
 use crate::omaha::{Answer, CheckEvent, ErrorCode, HttpStatus, Offer, Reply};
 use crate::plan::InstallPlan;
 use crate::policy::History;
-use crate::status::{CheckResult, Obstacle, OfferSource, PreflightCheck, Preview, Prospect};
+use crate::status::{CheckResult, Obstacle, OfferSource, PreflightCheck, Preview, Prospect, Trigger};
 use crate::store::{Key, LastAnswer};
 
 /// The update server's answer is waited for as long. Clients of a bus wait 25 s for both.

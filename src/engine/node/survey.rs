@@ -7,8 +7,8 @@ use crate::config::Server;
 use crate::disk::{DiskError, SlotRow};
 use crate::engine::{BootsNext, Survey, Updates};
 use crate::journal::chain;
-use crate::policy::{self, Attempt, AttemptState, History, Rollback};
-use crate::status::{AskedBy, AttemptOutcome, AttemptReport, RollbackReport, SlotReport};
+use crate::policy::{Attempt, History, Rollback};
+use crate::status::{AttemptReport, RollbackReport, SlotReport};
 
 impl Node {
     /// Blocks on the disk for a moment; writes nothing.
@@ -111,28 +111,11 @@ fn told(attempt: &Attempt) -> AttemptReport {
         bytes_fetched: attempt.fetched,
         download_seconds: attempt.download_seconds,
         finish_seconds: attempt.finish_seconds,
-        asked_by: match attempt.asked_by {
-            policy::AskedBy::Schedule => AskedBy::Schedule,
-            policy::AskedBy::Operator => AskedBy::Operator,
-        },
-        outcome: outcome(attempt.course),
+        asked_by: attempt.asked_by,
+        outcome: attempt.state,
         code: attempt.code,
         reason: (!attempt.why.is_empty()).then(|| attempt.why.clone()),
         times: attempt.times,
-    }
-}
-
-const fn outcome(course: AttemptState) -> AttemptOutcome {
-    match course {
-        AttemptState::UnderWay => AttemptOutcome::UnderWay,
-        AttemptState::Failed => AttemptOutcome::Failed,
-        AttemptState::Interrupted => AttemptOutcome::Interrupted,
-        AttemptState::Waiting => AttemptOutcome::Waiting,
-        AttemptState::Withdrawn => AttemptOutcome::Withdrawn,
-        AttemptState::OnTrial => AttemptOutcome::OnTrial,
-        AttemptState::Kept => AttemptOutcome::Kept,
-        AttemptState::RolledBack => AttemptOutcome::RolledBack,
-        AttemptState::Unknown => AttemptOutcome::Unknown,
     }
 }
 

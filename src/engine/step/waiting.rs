@@ -18,14 +18,14 @@
 //! between must not wait for a reboot into a slot that does not boot.
 
 use super::{Next, Refusal};
-use crate::engine::event::{CheckOutcome, Effect, Event, Offered, Trigger};
+use crate::engine::event::{CheckOutcome, Effect, Event, Offered};
 use crate::engine::state::{Afterwards, Phase, Running, Superseded};
-use crate::status::WaitingSlot;
+use crate::status::{Trigger, WaitingSlot};
 
 impl Next {
     pub(super) fn revisit(&mut self) {
         self.effects.push(Effect::Signal(self.state.status()));
-        self.effects.push(Effect::Revisit(Trigger::Timer));
+        self.effects.push(Effect::Revisit(Trigger::Schedule));
     }
 
     pub(super) fn revisited(&mut self, outcome: CheckOutcome, at: i64) {

@@ -8,10 +8,10 @@ use tokio::task::AbortHandle;
 use super::Engine;
 use crate::engine::progress::Throttle;
 use crate::engine::updater::Updater;
-use crate::engine::{AttemptContext, Event, Failure, Phase, Report, Trigger};
+use crate::engine::{AttemptContext, Event, Failure, Phase, Report};
 use crate::health::Cause;
 use crate::omaha::ErrorCode;
-use crate::status::{OfferSource, Preview};
+use crate::status::{OfferSource, Preview, Trigger};
 
 /// The attempt under way, or the one that ended last.
 pub(super) struct Attempt<U: Updater> {
@@ -55,7 +55,7 @@ impl<U: Updater> Engine<U> {
     pub(super) fn report(&mut self, report: Report) {
         let attempt = self.attempt.as_ref();
         // Each report is about the end of a check, or of what follows from one.
-        let context = attempt.map_or(AttemptContext::new(Trigger::Timer), |attempt| {
+        let context = attempt.map_or(AttemptContext::new(Trigger::Schedule), |attempt| {
             attempt.context.clone()
         });
         self.talk(|u| async move {
@@ -206,7 +206,7 @@ impl<U: Updater> Engine<U> {
     where
         F: Future<Output = (Event, Attempt<U>)> + Send + 'static,
     {
-        let none = || Attempt::ended(AttemptContext::new(Trigger::Timer));
+        let none = || Attempt::ended(AttemptContext::new(Trigger::Schedule));
         let Attempt { context, stage } = self.attempt.take().unwrap_or_else(none);
         let job = job(Arc::clone(&self.updater), context, stage);
         self.jobs.spawn(async move {

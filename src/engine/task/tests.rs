@@ -15,13 +15,11 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::disk::SlotName;
-use crate::engine::{
-    AttemptContext, Checked, Commitment, Failure, Fallback, Phase, Report, Running, Trigger,
-};
+use crate::engine::{AttemptContext, Checked, Commitment, Failure, Fallback, Phase, Report, Running};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::{Backoff, ErrorCode, Offer, PayloadKind};
 use crate::policy::ClockStep;
-use crate::status::{OfferSource, Operation, Preview, Prospect, Snapshot, WaitingSlot};
+use crate::status::{OfferSource, Operation, Preview, Prospect, Snapshot, Trigger, WaitingSlot};
 
 /// How long the end of an update takes.
 const A_WHILE: Duration = Duration::from_millis(500);
@@ -200,7 +198,7 @@ impl Updater for Scripted {
         self.ask(question, &[Server::Nothing]).await;
         match self.script.check.clone() {
             Answer::NoUpdate => Checked::NoUpdate,
-            Answer::Offer => Checked::Offer(attempt(trigger, "2.0.0", 100), ()),
+            Answer::Offer => Checked::Offer((attempt(trigger, "2.0.0", 100), ())),
             Answer::Failed(failure) => Checked::Failed(failure),
         }
     }
@@ -210,7 +208,7 @@ impl Updater for Scripted {
             .await;
         self.script
             .beside
-            .then(|| Checked::Offer(attempt(trigger, "3.0.0", 300), ()))
+            .then(|| Checked::Offer((attempt(trigger, "3.0.0", 300), ())))
     }
 
     async fn report(&self, _: &AttemptContext, report: &Report) {

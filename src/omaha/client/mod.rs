@@ -20,6 +20,7 @@ use crate::net::{
     HttpClient, HttpRequest, HttpResponse, NetError, Proxies, RedirectFault, ServerUrl, UrlFault,
     content_encoding, is_web_page, login_wanted,
 };
+use crate::status::Trigger;
 
 /// For one connection to come up.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -38,18 +39,16 @@ const MAX_ANSWER: usize = 1 << 20;
 pub enum Patience {
     /// Never: events and pings.
     None,
-    /// Once: somebody waits for a check.
-    Interactive,
-    /// Three times: a check by schedule.
-    Scheduled,
+    /// For a check: once if an operator waits for it, three times if it comes by schedule.
+    Check(Trigger),
 }
 
 impl Patience {
     const fn retries(self) -> u32 {
         match self {
             Self::None => 0,
-            Self::Interactive => 1,
-            Self::Scheduled => 3,
+            Self::Check(Trigger::Operator) => 1,
+            Self::Check(Trigger::Schedule) => 3,
         }
     }
 }

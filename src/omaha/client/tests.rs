@@ -112,7 +112,9 @@ async fn a_status_that_is_no_success_is_an_error_with_its_code_and_is_not_retrie
     for status in [400, 404, 500, 503] {
         let answer = format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n");
         let server = Script::new([answer, ok("a second answer")]);
-        let error = post(&server.url("/"), Patience::Scheduled).await.unwrap_err();
+        let error = post(&server.url("/"), Patience::Check(Trigger::Schedule))
+            .await
+            .unwrap_err();
         assert_eq!(error.code(), ErrorCode::Http(HttpStatus::Status(status)));
         assert_eq!(server.asked().len(), 1);
     }
@@ -127,8 +129,8 @@ fn between_two_tries_at_a_silent_server_lie_ten_seconds() {
 async fn a_server_that_hangs_up_is_tried_again_as_patience_allows() {
     for (patience, tries) in [
         (Patience::None, 1),
-        (Patience::Interactive, 2),
-        (Patience::Scheduled, 4),
+        (Patience::Check(Trigger::Operator), 2),
+        (Patience::Check(Trigger::Schedule), 4),
     ] {
         let server = Script::new(std::iter::repeat_n(String::new(), 5));
         let start = std::time::Instant::now();
@@ -143,7 +145,9 @@ async fn a_server_that_hangs_up_is_tried_again_as_patience_allows() {
 async fn half_an_answer_is_none() {
     let half = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n<resp".to_owned();
     let server = Script::new([half, ok("whole")]);
-    let body = post(&server.url("/"), Patience::Interactive).await.unwrap();
+    let body = post(&server.url("/"), Patience::Check(Trigger::Operator))
+        .await
+        .unwrap();
     assert_eq!(body, "whole");
 }
 
@@ -224,7 +228,7 @@ async fn a_password_in_the_servers_url_is_sent_and_never_told() {
 #[tokio::test]
 async fn what_is_no_http_url_is_refused_by_name() {
     for url in ["", "not a url", "file:///etc/passwd", "ftp://host/"] {
-        let error = post(url, Patience::Scheduled).await.unwrap_err();
+        let error = post(url, Patience::Check(Trigger::Schedule)).await.unwrap_err();
         assert!(error.to_string().contains(&format!("{url:?}")), "{error}");
         assert_eq!(error.code().number(), 2000);
     }
@@ -282,7 +286,7 @@ async fn https_goes_through_a_tunnel_and_shows_the_proxy_no_request() {
 async fn whoever_stops_waiting_hangs_up() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let request = tokio::spawn(async move { post(&url, Patience::Scheduled).await });
+    let request = tokio::spawn(async move { post(&url, Patience::Check(Trigger::Schedule)).await });
     let connected = tokio::task::spawn_blocking(move || {
         let (mut stream, _) = listener.accept().unwrap();
         read_request(&mut stream);

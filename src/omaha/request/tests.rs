@@ -20,7 +20,7 @@ fn identity() -> Identity {
 fn xml(body: Body) -> String {
     let request = Request {
         identity: &identity(),
-        trigger: Trigger::OnDemand,
+        trigger: Trigger::Operator,
         deltas: Deltas::Unwanted,
         body,
     };
@@ -111,7 +111,7 @@ fn a_ping_is_a_ping_alone() {
 fn the_schedule_says_that_it_was_the_schedule_and_a_node_that_takes_deltas_that_it_does() {
     let request = Request {
         identity: &identity(),
-        trigger: Trigger::Scheduled,
+        trigger: Trigger::Schedule,
         deltas: Deltas::Welcome,
         body: Body::Ping,
     };
@@ -136,7 +136,7 @@ fn an_alias_may_hold_any_character_and_the_request_stays_valid() {
         identity.machine_alias = alias.to_owned();
         let request = Request {
             identity: &identity,
-            trigger: Trigger::OnDemand,
+            trigger: Trigger::Operator,
             deltas: Deltas::Unwanted,
             body: Body::Ping,
         };

@@ -19,12 +19,12 @@ fn begun(number: u8) -> Attempt {
         partuuid: B.to_owned(),
         sha256: [number; 32],
         size: 100,
-        asked_by: AskedBy::Schedule,
+        asked_by: Trigger::Schedule,
         resumed_at: 0,
         fetched: 0,
         download_seconds: 0,
         finish_seconds: 0,
-        course: AttemptState::UnderWay,
+        state: AttemptState::UnderWay,
         code: None,
         why: String::new(),
         times: 1,
@@ -71,15 +71,15 @@ impl Machine {
     }
 }
 
-fn courses(attempts: &Attempts) -> Vec<AttemptState> {
-    attempts.iter().map(|attempt| attempt.course).collect()
+fn states(attempts: &Attempts) -> Vec<AttemptState> {
+    attempts.iter().map(|attempt| attempt.state).collect()
 }
 
 fn after(numbers: &[u8]) -> Attempts {
     let mut attempts = Attempts::default();
     for number in numbers {
         attempts.begin(begun(*number));
-        attempts.end(|attempt| attempt.course = AttemptState::Waiting);
+        attempts.end(|attempt| attempt.state = AttemptState::Waiting);
     }
     attempts
 }
@@ -87,7 +87,7 @@ fn after(numbers: &[u8]) -> Attempts {
 fn failed(attempts: &mut Attempts, attempt: Attempt, why: &str) {
     attempts.begin(attempt);
     attempts.end(|attempt| {
-        attempt.course = AttemptState::Failed;
+        attempt.state = AttemptState::Failed;
         attempt.code = Some(18);
         why.clone_into(&mut attempt.why);
     });
@@ -95,7 +95,7 @@ fn failed(attempts: &mut Attempts, attempt: Attempt, why: &str) {
 
 #[test]
 fn an_installed_attempt_goes_on_as_the_disk_says() {
-    for (running, b, course) in [
+    for (running, b, state) in [
         (A, slot(2, 1), AttemptState::Waiting),
         (B, slot(2, 0), AttemptState::OnTrial),
         (B, slot(2, 0).marked_good(), AttemptState::Kept),
@@ -104,7 +104,7 @@ fn an_installed_attempt_goes_on_as_the_disk_says() {
     ] {
         let mut attempts = after(&[1]);
         attempts.started(Some(Machine::running(running, b).look()));
-        assert_eq!(courses(&attempts), [course], "{running} {b}");
+        assert_eq!(states(&attempts), [state], "{running} {b}");
     }
 }
 
@@ -113,7 +113,7 @@ fn what_was_found_good_once_stays_so_whatever_its_slot_is_used_for() {
     let mut attempts = after(&[1]);
     attempts.settle(Machine::running(B, slot(2, 0).marked_good()).look());
     attempts.settle(Machine::running(A, slot(0, 0)).look());
-    assert_eq!(courses(&attempts), [AttemptState::Kept]);
+    assert_eq!(states(&attempts), [AttemptState::Kept]);
 }
 
 #[test]
@@ -123,13 +123,13 @@ fn a_rollback_is_told_with_the_cause_that_is_remembered() {
     machine.history.looked(A, |_| Some(slot(2, 0)), UnixTime(7));
     attempts.started(Some(machine.look()));
     let attempt = attempts.iter().next().unwrap();
-    assert_eq!(attempt.course, AttemptState::RolledBack);
+    assert_eq!(attempt.state, AttemptState::RolledBack);
     assert_eq!(attempt.why, "did not come up");
 }
 
 #[test]
 fn an_attempt_that_was_cut_counts_as_installed_only_if_its_commit_is_on_the_disk() {
-    for (running, b, held, course) in [
+    for (running, b, held, state) in [
         (A, slot(0, 0), 1, AttemptState::Interrupted),
         (A, slot(2, 1), 1, AttemptState::Waiting),
         (B, slot(2, 0), 1, AttemptState::OnTrial),
@@ -141,13 +141,13 @@ fn an_attempt_that_was_cut_counts_as_installed_only_if_its_commit_is_on_the_disk
         let mut attempts = Attempts::default();
         attempts.begin(begun(1));
         attempts.started(Some(Machine::running(running, b).holding(held).look()));
-        assert_eq!(courses(&attempts), [course], "{running} {b} {held}");
+        assert_eq!(states(&attempts), [state], "{running} {b} {held}");
     }
     let mut attempts = Attempts::default();
     attempts.begin(begun(1));
     attempts.started(None);
     assert_eq!(
-        courses(&attempts),
+        states(&attempts),
         [AttemptState::Interrupted],
         "the disk can't be read"
     );
@@ -158,7 +158,7 @@ fn an_update_that_another_one_took_the_slot_of_was_withdrawn() {
     let mut attempts = after(&[1, 2]);
     attempts.settle(Machine::running(A, slot(2, 1)).look());
     assert_eq!(
-        courses(&attempts),
+        states(&attempts),
         [AttemptState::Withdrawn, AttemptState::Waiting]
     );
 }
@@ -218,5 +218,5 @@ fn what_a_later_engine_wrote_is_read() {
     attempt["colour"] = "blue".into();
     let mut attempts: Attempts = serde_json::from_value(serde_json::json!([attempt])).unwrap();
     attempts.started(Some(Machine::running(B, slot(1, 0).marked_good()).look()));
-    assert_eq!(courses(&attempts), [AttemptState::Unknown]);
+    assert_eq!(states(&attempts), [AttemptState::Unknown]);
 }

@@ -1,8 +1,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use super::*;
-use crate::omaha::{HttpStatus, Trigger};
+use crate::omaha::HttpStatus;
 use crate::policy::{BlockedPayload, Decision, PolicyInput, decide};
+use crate::status::Trigger;
 use proptest::prelude::*;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -63,11 +64,11 @@ fn wrong_contents_switch_to_the_next_url_at_once_and_after_the_last_comes_the_fi
     assert_eq!(state.url(&offer), "http://one/update.gz");
     state.failed(&offer, ErrorCode::PayloadHashMismatch, NOW, SEED);
     assert_eq!(state.url(&offer), "http://two/update.gz");
-    assert_eq!(state.backoff(&offer, Build::Official, NOW), None);
+    assert_eq!(state.backoff(&offer, NodeMode::Production, NOW), None);
     state.failed(&offer, ErrorCode::PublicKeyVerification, NOW, SEED);
     assert_eq!(state.url(&offer), "http://one/update.gz");
     assert_eq!(state.attempts, 1);
-    assert!(state.backoff(&offer, Build::Official, NOW).is_some());
+    assert!(state.backoff(&offer, NodeMode::Production, NOW).is_some());
 }
 
 #[test]
@@ -110,7 +111,7 @@ fn each_complete_download_of_a_full_payload_doubles_the_wait_up_to_sixteen_days(
     let mut state = state(&offer);
     for days in [1, 2, 4, 8, 16, 16, 16] {
         state.downloaded(&offer, NOW, SEED);
-        let until = state.backoff(&offer, Build::Official, NOW).unwrap();
+        let until = state.backoff(&offer, NodeMode::Production, NOW).unwrap();
         let jitter = until.0 - NOW.0 - days * DAY;
         assert!(jitter.abs() <= 6 * 60 * 60, "{days} days and {jitter} s");
     }
@@ -119,7 +120,7 @@ fn each_complete_download_of_a_full_payload_doubles_the_wait_up_to_sixteen_days(
         ..state
     };
     endless.downloaded(&offer, NOW, SEED);
-    assert!(endless.backoff(&offer, Build::Official, NOW).unwrap() <= NOW.plus_seconds(LONGEST));
+    assert!(endless.backoff(&offer, NodeMode::Production, NOW).unwrap() <= NOW.plus_seconds(LONGEST));
 }
 
 #[test]
@@ -127,10 +128,10 @@ fn the_wait_ends() {
     let offer = offer();
     let mut state = state(&offer);
     state.downloaded(&offer, NOW, SEED);
-    let until = state.backoff(&offer, Build::Official, NOW).unwrap();
-    assert_eq!(state.backoff(&offer, Build::Official, until), Some(until));
+    let until = state.backoff(&offer, NodeMode::Production, NOW).unwrap();
+    assert_eq!(state.backoff(&offer, NodeMode::Production, until), Some(until));
     assert_eq!(
-        state.backoff(&offer, Build::Official, until.plus_seconds(1)),
+        state.backoff(&offer, NodeMode::Production, until.plus_seconds(1)),
         None
     );
 }
@@ -148,9 +149,9 @@ fn deltas_developers_and_offers_that_say_so_never_wait() {
         backoff: Backoff::Disabled,
         ..offer()
     };
-    assert_eq!(state.backoff(&delta, Build::Official, NOW), None);
-    assert_eq!(state.backoff(&disabled, Build::Official, NOW), None);
-    assert_eq!(state.backoff(&full, Build::Development, NOW), None);
+    assert_eq!(state.backoff(&delta, NodeMode::Production, NOW), None);
+    assert_eq!(state.backoff(&disabled, NodeMode::Production, NOW), None);
+    assert_eq!(state.backoff(&full, NodeMode::Developer, NOW), None);
     let before = state.clone();
     state.downloaded(&delta, NOW, SEED);
     assert_eq!(state, before, "a delta is no attempt at the full payload");
@@ -221,14 +222,14 @@ fn a_payload_that_was_rolled_back_is_taken_only_when_somebody_asks() {
         payload_state: &state,
         blame: Some(&blame),
         trigger,
-        build: Build::Official,
+        mode: NodeMode::Production,
         now: NOW,
     };
-    let scheduled = decide(&offer, &circumstances(Trigger::Scheduled));
+    let scheduled = decide(&offer, &circumstances(Trigger::Schedule));
     assert!(matches!(scheduled, Decision::RolledBackBefore(_)));
     let url = "http://one/update.gz";
     assert_eq!(
-        decide(&offer, &circumstances(Trigger::OnDemand)),
+        decide(&offer, &circumstances(Trigger::Operator)),
         Decision::Take { url }
     );
 }
@@ -243,8 +244,8 @@ fn an_offer_that_must_wait_is_put_off_with_its_code() {
         &PolicyInput {
             payload_state: &state,
             blame: None,
-            trigger: Trigger::Scheduled,
-            build: Build::Official,
+            trigger: Trigger::Schedule,
+            mode: NodeMode::Production,
             now: NOW,
         },
     );

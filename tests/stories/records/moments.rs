@@ -9,7 +9,7 @@ use payload_format::PartitionName;
 use update_engine::disk::{PartitionPair, SlotName};
 use update_engine::plan::{FurtherTarget, InstallPlan};
 use update_engine::serve::Catalog;
-use update_engine::status::AttemptOutcome;
+use update_engine::status::AttemptState;
 
 use super::{ATTEMPTS, HISTORY, METRICS, files};
 use crate::attempts::{attempts, ended_as};
@@ -154,7 +154,7 @@ async fn the_way_back_by_hand(scene: &mut Scene) -> Vec<Moment> {
     let daemon = scene.boot(SlotName::B).await;
     let is_good = || scene.node.disk.attributes(SlotName::B).2 == 1;
     eventually("the slot is kept", is_good).await;
-    attempts(scene, ended_as(AttemptOutcome::Kept)).await;
+    attempts(scene, ended_as(AttemptState::Kept)).await;
     let mut client = scene.bus.process(env!("CARGO_BIN_EXE_update_engine_client"));
     client.arg("rollback");
     let status = tokio::process::Command::from(client).status().await.unwrap();

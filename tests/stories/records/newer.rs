@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value, json};
 use update_engine::disk::SlotName;
-use update_engine::policy::{AttemptState, Attempts, History, Outcome, Progress};
-use update_engine::status::UnixTime;
+use update_engine::policy::{Attempts, History, Outcome, Progress};
+use update_engine::status::{AttemptState, UnixTime};
 
 use super::older::{A, B, Meaning, history, meanings, payload};
 use super::{ATTEMPTS, HISTORY, VERSIONS, contents, kept, record_of_version};
@@ -165,9 +165,9 @@ fn attempts_in_words_that_nobody_knows_are_listed() {
     json[1].as_object_mut().unwrap().remove("times");
     json.as_array_mut().unwrap().push(json!({"all": "otherwise"}));
     let attempts: Attempts = serde_json::from_value(json).unwrap();
-    let courses: Vec<_> = attempts.iter().map(|attempt| attempt.course).collect();
+    let states: Vec<_> = attempts.iter().map(|attempt| attempt.state).collect();
     assert_eq!(
-        courses,
+        states,
         [AttemptState::Unknown, AttemptState::Unknown, AttemptState::Failed]
     );
     let to: Vec<_> = attempts.iter().map(|attempt| attempt.to.as_str()).collect();

@@ -93,7 +93,7 @@ fn after_a_reset_the_slot_can_still_be_withdrawn_once_the_running_one_is_good() 
 fn a_pending_reboot_pings_and_signals_again() {
     let (_, effects) = step(&State::reboot_pending(), Event::CheckDue).unwrap();
     assert!(
-        matches!(&effects[..], [Effect::Signal(status), Effect::Revisit(Trigger::Timer)]
+        matches!(&effects[..], [Effect::Signal(status), Effect::Revisit(Trigger::Schedule)]
         if status.operation == Operation::UpdatedNeedReboot)
     );
 }

@@ -87,7 +87,7 @@ async fn checks_follow_the_schedule() {
     };
     let world = World::start(good(), script);
     tokio::time::sleep(Duration::from_secs(15 * 60)).await;
-    assert_eq!(world.end().await, ["check by Timer", "check by Timer"]);
+    assert_eq!(world.end().await, ["check by Schedule", "check by Schedule"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ async fn a_pending_reboot_only_pings() {
     world.attempt().await;
     world.signals_until(Operation::UpdatedNeedReboot).await;
     world.signals_until(Operation::UpdatedNeedReboot).await;
-    assert_eq!(world.end().await, ["revisit by Timer", "revisit by Operator"]);
+    assert_eq!(world.end().await, ["revisit by Schedule", "revisit by Operator"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -26,7 +26,7 @@ async fn another_update_takes_the_place_of_one_that_waits() {
     assert_eq!(
         done,
         [
-            "revisit by Timer",
+            "revisit by Schedule",
             "prepare",
             "13/1",
             "download",
@@ -78,7 +78,7 @@ async fn a_reset_drops_the_question_beside_the_update_and_the_schedule_goes_on()
     tokio::time::sleep(Duration::from_secs(8 * 60)).await;
     assert_eq!(
         world.end().await,
-        ["revisit by Timer", "forget", "check by Timer"]
+        ["revisit by Schedule", "forget", "check by Schedule"]
     );
 }
 
