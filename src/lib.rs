@@ -21,6 +21,7 @@
 //! | configuration files | [`config`] |
 //! | who watches the daemon: its service manager, and Prometheus | [`monitoring`] |
 //! | the machine around us | [`host`] |
+//! | systemd: units, transient units, reboots, notifications | [`systemd`] |
 //! | what the journal is told | [`journal`] |
 //! | what the engine says about itself, and what it can be told | [`status`] |
 //! | texts of others, made harmless to show | [`printable()`] |
@@ -53,5 +54,6 @@ mod printable;
 pub mod serve;
 pub mod status;
 pub mod store;
+pub mod systemd;
 
 pub use printable::printable;

@@ -2,11 +2,12 @@
 
 use futures_util::future::join_all;
 
+use super::Cause;
 use super::decision::{Finding, Incarnation};
 use super::requirements::Requirement;
 use super::units::Units;
-use super::{Cause, UnitState};
 use crate::config::UnitName;
+use crate::systemd::UnitState;
 
 /// Looks at the units and runs the checks of `required`; the first that does not hold, in the list's order, is the cause.
 /// All are looked at to their ends: a look lasts as long as the slowest, whatever the others say.

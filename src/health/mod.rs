@@ -27,5 +27,5 @@ pub use cause::Cause;
 pub use decision::{Finding, HealthDecision, Incarnation, NotHealthyYet, Verdict};
 pub use look::look;
 pub use requirements::{Requirement, Unknown, requirements};
-pub use units::{Systemd, UnitState, Units, UnitsError};
+pub use units::Units;
 pub use watch::{TrialEnd, watch};

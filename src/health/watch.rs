@@ -70,7 +70,7 @@ mod tests {
 
     use super::*;
     use crate::config::UnitName;
-    use crate::health::{UnitState, UnitsError};
+    use crate::systemd::{SystemdError, UnitState};
 
     /// Units that are active, but for the spans given.
     struct Scripted {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     impl Units for Scripted {
-        async fn state(&self, _name: &str) -> Result<UnitState, UnitsError> {
+        async fn state(&self, _name: &str) -> Result<UnitState, SystemdError> {
             *self.looks.lock().unwrap() += 1;
             let now = self.began.elapsed().as_secs();
             let is_down = self.down.iter().any(|(from, to)| (from..to).contains(&&now));

@@ -10,7 +10,6 @@
 //! | whether others wait for processor, disk or memory | [`Host::under_pressure`] |
 //! | since when the daemon runs in this boot | [`Host::since_first_start`] |
 //! | a clock that nobody sets, and when the other one is set | [`since_boot`], [`ClockWatch`] |
-//! | whoever has started the daemon and waits for word | [`ServiceManager`] |
 //! | asking reboot managers for a reboot, developer mode | [`Host::require_reboot`], [`Host::mode`] |
 
 mod clock;
@@ -21,7 +20,6 @@ mod identity;
 pub mod mount;
 mod pressure;
 mod sentinels;
-mod service_manager;
 pub mod subprocess;
 
 use std::path::{Path, PathBuf};
@@ -32,7 +30,6 @@ pub use free_space::free_bytes;
 pub use identity::Identity;
 pub use pressure::{Percent, PressureLimits};
 pub use sentinels::{NodeMode, Withdrawn};
-pub use service_manager::ServiceManager;
 
 /// The root under which the daemon finds configuration, state, `/boot` and `/run`.
 #[derive(Debug, Clone, PartialEq, Eq)]

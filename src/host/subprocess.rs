@@ -13,7 +13,6 @@
 
 mod group;
 mod output;
-mod unit;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -27,7 +26,8 @@ use tokio_util::sync::CancellationToken;
 
 use group::Group;
 pub use output::Output;
-use unit::TransientUnit;
+
+use crate::systemd::{TransientService, TransientUnit};
 
 /// All that a child sees of the daemon's environment: the original's five, and the other names of the same proxies,
 /// without which what a postinst downloads would take another way than the daemon does. Scripts import the first
@@ -247,7 +247,14 @@ impl Subprocess {
         };
         // systemd would only say that there was something.
         nix::unistd::access(&self.program, nix::unistd::AccessFlags::X_OK).map_err(|e| spawn(e.into()))?;
-        let unit = TransientUnit::start(name, self, output).await;
+        let service = TransientService {
+            program: &self.program,
+            name: self.name.as_deref(),
+            args: &self.args,
+            environment: passed_on().collect(),
+            limit: self.limit.saturating_add(2 * GRACE),
+        };
+        let unit = TransientUnit::start(name, &service, output).await;
         let unit = unit.map_err(|source| SubprocessError::Unit {
             program: self.program.clone(),
             unit: name.clone(),

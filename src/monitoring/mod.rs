@@ -19,8 +19,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::host::{Host, ServiceManager};
+use crate::host::Host;
 use crate::status::{Command, Snapshot};
+use crate::systemd::ServiceManager;
 use metrics_file::MetricsFile;
 
 /// Passes on what the engine publishes.

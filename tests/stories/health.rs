@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use update_engine::disk::SlotName;
-use update_engine::health::Systemd;
 use update_engine::serve::Ask;
+use update_engine::systemd::Systemd;
 
 use crate::support::bus::{Accounts, PrivateBus};
 use crate::support::environment_rerun::{again, message};

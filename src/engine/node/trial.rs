@@ -17,10 +17,11 @@ use super::{Node, slots};
 use crate::config::HealthSettings;
 use crate::disk::{DiskError, GivenUp, SlotAttributes, SlotDisk, SlotName};
 use crate::engine::Fallback;
-use crate::health::{self, Cause, NotHealthyYet, Requirement, Systemd, TrialEnd, Unknown};
+use crate::health::{self, Cause, NotHealthyYet, Requirement, TrialEnd, Unknown};
 use crate::host::subprocess::{Finished, Subprocess};
 use crate::journal::MessageId;
 use crate::journal::chain;
+use crate::systemd::Systemd;
 
 /// The program that orders a reboot returns at once.
 const REBOOT_LIMIT: Duration = Duration::from_secs(30);

@@ -9,68 +9,30 @@
 //! The unit is bound to the daemon's own: it doesn't outlive a daemon that crashed. Drop-ins for its name apply,
 //! as to any unit.
 
-mod properties;
-
 use std::io::{self, PipeWriter};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use nix::sys::signal::Signal;
 use zbus::fdo::{PropertiesChangedStream, PropertiesProxy};
 use zbus::proxy::CacheProperties;
-use zbus::{Connection, OwnedObjectPath, Variant};
+use zbus::{Connection, OwnedObjectPath};
 
-use super::{GRACE, Subprocess};
+use super::TransientService;
+use super::manager::{ManagerProxy, SERVICE, ServiceProxy, UnitProxy};
 
-const SYSTEMD: &str = "org.freedesktop.systemd1";
+/// How long a signal about the unit is waited for before the unit is looked at again: one may have come before we
+/// listened.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// `si_code` of a process that exited; others were killed.
 const CLD_EXITED: i32 = 1;
 
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Manager",
-    default_service = "org.freedesktop.systemd1",
-    default_path = "/org/freedesktop/systemd1"
-)]
-trait Manager {
-    fn subscribe(&self) -> zbus::Result<()>;
-    fn start_transient_unit(
-        &self,
-        name: &str,
-        mode: &str,
-        properties: &[(&str, Variant<'_>)],
-        auxiliary: &[(&str, Vec<(&str, Variant<'_>)>)],
-    ) -> zbus::Result<OwnedObjectPath>;
-    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
-    fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
-    fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
-}
-
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Unit",
-    default_service = "org.freedesktop.systemd1"
-)]
-trait Unit {
-    #[zbus(property)]
-    fn active_state(&self) -> zbus::Result<String>;
-}
-
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Service",
-    default_service = "org.freedesktop.systemd1"
-)]
-trait Service {
-    #[zbus(property, name = "ExecMainCode")]
-    fn exec_main_code(&self) -> zbus::Result<i32>;
-    #[zbus(property, name = "ExecMainStatus")]
-    fn exec_main_status(&self) -> zbus::Result<i32>;
-    #[zbus(property, name = "ExecMainExitTimestampMonotonic")]
-    fn ended(&self) -> zbus::Result<u64>;
-}
-
 /// A service that was started. It is killed if this is dropped before its end was seen.
-pub(super) struct TransientUnit {
+#[derive(Debug)]
+pub struct TransientUnit {
     name: String,
     manager: ManagerProxy<'static>,
     unit: UnitProxy<'static>,
@@ -80,12 +42,15 @@ pub(super) struct TransientUnit {
 }
 
 impl TransientUnit {
-    /// Starts `program` as the unit `name`, both its streams going to `output`. A unit of that name that a
+    /// Starts `service` as the unit `name`, both its streams going to `output`. A unit of that name that a
     /// daemon before us left behind is ended first.
-    pub(super) async fn start(name: &str, program: &Subprocess, output: PipeWriter) -> zbus::Result<Self> {
+    ///
+    /// # Errors
+    /// If systemd can't be reached or refuses.
+    pub async fn start(name: &str, service: &TransientService<'_>, output: PipeWriter) -> zbus::Result<Self> {
         let mut unit = Self::watch(name).await?;
         unit.end_leftover().await?;
-        let properties = properties::of(program, output)?;
+        let properties = service.properties(output)?;
         unit.manager
             .start_transient_unit(name, "fail", &properties, &[])
             .await?;
@@ -98,7 +63,7 @@ impl TransientUnit {
         manager.subscribe().await?;
         let path = OwnedObjectPath::try_from(format!("/org/freedesktop/systemd1/unit/{}", escaped(name)))?;
         let properties = PropertiesProxy::builder(&bus)
-            .destination(SYSTEMD)
+            .destination(SERVICE)
             .path(path.clone())
             .build()
             .await?;
@@ -106,11 +71,7 @@ impl TransientUnit {
         Ok(Self {
             name: name.to_owned(),
             manager,
-            unit: UnitProxy::builder(&bus)
-                .path(path.clone())
-                .cache_properties(CacheProperties::No)
-                .build()
-                .await?,
+            unit: UnitProxy::at(&bus, path.clone()).await?,
             service: ServiceProxy::builder(&bus)
                 .path(path)
                 .cache_properties(CacheProperties::No)
@@ -142,10 +103,9 @@ impl TransientUnit {
         })
     }
 
-    /// Waits until systemd says that something about the unit is different, or for a moment: a signal may
-    /// have come before we listened.
+    /// Waits until systemd says that something about the unit is different, or for [`LOOK_AGAIN`].
     async fn changed(&mut self) -> zbus::Result<()> {
-        match tokio::time::timeout(GRACE, self.changes.next()).await {
+        match tokio::time::timeout(LOOK_AGAIN, self.changes.next()).await {
             Ok(None) => Err(zbus::Error::InputOutput(
                 io::Error::from(io::ErrorKind::ConnectionAborted).into(),
             )),
@@ -154,7 +114,10 @@ impl TransientUnit {
     }
 
     /// Waits for its end; safe to give up and call again.
-    pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
+    ///
+    /// # Errors
+    /// If systemd doesn't say how it ended.
+    pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.end().await.map_err(io::Error::other)?;
         self.ended = true;
         Ok(status)
@@ -179,7 +142,7 @@ impl TransientUnit {
     }
 
     /// Signals all its processes.
-    pub(super) async fn signal(&self, signal: Signal) {
+    pub async fn signal(&self, signal: Signal) {
         if let Err(error) = self.manager.kill_unit(&self.name, "all", signal as i32).await {
             tracing::warn!(unit = self.name, %signal, %error, "cannot signal a unit");
         }

@@ -1,0 +1,150 @@
+//! The proxies of systemd's D-Bus interfaces, and the questions and orders that need no unit of our own.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use zbus::proxy::CacheProperties;
+use zbus::{Connection, OwnedObjectPath, Variant};
+
+/// systemd's name on the bus.
+pub(super) const SERVICE: &str = "org.freedesktop.systemd1";
+
+/// systemd answers at once or hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+pub(super) trait Manager {
+    fn subscribe(&self) -> zbus::Result<()>;
+    fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn start_transient_unit(
+        &self,
+        name: &str,
+        mode: &str,
+        properties: &[(&str, Variant<'_>)],
+        auxiliary: &[(&str, Vec<(&str, Variant<'_>)>)],
+    ) -> zbus::Result<OwnedObjectPath>;
+    fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
+    fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
+    fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
+}
+
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Unit",
+    default_service = "org.freedesktop.systemd1"
+)]
+pub(super) trait Unit {
+    #[zbus(property)]
+    fn load_state(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn active_state(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn active_enter_timestamp_monotonic(&self) -> zbus::Result<u64>;
+}
+
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Service",
+    default_service = "org.freedesktop.systemd1"
+)]
+pub(super) trait Service {
+    #[zbus(property, name = "ExecMainCode")]
+    fn exec_main_code(&self) -> zbus::Result<i32>;
+    #[zbus(property, name = "ExecMainStatus")]
+    fn exec_main_status(&self) -> zbus::Result<i32>;
+    /// When the main process ended, in microseconds since the boot; 0 while it runs.
+    #[zbus(property, name = "ExecMainExitTimestampMonotonic")]
+    fn ended(&self) -> zbus::Result<u64>;
+}
+
+impl UnitProxy<'_> {
+    /// The proxy of the unit at `path`, whose properties are asked for at each use.
+    pub(super) async fn at(bus: &Connection, path: OwnedObjectPath) -> zbus::Result<UnitProxy<'static>> {
+        UnitProxy::builder(bus)
+            .path(path)
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await
+    }
+}
+
+/// What systemd says about a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitState {
+    /// `active`, `activating`, `failed` …, or `not found` if there is no such unit.
+    pub state: String,
+    /// When it last became active, in microseconds since the boot; 0 for never.
+    pub active_since: u64,
+}
+
+impl UnitState {
+    /// Whether it does its work.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        // The other two are an active unit that takes up new settings or credentials.
+        matches!(self.state.as_str(), "active" | "reloading" | "refreshing")
+    }
+}
+
+/// Why systemd gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemdError {
+    /// It can't be reached, or refused.
+    #[error("no answer from systemd")]
+    Bus(#[from] zbus::Error),
+    /// It is silent.
+    #[error("systemd did not answer within {} s", PATIENCE.as_secs())]
+    Silent,
+}
+
+/// The machine's systemd, over the system bus.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Systemd;
+
+impl Systemd {
+    /// Orders an orderly reboot; returns once it has begun.
+    ///
+    /// # Errors
+    /// If systemd can't be reached or refuses.
+    pub async fn reboot(self) -> Result<(), SystemdError> {
+        let ordered = async {
+            let manager = ManagerProxy::new(&Connection::system().await?).await?;
+            // As `systemctl reboot` does it without logind: no later job takes the reboot back.
+            manager.start_unit("reboot.target", "replace-irreversibly").await
+        };
+        answer(ordered).await.map(drop)
+    }
+
+    /// The state of the unit called `name`, its suffix included.
+    ///
+    /// # Errors
+    /// If systemd can't be reached or refuses.
+    pub async fn unit_state(self, name: &str) -> Result<UnitState, SystemdError> {
+        answer(unit_state(name)).await
+    }
+}
+
+async fn answer<T>(call: impl Future<Output = zbus::Result<T>>) -> Result<T, SystemdError> {
+    Ok(timeout(PATIENCE, call)
+        .await
+        .map_err(|_| SystemdError::Silent)??)
+}
+
+async fn unit_state(name: &str) -> zbus::Result<UnitState> {
+    let bus = Connection::system().await?;
+    // Loaded rather than got: systemd forgets units that nothing refers to.
+    let path = ManagerProxy::new(&bus).await?.load_unit(name).await?;
+    let unit = UnitProxy::at(&bus, path).await?;
+    let state = match unit.load_state().await?.as_str() {
+        "loaded" => unit.active_state().await?,
+        "not-found" => "not found".to_owned(),
+        other => other.to_owned(),
+    };
+    Ok(UnitState {
+        state,
+        active_since: unit.active_enter_timestamp_monotonic().await?,
+    })
+}

@@ -1,0 +1,20 @@
+//! systemd, as this project uses it: units and their states, programs run as transient units, reboots, and
+//! notifications to the service manager.
+//!
+//! | what | where |
+//! |---|---|
+//! | the proxies of its D-Bus interfaces, states of units, the order to reboot | [`Systemd`] |
+//! | a program as a service of its own, with its properties | [`TransientUnit`], [`TransientService`] |
+//! | `sd_notify`: ready, status line, watchdog | [`ServiceManager`] |
+//!
+//! Each use opens a connection of its own to the system bus, so that a bus that was restarted is no trouble.
+
+mod manager;
+mod notify;
+mod service_properties;
+mod transient_unit;
+
+pub use manager::{Systemd, SystemdError, UnitState};
+pub use notify::ServiceManager;
+pub use service_properties::TransientService;
+pub use transient_unit::TransientUnit;
