@@ -21,6 +21,7 @@
 //! | configuration files | [`config`] |
 //! | who watches the daemon: its service manager, and Prometheus | [`monitoring`] |
 //! | the machine around us | [`host`] |
+//! | requests for a reboot, and the reboot out of a slot that failed | [`reboot`] |
 //! | systemd: units, transient units, reboots, notifications | [`systemd`] |
 //! | what the journal is told | [`journal`] |
 //! | what the engine says about itself, and what it can be told | [`status`] |
@@ -51,6 +52,7 @@ pub mod plan;
 pub mod policy;
 pub mod postinst;
 mod printable;
+pub mod reboot;
 pub mod serve;
 pub mod status;
 pub mod store;

@@ -10,7 +10,7 @@
 //! | whether others wait for processor, disk or memory | [`Host::under_pressure`] |
 //! | since when the daemon runs in this boot | [`Host::since_first_start`] |
 //! | a clock that nobody sets, and when the other one is set | [`since_boot`], [`ClockWatch`] |
-//! | asking reboot managers for a reboot, developer mode | [`Host::require_reboot`], [`Host::mode`] |
+//! | production or developer mode | [`Host::mode`] |
 
 mod clock;
 mod files;
@@ -18,8 +18,8 @@ mod first_start;
 mod free_space;
 mod identity;
 pub mod mount;
+mod node_mode;
 mod pressure;
-mod sentinels;
 pub mod subprocess;
 
 use std::path::{Path, PathBuf};
@@ -28,8 +28,8 @@ pub use clock::{ClockWatch, since_boot};
 pub use files::Unreadable;
 pub use free_space::free_bytes;
 pub use identity::Identity;
+pub use node_mode::NodeMode;
 pub use pressure::{Percent, PressureLimits};
-pub use sentinels::{NodeMode, Withdrawn};
 
 /// The root under which the daemon finds configuration, state, `/boot` and `/run`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -30,6 +30,7 @@ use crate::config::{KeyValues, OEM_FILES};
 use crate::disk::{DiskError, SlotDisk};
 use crate::extension::ExtensionError;
 use crate::host::{Host, Unreadable};
+use crate::reboot::RebootRequest;
 use extension::Extensions;
 use release::Release;
 pub use release::ReleaseError;
@@ -144,7 +145,7 @@ impl Postinst {
         let rows = disk.table().map_err(Refusal::Boot)?;
         rows.iter().filter(|row| row.slot == slot).for_each(show::row);
         print!("{}", new.text);
-        self.host.require_reboot().map_err(Refusal::Reboot)
+        RebootRequest::of(&self.host).make().map_err(Refusal::Reboot)
     }
 
     fn run_hook(&self, slot: &str) -> Result<(), Refusal> {

@@ -17,6 +17,7 @@ use crate::journal::chain;
 use crate::omaha::{ErrorCode, HttpStatus, PayloadKind};
 use crate::plan::{ImageHashes, InstallPlan};
 use crate::policy::ServerPace;
+use crate::reboot::RebootRequest;
 use crate::status::{Obstacle, Trigger};
 use crate::store::{Key, PrefsError};
 
@@ -155,7 +156,7 @@ impl Node {
         // Before the image's postinst, which may set boot attributes and ask for the reboot itself. A cut after this leaves a record
         // of a slot that is not bootable, which means nothing.
         let begun = Instant::now();
-        attempt.reboot_wanted = self.host().reboot_required();
+        attempt.reboot_wanted = RebootRequest::of(self.host()).is_made();
         let (context, image) = (attempt.clone(), written.image());
         self.blocking(move |node| node.remember_target(&context, image))
             .await

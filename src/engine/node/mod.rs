@@ -57,6 +57,7 @@ use crate::journal::AttemptFields;
 use crate::journal::chain;
 use crate::plan::InstallPlan;
 use crate::policy::{ClockStep, History, Interval, ServerPace};
+use crate::reboot::RebootRequest;
 use crate::status::{OfferSource, Preview, Trigger, UnixTime};
 use crate::store::{PREFS_DIR, Prefs};
 use trial::TrialState;
@@ -357,9 +358,10 @@ impl Updater for Node {
         let attempt = attempt.cloned();
         self.blocking(move |node| {
             // A rollback by hand runs no postinst: whoever wants the reboot by now wanted it before.
-            let wanted = attempt
-                .as_ref()
-                .map_or_else(|| node.host().reboot_required(), |attempt| attempt.reboot_wanted);
+            let wanted = attempt.as_ref().map_or_else(
+                || RebootRequest::of(node.host()).is_made(),
+                |attempt| attempt.reboot_wanted,
+            );
             if let Err(error) = node.leave_word(wanted) {
                 tracing::warn!("cannot remember that a reboot is due: {}", chain(&error));
             }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use super::{Node, slots};
 use crate::disk::{BlockTarget, BootRisk, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
 use crate::engine::BootsNext;
-use crate::host::{Host, Withdrawn};
+use crate::host::Host;
 use crate::install::Slots;
 use crate::journal::chain;
+use crate::reboot::{RebootRequest, Withdrawn};
 
 /// On a tmpfs: a reboot clears it. Other programs look for it too.
 const MARKER: &str = "/var/run/update_engine_autoupdate_completed";
@@ -50,7 +51,7 @@ pub(super) fn forget(host: &Host) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    if host.withdraw_reboot()? == Withdrawn::Gone {
+    if RebootRequest::of(host).withdraw()? == Withdrawn::Gone {
         tracing::info!("the request for a reboot is withdrawn");
     }
     Ok(())
@@ -79,7 +80,7 @@ impl Node {
                 // What the attempt had no time for: without it nobody is told of the success after the reboot.
                 self.remember_success();
                 // Whose request it is that is there already, nobody knows any more.
-                if let Err(error) = self.leave_word(self.host().reboot_required()) {
+                if let Err(error) = self.leave_word(RebootRequest::of(self.host()).is_made()) {
                     tracing::warn!("cannot remember that a reboot is due: {}", chain(&error));
                 }
                 true
@@ -110,11 +111,12 @@ impl Node {
     pub(super) fn leave_word(&self, was_wanted: bool) -> io::Result<()> {
         remember(self.host())?;
         // Images' postinsts leave it too; where none is run, reboot managers wait for it all the same.
-        self.host().require_reboot()?;
+        let request = RebootRequest::of(self.host());
+        request.make()?;
         if was_wanted {
             return Ok(());
         }
-        self.host().claim_reboot()
+        request.claim()
     }
 }
 

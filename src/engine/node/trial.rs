@@ -8,23 +8,17 @@
 //! ```
 
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
-
-use tokio_util::sync::CancellationToken;
 
 use super::{Node, slots};
 use crate::config::HealthSettings;
 use crate::disk::{DiskError, GivenUp, SlotAttributes, SlotDisk, SlotName};
 use crate::engine::Fallback;
 use crate::health::{self, Cause, NotHealthyYet, Requirement, TrialEnd, Unknown};
-use crate::host::subprocess::{Finished, Subprocess};
 use crate::journal::MessageId;
 use crate::journal::chain;
+use crate::reboot::reboot_now;
 use crate::systemd::Systemd;
-
-/// The program that orders a reboot returns at once.
-const REBOOT_LIMIT: Duration = Duration::from_secs(30);
 
 /// Where the trial of the running slot stands, as far as it stands in the way of marking it good.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -249,31 +243,11 @@ impl Node {
 
     async fn reboot(&self) -> Fallback {
         tracing::error!("rebooting into the other slot");
-        let asked = if self.host().is_real() {
-            reboot_machine().await
-        } else {
-            self.host().record_reboot().map_err(|error| chain(&error))
-        };
-        match asked {
+        match reboot_now(self.host()).await {
             Ok(()) => Fallback::Rebooting,
             Err(error) => Fallback::Stays(format!(
                 "the other slot boots next, but the reboot can't be asked for: {error}"
             )),
         }
-    }
-}
-
-/// Through systemd, so that units end in their order; a system without it has a program for it.
-async fn reboot_machine() -> Result<(), String> {
-    let Err(error) = Systemd.reboot().await else {
-        return Ok(());
-    };
-    match Subprocess::new(Path::new("reboot"), REBOOT_LIMIT)
-        .run(&CancellationToken::new())
-        .await
-    {
-        Ok(Finished { status, .. }) if status.success() => Ok(()),
-        Ok(Finished { status, .. }) => Err(format!("{}; reboot ended with {status}", chain(&error))),
-        Err(other) => Err(format!("{}; {}", chain(&error), chain(&other))),
     }
 }
