@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use super::Reportable;
 use crate::journal::causes;
 use crate::omaha::ErrorCode;
 use crate::status::Obstacle;
@@ -55,5 +56,11 @@ impl Failure {
         let mut parts = vec![self.sentence.as_str()];
         parts.extend(self.causes.iter().map(String::as_str));
         parts.join(": ")
+    }
+}
+
+impl<E: Reportable> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::caused_by(error.code(), &error).of_kind(error.obstacle())
     }
 }

@@ -42,12 +42,12 @@
 mod attempt_context;
 mod cancel_signal;
 mod clock;
-mod code;
 mod event;
 mod failure;
 mod meter;
 mod node;
 mod progress;
+mod reportable;
 mod snapshot;
 mod state;
 mod step;
@@ -57,12 +57,12 @@ mod updater;
 
 pub use attempt_context::AttemptContext;
 pub use cancel_signal::CancelSignal;
-pub use code::code_of;
 pub use event::{CheckOutcome, Commitment, Effect, Event, Fallback, Offered, Report};
 pub use failure::Failure;
 pub use meter::Meter;
 pub use node::{DiskChoice, Node, Settings};
 pub use progress::Throttle;
+pub use reportable::Reportable;
 pub use state::{Afterwards, Flow, NextBoot, Phase, Running, State};
 pub use step::{Refusal, step};
 pub use survey::{BootsNext, Survey, Updates};

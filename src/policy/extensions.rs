@@ -6,7 +6,7 @@
 use thiserror::Error;
 
 use crate::config::{ExtensionPattern, ExtensionSettings};
-use crate::omaha::{ErrorCode, Extra, ExtraError, Need, Offer, before_hosting, is_file_name, last_parts};
+use crate::omaha::{Extra, ExtraError, Need, Offer, before_hosting, is_file_name, last_parts};
 use crate::plan::{Extension, ExtensionPlan};
 
 /// Most of one offer.
@@ -54,17 +54,6 @@ pub enum ExtensionsError {
     /// Too many.
     #[error("the offer has {0} extensions that EXTENSIONS names, more than {MAX_EXTENSIONS}")]
     TooMany(usize),
-}
-
-impl ExtensionsError {
-    /// The code to report.
-    #[must_use]
-    pub const fn code(&self) -> ErrorCode {
-        match self {
-            Self::Directory(_) => ErrorCode::Error,
-            _ => ErrorCode::ResponseInvalid,
-        }
-    }
 }
 
 /// What of `offer`, whose payload comes from the first of `urls` and otherwise from the next, is put in place beside the slot; nothing if nothing is configured.

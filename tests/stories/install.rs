@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use update_engine::disk::{BlockTarget, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
-use update_engine::engine::code_of;
+use update_engine::engine::Reportable as _;
 use update_engine::install::{InstallError, Postinst, Slots};
 use update_engine::omaha::MetadataClaim;
 
@@ -393,6 +393,6 @@ async fn a_delta_whose_source_cannot_be_read_is_refused_before_anything_is_touch
         error_text(&error),
         "cannot read the delta's source USR-A: the medium is worn out"
     );
-    assert_eq!(code_of(&error).number(), 20);
+    assert_eq!(error.code().number(), 20);
     assert_eq!(fate(&node), Fate::Untouched);
 }

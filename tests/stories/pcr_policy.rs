@@ -3,7 +3,7 @@
 
 use payload_format::Sha256Digest;
 use update_engine::disk::SlotName;
-use update_engine::engine::code_of;
+use update_engine::engine::Reportable as _;
 use update_engine::install::InstallError;
 
 use crate::support::installing::plan;
@@ -81,7 +81,7 @@ async fn a_service_that_refuses_it_ends_the_update() {
         .install(Sha256Digest::of(&POLICY), Some("status=403;/policies"))
         .await;
     let error = refused.unwrap_err();
-    assert_eq!(code_of(&error).number(), 43, "{error}");
+    assert_eq!(error.code().number(), 43, "{error}");
     let attributes = case.node.slot_attributes(SlotName::B);
     assert_eq!(attributes, attributes.unbootable());
 }
@@ -91,7 +91,7 @@ async fn a_policy_other_than_the_manifest_says_ends_the_update() {
     let case = Case::new();
     let refused = case.install(Sha256Digest::of(b"another"), Some("policies")).await;
     let error = refused.unwrap_err();
-    assert_eq!(code_of(&error).number(), 42, "{error}");
+    assert_eq!(error.code().number(), 42, "{error}");
     assert!(!case.slot_boots_next());
     assert!(
         case.server

@@ -14,16 +14,16 @@ use super::{Node, slots};
 use crate::config::{Config, Server, WaitingUpdate};
 use crate::disk::Guard;
 use crate::engine::{AttemptContext, Checked, Failure, Report};
-use crate::host::{Identity as HostIdentity, NodeMode, Unreadable};
+use crate::host::{Identity as HostIdentity, NodeMode};
 use crate::journal::chain;
 use crate::omaha::{
     Answer, Body, CheckEvent, Client, Deltas, ErrorCode, Event, Flags, HttpStatus, Identity, Machine,
-    Patience, Reply, Request, Response, ResponseError,
+    Patience, Reply, Request, Response,
 };
 use crate::plan::InstallPlan;
 use crate::policy::{Contact, History, RunningSlot, ServerPace, wanted_deltas};
 use crate::status::{Obstacle, Trigger};
-use crate::store::{Key, PrefsError};
+use crate::store::Key;
 
 impl Node {
     pub(super) async fn ask(&self, trigger: Trigger) -> Result<Checked<InstallPlan>, Failure> {
@@ -151,8 +151,7 @@ impl Node {
         tracing::info!("Omaha request response: {}", String::from_utf8_lossy(&reply.body));
         self.prefs.set(Key::PreviousVersion, "")?;
         self.prefs.set_full_response(&reply.body)?;
-        self.change_history(History::reported)
-            .map_err(|error| Failure::caused_by(ErrorCode::Error, &error))?;
+        self.change_history(History::reported)?;
         let answer = self.read_answer(reply)?;
         self.end_hold_off();
         match answer {
@@ -219,7 +218,7 @@ impl Node {
                     });
                 });
             }
-            Failure::caused_by(error.code(), &error)
+            error.into()
         })
     }
 
@@ -241,7 +240,7 @@ impl Node {
         let answer = Client::from_env()
             .post(url, request.to_xml(), Patience::None)
             .await;
-        let reply = answer.map_err(|error| Failure::caused_by(error.code(), &error))?;
+        let reply = answer?;
         self.blocking(move |node| node.told(&event)).await;
         Ok(read(&reply)?.answer)
     }
@@ -332,27 +331,7 @@ fn identity(config: &Config, host: HostIdentity, aleph_version: String) -> Ident
 }
 
 pub(super) fn read(reply: &Reply) -> Result<Response, Failure> {
-    reply.response().map_err(|error| {
-        let failure = Failure::caused_by(error.code(), &error);
-        match error {
-            ResponseError::Refused { .. } => failure.of_kind(Obstacle::Refused),
-            _ => failure,
-        }
-    })
-}
-
-/// The request could not be made: whom to ask, and as whom, is not known.
-impl From<Unreadable> for Failure {
-    fn from(error: Unreadable) -> Self {
-        Self::caused_by(ErrorCode::OmahaRequest, &error)
-    }
-}
-
-/// Without durable prefs the next check would tell the same news again; better to say so.
-impl From<PrefsError> for Failure {
-    fn from(error: PrefsError) -> Self {
-        Self::caused_by(ErrorCode::Error, &error)
-    }
+    Ok(reply.response()?)
 }
 
 #[cfg(test)]

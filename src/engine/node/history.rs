@@ -258,7 +258,7 @@ impl Node {
 
 /// Why a target could not be remembered.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RememberError {
+pub(in crate::engine) enum RememberError {
     #[error("cannot tell which slot is updated")]
     Disk(#[from] DiskError),
     #[error("cannot remember what is installed")]

@@ -7,9 +7,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Node;
-use crate::engine::code::code_of;
 use crate::engine::updater::Progress;
-use crate::engine::{AttemptContext, Commitment, Failure};
+use crate::engine::{AttemptContext, Commitment, Failure, Reportable as _};
 use crate::fetch::{FetchSettings, Fetcher};
 use crate::install::{Downloaded, InstallError, Installer, Pace, PostinstOutcome, Ready, Site, Voucher};
 use crate::journal::MessageId;
@@ -18,7 +17,7 @@ use crate::omaha::{ErrorCode, HttpStatus, PayloadKind};
 use crate::plan::{ImageHashes, InstallPlan};
 use crate::policy::ServerPace;
 use crate::reboot::RebootRequest;
-use crate::status::{Obstacle, Trigger};
+use crate::status::Trigger;
 use crate::store::{Key, PrefsError};
 
 impl Node {
@@ -45,10 +44,7 @@ impl Node {
 
     /// What an installation that `trigger` has caused works with.
     pub(super) async fn site(&self, trigger: Trigger) -> Result<Site, Failure> {
-        let disk = self
-            .blocking(Self::announced_slots)
-            .await
-            .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
+        let disk = self.blocking(Self::announced_slots).await?;
         let load = self.blocking(Self::config).await?.load;
         let (patience, priority) = match trigger {
             Trigger::Operator => (FetchSettings::interactive(), load.on_demand),
@@ -140,7 +136,7 @@ impl Node {
         if let Err(error) = &result
             && is_delta
             && error.is_about_payload()
-            && code_of(error) != ErrorCode::DownloadTransfer
+            && error.code() != ErrorCode::DownloadTransfer
         {
             self.blocking(|node| node.count(Key::DeltaUpdateFailures)).await;
         }
@@ -159,8 +155,7 @@ impl Node {
         attempt.reboot_wanted = RebootRequest::of(self.host()).is_made();
         let (context, image) = (attempt.clone(), written.image());
         self.blocking(move |node| node.remember_target(&context, image))
-            .await
-            .map_err(|error| Failure::caused_by(ErrorCode::Error, &error))?;
+            .await?;
         let outcome = self
             .count_delta(attempt, self.test_and_commit(written, cancel).await)
             .await?;
@@ -212,16 +207,6 @@ impl Node {
         // A count that can't be read, or makes no sense, starts anew.
         let count = self.prefs.get_number(key).ok().flatten().unwrap_or(0);
         warn(self.prefs.set_number(key, count.max(0).saturating_add(1)));
-    }
-}
-
-impl From<InstallError> for Failure {
-    fn from(error: InstallError) -> Self {
-        let failure = Self::caused_by(code_of(&error), &error);
-        match error {
-            InstallError::Blamed { .. } => failure.of_kind(Obstacle::RolledBack),
-            _ => failure,
-        }
     }
 }
 

@@ -43,6 +43,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use clock::ClockSignal;
+pub(super) use history::RememberError;
 use pending::AnnouncedSlots;
 pub use slots::DiskChoice;
 

@@ -101,16 +101,14 @@ impl Node {
     ) -> Result<InstallPlan, Failure> {
         let url = payload_state.url(offer).to_owned();
         let fallback_urls = payload_state.fallback_urls(offer).to_vec();
-        let disk = slots::open(&self.settings)
-            .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
+        let disk = slots::open(&self.settings)?;
         let target = !disk.running();
         let kernel = |slot| {
             let kernel = self.kernel(slot);
             kernel.map_err(|error| Failure::caused_by(ErrorCode::Error, &error))
         };
         let urls = [std::slice::from_ref(&url), &fallback_urls[..]].concat();
-        let extensions = extensions(offer, &urls, &config.extensions, &config.version)
-            .map_err(|error| Failure::caused_by(error.code(), &error))?;
+        let extensions = extensions(offer, &urls, &config.extensions, &config.version)?;
         Ok(InstallPlan {
             version: offer.version.clone(),
             url,

@@ -13,9 +13,8 @@ use super::conversation::{read, url};
 use super::survey::hex;
 use super::{Node, slots};
 use crate::config::Config;
-use crate::engine::Failure;
-use crate::engine::code::code_of;
 use crate::engine::snapshot::shown;
+use crate::engine::{Failure, Reportable as _};
 use crate::install::{InstallError, Installer, PAYLOAD_LOOK, PreflightResult, SLOT_LOOK, Verdict};
 use crate::journal::chain;
 use crate::omaha::{Answer, CheckEvent, ErrorCode, HttpStatus, Offer, Reply};
@@ -105,12 +104,9 @@ impl Node {
 
     /// A check would not ask either while the slot is on trial: the server would take the last update for a success.
     fn may_ask(&self) -> Result<(), Failure> {
-        let disk = slots::open(&self.settings)
-            .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
+        let disk = slots::open(&self.settings)?;
         let running = disk.running();
-        let attributes = disk
-            .attributes(running)
-            .map_err(|error| Failure::caused_by(ErrorCode::InstallDeviceOpen, &error))?;
+        let attributes = disk.attributes(running)?;
         if !attributes.is_successful()
             && let Some(obstacle) = self.obstacle()
         {
@@ -131,7 +127,7 @@ impl Node {
         let noted = self.prefs.set(Key::PreviousVersion, "").map_err(Failure::from);
         let noted = noted.and_then(|()| {
             let reported = self.change_history(History::reported);
-            reported.map_err(|error| Failure::caused_by(ErrorCode::Error, &error))
+            reported.map_err(Failure::from)
         });
         if let Err(failure) = noted {
             tracing::warn!("the next check tells the same news again: {}", failure.reason());
@@ -231,7 +227,7 @@ fn refusal(finding: &PreflightResult) -> Option<(Prospect, String)> {
     let Verdict::Refused(error) = &finding.verdict else {
         return None;
     };
-    let prospect = if code_of(error).is_deferral() {
+    let prospect = if error.code().is_deferral() {
         Prospect::PutOff
     } else {
         Prospect::Fail
@@ -244,7 +240,7 @@ fn told(finding: &PreflightResult) -> PreflightCheck {
         Verdict::Fine(found) => (CheckResult::Ok, found.clone(), None),
         Verdict::Doubtful(why) | Verdict::Standing(why) => (CheckResult::Doubtful, why.clone(), None),
         Verdict::Missing(error) => (CheckResult::Doubtful, chain(error), None),
-        Verdict::Refused(error) => (CheckResult::Failed, chain(error), Some(code_of(error).number())),
+        Verdict::Refused(error) => (CheckResult::Failed, chain(error), Some(error.code().number())),
     };
     PreflightCheck {
         subject: finding.subject.clone(),

@@ -1,57 +1,146 @@
-//! What servers are told about a failed installation: one match per error, in the original's codes.
+//! `Reportable`: the code that the server is told for an error, in the original's numbers, and the obstacle that the
+//! node's status shows. All implementations stand here.
 //!
 //! Causes that the original told nothing about get the nearest code: a running slot on trial defers the
 //! offer, a table that can't be edited counts as a slot that can't be opened.
+
+use std::error::Error;
 
 use payload_format::{
     ApplyError, Fault, FormatError, HeaderError, ImageKind, ManifestError, OperationError, SignatureError,
 };
 
+use super::node::RememberError;
+use crate::disk::DiskError;
 use crate::extension::ExtensionError;
 use crate::fetch::FetchError;
+use crate::host::Unreadable;
 use crate::install::InstallError;
-use crate::omaha::ErrorCode;
+use crate::omaha::{ErrorCode, PostError, ResponseError};
 use crate::payload::{ApplicationError, PayloadError, VerifyError};
+use crate::policy::ExtensionsError;
+use crate::status::Obstacle;
+use crate::store::PrefsError;
+use crate::store::record::RecordError;
 
-/// The code for `error`.
-#[must_use]
-pub fn code_of(error: &InstallError) -> ErrorCode {
-    use ErrorCode as Code;
-    use InstallError as E;
-    match error {
-        E::NoKeys | E::KeyFile { .. } | E::Keys(_) => Code::PublicKeyVerification,
-        E::RunningNotGood { .. } => Code::DeferredPerPolicy,
-        E::Blamed { .. } => Code::IgnoredPerPolicy,
-        E::Open { .. } | E::MakeUnbootable { .. } | E::Target { .. } | E::NoTarget(_) | E::OwnDisk(_) => {
-            Code::InstallDeviceOpen
+/// An error that ends a check or an attempt.
+pub trait Reportable: Error {
+    /// The code for the server, without the flags that tell about this node.
+    fn code(&self) -> ErrorCode;
+
+    /// The kind of reason that it is for having no update.
+    fn obstacle(&self) -> Obstacle {
+        Obstacle::Failed
+    }
+}
+
+/// The request could not be made: whom to ask, and as whom, is not known.
+impl Reportable for Unreadable {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::OmahaRequest
+    }
+}
+
+impl Reportable for PostError {
+    fn code(&self) -> ErrorCode {
+        Self::code(self)
+    }
+}
+
+impl Reportable for ResponseError {
+    fn code(&self) -> ErrorCode {
+        Self::code(self)
+    }
+
+    fn obstacle(&self) -> Obstacle {
+        match self {
+            Self::Refused { .. } => Obstacle::Refused,
+            _ => Obstacle::Failed,
         }
-        // Distributions' tests know the kernel's failure by this one.
-        E::Kernel { .. } | E::KernelDisk(_) | E::Cancelled => Code::Error,
-        E::Encoded { source, .. } => code_of(source),
-        E::Fetch(error) => of_fetch(error),
-        E::Format(error) => of_format(error),
-        E::Unsigned => Code::SignedPayloadExpected,
-        E::WrongSource { .. }
-        | E::WrongSourcePartition { .. }
-        | E::SourceTooSmall { .. }
-        | E::WrongSourceKernel { .. }
-        | E::ReadSource { .. }
-        | E::State(_)
-        | E::StateDirectory { .. }
-        | E::StateFull { .. } => Code::DownloadStateInitialization,
-        E::Apply(error) => of_apply(error),
-        E::Io { .. } | E::Extensions(_) => Code::DownloadWrite,
-        E::Extension { source, .. } | E::ExtensionsRoom(source) => of_extension(source),
-        E::PayloadHash { .. } => Code::PayloadHashMismatch,
-        E::MetadataUnsigned | E::MetadataSignature(SignatureError::Unsigned) => {
-            Code::MetadataSignatureMissing
+    }
+}
+
+impl Reportable for ExtensionsError {
+    fn code(&self) -> ErrorCode {
+        match self {
+            Self::Directory(_) => ErrorCode::Error,
+            _ => ErrorCode::ResponseInvalid,
         }
-        E::MetadataSignature(_) => Code::MetadataSignatureMismatch,
-        E::Signature(error) => of_signature(error),
-        E::SlotVerification { .. } => Code::NewRootfsVerification,
-        E::FileVerification { image, .. } => of_file(*image),
-        E::PcrPost { .. } => Code::PcrPost,
-        E::Postinst(_) | E::Commit { .. } => Code::Postinstall,
+    }
+}
+
+/// Without durable prefs the next check would tell the same news again; better to say so.
+impl Reportable for PrefsError {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::Error
+    }
+}
+
+impl Reportable for RecordError {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::Error
+    }
+}
+
+impl Reportable for RememberError {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::Error
+    }
+}
+
+/// The slots can't be looked at.
+impl Reportable for DiskError {
+    fn code(&self) -> ErrorCode {
+        ErrorCode::InstallDeviceOpen
+    }
+}
+
+impl Reportable for InstallError {
+    fn code(&self) -> ErrorCode {
+        use ErrorCode as Code;
+        use InstallError as E;
+        match self {
+            E::NoKeys | E::KeyFile { .. } | E::Keys(_) => Code::PublicKeyVerification,
+            E::RunningNotGood { .. } => Code::DeferredPerPolicy,
+            E::Blamed { .. } => Code::IgnoredPerPolicy,
+            E::Open { .. } | E::MakeUnbootable { .. } | E::Target { .. } | E::NoTarget(_) | E::OwnDisk(_) => {
+                Code::InstallDeviceOpen
+            }
+            // Distributions' tests know the kernel's failure by this one.
+            E::Kernel { .. } | E::KernelDisk(_) | E::Cancelled => Code::Error,
+            E::Encoded { source, .. } => source.code(),
+            E::Fetch(error) => of_fetch(error),
+            E::Format(error) => of_format(error),
+            E::Unsigned => Code::SignedPayloadExpected,
+            E::WrongSource { .. }
+            | E::WrongSourcePartition { .. }
+            | E::SourceTooSmall { .. }
+            | E::WrongSourceKernel { .. }
+            | E::ReadSource { .. }
+            | E::State(_)
+            | E::StateDirectory { .. }
+            | E::StateFull { .. } => Code::DownloadStateInitialization,
+            E::Apply(error) => of_apply(error),
+            E::Io { .. } | E::Extensions(_) => Code::DownloadWrite,
+            E::Extension { source, .. } | E::ExtensionsRoom(source) => of_extension(source),
+            E::PayloadHash { .. } => Code::PayloadHashMismatch,
+            E::MetadataUnsigned | E::MetadataSignature(SignatureError::Unsigned) => {
+                Code::MetadataSignatureMissing
+            }
+            E::MetadataSignature(_) => Code::MetadataSignatureMismatch,
+            E::Signature(error) => of_signature(error),
+            E::SlotVerification { .. } => Code::NewRootfsVerification,
+            E::FileVerification { image, .. } => of_file(*image),
+            E::PcrPost { .. } => Code::PcrPost,
+            E::Postinst(_) | E::Commit { .. } => Code::Postinstall,
+        }
+    }
+
+    fn obstacle(&self) -> Obstacle {
+        match self {
+            Self::Blamed { .. } => Obstacle::RolledBack,
+            _ => Obstacle::Failed,
+        }
     }
 }
 
@@ -205,7 +294,7 @@ mod tests {
             (InstallError::Cancelled, 1),
         ];
         for (error, code) in cases {
-            assert_eq!(code_of(&error).number(), code, "{error}");
+            assert_eq!(error.code().number(), code, "{error}");
         }
     }
 
@@ -214,7 +303,7 @@ mod tests {
         let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
         let copying = |fault| {
             let blocks = BlockRange::new(0, 1).unwrap();
-            code_of(&InstallError::Apply(ApplyError::Copy { blocks, fault }))
+            InstallError::Apply(ApplyError::Copy { blocks, fault }).code()
         };
         let (offset, source) = (0, full());
         assert_eq!(copying(Fault::Write { offset, source }).number(), 14);
@@ -224,7 +313,7 @@ mod tests {
 
     #[test]
     fn metadata_without_a_signature_is_another_cause_than_with_a_wrong_one() {
-        let refused = |error| code_of(&InstallError::MetadataSignature(error)).number();
+        let refused = |error| InstallError::MetadataSignature(error).code().number();
         assert_eq!(refused(SignatureError::Unsigned), 39);
         assert_eq!(refused(SignatureError::Mismatch { keys: 1 }), 26);
     }
@@ -239,6 +328,6 @@ mod tests {
             op: payload_format::OpId::FIRST,
             fault,
         };
-        assert_eq!(code_of(&InstallError::Apply(error)).number(), 20);
+        assert_eq!(InstallError::Apply(error).code().number(), 20);
     }
 }
