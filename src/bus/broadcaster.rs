@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use zbus::Connection;
 
-use super::barrier::{Barrier, Requests};
 use super::engine1::Changes;
 use super::{INTERFACE, PATH, StatusFields};
 use crate::status::{Snapshot, SnapshotReceiver, Status};
@@ -19,10 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Broadcaster {
     statuses: mpsc::UnboundedReceiver<Status>,
     snapshot: watch::Receiver<Snapshot>,
-    /// What the audience knows.
+    /// The snapshot whose properties were signalled last.
     told: Snapshot,
-    requests: Requests,
-    attendance: mpsc::Receiver<Attendance>,
+    flushes: FlushRequests,
+    changes: mpsc::Receiver<ConnectionChange>,
     connections: Vec<Connection>,
 }
 
@@ -32,62 +31,86 @@ enum Signal {
     Changes(Changes),
 }
 
-/// Who comes and goes.
-enum Attendance {
-    Joined(Connection),
-    /// One of those whose connections are closed.
-    Left,
+/// A change of the connections that are signalled to.
+enum ConnectionChange {
+    Added(Connection),
+    /// One or more of them are closed.
+    Closed,
 }
 
-/// Adds connections to the audience, and takes them away.
+/// The handle that adds connections to those that are signalled to, and drops closed ones.
 #[derive(Clone)]
-pub(super) struct Admission(mpsc::Sender<Attendance>);
+pub(super) struct Connections(mpsc::Sender<ConnectionChange>);
 
-impl Admission {
-    /// It hears what is announced from now on. Nobody announces anything any more where this fails.
-    pub(super) async fn join(&self, connection: Connection) {
-        let _ = self.0.send(Attendance::Joined(connection)).await;
+impl Connections {
+    /// Signals to `connection` from now on. Fails only when nothing is signalled any more.
+    pub(super) async fn add(&self, connection: Connection) {
+        let _ = self.0.send(ConnectionChange::Added(connection)).await;
     }
 
-    /// A connection that joined is closed: its descriptor is freed now, not at the next signal, which may be hours away.
-    pub(super) async fn leave(&self) {
-        let _ = self.0.send(Attendance::Left).await;
+    /// Drops closed connections: their descriptors are freed now, not at the next signal, which may be hours away.
+    pub(super) async fn drop_closed(&self) {
+        let _ = self.0.send(ConnectionChange::Closed).await;
+    }
+}
+
+/// Requests at the barrier, each a channel to be answered.
+type FlushRequests = mpsc::Receiver<oneshot::Sender<()>>;
+
+/// The barrier: resolves when every status published so far has been signalled.
+#[derive(Clone)]
+pub(super) struct Barrier(mpsc::Sender<oneshot::Sender<()>>);
+
+impl Barrier {
+    /// A barrier, and the channel where its requests arrive.
+    fn new() -> (Self, FlushRequests) {
+        let (barrier, requests) = mpsc::channel(1);
+        (Self(barrier), requests)
+    }
+
+    /// Returns once every status that was in the queue before this call has been signalled, or the
+    /// broadcaster has ended.
+    pub(super) async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        if self.0.send(done).await.is_ok() {
+            let _ = flushed.await;
+        }
     }
 }
 
 impl Broadcaster {
-    /// A broadcaster of what arrives at `receiver`, and the handles of those who talk to it.
-    pub(super) fn new(receiver: SnapshotReceiver) -> (Self, Admission, Barrier) {
-        let (admission, attendance) = mpsc::channel(1);
-        let (barrier, requests) = Barrier::new();
+    /// A broadcaster of what arrives at `receiver`, and the handles to it.
+    pub(super) fn new(receiver: SnapshotReceiver) -> (Self, Connections, Barrier) {
+        let (handle, changes) = mpsc::channel(1);
+        let (barrier, flushes) = Barrier::new();
         let SnapshotReceiver { statuses, snapshot } = receiver;
         let told = snapshot.borrow().clone();
         let broadcaster = Self {
             statuses,
             told,
             snapshot,
-            requests,
-            attendance,
+            flushes,
+            changes,
             connections: Vec::new(),
         };
-        (broadcaster, Admission(admission), barrier)
+        (broadcaster, Connections(handle), barrier)
     }
 
     /// Signals until the engine or the service is gone.
     ///
     /// The order of the branches is the contract: a connection hears what was announced after it was
-    /// admitted, and a flush is answered only when no status is left in the queue.
+    /// added, and a flush is answered only when no status is left in the queue.
     pub(super) async fn run(mut self) {
         loop {
             tokio::select! {
                 biased;
-                Some(change) = self.attendance.recv() => match change {
-                    Attendance::Joined(connection) => self.connections.push(connection),
-                    Attendance::Left => self.connections.retain(|connection| !connection.is_closed()),
+                Some(change) = self.changes.recv() => match change {
+                    ConnectionChange::Added(connection) => self.connections.push(connection),
+                    ConnectionChange::Closed => self.connections.retain(|connection| !connection.is_closed()),
                 },
                 Some(status) = self.statuses.recv() => self.announce(Signal::Status(status)).await,
                 Ok(()) = self.snapshot.changed() => self.announce_changes().await,
-                Some(done) = self.requests.recv() => drop(done.send(())),
+                Some(done) = self.flushes.recv() => drop(done.send(())),
                 else => break,
             }
         }
@@ -147,8 +170,8 @@ mod tests {
     use zbus::connection::Builder;
     use zbus::{Guid, MessageStream};
 
-    use super::super::pair::pair;
     use super::*;
+    use crate::bus::peer::pair;
     use crate::status::SnapshotSender;
 
     fn size(new_size: i64) -> Status {
@@ -163,8 +186,8 @@ mod tests {
         let (ours, theirs) = pair().await;
         let mut heard = MessageStream::from(&theirs);
         let (sender, receiver) = SnapshotSender::new();
-        let (broadcaster, admission, barrier) = Broadcaster::new(receiver);
-        admission.join(ours.clone()).await;
+        let (broadcaster, connections, barrier) = Broadcaster::new(receiver);
+        connections.add(ours.clone()).await;
         for number in 0..300 {
             sender.statuses.send(size(number)).unwrap();
         }
@@ -201,10 +224,10 @@ mod tests {
         let (ours, theirs) = pair().await;
         let mut heard = MessageStream::from(&theirs);
         let (sender, receiver) = SnapshotSender::new();
-        let (broadcaster, admission, _flusher) = Broadcaster::new(receiver);
+        let (broadcaster, connections, _barrier) = Broadcaster::new(receiver);
         tokio::spawn(broadcaster.run());
-        admission.join(stuck.clone()).await;
-        admission.join(ours).await;
+        connections.add(stuck.clone()).await;
+        connections.add(ours).await;
 
         // More than a socket holds.
         for number in 0..40 {

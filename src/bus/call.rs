@@ -7,12 +7,12 @@ use zbus::message::{Flags, Header};
 use zbus::wire::DynamicType;
 use zbus::{Connection, DBusError, Message};
 
-use super::unanswered::Place;
+use super::call_limits::Permit;
 
 /// A connection that calls: its unique name on the bus, or nothing where there is no bus.
 pub(super) type Caller = Arc<str>;
 
-/// Who has made a call.
+/// The connection that `message` comes from.
 pub(super) fn caller(message: &Message) -> Caller {
     message.header().sender().map_or("", |name| name.as_str()).into()
 }
@@ -21,21 +21,21 @@ pub(super) fn caller(message: &Message) -> Caller {
 pub(super) struct Call {
     message: Message,
     connection: Connection,
-    /// Free again once the call is answered.
-    place: Place,
+    /// Given back once the call is answered.
+    permit: Permit,
 }
 
 impl Call {
-    pub(super) fn new(message: Message, connection: Connection, place: Place) -> Self {
+    pub(super) fn new(message: Message, connection: Connection, permit: Permit) -> Self {
         Self {
             message,
             connection,
-            place,
+            permit,
         }
     }
 
     pub(super) fn caller(&self) -> &Caller {
-        self.place.caller()
+        self.permit.caller()
     }
 
     pub(super) fn header(&self) -> Header<'_> {
@@ -82,7 +82,7 @@ fn wants_answer(call: &Message) -> bool {
     !call.primary_header().flags().contains(Flags::NO_REPLY_EXPECTED)
 }
 
-/// Whoever called may have gone.
+/// A reply fails where the caller has gone.
 fn log(sent: zbus::Result<()>) {
     if let Err(error) = sent {
         tracing::debug!(%error, "a call can't be answered");

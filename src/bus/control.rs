@@ -1,15 +1,15 @@
 //! Control requests to the engine through our own interfaces, and the errors that refuse them.
 //!
-//! `Engine1` takes orders from whom the bus lets call it; `Control1` takes the same from whom polkit lets give them.
+//! `Engine1` takes them from callers that the bus lets through; `Control1` takes the same from callers that polkit allows.
 
 use tokio::sync::oneshot;
 
 use super::engine_handle::{EngineGone, EngineHandle};
 use super::polkit::Action;
-use super::record::{Record, record};
+use super::properties::{Record, record};
 use crate::status::{Command, OfferSource, WaitingSlot};
 
-/// An order.
+/// A request that changes what the engine does, or asks what it would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ControlRequest {
     /// Check now and install what is offered; carried out as soon as that has begun. Nothing to do is fine.
@@ -28,7 +28,7 @@ pub(super) enum ControlRequest {
 }
 
 impl ControlRequest {
-    /// What polkit is asked about.
+    /// The action that polkit is asked about.
     pub(super) const fn action(self) -> Action {
         match self {
             // What it costs at the server is what a check costs.
@@ -42,20 +42,20 @@ impl ControlRequest {
     }
 }
 
-/// Carries orders out, whoever gives them.
+/// Carries control requests out, once they are allowed.
 #[derive(Clone)]
 pub(super) struct Control(pub(super) EngineHandle);
 
 impl Control {
-    /// Has `order` carried out; gives what it was to find out, if anything.
-    pub(super) async fn give(&self, order: ControlRequest) -> Result<Option<Record>, ControlError> {
-        match order {
+    /// Carries `request` out; returns the preview if it asks for one.
+    pub(super) async fn carry_out(&self, request: ControlRequest) -> Result<Option<Record>, ControlError> {
+        match request {
             ControlRequest::Check => self.0.ask(Command::AttemptUpdate).await?,
             ControlRequest::Preview(source) => return self.preview(source).await.map(Some),
-            ControlRequest::Reset(slot) => self.order(|reply| Command::Withdraw(slot, reply)).await?,
-            ControlRequest::RollBack => self.order(Command::RollBack).await?,
-            ControlRequest::Cancel => self.order(Command::Cancel).await?,
-            ControlRequest::MarkGood => self.order(Command::MarkGood).await?,
+            ControlRequest::Reset(slot) => self.command(|reply| Command::Withdraw(slot, reply)).await?,
+            ControlRequest::RollBack => self.command(Command::RollBack).await?,
+            ControlRequest::Cancel => self.command(Command::Cancel).await?,
+            ControlRequest::MarkGood => self.command(Command::MarkGood).await?,
         }
         Ok(None)
     }
@@ -65,7 +65,7 @@ impl Control {
         preview.map(record).map_err(ControlError::Refused)
     }
 
-    async fn order(
+    async fn command(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Command,
     ) -> Result<(), ControlError> {
@@ -73,20 +73,20 @@ impl Control {
     }
 }
 
-/// Why an order was not carried out, in a sentence. What is not ours to name has D-Bus's own name.
+/// The errors that refuse a control request, each with a sentence. Those that D-Bus has a name for have that name.
 #[derive(Debug, PartialEq, Eq, zbus::DBusError)]
 #[zbus(prefix = "org")]
 pub(super) enum ControlError {
-    /// The engine says why.
+    /// The engine refuses.
     #[zbus(name = "updateengine.Error.Refused")]
     Refused(String),
-    /// The caller may not give it.
+    /// The caller is not allowed to.
     #[zbus(name = "freedesktop.DBus.Error.AccessDenied")]
     Denied(String),
-    /// The caller might, if somebody could be asked for a password.
+    /// polkit wants a password, and the caller didn't set `ALLOW_INTERACTIVE_AUTHORIZATION`.
     #[zbus(name = "freedesktop.DBus.Error.InteractiveAuthorizationRequired")]
     PasswordNeeded(String),
-    /// The engine ends.
+    /// The engine has ended.
     #[zbus(name = "freedesktop.DBus.Error.Failed")]
     Gone(String),
 }

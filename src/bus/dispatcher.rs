@@ -1,15 +1,15 @@
 //! The dispatcher: takes the calls of one connection and has them answered.
 //!
-//! Three ways, so that nobody keeps out others:
+//! There are three ways to an answer, so that no caller keeps others out:
 //!
-//! - What needs no engine (properties, introspection, errors) is answered in turns: see `turns`. Many calls are taken in
-//!   for each answer, so that a caller's turn doesn't wait for what others sent before; but not all, so that who never
-//!   stops calling keeps nobody from an answer.
+//! - What needs no engine (properties, introspection, errors) is answered in turns: see `fair_queue`. Many calls are taken in
+//!   for each answer, so that a caller's turn doesn't wait for what others sent before; but not all, so that a
+//!   caller that never stops keeps nobody from an answer.
 //! - The methods of the original's interface are answered one after the other, as the single thread of the original
 //!   did: a client that calls `AttemptUpdate` and `GetStatus` without waiting gets the status after the attempt.
-//! - Control requests have a task each: nobody waits while somebody else is asked for a password.
+//! - Control requests have a task each: no caller waits while polkit asks another one's user for a password.
 //!
-//! No caller has more than a few calls that wait for their answers, in whichever way: see `unanswered`.
+//! No caller has more than a few calls that wait for their answers, in whichever way: see `call_limits`.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -22,16 +22,16 @@ use zbus::names::InterfaceName;
 use zbus::{Connection, Message, MessageStream, fdo};
 
 use super::call::{Call, caller, fail};
+use super::call_limits::{CallLimits, OF_ONE};
+use super::fair_queue::FairQueue;
 use super::manager::{Manager, ManagerMethod};
 use super::nodes::{Address, Method, Node, Standard};
 use super::objects::Objects;
-use super::turns::Turns;
-use super::unanswered::{OF_ONE, Unanswered};
 
-/// How many bytes a call may have: none that we have a method for has half of them.
+/// Longest call in bytes, header and all: no call of a method that exists has half of them.
 const LONGEST: usize = 1024;
 
-/// How many calls are taken in before the next answer: as many as the library keeps ready.
+/// Calls taken in before the next answer: as many as the library keeps ready.
 const AT_ONCE: usize = 64;
 
 /// The calls of one connection.
@@ -39,13 +39,13 @@ pub(super) struct Dispatcher {
     incoming: MessageStream,
     connection: Connection,
     objects: Arc<Objects>,
-    unanswered: Unanswered,
-    turns: Turns<Waiting>,
-    /// Calls of the first interface, in the order in which they came. As many as have a place in `unanswered`.
+    limits: CallLimits,
+    queue: FairQueue<Waiting>,
+    /// Calls of the first interface, in the order in which they came. As many as `limits` lets wait.
     to_manager: mpsc::UnboundedSender<(ManagerMethod, Call)>,
 }
 
-/// What is answered in its turn.
+/// A call that is answered in its turn.
 struct Waiting {
     call: Call,
     node: Option<&'static Node>,
@@ -54,7 +54,7 @@ struct Waiting {
 }
 
 impl Dispatcher {
-    /// One for everything that comes in from `incoming`.
+    /// A dispatcher of the calls that come in from `incoming`.
     pub(super) fn new(incoming: MessageStream, objects: Arc<Objects>) -> Self {
         let (to_manager, calls) = mpsc::unbounded_channel();
         // Ends once it has answered everything and this dispatcher is gone.
@@ -63,8 +63,8 @@ impl Dispatcher {
             connection: Connection::from(&incoming),
             incoming,
             objects,
-            unanswered: Unanswered::default(),
-            turns: Turns::default(),
+            limits: CallLimits::default(),
+            queue: FairQueue::default(),
             to_manager,
         }
     }
@@ -75,7 +75,7 @@ impl Dispatcher {
         loop {
             tokio::select! {
                 biased;
-                message = self.incoming.next(), if taken < AT_ONCE || self.turns.is_empty() => match message {
+                message = self.incoming.next(), if taken < AT_ONCE || self.queue.is_empty() => match message {
                     Some(Ok(message)) if message.message_type() == Type::MethodCall => {
                         taken += 1;
                         self.take(message).await;
@@ -83,8 +83,8 @@ impl Dispatcher {
                     Some(_) => {}
                     None => break,
                 },
-                () = ready(()), if !self.turns.is_empty() => {
-                    if let Some(Waiting { call, node, method }) = self.turns.next() {
+                () = ready(()), if !self.queue.is_empty() => {
+                    if let Some(Waiting { call, node, method }) = self.queue.next() {
                         self.objects.answer(call, node, method).await;
                     }
                     taken = 0;
@@ -101,13 +101,13 @@ impl Dispatcher {
             let text = format!("a call of {length} bytes: more than {LONGEST} are not taken");
             return fail(&self.connection, &message, fdo::Error::LimitsExceeded(text)).await;
         }
-        let Some(place) = self.unanswered.place(caller(&message)) else {
+        let Some(permit) = self.limits.permit(caller(&message)) else {
             let text =
                 format!("too many calls of this connection wait for their answers: at most {OF_ONE} may");
             return fail(&self.connection, &message, fdo::Error::LimitsExceeded(text)).await;
         };
         let found = self.find(&message);
-        let call = Call::new(message, self.connection.clone(), place);
+        let call = Call::new(message, self.connection.clone(), permit);
         self.pass_on(call, found);
     }
 
@@ -129,15 +129,15 @@ impl Dispatcher {
                 let _ = self.to_manager.send((method, call));
                 return;
             }
-            Some((_, Method::ControlRequest(gate, order))) => {
+            Some((_, Method::ControlRequest(gate, request))) => {
                 let objects = Arc::clone(&self.objects);
-                tokio::spawn(async move { objects.control(call, gate, order).await });
+                tokio::spawn(async move { objects.control(call, gate, request).await });
                 return;
             }
             Some((node, Method::Standard(method))) => (node, Some(method)),
             None => (None, None),
         };
         let caller = call.caller().clone();
-        self.turns.push(&caller, Waiting { call, node, method });
+        self.queue.push(&caller, Waiting { call, node, method });
     }
 }

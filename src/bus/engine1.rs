@@ -1,25 +1,25 @@
-//! What the object `/org/updateengine/Engine1` shows: what the five fields of the first interface can't say.
+//! The properties of the object `/org/updateengine/Engine1`: what the five fields of the original's interface can't say.
 //!
-//! Its properties are made from the account that the engine publishes, and don't wait for the engine.
+//! They are made from the snapshot that the engine publishes, and don't wait for the engine.
 
 use std::collections::HashMap;
 
 use zbus::Connection;
 use zbus::wire::Variant;
 
-use super::record::{Record, one, record};
+use super::properties::{Record, entry, record};
 use super::{ENGINE_INTERFACE, ENGINE_PATH};
 use crate::status::{Overview, Snapshot};
 
-/// The property of the last attempts.
+/// The name of the property that lists the last attempts.
 pub(super) const ATTEMPTS: &str = "Attempts";
 
-/// The properties whose values differ between two accounts.
+/// The properties whose values differ between two snapshots.
 #[derive(Debug)]
 pub(super) struct Changes {
-    /// With their values.
+    /// Those that are signalled with their values.
     changed: Record,
-    /// Those whose values are only sent to who asks.
+    /// Those whose values are not signalled: clients ask for them.
     invalidated: Vec<&'static str>,
 }
 
@@ -54,7 +54,7 @@ impl Changes {
     }
 }
 
-/// Those whose changes are signalled with their values, by their names on the bus.
+/// The properties whose changes are signalled with their values, by their names on the bus.
 fn signalled(overview: &Overview) -> Record {
     record(overview.clone())
 }
@@ -69,6 +69,6 @@ pub(super) fn properties(snapshot: &Snapshot) -> Record {
         config_warnings: Some(overview.config_warnings.unwrap_or_default()),
         ..overview
     });
-    all.extend(one(ATTEMPTS, Variant::from(attempts)));
+    all.extend(entry(ATTEMPTS, Variant::from(attempts)));
     all
 }

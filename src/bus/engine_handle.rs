@@ -3,10 +3,10 @@
 use tokio::sync::{mpsc, oneshot};
 use zbus::fdo;
 
-use super::barrier::Barrier;
+use super::broadcaster::Barrier;
 use crate::status::Command;
 
-/// The way to the engine and back.
+/// The handle to the engine.
 #[derive(Clone)]
 pub(super) struct EngineHandle {
     pub(super) commands: mpsc::Sender<Command>,
@@ -14,7 +14,7 @@ pub(super) struct EngineHandle {
 }
 
 impl EngineHandle {
-    /// Has the engine answer `command`, and the signals that it sent before its answer go first.
+    /// Sends `command` and returns the engine's answer, once the statuses that it published before are signalled.
     pub(super) async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,

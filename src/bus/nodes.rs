@@ -12,14 +12,14 @@ const PEER: &str = "org.freedesktop.DBus.Peer";
 const INTROSPECTABLE: &str = "org.freedesktop.DBus.Introspectable";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
-/// An object, or a node that only leads to some.
+/// A path that can be introspected: an object, or a node that only leads to objects.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Node {
     pub(super) path: &'static str,
     pub(super) object: Option<Object>,
 }
 
-/// What an object is, beside what all are.
+/// The objects, by the interface of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Object {
     Manager,
@@ -28,10 +28,10 @@ pub(super) enum Object {
     Control,
 }
 
-/// What a method does.
+/// The methods, by the way that answers them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
-    /// What all objects have.
+    /// Of the interfaces that D-Bus itself defines.
     Standard(Standard),
     Manager(ManagerMethod),
     ControlRequest(Gate, ControlRequest),
@@ -47,18 +47,20 @@ pub(super) enum Standard {
     Set,
 }
 
-/// Who has decided, or will, whether an order may be given.
+/// The authority that decides whether a control request is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gate {
-    /// The bus, by letting the call through; or whoever let the caller connect.
+    /// The bus, which has let the call through; on a socket the kernel, which let the caller connect.
     Bus,
+    /// polkit, which is still to be asked.
     Polkit,
 }
 
 /// A method: its interface, name and arguments' types.
 type Row = (&'static str, &'static str, &'static str, Method);
 
-/// Who may connect decides what there is: without a bus nobody has to be let in by polkit.
+/// The way by which callers reach the objects. Without a bus `Control` is missing: every caller is allowed already, so
+/// polkit is not needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     Bus,
@@ -81,7 +83,7 @@ static NODES: [Node; 9] = [
     node(CONTROL_PATH, Some(Object::Control)),
 ];
 
-/// These are answered at any path.
+/// The methods that are answered at any path, whether there is an object or not.
 const OF_PEERS: [Row; 2] = [
     (PEER, "Ping", "", Method::Standard(Standard::Ping)),
     (PEER, "GetMachineId", "", Method::Standard(Standard::GetMachineId)),
@@ -121,7 +123,7 @@ const OF_MANAGER: [Row; 3] = [
 ];
 
 const OF_ENGINE: [Row; 7] = control(ENGINE_INTERFACE, Gate::Bus);
-const OF_ORDERS: [Row; 7] = control(CONTROL_INTERFACE, Gate::Polkit);
+const OF_CONTROL: [Row; 7] = control(CONTROL_INTERFACE, Gate::Polkit);
 
 const fn control(interface: &'static str, gate: Gate) -> [Row; 7] {
     use crate::status::OfferSource::{LastCheck, Server};
@@ -144,7 +146,7 @@ const fn control(interface: &'static str, gate: Gate) -> [Row; 7] {
             "",
             Method::ControlRequest(gate, ControlRequest::Preview(Server)),
         ),
-        // What becomes of the slot is its argument.
+        // The call's argument replaces `Kept`.
         (
             interface,
             "Reset",
@@ -173,7 +175,7 @@ const fn control(interface: &'static str, gate: Gate) -> [Row; 7] {
 }
 
 impl Object {
-    /// The interface of its own.
+    /// Its own interface.
     pub(super) const fn interface(self) -> &'static str {
         match self {
             Self::Manager => INTERFACE,
@@ -183,7 +185,7 @@ impl Object {
         }
     }
 
-    /// The document that describes it.
+    /// Its introspection document.
     const fn document(self) -> &'static str {
         match self {
             Self::Manager => include_str!("../../dbus/com.coreos.update1.Manager.xml"),
@@ -198,7 +200,7 @@ impl Object {
             Self::Manager => &OF_MANAGER,
             Self::Engine => &OF_ENGINE,
             Self::Diagnostics => &[],
-            Self::Control => &OF_ORDERS,
+            Self::Control => &OF_CONTROL,
         }
     }
 }
@@ -207,7 +209,7 @@ impl Object {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Address<'a> {
     pub(super) path: &'a str,
-    /// Callers may leave it out.
+    /// None where the caller left it out, as D-Bus allows.
     pub(super) interface: Option<&'a str>,
     pub(super) member: &'a str,
     /// The types of the arguments.
@@ -216,13 +218,13 @@ pub(super) struct Address<'a> {
 
 impl Access {
     fn nodes(self) -> impl Iterator<Item = &'static Node> {
-        let has_orders = self == Self::Bus;
+        let has_control = self == Self::Bus;
         NODES
             .iter()
-            .filter(move |node| has_orders || node.object != Some(Object::Control))
+            .filter(move |node| has_control || node.object != Some(Object::Control))
     }
 
-    /// The method that is called, and the node that it is called at; none at paths that have only what all paths have.
+    /// The method that is called, and the node that it is called at; no node at paths that have only [`OF_PEERS`].
     pub(super) fn find(self, call: Address<'_>) -> Option<(Option<&'static Node>, Method)> {
         let node = self.nodes().find(|node| node.path == call.path);
         let object = node.and_then(|node| node.object);
@@ -236,7 +238,7 @@ impl Access {
         Some((node, *method))
     }
 
-    /// What each node answers to `Introspect`.
+    /// Each node with its answer to `Introspect`.
     pub(super) fn introspections(self) -> Vec<(&'static Node, String)> {
         self.nodes()
             .map(|node| (node, self.introspection(node)))
@@ -258,7 +260,7 @@ impl Access {
     }
 }
 
-/// What a document says between its node's beginning and end.
+/// The interfaces of a document: the text between `<node>` and `</node>`.
 fn interfaces(document: &'static str) -> &'static str {
     let inside = document
         .split_once("<node>\n")

@@ -1,4 +1,4 @@
-//! The objects' answers: who may call what, and which way a call goes.
+//! The objects' answers: introspection, properties, and control requests once they are allowed.
 
 use tokio::sync::watch;
 use zbus::fdo;
@@ -9,11 +9,10 @@ use super::control::{Control, ControlError, ControlRequest};
 use super::engine_handle::EngineHandle;
 use super::nodes::{Access, Gate, Node, Standard};
 use super::polkit::Polkit;
-use super::properties::Properties;
-use super::record::Record;
+use super::properties::{Properties, Record};
 use crate::status::{Snapshot, WaitingSlot};
 
-/// All objects.
+/// All objects of one service.
 pub(super) struct Objects {
     pub(super) engine: EngineHandle,
     control: Control,
@@ -39,7 +38,7 @@ impl Objects {
         self.access
     }
 
-    /// Answers what is known without the engine. `None` is a method that isn't there.
+    /// Answers `method` from what is known without the engine; with an error if there is no such method.
     pub(super) async fn answer(&self, call: Call, node: Option<&'static Node>, method: Option<Standard>) {
         match (method, node) {
             (Some(Standard::Ping), _) => call.answer(&()).await,
@@ -72,9 +71,9 @@ impl Objects {
         }
     }
 
-    /// Has an order carried out, if the caller may give it.
-    pub(super) async fn control(&self, call: Call, gate: Gate, control: ControlRequest) {
-        let control = match control {
+    /// Carries a control request out, if the caller is allowed to make it, and answers `call`.
+    pub(super) async fn control(&self, call: Call, gate: Gate, request: ControlRequest) {
+        let request = match request {
             ControlRequest::Reset(_) => arguments(&call).map(|withdraw_slot| {
                 ControlRequest::Reset(if withdraw_slot {
                     WaitingSlot::Unbootable
@@ -82,13 +81,13 @@ impl Objects {
                     WaitingSlot::Kept
                 })
             }),
-            control => Ok(control),
+            request => Ok(request),
         };
-        let control = match control {
-            Ok(control) => control,
+        let request = match request {
+            Ok(request) => request,
             Err(error) => return call.fail(error).await,
         };
-        match self.carry_out(&call, gate, control).await {
+        match self.carry_out(&call, gate, request).await {
             Ok(None) => call.answer(&()).await,
             Ok(Some(record)) => call.answer(&record).await,
             Err(error) => call.fail(error).await,
@@ -99,19 +98,19 @@ impl Objects {
         &self,
         call: &Call,
         gate: Gate,
-        control: ControlRequest,
+        request: ControlRequest,
     ) -> Result<Option<Record>, ControlError> {
         if gate == Gate::Polkit {
             let header = call.header();
             self.polkit
-                .must_allow(control.action(), &header, call.connection())
+                .must_allow(request.action(), &header, call.connection())
                 .await?;
         }
-        self.control.give(control).await
+        self.control.carry_out(request).await
     }
 }
 
-/// The arguments, whose types the method's own are: only what they hold can be wrong.
+/// The arguments of `call`. Their types are the method's, by which it was found; only values can be wrong.
 fn arguments<T>(call: &Call) -> fdo::Result<T>
 where
     T: for<'d> DynamicDeserialize<'d>,
@@ -121,7 +120,7 @@ where
         .map_err(|error| fdo::Error::InvalidArgs(error.to_string()))
 }
 
-/// In the name and words that dbus-glib gave it, whatever isn't there: object, interface, method or arguments.
+/// The error for an object, interface, method or signature that isn't there, in dbus-glib's name and words.
 fn unknown_method(call: &Call) -> fdo::Error {
     let header = call.header();
     let member = header.member().map_or("", |name| name.as_str());
@@ -132,7 +131,7 @@ fn unknown_method(call: &Call) -> fdo::Error {
     ))
 }
 
-/// The machine's, as D-Bus wants it: 32 digits.
+/// The machine's id as D-Bus defines it: 32 hexadecimal digits.
 async fn machine_id() -> fdo::Result<String> {
     let id = tokio::fs::read_to_string("/etc/machine-id").await;
     id.map(|id| id.trim_end().to_owned())

@@ -11,7 +11,7 @@ use zbus::connection::Builder;
 use zbus::{Connection, Guid};
 
 use super::BusError;
-use super::broadcaster::Admission;
+use super::broadcaster::Connections;
 use super::dispatcher::Dispatcher;
 use super::objects::Objects;
 
@@ -24,32 +24,32 @@ pub(super) struct PeerListener {
     task: JoinHandle<()>,
 }
 
-/// What each connection is given.
+/// The parts that every connection shares.
 #[derive(Clone)]
-struct Reception {
+struct Acceptor {
     guid: Guid<'static>,
     objects: Arc<Objects>,
-    admission: Admission,
+    connections: Connections,
 }
 
 impl PeerListener {
     pub(super) async fn start(
         path: &Path,
         objects: Arc<Objects>,
-        admission: Admission,
+        connections: Connections,
     ) -> Result<Self, BusError> {
         let listener = bind(path).await.map_err(|source| BusError::Listen {
             path: path.to_owned(),
             source,
         })?;
-        let reception = Reception {
+        let acceptor = Acceptor {
             guid: Guid::generate(),
             objects,
-            admission,
+            connections,
         };
         Ok(Self {
             path: path.to_owned(),
-            task: tokio::spawn(reception.accept(listener)),
+            task: tokio::spawn(acceptor.accept(listener)),
         })
     }
 }
@@ -76,16 +76,16 @@ async fn is_dead(path: &Path) -> bool {
     matches!(UnixStream::connect(path).await, Err(error) if error.kind() == ErrorKind::ConnectionRefused)
 }
 
-impl Reception {
+impl Acceptor {
     async fn accept(self, listener: UnixListener) {
         // Dropped with this task: the connections end with the listener.
-        let mut connections = JoinSet::new();
+        let mut tasks = JoinSet::new();
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let reception = self.clone();
-                    connections.spawn(async move {
-                        if let Err(error) = reception.serve(stream).await {
+                    let acceptor = self.clone();
+                    tasks.spawn(async move {
+                        if let Err(error) = acceptor.serve(stream).await {
                             tracing::warn!(%error, "a direct connection failed");
                         }
                     });
@@ -95,7 +95,7 @@ impl Reception {
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                 }
             }
-            while connections.try_join_next().is_some() {}
+            while tasks.try_join_next().is_some() {}
         }
     }
 
@@ -107,11 +107,11 @@ impl Reception {
         let builder = Builder::unix_stream(stream.into_std()?).server(self.guid).p2p();
         let incoming = builder.build_message_stream().await?;
         let connection = Connection::from(&incoming);
-        self.admission.join(connection.clone()).await;
+        self.connections.add(connection.clone()).await;
         Dispatcher::new(incoming, self.objects).run().await;
         connection.closed().await;
         drop(connection);
-        self.admission.leave().await;
+        self.connections.drop_closed().await;
         Ok(())
     }
 }
@@ -124,4 +124,17 @@ enum PeerError {
     Socket(#[from] io::Error),
     #[error(transparent)]
     Bus(#[from] zbus::Error),
+}
+
+/// Both ends of a connection without a bus: the service's and the client's.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(super) async fn pair() -> (Connection, Connection) {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let server = Builder::unix_stream(ours).server(Guid::generate()).p2p();
+    let client = Builder::unix_stream(theirs).p2p();
+    let (server, client) = tokio::join!(server.build(), client.build());
+    (server.unwrap(), client.unwrap())
 }

@@ -1,11 +1,11 @@
 //! The client of polkit: whether it lets a caller make a control request.
 //!
-//! Asked about callers whom the bus's policy lets through to be asked about, and about nobody else: root and the group
-//! have an object of their own, and depend on no other service. Whatever is no clear yes is a refusal: an error, no
-//! polkit, no answer in time, a password that nobody could be asked for.
+//! Only calls of `Control1` are put to polkit. Root and the group `update-engine` use `Engine1`, and depend on no other
+//! service. Only a clear yes is one: an error, no polkit, no answer in time, or a password that nobody could be asked
+//! for is a refusal.
 //!
-//! The question names the caller by its unique name on the bus, which is never given to another one; the name of polkit
-//! is given by the bus to polkit alone.
+//! The question names the caller by its unique name on the bus, which is never given to another connection; the bus gives
+//! polkit's name to polkit alone.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,17 +20,17 @@ use zbus::{Connection, fdo};
 
 use super::control::ControlError;
 
-/// How many callers may be waited for at a time. What one of them costs is a task and a question to polkit.
+/// Most questions to polkit under way at a time. Each costs a task and a message.
 const PLACES: usize = 16;
-/// How long polkit may take to know; it may have to be started.
+/// How long polkit may take without interaction; it may have to be started.
 const PATIENCE: Duration = Duration::from_secs(25);
-/// How long somebody may take to find a password.
-const PATIENCE_WITH_PEOPLE: Duration = Duration::from_secs(120);
+/// How long polkit may take when it may ask for a password.
+const INTERACTIVE_PATIENCE: Duration = Duration::from_secs(120);
 
-/// polkit's flag for: somebody may be asked for a password.
+/// polkit's flag `AllowUserInteraction`: it may ask for a password.
 const ALLOW_USER_INTERACTION: u32 = 1;
 
-/// What polkit is asked about; the names are those of `dbus/org.updateengine.policy`.
+/// The actions that polkit is asked about; the names are those of `dbus/org.updateengine.policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Action {
     Check,
@@ -60,7 +60,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// Whether somebody sits before the caller who can be asked.
+/// Whether the caller set `ALLOW_INTERACTIVE_AUTHORIZATION`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Interaction {
     Allowed,
@@ -68,7 +68,7 @@ enum Interaction {
 }
 
 impl Interaction {
-    /// What the call says.
+    /// As the flags of `call` say.
     fn of(call: &Header<'_>) -> Self {
         if call.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH) {
             Self::Allowed
@@ -86,16 +86,16 @@ impl Interaction {
 
     const fn patience(self) -> Duration {
         match self {
-            Self::Allowed => PATIENCE_WITH_PEOPLE,
+            Self::Allowed => INTERACTIVE_PATIENCE,
             Self::NotAllowed => PATIENCE,
         }
     }
 }
 
-/// A caller, as polkit wants it described: its kind and what that kind has.
+/// polkit's subject: its kind, and the details of that kind.
 type Subject<'a> = (&'static str, HashMap<&'static str, Variant<'a>>);
 
-/// Whether it may, whether it might with a password, and more.
+/// polkit's answer: whether the caller is authorized, whether it would be after a challenge, and details.
 type Answer = (bool, bool, HashMap<String, String>);
 
 #[zbus::proxy(
@@ -144,10 +144,10 @@ impl Polkit {
                 "polkit is being asked about {PLACES} others"
             )));
         };
-        let company = Interaction::of(call);
-        let answer = ask(action, call, company, bus).await;
+        let interaction = Interaction::of(call);
+        let answer = ask(action, call, interaction, bus).await;
         answer
-            .and_then(|answer| judge(action, company, answer))
+            .and_then(|answer| judge(action, interaction, answer))
             .inspect_err(|error| {
                 tracing::debug!(%action, ?error, "an order is refused");
             })?;
@@ -160,7 +160,7 @@ impl Polkit {
 async fn ask(
     action: Action,
     call: &Header<'_>,
-    company: Interaction,
+    interaction: Interaction,
     bus: &Connection,
 ) -> Result<Answer, ControlError> {
     let unclear = |error: zbus::Error| unanswered(action, &error);
@@ -175,24 +175,29 @@ async fn ask(
     // Different for each call that is being waited for: a sender doesn't repeat the number of its calls.
     let cancellation = format!("{sender}/{}", call.primary().serial_num());
     let details = HashMap::new();
-    let question =
-        authority.check_authorization(&subject, action.id(), &details, company.flags(), &cancellation);
-    if let Ok(answer) = timeout(company.patience(), question).await {
+    let question = authority.check_authorization(
+        &subject,
+        action.id(),
+        &details,
+        interaction.flags(),
+        &cancellation,
+    );
+    if let Ok(answer) = timeout(interaction.patience(), question).await {
         return answer.map_err(unclear);
     }
     // So that nobody types a password for what has been refused.
     let _ = authority.cancel_check_authorization(&cancellation).await;
-    let seconds = company.patience().as_secs();
+    let seconds = interaction.patience().as_secs();
     let sentence = format!("polkit has not said within {seconds} s whether {action} is allowed");
     Err(ControlError::Denied(sentence))
 }
 
 fn judge(
     action: Action,
-    company: Interaction,
+    interaction: Interaction,
     (is_allowed, takes_password, _): Answer,
 ) -> Result<(), ControlError> {
-    match (is_allowed, takes_password, company) {
+    match (is_allowed, takes_password, interaction) {
         (true, ..) => Ok(()),
         (false, true, Interaction::NotAllowed) => Err(ControlError::PasswordNeeded(format!(
             "polkit wants a password for {action}, and the call does not say that somebody can be asked"
@@ -231,8 +236,8 @@ mod tests {
     use zbus::{Message, MessageStream};
 
     use super::super::CONTROL_PATH;
-    use super::super::pair::pair;
     use super::*;
+    use crate::bus::peer::pair;
 
     /// An order by `:1.7`.
     fn call(flags: Flags) -> Message {

@@ -1,8 +1,9 @@
 //! The properties of our own objects, as `org.freedesktop.DBus.Properties` shows them.
 //!
-//! Everybody may read, as often and by as many connections as the bus lets them: a record is made once for each
-//! account, not once for each call.
+//! Anyone may read, as often and by as many connections as the bus lets them: a record is made once for each
+//! snapshot, not once for each call.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Serialize, Serializer};
@@ -12,36 +13,50 @@ use zbus::wire::{OwnedVariant, Signature, Type, Variant};
 
 use super::engine1;
 use super::nodes::{Node, Object};
-use super::record::{Record, one};
 use crate::status::Snapshot;
 
-/// Those of all objects.
-pub(super) struct Properties {
-    engine: Shown,
-    diagnostics: Shown,
+/// A dictionary of named values as it travels: an `a{sv}`.
+pub(super) type Record = HashMap<String, OwnedVariant>;
+
+/// A record of `fields`, a type that encodes as a dictionary.
+pub(super) fn record(fields: impl Into<Variant<'static>>) -> Record {
+    // A dictionary by construction, and its values may be owned, since none is a descriptor.
+    Record::try_from(fields.into()).unwrap_or_default()
 }
 
-/// Those of one object.
-struct Shown {
+/// One entry of a record.
+pub(super) fn entry(name: &str, value: Variant<'static>) -> Option<(String, OwnedVariant)> {
+    // It may be owned, since it is no descriptor.
+    Some((name.to_owned(), OwnedVariant::try_from(value).ok()?))
+}
+
+/// The properties of all objects.
+pub(super) struct Properties {
+    engine: PropertyCache,
+    diagnostics: PropertyCache,
+}
+
+/// The properties of one object, encoded once for each snapshot.
+struct PropertyCache {
     make: fn(&Snapshot) -> Record,
     last: Mutex<Last>,
 }
 
-/// What the last call was answered with, until there is news.
+/// The record that the last call was answered with, until there is another snapshot.
 struct Last {
     snapshot: watch::Receiver<Snapshot>,
     record: Arc<Record>,
 }
 
-/// One record for many answers.
+/// One record that many answers share.
 #[derive(Debug)]
-pub(super) struct Shared(Arc<Record>);
+pub(super) struct SharedRecord(Arc<Record>);
 
 impl Properties {
     pub(super) fn new(snapshot: &watch::Receiver<Snapshot>) -> Self {
         Self {
-            engine: Shown::new(snapshot.clone(), engine1::properties),
-            diagnostics: Shown::new(snapshot.clone(), diagnostics),
+            engine: PropertyCache::new(snapshot.clone(), engine1::properties),
+            diagnostics: PropertyCache::new(snapshot.clone(), diagnostics),
         }
     }
 
@@ -50,11 +65,11 @@ impl Properties {
         record.get(property).cloned().ok_or_else(|| unknown(property))
     }
 
-    pub(super) fn get_all(&self, node: &Node, interface: &str) -> fdo::Result<Shared> {
-        self.of(node, interface).map(Shared)
+    pub(super) fn get_all(&self, node: &Node, interface: &str) -> fdo::Result<SharedRecord> {
+        self.of(node, interface).map(SharedRecord)
     }
 
-    /// Why it isn't set: none can be.
+    /// The error of an attempt to set a property: none can be set.
     pub(super) fn set(&self, node: &Node, interface: &str, property: &str) -> fdo::Error {
         match self.of(node, interface) {
             Ok(record) if record.contains_key(property) => {
@@ -65,7 +80,7 @@ impl Properties {
         }
     }
 
-    /// Those of `interface`: nothing for one that has none here.
+    /// The properties of `interface`; none for an interface that has none here.
     fn of(&self, node: &Node, interface: &str) -> fdo::Result<Arc<Record>> {
         match (node.object, interface) {
             (Some(object), name) if name == object.interface() => Ok(match object {
@@ -86,7 +101,7 @@ impl Properties {
     }
 }
 
-impl Shown {
+impl PropertyCache {
     fn new(mut snapshot: watch::Receiver<Snapshot>, make: fn(&Snapshot) -> Record) -> Self {
         let record = Arc::new(make(&snapshot.borrow_and_update()));
         let last = Mutex::new(Last { snapshot, record });
@@ -95,7 +110,7 @@ impl Shown {
 
     fn record(&self) -> Arc<Record> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        // Without an engine there is no news.
+        // Without an engine there are no further snapshots.
         if last.snapshot.has_changed().unwrap_or(false) {
             let record = (self.make)(&last.snapshot.borrow_and_update());
             last.record = Arc::new(record);
@@ -108,20 +123,20 @@ impl Shown {
 /// journal. Never signalled: signals reach everybody.
 fn diagnostics(snapshot: &Snapshot) -> Record {
     let output = Variant::from(snapshot.diagnostics.rollback_output.clone());
-    one("RollbackOutput", output).into_iter().collect()
+    entry("RollbackOutput", output).into_iter().collect()
 }
 
 fn unknown(property: &str) -> fdo::Error {
     fdo::Error::UnknownProperty(format!("Unknown property '{property}'"))
 }
 
-impl Serialize for Shared {
+impl Serialize for SharedRecord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (*self.0).serialize(serializer)
     }
 }
 
-impl Type for Shared {
+impl Type for SharedRecord {
     const SIGNATURE: &'static Signature = Record::SIGNATURE;
 }
 
@@ -133,7 +148,7 @@ mod tests {
     #[test]
     fn a_thousand_readers_share_one_record_until_there_is_news() {
         let (snapshot, shown) = watch::channel(Snapshot::default());
-        let object = Shown::new(shown, engine1::properties);
+        let object = PropertyCache::new(shown, engine1::properties);
         let first = object.record();
         for _ in 0..1000 {
             assert!(Arc::ptr_eq(&object.record(), &first));

@@ -1,6 +1,6 @@
 //! The service: offers the objects on a bus or a socket, and takes them back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -9,14 +9,13 @@ use zbus::Connection;
 use zbus::connection::Builder;
 use zbus::fdo::RequestNameFlags;
 
-use super::barrier::Barrier;
-use super::broadcaster::{Admission, Broadcaster};
+use super::SERVICE;
+use super::broadcaster::{Barrier, Broadcaster, Connections};
 use super::dispatcher::Dispatcher;
 use super::engine_handle::EngineHandle;
 use super::nodes::Access;
 use super::objects::Objects;
 use super::peer::PeerListener;
-use super::{BusError, SERVICE};
 use crate::status::{Command, SnapshotReceiver};
 
 /// The service while it is offered; dropping it takes it back at once.
@@ -24,8 +23,8 @@ use crate::status::{Command, SnapshotReceiver};
 pub struct Service {
     offer: Offer,
     barrier: Barrier,
-    /// Held because it announces nothing without it.
-    _announcer: Running,
+    /// Held because nothing is signalled without it.
+    _broadcaster: Running,
 }
 
 /// A task that ends when this is dropped.
@@ -40,11 +39,37 @@ impl Drop for Running {
 enum Offer {
     Bus {
         connection: Connection,
-        /// Held because it answers nothing without it.
+        /// Held because no call is answered without it.
         _dispatcher: Running,
     },
     /// Held because the socket goes away with it.
     Peer { _listener: PeerListener },
+}
+
+/// Why the service could not be offered.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// No connection to the bus.
+    #[error("cannot connect to the message bus at {address}")]
+    Connect {
+        /// Where the bus was looked for.
+        address: String,
+        /// What went wrong.
+        #[source]
+        source: zbus::Error,
+    },
+    /// Another process serves already.
+    #[error("the name {} has an owner already: another update engine is running", SERVICE)]
+    NameTaken,
+    /// The socket for direct connections could not be bound.
+    #[error("cannot listen on {}", path.display())]
+    Listen {
+        /// The socket.
+        path: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// Serves on the message bus at `address`, a D-Bus server address such as `unix:path=/run/bus`; without one on the
@@ -59,7 +84,7 @@ pub async fn serve_bus(
     commands: mpsc::Sender<Command>,
     receiver: SnapshotReceiver,
 ) -> Result<Service, BusError> {
-    let (objects, broadcaster, admission, barrier) = parts(commands, receiver, Access::Bus);
+    let (objects, broadcaster, connections, barrier) = parts(commands, receiver, Access::Bus);
     let builder = address.map_or_else(Builder::system, Builder::address);
     let (connection, dispatcher) = connect(objects, builder).await.map_err(|source| match source {
         zbus::Error::NameTaken => BusError::NameTaken,
@@ -69,7 +94,7 @@ pub async fn serve_bus(
         },
     })?;
     // The broadcaster is not running yet, and its queue holds one.
-    admission.join(connection.clone()).await;
+    connections.add(connection.clone()).await;
     let offer = Offer::Bus {
         connection,
         _dispatcher: dispatcher,
@@ -77,8 +102,8 @@ pub async fn serve_bus(
     Ok(Service::new(offer, broadcaster, barrier))
 }
 
-/// Serves without a bus: everybody who connects to the socket `path` may call the object and hears
-/// its signals. Only root and the own user are let in. A socket that a dead process left is replaced.
+/// Serves without a bus: every client that connects to the socket `path` may call the object and hears
+/// its signals. Only root and the daemon's own user are let in. A socket that a dead process left is replaced.
 ///
 /// # Errors
 /// [`BusError::Listen`].
@@ -87,26 +112,26 @@ pub async fn serve_peer(
     commands: mpsc::Sender<Command>,
     receiver: SnapshotReceiver,
 ) -> Result<Service, BusError> {
-    let (objects, broadcaster, admission, barrier) = parts(commands, receiver, Access::Peer);
-    let listener = PeerListener::start(path, objects, admission).await?;
+    let (objects, broadcaster, connections, barrier) = parts(commands, receiver, Access::Peer);
+    let listener = PeerListener::start(path, objects, connections).await?;
     let offer = Offer::Peer { _listener: listener };
     Ok(Service::new(offer, broadcaster, barrier))
 }
 
-/// What a service is made of, whoever it is offered to.
+/// The parts of a service, on a bus or on a socket.
 fn parts(
     commands: mpsc::Sender<Command>,
     receiver: SnapshotReceiver,
     access: Access,
-) -> (Arc<Objects>, Broadcaster, Admission, Barrier) {
+) -> (Arc<Objects>, Broadcaster, Connections, Barrier) {
     let snapshot = receiver.snapshot.clone();
-    let (broadcaster, admission, barrier) = Broadcaster::new(receiver);
+    let (broadcaster, connections, barrier) = Broadcaster::new(receiver);
     let engine = EngineHandle {
         commands,
         barrier: barrier.clone(),
     };
     let objects = Arc::new(Objects::new(engine, &snapshot, access));
-    (objects, broadcaster, admission, barrier)
+    (objects, broadcaster, connections, barrier)
 }
 
 /// Calls are answered before the name is taken, so that nobody meets the name without the objects.
@@ -126,7 +151,7 @@ impl Service {
         Self {
             offer,
             barrier,
-            _announcer: Running(tokio::spawn(broadcaster.run())),
+            _broadcaster: Running(tokio::spawn(broadcaster.run())),
         }
     }
 

@@ -1,25 +1,25 @@
-//! Limits of unanswered calls: of one caller, and of all.
+//! The limits of unanswered calls: of one caller, and of all.
 //!
-//! What a bus lets callers queue here is bounded by nobody else in a way that fits: `dbus-daemon` allows 256 connections
-//! of one user, each with 128 calls that wait for an answer.
+//! The bus's own limits don't fit: `dbus-daemon` allows 256 connections of one user, each with 128 calls that wait for an
+//! answer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::call::Caller;
 
-/// How many of one caller: more than one that reads each property by a call of its own, all at once.
+/// Most calls of one caller: more than one that reads each property by a call of its own, all at once, has.
 pub(super) const OF_ONE: usize = 32;
-/// How many of one caller however many others wait: whoever doesn't ask for much is never refused for others' sake.
+/// Calls that every caller may have, however many of others wait.
 const FEW: usize = 8;
-/// How many of all callers together, but for the few of each.
+/// Most calls of all callers together, but for the [`FEW`] of each.
 const OF_ALL: usize = 4096;
-/// How large the table may stay when it is empty.
+/// Entries for which the table keeps memory when it is empty.
 const KEPT: usize = 64;
 
 /// Counts the calls that wait for their answers.
 #[derive(Clone, Default)]
-pub(super) struct Unanswered(Arc<Mutex<Counts>>);
+pub(super) struct CallLimits(Arc<Mutex<Counts>>);
 
 #[derive(Default)]
 struct Counts {
@@ -27,15 +27,15 @@ struct Counts {
     of_all: usize,
 }
 
-/// That one call may wait, until this is dropped.
-pub(super) struct Place {
-    unanswered: Unanswered,
+/// The permit of one call to wait, until this is dropped.
+pub(super) struct Permit {
+    limits: CallLimits,
     caller: Caller,
 }
 
-impl Unanswered {
-    /// A place for one call more of `caller`, unless it has too many. Nobody else's calls keep it from having a few.
-    pub(super) fn place(&self, caller: Caller) -> Option<Place> {
+impl CallLimits {
+    /// A permit for one call more of `caller`, unless it has too many. Other callers' calls never keep it from [`FEW`].
+    pub(super) fn permit(&self, caller: Caller) -> Option<Permit> {
         self.change(|counts| {
             let own = counts.of_one.get(&caller).copied().unwrap_or(0);
             if own >= OF_ONE || (own >= FEW && counts.of_all >= OF_ALL) {
@@ -45,8 +45,8 @@ impl Unanswered {
             counts.of_all += 1;
             Some(())
         })?;
-        let unanswered = self.clone();
-        Some(Place { unanswered, caller })
+        let limits = self.clone();
+        Some(Permit { limits, caller })
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Counts) -> T) -> T {
@@ -54,16 +54,16 @@ impl Unanswered {
     }
 }
 
-impl Place {
+impl Permit {
     pub(super) fn caller(&self) -> &Caller {
         &self.caller
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.unanswered.change(|counts| {
-            // Each place was counted once.
+        self.limits.change(|counts| {
+            // Each permit was counted once.
             counts.of_all = counts.of_all.saturating_sub(1);
             if let Some(own) = counts.of_one.get_mut(&self.caller) {
                 *own = own.saturating_sub(1);
@@ -89,36 +89,34 @@ mod tests {
 
     #[test]
     fn a_caller_with_too_many_calls_is_refused_until_one_is_answered_and_the_others_are_not() {
-        let unanswered = Unanswered::default();
-        let mut places: Vec<Place> = (0..OF_ONE)
-            .map(|_| unanswered.place(caller(1)).unwrap())
-            .collect();
-        assert!(unanswered.place(caller(1)).is_none());
-        let other = unanswered.place(caller(2));
+        let limits = CallLimits::default();
+        let mut permits: Vec<Permit> = (0..OF_ONE).map(|_| limits.permit(caller(1)).unwrap()).collect();
+        assert!(limits.permit(caller(1)).is_none());
+        let other = limits.permit(caller(2));
         assert!(other.is_some());
-        places.pop();
-        assert!(unanswered.place(caller(1)).is_some());
+        permits.pop();
+        assert!(limits.permit(caller(1)).is_some());
     }
 
     #[test]
     fn however_many_wait_everybody_has_a_few_places_and_the_memory_is_given_back() {
-        let unanswered = Unanswered::default();
+        let limits = CallLimits::default();
         let calls = |of: usize, count| std::iter::repeat_n(of, count);
-        let flood: Vec<Place> = (0..250)
+        let flood: Vec<Permit> = (0..250)
             .flat_map(|number| calls(number, OF_ONE))
-            .filter_map(|number| unanswered.place(caller(number)))
+            .filter_map(|number| limits.permit(caller(number)))
             .collect();
         assert!(
             (OF_ALL..OF_ALL + 250 * FEW).contains(&flood.len()),
             "{}",
             flood.len()
         );
-        let root: Vec<Place> = calls(1000, OF_ONE)
-            .filter_map(|number| unanswered.place(caller(number)))
+        let root: Vec<Permit> = calls(1000, OF_ONE)
+            .filter_map(|number| limits.permit(caller(number)))
             .collect();
         assert_eq!(root.len(), FEW);
         drop((flood, root));
-        unanswered.change(|counts| {
+        limits.change(|counts| {
             assert_eq!((counts.of_all, counts.of_one.len()), (0, 0));
             assert!(
                 counts.of_one.capacity() <= 2 * KEPT,

@@ -1,22 +1,22 @@
-//! The queue of calls: one of each caller in turn.
+//! The fair queue of calls: one of each caller in turn.
 //!
-//! So whoever calls waits for no more answers than there are other callers, however many calls those have made.
+//! A caller waits for no more answers than there are other callers, however many calls those have made.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::call::Caller;
 
-/// How large the tables may stay when they are empty.
+/// Entries for which the tables keep memory when they are empty.
 const KEPT: usize = 64;
 
-/// What waits, by caller. Without a bound of its own: it holds as many calls as have a place in `Unanswered`.
-pub(super) struct Turns<T> {
-    /// Those of whom something waits, each once; the first is next.
+/// Waiting calls by caller. Without a bound of its own: it holds as many calls as `CallLimits` lets wait.
+pub(super) struct FairQueue<T> {
+    /// Callers that have a call waiting, each once; the first is next.
     callers: VecDeque<Caller>,
     waiting: HashMap<Caller, VecDeque<T>>,
 }
 
-impl<T> Default for Turns<T> {
+impl<T> Default for FairQueue<T> {
     fn default() -> Self {
         Self {
             callers: VecDeque::new(),
@@ -25,7 +25,7 @@ impl<T> Default for Turns<T> {
     }
 }
 
-impl<T> Turns<T> {
+impl<T> FairQueue<T> {
     pub(super) fn is_empty(&self) -> bool {
         self.callers.is_empty()
     }
@@ -42,7 +42,7 @@ impl<T> Turns<T> {
     /// The call whose turn it is.
     pub(super) fn next(&mut self) -> Option<T> {
         let caller = self.callers.pop_front()?;
-        // Who is among the callers has a queue, and something in it.
+        // Every caller in the queue has a call waiting.
         let own = self.waiting.get_mut(&caller)?;
         let call = own.pop_front();
         if own.is_empty() {
@@ -64,16 +64,16 @@ mod tests {
 
     #[test]
     fn a_new_caller_waits_for_one_answer_to_each_other() {
-        let mut turns = Turns::default();
+        let mut queue = FairQueue::default();
         for number in 0..250 {
             for call in 0..30 {
-                turns.push(&format!(":1.{number}").into(), (number, call));
+                queue.push(&format!(":1.{number}").into(), (number, call));
             }
         }
         let root = Caller::from(":1.1000");
-        turns.push(&root, (1000, 0));
-        turns.push(&root, (1000, 1));
-        let order: Vec<(i32, i32)> = std::iter::from_fn(|| turns.next()).collect();
+        queue.push(&root, (1000, 0));
+        queue.push(&root, (1000, 1));
+        let order: Vec<(i32, i32)> = std::iter::from_fn(|| queue.next()).collect();
         assert_eq!(order.len(), 7502);
         let place = |wanted| order.iter().position(|call| *call == wanted);
         assert_eq!(place((1000, 0)), Some(250));
@@ -85,7 +85,7 @@ mod tests {
             .collect();
         assert!(of_one.is_sorted(), "in the order in which they were made");
 
-        assert!(turns.is_empty() && turns.waiting.is_empty());
-        assert!(turns.callers.capacity() <= 2 * KEPT && turns.waiting.capacity() <= 2 * KEPT);
+        assert!(queue.is_empty() && queue.waiting.is_empty());
+        assert!(queue.callers.capacity() <= 2 * KEPT && queue.waiting.capacity() <= 2 * KEPT);
     }
 }
