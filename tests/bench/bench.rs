@@ -19,8 +19,6 @@ mod arguments;
 mod bars;
 mod by_file;
 mod contest;
-#[path = "../demo/disk.rs"]
-mod disk;
 mod figures;
 mod image;
 mod large;

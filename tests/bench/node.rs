@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use test_support::flatcar_disk;
 
 use super::archives::Archive;
 use super::process::Process;
 use super::workplace::Workplace;
-use super::{Outcome, disk, shell};
+use super::{Outcome, shell};
 
 /// Longer than any installation here takes.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -140,7 +141,7 @@ impl Node {
             .create(true)
             .truncate(false)
             .open(&disk)?;
-        let slots @ [_, slot_b] = disk::partition(&file, place.size >> 20)?;
+        let slots @ [_, slot_b] = flatcar_disk::partition(&file, place.size >> 20)?;
         if fresh {
             // As on a disk in use: nothing of it is a hole.
             for slot in slots {

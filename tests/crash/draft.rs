@@ -10,11 +10,11 @@ use prost::Message as _;
 
 use crate::node::OEM;
 use crate::payload::Payload;
-use crate::support::fixtures;
 use crate::wire::{
     self, DeltaArchiveManifest, Extent, InstallInfo, InstallOperation, InstallProcedure, PartitionUpdate,
     Signature, Signatures,
 };
+use test_support::fixtures;
 
 pub(crate) const BLOCK: usize = 4096;
 

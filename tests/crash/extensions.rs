@@ -7,8 +7,8 @@ use ring::digest::{SHA256, digest};
 use update_engine::plan::{Extension, ExtensionPlan};
 
 use crate::machine::State;
-use crate::support::fixtures;
 use crate::tree::Files;
+use test_support::fixtures;
 
 const DIRECTORY: &str = "/var/lib/update_engine/extensions";
 const MARK: &str = ".update-engine";

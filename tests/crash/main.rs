@@ -19,6 +19,10 @@ mod extensions;
 mod faults;
 mod grub;
 mod image;
+#[path = "../stories/support/immediate_checks.rs"]
+mod immediate_checks;
+#[path = "../stories/support/installing.rs"]
+mod installing;
 mod loader;
 mod loss;
 mod machine;
@@ -33,8 +37,6 @@ mod scenario;
 mod slot_b;
 mod story;
 mod superseding;
-#[path = "../support/mod.rs"]
-mod support;
 mod trace;
 mod tree;
 #[path = "../../payload-format/src/wire.rs"]
@@ -53,7 +55,7 @@ use node::{Attempt, fetcher};
 use oracle::chain;
 use scenario::{Before, Contents, Program, Scenario};
 use story::Story;
-use support::certificates::Authority;
+use test_support::certificates::Authority;
 
 /// Points that all scenarios have together, at least, unless told otherwise.
 const POINTS: usize = 6000;

@@ -14,8 +14,8 @@ use update_engine::install::{InstallError, Pace, Postinst, Site};
 use update_engine::plan::{FurtherTarget, InstallPlan};
 
 use crate::extensions;
+use crate::installing::{install, plan};
 use crate::machine::{Paths, State};
-use crate::support::installing::{install, plan};
 use crate::tree::Files;
 
 pub(crate) const KERNEL_A: &str = "/boot/flatcar/vmlinuz-a";

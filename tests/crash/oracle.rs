@@ -16,7 +16,7 @@ use crate::payload::{OEM_TAIL, Payload};
 use crate::readers::{self, Firmware, Outcome, READERS, Reader, Table};
 use crate::slot_b::Held;
 use crate::story::{CHECK, Story};
-use crate::support::server::Server;
+use test_support::server::Server;
 
 /// What a scenario starts from and leads to.
 pub(crate) struct Truth {

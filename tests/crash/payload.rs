@@ -7,7 +7,7 @@ use payload_format::writer::{DeltaPayload, RsaSigner, Snapshot};
 
 use crate::draft::{BLOCK, Draft, bytes_of};
 use crate::random::Random;
-use crate::support::fixtures;
+use test_support::fixtures;
 
 const BLOCKS: usize = 64;
 const OEM_BLOCKS: usize = 12;

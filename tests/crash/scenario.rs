@@ -13,10 +13,10 @@ use crate::oracle::{Truth, platforms, readable};
 use crate::payload::{self, Payload};
 use crate::slot_b::Held;
 use crate::story::Story;
-use crate::support::fixtures;
-use crate::support::server::Server;
 use crate::trace::{Step, Trace, traced};
 use crate::tree::Files;
+use test_support::fixtures;
+use test_support::server::Server;
 
 /// Which payload is installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,8 +14,8 @@ use update_engine::host::Host;
 use update_engine::install::Postinst;
 use update_engine::status::{Operation, SnapshotSender};
 
+use crate::immediate_checks::ImmediateChecks;
 use crate::node::Node;
-use crate::support::immediate_checks::Hasty;
 
 /// How it is called.
 pub(crate) const CALL: &str = "supersede";
@@ -59,7 +59,12 @@ async fn supersede(machine: Machine) {
     let (sender, mut published) = SnapshotSender::new();
     let stop = CancellationToken::new();
     let (_commands, receiver) = mpsc::channel(1);
-    let engine = Engine::new(Arc::new(Hasty(machine)), beginning, sender, stop.clone());
+    let engine = Engine::new(
+        Arc::new(ImmediateChecks(machine)),
+        beginning,
+        sender,
+        stop.clone(),
+    );
     let engine = tokio::spawn(engine.run(receiver));
     let mut has_begun = false;
     while let Some(status) = published.statuses.recv().await {

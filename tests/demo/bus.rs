@@ -6,8 +6,9 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use test_support::bus::{Accounts, PrivateBus};
+
 use super::Outcome;
-use super::private_bus::{Accounts, PrivateBus};
 use super::screen::say;
 
 pub enum Meeting {

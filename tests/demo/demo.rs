@@ -6,18 +6,9 @@
 #![allow(unreachable_pub, reason = "a program")]
 
 mod bus;
-mod disk;
 mod loader;
 mod node;
 mod payloads;
-#[path = "../support/bus.rs"]
-#[allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "shared with the tests"
-)]
-mod private_bus;
 mod programs;
 mod proof;
 mod screen;

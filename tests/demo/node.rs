@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use test_support::flatcar_disk;
 use update_engine::disk::{SlotDisk, SlotName};
 
 use super::Outcome;
@@ -18,7 +19,7 @@ use super::bus::Meeting;
 use super::payloads::Payload;
 use super::programs::{program, succeed};
 use super::screen::{Bar, say};
-use super::{disk, fixture, loader};
+use super::{fixture, loader};
 
 /// Longer than anything here takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -66,7 +67,7 @@ impl Node {
             .write(true)
             .create_new(true)
             .open(&disk)?;
-        let [slot_a, _] = disk::partition(&file, SLOT_MIB)?;
+        let [slot_a, _] = flatcar_disk::partition(&file, SLOT_MIB)?;
         file.write_all_at(&factory.image, slot_a)?;
         Ok(Self {
             root,

@@ -1,4 +1,4 @@
-//! A private message bus under our policy file, and an engine that only answers the bus.
+//! A private message bus with the project's policy file.
 
 use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader};
@@ -6,15 +6,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, Stdio};
-use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
-use tokio::sync::mpsc;
-use update_engine::bus::{Service, serve_bus, serve_peer};
-use update_engine::status::{Command, Operation, Snapshot, SnapshotSender, Status};
 
-/// Our policy file, as distributions install it.
-pub const POLICY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/dbus/com.coreos.update1.conf");
+use crate::project;
 
 /// The user id of the operator's account `core` on a bus that has it.
 pub const CORE_UID: u32 = 500;
@@ -43,6 +38,7 @@ pub enum Accounts {
 }
 
 impl PrivateBus {
+    /// Starts the daemon, and waits until it listens.
     pub fn start(accounts: Accounts) -> Self {
         let directory = TempDir::new().unwrap();
         // Other users must get through to the socket.
@@ -75,6 +71,7 @@ impl PrivateBus {
         }
     }
 
+    /// Its address, as `DBUS_SYSTEM_BUS_ADDRESS` has it.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -159,6 +156,7 @@ fn bus_config(socket: &Path) -> String {
             r#"<policy user="{own_user}"><allow own="*"/><allow send_destination="com.coreos.update1"/></policy>"#
         )
     };
+    let policy = project().join("dbus/com.coreos.update1.conf");
     format!(
         r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -186,106 +184,11 @@ fn bus_config(socket: &Path) -> String {
 </busconfig>
 "#,
         socket = in_address(socket),
-        policy = POLICY.replace('&', "&amp;").replace('<', "&lt;"),
+        policy = policy
+            .to_str()
+            .unwrap()
+            .replace('&', "&amp;")
+            .replace('<', "&lt;"),
         services = services.concat()
     )
-}
-
-/// The service with an engine behind it that does nothing but keep a status.
-///
-/// An attempt goes from idle to checking, with a signal; a reset is refused while checking. The test
-/// changes and announces statuses by hand.
-pub struct BusEngine {
-    pub service: Service,
-    sender: SnapshotSender,
-    answers: Arc<Mutex<Answers>>,
-}
-
-/// What the engine keeps.
-#[derive(Default)]
-struct Answers {
-    status: Status,
-    attempts: usize,
-}
-
-impl BusEngine {
-    /// Serves on `bus`.
-    pub async fn on(bus: &PrivateBus) -> Self {
-        let (sender, news) = SnapshotSender::new();
-        let (commands, asked) = mpsc::channel(1);
-        let service = serve_bus(Some(bus.address()), commands, news).await.unwrap();
-        Self::behind(service, asked, sender)
-    }
-
-    /// Serves at the socket `path`, without a bus.
-    pub async fn at(path: &Path) -> Self {
-        let (sender, news) = SnapshotSender::new();
-        let (commands, asked) = mpsc::channel(1);
-        let service = serve_peer(path, commands, news).await.unwrap();
-        Self::behind(service, asked, sender)
-    }
-
-    fn behind(service: Service, mut asked: mpsc::Receiver<Command>, sender: SnapshotSender) -> Self {
-        let answers = Arc::new(Mutex::new(Answers::default()));
-        let (answering, signals) = (answers.clone(), sender.statuses.clone());
-        tokio::spawn(async move {
-            while let Some(command) = asked.recv().await {
-                answering.lock().unwrap().answer(command, &signals);
-            }
-        });
-        Self {
-            service,
-            sender,
-            answers,
-        }
-    }
-
-    /// Sets the status without a signal.
-    pub fn set(&self, operation: Operation) {
-        self.answers.lock().unwrap().status.operation = operation;
-    }
-
-    /// Sets the status and signals it.
-    pub fn announce(&self, status: Status) {
-        self.answers.lock().unwrap().status = status.clone();
-        self.sender.statuses.send(status).unwrap();
-    }
-
-    /// Publishes what our own interface shows.
-    pub fn publish(&self, snapshot: Snapshot) {
-        self.sender.snapshot.send_replace(snapshot);
-    }
-
-    /// How many attempts were asked for.
-    pub fn attempts(&self) -> usize {
-        self.answers.lock().unwrap().attempts
-    }
-}
-
-impl Answers {
-    fn answer(&mut self, command: Command, signals: &mpsc::UnboundedSender<Status>) {
-        match command {
-            Command::AttemptUpdate(reply) => {
-                self.attempts += 1;
-                if self.status.operation == Operation::Idle {
-                    self.status.operation = Operation::CheckingForUpdate;
-                    signals.send(self.status.clone()).unwrap();
-                }
-                let _ = reply.send(());
-            }
-            Command::ResetStatus(reply) => {
-                let idle = !matches!(self.status.operation, Operation::CheckingForUpdate);
-                if idle {
-                    self.status = Status::default();
-                }
-                let _ = reply.send(idle);
-            }
-            Command::Withdraw(..) => {}
-            Command::Preview(_, reply) => drop(reply.send(Err("nothing to be seen here".to_owned()))),
-            Command::RollBack(reply) | Command::MarkGood(reply) | Command::Cancel(reply) => {
-                let _ = reply.send(Err("nothing to be done here".to_owned()));
-            }
-            Command::GetStatus(reply) => drop(reply.send(self.status.clone())),
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! A private authority and a server it vouches for, made by `openssl`.
+//! A private certificate authority and a server with its certificate, made by `openssl`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,13 +11,15 @@ use tempfile::TempDir;
 
 const NAMES: &str = "subjectAltName=DNS:localhost,IP:127.0.0.1";
 
+/// A certificate authority that no system trusts, with the key and certificate of one server.
 pub struct Authority {
     dir: PathBuf,
-    /// Gone with whoever made it.
+    /// Removes the directory with the authority that made it.
     _own: Option<TempDir>,
 }
 
 impl Authority {
+    /// Makes keys and certificates that are valid for two days.
     pub fn new() -> Self {
         let own = tempfile::tempdir().unwrap();
         let authority = Self {
@@ -31,7 +33,7 @@ impl Authority {
         authority
     }
 
-    /// The one that another process made in [`Self::directory`].
+    /// The authority that another process made in `directory`.
     pub fn made_in(directory: &Path) -> Self {
         Self {
             dir: directory.to_owned(),
@@ -39,17 +41,17 @@ impl Authority {
         }
     }
 
-    /// Where its files are.
+    /// The directory of its files.
     pub fn directory(&self) -> &Path {
         &self.dir
     }
 
-    /// The file to trust.
+    /// Its certificate in PEM, for a store of trusted certificates.
     pub fn certificate(&self) -> PathBuf {
         self.path("ca.pem")
     }
 
-    /// For a server that is `localhost` and 127.0.0.1.
+    /// TLS settings of the server, which is `localhost` and 127.0.0.1.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         let chain = CertificateDer::pem_file_iter(self.path("server.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_file(self.path("server.key")).unwrap();

@@ -9,11 +9,11 @@ use std::process::{Command, Stdio};
 use payload_format::MajorVersion;
 use payload_format::writer::{FullPayload, RsaSigner};
 
+use crate::project;
+
 /// A file of `tests/fixtures/payload`.
 pub fn payload(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/payload")
-        .join(name)
+    project().join("tests/fixtures/payload").join(name)
 }
 
 /// An image of `tests/fixtures/payload`, unpacked: `old.img` or `new.img`.

@@ -26,6 +26,7 @@ pub use request::Recorded;
 /// Nothing in a test takes so long; without it, a bug would hang instead of failing.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// A server on loopback with a thread for each connection; it ends when dropped.
 pub struct Server {
     address: SocketAddr,
     scheme: &'static str,
@@ -43,15 +44,17 @@ struct Shared {
 }
 
 impl Server {
+    /// Serves http at a free port.
     pub fn start() -> Self {
         Self::start_at((Ipv4Addr::LOCALHOST, 0).into())
     }
 
+    /// Serves https at a free port.
     pub fn start_tls(config: Arc<rustls::ServerConfig>) -> Self {
         Self::start_with("https", Some(config), (Ipv4Addr::LOCALHOST, 0).into())
     }
 
-    /// At an address of one's choice.
+    /// Serves http at `address`.
     pub fn start_at(address: SocketAddr) -> Self {
         Self::start_with("http", None, address)
     }
@@ -84,7 +87,7 @@ impl Server {
         format!("{}://{}/{path}", self.scheme, self.address)
     }
 
-    /// Where it listens.
+    /// The address at which it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -12,13 +12,13 @@ use update_engine::serve::Catalog;
 use update_engine::status::AttemptState;
 
 use super::{ATTEMPTS, HISTORY, METRICS, files};
-use crate::attempts::{attempts, ended_as};
-use crate::support::fixtures;
+use crate::client::history::{attempts, ended_as};
 use crate::support::health::{CHECK, REBOOT, become_healthy, require_a_file};
 use crate::support::installing::plan;
 use crate::support::node::Node;
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
-use crate::support::server::Server;
+use test_support::fixtures;
+use test_support::server::Server;
 
 /// Where the daemon keeps what outlives it.
 const KEPT: [&str; 3] = ["/var/lib/update_engine", "/run/update_engine", "/var/run"];
@@ -223,7 +223,7 @@ pub(super) fn with_partitions() -> Node {
 
 async fn a_partition_that_is_torn() -> Moment {
     let (node, server) = (with_partitions(), Server::start());
-    let payload = crate::further_partitions::payload(&vec![7; 1 << 20]);
+    let payload = crate::install::extra_partitions::payload(&vec![7; 1 << 20]);
     server.serve("p", payload.clone());
     let url = server.url(&format!("{CUT}/p"));
     let plan = with_a_partition(plan(url, &payload));

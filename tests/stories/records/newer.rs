@@ -8,9 +8,9 @@ use update_engine::status::{AttemptState, UnixTime};
 
 use super::older::{A, B, Meaning, history, meanings, payload};
 use super::{ATTEMPTS, HISTORY, VERSIONS, contents, kept, record_of_version};
-use crate::rollback::scheduled_check;
-use crate::support::fixtures;
 use crate::support::scene::Scene;
+use crate::trial::rollback::scheduled_check;
+use test_support::fixtures;
 
 /// A history of today's, as JSON.
 fn json_of(moment: &str) -> Value {

@@ -12,13 +12,13 @@ use update_engine::store::{Key, PREFS_DIR, Prefs};
 
 use super::moments::{with_a_partition, with_partitions};
 use super::{ATTEMPTS, CHECKPOINT, HISTORY, MANIFEST, MARK, TORN, VERSIONS, contents, kept};
-use crate::rollback::{engine, scheduled_check};
-use crate::support::fixtures;
 use crate::support::image::Attributes;
 use crate::support::installing::plan;
 use crate::support::node::{Node, sha256};
 use crate::support::scene::Scene;
-use crate::support::server::Server;
+use crate::trial::rollback::{engine, scheduled_check};
+use test_support::fixtures;
+use test_support::server::Server;
 
 /// Flatcar's PARTUUIDs.
 pub(super) const A: &str = "7130c94a-213a-4e5a-8e26-6cce9662f132";
@@ -255,7 +255,7 @@ async fn a_download_cut_under_another_version_goes_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_torn_under_another_version_becomes_a_copy() {
     const OEM: &str = "/dev/disk/by-partlabel/OEM-B";
-    let payload = crate::install_v2::version_2();
+    let payload = crate::install::v2::version_2();
     let server = Server::start();
     server.serve("p", payload.clone());
     let mut records = vec![None, Some(b"no record".to_vec())];

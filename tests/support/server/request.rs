@@ -1,17 +1,22 @@
-//! Requests as they came.
+//! Recorded requests.
 
 use std::io::{self, Read};
 
+/// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
+    /// `GET` or `POST`.
     pub method: String,
+    /// The path with its query; of a proxy's request, that of its URL.
     pub path: String,
     /// Names in lower case, in the order of their arrival.
     pub headers: Vec<(String, String)>,
+    /// As many bytes as `Content-Length` says.
     pub body: Vec<u8>,
 }
 
 impl Recorded {
+    /// The value of the header `name`, which is in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .iter()

@@ -1,0 +1,7 @@
+//! `update_engine_client`: flags and commands, as people type them.
+
+mod cancel;
+mod commands;
+mod dry_run;
+mod flags;
+pub(crate) mod history;

@@ -1,0 +1,19 @@
+//! Installations: from the offer to the slot that boots next.
+
+mod any_image;
+mod bad_servers;
+mod delta_okay;
+mod endurance;
+mod extensions;
+pub(crate) mod extra_partitions;
+mod kept_bootable;
+pub(crate) mod killed_deltas;
+mod pcr_policy;
+mod power_cut;
+mod promises;
+pub(crate) mod refusals;
+mod resource_limits;
+mod resume;
+pub(crate) mod update;
+pub(crate) mod v1;
+pub(crate) mod v2;

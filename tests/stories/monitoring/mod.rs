@@ -1,0 +1,6 @@
+//! Output of the daemon: journal, status line, metrics, and what they must not show.
+
+mod journal;
+mod metrics;
+mod printable_text;
+mod secrets;

@@ -1,0 +1,45 @@
+//! Installations by the library: without daemon, bus and Omaha.
+
+use ring::digest::{SHA256, digest};
+use test_support::fixtures;
+use tokio_util::sync::CancellationToken;
+use update_engine::disk::SlotName;
+use update_engine::install::{Downloaded, InstallError, Installer, Site};
+use update_engine::plan::InstallPlan;
+
+/// A plan for slot B, of a payload that lies at `url`.
+pub(crate) fn plan(url: String, payload: &[u8]) -> InstallPlan {
+    InstallPlan {
+        version: "2.0.0".to_owned(),
+        url,
+        fallback_urls: Vec::new(),
+        payload_size: payload.len() as u64,
+        payload_sha256: digest(&SHA256, payload).as_ref().try_into().unwrap(),
+        metadata: None,
+        signed_metadata: false,
+        is_delta: false,
+        target: SlotName::B,
+        target_kernel: "/boot/flatcar/vmlinuz-b".to_owned(),
+        source_kernel: "/boot/flatcar/vmlinuz-a".to_owned(),
+        pcr_policy: "/var/lib/update_engine/pcrs-b.zip".to_owned(),
+        pcr_policy_server: None,
+        credentials: None,
+        further: Vec::new(),
+        extensions: None,
+        blamed: Vec::new(),
+        public_keys: vec![fixtures::payload("test-key.pub.pem")],
+    }
+}
+
+/// Preflight and download.
+pub(crate) async fn download(plan: InstallPlan, site: Site) -> Result<Downloaded, InstallError> {
+    let ready = Installer::new(plan, site).preflight().await?;
+    ready.download(&mut |_| {}, &CancellationToken::new()).await
+}
+
+/// All phases.
+pub(crate) async fn install(plan: InstallPlan, site: Site) -> Result<(), InstallError> {
+    let cancel = CancellationToken::new();
+    let verified = download(plan, site).await?.verify(&cancel).await?;
+    verified.postinstall(&cancel).await?.commit().await.map(drop)
+}

@@ -1,0 +1,41 @@
+//! Helpers of stories: nodes, disk images, servers, stand-ins of systemd and polkit.
+#![allow(unreachable_pub, reason = "one crate: whatever isn't used is seen")]
+
+pub mod bad_server;
+pub mod bus_engine;
+pub mod device;
+pub mod document;
+pub mod environment_rerun;
+pub mod etcd;
+pub mod fetching;
+pub mod foreground_server;
+pub mod health;
+pub mod http_servers;
+pub mod image;
+pub mod immediate_checks;
+pub mod installing;
+pub mod journald;
+pub mod logging_server;
+pub mod long_patch;
+pub mod loops;
+pub mod machine;
+pub mod merge;
+pub mod ncat;
+pub mod nebraska;
+pub mod node;
+pub mod node_site;
+pub mod notify_socket;
+pub mod offer;
+pub mod other_users;
+pub mod payload;
+pub mod pcr_payload;
+pub mod polkit;
+pub mod power;
+pub mod protobuf;
+pub mod proxies;
+pub mod raw_payload;
+pub mod scene;
+pub mod socat;
+pub mod socks;
+pub mod systemd;
+pub mod transient;

@@ -1,0 +1,6 @@
+//! A slot on trial: health, rollback, blame, and manual control.
+
+pub(crate) mod blame;
+mod health;
+mod manual_control;
+pub(crate) mod rollback;
