@@ -1,6 +1,6 @@
-//! Amounts as people read them: sizes and lengths of time.
+//! Sizes and durations as text for people.
 
-/// Bytes in the unit that leaves few digits.
+/// `count` bytes as text, in the unit that leaves few digits.
 #[must_use]
 pub fn bytes(count: u64) -> String {
     let units = ["KiB", "MiB", "GiB", "TiB"];
@@ -19,7 +19,7 @@ pub fn bytes(count: u64) -> String {
     format!("{} PiB", count >> 50)
 }
 
-/// Seconds as hours, minutes and seconds.
+/// `seconds` as text, in hours, minutes and seconds.
 #[must_use]
 pub fn duration(seconds: u64) -> String {
     match seconds {

@@ -1,12 +1,12 @@
-//! Text of servers and other programs, made harmless for whoever reads it.
+//! Escaping of untrusted text for display.
 
 use std::borrow::Cow;
 
-/// `text` with each character written as its number that isn't seen as itself: control characters, marks that change the
-/// direction of writing, and others of no width would let a text say what isn't there, or take a terminal over. Lines and
-/// tabs stay.
+/// `text` with each invisible character written as its number: control characters, marks that change the direction of
+/// writing, and others of no width could make a text show something else than it says, or control a terminal. Line ends
+/// and tabs stay.
 ///
-/// For all that people read. What programs read is not changed.
+/// For all text that people read. What programs read is not changed.
 #[must_use]
 pub fn printable(text: &str) -> Cow<'_, str> {
     let is_line_end = |at: usize| text[at..].starts_with("\r\n");
@@ -35,8 +35,8 @@ fn is_seen(c: char) -> bool {
     }
 }
 
-/// Whether the standard library prints it as it is in quotes, where it stands behind a letter: it knows which characters
-/// are format characters, unassigned or private.
+/// Whether the standard library's debug format leaves `c` as it is behind a letter. It escapes format characters, and
+/// those that are unassigned or private.
 fn is_printed_in_quotes(c: char) -> bool {
     let mut bytes = [b'a'; 5];
     let end = 1 + c.encode_utf8(&mut bytes[1..]).len();

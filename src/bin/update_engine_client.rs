@@ -1,4 +1,4 @@
-//! The operator's side of the update engine.
+//! `update_engine_client`: client of the update engine, for operators and scripts.
 
 use std::process::ExitCode;
 

@@ -13,7 +13,7 @@ use nix::unistd::gettid;
 
 use crate::printable::printable;
 
-/// How much a line matters, in glog's numbers.
+/// Severity of a line, in glog's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Severity {
     Info = 0,
@@ -22,7 +22,7 @@ enum Severity {
     Fatal = 3,
 }
 
-/// Where log lines go.
+/// Log on standard error.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Log {
     /// `-minloglevel`: lines of lower severity are left out.
@@ -45,7 +45,7 @@ impl Log {
         self.line(Severity::Error, message);
     }
 
-    /// Logs what the program is about to abort for.
+    /// Logs the error for which the program is about to abort.
     #[track_caller]
     pub(super) fn fatal(self, message: &str) {
         self.line(Severity::Fatal, message);

@@ -1,5 +1,5 @@
-//! `update_engine_client`: one call of the bus interface per run, in the words that scripts parse. What people
-//! type is in [`native`].
+//! `update_engine_client`: one call of the bus interface per run, in the words that scripts parse. Commands for
+//! people are in [`native`].
 //!
 //! Standard output carries nothing but the `KEY=value` lines of a status; everything for people goes
 //! to standard error, one log line each. The flags, in their order of precedence:
@@ -60,7 +60,7 @@ const fn switch(name: &'static str, help: &'static str) -> Flag {
     }
 }
 
-/// What a run does.
+/// Action of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Reset,
@@ -85,7 +85,7 @@ impl Action {
     }
 }
 
-/// Where the engine is looked for.
+/// Address of the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Endpoint {
     SystemBus,

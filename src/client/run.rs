@@ -1,4 +1,4 @@
-//! One run of the program.
+//! Execution of the flags.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::flags::CommandLine;
 use crate::printable::printable;
 use crate::status::Operation;
 
-/// How often `-update` looks at the status.
+/// Interval at which `-update` reads the status.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Said after a reset: the boot flags still point to the new slot, and this points them back.
+/// Printed after a reset: the boot attributes still select the new slot, and this command selects the old one.
 const RESET_ADVICE: &str = "ResetStatus succeeded; to undo partition table changes run:\n\
     (D=$(rootdev -d) P=$(rootdev -s); cgpt p -i$(($(echo ${P#$D} | sed 's/^[^0-9]*//')-1)) $D;)";
 
-/// How a run ends.
+/// End of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Exit status 0.
@@ -32,10 +32,10 @@ pub enum Outcome {
     Abort,
 }
 
-/// The engine was not found, or has left the bus; why is in the log.
+/// The engine was not found, or has left the bus. The reason is in the log.
 struct NoEngine;
 
-/// Does what the command line asks for. Prints statuses to standard output, logs to standard error.
+/// Carries out the command line. Prints statuses to standard output, logs to standard error.
 pub async fn run(line: &CommandLine) -> Outcome {
     let log = Log {
         minimum: line.number("minloglevel").unwrap_or(0),
@@ -112,7 +112,7 @@ impl Client {
         self.open().await
     }
 
-    /// Has the engine begin an attempt; an error in answer ends the program as a failed assertion.
+    /// Has the engine begin an attempt; an error reply aborts the program like a failed assertion.
     async fn attempt(&self, session: &Session) -> Result<Outcome, NoEngine> {
         let manager = session.manager().await.ok_or(NoEngine)?;
         match manager.attempt_update().await {
@@ -124,8 +124,8 @@ impl Client {
         }
     }
 
-    /// Prints the status and tells whether the attempt is over. A failed attempt ends in idle, as one
-    /// without an offer does: that it failed is not to be seen here.
+    /// Prints the status and returns whether the attempt is over. A failed attempt ends in idle, like one without an
+    /// offer: the status doesn't show that it failed.
     async fn is_complete(&self, session: &Session) -> Result<bool, NoEngine> {
         let status = self.print_status(session).await?;
         let operation = status.as_ref().map_or("", |(_, _, operation, _, _)| operation);

@@ -1,4 +1,4 @@
-//! Finding the engine.
+//! Connection to the bus, and the search for the engine.
 
 use std::fmt::Display;
 use std::io;
@@ -13,11 +13,11 @@ use super::Endpoint;
 use super::log::Log;
 use crate::bus::{ManagerProxy, SERVICE};
 
-/// How often the service is looked for.
+/// Number of tries to find the service.
 const TRIES: u32 = 4;
-/// The pause between two looks.
+/// Pause between two tries.
 const RETRY: Duration = Duration::from_secs(10);
-/// How long an answer may take; what libdbus waits.
+/// Time-out of a reply, which is libdbus' own.
 const ANSWER: Duration = Duration::from_secs(25);
 
 /// A connection to the bus, or to the engine itself.
@@ -27,7 +27,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects; `None`, with the reason logged, if there is nothing to connect to.
+    /// Connects; logs the reason and returns `None` if that fails.
     pub(super) async fn open(endpoint: &Endpoint, log: Log) -> Option<Self> {
         match connect(endpoint).await {
             Ok(connection) => Some(Self { connection, log }),
@@ -38,7 +38,7 @@ impl Session {
         }
     }
 
-    /// The engine; `None`, logged, if it does not appear on the bus.
+    /// The engine; logs and returns `None` if it does not appear on the bus.
     pub(super) async fn manager(&self) -> Option<ManagerProxy<'static>> {
         if self.connection.is_bus() {
             persist(self.log, || self.name_owner()).await?;

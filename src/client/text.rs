@@ -1,10 +1,10 @@
-//! A status as text: for scripts, and for the log.
+//! Text of a status, for scripts and for the log.
 
 use crate::bus::StatusFields;
 
 /// The five lines that scripts parse.
 ///
-/// `None` is a status that could not be had; what it prints then is what C made of null pointers.
+/// `None` stands for a status that could not be read; it prints what the original's C code made of null pointers.
 pub(super) fn key_values(status: Option<&StatusFields>) -> String {
     let (checked, progress, operation, version, size) = match status {
         Some((checked, progress, operation, version, size)) => {
@@ -18,7 +18,7 @@ pub(super) fn key_values(status: Option<&StatusFields>) -> String {
     )
 }
 
-/// The lines of the log that tell of a signal.
+/// The log lines for a signal.
 pub(super) fn update_lines(status: &StatusFields) -> [String; 6] {
     let (checked, progress, operation, version, size) = status;
     [

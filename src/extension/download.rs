@@ -1,4 +1,4 @@
-//! The download of one extension: fetched, verified like any payload, and built from it.
+//! Download of one extension: fetched, verified like any payload, and built from it.
 
 use std::error::Error;
 use std::fs::{self, File};
@@ -20,88 +20,88 @@ use crate::plan::Credentials;
 /// Largest extension downloaded without an offer that says its size, in bytes.
 const MAX_UNANNOUNCED: u64 = 4 << 30;
 
-/// Bytes that stay free where extensions go: records, preferences and checkpoints are often on the same file system, and
-/// a slot must not become unbootable that can't be committed to.
+/// Bytes that stay free on the file system of extensions. Records, preferences and checkpoints are often on the same one,
+/// and a slot must not become unbootable that can't be committed to.
 const KEPT_FREE: u64 = 1 << 20;
 
-/// Why an extension isn't there.
+/// Error of an extension.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtensionError {
-    /// Its server doesn't give it.
+    /// The server doesn't deliver it.
     #[error("cannot download {url}")]
     Fetch {
-        /// From where, as it may be shown.
+        /// URL of the request, without user, password and query.
         url: String,
-        /// Why not.
+        /// The underlying error.
         source: FetchError,
     },
-    /// Its server doesn't say how large it is, or an absurd size.
+    /// The server gives no size, or an absurd one.
     #[error("{url} is of unknown size, or larger than {MAX_UNANNOUNCED} bytes")]
     Size {
-        /// From where, as it may be shown.
+        /// URL of the request, without user, password and query.
         url: String,
     },
-    /// It is another one than was offered.
+    /// The file is not the one offered.
     #[error("{url} has SHA-256 {found}, offered was {expected}")]
     Hash {
-        /// From where, as it may be shown.
+        /// URL of the request, without user, password and query.
         url: String,
-        /// As offered.
+        /// Hash as offered.
         expected: Sha256Digest,
-        /// Of the bytes that came.
+        /// Hash of the bytes received.
         found: Sha256Digest,
     },
-    /// It is no payload or another one, and came in an encoding that was not asked for.
+    /// The file is no payload or another one, and came in an encoding that was not requested.
     #[error(
         "{url} came in Content-Encoding {encoding:?}, which was not asked for: its server, or a proxy before it, must send it as it is"
     )]
     Encoded {
-        /// From where, as it may be shown.
+        /// URL of the request, without user, password and query.
         url: String,
-        /// What the header says.
+        /// Value of the header, at most 60 characters.
         encoding: String,
-        /// What is wrong with the bytes as they came.
+        /// Error of the bytes as received.
         source: Box<ExtensionError>,
     },
-    /// No key to check it with.
+    /// There is no trusted key.
     #[error("no key to check it with")]
     Key(#[from] TrustError),
-    /// It is no payload.
+    /// The file is no payload.
     #[error("it is no payload")]
     Payload(#[from] PayloadError),
-    /// It is by nobody trusted, damaged, or doesn't fit.
+    /// The payload has no trusted signature, is damaged, or doesn't fit.
     #[error("it can't be put at {}", path.display())]
     Apply {
-        /// Where it should be.
+        /// Path at which the extension should be.
         path: PathBuf,
-        /// Why it isn't. Apart, since errors are returned from everywhere.
+        /// The underlying error, boxed to keep this type small.
         source: Box<ApplicationError>,
     },
-    /// There is no room for it.
+    /// There is not enough free space.
     #[error("{} has {available} free bytes, it needs {needed}", path.display())]
     Full {
-        /// The directory.
+        /// Path of the directory.
         path: PathBuf,
-        /// Bytes that are free there.
+        /// Free space, in bytes.
         available: u64,
-        /// Bytes that have to be.
+        /// Space needed, in bytes.
         needed: u64,
     },
-    /// The download can't be kept.
+    /// The download can't be written.
     #[error("cannot write below {}", path.display())]
     Keep {
-        /// The directory.
+        /// Path of the directory.
         path: PathBuf,
-        /// Why not.
+        /// Error of the system call.
         source: io::Error,
     },
-    /// Neither the server nor the release's site has it.
+    /// Neither the update server nor the file servers have it.
     #[error("the server doesn't offer it, and the image doesn't say its board")]
     Nowhere,
 }
 
 impl ExtensionError {
-    /// Whether another origin may give what this one doesn't.
+    /// Whether another origin may deliver what this one doesn't.
     const fn is_about_origin(&self) -> bool {
         matches!(
             self,
@@ -110,43 +110,43 @@ impl ExtensionError {
     }
 }
 
-/// Where an extension can be had, and what is known of it.
+/// Origin of an extension: URL, size and hash.
 #[derive(Debug, Clone)]
 pub struct Origin {
     /// An http or https URL.
     pub url: String,
-    /// Bytes, if somebody offered them.
+    /// Size in bytes, if offered.
     pub size: Option<u64>,
-    /// SHA-256 of the package, likewise.
+    /// SHA-256 of the package, if offered.
     pub sha256: Option<Sha256Digest>,
-    /// For its server.
+    /// Credentials for its server.
     pub credentials: Option<Credentials>,
 }
 
 impl Origin {
-    /// Its URL without user, password and query.
+    /// The URL without user, password and query.
     #[must_use]
     pub fn shown(&self) -> String {
         redact_url(&self.url)
     }
 }
 
-/// A package that came whole, and that nobody has vouched for yet. Gone when dropped.
+/// A package that was received whole and whose signature is not checked yet. Removed when dropped.
 #[derive(Debug)]
 pub struct Package {
     spool: NamedTempFile,
     place: PathBuf,
-    /// As it may be shown.
+    /// URL of the request, without user, password and query.
     url: String,
     /// The `Content-Encoding` that it came in.
     encoding: Option<String>,
 }
 
-/// Downloads the same package from the first of `origins` that gives it; see [`download`]. Whatever is wrong with one of
-/// them (no answer, any status, another size or hash), the next one is asked for the whole.
+/// Downloads the same package from the first of `origins` that delivers it; see [`download`]. After any failure (no
+/// answer, any status, another size or hash) the next one is asked for the whole.
 ///
 /// # Errors
-/// What is wrong with the last one; at once, if this node can't keep the package.
+/// The error of the last origin; at once, if this node can't write the package.
 pub async fn download_from_any(
     fetcher: &Fetcher,
     origins: &[Origin],
@@ -168,7 +168,7 @@ pub async fn download_from_any(
 /// Downloads the package at `origin` to a file without a lasting name in the directory `place`, which is made.
 ///
 /// # Errors
-/// If it doesn't come, is another one than was offered, or can't be kept.
+/// If it doesn't arrive, is not the one offered, or can't be written.
 pub async fn download(fetcher: &Fetcher, origin: &Origin, place: &Path) -> Result<Package, ExtensionError> {
     let keep = |source| ExtensionError::Keep {
         path: place.to_owned(),
@@ -212,11 +212,11 @@ pub async fn download(fetcher: &Fetcher, origin: &Origin, place: &Path) -> Resul
 }
 
 impl Package {
-    /// Makes the image in it the file `name` beside it. Nothing appears there before one of `keys` has vouched for the
-    /// package and the image is complete and durable.
+    /// Writes the image in it to the file `name` beside it. Nothing appears there before a signature by one of `keys` is
+    /// confirmed and the image is complete and durable.
     ///
     /// # Errors
-    /// If no key vouches for it, it holds no image, or that doesn't fit.
+    /// If no key confirms a signature, it holds no image, or the image doesn't fit.
     pub fn build(self, keys: &Trust, name: &str) -> Result<(), ExtensionError> {
         let metadata = |payload: &PayloadFile| payload.metadata().map_err(|error| self.explain(error.into()));
         let payload = PayloadFile::open(self.spool.path()).map_err(|error| self.explain(error.into()))?;
@@ -241,7 +241,7 @@ impl Package {
 }
 
 impl Package {
-    /// What is wrong with bytes that came in an encoding is the encoding's doing.
+    /// Names the encoding as the cause of wrong bytes.
     fn explain(&self, error: ExtensionError) -> ExtensionError {
         match &self.encoding {
             Some(encoding) => ExtensionError::Encoded {
@@ -254,7 +254,7 @@ impl Package {
     }
 }
 
-/// Nobody else takes the place of the `size` bytes that are still to come.
+/// Reserves space for the `size` bytes that are still to come.
 fn reserve(spool: &File, place: &Path, size: u64) -> Result<(), ExtensionError> {
     match fallocate(spool, FallocateFlags::KEEP_SIZE, 0, size) {
         // Not every file system can.
@@ -267,7 +267,7 @@ fn reserve(spool: &File, place: &Path, size: u64) -> Result<(), ExtensionError> 
     }
 }
 
-/// So many bytes, and what has to stay free, are free in the directory `place`.
+/// Requires `needed` bytes of free space in the directory `place`, beside those that stay free.
 ///
 /// # Errors
 /// [`ExtensionError::Full`], or if the file system can't be asked.

@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 
 use crate::store::atomic;
 
-/// Its name.
+/// Name of the owner file.
 pub(super) const MARK: &str = ".update-engine";
 const NO_TEXT: &[u8] = &[0xff];
-/// Two names have less.
+/// Longest owner file, in bytes; two names have less.
 const LONGEST: u64 = 1 << 10;
 
 /// The slots that a directory belongs to.
@@ -26,15 +26,15 @@ const LONGEST: u64 = 1 << 10;
 pub(super) struct Owners(BTreeSet<String>);
 
 impl Owners {
-    /// This one alone.
+    /// `slot` alone.
     pub(super) fn one(slot: &str) -> Self {
         Self(BTreeSet::from([slot.to_owned()]))
     }
 
-    /// Those of `directory`.
+    /// The owners of `directory`.
     ///
     /// # Errors
-    /// If there is no mark, or it can't be read or is none.
+    /// If there is no owner file, or it can't be read or isn't one.
     pub(super) fn of(directory: &Path) -> io::Result<Self> {
         let mut bytes = Vec::new();
         let file = File::open(directory.join(MARK))?;
@@ -64,7 +64,7 @@ impl Owners {
         self.0.contains(slot)
     }
 
-    /// Both.
+    /// The owners of both.
     #[must_use]
     pub(super) fn and(mut self, other: Self) -> Self {
         self.0.extend(other.0);
@@ -72,7 +72,7 @@ impl Owners {
     }
 }
 
-/// Where the mark of `directory` is.
+/// Path of the owner file of `directory`.
 pub(super) fn path(directory: &Path) -> PathBuf {
     directory.join(MARK)
 }

@@ -34,26 +34,26 @@ use super::mark::{self, MARK, Owners};
 const STAGED: &str = ".staged";
 const REMOVED: &str = ".removed";
 
-/// Read at once.
+/// Bytes read at once.
 const STEP: usize = 1 << 16;
 
-/// Why extensions can't be put in place.
+/// Error of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum ExtensionStoreError {
     /// A file or directory can't be read, made, renamed or removed.
     #[error("{action} {}", path.display())]
     Io {
-        /// `making`, `removing` …
+        /// The action: `making`, `removing` …
         action: &'static str,
-        /// Which.
+        /// Path of the file or directory.
         path: PathBuf,
-        /// Why not.
+        /// Error of the system call.
         source: io::Error,
     },
-    /// Something else is there.
+    /// The place is taken by files of another program.
     #[error("{} was not made by this engine", .0.display())]
     Foreign(PathBuf),
-    /// The running system would lose its own.
+    /// The place is taken by the running system's extensions.
     #[error("{} belongs to the running system, and the update's extensions of the same version differ", .0.display())]
     InUse(PathBuf),
 }
@@ -63,7 +63,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Extens
     move |source| ExtensionStoreError::Io { action, path, source }
 }
 
-/// The system that runs, whose extensions stay as they are.
+/// The running system, whose extensions stay as they are.
 #[derive(Debug, Clone, Copy)]
 pub struct Running<'a> {
     /// The name of its slot.
@@ -76,23 +76,23 @@ pub struct Running<'a> {
 #[derive(Debug, Clone)]
 pub struct ExtensionStore(PathBuf);
 
-/// What lies where a version is to be placed.
+/// Content of the place where a version is to be put.
 enum Found {
     Nothing,
     /// The same files.
     Same,
-    /// Ours, and other files.
+    /// Extensions of ours with other files.
     Other,
 }
 
 impl ExtensionStore {
-    /// The one at `path`, which need not be there.
+    /// The store at `path`, which need not exist.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self(path)
     }
 
-    /// Where extensions are built.
+    /// Directory in which extensions are built.
     #[must_use]
     pub fn staged(&self) -> PathBuf {
         self.0.join(STAGED)
@@ -109,7 +109,7 @@ impl ExtensionStore {
         Ok(staged)
     }
 
-    /// Removes what earlier attempts left half done.
+    /// Removes unfinished work of earlier attempts.
     ///
     /// # Errors
     /// [`ExtensionStoreError::Io`].
@@ -118,7 +118,7 @@ impl ExtensionStore {
         discard(&self.0.join(REMOVED))
     }
 
-    /// Whether what is staged could become `version`.
+    /// Checks that the staged extensions could become `version`.
     ///
     /// # Errors
     /// [`ExtensionStoreError`].
@@ -126,7 +126,7 @@ impl ExtensionStore {
         self.look(version, running).map(drop)
     }
 
-    /// Makes what is staged `version`. If the same is there already, that belongs to the slot of what is staged, too.
+    /// Makes the staged extensions `version`. If the same files are there already, they belong to both slots.
     ///
     /// # Errors
     /// [`ExtensionStoreError`]; the running version's files are then as they were.
@@ -144,7 +144,8 @@ impl ExtensionStore {
         sync(&self.0)
     }
 
-    /// Removes `version`, unless it is the running one's or not ours; the running one's is that slot's alone then.
+    /// Removes `version`, unless it is not ours. The running system's is not removed: it belongs to that slot alone
+    /// afterwards.
     ///
     /// # Errors
     /// [`ExtensionStoreError::Io`].
@@ -159,7 +160,7 @@ impl ExtensionStore {
         }
     }
 
-    /// What is staged is there as `version` already, and belongs to both slots from here on.
+    /// Makes `version`, which has the same files as the staged extensions, belong to both slots.
     fn share(&self, version: &str, running: Running<'_>) -> Result<(), ExtensionStoreError> {
         let (path, staged) = (self.0.join(version), self.staged());
         let new = Owners::of(&staged).map_err(failed("reading", &staged))?;
@@ -172,7 +173,7 @@ impl ExtensionStore {
         mark(&path, &both)
     }
 
-    /// Removes what is ours but the running system's, and but `new`.
+    /// Removes all versions of ours except the running system's and `new`.
     ///
     /// # Errors
     /// [`ExtensionStoreError::Io`].
@@ -218,7 +219,7 @@ impl ExtensionStore {
     }
 }
 
-/// Removes a directory that nobody uses, if it is there.
+/// Removes an unused directory, if it exists.
 fn discard(directory: &Path) -> Result<(), ExtensionStoreError> {
     match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("removing", directory)(error)),
@@ -241,7 +242,7 @@ fn sync(directory: &Path) -> Result<(), ExtensionStoreError> {
     synced.map_err(failed("syncing", directory))
 }
 
-/// What lies in a directory, ascending; nothing if it isn't there.
+/// Names in a directory, ascending; none if it doesn't exist.
 fn names(directory: &Path) -> Result<Vec<String>, ExtensionStoreError> {
     let listed = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! The body of one answer.
+//! Body of one response.
 
 use bytes::Bytes;
 
@@ -16,12 +16,12 @@ pub(super) struct Body {
     position: u64,
 }
 
-/// Why a body brings no more bytes.
+/// End of a body.
 #[derive(Debug)]
 pub(super) enum Broken {
-    /// The connection is gone.
+    /// The connection broke.
     Off(Interruption),
-    /// The file ends here, and the server says so.
+    /// The server said that the file ends here.
     End,
 }
 
@@ -35,7 +35,7 @@ impl Body {
         }
     }
 
-    /// Offset in the file of the byte that comes next.
+    /// Offset in the file of the next byte.
     pub(super) fn position(&self) -> u64 {
         self.position
     }
@@ -54,8 +54,8 @@ impl Body {
         }
     }
 
-    /// Whether bytes follow where the last one should have been. A body whose length was announced has
-    /// none; how the connection of another one ends is no matter.
+    /// Whether bytes follow after the expected last one. A body with an announced length has none; for others, the
+    /// way in which the connection ends doesn't matter.
     pub(super) async fn goes_on(&mut self) -> bool {
         self.ending != Ending::Counted && self.read().await.is_ok()
     }

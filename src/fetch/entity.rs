@@ -1,4 +1,4 @@
-//! Which version of a file a server served (RFC 9110 §8.8).
+//! Version of a file as its server names it (RFC 9110 §8.8).
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ const LONGEST: usize = 1024;
 pub struct Entity(String);
 
 impl Entity {
-    /// Reads back what [`Self::as_str`] gave; nothing if it cannot be an entity.
+    /// Parses the text of [`Self::as_str`]; `None` if it cannot be an entity.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let printable = text.bytes().all(|b| (0x20..0x7f).contains(&b));
@@ -22,13 +22,13 @@ impl Entity {
         (printable && text.len() <= LONGEST && (strong || date)).then(|| Self(text.to_owned()))
     }
 
-    /// As it goes into a checkpoint.
+    /// Its text, for a checkpoint.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What `headers` call the file they come with.
+    /// The entity that `headers` name.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         [ETAG, LAST_MODIFIED]
             .iter()

@@ -1,37 +1,37 @@
-//! Why a payload does not come.
+//! Errors of downloads.
 
 use std::time::Duration;
 
 use crate::net::{NetError, RedirectFault, UrlFault, login_wanted};
 
-/// Why a payload does not come, or not all of it. URLs are shown without user, password and query.
+/// Error that ends a download. URLs are shown without user, password and query.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
     /// Not a URL that payloads are fetched from.
     #[error(transparent)]
     Url(#[from] UrlFault),
-    /// As this machine is set up, nobody can be asked.
+    /// The machine's settings (such as its proxy) make the request impossible.
     #[error("{url} can't be asked")]
     Unaskable {
-        /// What was to be asked for.
+        /// URL of the request, without user, password and query.
         url: String,
-        /// Why not.
+        /// The underlying error.
         source: Box<NetError>,
     },
-    /// A download was to go on past its end.
+    /// A download was to resume past its end.
     #[error("cannot go on at byte {start} of a payload of {size} bytes")]
     StartPastEnd {
-        /// First byte wanted.
+        /// Offset of the first byte wanted.
         start: u64,
-        /// Size offered.
+        /// Size of the payload as offered, in bytes.
         size: u64,
     },
-    /// No HTTP answer: name, connection, TLS or protocol failed, time and again.
+    /// No HTTP response after all tries: name, connection, TLS or protocol failed.
     #[error("no answer from {url} in {tries} tries")]
     NoAnswer {
-        /// What was asked for.
+        /// URL of the request, without user, password and query.
         url: String,
-        /// How often.
+        /// Number of requests made.
         tries: u32,
         /// The last failure.
         source: Interruption,
@@ -39,7 +39,7 @@ pub enum FetchError {
     /// An HTTP status other than success.
     #[error("{url} answers {status}{}", login_wanted(*status).unwrap_or_default())]
     Status {
-        /// What was asked for.
+        /// URL of the request, without user, password and query.
         url: String,
         /// The HTTP status.
         status: u16,
@@ -47,7 +47,7 @@ pub enum FetchError {
     /// The server wants a password, and that of the configuration was not sent to it.
     #[error("{url} answers {status}; DOWNLOAD_PASSWORD was not sent there: it goes over https only")]
     PasswordWithheld {
-        /// What was asked for.
+        /// URL of the request, without user, password and query.
         url: String,
         /// The HTTP status.
         status: u16,
@@ -55,15 +55,15 @@ pub enum FetchError {
     /// A redirect that is not followed.
     #[error("the redirect from {url} is not followed: {fault}")]
     Redirect {
-        /// What was asked for.
+        /// URL of the request, without user, password and query.
         url: String,
-        /// Why.
+        /// The rule that the redirect breaks.
         fault: RedirectFault,
     },
     /// The file has another size than the offered payload.
     #[error("{url} is {served} bytes long, the offered payload {offered}")]
     WrongSize {
-        /// What was asked for.
+        /// URL of the request, without user, password and query.
         url: String,
         /// Size offered, in bytes.
         offered: u64,
@@ -75,27 +75,27 @@ pub enum FetchError {
         "{url} came in Content-Encoding {encoding:?}, which was not asked for: its server, or a proxy before it, must send it as it is"
     )]
     Encoded {
-        /// What was asked for.
+        /// URL of the request, without user, password and query.
         url: String,
-        /// What the header says.
+        /// Value of the header, at most 60 characters.
         encoding: String,
-        /// What is wrong with the bytes as they came.
+        /// Error of the bytes as received.
         source: Box<FetchError>,
     },
-    /// A page for people in the place of the file.
+    /// A web page in place of the file.
     #[error("{url} gave a {} instead of the file{}", page(from.as_ref()), at(from.as_ref()))]
     WebPage {
-        /// What was asked for.
+        /// URL of the request, without user, password and query.
         url: String,
-        /// Where a redirect to another server had led.
+        /// URL to which a redirect to another server led, as shown.
         from: Option<String>,
-        /// What is wrong with the bytes as they came.
+        /// Error of the bytes as received.
         source: Box<FetchError>,
     },
     /// The server sends more than the payload's size.
     #[error("{url} goes on after the {offered} bytes of the offered payload")]
     TooLong {
-        /// What was asked for.
+        /// URL of the request, without user, password and query.
         url: String,
         /// Size offered, in bytes.
         offered: u64,
@@ -103,23 +103,23 @@ pub enum FetchError {
     /// A partial answer that is not the part asked for.
     #[error("{url} was asked for bytes from {start} and answers with {answer:?}")]
     WrongRange {
-        /// What was asked for.
+        /// URL of the request, without user, password and query.
         url: String,
-        /// First byte wanted.
+        /// Offset of the first byte wanted.
         start: u64,
-        /// The `Content-Range` it gave, or what stands for its lack.
+        /// The `Content-Range` of the response, or a text for its absence.
         answer: String,
     },
-    /// It comes more slowly than any link that is worth waiting for.
+    /// The server delivers less than the floor.
     #[error("{url} brought {bytes} bytes in {} s, up to byte {offset} of {size}: too slow", window.as_secs())]
     TooSlow {
-        /// What was asked for.
+        /// URL of the request, without user, password and query.
         url: String,
-        /// Bytes that came in the last window.
+        /// Bytes received in the last window.
         bytes: u64,
-        /// Its length.
+        /// Length of the window.
         window: Duration,
-        /// Bytes that have come, the resumed part included.
+        /// Bytes received, the resumed part included.
         offset: u64,
         /// Size offered, in bytes.
         size: u64,
@@ -127,20 +127,20 @@ pub enum FetchError {
     /// The transfer broke off again and again.
     #[error("{url} broke off at byte {offset} of {size}, after {resumes} resumptions")]
     Interrupted {
-        /// What was asked for.
+        /// URL of the request, without user, password and query.
         url: String,
-        /// Bytes that had come, the resumed part included.
+        /// Bytes received, the resumed part included.
         offset: u64,
         /// Size offered, in bytes.
         size: u64,
-        /// How often it had been taken up again.
+        /// Number of resumptions.
         resumes: u32,
         /// The last interruption.
         source: Interruption,
     },
 }
 
-/// Networks that want a login lead every request to a page for it.
+/// Text for a web page: networks that require a login redirect every request to a login page.
 const fn page(from: Option<&String>) -> &'static str {
     if from.is_some() { "login page" } else { "web page" }
 }
@@ -152,7 +152,7 @@ fn at(from: Option<&String>) -> String {
     }
 }
 
-/// Why a transfer broke off.
+/// Interruption of a transfer, which may be resumed.
 #[derive(Debug, thiserror::Error)]
 pub enum Interruption {
     /// The connection failed or could not be made again.
@@ -161,12 +161,12 @@ pub enum Interruption {
     /// The server closed the connection early.
     #[error("the server ended the transfer early")]
     Closed,
-    /// Too few bytes came for too long.
+    /// Fewer bytes than the quota came within the window.
     #[error("fewer than {bytes} bytes came in {window:?}")]
     Stalled {
-        /// The least that would have done.
+        /// The quota, in bytes.
         bytes: u64,
-        /// In this time.
+        /// Length of the window.
         window: Duration,
     },
     /// The server answered a resumption with a status that may pass.
@@ -175,7 +175,7 @@ pub enum Interruption {
 }
 
 impl FetchError {
-    /// Whether the same payload may well be had from another URL: this one has none, or gives it too slowly.
+    /// Whether the next URL is tried: this one doesn't have the payload, or delivers it too slowly.
     pub(super) const fn lets_another_url_try(&self) -> bool {
         match self {
             Self::Status { status, .. } | Self::PasswordWithheld { status, .. } => {

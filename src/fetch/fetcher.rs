@@ -1,4 +1,4 @@
-//! The way in.
+//! Downloads of payloads and small files: the entry point.
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -6,20 +6,20 @@ use http::header::CONTENT_LENGTH;
 use super::origin::Origin;
 use super::{FetchError, FetchRequest, FetchSettings, PayloadStream};
 
-/// Opens payload streams, with one kind of patience.
+/// Opens payload streams with one set of time-outs and retries.
 #[derive(Debug, Clone, Default)]
 pub struct Fetcher {
     settings: FetchSettings,
 }
 
 impl Fetcher {
-    /// A fetcher with this patience.
+    /// A fetcher with these settings.
     #[must_use]
     pub fn new(settings: FetchSettings) -> Self {
         Self { settings }
     }
 
-    /// Asks for a payload, and returns once the server has agreed to send it.
+    /// Requests a payload, and returns once the server has agreed to send it.
     ///
     /// A resumed download that the server can't go on with (no ranges) becomes a fresh
     /// one: [`PayloadStream::start`] tells. One that starts at its end asks nobody, and is empty.
@@ -31,8 +31,8 @@ impl Fetcher {
         PayloadStream::open(self.settings.clone(), request).await
     }
 
-    /// How many bytes the file at `url` has, for what nobody offered with its size; none if its server
-    /// doesn't say. Without credentials.
+    /// Size in bytes of the file at `url`, for files that were offered without a size; `None` if its server doesn't
+    /// say. Sends no credentials.
     ///
     /// # Errors
     /// As for [`Self::post`].

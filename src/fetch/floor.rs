@@ -1,12 +1,12 @@
-//! The slowest that a payload may come, over a window that forgives whatever passes.
+//! Least average rate of a download, over a window that is long enough for passing faults.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::FetchSettings;
 
-/// Counts bytes against the time in which a server was waited for. Time in which nobody asks (the disk is slow, the limit
-/// of the rate holds) doesn't count: it says nothing about the server.
+/// Counts bytes against the time spent waiting for a server. Time in which nothing was read (a slow disk, the rate limit)
+/// doesn't count: it says nothing about the server.
 #[derive(Debug)]
 pub(super) struct Floor {
     window: Duration,
@@ -15,12 +15,12 @@ pub(super) struct Floor {
     arrived: u64,
 }
 
-/// A whole window brought less than it must.
+/// A whole window brought fewer bytes than the floor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BelowFloor {
-    /// Bytes that came.
+    /// Bytes received in the window.
     pub(super) bytes: u64,
-    /// In this time.
+    /// Length of the window.
     pub(super) window: Duration,
 }
 
@@ -35,7 +35,7 @@ impl Floor {
         }
     }
 
-    /// `bytes` came after the server was waited for so long. A full quota opens a new window.
+    /// Counts `bytes` that came after waiting for `waited`. A full quota opens a new window.
     pub(super) fn count(&mut self, waited: Duration, bytes: usize) -> Result<(), BelowFloor> {
         self.waited = self.waited.saturating_add(waited);
         self.arrived = self.arrived.saturating_add(bytes as u64);

@@ -1,4 +1,4 @@
-//! Where a payload comes from: one URL, asked as often as it takes.
+//! Origin of a payload: one URL, and the requests to it.
 
 use std::error::Error;
 
@@ -19,10 +19,10 @@ use crate::net::{
 pub(super) struct Origin {
     client: HttpClient,
     url: ServerUrl,
-    /// The URL as it may be shown.
+    /// The URL without user, password and query.
     shown: String,
     credentials: Option<Credentials>,
-    /// Credentials that the URL's scheme keeps from being sent.
+    /// Whether credentials were withheld, since the URL is not https.
     withheld: bool,
 }
 
@@ -53,7 +53,7 @@ impl Origin {
         &self.shown
     }
 
-    /// That a status was no success.
+    /// The error of a status other than success.
     pub(super) fn refused(&self, status: u16) -> FetchError {
         let url = self.shown.clone();
         match status {
@@ -62,7 +62,7 @@ impl Origin {
         }
     }
 
-    /// What the file is, judging by its head, that has another size than the payload.
+    /// Adds the cause to `error` if the head of the response shows it: an encoding, or a web page.
     pub(super) fn explain(&self, error: FetchError, response: &HttpResponse) -> FetchError {
         let (url, source) = (self.shown.clone(), Box::new(error));
         if let Some(encoding) = content_encoding(response.headers()) {
@@ -80,7 +80,7 @@ impl Origin {
         *source
     }
 
-    /// Asks for the bytes from `start` of a file, whatever its server calls it now.
+    /// A request for the bytes from `start`, without a condition on the file's version.
     pub(super) fn get(&self, start: u64) -> HttpRequest {
         let mut request = self.request(Method::GET);
         if start > 0 {
@@ -93,12 +93,12 @@ impl Origin {
         request
     }
 
-    /// Asks about a file, not for it.
+    /// A request for the head of the file alone.
     pub(super) fn head(&self) -> HttpRequest {
         self.request(Method::HEAD)
     }
 
-    /// Hands `body` to the server.
+    /// A request that posts `body`.
     pub(super) fn post(&self, content_type: &'static str, body: Bytes) -> HttpRequest {
         let mut request = self.request(Method::POST);
         let content_type = HeaderValue::from_static(content_type);
@@ -131,7 +131,7 @@ impl Origin {
         }
     }
 
-    /// Sends a request as often as it takes to get any answer, within the settings' patience.
+    /// Sends a request until any response comes, within the retries of the settings.
     pub(super) async fn insist(
         &self,
         request: impl Fn() -> HttpRequest,
@@ -161,7 +161,7 @@ impl Origin {
         }
     }
 
-    /// Tells failures that stay from those that may pass.
+    /// Separates permanent errors from those that may pass.
     fn sort(&self, error: NetError) -> Result<Interruption, FetchError> {
         match error {
             NetError::Redirect { fault, .. } => Err(FetchError::Redirect {

@@ -1,4 +1,4 @@
-//! How fast bytes come.
+//! Stall detection.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout};
 use super::FetchSettings;
 use super::error::Interruption;
 
-/// Watches that enough bytes come while somebody waits for them. The time in which nobody asks (the disk
-/// is slow) doesn't count: it says nothing about the server.
+/// Detects that too few bytes come while they are waited for. Time in which nothing was read (a slow disk) doesn't
+/// count: it says nothing about the server.
 #[derive(Debug)]
 pub(super) struct Pace {
     window: Duration,
@@ -31,7 +31,7 @@ impl Pace {
         }
     }
 
-    /// Waits for `bytes`, no longer than the window has left.
+    /// Waits for `bytes`, at most for the rest of the window.
     pub(super) async fn wait<T>(&mut self, bytes: impl Future<Output = T>) -> Result<T, TooSlow> {
         let since = Instant::now();
         let came = timeout(self.window.saturating_sub(self.waited), bytes).await;
@@ -39,7 +39,7 @@ impl Pace {
         came.map_err(|_| TooSlow)
     }
 
-    /// How this pace's failure is told.
+    /// The interruption for a window that brought too little.
     pub(super) fn stalled(&self) -> Interruption {
         Interruption::Stalled {
             bytes: self.quota,

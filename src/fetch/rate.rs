@@ -1,19 +1,19 @@
-//! How fast bytes may come: a bucket of tokens that fills with time.
+//! Rate limit: a bucket of tokens that fills with time.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What may be caught up after the bytes were late: of a second, not of a night.
+/// Most that an idle connection may catch up.
 const BURST: Duration = Duration::from_secs(1);
 
-/// Holds a second's worth of bytes at most. Whoever finds any left may take more than there is, and the next one waits
-/// until that is paid off: what a connection delivers at once needn't be cut.
+/// Holds a second's worth of bytes at most. A read may take more than is left, and the next read waits until that is paid
+/// off, so that a chunk from the connection needn't be cut.
 #[derive(Debug)]
 pub(super) struct RateLimit {
     bytes_per_second: NonZeroU64,
-    /// From when on there is something in the bucket.
+    /// Time from which the bucket is not empty.
     free_at: Instant,
 }
 
@@ -26,12 +26,12 @@ impl RateLimit {
         }
     }
 
-    /// When the next bytes may be taken.
+    /// Time at which the next bytes may be taken.
     pub(super) const fn free_at(&self) -> Instant {
         self.free_at
     }
 
-    /// `bytes` were taken at `now`.
+    /// Takes `bytes` at `now`.
     pub(super) fn spend(&mut self, now: Instant, bytes: usize) {
         let full = now.checked_sub(BURST).unwrap_or(now);
         self.free_at = self.free_at.max(full) + self.cost(bytes);

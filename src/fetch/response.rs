@@ -1,46 +1,46 @@
-//! Judging the head of an answer, before any byte of its body (RFC 9110 §14, §15).
+//! Check of the head of a response, before any byte of its body (RFC 9110 §14, §15).
 
 use http::StatusCode;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, TRANSFER_ENCODING};
 
 use super::{Entity, FetchError};
 
-/// What was asked for.
+/// The request that a response is checked against.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
-    /// The URL, as it may be shown.
+    /// The URL without user, password and query.
     pub(super) url: &'a str,
-    /// First byte wanted.
+    /// Offset of the first byte wanted.
     pub(super) start: u64,
-    /// Size of the payload.
+    /// Size of the payload, in bytes.
     pub(super) size: u64,
-    /// The file that the bytes before `start` came from.
+    /// Version of the file that the bytes before `start` came from.
     pub(super) entity: Option<&'a Entity>,
 }
 
-/// A body that is worth reading.
+/// A usable body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Part {
-    /// Offset in the file of the body's first byte: what was asked for, or 0.
+    /// Offset in the file of the body's first byte: the one requested, or 0.
     pub(super) start: u64,
-    /// The file it belongs to.
+    /// Version of the file it belongs to.
     pub(super) entity: Option<Entity>,
-    /// What the body's end will mean.
+    /// Meaning of the body's end.
     pub(super) ending: Ending,
 }
 
-/// How the end of a body is told from a broken connection.
+/// Way to tell a body's end from a broken connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Its length was announced and fits.
+    /// The length was announced and fits.
     Counted,
-    /// The last chunk says so: the whole file has been sent then.
+    /// The last chunk marks the end: then the whole file was sent.
     WholeFile,
-    /// The connection's close, or the end of a part: there may be more.
+    /// The close of the connection, or the end of a part: more may follow.
     Open,
 }
 
-/// Judges status line and headers against what was asked for.
+/// Checks status line and headers against the request.
 pub(super) fn judge(status: StatusCode, headers: &HeaderMap, asked: &Asked) -> Result<Part, FetchError> {
     match status {
         StatusCode::OK => whole(headers, asked),

@@ -1,33 +1,33 @@
-//! How long a download waits, and how often it tries.
+//! Time-outs, retries and limits of downloads.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-/// Patience with a server. The defaults are the original engine's.
+/// Time-outs, retries and limits. The defaults are the original engine's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetchSettings {
-    /// For one TCP and TLS connection to come up.
+    /// Limit for one TCP and TLS connection to be made.
     pub connect_timeout: Duration,
     /// A transfer that brings fewer than [`Self::stall_bytes`] in this time is given up as stalled.
     pub stall_window: Duration,
-    /// See [`Self::stall_window`].
+    /// Quota of bytes for [`Self::stall_window`].
     pub stall_bytes: u64,
-    /// A payload that brings less on average over [`Self::floor_window`] is given up at this URL, however steadily it comes:
-    /// bytes per second; `None`: it may take for ever.
+    /// Least average rate over [`Self::floor_window`], in bytes per second; a URL that delivers less is given up. `None`:
+    /// no limit.
     pub floor: Option<NonZeroU64>,
-    /// So long is waited for the server, connections, pauses and all, before [`Self::floor`] is looked at.
+    /// Time of waiting for the server, connections and pauses included, over which [`Self::floor`] is measured.
     pub floor_window: Duration,
-    /// Interruptions after which a stream goes on from where it was.
+    /// Number of interruptions after which a stream resumes.
     pub resumes: u32,
-    /// How often a fetch that gets no HTTP answer at all is tried again.
+    /// Number of retries of a request that gets no HTTP response.
     pub no_answer_retries: u32,
-    /// The pause before each of these tries.
+    /// Pause before each of these retries.
     pub no_answer_delay: Duration,
-    /// The pause before the first resumption; it doubles with each, up to [`Self::longest_delay`].
+    /// Pause before the first resumption; it doubles with each, up to [`Self::longest_delay`].
     pub resume_delay: Duration,
-    /// The longest pause between resumptions.
+    /// Longest pause between resumptions.
     pub longest_delay: Duration,
-    /// Bytes of a payload per second at most; `None`: as fast as they come.
+    /// Rate limit in bytes per second; `None`: no limit.
     pub rate: Option<NonZeroU64>,
 }
 
@@ -50,7 +50,7 @@ impl Default for FetchSettings {
 }
 
 impl FetchSettings {
-    /// For an attempt that somebody waits for: fewer tries before they hear that there is no answer.
+    /// Settings for an attempt that a person waits for: fewer retries before it fails.
     #[must_use]
     pub fn interactive() -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! A payload as a stream that outlives its connections.
+//! Stream of a payload across several connections.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -36,12 +36,12 @@ pub struct PayloadStream {
     floor: Floor,
 }
 
-/// The `Content-Encoding` of the answer that the last bytes came in: it may explain what is wrong with them.
+/// `Content-Encoding` of the response that the last bytes came in: it may explain wrong bytes.
 #[derive(Debug, Default)]
 pub struct Encoding(Mutex<Option<String>>);
 
 impl Encoding {
-    /// What the header said, unless they came as they are.
+    /// Value of the header; `None` if the bytes came unencoded.
     #[must_use]
     pub fn get(&self) -> Option<String> {
         // A text: a panic elsewhere cannot have left it half written.
@@ -53,19 +53,19 @@ impl Encoding {
     }
 }
 
-/// Where the next bytes come from.
+/// Source of the next bytes.
 #[derive(Debug)]
 enum Source {
-    /// A connection in use. Its position is behind our offset while bytes are skipped, never before it.
+    /// A connection in use. Its position is below the offset while bytes are skipped, never above it.
     Body(Box<Body>),
-    /// A new request, then.
+    /// A new request, at this time.
     Request { at: Instant },
-    /// Nowhere: all delivered, or failed.
+    /// None: everything is delivered, or the stream failed.
     Ended,
 }
 
 impl PayloadStream {
-    /// Asks for a payload; see [`super::Fetcher::open`].
+    /// Requests a payload; see [`super::Fetcher::open`].
     pub(super) async fn open(settings: FetchSettings, request: FetchRequest) -> Result<Self, FetchError> {
         let FetchRequest {
             url,
@@ -115,7 +115,7 @@ impl PayloadStream {
         self.entity.as_ref()
     }
 
-    /// In which encoding bytes come, now and later.
+    /// The encoding in which bytes come, updated with each response.
     #[must_use]
     pub fn encoding(&self) -> Arc<Encoding> {
         Arc::clone(&self.encoding)
@@ -183,7 +183,7 @@ impl PayloadStream {
         Ok(Some(new))
     }
 
-    /// Plans the next request, unless there were enough.
+    /// Plans the next request, unless the resumptions are used up.
     fn broke_off(&mut self, why: Interruption) -> Result<(), FetchError> {
         if self.resumes == self.settings.resumes {
             return Err(self.interrupted(why));
@@ -201,7 +201,7 @@ impl PayloadStream {
         Ok(())
     }
 
-    /// Counts what came after the server was waited for so long.
+    /// Counts `bytes` that came after waiting for `time`.
     fn waited(&mut self, time: Duration, bytes: usize) -> Result<(), FetchError> {
         self.floor
             .count(time, bytes)
@@ -214,7 +214,7 @@ impl PayloadStream {
             })
     }
 
-    /// Goes on with the next URL, if `error` lets one try and there is any.
+    /// Continues with the next URL, if `error` permits it and there is one.
     fn move_on(&mut self, error: FetchError) -> Result<(), FetchError> {
         if !error.lets_another_url_try() {
             return Err(error);
@@ -230,7 +230,7 @@ impl PayloadStream {
         Ok(())
     }
 
-    /// The next of the further URLs that can be asked at all.
+    /// The next usable fallback URL.
     fn next_origin(&mut self) -> Option<Origin> {
         while let Some(next) = self.fallbacks.pop_front() {
             match Origin::new(&next, self.credentials.clone(), &self.settings) {
@@ -241,7 +241,7 @@ impl PayloadStream {
         None
     }
 
-    /// Asks for the rest. A server without ranges sends the whole file, which is skipped through.
+    /// Requests the rest. A server without ranges sends the whole file, which is skipped through.
     async fn resume(&mut self) -> Result<(), FetchError> {
         let response = match self.origin.send(self.request(), &self.settings).await? {
             Ok(response) => response,
@@ -256,7 +256,7 @@ impl PayloadStream {
         Ok(())
     }
 
-    /// The first request; a second one without a range where the first was answered with nonsense.
+    /// The first request; a second one without a range if the response to the first makes no sense.
     async fn begin(&mut self) -> Result<(), FetchError> {
         while let Err(error) = self.begin_here().await {
             self.move_on(error)?;
@@ -280,8 +280,8 @@ impl PayloadStream {
         Ok(())
     }
 
-    /// The whole file instead of the rest is skipped through here if its server calls it the same one; else whoever asked
-    /// hears that it begins at 0.
+    /// If the whole file comes instead of the rest, skips to the rest if its server names the same version; otherwise
+    /// the caller sees that the stream begins at 0.
     fn begin_with(&mut self, response: HttpResponse, part: Part) {
         let same = self.entity.is_some() && part.entity == self.entity;
         if part.start < self.start && !same {
@@ -311,7 +311,7 @@ impl PayloadStream {
         self.entity = part.entity;
     }
 
-    /// What is wrong with the size of what comes in an encoding is the encoding's doing.
+    /// Names the encoding as the cause of a wrong size.
     fn explain(&self, error: FetchError) -> FetchError {
         match self.encoding.get() {
             Some(encoding) => FetchError::Encoded {
@@ -377,8 +377,8 @@ impl PayloadStream {
     }
 }
 
-/// Reads once the limit allows. Waiting for it is not the server's fault, and doesn't count as a stall.
-/// Tells for how long the server was waited for, too.
+/// Reads once the limit allows. Waiting for the limit doesn't count as a stall. Also returns the time spent waiting for the
+/// server.
 async fn read(body: &mut Body, limit: Option<&mut RateLimit>) -> (Result<Bytes, Broken>, Duration) {
     if let Some(limit) = &limit {
         sleep_until(limit.free_at()).await;
@@ -392,7 +392,7 @@ async fn read(body: &mut Body, limit: Option<&mut RateLimit>) -> (Result<Bytes, 
     (came, waited)
 }
 
-/// Statuses that say "later" rather than "no".
+/// Whether a status means "later" rather than "no".
 fn may_pass(status: u16) -> bool {
     matches!(status, 408 | 429) || status >= 500
 }

@@ -1,4 +1,4 @@
-//! The flags that every program of the family has.
+//! Flags of gflags and glog, which every program of the original has.
 
 use super::{Flag, Kind};
 
@@ -26,7 +26,7 @@ const fn text(name: &'static str) -> Flag {
     }
 }
 
-/// Flags that every program of this family has: those of gflags itself, then those of glog.
+/// Flags of gflags itself, then those of glog.
 pub(super) const FAMILY: &[Flag] = &[
     switch("help"),
     switch("helpfull"),

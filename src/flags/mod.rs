@@ -17,18 +17,18 @@ mod parser;
 
 use parser::Parser;
 
-/// One flag that a program knows.
+/// Definition of a flag.
 #[derive(Debug, Clone, Copy)]
 pub struct Flag {
-    /// Its name, with underscores, without dashes.
+    /// Name, with underscores, without dashes.
     pub name: &'static str,
-    /// What value it takes.
+    /// Type of its value.
     pub kind: Kind,
     /// One sentence for `--help`.
     pub help: &'static str,
 }
 
-/// What value a flag takes.
+/// Type of a flag's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// On or off.
@@ -40,7 +40,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// gflags' name of the type, part of its messages.
+    /// Name of the type in gflags' messages.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Switch => "bool",
@@ -50,7 +50,7 @@ impl Kind {
     }
 }
 
-/// What a command line asks for.
+/// Request of a command line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request {
     /// To run.
@@ -61,7 +61,7 @@ pub enum Request {
     Version,
 }
 
-/// The flags that were given.
+/// The flags and arguments given.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct CommandLine {
     values: BTreeMap<&'static str, String>,
@@ -89,18 +89,18 @@ impl CommandLine {
     }
 }
 
-/// What is wrong with one flag, in gflags' words.
+/// Error of one flag, in gflags' words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FlagError {
-    /// No such flag.
+    /// Unknown flag.
     #[error("ERROR: unknown command line flag '{0}'")]
     Unknown(String),
     /// A value that the flag's type does not have.
     #[error("ERROR: illegal value '{value}' specified for {} flag '{flag}'", kind.as_str())]
     IllegalValue {
-        /// The flag.
+        /// Name of the flag.
         flag: &'static str,
-        /// Its type.
+        /// Type of its value.
         kind: Kind,
         /// The value given.
         value: String,
@@ -110,15 +110,15 @@ pub enum FlagError {
     NotASwitch {
         /// The flag as given.
         given: String,
-        /// Its type.
+        /// Type of its value.
         kind: Kind,
     },
     /// The line ends before the flag's value.
     #[error("ERROR: flag '{flag}' is missing its argument; flag description: {help}")]
     MissingValue {
-        /// The flag.
+        /// Name of the flag.
         flag: &'static str,
-        /// Its description.
+        /// Description of the flag.
         help: &'static str,
     },
     /// An argument that is no text.
@@ -126,7 +126,7 @@ pub enum FlagError {
     NotUtf8(OsString),
 }
 
-/// All that is wrong with a command line, one line each. The exit status is 1.
+/// All errors of a command line, one line each. The exit status is 1.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FlagErrors(pub Vec<FlagError>);
 

@@ -1,11 +1,11 @@
-//! From arguments to a [`Request`].
+//! Parser of arguments into a [`Request`].
 
 use std::ffi::OsString;
 
 use super::family::FAMILY;
 use super::{CommandLine, Flag, FlagError, FlagErrors, Kind, Request};
 
-/// What has been read so far.
+/// Parser state.
 pub(super) struct Parser {
     flags: &'static [Flag],
     line: CommandLine,

@@ -1,4 +1,4 @@
-//! When somebody sets the clock of the wall, and a clock that nobody sets.
+//! Changes of the wall clock, and a clock that is never set.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -25,15 +25,16 @@ pub fn since_boot() -> Duration {
     )
 }
 
-/// A timer that never runs out, and that the kernel takes back whenever the clock is set, or the machine wakes.
+/// Watch for changes of the wall clock: a timer that never expires, which the kernel cancels when the clock is set or the
+/// machine wakes.
 #[derive(Debug)]
 pub struct ClockWatch(AsyncFd<OwnedFd>);
 
 impl ClockWatch {
-    /// Watches from now on. Within a runtime.
+    /// Watches from now on. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// If the kernel gives no such timer.
+    /// If the kernel refuses the timer.
     #[allow(
         deprecated,
         reason = "an `OwnedFd` never gives up its descriptor; the successor is unsafe"
@@ -45,7 +46,7 @@ impl ClockWatch {
         Ok(Self(AsyncFd::with_interest(timer, Interest::READABLE)?))
     }
 
-    /// Ends when the clock was set. May be dropped and asked for again.
+    /// Returns when the clock was set. Cancel-safe.
     pub async fn was_set(&self) {
         loop {
             let Ok(mut ready) = self.0.readable().await else {

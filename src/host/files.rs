@@ -16,21 +16,21 @@ use nix::fcntl::OFlag;
 
 use super::Host;
 
-/// No file that is read here is longer.
+/// Longest file that is read, in bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// A file that is there, or may be, and can't be read.
+/// Error of a file that exists, or may exist, and can't be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{path} can't be read")]
 pub struct Unreadable {
     /// The file, as an absolute path of the host.
     pub path: String,
-    /// What the system says.
+    /// Error of the system call.
     pub source: io::Error,
 }
 
 impl Host {
-    /// The contents of the file `absolute`; nothing if it is not there. One that is bound or linked to `/dev/null` is
+    /// The contents of the file `absolute`; `None` if it does not exist. One that is bound or linked to `/dev/null` is
     /// empty.
     ///
     /// # Errors
@@ -39,23 +39,23 @@ impl Host {
         self.if_there(absolute, |path| contents(path, LONGEST))
     }
 
-    /// Whether there is anything called `absolute`.
+    /// Whether `absolute` exists.
     ///
     /// # Errors
-    /// [`Unreadable`] if nobody knows.
+    /// [`Unreadable`] if that can't be told.
     pub fn is_there(&self, absolute: &str) -> Result<bool, Unreadable> {
         Ok(self.look_at(absolute)?.is_some())
     }
 
-    /// What `absolute` is, links followed; nothing if it is not there.
+    /// Metadata of `absolute`, links followed; `None` if it does not exist.
     ///
     /// # Errors
-    /// [`Unreadable`] if nobody knows.
+    /// [`Unreadable`] if that can't be told.
     pub fn look_at(&self, absolute: &str) -> Result<Option<Metadata>, Unreadable> {
         self.if_there(absolute, |path| fs::metadata(path))
     }
 
-    /// What `look` finds at `absolute`; nothing if there is no such name.
+    /// Result of `look` at `absolute`; `None` if there is no such name.
     ///
     /// # Errors
     /// [`Unreadable`].
@@ -80,7 +80,7 @@ impl Host {
         })
     }
 
-    /// Whether a part of `absolute` is missing, and no link that leads nowhere has hidden it.
+    /// Whether a part of `absolute` is missing, other than behind a dangling link.
     fn first_missing(&self, absolute: &str) -> io::Result<bool> {
         let ends = absolute.match_indices('/').map(|(at, _)| at).skip(1);
         for end in ends.chain([absolute.len()]) {
@@ -111,7 +111,7 @@ fn is_missing(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::ENOENT as i32)
 }
 
-/// Of another kind than what isn't there.
+/// Error of a dangling link, of another kind than that of a missing file.
 fn dangling(part: &str) -> io::Error {
     io::Error::other(format!("{part} is a link that leads nowhere"))
 }

@@ -1,4 +1,4 @@
-//! The time of the daemon's first start in this boot, kept over its restarts.
+//! Time of the daemon's first start in this boot, kept across restarts.
 
 use std::fs;
 use std::io;
@@ -7,17 +7,16 @@ use std::time::Duration;
 
 use super::Host;
 
-/// On a tmpfs: a reboot clears it. One line, the boot's id and the seconds since the boot.
+/// File with one line: the boot's id and the seconds since the boot. On a tmpfs, so a reboot clears it.
 const FIRST_START: &str = "/run/update_engine/first-start";
-/// Counts while the machine is suspended too, and nobody can set it.
+/// Clock that counts while the machine is suspended too, and can't be set.
 const UPTIME: &str = "/proc/uptime";
 
 impl Host {
-    /// How long ago the daemon was first started in this boot, as far as it has asked; for the first one that
-    /// asks, no time at all.
+    /// Time since the daemon's first start in this boot; the first call in a boot records the start and returns zero.
     ///
     /// # Errors
-    /// When the kernel doesn't tell how long it runs, or the first start can't be recorded.
+    /// When the kernel's uptime can't be read, or the first start can't be recorded.
     pub fn since_first_start(&self) -> io::Result<Duration> {
         let (boot, now) = (self.boot_id().map_err(io::Error::other)?, self.uptime()?);
         let recorded = fs::read_to_string(self.path(FIRST_START)).ok();
@@ -29,7 +28,7 @@ impl Host {
         }
     }
 
-    /// The daemon counts as first started now: what was before doesn't count.
+    /// Makes now the time of the first start.
     ///
     /// # Errors
     /// As [`Self::since_first_start`].

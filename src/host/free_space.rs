@@ -5,10 +5,10 @@ use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
 
-/// Bytes that are free for us where `path` lies, which must exist.
+/// Free bytes on the file system of `path`, which must exist.
 ///
 /// # Errors
-/// When the file system can't be asked.
+/// If `statvfs` fails.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let room = statvfs(path)?;
     Ok(room.blocks_available().saturating_mul(room.fragment_size()))

@@ -1,14 +1,14 @@
-//! The machine's identity as update servers know it: machine id, boot id, OS release.
+//! Identity of the machine for update servers: machine id, boot id, architecture.
 
 use super::{Host, Unreadable};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const MACHINE_ID: &str = "/etc/machine-id";
-/// Characters of a wrong id that are told.
+/// Longest part of a wrong id that is shown, in characters.
 const LONGEST_SHOWN: usize = 64;
 
-/// What tells this machine and this boot apart from others. A value whose file is not there is empty: the server then
-/// knows less, but the node still gets its updates.
+/// Identity of this machine and this boot. A value whose file is missing is empty: the server then knows less, but the
+/// node still gets its updates.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The kernel's id of this boot, without braces.
@@ -23,7 +23,7 @@ impl Host {
     /// Reads the machine's identity.
     ///
     /// # Errors
-    /// [`Unreadable`]: to a server the node would be another one.
+    /// [`Unreadable`]: without it the server would take the node for another one.
     pub fn identity(&self) -> Result<Identity, Unreadable> {
         Ok(Identity {
             boot_id: self.boot_id()?,
@@ -32,7 +32,7 @@ impl Host {
         })
     }
 
-    /// What is wrong with the machine's id, in a sentence. One that can't be read is another matter: see [`Self::identity`].
+    /// Sentence about a wrong machine id; `None` for a good one. An unreadable one is an error of [`Self::identity`].
     #[must_use]
     pub fn machine_id_warning(&self) -> Option<String> {
         let found = self.first_line(MACHINE_ID).ok()?;
@@ -70,7 +70,7 @@ impl Host {
     }
 }
 
-/// As systemd's `machine-id(5)` has it; readers take capitals, too.
+/// Whether `text` is an id by systemd's `machine-id(5)`; readers accept capitals, too.
 fn is_machine_id(text: &str) -> bool {
     text.len() == 32
         && text.bytes().all(|byte| byte.is_ascii_hexdigit())

@@ -3,8 +3,8 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | files that others keep: there, not there, or nobody knows | [`Host::read`], [`Unreadable`] |
-//! | who this machine is, for the server | [`Identity`] |
+//! | files of other programs: present, missing or unreadable | [`Host::read`], [`Unreadable`] |
+//! | identity of this machine, for the server | [`Identity`] |
 //! | mounting a freshly written slot, read-only | [`mount`] |
 //! | running the image's own programs | [`subprocess`] |
 //! | whether others wait for processor, disk or memory | [`Host::under_pressure`] |
@@ -56,7 +56,7 @@ impl Host {
         self.is_real() && Path::new("/run/systemd/system").is_dir()
     }
 
-    /// Where the absolute path `absolute` of the host lies in our file system.
+    /// Path in our file system of the absolute path `absolute` of the host.
     #[must_use]
     pub fn path(&self, absolute: &str) -> PathBuf {
         self.root.join(absolute.trim_start_matches('/'))

@@ -1,4 +1,4 @@
-//! Mounting a freshly written slot to run its postinst: read-only, and never changing a byte of it.
+//! Mount of a freshly written slot to run its postinst: read-only, without changing a byte of it.
 //!
 //! The slot's file system is tried as ext2, ext3 and btrfs in turn, as images have used each. A
 //! read-only mount alone is not enough: ext3 and btrfs replay their journal even then, into a slot that
@@ -17,7 +17,7 @@ const TRIALS: [(&str, Option<&str>); 3] = [
     ("btrfs", Some("rescue=nologreplay")),
 ];
 
-/// Why a slot is not mounted.
+/// Error of mounting a slot.
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
     /// The kernel has a file system with this identity mounted already (`EEXIST`): the slot holds the
@@ -32,15 +32,15 @@ pub enum MountError {
     Unmountable {
         /// The device that was to be mounted.
         device: PathBuf,
-        /// Each file system tried, and what the kernel said.
+        /// Each file system tried, and the kernel's error.
         attempts: Vec<(&'static str, Errno)>,
     },
     /// The mount point could not be made.
     #[error("cannot make a mount point like {template}")]
     MountPoint {
-        /// The pattern of its name.
+        /// Pattern of its name.
         template: PathBuf,
-        /// What the kernel said.
+        /// Error of the system call.
         source: io::Error,
     },
     /// The file system could not be unmounted, not even lazily.
@@ -48,7 +48,7 @@ pub enum MountError {
     Unmount {
         /// The mount point.
         path: PathBuf,
-        /// What the kernel said.
+        /// Error of the system call.
         source: io::Error,
     },
 }
@@ -101,13 +101,13 @@ impl Mounted {
         })
     }
 
-    /// Where the slot's files are.
+    /// Path of the mount point.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.point.path
     }
 
-    /// Leaves it mounted: for who runs in a mount namespace that ends with it.
+    /// Leaves it mounted, for a process whose mount namespace ends with it.
     #[must_use]
     pub fn keep(self) -> PathBuf {
         let path = self.point.path.clone();

@@ -14,19 +14,19 @@ impl Percent {
     }
 }
 
-/// From which pressure on something is too much; `None`: never.
+/// Limits of pressure; `None`: no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PressureLimits {
-    /// Processes waited for a processor.
+    /// Limit for processes that wait for a processor.
     pub cpu: Option<Percent>,
-    /// For a disk.
+    /// Limit for processes that wait for a disk.
     pub io: Option<Percent>,
-    /// For memory.
+    /// Limit for processes that wait for memory.
     pub memory: Option<Percent>,
 }
 
 impl PressureLimits {
-    /// Whether there is anything to look at.
+    /// Whether there is no limit.
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::default()
@@ -34,8 +34,8 @@ impl PressureLimits {
 }
 
 impl Host {
-    /// What is above its limit now: the resource's name. Kernels that don't measure know no pressure. Blocks,
-    /// for as long as the kernel takes to answer.
+    /// Name of a resource that is above its limit now. Kernels without PSI report no pressure. Blocks for as long as the
+    /// kernel takes to answer.
     #[must_use]
     pub fn under_pressure(&self, limits: &PressureLimits) -> Option<&'static str> {
         let resources = [("cpu", limits.cpu), ("io", limits.io), ("memory", limits.memory)];

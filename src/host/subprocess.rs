@@ -29,8 +29,8 @@ pub use output::Output;
 
 use crate::systemd::{TransientService, TransientUnit};
 
-/// All that a child sees of the daemon's environment: the original's five, and the other names of the same proxies,
-/// without which what a postinst downloads would take another way than the daemon does. Scripts import the first
+/// Variables of the daemon's environment that a child sees: the original's five, and the other names of the same proxies,
+/// without which a postinst's downloads would take another way than the daemon's. Scripts import the first
 /// three proxies themselves when none is there, and anything else here would be a new contract with images.
 const PASSED_ON: [&str; 10] = [
     "LD_LIBRARY_PATH",
@@ -45,62 +45,62 @@ const PASSED_ON: [&str; 10] = [
     "no_proxy",
 ];
 
-/// What a program asked to end gets to clean up after itself.
+/// Time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Why there is no exit status.
+/// Error of a program without an exit status.
 #[derive(Debug, thiserror::Error)]
 pub enum SubprocessError {
-    /// It never ran.
+    /// The program was not started.
     #[error("cannot run {program}")]
     Spawn {
-        /// The program.
+        /// Path of the program.
         program: PathBuf,
-        /// What the kernel said.
+        /// Error of the system call.
         source: io::Error,
     },
-    /// It ran too long and was ended, with all it had started.
+    /// The program exceeded its time limit and was ended, with all processes it had started.
     #[error("{program} was ended after {} s, its time limit", limit.as_secs())]
     TimedOut {
-        /// The program.
+        /// Path of the program.
         program: PathBuf,
-        /// What it was given.
+        /// Time limit.
         limit: Duration,
-        /// What it had said until then.
+        /// Output until then.
         output: Output,
     },
-    /// Nobody wanted its end any more; it was killed.
+    /// The program was cancelled and killed.
     #[error("{program} was killed, because the attempt was cancelled")]
     Cancelled {
-        /// The program.
+        /// Path of the program.
         program: PathBuf,
     },
     /// systemd didn't start it.
     #[error("systemd doesn't run {program} as {unit}")]
     Unit {
-        /// The program.
+        /// Path of the program.
         program: PathBuf,
-        /// The unit it should have been.
+        /// Name of the unit.
         unit: String,
-        /// What systemd said.
+        /// Error of systemd.
         source: zbus::Error,
     },
-    /// The kernel, or systemd, would not say how it ended.
+    /// The exit status could not be read from the kernel or systemd.
     #[error("lost track of {program}")]
     Wait {
-        /// The program.
+        /// Path of the program.
         program: PathBuf,
-        /// What the kernel said.
+        /// Error of the system call.
         source: io::Error,
     },
 }
 
-/// How a program ended.
+/// End of a program.
 #[derive(Debug)]
 pub struct Finished {
     /// Exit code or signal.
     pub status: ExitStatus,
-    /// Both its streams, as they came.
+    /// Standard output and standard error, in the order of arrival.
     pub output: Output,
 }
 
@@ -108,7 +108,7 @@ pub struct Finished {
 #[derive(Debug, Clone)]
 pub struct Subprocess {
     program: PathBuf,
-    /// What it is told its name is, if not its path.
+    /// `argv[0]`, if not the path.
     name: Option<String>,
     args: Vec<OsString>,
     limit: Duration,
@@ -138,7 +138,7 @@ impl Running {
 }
 
 impl Subprocess {
-    /// `program`, which may run for `limit`.
+    /// `program` with the time limit `limit`.
     #[must_use]
     pub fn new(program: &Path, limit: Duration) -> Self {
         Self {
@@ -150,14 +150,14 @@ impl Subprocess {
         }
     }
 
-    /// Tells it `name` in place of its path.
+    /// Sets `argv[0]` to `name`.
     #[must_use]
     pub fn called(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
         self
     }
 
-    /// Runs it as systemd's service of this name, which must be nobody else's.
+    /// Runs it as a transient systemd service of this name, which no other unit must have.
     #[must_use]
     pub fn in_unit(mut self, name: &str) -> Self {
         self.unit = Some(name.to_owned());
@@ -177,7 +177,7 @@ impl Subprocess {
         args.into_iter().fold(self, Self::arg)
     }
 
-    /// Runs it to its end, and logs what it said. `cancel` kills it, and so does dropping the future, though a
+    /// Runs it to its end, and logs its output. `cancel` kills it, and so does dropping the future, though a
     /// unit then ends a moment later. A program it left behind in the background is not waited for.
     ///
     /// # Errors
@@ -193,7 +193,7 @@ impl Subprocess {
         ended
     }
 
-    /// As [`Self::run`], for programs that run again and again: nothing is logged.
+    /// Like [`Self::run`], for programs that run repeatedly: nothing is logged.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -263,7 +263,7 @@ impl Subprocess {
         Ok(Running::Unit(Box::new(unit)))
     }
 
-    /// Asks it to end, then makes it.
+    /// Ends it: SIGTERM, then SIGKILL.
     async fn end(&self, running: &mut Running, capture: &mut output::Capture) -> io::Result<()> {
         running.signal(Signal::SIGTERM).await;
         if tokio::time::timeout(GRACE, capture.until(running.wait()))
@@ -296,7 +296,7 @@ impl Subprocess {
     }
 }
 
-/// The variables that children see, as far as they are set here.
+/// The variables that children see, as far as they are set.
 pub fn passed_on() -> impl Iterator<Item = (&'static str, OsString)> {
     PASSED_ON
         .into_iter()

@@ -1,4 +1,4 @@
-//! One request and its answer, through redirects.
+//! HTTP client: one request and its response, through redirects.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::proxy::{Proxies, ProxyScheme, ProxyServer};
 use super::redirect;
 use super::server_url::ServerUrl;
 
-/// Asks servers, each time over a connection of its own.
+/// HTTP client that uses a new connection for each request.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
     proxies: Proxies,
@@ -28,22 +28,22 @@ pub struct HttpClient {
     silence: Option<Duration>,
 }
 
-/// What is asked.
+/// A request.
 #[derive(Debug, Clone)]
 pub struct HttpRequest {
-    /// How.
+    /// HTTP method.
     pub method: Method,
-    /// Of whom. User and password in it are sent, there and to redirects on the same server.
+    /// URL. User and password in it are sent to that server, also after redirects on it.
     pub url: ServerUrl,
-    /// Sent beside those that HTTP needs.
+    /// Headers beside those that HTTP needs.
     pub headers: HeaderMap,
-    /// What is handed over; nothing for most.
+    /// Body; empty for most requests.
     pub body: Bytes,
-    /// For a URL without user and password of its own; sent over https only, and not to another server.
+    /// Credentials for a URL without user and password of its own; sent over https only, and not to another server.
     pub credentials: Option<Credentials>,
 }
 
-/// An answer; its connection ends when it is dropped.
+/// A response; dropping it ends its connection.
 #[derive(Debug)]
 pub struct HttpResponse {
     url: ServerUrl,
@@ -56,7 +56,7 @@ pub struct HttpResponse {
 }
 
 impl HttpClient {
-    /// A client with these proxies, which waits so long for a connection.
+    /// A client with `proxies` that waits at most `connect_timeout` for a connection.
     #[must_use]
     pub const fn new(proxies: Proxies, connect_timeout: Duration) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl HttpClient {
         }
     }
 
-    /// It also waits no longer than this for the head of each answer.
+    /// Limits the wait for the head of each response to `silence`.
     #[must_use]
     pub const fn patient_for(mut self, silence: Duration) -> Self {
         self.silence = Some(silence);
@@ -187,7 +187,7 @@ fn message(
     Ok(message)
 }
 
-/// Those of the URL itself; else, on the server that was asked first, those of its URL, or those that go with the request.
+/// Credentials of the URL itself; else, on the server of the first request, those of its URL or of the request.
 fn credentials<'a>(request: &'a HttpRequest, asked: &'a ServerUrl) -> Option<&'a Credentials> {
     let url = &request.url;
     let at_home = url.is_same_server(asked);
@@ -198,25 +198,25 @@ fn credentials<'a>(request: &'a HttpRequest, asked: &'a ServerUrl) -> Option<&'a
 }
 
 impl HttpResponse {
-    /// Where it came from: what was asked for, or where redirects led.
+    /// URL that it came from: the one requested, or the target of redirects.
     #[must_use]
     pub const fn url(&self) -> &ServerUrl {
         &self.url
     }
 
-    /// Its status.
+    /// HTTP status.
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// Its headers.
+    /// Headers.
     #[must_use]
     pub const fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// The next bytes of its body; none after the last. The future may be dropped and asked for again.
+    /// The next bytes of the body; `None` after the last. Cancel-safe.
     ///
     /// # Errors
     /// If the connection breaks before the body's end.

@@ -1,4 +1,4 @@
-//! A connection of bytes to a server, straight or through a proxy.
+//! Byte connection to a server, directly or through a proxy.
 
 use std::future::{Ready, ready};
 use std::io;
@@ -65,7 +65,7 @@ async fn tcp(host: &str, port: u16, within: Duration) -> Result<BoxedStream, Net
     Ok(Box::new(stream.into_inner()))
 }
 
-/// All addresses of `host`, which may be one itself, with a zone or without.
+/// All addresses of `host`, which may itself be an address, with or without a zone.
 async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, NetError> {
     let failed = |source| NetError::Resolve {
         host: host.to_owned(),
@@ -116,7 +116,7 @@ async fn through(proxy: &ProxyServer, url: &ServerUrl, within: Duration) -> Resu
     Ok(Box::new(stream.into_inner()))
 }
 
-/// The server as `proxy` is told it: its address for those that don't look names up.
+/// The server as named to `proxy`: by address for proxies that don't resolve names.
 async fn target(proxy: &ProxyServer, url: &ServerUrl) -> Result<Uri, NetError> {
     let refused = |_| NetError::Request { url: url.to_string() };
     let port = url.port();
@@ -146,7 +146,7 @@ fn socks_text(bytes: &[u8]) -> Result<String, BoxedError> {
     String::from_utf8(bytes.to_vec()).map_err(|_| "its user name or password is no UTF-8".into())
 }
 
-/// A resolver that knows the answer.
+/// A resolver with a fixed result.
 #[derive(Clone)]
 struct Resolved(Vec<SocketAddr>);
 
@@ -164,7 +164,7 @@ impl Service<Name> for Resolved {
     }
 }
 
-/// A connector that has connected already, once.
+/// A connector that returns an existing connection, once.
 struct Connected(Option<BoxedStream>);
 
 impl Connected {

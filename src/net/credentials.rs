@@ -1,4 +1,4 @@
-//! User name and password for one server.
+//! Credentials: user name and password for one server.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use percent_encoding::percent_decode_str;
 /// User name and password. Bytes, since URLs may hold any.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// The user's name.
+    /// User name.
     pub user: Vec<u8>,
-    /// The password; it may be empty.
+    /// Password; may be empty.
     pub password: Vec<u8>,
 }
 
 impl Credentials {
-    /// Those of a configuration file.
+    /// Credentials from a configuration file.
     #[must_use]
     pub fn new(user: &str, password: &str) -> Self {
         Self {
@@ -26,7 +26,7 @@ impl Credentials {
         }
     }
 
-    /// Those of a URL, in which they are percent-encoded; none if it has none.
+    /// Credentials from a URL, in which they are percent-encoded; `None` if it has none.
     pub(super) fn in_url(user: &str, password: Option<&str>) -> Option<Self> {
         let decoded = |text: &str| percent_decode_str(text).collect();
         (!user.is_empty() || password.is_some()).then(|| Self {
@@ -35,7 +35,7 @@ impl Credentials {
         })
     }
 
-    /// As `Authorization` and `Proxy-Authorization` have it.
+    /// Value of the headers `Authorization` and `Proxy-Authorization`.
     pub(super) fn basic(&self) -> HeaderValue {
         let pair = [&self.user[..], b":", &self.password].concat();
         // Invariant: letters, digits, `+`, `/` and `=` are fit for a header.

@@ -1,11 +1,11 @@
-//! A connection whose peer may answer before it has read the question, and hang up.
+//! Connection to a peer that may answer before it has read the request, and hang up.
 //!
 //! ```text
 //!  peer:  accept · write "HTTP/1.1 200 OK …" · close        our request: not read, or half of it
 //!  HTTP library, by itself: "unexpected message", "broken pipe", "connection reset": the answer is lost
 //!  here:  nothing is read before the request's first byte was written;
 //!         once the peer is gone, writing goes on into nothing;
-//!         a reset after the first byte of the answer is its end, and whoever knows its length judges that
+//!         a reset after the first byte of the answer is its end; the caller, who knows its length, checks that
 //! ```
 
 use std::io;
@@ -20,9 +20,9 @@ pub(super) struct EarlyAnswer<T> {
     asked: bool,
     /// The first byte of an answer was read.
     answered: bool,
-    /// The peer reads no more; what it said before can still be read.
+    /// The peer reads no more; its earlier bytes can still be read.
     write_closed: bool,
-    /// Waits for the request's first byte.
+    /// Reader that waits for the first byte of the request.
     reader: Option<Waker>,
 }
 
@@ -37,7 +37,7 @@ impl<T> EarlyAnswer<T> {
         }
     }
 
-    /// What `result` of writing means: nothing more is sent to a peer that has gone.
+    /// Turns an error of writing to a peer that has gone into success: nothing more is sent to it.
     fn written<R>(&mut self, result: Poll<io::Result<R>>, done: R) -> Poll<io::Result<R>> {
         match result {
             Poll::Ready(Err(error)) if is_hang_up(&error) => {

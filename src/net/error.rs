@@ -1,4 +1,4 @@
-//! Why a server gives no answer.
+//! Errors of requests.
 
 use std::io;
 use std::time::Duration;
@@ -6,18 +6,18 @@ use std::time::Duration;
 use super::proxy::ProxyFault;
 use super::redirect::RedirectFault;
 
-/// Why there is no answer to a request. Texts name hosts, never users, passwords or queries.
+/// Error of a request without a response. Texts name hosts, never users, passwords or queries.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
     /// The environment's proxy can't be used.
     #[error(transparent)]
     Proxy(#[from] ProxyFault),
-    /// The server leads elsewhere, and isn't followed there.
+    /// A redirect that is not followed.
     #[error("the redirect from {url} (status {status}) is not followed: {fault}")]
     Redirect {
-        /// From where, as it may be shown.
+        /// URL of the request, without user, password and query.
         url: String,
-        /// The status of the answer that leads there.
+        /// Status of the redirect.
         status: u16,
         /// The rule that the redirect breaks.
         fault: RedirectFault,
@@ -25,72 +25,72 @@ pub enum NetError {
     /// A URL that no request can be made for.
     #[error("no request can be made for {url}")]
     Request {
-        /// As it may be shown.
+        /// URL of the request, without user, password and query.
         url: String,
     },
-    /// A zone means something on this machine alone.
+    /// An address with a zone, which has a meaning on this machine alone, through a proxy.
     #[error("{proxy} can't reach an address on this machine's own link: name it in NO_PROXY")]
     Zone {
-        /// URL of the proxy, as it may be shown.
+        /// URL of the proxy, without user and password.
         proxy: String,
     },
-    /// Its name leads nowhere.
+    /// A name that can't be resolved.
     #[error("{host} can't be resolved")]
     Resolve {
         /// Name of the server or proxy.
         host: String,
-        /// What the system or the TLS library says.
+        /// Error of the system or the TLS library.
         source: io::Error,
     },
-    /// It can't be reached.
+    /// No connection.
     #[error("no connection to {peer}")]
     Connect {
-        /// The server or proxy, as it may be shown.
+        /// `host:port` of the server or proxy.
         peer: String,
-        /// What failed below.
+        /// The underlying error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// No connection, and no refusal either.
+    /// No connection in time.
     #[error("no connection to {peer} in {} s", within.as_secs())]
     ConnectTimeout {
-        /// The server or proxy, as it may be shown.
+        /// `host:port` of the server or proxy.
         peer: String,
-        /// In what time.
+        /// Time limit.
         within: Duration,
     },
-    /// The proxy doesn't lead to the server.
+    /// The proxy refuses or fails to connect to the server.
     #[error("{proxy} gives no connection to {peer}")]
     Tunnel {
-        /// URL of the proxy, as it may be shown.
+        /// URL of the proxy, without user and password.
         proxy: String,
-        /// The server that was wanted, as it may be shown.
+        /// `host:port` of the server.
         peer: String,
-        /// What failed below.
+        /// The underlying error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// TLS failed: mostly, no trusted authority vouches for the server.
+    /// TLS failed; in most cases no trusted authority has signed the certificate.
     #[error("no TLS connection to {peer}")]
     Tls {
-        /// The server or proxy, as it may be shown.
+        /// `host:port` of the server or proxy.
         peer: String,
-        /// What the system or the TLS library says.
+        /// Error of the system or the TLS library.
         source: io::Error,
     },
-    /// It said nothing for too long.
+    /// No byte came in time.
     #[error("{peer} said nothing for {} s", within.as_secs())]
     Silence {
-        /// The server or proxy, as it may be shown.
+        /// `host:port` of the server or proxy.
         peer: String,
-        /// For how long.
+        /// Time limit.
         within: Duration,
     },
-    /// The connection broke, or what came over it is no HTTP.
+    /// The connection broke, or the peer doesn't speak HTTP.
     #[error("the connection failed")]
     Http(#[from] hyper::Error),
 }
 
 impl NetError {
-    /// Whether asking again can't help before somebody has changed something.
+    /// Whether a retry can't help before a setting or a server has changed.
     #[must_use]
     pub const fn is_final(&self) -> bool {
         matches!(

@@ -1,13 +1,13 @@
-//! What heads of answers say that is no byte of a file: encodings, and that somebody wants a login.
+//! Headers that explain a wrong body: encodings, web pages, logins.
 
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
-/// Characters of a header that are told.
+/// Longest value of a header that is shown, in characters.
 const LONGEST: usize = 60;
 
-/// The encoding that a body came in, if it isn't plain. None is ever asked for. Servers declare one for files that are as they
-/// should be, since their names end in `.gz`: it explains what went wrong, and is no fault by itself.
+/// The encoding of a body, if it has one. None is ever requested. Servers declare one even for unencoded files whose names
+/// end in `.gz`: it explains an error, and is no error by itself.
 #[must_use]
 pub fn content_encoding(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(CONTENT_ENCODING).iter();
@@ -18,7 +18,7 @@ pub fn content_encoding(headers: &HeaderMap) -> Option<String> {
     (!values.is_empty()).then(|| values.join(", ").chars().take(LONGEST).collect())
 }
 
-/// Whether the body is a page for people.
+/// Whether the body is a web page.
 #[must_use]
 pub fn is_web_page(headers: &HeaderMap) -> bool {
     let value = headers
@@ -27,7 +27,7 @@ pub fn is_web_page(headers: &HeaderMap) -> bool {
     value.is_some_and(|value| value.starts_with(b"text/html") || value.starts_with(b"application/xhtml"))
 }
 
-/// The end of a sentence about a status with which a network or a proxy says that it lets nobody through without a login.
+/// End of a sentence about a status by which a network or a proxy requires a login.
 #[must_use]
 pub const fn login_wanted(status: u16) -> Option<&'static str> {
     match status {

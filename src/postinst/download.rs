@@ -1,4 +1,4 @@
-//! One extension, downloaded and put in place under its name.
+//! Installation of one extension: downloaded, verified, put in place.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The system extensions that belong to a version: the OEM's, and those that the operator enabled.
+//! System extensions of a version: the OEM's, and those that the operator enabled.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -16,24 +16,24 @@ use crate::omaha::{NameMatch, Package};
 use crate::printable::printable;
 
 const OEM: &str = "/usr/share/oem";
-/// Where an OEM's extension goes when its own partition is full.
+/// Directory for an OEM's extension when its own partition is full.
 const OEM_OVERFLOW: &str = "/etc/flatcar/oem-sysext";
 const SYSEXTS: &str = "/etc/flatcar/sysext";
-/// The names of enabled extensions; a `-` before a name takes it off.
+/// Files with the names of enabled extensions; a `-` before a name disables it.
 const ENABLED: [&str; 2] = [
     "/etc/flatcar/enabled-sysext.conf",
     "/usr/share/flatcar/enabled-sysext.conf",
 ];
 
-/// Where packages can be had.
+/// Sources of packages.
 struct Offered {
-    /// From the node's own server.
+    /// Packages that the node's own server offers.
     packages: Vec<Package>,
-    /// What that one doesn't have.
+    /// File servers for packages that it doesn't offer.
     servers: FileServers,
 }
 
-/// Extensions on their way from the running to the new version.
+/// Change of extensions from the running to the new version.
 pub(super) struct Extensions<'a> {
     host: &'a Host,
     image: &'a Path,
@@ -51,7 +51,7 @@ impl<'a> Extensions<'a> {
         }
     }
 
-    /// Removes what belongs to neither version, and gets what the new one needs.
+    /// Removes the extensions of neither version, and fetches those of the new one.
     pub(super) async fn update(&self, oem: &str) -> Result<(), Refusal> {
         let oem_place = self.host.path(OEM).join("sysext");
         let active = format!("{OEM}/sysext/active-oem-{oem}");
@@ -113,7 +113,7 @@ impl<'a> Extensions<'a> {
         })
     }
 
-    /// What the server offers first, at each of its URLs, then the published release.
+    /// Origins of `package`: the URLs of the server's offer, then the published release.
     fn origins(&self, package: &str, offered: &Offered) -> Vec<Origin> {
         let file = format!("{package}.gz");
         // Of those whose names fit as well the first, as the original's tools do.
@@ -162,7 +162,7 @@ impl<'a> Extensions<'a> {
     }
 }
 
-/// The names that are enabled, without those that are taken off.
+/// The enabled names, without the disabled ones.
 ///
 /// # Errors
 /// [`Unreadable`]: a slot would boot without what is enabled there.
@@ -180,7 +180,7 @@ fn enabled(host: &Host) -> Result<BTreeSet<String>, Unreadable> {
     Ok(&on - &off)
 }
 
-/// Whether it can stand in a file's name and a URL as it is; no comment, no path.
+/// Whether `text` can be part of a file's name and a URL: no comment, no path.
 fn is_name(text: &str) -> bool {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits)

@@ -1,14 +1,14 @@
-//! Where the extensions of a version are published, for what the node's own server doesn't offer.
+//! File servers that publish the extensions of a version, for packages that the node's own server doesn't offer.
 
 use super::release::Release;
 use crate::host::{Host, Unreadable};
 
-/// Where releases are, unless the kernel's command line names another place.
+/// Default server of releases.
 const PUBLIC: &str = "https://update.release.flatcar-linux.net";
 const COMMAND_LINE: &str = "/proc/cmdline";
-/// Instead of the public one.
+/// Key of the kernel's command line for a server in place of [`PUBLIC`].
 const OF_RELEASES: &str = "flatcar.release_file_server_url";
-/// Of developers' builds: asked after the other one, and only if it is named.
+/// Key of the kernel's command line for a server of developers' builds, which is asked last.
 const OF_DEVELOPERS: &str = "flatcar.dev_file_server_url";
 
 /// The servers, in the order in which they are asked.
@@ -16,7 +16,7 @@ const OF_DEVELOPERS: &str = "flatcar.dev_file_server_url";
 pub(super) struct FileServers(Vec<String>);
 
 impl FileServers {
-    /// Those of `host`.
+    /// The servers for `host`.
     ///
     /// # Errors
     /// If the kernel's command line can't be read: it may name a server that must not be passed over.
@@ -31,7 +31,7 @@ impl FileServers {
         Self(servers.map(|url| url.trim_end_matches('/').to_owned()).collect())
     }
 
-    /// Where `file` of `release` may be; nowhere if its board isn't known.
+    /// URLs of `file` of `release`; none if its board isn't known.
     pub(super) fn urls<'a>(
         &'a self,
         release: &'a Release,
@@ -43,7 +43,7 @@ impl FileServers {
     }
 }
 
-/// The value of the last word that sets `key` to something: it is the one that counts.
+/// Value of the last word that sets `key`, which is the one that counts.
 fn last<'a>(line: &'a str, key: &str) -> Option<&'a str> {
     let words = line.split_ascii_whitespace().rev();
     let mut values = words.filter_map(|word| word.trim_matches('"').strip_prefix(key)?.strip_prefix('='));

@@ -1,4 +1,4 @@
-//! What a new image does for its own installation: the postinst that comes with it.
+//! Postinst: the part that an image takes in its own installation.
 //!
 //! Called as `IMAGE/postinst DEVICE [KERNEL=FILE] [PCR_POLICY=FILE]` by whichever engine runs on the node, the
 //! original's included, once the image lies in its slot and is mounted at `IMAGE`. Exit status 0 says that the
@@ -37,60 +37,60 @@ pub use release::ReleaseError;
 pub use response::StoredResponseError;
 
 const OEM_HOOK: &str = "/usr/share/oem/bin/oem-postinst";
-/// There on systems whose control groups are version 2's alone.
+/// File that exists only on systems with version 2 control groups alone.
 const UNIFIED_CGROUPS: &str = "/sys/fs/cgroup/cgroup.controllers";
 
-/// Why the image must not boot.
+/// Reason for which the image must not boot.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The device is no slot, or its disk can't be used.
     #[error("cannot tell the slot of {}", device.display())]
     Slot {
-        /// As given.
+        /// Path of the device, as given.
         device: PathBuf,
-        /// Why not.
+        /// The underlying error.
         source: DiskError,
     },
     /// The OEM's hook couldn't be run.
     #[error("cannot run {OEM_HOOK}")]
     Hook(#[source] io::Error),
-    /// The OEM's hook says no.
+    /// The OEM's hook failed.
     #[error("{OEM_HOOK}: {0}")]
     HookFailed(ExitStatus),
-    /// One of the two systems doesn't say which it is.
+    /// The release of one of the two systems can't be read.
     #[error("cannot tell versions")]
     Release(#[from] ReleaseError),
     /// The server's last answer can't be used.
     #[error("cannot tell what the server offers")]
     Response(#[from] StoredResponseError),
-    /// What an operator, an OEM or the system may have set can't be told.
+    /// A setting of the operator, the OEM or the system can't be read.
     #[error("cannot tell what is set")]
     Unreadable(#[from] Unreadable),
-    /// An extension of the new version isn't there.
+    /// An extension of the new version can't be installed.
     #[error("{package} for the new version can't be had")]
     Extension {
-        /// Which one.
+        /// Name of the package.
         package: String,
-        /// Why not.
+        /// The underlying error.
         source: Box<ExtensionError>,
     },
     /// A directory of extensions can't be read or changed.
     #[error("cannot change {}", path.display())]
     Directory {
-        /// Which one.
+        /// Path of the directory.
         path: PathBuf,
-        /// Why not.
+        /// Error of the system call.
         source: io::Error,
     },
-    /// The node runs on control groups that new systems have no support for.
+    /// The node uses version 1 control groups, which new systems don't support.
     #[error(
         "the node uses control groups of version 1 ({UNIFIED_CGROUPS} is missing): the new image would not boot"
     )]
     Cgroups,
-    /// The slot can't be made the one that boots next.
+    /// The slot can't be made to boot next.
     #[error("cannot make the slot boot next")]
     Boot(#[source] DiskError),
-    /// A reboot can't be asked for.
+    /// A reboot can't be requested.
     #[error("cannot ask for a reboot")]
     Reboot(#[source] io::Error),
 }
@@ -108,19 +108,19 @@ impl Refusal {
     }
 }
 
-/// One image in its slot.
+/// The postinst of one image in its slot.
 #[derive(Debug, Clone)]
 pub struct Postinst {
-    /// The node.
+    /// The node that it runs on.
     pub host: Host,
-    /// Where the image is mounted.
+    /// Mount point of the image.
     pub image: PathBuf,
     /// The slot's device, a path of the host.
     pub device: PathBuf,
 }
 
 impl Postinst {
-    /// Does all steps; prints what the original's script prints: the slot's row of the table and the release.
+    /// Runs all steps; prints the same as the original's script: the slot's row of the table and the release.
     ///
     /// # Errors
     /// [`Refusal`]; the slot boots no sooner than it did.

@@ -19,10 +19,10 @@ use crate::host::Host;
 const ETC: &str = "/etc";
 const EXTENSIONS: &str = "/etc/extensions";
 const ATTRIBUTE: &str = "trusted.overlay.opaque";
-/// Overlays over overlays on `/etc`, at most.
+/// Most overlays on top of each other on `/etc`.
 const MOST: usize = 8;
 
-/// Removes it, if it is there. Failing to is told: the new image's own extensions stay hidden then, as they were.
+/// Removes the attribute, if it is there. A failure is logged: then the new image's own extensions stay hidden, as before.
 pub(super) fn remove(host: &Host) {
     let (etc, extensions) = (host.path(ETC), host.path(EXTENSIONS));
     let work = || {
@@ -46,7 +46,7 @@ pub(super) fn remove(host: &Host) {
     });
 }
 
-/// Takes the overlays off `etc`, for this thread alone.
+/// Unmounts the overlays on `etc`, for this thread alone.
 fn uncover(etc: &Path) -> nix::Result<()> {
     if !is_overlay(etc)? {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Which version an image or the running system is.
+//! Release of an image or of the running system.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,28 +6,28 @@ use std::path::{Path, PathBuf};
 use crate::config::KeyValues;
 use crate::host::Host;
 
-/// Why a system doesn't say which version it is.
+/// Error of reading a release.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
     /// Its file can't be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// Error of the system call.
         source: io::Error,
     },
     /// A version that could not stand in a file's name.
     #[error("{} has VERSION={version:?}, which makes no file name", path.display())]
     Version {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// What it says.
+        /// The version found.
         version: String,
     },
 }
 
-/// What `os-release` says.
+/// Contents of `os-release`.
 #[derive(Debug, Clone)]
 pub(super) struct Release {
     /// `VERSION`, or `VERSION_ID` where that is missing: a part of file names.

@@ -1,4 +1,4 @@
-//! The server's answer that this update comes from, as the engine kept it.
+//! The server's answer that this update came from, as the engine kept it.
 
 use std::fs;
 use std::io;
@@ -10,25 +10,25 @@ use crate::host::Host;
 use crate::omaha::{Package, PackagesError, packages};
 use crate::store::{Key, PREFS_DIR, Prefs, PrefsError};
 
-/// Where engines that kept no answer logged it.
+/// Journal text before the answer, of engines that only logged it.
 const LOGGED: &str = "Omaha request response: ";
 const END: &str = "/response>";
 
-/// Why there is no answer to read.
+/// Error of reading the answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoredResponseError {
-    /// It can't be read or kept.
+    /// The preference can't be read.
     #[error(transparent)]
     Prefs(#[from] PrefsError),
-    /// It isn't one.
+    /// The text is no answer.
     #[error(transparent)]
     Packages(#[from] PackagesError),
-    /// Its file can't be looked at.
+    /// The age of the file can't be read.
     #[error("cannot look at {}", path.display())]
     Stat {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// Error of the system call.
         source: io::Error,
     },
 }

@@ -2,7 +2,7 @@
 
 use crate::disk::SlotRow;
 
-/// Flatcar's type of slots, as `cgpt` prints it.
+/// Partition type of Flatcar's slots, as `cgpt` prints it.
 const TYPE: &str = "5DFBF5F4-2848-4BAC-AA5E-0D9A20B745A6";
 
 /// Prints one slot.

@@ -1,4 +1,4 @@
-//! The server's answer to a question: pure, from types to XML.
+//! Answer of the server to a question, from types to XML. Pure.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use quick_xml::escape::escape;
 use super::catalog::{Catalog, Package};
 use super::question::{Ask, Question};
 
-/// What a node is told.
+/// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// The whole response.

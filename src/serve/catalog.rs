@@ -1,4 +1,4 @@
-//! What is served: one update, its payload, and the packages that go with it.
+//! Catalog of the server: one update, its payload, and the packages beside it.
 
 use std::fmt;
 use std::fs::File;
@@ -52,7 +52,7 @@ impl fmt::Display for PackageName {
 pub struct Package {
     /// Last part of its URL.
     pub name: PackageName,
-    /// Where it lies here.
+    /// Path of the file.
     pub path: PathBuf,
     /// Length in bytes, above 0.
     pub len: u64,
@@ -87,7 +87,7 @@ impl Package {
     }
 }
 
-/// Who is told of the update.
+/// Nodes to which the update is offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
     /// Nodes whose version is another one: newer or older, so that a site can also go back.
@@ -139,7 +139,7 @@ impl Catalog {
         Ok(self)
     }
 
-    /// Changes who is told of the update.
+    /// Sets the nodes to which the update is offered.
     #[must_use]
     pub fn for_audience(mut self, audience: Audience) -> Self {
         self.audience = audience;
@@ -171,7 +171,7 @@ impl Catalog {
         self.is_delta
     }
 
-    /// What goes with it.
+    /// Packages beside the payload.
     #[must_use]
     pub fn extras(&self) -> &[Package] {
         &self.extras
@@ -191,7 +191,7 @@ impl Catalog {
             .find(|package| package.name.as_str() == name)
     }
 
-    /// Whether a node that runs `version` is told of the update.
+    /// Whether the update is offered to a node that runs `version`.
     #[must_use]
     pub fn is_for(&self, version: &str) -> bool {
         self.audience == Audience::Everyone || self.version != version

@@ -1,4 +1,4 @@
-//! Sending a part of a file with bounded memory, at a given pace if asked to.
+//! Body of a download: a part of a file, sent with bounded memory and at a given pace.
 
 use std::io::{self, SeekFrom};
 use std::num::NonZeroU64;
@@ -14,7 +14,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::time::Instant;
 
-/// What is sent in answer to a request.
+/// Body of a response.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Bytes read at once.

@@ -1,4 +1,4 @@
-//! What was asked of the server and what it answered, for tests and for whoever watches.
+//! Journal of requests and answers, for tests and observers.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ const CAPACITY: usize = 10_000;
 pub enum Record {
     /// An Omaha request that was answered.
     Omaha(Exchange),
-    /// A package was asked for.
+    /// A request for a package.
     Download(Download),
     /// A request that this server doesn't answer.
     Refused {
@@ -22,7 +22,7 @@ pub enum Record {
         request: String,
         /// The answer's status code.
         status: u16,
-        /// Why.
+        /// Explanation, a sentence.
         reason: String,
     },
 }
@@ -32,7 +32,7 @@ pub enum Record {
 pub struct Exchange {
     /// The request's body, byte for byte.
     pub body: String,
-    /// What it means.
+    /// The request as parsed.
     pub question: Question,
     /// The version offered in the answer, if one was.
     pub offered: Option<String>,
@@ -54,7 +54,7 @@ impl Exchange {
     }
 }
 
-/// A download as it was asked for; written when the answer begins.
+/// A download as requested; recorded when the response begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Download {
     /// Name of the package.
@@ -85,7 +85,7 @@ impl Journal {
         });
     }
 
-    /// Everything up to now.
+    /// All records up to now.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
         self.0.borrow().iter().cloned().collect()
@@ -126,7 +126,7 @@ impl Journal {
         self.records().into_iter().filter_map(download).collect()
     }
 
-    /// Forgets everything up to now.
+    /// Removes all records up to now.
     pub fn clear(&self) {
         self.0.send_replace(VecDeque::new());
     }

@@ -4,7 +4,7 @@
 //!   POST /v1/update[/…]      Question ──▶ Answer     update, or noupdate when the version matches
 //!   GET  /packages/NAME      ranges, If-Range, ETag; bounded memory, optionally at a given pace
 //!                │
-//!                └─ every request ──▶ Journal        what was asked and what was answered
+//!                └─ every request ──▶ Journal        requests and answers
 //! ```
 //!
 //! One update is served at a time, described by a [`Catalog`]; [`Server::replace`] swaps it while nodes
@@ -48,41 +48,41 @@ const MAX_CONNECTIONS: usize = 512;
 /// How long a connection may take to send a request's header.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why a server can't be started, or an update can't be served.
+/// Error of starting a server or of serving an update.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address can't be listened on.
+    /// The server can't listen on the address.
     #[error("cannot listen on {address}")]
     Listen {
-        /// As asked for.
+        /// The address requested.
         address: SocketAddr,
-        /// What the system says.
+        /// Error of the system call.
         source: io::Error,
     },
     /// A file to be served can't be read.
     #[error("cannot read {path}")]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the system call.
         source: io::Error,
     },
-    /// Omaha has no way to offer a package of no bytes.
+    /// The file is empty: Omaha can't offer a package of no bytes.
     #[error("{path} is empty: there is nothing to offer")]
     Empty {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// A package's name must be able to stand in a URL as it is.
+    /// The name can't be part of a URL as it is.
     #[error("package name {name:?} must be of letters, digits, '.', '_' and '-', and not begin with '.'")]
     Name {
-        /// As given.
+        /// The name, as given.
         name: String,
     },
     /// Two packages would have the same URL.
     #[error("two packages are called {name}")]
     Duplicate {
-        /// Their name.
+        /// Name of the packages.
         name: PackageName,
     },
 }
@@ -121,13 +121,13 @@ impl Server {
         })
     }
 
-    /// Where the server listens.
+    /// Address at which the server listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// What a node's `SERVER=` must be.
+    /// URL for `SERVER=` of a node.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/v1/update/", self.address)
@@ -138,7 +138,7 @@ impl Server {
         self.catalog.send_replace(catalog.map(Arc::new));
     }
 
-    /// What was asked of this server so far.
+    /// The requests so far.
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.journal

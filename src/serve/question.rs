@@ -1,23 +1,23 @@
-//! An Omaha request as the server sees it: pure, from hostile text to checked types.
+//! Omaha request as the server sees it, from hostile text to checked types. Pure.
 
 use std::collections::HashMap;
 
 use quick_xml::events::{BytesStart, Event as Xml};
 use quick_xml::{Reader, XmlVersion};
 
-/// Asks in one request: a node sends three at most.
+/// Most asks in one request: a node sends three at most.
 const MAX_ASKS: usize = 64;
 
-/// What a node wants to know or to tell, about one application.
+/// Request of a node, about one application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// Who asks.
+    /// The node that asks.
     pub app: App,
-    /// What it asks, in the order of the document.
+    /// Its asks, in the order of the document.
     pub asks: Vec<Ask>,
 }
 
-/// The node, as its request describes it. What an attribute doesn't say is empty.
+/// The node, as its request describes it. A missing attribute is empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct App {
     /// `appid`, echoed as it came.
@@ -37,13 +37,13 @@ pub struct App {
 pub enum Ask {
     /// The node is alive.
     Ping,
-    /// Is there an update?
+    /// The node asks for an update.
     UpdateCheck,
-    /// Something happened.
+    /// The node reports an event.
     Event(Event),
 }
 
-/// Something that happened on a node.
+/// An event on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// `eventtype`: 3 update complete, 13 download started, 14 download finished.
@@ -56,7 +56,7 @@ pub struct Event {
     pub previous_version: Option<String>,
 }
 
-/// Why a request isn't an Omaha request.
+/// Error of parsing a request.
 #[derive(Debug, thiserror::Error)]
 pub enum QuestionError {
     /// Not well-formed.
@@ -65,21 +65,21 @@ pub enum QuestionError {
     /// The document ended before its elements did.
     #[error("the request ends inside <{0}>")]
     Unfinished(String),
-    /// Another document.
+    /// The document has no application.
     #[error("the request has no <request> with an <app>")]
     NoApp,
     /// This server serves one application at a time.
     #[error("the request has more than one <app>")]
     SeveralApps,
-    /// More than any node sends.
+    /// More asks than any node sends.
     #[error("the request has more than {MAX_ASKS} elements in its <app>")]
     TooMany,
     /// A number that isn't one.
     #[error("{attribute}={value:?} of an event is not a number")]
     Number {
-        /// Which attribute.
+        /// Name of the attribute.
         attribute: &'static str,
-        /// As sent.
+        /// Value as sent.
         value: String,
     },
 }
@@ -88,7 +88,7 @@ impl Question {
     /// Reads a request. Unknown elements and attributes are ignored.
     ///
     /// # Errors
-    /// What is wrong with it; the server answers 400 then.
+    /// The first error; the server answers with 400 then.
     pub fn parse(text: &str) -> Result<Self, QuestionError> {
         let mut reader = Reader::from_str(text);
         let mut reading = Reading::default();

@@ -1,4 +1,4 @@
-//! Which part of a file a request asks for (RFC 9110, sections 13.1.5 and 14): pure.
+//! Range requests (RFC 9110, sections 13.1.5 and 14). Pure.
 
 /// The part of a file to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

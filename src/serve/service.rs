@@ -1,4 +1,4 @@
-//! From an HTTP request to its answer: which path is what, and what is written to the journal.
+//! HTTP service: routes by path, and records for the journal.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -32,7 +32,7 @@ pub(super) struct Service {
     journal: Journal,
 }
 
-/// A request that gets no answer but a status.
+/// A request that is answered with a status alone.
 struct Refusal {
     status: StatusCode,
     reason: String,
@@ -120,7 +120,7 @@ impl Service {
         Ok(response)
     }
 
-    /// The URL of the packages, at the name by which the node knows us.
+    /// URL of the packages, with the host name that the node used.
     fn codebase<B>(&self, request: &Request<B>) -> String {
         let host = text(request, &header::HOST).and_then(|host| host.parse::<Authority>().ok());
         let host = host.map_or_else(|| self.address.to_string(), |authority| authority.to_string());
@@ -204,7 +204,7 @@ fn whole(text: String) -> Body {
         .boxed_unsync()
 }
 
-/// Says what a node asked, for whoever watches the server. `{:?}`: names come from the network.
+/// Logs the request of a node. `{:?}`: names come from the network.
 fn tell(peer: SocketAddr, question: &Question, offered: Option<&str>) {
     let app = &question.app;
     for ask in &question.asks {

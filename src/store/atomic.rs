@@ -22,7 +22,7 @@ pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
     replace_by(path, &[contents])
 }
 
-/// The same of contents that lie in pieces: long ones need not be put together for it.
+/// Like [`replace`], for contents in pieces, so that long ones need not be joined.
 ///
 /// # Errors
 /// Likewise.

@@ -1,4 +1,4 @@
-//! The original engine's preferences, kept true beside our own state.
+//! The original engine's preferences, maintained beside our own state.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -10,24 +10,24 @@ use thiserror::Error;
 
 use super::atomic;
 
-/// Where a host keeps them.
+/// Directory of preferences on a host.
 pub const PREFS_DIR: &str = "/var/lib/update_engine/prefs";
 
-/// Longest value read: a full response may have a megabyte.
+/// Longest value read, in bytes: a full response may have a megabyte.
 const MAX_VALUE: u64 = 1 << 20;
 
-/// What can be remembered. Each is a file of this name.
+/// Key of a preference, which is the name of its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Key {
-    /// The first version ever seen on this machine.
+    /// First version ever seen on this machine.
     AlephVersion,
-    /// When a failed payload may be tried again: Unix time in seconds, 0 for now.
+    /// Time from which a failed payload may be tried again: Unix time in seconds, 0 for now.
     BackoffExpiryTime,
-    /// What the last offer was: see [`crate::policy::PayloadState`].
+    /// Signature of the last offer: see [`crate::policy::PayloadState`].
     CurrentResponseSignature,
     /// Consecutive failures of the current URL.
     CurrentUrlFailureCount,
-    /// Which of the offer's URLs is tried.
+    /// Index of the offer's URL that is tried.
     CurrentUrlIndex,
     /// Failures since the last success, of deltas that had begun to download; those of the transfer don't
     /// count.
@@ -82,63 +82,63 @@ impl Key {
     }
 }
 
-/// Why a preference could not be read or written.
+/// Error of reading or writing a preference.
 #[derive(Debug, Error)]
 pub enum PrefsError {
     /// Reading failed.
     #[error("cannot read preference {path}")]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system call.
         source: io::Error,
     },
     /// Writing failed; the old value stands.
     #[error("cannot write preference {path}")]
     Write {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system call.
         source: io::Error,
     },
-    /// Nothing could be written.
+    /// The directory can't be written.
     #[error("nothing can be kept in {path}: no update is asked for")]
     Directory {
-        /// Where preferences are.
+        /// Path of the directory.
         path: PathBuf,
-        /// Why not.
+        /// Error of the system call.
         source: io::Error,
     },
     /// The file is too long to be a preference.
     #[error("preference {0} is longer than {MAX_VALUE} bytes")]
     TooLong(PathBuf),
-    /// A value that is no number where one belongs.
+    /// A value that should be a number and isn't.
     #[error("preference {path} is no number: {value:?}")]
     NotANumber {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What it holds.
+        /// Value found.
         value: String,
     },
 }
 
-/// What is known of the server's last answer.
+/// The server's last answer to a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LastAnswer {
     /// No check has brought one yet.
     None,
     /// It was an offer that was installed since.
     Installed,
-    /// This one.
+    /// An answer that is still current.
     Known {
-        /// As it came.
+        /// Body as received.
         body: Vec<u8>,
-        /// When, by the wall clock of then.
+        /// Time of its arrival, by the wall clock at that time.
         came: SystemTime,
     },
 }
 
-/// A directory of preferences. Holds nothing in memory: what others change counts at once.
+/// A directory of preferences. Holds nothing in memory: changes by other programs count at once.
 #[derive(Debug, Clone)]
 pub struct Prefs {
     dir: PathBuf,
@@ -160,7 +160,7 @@ impl Prefs {
         Ok(value.map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// What the last update check brought, as far as it still matters: an update that was installed since set
+    /// The answer of the last check, as far as it still matters: an update that was installed since set
     /// `previous-version`, which the next check empties before it keeps its own answer.
     ///
     /// # Errors
@@ -179,7 +179,7 @@ impl Prefs {
         })
     }
 
-    /// What is in the file, and when it was written.
+    /// Contents of the file, and the time at which it was written.
     fn read(&self, key: Key) -> Result<Option<(Vec<u8>, SystemTime)>, PrefsError> {
         let path = self.path(key);
         let read = || {
@@ -215,7 +215,7 @@ impl Prefs {
             })
     }
 
-    /// Makes the directory, and looks whether something can be written there; writes nothing.
+    /// Makes the directory, and checks that it is writable; writes nothing.
     ///
     /// # Errors
     /// [`PrefsError::Directory`].
@@ -259,7 +259,7 @@ impl Prefs {
             .map_err(|source| PrefsError::Write { path, source })
     }
 
-    /// The clock was set: `corrected` says what the time of an answer, and of what is compared with it, should have been.
+    /// Corrects the times of an answer and of the file it is compared with, after the clock was set.
     ///
     /// # Errors
     /// [`PrefsError::Write`].

@@ -33,65 +33,65 @@ pub const MAX_CONTENTS: usize = 64 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Version(pub u32);
 
-/// Why a record could not be read or written.
+/// Error of reading or writing a record.
 #[derive(Debug, Error)]
 pub enum RecordError {
     /// Reading failed.
     #[error("cannot read record {path}")]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system call.
         source: io::Error,
     },
     /// Writing failed; the old record stands.
     #[error("cannot write record {path}")]
     Write {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system call.
         source: io::Error,
     },
     /// Too long to be written, or to be read.
     #[error("record {path} has {length} bytes of contents or more, at most {most} are taken")]
     TooLong {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// How long the contents are, as far as they were looked at.
+        /// Length of the contents, as far as they were read, in bytes.
         length: u64,
-        /// How long they may be.
+        /// Limit, in bytes.
         most: usize,
     },
     /// Not a record at all.
     #[error("{0} is no record")]
     NotARecord(PathBuf),
-    /// Shorter or longer than it says.
+    /// The file is shorter or longer than its header says.
     #[error("record {path} has {actual} bytes where its header promises {promised}")]
     Length {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// By the header.
+        /// Length by the header, in bytes.
         promised: u64,
-        /// In the file.
+        /// Length of the file, in bytes.
         actual: u64,
     },
-    /// Not what was written.
+    /// The checksum is wrong.
     #[error("record {0} is damaged: its checksum does not match")]
     Checksum(PathBuf),
-    /// Of another time.
+    /// The contents have another version.
     #[error("record {path} has version {found}, not {expected}")]
     Version {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// In the file.
+        /// Version in the file.
         found: u32,
-        /// Asked for.
+        /// Version expected.
         expected: u32,
     },
 }
 
 impl RecordError {
-    /// Whether it is for want of descriptors or memory: a moment later it may work.
+    /// Whether descriptors or memory were short: a moment later it may work.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         let (Self::Read { source, .. } | Self::Write { source, .. }) = self else {
@@ -139,7 +139,7 @@ pub fn load(path: &Path, version: Version) -> Result<Option<Vec<u8>>, RecordErro
     load_short(path, version, MAX_CONTENTS)
 }
 
-/// The same of a record that never has more than `most` bytes of contents.
+/// Like [`load`], for a record that never has more than `most` bytes of contents.
 ///
 /// # Errors
 /// Likewise.

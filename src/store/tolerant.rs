@@ -1,5 +1,4 @@
-//! Deserializers for records that another version may have written: what can't be read has its default, and the rest
-//! counts.
+//! Deserializers for records of other versions: a value that can't be read has its default, and the rest counts.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize as _, Deserializer};
 use serde_json::Value;
 
-/// Characters of a value that stands where a text belongs.
+/// Longest text made of a value that should be a text, in characters.
 const LONGEST: usize = 200;
 
 /// The value, or its default if it has a form that is not known here.
@@ -20,7 +19,7 @@ where
     Ok(T::deserialize(value).unwrap_or_default())
 }
 
-/// Of a list, what has a known form.
+/// The elements of a list that have a known form.
 pub(crate) fn known<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -31,7 +30,7 @@ where
     Ok(known.collect())
 }
 
-/// Of what has names, what has a known form.
+/// The entries of a map that have a known form.
 pub(crate) fn known_by_name<'de, D, T>(deserializer: D) -> Result<BTreeMap<String, T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -44,7 +43,7 @@ where
     Ok(known.collect())
 }
 
-/// A text, or whatever stands in its place, as text.
+/// A text; any other value as its text.
 pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::String(text) => text,
@@ -53,13 +52,13 @@ pub(crate) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String,
     })
 }
 
-/// Why something was left, which is never nothing: an unknown cause is still a cause.
+/// Cause of a rollback, which is never empty: an unknown cause is still a cause.
 pub(crate) fn cause<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = text(deserializer)?;
     Ok(if text.is_empty() { unknown_cause() } else { text })
 }
 
-/// Stands for a cause that isn't told.
+/// Text for a cause that isn't known.
 pub(crate) fn unknown_cause() -> String {
     "for a cause that this version doesn't know".to_owned()
 }

@@ -9,7 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::process;
 use std::time::Duration;
 
-/// The service manager that listens.
+/// Connection to the service manager.
 #[derive(Debug)]
 pub struct ServiceManager {
     socket: UnixDatagram,
@@ -17,7 +17,7 @@ pub struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// The one that our environment names, if any.
+    /// The service manager that the environment names, if any.
     #[must_use]
     pub fn from_env() -> Option<Self> {
         Some(Self {
@@ -26,22 +26,22 @@ impl ServiceManager {
         })
     }
 
-    /// We serve from now on.
+    /// Reports that the daemon serves from now on.
     pub fn ready(&self) {
         self.tell("READY=1");
     }
 
-    /// We are about to end.
+    /// Reports that the daemon is about to end.
     pub fn stopping(&self) {
         self.tell("STOPPING=1");
     }
 
-    /// We are not stuck.
+    /// Reports that the daemon is not stuck.
     pub fn alive(&self) {
         self.tell("WATCHDOG=1");
     }
 
-    /// What we do, in one line for people.
+    /// Reports the daemon's state, one line for people.
     pub fn status(&self, line: &str) {
         self.tell(&format!("STATUS={}", line.replace(['\n', '\r'], " ")));
     }
@@ -51,7 +51,7 @@ impl ServiceManager {
         let _ = self.socket.send_to_addr(assignment.as_bytes(), &self.address);
     }
 
-    /// How often it wants to hear that we are not stuck, at the least, if it does.
+    /// Longest interval between two calls of [`Self::alive`] that the watchdog allows, if it is on.
     #[must_use]
     pub fn watchdog() -> Option<Duration> {
         let number = |name| env::var(name).ok()?.parse::<u64>().ok();
@@ -62,7 +62,7 @@ impl ServiceManager {
     }
 }
 
-/// A path, or after an `@` a name without a file.
+/// Address of a socket: a path, or after an `@` a name without a file.
 fn address(socket: &OsStr) -> Option<SocketAddr> {
     match socket.as_bytes() {
         [b'/', ..] => SocketAddr::from_pathname(socket).ok(),

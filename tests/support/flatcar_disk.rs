@@ -29,6 +29,9 @@ const GOOD: u64 = 1 << 48 | 1 << 56;
 
 /// Writes a table with slots of `slot_mib` MiB to `disk`, and makes the file as long as that takes: slot A is
 /// good, slot B empty. What the slots hold stays; where they begin, in bytes, is the result.
+///
+/// # Errors
+/// If the disk can't be written.
 pub fn partition(mut disk: &File, slot_mib: u64) -> Outcome<[u64; 2]> {
     let length = |mib: u64| if mib == 0 { slot_mib } else { mib };
     let mib: u64 = LAYOUT.iter().map(|(_, _, _, mib)| length(*mib)).sum();

@@ -1,4 +1,4 @@
-//! The flags, for the parser and for whoever makes manuals of them.
+//! Flags, for the parser and for manual pages.
 
 use update_engine::flags::{Flag, Kind};
 
@@ -8,7 +8,7 @@ const fn flag(name: &'static str, kind: Kind, help: &'static str) -> Flag {
 
 const ROOT: Flag = flag("root", Kind::Text, "directory that stands for /");
 
-/// Those of the daemon.
+/// Flags of the daemon.
 pub(crate) const DAEMON: &[Flag] = &[
     flag("foreground", Kind::Switch, "don't daemonize"),
     ROOT,
@@ -30,5 +30,5 @@ pub(crate) const DAEMON: &[Flag] = &[
     ),
 ];
 
-/// Those of what the program is by its other names.
+/// Flags of the program's other names.
 pub(crate) const ROLE: &[Flag] = &[ROOT];

@@ -33,7 +33,7 @@ use update_engine::status::{Command, SnapshotReceiver, SnapshotSender};
 
 const NAME: &str = "update_engine";
 
-/// What the command line asks for.
+/// Options of the command line.
 struct Options {
     settings: Settings,
     peer: Option<PathBuf>,
@@ -144,7 +144,7 @@ fn start(options: Options) -> ExitCode {
     }
 }
 
-/// To the journal where standard error goes there, else to standard error.
+/// Sets up logging: to the journal if standard error goes there, else to standard error.
 fn speak(host: &Host, attempt_fields: &AttemptFields) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let journal = Journal::of(host, attempt_fields.clone());

@@ -1,4 +1,4 @@
-//! What the program is besides the daemon: it goes by the name that it was called by.
+//! Roles of the program beside the daemon, by the name under which it is called.
 //!
 //! | name | does |
 //! |---|---|
@@ -29,7 +29,7 @@ use update_engine::printable;
 
 use crate::command_line::ROLE;
 
-/// Any of these, and an engine has passed its proxies on.
+/// Variables of proxies; if one is set, the engine has passed its proxies on.
 const PROXIES: [&str; 6] = [
     "ALL_PROXY",
     "HTTP_PROXY",
@@ -38,10 +38,10 @@ const PROXIES: [&str; 6] = [
     "http_proxy",
     "https_proxy",
 ];
-/// What goes with them.
+/// Variables of exceptions.
 const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
-/// What the program is, if not the daemon.
+/// Role of the program, if not the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Postinst,
@@ -62,7 +62,7 @@ impl Role {
         }
     }
 
-    /// Plays it, as `name`.
+    /// Runs the role; `name` is the path under which the program was called.
     pub(crate) fn play(self, name: &Path, arguments: impl Iterator<Item = OsString>) -> ExitCode {
         match self {
             Self::Runner => run_postinst(arguments),
@@ -163,7 +163,7 @@ fn postinst(name: &Path, host: Host, line: &CommandLine) -> ExitCode {
     }
 }
 
-/// The image is where the program is: `IMAGE/postinst`, or a link to `IMAGE/bin/flatcar-postinst`.
+/// Root of the image that the program lies in: `IMAGE/postinst`, or a link to `IMAGE/bin/flatcar-postinst`.
 fn image_of(name: &Path) -> PathBuf {
     let directory = name.parent().unwrap_or(Path::new("/usr"));
     match directory.file_name() {
@@ -172,8 +172,8 @@ fn image_of(name: &Path) -> PathBuf {
     }
 }
 
-/// The proxies that an operator gave the daemon's unit, where an engine passed none on: starts anew with
-/// them, and returns only if there are none or that failed.
+/// Restarts the program with the proxies that the operator gave the daemon's unit, if the engine passed none on. Returns only
+/// if there are none or the restart failed.
 fn take_up_proxies(name: &Path) -> Option<std::io::Error> {
     if PROXIES.iter().any(|proxy| std::env::var_os(proxy).is_some()) {
         return None;
@@ -217,7 +217,7 @@ fn proxies_in(environment: &str) -> Vec<(String, String)> {
     }
 }
 
-/// Words apart by white space; one with white space in it stands in double quotes, in which a backslash takes the next
+/// Words separated by white space; one that contains white space is in double quotes, in which a backslash takes the next
 /// character as it is.
 fn unit_words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);

@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of `update_payload`.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU64;

@@ -192,7 +192,7 @@ async fn serve_until_interrupted(listen: SocketAddr, catalog: Catalog) -> Result
     Ok(())
 }
 
-/// The server's URL; where it listens on every address, the reader must fill in one that nodes can reach.
+/// URL of the server for nodes; if it listens on every address, with a placeholder for one that nodes can reach.
 fn address_for_nodes(server: &Server) -> String {
     let address = server.address();
     if address.ip().is_unspecified() {

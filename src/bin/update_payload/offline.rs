@@ -1,4 +1,4 @@
-//! `hash` and `attach`: signing with keys that never come near this machine.
+//! `hash` and `attach`: signatures by keys that are kept on another machine.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -10,7 +10,7 @@ use update_engine::payload::{self, PayloadFile, Signature, Trust};
 use crate::Failure;
 use crate::arguments::{Attach, Hash};
 
-/// Longest signature file: that of the longest key that is trusted takes 2 KiB.
+/// Longest signature file, in bytes: a signature by the longest trusted key takes 2 KiB.
 const MAX_SIGNATURE: u64 = 4096;
 
 pub(crate) fn hash(arguments: &Hash) -> Result<(), Failure> {

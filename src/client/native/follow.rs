@@ -1,4 +1,4 @@
-//! Looking at the engine until something is over.
+//! Progress of an update, followed until its end.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -15,17 +15,17 @@ use crate::bus::ENGINE_PATH;
 use crate::printable::printable;
 use crate::status::Overview;
 
-/// Without a signal for so long, the engine is asked all the same: it may have been restarted.
+/// After this time without a signal the engine is asked anyway: it may have been restarted.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// The engine's account, again and again.
+/// Stream of the engine's overviews.
 pub(super) struct Follower<'a> {
     remote: &'a Remote,
     signals: MessageStream,
 }
 
 impl<'a> Follower<'a> {
-    /// Hears every change from now on.
+    /// Subscribes to changes from now on.
     pub(super) async fn new(remote: &'a Remote) -> Result<Self, RemoteError> {
         // Nothing but these, also where there is no bus: answers that nobody takes out of the stream would block
         // the connection.
@@ -38,15 +38,15 @@ impl<'a> Follower<'a> {
         Ok(Self { remote, signals })
     }
 
-    /// The account after the next change.
+    /// The overview after the next change.
     pub(super) async fn next(&mut self) -> Result<Overview, RemoteError> {
         let _ = timeout(SILENCE, self.signals.next()).await;
         self.remote.overview().await
     }
 }
 
-/// Tells of progress: a bar that is drawn again and again on a terminal, and lines elsewhere, one per change
-/// of the state and per ten percent.
+/// Display of progress: a bar that is redrawn on a terminal; elsewhere lines, one for each change of the state and each
+/// ten percent.
 #[derive(Default)]
 pub(super) struct Teller {
     last: String,

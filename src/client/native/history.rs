@@ -1,4 +1,4 @@
-//! The table of attempts: pure.
+//! Table of attempts. Pure.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ const HEADINGS: [&str; 8] = [
     "began", "from", "to", "slot", "asked by", "fetched", "took", "outcome",
 ];
 
-/// One row per attempt, oldest first, and below it why it ended so.
+/// One row per attempt, oldest first, and below it the reason of its end.
 pub(super) fn table(attempts: &[AttemptReport]) -> String {
     if attempts.is_empty() {
         return "no attempt at an update is remembered\n".to_owned();
@@ -67,7 +67,7 @@ fn row(attempt: &AttemptReport) -> [String; 8] {
     ]
 }
 
-/// Of one that was cut it isn't known.
+/// Bytes fetched; not known for an attempt that was cut.
 fn fetched(attempt: &AttemptReport) -> String {
     match (attempt.ended, attempt.bytes_resumed) {
         (None, _) => "-".to_owned(),

@@ -1,7 +1,7 @@
-//! The client's own words: `update_engine_client status`, beside the flags that scripts know.
+//! Commands of the client, such as `update_engine_client status`, beside the original's flags.
 //!
 //! ```text
-//!   first argument is a command ─▶ arguments (clap) ─▶ run ─┬─ remote    Engine1 on the bus, errors that say what next
+//!   first argument is a command ─▶ arguments (clap) ─▶ run ─┬─ remote    Engine1 on the bus, errors with a remedy       
 //!                                                           ├─ page, history, preview  what people read
 //!                                                           ├─ follow    a download until its end
 //!                                                           └─ settings  configuration in force
@@ -26,7 +26,7 @@ mod time;
 pub use arguments::{Arguments, command, summary};
 pub use run::run;
 
-/// How a run ends: the exit code.
+/// Exit code of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -36,12 +36,12 @@ pub enum Exit {
     Refused = 1,
     /// The engine can't be reached, or is one that doesn't know the command.
     Unreachable = 3,
-    /// This user may not.
+    /// The user is not allowed.
     Denied = 4,
     /// `update`, `check --dry-run`: the server offers nothing, or no offer is known.
     NothingOffered = 5,
-    /// `update`, `check --dry-run`: not now, or not this one.
+    /// `update`, `check --dry-run`: put off or refused.
     PutOff = 6,
-    /// `update`, `check --dry-run`: it failed, or would, or may.
+    /// `update`, `check --dry-run`: failed, would fail, or may fail.
     Failed = 7,
 }

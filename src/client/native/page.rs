@@ -1,4 +1,4 @@
-//! What people read: pure.
+//! Pages of `status`, `why` and `slots`. Pure.
 
 use std::fmt::Write as _;
 
@@ -87,7 +87,7 @@ pub(super) fn slots(overview: &Overview) -> String {
     table
 }
 
-/// One line about a download, with a bar before it.
+/// One line about a download, after a bar.
 pub(super) fn bar(transfer: &Transfer) -> String {
     let filled = usize::try_from(transfer.percent() / 4).unwrap_or(25).min(25);
     format!("[{:<25}] {}", "#".repeat(filled), transfer)
@@ -110,7 +110,7 @@ const fn what_next(kind: Obstacle) -> &'static str {
     }
 }
 
-/// A sentence of the documentation on a terminal: a link to another page is that page's place.
+/// A sentence of the documentation for a terminal: a link to another page becomes its path.
 fn plain(markdown: &str) -> String {
     let mut text = String::new();
     let mut rest = markdown;
@@ -133,7 +133,7 @@ fn known(version: &str) -> &str {
     if version.is_empty() { "unknown" } else { version }
 }
 
-/// Rows of a label and a text, one below the other.
+/// A page of rows, each a label and a text.
 #[derive(Default)]
 struct Page(String);
 

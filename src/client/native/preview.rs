@@ -1,4 +1,4 @@
-//! What an update would do: pure.
+//! Page of `check --dry-run`. Pure.
 
 use std::fmt::Write as _;
 
@@ -45,7 +45,7 @@ fn line(check: &PreflightCheck) -> String {
     format!("{:<16} {result:<8}  {code}{}\n", check.subject, check.found)
 }
 
-/// How `update` would end, as far as that is known.
+/// Exit code that `update` would have, as far as that is known.
 pub(super) const fn exit(prospect: Prospect) -> Exit {
     match prospect {
         Prospect::Install => Exit::Done,

@@ -1,4 +1,4 @@
-//! The engine behind the bus, and what to do when it isn't there.
+//! Connection to the engine, with errors that name a remedy.
 
 use zbus::{Connection, DBusError as _};
 
@@ -10,7 +10,7 @@ use crate::host::Unreadable;
 use crate::journal::chain;
 use crate::status::{AttemptReport, Diagnostics, EngineState, OfferSource, Overview, Preview};
 
-/// Why a command was not carried out.
+/// Error of a command.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RemoteError {
     #[error(
@@ -33,7 +33,7 @@ pub(super) enum RemoteError {
         why.as_ref().map(|why| format!(": {why}")).unwrap_or_default()
     )]
     Denied {
-        /// What the bus or the engine says.
+        /// Message of the bus or the engine.
         why: Option<String>,
     },
     #[error("refused: {0}")]
@@ -112,12 +112,12 @@ impl Remote {
         Ok(AttemptReport::read_all(&self.connection).await?)
     }
 
-    /// What programs said, if this user may read that.
+    /// Output of failed units and checks, if this user may read it.
     pub(super) async fn diagnostics(&self) -> Option<Diagnostics> {
         Diagnostics::read(&self.connection).await.ok()
     }
 
-    /// Starts a check. Who may only use the original's interface, such as the account `core`, does it there.
+    /// Starts a check; for a user who may only use the original's interface, such as the account `core`, by that one.
     pub(super) async fn check(&self) -> Result<(), RemoteError> {
         let check = self.engine().await?.check().await.map_err(RemoteError::from);
         let attempt = async || ManagerProxy::new(&self.connection).await?.attempt_update().await;
@@ -160,7 +160,8 @@ impl Remote {
         self.order(done.map_err(RemoteError::from), by_polkit).await
     }
 
-    /// What became of an order, which polkit may allow where the bus doesn't. That something else is under way passes.
+    /// Sends a command, by the object that polkit guards if the bus denies the other. Retries while another command is under
+    /// way.
     async fn order<T>(
         &self,
         done: Result<T, RemoteError>,
@@ -194,13 +195,13 @@ impl Remote {
         Engine1Proxy::new(&self.connection).await
     }
 
-    /// For those to whom the bus refuses the methods of [`Self::engine`].
+    /// The object that polkit guards, for users to whom the bus denies the methods of [`Self::engine`].
     async fn orders(&self) -> zbus::Result<Control1Proxy<'static>> {
         Control1Proxy::new(&self.connection).await
     }
 }
 
-/// What was done, or `otherwise` where it was not allowed. An engine or a bus policy of another version, which knows
+/// Result of `done`, or of `otherwise` if that was denied. An engine or a bus policy of another version, which knows
 /// no other way, denies it as before.
 async fn unless_denied<T>(
     done: Result<T, RemoteError>,

@@ -1,4 +1,4 @@
-//! One command, from its arguments to its exit code.
+//! Execution of one command, from its arguments to its exit code.
 
 use std::io::Write as _;
 
@@ -12,7 +12,7 @@ use crate::client::Endpoint;
 use crate::printable::printable;
 use crate::status::{EngineState, Obstacle, OfferSource, Overview};
 
-/// Does what is wanted. What was asked for goes to standard output, what went wrong to standard error.
+/// Carries out a command. Results go to standard output, errors to standard error.
 pub async fn run(arguments: Arguments) -> Exit {
     let endpoint = arguments.bus_peer.map_or(Endpoint::SystemBus, Endpoint::Peer);
     match carry_out(arguments.command, &endpoint).await {
@@ -128,7 +128,7 @@ async fn watch(remote: &Remote) -> Result<Exit, RemoteError> {
     }
 }
 
-/// Waits for the end of the attempt that it starts, or that is under way.
+/// Starts an attempt, or joins the one under way, and waits for its end.
 async fn update(remote: &Remote) -> Result<Exit, RemoteError> {
     let mut teller = Teller::default();
     let mut follower = Follower::new(remote).await?;
@@ -146,7 +146,7 @@ async fn update(remote: &Remote) -> Result<Exit, RemoteError> {
     }
 }
 
-/// How an attempt has ended; nothing while it is under way.
+/// Exit code of an attempt; `None` while it is under way.
 fn outcome(overview: &Overview) -> Option<Exit> {
     match overview.state {
         EngineState::RebootNeeded => Some(Exit::Done),
@@ -168,7 +168,7 @@ fn pretty(value: &impl serde::Serialize) -> String {
     format!("{text}\n")
 }
 
-/// What the engine says: as it is for programs, harmless for people.
+/// Prints text of the engine: unchanged for programs, escaped for people.
 fn tell(text: &str, is_for_programs: bool) {
     if is_for_programs {
         print(text);

@@ -1,4 +1,4 @@
-//! The configuration in force.
+//! Settings in force, for `config`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,10 +9,10 @@ use crate::config::{self, Config, Effective, Kind, Origin, PartitionSetting};
 use crate::host::{Host, Unreadable};
 use crate::net::{redact, redact_url};
 
-/// Every setting below `root`, one line each, or for programs; after the lines for people what is odd about the files.
+/// Every setting below `root`, one line each or as JSON; the lines are followed by the oddities of the files.
 ///
 /// # Errors
-/// A file that can't be read: what counts is not known.
+/// If a file can't be read: the settings in force are not known then.
 pub(super) fn show(root: &Path, json: bool) -> Result<String, Unreadable> {
     let host = Host::new(root);
     let settings = config::effective(|path| host.read(path))?;
@@ -74,7 +74,7 @@ fn row(key: &str, value: &str, origin: Origin) -> Value {
     })
 }
 
-/// Secrets are only said to be there, and URLs are without theirs.
+/// Value for display: a secret is only shown to be set, and URLs are shown without user, password and query.
 fn shown(setting: &Effective) -> String {
     match setting.setting.kind {
         Kind::Secret if !setting.value.is_empty() => "(set)".to_owned(),

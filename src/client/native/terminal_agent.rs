@@ -1,4 +1,4 @@
-//! Where polkit can ask for a password: at the terminal at which the command was given.
+//! Agent by which polkit asks for a password at the terminal of the command.
 
 use std::io::IsTerminal as _;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// How long the agent may take to give the terminal back.
+/// Time that the agent gets to restore the terminal.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// polkit's own agent for terminals, which asks on behalf of this process.
@@ -36,7 +36,7 @@ impl TerminalAgent {
         Some(Self(agent))
     }
 
-    /// Ends it. It may be waiting for a password still: killed, it would leave a terminal that shows nothing typed.
+    /// Ends it. It may still be waiting for a password: if killed, it would leave the terminal without echo.
     pub(super) async fn end(mut self) {
         if let Some(id) = self.0.id().and_then(|id| i32::try_from(id).ok()) {
             let _ = kill(Pid::from_raw(id), Signal::SIGTERM);

@@ -1,4 +1,4 @@
-//! Times for people.
+//! Times as text for people.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ pub(super) fn now() -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// How long before `now` a time was, and the time.
+/// The time from `time` to `now`, and the time itself, as text.
 pub(super) fn ago(time: i64, now: i64) -> String {
     match u64::try_from(now.saturating_sub(time)) {
         Ok(seconds) => format!("{} ago ({})", duration(seconds), utc(time)),

@@ -1,4 +1,4 @@
-//! A child together with everything it starts.
+//! Process group: a child together with everything it starts.
 
 use std::io;
 use std::process::ExitStatus;
@@ -38,7 +38,7 @@ impl Group {
         })
     }
 
-    /// Waits for the child itself; safe to give up and call again.
+    /// Waits for the child itself. Cancel-safe.
     pub(super) async fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait().await?;
         self.leader = Leader::Reaped;

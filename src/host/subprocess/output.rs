@@ -1,4 +1,4 @@
-//! What a child says: the end of it, bounded.
+//! Output of a child: its last bytes.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,10 +8,10 @@ use std::os::fd::OwnedFd;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
-/// Bytes kept. The end of the output is kept, since that is where errors stand.
+/// Bytes kept, from the end of the output, where errors stand.
 const KEPT: usize = 64 * 1024;
 
-/// What a program said on both its streams, or the end of it.
+/// The end of a program's output on both its streams.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Output {
     bytes: Vec<u8>,
@@ -25,7 +25,7 @@ impl Output {
         &self.bytes
     }
 
-    /// How many bytes came before them.
+    /// Number of bytes before them.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped

@@ -24,7 +24,10 @@ impl Recorded {
             .map(|(_, v)| v.as_str())
     }
 
-    /// Nothing if the client closes without having asked.
+    /// Reads a request; `None` if the client closes without having sent one.
+    ///
+    /// # Errors
+    /// If the stream fails.
     pub fn read(stream: &mut impl Read) -> io::Result<Option<Self>> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
