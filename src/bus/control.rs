@@ -5,8 +5,8 @@
 use tokio::sync::oneshot;
 
 use super::engine_handle::{EngineGone, EngineHandle};
-use super::polkit::Action;
-use super::properties::{Record, record};
+use super::polkit::PolkitAction;
+use super::properties::{Dictionary, dictionary};
 use crate::status::{Command, OfferSource, WaitingSlot};
 
 /// A request that changes what the engine does, or asks what it would do.
@@ -29,15 +29,15 @@ pub(super) enum ControlRequest {
 
 impl ControlRequest {
     /// The action that polkit is asked about.
-    pub(super) const fn action(self) -> Action {
+    pub(super) const fn action(self) -> PolkitAction {
         match self {
             // What it costs at the server is what a check costs.
-            Self::Check | Self::Preview(OfferSource::Server) => Action::Check,
-            Self::Preview(OfferSource::LastCheck) => Action::Preview,
-            Self::Reset(_) => Action::Reset,
-            Self::RollBack => Action::RollBack,
-            Self::Cancel => Action::Cancel,
-            Self::MarkGood => Action::MarkGood,
+            Self::Check | Self::Preview(OfferSource::Server) => PolkitAction::Check,
+            Self::Preview(OfferSource::LastCheck) => PolkitAction::Preview,
+            Self::Reset(_) => PolkitAction::Reset,
+            Self::RollBack => PolkitAction::RollBack,
+            Self::Cancel => PolkitAction::Cancel,
+            Self::MarkGood => PolkitAction::MarkGood,
         }
     }
 }
@@ -48,7 +48,10 @@ pub(super) struct Control(pub(super) EngineHandle);
 
 impl Control {
     /// Carries `request` out; returns the preview if it asks for one.
-    pub(super) async fn carry_out(&self, request: ControlRequest) -> Result<Option<Record>, ControlError> {
+    pub(super) async fn carry_out(
+        &self,
+        request: ControlRequest,
+    ) -> Result<Option<Dictionary>, ControlError> {
         match request {
             ControlRequest::Check => self.0.ask(Command::AttemptUpdate).await?,
             ControlRequest::Preview(source) => return self.preview(source).await.map(Some),
@@ -60,9 +63,9 @@ impl Control {
         Ok(None)
     }
 
-    async fn preview(&self, source: OfferSource) -> Result<Record, ControlError> {
+    async fn preview(&self, source: OfferSource) -> Result<Dictionary, ControlError> {
         let preview = self.0.ask(|reply| Command::Preview(source, reply)).await?;
-        preview.map(record).map_err(ControlError::Refused)
+        preview.map(dictionary).map_err(ControlError::Refused)
     }
 
     async fn command(

@@ -24,8 +24,8 @@ use zbus::{Connection, Message, MessageStream, fdo};
 use super::call::{Call, caller, fail};
 use super::call_limits::{CallLimits, OF_ONE};
 use super::fair_queue::FairQueue;
-use super::manager::{Manager, ManagerMethod};
-use super::nodes::{Address, Method, Node, Standard};
+use super::manager::{ManagerMethod, ManagerObject};
+use super::nodes::{Address, Method, Standard, TreeNode};
 use super::objects::Objects;
 
 /// Longest call in bytes, header and all: no call of a method that exists has half of them.
@@ -48,7 +48,7 @@ pub(super) struct Dispatcher {
 /// A call that is answered in its turn.
 struct Waiting {
     call: Call,
-    node: Option<&'static Node>,
+    node: Option<&'static TreeNode>,
     /// None if there is no such method.
     method: Option<Standard>,
 }
@@ -58,7 +58,7 @@ impl Dispatcher {
     pub(super) fn new(incoming: MessageStream, objects: Arc<Objects>) -> Self {
         let (to_manager, calls) = mpsc::unbounded_channel();
         // Ends once it has answered everything and this dispatcher is gone.
-        tokio::spawn(Manager(objects.engine.clone()).run(calls));
+        tokio::spawn(ManagerObject(objects.engine.clone()).run(calls));
         Self {
             connection: Connection::from(&incoming),
             incoming,
@@ -111,7 +111,7 @@ impl Dispatcher {
         self.pass_on(call, found);
     }
 
-    fn find(&self, message: &Message) -> Option<(Option<&'static Node>, Method)> {
+    fn find(&self, message: &Message) -> Option<(Option<&'static TreeNode>, Method)> {
         let header = message.header();
         let signature = header.signature().to_string_no_parens();
         self.objects.access().find(Address {
@@ -122,7 +122,7 @@ impl Dispatcher {
         })
     }
 
-    fn pass_on(&mut self, call: Call, found: Option<(Option<&'static Node>, Method)>) {
+    fn pass_on(&mut self, call: Call, found: Option<(Option<&'static TreeNode>, Method)>) {
         let (node, method) = match found {
             Some((_, Method::Manager(method))) => {
                 // It runs for as long as this does.

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use zbus::Connection;
 use zbus::wire::Variant;
 
-use super::properties::{Record, entry, record};
+use super::properties::{Dictionary, dictionary, entry};
 use super::{ENGINE_INTERFACE, ENGINE_PATH};
 use crate::status::{Overview, Snapshot};
 
@@ -18,7 +18,7 @@ pub(super) const ATTEMPTS: &str = "Attempts";
 #[derive(Debug)]
 pub(super) struct Changes {
     /// Those that are signalled with their values.
-    changed: Record,
+    changed: Dictionary,
     /// Those whose values are not signalled: clients ask for them.
     invalidated: Vec<&'static str>,
 }
@@ -55,16 +55,16 @@ impl Changes {
 }
 
 /// The properties whose changes are signalled with their values, by their names on the bus.
-fn signalled(overview: &Overview) -> Record {
-    record(overview.clone())
+fn signalled(overview: &Overview) -> Dictionary {
+    dictionary(overview.clone())
 }
 
 /// All properties by their names on the bus.
-pub(super) fn properties(snapshot: &Snapshot) -> Record {
+pub(super) fn properties(snapshot: &Snapshot) -> Dictionary {
     let Snapshot {
         overview, attempts, ..
     } = snapshot.clone();
-    let mut all = record(Overview {
+    let mut all = dictionary(Overview {
         boot_warnings: Some(overview.boot_warnings.unwrap_or_default()),
         config_warnings: Some(overview.config_warnings.unwrap_or_default()),
         ..overview

@@ -8,7 +8,7 @@ use super::call::Call;
 use super::engine_handle::{EngineGone, EngineHandle};
 use crate::status::Command;
 
-/// The methods of the interface `com.coreos.update1.Manager`.
+/// The methods of the interface `com.coreos.update1.ManagerObject`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ManagerMethod {
     GetStatus,
@@ -17,9 +17,9 @@ pub(super) enum ManagerMethod {
 }
 
 /// Answers calls of these methods, one after the other.
-pub(super) struct Manager(pub(super) EngineHandle);
+pub(super) struct ManagerObject(pub(super) EngineHandle);
 
-impl Manager {
+impl ManagerObject {
     /// Returns once no more calls can come and all are answered.
     pub(super) async fn run(self, mut calls: mpsc::UnboundedReceiver<(ManagerMethod, Call)>) {
         while let Some((method, call)) = calls.recv().await {
@@ -89,7 +89,7 @@ mod tests {
         let (sender, receiver) = SnapshotSender::new();
         let (broadcaster, _admission, barrier) = Broadcaster::new(receiver);
         let (commands, mut asked) = mpsc::channel(1);
-        let manager = Manager(EngineHandle { commands, barrier });
+        let manager = ManagerObject(EngineHandle { commands, barrier });
         let mut call = pin!(manager.attempt_update());
         let mut poll_call = async || poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await;
 
@@ -113,7 +113,7 @@ mod tests {
         let (_announcer, _admission, barrier) = Broadcaster::new(receiver);
         let (commands, asked) = mpsc::channel(1);
         drop(asked);
-        let manager = Manager(EngineHandle { commands, barrier });
+        let manager = ManagerObject(EngineHandle { commands, barrier });
         assert!(matches!(manager.get_status().await, Err(fdo::Error::Failed(_))));
         assert!(matches!(
             manager.reset_status().await,

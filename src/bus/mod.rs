@@ -54,7 +54,7 @@ mod proxy;
 mod service;
 
 pub use proxy::{Control1Proxy, Engine1Proxy, ManagerProxy, StatusFields};
-pub use service::{BusError, Service, serve_bus, serve_peer};
+pub use service::{BusError, BusService, serve_bus, serve_peer};
 
 /// The well-known name on the system bus.
 pub const SERVICE: &str = "com.coreos.update1";

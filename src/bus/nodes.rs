@@ -14,7 +14,7 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// A path that can be introspected: an object, or a node that only leads to objects.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Node {
+pub(super) struct TreeNode {
     pub(super) path: &'static str,
     pub(super) object: Option<Object>,
 }
@@ -57,21 +57,21 @@ pub(super) enum Gate {
 }
 
 /// A method: its interface, name and arguments' types.
-type Row = (&'static str, &'static str, &'static str, Method);
+type MethodRow = (&'static str, &'static str, &'static str, Method);
 
 /// The way by which callers reach the objects. Without a bus `Control` is missing: every caller is allowed already, so
 /// polkit is not needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(super) enum Transport {
     Bus,
     Peer,
 }
 
-const fn node(path: &'static str, object: Option<Object>) -> Node {
-    Node { path, object }
+const fn node(path: &'static str, object: Option<Object>) -> TreeNode {
+    TreeNode { path, object }
 }
 
-static NODES: [Node; 9] = [
+static NODES: [TreeNode; 9] = [
     node("/", None),
     node("/com", None),
     node("/com/coreos", None),
@@ -84,12 +84,12 @@ static NODES: [Node; 9] = [
 ];
 
 /// The methods that are answered at any path, whether there is an object or not.
-const OF_PEERS: [Row; 2] = [
+const OF_PEERS: [MethodRow; 2] = [
     (PEER, "Ping", "", Method::Standard(Standard::Ping)),
     (PEER, "GetMachineId", "", Method::Standard(Standard::GetMachineId)),
 ];
 
-const OF_NODES: [Row; 4] = [
+const OF_NODES: [MethodRow; 4] = [
     (
         INTROSPECTABLE,
         "Introspect",
@@ -101,7 +101,7 @@ const OF_NODES: [Row; 4] = [
     (PROPERTIES, "Set", "ssv", Method::Standard(Standard::Set)),
 ];
 
-const OF_MANAGER: [Row; 3] = [
+const OF_MANAGER: [MethodRow; 3] = [
     (
         INTERFACE,
         "GetStatus",
@@ -122,10 +122,10 @@ const OF_MANAGER: [Row; 3] = [
     ),
 ];
 
-const OF_ENGINE: [Row; 7] = control(ENGINE_INTERFACE, Gate::Bus);
-const OF_CONTROL: [Row; 7] = control(CONTROL_INTERFACE, Gate::Polkit);
+const OF_ENGINE: [MethodRow; 7] = control(ENGINE_INTERFACE, Gate::Bus);
+const OF_CONTROL: [MethodRow; 7] = control(CONTROL_INTERFACE, Gate::Polkit);
 
-const fn control(interface: &'static str, gate: Gate) -> [Row; 7] {
+const fn control(interface: &'static str, gate: Gate) -> [MethodRow; 7] {
     use crate::status::OfferSource::{LastCheck, Server};
     [
         (
@@ -195,7 +195,7 @@ impl Object {
         }
     }
 
-    const fn methods(self) -> &'static [Row] {
+    const fn methods(self) -> &'static [MethodRow] {
         match self {
             Self::Manager => &OF_MANAGER,
             Self::Engine => &OF_ENGINE,
@@ -216,8 +216,8 @@ pub(super) struct Address<'a> {
     pub(super) signature: &'a str,
 }
 
-impl Access {
-    fn nodes(self) -> impl Iterator<Item = &'static Node> {
+impl Transport {
+    fn nodes(self) -> impl Iterator<Item = &'static TreeNode> {
         let has_control = self == Self::Bus;
         NODES
             .iter()
@@ -225,7 +225,7 @@ impl Access {
     }
 
     /// The method that is called, and the node that it is called at; no node at paths that have only [`OF_PEERS`].
-    pub(super) fn find(self, call: Address<'_>) -> Option<(Option<&'static Node>, Method)> {
+    pub(super) fn find(self, call: Address<'_>) -> Option<(Option<&'static TreeNode>, Method)> {
         let node = self.nodes().find(|node| node.path == call.path);
         let object = node.and_then(|node| node.object);
         let own = object.map_or(&[][..], Object::methods);
@@ -239,13 +239,13 @@ impl Access {
     }
 
     /// Each node with its answer to `Introspect`.
-    pub(super) fn introspections(self) -> Vec<(&'static Node, String)> {
+    pub(super) fn introspections(self) -> Vec<(&'static TreeNode, String)> {
         self.nodes()
             .map(|node| (node, self.introspection(node)))
             .collect()
     }
 
-    fn introspection(self, node: &Node) -> String {
+    fn introspection(self, node: &TreeNode) -> String {
         let below = match node.path {
             "/" => "/".to_owned(),
             path => format!("{path}/"),
@@ -333,7 +333,7 @@ mod tests {
                     member,
                     signature: &signature,
                 };
-                assert_eq!(Access::Bus.find(call).unwrap().0, Some(node), "{call:?}");
+                assert_eq!(Transport::Bus.find(call).unwrap().0, Some(node), "{call:?}");
                 for (interface, signature) in [
                     (Some(object.interface()), "sx"),
                     (Some("com.example.Other"), &*signature),
@@ -343,7 +343,7 @@ mod tests {
                         signature,
                         ..call
                     };
-                    assert_eq!(Access::Bus.find(wrong), None, "{wrong:?}");
+                    assert_eq!(Transport::Bus.find(wrong), None, "{wrong:?}");
                 }
             }
             let documented = body.matches("<method name=").count();
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn the_tree_leads_to_every_object_and_without_a_bus_there_are_no_orders() {
-        for access in [Access::Bus, Access::Peer] {
+        for access in [Transport::Bus, Transport::Peer] {
             let mut found = vec!["/".to_owned()];
             let mut next = 0;
             while let Some(path) = found.get(next).cloned() {
@@ -368,9 +368,9 @@ mod tests {
                 }
                 next += 1;
             }
-            let count = if access == Access::Bus { 9 } else { 8 };
+            let count = if access == Transport::Bus { 9 } else { 8 };
             assert_eq!(found.len(), count, "{found:?}");
-            assert_eq!(found.contains(&CONTROL_PATH.to_owned()), access == Access::Bus);
+            assert_eq!(found.contains(&CONTROL_PATH.to_owned()), access == Transport::Bus);
         }
     }
 
@@ -383,7 +383,7 @@ mod tests {
             signature: "",
         };
         assert_eq!(
-            Access::Peer.find(call).unwrap().1,
+            Transport::Peer.find(call).unwrap().1,
             Method::Manager(ManagerMethod::GetStatus)
         );
         let ping = Address {
@@ -392,13 +392,13 @@ mod tests {
             ..call
         };
         assert_eq!(
-            Access::Peer.find(ping),
+            Transport::Peer.find(ping),
             Some((None, Method::Standard(Standard::Ping)))
         );
         let introspect = Address {
             member: "Introspect",
             ..ping
         };
-        assert_eq!(Access::Peer.find(introspect), None);
+        assert_eq!(Transport::Peer.find(introspect), None);
     }
 }

@@ -7,9 +7,9 @@ use zbus::wire::{DynamicDeserialize, OwnedVariant};
 use super::call::Call;
 use super::control::{Control, ControlError, ControlRequest};
 use super::engine_handle::EngineHandle;
-use super::nodes::{Access, Gate, Node, Standard};
+use super::nodes::{Gate, Standard, Transport, TreeNode};
 use super::polkit::Polkit;
-use super::properties::{Properties, Record};
+use super::properties::{Dictionary, Properties};
 use crate::status::{Snapshot, WaitingSlot};
 
 /// All objects of one service.
@@ -18,12 +18,12 @@ pub(super) struct Objects {
     control: Control,
     polkit: Polkit,
     properties: Properties,
-    introspections: Vec<(&'static Node, String)>,
-    access: Access,
+    introspections: Vec<(&'static TreeNode, String)>,
+    access: Transport,
 }
 
 impl Objects {
-    pub(super) fn new(engine: EngineHandle, snapshot: &watch::Receiver<Snapshot>, access: Access) -> Self {
+    pub(super) fn new(engine: EngineHandle, snapshot: &watch::Receiver<Snapshot>, access: Transport) -> Self {
         Self {
             control: Control(engine.clone()),
             engine,
@@ -34,12 +34,12 @@ impl Objects {
         }
     }
 
-    pub(super) const fn access(&self) -> Access {
+    pub(super) const fn access(&self) -> Transport {
         self.access
     }
 
     /// Answers `method` from what is known without the engine; with an error if there is no such method.
-    pub(super) async fn answer(&self, call: Call, node: Option<&'static Node>, method: Option<Standard>) {
+    pub(super) async fn answer(&self, call: Call, node: Option<&'static TreeNode>, method: Option<Standard>) {
         match (method, node) {
             (Some(Standard::Ping), _) => call.answer(&()).await,
             (Some(Standard::GetMachineId), _) => call.answer_or_fail(machine_id().await).await,
@@ -89,7 +89,7 @@ impl Objects {
         };
         match self.carry_out(&call, gate, request).await {
             Ok(None) => call.answer(&()).await,
-            Ok(Some(record)) => call.answer(&record).await,
+            Ok(Some(preview)) => call.answer(&preview).await,
             Err(error) => call.fail(error).await,
         }
     }
@@ -99,7 +99,7 @@ impl Objects {
         call: &Call,
         gate: Gate,
         request: ControlRequest,
-    ) -> Result<Option<Record>, ControlError> {
+    ) -> Result<Option<Dictionary>, ControlError> {
         if gate == Gate::Polkit {
             let header = call.header();
             self.polkit

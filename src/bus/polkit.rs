@@ -32,7 +32,7 @@ const ALLOW_USER_INTERACTION: u32 = 1;
 
 /// The actions that polkit is asked about; the names are those of `dbus/org.updateengine.policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum PolkitAction {
     Check,
     Preview,
     Reset,
@@ -41,7 +41,7 @@ pub(super) enum Action {
     MarkGood,
 }
 
-impl Action {
+impl PolkitAction {
     const fn id(self) -> &'static str {
         match self {
             Self::Check => "org.updateengine.check",
@@ -54,7 +54,7 @@ impl Action {
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for PolkitAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.id())
     }
@@ -96,7 +96,7 @@ impl Interaction {
 type Subject<'a> = (&'static str, HashMap<&'static str, Variant<'a>>);
 
 /// polkit's answer: whether the caller is authorized, whether it would be after a challenge, and details.
-type Answer = (bool, bool, HashMap<String, String>);
+type Authorization = (bool, bool, HashMap<String, String>);
 
 #[zbus::proxy(
     interface = "org.freedesktop.PolicyKit1.Authority",
@@ -111,7 +111,7 @@ trait Authority {
         details: &HashMap<&str, &str>,
         flags: u32,
         cancellation_id: &str,
-    ) -> zbus::Result<Answer>;
+    ) -> zbus::Result<Authorization>;
 
     #[zbus(no_reply)]
     fn cancel_check_authorization(&self, cancellation_id: &str) -> zbus::Result<()>;
@@ -135,7 +135,7 @@ impl Polkit {
     /// Returns once polkit has said that the sender of `call` may have `action` done.
     pub(super) async fn must_allow(
         &self,
-        action: Action,
+        action: PolkitAction,
         call: &Header<'_>,
         bus: &Connection,
     ) -> Result<(), ControlError> {
@@ -158,11 +158,11 @@ impl Polkit {
 }
 
 async fn ask(
-    action: Action,
+    action: PolkitAction,
     call: &Header<'_>,
     interaction: Interaction,
     bus: &Connection,
-) -> Result<Answer, ControlError> {
+) -> Result<Authorization, ControlError> {
     let unclear = |error: zbus::Error| unanswered(action, &error);
     let Some(sender) = call.sender() else {
         return Err(ControlError::Denied("the bus doesn't say who calls".to_owned()));
@@ -193,9 +193,9 @@ async fn ask(
 }
 
 fn judge(
-    action: Action,
+    action: PolkitAction,
     interaction: Interaction,
-    (is_allowed, takes_password, _): Answer,
+    (is_allowed, takes_password, _): Authorization,
 ) -> Result<(), ControlError> {
     match (is_allowed, takes_password, interaction) {
         (true, ..) => Ok(()),
@@ -209,7 +209,7 @@ fn judge(
     }
 }
 
-fn unanswered(action: Action, error: &zbus::Error) -> ControlError {
+fn unanswered(action: PolkitAction, error: &zbus::Error) -> ControlError {
     let is_absent = match error {
         zbus::Error::MethodError(name, ..) => matches!(
             name.as_str(),
@@ -255,7 +255,7 @@ mod tests {
     );
 
     /// Gives the order to a polkit that gives `answer`; what came of it, and what polkit was asked.
-    async fn control(flags: Flags, answer: Answer) -> (Result<(), ControlError>, Question) {
+    async fn control(flags: Flags, answer: Authorization) -> (Result<(), ControlError>, Question) {
         let (ours, theirs) = pair().await;
         let mut asked = MessageStream::from(&theirs);
         let call = call(flags);
@@ -266,7 +266,10 @@ mod tests {
             theirs.reply(&question.header(), &(answer,)).await.unwrap();
             question.body().deserialize().unwrap()
         };
-        tokio::join!(polkit.must_allow(Action::RollBack, &header, &ours), answering)
+        tokio::join!(
+            polkit.must_allow(PolkitAction::RollBack, &header, &ours),
+            answering
+        )
     }
 
     #[tokio::test]
@@ -306,7 +309,7 @@ mod tests {
             let (ours, theirs) = pair().await;
             let mut asked = MessageStream::from(&theirs);
             let refused = Polkit::default()
-                .must_allow(Action::Reset, &call(flags).header(), &ours)
+                .must_allow(PolkitAction::Reset, &call(flags).header(), &ours)
                 .await;
             assert!(matches!(refused, Err(ControlError::Denied(_))), "{refused:?}");
 
@@ -324,7 +327,9 @@ mod tests {
         let polkit = Polkit::default();
         let taken = polkit.places.clone().acquire_many_owned(16).await.unwrap();
         let call = call(Flags::empty());
-        let refused = polkit.must_allow(Action::Check, &call.header(), &ours).await;
+        let refused = polkit
+            .must_allow(PolkitAction::Check, &call.header(), &ours)
+            .await;
         assert!(matches!(refused, Err(ControlError::Denied(_))));
         drop(taken);
     }

@@ -1,6 +1,6 @@
 //! The properties of our own objects, as `org.freedesktop.DBus.Properties` shows them.
 //!
-//! Anyone may read, as often and by as many connections as the bus lets them: a record is made once for each
+//! Anyone may read, as often and by as many connections as the bus lets them: a dictionary is made once for each
 //! snapshot, not once for each call.
 
 use std::collections::HashMap;
@@ -12,19 +12,19 @@ use zbus::fdo;
 use zbus::wire::{OwnedVariant, Signature, Type, Variant};
 
 use super::engine1;
-use super::nodes::{Node, Object};
+use super::nodes::{Object, TreeNode};
 use crate::status::Snapshot;
 
 /// A dictionary of named values as it travels: an `a{sv}`.
-pub(super) type Record = HashMap<String, OwnedVariant>;
+pub(super) type Dictionary = HashMap<String, OwnedVariant>;
 
-/// A record of `fields`, a type that encodes as a dictionary.
-pub(super) fn record(fields: impl Into<Variant<'static>>) -> Record {
+/// A dictionary of `fields`, a type that encodes as a dictionary.
+pub(super) fn dictionary(fields: impl Into<Variant<'static>>) -> Dictionary {
     // A dictionary by construction, and its values may be owned, since none is a descriptor.
-    Record::try_from(fields.into()).unwrap_or_default()
+    Dictionary::try_from(fields.into()).unwrap_or_default()
 }
 
-/// One entry of a record.
+/// One entry of a dictionary.
 pub(super) fn entry(name: &str, value: Variant<'static>) -> Option<(String, OwnedVariant)> {
     // It may be owned, since it is no descriptor.
     Some((name.to_owned(), OwnedVariant::try_from(value).ok()?))
@@ -38,19 +38,19 @@ pub(super) struct Properties {
 
 /// The properties of one object, encoded once for each snapshot.
 struct PropertyCache {
-    make: fn(&Snapshot) -> Record,
+    make: fn(&Snapshot) -> Dictionary,
     last: Mutex<Last>,
 }
 
-/// The record that the last call was answered with, until there is another snapshot.
+/// The dictionary that the last call was answered with, until there is another snapshot.
 struct Last {
     snapshot: watch::Receiver<Snapshot>,
-    record: Arc<Record>,
+    dictionary: Arc<Dictionary>,
 }
 
-/// One record that many answers share.
+/// One dictionary that many answers share.
 #[derive(Debug)]
-pub(super) struct SharedRecord(Arc<Record>);
+pub(super) struct SharedDictionary(Arc<Dictionary>);
 
 impl Properties {
     pub(super) fn new(snapshot: &watch::Receiver<Snapshot>) -> Self {
@@ -60,19 +60,19 @@ impl Properties {
         }
     }
 
-    pub(super) fn get(&self, node: &Node, interface: &str, property: &str) -> fdo::Result<OwnedVariant> {
-        let record = self.of(node, interface)?;
-        record.get(property).cloned().ok_or_else(|| unknown(property))
+    pub(super) fn get(&self, node: &TreeNode, interface: &str, property: &str) -> fdo::Result<OwnedVariant> {
+        let dictionary = self.of(node, interface)?;
+        dictionary.get(property).cloned().ok_or_else(|| unknown(property))
     }
 
-    pub(super) fn get_all(&self, node: &Node, interface: &str) -> fdo::Result<SharedRecord> {
-        self.of(node, interface).map(SharedRecord)
+    pub(super) fn get_all(&self, node: &TreeNode, interface: &str) -> fdo::Result<SharedDictionary> {
+        self.of(node, interface).map(SharedDictionary)
     }
 
     /// The error of an attempt to set a property: none can be set.
-    pub(super) fn set(&self, node: &Node, interface: &str, property: &str) -> fdo::Error {
+    pub(super) fn set(&self, node: &TreeNode, interface: &str, property: &str) -> fdo::Error {
         match self.of(node, interface) {
-            Ok(record) if record.contains_key(property) => {
+            Ok(dictionary) if dictionary.contains_key(property) => {
                 fdo::Error::PropertyReadOnly(format!("property '{property}' can't be set"))
             }
             Ok(_) => unknown(property),
@@ -81,11 +81,11 @@ impl Properties {
     }
 
     /// The properties of `interface`; none for an interface that has none here.
-    fn of(&self, node: &Node, interface: &str) -> fdo::Result<Arc<Record>> {
+    fn of(&self, node: &TreeNode, interface: &str) -> fdo::Result<Arc<Dictionary>> {
         match (node.object, interface) {
             (Some(object), name) if name == object.interface() => Ok(match object {
-                Object::Engine => self.engine.record(),
-                Object::Diagnostics => self.diagnostics.record(),
+                Object::Engine => self.engine.dictionary(),
+                Object::Diagnostics => self.diagnostics.dictionary(),
                 Object::Manager | Object::Control => Arc::default(),
             }),
             (
@@ -102,26 +102,26 @@ impl Properties {
 }
 
 impl PropertyCache {
-    fn new(mut snapshot: watch::Receiver<Snapshot>, make: fn(&Snapshot) -> Record) -> Self {
-        let record = Arc::new(make(&snapshot.borrow_and_update()));
-        let last = Mutex::new(Last { snapshot, record });
+    fn new(mut snapshot: watch::Receiver<Snapshot>, make: fn(&Snapshot) -> Dictionary) -> Self {
+        let dictionary = Arc::new(make(&snapshot.borrow_and_update()));
+        let last = Mutex::new(Last { snapshot, dictionary });
         Self { make, last }
     }
 
-    fn record(&self) -> Arc<Record> {
+    fn dictionary(&self) -> Arc<Dictionary> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // Without an engine there are no further snapshots.
         if last.snapshot.has_changed().unwrap_or(false) {
-            let record = (self.make)(&last.snapshot.borrow_and_update());
-            last.record = Arc::new(record);
+            let dictionary = (self.make)(&last.snapshot.borrow_and_update());
+            last.dictionary = Arc::new(dictionary);
         }
-        Arc::clone(&last.record)
+        Arc::clone(&last.dictionary)
     }
 }
 
 /// All properties of `/org/updateengine/Engine1/Diagnostics`, which the bus policy shows to those only who could read the
 /// journal. Never signalled: signals reach everybody.
-fn diagnostics(snapshot: &Snapshot) -> Record {
+fn diagnostics(snapshot: &Snapshot) -> Dictionary {
     let output = Variant::from(snapshot.diagnostics.rollback_output.clone());
     entry("RollbackOutput", output).into_iter().collect()
 }
@@ -130,14 +130,14 @@ fn unknown(property: &str) -> fdo::Error {
     fdo::Error::UnknownProperty(format!("Unknown property '{property}'"))
 }
 
-impl Serialize for SharedRecord {
+impl Serialize for SharedDictionary {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (*self.0).serialize(serializer)
     }
 }
 
-impl Type for SharedRecord {
-    const SIGNATURE: &'static Signature = Record::SIGNATURE;
+impl Type for SharedDictionary {
+    const SIGNATURE: &'static Signature = Dictionary::SIGNATURE;
 }
 
 #[cfg(test)]
@@ -149,9 +149,9 @@ mod tests {
     fn a_thousand_readers_share_one_record_until_there_is_news() {
         let (snapshot, shown) = watch::channel(Snapshot::default());
         let object = PropertyCache::new(shown, engine1::properties);
-        let first = object.record();
+        let first = object.dictionary();
         for _ in 0..1000 {
-            assert!(Arc::ptr_eq(&object.record(), &first));
+            assert!(Arc::ptr_eq(&object.dictionary(), &first));
         }
         snapshot.send_replace(Snapshot {
             overview: Overview {
@@ -160,11 +160,11 @@ mod tests {
             },
             ..Snapshot::default()
         });
-        let second = object.record();
+        let second = object.dictionary();
         assert!(!Arc::ptr_eq(&second, &first));
-        assert!(Arc::ptr_eq(&object.record(), &second));
+        assert!(Arc::ptr_eq(&object.dictionary(), &second));
         assert_ne!(second.get("Summary"), first.get("Summary"));
         drop((first, snapshot));
-        assert!(Arc::ptr_eq(&object.record(), &second));
+        assert!(Arc::ptr_eq(&object.dictionary(), &second));
     }
 }

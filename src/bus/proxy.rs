@@ -158,8 +158,8 @@ impl Preview {
         })
     }
 
-    fn received(record: HashMap<String, OwnedVariant>) -> zbus::Result<Self> {
-        Self::try_from(Variant::from(record))
+    fn received(dictionary: HashMap<String, OwnedVariant>) -> zbus::Result<Self> {
+        Self::try_from(Variant::from(dictionary))
     }
 }
 

@@ -13,34 +13,34 @@ use super::SERVICE;
 use super::broadcaster::{Barrier, Broadcaster, Connections};
 use super::dispatcher::Dispatcher;
 use super::engine_handle::EngineHandle;
-use super::nodes::Access;
+use super::nodes::Transport;
 use super::objects::Objects;
 use super::peer::PeerListener;
 use crate::status::{Command, SnapshotReceiver};
 
 /// The service while it is offered; dropping it takes it back at once.
 #[must_use = "dropping the service takes it off the bus"]
-pub struct Service {
-    offer: Offer,
+pub struct BusService {
+    offer: Offering,
     barrier: Barrier,
     /// Held because nothing is signalled without it.
-    _broadcaster: Running,
+    _broadcaster: AbortOnDrop,
 }
 
 /// A task that ends when this is dropped.
-struct Running(JoinHandle<()>);
+struct AbortOnDrop(JoinHandle<()>);
 
-impl Drop for Running {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-enum Offer {
+enum Offering {
     Bus {
         connection: Connection,
         /// Held because no call is answered without it.
-        _dispatcher: Running,
+        _dispatcher: AbortOnDrop,
     },
     /// Held because the socket goes away with it.
     Peer { _listener: PeerListener },
@@ -83,8 +83,8 @@ pub async fn serve_bus(
     address: Option<&str>,
     commands: mpsc::Sender<Command>,
     receiver: SnapshotReceiver,
-) -> Result<Service, BusError> {
-    let (objects, broadcaster, connections, barrier) = parts(commands, receiver, Access::Bus);
+) -> Result<BusService, BusError> {
+    let (objects, broadcaster, connections, barrier) = parts(commands, receiver, Transport::Bus);
     let builder = address.map_or_else(Builder::system, Builder::address);
     let (connection, dispatcher) = connect(objects, builder).await.map_err(|source| match source {
         zbus::Error::NameTaken => BusError::NameTaken,
@@ -95,11 +95,11 @@ pub async fn serve_bus(
     })?;
     // The broadcaster is not running yet, and its queue holds one.
     connections.add(connection.clone()).await;
-    let offer = Offer::Bus {
+    let offer = Offering::Bus {
         connection,
         _dispatcher: dispatcher,
     };
-    Ok(Service::new(offer, broadcaster, barrier))
+    Ok(BusService::new(offer, broadcaster, barrier))
 }
 
 /// Serves without a bus: every client that connects to the socket `path` may call the object and hears
@@ -111,18 +111,18 @@ pub async fn serve_peer(
     path: &Path,
     commands: mpsc::Sender<Command>,
     receiver: SnapshotReceiver,
-) -> Result<Service, BusError> {
-    let (objects, broadcaster, connections, barrier) = parts(commands, receiver, Access::Peer);
+) -> Result<BusService, BusError> {
+    let (objects, broadcaster, connections, barrier) = parts(commands, receiver, Transport::Peer);
     let listener = PeerListener::start(path, objects, connections).await?;
-    let offer = Offer::Peer { _listener: listener };
-    Ok(Service::new(offer, broadcaster, barrier))
+    let offer = Offering::Peer { _listener: listener };
+    Ok(BusService::new(offer, broadcaster, barrier))
 }
 
 /// The parts of a service, on a bus or on a socket.
 fn parts(
     commands: mpsc::Sender<Command>,
     receiver: SnapshotReceiver,
-    access: Access,
+    access: Transport,
 ) -> (Arc<Objects>, Broadcaster, Connections, Barrier) {
     let snapshot = receiver.snapshot.clone();
     let (broadcaster, connections, barrier) = Broadcaster::new(receiver);
@@ -136,22 +136,22 @@ fn parts(
 
 /// Calls are answered before the name is taken, so that nobody meets the name without the objects.
 /// The name is not to be replaced: two engines on one disk would be two writers of one slot.
-async fn connect(objects: Arc<Objects>, builder: Builder<'_>) -> zbus::Result<(Connection, Running)> {
+async fn connect(objects: Arc<Objects>, builder: Builder<'_>) -> zbus::Result<(Connection, AbortOnDrop)> {
     let incoming = builder.build_message_stream().await?;
     let connection = Connection::from(&incoming);
-    let dispatcher = Running(tokio::spawn(Dispatcher::new(incoming, objects).run()));
+    let dispatcher = AbortOnDrop(tokio::spawn(Dispatcher::new(incoming, objects).run()));
     connection
         .request_name_with_flags(SERVICE, RequestNameFlags::DO_NOT_QUEUE)
         .await?;
     Ok((connection, dispatcher))
 }
 
-impl Service {
-    fn new(offer: Offer, broadcaster: Broadcaster, barrier: Barrier) -> Self {
+impl BusService {
+    fn new(offer: Offering, broadcaster: Broadcaster, barrier: Barrier) -> Self {
         Self {
             offer,
             barrier,
-            _broadcaster: Running(tokio::spawn(broadcaster.run())),
+            _broadcaster: AbortOnDrop(tokio::spawn(broadcaster.run())),
         }
     }
 
@@ -159,15 +159,15 @@ impl Service {
     /// a bus again. Never returns without a bus.
     pub async fn closed(&self) {
         match &self.offer {
-            Offer::Bus { connection, .. } => connection.closed().await,
-            Offer::Peer { .. } => std::future::pending().await,
+            Offering::Bus { connection, .. } => connection.closed().await,
+            Offering::Peer { .. } => std::future::pending().await,
         }
     }
 
     /// Signals what has been announced so far, then takes the service back.
     pub async fn shutdown(self) {
         self.barrier.flush().await;
-        if let Offer::Bus { connection, .. } = &self.offer {
+        if let Offering::Bus { connection, .. } = &self.offer {
             let _ = connection.release_name(SERVICE).await;
             let _ = connection.clone().close().await;
         }

@@ -46,7 +46,7 @@ impl Cause {
 
     /// The last lines of the unit or the check; may be empty.
     #[must_use]
-    pub fn said(&self) -> &str {
+    pub fn output(&self) -> &str {
         match self {
             Self::Unit { journal, .. } => journal,
             Self::Check { output, .. } => output,
@@ -58,9 +58,9 @@ impl Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.summary())?;
-        match self.said() {
+        match self.output() {
             "" => Ok(()),
-            said => write!(f, ": {said}"),
+            output => write!(f, ": {output}"),
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct Incarnation(pub Vec<(String, u64)>);
 
 /// What is to be done after a look.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum HealthVerdict {
     /// Look again.
     Wait,
     /// Health is established.
@@ -92,7 +92,7 @@ impl HealthDecision {
     ///
     /// A node that is healthy when the deadline passes gets to finish its settling time; one break in it,
     /// and the deadline has passed.
-    pub fn observe(&mut self, now: Duration, finding: Finding, settings: &HealthSettings) -> Verdict {
+    pub fn observe(&mut self, now: Duration, finding: Finding, settings: &HealthSettings) -> HealthVerdict {
         match finding {
             Finding::Healthy(incarnation) => self.healthy(now, incarnation, settings.settle),
             Finding::Unhealthy(cause) => {
@@ -100,8 +100,8 @@ impl HealthDecision {
                 self.pending = NotHealthyYet::Unhealthy(cause.clone());
                 let passed = now.saturating_sub(self.deadline_from);
                 match settings.deadline {
-                    Some(deadline) if passed >= deadline => Verdict::Expired(cause),
-                    _ => Verdict::Wait,
+                    Some(deadline) if passed >= deadline => HealthVerdict::Expired(cause),
+                    _ => HealthVerdict::Wait,
                 }
             }
         }
@@ -114,7 +114,7 @@ impl HealthDecision {
         self.pending = NotHealthyYet::Held(unknown);
     }
 
-    fn healthy(&mut self, now: Duration, incarnation: Incarnation, settle: Duration) -> Verdict {
+    fn healthy(&mut self, now: Duration, incarnation: Incarnation, settle: Duration) -> HealthVerdict {
         let since = match &self.holding {
             Some(holding) if holding.incarnation == incarnation => holding.since,
             _ => now,
@@ -122,13 +122,13 @@ impl HealthDecision {
         self.holding = Some(Holding { since, incarnation });
         let held = now.saturating_sub(since);
         if held >= settle {
-            return Verdict::Passed;
+            return HealthVerdict::Passed;
         }
         self.pending = NotHealthyYet::Settling {
             held: held.as_secs(),
             of: settle.as_secs(),
         };
-        Verdict::Wait
+        HealthVerdict::Wait
     }
 
     /// Why health is not established yet.
@@ -174,7 +174,7 @@ mod tests {
     }
 
     /// The verdicts of looks at the given times.
-    fn watch(looks: impl IntoIterator<Item = (u64, Finding)>) -> Vec<Verdict> {
+    fn watch(looks: impl IntoIterator<Item = (u64, Finding)>) -> Vec<HealthVerdict> {
         let mut decision = HealthDecision::default();
         looks
             .into_iter()
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_holds_for_the_settling_time_is_healthy() {
-        use Verdict::{Passed, Wait};
+        use HealthVerdict::{Passed, Wait};
         assert_eq!(
             watch([(0, up(1)), (44, up(1)), (45, up(1))]),
             [Wait, Wait, Passed]
@@ -193,21 +193,21 @@ mod tests {
 
     #[test]
     fn a_break_starts_the_settling_time_anew() {
-        use Verdict::{Passed, Wait};
+        use HealthVerdict::{Passed, Wait};
         let looks = [(0, up(1)), (40, down()), (44, up(1)), (88, up(1)), (89, up(1))];
         assert_eq!(watch(looks), [Wait, Wait, Wait, Wait, Passed]);
     }
 
     #[test]
     fn a_unit_that_was_restarted_between_two_looks_has_not_held() {
-        use Verdict::{Passed, Wait};
+        use HealthVerdict::{Passed, Wait};
         let looks = [(0, up(1)), (40, up(2)), (50, up(2)), (85, up(2))];
         assert_eq!(watch(looks), [Wait, Wait, Wait, Passed]);
     }
 
     #[test]
     fn the_deadline_ends_what_is_not_healthy_and_lets_the_rest_settle() {
-        use Verdict::{Expired, Passed, Wait};
+        use HealthVerdict::{Expired, Passed, Wait};
         assert_eq!(watch([(599, down()), (600, down())]), [Wait, Expired(cause())]);
         assert_eq!(
             watch([(590, up(1)), (610, up(1)), (635, up(1))]),
@@ -220,22 +220,25 @@ mod tests {
     fn what_nobody_knows_ends_by_no_deadline_and_takes_none_of_it() {
         let mut decision = HealthDecision::default();
         let unknown = || Unknown::NoUnit("a/b".into());
-        assert_eq!(decision.observe(seconds(599), up(1), &settings()), Verdict::Wait);
+        assert_eq!(
+            decision.observe(seconds(599), up(1), &settings()),
+            HealthVerdict::Wait
+        );
         for now in [600, 1_000, 100_000] {
             decision.hold(seconds(now), unknown());
             assert_eq!(decision.pending(), &NotHealthyYet::Held(unknown()));
         }
         assert_eq!(
             decision.observe(seconds(100_001), up(1), &settings()),
-            Verdict::Wait
+            HealthVerdict::Wait
         );
         assert_eq!(
             decision.observe(seconds(100_599), down(), &settings()),
-            Verdict::Wait
+            HealthVerdict::Wait
         );
         assert_eq!(
             decision.observe(seconds(100_600), down(), &settings()),
-            Verdict::Expired(cause())
+            HealthVerdict::Expired(cause())
         );
     }
 
@@ -246,7 +249,7 @@ mod tests {
             ..settings()
         };
         let verdict = HealthDecision::default().observe(seconds(1 << 40), down(), &patient);
-        assert_eq!(verdict, Verdict::Wait);
+        assert_eq!(verdict, HealthVerdict::Wait);
     }
 
     proptest! {
@@ -261,7 +264,7 @@ mod tests {
                 now += wait;
                 let finding = if what == 0 { down() } else { up(what / 7) };
                 seen.push((now, finding.clone()));
-                if decision.observe(seconds(now), finding.clone(), &settings()) == Verdict::Passed {
+                if decision.observe(seconds(now), finding.clone(), &settings()) == HealthVerdict::Passed {
                     let held = seen.iter().rev().take_while(|(_, other)| *other == finding);
                     let since = held.last().unwrap().0;
                     prop_assert!(now - since >= 45, "held from {since} to {now}");

@@ -24,7 +24,7 @@ mod units;
 mod watch;
 
 pub use cause::Cause;
-pub use decision::{Finding, HealthDecision, Incarnation, NotHealthyYet, Verdict};
+pub use decision::{Finding, HealthDecision, HealthVerdict, Incarnation, NotHealthyYet};
 pub use look::look;
 pub use requirements::{Requirement, Unknown, requirements};
 pub use units::Units;

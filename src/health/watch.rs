@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::decision::{HealthDecision, NotHealthyYet, Verdict};
+use super::decision::{HealthDecision, HealthVerdict, NotHealthyYet};
 use super::look::look;
 use super::requirements::{Requirement, Unknown};
 use super::{Cause, Units};
@@ -53,9 +53,9 @@ where
         };
         let finding = look(units, &required).await;
         match decision.observe(already + began.elapsed(), finding, &settings) {
-            Verdict::Passed => return TrialEnd::Passed,
-            Verdict::Expired(cause) => return TrialEnd::Failed(cause),
-            Verdict::Wait => tell(decision.pending()),
+            HealthVerdict::Passed => return TrialEnd::Passed,
+            HealthVerdict::Expired(cause) => return TrialEnd::Failed(cause),
+            HealthVerdict::Wait => tell(decision.pending()),
         }
         sleep((settings.settle / LOOKS).clamp(BREATH, BETWEEN_LOOKS)).await;
     }

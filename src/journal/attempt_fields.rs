@@ -17,7 +17,7 @@ struct Position {
 
 /// What a line of an attempt carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Attempt {
+pub(super) struct AttemptLabels {
     pub(super) number: u64,
     pub(super) version: Option<String>,
     pub(super) slot: Option<String>,
@@ -47,9 +47,9 @@ impl AttemptFields {
         self.change(|position| position.under_way = false);
     }
 
-    pub(super) fn attempt(&self) -> Option<Attempt> {
+    pub(super) fn attempt(&self) -> Option<AttemptLabels> {
         self.change(|position| {
-            position.under_way.then(|| Attempt {
+            position.under_way.then(|| AttemptLabels {
                 number: position.attempts,
                 version: position.version.clone(),
                 slot: position.slot.clone(),
@@ -76,7 +76,7 @@ mod tests {
         attempt_fields.end();
         assert_eq!(attempt_fields.attempt(), None);
         attempt_fields.begin();
-        let second = Attempt {
+        let second = AttemptLabels {
             number: 2,
             version: None,
             slot: None,

@@ -7,9 +7,9 @@
 
 /// A datagram in the making.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Entry(Vec<u8>);
+pub struct JournalEntry(Vec<u8>);
 
-impl Entry {
+impl JournalEntry {
     /// Adds a field. `name` is one of ours: capitals, digits and underscores, a capital first.
     pub fn add(&mut self, name: &str, value: &str) {
         self.0.extend_from_slice(name.as_bytes());
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_value_of_several_lines_can_not_pass_for_fields() {
-        let mut entry = Entry::default();
+        let mut entry = JournalEntry::default();
         entry.add("MESSAGE", "said:\nPRIORITY=0");
         entry.add("PRIORITY", "6");
         assert_eq!(

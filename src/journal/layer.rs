@@ -15,7 +15,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::Context;
 
 use super::event_fields::EventFields;
-use super::{AttemptFields, Entry, SOCKET};
+use super::{AttemptFields, JournalEntry, SOCKET};
 use crate::host::Host;
 
 /// journald, as a layer of a subscriber.
@@ -43,8 +43,8 @@ impl Journal {
         })
     }
 
-    fn entry(&self, event_fields: &EventFields, level: Level) -> Entry {
-        let mut entry = Entry::default();
+    fn entry(&self, event_fields: &EventFields, level: Level) -> JournalEntry {
+        let mut entry = JournalEntry::default();
         entry.add("MESSAGE", &event_fields.text);
         entry.add("PRIORITY", priority(level));
         entry.add("SYSLOG_IDENTIFIER", "update_engine");

@@ -22,7 +22,7 @@ use std::error::Error;
 use std::iter::successors;
 
 pub use attempt_fields::AttemptFields;
-pub use entry::Entry;
+pub use entry::JournalEntry;
 pub use layer::{Journal, Plain};
 pub use message_id::{MessageId, reference};
 

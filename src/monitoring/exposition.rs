@@ -6,14 +6,14 @@ use crate::printable::printable;
 
 /// What a family's values are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MetricKind {
     /// May go up and down.
     Gauge,
     /// Only grows, but for a machine that is set up anew.
     Counter,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for MetricKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Gauge => "gauge",
@@ -26,7 +26,7 @@ impl fmt::Display for Kind {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Family {
     pub(super) name: &'static str,
-    pub(super) kind: Kind,
+    pub(super) kind: MetricKind,
     /// In one line, with its unit.
     pub(super) help: &'static str,
 }
@@ -99,7 +99,7 @@ mod tests {
     fn a_version_from_anywhere_stays_within_its_quotes() {
         let family = Family {
             name: "a_info",
-            kind: Kind::Gauge,
+            kind: MetricKind::Gauge,
             help: "Help.",
         };
         let mut text = String::new();

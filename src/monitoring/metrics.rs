@@ -4,16 +4,16 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::exposition::{Family, Kind, Sample, append};
+use super::exposition::{Family, MetricKind, Sample, append};
 use crate::status::{EngineState, Obstacle, SlotReport, Snapshot, Transfer};
 
 /// A family, and what is told of it.
-type Row = (Family, fn(&Snapshot) -> Vec<Sample>);
+type MetricRow = (Family, fn(&Snapshot) -> Vec<Sample>);
 
 const fn gauge(name: &'static str, help: &'static str) -> Family {
     Family {
         name,
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         help,
     }
 }
@@ -21,7 +21,7 @@ const fn gauge(name: &'static str, help: &'static str) -> Family {
 const fn counter(name: &'static str, help: &'static str) -> Family {
     Family {
         name,
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         help,
     }
 }
@@ -49,7 +49,7 @@ const OBSTACLES: [Obstacle; 7] = [
     Obstacle::Failed,
 ];
 
-const METRICS: [Row; 24] = [
+const METRICS: [MetricRow; 24] = [
     (
         gauge(
             "update_engine_info",
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(names.len(), METRICS.len());
         for (Family { name, kind, .. }, _) in METRICS {
             assert!(name.starts_with("update_engine_"), "{name}");
-            assert_eq!(name.ends_with("_total"), kind == Kind::Counter, "{name}");
+            assert_eq!(name.ends_with("_total"), kind == MetricKind::Counter, "{name}");
         }
     }
 

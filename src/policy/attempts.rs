@@ -117,7 +117,7 @@ impl Attempt {
 
 /// What the disk says, and what is remembered for decisions.
 #[derive(Clone, Copy)]
-pub struct Look<'a> {
+pub struct DiskView<'a> {
     /// PARTUUID of the slot that runs.
     pub running: &'a str,
     /// The attributes of the slots by PARTUUID.
@@ -126,7 +126,7 @@ pub struct Look<'a> {
     pub history: &'a History,
 }
 
-impl Look<'_> {
+impl DiskView<'_> {
     fn attributes(&self, partuuid: &str) -> Option<SlotAttributes> {
         let mut slots = self.slots.iter();
         slots
@@ -230,7 +230,7 @@ impl Attempts {
     }
 
     /// The daemon starts: nothing is under way.
-    pub fn started(&mut self, look: Option<Look<'_>>) {
+    pub fn started(&mut self, look: Option<DiskView<'_>>) {
         for attempt in &mut self.0 {
             if attempt.state == AttemptState::UnderWay && look.is_some_and(|look| look.is_committed(attempt))
             {
@@ -244,7 +244,7 @@ impl Attempts {
     }
 
     /// How those go on that were installed.
-    pub fn settle(&mut self, look: Look<'_>) {
+    pub fn settle(&mut self, look: DiskView<'_>) {
         let mut overwritten: Vec<String> = Vec::new();
         for attempt in self.0.iter_mut().rev().filter(|attempt| attempt.is_installed()) {
             if overwritten.contains(&attempt.partuuid) {

@@ -22,7 +22,8 @@ use serde_json::Value;
 use slots::SlotAttributes;
 
 use super::{
-    BlamedPayloads, BlockedPayload, HoldOff, Images, Payload, Progress, Rollback, RollbackCause, Trial,
+    BlockedPayload, BlockedPayloads, HoldOff, KnownImages, Rollback, RollbackCause, SlotPayload, Trial,
+    TrialProgress,
 };
 use crate::plan::ImageHashes;
 use crate::status::{Tally, UnixTime};
@@ -40,7 +41,7 @@ const BY_HAND: &str = "rolled back by the operator";
 
 /// What a look at the slots after a start says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum TrialOutcome {
     /// No trial, or one that is still to come.
     Nothing,
     /// The slot on trial runs.
@@ -50,7 +51,7 @@ pub enum Outcome {
     /// The trial failed.
     RolledBack(Rollback),
     /// The machine is back although nothing speaks against the payload.
-    Interrupted(Payload),
+    Interrupted(SlotPayload),
 }
 
 /// Everything remembered. Its JSON form is meant for a record. What an older version did not write yet, or a newer one
@@ -70,14 +71,14 @@ pub struct History {
     #[serde(deserialize_with = "tolerant::or_default")]
     interrupted: Option<([u8; 32], u8)>,
     #[serde(deserialize_with = "tolerant::or_default")]
-    blamed: BlamedPayloads,
+    blamed: BlockedPayloads,
     #[serde(deserialize_with = "tolerant::or_default")]
     unreported: bool,
     #[serde(deserialize_with = "tolerant::or_default")]
     pub(super) last_rollback: Option<Rollback>,
     /// By PARTUUID, what was seen running in a slot or was committed to it.
     #[serde(deserialize_with = "tolerant::known_by_name")]
-    held: BTreeMap<String, Payload>,
+    held: BTreeMap<String, SlotPayload>,
     /// PARTUUID of the slot that an operator has put behind the other one.
     #[serde(deserialize_with = "tolerant::or_default")]
     leaving: Option<String>,
@@ -91,7 +92,7 @@ pub struct History {
     pub(super) hold_off: Option<HoldOff>,
     /// A record of its own.
     #[serde(skip)]
-    images: Images,
+    images: KnownImages,
     /// A newer version's.
     #[serde(flatten)]
     unknown: BTreeMap<String, Value>,
@@ -100,13 +101,13 @@ pub struct History {
 impl History {
     /// The same, where `images` are known. Whatever is blamed, in whatever package, is so from here on.
     #[must_use]
-    pub fn with_images(mut self, images: Images) -> Self {
+    pub fn with_images(mut self, images: KnownImages) -> Self {
         self.blamed.complete(|payload| images.of(payload));
         Self { images, ..self }
     }
 
     /// A slot is about to be committed to: it may boot next from here on.
-    pub fn committed(&mut self, partuuid: &str, payload: Payload) {
+    pub fn committed(&mut self, partuuid: &str, payload: SlotPayload) {
         self.last_target = Some(partuuid.to_owned());
         self.leaving = None;
         self.end_hold_off();
@@ -119,7 +120,7 @@ impl History {
         self.trial = Some(Trial {
             partuuid: partuuid.to_owned(),
             payload,
-            progress: Progress::Committed,
+            progress: TrialProgress::Committed,
         });
     }
 
@@ -129,43 +130,46 @@ impl History {
         running: &str,
         attributes: impl Fn(&str) -> Option<SlotAttributes>,
         now: UnixTime,
-    ) -> Outcome {
+    ) -> TrialOutcome {
         if let Some(left) = self.leaving.take_if(|left| left != running) {
-            return Outcome::RolledBack(self.was_left(&left, now));
+            return TrialOutcome::RolledBack(self.was_left(&left, now));
         }
         let Some(trial) = &mut self.trial else {
-            return Outcome::Nothing;
+            return TrialOutcome::Nothing;
         };
         let Some(slot) = attributes(&trial.partuuid) else {
-            return Outcome::Nothing;
+            return TrialOutcome::Nothing;
         };
         if trial.partuuid == running {
             if slot.is_successful() {
                 self.kept(running);
-                return Outcome::Kept;
+                return TrialOutcome::Kept;
             }
             // One that was given up stays so, although the daemon was started once more on its way out.
-            if !matches!(trial.progress, Progress::GivenUp(_) | Progress::Unknown(_)) {
-                trial.progress = Progress::CameUp;
+            if !matches!(
+                trial.progress,
+                TrialProgress::GivenUp(_) | TrialProgress::Unknown(_)
+            ) {
+                trial.progress = TrialProgress::CameUp;
             }
-            return Outcome::OnTrial;
+            return TrialOutcome::OnTrial;
         }
         let was_tried = slot.priority().get() > 0 && slot.tries().get() == 0 && !slot.is_successful();
         match self.trial.take_if(|_| was_tried) {
             Some(trial) => self.came_back(trial, now),
-            None => Outcome::Nothing,
+            None => TrialOutcome::Nothing,
         }
     }
 
     fn was_left(&mut self, partuuid: &str, now: UnixTime) -> Rollback {
-        let unknown = Payload {
+        let unknown = SlotPayload {
             sha256: None,
             version: String::new(),
         };
         let rollback = Rollback {
             payload: self.held.get(partuuid).cloned().unwrap_or(unknown),
             cause: BY_HAND.to_owned(),
-            said: String::new(),
+            output: String::new(),
             noticed: now,
         };
         self.last_rollback = Some(rollback.clone());
@@ -178,19 +182,19 @@ impl History {
             payload, progress, ..
         }: Trial,
         now: UnixTime,
-    ) -> Outcome {
+    ) -> TrialOutcome {
         let silent = |cause: String| RollbackCause {
             cause,
-            said: String::new(),
+            output: String::new(),
         };
-        let RollbackCause { cause, said } = match progress {
-            Progress::GivenUp(why) => why,
-            Progress::Unknown(value) => RollbackCause::of_unknown(&value),
-            Progress::Committed => silent("did not come up".to_owned()),
-            Progress::CameUp | Progress::Orderly => {
+        let RollbackCause { cause, output } = match progress {
+            TrialProgress::GivenUp(why) => why,
+            TrialProgress::Unknown(value) => RollbackCause::of_unknown(&value),
+            TrialProgress::Committed => silent("did not come up".to_owned()),
+            TrialProgress::CameUp | TrialProgress::Orderly => {
                 let times = self.interrupted_again(&payload);
                 if times <= FORGIVEN {
-                    return Outcome::Interrupted(payload);
+                    return TrialOutcome::Interrupted(payload);
                 }
                 silent(format!("went down {times} times before it was found healthy"))
             }
@@ -198,14 +202,14 @@ impl History {
         let rollback = Rollback {
             payload,
             cause,
-            said,
+            output,
             noticed: now,
         };
         self.blame(&rollback);
-        Outcome::RolledBack(rollback)
+        TrialOutcome::RolledBack(rollback)
     }
 
-    fn interrupted_again(&mut self, payload: &Payload) -> u8 {
+    fn interrupted_again(&mut self, payload: &SlotPayload) -> u8 {
         let Some(sha256) = payload.sha256 else { return 1 };
         let times = match self.interrupted {
             Some((other, times)) if self.images.are_same(&other, &sha256) => times.saturating_add(1),
@@ -223,7 +227,7 @@ impl History {
     }
 
     /// Not again by itself, nor in any other package of the same image.
-    fn blame_payload(&mut self, payload: &Payload, noticed: UnixTime, cause: &str) {
+    fn blame_payload(&mut self, payload: &SlotPayload, noticed: UnixTime, cause: &str) {
         let Some(own) = payload.sha256 else { return };
         let image = self.images.of(&own);
         let others = image.into_iter().flat_map(|image| self.images.payloads(image));
@@ -284,7 +288,7 @@ impl History {
     pub fn given_up(&mut self, running: &str, version: &str, why: RollbackCause) {
         let ours = self.trial.take_if(|trial| trial.partuuid == running);
         let payload = ours.map_or_else(
-            || Payload {
+            || SlotPayload {
                 sha256: None,
                 version: version.to_owned(),
             },
@@ -293,7 +297,7 @@ impl History {
         self.trial = Some(Trial {
             partuuid: running.to_owned(),
             payload,
-            progress: Progress::GivenUp(why),
+            progress: TrialProgress::GivenUp(why),
         });
     }
 
@@ -302,9 +306,9 @@ impl History {
     pub fn ended_orderly(&mut self, running: &str) {
         if let Some(trial) = &mut self.trial
             && trial.partuuid == running
-            && trial.progress == Progress::CameUp
+            && trial.progress == TrialProgress::CameUp
         {
-            trial.progress = Progress::Orderly;
+            trial.progress = TrialProgress::Orderly;
         }
     }
 
@@ -328,9 +332,9 @@ impl History {
 
     /// What boots next for the first time.
     #[must_use]
-    pub fn waiting(&self) -> Option<&Payload> {
+    pub fn waiting(&self) -> Option<&SlotPayload> {
         let trial = self.trial.as_ref()?;
-        (trial.progress == Progress::Committed).then_some(&trial.payload)
+        (trial.progress == TrialProgress::Committed).then_some(&trial.payload)
     }
 
     /// The last rollback, until an update was kept since.
@@ -360,13 +364,13 @@ impl History {
 
     /// Which image each payload makes that was installed.
     #[must_use]
-    pub const fn images(&self) -> &Images {
+    pub const fn images(&self) -> &KnownImages {
         &self.images
     }
 
     /// The payloads not to be installed again by themselves.
     #[must_use]
-    pub const fn blamed(&self) -> &BlamedPayloads {
+    pub const fn blamed(&self) -> &BlockedPayloads {
         &self.blamed
     }
 

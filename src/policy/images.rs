@@ -13,7 +13,7 @@ const MOST: usize = 32;
 
 /// One payload, and what it makes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Made {
+struct KnownImage {
     /// SHA-256 of the payload.
     payload: [u8; 32],
     #[serde(flatten)]
@@ -23,13 +23,13 @@ struct Made {
 /// The payloads that were installed on this machine, with their images. Its JSON form is meant for a record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Images(#[serde(deserialize_with = "tolerant::known")] Vec<Made>);
+pub struct KnownImages(#[serde(deserialize_with = "tolerant::known")] Vec<KnownImage>);
 
-impl Images {
+impl KnownImages {
     /// The payload with this hash, which somebody trusted has vouched for, makes `image`.
     pub fn remember(&mut self, payload: [u8; 32], image: ImageHashes) {
         self.0.retain(|made| made.payload != payload);
-        self.0.push(Made { payload, image });
+        self.0.push(KnownImage { payload, image });
         let excess = self.0.len().saturating_sub(MOST);
         self.0.drain(..excess);
     }
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn the_last_payloads_are_remembered_each_once() -> Result<(), serde_json::Error> {
-        let mut images = Images::default();
+        let mut images = KnownImages::default();
         for number in 0..40 {
             images.remember([number; 32], image(number, None));
             images.remember([number; 32], image(number / 2, None));
@@ -97,7 +97,7 @@ mod tests {
         assert!(images.are_same(&[38; 32], &[39; 32]) && !images.are_same(&[37; 32], &[38; 32]));
         assert_eq!(images.payloads(image(15, Some(1))).count(), 2);
         let json = serde_json::to_string(&images)?;
-        assert_eq!(serde_json::from_str::<Images>(&json)?, images);
+        assert_eq!(serde_json::from_str::<KnownImages>(&json)?, images);
         Ok(())
     }
 
@@ -109,7 +109,7 @@ mod tests {
             {"payload": "?"},
             7,
         ]);
-        let images: Images = serde_json::from_value(json)?;
+        let images: KnownImages = serde_json::from_value(json)?;
         assert_eq!(images.of(&[0; 32]), Some(image(0, None)));
         assert_eq!(images.0.len(), 1);
         Ok(())

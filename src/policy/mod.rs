@@ -10,7 +10,7 @@
 //! ```
 
 mod attempts;
-mod blame;
+mod blocked_payloads;
 mod clock_step;
 mod deltas;
 mod extensions;
@@ -20,19 +20,17 @@ mod images;
 mod offer;
 mod payload_state;
 mod schedule;
-mod seed;
 mod trial;
 
-pub use attempts::{Attempt, Attempts, Look};
-pub use blame::{BlamedPayloads, BlockedPayload};
+pub use attempts::{Attempt, Attempts, DiskView};
+pub use blocked_payloads::{BlockedPayload, BlockedPayloads};
 pub use clock_step::ClockStep;
 pub use deltas::{RunningSlot, wanted_deltas};
 pub use extensions::{ExtensionsError, extensions};
 pub use grants::{Contact, GRANT_TIMEOUT, Heartbeat, HoldOff, HoldOffCause, contact};
-pub use history::{History, Outcome};
-pub use images::Images;
+pub use history::{History, TrialOutcome};
+pub use images::KnownImages;
 pub use offer::{Decision, PolicyInput, decide};
 pub use payload_state::{PayloadState, Penalty, penalty};
-pub use schedule::{Interval, ServerPace};
-pub use seed::Seed;
-pub use trial::{Payload, Progress, Rollback, RollbackCause, Trial};
+pub use schedule::{Interval, Seed, ServerPace};
+pub use trial::{Rollback, RollbackCause, SlotPayload, Trial, TrialProgress};

@@ -9,7 +9,7 @@
 //!
 //! A different offer forgets everything. Kept in the original's preferences, in its words.
 
-use super::seed::Seed;
+use super::schedule::Seed;
 use crate::host::NodeMode;
 use crate::omaha::{Backoff, ErrorCode, Offer, PayloadKind};
 use crate::status::UnixTime;

@@ -8,7 +8,7 @@ use crate::store::tolerant;
 
 /// What a slot was filled from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Payload {
+pub struct SlotPayload {
     /// SHA-256 of the payload; none if somebody else put the slot on trial.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub sha256: Option<[u8; 32]>,
@@ -19,7 +19,7 @@ pub struct Payload {
 
 /// How far a trial came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Progress {
+pub enum TrialProgress {
     /// The slot boots next; it was not seen running.
     Committed,
     /// The daemon has run in it.
@@ -40,8 +40,8 @@ pub struct RollbackCause {
     #[serde(default = "tolerant::unknown_cause", deserialize_with = "tolerant::cause")]
     pub cause: String,
     /// What the unit or the check said, if anything.
-    #[serde(default, deserialize_with = "tolerant::text")]
-    pub said: String,
+    #[serde(rename = "said", default, deserialize_with = "tolerant::text")]
+    pub output: String,
 }
 
 impl RollbackCause {
@@ -52,7 +52,7 @@ impl RollbackCause {
         let told = told.and_then(|part| Self::deserialize(part).ok());
         told.unwrap_or_else(|| Self {
             cause: tolerant::unknown_cause(),
-            said: String::new(),
+            output: String::new(),
         })
     }
 }
@@ -64,9 +64,9 @@ pub struct Trial {
     pub partuuid: String,
     /// What it holds.
     #[serde(default, deserialize_with = "tolerant::or_default")]
-    pub payload: Payload,
+    pub payload: SlotPayload,
     /// How far it came.
-    pub progress: Progress,
+    pub progress: TrialProgress,
 }
 
 /// A trial that failed.
@@ -74,13 +74,13 @@ pub struct Trial {
 pub struct Rollback {
     /// What was left.
     #[serde(default, deserialize_with = "tolerant::or_default")]
-    pub payload: Payload,
+    pub payload: SlotPayload,
     /// Why.
     #[serde(default = "tolerant::unknown_cause", deserialize_with = "tolerant::cause")]
     pub cause: String,
     /// What the unit or the check behind it said, if anything.
-    #[serde(default, deserialize_with = "tolerant::text")]
-    pub said: String,
+    #[serde(rename = "said", default, deserialize_with = "tolerant::text")]
+    pub output: String,
     /// When it was noticed.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub noticed: UnixTime,

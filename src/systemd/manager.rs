@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
     default_service = "org.freedesktop.systemd1",
     default_path = "/org/freedesktop/systemd1"
 )]
-pub(super) trait Manager {
+pub(super) trait SystemdManager {
     fn subscribe(&self) -> zbus::Result<()>;
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
@@ -37,7 +37,7 @@ pub(super) trait Manager {
     interface = "org.freedesktop.systemd1.Unit",
     default_service = "org.freedesktop.systemd1"
 )]
-pub(super) trait Unit {
+pub(super) trait SystemdUnit {
     #[zbus(property)]
     fn load_state(&self) -> zbus::Result<String>;
     #[zbus(property)]
@@ -50,7 +50,7 @@ pub(super) trait Unit {
     interface = "org.freedesktop.systemd1.Service",
     default_service = "org.freedesktop.systemd1"
 )]
-pub(super) trait Service {
+pub(super) trait SystemdService {
     #[zbus(property, name = "ExecMainCode")]
     fn exec_main_code(&self) -> zbus::Result<i32>;
     #[zbus(property, name = "ExecMainStatus")]
@@ -60,10 +60,13 @@ pub(super) trait Service {
     fn ended(&self) -> zbus::Result<u64>;
 }
 
-impl UnitProxy<'_> {
+impl SystemdUnitProxy<'_> {
     /// The proxy of the unit at `path`, whose properties are asked for at each use.
-    pub(super) async fn at(bus: &Connection, path: OwnedObjectPath) -> zbus::Result<UnitProxy<'static>> {
-        UnitProxy::builder(bus)
+    pub(super) async fn at(
+        bus: &Connection,
+        path: OwnedObjectPath,
+    ) -> zbus::Result<SystemdUnitProxy<'static>> {
+        SystemdUnitProxy::builder(bus)
             .path(path)
             .cache_properties(CacheProperties::No)
             .build()
@@ -111,7 +114,7 @@ impl Systemd {
     /// If systemd can't be reached or refuses.
     pub async fn reboot(self) -> Result<(), SystemdError> {
         let ordered = async {
-            let manager = ManagerProxy::new(&Connection::system().await?).await?;
+            let manager = SystemdManagerProxy::new(&Connection::system().await?).await?;
             // As `systemctl reboot` does it without logind: no later job takes the reboot back.
             manager.start_unit("reboot.target", "replace-irreversibly").await
         };
@@ -136,8 +139,8 @@ async fn answer<T>(call: impl Future<Output = zbus::Result<T>>) -> Result<T, Sys
 async fn unit_state(name: &str) -> zbus::Result<UnitState> {
     let bus = Connection::system().await?;
     // Loaded rather than got: systemd forgets units that nothing refers to.
-    let path = ManagerProxy::new(&bus).await?.load_unit(name).await?;
-    let unit = UnitProxy::at(&bus, path).await?;
+    let path = SystemdManagerProxy::new(&bus).await?.load_unit(name).await?;
+    let unit = SystemdUnitProxy::at(&bus, path).await?;
     let state = match unit.load_state().await?.as_str() {
         "loaded" => unit.active_state().await?,
         "not-found" => "not found".to_owned(),

@@ -21,7 +21,7 @@ use zbus::proxy::CacheProperties;
 use zbus::{Connection, OwnedObjectPath};
 
 use super::TransientService;
-use super::manager::{ManagerProxy, SERVICE, ServiceProxy, UnitProxy};
+use super::manager::{SERVICE, SystemdManagerProxy, SystemdServiceProxy, SystemdUnitProxy};
 
 /// How long a signal about the unit is waited for before the unit is looked at again: one may have come before we
 /// listened.
@@ -34,9 +34,9 @@ const CLD_EXITED: i32 = 1;
 #[derive(Debug)]
 pub struct TransientUnit {
     name: String,
-    manager: ManagerProxy<'static>,
-    unit: UnitProxy<'static>,
-    service: ServiceProxy<'static>,
+    manager: SystemdManagerProxy<'static>,
+    unit: SystemdUnitProxy<'static>,
+    service: SystemdServiceProxy<'static>,
     changes: PropertiesChangedStream,
     ended: bool,
 }
@@ -59,7 +59,7 @@ impl TransientUnit {
 
     async fn watch(name: &str) -> zbus::Result<Self> {
         let bus = Connection::system().await?;
-        let manager = ManagerProxy::new(&bus).await?;
+        let manager = SystemdManagerProxy::new(&bus).await?;
         manager.subscribe().await?;
         let path = OwnedObjectPath::try_from(format!("/org/freedesktop/systemd1/unit/{}", escaped(name)))?;
         let properties = PropertiesProxy::builder(&bus)
@@ -71,8 +71,8 @@ impl TransientUnit {
         Ok(Self {
             name: name.to_owned(),
             manager,
-            unit: UnitProxy::at(&bus, path.clone()).await?,
-            service: ServiceProxy::builder(&bus)
+            unit: SystemdUnitProxy::at(&bus, path.clone()).await?,
+            service: SystemdServiceProxy::builder(&bus)
                 .path(path)
                 .cache_properties(CacheProperties::No)
                 .build()

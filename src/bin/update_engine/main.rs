@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use update_engine::bus::{self, BusError, Service};
+use update_engine::bus::{self, BusError, BusService};
 use update_engine::disk::{SlotName, share_one_heap};
 use update_engine::engine::{DiskChoice, Engine, Node, Settings, Updater as _};
 use update_engine::flags::{self, CommandLine, Request};
@@ -209,7 +209,7 @@ async fn serve(
     peer: Option<PathBuf>,
     commands: mpsc::Sender<Command>,
     news: SnapshotReceiver,
-) -> Result<Service, BusError> {
+) -> Result<BusService, BusError> {
     match peer {
         Some(path) => bus::serve_peer(&path, commands, news).await,
         None => bus::serve_bus(None, commands, news).await,

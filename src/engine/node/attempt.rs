@@ -26,7 +26,7 @@ use crate::install::{Downloaded, Ready};
 use crate::journal::chain;
 use crate::net::redact;
 use crate::plan::InstallPlan;
-use crate::policy::{Attempt, Attempts, Look};
+use crate::policy::{Attempt, Attempts, DiskView};
 use crate::status::{AttemptState, Trigger};
 use crate::store::record::{self, RecordError, Version};
 
@@ -212,10 +212,10 @@ impl Node {
         })
     }
 
-    fn with_look(&self, change: impl FnOnce(Option<Look<'_>>, &mut Attempts)) {
+    fn with_look(&self, change: impl FnOnce(Option<DiskView<'_>>, &mut Attempts)) {
         let history = self.history();
         let found = self.look_at_slots();
-        let look = found.as_ref().ok().map(|(running, slots)| Look {
+        let look = found.as_ref().ok().map(|(running, slots)| DiskView {
             running,
             slots,
             history: &history,

@@ -10,7 +10,7 @@ use crate::health::Cause;
 use crate::journal::MessageId;
 use crate::journal::chain;
 use crate::plan::ImageHashes;
-use crate::policy::{History, Images, Outcome, Payload, Progress, RollbackCause};
+use crate::policy::{History, KnownImages, RollbackCause, SlotPayload, TrialOutcome, TrialProgress};
 use crate::status::{Tally, UnixTime};
 use crate::store::record::{self, RecordError, Version};
 
@@ -40,7 +40,7 @@ impl Node {
         history
     }
 
-    fn load_images(&self) -> Result<Images, RecordError> {
+    fn load_images(&self) -> Result<KnownImages, RecordError> {
         let path = self.host().path(IMAGES);
         let contents = record::load_short(&path, IMAGES_VERSION, LONGEST_IMAGES)?;
         let images = contents.map(|contents| serde_json::from_slice(&contents));
@@ -120,28 +120,28 @@ impl Node {
         let version = self.running_version();
         let outcome = self.change_or_warn(|history| {
             let outcome = history.looked(&running, attributes, now);
-            if matches!(outcome, Outcome::RolledBack(_)) {
+            if matches!(outcome, TrialOutcome::RolledBack(_)) {
                 history.tally_mut().rolled_back(now);
             }
             history.runs(&running, &version);
             outcome
         });
         match outcome {
-            Some(Outcome::RolledBack(rollback)) => tracing::error!(
+            Some(TrialOutcome::RolledBack(rollback)) => tracing::error!(
                 MESSAGE_ID = MessageId::RolledBack.id(),
                 UPDATE_VERSION = rollback.payload.version,
                 "rolled back from version {:?}: {}{}{}",
                 rollback.payload.version,
                 rollback.cause,
-                if rollback.said.is_empty() { "" } else { ": " },
-                rollback.said
+                if rollback.output.is_empty() { "" } else { ": " },
+                rollback.output
             ),
-            Some(Outcome::Interrupted(payload)) => tracing::warn!(
+            Some(TrialOutcome::Interrupted(payload)) => tracing::warn!(
                 "version {:?} went down before it was found healthy; nobody is to blame",
                 payload.version
             ),
-            Some(Outcome::OnTrial) => tracing::info!("the running slot is on trial"),
-            Some(Outcome::Nothing | Outcome::Kept) | None => {}
+            Some(TrialOutcome::OnTrial) => tracing::info!("the running slot is on trial"),
+            Some(TrialOutcome::Nothing | TrialOutcome::Kept) | None => {}
         }
         self.memory(|memory| memory.running = Some(running));
     }
@@ -180,7 +180,7 @@ impl Node {
         let (Some(target), Some(offer)) = (attempt.target, &attempt.offer) else {
             return Ok(());
         };
-        let payload = Payload {
+        let payload = SlotPayload {
             sha256: Some(offer.sha256),
             version: offer.version.clone(),
         };
@@ -209,7 +209,7 @@ impl Node {
         let history = self.history();
         let running = self.memory(|memory| memory.running.clone());
         let trial = history.trial().filter(|trial| {
-            trial.progress == Progress::Committed && running.is_some_and(|slot| slot != trial.partuuid)
+            trial.progress == TrialProgress::Committed && running.is_some_and(|slot| slot != trial.partuuid)
         });
         trial.and_then(|trial| trial.payload.sha256)
     }
@@ -239,7 +239,7 @@ impl Node {
             Ok(running) => {
                 let why = RollbackCause {
                     cause: cause.summary(),
-                    said: cause.said().to_owned(),
+                    output: cause.output().to_owned(),
                 };
                 self.change_or_warn(|history| history.given_up(&running, &version, why));
             }

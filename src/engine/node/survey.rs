@@ -43,7 +43,9 @@ impl Node {
             held: self.requirements().err().map(|unknown| unknown.to_string()),
             waiting_version: history.waiting().map(|payload| payload.version.clone()),
             rollback: rollback.map(report),
-            rollback_output: rollback.map(|rollback| rollback.said.clone()).unwrap_or_default(),
+            rollback_output: rollback
+                .map(|rollback| rollback.output.clone())
+                .unwrap_or_default(),
             attempts: self.attempts().iter().map(told).collect(),
             running_version,
             tally: history.tally().clone(),

@@ -3,7 +3,7 @@
 
 use slots::{Priority, Tries};
 
-use super::super::Payload;
+use super::super::SlotPayload;
 use super::*;
 
 const A: &str = "slot a";
@@ -58,12 +58,12 @@ impl Machine {
     fn holding(mut self, number: u8) -> Self {
         let version = number.to_string();
         let sha256 = Some([number; 32]);
-        self.history.committed(B, Payload { sha256, version });
+        self.history.committed(B, SlotPayload { sha256, version });
         self
     }
 
-    fn look(&self) -> Look<'_> {
-        Look {
+    fn look(&self) -> DiskView<'_> {
+        DiskView {
             running: self.running,
             slots: &self.slots,
             history: &self.history,

@@ -1,14 +1,14 @@
 //! The contents of the slots, by PARTUUID: what was seen running in one, or was committed to it.
 
 use super::History;
-use crate::policy::Payload;
+use crate::policy::SlotPayload;
 
 impl History {
     /// The slot with this PARTUUID runs, and says that it is `version`. From which payload stays known unless
     /// somebody else has filled it since. An empty version is one that couldn't be read: it tells nothing.
     pub fn runs(&mut self, partuuid: &str, version: &str) {
         if !version.is_empty() && self.version_in(partuuid) != Some(version) {
-            let payload = Payload {
+            let payload = SlotPayload {
                 sha256: None,
                 version: version.to_owned(),
             };

@@ -9,8 +9,8 @@ use super::*;
 const A: &str = "slot a";
 const B: &str = "slot b";
 
-fn payload(number: u8) -> Payload {
-    Payload {
+fn payload(number: u8) -> SlotPayload {
+    SlotPayload {
         sha256: Some([number; 32]),
         version: number.to_string(),
     }
@@ -27,7 +27,7 @@ fn good() -> SlotAttributes {
 }
 
 /// A start in `running` while B has these attributes.
-fn start(history: &mut History, running: &str, b: SlotAttributes) -> Outcome {
+fn start(history: &mut History, running: &str, b: SlotAttributes) -> TrialOutcome {
     let attributes = |partuuid: &str| Some(if partuuid == B { b } else { good() });
     history.looked(running, attributes, UnixTime(7))
 }
@@ -42,15 +42,15 @@ fn updated() -> History {
 fn why(cause: &str) -> RollbackCause {
     RollbackCause {
         cause: cause.to_owned(),
-        said: String::new(),
+        output: String::new(),
     }
 }
 
-fn rolled_back(cause: &str) -> Outcome {
-    Outcome::RolledBack(Rollback {
+fn rolled_back(cause: &str) -> TrialOutcome {
+    TrialOutcome::RolledBack(Rollback {
         payload: payload(1),
         cause: cause.to_owned(),
-        said: String::new(),
+        output: String::new(),
         noticed: UnixTime(7),
     })
 }
@@ -79,7 +79,7 @@ fn a_slot_that_never_came_up_is_to_blame_and_reported_once() {
     let mut history = updated();
     assert_eq!(start(&mut history, A, slot(2, 0)), rolled_back("did not come up"));
     assert!(is_blamed(&history) && history.is_unreported());
-    assert_eq!(start(&mut history, A, slot(2, 0)), Outcome::Nothing);
+    assert_eq!(start(&mut history, A, slot(2, 0)), TrialOutcome::Nothing);
     history.reported();
     assert!(is_blamed(&history) && !history.is_unreported());
 }
@@ -87,7 +87,7 @@ fn a_slot_that_never_came_up_is_to_blame_and_reported_once() {
 #[test]
 fn a_slot_that_was_given_up_is_to_blame_for_its_cause() {
     let mut history = updated();
-    assert_eq!(start(&mut history, B, slot(2, 0)), Outcome::OnTrial);
+    assert_eq!(start(&mut history, B, slot(2, 0)), TrialOutcome::OnTrial);
     history.given_up(B, "1", why("unit a.service is failed"));
     history.ended_orderly(B);
     assert_eq!(
@@ -101,11 +101,11 @@ fn a_slot_that_was_given_up_is_to_blame_for_its_cause() {
 fn a_slot_that_somebody_else_put_on_trial_is_reported_without_blame() {
     let mut history = History::default();
     history.given_up(B, "2.0.0", why("because"));
-    let Outcome::RolledBack(rollback) = start(&mut history, A, slot(2, 0)) else {
+    let TrialOutcome::RolledBack(rollback) = start(&mut history, A, slot(2, 0)) else {
         panic!("no rollback")
     };
     assert_eq!(rollback.payload.version, "2.0.0");
-    assert_eq!(history.blamed(), &BlamedPayloads::default());
+    assert_eq!(history.blamed(), &BlockedPayloads::default());
     assert!(history.is_unreported());
 }
 
@@ -114,14 +114,14 @@ fn orderly_shutdowns_and_power_cuts_blame_nobody_but_not_for_ever() {
     let mut history = History::default();
     for orderly in [true, false, true] {
         history.committed(B, payload(1));
-        assert_eq!(start(&mut history, B, slot(2, 0)), Outcome::OnTrial);
+        assert_eq!(start(&mut history, B, slot(2, 0)), TrialOutcome::OnTrial);
         if orderly {
             history.ended_orderly(B);
         }
         let times = history.interrupted.map_or(1, |(_, times)| times + 1);
         let outcome = start(&mut history, A, slot(2, 0));
         if times <= FORGIVEN {
-            assert_eq!(outcome, Outcome::Interrupted(payload(1)));
+            assert_eq!(outcome, TrialOutcome::Interrupted(payload(1)));
             assert!(!is_blamed(&history) && !history.is_unreported());
         } else {
             assert_eq!(
@@ -148,7 +148,7 @@ fn a_slot_that_is_kept_is_forgiven() {
 #[test]
 fn a_slot_that_somebody_marked_good_is_kept() {
     let mut history = updated();
-    assert_eq!(start(&mut history, B, good()), Outcome::Kept);
+    assert_eq!(start(&mut history, B, good()), TrialOutcome::Kept);
     assert_eq!(history.trial(), None);
 }
 
@@ -156,9 +156,9 @@ fn a_slot_that_somebody_marked_good_is_kept() {
 fn a_slot_that_was_not_tried_yet_is_not_to_blame() {
     // The daemon was restarted, or the update was reset.
     let mut history = updated();
-    assert_eq!(start(&mut history, A, slot(2, 1)), Outcome::Nothing);
+    assert_eq!(start(&mut history, A, slot(2, 1)), TrialOutcome::Nothing);
     // Another update has begun to overwrite the slot.
-    assert_eq!(start(&mut history, A, slot(0, 0)), Outcome::Nothing);
+    assert_eq!(start(&mut history, A, slot(0, 0)), TrialOutcome::Nothing);
     assert!(!is_blamed(&history) && history.trial().is_some());
 }
 
@@ -208,13 +208,13 @@ fn what_an_operator_leaves_is_to_blame_until_it_runs_and_is_kept_again() {
     history.leave(B, A, UnixTime(2));
     assert!(history.blamed().find(&[1; 32]).is_some());
     assert!(history.is_leaving(B));
-    let Outcome::RolledBack(rollback) = start(&mut history, A, good()) else {
+    let TrialOutcome::RolledBack(rollback) = start(&mut history, A, good()) else {
         panic!("not noticed");
     };
     assert_eq!(rollback.cause, "rolled back by the operator");
     assert_eq!(rollback.payload, payload(1));
     assert!(!history.is_unreported(), "nothing has failed");
-    assert_eq!(start(&mut history, A, good()), Outcome::Nothing);
+    assert_eq!(start(&mut history, A, good()), TrialOutcome::Nothing);
 
     history.leave(A, B, UnixTime(5));
     assert!(history.blamed().find(&[1; 32]).is_none(), "it is wanted again");
@@ -227,9 +227,9 @@ fn a_rollback_that_is_taken_back_blames_nobody() {
     start(&mut history, B, good());
     history.leave(B, A, UnixTime(2));
     history.kept(B);
-    assert_eq!(history.blamed(), &BlamedPayloads::default());
+    assert_eq!(history.blamed(), &BlockedPayloads::default());
     assert!(!history.is_leaving(B));
-    assert_eq!(start(&mut history, A, good()), Outcome::Nothing);
+    assert_eq!(start(&mut history, A, good()), TrialOutcome::Nothing);
 }
 
 fn image(number: u8) -> ImageHashes {
@@ -241,7 +241,7 @@ fn image(number: u8) -> ImageHashes {
 
 /// Payloads 1, 2 and 3 make one image, 4 another one.
 fn with_images(history: History) -> History {
-    let mut images = Images::default();
+    let mut images = KnownImages::default();
     for (payload, made) in [(1, 1), (2, 1), (3, 1), (4, 4)] {
         images.remember([payload; 32], image(made));
     }
@@ -284,14 +284,14 @@ fn an_image_is_interrupted_whatever_package_it_came_in() {
         start(&mut history, B, slot(2, 0));
         assert_eq!(
             start(&mut history, A, slot(2, 0)),
-            Outcome::Interrupted(payload(number))
+            TrialOutcome::Interrupted(payload(number))
         );
     }
     history.committed(B, payload(3));
     start(&mut history, B, slot(2, 0));
     assert!(matches!(
         start(&mut history, A, slot(2, 0)),
-        Outcome::RolledBack(_)
+        TrialOutcome::RolledBack(_)
     ));
     assert_eq!(blamed(&history), [1, 2, 3]);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
-use update_engine::bus::{Service, serve_bus};
+use update_engine::bus::{BusService, serve_bus};
 use update_engine::status::{Operation, SnapshotSender, Status};
 
 use crate::support::bus_engine::BusEngine;
@@ -82,7 +82,7 @@ async fn status_prints_five_lines_and_nothing_else() {
 }
 
 /// An engine whose task has ended answers every call with an error.
-async fn dead_engine(bus: &PrivateBus) -> Service {
+async fn dead_engine(bus: &PrivateBus) -> BusService {
     let (_, news) = SnapshotSender::new();
     let (commands, _) = mpsc::channel(1);
     serve_bus(Some(bus.address()), commands, news).await.unwrap()

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 use update_engine::disk::SlotName;
-use update_engine::policy::{Attempts, History, Outcome, Progress};
+use update_engine::policy::{Attempts, History, TrialOutcome, TrialProgress};
 use update_engine::status::{AttemptState, UnixTime};
 
 use super::older::{A, B, Meaning, history, meanings, payload};
@@ -143,10 +143,10 @@ fn a_slot_left_in_a_way_that_nobody_knows_is_blamed_and_what_is_told_is_told() {
                 .with_priority(slots::Priority::new(2).unwrap());
             Some(if tried == B { good } else { good.marked_good() })
         };
-        assert_eq!(history.looked(B, attributes, UnixTime(1)), Outcome::OnTrial);
+        assert_eq!(history.looked(B, attributes, UnixTime(1)), TrialOutcome::OnTrial);
         let trial = history.trial().unwrap();
-        assert_ne!(trial.progress, Progress::CameUp, "{progress}");
-        let Outcome::RolledBack(rollback) = history.looked(A, attributes, UnixTime(2)) else {
+        assert_ne!(trial.progress, TrialProgress::CameUp, "{progress}");
+        let TrialOutcome::RolledBack(rollback) = history.looked(A, attributes, UnixTime(2)) else {
             panic!("{progress}: not noticed");
         };
         assert!(rollback.cause.contains(cause), "{progress}: {}", rollback.cause);

@@ -6,7 +6,7 @@ use update_engine::disk::SlotName;
 use update_engine::extension::{ExtensionStore, Running};
 use update_engine::host::Host;
 use update_engine::install::{Installer, Postinst};
-use update_engine::policy::{History, PayloadState, Progress};
+use update_engine::policy::{History, PayloadState, TrialProgress};
 use update_engine::status::UnixTime;
 use update_engine::store::{Key, PREFS_DIR, Prefs};
 
@@ -60,17 +60,17 @@ impl Meaning {
                 (B, Some(payload()))
             );
             match &trial.progress {
-                Progress::Committed => "committed",
-                Progress::CameUp => "came up",
-                Progress::Orderly => "orderly",
-                Progress::GivenUp(why) => {
+                TrialProgress::Committed => "committed",
+                TrialProgress::CameUp => "came up",
+                TrialProgress::Orderly => "orderly",
+                TrialProgress::GivenUp(why) => {
                     assert_eq!(
-                        (why.cause.as_str(), why.said.as_str()),
+                        (why.cause.as_str(), why.output.as_str()),
                         (UNHEALTHY, "no answer on port 6443")
                     );
                     "given up"
                 }
-                Progress::Unknown(_) => "unknown",
+                TrialProgress::Unknown(_) => "unknown",
             }
         });
         Self {

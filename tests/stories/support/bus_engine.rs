@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use test_support::bus::PrivateBus;
 use tokio::sync::mpsc;
-use update_engine::bus::{Service, serve_bus, serve_peer};
+use update_engine::bus::{BusService, serve_bus, serve_peer};
 use update_engine::status::{Command, Operation, Snapshot, SnapshotSender, Status};
 
 /// The service with an engine behind it that does nothing but keep a status.
@@ -13,7 +13,7 @@ use update_engine::status::{Command, Operation, Snapshot, SnapshotSender, Status
 /// An attempt goes from idle to checking, with a signal; a reset is refused while checking. The test
 /// changes and announces statuses by hand.
 pub struct BusEngine {
-    pub service: Service,
+    pub service: BusService,
     sender: SnapshotSender,
     answers: Arc<Mutex<Answers>>,
 }
@@ -42,7 +42,7 @@ impl BusEngine {
         Self::behind(service, asked, sender)
     }
 
-    fn behind(service: Service, mut asked: mpsc::Receiver<Command>, sender: SnapshotSender) -> Self {
+    fn behind(service: BusService, mut asked: mpsc::Receiver<Command>, sender: SnapshotSender) -> Self {
         let answers = Arc::new(Mutex::new(Answers::default()));
         let (answering, signals) = (answers.clone(), sender.statuses.clone());
         tokio::spawn(async move {

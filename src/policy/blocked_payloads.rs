@@ -42,9 +42,9 @@ impl BlockedPayload {
 /// record: one entry for each package, which is all that earlier versions look for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct BlamedPayloads(#[serde(deserialize_with = "tolerant::known")] Vec<BlockedPayload>);
+pub struct BlockedPayloads(#[serde(deserialize_with = "tolerant::known")] Vec<BlockedPayload>);
 
-impl BlamedPayloads {
+impl BlockedPayloads {
     /// Remembers one; again and again is once, at the last time.
     pub fn add(&mut self, blame: BlockedPayload) {
         self.0.retain(|other| other.sha256 != blame.sha256);
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn only_the_latest_are_remembered_and_each_once() {
-        let mut blamed = BlamedPayloads::default();
+        let mut blamed = BlockedPayloads::default();
         for number in 0..20 {
             blamed.add(blame(number));
             blamed.add(blame(number));
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn however_many_packages_make_one_image_no_other_is_forgotten_for_them() {
-        let mut blamed = BlamedPayloads::default();
+        let mut blamed = BlockedPayloads::default();
         blamed.add(making(1, 1));
         for number in 2..100 {
             blamed.add(making(number, 2));
@@ -150,16 +150,16 @@ mod tests {
 
     #[test]
     fn a_forgiven_payload_is_not_blamed_nor_is_another_that_makes_the_same() {
-        let mut blamed = BlamedPayloads::default();
+        let mut blamed = BlockedPayloads::default();
         blamed.add(blame(1));
         blamed.forgive(&[1; 32], None);
-        assert_eq!(blamed, BlamedPayloads::default());
+        assert_eq!(blamed, BlockedPayloads::default());
 
         for forgiven in [1, 2, 3] {
             blamed.add(making(1, 7));
             blamed.add(making(2, 7));
             blamed.forgive(&[forgiven; 32], making(0, 7).image);
-            assert_eq!(blamed, BlamedPayloads::default(), "{forgiven}");
+            assert_eq!(blamed, BlockedPayloads::default(), "{forgiven}");
         }
         blamed.add(making(1, 7));
         blamed.add(making(2, 8));
