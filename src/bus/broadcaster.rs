@@ -1,4 +1,5 @@
-//! The broadcaster: sends each status to all connections, once, in order, none lost; and the properties that changed.
+//! The broadcaster: sends each status to all connections, once, in order, none lost; and the
+//! properties that changed.
 
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use super::engine1::Changes;
 use super::{INTERFACE, PATH, StatusFields};
 use crate::status::{Snapshot, SnapshotReceiver, Status};
 
-/// How long one listener may hold up a signal before it is dropped. A bus reads at once; a peer that
-/// was stopped never does, and must not stop the others.
+/// How long one connection may hold up a signal before it is dropped. A bus reads at once; a peer
+/// that was stopped never does, and must not stop the others.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The one task that signals. Owns the connections that listen.
@@ -25,7 +26,7 @@ pub(super) struct Broadcaster {
     connections: Vec<Connection>,
 }
 
-/// One signal.
+/// A signal to all connections.
 enum Signal {
     Status(Status),
     Changes(Changes),
@@ -48,7 +49,8 @@ impl Connections {
         let _ = self.0.send(ConnectionChange::Added(connection)).await;
     }
 
-    /// Drops closed connections: their descriptors are freed now, not at the next signal, which may be hours away.
+    /// Drops closed connections: their descriptors are freed now, not at the next signal, which may
+    /// be hours away.
     pub(super) async fn drop_closed(&self) {
         let _ = self.0.send(ConnectionChange::Closed).await;
     }
@@ -98,8 +100,8 @@ impl Broadcaster {
 
     /// Signals until the engine or the service is gone.
     ///
-    /// The order of the branches is the contract: a connection hears what was announced after it was
-    /// added, and a flush is answered only when no status is left in the queue.
+    /// The order of the branches is the contract: a connection hears what was announced after it
+    /// was added, and a flush is answered only when no status is left in the queue.
     pub(super) async fn run(mut self) {
         loop {
             tokio::select! {

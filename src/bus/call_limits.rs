@@ -1,14 +1,15 @@
 //! The limits of unanswered calls: of one caller, and of all.
 //!
-//! The bus's own limits don't fit: `dbus-daemon` allows 256 connections of one user, each with 128 calls that wait for an
-//! answer.
+//! The bus's own limits don't fit: `dbus-daemon` allows 256 connections of one user, each with 128
+//! calls that wait for an answer.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::call::Caller;
 
-/// Most calls of one caller: more than one that reads each property by a call of its own, all at once, has.
+/// Most calls of one caller: more than one that reads each property by a call of its own, all at
+/// once, has.
 pub(super) const OF_ONE: usize = 32;
 /// Calls that every caller may have, however many of others wait.
 const FEW: usize = 8;
@@ -34,7 +35,8 @@ pub(super) struct Permit {
 }
 
 impl CallLimits {
-    /// A permit for one call more of `caller`, unless it has too many. Other callers' calls never keep it from [`FEW`].
+    /// A permit for one call more of `caller`, unless it has too many. Other callers' calls never
+    /// keep it from [`FEW`].
     pub(super) fn permit(&self, caller: Caller) -> Option<Permit> {
         self.change(|counts| {
             let own = counts.of_one.get(&caller).copied().unwrap_or(0);

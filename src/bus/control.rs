@@ -1,6 +1,7 @@
 //! Control requests to the engine through our own interfaces, and the errors that refuse them.
 //!
-//! `Engine1` takes them from callers that the bus lets through; `Control1` takes the same from callers that polkit allows.
+//! `Engine1` takes them from callers that the bus lets through; `Control1` takes the same from
+//! callers that polkit allows.
 
 use tokio::sync::oneshot;
 
@@ -12,10 +13,11 @@ use crate::status::{Command, OfferSource, WaitingSlot};
 /// A request that changes what the engine does, or asks what it would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ControlRequest {
-    /// Check now and install what is offered; carried out as soon as that has begun. Nothing to do is fine.
+    /// Check now and install what is offered; carried out as soon as that has begun. Nothing to do
+    /// is fine.
     Check,
-    /// Say what would come of an offer: looks at everything, changes nothing. The server may count an offer that it is
-    /// asked for as granted.
+    /// Say what would come of an offer: looks at everything, changes nothing. The server may count
+    /// an offer that it is asked for as granted.
     Preview(OfferSource),
     /// Take back that an update or a rollback waits for the reboot.
     Reset(WaitingSlot),
@@ -76,11 +78,12 @@ impl Control {
     }
 }
 
-/// The errors that refuse a control request, each with a sentence. Those that D-Bus has a name for have that name.
+/// The errors that refuse a control request, each with a sentence. Those that D-Bus has a name for
+/// have that name.
 #[derive(Debug, PartialEq, Eq, zbus::DBusError)]
 #[zbus(prefix = "org")]
 pub(super) enum ControlError {
-    /// The engine refuses.
+    /// The engine refuses, and says why.
     #[zbus(name = "updateengine.Error.Refused")]
     Refused(String),
     /// The caller is not allowed to.

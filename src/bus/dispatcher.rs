@@ -2,14 +2,18 @@
 //!
 //! There are three ways to an answer, so that no caller keeps others out:
 //!
-//! - What needs no engine (properties, introspection, errors) is answered in turns: see `fair_queue`. Many calls are taken in
-//!   for each answer, so that a caller's turn doesn't wait for what others sent before; but not all, so that a
-//!   caller that never stops keeps nobody from an answer.
-//! - The methods of the original's interface are answered one after the other, as the single thread of the original
-//!   did: a client that calls `AttemptUpdate` and `GetStatus` without waiting gets the status after the attempt.
-//! - Control requests have a task each: no caller waits while polkit asks another one's user for a password.
+//! - What needs no engine (properties, introspection, errors) is answered in turns: see
+//!   `fair_queue`. Many calls are taken in for each answer, so that a caller's turn doesn't wait
+//!   for what others sent before; but not all, so that a caller that never stops keeps nobody from
+//!   an answer.
+//! - The methods of the original's interface are answered one after the other, as the single thread
+//!   of the original did: a client that calls `AttemptUpdate` and `GetStatus` without waiting gets
+//!   the status after the attempt.
+//! - Control requests have a task each: no caller waits while polkit asks another one's user for a
+//!   password.
 //!
-//! No caller has more than a few calls that wait for their answers, in whichever way: see `call_limits`.
+//! No caller has more than a few calls that wait for their answers, in whichever way: see
+//! `call_limits`.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -41,7 +45,8 @@ pub(super) struct Dispatcher {
     objects: Arc<Objects>,
     limits: CallLimits,
     queue: FairQueue<Waiting>,
-    /// Calls of the first interface, in the order in which they came. As many as `limits` lets wait.
+    /// Calls of the first interface, in the order in which they came. As many as `limits` lets
+    /// wait.
     to_manager: mpsc::UnboundedSender<(ManagerMethod, Call)>,
 }
 

@@ -1,4 +1,5 @@
-//! The properties of the object `/org/updateengine/Engine1`: what the five fields of the original's interface can't say.
+//! The properties of the object `/org/updateengine/Engine1`: what the five fields of the original's
+//! interface can't say.
 //!
 //! They are made from the snapshot that the engine publishes, and don't wait for the engine.
 
@@ -24,7 +25,7 @@ pub(super) struct Changes {
 }
 
 impl Changes {
-    /// What turns `before` into `after`; nothing if they show the same.
+    /// The changes from `before` to `after`; none if both show the same.
     pub(super) fn between(before: &Snapshot, after: &Snapshot) -> Option<Self> {
         let mut changed = signalled(&after.overview);
         let old = signalled(&before.overview);

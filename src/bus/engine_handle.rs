@@ -1,4 +1,5 @@
-//! The handle to the engine: sends commands, and waits at a barrier until what they caused is signalled.
+//! The handle to the engine: sends commands, and waits at a barrier until what they caused is
+//! signalled.
 
 use tokio::sync::{mpsc, oneshot};
 use zbus::fdo;
@@ -14,7 +15,8 @@ pub(super) struct EngineHandle {
 }
 
 impl EngineHandle {
-    /// Sends `command` and returns the engine's answer, once the statuses that it published before are signalled.
+    /// Sends `command` and returns the engine's answer, once the statuses that it published before
+    /// are signalled.
     pub(super) async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,

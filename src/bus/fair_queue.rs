@@ -1,6 +1,7 @@
 //! The fair queue of calls: one of each caller in turn.
 //!
-//! A caller waits for no more answers than there are other callers, however many calls those have made.
+//! A caller waits for no more answers than there are other callers, however many calls those have
+//! made.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -9,7 +10,8 @@ use super::call::Caller;
 /// Entries for which the tables keep memory when they are empty.
 const KEPT: usize = 64;
 
-/// Waiting calls by caller. Without a bound of its own: it holds as many calls as `CallLimits` lets wait.
+/// Waiting calls by caller. Without a bound of its own: it holds as many calls as `CallLimits` lets
+/// wait.
 pub(super) struct FairQueue<T> {
     /// Callers that have a call waiting, each once; the first is next.
     callers: VecDeque<Caller>,
@@ -30,7 +32,8 @@ impl<T> FairQueue<T> {
         self.callers.is_empty()
     }
 
-    /// Queues `call` behind those of the same caller, and a caller of whom nothing waits behind the others.
+    /// Queues `call` behind those of the same caller, and a caller of whom nothing waits behind the
+    /// others.
     pub(super) fn push(&mut self, caller: &Caller, call: T) {
         let own = self.waiting.entry(caller.clone()).or_default();
         if own.is_empty() {

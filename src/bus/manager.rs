@@ -48,7 +48,7 @@ impl ManagerObject {
     }
 }
 
-/// Why `ResetStatus` did nothing.
+/// The errors of `ResetStatus`.
 #[derive(Debug, zbus::DBusError)]
 #[zbus(prefix = "org.freedesktop.DBus")]
 enum ResetStatusError {

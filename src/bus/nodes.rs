@@ -1,4 +1,5 @@
-//! The tree of objects: which paths there are, which methods each has, and what each answers to `Introspect`.
+//! The tree of objects: which paths there are, which methods each has, and what each answers to
+//! `Introspect`.
 
 use super::control::ControlRequest;
 use super::manager::ManagerMethod;
@@ -50,7 +51,8 @@ pub(super) enum Standard {
 /// The authority that decides whether a control request is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gate {
-    /// The bus, which has let the call through; on a socket the kernel, which let the caller connect.
+    /// The bus, which has let the call through; on a socket the kernel, which let the caller
+    /// connect.
     Bus,
     /// polkit, which is still to be asked.
     Polkit,
@@ -59,8 +61,8 @@ pub(super) enum Gate {
 /// A method: its interface, name and arguments' types.
 type MethodRow = (&'static str, &'static str, &'static str, Method);
 
-/// The way by which callers reach the objects. Without a bus `Control` is missing: every caller is allowed already, so
-/// polkit is not needed.
+/// The way by which callers reach the objects. Without a bus `Control` is missing: every caller is
+/// allowed already, so polkit is not needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Transport {
     Bus,
@@ -224,7 +226,8 @@ impl Transport {
             .filter(move |node| has_control || node.object != Some(Object::Control))
     }
 
-    /// The method that is called, and the node that it is called at; no node at paths that have only [`OF_PEERS`].
+    /// The method that is called, and the node that it is called at; no node at paths that have
+    /// only [`OF_PEERS`].
     pub(super) fn find(self, call: Address<'_>) -> Option<(Option<&'static TreeNode>, Method)> {
         let node = self.nodes().find(|node| node.path == call.path);
         let object = node.and_then(|node| node.object);

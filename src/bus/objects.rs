@@ -38,7 +38,8 @@ impl Objects {
         self.access
     }
 
-    /// Answers `method` from what is known without the engine; with an error if there is no such method.
+    /// Answers `method` from what is known without the engine; with an error if there is no such
+    /// method.
     pub(super) async fn answer(&self, call: Call, node: Option<&'static TreeNode>, method: Option<Standard>) {
         match (method, node) {
             (Some(Standard::Ping), _) => call.answer(&()).await,
@@ -110,7 +111,8 @@ impl Objects {
     }
 }
 
-/// The arguments of `call`. Their types are the method's, by which it was found; only values can be wrong.
+/// The arguments of `call`. Their types are the method's, by which it was found; only values can be
+/// wrong.
 fn arguments<T>(call: &Call) -> fdo::Result<T>
 where
     T: for<'d> DynamicDeserialize<'d>,
@@ -120,7 +122,8 @@ where
         .map_err(|error| fdo::Error::InvalidArgs(error.to_string()))
 }
 
-/// The error for an object, interface, method or signature that isn't there, in dbus-glib's name and words.
+/// The error for an object, interface, method or signature that isn't there, in dbus-glib's name
+/// and words.
 fn unknown_method(call: &Call) -> fdo::Error {
     let header = call.header();
     let member = header.member().map_or("", |name| name.as_str());

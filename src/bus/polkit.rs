@@ -1,11 +1,11 @@
-//! The client of polkit: whether it lets a caller make a control request.
+//! The client of polkit, which decides whether a caller may make a control request.
 //!
-//! Only calls of `Control1` are put to polkit. Root and the group `update-engine` use `Engine1`, and depend on no other
-//! service. Only a clear yes is one: an error, no polkit, no answer in time, or a password that nobody could be asked
-//! for is a refusal.
+//! Only calls of `Control1` are put to polkit. Root and the group `update-engine` use `Engine1`,
+//! and depend on no other service. Only a clear yes is one: an error, no polkit, no answer in time,
+//! or a password that nobody could be asked for is a refusal.
 //!
-//! The question names the caller by its unique name on the bus, which is never given to another connection; the bus gives
-//! polkit's name to polkit alone.
+//! The question names the caller by its unique name on the bus, which is never given to another
+//! connection; the bus gives polkit's name to polkit alone.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -95,7 +95,8 @@ impl Interaction {
 /// polkit's subject: its kind, and the details of that kind.
 type Subject<'a> = (&'static str, HashMap<&'static str, Variant<'a>>);
 
-/// polkit's answer: whether the caller is authorized, whether it would be after a challenge, and details.
+/// polkit's answer: whether the caller is authorized, whether it would be after a challenge, and
+/// details.
 type Authorization = (bool, bool, HashMap<String, String>);
 
 #[zbus::proxy(
@@ -172,7 +173,8 @@ async fn ask(
         "system-bus-name",
         HashMap::from([("name", sender.as_str().into())]),
     );
-    // Different for each call that is being waited for: a sender doesn't repeat the number of its calls.
+    // Different for each call that is being waited for: a sender doesn't repeat the number of its
+    // calls.
     let cancellation = format!("{sender}/{}", call.primary().serial_num());
     let details = HashMap::new();
     let question = authority.check_authorization(
@@ -245,7 +247,8 @@ mod tests {
         call.sender(":1.7").with_flags(flags).build(&()).unwrap()
     }
 
-    /// What polkit is asked: about whom, about what, with which flags; and the name of the question.
+    /// A question to polkit: subject, action, details, flags, and the name by which it can be
+    /// cancelled.
     type Question = (
         (String, HashMap<String, OwnedVariant>),
         String,

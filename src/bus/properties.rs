@@ -1,7 +1,7 @@
 //! The properties of our own objects, as `org.freedesktop.DBus.Properties` shows them.
 //!
-//! Anyone may read, as often and by as many connections as the bus lets them: a dictionary is made once for each
-//! snapshot, not once for each call.
+//! Anyone may read, as often and by as many connections as the bus lets them: a dictionary is made
+//! once for each snapshot, not once for each call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -119,8 +119,8 @@ impl PropertyCache {
     }
 }
 
-/// All properties of `/org/updateengine/Engine1/Diagnostics`, which the bus policy shows to those only who could read the
-/// journal. Never signalled: signals reach everybody.
+/// All properties of `/org/updateengine/Engine1/Diagnostics`, which the bus policy shows only to
+/// users who may read the journal. Never signalled: signals reach every client.
 fn diagnostics(snapshot: &Snapshot) -> Dictionary {
     let output = Variant::from(snapshot.diagnostics.rollback_output.clone());
     entry("RollbackOutput", output).into_iter().collect()

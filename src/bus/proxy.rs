@@ -11,7 +11,8 @@ use super::engine1::ATTEMPTS;
 use super::{DIAGNOSTICS_INTERFACE, DIAGNOSTICS_PATH, ENGINE_INTERFACE, ENGINE_PATH, SERVICE};
 use crate::status::{AttemptReport, Diagnostics, OfferSource, Overview, Preview, Status};
 
-/// The five fields as they travel: D-Bus types `x d s s x`. Reboot managers stop working on any other.
+/// The five fields as they travel: D-Bus types `x d s s x`. Reboot managers stop working on any
+/// other.
 pub type StatusFields = (i64, f64, String, String, i64);
 
 impl From<Status> for StatusFields {
@@ -33,13 +34,13 @@ impl From<Status> for StatusFields {
     default_path = "/com/coreos/update1"
 )]
 pub trait Manager {
-    /// The status now.
+    /// Returns the status.
     fn get_status(&self) -> zbus::Result<StatusFields>;
 
     /// Back to idle after an update that waits for its reboot; an error while busy.
     fn reset_status(&self) -> zbus::Result<()>;
 
-    /// Check now, and install what is offered.
+    /// Checks now, and installs what is offered.
     fn attempt_update(&self) -> zbus::Result<()>;
 
     /// Every change of the status.
@@ -54,69 +55,69 @@ pub trait Manager {
     ) -> zbus::Result<()>;
 }
 
-/// The methods of `org.updateengine.Engine1`, as its clients see them; its properties are read together, by
-/// [`Overview::read`].
+/// The methods of `org.updateengine.Engine1`, as its clients see them; its properties are read
+/// together, by [`Overview::read`].
 #[zbus::proxy(
     interface = "org.updateengine.Engine1",
     default_service = "com.coreos.update1",
     default_path = "/org/updateengine/Engine1"
 )]
 pub trait Engine1 {
-    /// Check now, and install what is offered.
+    /// Checks now, and installs what is offered.
     fn check(&self) -> zbus::Result<()>;
 
-    /// What the last offer would come to.
+    /// Previews the last check's offer.
     fn preview(&self) -> zbus::Result<HashMap<String, OwnedVariant>>;
 
-    /// What a check would come to.
+    /// Previews the offer that the server makes now.
     fn preview_asking(&self) -> zbus::Result<HashMap<String, OwnedVariant>>;
 
-    /// Take back that something waits for the reboot.
+    /// Withdraws what waits for the reboot.
     fn reset(&self, withdraw_slot: bool) -> zbus::Result<()>;
 
-    /// The other slot next.
+    /// Makes the other slot the next to boot.
     fn roll_back(&self) -> zbus::Result<()>;
 
-    /// Break off the update under way.
+    /// Breaks off the update under way.
     fn cancel(&self) -> zbus::Result<()>;
 
-    /// The running slot good and first.
+    /// Marks the running slot good and puts it first.
     fn mark_good(&self) -> zbus::Result<()>;
 }
 
-/// `org.updateengine.Control1`, as its clients see it: the methods of [`Engine1Proxy`], for those whom polkit lets give
-/// the order. Somebody may be asked for a password meanwhile.
+/// `org.updateengine.Control1`, as its clients see it: the methods of [`Engine1Proxy`], for callers
+/// that polkit allows. polkit may ask the user for a password meanwhile.
 #[zbus::proxy(
     interface = "org.updateengine.Control1",
     default_service = "com.coreos.update1",
     default_path = "/org/updateengine/Engine1/Control"
 )]
 pub trait Control1 {
-    /// Check now, and install what is offered.
+    /// Checks now, and installs what is offered.
     #[zbus(allow_interactive_auth)]
     fn check(&self) -> zbus::Result<()>;
 
-    /// What the last offer would come to.
+    /// Previews the last check's offer.
     #[zbus(allow_interactive_auth)]
     fn preview(&self) -> zbus::Result<HashMap<String, OwnedVariant>>;
 
-    /// What a check would come to.
+    /// Previews the offer that the server makes now.
     #[zbus(allow_interactive_auth)]
     fn preview_asking(&self) -> zbus::Result<HashMap<String, OwnedVariant>>;
 
-    /// Take back that something waits for the reboot.
+    /// Withdraws what waits for the reboot.
     #[zbus(allow_interactive_auth)]
     fn reset(&self, withdraw_slot: bool) -> zbus::Result<()>;
 
-    /// The other slot next.
+    /// Makes the other slot the next to boot.
     #[zbus(allow_interactive_auth)]
     fn roll_back(&self) -> zbus::Result<()>;
 
-    /// Break off the update under way.
+    /// Breaks off the update under way.
     #[zbus(allow_interactive_auth)]
     fn cancel(&self) -> zbus::Result<()>;
 
-    /// The running slot good and first.
+    /// Marks the running slot good and puts it first.
     #[zbus(allow_interactive_auth)]
     fn mark_good(&self) -> zbus::Result<()>;
 }
@@ -146,7 +147,7 @@ impl Preview {
         })
     }
 
-    /// The same by [`Control1Proxy`].
+    /// Asks the engine at `connection` by [`Control1Proxy`].
     ///
     /// # Errors
     /// As [`Preview::ask`].

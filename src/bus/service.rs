@@ -46,15 +46,15 @@ enum Offering {
     Peer { _listener: PeerListener },
 }
 
-/// Why the service could not be offered.
+/// The errors that keep the service from being offered.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
     /// No connection to the bus.
     #[error("cannot connect to the message bus at {address}")]
     Connect {
-        /// Where the bus was looked for.
+        /// The bus's address.
         address: String,
-        /// What went wrong.
+        /// The underlying error.
         #[source]
         source: zbus::Error,
     },
@@ -64,16 +64,16 @@ pub enum BusError {
     /// The socket for direct connections could not be bound.
     #[error("cannot listen on {}", path.display())]
     Listen {
-        /// The socket.
+        /// The socket's path.
         path: PathBuf,
-        /// What went wrong.
+        /// The underlying error.
         #[source]
         source: std::io::Error,
     },
 }
 
-/// Serves on the message bus at `address`, a D-Bus server address such as `unix:path=/run/bus`; without one on the
-/// system bus: `DBUS_SYSTEM_BUS_ADDRESS` if set, the usual socket else.
+/// Serves on the message bus at `address`, a D-Bus server address such as `unix:path=/run/bus`;
+/// without one on the system bus: `DBUS_SYSTEM_BUS_ADDRESS` if set, the usual socket else.
 ///
 /// Statuses are signalled in the order in which they are sent, each exactly once.
 ///
@@ -102,8 +102,9 @@ pub async fn serve_bus(
     Ok(BusService::new(offer, broadcaster, barrier))
 }
 
-/// Serves without a bus: every client that connects to the socket `path` may call the object and hears
-/// its signals. Only root and the daemon's own user are let in. A socket that a dead process left is replaced.
+/// Serves without a bus: every client that connects to the socket `path` may call the object and
+/// hears its signals. Only root and the daemon's own user are let in. A socket that a dead process
+/// left is replaced.
 ///
 /// # Errors
 /// [`BusError::Listen`].
@@ -134,8 +135,9 @@ fn parts(
     (objects, broadcaster, connections, barrier)
 }
 
-/// Calls are answered before the name is taken, so that nobody meets the name without the objects.
-/// The name is not to be replaced: two engines on one disk would be two writers of one slot.
+/// Calls are answered before the name is taken, so that no client meets the name without the
+/// objects. The name is not to be replaced: two engines on one disk would be two writers of one
+/// slot.
 async fn connect(objects: Arc<Objects>, builder: Builder<'_>) -> zbus::Result<(Connection, AbortOnDrop)> {
     let incoming = builder.build_message_stream().await?;
     let connection = Connection::from(&incoming);
@@ -155,8 +157,8 @@ impl BusService {
         }
     }
 
-    /// Returns when the bus has gone away. A daemon ends then: its manager restarts it once there is
-    /// a bus again. Never returns without a bus.
+    /// Returns when the bus has gone away. A daemon ends then: its manager restarts it once there
+    /// is a bus again. Never returns without a bus.
     pub async fn closed(&self) {
         match &self.offer {
             Offering::Bus { connection, .. } => connection.closed().await,

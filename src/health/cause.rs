@@ -4,15 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One thing that does not hold, with what it said. Kept durably when a slot is given up: whoever looks
-/// after the rollback finds it.
+/// A requirement that is not met, with its output. Kept durably when a slot is given up, so that it
+/// can be read after the rollback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cause {
     /// A unit is not active.
     Unit {
-        /// Its name.
+        /// The unit's name.
         name: String,
-        /// What systemd says instead, such as `failed`.
+        /// The unit's state, such as `failed`.
         state: String,
         /// The last lines of its journal of this boot, as far as they could be read.
         journal: String,
@@ -21,20 +21,21 @@ pub enum Cause {
     Check {
         /// The check's file.
         path: String,
-        /// How it ended.
+        /// The way it ended, such as its exit code.
         ended: String,
-        /// The end of what it said.
+        /// The end of its output.
         output: String,
     },
     /// Units are required, and systemd can't be asked.
     Systemd {
-        /// Why.
+        /// The reason for which it can't be asked.
         reason: String,
     },
 }
 
 impl Cause {
-    /// What does not hold, without what programs of the node said about it: that may be nobody's business.
+    /// The requirement that is not met, without the output of units and checks, which not everyone
+    /// may read.
     #[must_use]
     pub fn summary(&self) -> String {
         match self {

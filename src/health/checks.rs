@@ -18,19 +18,19 @@ use super::cause::tail;
 use crate::host::subprocess::{Finished, Subprocess, SubprocessError};
 use crate::host::{Host, Unreadable};
 
-/// Where checks lie; a file in the first directory stands before one of the same name in the second.
+/// The directories of checks; a file in the first one hides a file of the same name in the second.
 pub const DIRECTORIES: [&str; 2] = ["/etc/update-engine/health.d", "/usr/lib/update-engine/health.d"];
 
-/// How long one check may run.
+/// The time limit of one check.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// How much of a check's last words is kept, in bytes.
+/// Bytes of a check's output that are kept: its end.
 const KEPT: usize = 2048;
 
 /// One executable that exits with 0 as long as the node is healthy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// Where it lies on the host.
+    /// The check's path on the host.
     path: String,
     file: PathBuf,
     executable: bool,
@@ -38,13 +38,13 @@ pub struct Check {
     unit: Option<String>,
 }
 
-/// The checks of `host`, by name. Hidden files and editors' backups are none, and a link to `/dev/null` hides
-/// the check of that name; a file that can't be executed, or a link that leads nowhere, is one that fails, since somebody
-/// meant it to count.
+/// The checks of `host`, by name. Hidden files and editors' backups are no checks, and a link to
+/// `/dev/null` hides the check of that name; a file that can't be executed, or a link that leads
+/// nowhere, is a check that fails, since it was meant to count.
 ///
 /// # Errors
-/// [`Unreadable`] if a directory or a file is there and can't be looked at, or has a name that is no text: nobody knows
-/// what is required.
+/// [`Unreadable`] if a directory or a file is there and can't be looked at, or has a name that is
+/// no text: nobody knows what is required.
 pub fn find(host: &Host) -> Result<Vec<Check>, Unreadable> {
     let mut found: BTreeMap<OsString, Option<Check>> = BTreeMap::new();
     for directory in DIRECTORIES {
@@ -133,11 +133,11 @@ impl Check {
     }
 }
 
-/// As long as systemd takes them.
+/// Longest name of a unit that systemd accepts, in bytes.
 const LONGEST_UNIT: usize = 255;
 
-/// The name of a check's unit, another one for each check: bytes that can't stand in one become `:` and two digits, and the
-/// end of what would be too long becomes `:-` and a hash of it all.
+/// The name of a check's unit, another one for each check: bytes that can't stand in one become `:`
+/// and two digits, and the end of what would be too long becomes `:-` and a hash of it all.
 fn unit_of(name: &OsStr) -> String {
     let (prefix, suffix) = ("update-engine-check-", ".service");
     let mut escaped = String::new();

@@ -6,52 +6,53 @@ use std::time::Duration;
 use super::{Cause, Unknown};
 use crate::config::HealthSettings;
 
-/// What one look at the node found.
+/// The finding of one look at all requirements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// All that is required holds.
+    /// All requirements are met.
     Healthy(Incarnation),
-    /// Something does not.
+    /// A requirement is not met.
     Unhealthy(Cause),
 }
 
-/// When each required unit last became active, in microseconds since the boot: another value than at the last
-/// look means that the unit stopped in between.
+/// When each required unit last became active, in microseconds since the boot: another value than
+/// at the last look means that the unit stopped in between.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Incarnation(pub Vec<(String, u64)>);
 
-/// What is to be done after a look.
+/// The verdict after a look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HealthVerdict {
-    /// Look again.
+    /// Not decided yet: look again.
     Wait,
     /// Health is established.
     Passed,
-    /// The deadline has passed, and this still does not hold.
+    /// The deadline has passed, and this requirement is still not met.
     Expired(Cause),
 }
 
-/// Why health is not established yet.
+/// The reason for which health is not established yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum NotHealthyYet {
-    /// Nobody has looked.
+    /// No look has ended yet.
     #[default]
     Unseen,
-    /// Something does not hold.
+    /// A requirement is not met.
     Unhealthy(Cause),
-    /// Nobody knows what is required. Nothing ends that but somebody who makes it known, or marks the slot good.
+    /// The requirements can't be read. That ends only when they can, or when an operator marks the
+    /// slot good.
     Held(Unknown),
-    /// Everything holds, but not for long enough.
+    /// All requirements are met, but not for long enough.
     Settling {
-        /// Seconds for which it does.
+        /// Seconds for which they have been met.
         held: u64,
-        /// Seconds that count.
+        /// Seconds for which they must be met: the settling time.
         of: u64,
     },
 }
 
 impl NotHealthyYet {
-    /// Without what programs of the node said.
+    /// The reason without the output of units and checks.
     #[must_use]
     pub fn summary(&self) -> String {
         match self {
@@ -72,7 +73,7 @@ impl fmt::Display for NotHealthyYet {
     }
 }
 
-/// What was seen until now.
+/// The health decision, fed with one finding after another.
 #[derive(Debug, Default)]
 pub struct HealthDecision {
     holding: Option<Holding>,
@@ -90,8 +91,8 @@ struct Holding {
 impl HealthDecision {
     /// Takes in what a look found that ended at `now`, counted from the start of the trial.
     ///
-    /// A node that is healthy when the deadline passes gets to finish its settling time; one break in it,
-    /// and the deadline has passed.
+    /// A node that is healthy when the deadline passes gets to finish its settling time; one break
+    /// in it, and the deadline has passed.
     pub fn observe(&mut self, now: Duration, finding: Finding, settings: &HealthSettings) -> HealthVerdict {
         match finding {
             Finding::Healthy(incarnation) => self.healthy(now, incarnation, settings.settle),
@@ -107,7 +108,8 @@ impl HealthDecision {
         }
     }
 
-    /// Takes in that nobody knew at `now` what is required. Settling time and deadline begin when somebody does.
+    /// Takes in that the requirements could not be read at `now`. Settling time and deadline begin
+    /// anew once they can.
     pub fn hold(&mut self, now: Duration, unknown: Unknown) {
         self.holding = None;
         self.deadline_from = now;
@@ -131,7 +133,7 @@ impl HealthDecision {
         HealthVerdict::Wait
     }
 
-    /// Why health is not established yet.
+    /// The reason for which health is not established yet.
     #[must_use]
     pub const fn pending(&self) -> &NotHealthyYet {
         &self.pending
@@ -253,7 +255,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens: a pass is preceded by a whole settling time in which every look found the same.
+        /// Whatever happens: a pass is preceded by a whole settling time in which every look found
+        /// the same.
         #[test]
         fn nothing_passes_that_did_not_hold(
             steps in proptest::collection::vec((1_u64..20, 0_u64..8), 1..200)

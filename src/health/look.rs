@@ -9,8 +9,9 @@ use super::units::Units;
 use crate::config::UnitName;
 use crate::systemd::UnitState;
 
-/// Looks at the units and runs the checks of `required`; the first that does not hold, in the list's order, is the cause.
-/// All are looked at to their ends: a look lasts as long as the slowest, whatever the others say.
+/// Looks at the units and runs the checks of `required`; the first that does not hold, in the
+/// list's order, is the cause. All are looked at to their ends: a look lasts as long as the
+/// slowest, whatever the others say.
 pub async fn look(units: &impl Units, required: &[Requirement]) -> Finding {
     let found = join_all(required.iter().map(|requirement| meet(units, requirement))).await;
     match found.into_iter().collect::<Result<Vec<_>, _>>() {
@@ -19,7 +20,7 @@ pub async fn look(units: &impl Units, required: &[Requirement]) -> Finding {
     }
 }
 
-/// Since when the unit is active; nothing of a check.
+/// The unit's name and the time since which it is active; none for a check.
 async fn meet(units: &impl Units, requirement: &Requirement) -> Result<Option<(String, u64)>, Cause> {
     match requirement {
         Requirement::Unit(name) => active_since(units, name).await.map(Some),

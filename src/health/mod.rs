@@ -2,18 +2,18 @@
 //!
 //! ```text
 //!  HEALTH_UNITS ─ units ──┐
-//!                         ├─ requirements ─▶ look ─▶ Finding ─▶ gate (pure) ─▶ Passed      mark the slot good
+//!                         ├─ requirements ─▶ look ─▶ Finding ─▶ decision ────▶ Passed      mark the slot good
 //!  health.d/ ──── checks ─┘        │          ▲                     │    └───▶ Expired     back to the other slot
 //!                                  │          └───── a moment ◀── Wait
 //!                                  └─ can't be told: held, without a deadline, until it can
 //! ```
 //!
-//! A slot on trial passes once everything that is required has held for the settling time, look for look;
-//! a unit that stopped and came back between two looks has not held. Nothing required holds by itself: then
-//! the settling time is all there is, as it was with the original engine.
+//! A slot on trial passes once everything that is required has held for the settling time, look for
+//! look; a unit that stopped and came back between two looks has not held. Nothing required holds
+//! by itself: then the settling time is all there is, as it was with the original engine.
 //!
-//! Settings and checks are read anew for every look, so that an operator can repair either while the node
-//! is on trial.
+//! Settings and checks are read anew for every look, so that an operator can repair either while
+//! the node is on trial.
 
 mod cause;
 pub mod checks;

@@ -1,10 +1,11 @@
-//! The requirements of a slot on trial: one list that says both whether anything is required and whether it is met.
+//! The requirements of a slot on trial: one list that says both whether anything is required and
+//! whether it is met.
 
 use super::checks::{self, Check};
 use crate::config::{HealthSettings, UnitName};
 use crate::host::{Host, Unreadable};
 
-/// One thing that must hold.
+/// A requirement: a unit or a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requirement {
     /// The unit is active.
@@ -13,15 +14,15 @@ pub enum Requirement {
     Check(Check),
 }
 
-/// Why nobody knows what is required.
+/// The errors that keep the requirements from being known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unknown {
     /// A file or directory of the administrator's can't be read.
     #[error("{path} can't be read: {reason}")]
     Unreadable {
-        /// Which.
+        /// Its path.
         path: String,
-        /// Why not.
+        /// The reason for which it can't be read.
         reason: String,
     },
     /// A word of `HEALTH_UNITS` can't be the name of a unit.

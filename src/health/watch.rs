@@ -26,10 +26,11 @@ pub enum TrialEnd {
     Failed(Cause),
 }
 
-/// Watches until health is established or the deadline has passed, which counts from the time `already` before this call.
+/// Watches until health is established or the deadline has passed, which counts from the time
+/// `already` before this call.
 ///
-/// `required` is asked for before every look, and `tell` hears after each why health is not established yet. While what is
-/// required can't be told, the trial goes on.
+/// `required` is asked for before every look, and `tell` hears after each why health is not
+/// established yet. While what is required can't be told, the trial goes on.
 pub async fn watch<R>(
     units: &impl Units,
     required: impl Fn() -> R,

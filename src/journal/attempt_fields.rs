@@ -1,21 +1,21 @@
-//! The attempt's context in the journal: fields that every entry carries while an attempt is under way.
+//! The journal's fields of an attempt, which every entry carries while one is under way.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The attempt under way: what its lines carry. Clones are the same one.
+/// The fields of the attempt under way. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct AttemptFields(Arc<Mutex<Position>>);
 
 #[derive(Debug, Default)]
 struct Position {
-    /// Attempts since the start of the daemon.
+    /// Number of attempts since the start of the daemon.
     attempts: u64,
     under_way: bool,
     version: Option<String>,
     slot: Option<String>,
 }
 
-/// What a line of an attempt carries.
+/// The values that an attempt's entries carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AttemptLabels {
     pub(super) number: u64,
@@ -24,7 +24,7 @@ pub(super) struct AttemptLabels {
 }
 
 impl AttemptFields {
-    /// A further attempt begins: an update check, and whatever follows from it.
+    /// Begins an attempt: an update check, and all that follows from it.
     pub fn begin(&self) {
         self.change(|position| {
             *position = Position {
@@ -35,14 +35,14 @@ impl AttemptFields {
         });
     }
 
-    /// It is about this version, in this slot.
+    /// Sets the attempt's version and slot.
     pub fn aim(&self, version: &str, slot: &str) {
         self.change(|position| {
             (position.version, position.slot) = (Some(version.to_owned()), Some(slot.to_owned()));
         });
     }
 
-    /// It is over.
+    /// Ends the attempt.
     pub fn end(&self) {
         self.change(|position| position.under_way = false);
     }

@@ -1,4 +1,5 @@
-//! One entry in journald's native protocol (systemd's `JOURNAL_NATIVE_PROTOCOL`): a datagram of fields.
+//! One entry in journald's native protocol (systemd's `JOURNAL_NATIVE_PROTOCOL`): a datagram of
+//! fields.
 //!
 //! ```text
 //!  NAME=value\n                                        a value of one line

@@ -7,18 +7,18 @@ use tracing::field::{Field, Visit};
 use crate::net::redact;
 use crate::printable::printable;
 
-/// What was said.
+/// An event's text and fields.
 #[derive(Debug, Default)]
 pub(super) struct EventFields {
-    /// As on standard error.
+    /// The text, as on standard error.
     pub(super) text: String,
-    /// Name and value, in the order in which they were said.
+    /// Name and value of each field, in the event's order.
     pub(super) fields: Vec<(&'static str, String)>,
 }
 
 impl EventFields {
-    pub(super) fn says(&self, name: &str) -> bool {
-        self.fields.iter().any(|(said, _)| *said == name)
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|(own, _)| *own == name)
     }
 
     fn record(&mut self, field: &Field, value: &dyn fmt::Display) {

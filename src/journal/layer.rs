@@ -27,8 +27,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The journal of `host`, if our standard error goes there already: who has sent it elsewhere wants the lines
-    /// there. Every entry tells the attempt that `attempt_fields` knows.
+    /// The journal of `host`, if standard error goes there already: where it was redirected, the
+    /// lines are wanted there. Every entry carries `attempt_fields`.
     #[must_use]
     pub fn of(host: &Host, attempt_fields: AttemptFields) -> Option<Self> {
         let path = host.path(SOCKET);
@@ -58,7 +58,7 @@ impl Journal {
                 ("UPDATE_VERSION", attempt.version),
                 ("UPDATE_SLOT", attempt.slot),
             ] {
-                if let Some(value) = value.filter(|_| !event_fields.says(name)) {
+                if let Some(value) = value.filter(|_| !event_fields.has(name)) {
                     entry.add(name, &value);
                 }
             }
@@ -72,8 +72,9 @@ impl<S: Subscriber> Layer<S> for Journal {
         let mut event_fields = EventFields::default();
         event.record(&mut event_fields);
         let entry = self.entry(&event_fields, *event.metadata().level());
-        // By its path each time, since journald may be started anew. What is too long for a datagram goes line by
-        // line; so does everything while nobody listens, which journald may still find in the stream later.
+        // By its path each time, since journald may be started anew. What is too long for a
+        // datagram goes line by line; so does everything while nobody listens, which journald may
+        // still find in the stream later.
         if self.socket.send_to(entry.as_bytes(), &self.path).is_err() {
             let _ = writeln!(io::stderr(), "{}", event_fields.text);
         }
@@ -92,7 +93,8 @@ impl<'w> FormatFields<'w> for Plain {
     }
 }
 
-/// Whether standard error is the stream that systemd has told us of: `JOURNAL_STREAM`, device and inode.
+/// Whether standard error is the stream that systemd has told us of: `JOURNAL_STREAM`, device and
+/// inode.
 fn goes_to_the_journal() -> bool {
     let Ok(told) = std::env::var("JOURNAL_STREAM") else {
         return false;

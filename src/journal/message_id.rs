@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// Something that an alert may wait for. Its identifier never changes its meaning, and is never used again for
-/// another one.
+/// Something that an alert may wait for. Its identifier never changes its meaning, and is never
+/// used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MessageId {
     /// The other slot holds an update and boots next.
@@ -22,7 +22,8 @@ pub enum MessageId {
     MarkedGood,
     /// The running slot was not healthy in time.
     DeadlinePassed,
-    /// A copy of the partition table was damaged, or differed from the other one; it isn't any more.
+    /// A copy of the partition table was damaged, or differed from the other one; it isn't any
+    /// more.
     TableRepaired,
 }
 

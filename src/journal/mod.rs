@@ -1,16 +1,19 @@
-//! The daemon's log: structured entries for journald where it listens, text on standard error where it doesn't.
+//! The daemon's log: structured entries for journald where it listens, text on standard error where
+//! it doesn't.
 //!
 //! ```text
-//!  tracing event ─▶ Spoken: text, fields ─┬─ standard error is journald's ─▶ entry ─▶ datagram to its socket
-//!                     Bearings of the ────┘    (JOURNAL_STREAM)                 └─ too long, or nobody there ─┐
-//!                     attempt under way    └─ else ─▶ a line of text ─────────────────▶ standard error ◀──────┘
+//!  tracing event ─▶ EventFields: text   ─┬─ standard error is journald's ─▶ entry ─▶ datagram to its socket
+//!                     AttemptFields ──────┘    (JOURNAL_STREAM)                 └─ too long, or nobody there ─┐
+//!                                          └─ else ─▶ a line of text ─────────────────▶ standard error ◀──────┘
 //! ```
 //!
-//! The convention by which both read one event: a field whose name is in capitals is for the journal alone, under
-//! that name; any other is a part of the text. So the text is the same on both ways, and what greps it finds it.
+//! The convention by which both read one event: a field whose name is in capitals is for the
+//! journal alone, under that name; any other is a part of the text. So the text is the same on both
+//! ways, and what greps it finds it.
 //!
-//! The native protocol is spoken here and not by `tracing-journald`: that takes the values of all fields out of the
-//! text, where people look for them, and can't be pointed to another socket than the machine's.
+//! The native protocol is spoken here and not by `tracing-journald`: that takes the values of all
+//! fields out of the text, where people look for them, and can't be pointed to another socket than
+//! the machine's.
 
 mod attempt_fields;
 mod entry;
@@ -26,7 +29,7 @@ pub use entry::JournalEntry;
 pub use layer::{Journal, Plain};
 pub use message_id::{MessageId, reference};
 
-/// Where journald listens.
+/// The path of journald's socket.
 pub const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// `error` and its sources in one line, joined by colons. The only place that prints chains.

@@ -1,15 +1,15 @@
-//! Prometheus' text format (0.0.4), as far as we speak it.
+//! Prometheus' text format (0.0.4), as far as metrics here need it.
 
 use std::fmt::{self, Write as _};
 
 use crate::printable::printable;
 
-/// What a family's values are.
+/// The kind of a family's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MetricKind {
-    /// May go up and down.
+    /// The value may go up and down.
     Gauge,
-    /// Only grows, but for a machine that is set up anew.
+    /// The value only grows, until a machine is set up anew.
     Counter,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for MetricKind {
     }
 }
 
-/// What is told under one name.
+/// A metric family: all samples of one name.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Family {
     pub(super) name: &'static str,
@@ -31,7 +31,7 @@ pub(super) struct Family {
     pub(super) help: &'static str,
 }
 
-/// One value and its labels.
+/// A value and its labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Sample {
     labels: Vec<(&'static str, String)>,
@@ -39,12 +39,12 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// Of a number.
+    /// A sample of a number.
     pub(super) fn of(value: impl Into<i128>) -> Self {
         Self::written(value.into().to_string())
     }
 
-    /// Of milliseconds, told in seconds.
+    /// A sample of milliseconds, written in seconds.
     pub(super) fn of_millis(millis: u64) -> Self {
         Self::written(format!("{}.{:03}", millis / 1000, millis % 1000))
     }
@@ -56,7 +56,7 @@ impl Sample {
         }
     }
 
-    /// The same with a label.
+    /// Adds a label.
     pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.labels.push((name, value.into()));
         self

@@ -1,4 +1,4 @@
-//! Which metrics there are, and how each follows from the engine's account: pure.
+//! The metrics, and how each is made from the engine's snapshot: pure.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::exposition::{Family, MetricKind, Sample, append};
 use crate::status::{EngineState, Obstacle, SlotReport, Snapshot, Transfer};
 
-/// A family, and what is told of it.
+/// A metric family, and the samples that a snapshot gives.
 type MetricRow = (Family, fn(&Snapshot) -> Vec<Sample>);
 
 const fn gauge(name: &'static str, help: &'static str) -> Family {
@@ -227,7 +227,7 @@ const METRICS: [MetricRow; 24] = [
     ),
 ];
 
-/// Everything that `account` tells, in Prometheus' text format.
+/// All metrics of `snapshot`, in Prometheus' text format.
 #[must_use]
 pub fn exposition(snapshot: &Snapshot) -> String {
     let mut text = String::new();
@@ -237,7 +237,7 @@ pub fn exposition(snapshot: &Snapshot) -> String {
     text
 }
 
-/// One Markdown table, for `docs/monitoring.md`.
+/// The Markdown table of all metrics, for `docs/monitoring.md`.
 #[must_use]
 pub fn reference() -> String {
     let mut text = "| name | kind | says |\n|---|---|---|".to_owned();
@@ -274,7 +274,7 @@ fn one_of<T: Serialize>(all: &[T], label: &'static str, is: impl Fn(&T) -> bool)
     all.iter().map(sample).collect()
 }
 
-/// The word that stands for it on the bus and in JSON.
+/// The state's name on the bus and in JSON.
 fn word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,

@@ -6,7 +6,8 @@
 //!  2 a new one made beside the file, written      the old file, and a torn temporary that nobody reads
 //!  3 renamed over the file                        the new file
 //! ```
-//! Not synced: what a power cut takes is written anew at the next start, and a disk that sleeps is left asleep.
+//! Not synced: what a power cut takes is written anew at the next start, and a disk that sleeps is
+//! left asleep.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
@@ -21,20 +22,20 @@ use crate::config::Config;
 use crate::host::{Host, Unreadable};
 use crate::status::{EngineState, Snapshot, Tally};
 
-/// It is written so often at the least, so that its age tells whether we are alive, ...
+/// Longest time between two writes, so that the file's age shows whether the daemon is alive.
 const HEARTBEAT: Duration = Duration::from_secs(60);
-/// ... and so often at the most, unless the state is another or something was counted.
+/// Shortest time between two writes, unless the state or a counter has changed.
 const BREATH: Duration = Duration::from_secs(15);
 
-/// The file, and when it was written last.
+/// The metrics file, and the time of its last write.
 pub(super) struct MetricsFile {
     host: Host,
     written: Option<Instant>,
-    /// What it says, of which a change is worth a write at once.
+    /// The state and counters in the file; a change of these is written at once.
     told: Option<(EngineState, Tally)>,
-    /// Whether something is told by now that it doesn't say.
+    /// Whether the last snapshot differs from the one in the file.
     is_outdated: bool,
-    /// Why it could not be written the last time; said once.
+    /// The error of the last write, which is logged once.
     trouble: Option<String>,
     last: Snapshot,
 }
@@ -51,13 +52,13 @@ impl MetricsFile {
         }
     }
 
-    /// When it should be offered an account again, if none comes before.
+    /// The time at which it should be offered a snapshot again, if none comes before.
     pub(super) fn due(&self) -> Instant {
         let wait = if self.is_outdated { BREATH } else { HEARTBEAT };
         self.written.map_or_else(Instant::now, |written| written + wait)
     }
 
-    /// Writes what `account` tells, if it is time.
+    /// Writes the metrics of `snapshot`, if it is time.
     pub(super) async fn offer(&mut self, snapshot: &Snapshot, now: Instant) {
         if self.last != *snapshot {
             self.last.clone_from(snapshot);
@@ -98,13 +99,13 @@ impl MetricsFile {
     }
 }
 
-/// Where operators want it now.
+/// The file's path by the configuration as it is now.
 fn path(host: &Host) -> Result<Option<PathBuf>, Unreadable> {
     let config = Config::load(|path| host.read(path))?;
     Ok(config.metrics_file.map(|path| host.path(&path)))
 }
 
-/// Replaces the file by one that everybody may read.
+/// Replaces the file by a world-readable one.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut hidden = std::ffi::OsString::from(".");

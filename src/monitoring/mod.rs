@@ -1,7 +1,8 @@
-//! Who watches the daemon from outside: the service manager's status line and watchdog, and Prometheus by a file.
+//! Who watches the daemon from outside: the service manager's status line and watchdog, and
+//! Prometheus by a file.
 //!
 //! ```text
-//!  engine ── account ──▶ Monitor ─┬─ status line ─▶ ServiceManager
+//!  engine ─ Snapshot ──▶ Monitor ─┬─ status line ─▶ ServiceManager
 //!    ▲                      │     └─ metrics ─▶ file, replaced as a whole ─▶ node_exporter's textfile collector
 //!    └── GetStatus ─────────┘ for the watchdog: an engine that answers isn't stuck
 //! ```

@@ -3,7 +3,8 @@
 use crate::printable::printable;
 use crate::status::Overview;
 
-/// The summary, with progress while something is downloaded. Another line would be another message to the service manager.
+/// The summary, with progress while something is downloaded. Another line would be another message
+/// to the service manager.
 pub(super) fn of(overview: &Overview) -> String {
     let mut line = printable(&overview.summary).replace(['\r', '\n'], " ");
     if let Some(first) = line.get(..1) {

@@ -1,5 +1,5 @@
-//! The history of attempts: what was tried when, for whom, and how it ended. For people; nothing is decided by
-//! it.
+//! The history of attempts: what was tried when, for whom, and how it ended. For people; nothing is
+//! decided by it.
 //!
 //! ```text
 //!  began ─▶ UnderWay ─┬─ Failed
@@ -9,9 +9,10 @@
 //!                                             └─────────┴─▶ RolledBack
 //! ```
 //!
-//! From `Waiting` on the disk says how an attempt goes on, together with what [`History`] remembers for the sake of
-//! decisions: [`Attempts::settle`] draws that conclusion anew whenever it is asked. So nothing depends on when this
-//! history is written: a change that a cut has swallowed is made up for by the next one.
+//! From `Waiting` on the disk says how an attempt goes on, together with what [`History`] remembers
+//! for the sake of decisions: [`Attempts::settle`] draws that conclusion anew whenever it is asked.
+//! So nothing depends on when this history is written: a change that a cut has swallowed is made up
+//! for by the next one.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -25,10 +26,11 @@ use crate::store::tolerant;
 /// Attempts remembered; the oldest is forgotten first.
 const MOST: usize = 32;
 
-/// Characters of any text that is remembered. Servers say what they like, and some of it ends up in here.
+/// Characters of any text that is remembered. Servers say what they like, and some of it ends up in
+/// here.
 const LONGEST: usize = 600;
 
-/// The code of a payload whose manifest tells that the node rolled back from what is in it.
+/// The code of an attempt whose manifest names an image that the node rolled back from.
 const REFUSED: u32 = 35;
 
 /// One attempt to install an offer.
@@ -42,32 +44,32 @@ pub struct Attempt {
     /// The version that ran.
     #[serde(default, deserialize_with = "tolerant::text")]
     pub from: String,
-    /// The version offered.
+    /// The offered version.
     #[serde(default, deserialize_with = "tolerant::text")]
     pub to: String,
     /// The slot written, for display.
     #[serde(default, deserialize_with = "tolerant::text")]
     pub slot: String,
-    /// Its PARTUUID.
+    /// The slot's PARTUUID.
     pub partuuid: String,
     /// SHA-256 of the payload.
     pub sha256: [u8; 32],
-    /// Bytes of the payload.
+    /// Size of the payload in bytes.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub size: u64,
-    /// Who wanted it.
+    /// Who asked for the attempt.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub asked_by: Trigger,
-    /// Bytes of the payload that an earlier attempt had brought.
+    /// Bytes of the payload that an earlier attempt had written.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub resumed_at: u64,
-    /// Bytes of the payload that came in this one.
+    /// Bytes of the payload that were fetched in this attempt.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub fetched: u64,
-    /// How long fetching and writing took.
+    /// Duration of fetching and writing, in seconds.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub download_seconds: u64,
-    /// How long verification, postinst and commit took.
+    /// Duration of verification, postinst and commit, in seconds.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub finish_seconds: u64,
     /// Its state when this was written.
@@ -76,16 +78,17 @@ pub struct Attempt {
     /// The code that the server was told, if it failed.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub code: Option<u32>,
-    /// Why, as far as there is something to say.
+    /// The failure or the rollback's cause in a sentence; may be empty.
     #[serde(default, deserialize_with = "tolerant::text")]
     pub why: String,
-    /// How often it ended in this way one time after the other, before anything was fetched.
+    /// Number of consecutive attempts that ended in this way before anything was fetched.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub times: u32,
 }
 
 impl Attempt {
-    /// Whether it is the same failure as `other`, and neither has come to the payload's data.
+    /// Whether the attempt failed as `other` did, and neither has fetched anything of the payload's
+    /// data.
     fn repeats(&self, other: &Self) -> bool {
         let what = |attempt: &Self| {
             let is_early = attempt.fetched == 0 || attempt.code == Some(REFUSED);
@@ -115,14 +118,14 @@ impl Attempt {
     }
 }
 
-/// What the disk says, and what is remembered for decisions.
+/// The state of the disk and the history that [`Attempts::settle`] concludes from.
 #[derive(Clone, Copy)]
 pub struct DiskView<'a> {
     /// PARTUUID of the slot that runs.
     pub running: &'a str,
     /// The attributes of the slots by PARTUUID.
     pub slots: &'a [(String, SlotAttributes)],
-    /// What is remembered.
+    /// The history of updates.
     pub history: &'a History,
 }
 
@@ -134,19 +137,20 @@ impl DiskView<'_> {
             .map(|(_, attributes)| *attributes)
     }
 
-    /// Whether an attempt that was cut had come to its commit. What the slot holds is remembered right before that.
+    /// Whether an attempt that was cut had reached its commit. The slot's contents are remembered
+    /// right before it.
     fn is_committed(&self, attempt: &Attempt) -> bool {
         let untried = |slot: SlotAttributes| slot.is_selectable() && !slot.is_successful();
         let runs = attempt.partuuid == self.running;
         self.holds(attempt) && (runs || self.attributes(&attempt.partuuid).is_some_and(untried))
     }
 
-    /// Whether the slot of the attempt still holds what it brought.
+    /// Whether the attempt's slot still holds its payload.
     fn holds(&self, attempt: &Attempt) -> bool {
         self.history.payload_in(&attempt.partuuid) == Some(&attempt.sha256)
     }
 
-    /// Whether a loader takes the slot at the next boot.
+    /// Whether the loader takes the slot at the next boot.
     fn boots_next(&self, partuuid: &str) -> bool {
         let slots = self.slots.iter();
         let choice = choose(slots.map(|(slot, attributes)| (slot, *attributes)));
@@ -184,13 +188,14 @@ impl DiskView<'_> {
     }
 }
 
-/// The last attempts, oldest first. Its JSON form is meant for a record; of another version's attempts those count that
-/// say when they began, and where and with which payload.
+/// The last attempts, oldest first. Its JSON form is meant for a record; of another version's
+/// attempts those count that say when they began, and where and with which payload.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attempts(#[serde(deserialize_with = "known_attempts")] Vec<Attempt>);
 
-/// A list of which nothing is known is none of ours.
+/// Reads the attempts that this version understands. A list of which it understands none is
+/// refused.
 fn known_attempts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Attempt>, D::Error> {
     let values = Vec::<Value>::deserialize(deserializer)?;
     let has_any = !values.is_empty();
@@ -202,7 +207,7 @@ fn known_attempts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Atte
 }
 
 impl Attempts {
-    /// Another one begins; there is no other under way.
+    /// Begins an attempt. One that is still under way counts as interrupted.
     pub fn begin(&mut self, attempt: Attempt) {
         self.interrupt();
         self.0.push(attempt);
@@ -213,7 +218,7 @@ impl Attempts {
         self.0.iter_mut()
     }
 
-    /// The one under way ended as `end` makes it.
+    /// Ends the attempt under way: `end` sets its state.
     pub fn end(&mut self, end: impl FnOnce(&mut Attempt)) {
         let last = self.0.last_mut();
         let Some(last) = last.filter(|last| last.state == AttemptState::UnderWay) else {
@@ -229,7 +234,7 @@ impl Attempts {
         self.bound();
     }
 
-    /// The daemon starts: nothing is under way.
+    /// Concludes at the daemon's start what became of attempts that an earlier process left.
     pub fn started(&mut self, look: Option<DiskView<'_>>) {
         for attempt in &mut self.0 {
             if attempt.state == AttemptState::UnderWay && look.is_some_and(|look| look.is_committed(attempt))
@@ -243,7 +248,7 @@ impl Attempts {
         }
     }
 
-    /// How those go on that were installed.
+    /// Updates the states of installed attempts from the disk and the history.
     pub fn settle(&mut self, look: DiskView<'_>) {
         let mut overwritten: Vec<String> = Vec::new();
         for attempt in self.0.iter_mut().rev().filter(|attempt| attempt.is_installed()) {
@@ -263,7 +268,7 @@ impl Attempts {
         self.bound();
     }
 
-    /// Oldest first.
+    /// Iterates over the attempts, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Attempt> {
         self.0.iter()
     }
@@ -277,7 +282,7 @@ impl Attempts {
         }
     }
 
-    /// However long a file or a server made it.
+    /// Bounds the list and its texts, however long a file or a server made them.
     fn bound(&mut self) {
         let excess = self.0.len().saturating_sub(MOST);
         self.0.drain(..excess);

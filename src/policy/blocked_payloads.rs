@@ -9,7 +9,7 @@ use crate::store::tolerant;
 /// Most payloads remembered; the oldest is forgotten first.
 const MOST: usize = 16;
 
-/// One payload that booted and was not kept, or that makes the same image as such a one.
+/// A payload that booted and was not kept, or that makes the same image as one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockedPayload {
     /// SHA-256 of the payload.
@@ -20,10 +20,10 @@ pub struct BlockedPayload {
     /// When the rollback was noticed.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub noticed: UnixTime,
-    /// Why it was not kept, as far as anybody knows.
+    /// The cause for which it was not kept, as far as that is known.
     #[serde(default = "tolerant::unknown_cause", deserialize_with = "tolerant::cause")]
     pub cause: String,
-    /// What it makes, if that is known.
+    /// The image that it makes, if that is known.
     #[serde(
         default,
         deserialize_with = "tolerant::or_default",
@@ -38,14 +38,15 @@ impl BlockedPayload {
     }
 }
 
-/// The payloads not to be installed again unless somebody asks, in whichever package they come. Its JSON form is meant for a
-/// record: one entry for each package, which is all that earlier versions look for.
+/// The payloads that are installed again only on demand, in whichever package they come. The JSON
+/// form is meant for a record: one entry for each package, which is all that earlier versions look
+/// for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BlockedPayloads(#[serde(deserialize_with = "tolerant::known")] Vec<BlockedPayload>);
 
 impl BlockedPayloads {
-    /// Remembers one; again and again is once, at the last time.
+    /// Adds a payload. One that is there already is replaced and counts as the latest.
     pub fn add(&mut self, blame: BlockedPayload) {
         self.0.retain(|other| other.sha256 != blame.sha256);
         self.0.push(blame);
@@ -54,7 +55,7 @@ impl BlockedPayloads {
         }
     }
 
-    /// The oldest whose image another one names, too; or the oldest.
+    /// The index of the oldest entry whose image a later entry has too; else of the oldest entry.
     fn most_dispensable(&self) -> usize {
         let is_named_again = |(at, blame): (usize, &BlockedPayload)| {
             let image = blame.image?;
@@ -64,19 +65,20 @@ impl BlockedPayloads {
         self.0.iter().enumerate().find_map(is_named_again).unwrap_or(0)
     }
 
-    /// The blame of the payload with this hash.
+    /// The entry of the payload with this hash.
     #[must_use]
     pub fn find(&self, sha256: &[u8; 32]) -> Option<&BlockedPayload> {
         self.0.iter().find(|blame| blame.sha256 == *sha256)
     }
 
-    /// The last blame of a payload that makes this image.
+    /// The latest entry of a payload that makes this image.
     #[must_use]
     pub fn find_image(&self, image: &ImageHashes) -> Option<&BlockedPayload> {
         self.0.iter().rev().find(|blame| blame.makes(image))
     }
 
-    /// Forgets a payload, such as one that has been marked good since, and whatever makes the same `image`.
+    /// Removes a payload, such as one that has been marked good since, and all that make the same
+    /// `image`.
     pub fn forgive(&mut self, sha256: &[u8; 32], image: Option<ImageHashes>) {
         let own = self.find(sha256).and_then(|blame| blame.image);
         let images = [own, image];
@@ -87,14 +89,14 @@ impl BlockedPayloads {
         self.0.retain(|blame| !is_forgiven(blame));
     }
 
-    /// The images of those whose image isn't told, as far as `image` knows them.
+    /// Fills in missing images, as far as `image` knows them.
     pub fn complete(&mut self, image: impl Fn(&[u8; 32]) -> Option<ImageHashes>) {
         for blame in &mut self.0 {
             blame.image = blame.image.or_else(|| image(&blame.sha256));
         }
     }
 
-    /// Oldest first.
+    /// Iterates over the payloads, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &BlockedPayload> {
         self.0.iter()
     }

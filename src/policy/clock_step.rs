@@ -1,4 +1,4 @@
-//! What becomes of times that were noted before somebody set the clock: pure.
+//! The correction of times that were noted before the clock was set: pure.
 
 use crate::status::{Tally, UnixTime};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,8 +7,8 @@ use super::attempts::Attempts;
 use super::grants::{GRANT_TIMEOUT, HoldOff, HoldOffCause};
 use super::history::History;
 
-/// The clock of the wall was set. Times that this process noted before are wrong by as much; those of earlier processes were
-/// noted by a clock of which nothing is known.
+/// A step of the wall clock. Times that this process noted before are wrong by as much; those of
+/// earlier processes were noted by a clock of which nothing is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockStep {
     /// When this process began, by the clock as it was.
@@ -20,7 +20,8 @@ pub struct ClockStep {
 }
 
 impl ClockStep {
-    /// A time that may have been noted before the step, as the clock would have shown it had it been right.
+    /// A time that may have been noted before the step, as the clock would have shown it had it
+    /// been right.
     #[must_use]
     pub fn corrected(&self, time: UnixTime) -> UnixTime {
         if self.since <= time && time <= self.until {
@@ -30,7 +31,7 @@ impl ClockStep {
         }
     }
 
-    /// The same of a file's time; what is below a second stays.
+    /// The same for a file's time; fractions of a second stay.
     #[must_use]
     pub fn corrected_time(&self, time: SystemTime) -> SystemTime {
         // Before 1970 no clock was set.
@@ -67,7 +68,7 @@ impl Tally {
 }
 
 impl History {
-    /// Corrects what this process has noted.
+    /// Corrects the times that this process has noted.
     pub fn clock_stepped(&mut self, step: &ClockStep) {
         self.tally_mut().clock_stepped(step);
         if let Some(rollback) = &mut self.last_rollback {
@@ -85,7 +86,7 @@ impl History {
 }
 
 impl Attempts {
-    /// Corrects what this process has noted.
+    /// Corrects the times that this process has noted.
     pub fn clock_stepped(&mut self, step: &ClockStep) {
         for attempt in self.iter_mut() {
             step.correct(&mut attempt.began);

@@ -5,18 +5,19 @@ use crate::omaha::Deltas;
 /// Failed deltas after which only full payloads are asked for, until one update has succeeded.
 const MOST_FAILURES: i64 = 3;
 
-/// What is known of the bytes that a delta would read.
+/// The state of the running slot's bytes, which a delta would read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunningSlot {
-    /// They are an image as it was built: dm-verity says so at each read, or they were verified when they were
-    /// written, and nobody writes to a slot that runs.
+    /// An image as it was built: dm-verity says so at each read, or it was verified when it was
+    /// written, and nothing writes to a slot that runs.
     Intact,
-    /// Nothing.
+    /// Not known.
     Unknown,
 }
 
-/// What to tell servers, after so many deltas have failed without a success since. A delta for other bytes than
-/// these would be refused, but only once the slot was read, and after an attempt that the server counts.
+/// The answer to servers after `failures` deltas have failed without a success since. A delta for
+/// other bytes than these would be refused, but only once the slot was read, and after an attempt
+/// that the server counts.
 #[must_use]
 pub const fn wanted_deltas(running: RunningSlot, failures: i64) -> Deltas {
     match running {

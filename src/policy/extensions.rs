@@ -1,7 +1,8 @@
 //! The choice of an offer's packages that are installed beside its payload.
 //!
-//! Where nothing is configured, none: the image's postinst sees to them then, or nobody. Where something is, what is
-//! configured by name has to be there, and so does a place for what the server calls required.
+//! Where nothing is configured, none: the image's postinst sees to them then, or nobody. Where
+//! something is, what is configured by name has to be there, and so does a place for what the
+//! server calls required.
 
 use thiserror::Error;
 
@@ -9,55 +10,55 @@ use crate::config::{ExtensionPattern, ExtensionSettings};
 use crate::omaha::{Extra, ExtraError, Need, Offer, before_hosting, is_file_name, last_parts};
 use crate::plan::{Extension, ExtensionPlan};
 
-/// Most of one offer.
+/// Most extensions of one offer.
 const MAX_EXTENSIONS: usize = 64;
 
-/// Bytes of a version at most: it becomes a directory's name.
+/// Longest version in bytes: it becomes a directory's name.
 const LONGEST_VERSION: usize = 128;
 
-/// What names of payloads end in. No compression is meant by it.
+/// The suffix of payloads' names. It says nothing about compression.
 const SUFFIX: &str = ".gz";
 
-/// Why an offer can't be taken because of what comes, or doesn't come, with it.
+/// The errors of an offer's packages, for which it can't be taken.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ExtensionsError {
-    /// The directory is nowhere.
+    /// The configured directory is no absolute path.
     #[error("EXTENSIONS_DIRECTORY={0:?} is no absolute path")]
     Directory(String),
-    /// No directory can be called so.
+    /// The version can't be a directory's name.
     #[error(
         "the offer's version {0:?} is not of at most {LONGEST_VERSION} letters, digits, `.`, `_`, `+` and `-`: its extensions' directory is called so"
     )]
     Version(String),
-    /// Configuration wants what the server doesn't have.
+    /// A configured extension is not offered.
     #[error("EXTENSIONS names {0:?}, and the offer has no such package")]
     NotOffered(String),
-    /// The server wants what configuration doesn't name.
+    /// A package that the server requires is not configured.
     #[error("the offer requires package {0:?}, and EXTENSIONS doesn't name it")]
     NotNamed(String),
-    /// One can't be asked for.
+    /// A package's name, size or hash can't be used.
     #[error("the offer's package {name:?} can't be used")]
     Package {
-        /// Which.
+        /// The package's name.
         name: String,
-        /// Why not.
+        /// The package's fault.
         source: ExtraError,
     },
-    /// Two would be the same file.
+    /// Two packages would become the same file.
     #[error("the offer has two packages for extension {extension:?}: {:?} and {:?}", packages[0], packages[1])]
     Twice {
         /// The file's name, without its suffix.
         extension: String,
-        /// As they stand in the offer.
+        /// The packages' names, as in the offer.
         packages: [String; 2],
     },
-    /// Too many.
+    /// The offer has too many extensions.
     #[error("the offer has {0} extensions that EXTENSIONS names, more than {MAX_EXTENSIONS}")]
     TooMany(usize),
 }
 
-/// What of `offer`, whose payload comes from the first of `urls` and otherwise from the next, is put in place beside the slot; nothing if nothing is configured.
-/// Packages come from the same places as the payload.
+/// The packages of `offer` that are put in place beside the slot; none if none are configured. They
+/// are fetched from where the payload is: the first of `urls`, or the next one if that fails.
 ///
 /// # Errors
 /// [`ExtensionsError`].
@@ -96,7 +97,8 @@ fn chosen(
     wanted: &[ExtensionPattern],
 ) -> Result<Vec<Extension>, ExtensionsError> {
     let mut choice = Choice::of(offer);
-    // Whole names before ends of names, so that what is called by its own name is never taken for something else.
+    // Whole names before ends of names, so that what is called by its own name is never taken for
+    // something else.
     for wanted in wanted {
         choice.take(wanted, |name, wanted| wanted.matches(name).then_some(name))?;
     }
@@ -108,10 +110,10 @@ fn chosen(
     choice.finish(bases, wanted)
 }
 
-/// Which packages become which extensions.
+/// The assignment of packages to extensions.
 struct Choice<'a> {
     extras: Vec<&'a Extra>,
-    /// What each is called, without what its server has put before it.
+    /// Each package's name, without the prefix that its server has added.
     names: Vec<&'a str>,
     /// The extension that each becomes.
     taken: Vec<Option<&'a str>>,
@@ -127,7 +129,8 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Takes those for `wanted` that are left, by the name that `part` finds in a package's; none whose extension is there.
+    /// Takes those for `wanted` that are left, by the name that `part` finds in a package's; none
+    /// whose extension is there.
     fn take(
         &mut self,
         wanted: &ExtensionPattern,

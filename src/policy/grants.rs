@@ -1,8 +1,10 @@
-//! Grants: what a check may win from a server that lets its nodes update a few at a time, and when a node had better not ask.
+//! Grants: what a check may win from a server that lets its nodes update a few at a time, and when
+//! a node had better not ask.
 //!
-//! Such a server takes every `updatecheck` for the wish to update now, grants a place in the roll-out, and waits for the
-//! node until the grant's time-out. Nebraska's safe mode has no other brake than a grant that times out; an event that ends
-//! the update (3/0, or 3/2 with an empty version) takes the brake off.
+//! Such a server takes every `updatecheck` for the wish to update now, grants a place in the
+//! roll-out, and waits for the node until the grant's time-out. Nebraska's safe mode has no other
+//! brake than a grant that times out; an event that ends the update (3/0, or 3/2 with an empty
+//! version) takes the brake off.
 //!
 //! | the node | tells | asks |
 //! |---|---|---|
@@ -18,34 +20,35 @@ use super::History;
 use crate::omaha::CheckEvent;
 use crate::status::{Trigger, UnixTime};
 
-/// After this many seconds a grant has timed out for certain: an hour is Nebraska's own default, a day the longest that is in
-/// use, and an hour is for clocks.
+/// After this many seconds a grant has timed out for certain: an hour is Nebraska's own default, a
+/// day the longest that is in use, and an hour is for clocks.
 pub const GRANT_TIMEOUT: i64 = 25 * 60 * 60;
 
 /// Longest back-off, jitter included: see [`super::PayloadState`].
 const LONGEST_BACKOFF: i64 = (16 * 24 + 6) * 60 * 60;
 
-/// Why a node doesn't ask.
+/// The cause for which a node doesn't ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum HoldOffCause {
-    /// It has declined a payload that it rolled back from, and the grant must not be renewed. Its name in records is older.
+    /// It has declined a payload that it rolled back from, and the grant must not be renewed. Its
+    /// name in records is older.
     #[serde(rename = "Blame", alias = "BlockedPayload")]
     BlockedPayload,
-    /// What it was offered failed, and is put off.
+    /// The offered payload failed, and is put off.
     BackOff,
 }
 
-/// A time without questions.
+/// A hold-off: a time in which a node doesn't ask the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldOff {
-    /// What the node waits for before it asks again.
+    /// The cause of the hold-off.
     pub cause: HoldOffCause,
-    /// From this time on (UTC, seconds) the server may be asked.
+    /// Unix time from which on the server may be asked.
     pub until: UnixTime,
 }
 
 impl HoldOff {
-    /// A payload that this node rolled back from was declined `now`.
+    /// The hold-off after a blocked payload was declined at `now`.
     #[must_use]
     pub fn after_blame(now: UnixTime) -> Self {
         Self {
@@ -54,8 +57,8 @@ impl HoldOff {
         }
     }
 
-    /// What is left of it `now`. One that ends later than any that begins now was written by a clock that was wrong, then or
-    /// now.
+    /// The rest of the hold-off at `now`; none once it is over. One that ends later than any that
+    /// begins now was written by a clock that was wrong, then or now, and is cut.
     #[must_use]
     pub fn rest(self, now: UnixTime) -> Option<Self> {
         let longest = match self.cause {
@@ -68,17 +71,17 @@ impl HoldOff {
 }
 
 impl History {
-    /// Nobody is asked for a while.
+    /// Begins a hold-off.
     pub const fn hold_off(&mut self, hold_off: HoldOff) {
         self.hold_off = Some(hold_off);
     }
 
-    /// The server has answered, and nothing that it may have granted is left open.
+    /// Ends the hold-off: the server has answered, and no grant is left open.
     pub const fn end_hold_off(&mut self) {
         self.hold_off = None;
     }
 
-    /// What is left `now` of the time without questions. Without anything to blame none is due to blame.
+    /// The rest of the hold-off at `now`. Without blocked payloads there is none because of them.
     pub fn look_at_hold_off(&mut self, now: UnixTime) -> Option<HoldOff> {
         let is_blaming = self.blamed().iter().next().is_some();
         let rest = self.hold_off.and_then(|hold_off| hold_off.rest(now));
@@ -87,27 +90,27 @@ impl History {
     }
 }
 
-/// What is said to the server when a check is due.
+/// The message to the server when a check is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Contact {
-    /// A check, with what became of the last update.
+    /// A check, with the outcome of the last update.
     Check(CheckEvent),
-    /// No question.
+    /// A ping in place of the check.
     Heartbeat(Heartbeat),
 }
 
 /// A ping in place of a check, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// With this event, if any: the running slot is on trial.
+    /// The running slot is on trial; with this event, if any.
     OnTrial(Option<CheckEvent>),
-    /// Likewise: what was offered is put off until then.
+    /// The offered payload is put off until then; with this event.
     BackOff(CheckEvent, UnixTime),
-    /// Alone: the grant of a blamed payload has to time out, and has by then.
+    /// The grant of a blocked payload times out by then; without an event.
     Quiet(UnixTime),
 }
 
-/// Decides what is said by a node that has `news`.
+/// Decides whether a node that has `news` checks or pings.
 #[must_use]
 pub fn contact(trigger: Trigger, news: CheckEvent, is_on_trial: bool, hold_off: Option<HoldOff>) -> Contact {
     if news == CheckEvent::RolledBack {
@@ -118,8 +121,9 @@ pub fn contact(trigger: Trigger, news: CheckEvent, is_on_trial: bool, hold_off: 
             cause: HoldOffCause::BlockedPayload,
             until,
         }) if is_on_trial || trigger == Trigger::Schedule => Heartbeat::Quiet(until),
-        // Any 3/2 would end what was granted, and let others go: a success, which nobody knows yet, as well as one that tells
-        // of no update. A node that has lost its preferences still is on trial.
+        // Any 3/2 would end what was granted, and let others go: a success, which nobody knows yet,
+        // as well as one that tells of no update. A node that has lost its preferences still is on
+        // trial.
         _ if is_on_trial => Heartbeat::OnTrial(match news {
             CheckEvent::UpdatedFrom(_) | CheckEvent::Installed => Some(CheckEvent::Installed),
             CheckEvent::FirstCheck | CheckEvent::NothingNew | CheckEvent::RolledBack => None,

@@ -9,9 +9,9 @@
 //!   back in the other slot:    "did not come up"    the cause    forgiven, but not for ever
 //! ```
 //!
-//! A machine is back if another slot runs than the one on trial, and that one's tries were spent without
-//! success. Priority 0 tells a slot that was made unbootable from one that was tried. Versions are not
-//! compared: the same one may be installed again.
+//! A machine is back if another slot runs than the one on trial, and that one's tries were spent
+//! without success. Priority 0 tells a slot that was made unbootable from one that was tried.
+//! Versions are not compared: the same one may be installed again.
 
 mod contents;
 
@@ -29,17 +29,18 @@ use crate::plan::ImageHashes;
 use crate::status::{Tally, UnixTime};
 use crate::store::tolerant;
 
-/// Trials of one payload that may end before their time without blame, one after the other. A payload that
-/// takes the machine down each time, in whatever order, must not be installed for ever.
+/// Trials of one payload that may end before their time without blame, one after the other. A
+/// payload that takes the machine down each time, in whatever order, must not be installed for
+/// ever.
 const FORGIVEN: u8 = 2;
 
-/// A machine has no more.
+/// The number of slots.
 const SLOTS: usize = 2;
 
-/// The cause of a rollback that somebody asked for.
+/// The cause of a rollback that an operator asked for.
 const BY_HAND: &str = "rolled back by the operator";
 
-/// What a look at the slots after a start says.
+/// The outcome of a look at the slots after a start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrialOutcome {
     /// No trial, or one that is still to come.
@@ -48,14 +49,15 @@ pub enum TrialOutcome {
     OnTrial,
     /// The slot on trial runs and is good: the trial is over.
     Kept,
-    /// The trial failed.
+    /// The trial failed: the node is back in the slot before.
     RolledBack(Rollback),
-    /// The machine is back although nothing speaks against the payload.
+    /// The node is back in the slot before, although nothing speaks against the payload.
     Interrupted(SlotPayload),
 }
 
-/// Everything remembered. Its JSON form is meant for a record. What an older version did not write yet, or a newer one
-/// writes otherwise, has its default; what only a newer one knows is kept for it.
+/// Everything remembered. Its JSON form is meant for a record. What an older version did not write
+/// yet, or a newer one writes otherwise, has its default; what only a newer one knows is kept for
+/// it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct History {
@@ -84,7 +86,7 @@ pub struct History {
     leaving: Option<String>,
     #[serde(deserialize_with = "tolerant::or_default")]
     tally: Tally,
-    /// How long the server is not asked.
+    /// The hold-off, if there is one.
     #[serde(
         deserialize_with = "tolerant::or_default",
         skip_serializing_if = "Option::is_none"
@@ -93,13 +95,14 @@ pub struct History {
     /// A record of its own.
     #[serde(skip)]
     images: KnownImages,
-    /// A newer version's.
+    /// Fields of newer versions, kept for them.
     #[serde(flatten)]
     unknown: BTreeMap<String, Value>,
 }
 
 impl History {
-    /// The same, where `images` are known. Whatever is blamed, in whatever package, is so from here on.
+    /// The history with the `images` that payloads make. From here on a payload is blocked in every
+    /// package of its image.
     #[must_use]
     pub fn with_images(mut self, images: KnownImages) -> Self {
         self.blamed.complete(|payload| images.of(payload));
@@ -124,7 +127,8 @@ impl History {
         });
     }
 
-    /// Takes in what the disk says after a start: which slot runs, and the attributes of any slot by PARTUUID.
+    /// Takes in what the disk says after a start: which slot runs, and the attributes of any slot
+    /// by PARTUUID.
     pub fn looked(
         &mut self,
         running: &str,
@@ -145,7 +149,8 @@ impl History {
                 self.kept(running);
                 return TrialOutcome::Kept;
             }
-            // One that was given up stays so, although the daemon was started once more on its way out.
+            // One that was given up stays so, although the daemon was started once more on its way
+            // out.
             if !matches!(
                 trial.progress,
                 TrialProgress::GivenUp(_) | TrialProgress::Unknown(_)
@@ -226,7 +231,7 @@ impl History {
         self.unreported = true;
     }
 
-    /// Not again by itself, nor in any other package of the same image.
+    /// Blocks the payload and all others that make the same image.
     fn blame_payload(&mut self, payload: &SlotPayload, noticed: UnixTime, cause: &str) {
         let Some(own) = payload.sha256 else { return };
         let image = self.images.of(&own);
@@ -253,7 +258,7 @@ impl History {
         }
     }
 
-    /// What is known against the payload with this hash, or against the image that it is known to make.
+    /// The blocked payload with this hash, or with the image that it is known to make.
     #[must_use]
     pub fn blame_of(&self, sha256: &[u8; 32]) -> Option<&BlockedPayload> {
         let by_image = || self.blamed.find_image(&self.images.of(sha256)?);
@@ -283,8 +288,8 @@ impl History {
         }
     }
 
-    /// The slot `running`, of `version`, is about to be left from this cause. It need not be one that this
-    /// engine has filled.
+    /// The slot `running`, of `version`, is about to be left from this cause. It need not be one
+    /// that this engine has filled.
     pub fn given_up(&mut self, running: &str, version: &str, why: RollbackCause) {
         let ours = self.trial.take_if(|trial| trial.partuuid == running);
         let payload = ours.map_or_else(
@@ -301,8 +306,8 @@ impl History {
         });
     }
 
-    /// The machine is shut down in an orderly way while `running` is on trial. A slot that was given up stays
-    /// so: that is how it ends.
+    /// The machine is shut down in an orderly way while `running` is on trial. A slot that was
+    /// given up stays so: that is how it ends.
     pub fn ended_orderly(&mut self, running: &str) {
         if let Some(trial) = &mut self.trial
             && trial.partuuid == running
@@ -312,8 +317,8 @@ impl History {
         }
     }
 
-    /// An operator puts the slot `running` behind the slot `other`: what it holds is not to be installed again
-    /// by itself, and what `other` holds is wanted.
+    /// An operator puts the slot `running` behind the slot `other`: what it holds is not to be
+    /// installed again by itself, and what `other` holds is wanted.
     pub fn leave(&mut self, running: &str, other: &str, now: UnixTime) {
         if let Some(payload) = self.held.get(running).cloned() {
             self.blame_payload(&payload, now, BY_HAND);
@@ -330,7 +335,7 @@ impl History {
         self.leaving.as_deref() == Some(running)
     }
 
-    /// What boots next for the first time.
+    /// The payload of the slot that boots next for the first time.
     #[must_use]
     pub fn waiting(&self) -> Option<&SlotPayload> {
         let trial = self.trial.as_ref()?;
@@ -349,8 +354,8 @@ impl History {
         self.last_target.as_deref() == Some(running)
     }
 
-    /// Whether the slot was filled by an update. None boots but after it was read back and compared with what
-    /// a trusted key has signed.
+    /// Whether the slot was filled by an update. None boots but after it was read back and compared
+    /// with what a trusted key has signed.
     #[must_use]
     pub fn is_filled(&self, partuuid: &str) -> bool {
         self.filled.iter().any(|slot| slot == partuuid)
@@ -362,36 +367,36 @@ impl History {
         self.trial.as_ref()
     }
 
-    /// Which image each payload makes that was installed.
+    /// The images of the payloads that were installed.
     #[must_use]
     pub const fn images(&self) -> &KnownImages {
         &self.images
     }
 
-    /// The payloads not to be installed again by themselves.
+    /// The blocked payloads.
     #[must_use]
     pub const fn blamed(&self) -> &BlockedPayloads {
         &self.blamed
     }
 
-    /// What was done so far.
+    /// The counters.
     #[must_use]
     pub const fn tally(&self) -> &Tally {
         &self.tally
     }
 
-    /// The same, to be counted on.
+    /// The counters, to be changed.
     pub const fn tally_mut(&mut self) -> &mut Tally {
         &mut self.tally
     }
 
-    /// Whether a server has still to be told of it.
+    /// Whether the last rollback is still to be reported to a server.
     #[must_use]
     pub const fn is_unreported(&self) -> bool {
         self.unreported
     }
 
-    /// A server was told.
+    /// Notes that the rollback was reported.
     pub const fn reported(&mut self) {
         self.unreported = false;
     }

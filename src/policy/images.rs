@@ -1,7 +1,8 @@
-//! The images that payloads make. The same image comes in several packages (full and delta, version 1 and 2), and what
-//! speaks against one of them speaks against all.
+//! The images that payloads make. The same image comes in several packages (full and delta, version
+//! 1 and 2), and what speaks against one of them speaks against all.
 //!
-//! A record of its own: an earlier version, in the other slot, that rewrites the history of updates leaves this one alone.
+//! A record of its own: an earlier version, in the other slot, that rewrites the history of updates
+//! leaves this one alone.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +12,7 @@ use crate::store::tolerant;
 /// Payloads remembered; the oldest is forgotten first.
 const MOST: usize = 32;
 
-/// One payload, and what it makes.
+/// A payload and the image that it makes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct KnownImage {
     /// SHA-256 of the payload.
@@ -20,13 +21,14 @@ struct KnownImage {
     image: ImageHashes,
 }
 
-/// The payloads that were installed on this machine, with their images. Its JSON form is meant for a record.
+/// The payloads that were installed on this machine, with their images. Its JSON form is meant for
+/// a record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct KnownImages(#[serde(deserialize_with = "tolerant::known")] Vec<KnownImage>);
 
 impl KnownImages {
-    /// The payload with this hash, which somebody trusted has vouched for, makes `image`.
+    /// Remembers that the payload with this hash, which a trusted key has signed, makes `image`.
     pub fn remember(&mut self, payload: [u8; 32], image: ImageHashes) {
         self.0.retain(|made| made.payload != payload);
         self.0.push(KnownImage { payload, image });
@@ -34,7 +36,7 @@ impl KnownImages {
         self.0.drain(..excess);
     }
 
-    /// What this payload makes, if that is known.
+    /// The image that this payload makes, if that is known.
     #[must_use]
     pub fn of(&self, payload: &[u8; 32]) -> Option<ImageHashes> {
         let made = self.0.iter().find(|made| made.payload == *payload);

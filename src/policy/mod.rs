@@ -1,6 +1,6 @@
-//! Pure decisions: when to check, whether to take an offer, from where, and when to
-//! try again. Pure functions of what they are given; the clock's time and the randomness come in as
-//! [`UnixTime`](crate::status::UnixTime) and [`Seed`], and whoever calls keeps the state.
+//! Pure decisions: when to check, whether to take an offer, from where, and when to try again. Pure
+//! functions of their arguments: the wall clock's time and the randomness come in as
+//! [`UnixTime`](crate::status::UnixTime) and [`Seed`], and the caller keeps the state.
 //!
 //! ```text
 //!  Schedule ──▶ check ──▶ Offer ──▶ PayloadState::offered ──▶ decide ──▶ Take { url } ──▶ attempt

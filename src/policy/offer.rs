@@ -1,7 +1,7 @@
 //! The decision to take an offer.
 //!
-//! Versions are never compared: a server that offers the running version, or an older one, or none at all
-//! in words, means it.
+//! Versions are never compared: a server that offers the running version, or an older one, or none
+//! at all in words, means it.
 
 use super::BlockedPayload;
 use super::payload_state::PayloadState;
@@ -12,31 +12,33 @@ use crate::status::{Trigger, UnixTime};
 /// Everything beside the offer that a decision depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct PolicyInput<'a> {
-    /// What earlier attempts left, this offer already taken in by [`PayloadState::offered`].
+    /// The state that earlier attempts left, with this offer already taken in by
+    /// [`PayloadState::offered`].
     pub payload_state: &'a PayloadState,
-    /// What is known against the offer's payload, or the image that it makes: see [`super::History::blame_of`].
+    /// The blocked payload that is this offer's, or makes the same image: see
+    /// [`super::History::blame_of`].
     pub blame: Option<&'a BlockedPayload>,
     /// Who asked for the check.
     pub trigger: Trigger,
-    /// Production or developer.
+    /// Production or developer: a developer's node knows no back-off.
     pub mode: NodeMode,
     /// The wall clock's time.
     pub now: UnixTime,
 }
 
-/// What to do about an offer.
+/// The decision about an offer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Decision<'a> {
-    /// Install it, from here.
+    /// Install it, from this URL.
     Take {
-        /// Where to fetch the payload this time.
+        /// The URL to fetch the payload from in this attempt.
         url: &'a str,
     },
-    /// Not again: the machine rolled back from it. Whoever asks by hand gets it.
+    /// Don't install it again unless an operator asks: the node rolled back from it.
     RolledBackBefore(&'a BlockedPayload),
-    /// Not before then.
+    /// Put it off.
     BackOff {
-        /// When it may be taken.
+        /// Unix time from which on the offer may be taken.
         until: UnixTime,
     },
 }

@@ -19,10 +19,11 @@ const DAY: i64 = 24 * 60 * 60;
 const MOST_DAYS: i64 = 16;
 const JITTER_MINUTES: u32 = 6 * 60;
 
-/// Longest backoff that we would ever set; a later one on disk means that the clock was wrong, then or now.
+/// Longest backoff that we would ever set; a later one on disk means that the clock was wrong, then
+/// or now.
 const LONGEST: i64 = MOST_DAYS * DAY + JITTER_MINUTES as i64 * 60;
 
-/// How a failure counts against the URL that the payload came from.
+/// The penalty of a failure for the URL that the payload came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Penalty {
     /// The URL serves the wrong thing: try the next one at once.
@@ -33,7 +34,7 @@ pub enum Penalty {
     None,
 }
 
-/// How `code` counts.
+/// The penalty of `code`.
 #[must_use]
 pub const fn penalty(code: ErrorCode) -> Penalty {
     use ErrorCode as E;
@@ -82,7 +83,8 @@ pub const fn penalty(code: ErrorCode) -> Penalty {
     }
 }
 
-/// The state itself. Equal states have equal preferences: whoever changes one writes [`Self::prefs`].
+/// The state of an offer's payload. Equal states have equal preferences: a caller that changes the
+/// state writes [`Self::prefs`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PayloadState {
     signature: String,
@@ -93,8 +95,8 @@ pub struct PayloadState {
 }
 
 impl PayloadState {
-    /// Reads the preferences through `read`. What is missing, negative or no number counts as 0, and a
-    /// backoff further away than any that we would set as over now.
+    /// Reads the preferences through `read`. What is missing, negative or no number counts as 0,
+    /// and a backoff further away than any that we would set as over now.
     pub fn load(read: impl Fn(Key) -> Option<String>, now: UnixTime) -> Self {
         let number = |key| read(key).and_then(|text| text.trim().parse::<i64>().ok());
         let count = |key| {
@@ -115,7 +117,7 @@ impl PayloadState {
         }
     }
 
-    /// What to remember.
+    /// The preferences that hold the state.
     #[must_use]
     pub fn prefs(&self) -> [(Key, String); 5] {
         let until = self.backoff_until.map_or(0, |time| time.0);
@@ -139,7 +141,7 @@ impl PayloadState {
         }
     }
 
-    /// Where to fetch the payload this time.
+    /// The URL to fetch the payload from in this attempt.
     #[must_use]
     pub fn url<'a>(&self, offer: &'a Offer) -> &'a str {
         // An offer has at least one URL; `offered` keeps the index inside.
@@ -147,15 +149,16 @@ impl PayloadState {
         url.map_or("", String::as_str)
     }
 
-    /// The URLs after [`Self::url`], for an attempt that finds that one refused or too slow. The attempt as a whole counts
-    /// once, against the first, as ever: where a further one serves the payload, there is nothing to count.
+    /// The URLs after [`Self::url`], for an attempt that finds that one refused or too slow. The
+    /// attempt as a whole counts once, against the first, as ever: where a further one serves the
+    /// payload, there is nothing to count.
     #[must_use]
     pub fn fallback_urls<'a>(&self, offer: &'a Offer) -> &'a [String] {
         offer.urls.get(self.index() + 1..).unwrap_or_default()
     }
 
-    /// Until when to leave the offer alone; nothing if it may be taken now. Deltas never wait: the full
-    /// payload that a server offers after a failed one should come soon.
+    /// Until when to leave the offer alone; nothing if it may be taken now. Deltas never wait: the
+    /// full payload that a server offers after a failed one should come soon.
     #[must_use]
     pub fn backoff(&self, offer: &Offer, mode: NodeMode, now: UnixTime) -> Option<UnixTime> {
         let waits = offer.backoff == Backoff::Enabled

@@ -16,17 +16,17 @@ const REGULAR: u32 = 45 * 60;
 const REGULAR_JITTER: u32 = 5 * 60;
 const LONGEST: u32 = 4 * 60 * 60;
 
-/// What the last answers say about the time of the next check.
+/// The answers of servers that the time of the next check depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerPace {
-    /// The status of a failed check, or of the download after it; nothing if they were answered.
+    /// HTTP status of a failed check, or of the download after it; none if both succeeded.
     pub failure: Option<HttpStatus>,
-    /// The server's own wish.
+    /// The server's `PollInterval`, if it sent one.
     pub poll_interval: Option<Duration>,
 }
 
 impl ServerPace {
-    /// Answered, with no wish; also for whatever is no check, such as a ping.
+    /// An answer without a wish; also stands for messages that are no checks, such as pings.
     pub const ORDINARY: Self = Self {
         failure: None,
         poll_interval: None,
@@ -45,7 +45,7 @@ pub struct Interval {
     because: Because,
 }
 
-/// What an interval was chosen by.
+/// The reason for an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Because {
     Start,
@@ -89,7 +89,7 @@ impl Interval {
         }
     }
 
-    /// Why it is so long, for people.
+    /// The reason for the interval's length in a sentence.
     #[must_use]
     pub fn reason(self) -> String {
         let (from, to) = (self.seconds - self.jitter, self.seconds + self.jitter);
@@ -104,7 +104,7 @@ impl Interval {
         }
     }
 
-    /// How long to wait.
+    /// The time to wait, jitter included.
     #[must_use]
     pub fn delay(self, seed: Seed) -> Duration {
         let seconds = i64::from(self.seconds) + seed.within(self.jitter);
@@ -113,8 +113,8 @@ impl Interval {
     }
 }
 
-/// Feeds one decision: equal seeds decide equally. Draw a fresh one from the system for each decision;
-/// it keeps thousands of machines from asking at once and guards no secret.
+/// A random number for one decision: equal seeds decide equally. Draw a fresh one from the system
+/// for each decision; it keeps thousands of nodes from asking at once and guards no secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seed(pub u64);
 
@@ -122,7 +122,8 @@ impl Seed {
     /// A number from `-radius` to `radius`, all about equally likely.
     pub(super) fn within(self, radius: u32) -> i64 {
         let width = 2 * u64::from(radius) + 1;
-        // The remainder is below 2^33, so it fits; the bias of a remainder by so small a number is nil.
+        // The remainder is below 2^33, so it fits; the bias of a remainder by so small a number is
+        // nil.
         let drawn = i64::try_from(self.mixed() % width).unwrap_or_default();
         drawn - i64::from(radius)
     }

@@ -6,10 +6,10 @@ use serde_json::Value;
 use crate::status::UnixTime;
 use crate::store::tolerant;
 
-/// What a slot was filled from.
+/// The payload that a slot was filled from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotPayload {
-    /// SHA-256 of the payload; none if somebody else put the slot on trial.
+    /// SHA-256 of the payload; none if another program put the slot on trial.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub sha256: Option<[u8; 32]>,
     /// Its version, for display.
@@ -17,7 +17,7 @@ pub struct SlotPayload {
     pub version: String,
 }
 
-/// How far a trial came.
+/// The progress of a trial.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TrialProgress {
     /// The slot boots next; it was not seen running.
@@ -28,24 +28,24 @@ pub enum TrialProgress {
     Orderly,
     /// Its health was not established in time.
     GivenUp(RollbackCause),
-    /// What another version has written. If the slot is left, that counts as a cause.
+    /// A state that another version has written. If the slot is left, it counts as a cause.
     #[serde(untagged)]
     Unknown(Value),
 }
 
-/// Why a slot was left.
+/// The cause for which a slot was left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollbackCause {
-    /// What did not hold.
+    /// The requirement that was not met, in a sentence.
     #[serde(default = "tolerant::unknown_cause", deserialize_with = "tolerant::cause")]
     pub cause: String,
-    /// What the unit or the check said, if anything.
+    /// The last lines of the unit or the check; may be empty.
     #[serde(rename = "said", default, deserialize_with = "tolerant::text")]
     pub output: String,
 }
 
 impl RollbackCause {
-    /// What `value`, the progress of a trial in another version's words, says about it.
+    /// The cause in `value`, the progress of a trial as another version has written it.
     pub(super) fn of_unknown(value: &Value) -> Self {
         let mut parts = value.as_object().into_iter().flat_map(|object| object.values());
         let told = parts.find(|part| part.get("cause").is_some());
@@ -62,26 +62,26 @@ impl RollbackCause {
 pub struct Trial {
     /// The slot's PARTUUID.
     pub partuuid: String,
-    /// What it holds.
+    /// The payload in the slot.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub payload: SlotPayload,
-    /// How far it came.
+    /// The trial's progress.
     pub progress: TrialProgress,
 }
 
 /// A trial that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rollback {
-    /// What was left.
+    /// The payload that was left.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub payload: SlotPayload,
-    /// Why.
+    /// The cause for which it was left, in a sentence.
     #[serde(default = "tolerant::unknown_cause", deserialize_with = "tolerant::cause")]
     pub cause: String,
-    /// What the unit or the check behind it said, if anything.
+    /// The last lines of the unit or the check; may be empty.
     #[serde(rename = "said", default, deserialize_with = "tolerant::text")]
     pub output: String,
-    /// When it was noticed.
+    /// Unix time at which the daemon noticed.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub noticed: UnixTime,
 }

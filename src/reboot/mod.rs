@@ -1,4 +1,5 @@
-//! Reboots: the request that reboot managers take up while an update waits, and the reboot out of a slot that failed.
+//! Reboots: the request that reboot managers take up while an update waits, and the reboot out of a
+//! slot that failed.
 //!
 //! ```text
 //!  an update is committed ── RebootRequest: request, claim ─▶ /run/reboot-required ─▶ a reboot manager, in its own time
@@ -6,7 +7,8 @@
 //!  a trial failed ────────── reboot_now ─▶ each RebootStrategy in turn, until one takes the order
 //! ```
 //!
-//! Nothing here touches slots, and nothing reboots a node that runs a good slot: that is for reboot managers to decide.
+//! Nothing here touches slots, and nothing reboots a node that runs a good slot: that is for reboot
+//! managers to decide.
 
 mod request;
 mod strategies;

@@ -1,4 +1,5 @@
-//! The reboot request: the sentinel file that reboot managers watch for, and the claim that it is ours.
+//! The reboot request: the sentinel file that reboot managers watch for, and the claim that it is
+//! ours.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -11,12 +12,12 @@ const REBOOT_REQUIRED: &str = "/run/reboot-required";
 /// Says which request for a reboot is ours.
 const CLAIM: &str = "/run/update_engine/reboot-required";
 
-/// What became of a request for a reboot that was to be withdrawn.
+/// The outcome of a withdrawal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Withdrawn {
-    /// It is withdrawn.
+    /// The request is withdrawn.
     Gone,
-    /// There was none of ours.
+    /// There was no request of ours.
     NotOurs,
 }
 
@@ -27,13 +28,14 @@ pub struct RebootRequest<'h> {
 }
 
 impl<'h> RebootRequest<'h> {
-    /// That of `host`, whether it has been made or not.
+    /// The request for a reboot of `host`, whether it has been made or not.
     #[must_use]
     pub const fn of(host: &'h Host) -> Self {
         Self { host }
     }
 
-    /// Asks for a reboot through `/run/reboot-required`; a file that is there already stays as it is.
+    /// Asks for a reboot through `/run/reboot-required`; a file that is there already stays as it
+    /// is.
     ///
     /// # Errors
     /// When the file or `/run` below the root cannot be created.
@@ -50,8 +52,8 @@ impl<'h> RebootRequest<'h> {
         }
     }
 
-    /// Whether a reboot has been asked for, by us or anyone else. One of which nobody knows counts as somebody else's:
-    /// what is not ours is never withdrawn.
+    /// Whether a reboot has been asked for, by this daemon or anyone else. If the file can't be
+    /// looked at, it counts as someone else's request, which is never withdrawn.
     #[must_use]
     pub fn is_made(self) -> bool {
         self.host.is_there(REBOOT_REQUIRED).unwrap_or(true)
@@ -69,11 +71,11 @@ impl<'h> RebootRequest<'h> {
         fs::write(path, self.identity()?)
     }
 
-    /// Withdraws our request for a reboot. One that somebody else made, or has made anew since, stays: it is
-    /// not ours to judge whether that reboot is still wanted.
+    /// Withdraws our request for a reboot. One that somebody else made, or has made anew since,
+    /// stays: it is not ours to judge whether that reboot is still wanted.
     ///
-    /// The request goes before the claim: a process that is killed in between leaves a claim of nothing. The other way
-    /// round it would leave a request that nobody withdraws.
+    /// The request goes before the claim: a process that is killed in between leaves a claim of
+    /// nothing. The other way round it would leave a request that nobody withdraws.
     ///
     /// # Errors
     /// When claim or request are there and cannot be read or removed.
@@ -97,7 +99,8 @@ impl<'h> RebootRequest<'h> {
         })
     }
 
-    /// What tells one request from another: touching the file anew changes it.
+    /// The identity of a request: inode and modification time, which change when the file is
+    /// touched anew.
     fn identity(self) -> io::Result<String> {
         let file = fs::metadata(self.host.path(REBOOT_REQUIRED))?;
         Ok(format!("{} {} {}", file.ino(), file.mtime(), file.mtime_nsec()))

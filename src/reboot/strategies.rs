@@ -14,14 +14,14 @@ use crate::host::subprocess::{Finished, Subprocess};
 use crate::journal::chain;
 use crate::systemd::Systemd;
 
-/// Where a reboot is recorded that a machine of its own would make.
+/// The file in which [`Recorded`] records a reboot.
 const REBOOT: &str = "/run/update_engine/reboot";
 
 /// The program that orders a reboot returns at once.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(30);
 
-/// Through systemd, so that units end in their order; a system without it has a program for it. Below a root that only
-/// stands for a machine nothing reboots.
+/// Through systemd, so that units end in their order; a system without it has a program for it.
+/// Below a root that only stands for a machine nothing reboots.
 pub(super) fn of(host: &Host) -> Vec<Box<dyn RebootStrategy>> {
     if host.is_real() {
         vec![Box::new(Systemd), Box::new(RebootProgram)]

@@ -1,10 +1,12 @@
-//! The record of one attempt at an update. Times are Unix times in seconds.
+//! The report of one attempt at an update: who asked, its state, and its figures. Times are Unix
+//! times in seconds.
 
 use serde::{Deserialize, Serialize};
 use zbus::wire::{Type, Variant};
 
-/// Who asked for a check, and for the attempt that comes of it. Operators' checks say `ondemandupdate` to the server, which
-/// then skips its own limits of rate, and may bring a payload that was rolled back from.
+/// Who asked for a check, and for the attempt that follows from it. An operator's check says
+/// `ondemandupdate` to the server, which then skips its own rate limits, and may bring a payload
+/// that the node rolled back from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, Type, Variant)]
 #[serde(rename_all = "kebab-case")]
 #[zbus(signature = "s", rename_all = "kebab-case")]
@@ -23,13 +25,13 @@ pub enum Trigger {
 pub enum AttemptState {
     /// The payload is fetched, written, verified.
     UnderWay,
-    /// It ended with an error.
+    /// The attempt ended with an error.
     Failed,
-    /// The daemon or the machine went down amid it.
+    /// The daemon or the machine went down during the attempt.
     Interrupted,
-    /// Installed: the slot boots next.
+    /// The slot is installed and boots next.
     Waiting,
-    /// The slot was not booted, and doesn't boot next any more.
+    /// The slot was never booted, and doesn't boot next any more.
     Withdrawn,
     /// The slot runs and is not marked good yet.
     OnTrial,
@@ -37,7 +39,7 @@ pub enum AttemptState {
     Kept,
     /// The node went back to the slot before.
     RolledBack,
-    /// What another version of the engine has written.
+    /// A state that another version of the engine has written.
     #[default]
     #[serde(other)]
     Unknown,
@@ -47,37 +49,37 @@ pub enum AttemptState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict")]
 pub struct AttemptReport {
-    /// When the offer was taken.
+    /// Unix time at which the offer was taken.
     pub began: i64,
-    /// When the slot was installed, or it was given up; not known of one that was cut.
+    /// Unix time at which the slot was installed or the attempt given up; none after a power cut.
     pub ended: Option<i64>,
-    /// The version that ran.
+    /// The version that was running.
     pub from: String,
     /// The version offered.
     pub to: String,
     /// The slot written: `USR-A` or `USR-B`.
     pub slot: String,
-    /// SHA-256 of the payload in hexadecimal digits.
+    /// SHA-256 of the payload: 64 lower-case hexadecimal digits.
     pub payload_sha256: String,
-    /// Bytes of the payload.
+    /// Size of the payload in bytes.
     pub bytes_total: u64,
-    /// Bytes of the payload that an earlier attempt had brought; this one goes on from there.
+    /// Bytes of the payload that an earlier attempt had written; this one resumed there.
     pub bytes_resumed: u64,
-    /// Bytes of the payload that came in this attempt.
+    /// Bytes of the payload that were fetched in this attempt.
     pub bytes_fetched: u64,
-    /// How long fetching and writing took.
+    /// Duration of fetching and writing, in seconds.
     pub download_seconds: u64,
-    /// How long verification, postinst and commit took.
+    /// Duration of verification, postinst and commit, in seconds.
     pub finish_seconds: u64,
-    /// Who wanted it.
+    /// Who asked for the attempt.
     pub asked_by: Trigger,
-    /// What became of it.
+    /// The attempt's state, as the engine last saw it.
     pub outcome: AttemptState,
     /// The number that the server was told, without flags.
     pub code: Option<u32>,
-    /// Why; not there if there is nothing to say.
+    /// The failure or the rollback's cause in a sentence; none if there is nothing to say.
     pub reason: Option<String>,
-    /// How often it ended in this way one time after the other before anything was fetched; the times are the last
-    /// one's.
+    /// Number of consecutive attempts that ended in this way before anything was fetched, at least
+    /// 1; the times are the last one's.
     pub times: u32,
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use zbus::wire::{Signature, Type, Variant};
 
-/// A record, or on the bus an empty `a{sv}`: D-Bus knows no nothing.
+/// An optional record. On the bus `None` is an empty `a{sv}`, since D-Bus has no null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Maybe<T>(pub Option<T>);

@@ -1,8 +1,9 @@
 //! The status vocabulary: what the engine says about itself, and what it can be told to do.
 //!
-//! Plain data that engine, bus, client and monitoring share, so that none of them needs to know another. The engine
-//! publishes a [`Snapshot`], and each [`Status`] once, through a [`SnapshotSender`]; it takes [`Command`]s. Types know
-//! how they are encoded (JSON, D-Bus signature), but no connection, path or interface: those are the bus's.
+//! Plain data that engine, bus, client and monitoring share, so that none of them needs to know
+//! another. The engine publishes a [`Snapshot`], and each [`Status`] once, through a
+//! [`SnapshotSender`]; it takes [`Command`]s. Types know how they are encoded (JSON, D-Bus
+//! signature), but no connection, path or interface: those are the bus's.
 //!
 //! ```text
 //!  engine ── Status, each once, in order ──▶ SnapshotReceiver ──▶ bus (signals)

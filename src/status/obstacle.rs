@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use zbus::wire::{Type, Variant};
 
-/// The kind of reason why there is no update.
+/// The kind of reason for which a node has no update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[serde(rename_all = "kebab-case")]
 #[zbus(signature = "s", rename_all = "kebab-case")]
 pub enum Obstacle {
-    /// The server has none for this node.
+    /// The server has no update for this node.
     NoneOffered,
     /// The payload failed before; it is tried again later.
     Backoff,
@@ -18,20 +18,20 @@ pub enum Obstacle {
     RolledBack,
     /// The running slot is not marked good yet.
     OnTrial,
-    /// The server refused.
+    /// The server refused the request.
     Refused,
-    /// The check, or what followed, failed.
+    /// The check or the attempt failed.
     Failed,
 }
 
-/// Why there is no update.
+/// The reason for which the last check led to no update.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict")]
 pub struct NoUpdate {
-    /// For programs.
+    /// The kind of reason, for programs.
     pub kind: Obstacle,
-    /// For people; what the server said stands in it verbatim.
+    /// The reason in a sentence, for people; it quotes the server verbatim.
     pub reason: String,
-    /// Until when, if that is known.
+    /// Unix time in seconds at which the obstacle ends, if that is known.
     pub until: Option<i64>,
 }

@@ -1,9 +1,9 @@
 //! The status in the words of the original's interface, `com.coreos.update1.Manager`.
 
-/// What the engine is doing, in the words of the `com.coreos.update1.Manager` interface.
+/// The engine's operation, as `com.coreos.update1.Manager` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
-    /// Nothing under way.
+    /// Nothing is under way.
     Idle,
     /// Asking the Omaha server.
     CheckingForUpdate,
@@ -40,9 +40,9 @@ impl Operation {
 pub struct Status {
     /// Unix time, seconds, of the last successful update check; 0 after a start.
     pub last_checked_time: i64,
-    /// Fraction 0..=1 of the payload's bytes.
+    /// Fraction of the payload's bytes that have come, 0 to 1.
     pub progress: f64,
-    /// What the engine is doing.
+    /// The engine's operation.
     pub operation: Operation,
     /// Version of the offer, `0.0.0` if none.
     pub new_version: String,

@@ -1,8 +1,8 @@
 //! The `Overview`: all properties of `org.updateengine.Engine1`, as the engine publishes them.
 //!
-//! On the bus each record is an `a{sv}` whose keys are the fields' names; a field that is not known is not
-//! there, and a record that does not apply is empty. Readers skip keys that they don't know, so that later
-//! engines can say more under the same version. As JSON they are objects, or `null`.
+//! On the bus each record is an `a{sv}` whose keys are the fields' names; a field that is not known
+//! is not there, and a record that does not apply is empty. Readers skip keys that they don't know,
+//! so that later engines can say more under the same version. As JSON they are objects, or `null`.
 
 use serde::{Deserialize, Serialize};
 use zbus::wire::{Type, Variant};
@@ -13,49 +13,50 @@ use super::{Maybe, NoUpdate, Transfer};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict", rename_all = "PascalCase")]
 pub struct Overview {
-    /// What is being done, in a word.
+    /// The engine's state.
     pub state: EngineState,
-    /// The same in a sentence for people.
+    /// The state in a sentence, for people.
     pub summary: String,
     /// The version that runs; empty if the image doesn't say.
     pub running_version: String,
-    /// The version that is installed and waits for the reboot, or is being installed; empty if none or unknown.
+    /// The version that is installed and waits for the reboot, or is being installed; empty if none
+    /// or unknown.
     pub waiting_version: String,
-    /// How far the download is.
+    /// The download's progress while there is one.
     pub progress: Maybe<Transfer>,
     /// The two slots, A first; none if the disk can't be read.
     pub slots: Vec<SlotReport>,
-    /// Why the running slot is not marked good yet; empty if it is.
+    /// The reason for which the running slot is not marked good yet; empty if it is.
     pub trial: String,
     /// The last check since the daemon's start.
     pub last_check: Maybe<LastCheck>,
-    /// The check that comes by itself.
+    /// The next scheduled check.
     pub next_check: Maybe<NextCheck>,
-    /// Why the last check brought no update.
+    /// The reason for which the last check led to no update.
     pub no_update: Maybe<NoUpdate>,
     /// The last failure since the daemon's start; a new attempt clears it.
     pub last_failure: Maybe<FailureReport>,
     /// The last rollback that is remembered.
     pub rollback: Maybe<RollbackReport>,
-    /// What could keep the node from booting one day, each in a sentence; an earlier engine doesn't say.
+    /// Risks to a later boot, each in a sentence; none from an earlier engine.
     pub boot_warnings: Option<Vec<String>>,
-    /// What is odd about the configuration, each in a sentence; an earlier engine doesn't say.
+    /// Oddities of the configuration, each in a sentence; none from an earlier engine.
     pub config_warnings: Option<Vec<String>>,
 }
 
-/// What is being done.
+/// The engine's state in one word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[serde(rename_all = "kebab-case")]
 #[zbus(signature = "s", rename_all = "kebab-case")]
 pub enum EngineState {
-    /// Nothing.
+    /// Nothing is under way.
     #[default]
     Idle,
     /// The server is being asked.
     Checking,
     /// An offer was taken; nothing is written yet.
     Preparing,
-    /// The payload comes and is written to the other slot.
+    /// The payload is fetched and written to the other slot.
     Downloading,
     /// The other slot is verified, its postinst run, the slot made the next to boot.
     Finishing,
@@ -71,59 +72,59 @@ pub enum EngineState {
     Reporting,
 }
 
-/// One slot.
+/// A slot's attributes and contents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict")]
 pub struct SlotReport {
     /// `USR-A` or `USR-B`.
     pub name: String,
-    /// Of its partition, lower case.
+    /// The partition's PARTUUID, lower case.
     pub partuuid: String,
-    /// What it holds, if this engine knows.
+    /// The version in the slot, if this engine knows it.
     pub version: Option<String>,
-    /// 0 to 15; the loader takes the highest. 0 is never taken.
+    /// Priority, 0 to 15: the loader takes the highest, and never 0.
     pub priority: u32,
-    /// Boots that are left to it before it must have been marked good, 0 to 15.
+    /// Boots left before the slot must be marked good, 0 to 15.
     pub tries: u32,
-    /// Whether it was marked good.
+    /// Whether the slot is marked good.
     pub successful: bool,
-    /// Whether the system runs from it.
+    /// Whether the system runs from this slot.
     pub running: bool,
 }
 
-/// How the last check went.
+/// The last check: its time and outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict")]
 pub struct LastCheck {
-    /// When it ended.
+    /// Unix time in seconds at which the check ended.
     pub time: i64,
-    /// In words.
+    /// The outcome in a sentence.
     pub outcome: String,
 }
 
-/// When the next check comes by itself.
+/// The next scheduled check: its time and the reason for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict")]
 pub struct NextCheck {
-    /// Not there if none will come.
+    /// Unix time in seconds; none if no check will come.
     pub time: Option<i64>,
-    /// Why then, or why never.
+    /// The reason for the time, or for there being none, in a sentence.
     pub why: String,
 }
 
-/// Why an attempt failed.
+/// The failure of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict")]
 pub struct FailureReport {
     /// The number that the server was told, without flags.
     pub code: u32,
-    /// What went wrong.
+    /// The failure in a sentence.
     pub sentence: String,
-    /// Because of what, and because of what that.
+    /// The chain of causes, the nearest first.
     pub causes: Vec<String>,
 }
 
-/// A version that was left again.
+/// A rollback: the version that was left, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict")]
 pub struct RollbackReport {
@@ -131,8 +132,8 @@ pub struct RollbackReport {
     pub version: String,
     /// SHA-256 of its payload in hexadecimal digits, if this engine installed it.
     pub payload_sha256: Option<String>,
-    /// When the daemon noticed.
+    /// Unix time in seconds at which the daemon noticed.
     pub noticed: i64,
-    /// The unit and its state, the check and its end, or that the slot did not come up.
+    /// The unit and its state, the check and its exit, or that the slot did not come up.
     pub cause: String,
 }

@@ -3,29 +3,29 @@
 use serde::{Deserialize, Serialize};
 use zbus::wire::{Type, Variant};
 
-/// What would come of an attempt.
+/// The likely outcome of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[serde(rename_all = "kebab-case")]
 #[zbus(signature = "s", rename_all = "kebab-case")]
 pub enum Prospect {
-    /// It would go on to download and install; nothing that is known speaks against it.
+    /// The attempt would download and install: nothing that is known speaks against it.
     Install,
-    /// It may fail: something could not be found out, or speaks against it.
+    /// The attempt may fail: something could not be found out, or speaks against it.
     Doubtful,
     /// The server offers nothing, or no offer is known.
     NothingOffered,
-    /// It is switched off, or policy or server refuse.
+    /// Updates are switched off, or policy or the server refuses.
     PutOff,
-    /// It would fail.
+    /// The attempt would fail.
     Fail,
 }
 
-/// What was found of one thing.
+/// The result of one preflight check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[serde(rename_all = "kebab-case")]
 #[zbus(signature = "s", rename_all = "kebab-case")]
 pub enum CheckResult {
-    /// As it must be.
+    /// Nothing is wrong.
     Ok,
     /// It refuses nothing now, and may make an update fail later.
     Doubtful,
@@ -33,40 +33,40 @@ pub enum CheckResult {
     Failed,
 }
 
-/// One thing that was looked at.
+/// One preflight check and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict")]
 pub struct PreflightCheck {
-    /// Which.
+    /// The subject of the check, such as `slot` or `payload`.
     pub subject: String,
-    /// What was found.
+    /// The check's result.
     pub result: CheckResult,
-    /// The value, or what is wrong.
+    /// The value found, or what is wrong with it.
     pub found: String,
     /// The number that the server would be told, if it failed.
     pub code: Option<u32>,
 }
 
-/// What would come of an attempt that an operator asked for now.
+/// The preview of an attempt that an operator would ask for now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict")]
 pub struct Preview {
-    /// In a word.
+    /// The likely outcome.
     pub prospect: Prospect,
-    /// In a sentence.
+    /// The likely outcome in a sentence.
     pub summary: String,
     /// The number that the server would be told, if there would be a failure.
     pub code: Option<u32>,
     /// When the server answered: Unix time in seconds.
     pub answered: Option<i64>,
-    /// The version offered.
+    /// The offered version.
     pub version: Option<String>,
-    /// SHA-256 of the payload in hexadecimal digits.
+    /// SHA-256 of the payload: 64 lower-case hexadecimal digits.
     pub payload_sha256: Option<String>,
-    /// Bytes of the payload.
+    /// Size of the payload in bytes.
     pub bytes_total: Option<u64>,
     /// The slot that would be written.
     pub slot: Option<String>,
-    /// What was looked at; empty where it did not come to that.
+    /// The preflight checks; empty where none were run.
     pub checks: Vec<PreflightCheck>,
 }

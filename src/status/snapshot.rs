@@ -4,47 +4,50 @@ use tokio::sync::{mpsc, watch};
 
 use super::{AttemptReport, Overview, Status, Tally};
 
-/// What the engine publishes: for its own interfaces, and for whoever watches it; the latest counts.
+/// The engine's published state, for the bus and for monitoring. Only the latest counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// For everybody.
+    /// Readable by anyone.
     pub overview: Overview,
-    /// For everybody, too; apart, because few ask for it: the last attempts at updates, oldest first.
+    /// The last attempts at updates, oldest first; readable by anyone. Apart from the overview
+    /// because few ask for them.
     pub attempts: Vec<AttemptReport>,
-    /// For those who may read the journal.
+    /// Readable by users who may read the journal.
     pub diagnostics: Diagnostics,
-    /// What this machine has done so far; on no bus.
+    /// Counters for metrics; on no bus.
     pub tally: Tally,
 }
 
-/// What not everybody may read.
+/// Output of health checks, which only users who may read the journal may read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Diagnostics {
-    /// The last lines of the unit or check that the last remembered rollback was caused by; may be empty.
+    /// The last lines of the unit or check that the last remembered rollback was caused by; may be
+    /// empty.
     pub rollback_output: String,
 }
 
-/// The other ends, for those who pass it on.
+/// The receiving ends of a [`SnapshotSender`], for bus and monitoring.
 #[derive(Debug)]
 pub struct SnapshotReceiver {
-    /// Each to be signalled once, in order, none lost. Unbounded so that a bus that hangs cannot hold up an
-    /// update: the protocol bounds the rate to about one in ten seconds and a hundred per download.
+    /// Each to be signalled once, in order, none lost. Unbounded so that a bus that hangs cannot
+    /// hold up an update: the protocol bounds the rate to about one in ten seconds and a hundred
+    /// per download.
     pub statuses: mpsc::UnboundedReceiver<Status>,
-    /// Properties; what nobody saw in time is overtaken.
+    /// The latest snapshot; earlier ones that were not read in time are gone.
     pub snapshot: watch::Receiver<Snapshot>,
 }
 
-/// Where the engine says what it does.
+/// The channels into which the engine publishes.
 #[derive(Debug)]
 pub struct SnapshotSender {
     /// Statuses to be signalled.
     pub statuses: mpsc::UnboundedSender<Status>,
-    /// What our own interface shows.
+    /// The latest snapshot.
     pub snapshot: watch::Sender<Snapshot>,
 }
 
 impl SnapshotSender {
-    /// Both ends of a channel.
+    /// Both ends of the channels.
     #[must_use]
     pub fn new() -> (Self, SnapshotReceiver) {
         let (statuses, announced) = mpsc::unbounded_channel();

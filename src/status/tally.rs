@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::UnixTime;
 use crate::store::tolerant;
 
-/// How a check ended, as it is counted.
+/// The outcome of a check as it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckEnd {
     /// The server has nothing for this node.
@@ -18,20 +18,20 @@ pub enum CheckEnd {
     Failed,
 }
 
-/// Checks by their end.
+/// Numbers of checks by their outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Checks {
-    /// That brought none.
+    /// Checks that brought no update.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub no_update: u64,
-    /// That brought an offer which was taken.
+    /// Checks whose offer was taken.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub taken: u64,
-    /// That brought nothing which may be installed now.
+    /// Checks whose offer was put off, or that came while updates were switched off.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub deferred: u64,
-    /// That failed.
+    /// Checks that failed.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub failed: u64,
 }
@@ -40,7 +40,7 @@ pub struct Checks {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Tally {
-    /// Checks.
+    /// Checks by their outcome.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub checks: Checks,
     /// When a check last ended with a usable answer.
@@ -67,17 +67,16 @@ pub struct Tally {
     /// Bytes of payloads that were downloaded.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub downloaded_bytes: u64,
-    /// How long the last download took that came to its end, in milliseconds; of one that was resumed the last
-    /// part.
+    /// Duration of the last complete download in milliseconds; of a resumed one its last part.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub download_millis: Option<u64>,
-    /// How long it took to verify the last update, run its postinst and make it the next to boot, in milliseconds.
+    /// Duration of verification, postinst and commit of the last update, in milliseconds.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub finish_millis: Option<u64>,
 }
 
 impl Tally {
-    /// A check ended.
+    /// Counts a check.
     pub fn checked(&mut self, end: CheckEnd, now: UnixTime) {
         let count = match end {
             CheckEnd::NoUpdate => &mut self.checks.no_update,
@@ -91,26 +90,26 @@ impl Tally {
         }
     }
 
-    /// So many bytes came; and how long that took, if the payload is there now.
+    /// Counts `bytes` of a download; `whole_after` milliseconds, if the payload is complete.
     pub fn downloaded(&mut self, bytes: u64, whole_after: Option<u64>) {
         self.downloaded_bytes = self.downloaded_bytes.saturating_add(bytes);
         self.download_millis = whole_after.or(self.download_millis);
     }
 
-    /// The other slot boots next, so many milliseconds after its last byte had come.
+    /// Counts an installed update, `after` milliseconds after its last byte had come.
     pub fn installed(&mut self, after: u64, now: UnixTime) {
         self.installed = self.installed.saturating_add(1);
         self.last_installed = Some(now);
         self.finish_millis = Some(after);
     }
 
-    /// Something failed, with this code.
+    /// Counts a failure with this code.
     pub fn failed(&mut self, code: u32, now: UnixTime) {
         self.failures = self.failures.saturating_add(1);
         self.last_failure = Some((code, now));
     }
 
-    /// The machine is back in the slot that it was updated from.
+    /// Counts a rollback.
     pub fn rolled_back(&mut self, now: UnixTime) {
         self.rollbacks = self.rollbacks.saturating_add(1);
         self.last_rollback = Some(now);

@@ -7,22 +7,22 @@ use zbus::wire::{Type, Variant};
 
 use crate::amounts::{bytes, duration};
 
-/// How far a download is.
+/// The progress of a download.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict")]
 pub struct Transfer {
-    /// Bytes of the payload that are there, those of an earlier attempt among them.
+    /// Bytes of the payload that have come, including those of an earlier attempt.
     pub bytes_done: u64,
-    /// Bytes of the whole payload.
+    /// Size of the payload in bytes.
     pub bytes_total: u64,
-    /// Over the last seconds; not there until it can be told.
+    /// Rate over the last seconds; none until there is one.
     pub bytes_per_second: Option<u64>,
-    /// Seconds to the end of the download at this rate.
+    /// Seconds to the end of the download at this rate; none without a rate.
     pub eta_seconds: Option<u64>,
 }
 
 impl Transfer {
-    /// How much of the payload is there, rounded down: 0 to 100.
+    /// Percentage of the payload that is there, rounded down: 0 to 100.
     #[must_use]
     pub fn percent(&self) -> u64 {
         let done = self.bytes_done.saturating_mul(100);
@@ -30,7 +30,7 @@ impl Transfer {
     }
 }
 
-/// One line.
+/// The progress in one line.
 impl fmt::Display for Transfer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (done, total) = (bytes(self.bytes_done), bytes(self.bytes_total));

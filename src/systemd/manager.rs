@@ -1,4 +1,5 @@
-//! The proxies of systemd's D-Bus interfaces, and the questions and orders that need no unit of our own.
+//! The proxies of systemd's D-Bus interfaces, and the questions and orders that need no unit of our
+//! own.
 
 use std::time::Duration;
 
@@ -74,7 +75,7 @@ impl SystemdUnitProxy<'_> {
     }
 }
 
-/// What systemd says about a unit.
+/// The state of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitState {
     /// `active`, `activating`, `failed` …, or `not found` if there is no such unit.
@@ -84,7 +85,7 @@ pub struct UnitState {
 }
 
 impl UnitState {
-    /// Whether it does its work.
+    /// Whether the unit is up.
     #[must_use]
     pub fn is_active(&self) -> bool {
         // The other two are an active unit that takes up new settings or credentials.
@@ -92,13 +93,13 @@ impl UnitState {
     }
 }
 
-/// Why systemd gave no answer.
+/// The errors of a question to systemd.
 #[derive(Debug, thiserror::Error)]
 pub enum SystemdError {
     /// It can't be reached, or refused.
     #[error("no answer from systemd")]
     Bus(#[from] zbus::Error),
-    /// It is silent.
+    /// It did not answer in time.
     #[error("systemd did not answer within {} s", PATIENCE.as_secs())]
     Silent,
 }

@@ -1,5 +1,5 @@
-//! systemd, as this project uses it: units and their states, programs run as transient units, reboots, and
-//! notifications to the service manager.
+//! systemd, as this project uses it: units and their states, programs run as transient units,
+//! reboots, and notifications to the service manager.
 //!
 //! | what | where |
 //! |---|---|
@@ -7,7 +7,8 @@
 //! | a program as a service of its own, with its properties | [`TransientUnit`], [`TransientService`] |
 //! | `sd_notify`: ready, status line, watchdog | [`ServiceManager`] |
 //!
-//! Each use opens a connection of its own to the system bus, so that a bus that was restarted is no trouble.
+//! Each use opens a connection of its own to the system bus, so that a bus that was restarted is no
+//! trouble.
 
 mod manager;
 mod notify;

@@ -13,15 +13,16 @@ use zbus::{Fd, Variant};
 /// A program to run as a service.
 #[derive(Debug)]
 pub struct TransientService<'a> {
-    /// The program's path.
+    /// Path of the program.
     pub program: &'a Path,
-    /// What it is told its name is, if not its path.
+    /// The program's `argv[0]`; its path if none.
     pub name: Option<&'a str>,
-    /// Its arguments, without the name.
+    /// The arguments after `argv[0]`.
     pub args: &'a [OsString],
-    /// Its environment.
+    /// The environment, all of it.
     pub environment: Vec<(&'static str, OsString)>,
-    /// How long it may run before systemd ends it, should nobody wait any more.
+    /// `RuntimeMaxSec`: systemd ends the program after this time, should no daemon wait for it any
+    /// more.
     pub limit: Duration,
 }
 
@@ -64,8 +65,8 @@ impl TransientService<'_> {
         ];
         if let Some(own) = own_unit() {
             properties.push(("BindsTo", Variant::from(vec![own.clone()])));
-            // On stopping, the order is the other way round: the daemon ends first, and reports an attempt that
-            // was interrupted, not a postinst that failed.
+            // On stopping, the order is the other way round: the daemon ends first, and reports an
+            // attempt that was interrupted, not a postinst that failed.
             properties.push(("Before", Variant::from(vec![own])));
         }
         Ok(properties)
@@ -76,7 +77,7 @@ fn text(text: &OsStr) -> String {
     String::from_utf8_lossy(text.as_bytes()).into_owned()
 }
 
-/// The service that we are, if systemd started us.
+/// The daemon's own service, if systemd started it.
 fn own_unit() -> Option<String> {
     unit_in(&fs::read_to_string("/proc/self/cgroup").ok()?)
 }

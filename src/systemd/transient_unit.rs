@@ -1,13 +1,13 @@
-//! A program as a service of its own: systemd's child, not ours, so that what limits the daemon doesn't limit
-//! it.
+//! A transient unit: a program run as a service of its own, systemd's child and not the daemon's,
+//! so that the limits of the daemon's unit don't apply to it.
 //!
 //! ```text
 //!  leftover of that name stopped ─▶ StartTransientUnit ─▶ active … ─▶ inactive | failed ─▶ code, status
 //!                                     standard output: our pipe          (PropertiesChanged)
 //! ```
 //!
-//! The unit is bound to the daemon's own: it doesn't outlive a daemon that crashed. Drop-ins for its name apply,
-//! as to any unit.
+//! The unit is bound to the daemon's own: it doesn't outlive a daemon that crashed. Drop-ins for
+//! its name apply, as to any unit.
 
 use std::io::{self, PipeWriter};
 use std::os::unix::process::ExitStatusExt as _;
@@ -23,8 +23,8 @@ use zbus::{Connection, OwnedObjectPath};
 use super::TransientService;
 use super::manager::{SERVICE, SystemdManagerProxy, SystemdServiceProxy, SystemdUnitProxy};
 
-/// How long a signal about the unit is waited for before the unit is looked at again: one may have come before we
-/// listened.
+/// How long a signal about the unit is waited for before the unit is looked at again: one may have
+/// come before we listened.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// `si_code` of a process that exited; others were killed.
@@ -42,8 +42,8 @@ pub struct TransientUnit {
 }
 
 impl TransientUnit {
-    /// Starts `service` as the unit `name`, both its streams going to `output`. A unit of that name that a
-    /// daemon before us left behind is ended first.
+    /// Starts `service` as the unit `name`, both its streams going to `output`. A unit of that name
+    /// that a daemon before us left behind is ended first.
     ///
     /// # Errors
     /// If systemd can't be reached or refuses.
@@ -164,7 +164,7 @@ impl Drop for TransientUnit {
     }
 }
 
-/// The name as a part of an object's path.
+/// The unit's name as an element of an object path.
 fn escaped(name: &str) -> String {
     name.bytes()
         .map(|byte| {

@@ -4,8 +4,9 @@ use super::History;
 use crate::policy::SlotPayload;
 
 impl History {
-    /// The slot with this PARTUUID runs, and says that it is `version`. From which payload stays known unless
-    /// somebody else has filled it since. An empty version is one that couldn't be read: it tells nothing.
+    /// Notes that the slot with this PARTUUID runs, and says that it is `version`. Its payload
+    /// stays known unless another program has filled the slot since. An empty version is one that
+    /// couldn't be read: it tells nothing.
     pub fn runs(&mut self, partuuid: &str, version: &str) {
         if !version.is_empty() && self.version_in(partuuid) != Some(version) {
             let payload = SlotPayload {
@@ -16,13 +17,13 @@ impl History {
         }
     }
 
-    /// The slot with this PARTUUID is about to be overwritten.
+    /// Forgets the contents of the slot with this PARTUUID, which is about to be overwritten.
     pub fn overwritten(&mut self, partuuid: &str) {
         self.held.remove(partuuid);
         self.filled.retain(|slot| slot != partuuid);
     }
 
-    /// What the slot with this PARTUUID holds, if that is known.
+    /// The version in the slot with this PARTUUID, if that is known.
     #[must_use]
     pub fn version_in(&self, partuuid: &str) -> Option<&str> {
         self.held.get(partuuid).map(|payload| payload.version.as_str())

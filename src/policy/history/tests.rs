@@ -175,7 +175,8 @@ fn history_survives_its_json_form_and_gaps_in_it() {
 }
 
 proptest! {
-    /// A payload is only ever blamed in a look that found its slot tried without success, from another slot.
+    /// A payload is only ever blamed in a look that found its slot tried without success, from
+    /// another slot.
     #[test]
     fn nobody_is_blamed_without_a_trial_that_failed(
         steps in proptest::collection::vec((0_u8..5, 0_u8..3, 0_u8..2, any::<bool>()), 0..60)
