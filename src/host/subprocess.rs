@@ -1,5 +1,5 @@
-//! Subprocesses: the image's own programs (postinst) are run with a bare environment, all they say kept for the
-//! journal, and nothing of them left when they take too long.
+//! Subprocesses: the image's own programs (postinst) are run with a bare environment, all they say
+//! kept for the journal, and nothing of them left when they take too long.
 //!
 //! ```text
 //! spawn, a process group of its own ── exits ─────────────────▶ Finished
@@ -8,8 +8,8 @@
 //! cancelled, or dropped while it runs: SIGKILL to the group
 //! ```
 //!
-//! Where systemd runs, what isn't ours runs as a unit of its own instead of a process group, so that the limits
-//! of the daemon's unit can be tight: [`Subprocess::in_unit`].
+//! Where systemd runs, what isn't ours runs as a unit of its own instead of a process group, so
+//! that the limits of the daemon's unit can be tight: [`Subprocess::in_unit`].
 
 mod group;
 mod output;
@@ -29,21 +29,24 @@ pub use output::Output;
 
 use crate::systemd::{TransientService, TransientUnit};
 
-/// Variables of the daemon's environment that a child sees: the original's five, and the other names of the same proxies,
-/// without which a postinst's downloads would take another way than the daemon's. Scripts import the first
-/// three proxies themselves when none is there, and anything else here would be a new contract with images.
-const PASSED_ON: [&str; 10] = [
-    "LD_LIBRARY_PATH",
-    "PATH",
+/// Variables of the environment that name a proxy.
+pub const PROXY_VARIABLES: [&str; 6] = [
     "ALL_PROXY",
     "HTTP_PROXY",
     "HTTPS_PROXY",
-    "NO_PROXY",
     "all_proxy",
     "http_proxy",
     "https_proxy",
-    "no_proxy",
 ];
+
+/// Variables of the environment that name the hosts reached without a proxy.
+pub const NO_PROXY_VARIABLES: [&str; 2] = ["NO_PROXY", "no_proxy"];
+
+/// The other variables of the environment that a child sees. With the proxies these are the
+/// original's five, and the other names of the same proxies, without which a postinst's downloads
+/// would take another way than the daemon's. Scripts import the first three proxies themselves when
+/// none is there, and anything else would be a new contract with images.
+const PATH_VARIABLES: [&str; 2] = ["LD_LIBRARY_PATH", "PATH"];
 
 /// Time between SIGTERM and SIGKILL.
 const GRACE: Duration = Duration::from_secs(10);
@@ -177,8 +180,9 @@ impl Subprocess {
         args.into_iter().fold(self, Self::arg)
     }
 
-    /// Runs it to its end, and logs its output. `cancel` kills it, and so does dropping the future, though a
-    /// unit then ends a moment later. A program it left behind in the background is not waited for.
+    /// Runs it to its end, and logs its output. `cancel` kills it, and so does dropping the future,
+    /// though a unit then ends a moment later. A program it left behind in the background is not
+    /// waited for.
     ///
     /// # Errors
     /// Only when there is no exit status; a failure of the program itself is [`Finished`].
@@ -273,7 +277,8 @@ impl Subprocess {
             running.signal(Signal::SIGKILL).await;
             capture.until(running.wait()).await?;
         }
-        // What a child started may still run although it ended in time itself; a unit's processes end with it.
+        // What a child started may still run although it ended in time itself; a unit's processes
+        // end with it.
         if let Running::Child(group) = running {
             group.signal(Signal::SIGKILL);
         }
@@ -298,8 +303,10 @@ impl Subprocess {
 
 /// The variables that children see, as far as they are set.
 pub fn passed_on() -> impl Iterator<Item = (&'static str, OsString)> {
-    PASSED_ON
+    PATH_VARIABLES
         .into_iter()
+        .chain(PROXY_VARIABLES)
+        .chain(NO_PROXY_VARIABLES)
         .filter_map(|name| Some((name, std::env::var_os(name)?)))
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// Measures the update engine beside other installers, on this machine. Run it in release, as root, on a
-/// quiet machine.
+/// Measures the update engine beside other installers, on this machine. Run it in release, as root,
+/// on a quiet machine.
 #[derive(clap::Parser)]
 #[command(name = "bench")]
 pub struct Arguments {

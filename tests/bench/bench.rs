@@ -1,6 +1,6 @@
-//! How fast and how small, beside the tools that others use: one run makes an image of this machine's files,
-//! packs it for every contestant, lets them install it in turn, round after round, and writes medians and
-//! ratios to `docs/performance`.
+//! How fast and how small, beside the tools that others use: one run makes an image of this
+//! machine's files, packs it for every contestant, lets them install it in turn, round after round,
+//! and writes medians and ratios to `docs/performance`.
 //!
 //! ```text
 //!  files below /usr ──▶ old and new image ──▶ payloads, archives, bundles      once, timed
@@ -10,8 +10,8 @@
 //!                      medians ──▶ the bars ──▶ Markdown, JSON, SVG
 //! ```
 //!
-//! The daemon is the real one, with `--root` and `--disk`; the server is `update_payload serve`, a process of
-//! its own. What every installer leaves is compared with the image, byte for byte.
+//! The daemon is the real one, with `--root` and `--disk`; the server is `update_payload serve`, a
+//! process of its own. What every installer leaves is compared with the image, byte for byte.
 #![allow(unreachable_pub, reason = "a program")]
 
 mod archives;

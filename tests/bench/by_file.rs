@@ -1,6 +1,7 @@
-//! What a delta takes that is made file by file, as the C++ generator does it: files that did not change are
-//! moved and cost nothing, those that did are the smaller of `bsdiff` and `bzip2 -9`, new ones are `bzip2 -9`.
-//! Names, inodes and the manifest are left out: it would be larger by those.
+//! What a delta takes that is made file by file, as the C++ generator does it: files that did not
+//! change are moved and cost nothing, those that did are the smaller of `bsdiff` and `bzip2 -9`,
+//! new ones are `bzip2 -9`. Names, inodes and the manifest are left out: it would be larger by
+//! those.
 
 use std::fs;
 use std::path::Path;

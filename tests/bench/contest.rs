@@ -1,4 +1,5 @@
-//! The rounds: everybody installs in turn, so that a machine whose speed drifts is unfair to nobody.
+//! The rounds: everybody installs in turn, so that a machine whose speed drifts is unfair to
+//! nobody.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

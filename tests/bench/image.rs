@@ -1,8 +1,9 @@
 //! Two versions of an operating system's image, made of this machine's programs and libraries.
 //!
-//! Files below `/usr` in the order of a hash of their names fill 85 of 100 bytes of an ext2 image; the rest stays
-//! zero. The newer version has, of 100 files, five rebuilt (a few bytes here and there, and a piece inserted),
-//! one removed, and one new. The same machine gives the same images, byte for byte.
+//! Files below `/usr` in the order of a hash of their names fill 85 of 100 bytes of an ext2 image;
+//! the rest stays zero. The newer version has, of 100 files, five rebuilt (a few bytes here and
+//! there, and a piece inserted), one removed, and one new. The same machine gives the same images,
+//! byte for byte.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -171,7 +172,8 @@ fn copy(file: &Chosen, stage: &Path, newer: bool) -> Outcome {
     Ok(File::options().write(true).open(&to)?.set_modified(time)?)
 }
 
-/// As a rebuild of a slightly newer source would: addresses change everywhere, and something is inserted.
+/// As a rebuild of a slightly newer source would: addresses change everywhere, and something is
+/// inserted.
 fn rebuild(content: &mut Vec<u8>) {
     for address in content
         .chunks_mut(STRIDE)

@@ -13,8 +13,8 @@ use super::{Outcome, shell};
 /// How many times the size.
 pub const TIMES: u8 = 4;
 
-/// One installation of each kind, of images that hold those of the contest several times, each time with
-/// other bytes. A full one is of version 1: its decoder takes most memory.
+/// One installation of each kind, of images that hold those of the contest several times, each time
+/// with other bytes. A full one is of version 1: its decoder takes most memory.
 pub fn run(place: &Workplace, images: &Images) -> Outcome<Vec<Row>> {
     println!("an image {TIMES} times as large");
     let large = place.larger(TIMES)?;

@@ -16,8 +16,8 @@ use super::process::Process;
 /// Between two looks at the page cache.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// Runs `script` as an installer, all of whose processes end with it. `files` are those whose page cache is
-/// watched: the target, and what the installer keeps of its own.
+/// Runs `script` as an installer, all of whose processes end with it. `files` are those whose page
+/// cache is watched: the target, and what the installer keeps of its own.
 pub fn script(script: &str, files: &[PathBuf]) -> Outcome<Figures> {
     let cache = Cache::watch(files)?;
     let account = tempfile::NamedTempFile::new()?;

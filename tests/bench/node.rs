@@ -205,7 +205,8 @@ impl Node {
         vec![self.disk.clone(), self.root.join("boot/flatcar/vmlinuz-a")]
     }
 
-    /// Has the daemon check, and waits for the end of what follows; `ends` is the status that it must end in.
+    /// Has the daemon check, and waits for the end of what follows; `ends` is the status that it
+    /// must end in.
     pub fn check(&self, ends: &str) -> Outcome {
         let mut watch = self.client("-watch_for_updates").stderr(Stdio::piped()).spawn()?;
         let told = BufReader::new(watch.stderr.take().ok_or("a client without output")?);

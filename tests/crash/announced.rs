@@ -1,13 +1,13 @@
-//! What other programs are told for as long as a boot lasts. It matters when the daemon dies and the machine does not:
-//! whoever is started after it goes by what it left.
+//! What other programs are told for as long as a boot lasts. It matters when the daemon dies and
+//! the machine does not: whoever is started after it goes by what it left.
 
 use crate::machine::State;
 use crate::oracle::Truth;
 use crate::readers;
 use crate::story::{CLAIM, MARKER, REQUEST, Story};
 
-/// No daemon waits for a slot that doesn't boot next, and none leaves a request for a reboot that nobody can
-/// withdraw any more.
+/// No daemon waits for a slot that doesn't boot next, and none leaves a request for a reboot that
+/// nobody can withdraw any more.
 pub(crate) fn check(truth: &Truth, state: &State) -> Result<(), String> {
     let is_there = |path| state.files.contains_key(path);
     if is_there(MARKER) {

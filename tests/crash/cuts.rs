@@ -26,7 +26,8 @@ pub(crate) struct Count {
     pub(crate) states: usize,
     /// Calls that failed instead.
     pub(crate) faults: usize,
-    /// Machines that did not come up, each for a reason that is expected of GRUB's writes and has a name.
+    /// Machines that did not come up, each for a reason that is expected of GRUB's writes and has a
+    /// name.
     pub(crate) named: Named,
 }
 
@@ -35,7 +36,8 @@ pub(crate) struct Count {
 pub(crate) struct Named {
     /// Linux without `gpt` finds no partitions: the primary is torn.
     pub(crate) no_partitions: usize,
-    /// GRUB stops at a torn primary and the other copy of another time: the disk had reordered the writes.
+    /// GRUB stops at a torn primary and the other copy of another time: the disk had reordered the
+    /// writes.
     pub(crate) grub_stops: usize,
     /// No copy is whole: the disk had reordered the writes, or one copy was damaged before.
     pub(crate) no_copy: usize,

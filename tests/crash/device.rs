@@ -17,8 +17,8 @@ pub(crate) struct Device {
     unsynced: Vec<Write>,
 }
 
-/// Stands for all bytes of a disk: those of the same bytes are equal, and of others not. A sum over pages, so
-/// that changing one costs no more than that page.
+/// Stands for all bytes of a disk: those of the same bytes are equal, and of others not. A sum over
+/// pages, so that changing one costs no more than that page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Fingerprint(u128);
 
@@ -92,8 +92,9 @@ impl Device {
         }
     }
 
-    /// The writes that a sync through `opening`, beginning now, vouches for. Writes through other openings are
-    /// not among them: on a real disk slots and table are different devices, each with a cache of its own.
+    /// The writes that a sync through `opening`, beginning now, vouches for. Writes through other
+    /// openings are not among them: on a real disk slots and table are different devices, each with
+    /// a cache of its own.
     pub(crate) fn synced_by(&self, opening: usize) -> Vec<usize> {
         let covered = self
             .unsynced

@@ -73,7 +73,8 @@ pub(crate) fn plan(root: &Path, url: &str) -> Option<ExtensionPlan> {
     })
 }
 
-/// Slot A has its own, and so has B if it can be booted: with the update or, otherwise, with what it held before.
+/// Slot A has its own, and so has B if it can be booted: with the update or, otherwise, with what
+/// it held before.
 pub(crate) fn check(start: &State, state: &State, b: Option<Holds>) -> Result<(), String> {
     let running = path(RUNNING, FILE);
     if !start.files.contains_key(&running) {

@@ -162,8 +162,8 @@ pub(crate) fn of_the_installer(scenario: &Scenario, points: usize) -> Verdicts {
     })
 }
 
-/// After each fault the daemon still ends when it is asked to, everything boots, and what happened is known; or
-/// it said that it isn't.
+/// After each fault the daemon still ends when it is asked to, everything boots, and what happened
+/// is known; or it said that it isn't.
 pub(crate) fn of_the_daemon(points: usize) -> Verdicts {
     let nths = if points >= LONG { 3 } else { FEW_OF_THE_DAEMON };
     let faults = DAEMON_FAULTS

@@ -1,6 +1,7 @@
-//! GRUB spends a try: four writes in place, no flush between them nor before the kernel, and before them what UEFI
-//! firmware repairs. They are no writes of ours, and can't be made safe from here. So it is laid down what may follow
-//! when the power fails among them, by name; everything else must come up, and be repaired by us.
+//! GRUB spends a try: four writes in place, no flush between them nor before the kernel, and before
+//! them what UEFI firmware repairs. They are no writes of ours, and can't be made safe from here.
+//! So it is laid down what may follow when the power fails among them, by name; everything else
+//! must come up, and be repaired by us.
 //!
 //! | the machine | kept in order | reordered by the disk |
 //! |---|---|---|
@@ -8,8 +9,9 @@
 //! | BIOS, `gpt` on the command line | comes up | likewise, or GRUB stops |
 //! | BIOS | comes up, or Linux finds no partitions: the primary is torn | likewise |
 //!
-//! On a disk that was enlarged since the try was given, the backup isn't where Linux and UEFI firmware look: there a torn
-//! primary is the end for both, `gpt` or not. With a primary that was damaged before GRUB on BIOS writes over the only copy: there no copy may be left in any order.
+//! On a disk that was enlarged since the try was given, the backup isn't where Linux and UEFI
+//! firmware look: there a torn primary is the end for both, `gpt` or not. With a primary that was
+//! damaged before GRUB on BIOS writes over the only copy: there no copy may be left in any order.
 //! The engine repairs before it gives a slot a try.
 
 use std::collections::HashSet;
@@ -62,7 +64,8 @@ struct Writing {
     prefixes: Vec<Vec<u8>>,
     /// Whether GRUB writes over the only copy.
     only_copy: bool,
-    /// Whether the disk's end, where Linux and firmware look for the backup, has moved away from it.
+    /// Whether the disk's end, where Linux and firmware look for the backup, has moved away from
+    /// it.
     grown: bool,
 }
 
@@ -198,7 +201,8 @@ fn torn_primary(disk: &[u8], sector: usize) -> Result<(), String> {
     }
 }
 
-/// Linux has come up: our next commit finds the table and brings both copies in order, for everybody.
+/// Linux has come up: our next commit finds the table and brings both copies in order, for
+/// everybody.
 fn repair(disk: Vec<u8>, sector: usize) -> Result<(), String> {
     let mut medium = Image { disk, sector };
     let gpt = Gpt::read(&mut medium).map_err(|error| error.to_string())?;

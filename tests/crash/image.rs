@@ -1,4 +1,5 @@
-//! The disk: Flatcar's partition numbers on a table built byte by byte, without the code under test.
+//! The disk: Flatcar's partition numbers on a table built byte by byte, without the code under
+//! test.
 
 use std::ops::Range;
 use std::sync::LazyLock;

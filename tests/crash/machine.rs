@@ -1,4 +1,5 @@
-//! A machine whose power fails: applies a recorded program's calls, and tells what a cut would leave.
+//! A machine whose power fails: applies a recorded program's calls, and tells what a cut would
+//! leave.
 
 use std::collections::HashMap;
 
@@ -10,7 +11,8 @@ use crate::memory::Told;
 use crate::trace::{Call, Step, Trace};
 use crate::tree::{self, Covered, Files, Node, Tree};
 
-/// What is on the medium: the disk with the slots, and the files of the other partitions by absolute path.
+/// What is on the medium: the disk with the slots, and the files of the other partitions by
+/// absolute path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) disk: Vec<u8>,
@@ -28,8 +30,8 @@ fn is_in_memory(path: &str) -> bool {
     path.starts_with("/run/") || path.starts_with("/var/run/")
 }
 
-/// What a cut leaves of it. Most cuts leave what another one did: the disk is put together only for those that
-/// don't.
+/// What a cut leaves of it. Most cuts leave what another one did: the disk is put together only for
+/// those that don't.
 pub(crate) struct Cut {
     disk: Survived,
     pub(crate) files: Files,
@@ -107,7 +109,8 @@ impl Machine {
         }
     }
 
-    /// One step of the program. Gives whether a cut after it can leave anything that one before it couldn't.
+    /// One step of the program. Gives whether a cut after it can leave anything that one before it
+    /// couldn't.
     pub(crate) fn apply(&mut self, trace: &Trace, step: Step) -> bool {
         match step {
             Step::Enter(number) => {
@@ -169,7 +172,8 @@ impl Machine {
         self.open.get(&call.descriptor(nth)).cloned()
     }
 
-    /// From here on a write may have its effect, and what was not written before a sync isn't covered by it.
+    /// From here on a write may have its effect, and what was not written before a sync isn't
+    /// covered by it.
     fn enter(&mut self, number: usize, call: &Call) {
         match call.name.as_str() {
             "pwrite64" => {
@@ -187,7 +191,8 @@ impl Machine {
                 Some(_) => panic!("the disk's length is changed"),
                 None => {}
             },
-            // From here on nobody has the file by this number; its next owner may be seen to open it first.
+            // From here on nobody has the file by this number; its next owner may be seen to open
+            // it first.
             "close" => {
                 self.open.remove(&call.descriptor(0));
             }
@@ -281,7 +286,8 @@ impl Machine {
             "fallocate" if call.has_flag(1, "FALLOC_FL_KEEP_SIZE") => false,
             "copy_file_range" => self.copied(number, call, (0, 2), result),
             "sendfile" => self.copied(number, call, (1, 0), result),
-            // Private mappings and those of libraries; a shared one of a file of ours would be missed.
+            // Private mappings and those of libraries; a shared one of a file of ours would be
+            // missed.
             "mmap" => {
                 assert!(
                     !call.has_flag(3, "MAP_SHARED") || self.opened_mapping(call).is_none(),

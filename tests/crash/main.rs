@@ -1,5 +1,5 @@
-//! Promise 1, a node always boots, proven: updates are recorded, cut after every single write and every sync,
-//! and what the cuts leave is booted and updated. See `docs/crash-safety.md`.
+//! Promise 1, a node always boots, proven: updates are recorded, cut after every single write and
+//! every sync, and what the cuts leave is booted and updated. See `docs/crash-safety.md`.
 //!
 //! ```text
 //!  the real installer ──strace──▶ trace ──▶ machine: live and durable state ──cut, loss──▶ state
@@ -7,7 +7,8 @@
 //!      finished update ◀── the real installer, resuming ◀── GRUB's model boots ◀── oracle: every reader
 //! ```
 //!
-//! `cargo test --test crash` for thousands of points, `cargo test --test crash -- --points 100000` for more.
+//! `cargo test --test crash` for thousands of points, `cargo test --test crash -- --points 100000`
+//! for more.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod announced;
@@ -213,8 +214,9 @@ fn main() -> ExitCode {
     run(&options, tests)
 }
 
-/// Each attempt reads the certificates of all authorities that the system trusts, and needs none: a fifth of the
-/// time. Runs this program once more with one authority; nothing if that is already so.
+/// Each attempt reads the certificates of all authorities that the system trusts, and needs none: a
+/// fifth of the time. Runs this program once more with one authority; nothing if that is already
+/// so.
 fn with_one_authority() -> Option<ExitCode> {
     const AUTHORITIES: &str = "SSL_CERT_FILE";
     if std::env::var_os(AUTHORITIES).is_some() {

@@ -141,7 +141,8 @@ impl Memory {
         self.history.get("leaving") == Some(&json!(A))
     }
 
-    /// A rollback by hand that did not come about is taken back, once the running slot is marked good.
+    /// A rollback by hand that did not come about is taken back, once the running slot is marked
+    /// good.
     pub(crate) fn check_stay(&self) -> Verdict {
         require(
             !self.is_leaving_a() && self.a_is_blamed().is_none(),
@@ -154,7 +155,8 @@ impl Memory {
         self.history.get("held")?.get(B)?.get("version")?.as_str()
     }
 
-    /// Whether what `story` has to keep is there, if the power fails while the table stands like this.
+    /// Whether what `story` has to keep is there, if the power fails while the table stands like
+    /// this.
     pub(crate) fn check(&self, story: Story, files: &Files, moment: Moment, told: Told) -> Verdict {
         let standing = moment.b;
         match story {
@@ -223,7 +225,8 @@ impl Memory {
         )
     }
 
-    /// Whether the daemon, started in the slot `running` (3 or 4), has made of `before` what it had to.
+    /// Whether the daemon, started in the slot `running` (3 or 4), has made of `before` what it had
+    /// to.
     pub(crate) fn check_look(&self, before: &Self, running: u8, moment: Moment) -> Verdict {
         if before.is_leaving_a() {
             let cause = self.history["last_rollback"].get("cause");

@@ -1,4 +1,5 @@
-//! A node in a directory: a state brought to life, and an attempt to update it by the real installer.
+//! A node in a directory: a state brought to life, and an attempt to update it by the real
+//! installer.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -76,8 +76,8 @@ fn without_attributes(mut entries: Vec<u8>) -> Vec<u8> {
 }
 
 impl Truth {
-    /// The same from `start`, where the partition beside slot B is torn: an update that doesn't bring it has to
-    /// copy the running one's.
+    /// The same from `start`, where the partition beside slot B is torn: an update that doesn't
+    /// bring it has to copy the running one's.
     pub(crate) fn with_torn_partition(mut self, start: State) -> Self {
         self.updated.oem.clone_from(&start.files[OEM_A]);
         Self { start, ..self }
@@ -102,7 +102,8 @@ impl Truth {
         Ok(())
     }
 
-    /// The running slot, its kernel, and everything on the disk that is neither slot B nor the table.
+    /// The running slot, its kernel, and everything on the disk that is neither slot B nor the
+    /// table.
     fn untouched(&self, state: &State) -> Verdict {
         let start = &self.start;
         let fills_b = self.story.is_none_or(Story::fills_b);
@@ -143,7 +144,8 @@ impl Truth {
         self.updated.is_in(state) || self.fallback.is_in(state)
     }
 
-    /// Firmware, GRUB and Linux: from which slot, 3 or 4, the machine comes up, and what they leave of the disk.
+    /// Firmware, GRUB and Linux: from which slot, 3 or 4, the machine comes up, and what they leave
+    /// of the disk.
     fn power_on(&self, disk: &mut [u8], (firmware, table): Platform) -> Result<u8, String> {
         match readers::power_on(disk, self.sector, firmware, table) {
             Outcome::Boots(slot) => Ok(u8::try_from(slot).unwrap()),
@@ -151,7 +153,8 @@ impl Truth {
         }
     }
 
-    /// Which loader decides how the table looks, and on what machine: each has a share of the states. The slot it boots.
+    /// Which loader decides how the table looks, and on what machine: each has a share of the
+    /// states. The slot it boots.
     fn boot(&self, state: &State) -> Result<(u8, Vec<u8>), String> {
         let bytes = state.disk[place(4)].iter();
         let share = usize::from(bytes.fold(0, |sum: u8, byte| sum.wrapping_add(*byte)));
@@ -215,7 +218,8 @@ impl<'a> Afterlife<'a> {
         }
     }
 
-    /// Checks a state, then boots it by GRUB or by the slot loader, and lets the update be finished.
+    /// Checks a state, then boots it by GRUB or by the slot loader, and lets the update be
+    /// finished.
     pub(crate) fn live(&self, state: &State, told: Told) -> Verdict {
         self.remembers(state, told)?;
         self.live_without_memory(state)

@@ -63,8 +63,8 @@ pub(crate) fn full() -> Payload {
     draft.version_1(None, image, Some(kernel(12)))
 }
 
-/// Works in place on `old`, with everything that makes resuming hard: blocks that are written, read from the
-/// target and overwritten again, and operations that overwrite what they read.
+/// Works in place on `old`, with everything that makes resuming hard: blocks that are written, read
+/// from the target and overwritten again, and operations that overwrite what they read.
 pub(crate) fn delta(old: &[u8], kernel: Option<Vec<u8>>) -> Payload {
     let mut random = Random::new(3);
     let mut image = old.to_vec();
@@ -103,8 +103,8 @@ pub(crate) fn full_v2(oem: Option<Vec<u8>>) -> Payload {
     draft.version_2(images)
 }
 
-/// A delta of version 2: reads only the old slot, block by block in another order; of the kernel as well, and of the
-/// partition `old_oem` if there is one.
+/// A delta of version 2: reads only the old slot, block by block in another order; of the kernel as
+/// well, and of the partition `old_oem` if there is one.
 pub(crate) fn delta_v2(old: &[u8], old_kernel: &[u8], old_oem: Option<&[u8]>) -> Payload {
     let mut random = Random::new(4);
     let mut image = vec![0; old.len()];

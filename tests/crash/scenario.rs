@@ -230,7 +230,8 @@ fn record(truth: Truth) -> Recording {
     Recording { truth, trace, node }
 }
 
-/// Runs an attempt in a process of its own: this program, called `attempt`, under what `wrap` makes of it.
+/// Runs an attempt in a process of its own: this program, called `attempt`, under what `wrap` makes
+/// of it.
 pub(crate) fn attempt(
     node: &Node,
     payload: &[u8],
@@ -289,7 +290,8 @@ impl Recording {
         machine.state(machine.cut(&mut Loss::new(Kind::Lost, 0, 0)))
     }
 
-    /// What a cut leaves whose writes all survive, once half of the partition beside the slot was written.
+    /// What a cut leaves whose writes all survive, once half of the partition beside the slot was
+    /// written.
     fn cut_beside(&self) -> State {
         let (mut machine, half) = (self.machine(), self.truth.updated.oem.len() / 2);
         for step in &self.trace.steps {

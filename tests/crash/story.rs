@@ -69,7 +69,8 @@ impl Story {
         }
     }
 
-    /// Whether B is filled in the story; else it holds the new image from the start, and nobody may touch it.
+    /// Whether B is filled in the story; else it holds the new image from the start, and nobody may
+    /// touch it.
     pub(crate) fn fills_b(self) -> bool {
         matches!(self, Self::Update | Self::Superseded)
     }
@@ -84,8 +85,9 @@ impl Story {
         matches!(self, Self::Reset | Self::Withdrawn | Self::Superseded)
     }
 
-    /// Files that the daemon finds. Whoever was told the news may forget that there are any, and no resumption
-    /// of the original's may survive that the slot is written: both are there to be seen.
+    /// Files that the daemon finds. Whoever was told the news may forget that there are any, and no
+    /// resumption of the original's may survive that the slot is written: both are there to be
+    /// seen.
     pub(crate) fn files(self, payload: &[u8], configuration: &str) -> Files {
         let mut files = Files::new();
         let mut put = |path: &str, contents: &[u8]| files.insert(path.to_owned(), contents.to_vec());

@@ -1,5 +1,6 @@
-//! The daemon of which another update takes the place of one that waits: the engine and the node as the daemon wires
-//! them, but for the minutes between two checks. It is this program, called `supersede`.
+//! The daemon of which another update takes the place of one that waits: the engine and the node as
+//! the daemon wires them, but for the minutes between two checks. It is this program, called
+//! `supersede`.
 
 use std::fs::{self, File};
 use std::path::Path;

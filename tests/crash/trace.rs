@@ -1,12 +1,12 @@
-//! The system calls by which a program changes files, in their order: recorded from the real program, so that
-//! no write is missed because somebody forgot to report it.
+//! The system calls by which a program changes files, in their order: recorded from the real
+//! program, so that no write is missed because somebody forgot to report it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Everything that changes a file, makes a change durable, says which file a descriptor means, or tells a server
-/// something. A question mark: not every architecture has it.
+/// Everything that changes a file, makes a change durable, says which file a descriptor means, or
+/// tells a server something. A question mark: not every architecture has it.
 const CALLS: &str = "trace=?open,openat,?creat,close,fcntl,dup,?dup2,dup3,\
     ?mkdir,mkdirat,?rename,?renameat,renameat2,?unlink,unlinkat,?rmdir,?link,linkat,?symlink,symlinkat,\
     truncate,ftruncate,fallocate,write,writev,pwrite64,pwritev,pwritev2,mmap,\
@@ -60,7 +60,8 @@ pub(crate) struct Fault {
     pub(crate) nth: usize,
 }
 
-/// A program under `strace`, one call of which fails. Not recorded; the process that is started is the program's.
+/// A program under `strace`, one call of which fails. Not recorded; the process that is started is
+/// the program's.
 pub(crate) fn faulted(program: &Path, fault: &Fault) -> Command {
     let Fault {
         call,
@@ -215,8 +216,8 @@ impl Call {
     }
 }
 
-/// Arguments are separated by commas; those within braces are one argument's own. Strings and paths are all
-/// hexadecimal digits.
+/// Arguments are separated by commas; those within braces are one argument's own. Strings and paths
+/// are all hexadecimal digits.
 fn split(arguments: &str) -> Vec<String> {
     let (mut parts, mut depth, mut start) = (Vec::new(), 0, 0);
     for (at, byte) in arguments.bytes().enumerate() {

@@ -1,8 +1,8 @@
 //! Files: contents and names, each with what the medium holds and what only the cache does.
 //!
-//! No file system's kindness is counted on: a name is durable once its directory was synced, contents once the
-//! file was, and whatever wasn't synced is kept or lost each by itself. (Journals keep more order than that; the
-//! boot partition is FAT, which has none.)
+//! No file system's kindness is counted on: a name is durable once its directory was synced,
+//! contents once the file was, and whatever wasn't synced is kept or lost each by itself. (Journals
+//! keep more order than that; the boot partition is FAT, which has none.)
 
 use std::collections::BTreeMap;
 
@@ -208,7 +208,8 @@ impl Tree {
         self.nodes[node].unsynced.push(Change { call, what, returned });
     }
 
-    /// The call succeeded, having written so many bytes if it did write; or failed and left nothing.
+    /// The call succeeded, having written so many bytes if it did write; or failed and left
+    /// nothing.
     pub(crate) fn returned(&mut self, call: usize, node: Node, written: Option<usize>) {
         let changes = &mut self.nodes[node].unsynced;
         changes.retain(|change| change.call != call || written.is_some());

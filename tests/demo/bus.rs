@@ -1,4 +1,5 @@
-//! How daemon and client meet: a private `dbus-daemon` with our policy, or, where none is installed, a socket.
+//! How daemon and client meet: a private `dbus-daemon` with our policy, or, where none is
+//! installed, a socket.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,8 @@ impl Meeting {
         };
     }
 
-    /// Returns once the daemon can be asked. On a bus the client itself waits for it; a socket has to be there.
+    /// Returns once the daemon can be asked. On a bus the client itself waits for it; a socket has
+    /// to be there.
     pub fn await_daemon(&self, daemon: &mut Child, patience: Duration) -> Outcome {
         let Self::Socket(path) = self else {
             return Ok(());

@@ -1,8 +1,10 @@
-//! A node that updates itself, shown happening on this machine: the real daemon and the real client, a
-//! real GPT disk (an image in a temporary directory), signed payloads, an Omaha server, a private bus.
+//! A node that updates itself, shown happening on this machine: the real daemon and the real
+//! client, a real GPT disk (an image in a temporary directory), signed payloads, an Omaha server, a
+//! private bus.
 //!
-//! What is simulated is the firmware only: [`loader`] picks the slot by the rule that boot loaders use and
-//! spends its try on the disk. Ends with an error unless everything that is told truly happened.
+//! What is simulated is the firmware only: [`loader`] picks the slot by the rule that boot loaders
+//! use and spends its try on the disk. Ends with an error unless everything that is told truly
+//! happened.
 #![allow(unreachable_pub, reason = "a program")]
 
 mod bus;

@@ -10,7 +10,8 @@ use update_engine::disk::SlotName;
 
 use super::Outcome;
 
-/// Boots: the slot that the loader's rule picks, its try spent on the disk before its kernel starts.
+/// Boots: the slot that the loader's rule picks, its try spent on the disk before its kernel
+/// starts.
 pub fn boot(disk: &Path) -> Outcome<SlotName> {
     let mut disk = Image::open(disk)?;
     let gpt = Gpt::read(&mut disk)?;

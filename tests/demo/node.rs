@@ -115,7 +115,8 @@ impl Node {
         self.boot(expected)
     }
 
-    /// Boots into something that hangs before the daemon could start; a watchdog resets the machine.
+    /// Boots into something that hangs before the daemon could start; a watchdog resets the
+    /// machine.
     pub fn reboot_into_a_hang(&mut self, expected: SlotName) -> Outcome {
         self.halt()?;
         self.power_on(expected)?;

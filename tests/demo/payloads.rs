@@ -1,5 +1,5 @@
-//! The versions of the story, made by the real tools: images that grow from a fixture, signed with the
-//! test key, and one payload changed after it was signed.
+//! The versions of the story, made by the real tools: images that grow from a fixture, signed with
+//! the test key, and one payload changed after it was signed.
 
 use std::fs;
 use std::io::Write as _;

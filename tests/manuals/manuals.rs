@@ -1,7 +1,8 @@
 //! Writes manual pages and shell completions, from the definitions that the programs parse with.
 //!
-//! `manuals DIRECTORY DATE` makes `man/PAGE.SECTION`, `bash/PROGRAM`, `zsh/_PROGRAM` and `fish/PROGRAM.fish` below the
-//! directory. An example, not a command of the programs: none of them is the larger for it.
+//! `manuals DIRECTORY DATE` makes `man/PAGE.SECTION`, `bash/PROGRAM`, `zsh/_PROGRAM` and
+//! `fish/PROGRAM.fish` below the directory. An example, not a command of the programs: none of them
+//! is the larger for it.
 
 use std::fs;
 use std::io;

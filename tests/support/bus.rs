@@ -32,8 +32,9 @@ pub struct PrivateBus {
 pub enum Accounts {
     /// Those of this machine.
     Ours,
-    /// Those of this machine, `core`, and one in the group `update-engine`: a policy for an account or a group that
-    /// does not exist is ignored, so the daemon gets an /etc/passwd and an /etc/group of its own. Takes root.
+    /// Those of this machine, `core`, and one in the group `update-engine`: a policy for an account
+    /// or a group that does not exist is ignored, so the daemon gets an /etc/passwd and an
+    /// /etc/group of its own. Takes root.
     WithCore,
 }
 

@@ -1,4 +1,5 @@
-//! Payloads, images and keys made with the original's generator, and tools that aren't ours to judge them.
+//! Payloads, images and keys made with the original's generator, and tools that aren't ours to
+//! judge them.
 
 use std::ffi::OsStr;
 use std::io::{Cursor, Write as _};

@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// Number, label, type, length in MiB (0: a slot's); PARTUUIDs of the slots are the same on every Flatcar disk.
+/// Number, label, type, length in MiB (0: a slot's); PARTUUIDs of the slots are the same on every
+/// Flatcar disk.
 const LAYOUT: [(u32, &str, &str, u64); 7] = [
     (1, "EFI-SYSTEM", "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", 4),
     (2, "BIOS-BOOT", "21686148-6449-6e6f-744e-656564454649", 2),
@@ -27,8 +28,9 @@ const SECTORS_PER_MIB: u64 = (1 << 20) / 512;
 /// Priority 1, successful: what an installer leaves.
 const GOOD: u64 = 1 << 48 | 1 << 56;
 
-/// Writes a table with slots of `slot_mib` MiB to `disk`, and makes the file as long as that takes: slot A is
-/// good, slot B empty. What the slots hold stays; where they begin, in bytes, is the result.
+/// Writes a table with slots of `slot_mib` MiB to `disk`, and makes the file as long as that takes:
+/// slot A is good, slot B empty. What the slots hold stays; where they begin, in bytes, is the
+/// result.
 ///
 /// # Errors
 /// If the disk can't be written.

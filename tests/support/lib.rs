@@ -1,4 +1,5 @@
-//! Parts that stories, crash tests, demonstration and benchmark share, none of which needs the engine's library.
+//! Parts that stories, crash tests, demonstration and benchmark share, none of which needs the
+//! engine's library.
 //!
 //! Helpers of stories alone are in `tests/stories/support`, where rustc sees whether they are used.
 #![allow(

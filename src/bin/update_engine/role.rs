@@ -20,7 +20,7 @@ use update_engine::disk::SlotDisk;
 use update_engine::flags::{self, CommandLine, Request};
 use update_engine::host::Host;
 use update_engine::host::mount::{MountError, Mounted};
-use update_engine::host::subprocess::passed_on;
+use update_engine::host::subprocess::{NO_PROXY_VARIABLES, PROXY_VARIABLES, passed_on};
 use update_engine::install;
 use update_engine::journal::chain;
 use update_engine::omaha::{Client, Machine, Patience, announcement};
@@ -28,18 +28,6 @@ use update_engine::postinst::Postinst;
 use update_engine::printable;
 
 use crate::command_line::ROLE;
-
-/// Variables of proxies; if one is set, the engine has passed its proxies on.
-const PROXIES: [&str; 6] = [
-    "ALL_PROXY",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "all_proxy",
-    "http_proxy",
-    "https_proxy",
-];
-/// Variables of exceptions.
-const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 /// Role of the program, if not the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,13 +75,14 @@ fn on_host(
     play(Host::new(line.text("root").unwrap_or("/")), &line)
 }
 
-/// Mounts a slot and becomes its postinst; returns only if that failed. The mount stays, in the namespace of the
-/// unit that we are.
+/// Mounts a slot and becomes its postinst; returns only if that failed. The mount stays, in the
+/// namespace of the unit that we are.
 fn run_postinst(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let device = PathBuf::from(arguments.next().unwrap_or_default());
     let directory = match Mounted::new(&device) {
         Ok(mounted) => mounted.keep(),
-        // The kernel won't mount one file system twice: the new image is the running one, script included.
+        // The kernel won't mount one file system twice: the new image is the running one, script
+        // included.
         Err(MountError::AlreadyMounted { .. }) => PathBuf::from("/usr"),
         Err(error) => {
             eprintln!("{error}");
@@ -163,7 +152,8 @@ fn postinst(name: &Path, host: Host, line: &CommandLine) -> ExitCode {
     }
 }
 
-/// Root of the image that the program lies in: `IMAGE/postinst`, or a link to `IMAGE/bin/flatcar-postinst`.
+/// Root of the image that the program lies in: `IMAGE/postinst`, or a link to
+/// `IMAGE/bin/flatcar-postinst`.
 fn image_of(name: &Path) -> PathBuf {
     let directory = name.parent().unwrap_or(Path::new("/usr"));
     match directory.file_name() {
@@ -172,10 +162,13 @@ fn image_of(name: &Path) -> PathBuf {
     }
 }
 
-/// Restarts the program with the proxies that the operator gave the daemon's unit, if the engine passed none on. Returns only
-/// if there are none or the restart failed.
+/// Restarts the program with the proxies that the operator gave the daemon's unit, if the engine
+/// passed none on. Returns only if there are none or the restart failed.
 fn take_up_proxies(name: &Path) -> Option<std::io::Error> {
-    if PROXIES.iter().any(|proxy| std::env::var_os(proxy).is_some()) {
+    if PROXY_VARIABLES
+        .iter()
+        .any(|proxy| std::env::var_os(proxy).is_some())
+    {
         return None;
     }
     let shown = Command::new("systemctl")
@@ -199,26 +192,29 @@ fn take_up_proxies(name: &Path) -> Option<std::io::Error> {
     Some(anew)
 }
 
-/// Proxies and their exceptions in a unit's environment, as `systemctl show` prints it. Nothing if there is no proxy among
-/// them: with exceptions alone the next start would ask again, for ever.
+/// Proxies and their exceptions in a unit's environment, as `systemctl show` prints it. Nothing if
+/// there is no proxy among them: with exceptions alone the next start would ask again, for ever.
 fn proxies_in(environment: &str) -> Vec<(String, String)> {
     let settings: Vec<_> = unit_words(environment)
         .into_iter()
         .filter_map(|word| {
             let (key, value) = word.split_once('=')?;
-            let wanted = PROXIES.contains(&key) || NO_PROXY.contains(&key);
+            let wanted = PROXY_VARIABLES.contains(&key) || NO_PROXY_VARIABLES.contains(&key);
             (wanted && !value.is_empty()).then(|| (key.to_owned(), value.to_owned()))
         })
         .collect();
-    if settings.iter().any(|(key, _)| PROXIES.contains(&key.as_str())) {
+    if settings
+        .iter()
+        .any(|(key, _)| PROXY_VARIABLES.contains(&key.as_str()))
+    {
         settings
     } else {
         Vec::new()
     }
 }
 
-/// Words separated by white space; one that contains white space is in double quotes, in which a backslash takes the next
-/// character as it is.
+/// Words separated by white space; one that contains white space is in double quotes, in which a
+/// backslash takes the next character as it is.
 fn unit_words(text: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
     let mut characters = text.chars();

@@ -45,8 +45,8 @@ impl Group {
         Ok(status)
     }
 
-    /// Signals every process of the group. The group's number stays taken while any of them lives; when
-    /// none does there is nobody to signal, which is no error.
+    /// Signals every process of the group. The group's number stays taken while any of them lives;
+    /// when none does there is nobody to signal, which is no error.
     pub(super) fn signal(&self, signal: Signal) {
         let Some(id) = self.id else { return };
         if let Err(errno) = killpg(id, signal)

@@ -86,12 +86,13 @@ impl Capture {
         }
     }
 
-    /// Takes what lies in the pipe and stops. Not until its end: a process left in the background may
-    /// hold it open for ever.
+    /// Takes what lies in the pipe and stops. Not until its end: a process left in the background
+    /// may hold it open for ever.
     pub(super) fn finish(mut self) -> Output {
         if let Ok(pipe) = self.pipe.into_nonblocking_fd() {
             let mut chunk = [0; 4096];
-            // Straight from the descriptor: the runtime may not have heard yet that there is something.
+            // Straight from the descriptor: the runtime may not have heard yet that there is
+            // something.
             loop {
                 match nix::unistd::read(&pipe, &mut chunk) {
                     Err(nix::errno::Errno::EINTR) => {}

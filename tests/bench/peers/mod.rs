@@ -1,4 +1,5 @@
-//! What we are measured against. How each is run is what its documentation says; nothing is held back.
+//! What we are measured against. How each is run is what its documentation says; nothing is held
+//! back.
 
 mod pipes;
 mod rauc;

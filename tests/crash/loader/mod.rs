@@ -1,5 +1,5 @@
-//! The slot loader on a disk whose power fails: its real code, without the firmware. It writes the table before
-//! every kernel: a repair, a try that is spent.
+//! The slot loader on a disk whose power fails: its real code, without the firmware. It writes the
+//! table before every kernel: a repair, a try that is spent.
 
 mod medium;
 mod power_on;
@@ -112,8 +112,8 @@ impl Survey {
         }
     }
 
-    /// One call fails, or all from one on: a kernel starts all the same, and a slot on trial not without having
-    /// spent its try.
+    /// One call fails, or all from one on: a kernel starts all the same, and a slot on trial not
+    /// without having spent its try.
     fn fail(&mut self, start: &Start) {
         let sound = power_on(start.disk.clone(), start.sector, None, &mut |_, _, _| {});
         let calls = sound.map_or(0, |booted| booted.writes);

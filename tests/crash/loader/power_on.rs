@@ -1,4 +1,5 @@
-//! One power-on: from the firmware's call of the slot loader to the kernel that takes the machine over.
+//! One power-on: from the firmware's call of the slot loader to the kernel that takes the machine
+//! over.
 
 use std::any::Any;
 use std::fmt::{self, Write as _};

@@ -1,5 +1,6 @@
-//! The D-Bus libraries and tools that programs of a node use, each with the real daemon: watching, asking, having a check
-//! made, and reading properties, as root; reading properties, as anybody. Debian's and Ubuntu's, where they have them.
+//! The D-Bus libraries and tools that programs of a node use, each with the real daemon: watching,
+//! asking, having a check made, and reading properties, as root; reading properties, as anybody.
+//! Debian's and Ubuntu's, where they have them.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};

@@ -29,7 +29,8 @@ async fn call(client: &Connection, interface: &str, method: &str) -> zbus::Resul
         .await
 }
 
-/// Listens as reboot managers do: by interface and member, whoever the sender and whatever the path.
+/// Listens as reboot managers do: by interface and member, whoever the sender and whatever the
+/// path.
 async fn listen(client: &Connection) -> MessageStream {
     let rule = MatchRule::builder()
         .msg_type(Type::Signal)
@@ -321,9 +322,9 @@ async fn only_root_may_own_the_name() {
     }
 }
 
-/// Leaves a socket on which nobody listens, as a dead engine does. It never listened: a child that another
-/// test forks at this moment keeps our descriptors until it becomes another program, and would keep a
-/// listening socket alive.
+/// Leaves a socket on which nobody listens, as a dead engine does. It never listened: a child that
+/// another test forks at this moment keeps our descriptors until it becomes another program, and
+/// would keep a listening socket alive.
 fn abandon_socket(path: &Path) {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
     let family = AddressFamily::Unix;
@@ -346,7 +347,8 @@ async fn a_socket_that_a_dead_engine_left_is_replaced_and_a_live_one_is_not() {
     assert!(socket.exists(), "the live engine's socket stays");
 }
 
-/// A peer that says no more sees the end of our side once nobody here holds the connection any longer.
+/// A peer that says no more sees the end of our side once nobody here holds the connection any
+/// longer.
 #[tokio::test]
 async fn a_peer_that_has_gone_is_let_go_of_at_once() {
     let directory = tempfile::tempdir().unwrap();

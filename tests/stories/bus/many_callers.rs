@@ -45,8 +45,9 @@ impl Read {
 /// An answer: who got it, and whether it is what was asked for or the name of an error.
 type Answer = (usize, Result<(), String>);
 
-/// Has callers make so many calls each, in the order given, and gives the answers in the order in which the service
-/// sent them. It takes no call in before all have been made: it runs in this thread, which waits for that.
+/// Has callers make so many calls each, in the order given, and gives the answers in the order in
+/// which the service sent them. It takes no call in before all have been made: it runs in this
+/// thread, which waits for that.
 async fn calls_at_once(bus: &PrivateBus, callers: Vec<(Read, usize)>) -> Vec<Answer> {
     let address = bus.address().to_owned();
     let (made, all_made) = mpsc::channel();

@@ -1,4 +1,5 @@
-//! Who is neither root nor in the group may give orders when polkit says so. All of these take root.
+//! Who is neither root nor in the group may give orders when polkit says so. All of these take
+//! root.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Output, Stdio};
@@ -18,7 +19,8 @@ use test_support::bus::{Accounts, CORE_UID, NOBODY_UID, PrivateBus};
 
 const GOLDEN: &str = include_str!("../../../dbus/org.updateengine.Control1.xml");
 
-/// Lets `nobody` check and look ahead, forbids it to mark the slot good, and leaves the rest to a password.
+/// Lets `nobody` check and look ahead, forbids it to mark the slot good, and leaves the rest to a
+/// password.
 const RULES: &str = r#"polkit.addRule(function(action, subject) {
     if (subject.user != "nobody") return polkit.Result.NOT_HANDLED;
     if (action.id == "org.updateengine.check" || action.id == "org.updateengine.preview") return polkit.Result.YES;

@@ -1,4 +1,5 @@
-//! The history of attempts: what is remembered of each, through restarts, cuts and damage, and what people see of it.
+//! The history of attempts: what is remembered of each, through restarts, cuts and damage, and what
+//! people see of it.
 
 use std::process::Output;
 

@@ -52,8 +52,9 @@ async fn a_payload_from_a_file_is_installed_through_ncat_and_socat_and_a_second_
     assert_eq!(kept.as_bytes(), std::fs::read(&response).unwrap());
 }
 
-/// As the script has done it since August 2024: socat on both sides, and the one for Omaha doesn't read what it is
-/// asked, so that about one answer of a hundred is lost. Who runs the script runs it again then.
+/// As the script has done it since August 2024: socat on both sides, and the one for Omaha doesn't
+/// read what it is asked, so that about one answer of a hundred is lost. Who runs the script runs
+/// it again then.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payload_from_a_file_is_installed_through_socat_alone() {
     let payload = fixtures::payload("full.payload");

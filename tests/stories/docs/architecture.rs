@@ -1,4 +1,5 @@
-//! Which module of the library imports which: as docs/architecture.md says, without circles, on few floors.
+//! Which module of the library imports which: as docs/architecture.md says, without circles, on few
+//! floors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -8,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// Module and the modules that it imports.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
-/// The most floors that the library may have: a module stands one above the highest that it imports.
+/// The most floors that the library may have: a module stands one above the highest that it
+/// imports.
 const FLOORS: usize = 8;
 
 /// All Rust files below `directory`.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 const END: &str = "\n\n<!-- end -->";
 
-/// Holds the part of a document that is generated from `source` against `generated`; `UPDATE_REFERENCES=1`
-/// replaces it instead.
+/// Holds the part of a document that is generated from `source` against `generated`;
+/// `UPDATE_REFERENCES=1` replaces it instead.
 pub(super) fn compare(document: &str, source: &str, generated: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(document);
     let text = std::fs::read_to_string(&path).unwrap();

@@ -1,4 +1,5 @@
-//! Whatever the images, and whatever gets in the way: an update ends in the new image, or isn't begun.
+//! Whatever the images, and whatever gets in the way: an update ends in the new image, or isn't
+//! begun.
 //!
 //! A few seconds; `PROPTEST_CASES=500` for more.
 
@@ -176,7 +177,8 @@ fn interruption() -> impl Strategy<Value = Interruption> {
     (any::<Index>(), how, pace()).prop_map(|(at, how, pace)| Interruption { at, how, pace })
 }
 
-/// From one operation after the other to as many as there are, with a checkpoint after each or hardly any.
+/// From one operation after the other to as many as there are, with a checkpoint after each or
+/// hardly any.
 fn pace() -> impl Strategy<Value = Pace> {
     (
         1..5_usize,

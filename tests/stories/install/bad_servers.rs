@@ -1,5 +1,5 @@
-//! Payloads that are not what the offer said, or come from servers that misbehave: refused by name and
-//! number, at the latest instant the slot allows.
+//! Payloads that are not what the offer said, or come from servers that misbehave: refused by name
+//! and number, at the latest instant the slot allows.
 
 use super::refusals::{Refusal, unbootable, untouched};
 use crate::support::bad_server::{BadServer, Offer};

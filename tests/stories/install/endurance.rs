@@ -1,5 +1,5 @@
-//! Large payloads and hostile manifests through the real daemon: killed again and again, watched for memory,
-//! files and page cache.
+//! Large payloads and hostile manifests through the real daemon: killed again and again, watched
+//! for memory, files and page cache.
 
 use std::num::NonZero;
 use std::os::unix::fs::MetadataExt as _;
@@ -93,8 +93,8 @@ fn kibibytes(daemon: &Daemon, field: &str) -> u64 {
     line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Fails if anything but the disk is large: below the node's root, among the temporary files, or open
-/// without a name.
+/// Fails if anything but the disk is large: below the node's root, among the temporary files, or
+/// open without a name.
 fn assert_no_large_file(node: &Node, daemon: &Daemon) {
     /// What records and a kernel take.
     const LARGE: u64 = 1 << 20;

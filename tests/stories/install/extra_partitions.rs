@@ -1,4 +1,5 @@
-//! Partitions beside the slot: brought by payloads of version 2, written where configuration has a pair for them.
+//! Partitions beside the slot: brought by payloads of version 2, written where configuration has a
+//! pair for them.
 
 use std::cell::RefCell;
 use std::fs;
@@ -300,8 +301,9 @@ async fn a_block_device_is_written_unless_somebody_uses_it() {
     server.serve("p", payload.clone());
     node.install(targeted(server.url("p"), &payload)).await.unwrap();
 
-    // As a mount would have it. What the installation had open, a child that another test forks at that moment keeps
-    // until it becomes another program; so it would what is opened here and closed before the installation.
+    // As a mount would have it. What the installation had open, a child that another test forks at
+    // that moment keeps until it becomes another program; so it would what is opened here and
+    // closed before the installation.
     let take = || {
         nix::fcntl::open(
             devices[1].device(),

@@ -1,5 +1,6 @@
-//! Kill -9 during the download of a delta: its operations read blocks that others overwrite, so that not
-//! every place is one to go on from. Large full payloads are killed in [`super::endurance`].
+//! Kill -9 during the download of a delta: its operations read blocks that others overwrite, so
+//! that not every place is one to go on from. Large full payloads are killed in
+//! [`super::endurance`].
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,8 @@ const PATIENT: usize = 4;
 /// A checkpoint is due two seconds after the last one.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Offsets in the delta, ascending: within the header, within the manifest, then in and after operations' data.
+/// Offsets in the delta, ascending: within the header, within the manifest, then in and after
+/// operations' data.
 fn points() -> Vec<u64> {
     let metadata = PayloadFile::open(&fixtures::payload("delta.payload"));
     let metadata = metadata.unwrap().metadata().unwrap();
@@ -52,8 +54,8 @@ pub(crate) fn wait_for_checkpoint(node: &Node, before: Option<&Vec<u8>>) {
     }
 }
 
-/// Waits until the daemon has signalled all but the last percent of the bytes up to `point`; `first` are
-/// the attempt's first signals.
+/// Waits until the daemon has signalled all but the last percent of the bytes up to `point`;
+/// `first` are the attempt's first signals.
 #[expect(clippy::cast_precision_loss, reason = "small numbers")]
 async fn reach(scene: &mut Scene<BadServer>, mut first: Vec<StatusFields>, point: u64) {
     let mut last = first.pop().unwrap();

@@ -1,5 +1,5 @@
-//! A payload that carries expected measurements: kept beside the state, posted to the service that attests
-//! this machine, and the update waits for its yes.
+//! A payload that carries expected measurements: kept beside the state, posted to the service that
+//! attests this machine, and the update waits for its yes.
 
 use payload_format::Sha256Digest;
 use update_engine::disk::SlotName;
@@ -27,7 +27,8 @@ impl Case {
         }
     }
 
-    /// Installs a payload that brings [`POLICY`] and claims this hash of it; it is posted to `service`.
+    /// Installs a payload that brings [`POLICY`] and claims this hash of it; it is posted to
+    /// `service`.
     async fn install(&self, claimed: Sha256Digest, service: Option<&str>) -> Result<(), InstallError> {
         let payload = with_pcr_policy(&POLICY, claimed);
         let mut plan = plan(self.server.url("p"), &payload);

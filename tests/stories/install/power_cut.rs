@@ -1,5 +1,5 @@
-//! Promise 1, a node always boots: the power fails at any write or sync of an update. The old slot boots, the
-//! other one doesn't, and the next attempt finishes the job.
+//! Promise 1, a node always boots: the power fails at any write or sync of an update. The old slot
+//! boots, the other one doesn't, and the next attempt finishes the job.
 
 use std::sync::Arc;
 

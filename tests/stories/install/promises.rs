@@ -1,7 +1,8 @@
 //! The project's promises, where no story about a part carries one's name already.
 //!
 //! 1. A node always boots: [`super::power_cut`], [`super::endurance`], [`super::killed_deltas`].
-//! 2. Nothing unverified is ever made bootable: here, and each way by itself in [`super::refusals`].
+//! 2. Nothing unverified is ever made bootable: here, and each way by itself in
+//!    [`super::refusals`].
 //! 3. It says why: here.
 //! 4. It does not disturb the node: here, and with a large payload in [`super::endurance`].
 //! 5. It is fast: here, by what it doesn't do.
@@ -28,8 +29,8 @@ fn assert_nothing_new_boots(disk: &Image) {
     }
 }
 
-/// The full fixture with one bit changed at `at`. The offer is of the changed payload: whoever tampers with one
-/// tampers with the other.
+/// The full fixture with one bit changed at `at`. The offer is of the changed payload: whoever
+/// tampers with one tampers with the other.
 fn tampered(at: usize) -> BadServer {
     let mut payload = full_payload();
     payload[at] ^= 1;
@@ -124,7 +125,8 @@ fn counted(daemon: &Daemon, counter: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_fast_because_it_writes_each_block_once_and_reads_it_back_once() {
-    /// The image, and room for a kernel, records, the journal and the gap before the first partition.
+    /// The image, and room for a kernel, records, the journal and the gap before the first
+    /// partition.
     const ONCE: u64 = (16 + 5) << 20;
     let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
     let daemon = scene.boot(SlotName::A).await;

@@ -1,5 +1,5 @@
-//! What is refused, by name and number: the journal's words, the server's code, the signals, and what
-//! became of slot B.
+//! What is refused, by name and number: the journal's words, the server's code, the signals, and
+//! what became of slot B.
 
 use std::path::PathBuf;
 

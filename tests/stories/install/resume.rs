@@ -29,8 +29,8 @@ fn start(request: &Recorded) -> u64 {
     range.map_or(0, |range| range.strip_suffix('-').unwrap().parse().unwrap())
 }
 
-/// Attempts until one succeeds; each is a new process as far as the installer can tell. Gives how many
-/// failed.
+/// Attempts until one succeeds; each is a new process as far as the installer can tell. Gives how
+/// many failed.
 async fn persist(node: &Node, url: &str, payload: &[u8]) -> usize {
     for failed in 0..20 {
         match node.install(plan(url.to_owned(), payload)).await {

@@ -1,4 +1,5 @@
-//! A node updates itself: the real daemon and client on a real bus, a real server, a real disk image.
+//! A node updates itself: the real daemon and client on a real bus, a real server, a real disk
+//! image.
 
 use std::path::Path;
 

@@ -248,8 +248,8 @@ async fn a_delta_for_another_image_is_refused_before_anything_is_touched() {
 
 #[tokio::test]
 async fn a_payload_that_is_larger_than_the_slot_is_refused() {
-    // The image of 16 MiB doesn't fit, but the old one never does either: the slot is written as far as
-    // it goes.
+    // The image of 16 MiB doesn't fit, but the old one never does either: the slot is written as
+    // far as it goes.
     let node = Node::with_two_good_slots();
     let (error, fate) = refused(&node, too_large()).await;
     assert!(

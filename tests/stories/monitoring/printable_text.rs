@@ -1,4 +1,5 @@
-//! Characters that change the direction of writing, or that a terminal obeys, in what others say: nobody is shown them.
+//! Characters that change the direction of writing, or that a terminal obeys, in what others say:
+//! nobody is shown them.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -141,7 +142,8 @@ async fn what_a_program_of_the_node_says_is_shown_harmless() {
     );
 }
 
-/// The manifest is refused before anybody has vouched for it, and a bus lets no message of so many bytes through.
+/// The manifest is refused before anybody has vouched for it, and a bus lets no message of so many
+/// bytes through.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_of_megabytes_is_told_in_short() {
     let mut raw = RawPayload::v2();

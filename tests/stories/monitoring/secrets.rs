@@ -1,4 +1,5 @@
-//! No secret of a URL or of the configuration is shown anywhere: one daemon, through everything that has any.
+//! No secret of a URL or of the configuration is shown anywhere: one daemon, through everything
+//! that has any.
 
 use std::path::Path;
 
@@ -78,7 +79,8 @@ fn is_clean(what: &str, text: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_secret_is_in_journal_status_metrics_history_properties_or_errors() {
     let payload = std::fs::read(fixtures::payload("full.payload")).unwrap();
-    // An attempt and a look ahead are refused, two are led to something that is no URL, the last is led away and succeeds.
+    // An attempt and a look ahead are refused, two are led to something that is no URL, the last is
+    // led away and succeeds.
     let faults = "status=403;status=403;redirect=broken;redirect=broken;redirect=secret";
     let server = BadServer::offering(payload, faults, |offer| {
         offer.name = "update.gz?sig=geheim4";

@@ -1,4 +1,5 @@
-//! Updates from web servers, through caches and through proxies as sites run them, whole and after a crash of theirs.
+//! Updates from web servers, through caches and through proxies as sites run them, whole and after
+//! a crash of theirs.
 
 use std::net::SocketAddrV4;
 use std::num::NonZeroU64;
@@ -158,8 +159,8 @@ async fn goes_on_after_a_crash(kind: &'static Kind, test: &str) {
     }
 }
 
-/// An image whose payload is more than two crashes let through: each time some ten megabytes lie in buffers between a node
-/// and its server, and come all the same. Every block of it is different.
+/// An image whose payload is more than two crashes let through: each time some ten megabytes lie in
+/// buffers between a node and its server, and come all the same. Every block of it is different.
 fn large_image() -> Vec<u8> {
     let blocks = (0_u32..12_288).map(|n| n.to_le_bytes().repeat(1024));
     blocks.collect::<Vec<_>>().concat()
@@ -208,8 +209,8 @@ impl Download {
         }
     }
 
-    /// An attempt that takes a broken download up so often. The server crashes when 2 MiB have come. Gives how much had come
-    /// before.
+    /// An attempt that takes a broken download up so often. The server crashes when 2 MiB have
+    /// come. Gives how much had come before.
     async fn attempt(&mut self, resumes: u32) -> Result<u64, InstallError> {
         let mut site = self.node.site(Postinst::Skip);
         site.fetcher = Fetcher::new(FetchSettings {
@@ -236,7 +237,8 @@ impl Download {
         Ok(kept.unwrap())
     }
 
-    /// From which byte on the server sent what came after its last crash: nothing else was asked of it since.
+    /// From which byte on the server sent what came after its last crash: nothing else was asked of
+    /// it since.
     fn last_start(&self) -> u64 {
         let range = if self.kind.role == Role::Tunnel {
             let downloads = downloads(&self.origin);

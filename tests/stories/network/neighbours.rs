@@ -130,7 +130,8 @@ async fn a_server_that_no_trusted_authority_vouches_for_gets_no_request() {
     assert!(scene.node.disk.slot(SlotName::B).iter().all(|byte| *byte == 0xb0));
 }
 
-/// The file of trusted authorities is read for as long as the test wants: as from a disk that hangs.
+/// The file of trusted authorities is read for as long as the test wants: as from a disk that
+/// hangs.
 #[tokio::test(flavor = "multi_thread")]
 async fn while_trusted_authorities_can_not_be_read_the_bus_is_answered() {
     let authority = Authority::new();
@@ -150,7 +151,8 @@ async fn while_trusted_authorities_can_not_be_read_the_bus_is_answered() {
     let (_, asked) = client(&scene.bus, "-check_for_update").await;
     assert!(asked.success());
 
-    // Without waiting, it can be opened to be written once somebody reads; who reads waits as long as it is open.
+    // Without waiting, it can be opened to be written once somebody reads; who reads waits as long
+    // as it is open.
     let mut options = File::options();
     options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
     let writer = OnceCell::new();

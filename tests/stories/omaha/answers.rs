@@ -1,4 +1,5 @@
-//! What is said of answers that bring no update: each names what is wrong, and what the operator does about it.
+//! What is said of answers that bring no update: each names what is wrong, and what the operator
+//! does about it.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -30,7 +31,8 @@ impl Asking {
         (Self { scene }, daemon)
     }
 
-    /// What a check comes to that is answered with `body`, and `faults`; and the code that is reported.
+    /// What a check comes to that is answered with `body`, and `faults`; and the code that is
+    /// reported.
     async fn told(&mut self, faults: &str, body: impl Into<Vec<u8>>) -> (NoUpdate, u32) {
         self.scene.server.serve("answer", body);
         let url = self.scene.server.url(&format!("{faults}/answer"));

@@ -21,7 +21,8 @@ const DEVELOPERS: u32 = 1 << 29;
 
 const GARBAGE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\ngarbage";
 
-/// A server that gives these answers, the last again and again; gives its URL and the bodies it was sent.
+/// A server that gives these answers, the last again and again; gives its URL and the bodies it was
+/// sent.
 fn answering(answers: &'static [&'static str]) -> (String, Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1/update/", listener.local_addr().unwrap());
@@ -48,7 +49,8 @@ fn answering(answers: &'static [&'static str]) -> (String, Receiver<String>) {
     (url, bodies)
 }
 
-/// An attempt of `scene` against a server that gives these answers: its signals, and what the server was sent.
+/// An attempt of `scene` against a server that gives these answers: its signals, and what the
+/// server was sent.
 async fn attempt_against(
     scene: &mut Scene,
     answers: &'static [&'static str],

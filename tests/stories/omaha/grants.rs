@@ -1,4 +1,5 @@
-//! Grants of a server that lets nodes update a few at a time: which ones a node asks for, and which must time out.
+//! Grants of a server that lets nodes update a few at a time: which ones a node asks for, and which
+//! must time out.
 
 use std::path::Path;
 

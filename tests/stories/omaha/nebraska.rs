@@ -1,4 +1,5 @@
-//! A node and a Nebraska that minds its states, refuses by policy, and takes no event it doesn't know.
+//! A node and a Nebraska that minds its states, refuses by policy, and takes no event it doesn't
+//! know.
 
 use std::path::Path;
 
@@ -22,7 +23,8 @@ pub(crate) struct Site {
     pub(crate) packages: Server,
 }
 
-/// As Nebraska writes it: the payload first, its hash in base64, further files with theirs in hexadecimal digits.
+/// As Nebraska writes it: the payload first, its hash in base64, further files with theirs in
+/// hexadecimal digits.
 pub(crate) fn offer(codebase: &str, payload: &Path, manifest: &str) -> String {
     let payload = std::fs::read(payload).unwrap();
     let (size, sha256) = (payload.len(), BASE64.encode(digest(&SHA256, &payload)));

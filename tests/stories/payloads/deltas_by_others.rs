@@ -1,5 +1,5 @@
-//! Our deltas, applied by programs that we didn't write: `bspatch`, `brotli`, `xz`, `zstd`, `bzip2`, `protoc`, and
-//! a protobuf parser that knows no schema.
+//! Our deltas, applied by programs that we didn't write: `bspatch`, `brotli`, `xz`, `zstd`,
+//! `bzip2`, `protoc`, and a protobuf parser that knows no schema.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,5 +1,5 @@
-//! Payloads that we make, judged by others: the original's generator, and a reader put together from
-//! `openssl`, `bzip2` and a protobuf parser that knows no schema.
+//! Payloads that we make, judged by others: the original's generator, and a reader put together
+//! from `openssl`, `bzip2` and a protobuf parser that knows no schema.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -105,8 +105,9 @@ impl Foreign {
         &self.data[offset..][..usize::try_from(operation.number(3)).unwrap()]
     }
 
-    /// What operations make of nothing, by the rules of the strictest reader in use: full replacements,
-    /// one destination extent each, every one hashed, data without gaps from `offset` on.
+    /// What operations make of nothing, by the rules of the strictest reader in use: full
+    /// replacements, one destination extent each, every one hashed, data without gaps from `offset`
+    /// on.
     fn unpack(&self, operations: &[Message], info: &Message, mut offset: u64) -> (Vec<u8>, u64) {
         let mut image = Vec::new();
         for operation in operations {

@@ -1,5 +1,5 @@
-//! Payloads of version 2 that we make, taken apart by others: `xz`, `zstd`, `bzip2`, `openssl`, and a protobuf
-//! parser that knows no schema. And `update_payload` on its own.
+//! Payloads of version 2 that we make, taken apart by others: `xz`, `zstd`, `bzip2`, `openssl`, and
+//! a protobuf parser that knows no schema. And `update_payload` on its own.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -109,8 +109,8 @@ fn the_image_that_runs_already_is_told_from_one_that_cannot_be_mounted() {
     }
     let dir = tempfile::tempdir().unwrap();
     let image = image(&dir, "mkfs.btrfs", &["-m", "single"], 128 * MIB);
-    // Recent kernels mount a single-device twin under an identity of its own; a seed's they refuse as
-    // older ones refuse every twin.
+    // Recent kernels mount a single-device twin under an identity of its own; a seed's they refuse
+    // as older ones refuse every twin.
     run("btrfstune", &["-f", "-S", "1", image.to_str().unwrap()]);
     let copy = dir.path().join("copy.img");
     fs::copy(&image, &copy).unwrap();

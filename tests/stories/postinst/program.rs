@@ -1,4 +1,5 @@
-//! The postinst that an image carries: ours under engines like the original, and the original's under ours.
+//! The postinst that an image carries: ours under engines like the original, and the original's
+//! under ours.
 
 mod extensions;
 

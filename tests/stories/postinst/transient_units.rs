@@ -1,4 +1,5 @@
-//! Programs that aren't ours, run by systemd as units of their own: how they end, and how they are ended.
+//! Programs that aren't ours, run by systemd as units of their own: how they end, and how they are
+//! ended.
 
 use std::fs;
 use std::path::Path;

@@ -28,7 +28,8 @@ fn shift(value: &mut Value, offset: i64) {
     }
 }
 
-/// What locksmithctl said in the recording is said again, in order; what it is answered must be what it was then.
+/// What locksmithctl said in the recording is said again, in order; what it is answered must be
+/// what it was then.
 #[test]
 fn locksmiths_recorded_exchange_is_answered_as_it_was() {
     let Some(etcd) = Etcd::start() else { return };
@@ -113,8 +114,8 @@ fn form(lock: &Value) -> String {
         .finish()
 }
 
-/// The node reboots only when its turn comes, into what waited all the time. Its lock is given back as soon as the daemon
-/// is there: long before anybody knows whether the new slot is good.
+/// The node reboots only when its turn comes, into what waited all the time. Its lock is given back
+/// as soon as the daemon is there: long before anybody knows whether the new slot is good.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_waits_for_the_lock_and_gives_it_back_before_its_trial_is_over() {
     let Some(etcd) = Etcd::start() else { return };

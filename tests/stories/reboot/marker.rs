@@ -1,5 +1,6 @@
-//! The marker that says that an update waits for the reboot counts while the partition table agrees: operators turn the
-//! slots round by hand, and a daemon may be cut right before it leaves the marker.
+//! The marker that says that an update waits for the reboot counts while the partition table
+//! agrees: operators turn the slots round by hand, and a daemon may be cut right before it leaves
+//! the marker.
 
 use std::time::Duration;
 
@@ -111,7 +112,8 @@ async fn an_update_that_was_committed_right_before_the_daemon_died_waits_for_the
     assert!(!marker.exists());
     assert_eq!(scene.node.disk.attributes(SlotName::B), (2, 1, 0));
 
-    // As it was left by one that was cut a little earlier. Without it no success is told after the reboot.
+    // As it was left by one that was cut a little earlier. Without it no success is told after the
+    // reboot.
     scene
         .node
         .write("/var/lib/update_engine/prefs/previous-version", b"");

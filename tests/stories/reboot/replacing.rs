@@ -1,5 +1,6 @@
-//! An update that waits for its reboot, and another one that takes its place: the engine and the node as the
-//! daemon wires them, on a real disk and against real servers, but for the minutes between two checks.
+//! An update that waits for its reboot, and another one that takes its place: the engine and the
+//! node as the daemon wires them, on a real disk and against real servers, but for the minutes
+//! between two checks.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,8 +1,9 @@
-//! Records of other versions. Both slots' daemons read the same state directory: what one leaves there, the version
-//! before and the version after must understand.
+//! Records of other versions. Both slots' daemons read the same state directory: what one leaves
+//! there, the version before and the version after must understand.
 //!
-//! `tests/fixtures/records/VERSION/MOMENT` holds what that version's daemon left at that moment of an update's life, byte
-//! by byte, below the paths where it left them, and what its client printed. They were made by
+//! `tests/fixtures/records/VERSION/MOMENT` holds what that version's daemon left at that moment of
+//! an update's life, byte by byte, below the paths where it left them, and what its client printed.
+//! They were made by
 //! [`a_real_run_leaves_what_other_versions_read`] with `RECORDS=DIRECTORY`, and are never changed: a new version gets a
 //! directory of its own.
 
@@ -79,8 +80,8 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Today's daemon goes through an update's life. Whatever it leaves has everything that earlier versions left, in the same
-/// form: they may read it, in the other slot.
+/// Today's daemon goes through an update's life. Whatever it leaves has everything that earlier
+/// versions left, in the same form: they may read it, in the other slot.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_run_leaves_what_other_versions_read() {
     let today = moments::all().await;

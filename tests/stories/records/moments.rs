@@ -1,4 +1,5 @@
-//! An update's life, by the real daemon and client, and what is on the machine at each moment of it.
+//! An update's life, by the real daemon and client, and what is on the machine at each moment of
+//! it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -138,7 +139,8 @@ async fn the_way_back_by_hand(scene: &mut Scene) -> Vec<Moment> {
     let good = self::catalog(&scene.node, "full.payload");
     scene.server.replace(Some(good));
     become_healthy(&scene.node);
-    // Histories count in seconds: what was rolled back in this one would be told of an attempt that begins in it.
+    // Histories count in seconds: what was rolled back in this one would be told of an attempt that
+    // begins in it.
     let second = || {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         now.unwrap().as_secs()

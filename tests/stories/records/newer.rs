@@ -1,5 +1,5 @@
-//! What a later version may leave: fields, words and causes that nobody knows yet keep the rest usable, and nobody is
-//! forgiven for a cause that isn't known.
+//! What a later version may leave: fields, words and causes that nobody knows yet keep the rest
+//! usable, and nobody is forgiven for a cause that isn't known.
 
 use serde_json::{Map, Value, json};
 use update_engine::disk::SlotName;

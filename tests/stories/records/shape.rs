@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// Words of an enumeration, and what people and programs compare: the value counts, not only its form.
+/// Words of an enumeration, and what people and programs compare: the value counts, not only its
+/// form.
 const WORDS: [&str; 8] = [
     "course", "asked_by", "outcome", "kind", "state", "cause", "version", "said",
 ];

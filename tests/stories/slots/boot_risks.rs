@@ -1,4 +1,5 @@
-//! What could keep a node from booting one day is told before it does: in `status`, `why` and `check --dry-run`.
+//! What could keep a node from booting one day is told before it does: in `status`, `why` and
+//! `check --dry-run`.
 
 use std::path::Path;
 
@@ -15,7 +16,8 @@ mod image;
 
 const BY_GRUB: &str = "BOOT_IMAGE=/flatcar/vmlinuz-a rootflags=rw mount.usrflags=ro root=LABEL=ROOT";
 
-/// A machine that is a directory: its command line, if it has one, and whether UEFI firmware started it.
+/// A machine that is a directory: its command line, if it has one, and whether UEFI firmware
+/// started it.
 fn host(command_line: Option<&str>, firmware: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let make = |path: &str| std::fs::create_dir_all(directory.path().join(path)).unwrap();
@@ -67,7 +69,8 @@ fn by_loader(disk: &[u8]) -> [Vec<BootRisk>; 2] {
     [BY_GRUB, "root=LABEL=ROOT"].map(|line| risks(disk, host(Some(line), "uefi").path()))
 }
 
-/// Rows of `boot/slots/tests/gpt/states.txt` that end badly whatever was written last, and this one.
+/// Rows of `boot/slots/tests/gpt/states.txt` that end badly whatever was written last, and this
+/// one.
 #[test]
 fn a_table_of_a_shape_that_a_reader_does_not_take_is_a_risk() {
     for sector in [512, 4096] {

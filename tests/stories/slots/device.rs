@@ -1,4 +1,5 @@
-//! Slots on a real block device: partitions with nodes of their own, found below the mount of `/usr`.
+//! Slots on a real block device: partitions with nodes of their own, found below the mount of
+//! `/usr`.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -109,8 +110,8 @@ fn a_sealed_slot_of_an_image_is_a_read_only_device_of_its_bytes() {
         .and_then(|mut file| file.write_all(b"x"));
     assert!(written.is_err());
     drop(sealed);
-    // The kernel frees it when the last who has it open closes it: others look at all loop devices now and
-    // then, and tell nobody when they are done.
+    // The kernel frees it when the last who has it open closes it: others look at all loop devices
+    // now and then, and tell nobody when they are done.
     let deadline = Instant::now() + Duration::from_secs(60);
     while !run("losetup", &["--associated", image.path().to_str().unwrap()]).is_empty() {
         assert!(Instant::now() < deadline, "a loop device stays");

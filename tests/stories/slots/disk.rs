@@ -1,5 +1,5 @@
-//! The disk that holds the running slot: what changes in its table and what doesn't, seen by `cgpt`, `sgdisk`
-//! and the `gpt` crate.
+//! The disk that holds the running slot: what changes in its table and what doesn't, seen by
+//! `cgpt`, `sgdisk` and the `gpt` crate.
 
 use std::error::Error as _;
 use std::fs::{self, File};

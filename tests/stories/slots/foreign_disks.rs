@@ -1,4 +1,5 @@
-//! A second disk with the same labels, as a clone or a replaced disk has them: nothing of it is ever written.
+//! A second disk with the same labels, as a clone or a replaced disk has them: nothing of it is
+//! ever written.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -54,7 +55,8 @@ fn devices(dev: &Path, disks: &[&Partitions]) {
     }
 }
 
-/// The slots' disk, another one that was made from the same image, and a host with the label's links.
+/// The slots' disk, another one that was made from the same image, and a host with the label's
+/// links.
 struct TwoDisks {
     directory: TempDir,
     own: Image,
@@ -210,7 +212,8 @@ impl Clone {
         self.scene.node.write("/proc/self/mountinfo", table.as_bytes());
     }
 
-    /// Neither slot nor the other disk is written, and both in dry run and attempt the refusal is told.
+    /// Neither slot nor the other disk is written, and both in dry run and attempt the refusal is
+    /// told.
     async fn refuses(&mut self, expected: &str) {
         let other = || fs::read(self.other_image.path()).unwrap();
         let (before, slot) = (other(), self.scene.node.disk.slot(SlotName::B));

@@ -1,5 +1,5 @@
-//! Disks that are enlarged, by the tools that then enlarge ROOT: whatever we wrote before or after, they find the
-//! table as one that only they have written, and leave what is ours in it.
+//! Disks that are enlarged, by the tools that then enlarge ROOT: whatever we wrote before or after,
+//! they find the table as one that only they have written, and leave what is ours in it.
 
 mod cut;
 

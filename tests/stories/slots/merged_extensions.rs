@@ -1,5 +1,5 @@
-//! A node whose `/usr` is hidden by merged system extensions, as on nearly every Flatcar node: a real slot on a real
-//! device below a real overlay, and everybody who has to tell which slot runs.
+//! A node whose `/usr` is hidden by merged system extensions, as on nearly every Flatcar node: a
+//! real slot on a real device below a real overlay, and everybody who has to tell which slot runs.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;

@@ -66,7 +66,8 @@ pub struct BadServer {
 }
 
 impl BadServer {
-    /// Offers `payload` as version 2.0.0, or what `lie` makes of that. The payload comes with `faults`.
+    /// Offers `payload` as version 2.0.0, or what `lie` makes of that. The payload comes with
+    /// `faults`.
     pub fn offering(payload: Vec<u8>, faults: &str, lie: impl FnOnce(&mut Offer)) -> Self {
         Self::on(Server::start(), payload, faults, lie)
     }

@@ -10,8 +10,8 @@ use update_engine::status::{Command, Operation, Snapshot, SnapshotSender, Status
 
 /// The service with an engine behind it that does nothing but keep a status.
 ///
-/// An attempt goes from idle to checking, with a signal; a reset is refused while checking. The test
-/// changes and announces statuses by hand.
+/// An attempt goes from idle to checking, with a signal; a reset is refused while checking. The
+/// test changes and announces statuses by hand.
 pub struct BusEngine {
     pub service: BusService,
     sender: SnapshotSender,

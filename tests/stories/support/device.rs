@@ -10,8 +10,8 @@ use update_engine::host::Host;
 use super::image::Image;
 use super::loops::{Loop, run};
 
-/// A disk image as a loop device whose partitions the kernel knows. A kernel may not read GPT by itself, so
-/// they are added by hand.
+/// A disk image as a loop device whose partitions the kernel knows. A kernel may not read GPT by
+/// itself, so they are added by hand.
 pub struct Partitions(Loop);
 
 impl Partitions {
@@ -24,7 +24,8 @@ impl Partitions {
             .split_whitespace()
             .map(|number| partitions.node(number.parse().unwrap()))
             .collect();
-        // While another program uses loop devices as well, one of several has been seen to stay out.
+        // While another program uses loop devices as well, one of several has been seen to stay
+        // out.
         for _ in 0..20 {
             if nodes.iter().all(|node| node.exists()) {
                 break;

@@ -29,8 +29,8 @@ pub fn blocks(name: &str, heading: &str) -> Vec<String> {
     shell(section.split("\n### ").next().unwrap())
 }
 
-/// A block, ready to be run in `directory`, with our programs at hand and `stand_ins` for those of the machine: names and
-/// what a shell does instead.
+/// A block, ready to be run in `directory`, with our programs at hand and `stand_ins` for those of
+/// the machine: names and what a shell does instead.
 pub fn command(block: &str, directory: &Path, stand_ins: &[(&str, &str)]) -> Command {
     let functions = stand_ins
         .iter()

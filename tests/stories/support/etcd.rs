@@ -53,7 +53,8 @@ impl Etcd {
         if cfg!(target_arch = "aarch64") {
             command.env("ETCD_UNSUPPORTED_ARCH", "arm64");
         }
-        // In 3.3 and 3.4 "serving insecure client requests on", in 3.5 "serving client traffic insecurely".
+        // In 3.3 and 3.4 "serving insecure client requests on", in 3.5 "serving client traffic
+        // insecurely".
         let (process, line) = Speaking::start(&mut command, "insecure");
         let line = line.expect("etcd serves");
         let (_, after) = line.split_once("127.0.0.1:").unwrap();

@@ -64,7 +64,8 @@ impl Drop for Listening {
     }
 }
 
-/// Returns once `holds` does: for what another process does without any event that could be waited for.
+/// Returns once `holds` does: for what another process does without any event that could be waited
+/// for.
 pub fn until(what: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
@@ -73,8 +74,8 @@ pub fn until(what: impl Fn() -> String, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A port that nobody listened on a moment ago, at a loopback address of this process's own: no other test takes it
-/// before the server does.
+/// A port that nobody listened on a moment ago, at a loopback address of this process's own: no
+/// other test takes it before the server does.
 pub fn free_place() -> SocketAddrV4 {
     let [_, high, middle, low] = std::process::id().to_be_bytes();
     let host = Ipv4Addr::new(127, 64 | high, middle, low);

@@ -1,7 +1,8 @@
-//! Web servers, caches and proxies as sites run them: Debian's programs, each with a configuration of its own, on loopback.
+//! Web servers, caches and proxies as sites run them: Debian's programs, each with a configuration
+//! of its own, on loopback.
 //!
-//! They run in the foreground in a temporary directory, as the user who runs the tests, or as `nobody` if that is root:
-//! some refuse to run as root.
+//! They run in the foreground in a temporary directory, as the user who runs the tests, or as
+//! `nobody` if that is root: some refuse to run as root.
 
 use std::fs;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -46,9 +47,9 @@ impl Answer {
     }
 }
 
-/// One program in one role. In the texts stands `@DIR@` for its directory, `@NAME@` for a name that no
-/// other has, `@HOST@` and `@PORT@` for where it listens,
-/// `@ORIGIN@` (`@ORIGIN_HOST@`, `@ORIGIN_PORT@`) for the update server.
+/// One program in one role. In the texts stands `@DIR@` for its directory, `@NAME@` for a name that
+/// no other has, `@HOST@` and `@PORT@` for where it listens, `@ORIGIN@` (`@ORIGIN_HOST@`,
+/// `@ORIGIN_PORT@`) for the update server.
 #[derive(Debug)]
 pub struct Kind {
     pub role: Role,

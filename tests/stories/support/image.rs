@@ -153,7 +153,8 @@ impl Image {
         file.write_all_at(bytes, self.start(slot) + at).unwrap();
     }
 
-    /// The disk's bytes without slot B and without both copies of the table: what no update changes.
+    /// The disk's bytes without slot B and without both copies of the table: what no update
+    /// changes.
     pub fn rest(&self) -> Vec<u8> {
         let mut bytes = std::fs::read(&self.path).unwrap();
         let end = bytes.len() as u64;

@@ -36,7 +36,8 @@ impl JournalSocket {
         let inbox = Arc::new(Inbox { socket, entries });
         let reader = Arc::downgrade(&inbox);
         std::thread::spawn(move || {
-            // No more than a queue can hold waits while nobody looks, or the daemon would wait for its end.
+            // No more than a queue can hold waits while nobody looks, or the daemon would wait for
+            // its end.
             while let Some(inbox) = reader.upgrade() {
                 inbox.wait();
                 inbox.entries();

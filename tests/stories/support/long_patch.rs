@@ -1,5 +1,5 @@
-//! A signed delta of version 2 with operations as large as any: a patch that nobody should hold in memory, then as
-//! much plain data at once as is held.
+//! A signed delta of version 2 with operations as large as any: a patch that nobody should hold in
+//! memory, then as much plain data at once as is held.
 
 use payload_format::Sha256Digest;
 use payload_format::writer::{RsaSigner, Signer as _};

@@ -43,8 +43,9 @@ impl Loop {
     }
 }
 
-/// Waits until no other test's process uses loop devices, and keeps them from it until this one ends: partitions of a device
-/// whose number another process was just done with have been seen to go.
+/// Waits until no other test's process uses loop devices, and keeps them from it until this one
+/// ends: partitions of a device whose number another process was just done with have been seen to
+/// go.
 fn alone_with_loops() {
     static LOCK: OnceLock<File> = OnceLock::new();
     LOCK.get_or_init(|| {

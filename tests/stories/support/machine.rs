@@ -1,12 +1,13 @@
-//! A node that is a whole machine to its daemon: `/` has the node's files and this machine's programs, and systemd
-//! seems to run it. Takes root.
+//! A node that is a whole machine to its daemon: `/` has the node's files and this machine's
+//! programs, and systemd seems to run it. Takes root.
 
 use std::path::Path;
 
 use super::node::{Node, quoted};
 
-/// Starts the daemon on `node` so, from its next start on: below a root of its own, in a mount namespace of its own,
-/// and unable to reboot anything. What the node has then is copied, but for the daemon's state, which stays shared.
+/// Starts the daemon on `node` so, from its next start on: below a root of its own, in a mount
+/// namespace of its own, and unable to reboot anything. What the node has then is copied, but for
+/// the daemon's state, which stays shared.
 pub fn seems_to_be_a_machine(node: &mut Node) {
     let place = node.beside("machine");
     std::fs::create_dir_all(&place).unwrap();

@@ -6,9 +6,9 @@ use tempfile::TempDir;
 
 use super::loops::run;
 
-/// In a mount namespace of its own, so that nothing stays: a root with the slot `$1` on `/usr` and an extension, merged if
-/// `$3` says so; then the mount table of a process in there. `$2` is an empty directory, and not below `/run`, where systemd
-/// takes no mounts from.
+/// In a mount namespace of its own, so that nothing stays: a root with the slot `$1` on `/usr` and
+/// an extension, merged if `$3` says so; then the mount table of a process in there. `$2` is an
+/// empty directory, and not below `/run`, where systemd takes no mounts from.
 const MERGE: &str = r#"
     set -e
     mount -t tmpfs tmpfs /run

@@ -1,4 +1,5 @@
-//! The smallest update server in the field: `ncat`, a canned answer per connection, the request unread.
+//! The smallest update server in the field: `ncat`, a canned answer per connection, the request
+//! unread.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -12,8 +13,8 @@ pub struct Ncat {
 }
 
 impl Ncat {
-    /// Answers every connection with status 200 and `body`, its header lines ended by a bare line feed,
-    /// and hangs up.
+    /// Answers every connection with status 200 and `body`, its header lines ended by a bare line
+    /// feed, and hangs up.
     pub fn answering(body: &Path) -> Self {
         // Between the look for a free port and its use somebody else may take it.
         let found = (0..10).find_map(|_| Self::start(body));

@@ -1,12 +1,13 @@
-//! Nebraska, as far as nodes can tell: instances and their states, which events it takes, when it refuses, what its brakes do.
-//! Held to recordings of the real one by `nebraska::the_stand_in_answers_as_the_real_one_did`.
+//! Nebraska, as far as nodes can tell: instances and their states, which events it takes, when it
+//! refuses, what its brakes do. Held to recordings of the real one by
+//! `nebraska::the_stand_in_answers_as_the_real_one_did`.
 //!
 //! ```text
 //!  Granted ── 13/1 ─▶ Downloading ── 14/1 ─▶ Downloaded ── 3/2 from another version ─▶ Complete
 //!     └────────── any result 0 ─▶ Error;   3/2 with previousversion "" or "0.0.0.0" ─▶ Undefined
 //! ```
-//! Events count only while an update is in progress, which these states but the last three are. While one is downloaded a
-//! check is refused; a node that lost its way says 3/2 to begin anew.
+//! Events count only while an update is in progress, which these states but the last three are.
+//! While one is downloaded a check is refused; a node that lost its way says 3/2 to begin anew.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -151,7 +152,8 @@ impl Group {
         self.instances.iter().find(|instance| instance.machine == machine)
     }
 
-    /// What another machine, which runs 1.0.0, is told when it asks now: the status of its application.
+    /// What another machine, which runs 1.0.0, is told when it asks now: the status of its
+    /// application.
     pub fn asked_by(&mut self, machine: &str) -> &'static str {
         self.check(&App {
             id: FLATCAR.to_owned(),

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use ring::digest::{SHA256, digest};
 use tempfile::TempDir;
 use update_engine::disk::SlotName;
+use update_engine::host::subprocess::{NO_PROXY_VARIABLES, PROXY_VARIABLES};
 
 use super::image::Image;
 use test_support::bus::PrivateBus;
@@ -29,17 +30,6 @@ pub const CONFIG: &str = "/etc/flatcar/update.conf";
 
 const SKIP_POSTINST: &str = "-skip_postinst";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-
-const PROXIES: [&str; 8] = [
-    "ALL_PROXY",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "all_proxy",
-    "http_proxy",
-    "https_proxy",
-    "NO_PROXY",
-    "no_proxy",
-];
 
 /// A node that runs version 1.0.0, the old image, from slot A.
 pub struct Node {
@@ -66,7 +56,8 @@ impl Node {
     pub fn with_slots(server: &str, slot_len: u64) -> Self {
         let directory = TempDir::new().unwrap();
         let disk = Image::new(directory.path().join("disk.img"), slot_len);
-        // Without root nothing can be mounted: what an update is but for its postinst can be shown all the same.
+        // Without root nothing can be mounted: what an update is but for its postinst can be shown
+        // all the same.
         let flags = if nix::unistd::geteuid().is_root() {
             Vec::new()
         } else {
@@ -98,8 +89,8 @@ impl Node {
         self
     }
 
-    /// Its daemon finds disk and slot by itself, below the mount of `/usr`: in the node's `/proc`, and this machine's
-    /// devices.
+    /// Its daemon finds disk and slot by itself, below the mount of `/usr`: in the node's `/proc`,
+    /// and this machine's devices.
     pub fn finds_its_slot(&mut self) {
         self.is_told_its_disk = false;
         std::fs::create_dir_all(self.path("/sys")).unwrap();
@@ -174,7 +165,7 @@ impl Node {
             process.args(["--running-slot", &running.letter().to_string()]);
         }
         process.args(&self.flags);
-        for name in PROXIES {
+        for name in PROXY_VARIABLES.iter().chain(&NO_PROXY_VARIABLES) {
             process.env_remove(name);
         }
         let child = process.stderr(file).spawn().unwrap();

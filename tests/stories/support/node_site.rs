@@ -45,7 +45,8 @@ impl Node {
         self.site_with(Arc::new(self.slots()), postinst)
     }
 
-    /// With patience for nothing, so that every fault ends an attempt, and a checkpoint at every turn.
+    /// With patience for nothing, so that every fault ends an attempt, and a checkpoint at every
+    /// turn.
     pub fn site_with(&self, slots: Arc<dyn Slots>, postinst: Postinst) -> Site {
         Site {
             host: Host::new(self.path("/")),

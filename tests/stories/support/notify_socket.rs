@@ -8,7 +8,8 @@ use super::node::Node;
 pub struct NotifySocket(Arc<Mutex<Vec<String>>>);
 
 impl NotifySocket {
-    /// From its next start on the daemon is told of it, and of a watchdog of `microseconds` if that isn't 0.
+    /// From its next start on the daemon is told of it, and of a watchdog of `microseconds` if that
+    /// isn't 0.
     pub fn of(node: &mut Node, microseconds: u32) -> Self {
         let path = node.beside("notify");
         let socket = UnixDatagram::bind(&path).unwrap();

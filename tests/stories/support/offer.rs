@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
-/// The answer of `flatcar-update`, and with an empty `version` that of kola's server: events and pings get it too.
+/// The answer of `flatcar-update`, and with an empty `version` that of kola's server: events and
+/// pings get it too.
 pub fn offer(version: &str, codebase: &str, payload: &Path) -> String {
     let payload = std::fs::read(payload).unwrap();
     let (sha1, sha256) = (

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use test_support::bus::PrivateBus;
 
-/// Only root may become other users, and they have to get at files in the temporary directory. A test that needs to and
-/// can't says so and shows nothing.
+/// Only root may become other users, and they have to get at files in the temporary directory. A
+/// test that needs to and can't says so and shows nothing.
 pub fn may_become_others() -> bool {
     let temporary = std::env::temp_dir();
     let is_open = |directory: &Path| {
@@ -25,12 +25,13 @@ pub fn may_become_others() -> bool {
     false
 }
 
-/// Our client as a copy in `directory`, for users who may not enter the one that it was built in (a clone below
-/// `mktemp -d`, or in root's home).
+/// Our client as a copy in `directory`, for users who may not enter the one that it was built in (a
+/// clone below `mktemp -d`, or in root's home).
 pub fn client_in(directory: &Path) -> PathBuf {
     let copy = directory.join("client");
-    // By a process of its own: what this one has open for writing, a child that another test forks at that moment has
-    // too until it becomes another program, and a file that somebody may write can't be run.
+    // By a process of its own: what this one has open for writing, a child that another test forks
+    // at that moment has too until it becomes another program, and a file that somebody may write
+    // can't be run.
     let copied = Command::new("cp")
         .arg(env!("CARGO_BIN_EXE_update_engine_client"))
         .arg(&copy)
@@ -49,7 +50,8 @@ pub fn client_of(bus: &PrivateBus) -> PathBuf {
     }
 }
 
-/// Our client, to be run as user `uid` (and the group of the same number) with `bus` as its system bus.
+/// Our client, to be run as user `uid` (and the group of the same number) with `bus` as its system
+/// bus.
 pub fn client_process(bus: &PrivateBus, uid: u32) -> Command {
     let mut process = bus.process(client_of(bus).to_str().unwrap());
     if uid != nix::unistd::geteuid().as_raw() {

@@ -1,5 +1,5 @@
-//! Large payloads, written in no time and without holding them in memory: `REPLACE` for the most part, some
-//! `REPLACE_BZ`, and one operation that has to be streamed.
+//! Large payloads, written in no time and without holding them in memory: `REPLACE` for the most
+//! part, some `REPLACE_BZ`, and one operation that has to be streamed.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -148,7 +148,8 @@ impl Content {
     }
 }
 
-/// Writes a payload of the image at `image` and a kernel of the fixtures, signed with the key that nodes trust.
+/// Writes a payload of the image at `image` and a kernel of the fixtures, signed with the key that
+/// nodes trust.
 pub fn signed(image: &Path, kernel: &str, payload: &Path) {
     let made = Command::new(env!("CARGO_BIN_EXE_update_payload"))
         .arg("generate")
@@ -232,8 +233,9 @@ fn operation(part: &Part, data_offset: u32, content: &mut Content) -> Operation 
     }
 }
 
-/// A payload with the longest manifest that readers take: for a slot of 256 MiB in blocks of 512 bytes, all of
-/// them written one by one, out of order. Its first operation's data is not what the manifest says.
+/// A payload with the longest manifest that readers take: for a slot of 256 MiB in blocks of 512
+/// bytes, all of them written one by one, out of order. Its first operation's data is not what the
+/// manifest says.
 pub fn crowded() -> Vec<u8> {
     const OPERATIONS: u32 = 1 << 16;
     const EXTENTS: u64 = 8;

@@ -9,7 +9,8 @@ use test_support::fixtures;
 
 const BLOCK: usize = 4096;
 
-/// What is appended to the fixture's manifest: a message is extended by writing more fields behind it.
+/// What is appended to the fixture's manifest: a message is extended by writing more fields behind
+/// it.
 #[derive(Message)]
 struct Addition {
     #[prost(uint64, optional, tag = "4")]

@@ -18,7 +18,8 @@ const NAME: &str = "org.freedesktop.PolicyKit1";
 pub struct Polkit(Child);
 
 impl Polkit {
-    /// Runs on `bus`, with our actions and no rules but `rules`, a program that polkit runs; returns once it is there.
+    /// Runs on `bus`, with our actions and no rules but `rules`, a program that polkit runs;
+    /// returns once it is there.
     pub async fn start(bus: &PrivateBus, rules: &str) -> Self {
         let directory = bus.path("polkit");
         for (name, file, text) in [

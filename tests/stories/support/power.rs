@@ -11,8 +11,9 @@ use update_engine::install::Slots;
 
 const SECTOR: usize = 512;
 
-/// A disk whose power fails at the `n`th write or sync of the target slot. Until the supply is back (the
-/// disk is opened anew), everything fails; files of the state directory are kept as they were then.
+/// A disk whose power fails at the `n`th write or sync of the target slot. Until the supply is back
+/// (the disk is opened anew), everything fails; files of the state directory are kept as they were
+/// then.
 pub struct FailingDisk {
     disk: SlotDisk,
     supply: Arc<Supply>,

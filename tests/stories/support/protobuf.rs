@@ -1,5 +1,5 @@
-//! Protocol buffers without a schema: for reading what our writer wrote, and writing what ours would never, by nobody's rules
-//! but the format's.
+//! Protocol buffers without a schema: for reading what our writer wrote, and writing what ours
+//! would never, by nobody's rules but the format's.
 
 /// A message's fields by number, in their order.
 #[derive(Debug)]

@@ -28,7 +28,8 @@ impl RawPayload {
         }
     }
 
-    /// Adds data, and gives the operation of this type that has it and writes `count` blocks from `start`.
+    /// Adds data, and gives the operation of this type that has it and writes `count` blocks from
+    /// `start`.
     pub fn operation(&mut self, kind: u64, data: &[u8], (start, count): (u64, u64)) -> Vec<u8> {
         let mut operation = number(1, kind);
         if !data.is_empty() {

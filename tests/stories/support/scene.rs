@@ -136,8 +136,8 @@ impl Scene {
         self.node.write(CONFIG, &config);
     }
 
-    /// Updates the node to version 2.0.0 and boots it into slot B, which is on trial then; the daemon is not
-    /// started yet.
+    /// Updates the node to version 2.0.0 and boots it into slot B, which is on trial then; the
+    /// daemon is not started yet.
     pub async fn update(&mut self) {
         let daemon = self.boot(SlotName::A).await;
         self.attempt(NEED_REBOOT).await;

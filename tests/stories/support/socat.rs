@@ -15,8 +15,9 @@ pub struct Socat {
 }
 
 impl Socat {
-    /// Answers every connection with status 200 and `body`, the header lines ended by a bare line feed and the request
-    /// unread. What lies unread when it hangs up can cost the caller the answer.
+    /// Answers every connection with status 200 and `body`, the header lines ended by a bare line
+    /// feed and the request unread. What lies unread when it hangs up can cost the caller the
+    /// answer.
     pub fn answering(body: &Path) -> Self {
         let mut script = NamedTempFile::new().unwrap();
         write!(
@@ -28,8 +29,8 @@ impl Socat {
         Self::running(script, "SYSTEM")
     }
 
-    /// Serves `file`, which may be called anything: reads the request's first line and sends the whole file, whatever
-    /// range was asked for.
+    /// Serves `file`, which may be called anything: reads the request's first line and sends the
+    /// whole file, whatever range was asked for.
     pub fn serving(file: &Path) -> Self {
         let mut script = NamedTempFile::new().unwrap();
         write!(

@@ -1,4 +1,5 @@
-//! A systemd that only knows units: whether they are active, since when, and which it was told to start.
+//! A systemd that only knows units: whether they are active, since when, and which it was told to
+//! start.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

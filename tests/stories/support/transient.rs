@@ -187,8 +187,9 @@ fn words(list: &OwnedVariant) -> Vec<String> {
     Vec::<String>::try_from(list.clone()).unwrap()
 }
 
-/// An empty `/tmp`, as systemd gives it to a service; then the program. Of what the machine's own `/tmp` holds only the
-/// program's directory stays: on a node programs lie elsewhere, in a test they lie where the project was cloned.
+/// An empty `/tmp`, as systemd gives it to a service; then the program. Of what the machine's own
+/// `/tmp` holds only the program's directory stays: on a node programs lie elsewhere, in a test
+/// they lie where the project was cloned.
 const PRIVATE_TMP: &str = r#"set -e; cd /; exec {programs}<"${0%/*}"; mount -t tmpfs tmpfs /tmp
     if ! [ -e "$0" ]; then
         mkdir -p "${0%/*}"; mount --no-canonicalize --bind "/proc/self/fd/$programs" "${0%/*}"

@@ -1,4 +1,5 @@
-//! An image that the node rolled back from doesn't come back by itself, whatever package it comes in.
+//! An image that the node rolled back from doesn't come back by itself, whatever package it comes
+//! in.
 
 use std::fs;
 
@@ -170,7 +171,8 @@ async fn an_operator_gets_the_image_in_any_package_and_what_stays_is_forgiven_in
     assert_eq!(scheduled_check(&scene).await, None);
 }
 
-/// The version before knows no images: when it notices the rollback, it blames the payload alone and rewrites the record.
+/// The version before knows no images: when it notices the rollback, it blames the payload alone
+/// and rewrites the record.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_noticed_by_the_version_before_blames_the_image_all_the_same() {
     let scene = rolled_back().await;

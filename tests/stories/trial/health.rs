@@ -27,7 +27,8 @@ async fn a_node_on_trial_installs_nothing_until_its_checks_hold() {
     let signals = scene.attempt(IDLE).await;
     assert_eq!(operations(&signals), ["CHECKING_FOR_UPDATE", "IDLE"]);
     assert_eq!(signals.last().unwrap().0, 0, "that was no check");
-    // A ping, and no question; no event either, since any 3/2 would let other nodes of a server go on.
+    // A ping, and no question; no event either, since any 3/2 would let other nodes of a server go
+    // on.
     assert_eq!(scene.events(), []);
     assert!(
         scene

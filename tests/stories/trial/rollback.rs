@@ -37,8 +37,8 @@ pub(crate) fn grant_times_out(node: &Node) {
     record::save(&path, Version(1), &serde_json::to_vec(&history).unwrap()).unwrap();
 }
 
-/// What the engine makes of a scheduled check in slot A: the code of its refusal, or nothing if it takes the
-/// offer. The real daemon would first wait for minutes.
+/// What the engine makes of a scheduled check in slot A: the code of its refusal, or nothing if it
+/// takes the offer. The real daemon would first wait for minutes.
 pub(crate) async fn scheduled_check(scene: &Scene) -> Option<i64> {
     match engine(&scene.node).check(Trigger::Schedule).await {
         Checked::Offer(_) => None,

@@ -7,7 +7,8 @@ use update_engine::fetch::{FetchError, FetchRequest, FetchSettings, Fetcher};
 
 use super::{download, impatient, payload, read, request, server, settings};
 
-/// Whether it is another file, its hashes say: mirrors behind one name call the same bytes differently.
+/// Whether it is another file, its hashes say: mirrors behind one name call the same bytes
+/// differently.
 #[tokio::test]
 async fn a_download_goes_on_whatever_the_file_is_called_by_the_next_mirror() {
     for second in ["other-etag", "other-etag,no-range", "no-etag", "no-range,no-etag"] {

@@ -14,8 +14,8 @@ pub(super) enum Way {
     Refused,
 }
 
-/// A setting, a URL, the way, and whether the installed curl is asked too. `!` is the address of the proxy, `@` the
-/// server's port.
+/// A setting, a URL, the way, and whether the installed curl is asked too. `!` is the address of
+/// the proxy, `@` the server's port.
 pub(super) type Row = (&'static [(&'static str, &'static str)], &'static str, Way, Curl);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

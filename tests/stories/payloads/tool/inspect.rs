@@ -209,7 +209,8 @@ fn inspect_shows_a_payload_of_nothing() {
     }
 }
 
-/// As Chrome OS had it before there were procedures: kernels beside the system, and names of builds.
+/// As Chrome OS had it before there were procedures: kernels beside the system, and names of
+/// builds.
 #[test]
 fn inspect_shows_a_payload_of_old_clients() {
     let bench = Bench::new();

@@ -56,7 +56,8 @@ fn verify_accepts_what_a_trusted_key_signed() {
         assert_eq!(said.stderr, "", "no progress where there is no terminal");
     }
     let (one, other) = (payload("other-key.pub.pem"), payload("test-key.pub.pem"));
-    // The order of the tool's own usage line, with several keys: an option takes one value and leaves the rest.
+    // The order of the tool's own usage line, with several keys: an option takes one value and
+    // leaves the rest.
     let key = "--public-key";
     assert_eq!(
         tool(&[&"verify", &key, &one, &key, &other, &payload("full.payload")]).code,
@@ -114,7 +115,8 @@ fn verify_refuses_another_key_no_signature_and_damage() {
     );
 }
 
-/// In major version 1 the signature comes last. Until then, whoever made the payload says how much is unpacked.
+/// In major version 1 the signature comes last. Until then, whoever made the payload says how much
+/// is unpacked.
 #[test]
 fn verify_unpacks_nothing_of_whom_nobody_trusts() {
     let bench = Bench::new();

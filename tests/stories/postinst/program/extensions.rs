@@ -41,8 +41,8 @@ fn extensions_come_with_the_slot_and_those_of_neither_version_go() {
     assert_eq!(site.device.image.attributes(SlotName::B), ON_TRIAL);
 }
 
-/// Nebraska's recorded answer, from this server; names but for the payload's begin with `prefix`, as those of files that it hosts
-/// itself begin with `extrafile-ARCH-VERSION-`.
+/// Nebraska's recorded answer, from this server; names but for the payload's begin with `prefix`,
+/// as those of files that it hosts itself begin with `extrafile-ARCH-VERSION-`.
 fn recorded_answer(server: &Server, prefix: &str, payload: &[u8]) -> String {
     let recorded = include_str!(
         "../../../fixtures/recordings/nebraska-extra-files/01-check-hosted-by-nebraska.response.xml"
@@ -225,7 +225,8 @@ fn extensions_that_an_overlay_on_etc_hides_are_uncovered_below_it_and_for_nobody
     }
     let site = Site::new();
     let etc = site.root.join("etc");
-    // The root's own /etc, and on top of it a configuration extension with that as its upper directory.
+    // The root's own /etc, and on top of it a configuration extension with that as its upper
+    // directory.
     let real = Writable::new(etc.clone());
     let work = Writable::new(site.device.path("work"));
     let upper = work.0.join("upper");
@@ -240,7 +241,8 @@ fn extensions_that_an_overlay_on_etc_hides_are_uncovered_below_it_and_for_nobody
     let extensions = upper.join("extensions");
     let is_opaque = || rustix::fs::lgetxattr(&extensions, OPAQUE, &mut [0_u8; 8][..]).is_ok();
     rustix::fs::lsetxattr(&extensions, OPAQUE, b"y", rustix::fs::XattrFlags::empty()).unwrap();
-    // The overlay hides its own attribute: through it there is nothing to remove. It is there afterwards, too.
+    // The overlay hides its own attribute: through it there is nothing to remove. It is there
+    // afterwards, too.
     let script = r#"set -e
         mount --bind "$1/upper" "$2/etc"
         mount -t overlay -o "lowerdir=$1/lower,upperdir=$1/upper,workdir=$1/work" overlay "$2/etc"
@@ -257,7 +259,8 @@ fn extensions_that_an_overlay_on_etc_hides_are_uncovered_below_it_and_for_nobody
     assert!(!is_opaque(), "{}", text(&output));
     assert_eq!(site.device.image.attributes(SlotName::B), ON_TRIAL);
 
-    // Without an overlay, as ever; and an overlay that has hidden nothing is no reason to say anything.
+    // Without an overlay, as ever; and an overlay that has hidden nothing is no reason to say
+    // anything.
     let direct = etc.join("extensions");
     fs::create_dir_all(&direct).unwrap();
     rustix::fs::lsetxattr(&direct, OPAQUE, b"y", rustix::fs::XattrFlags::empty()).unwrap();

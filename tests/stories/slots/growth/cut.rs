@@ -79,8 +79,8 @@ fn entries_of_primary(disk: &Disk0) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
 }
 
-/// Each state of a cut commit in which the primary's header doesn't vouch for its own entries, enlarged, then given
-/// to a tool.
+/// Each state of a cut commit in which the primary's header doesn't vouch for its own entries,
+/// enlarged, then given to a tool.
 fn cut_then_enlarged(tool: Tool, sector: u32, gap: u8, mut judge: impl FnMut(&Disk0, usize)) {
     let disk = Disk0::new(sector);
     let mut start = disk.bytes();
@@ -119,7 +119,8 @@ fn a_cut_edit_and_growth_leave_every_tool_a_table_that_it_enlarges_and_we_finish
             );
             let (_, found) = disk.partition(4);
             assert!(found == old || found == new, "{context}: {found:#x}");
-            // sgdisk leaves as much room before the backup's entries as there is before the primary's.
+            // sgdisk leaves as much room before the backup's entries as there is before the
+            // primary's.
             let (found, _) = disk.partition(9);
             assert!(
                 found <= end && found + 64 > end,
