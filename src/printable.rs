@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-/// `text` with each invisible character written as its number: control characters, marks that change the direction of
-/// writing, and others of no width could make a text show something else than it says, or control a terminal. Line ends
-/// and tabs stay.
+/// `text` with each invisible character written as its number: control characters, marks that
+/// change the direction of writing, and others of no width could make a text show something else
+/// than it says, or control a terminal. Line ends and tabs stay.
 ///
 /// For all text that people read. What programs read is not changed.
 #[must_use]
@@ -35,8 +35,8 @@ fn is_seen(c: char) -> bool {
     }
 }
 
-/// Whether the standard library's debug format leaves `c` as it is behind a letter. It escapes format characters, and
-/// those that are unassigned or private.
+/// Whether the standard library's debug format leaves `c` as it is behind a letter. It escapes
+/// format characters, and those that are unassigned or private.
 fn is_printed_in_quotes(c: char) -> bool {
     let mut bytes = [b'a'; 5];
     let end = 1 + c.encode_utf8(&mut bytes[1..]).len();

@@ -1,8 +1,8 @@
-//! `update_engine_client`: one call of the bus interface per run, in the words that scripts parse. Commands for
-//! people are in [`native`].
+//! `update_engine_client`: one call of the bus interface per run, in the words that scripts parse.
+//! Commands for people are in [`native`].
 //!
-//! Standard output carries nothing but the `KEY=value` lines of a status; everything for people goes
-//! to standard error, one log line each. The flags, in their order of precedence:
+//! Standard output carries nothing but the `KEY=value` lines of a status; everything for people
+//! goes to standard error, one log line each. The flags, in their order of precedence:
 //!
 //! | flag | calls | ends with |
 //! |---|---|---|

@@ -17,7 +17,8 @@ use crate::status::Operation;
 /// Interval at which `-update` reads the status.
 const POLL: Duration = Duration::from_secs(5);
 
-/// Printed after a reset: the boot attributes still select the new slot, and this command selects the old one.
+/// Printed after a reset: the boot attributes still select the new slot, and this command selects
+/// the old one.
 const RESET_ADVICE: &str = "ResetStatus succeeded; to undo partition table changes run:\n\
     (D=$(rootdev -d) P=$(rootdev -s); cgpt p -i$(($(echo ${P#$D} | sed 's/^[^0-9]*//')-1)) $D;)";
 
@@ -124,8 +125,8 @@ impl Client {
         }
     }
 
-    /// Prints the status and returns whether the attempt is over. A failed attempt ends in idle, like one without an
-    /// offer: the status doesn't show that it failed.
+    /// Prints the status and returns whether the attempt is over. A failed attempt ends in idle,
+    /// like one without an offer: the status doesn't show that it failed.
     async fn is_complete(&self, session: &Session) -> Result<bool, NoEngine> {
         let status = self.print_status(session).await?;
         let operation = status.as_ref().map_or("", |(_, _, operation, _, _)| operation);

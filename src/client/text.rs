@@ -4,7 +4,8 @@ use crate::bus::StatusFields;
 
 /// The five lines that scripts parse.
 ///
-/// `None` stands for a status that could not be read; it prints what the original's C code made of null pointers.
+/// `None` stands for a status that could not be read; it prints what the original's C code made of
+/// null pointers.
 pub(super) fn key_values(status: Option<&StatusFields>) -> String {
     let (checked, progress, operation, version, size) = match status {
         Some((checked, progress, operation, version, size)) => {

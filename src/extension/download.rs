@@ -20,8 +20,8 @@ use crate::plan::Credentials;
 /// Largest extension downloaded without an offer that says its size, in bytes.
 const MAX_UNANNOUNCED: u64 = 4 << 30;
 
-/// Bytes that stay free on the file system of extensions. Records, preferences and checkpoints are often on the same one,
-/// and a slot must not become unbootable that can't be committed to.
+/// Bytes that stay free on the file system of extensions. Records, preferences and checkpoints are
+/// often on the same one, and a slot must not become unbootable that can't be committed to.
 const KEPT_FREE: u64 = 1 << 20;
 
 /// Error of an extension.
@@ -142,8 +142,8 @@ pub struct Package {
     encoding: Option<String>,
 }
 
-/// Downloads the same package from the first of `origins` that delivers it; see [`download`]. After any failure (no
-/// answer, any status, another size or hash) the next one is asked for the whole.
+/// Downloads the same package from the first of `origins` that delivers it; see [`download`]. After
+/// any failure (no answer, any status, another size or hash) the next one is asked for the whole.
 ///
 /// # Errors
 /// The error of the last origin; at once, if this node can't write the package.
@@ -165,7 +165,8 @@ pub async fn download_from_any(
     Err(failure)
 }
 
-/// Downloads the package at `origin` to a file without a lasting name in the directory `place`, which is made.
+/// Downloads the package at `origin` to a file without a lasting name in the directory `place`,
+/// which is made.
 ///
 /// # Errors
 /// If it doesn't arrive, is not the one offered, or can't be written.
@@ -212,8 +213,8 @@ pub async fn download(fetcher: &Fetcher, origin: &Origin, place: &Path) -> Resul
 }
 
 impl Package {
-    /// Writes the image in it to the file `name` beside it. Nothing appears there before a signature by one of `keys` is
-    /// confirmed and the image is complete and durable.
+    /// Writes the image in it to the file `name` beside it. Nothing appears there before a
+    /// signature by one of `keys` is confirmed and the image is complete and durable.
     ///
     /// # Errors
     /// If no key confirms a signature, it holds no image, or the image doesn't fit.

@@ -1,12 +1,13 @@
-//! The owner file of a version's directory: it says that the directory is ours and which slots its extensions belong to.
+//! The owner file of a version's directory: it says that the directory is ours and which slots its
+//! extensions belong to.
 //!
 //! ```text
 //!  USR-A                    one slot: its name, and nothing else
 //!  USR-A ⏎ USR-B ⏎ FF       both: their names, and a byte that is no text
 //! ```
 //!
-//! Versions that knew one slot only compare the whole file with its name. They leave alone what they can't read as text, so
-//! that of a directory of both slots neither loses its own.
+//! Versions that knew one slot only compare the whole file with its name. They leave alone what
+//! they can't read as text, so that of a directory of both slots neither loses its own.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -98,7 +99,8 @@ mod tests {
         assert_eq!(fs::read(path(directory.path())).unwrap(), b"USR-A");
     }
 
-    /// It reads the file as text, compares it with the running slot's name, and takes what it can't read for its own.
+    /// It reads the file as text, compares it with the running slot's name, and takes what it can't
+    /// read for its own.
     #[test]
     fn the_version_before_leaves_a_directory_of_both_alone() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! System extensions that come with an update, as packages beside its payload.
 //!
-//! Each is itself a payload, signed like the update's: what the offer says of it (name, size, hash) only tells
-//! whether the right file came, and the signature whether it may be used.
+//! Each is itself a payload, signed like the update's: what the offer says of it (name, size, hash)
+//! only tells whether the right file came, and the signature whether it may be used.
 //!
 //! ```text
 //!  Origin ── download ──▶ Package: size and hash as offered ── build ──▶ signature, image's hash ─▶ file, durable

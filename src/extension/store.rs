@@ -7,23 +7,27 @@
 //!  DIRECTORY/.removed/          likewise, on their way out
 //! ```
 //!
-//! Each directory that we make holds a file [`MARK`] with the names of the slots that it belongs to; what doesn't is
-//! somebody else's, and stays. The running system's is the one of its version, and any that belongs to its slot: the
-//! version that a server says and the one that an image says may differ.
+//! Each directory that we make holds a file [`MARK`] with the names of the slots that it belongs
+//! to; what doesn't is somebody else's, and stays. The running system's is the one of its version,
+//! and any that belongs to its slot: the version that a server says and the one that an image says
+//! may differ.
 //!
-//! Order, and what a cut between leaves behind. The new version's slot does not boot from before the third step until
-//! after the fifth:
-//! 1. files are built in `.staged`, each durable with its name. A cut leaves `.staged`, removed by the next start;
-//! 2. an older directory of the same version is renamed to `.removed` and removed. It belonged to no slot that boots. A cut
-//!    leaves either of the two, of which the latter is removed by the next start;
-//! 3. `.staged` is renamed to the version. A cut leaves the whole version or nothing of it. Where the same files are there
-//!    already, their mark is replaced by one that names both slots: a cut leaves them to the one slot, or also to the
-//!    other, which doesn't boot;
-//! 4. the directory is synced. A cut from here on leaves a version of a slot that does not boot; it goes when another
-//!    update is complete;
-//! 5. the slot is made the one that boots next (not here). From here on the version is there whenever its slot boots;
-//! 6. versions of neither slot go, as in step 2, and those of both that the other slot has left are the running one's alone.
-//!    A cut leaves some of them, which go with the next update.
+//! Order, and what a cut between leaves behind. The new version's slot does not boot from before
+//! the third step until after the fifth:
+//! 1. files are built in `.staged`, each durable with its name. A cut leaves `.staged`, removed by
+//!    the next start;
+//! 2. an older directory of the same version is renamed to `.removed` and removed. It belonged to
+//!    no slot that boots. A cut leaves either of the two, of which the latter is removed by the
+//!    next start;
+//! 3. `.staged` is renamed to the version. A cut leaves the whole version or nothing of it. Where
+//!    the same files are there already, their mark is replaced by one that names both slots: a cut
+//!    leaves them to the one slot, or also to the other, which doesn't boot;
+//! 4. the directory is synced. A cut from here on leaves a version of a slot that does not boot; it
+//!    goes when another update is complete;
+//! 5. the slot is made the one that boots next (not here). From here on the version is there
+//!    whenever its slot boots;
+//! 6. versions of neither slot go, as in step 2, and those of both that the other slot has left are
+//!    the running one's alone. A cut leaves some of them, which go with the next update.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -126,7 +130,8 @@ impl ExtensionStore {
         self.look(version, running).map(drop)
     }
 
-    /// Makes the staged extensions `version`. If the same files are there already, they belong to both slots.
+    /// Makes the staged extensions `version`. If the same files are there already, they belong to
+    /// both slots.
     ///
     /// # Errors
     /// [`ExtensionStoreError`]; the running version's files are then as they were.
@@ -144,8 +149,8 @@ impl ExtensionStore {
         sync(&self.0)
     }
 
-    /// Removes `version`, unless it is not ours. The running system's is not removed: it belongs to that slot alone
-    /// afterwards.
+    /// Removes `version`, unless it is not ours. The running system's is not removed: it belongs to
+    /// that slot alone afterwards.
     ///
     /// # Errors
     /// [`ExtensionStoreError::Io`].

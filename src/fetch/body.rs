@@ -54,8 +54,8 @@ impl Body {
         }
     }
 
-    /// Whether bytes follow after the expected last one. A body with an announced length has none; for others, the
-    /// way in which the connection ends doesn't matter.
+    /// Whether bytes follow after the expected last one. A body with an announced length has none;
+    /// for others, the way in which the connection ends doesn't matter.
     pub(super) async fn goes_on(&mut self) -> bool {
         self.ending != Ending::Counted && self.read().await.is_ok()
     }

@@ -25,14 +25,14 @@ impl Fetcher {
     /// one: [`PayloadStream::start`] tells. One that starts at its end asks nobody, and is empty.
     ///
     /// # Errors
-    /// Whatever speaks against this URL or its answer; an HTTP error status at once, no answer after
-    /// the settings' retries.
+    /// Whatever speaks against this URL or its answer; an HTTP error status at once, no answer
+    /// after the settings' retries.
     pub async fn open(&self, request: FetchRequest) -> Result<PayloadStream, FetchError> {
         PayloadStream::open(self.settings.clone(), request).await
     }
 
-    /// Size in bytes of the file at `url`, for files that were offered without a size; `None` if its server doesn't
-    /// say. Sends no credentials.
+    /// Size in bytes of the file at `url`, for files that were offered without a size; `None` if
+    /// its server doesn't say. Sends no credentials.
     ///
     /// # Errors
     /// As for [`Self::post`].

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::FetchSettings;
 
-/// Counts bytes against the time spent waiting for a server. Time in which nothing was read (a slow disk, the rate limit)
-/// doesn't count: it says nothing about the server.
+/// Counts bytes against the time spent waiting for a server. Time in which nothing was read (a slow
+/// disk, the rate limit) doesn't count: it says nothing about the server.
 #[derive(Debug)]
 pub(super) struct Floor {
     window: Duration,

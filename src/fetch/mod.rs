@@ -13,15 +13,16 @@
 //!            └ below the floor ────▶ the next URL, from the byte reached
 //! ```
 //!
-//! What must hold whatever a server does: never a byte past the offered size, never a file of another size,
-//! never a wait without end, credentials over https only, and https never left by a redirect. What the bytes
-//! say is not judged here: hashes and signatures are the installer's. So a stream goes on with whatever its
-//! server calls the file now: mirrors behind one name give the same bytes other entity tags and dates. Bytes
-//! of another file fail the hash of their operation, and the next attempt starts over.
+//! What must hold whatever a server does: never a byte past the offered size, never a file of
+//! another size, never a wait without end, credentials over https only, and https never left by a
+//! redirect. What the bytes say is not judged here: hashes and signatures are the installer's. So a
+//! stream goes on with whatever its server calls the file now: mirrors behind one name give the
+//! same bytes other entity tags and dates. Bytes of another file fail the hash of their operation,
+//! and the next attempt starts over.
 //!
-//! `Content-Encoding` is no fault by itself. Nothing but the plain file is asked for, and servers declare
-//! `x-gzip` for payloads merely because their names end in `.gz`. Where the bytes are not the payload's, it explains why
-//! ([`Encoding`]); so does a page for people.
+//! `Content-Encoding` is no fault by itself. Nothing but the plain file is asked for, and servers
+//! declare `x-gzip` for payloads merely because their names end in `.gz`. Where the bytes are not
+//! the payload's, it explains why ([`Encoding`]); so does a page for people.
 
 mod body;
 mod entity;

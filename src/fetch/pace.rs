@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout};
 use super::FetchSettings;
 use super::error::Interruption;
 
-/// Detects that too few bytes come while they are waited for. Time in which nothing was read (a slow disk) doesn't
-/// count: it says nothing about the server.
+/// Detects that too few bytes come while they are waited for. Time in which nothing was read (a
+/// slow disk) doesn't count: it says nothing about the server.
 #[derive(Debug)]
 pub(super) struct Pace {
     window: Duration,

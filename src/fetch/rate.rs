@@ -8,8 +8,8 @@ use tokio::time::Instant;
 /// Most that an idle connection may catch up.
 const BURST: Duration = Duration::from_secs(1);
 
-/// Holds a second's worth of bytes at most. A read may take more than is left, and the next read waits until that is paid
-/// off, so that a chunk from the connection needn't be cut.
+/// Holds a second's worth of bytes at most. A read may take more than is left, and the next read
+/// waits until that is paid off, so that a chunk from the connection needn't be cut.
 #[derive(Debug)]
 pub(super) struct RateLimit {
     bytes_per_second: NonZeroU64,

@@ -8,12 +8,13 @@ use crate::net::Credentials;
 pub struct FetchRequest {
     /// An http or https URL.
     pub url: String,
-    /// Further URLs of the same payload, each tried once if the one before is refused (403, 404, 410) or too slow.
+    /// Further URLs of the same payload, each tried once if the one before is refused (403, 404,
+    /// 410) or too slow.
     pub fallbacks: Vec<String>,
     /// Offset in bytes of the first byte wanted; 0 for a fresh download.
     pub start: u64,
-    /// Version of the file that the bytes before `start` came from, if its server named one. For the journal only:
-    /// hashes decide whether it is the same payload.
+    /// Version of the file that the bytes before `start` came from, if its server named one. For
+    /// the journal only: hashes decide whether it is the same payload.
     pub entity: Option<Entity>,
     /// Size in bytes of the whole payload, as offered.
     pub size: u64,

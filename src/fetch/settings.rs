@@ -12,10 +12,11 @@ pub struct FetchSettings {
     pub stall_window: Duration,
     /// Quota of bytes for [`Self::stall_window`].
     pub stall_bytes: u64,
-    /// Least average rate over [`Self::floor_window`], in bytes per second; a URL that delivers less is given up. `None`:
-    /// no limit.
+    /// Least average rate over [`Self::floor_window`], in bytes per second; a URL that delivers
+    /// less is given up. `None`: no limit.
     pub floor: Option<NonZeroU64>,
-    /// Time of waiting for the server, connections and pauses included, over which [`Self::floor`] is measured.
+    /// Time of waiting for the server, connections and pauses included, over which [`Self::floor`]
+    /// is measured.
     pub floor_window: Duration,
     /// Number of interruptions after which a stream resumes.
     pub resumes: u32,

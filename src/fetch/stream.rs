@@ -56,7 +56,8 @@ impl Encoding {
 /// Source of the next bytes.
 #[derive(Debug)]
 enum Source {
-    /// A connection in use. Its position is below the offset while bytes are skipped, never above it.
+    /// A connection in use. Its position is below the offset while bytes are skipped, never above
+    /// it.
     Body(Box<Body>),
     /// A new request, at this time.
     Request { at: Instant },
@@ -102,8 +103,8 @@ impl PayloadStream {
         Ok(stream)
     }
 
-    /// Offset of the first byte that [`Self::next`] delivered or will deliver: what was asked for, or 0
-    /// when the download had to begin anew.
+    /// Offset of the first byte that [`Self::next`] delivered or will deliver: what was asked for,
+    /// or 0 when the download had to begin anew.
     #[must_use]
     pub fn start(&self) -> u64 {
         self.start
@@ -121,8 +122,8 @@ impl PayloadStream {
         Arc::clone(&self.encoding)
     }
 
-    /// The next bytes; none after the last one or after an error. Interruptions are bridged here. The
-    /// future may be dropped and asked for again: nothing is lost.
+    /// The next bytes; none after the last one or after an error. Interruptions are bridged here.
+    /// The future may be dropped and asked for again: nothing is lost.
     pub async fn next(&mut self) -> Option<Result<Bytes, FetchError>> {
         let next = self.try_next().await;
         if !matches!(next, Ok(Some(_))) {
@@ -167,8 +168,8 @@ impl PayloadStream {
         }
     }
 
-    /// Cuts off of `bytes`, which end at `position`, what was delivered before, and refuses what lies
-    /// past the payload's end. `None` when nothing of it is new.
+    /// Cuts off of `bytes`, which end at `position`, what was delivered before, and refuses what
+    /// lies past the payload's end. `None` when nothing of it is new.
     fn accept(&mut self, mut bytes: Bytes, position: u64) -> Result<Option<Bytes>, FetchError> {
         if position > self.size {
             return Err(self.too_long());
@@ -280,8 +281,8 @@ impl PayloadStream {
         Ok(())
     }
 
-    /// If the whole file comes instead of the rest, skips to the rest if its server names the same version; otherwise
-    /// the caller sees that the stream begins at 0.
+    /// If the whole file comes instead of the rest, skips to the rest if its server names the same
+    /// version; otherwise the caller sees that the stream begins at 0.
     fn begin_with(&mut self, response: HttpResponse, part: Part) {
         let same = self.entity.is_some() && part.entity == self.entity;
         if part.start < self.start && !same {
@@ -377,8 +378,8 @@ impl PayloadStream {
     }
 }
 
-/// Reads once the limit allows. Waiting for the limit doesn't count as a stall. Also returns the time spent waiting for the
-/// server.
+/// Reads once the limit allows. Waiting for the limit doesn't count as a stall. Also returns the
+/// time spent waiting for the server.
 async fn read(body: &mut Body, limit: Option<&mut RateLimit>) -> (Result<Bytes, Broken>, Duration) {
     if let Some(limit) = &limit {
         sleep_until(limit.free_at()).await;

@@ -1,12 +1,12 @@
-//! Command lines in the dialect of gflags, which units, scripts and documents use for the daemon and
-//! its client. Pure.
+//! Command lines in the dialect of gflags, which units, scripts and documents use for the daemon
+//! and its client. Pure.
 //!
 //! One dash or two; `-` equals `_` within a name; a switch is `-name`, `-noname` or
 //! `-name=true|t|yes|y|1|false|f|no|n|0`; other flags take their value after `=` or as the next
-//! argument; the last occurrence wins; flags may follow other arguments; `--` ends them. `-undefok=a,b`
-//! names flags that need not exist. The flags of glog are accepted too, since command lines carry them.
-//! Left out, because no caller of an update engine is known to use them: `-flagfile`, `-fromenv`,
-//! `-tryfromenv` and tab completion.
+//! argument; the last occurrence wins; flags may follow other arguments; `--` ends them.
+//! `-undefok=a,b` names flags that need not exist. The flags of glog are accepted too, since
+//! command lines carry them. Left out, because no caller of an update engine is known to use them:
+//! `-flagfile`, `-fromenv`, `-tryfromenv` and tab completion.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

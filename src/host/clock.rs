@@ -25,8 +25,8 @@ pub fn since_boot() -> Duration {
     )
 }
 
-/// Watch for changes of the wall clock: a timer that never expires, which the kernel cancels when the clock is set or the
-/// machine wakes.
+/// Watch for changes of the wall clock: a timer that never expires, which the kernel cancels when
+/// the clock is set or the machine wakes.
 #[derive(Debug)]
 pub struct ClockWatch(AsyncFd<OwnedFd>);
 

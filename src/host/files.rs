@@ -1,10 +1,11 @@
 //! Readers of other programs' files that tell a missing file apart from an unreadable one.
 //!
-//! A file is absent if its name doesn't exist, or its directory doesn't. Nothing else is absence: not a directory, a
-//! socket or a pipe in its place, nor a link that leads nowhere or to itself, nor a file where its directory should be,
-//! nor an error of the medium, of permissions or of this process' limits. Somebody may have set something there, and
-//! nobody knows what. One link may lead nowhere: a directory of the image, below `/usr`. Images have `/usr/share/oem` so
-//! that have no such partition.
+//! A file is absent if its name doesn't exist, or its directory doesn't. Nothing else is absence:
+//! not a directory, a socket or a pipe in its place, nor a link that leads nowhere or to itself,
+//! nor a file where its directory should be, nor an error of the medium, of permissions or of this
+//! process' limits. Somebody may have set something there, and nobody knows what. One link may lead
+//! nowhere: a directory of the image, below `/usr`. Images have `/usr/share/oem` so that have no
+//! such partition.
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -30,8 +31,8 @@ pub struct Unreadable {
 }
 
 impl Host {
-    /// The contents of the file `absolute`; `None` if it does not exist. One that is bound or linked to `/dev/null` is
-    /// empty.
+    /// The contents of the file `absolute`; `None` if it does not exist. One that is bound or
+    /// linked to `/dev/null` is empty.
     ///
     /// # Errors
     /// [`Unreadable`].
@@ -173,7 +174,8 @@ mod tests {
 
     type Read = Result<Option<Vec<u8>>, String>;
 
-    /// What reading and looking come to on a machine that `prepare` has prepared, whose file's directory exists.
+    /// What reading and looking come to on a machine that `prepare` has prepared, whose file's
+    /// directory exists.
     fn found(prepare: impl Fn(&Path)) -> (Read, Result<bool, String>) {
         let root = tempfile::tempdir().unwrap();
         let host = Host::new(root.path());

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use super::Host;
 
-/// File with one line: the boot's id and the seconds since the boot. On a tmpfs, so a reboot clears it.
+/// File with one line: the boot's id and the seconds since the boot. On a tmpfs, so a reboot clears
+/// it.
 const FIRST_START: &str = "/run/update_engine/first-start";
 /// Clock that counts while the machine is suspended too, and can't be set.
 const UPTIME: &str = "/proc/uptime";
 
 impl Host {
-    /// Time since the daemon's first start in this boot; the first call in a boot records the start and returns zero.
+    /// Time since the daemon's first start in this boot; the first call in a boot records the start
+    /// and returns zero.
     ///
     /// # Errors
     /// When the kernel's uptime can't be read, or the first start can't be recorded.

@@ -7,8 +7,8 @@ const MACHINE_ID: &str = "/etc/machine-id";
 /// Longest part of a wrong id that is shown, in characters.
 const LONGEST_SHOWN: usize = 64;
 
-/// Identity of this machine and this boot. A value whose file is missing is empty: the server then knows less, but the
-/// node still gets its updates.
+/// Identity of this machine and this boot. A value whose file is missing is empty: the server then
+/// knows less, but the node still gets its updates.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The kernel's id of this boot, without braces.
@@ -32,7 +32,8 @@ impl Host {
         })
     }
 
-    /// Sentence about a wrong machine id; `None` for a good one. An unreadable one is an error of [`Self::identity`].
+    /// Sentence about a wrong machine id; `None` for a good one. An unreadable one is an error of
+    /// [`Self::identity`].
     #[must_use]
     pub fn machine_id_warning(&self) -> Option<String> {
         let found = self.first_line(MACHINE_ID).ok()?;

@@ -1,8 +1,9 @@
 //! Mount of a freshly written slot to run its postinst: read-only, without changing a byte of it.
 //!
 //! The slot's file system is tried as ext2, ext3 and btrfs in turn, as images have used each. A
-//! read-only mount alone is not enough: ext3 and btrfs replay their journal even then, into a slot that
-//! has just been verified, so both are told not to. (The device should be sealed at block level too.)
+//! read-only mount alone is not enough: ext3 and btrfs replay their journal even then, into a slot
+//! that has just been verified, so both are told not to. (The device should be sealed at block
+//! level too.)
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,8 @@ const TRIALS: [(&str, Option<&str>); 3] = [
 /// Error of mounting a slot.
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
-    /// The kernel has a file system with this identity mounted already (`EEXIST`): the slot holds the
-    /// image that is running. Its programs are the ones under the running `/usr`.
+    /// The kernel has a file system with this identity mounted already (`EEXIST`): the slot holds
+    /// the image that is running. Its programs are the ones under the running `/usr`.
     #[error("{device} holds the file system that is mounted already")]
     AlreadyMounted {
         /// The device that was to be mounted.
@@ -72,8 +73,8 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts `device` (a device node) read-only on a new directory below the system's temporary one.
-    /// Blocks while the device is read.
+    /// Mounts `device` (a device node) read-only on a new directory below the system's temporary
+    /// one. Blocks while the device is read.
     ///
     /// # Errors
     /// [`MountError::AlreadyMounted`] when the running system is the same image; otherwise as named.
@@ -115,8 +116,8 @@ impl Mounted {
         path
     }
 
-    /// Unmounts and removes the mount point. A file system that something still uses is detached: it
-    /// disappears from the tree now and is let go by its last user.
+    /// Unmounts and removes the mount point. A file system that something still uses is detached:
+    /// it disappears from the tree now and is let go by its last user.
     ///
     /// # Errors
     /// When even detaching fails.

@@ -1,4 +1,5 @@
-//! Pressure stall information (PSI, `/proc/pressure`): the share of the last ten seconds in which some task waited.
+//! Pressure stall information (PSI, `/proc/pressure`): the share of the last ten seconds in which
+//! some task waited.
 
 use super::Host;
 
@@ -34,8 +35,8 @@ impl PressureLimits {
 }
 
 impl Host {
-    /// Name of a resource that is above its limit now. Kernels without PSI report no pressure. Blocks for as long as the
-    /// kernel takes to answer.
+    /// Name of a resource that is above its limit now. Kernels without PSI report no pressure.
+    /// Blocks for as long as the kernel takes to answer.
     #[must_use]
     pub fn under_pressure(&self, limits: &PressureLimits) -> Option<&'static str> {
         let resources = [("cpu", limits.cpu), ("io", limits.io), ("memory", limits.memory)];

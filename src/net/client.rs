@@ -39,7 +39,8 @@ pub struct HttpRequest {
     pub headers: HeaderMap,
     /// Body; empty for most requests.
     pub body: Bytes,
-    /// Credentials for a URL without user and password of its own; sent over https only, and not to another server.
+    /// Credentials for a URL without user and password of its own; sent over https only, and not to
+    /// another server.
     pub credentials: Option<Credentials>,
 }
 
@@ -73,8 +74,9 @@ impl HttpClient {
         self
     }
 
-    /// Sends `request`, and follows up to ten redirects that keep the scheme. As curl does it, and the original with it,
-    /// 301, 302 and 303 turn a POST into a GET without a body; 307 and 308 keep it.
+    /// Sends `request`, and follows up to ten redirects that keep the scheme. As curl does it, and
+    /// the original with it, 301, 302 and 303 turn a POST into a GET without a body; 307 and 308
+    /// keep it.
     ///
     /// # Errors
     /// If no answer comes, or a redirect is not followed. A status is no error.
@@ -187,7 +189,8 @@ fn message(
     Ok(message)
 }
 
-/// Credentials of the URL itself; else, on the server of the first request, those of its URL or of the request.
+/// Credentials of the URL itself; else, on the server of the first request, those of its URL or of
+/// the request.
 fn credentials<'a>(request: &'a HttpRequest, asked: &'a ServerUrl) -> Option<&'a Credentials> {
     let url = &request.url;
     let at_home = url.is_same_server(asked);

@@ -6,8 +6,8 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 /// Longest value of a header that is shown, in characters.
 const LONGEST: usize = 60;
 
-/// The encoding of a body, if it has one. None is ever requested. Servers declare one even for unencoded files whose names
-/// end in `.gz`: it explains an error, and is no error by itself.
+/// The encoding of a body, if it has one. None is ever requested. Servers declare one even for
+/// unencoded files whose names end in `.gz`: it explains an error, and is no error by itself.
 #[must_use]
 pub fn content_encoding(headers: &HeaderMap) -> Option<String> {
     let values = headers.get_all(CONTENT_ENCODING).iter();

@@ -1,4 +1,5 @@
-//! HTTP to servers, by one set of rules: update checks, payloads, extensions, PCR policies and previews.
+//! HTTP to servers, by one set of rules: update checks, payloads, extensions, PCR policies and
+//! previews.
 //!
 //! ```text
 //!  ServerUrl ──▶ Proxies ──▶ connection ──▶ TLS ──▶ one request, one answer ──▶ redirect? ──▶ ServerUrl …
@@ -6,15 +7,18 @@
 //!                through one  CONNECT
 //! ```
 //!
-//! Curl is the reference for proxies, `NO_PROXY`, redirects and user names in URLs, since that is what the
-//! original engine asks with; a test holds our choice of a proxy against the installed curl's.
+//! Curl is the reference for proxies, `NO_PROXY`, redirects and user names in URLs, since that is
+//! what the original engine asks with; a test holds our choice of a proxy against the installed
+//! curl's.
 //!
-//! Every request gets a TCP connection of its own, and its answer is read even if it came before the request was
-//! sent, or the request could not be sent to its end. That makes it survive the smallest servers in the field,
-//! which write a canned answer without reading the question and hang up.
+//! Every request gets a TCP connection of its own, and its answer is read even if it came before
+//! the request was sent, or the request could not be sent to its end. That makes it survive the
+//! smallest servers in the field, which write a canned answer without reading the question and hang
+//! up.
 //!
-//! What must hold: no secret of a URL in any text of ours ([`redact`]); passwords go to the host that they
-//! were meant for and to no other; a proxy that can't be used is refused by name, never gone around.
+//! What must hold: no secret of a URL in any text of ours ([`redact`]); passwords go to the host
+//! that they were meant for and to no other; a proxy that can't be used is refused by name, never
+//! gone around.
 
 mod client;
 mod connection;

@@ -13,7 +13,8 @@ impl NoProxy {
         Self(list.to_owned())
     }
 
-    /// Whether `host` is on the list: entries stand apart by commas, blanks or both; `*` counts only by itself.
+    /// Whether `host` is on the list: entries stand apart by commas, blanks or both; `*` counts
+    /// only by itself.
     pub(super) fn exempts(&self, host: &Host<&str>) -> bool {
         if self.0 == "*" {
             return true;
@@ -27,8 +28,8 @@ impl NoProxy {
     }
 }
 
-/// A name stands for itself and for everything below it, with a dot before it or without. A port, brackets or a star
-/// in it mean nothing: it is then no name that any host has.
+/// A name stands for itself and for everything below it, with a dot before it or without. A port,
+/// brackets or a star in it mean nothing: it is then no name that any host has.
 fn is_below(name: &str, entry: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let entry = entry.strip_suffix('.').unwrap_or(entry);

@@ -15,8 +15,9 @@ const DEFAULT_PORT: u16 = 1080;
 
 /// The proxies that an environment names.
 ///
-/// `https_proxy` or `HTTPS_PROXY` for https; `http_proxy`, in lower case only, for http; else `all_proxy` or
-/// `ALL_PROXY`; unless `no_proxy` or `NO_PROXY` names the host. Lower case comes first, and what is empty isn't set.
+/// `https_proxy` or `HTTPS_PROXY` for https; `http_proxy`, in lower case only, for http; else
+/// `all_proxy` or `ALL_PROXY`; unless `no_proxy` or `NO_PROXY` names the host. Lower case comes
+/// first, and what is empty isn't set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Proxies {
     http: Option<Variable>,

@@ -1,4 +1,5 @@
-//! The one rule for URLs in texts: whoever reads them learns scheme, host, port and path, and no secret.
+//! The one rule for URLs in texts: whoever reads them learns scheme, host, port and path, and no
+//! secret.
 
 use url::Url;
 
@@ -8,8 +9,8 @@ const CUT: char = '…';
 /// Schemes whose URLs are read without slashes, or with any number of them, as well.
 const OF_SERVERS: [&str; 2] = ["http", "https"];
 
-/// `text` with each URL in it as [`redact_url`] shows it: passwords and signed links travel in the parts before `@`
-/// and after `?`.
+/// `text` with each URL in it as [`redact_url`] shows it: passwords and signed links travel in the
+/// parts before `@` and after `?`.
 #[must_use]
 pub fn redact(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -43,7 +44,8 @@ fn next_url(text: &str) -> Option<(usize, usize)> {
     })
 }
 
-/// `text` with queries cut off that no URL comes before: the name of a file in an offer may have one.
+/// `text` with queries cut off that no URL comes before: the name of a file in an offer may have
+/// one.
 fn without_queries(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
@@ -77,8 +79,9 @@ const fn is_delimiter(c: char) -> bool {
     matches!(c, '"' | '<' | '>')
 }
 
-/// `url` without user name and password, and with a mark in the place of query and fragment. A text that is no URL, and
-/// of which nobody can say where its parts begin, loses whatever may be one of these.
+/// `url` without user name and password, and with a mark in the place of query and fragment. A text
+/// that is no URL, and of which nobody can say where its parts begin, loses whatever may be one of
+/// these.
 #[must_use]
 pub fn redact_url(url: &str) -> String {
     // What readers of URLs pass over before the host.

@@ -12,8 +12,9 @@ use super::redirect::RedirectFault;
 /// The longest name of a network interface.
 const LONGEST_ZONE: usize = 15;
 
-/// An absolute `http` or `https` URL with a host. User name and password are kept apart from it, percent-decoded; so is
-/// the zone of a link-local address (`http://[fe80::1%25eth0]:8000/`), which means something on this machine alone.
+/// An absolute `http` or `https` URL with a host. User name and password are kept apart from it,
+/// percent-decoded; so is the zone of a link-local address (`http://[fe80::1%25eth0]:8000/`), which
+/// means something on this machine alone.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerUrl {
     url: Url,
@@ -38,8 +39,8 @@ impl ServerUrl {
         let refused = || UrlFault {
             url: redact_url(text),
         };
-        // A reader of URLs would find a host behind more or fewer slashes, too: nobody means that, and whoever shows the
-        // text has to know where its secrets are.
+        // A reader of URLs would find a host behind more or fewer slashes, too: nobody means that,
+        // and whoever shows the text has to know where its secrets are.
         let authority = authority(text.trim()).map(|place| &text.trim()[place]);
         if authority.is_none_or(|authority| authority.trim().is_empty()) {
             return Err(refused());
@@ -65,7 +66,8 @@ impl ServerUrl {
         }
     }
 
-    /// Where a redirect from here to `location` leads. A target without a host of its own keeps zone, user and password.
+    /// Where a redirect from here to `location` leads. A target without a host of its own keeps
+    /// zone, user and password.
     pub(super) fn follow(&self, location: &str) -> Result<Self, RedirectFault> {
         let no_url = || RedirectFault::no_url(location);
         let (plain, zone) = split_zone(location).ok_or_else(no_url)?;
@@ -79,8 +81,8 @@ impl ServerUrl {
             });
         }
         let mut target = Self::new(url, zone);
-        // Both: a URL parser finds a host where a backslash or a tab stands for a slash, and a host of its own in the
-        // location never inherits.
+        // Both: a URL parser finds a host where a backslash or a tab stands for a slash, and a host
+        // of its own in the location never inherits.
         let stays = target.url[..Position::AfterPort] == self.url[..Position::AfterPort];
         if stays && !has_authority(&plain) {
             target.zone.clone_from(&self.zone);
@@ -190,8 +192,8 @@ fn has_authority(text: &str) -> bool {
     authority(text).is_some()
 }
 
-/// Takes the zone out of an IPv6 address in brackets (RFC 6874, and with a bare `%` as curl takes it too); `None` if it
-/// can't be the name of an interface.
+/// Takes the zone out of an IPv6 address in brackets (RFC 6874, and with a bare `%` as curl takes
+/// it too); `None` if it can't be the name of an interface.
 pub(super) fn split_zone(text: &str) -> Option<(String, Option<String>)> {
     let plain = || Some((text.to_owned(), None));
     let Some(authority) = authority(text) else {

@@ -9,8 +9,8 @@ use crate::payload::Trust;
 
 const KEY: &str = "/usr/share/update_engine/update-payload-key.pub.pem";
 
-/// Downloads the payload at `origin` and makes the image in it the file `name` in the first of `places` that
-/// has room. Nothing appears there before it is verified and complete.
+/// Downloads the payload at `origin` and makes the image in it the file `name` in the first of
+/// `places` that has room. Nothing appears there before it is verified and complete.
 pub(super) async fn install(
     host: &Host,
     origin: &Origin,

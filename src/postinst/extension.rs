@@ -137,8 +137,8 @@ impl<'a> Extensions<'a> {
         urls.chain(published).map(origin).collect()
     }
 
-    /// Removes the images of `family` that belong to neither version: the running one's must stay, the node
-    /// may come back to it.
+    /// Removes the images of `family` that belong to neither version: the running one's must stay,
+    /// the node may come back to it.
     fn prune(&self, place: &Path, family: &str) -> Result<(), Refusal> {
         let failed = |source| Refusal::Directory {
             path: place.to_owned(),

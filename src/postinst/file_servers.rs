@@ -1,4 +1,5 @@
-//! File servers that publish the extensions of a version, for packages that the node's own server doesn't offer.
+//! File servers that publish the extensions of a version, for packages that the node's own server
+//! doesn't offer.
 
 use super::release::Release;
 use crate::host::{Host, Unreadable};
@@ -19,7 +20,8 @@ impl FileServers {
     /// The servers for `host`.
     ///
     /// # Errors
-    /// If the kernel's command line can't be read: it may name a server that must not be passed over.
+    /// If the kernel's command line can't be read: it may name a server that must not be passed
+    /// over.
     pub(super) fn of(host: &Host) -> Result<Self, Unreadable> {
         let line = host.read(COMMAND_LINE)?.unwrap_or_default();
         Ok(Self::named(&String::from_utf8_lossy(&line)))

@@ -1,8 +1,9 @@
 //! Postinst: the part that an image takes in its own installation.
 //!
-//! Called as `IMAGE/postinst DEVICE [KERNEL=FILE] [PCR_POLICY=FILE]` by whichever engine runs on the node, the
-//! original's included, once the image lies in its slot and is mounted at `IMAGE`. Exit status 0 says that the
-//! slot may boot. The steps, in order; whatever fails ends it, with nothing after that done:
+//! Called as `IMAGE/postinst DEVICE [KERNEL=FILE] [PCR_POLICY=FILE]` by whichever engine runs on
+//! the node, the original's included, once the image lies in its slot and is mounted at `IMAGE`.
+//! Exit status 0 says that the slot may boot. The steps, in order; whatever fails ends it, with
+//! nothing after that done:
 //!
 //! ```text
 //!  slot of DEVICE ─▶ the OEM's hook ─▶ versions: IMAGE's, the running one's
@@ -10,8 +11,9 @@
 //!   ─▶ leftovers, cgroups ─▶ slot boots next, once ─▶ table shown ─▶ reboot asked for
 //! ```
 //!
-//! What must not happen: a slot made bootable whose extensions are missing. Extensions carry their version in
-//! their name, so that those of an image that never boots harm nobody; the next one's postinst removes them.
+//! What must not happen: a slot made bootable whose extensions are missing. Extensions carry their
+//! version in their name, so that those of an image that never boots harm nobody; the next one's
+//! postinst removes them.
 
 mod download;
 mod extension;
@@ -120,7 +122,8 @@ pub struct Postinst {
 }
 
 impl Postinst {
-    /// Runs all steps; prints the same as the original's script: the slot's row of the table and the release.
+    /// Runs all steps; prints the same as the original's script: the slot's row of the table and
+    /// the release.
     ///
     /// # Errors
     /// [`Refusal`]; the slot boots no sooner than it did.

@@ -1,8 +1,10 @@
-//! The attribute by which an overlay on `/etc` hides the extensions of the image below it; it would hide the new image's too.
+//! The attribute by which an overlay on `/etc` hides the extensions of the image below it; it would
+//! hide the new image's too.
 //!
-//! On `/etc/extensions` it can only be seen, and removed, in the overlay's upper directory: overlayfs shows nobody its own
-//! attributes, and removing them through it ends with "no data". The upper directory is what `/etc` was before the
-//! overlay was mounted over it (the root's own `/etc`, under a merged configuration extension), so that is looked at with the overlay
+//! On `/etc/extensions` it can only be seen, and removed, in the overlay's upper directory:
+//! overlayfs shows nobody its own attributes, and removing them through it ends with "no data". The
+//! upper directory is what `/etc` was before the overlay was mounted over it (the root's own
+//! `/etc`, under a merged configuration extension), so that is looked at with the overlay
 //! unmounted, in a mount namespace of our own: everybody else's `/etc` stays as it is.
 
 use std::path::Path;
@@ -22,7 +24,8 @@ const ATTRIBUTE: &str = "trusted.overlay.opaque";
 /// Most overlays on top of each other on `/etc`.
 const MOST: usize = 8;
 
-/// Removes the attribute, if it is there. A failure is logged: then the new image's own extensions stay hidden, as before.
+/// Removes the attribute, if it is there. A failure is logged: then the new image's own extensions
+/// stay hidden, as before.
 pub(super) fn remove(host: &Host) {
     let (etc, extensions) = (host.path(ETC), host.path(EXTENSIONS));
     let work = || {

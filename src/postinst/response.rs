@@ -33,8 +33,8 @@ pub enum StoredResponseError {
     },
 }
 
-/// The packages on offer; none if no answer belongs to this update. An engine that keeps answers writes them
-/// after `previous-version`, so that one that is older belongs to an earlier update.
+/// The packages on offer; none if no answer belongs to this update. An engine that keeps answers
+/// writes them after `previous-version`, so that one that is older belongs to an earlier update.
 pub(super) fn offered(host: &Host) -> Result<Vec<Package>, StoredResponseError> {
     let prefs = Prefs::new(host.path(PREFS_DIR));
     if !is_fresh(host)?

@@ -57,8 +57,9 @@ fn update(catalog: &Catalog, codebase: &str) -> String {
     for extra in catalog.extras() {
         push_package(&mut xml, extra, "false");
     }
-    // The hash of the payload travels in base64, those of the packages in hexadecimal digits: that is
-    // what the dialect's readers expect of each. Backing off is for a vendor's servers, not for a site's.
+    // The hash of the payload travels in base64, those of the packages in hexadecimal digits: that
+    // is what the dialect's readers expect of each. Backing off is for a vendor's servers, not for
+    // a site's.
     let delta = if catalog.is_delta() {
         " IsDeltaPayload=\"true\""
     } else {

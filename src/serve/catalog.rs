@@ -13,8 +13,8 @@ use ring::digest;
 use super::ServeError;
 use crate::payload::{Metadata, PayloadError, PayloadFile};
 
-/// The last part of a package's URL: letters, digits, `.`, `_` and `-`, so that it needs no escaping in
-/// a URL, in XML or in a log, and can't name another directory.
+/// The last part of a package's URL: letters, digits, `.`, `_` and `-`, so that it needs no
+/// escaping in a URL, in XML or in a log, and can't name another directory.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PackageName(String);
 
@@ -108,8 +108,8 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Offers `payload`, under its file's name, as `version` to [`Audience::OtherVersions`]. Reads the
-    /// whole file: not for asynchronous code.
+    /// Offers `payload`, under its file's name, as `version` to [`Audience::OtherVersions`]. Reads
+    /// the whole file: not for asynchronous code.
     ///
     /// # Errors
     /// [`ServeError::Read`], [`ServeError::Empty`], or [`ServeError::Name`] if the file's name can't
@@ -119,7 +119,8 @@ impl Catalog {
         Ok(Self {
             version: version.into(),
             payload: Package::open(name.parse()?, payload)?,
-            // Whatever is no payload is served all the same: that nodes refuse it is what tests want to see.
+            // Whatever is no payload is served all the same: that nodes refuse it is what tests
+            // want to see.
             is_delta: metadata(payload).is_ok_and(|metadata| metadata.manifest.is_delta()),
             extras: Vec::new(),
             audience: Audience::OtherVersions,
@@ -127,7 +128,8 @@ impl Catalog {
         })
     }
 
-    /// Adds a package beside the payload, as Flatcar does for system extensions. Reads the whole file.
+    /// Adds a package beside the payload, as Flatcar does for system extensions. Reads the whole
+    /// file.
     ///
     /// # Errors
     /// As [`Self::open`], and [`ServeError::Duplicate`].

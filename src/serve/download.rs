@@ -31,11 +31,12 @@ struct Sending {
     start: Instant,
 }
 
-/// The body that sends `len` bytes of the file at `path` from `first`. `file_len` is the length that was
-/// offered: a file that has another one by now isn't what nodes were promised.
+/// The body that sends `len` bytes of the file at `path` from `first`. `file_len` is the length
+/// that was offered: a file that has another one by now isn't what nodes were promised.
 ///
 /// # Errors
-/// If the file can't be opened or its length changed. A file that shrinks later breaks the connection off.
+/// If the file can't be opened or its length changed. A file that shrinks later breaks the
+/// connection off.
 pub(super) async fn body(
     path: &Path,
     file_len: u64,

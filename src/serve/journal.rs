@@ -104,7 +104,8 @@ impl Journal {
         self.records().into_iter().filter_map(omaha).collect()
     }
 
-    /// Type and result of every event up to now (`(13, 1)`: a download began), the tests' usual question.
+    /// Type and result of every event up to now (`(13, 1)`: a download began), the tests' usual
+    /// question.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
         self.exchanges()

@@ -7,10 +7,10 @@
 //!                └─ every request ──▶ Journal        requests and answers
 //! ```
 //!
-//! One update is served at a time, described by a [`Catalog`]; [`Server::replace`] swaps it while nodes
-//! are connected. The server keeps no state per node: it never refuses an update because another one is
-//! in progress, and answers every event with `ok`. It holds no secrets and checks no signatures: nodes
-//! verify payloads themselves, so nothing here needs to be trusted by them.
+//! One update is served at a time, described by a [`Catalog`]; [`Server::replace`] swaps it while
+//! nodes are connected. The server keeps no state per node: it never refuses an update because
+//! another one is in progress, and answers every event with `ok`. It holds no secrets and checks no
+//! signatures: nodes verify payloads themselves, so nothing here needs to be trusted by them.
 //!
 //! The dialect is Omaha 3.0 as Flatcar's servers speak it: every well-formed request gets a 200.
 
@@ -87,7 +87,8 @@ pub enum ServeError {
     },
 }
 
-/// A running server. Dropping it ends it, its connections included; [`Server::stop`] also waits for that.
+/// A running server. Dropping it ends it, its connections included; [`Server::stop`] also waits for
+/// that.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -98,8 +99,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on `address` (port 0: any free one) within the current tokio runtime. Without a catalog
-    /// every check is answered with "no update".
+    /// Listens on `address` (port 0: any free one) within the current tokio runtime. Without a
+    /// catalog every check is answered with "no update".
     ///
     /// # Errors
     /// [`ServeError::Listen`].

@@ -17,9 +17,9 @@ pub enum Part {
 }
 
 impl Part {
-    /// What `range` and `if_range`, the values of these headers, ask of a file of `len` bytes tagged
-    /// `etag`. A range that isn't understood, has several parts, or is for another entity, asks for the
-    /// whole file, as the RFC wants.
+    /// What `range` and `if_range`, the values of these headers, ask of a file of `len` bytes
+    /// tagged `etag`. A range that isn't understood, has several parts, or is for another entity,
+    /// asks for the whole file, as the RFC wants.
     #[must_use]
     pub fn requested(range: Option<&str>, if_range: Option<&str>, etag: &str, len: u64) -> Self {
         match range.and_then(|range| range.strip_prefix("bytes=")) {

@@ -13,8 +13,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Replaces `path` by a file of mode 0600 that holds `contents`; missing directories above it are made.
-/// When this returns, the new contents survive a power cut. One writer per path at a time.
+/// Replaces `path` by a file of mode 0600 that holds `contents`; missing directories above it are
+/// made. When this returns, the new contents survive a power cut. One writer per path at a time.
 ///
 /// # Errors
 /// Any I/O error; the file is then either as it was or whole and new.
@@ -45,8 +45,8 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes `dir` and its missing parents, and syncs the directory that each was made in: a file synced
-/// inside a directory that itself is not on the medium would be lost with it.
+/// Makes `dir` and its missing parents, and syncs the directory that each was made in: a file
+/// synced inside a directory that itself is not on the medium would be lost with it.
 pub(crate) fn make_directory(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());

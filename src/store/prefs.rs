@@ -29,8 +29,8 @@ pub enum Key {
     CurrentUrlFailureCount,
     /// Index of the offer's URL that is tried.
     CurrentUrlIndex,
-    /// Failures since the last success, of deltas that had begun to download; those of the transfer don't
-    /// count.
+    /// Failures since the last success, of deltas that had begun to download; those of the transfer
+    /// don't count.
     DeltaUpdateFailures,
     /// The last answer to an update check, raw; postinst finds extensions in it.
     FullResponse,
@@ -160,8 +160,8 @@ impl Prefs {
         Ok(value.map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// The answer of the last check, as far as it still matters: an update that was installed since set
-    /// `previous-version`, which the next check empties before it keeps its own answer.
+    /// The answer of the last check, as far as it still matters: an update that was installed since
+    /// set `previous-version`, which the next check empties before it keeps its own answer.
     ///
     /// # Errors
     /// As [`Self::get`].
@@ -246,9 +246,9 @@ impl Prefs {
         self.set(key, &value.to_string())
     }
 
-    /// Remembers the raw answer to an update check, never older than `previous-version`: postinst takes a
-    /// response that is older for one of an earlier update, and the wall clock may have been set back
-    /// between the two writes.
+    /// Remembers the raw answer to an update check, never older than `previous-version`: postinst
+    /// takes a response that is older for one of an earlier update, and the wall clock may have
+    /// been set back between the two writes.
     ///
     /// # Errors
     /// [`PrefsError::Write`].
@@ -259,7 +259,8 @@ impl Prefs {
             .map_err(|source| PrefsError::Write { path, source })
     }
 
-    /// Corrects the times of an answer and of the file it is compared with, after the clock was set.
+    /// Corrects the times of an answer and of the file it is compared with, after the clock was
+    /// set.
     ///
     /// # Errors
     /// [`PrefsError::Write`].
@@ -271,8 +272,8 @@ impl Prefs {
         Ok(())
     }
 
-    /// Says in the original's words that there is no download to resume, so that it never continues on a
-    /// slot that it did not prepare. Our own checkpoints are records.
+    /// Says in the original's words that there is no download to resume, so that it never continues
+    /// on a slot that it did not prepare. Our own checkpoints are records.
     ///
     /// # Errors
     /// [`PrefsError::Write`].

@@ -1,4 +1,5 @@
-//! Checksummed records of our own state: whole, of the expected version, and as written, or not used at all.
+//! Checksummed records of our own state: whole, of the expected version, and as written, or not
+//! used at all.
 //!
 //! ```text
 //!  offset  length  what (integers big endian)
@@ -9,8 +10,8 @@
 //!  20 + n  32      SHA-256 of everything before
 //! ```
 //!
-//! Written by [`atomic`], so a torn record can only come from the medium or from somebody else. A reader
-//! that gets an error starts from nothing; the daemon never trusts half a record.
+//! Written by [`atomic`], so a torn record can only come from the medium or from somebody else. A
+//! reader that gets an error starts from nothing; the daemon never trusts half a record.
 
 use std::fs::File;
 use std::io::{self, Read as _};

@@ -1,4 +1,5 @@
-//! Deserializers for records of other versions: a value that can't be read has its default, and the rest counts.
+//! Deserializers for records of other versions: a value that can't be read has its default, and the
+//! rest counts.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Tools of the host: each call's failure names the tool, its arguments and what it printed.
+//! Tools of the host. An error names the tool, its arguments and its output.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-/// Which Debian package holds a tool that this host lacks.
+/// Tools and the Debian packages that contain them.
 const PACKAGES: [(&str, &str); 13] = [
     ("unshare", "util-linux"),
     ("git", "git"),
@@ -34,7 +34,7 @@ pub(crate) fn tool(name: &str) -> Command {
     command
 }
 
-/// A command to which the files of whoever runs this belong to root.
+/// A command that sees the files of the current user as root's.
 pub(crate) fn as_root(name: &str) -> Command {
     if is_root() {
         return tool(name);
@@ -50,7 +50,7 @@ pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// Says how to get a tool that isn't there.
+/// Error that names the package of a missing tool.
 pub(crate) fn missing(name: &OsStr, error: std::io::Error) -> anyhow::Error {
     if error.kind() != ErrorKind::NotFound {
         return anyhow!(error).context(format!("cannot start {}", name.display()));
@@ -62,7 +62,7 @@ pub(crate) fn missing(name: &OsStr, error: std::io::Error) -> anyhow::Error {
     anyhow!("{} is not installed: apt-get install {package}", name.display())
 }
 
-/// Runs `command` to its end and gives what it printed.
+/// Runs `command` to its end and returns its output.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let output = match command.output() {
         Ok(output) => output,

@@ -1,4 +1,4 @@
-//! Files whose failures name them.
+//! File access with errors that name the file.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -19,7 +19,7 @@ pub(crate) fn write(path: &Path, contents: &[u8]) -> Result<()> {
     fs::write(path, contents).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Writes a program.
+/// Writes an executable file.
 pub(crate) fn program(path: &Path, contents: &[u8]) -> Result<()> {
     write(path, contents)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))

@@ -1,5 +1,5 @@
-//! Whether a machine has merged its extensions: by its mount table, since `systemd-sysext` succeeds whether it merges
-//! anything or not.
+//! Check that a machine has merged its extensions, by its mount table: `systemd-sysext` succeeds
+//! whether or not it merges anything.
 
 use anyhow::{Context as _, Result, ensure};
 

@@ -1,4 +1,4 @@
-//! What every story has: a disk, a loader, a server, releases, and a voice.
+//! Stage of a story: its loader, server, releases and output.
 
 use std::fmt::Display;
 use std::fs;
@@ -39,7 +39,7 @@ for look in $(seq 600); do
 done
 exit 1"#;
 
-/// See the module.
+/// Stage of one story.
 pub(crate) struct Stage<'a> {
     name: &'static str,
     workshop: &'a Workshop,
@@ -49,7 +49,7 @@ pub(crate) struct Stage<'a> {
     control: bool,
     tries_come_back: bool,
     server: Server,
-    /// The server's; ends after it.
+    /// Runtime of the server; must end after it.
     _runtime: Runtime,
     boots: u32,
     begun: Instant,
@@ -101,13 +101,13 @@ impl<'a> Stage<'a> {
         self.hardware.watchdog = false;
     }
 
-    /// From now on a spent try is there again at the next boot.
+    /// Restores a spent try at each boot from now on.
     pub(crate) fn give_tries_back(&mut self) {
         self.say("control: no try stays spent");
         self.tries_come_back = true;
     }
 
-    /// Boots by another loader than the runner was told to.
+    /// Boots by `loader` instead of the one chosen on the command line.
     pub(crate) fn boot_by(&mut self, loader: &'a dyn Loader) {
         self.loader = loader;
     }
@@ -117,7 +117,7 @@ impl<'a> Stage<'a> {
         &self.directory
     }
 
-    /// Tells the reader how far the story is.
+    /// Prints the progress of the story.
     pub(crate) fn say(&self, what: impl Display) {
         println!(
             "{:>16} {:>4} s  {what}",
@@ -178,7 +178,8 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Checks that a node has reported a rollback: event 3, result 0, code 44; flags above the low bits.
+    /// Checks that a node has reported a rollback: event 3, result 0, code 44; flags above the low
+    /// bits.
     pub(crate) fn expect_rollback_report(&self) -> Result<()> {
         let events = self.server.journal().events();
         let told = |event: &Event| {
@@ -189,10 +190,10 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Waits until the node asks for an update by itself, and what comes of it.
+    /// Waits until the node asks for an update by itself, and for the outcome.
     ///
-    /// A daemon draws the time of its first check, 2 to 12 minutes after its start; it is started anew until it draws
-    /// a time that is near.
+    /// A daemon draws the time of its first check, 2 to 12 minutes after its start; it is started
+    /// anew until it draws a time that is near.
     pub(crate) fn wait_for_the_timer(&self, machine: &mut Machine) -> Result<()> {
         self.configure(machine)?;
         let seconds = machine.sh(NEAR_CHECK)?;
@@ -201,8 +202,8 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Checks that the node was offered a release that it came back from, and left it alone: event 3, result 9, code
-    /// 35, and nothing was downloaded since.
+    /// Checks that the node was offered a release that it came back from, and left it alone: event
+    /// 3, result 9, code 35, and nothing was downloaded since.
     pub(crate) fn expect_refusal(&self, machine: &mut Machine) -> Result<()> {
         let events = self.server.journal().events();
         let refused = |event: &Event| {
@@ -248,7 +249,7 @@ impl<'a> Stage<'a> {
         Ok(machine)
     }
 
-    /// Checks from outside where a slot stands.
+    /// Checks the attributes of a slot from outside.
     pub(crate) fn expect(&self, disk: &Disk, slot: Slot, expected: Standing) -> Result<()> {
         let standing = disk.standing(slot)?;
         ensure!(standing == expected, "{slot}: {standing}, not {expected}");
@@ -256,7 +257,8 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Points the node in `machine` to this story's server and lets it update; returns once a reboot is due.
+    /// Points the node in `machine` to this story's server and lets it update; returns once a
+    /// reboot is due.
     pub(crate) fn update(&self, machine: &mut Machine) -> Result<()> {
         self.configure(machine)?;
         self.say("the node updates");

@@ -1,5 +1,6 @@
-//! Stands for a kernel in the loader's tests: says with which options it was started, then does what they ask
-//! for: `fake=return-b` gives up like a kernel that finds no memory, anything else turns the machine off.
+//! Stand-in of a kernel for the loader's tests. It prints the options with which it was started,
+//! then does what they say: `fake=return-b` gives up like a kernel that finds no memory, anything
+//! else turns the machine off.
 #![no_std]
 #![no_main]
 #![allow(unsafe_code, reason = "`uefi::entry` sets the crate's global handles")]

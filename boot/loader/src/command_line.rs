@@ -1,4 +1,4 @@
-//! The kernel's command line: what the builder wrote, with the slot's values put in.
+//! Command line of the kernel: the builder's file, with the slot's values put in.
 
 use alloc::string::{String, ToString};
 
@@ -14,21 +14,21 @@ use crate::letter::Letter;
 /// | `@SLOT@` | `a` or `b` |
 /// | `@USRHASH@` | the verity root hash that the kernel file carries: [`RootHash`] |
 ///
-/// A line without `@PARTUUID@` gets ` mount.usr=PARTUUID=…` at its end: both slots would mount the same /usr
-/// otherwise.
+/// A line without `@PARTUUID@` gets ` mount.usr=PARTUUID=…` at its end: both slots would mount the
+/// same /usr otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CommandLine(String);
 
-/// Why there is no command line.
+/// Error of making a command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommandLineError {
-    /// More than kernels take.
+    /// The line is longer than kernels accept.
     #[error("longer than {} bytes", CommandLine::LIMIT)]
     TooLong,
     /// A byte that isn't printable ASCII, a tab or the end of a line.
     #[error("byte {value:#04x} at offset {offset} is no ASCII text")]
     NotText {
-        /// Where, from the start of the file.
+        /// Offset from the start of the file.
         offset: usize,
         /// The byte.
         value: u8,
@@ -43,15 +43,15 @@ const SLOT: &str = "@SLOT@";
 const USRHASH: &str = "@USRHASH@";
 
 impl CommandLine {
-    /// Its file on the EFI system partition.
+    /// Path of the file on the EFI system partition.
     pub const PATH: &'static str = "\\cmdline";
-    /// Bytes of the file and of the finished line: what the kernel takes on x86, without the NUL.
+    /// Longest file and finished line in bytes: the limit of the kernel on x86, without the NUL.
     pub const LIMIT: usize = 2047;
 
     /// Reads the file: lines are joined by blanks; those that start with `#` are left out.
     ///
     /// # Errors
-    /// When it is no ASCII text or too long.
+    /// If it is no ASCII text or too long.
     pub fn parse(bytes: &[u8]) -> Result<Self, CommandLineError> {
         if bytes.len() > Self::LIMIT {
             return Err(CommandLineError::TooLong);
@@ -77,7 +77,7 @@ impl CommandLine {
     /// The line for one slot.
     ///
     /// # Errors
-    /// When it asks for a root hash that isn't there, or gets too long.
+    /// If it needs a root hash that the kernel doesn't have, or becomes too long.
     pub fn expand(
         &self,
         slot: Letter,
@@ -110,15 +110,15 @@ fn append(line: &mut String, part: &str) {
     line.push_str(part);
 }
 
-/// dm-verity root hash of a slot's /usr: 64 lower-case hexadecimal digits that Flatcar's build writes into an
-/// unused part of the kernel's header.
+/// dm-verity root hash of a slot's /usr: 64 lower-case hexadecimal digits that Flatcar's build
+/// writes into an unused part of the kernel's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RootHash([u8; Self::DIGITS]);
 
 impl RootHash {
     const DIGITS: usize = 64;
     const START: usize = if cfg!(target_arch = "aarch64") { 512 } else { 64 };
-    /// How many of a kernel's first bytes have to be read to find it.
+    /// Number of a kernel's first bytes that have to be read to find it.
     pub const END: usize = Self::START + Self::DIGITS;
 
     /// The hash in a kernel's first bytes, if one is there.

@@ -1,4 +1,4 @@
-//! Why a slot isn't booted, and why none is.
+//! Errors of booting a slot, and of booting any.
 
 use alloc::string::String;
 use core::error::Error;
@@ -8,7 +8,7 @@ use slots::{GptError, PartitionNumber};
 use crate::command_line::CommandLineError;
 use crate::letter::Letter;
 
-/// Why a slot that was chosen isn't running. `D` is the disk's error, `E` the firmware's.
+/// Error for which a chosen slot is passed over. `D` is the disk's error, `E` the firmware's.
 #[derive(Debug, thiserror::Error)]
 pub enum PassedOver<D: Error + 'static, E: Error + 'static> {
     /// A partition of the slots' type that no kernel belongs to.
@@ -17,9 +17,9 @@ pub enum PassedOver<D: Error + 'static, E: Error + 'static> {
     /// Without the try spent on the medium, a slot that hangs would be tried for ever.
     #[error("{slot} is on trial and its try cannot be spent")]
     TryNotSpent {
-        /// Which slot.
+        /// The slot.
         slot: Letter,
-        /// The disk's words.
+        /// Error of the disk.
         source: GptError<D>,
     },
     /// Its kernel isn't on the EFI system partition.
@@ -28,25 +28,25 @@ pub enum PassedOver<D: Error + 'static, E: Error + 'static> {
     /// Its kernel is there and the firmware doesn't read or load it.
     #[error("{path} cannot be loaded")]
     Unloadable {
-        /// The kernel file.
+        /// Path of the kernel file.
         path: String,
-        /// The firmware's words.
+        /// Error of the firmware.
         source: E,
     },
     /// Its command line can't be made.
     #[error("{path} gets no command line")]
     CommandLine {
-        /// The kernel file.
+        /// Path of the kernel file.
         path: String,
-        /// What is wrong.
+        /// Error of the command line.
         source: CommandLineError,
     },
-    /// It ran, and handed control back.
+    /// The kernel ran and returned.
     #[error("{path} gave up")]
     Returned {
-        /// The kernel file.
+        /// Path of the kernel file.
         path: String,
-        /// What it returned.
+        /// Status that it returned.
         source: E,
     },
 }
@@ -66,17 +66,17 @@ impl core::fmt::Display for Wanted {
     }
 }
 
-/// Why the loader gives control back to the firmware.
+/// Error for which the loader returns control to the firmware.
 #[derive(Debug, thiserror::Error)]
 pub enum GaveUp<D: Error + 'static> {
     /// The boot disk has no table.
     #[error("the boot disk cannot be used")]
     NoTable(#[source] GptError<D>),
-    /// No slot is left: none has a priority above 0 and either a try left or success, or those were passed
-    /// over.
+    /// No slot is left: none has a priority above 0 and either a try left or success, or those were
+    /// passed over.
     #[error("no slot can be booted ({passed_over} passed over)")]
     NoSlot {
-        /// How many were chosen in vain.
+        /// Number of slots that were passed over.
         passed_over: usize,
     },
 }

@@ -1,4 +1,4 @@
-//! Which of the two slots a partition is.
+//! Letter of a slot: A or B.
 
 use alloc::format;
 use alloc::string::String;
@@ -6,12 +6,12 @@ use core::fmt;
 
 use slots::{Guid, Partition};
 
-/// Directories of the EFI system partition that may hold kernels, in the order in which they are looked at:
-/// the two where the daemon writes, the one that counts for it first; then the root, where a builder may put
-/// the first kernels.
+/// Directories of the EFI system partition that may hold kernels, in the order in which they are
+/// searched: the two to which the daemon writes, the one that it prefers first; then the root,
+/// where a builder may put the first kernels.
 const DIRECTORIES: [&str; 3] = ["\\coreos\\", "\\flatcar\\", "\\"];
 
-/// A slot by the letter in its kernel's file name.
+/// Letter of a slot, as in its kernel's file name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Letter {
     /// USR-A, `vmlinuz-a`.
@@ -21,8 +21,8 @@ pub enum Letter {
 }
 
 impl Letter {
-    /// By PARTLABEL or well-known PARTUUID, as the daemon tells the slots apart; `None` if the partition is
-    /// neither slot, or claims to be both.
+    /// By PARTLABEL or well-known PARTUUID, as the daemon tells the slots apart; `None` if the
+    /// partition is neither slot, or claims to be both.
     #[must_use]
     pub fn of(partition: &Partition) -> Option<Self> {
         let is = |label, guid| partition.label == label || partition.guid == guid;
@@ -33,7 +33,7 @@ impl Letter {
         }
     }
 
-    /// Lower case, as in file names.
+    /// The letter in lower case, as in file names.
     #[must_use]
     pub const fn lower(self) -> char {
         match self {
@@ -42,7 +42,7 @@ impl Letter {
         }
     }
 
-    /// Where the slot's kernel may lie on the EFI system partition; the first that exists is the one.
+    /// Paths of the slot's kernel on the EFI system partition; the first that exists counts.
     pub fn kernels(self) -> impl Iterator<Item = String> {
         DIRECTORIES
             .into_iter()

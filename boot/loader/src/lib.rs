@@ -7,9 +7,10 @@
 //!                     │            no slot is left: back to the firmware          │               │
 //!                     └──────────────── the slot is passed over: say why ◀────────┴───────────────┘
 //! ```
-//! The try is on the medium before anything of the slot is read: whatever hangs, panics or resets from then on
-//! has cost the slot that try, and the next boot takes the other slot. A kernel that can't be loaded costs it
-//! too: to the system that boots instead, the slot was tried and didn't come up.
+//! The try is on the medium before anything of the slot is read: whatever hangs, panics or resets
+//! from then on has cost the slot that try, and the next boot takes the other slot. A kernel that
+//! can't be loaded costs it too: to the system that boots instead, the slot was tried and didn't
+//! come up.
 //!
 //! | topic | where |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! What the loader needs from the firmware. Tests put a fake in its place.
+//! Interface of the loader to the firmware. Tests use a fake.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -7,32 +7,33 @@ use core::fmt;
 
 use slots::Disk;
 
-/// A machine on its way up: its boot disk, the EFI system partition that the loader came from, its console.
+/// A machine that is booting: its boot disk, the EFI system partition that the loader came from,
+/// its console.
 pub trait Machine {
     /// The whole disk on which that EFI system partition lies.
     type Disk: Disk;
     /// A kernel in memory, checked by the firmware and not started.
     type Kernel;
-    /// The firmware's words.
+    /// Error of the firmware.
     type Error: Error + 'static;
 
     /// The boot disk.
     fn disk(&mut self) -> &mut Self::Disk;
 
-    /// The first bytes of a file of the EFI system partition, at most `limit`; `None` if there is none. `path`
-    /// starts with a backslash.
+    /// The first bytes of a file of the EFI system partition, at most `limit`; `None` if there is
+    /// none. `path` starts with a backslash.
     ///
     /// # Errors
-    /// When there is such a file and it can't be read.
+    /// If there is such a file and it can't be read.
     fn read(&mut self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Self::Error>;
 
     /// Loads the file at `path` as an EFI application with `command_line` as its options.
     ///
     /// # Errors
-    /// When it can't be read, isn't an application, or isn't one that the firmware trusts.
+    /// If it can't be read, isn't an application, or isn't trusted by the firmware.
     fn load(&mut self, path: &str, command_line: &str) -> Result<Self::Kernel, Self::Error>;
 
-    /// Starts a kernel. Returns only when the kernel gave up, with what it said.
+    /// Starts a kernel. Returns only if the kernel does, with its error.
     fn start(&mut self, kernel: Self::Kernel) -> Self::Error;
 
     /// Puts a line on the console.

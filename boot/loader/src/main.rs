@@ -1,4 +1,4 @@
-//! The EFI application: all of it is the library, whose entry point the linker looks for by name.
+//! EFI application. All code is in the library, whose entry point the linker finds by name.
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The order in which a slot is chosen, charged and started.
+//! Boot sequence: a slot is chosen, its try spent, its kernel started.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,8 +13,8 @@ use crate::machine::Machine;
 type DiskError<M> = <<M as Machine>::Disk as Disk>::Error;
 type Passed<M> = PassedOver<DiskError<M>, <M as Machine>::Error>;
 
-/// Boots the machine: repairs the partition table, then tries the slots in the order of their attributes until
-/// one takes over. Returns only when none did.
+/// Boots the machine: repairs the partition table, then tries the slots in the order of their
+/// attributes until one takes over. Returns only when none did.
 pub fn boot<M: Machine>(machine: &mut M) -> GaveUp<DiskError<M>> {
     if let Err(error) = repair(machine) {
         return GaveUp::NoTable(error);
@@ -46,7 +46,8 @@ fn choose(table: &Table, tried: &[PartitionNumber]) -> Option<(Partition, Choice
     Some((table.partition(choice.slot)?, choice))
 }
 
-/// Makes both copies of the table valid and alike. A disk that takes no repair is no reason to stay down.
+/// Makes both copies of the table valid and equal. A disk that can't be repaired doesn't end the
+/// boot.
 fn repair<M: Machine>(machine: &mut M) -> Result<(), GptError<DiskError<M>>> {
     let gpt = Gpt::read(machine.disk())?;
     for which in [WhichCopy::Primary, WhichCopy::Backup] {
@@ -64,7 +65,7 @@ fn repair<M: Machine>(machine: &mut M) -> Result<(), GptError<DiskError<M>>> {
     Ok(())
 }
 
-/// Charges the slot, then starts its kernel. Returns only if that failed.
+/// Spends a try of the slot, then starts its kernel. Returns only if that failed.
 fn attempt<M: Machine>(
     machine: &mut M,
     gpt: &Gpt,
@@ -88,8 +89,8 @@ fn attempt<M: Machine>(
     Err(PassedOver::Returned { path, source })
 }
 
-/// Puts the spent try on the medium. A slot that was marked good needs no try, and boots from a disk that can't
-/// be written, too.
+/// Writes the spent try to the medium. A slot that was marked good needs no try, and boots even
+/// from a disk that can't be written.
 fn spend<M: Machine>(
     machine: &mut M,
     gpt: &Gpt,
@@ -116,8 +117,8 @@ fn spend<M: Machine>(
     Ok(())
 }
 
-/// The first place that holds the slot's kernel. One that can't be read isn't looked for elsewhere: another
-/// file may be an older one.
+/// Path of the slot's kernel: the first that exists. If that can't be read, the others are not
+/// tried: they may hold an older kernel.
 fn kernel<M: Machine>(machine: &mut M, slot: Letter) -> Result<String, Passed<M>> {
     for path in slot.kernels() {
         match machine.read(&path, 1) {
@@ -151,8 +152,8 @@ fn command_line<M: Machine>(
         })
 }
 
-/// The command line of the EFI system partition. Without one that can be used the slot is booted with the
-/// least that a system needs to find its /usr.
+/// Command line of the EFI system partition. If it can't be used, the slot is booted with the
+/// minimum that a system needs to find its /usr.
 fn template<M: Machine>(machine: &mut M) -> CommandLine {
     match machine.read(CommandLine::PATH, CommandLine::LIMIT + 1) {
         Ok(Some(bytes)) => match CommandLine::parse(&bytes) {

@@ -1,7 +1,8 @@
 //! The daemon: `update_engine -foreground -logtostderr`, as its unit calls it.
 //!
-//! Called by another name it is another program: see [`role`]. As the daemon it parses the command line, then wires the parts together; see [`update_engine::engine`] for what they
-//! do. Ends with status 0 on SIGTERM and SIGINT, with 1 when it cannot serve.
+//! Called by another name it is another program: see [`role`]. As the daemon it parses the command
+//! line, then wires the parts together; see [`update_engine::engine`] for what they do. Ends with
+//! status 0 on SIGTERM and SIGINT, with 1 when it cannot serve.
 
 mod command_line;
 mod role;

@@ -1,5 +1,5 @@
-//! `update_payload`: makes, signs, shows, checks, applies and serves update payloads. For build machines, tests
-//! and sites without a network; nodes don't need it.
+//! `update_payload`: makes, signs, shows, checks, applies and serves update payloads. For build
+//! machines, tests and sites without a network; nodes don't need it.
 
 mod arguments;
 mod offline;
@@ -192,7 +192,8 @@ async fn serve_until_interrupted(listen: SocketAddr, catalog: Catalog) -> Result
     Ok(())
 }
 
-/// URL of the server for nodes; if it listens on every address, with a placeholder for one that nodes can reach.
+/// URL of the server for nodes; if it listens on every address, with a placeholder for one that
+/// nodes can reach.
 fn address_for_nodes(server: &Server) -> String {
     let address = server.address();
     if address.ip().is_unspecified() {

@@ -27,8 +27,8 @@ pub(super) struct Follower<'a> {
 impl<'a> Follower<'a> {
     /// Subscribes to changes from now on.
     pub(super) async fn new(remote: &'a Remote) -> Result<Self, RemoteError> {
-        // Nothing but these, also where there is no bus: answers that nobody takes out of the stream would block
-        // the connection.
+        // Nothing but these, also where there is no bus: answers that nobody takes out of the
+        // stream would block the connection.
         let rule = MatchRule::builder()
             .msg_type(Type::Signal)
             .path(ENGINE_PATH)
@@ -45,8 +45,8 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Display of progress: a bar that is redrawn on a terminal; elsewhere lines, one for each change of the state and each
-/// ten percent.
+/// Display of progress: a bar that is redrawn on a terminal; elsewhere lines, one for each change
+/// of the state and each ten percent.
 #[derive(Default)]
 pub(super) struct Teller {
     last: String,

@@ -7,10 +7,10 @@
 //!                                                           └─ settings  configuration in force
 //! ```
 //!
-//! Exit codes: 0 done; 1 the engine refuses, with its sentence; 2 wrong arguments; 3 the engine can't be
-//! reached; 4 not allowed. `update` has more: 5 nothing is offered; 6 what is offered is put off or refused, and
-//! not because something broke; 7 the update failed. `check --dry-run` ends as `update` would, and with 7 where that is
-//! doubtful.
+//! Exit codes: 0 done; 1 the engine refuses, with its sentence; 2 wrong arguments; 3 the engine
+//! can't be reached; 4 not allowed. `update` has more: 5 nothing is offered; 6 what is offered is
+//! put off or refused, and not because something broke; 7 the update failed. `check --dry-run` ends
+//! as `update` would, and with 7 where that is doubtful.
 
 mod arguments;
 mod follow;

@@ -117,7 +117,8 @@ impl Remote {
         Diagnostics::read(&self.connection).await.ok()
     }
 
-    /// Starts a check; for a user who may only use the original's interface, such as the account `core`, by that one.
+    /// Starts a check; for a user who may only use the original's interface, such as the account
+    /// `core`, by that one.
     pub(super) async fn check(&self) -> Result<(), RemoteError> {
         let check = self.engine().await?.check().await.map_err(RemoteError::from);
         let attempt = async || ManagerProxy::new(&self.connection).await?.attempt_update().await;
@@ -160,8 +161,8 @@ impl Remote {
         self.order(done.map_err(RemoteError::from), by_polkit).await
     }
 
-    /// Sends a command, by the object that polkit guards if the bus denies the other. Retries while another command is under
-    /// way.
+    /// Sends a command, by the object that polkit guards if the bus denies the other. Retries while
+    /// another command is under way.
     async fn order<T>(
         &self,
         done: Result<T, RemoteError>,
@@ -195,14 +196,15 @@ impl Remote {
         Engine1Proxy::new(&self.connection).await
     }
 
-    /// The object that polkit guards, for users to whom the bus denies the methods of [`Self::engine`].
+    /// The object that polkit guards, for users to whom the bus denies the methods of
+    /// [`Self::engine`].
     async fn orders(&self) -> zbus::Result<Control1Proxy<'static>> {
         Control1Proxy::new(&self.connection).await
     }
 }
 
-/// Result of `done`, or of `otherwise` if that was denied. An engine or a bus policy of another version, which knows
-/// no other way, denies it as before.
+/// Result of `done`, or of `otherwise` if that was denied. An engine or a bus policy of another
+/// version, which knows no other way, denies it as before.
 async fn unless_denied<T>(
     done: Result<T, RemoteError>,
     otherwise: impl AsyncFnOnce() -> zbus::Result<T>,

@@ -9,7 +9,8 @@ use crate::config::{self, Config, Effective, Kind, Origin, PartitionSetting};
 use crate::host::{Host, Unreadable};
 use crate::net::{redact, redact_url};
 
-/// Every setting below `root`, one line each or as JSON; the lines are followed by the oddities of the files.
+/// Every setting below `root`, one line each or as JSON; the lines are followed by the oddities of
+/// the files.
 ///
 /// # Errors
 /// If a file can't be read: the settings in force are not known then.
@@ -74,7 +75,8 @@ fn row(key: &str, value: &str, origin: Origin) -> Value {
     })
 }
 
-/// Value for display: a secret is only shown to be set, and URLs are shown without user, password and query.
+/// Value for display: a secret is only shown to be set, and URLs are shown without user, password
+/// and query.
 fn shown(setting: &Effective) -> String {
     match setting.setting.kind {
         Kind::Secret if !setting.value.is_empty() => "(set)".to_owned(),

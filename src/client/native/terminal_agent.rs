@@ -17,8 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct TerminalAgent(Child);
 
 impl TerminalAgent {
-    /// Starts it, unless there is no terminal or no polkit; an agent of the session, a desktop's, asks then. Returns once
-    /// polkit knows of it.
+    /// Starts it, unless there is no terminal or no polkit; an agent of the session, a desktop's,
+    /// asks then. Returns once polkit knows of it.
     pub(super) async fn start() -> Option<Self> {
         if !std::io::stdin().is_terminal() {
             return None;
@@ -36,7 +36,8 @@ impl TerminalAgent {
         Some(Self(agent))
     }
 
-    /// Ends it. It may still be waiting for a password: if killed, it would leave the terminal without echo.
+    /// Ends it. It may still be waiting for a password: if killed, it would leave the terminal
+    /// without echo.
     pub(super) async fn end(mut self) {
         if let Some(id) = self.0.id().and_then(|id| i32::try_from(id).ok()) {
             let _ = kill(Pid::from_raw(id), Signal::SIGTERM);

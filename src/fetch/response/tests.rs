@@ -46,7 +46,8 @@ fn the_part_asked_for_is_accepted() {
         ending: Ending::Counted,
     };
     assert_eq!(resumed(206, &pairs).unwrap(), part);
-    // The entity may be named once only, the total be unknown, the length be left out, and a part be shorter.
+    // The entity may be named once only, the total be unknown, the length be left out, and a part
+    // be shorter.
     assert_eq!(resumed(206, &pairs[..2]).unwrap(), part);
     let open = Part {
         ending: Ending::Open,

@@ -1,4 +1,4 @@
-//! The EFI partition, through mtools: no mount, no loop device.
+//! EFI partition, through mtools: no mount, no loop device.
 
 use std::ffi::OsString;
 use std::path::Path;

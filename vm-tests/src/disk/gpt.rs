@@ -1,7 +1,7 @@
-//! A second opinion on partition tables: reads and writes them without any code of the daemon's.
+//! Independent implementation of partition tables, without any code of the daemon's.
 //!
-//! Source: UEFI specification, chapter "GUID Partition Table". A copy counts if its signature, its place and
-//! both checksums are right. Sectors of 512 bytes.
+//! Source: UEFI specification, chapter "GUID Partition Table". A copy counts if its signature, its
+//! place and both checksums are right. Sectors of 512 bytes.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -20,7 +20,7 @@ const USR: [u8; 16] = [
     0xf4, 0xf5, 0xfb, 0x5d, 0x48, 0x28, 0xac, 0x4b, 0xaa, 0x5e, 0x0d, 0x9a, 0x20, 0xb7, 0x45, 0xa6,
 ];
 
-/// Which copy of the table.
+/// Copy of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
     /// Sectors 1 to 33.
@@ -102,7 +102,7 @@ impl Table {
         self.entries == other.entries
     }
 
-    /// Where `slot` stands; nothing if its partition is no slot.
+    /// Attributes of `slot`; `None` if its partition is no slot.
     pub(crate) fn standing(&self, slot: Slot) -> Option<Standing> {
         let entry = &self.entries[self.entry(slot)..][..ENTRY_LEN];
         // The three fields are the low nine bits of the seventh and eighth byte.
@@ -114,7 +114,7 @@ impl Table {
         })
     }
 
-    /// Changes where `slot` stands.
+    /// Sets the attributes of `slot`.
     pub(crate) fn set_standing(&mut self, slot: Slot, standing: Standing) {
         let at = self.entry(slot);
         self.entries[at + 54] = standing.priority | standing.tries << 4;
@@ -148,7 +148,7 @@ pub(crate) fn write(disk: &File, table: &Table) -> Result<()> {
     table.write(disk, Which::Primary)
 }
 
-/// Changes where a slot of the disk at `path` stands.
+/// Sets the attributes of a slot of the disk at `path`.
 pub(crate) fn set_standing(path: &Path, slot: Slot, standing: Standing) -> Result<()> {
     let disk = File::options().read(true).write(true).open(path)?;
     let mut table = read(&disk)?;

@@ -1,4 +1,4 @@
-//! A machine's disk: a raw image with Flatcar's partitions, made and looked at from outside.
+//! Disk of a machine: a raw image with Flatcar's partitions, made and read from outside.
 
 pub(crate) mod esp;
 pub(crate) mod gpt;
@@ -25,11 +25,11 @@ struct Partition {
     number: u32,
     label: &'static str,
     kind: &'static str,
-    /// PARTUUID; R for any.
+    /// PARTUUID; `R` for a random one.
     identity: &'static str,
     /// First sector.
     start: u64,
-    /// Sectors.
+    /// Length, in sectors.
     len: u64,
 }
 
@@ -94,7 +94,7 @@ pub(crate) enum Slot {
 }
 
 impl Slot {
-    /// Its partition.
+    /// Number of its partition.
     pub(crate) fn number(self) -> u32 {
         match self {
             Self::A => 3,
@@ -107,13 +107,13 @@ impl Slot {
         place(self.number()).identity
     }
 
-    /// Where it lies.
+    /// Its sectors.
     pub(crate) fn sectors(self) -> Range<u64> {
         let place = place(self.number());
         place.start..place.start + place.len
     }
 
-    /// Not this one.
+    /// The other slot.
     pub(crate) fn other(self) -> Self {
         match self {
             Self::A => Self::B,
@@ -121,7 +121,7 @@ impl Slot {
         }
     }
 
-    /// Its kernel in the EFI partition.
+    /// Path of its kernel in the EFI partition.
     pub(crate) fn kernel(self) -> &'static str {
         match self {
             Self::A => "flatcar/vmlinuz-a",
@@ -136,10 +136,10 @@ impl fmt::Display for Slot {
     }
 }
 
-/// Where a slot stands, as `cgpt` reads it.
+/// Attributes of a slot, as `cgpt` reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Standing {
-    /// 0: never booted. The highest goes first.
+    /// Priority: 0 is never booted, the highest goes first.
     pub(crate) priority: u8,
     /// Boots left for a slot on trial.
     pub(crate) tries: u8,
@@ -206,12 +206,12 @@ impl Disk {
         Ok(disk)
     }
 
-    /// The file.
+    /// Path of the image file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where a machine records what it writes.
+    /// Path at which a machine records its writes.
     pub(crate) fn recording(&self) -> Option<&Path> {
         self.recording.as_deref()
     }
@@ -234,7 +234,7 @@ impl Disk {
         })
     }
 
-    /// Sectors of both partition tables and of the EFI partition: what decides about the next boot.
+    /// Sectors that decide about the next boot: both partition tables and the EFI partition.
     pub(crate) fn vital(&self) -> Result<[Range<u64>; 3]> {
         let disk = File::open(&self.path)?;
         let (_, backup) = gpt::sectors(&disk, gpt::Which::Backup)?;
@@ -242,7 +242,7 @@ impl Disk {
         Ok([0..34, backup..DISK_SECTORS, esp.start..esp.start + esp.len])
     }
 
-    /// What `cgpt`, another's reader of partition tables, says of `slot`.
+    /// Attributes of `slot` by `cgpt`, an independent reader of partition tables.
     pub(crate) fn standing(&self, slot: Slot) -> Result<Standing> {
         let show = |field: &str| -> Result<u8> {
             let mut show = tool("cgpt");

@@ -1,8 +1,8 @@
-//! A recording of everything that was written to a disk, in order: QEMU's `blklogwrites`, whose format is that
+//! Recording of all writes to a disk, in order: QEMU's `blklogwrites`, whose format is that
 //! of the kernel's dm-log-writes (Documentation/admin-guide/device-mapper/log-writes.rst).
 //!
-//! Applied one by one to the disk as it was at the beginning, the writes give every state that a power cut could
-//! have left on a disk that keeps their order.
+//! Applied one by one to the disk as it was at the beginning, the writes give every state that a
+//! power cut could have left on a disk that keeps their order.
 
 use std::fs::File;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::SECTOR;
 
 const MAGIC: u64 = 0x006a_7366_7773_6872;
-/// The sectors were given up, and no data follows.
+/// Flag of a discard, which has no data.
 const DISCARD: u64 = 4;
 
 /// One write.
@@ -22,7 +22,7 @@ const DISCARD: u64 = 4;
 pub(crate) struct Write {
     /// The sectors written, none for a mere flush.
     pub(crate) sectors: Range<u64>,
-    /// Where the data lies in the recording; nothing for a discard.
+    /// Offset of the data in the recording; `None` for a discard.
     data: Option<u64>,
 }
 

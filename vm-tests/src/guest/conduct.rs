@@ -1,6 +1,6 @@
-//! What the guest does once a release has booted.
+//! Behaviour of a release in the guest.
 
-/// How a release behaves once it is booted.
+/// Behaviour of a release once it is booted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Conduct {
     /// It works.
@@ -9,20 +9,20 @@ pub(crate) enum Conduct {
     Panics,
     /// It stops before anything but the watchdog runs.
     Hangs,
-    /// It comes up, but for the unit that the node is there for.
+    /// It comes up without the node's application.
     Unhealthy,
     /// The same, and no unit is required.
     Unjudged,
     /// The same as `Unhealthy`, and its daemon keeps its records where no other version finds them.
     Forgetful,
-    /// A required unit is not started: on trial until somebody marks it good.
+    /// A required unit is not started: on trial until it is marked good by hand.
     Waits,
     /// It comes up without the daemon.
     Unattended,
 }
 
 impl Conduct {
-    /// What the initrd is told.
+    /// Setting for the initrd.
     pub(super) fn in_initrd(self) -> &'static str {
         match self {
             Self::Panics => "panic",
@@ -41,7 +41,7 @@ impl Conduct {
         !matches!(self, Self::Unhealthy | Self::Unjudged | Self::Forgetful)
     }
 
-    /// What makes a slot healthy, and for how many seconds; seconds in which a broken one has to become healthy.
+    /// Settings of the health gate: required units, settling time and deadline.
     pub(super) fn settings(self) -> &'static str {
         match self {
             Self::Good | Self::Panics | Self::Hangs | Self::Unattended => {

@@ -1,6 +1,6 @@
-//! An archive as the kernel reads it: "newc" (kernel documentation, early-userspace/buffer-format).
+//! Archive in the kernel's format "newc" (kernel documentation, early-userspace/buffer-format).
 
-/// What an entry is.
+/// Kind of an entry.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
     /// A directory.
@@ -24,7 +24,7 @@ impl Kind {
     }
 }
 
-/// An archive in the making. The same entries make the same bytes.
+/// Archive under construction. The same entries make the same bytes.
 #[derive(Default)]
 pub(super) struct Archive {
     bytes: Vec<u8>,
@@ -47,7 +47,8 @@ impl Archive {
 
     fn entry(&mut self, inode: u32, mode: u32, path: &str, contents: &[u8]) {
         let (length, name) = (contents.len(), path.len() + 1);
-        // inode, mode, owner, group, links, time, length, four device numbers, name's length, no checksum
+        // inode, mode, owner, group, links, time, length, four device numbers, name's length, no
+        // checksum
         let header = format!(
             "070701{inode:08X}{mode:08X}{0:08X}{0:08X}{1:08X}{0:08X}{length:08X}{0:08X}{0:08X}{0:08X}{0:08X}{name:08X}{0:08X}",
             0, 1

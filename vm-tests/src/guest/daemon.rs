@@ -1,4 +1,5 @@
-//! The daemon of a release: today's, as the workspace builds it now, or an earlier one, from the history.
+//! Daemon of a release: the current one, as the workspace builds it, or an earlier one, from the
+//! history.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::command::{missing, run, tool};
 use crate::files;
 
-/// Which daemon a release has.
+/// Version of a release's daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Version {
     /// As the workspace builds it.
@@ -17,10 +18,11 @@ pub(crate) enum Version {
     Earlier,
 }
 
-/// The commit of the earlier daemon: the last one that takes whatever lies on top of `/usr` for the slot.
+/// The commit of the earlier daemon: the last one that takes whatever lies on top of `/usr` for the
+/// slot.
 const EARLIER: &str = "685c81211752c19234639f6e1bcde25266fa300d";
 
-/// Its programs, and the files of the repository that belong to them; where they go below `/usr`.
+/// Files of the daemon in the repository, and their paths below `/usr`.
 const PROGRAMS: [(&str, &str); 2] = [
     ("update_engine", "sbin/update_engine"),
     ("update_engine_client", "bin/update_engine_client"),
@@ -47,7 +49,8 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Today's, of the sources in `repository`; made anew each time, for whoever knows what has changed is Cargo.
+    /// Today's, of the sources in `repository`; built each time, since Cargo knows what has
+    /// changed.
     pub(super) fn todays(repository: &Path, cache: &Path) -> Result<Self> {
         let tree = cache.join("daemon");
         make(repository, &repository.join("target"), &tree)?;
@@ -99,7 +102,8 @@ fn check_out(repository: &Path, directory: &Path) -> Result<()> {
     unpacked.map(drop)
 }
 
-/// Has `sources` compiled by the settings of `repository`, without which nothing that is there could be used.
+/// Has `sources` compiled by the settings of `repository`, without which nothing that is there
+/// could be used.
 fn compile_alike(repository: &Path, sources: &Path) -> Result<()> {
     let path = sources.join("Cargo.toml");
     let read = |path: &Path| {
@@ -134,7 +138,8 @@ fn make(sources: &Path, target: &Path, tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A program, without what only a debugger wants. Static: the guest's C library may be older than the host's.
+/// A program, without what only a debugger wants. Static: the guest's C library may be older than
+/// the host's.
 fn program(sources: &Path, target: &Path, name: &str) -> Result<Vec<u8>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);

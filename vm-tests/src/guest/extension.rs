@@ -1,8 +1,8 @@
-//! The extensions of every node: one of `/usr`, which brings a unit, and one of `/etc`.
+//! Extensions of every node: one of `/usr`, which brings a unit, and one of `/etc`.
 //!
-//! They lie on the root partition, and systemd merges them at each boot. The first is an image, as most are. The
-//! second is a directory, merged the way of current Flatcar: the real `/etc` is the overlay's upper directory, and
-//! stays writable.
+//! They lie on the root partition, and systemd merges them at each boot. The first is an image, as
+//! most are. The second is a directory, merged the way of current Flatcar: the real `/etc` is the
+//! overlay's upper directory, and stays writable.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::files;
 
 /// Unit that the extension of `/usr` brings.
 pub(crate) const UNIT: &str = "vm-extension.service";
-/// File that the extension of `/etc` brings, and what it says.
+/// File that the extension of `/etc` brings, and its contents.
 pub(crate) const SETTING: (&str, &str) = ("/etc/vm-settings.conf", "brought=by the extension\n");
 
 const UNIT_FILE: &[u8] = include_bytes!("../../guest/vm-extension.service");

@@ -1,4 +1,4 @@
-//! Filesystems, made from files without mounting anything.
+//! File systems, made from files without mounting.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The initrd: busybox, `findfs`, the drivers and `guest/init`.
+//! Initrd: busybox, `findfs`, the drivers and `guest/init`.
 
 use std::path::{Path, PathBuf};
 
@@ -70,12 +70,12 @@ pub(super) fn image(
     compressed(cache, &archive.finish())
 }
 
-/// Compressed, so that the payload's compression finds nothing left to do: bzip2 is slow to unpack on an
-/// emulated processor.
+/// Compressed, so that the payload's compression finds nothing left to do: bzip2 is slow to unpack
+/// on an emulated processor.
 fn compressed(cache: &Path, archive: &[u8]) -> Result<PathBuf> {
     let packed = cache.join(format!("initrd-{}.gz", fingerprint(&[archive])));
     if !packed.exists() {
-        // Two stories may want the same one at the same time: whoever finds it finds it whole.
+        // Two stories may want the same one at the same time: a file that exists is complete.
         let scratch = tempfile::tempdir_in(cache)?;
         let plain = scratch.path().join("initrd");
         files::write(&plain, archive)?;

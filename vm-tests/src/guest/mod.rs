@@ -1,14 +1,16 @@
-//! What runs in the machines: Debian's kernel and userland, our daemon, and slots made for a story.
+//! Guest system of the machines: Debian's kernel and userland, our daemon, and slots made for a
+//! story.
 //!
 //! ```text
 //!  Debian packages ─┬─▶ /etc, /var ─▶ root partition ◀─ extensions
 //!                   ├─▶ /usr ─▶ slot ◀─ daemon, client, units, D-Bus policy, key, postinst  ┐ a release: what an
 //!                   └─▶ kernel + initrd ─▶ one EFI file ─▶ vmlinuz-a|b                      ┘ update replaces
 //! ```
-//! For the daemon nothing differs from a Flatcar node: `/usr` is a read-only mount of the slot's partition, which holds all
-//! of it, and on top of it lies what systemd merges there.
+//! For the daemon nothing differs from a Flatcar node: `/usr` is a read-only mount of the slot's
+//! partition, which holds all of it, and on top of it lies what systemd merges there.
 //!
-//! Packages are kept under `target/vm-tests` and fetched once; [`Workshop::open`] makes what is missing.
+//! Packages are kept under `target/vm-tests` and fetched once; [`Workshop::open`] makes what is
+//! missing.
 
 mod conduct;
 mod cpio;
@@ -37,7 +39,7 @@ pub(crate) use self::release::{Recipe, Release};
 use self::packages::Packages;
 use crate::command::{run, tool};
 
-/// The place where guests are made.
+/// Workshop that makes guests, with its cache.
 pub(crate) struct Workshop {
     repository: PathBuf,
     cache: PathBuf,
@@ -53,8 +55,8 @@ pub(crate) struct Workshop {
 }
 
 impl Workshop {
-    /// Makes what every guest shares: on the first run of a machine this fetches packages (minutes), later
-    /// it only looks whether the daemon has changed.
+    /// Makes what every guest shares: on the first run of a machine this fetches packages
+    /// (minutes), later it only checks whether the daemon has changed.
     ///
     /// # Errors
     /// When a tool is missing, named with its package, or fails.
@@ -88,13 +90,13 @@ impl Workshop {
         Ok(earlier.insert(made).clone())
     }
 
-    /// Where logs and disks of a story go.
+    /// Directory for logs and disks of stories.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.cache.join("runs")
     }
 }
 
-/// A key pair of this cache's own: it signs what never leaves this machine.
+/// Key pair of this cache: it signs payloads that never leave this machine.
 fn keys(cache: &Path) -> Result<(PathBuf, PathBuf)> {
     let (private, public) = (cache.join("key.pem"), cache.join("key.pub.pem"));
     if !public.exists() {
@@ -106,7 +108,7 @@ fn keys(cache: &Path) -> Result<(PathBuf, PathBuf)> {
     Ok((private, public))
 }
 
-/// Names a cached file by what it is made of, so that nothing stale is ever used.
+/// Name of a cached file by the hash of its inputs, so that a stale one is never used.
 fn fingerprint(parts: &[&[u8]]) -> String {
     let mut sum = Sha256::new();
     for part in parts {

@@ -1,4 +1,4 @@
-//! Drivers for the initrd, in an order in which they can be loaded one by one.
+//! Drivers for the initrd, in an order in which they can be loaded.
 
 use std::collections::HashMap;
 use std::fs;
@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-/// What a guest needs; the rest follows from the modules' own lists. `crc32c_generic` is asked for by ext4
-/// when it mounts, not when it is loaded; the two character sets by vfat; `loop` and `overlay` by extensions.
+/// Modules that a guest needs; the rest follows from their own lists. `crc32c_generic` is asked for
+/// by ext4 when it mounts, not when it is loaded; the two character sets by vfat; `loop` and
+/// `overlay` by extensions.
 const WANTED: [&str; 10] = [
     "virtio_blk",
     "virtio_net",

@@ -1,4 +1,5 @@
-//! Debian's part, put together by mmdebstrap on any host: fetched once, kept until `target` is cleaned.
+//! Debian packages, installed by mmdebstrap on any host: fetched once, kept until `target` is
+//! cleaned.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,11 +11,12 @@ use crate::command::{is_root, run, tool};
 
 /// The release of Debian that runs in the guests, whatever the host runs.
 const SUITE: &str = "trixie";
-/// Its keys, of the package `debian-archive-keyring`: a host that is no Debian does not trust them by itself.
+/// Keys of Debian, from the package `debian-archive-keyring`: other hosts don't trust them by
+/// default.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// What the userland has beyond Debian's essential packages.
+/// Packages of the userland beyond Debian's essential ones.
 const USERLAND: &str = "systemd,systemd-sysv,dbus,udev,kmod,util-linux,mount,busybox-static";
-/// Never needed in a test, half of the size.
+/// Paths that no test needs: half of the size.
 const LEFT_OUT: [&str; 4] = [
     "/usr/share/doc/*",
     "/usr/share/man/*",
@@ -22,8 +24,9 @@ const LEFT_OUT: [&str; 4] = [
     "/usr/share/info/*",
 ];
 const ADD_KERNEL: &str = include_str!("../../guest/add-kernel");
-/// Device nodes, which the guest's kernel makes itself; what only Debian's own scripts need, while the userland is
-/// put together; what no machine here has or does. All of the rest is in each payload.
+/// Device nodes, which the guest's kernel makes itself; what only Debian's own scripts need, while
+/// the userland is put together; what no machine here has or does. All of the rest is in each
+/// payload.
 const NOT_UNPACKED: [&str; 32] = [
     "./dev/*",
     "./usr/bin/*dpkg*",
@@ -65,7 +68,7 @@ pub(super) struct Packages {
 }
 
 impl Packages {
-    /// Fetches and unpacks what isn't there yet. The files belong to whoever runs this.
+    /// Fetches and unpacks missing packages. The files belong to the current user.
     pub(super) fn get(cache: &Path) -> Result<Self> {
         let recipe = [
             SUITE,
@@ -87,7 +90,8 @@ impl Packages {
         Ok(Self { directory })
     }
 
-    /// The root of the userland, as its packages have it; beside it lies `kernel`, which is part of a release.
+    /// The root of the userland, as its packages have it; beside it lies `kernel`, which is part of
+    /// a release.
     pub(super) fn userland(&self) -> &Path {
         &self.directory
     }
@@ -134,7 +138,8 @@ fn fetch(archive: &Path) -> Result<()> {
     )
 }
 
-/// The mirror of Debian that the host itself uses, if it uses one: what apt knows after an `apt-get update`.
+/// The mirror of Debian that the host itself uses, if it uses one: what apt knows after an
+/// `apt-get update`.
 fn mirror() -> Option<String> {
     let mut targets = tool("apt-get");
     targets.args([

@@ -1,4 +1,4 @@
-//! A release: what one update replaces. An image for the slot, a kernel, and the payload that carries both.
+//! Release: an image for the slot, a kernel, and the payload with both.
 
 use std::path::{Path, PathBuf};
 
@@ -28,12 +28,12 @@ const POSTINST: &[u8] = include_bytes!("../../guest/postinst");
 const APP: &[u8] = b"#!/bin/sh\necho 'the application runs'\n";
 /// The same, broken.
 const BROKEN_APP: &[u8] = b"#!/bin/sh\necho 'the application misses its data' >&2\nexit 7\n";
-/// Every node's, before it is pointed to a server.
+/// Settings of every node before it has a server.
 const SETTINGS: &str = "GROUP=stable\nSERVER=disabled\n";
 /// Bytes of a slot's filesystem beside the files.
 const ROOM: u64 = 6 << 20;
 
-/// Files in a slot that switch something off.
+/// File in a slot that turns extensions off.
 const NO_EXTENSIONS: (&str, &[u8]) = (
     "lib/systemd/system/systemd-sysext.service.d/off.conf",
     b"[Unit]\nConditionPathExists=/nowhere\n",
@@ -45,24 +45,26 @@ const OWN_RECORDS: (&str, &[u8]) = (
     b"[Service]\nStateDirectory=own-records\nBindPaths=/var/lib/own-records:/var/lib/update_engine\n",
 );
 
-/// What tells one release from another.
+/// Recipe of a release: what differs from others.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Recipe<'a> {
     /// Its version.
     pub(crate) version: &'a str,
-    /// How it behaves.
+    /// Its behaviour.
     pub(crate) conduct: Conduct,
     /// Its daemon.
     pub(crate) daemon: Daemon,
     /// Whether the extension of `/usr` is merged.
     pub(crate) extended: bool,
-    /// Whether its payload is one of Flatcar's kind, compressed, of version 1; else it is plain, of version 2.
+    /// Whether its payload is one of Flatcar's kind, compressed, of version 1; else it is plain, of
+    /// version 2.
     pub(crate) compressed: bool,
 }
 
 impl<'a> Recipe<'a> {
-    /// A release with today's daemon and the extension, as nearly all are. Its payload is not compressed: unpacking
-    /// takes an emulated processor four times as long as all the rest of an update.
+    /// A release with today's daemon and the extension, as nearly all are. Its payload is not
+    /// compressed: unpacking takes an emulated processor four times as long as all the rest of an
+    /// update.
     pub(crate) fn new(version: &'a str, conduct: Conduct) -> Self {
         Self {
             version,
@@ -164,7 +166,8 @@ impl Workshop {
         for (_, (path, contents)) in off.into_iter().filter(|(is_off, _)| *is_off) {
             files::write(&at(path), contents)?;
         }
-        // No larger than it has to be: each byte is downloaded, written, read back and hashed by an emulated processor.
+        // No larger than it has to be: each byte is downloaded, written, read back and hashed by an
+        // emulated processor.
         let len = (filesystem::size(tree.path())? + ROOM).next_multiple_of(1 << 20);
         filesystem::image(&release.image, tree.path(), "ext2", len)
     }
@@ -182,7 +185,8 @@ impl Workshop {
         let base = image_base(&files::read(&stub)?)
             .with_context(|| format!("{} is no EFI application", stub.display()))?;
         let mut join = tool("objcopy");
-        // The stub looks for these sections; the addresses only have to lie behind its own and apart.
+        // The stub looks for these sections; the addresses only have to lie behind its own and
+        // apart.
         for (name, file, offset) in [
             (".linux", &self.packages.kernel()?, 0x200_0000),
             (".initrd", &initrd, 0x400_0000),

@@ -1,5 +1,5 @@
-//! Which units of the userland run: ours, and of Debian's those that a node needs. Each costs time without
-//! virtualisation.
+//! Which units of the userland run: ours, and of Debian's those that a node needs. Each costs time
+//! without virtualisation.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The root partition: what a node keeps whatever slot runs. `/etc`, `/var`, the extensions, and places to mount at.
+//! The root partition: what a node keeps whatever slot runs. `/etc`, `/var`, the extensions, and
+//! places to mount at.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,10 @@
-//! The loader's rule, carried out on the disk image by the runner; shares nothing with the real loader but the
-//! contract.
+//! The loader's rule, carried out on the disk image by the runner; shares nothing with the real
+//! loader but the contract.
 //!
-//! Of the partitions of the slots' type those with a priority above 0 that have a try left or were good once;
-//! the highest priority, of equals the first. The try is spent on the disk, and a damaged or differing copy of
-//! the table repaired, before the kernel runs. A slot without a readable kernel is passed over.
+//! Of the partitions of the slots' type those with a priority above 0 that have a try left or were
+//! good once; the highest priority, of equals the first. The try is spent on the disk, and a
+//! damaged or differing copy of the table repaired, before the kernel runs. A slot without a
+//! readable kernel is passed over.
 
 use std::fs::File;
 use std::path::Path;

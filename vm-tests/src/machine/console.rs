@@ -53,8 +53,8 @@ impl Console {
         })
     }
 
-    /// Waits until the machine has said `words`, since it was switched on, and gives them with the rest of the
-    /// line.
+    /// Waits until the machine has said `words`, since it was switched on, and gives them with the
+    /// rest of the line.
     ///
     /// # Errors
     /// When it ends without, or is no longer worth waiting for.

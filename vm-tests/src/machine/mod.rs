@@ -1,12 +1,12 @@
-//! A machine that is switched on: one run of QEMU, from power-on until it is reset, powered off or cut.
+//! Running machine: one run of QEMU, from power-on until it is reset, powered off or cut.
 //!
 //! ```text
 //!            ┌── stdout: serial console ──▶ log file, [`Console::wait_for`]
 //!   QEMU ────┼── QMP ─────────────────────▶ how it ended
 //!            └── virtio port "vm.shell" ◀─▶ [`Machine::sh`]
 //! ```
-//! The runner listens and QEMU connects, so that being there is an event. A reset ends QEMU (`-no-reboot`): the
-//! next boot is another [`Machine`], after the loader has had its say.
+//! The runner listens and QEMU connects, so that being there is an event. A reset ends QEMU
+//! (`-no-reboot`): the next boot is another [`Machine`], after the loader has had its say.
 
 mod console;
 mod monitor;
@@ -29,22 +29,22 @@ use self::shell::Shell;
 use crate::disk::Disk;
 use crate::loader::Start;
 
-/// What a machine is made of, and how long it may be silent.
+/// Hardware of a machine, and the limit of its silence.
 #[derive(Debug, Clone)]
 pub(crate) struct Hardware {
     /// Whether it has a watchdog.
     pub(crate) watchdog: bool,
-    /// After so long without a word on its console it is given up, while something is waited for.
+    /// Longest silence on the console during a wait before the machine is given up.
     silence: Duration,
 }
 
 impl Hardware {
-    /// Every machine's.
+    /// Default hardware.
     pub(crate) const WHOLE: Self = Self {
         watchdog: true,
         silence: Duration::from_secs(10 * 60),
     };
-    /// In a control run, of which silence is a likely end.
+    /// Hardware in a control run, which is likely to end in silence.
     pub(crate) const CONTROL: Self = Self {
         watchdog: true,
         silence: Duration::from_secs(5 * 60),
@@ -94,7 +94,7 @@ impl Machine {
         }
     }
 
-    /// What the machine says.
+    /// The console.
     pub(crate) fn console(&self) -> &Console {
         &self.console
     }

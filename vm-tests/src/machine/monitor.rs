@@ -1,4 +1,4 @@
-//! QEMU's monitor protocol, as far as it tells how a machine ends.
+//! QEMU's monitor protocol, as far as it reports the end of a machine.
 
 use std::io::{BufReader, Write as _};
 use std::os::unix::net::UnixStream;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::patience::Pulse;
 use super::shell::line;
 
-/// How a machine ended.
+/// End of a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
     /// Reset by its kernel: a reboot or a panic.

@@ -1,18 +1,19 @@
-//! How long a machine is waited for: by its signs of life, since hosts differ in speed by an order of magnitude.
+//! Time-outs of a machine, by its signs of life, since hosts differ in speed by an order of
+//! magnitude.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One that goes on talking without coming to the point.
+/// Longest wait for a machine whose console is not silent.
 const LONGEST: Duration = Duration::from_secs(25 * 60);
-/// Between two looks at the clock.
+/// Interval between two looks at the clock.
 pub(super) const LOOK: Duration = Duration::from_secs(5);
 
 /// A machine's last sign of life. Clones are of the same machine.
 #[derive(Debug, Clone)]
 pub(super) struct Pulse {
     last: Arc<Mutex<Instant>>,
-    /// A machine that says nothing on its console for so long, while something is waited for, is dead.
+    /// Longest silence on the console during a wait.
     silence: Duration,
 }
 
@@ -24,7 +25,7 @@ impl Pulse {
         }
     }
 
-    /// The machine has just said something.
+    /// Notes a sign of life.
     pub(super) fn beat(&self) {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
@@ -42,14 +43,14 @@ impl Pulse {
     }
 }
 
-/// Somebody waits.
+/// A wait in progress.
 pub(super) struct Wait {
     pulse: Pulse,
     begun: Instant,
 }
 
 impl Wait {
-    /// Whether there is no point in waiting on.
+    /// Whether the time-out has passed.
     pub(super) fn is_over(&self) -> bool {
         self.begun.max(self.pulse.last()).elapsed() >= self.pulse.silence || self.begun.elapsed() >= LONGEST
     }

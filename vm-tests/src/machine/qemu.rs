@@ -14,7 +14,7 @@ use crate::command::{missing, tool};
 use crate::disk::Disk;
 use crate::loader::Start;
 
-/// QEMU opens its sockets before anything else.
+/// Time for QEMU to open its sockets, which it does first.
 const STARTING: Duration = Duration::from_secs(60);
 
 /// A socket to which QEMU will connect.
@@ -67,7 +67,8 @@ pub(super) fn spawn(
     .arg(format!("socket,id=shell,path={}", shell.display()))
     .args(["-device", "virtserialport,chardev=shell,name=vm.shell"])
     .args(drive(disk))
-    // The guest has an address but no route: it reaches the runner's loopback as 10.0.2.2, nothing else.
+    // The guest has an address but no route: it reaches the runner's loopback as 10.0.2.2, nothing
+    // else.
     .args([
         "-netdev",
         "user,id=net,net=10.0.2.0/24",
@@ -131,7 +132,8 @@ fn accelerator() -> [&'static str; 4] {
     if able && File::options().read(true).write(true).open("/dev/kvm").is_ok() {
         ["-accel", "kvm", "-cpu", "host"]
     } else {
-        // Plain: each feature of a processor that has to be emulated costs time. Boots take a third longer with `max`.
+        // Plain: each feature of a processor that has to be emulated costs time. Boots take a third
+        // longer with `max`.
         ["-accel", "tcg", "-cpu", "qemu64"]
     }
 }

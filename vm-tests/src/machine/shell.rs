@@ -1,4 +1,4 @@
-//! The runner's end of `guest/shell`.
+//! Shell in the guest: the runner's end of `guest/shell`.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
@@ -41,7 +41,7 @@ impl Shell {
         Ok(output)
     }
 
-    /// Sends a script whose answer nobody waits for: the machine may be down before it comes.
+    /// Sends a script without waiting for its answer: the machine may be down before it comes.
     pub(super) fn send(&self, script: &str) -> Result<()> {
         let mut request = BASE64_STANDARD.encode(script);
         request.push('\n');

@@ -1,4 +1,4 @@
-//! What the stories of releases that fail have in common: how one gets onto a node, and how the node goes on.
+//! Common part of stories about releases that fail: installing one, and the node afterwards.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -63,7 +63,8 @@ impl Victim {
         Ok((Self { disk, first }, machine))
     }
 
-    /// Boots the node after the bad release has failed: slot A runs, and knows what it came back from.
+    /// Boots the node after the bad release has failed: slot A runs, and knows what it came back
+    /// from.
     pub(super) fn is_back(&self, stage: &mut Stage, cause: &str) -> Result<Machine> {
         let mut machine = stage.boot(&self.disk)?;
         expect_running(&mut machine, Slot::A, &self.first)?;
@@ -87,7 +88,8 @@ impl Victim {
         stage.expect_refusal(machine)
     }
 
-    /// Offers a repaired release, which is installed and kept; the way there tells the server of the rollback.
+    /// Offers a repaired release, which is installed and kept; the way there tells the server of
+    /// the rollback.
     pub(super) fn recovers(&self, stage: &mut Stage, mut machine: Machine) -> Result<()> {
         let repaired = stage.release("2.0.1", Conduct::Good)?;
         stage.offer(&repaired)?;

@@ -1,4 +1,4 @@
-//! The plug is pulled while an update comes in.
+//! A power cut during a download.
 
 use std::num::NonZeroU64;
 
@@ -20,7 +20,7 @@ pub(super) const STORY: Story = Story {
     },
 };
 
-/// Slow enough to pull the plug in time.
+/// Rate of the download, slow enough to cut the power in time.
 const BYTES_PER_SECOND: u64 = 2_000_000;
 /// Ends once a good part is there; by what the client prints, as an operator would.
 const HALF_WAY: &str = "for i in $(seq 300); do \

@@ -1,4 +1,4 @@
-//! Power fails at every write of an update that counts, and at many others.
+//! A power cut at every vital write of an update, and at many others.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -25,9 +25,10 @@ pub(super) const STORY: Story = Story {
     },
 };
 
-/// At least as many states are looked at where neither partition table nor EFI partition has just changed.
+/// Least number of states to check in which neither partition table nor EFI partition has just
+/// changed.
 const OTHERS: usize = 200;
-/// States that are booted.
+/// Number of states that are booted.
 const BOOTS: usize = 6;
 
 fn play(stage: &mut Stage) -> Result<()> {
@@ -104,7 +105,8 @@ fn boots(stage: &mut Stage, cut: &Disk, slot: Slot, release: &Release) -> Result
     expect_running(&mut machine, slot, release)
 }
 
-/// Which parts of the disk are known to be as a release has them; looked at again only after they changed.
+/// Which parts of the disk are known to be as a release has them; looked at again only after they
+/// changed.
 struct Whole {
     /// Image and kernel of each slot's release.
     wanted: [[Vec<u8>; 2]; 2],

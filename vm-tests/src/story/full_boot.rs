@@ -1,4 +1,4 @@
-//! No room for a second kernel.
+//! A boot partition without space for a second kernel.
 
 use anyhow::{Result, ensure};
 

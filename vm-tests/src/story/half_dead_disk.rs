@@ -1,4 +1,4 @@
-//! Partition tables that are damaged while the machine is off.
+//! Partition tables damaged while the machine is off.
 
 use std::fs::File;
 
@@ -23,7 +23,7 @@ pub(super) const STORY: Story = Story {
     },
 };
 
-/// What happens to a disk whose given slot runs, while the machine is off.
+/// Damage to a disk with the given running slot, while the machine is off.
 type Damage = fn(&Disk, Slot) -> Result<()>;
 
 /// A slot that would win if it were believed.

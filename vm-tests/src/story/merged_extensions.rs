@@ -1,4 +1,4 @@
-//! Slots that are marked good by somebody else than the daemon, below what is merged over them.
+//! Slots below merged extensions, marked good by another program than the daemon.
 
 use anyhow::{Result, ensure};
 

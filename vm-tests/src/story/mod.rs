@@ -1,4 +1,4 @@
-//! The stories, in the order in which they are told: the longest first, so that two at a time end together.
+//! Stories, the longest first, so that two at a time end together.
 
 mod bad_release;
 mod cut_download;
@@ -16,29 +16,30 @@ use anyhow::Result;
 
 use crate::stage::Stage;
 
-/// A story: something that happens to a node.
+/// Definition of a story.
 pub(crate) struct Story {
-    /// What `run` calls it.
+    /// Name for `run`.
     pub(crate) name: &'static str,
-    /// What it shows.
+    /// What it proves, a sentence.
     pub(crate) shows: &'static str,
     /// Plays it.
     pub(crate) play: fn(&mut Stage) -> Result<()>,
-    /// Whether it is played where none is named: those that show a mechanism that no other one shows.
+    /// Whether it is played where none is named: those that show a mechanism that no other one
+    /// shows.
     pub(crate) usual: bool,
-    /// How it fails once what it shows is off.
+    /// Its control run.
     pub(crate) control: Control,
 }
 
-/// What proves that a story can fail.
+/// Control run, which proves that a story can fail.
 pub(crate) struct Control {
-    /// What is off.
+    /// What is turned off, a sentence.
     pub(crate) off: &'static str,
-    /// What the story's failure says then.
+    /// Words of the story's failure then.
     pub(crate) fails: &'static str,
 }
 
-/// All of them.
+/// All stories.
 pub(crate) const STORIES: [Story; 10] = [
     two_versions::STORY,
     panics::STORY,

@@ -1,4 +1,4 @@
-//! An update that comes up without what the node is there for.
+//! An update that comes up without the node's application.
 
 use anyhow::{Result, ensure};
 

@@ -54,7 +54,8 @@ fn play(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// Checks that whoever looks at the service, or for the event in the journal, learns that `release` is installed.
+/// Checks that whoever looks at the service, or for the event in the journal, learns that `release`
+/// is installed.
 fn expect_told(machine: &mut Machine, release: &Release) -> Result<()> {
     let (version, id) = (&release.version, MessageId::Installed.id());
     // The service manager and the journal hear of it a moment after the bus.

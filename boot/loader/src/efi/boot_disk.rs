@@ -1,4 +1,4 @@
-//! The boot disk, by the firmware's block device.
+//! Boot disk, by the firmware's block device.
 
 use alloc::vec::Vec;
 
@@ -17,7 +17,7 @@ pub(super) struct BootDisk {
     device: ScopedProtocol<BlockIO>,
     geometry: Geometry,
     media: u32,
-    /// Aligned as the device wants its buffers.
+    /// Buffer with the alignment that the device requires.
     bounce: Aligned,
 }
 
@@ -47,7 +47,8 @@ impl BootDisk {
     }
 }
 
-/// The handle whose device path is that of `partition` without its last node, which must say "partition".
+/// The handle whose device path is that of `partition` without its last node, which must say
+/// "partition".
 fn parent(partition: &DevicePath) -> Result<Handle, FirmwareError> {
     let mut bytes = Vec::new();
     let mut path = DevicePathBuilder::with_vec(&mut bytes);
@@ -104,7 +105,7 @@ impl Disk for BootDisk {
 /// Memory at an aligned address.
 struct Aligned {
     memory: Vec<u8>,
-    /// At least 1.
+    /// Alignment in bytes, at least 1.
     align: usize,
 }
 

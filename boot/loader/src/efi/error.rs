@@ -1,17 +1,17 @@
-//! What goes wrong between loader and firmware.
+//! Errors of the firmware.
 
 use uefi::Status;
 
-/// The firmware says no, or isn't what the loader needs.
+/// Error of the firmware, or a firmware that lacks what the loader needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FirmwareError {
-    /// Loaded from a network or from memory.
+    /// The loader was loaded from a network or from memory.
     #[error("not loaded from a partition of a disk: there is no boot disk to look for slots on")]
     NotFromDisk,
     /// The disk's sectors aren't those of a GPT disk.
     #[error("the boot disk has sectors of {0} bytes, which no GPT disk has")]
     SectorSize(u32),
-    /// Text that the firmware's character set has no letters for.
+    /// Text that the firmware's character set can't represent.
     #[error("a path or command line is no UCS-2 text")]
     Text,
     /// The device path of a file doesn't fit the firmware's sizes.
@@ -20,9 +20,9 @@ pub(crate) enum FirmwareError {
     /// A call failed.
     #[error("{call}: {status}")]
     Call {
-        /// What was asked for.
+        /// Name of the call.
         call: &'static str,
-        /// The firmware's answer.
+        /// Status that the firmware returned.
         status: Status,
     },
     /// The kernel ran and returned.

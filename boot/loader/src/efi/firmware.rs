@@ -1,4 +1,4 @@
-//! The machine that the loader runs on.
+//! Machine of the loader, by the firmware's services.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -18,7 +18,7 @@ pub(super) struct Firmware {
 }
 
 impl Firmware {
-    /// What the running application was loaded from.
+    /// The machine that the running application was loaded from.
     pub(super) fn new() -> Result<Self, FirmwareError> {
         let partition = SystemPartition::of_this_image()?;
         let disk = BootDisk::of(partition.path())?;

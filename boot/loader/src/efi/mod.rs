@@ -7,8 +7,8 @@
 //! | files of the EFI system partition | [`system_partition`] |
 //! | all of it as [`crate::Machine`] | [`firmware`] |
 //!
-//! The loader touches one disk, the one that it was loaded from: Flatcar's PARTUUIDs are the same on every
-//! disk, so that another one in the same machine may look just like it.
+//! The loader touches one disk, the one that it was loaded from: Flatcar's PARTUUIDs are the same
+//! on every disk, so that another one in the same machine may look just like it.
 
 mod boot_disk;
 mod error;
@@ -23,10 +23,11 @@ use uefi::Status;
 use crate::machine::Machine;
 use firmware::Firmware;
 
-/// How long the last words stay on the screen before the firmware draws its own.
+/// Time for which the last line stays on the screen before the firmware draws its own.
 const READING_TIME: Duration = Duration::from_secs(5);
 
-/// Boots a slot. Returns what the firmware is told when none could be: it goes on to its next boot option.
+/// Boots a slot. If none can be booted, returns the status with which the firmware goes on to its
+/// next boot option.
 fn run() -> Status {
     let mut firmware = match Firmware::new() {
         Ok(firmware) => firmware,

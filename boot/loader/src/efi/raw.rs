@@ -1,4 +1,4 @@
-//! Every line that the compiler can't check, each with what makes it right.
+//! All `unsafe` code, each line with the reason for which it is sound.
 #![allow(unsafe_code)]
 
 use core::ffi::c_void;
@@ -17,8 +17,9 @@ use super::{READING_TIME, run};
 // SAFETY (no_mangle): the linker takes this very name as entry point, and nothing else exports it.
 #[unsafe(no_mangle)]
 extern "efiapi" fn efi_main(image: Handle, table: *const c_void) -> Status {
-    // SAFETY: both values are those that the firmware passes to the entry point of an application; they stay
-    // valid until it returns, since the loader never leaves boot services. They are set once, before any use.
+    // SAFETY: both values are those that the firmware passes to the entry point of an application;
+    // they stay valid until it returns, since the loader never leaves boot services. They are set
+    // once, before any use.
     unsafe {
         boot::set_image_handle(image);
         uefi::table::set_system_table(table.cast());
@@ -26,13 +27,14 @@ extern "efiapi" fn efi_main(image: Handle, table: *const c_void) -> Status {
     run()
 }
 
-/// Says what went wrong and gives control back to the firmware.
+/// Prints the panic and returns control to the firmware.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     uefi::println!("slot-loader: {info}");
     boot::stall(READING_TIME);
-    // SAFETY: the handle is the running application's own, there is no exit data, and no destructor matters:
-    // the firmware frees the image, and every write that counts was flushed where it was made.
+    // SAFETY: the handle is the running application's own, there is no exit data, and no destructor
+    // matters: the firmware frees the image, and every write that counts was flushed where it was
+    // made.
     unsafe { boot::exit(boot::image_handle(), Status::ABORTED, 0, ptr::null_mut()) }
 }
 
@@ -43,10 +45,11 @@ pub(super) fn block_device(handle: Handle) -> Result<ScopedProtocol<BlockIO>, Fi
         agent: boot::image_handle(),
         controller: None,
     };
-    // SAFETY: an exclusive open would disconnect the partition driver, and with it the EFI system partition
-    // that kernels are loaded from. A shared one is sound as long as the device doesn't vanish, and nothing
-    // here disconnects a driver or waits for hot-plug events; its calls are synchronous, made from one
-    // processor at application level, and interleave with other users' only as whole calls.
+    // SAFETY: an exclusive open would disconnect the partition driver, and with it the EFI system
+    // partition that kernels are loaded from. A shared one is sound as long as the device doesn't
+    // vanish, and nothing here disconnects a driver or waits for hot-plug events; its calls are
+    // synchronous, made from one processor at application level, and interleave with other users'
+    // only as whole calls.
     unsafe { boot::open_protocol(params, OpenProtocolAttributes::GetProtocol) }
         .map_err(FirmwareError::of("opening the boot disk"))
 }
@@ -54,7 +57,7 @@ pub(super) fn block_device(handle: Handle) -> Result<ScopedProtocol<BlockIO>, Fi
 /// A loaded kernel and the options that it points to.
 pub(super) struct Kernel {
     image: Handle,
-    /// Lives as long as the image, which holds its address.
+    /// Must live as long as the image, which holds its address.
     _options: CString16,
 }
 
@@ -68,9 +71,9 @@ impl Kernel {
         })?;
         let mut loaded =
             boot::open_protocol_exclusive::<LoadedImage>(image).map_err(FirmwareError::of(call))?;
-        // SAFETY: `size` bytes are valid at that address, which doesn't change when the string is moved. They
-        // are freed with `Self`: it lives while the image runs, and once that has returned, the firmware
-        // has unloaded it.
+        // SAFETY: `size` bytes are valid at that address, which doesn't change when the string is
+        // moved. They are freed with `Self`: it lives while the image runs, and once that has
+        // returned, the firmware has unloaded it.
         unsafe { loaded.set_load_options(options.as_ptr().cast(), size) };
         Ok(Self {
             image,
@@ -78,7 +81,7 @@ impl Kernel {
         })
     }
 
-    /// Runs it. Returns only when the kernel does.
+    /// Starts the kernel. Returns only if the kernel does.
     pub(super) fn start(self) -> Status {
         boot::start_image(self.image).status()
     }

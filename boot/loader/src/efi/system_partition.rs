@@ -1,4 +1,4 @@
-//! The EFI system partition that the loader came from.
+//! EFI system partition that the loader was loaded from.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -57,8 +57,8 @@ impl SystemPartition {
         }
     }
 
-    /// Loads the application at `path`. The firmware itself reads the file, so that it can check its
-    /// signature, and the application learns where it came from.
+    /// Loads the application at `path`. The firmware itself reads the file, so that it can check
+    /// its signature, and the application learns where it came from.
     pub(super) fn load(&self, path: &CStr16) -> Result<Handle, FirmwareError> {
         let too_long = |_| FirmwareError::DevicePath;
         let mut bytes = Vec::new();

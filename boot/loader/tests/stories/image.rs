@@ -1,4 +1,5 @@
-//! Disk images with two slots, made and judged by the `gpt` crate: another reader than the loader's own.
+//! Disk images with two slots, made and judged by the `gpt` crate: another reader than the loader's
+//! own.
 
 use std::io::Cursor;
 
@@ -32,7 +33,8 @@ pub(crate) fn trial(priority: u8, tries: u8) -> SlotAttributes {
     good(priority).on_trial(Tries::new(tries).unwrap())
 }
 
-/// A disk with sectors of `sector` bytes (512 or 4096), an empty EFI system partition and the two slots.
+/// A disk with sectors of `sector` bytes (512 or 4096), an empty EFI system partition and the two
+/// slots.
 pub(crate) fn disk(sector: u32, a: SlotAttributes, b: SlotAttributes) -> Vec<u8> {
     labelled(sector, [("USR-A", PARTUUID_A, a), ("USR-B", PARTUUID_B, b)])
 }
@@ -85,10 +87,12 @@ fn block_size(sector: u32) -> LogicalBlockSize {
     }
 }
 
-/// Attributes of slots A and B as both copies hold them; fails where a copy is invalid or they differ.
+/// Attributes of slots A and B as both copies hold them; fails where a copy is invalid or they
+/// differ.
 pub(crate) fn attributes(bytes: &[u8], sector: u32) -> [SlotAttributes; 2] {
     let size = block_size(sector);
-    // The crate looks for the backup at the end: of a disk that grew, that is where the primary says.
+    // The crate looks for the backup at the end: of a disk that grew, that is where the primary
+    // says.
     let header = usize::try_from(sector).unwrap();
     let backup = u64::from_le_bytes(bytes[header + 32..header + 40].try_into().unwrap());
     let end = usize::try_from((backup + 1) * u64::from(sector)).unwrap();

@@ -41,7 +41,8 @@ impl Machine {
         machine
     }
 
-    /// Adds a disk whose EFI system partition holds `files`. The firmware boots from the first disk.
+    /// Adds a disk whose EFI system partition holds `files`. The firmware boots from the first
+    /// disk.
     pub(crate) fn attach(&mut self, mut disk: Vec<u8>, files: Files<'_>) {
         let esp = esp(self.dir.path(), self.sector, files);
         disk[ESP_START..ESP_START + ESP_BYTES].copy_from_slice(&esp);
@@ -54,8 +55,8 @@ impl Machine {
         fs::read(self.disk_path(index)).unwrap()
     }
 
-    /// Switches it on, and waits until a kernel has switched it off or the console says `end`. Returns the
-    /// console's text.
+    /// Switches it on, and waits until a kernel has switched it off or the console says `end`.
+    /// Returns the console's text.
     pub(crate) fn power_on(&self, end: &str) -> String {
         let serial = self.path("serial");
         fs::write(&serial, "").unwrap();
