@@ -4,32 +4,32 @@
 //!
 //! | topic | module |
 //! |---|---|
-//! | the one task that owns the state | [`engine`] |
-//! | what operators type | [`client`] |
-//! | the D-Bus interfaces that operators and reboot managers use | [`bus`] |
-//! | what a new image does for its own installation | [`postinst`] |
-//! | when to check, whether to take an offer | [`policy`] |
-//! | asking the server | [`omaha`] |
-//! | what will be written where | [`plan`] |
-//! | download, decode, write, verify, commit | [`install`] |
-//! | what comes beside the image: system extensions | [`extension`] |
-//! | bytes from the network | [`fetch`] |
-//! | HTTP to servers: proxies, redirects, credentials, what may be shown | [`net`] |
-//! | the disk, its slots and who boots next | [`disk`] |
-//! | whether a freshly booted slot is healthy | [`health`] |
-//! | durable state | [`store`] |
+//! | the engine: one task that owns the state | [`engine`] |
+//! | the actions of `update_engine_client` | [`client`] |
+//! | the D-Bus interfaces of operators and reboot managers | [`bus`] |
+//! | the postinst of a new image, as a program | [`postinst`] |
+//! | pure decisions: when to check, whether to take an offer | [`policy`] |
+//! | the Omaha protocol | [`omaha`] |
+//! | the plan of an installation | [`plan`] |
+//! | installation: download, decode, write, verify, commit | [`install`] |
+//! | system extensions beside the image | [`extension`] |
+//! | downloads over several connections | [`fetch`] |
+//! | HTTP: proxies, redirects, credentials, redaction of URLs | [`net`] |
+//! | the disk, its slots and their boot attributes | [`disk`] |
+//! | the health of a slot on trial | [`health`] |
+//! | durable state: preferences and records | [`store`] |
 //! | configuration files | [`config`] |
-//! | who watches the daemon: its service manager, and Prometheus | [`monitoring`] |
-//! | the machine around us | [`host`] |
+//! | status line, watchdog and metrics | [`monitoring`] |
+//! | the machine: files, identity, mounts, subprocesses | [`host`] |
 //! | requests for a reboot, and the reboot out of a slot that failed | [`reboot`] |
 //! | systemd: units, transient units, reboots, notifications | [`systemd`] |
-//! | what the journal is told | [`journal`] |
-//! | what the engine says about itself, and what it can be told | [`status`] |
-//! | texts of others, made harmless to show | [`printable()`] |
+//! | journal entries, their fields and identifiers | [`journal`] |
+//! | the published status, and the commands to the engine | [`status`] |
+//! | control characters in foreign text, made harmless | [`printable()`] |
 //! | payload files on a build machine | [`payload`] |
 //! | an update server, for tests and sites without a network | [`serve`] |
-//! | command lines | [`flags`] |
-//! | sizes and lengths of time, as people read them | [`amounts`] |
+//! | command lines in gflags' dialect | [`flags`] |
+//! | sizes and durations as text | [`amounts`] |
 
 pub mod amounts;
 pub mod bus;

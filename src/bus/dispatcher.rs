@@ -29,7 +29,7 @@ use super::call::{Call, caller, fail};
 use super::call_limits::{CallLimits, OF_ONE};
 use super::fair_queue::FairQueue;
 use super::manager::{ManagerMethod, ManagerObject};
-use super::nodes::{Address, Method, Standard, TreeNode};
+use super::object_tree::{Address, Method, Standard, TreeNode};
 use super::objects::Objects;
 
 /// Longest call in bytes, header and all: no call of a method that exists has half of them.

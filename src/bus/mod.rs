@@ -47,7 +47,7 @@ mod engine1;
 mod engine_handle;
 mod fair_queue;
 mod manager;
-mod nodes;
+mod object_tree;
 mod objects;
 mod peer;
 mod polkit;

@@ -7,7 +7,7 @@ use zbus::wire::{DynamicDeserialize, OwnedVariant};
 use super::call::Call;
 use super::control::{Control, ControlError, ControlRequest};
 use super::engine_handle::EngineHandle;
-use super::nodes::{Gate, Standard, Transport, TreeNode};
+use super::object_tree::{Gate, Standard, Transport, TreeNode};
 use super::polkit::Polkit;
 use super::properties::{Dictionary, Properties};
 use crate::status::{Snapshot, WaitingSlot};

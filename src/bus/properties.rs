@@ -12,7 +12,7 @@ use zbus::fdo;
 use zbus::wire::{OwnedVariant, Signature, Type, Variant};
 
 use super::engine1;
-use super::nodes::{Object, TreeNode};
+use super::object_tree::{Object, TreeNode};
 use crate::status::Snapshot;
 
 /// A dictionary of named values as it travels: an `a{sv}`.

@@ -13,7 +13,7 @@ use super::SERVICE;
 use super::broadcaster::{Barrier, Broadcaster, Connections};
 use super::dispatcher::Dispatcher;
 use super::engine_handle::EngineHandle;
-use super::nodes::Transport;
+use super::object_tree::Transport;
 use super::objects::Objects;
 use super::peer::PeerListener;
 use crate::status::{Command, SnapshotReceiver};

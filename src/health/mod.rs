@@ -1,4 +1,4 @@
-//! Health of a freshly booted slot: what must hold, for how long, and by when.
+//! The health of a slot on trial: its requirements, settling time and deadline.
 //!
 //! ```text
 //!  HEALTH_UNITS ─ units ──┐

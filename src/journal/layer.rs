@@ -20,13 +20,13 @@ use crate::host::Host;
 
 /// journald, as a layer of a subscriber.
 #[derive(Debug)]
-pub struct Journal {
+pub struct JournalLayer {
     socket: UnixDatagram,
     path: PathBuf,
     attempt_fields: AttemptFields,
 }
 
-impl Journal {
+impl JournalLayer {
     /// The journal of `host`, if standard error goes there already: where it was redirected, the
     /// lines are wanted there. Every entry carries `attempt_fields`.
     #[must_use]
@@ -67,7 +67,7 @@ impl Journal {
     }
 }
 
-impl<S: Subscriber> Layer<S> for Journal {
+impl<S: Subscriber> Layer<S> for JournalLayer {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let mut event_fields = EventFields::default();
         event.record(&mut event_fields);
@@ -83,9 +83,9 @@ impl<S: Subscriber> Layer<S> for Journal {
 
 /// The text of an event on standard error: without what is for the journal alone.
 #[derive(Debug, Clone, Copy)]
-pub struct Plain;
+pub struct PlainLayer;
 
-impl<'w> FormatFields<'w> for Plain {
+impl<'w> FormatFields<'w> for PlainLayer {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> std::fmt::Result {
         let mut event_fields = EventFields::default();
         fields.record(&mut event_fields);

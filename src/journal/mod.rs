@@ -26,7 +26,7 @@ use std::iter::successors;
 
 pub use attempt_fields::AttemptFields;
 pub use entry::JournalEntry;
-pub use layer::{Journal, Plain};
+pub use layer::{JournalLayer, PlainLayer};
 pub use message_id::{MessageId, reference};
 
 /// The path of journald's socket.

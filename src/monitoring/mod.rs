@@ -1,5 +1,5 @@
-//! Who watches the daemon from outside: the service manager's status line and watchdog, and
-//! Prometheus by a file.
+//! Monitoring of the daemon from outside: the service manager's status line and watchdog, and the
+//! metrics file for Prometheus.
 //!
 //! ```text
 //!  engine ─ Snapshot ──▶ Monitor ─┬─ status line ─▶ ServiceManager

@@ -45,14 +45,14 @@ pub enum Decision<'a> {
 
 /// Decides about `offer`.
 #[must_use]
-pub fn decide<'a>(offer: &'a Offer, circumstances: &PolicyInput<'a>) -> Decision<'a> {
+pub fn decide<'a>(offer: &'a Offer, input: &PolicyInput<'a>) -> Decision<'a> {
     let PolicyInput {
         payload_state,
         blame,
         trigger,
         mode,
         now,
-    } = *circumstances;
+    } = *input;
     if trigger == Trigger::Schedule
         && let Some(blame) = blame
     {

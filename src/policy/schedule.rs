@@ -64,13 +64,13 @@ impl Interval {
 
     /// After a check that came after `self`.
     #[must_use]
-    pub fn next(self, outcome: ServerPace) -> Self {
-        let (wished, because) = match outcome.poll_interval {
+    pub fn next(self, pace: ServerPace) -> Self {
+        let (wished, because) = match pace.poll_interval {
             Some(interval) => (
                 u32::try_from(interval.as_secs()).unwrap_or(LONGEST),
                 Because::Wish,
             ),
-            None if outcome.is_overloaded() => (self.seconds.saturating_mul(2), Because::Overload),
+            None if pace.is_overloaded() => (self.seconds.saturating_mul(2), Because::Overload),
             None => (0, Because::Habit),
         };
         // A server may slow us down within reason; nobody may speed us up.

@@ -27,7 +27,7 @@ use update_engine::flags::{self, CommandLine, Request};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
 use update_engine::journal::chain;
-use update_engine::journal::{AttemptFields, Journal, Plain};
+use update_engine::journal::{AttemptFields, JournalLayer, PlainLayer};
 use update_engine::monitoring::Monitor;
 use update_engine::printable;
 use update_engine::status::{Command, SnapshotReceiver, SnapshotSender};
@@ -148,12 +148,12 @@ fn start(options: Options) -> ExitCode {
 /// Sets up logging: to the journal if standard error goes there, else to standard error.
 fn speak(host: &Host, attempt_fields: &AttemptFields) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let journal = Journal::of(host, attempt_fields.clone());
+    let journal = JournalLayer::of(host, attempt_fields.clone());
     let text = journal.is_none().then(|| {
         tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_ansi(false)
-            .fmt_fields(Plain)
+            .fmt_fields(PlainLayer)
     });
     tracing_subscriber::registry()
         .with(filter)

@@ -45,14 +45,14 @@ impl Node {
     ) -> Result<(), Failure> {
         let mode = self.host().mode()?;
         let history = self.history();
-        let circumstances = PolicyInput {
+        let input = PolicyInput {
             payload_state,
             blame: history.blame_of(&offer.sha256),
             trigger,
             mode,
             now: self.unix_time(),
         };
-        match decide(offer, &circumstances) {
+        match decide(offer, &input) {
             Decision::Take { .. } => Ok(()),
             Decision::RolledBackBefore(blame) => Err(Failure::new(
                 ErrorCode::IgnoredPerPolicy,

@@ -218,20 +218,17 @@ fn a_payload_that_was_rolled_back_is_taken_only_when_somebody_asks() {
         cause: "did not come up".into(),
         image: None,
     };
-    let circumstances = |trigger| PolicyInput {
+    let input = |trigger| PolicyInput {
         payload_state: &state,
         blame: Some(&blame),
         trigger,
         mode: NodeMode::Production,
         now: NOW,
     };
-    let scheduled = decide(&offer, &circumstances(Trigger::Schedule));
+    let scheduled = decide(&offer, &input(Trigger::Schedule));
     assert!(matches!(scheduled, Decision::RolledBackBefore(_)));
     let url = "http://one/update.gz";
-    assert_eq!(
-        decide(&offer, &circumstances(Trigger::Operator)),
-        Decision::Take { url }
-    );
+    assert_eq!(decide(&offer, &input(Trigger::Operator)), Decision::Take { url });
 }
 
 #[test]

@@ -118,6 +118,36 @@ fn every_import_goes_down_and_is_in_the_architectures_map() {
     super::references::compare("architecture.md", "the imports of src", &map);
 }
 
+/// The modules with a file that names `word` outside of comments and unit tests.
+fn modules_that_name(word: &str) -> BTreeSet<String> {
+    let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let naming = files_below(&library).into_iter().filter(|file| {
+        let source = fs::read_to_string(file).unwrap();
+        let product = source.split("#[cfg(test)]\nmod ").next().unwrap();
+        product
+            .lines()
+            .any(|line| line.split("//").next().unwrap().contains(word))
+    });
+    let module = |file: PathBuf| {
+        let below = file.strip_prefix(&library).unwrap();
+        let first = below.iter().next().unwrap().to_str().unwrap();
+        first.trim_end_matches(".rs").to_owned()
+    };
+    naming.map(module).collect()
+}
+
+#[test]
+fn the_bus_is_a_leaf_and_the_core_knows_no_d_bus() {
+    let users = |imports: &Imports| {
+        let users = imports.iter().filter(|(_, named)| named.contains("bus"));
+        users.map(|(module, _)| module.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(users(&imports()), ["client"]);
+    // `status` derives encodings of plain data; `host` has systemd's error in one of its own.
+    let expected = ["bus", "client", "host", "status", "systemd"].map(str::to_owned);
+    assert_eq!(modules_that_name("zbus"), BTreeSet::from(expected));
+}
+
 #[test]
 fn a_circle_of_imports_is_found() {
     let one = |from: &str, to: &str| (from.to_owned(), BTreeSet::from([to.to_owned()]));
