@@ -1,8 +1,8 @@
-//! What one update attempt will do: fixed once an offer is taken, before anything is touched.
+//! The plan of one update attempt: fixed once an offer is taken, before anything is touched.
 
 use std::path::PathBuf;
 
-use payload_format::PartitionName;
+use payload_format::{PartitionName, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{PartitionPair, SlotName};
@@ -10,9 +10,9 @@ pub use crate::net::Credentials;
 use crate::omaha::MetadataClaim;
 use crate::store::tolerant;
 
-/// A partition beside the slot that a payload may bring.
+/// An extra partition that a payload may bring.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FurtherTarget {
+pub struct ExtraPartition {
     /// What the payload calls it.
     pub name: PartitionName,
     /// Where it goes.
@@ -23,14 +23,15 @@ pub struct FurtherTarget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageHashes {
     /// SHA-256 of what goes to the slot.
-    pub slot: [u8; 32],
+    pub slot: Sha256Digest,
     /// SHA-256 of its kernel; none if it comes without one and gets a copy of the running one.
     #[serde(default, deserialize_with = "tolerant::or_default")]
-    pub kernel: Option<[u8; 32]>,
+    pub kernel: Option<Sha256Digest>,
 }
 
 impl ImageHashes {
-    /// Whether it is the same image, as far as is known: a kernel that isn't told may be the other's.
+    /// Whether it is the same image, as far as is known: a kernel that isn't told may be the
+    /// other's.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         let differ = self
@@ -55,7 +56,8 @@ pub struct BlamedImage {
 /// A package beside the payload, itself a payload whose image becomes a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extension {
-    /// What the file will be called, without `.raw`: letters, digits, `.`, `_` and `-`, the first of them no sign.
+    /// What the file will be called, without `.raw`: letters, digits, `.`, `_` and `-`, the first
+    /// of them no sign.
     pub name: String,
     /// Where the package is fetched from.
     pub url: String,
@@ -64,7 +66,7 @@ pub struct Extension {
     /// Bytes of the package, above 0.
     pub size: u64,
     /// SHA-256 of the package.
-    pub sha256: [u8; 32],
+    pub sha256: Sha256Digest,
 }
 
 /// What is put in place together with the slot.
@@ -92,7 +94,7 @@ pub struct InstallPlan {
     /// Size of the whole payload in bytes, above 0.
     pub payload_size: u64,
     /// SHA-256 of the whole payload.
-    pub payload_sha256: [u8; 32],
+    pub payload_sha256: Sha256Digest,
     /// What the offer claims about header and manifest: checked before anything is written.
     pub metadata: Option<MetadataClaim>,
     /// Nothing is written unless a trusted key signed the metadata.
@@ -111,8 +113,8 @@ pub struct InstallPlan {
     pub pcr_policy_server: Option<String>,
     /// `DOWNLOAD_USER` and `DOWNLOAD_PASSWORD`, for the payload's server; sent over https only.
     pub credentials: Option<Credentials>,
-    /// Partitions beside the slot that the payload may bring, of different names.
-    pub further: Vec<FurtherTarget>,
+    /// Extra partitions that the payload may bring, of different names.
+    pub extra_partitions: Vec<ExtraPartition>,
     /// Packages beside the payload, if the daemon is to put any in place.
     pub extensions: Option<ExtensionPlan>,
     /// Images that are not to be installed, whatever package they come in.

@@ -1,7 +1,8 @@
 //! Blocks: the unit in which operations name places.
 //!
-//! Numbers of blocks have 32 bits: half a million extents are read before anything is known to be signed, and have to
-//! lie in memory for as long as the payload is applied. Of 4096 bytes each so many are 16 TiB.
+//! Numbers of blocks have 32 bits: half a million extents are read before anything is known to be
+//! signed, and have to lie in memory for as long as the payload is applied. Of 4096 bytes each so
+//! many are 16 TiB.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -44,8 +45,8 @@ impl BlockSize {
     }
 }
 
-/// A run of one or more blocks, `start..end`. Those of a checked manifest lie within their image's limit,
-/// so that their byte offsets fit `u64`.
+/// A run of one or more blocks, `start..end`. Those of a checked manifest lie within their image's
+/// limit, so that their byte offsets fit `u64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockRange {
     start: u32,

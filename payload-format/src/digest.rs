@@ -5,8 +5,9 @@ use std::fmt;
 use sha2::digest::common::hazmat::{DeserializeStateError, SerializableState, SerializedState};
 use sha2::{Digest, Sha256};
 
-/// A SHA-256 value. Displayed in lower-case hexadecimal.
+/// A SHA-256 value. Displayed in lower-case hexadecimal, serialized as a list of 32 numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Sha256Digest([u8; Self::LEN]);
 
 impl Sha256Digest {
@@ -58,8 +59,8 @@ impl RunningHash {
         Sha256Digest(self.0.clone().finalize().into())
     }
 
-    /// The inner state. Readable by the same minor version of `sha2` only, which a checkpoint tolerates:
-    /// one that can't be read means starting over.
+    /// The inner state. Readable by the same minor version of `sha2` only, which a checkpoint
+    /// tolerates: one that can't be read means starting over.
     pub(crate) fn export(&self) -> SerializedState<Sha256> {
         self.0.serialize()
     }

@@ -1,4 +1,4 @@
-//! What a payload builds: the partition's image, and files beside it.
+//! The images that a payload builds: the slot's, files beside it, and extra partitions.
 
 use std::fmt;
 use std::ops::Range;
@@ -13,22 +13,22 @@ use crate::wire;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ImageKind {
     /// The slot.
-    Partition,
+    Slot,
     /// The kernel file of the slot.
     Kernel,
     /// The archive of expected PCR values.
     PcrPolicy,
-    /// A partition beside the slot. Major version 2.
-    Further(PartitionName),
+    /// An extra partition. Major version 2.
+    ExtraPartition(PartitionName),
 }
 
 impl ImageKind {
     /// The image that a payload of major version 2 means by this name: `usr` or `root`, `kernel`,
-    /// `pcr_policy`. Other names are those of further partitions.
+    /// `pcr_policy`. Other names are those of extra partitions.
     #[must_use]
     pub fn of_partition(name: &str) -> Option<Self> {
         Some(match name {
-            "usr" | "root" => Self::Partition,
+            "usr" | "root" => Self::Slot,
             "kernel" => Self::Kernel,
             "pcr_policy" => Self::PcrPolicy,
             _ => return None,
@@ -44,8 +44,8 @@ impl ImageKind {
         }
     }
 
-    /// There is an old one that a delta can be made from. Nobody keeps a PCR policy, whose measurements are those of the image
-    /// before.
+    /// There is an old one that a delta can be made from. Nobody keeps a PCR policy, whose
+    /// measurements are those of the image before.
     #[must_use]
     pub const fn has_old(self) -> bool {
         !matches!(self, Self::PcrPolicy)
@@ -55,10 +55,10 @@ impl ImageKind {
 impl fmt::Display for ImageKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Partition => f.write_str("partition"),
+            Self::Slot => f.write_str("partition"),
             Self::Kernel => f.write_str("kernel"),
             Self::PcrPolicy => f.write_str("PCR policy"),
-            Self::Further(name) => write!(f, "partition {name}"),
+            Self::ExtraPartition(name) => write!(f, "partition {name}"),
         }
     }
 }
@@ -77,15 +77,15 @@ pub struct ImageInfo {
 pub struct Image {
     /// Which one.
     pub kind: ImageKind,
-    /// The source that must be there, whole and unchanged: `None` in full payloads. Check it before the
-    /// first operation: MOVE and BSDIFF carry no hash of what they read.
+    /// The source that must be there, whole and unchanged: `None` in full payloads. Check it before
+    /// the first operation: MOVE and BSDIFF carry no hash of what they read.
     pub old: Option<ImageInfo>,
     /// What the result must be.
     pub new: ImageInfo,
     /// Numbers of its operations.
     pub(crate) operations: Range<u32>,
-    /// Blocks of the new image that no operation writes, in ascending order: they are those of the old one.
-    /// Empty without an old image.
+    /// Blocks of the new image that no operation writes, in ascending order: they are those of the
+    /// old one. Empty without an old image.
     pub unwritten: Vec<BlockRange>,
 }
 

@@ -1,9 +1,11 @@
-//! What reading "the slot as it is by now" means when the slot wasn't copied first.
+//! The in-place plan: what reading "the slot as it is by now" means when the slot wasn't copied
+//! first.
 //!
-//! Deltas of major version 1 are made to run on a copy of the old image, in place: an operation that reads
-//! block 7 gets what earlier operations left there. Here nothing is copied beforehand. An operation reads a
-//! block from the old image until an earlier operation wrote it, from the target afterwards, and the blocks
-//! that nobody writes are copied at the end. The result is the same, with each block written once.
+//! Deltas of major version 1 are made to run on a copy of the old image, in place: an operation
+//! that reads block 7 gets what earlier operations left there. Here nothing is copied beforehand.
+//! An operation reads a block from the old image until an earlier operation wrote it, from the
+//! target afterwards, and the blocks that nobody writes are copied at the end. The result is the
+//! same, with each block written once.
 //!
 //! ```text
 //!  operation     0: 4 ← 5     1: 5 ← 4          2: 6 ← data      nobody writes 7
@@ -11,11 +13,11 @@
 //!  here          reads old 5  reads target's 4  –                copied at the end
 //! ```
 //!
-//! Only reads of the *target* order operations: old blocks never change. So an operation depends on the ones
-//! that wrote what it reads or overwrites, and on those that read from the target what it overwrites. One
-//! number tells it, the last of them ([`crate::Operation::after`]); it is coarser than a graph, but can't be
-//! blown up by a hostile manifest. [`crate::Replay`] tells which overwritten blocks a resumed update would
-//! need again.
+//! Only reads of the *target* order operations: old blocks never change. So an operation depends on
+//! the ones that wrote what it reads or overwrites, and on those that read from the target what it
+//! overwrites. One number tells it, the last of them ([`crate::Operation::after`]); it is coarser
+//! than a graph, but can't be blown up by a hostile manifest. [`crate::Replay`] tells which
+//! overwritten blocks a resumed update would need again.
 
 mod intervals;
 
@@ -51,7 +53,7 @@ pub(crate) struct TooManyPieces(pub(crate) usize);
 
 /// What the plan says of an operation.
 #[derive(Debug)]
-pub(crate) struct Step {
+pub(crate) struct PlannedOperation {
     pub(crate) source: Source,
     pub(crate) after: Option<OpId>,
     pub(crate) replay: Replay,
@@ -79,7 +81,7 @@ impl InPlace {
         op: OpId,
         source: &[Extent],
         destination: &[Extent],
-    ) -> Result<Step, TooManyPieces> {
+    ) -> Result<PlannedOperation, TooManyPieces> {
         // Asked before this operation's own reads and writes hide those of earlier ones.
         let mut after = self.last_user(destination);
         let source = self.read(op, source, &mut after)?;
@@ -89,7 +91,7 @@ impl InPlace {
             Some(reader) if reader == op => Replay::Never,
             Some(reader) => Replay::CheckpointPast(reader),
         };
-        Ok(Step {
+        Ok(PlannedOperation {
             source,
             after,
             replay,
@@ -148,7 +150,8 @@ impl InPlace {
         users.max().flatten()
     }
 
-    /// Records the writes and returns the last operation that reads from the target what they overwrite.
+    /// Records the writes and returns the last operation that reads from the target what they
+    /// overwrite.
     fn overwrite(&mut self, op: OpId, extents: &[Extent]) -> Option<OpId> {
         let mut last_reader = None;
         for range in ranges(extents) {

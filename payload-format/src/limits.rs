@@ -1,26 +1,27 @@
-//! What a payload may claim at most, checked before anything is allocated or believed.
+//! Limits of what a payload may claim, checked before anything is allocated or believed.
 
-use crate::partition::FurtherPartitions;
+use crate::partition::ExtraPartitionLimits;
 
 const MIB: u64 = 1 << 20;
 
-/// Bounds for one payload. Each names the attack that it stops; the defaults hold every payload seen in
-/// practice many times over and keep a reader's memory within some 50 MiB.
+/// Bounds for one payload. Each names the attack that it stops; the defaults hold every payload
+/// seen in practice many times over and keep a reader's memory within some 50 MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Length of the target slot in bytes. Nothing is ever placed past it.
     pub slot_len: u64,
-    /// Partitions beside the slot that may be built, and their lengths.
-    pub further: FurtherPartitions,
-    /// Size of the whole payload as offered, in bytes. A manifest that adds up to anything else is refused
-    /// before its first operation.
+    /// Extra partitions that may be built, and their lengths.
+    pub extra_partitions: ExtraPartitionLimits,
+    /// Size of the whole payload as offered, in bytes. A manifest that adds up to anything else is
+    /// refused before its first operation.
     pub payload_size: Option<u64>,
     /// Size of header and manifest as offered, in bytes; likewise.
     pub metadata_size: Option<u64>,
-    /// Length in bytes up to which a procedure may build its file: a small manifest must not fill the boot
-    /// partition or the disk.
+    /// Length in bytes up to which a procedure may build its file: a small manifest must not fill
+    /// the boot partition or the disk.
     pub file_len: u64,
-    /// Length of the manifest in bytes: it is held in memory, and comes before anything is verified.
+    /// Length of the manifest in bytes: it is held in memory, and comes before anything is
+    /// verified.
     pub manifest_len: u64,
     /// Operations, noop ones included: two bytes on the wire become some 200 in memory.
     pub operations: usize,
@@ -31,13 +32,13 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The defaults, for a slot of so many bytes. `u64::MAX` serves where there is no slot, as when a payload
-    /// is only looked at.
+    /// The defaults, for a slot of so many bytes. `u64::MAX` serves where there is no slot, as when
+    /// a payload is only looked at.
     #[must_use]
     pub const fn for_slot(slot_len: u64) -> Self {
         Self {
             slot_len,
-            further: FurtherPartitions::NONE,
+            extra_partitions: ExtraPartitionLimits::NONE,
             payload_size: None,
             metadata_size: None,
             file_len: 256 * MIB,

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// An operation's place in the payload: partition operations first, then those of each procedure in the
-/// manifest's order. Their data lies in the same order.
+/// An operation's place in the payload: partition operations first, then those of each procedure in
+/// the manifest's order. Their data lies in the same order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(u32);
 

@@ -18,8 +18,8 @@ pub struct Operation {
     pub destination: Vec<Extent>,
     /// Its bytes in the payload; `None` for kinds that need none.
     pub data: Option<Data>,
-    /// Every operation of the same image up to this one must be complete before this one starts; others may
-    /// run beside it.
+    /// Every operation of the same image up to this one must be complete before this one starts;
+    /// others may run beside it.
     pub after: Option<OpId>,
     /// What must be durable before it writes.
     pub replay: Replay,
@@ -78,7 +78,8 @@ pub enum OperationKind {
         source: Source,
         /// Bytes of the source that count, from its start.
         source_len: u64,
-        /// Length of the result in bytes: ends within the destination's last block, padded with zeros.
+        /// Length of the result in bytes: ends within the destination's last block, padded with
+        /// zeros.
         result_len: u64,
     },
 }
@@ -136,13 +137,14 @@ impl PatchKind {
     }
 }
 
-/// What an operation reads, in order, each piece with the image that holds its content at that time.
+/// What an operation reads, in order, each piece with the image that holds its content at that
+/// time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Source {
     /// Neighbouring pieces differ in origin or don't touch.
     pub runs: Vec<Run>,
-    /// Of all its blocks, zeros past the old image's end included: checked before they are used. `None` where
-    /// only the old image as a whole has a hash.
+    /// Of all its blocks, zeros past the old image's end included: checked before they are used.
+    /// `None` where only the old image as a whole has a hash.
     pub sha256: Option<Sha256Digest>,
 }
 
@@ -176,17 +178,18 @@ impl Run {
     }
 }
 
-/// Whether operations can be repeated after a cut. Resuming from a checkpoint repeats all operations since
-/// it, so a block of the target that one of them reads must not have been overwritten meanwhile.
+/// Whether operations can be repeated after a cut. Resuming from a checkpoint repeats all
+/// operations since it, so a block of the target that one of them reads must not have been
+/// overwritten meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replay {
     /// It overwrites nothing that an operation up to it reads.
     Safe,
-    /// It overwrites what that earlier operation reads (and perhaps what ones before read): a checkpoint past
-    /// that operation must be durable before this one writes.
+    /// It overwrites what that earlier operation reads (and perhaps what ones before read): a
+    /// checkpoint past that operation must be durable before this one writes.
     CheckpointPast(OpId),
-    /// It overwrites what it reads itself. Forget the checkpoint, durably, before this one writes; after a
-    /// cut the image starts over. The next checkpoint past this operation is good again.
+    /// It overwrites what it reads itself. Forget the checkpoint, durably, before this one writes;
+    /// after a cut the image starts over. The next checkpoint past this operation is good again.
     Never,
 }
 

@@ -1,4 +1,4 @@
-//! Further partitions of major version 2: those beside the slot's, by name.
+//! Extra partitions of major version 2, by name.
 
 use std::fmt;
 
@@ -13,8 +13,8 @@ impl PartitionName {
     /// Bytes at most.
     pub const MAX_LEN: usize = 23;
 
-    /// `None` unless it is 1 to 23 ASCII letters, digits, `-` and `_`, and not the name of the slot or of one of its
-    /// files.
+    /// `None` unless it is 1 to 23 ASCII letters, digits, `-` and `_`, and not the name of the slot
+    /// or of one of its files.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -57,16 +57,16 @@ impl fmt::Debug for PartitionName {
     }
 }
 
-/// Which further partitions a payload may build, and how much fits.
+/// Which extra partitions a payload may build, and how much fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FurtherPartitions {
+pub enum ExtraPartitionLimits {
     /// Any, of any length: where nothing is written.
     Any,
     /// These, with their lengths in bytes.
     These([Option<(PartitionName, u64)>; Self::MAX]),
 }
 
-impl FurtherPartitions {
+impl ExtraPartitionLimits {
     /// So many at most.
     pub const MAX: usize = 4;
 
@@ -121,10 +121,10 @@ mod tests {
     #[test]
     fn only_named_partitions_have_room() {
         let name = |name| PartitionName::new(name).unwrap();
-        let these = FurtherPartitions::these([(name("oem"), 5), (name("firmware"), 7)]);
+        let these = ExtraPartitionLimits::these([(name("oem"), 5), (name("firmware"), 7)]);
         assert_eq!(these.room(name("firmware")), Some(7));
         assert_eq!(these.room(name("other")), None);
-        assert_eq!(FurtherPartitions::NONE.room(name("oem")), None);
-        assert_eq!(FurtherPartitions::Any.room(name("oem")), Some(u64::MAX));
+        assert_eq!(ExtraPartitionLimits::NONE.room(name("oem")), None);
+        assert_eq!(ExtraPartitionLimits::Any.room(name("oem")), Some(u64::MAX));
     }
 }

@@ -1,8 +1,9 @@
 //! Trusted keys and the signatures they check.
 //!
-//! RSASSA-PKCS1-v1_5 over a SHA-256 digest that is known already: the payload's is taken while it streams by,
-//! and exported with checkpoints. That rules out libraries which insist on hashing the message themselves, so
-//! `rsa` does the check: a public-key operation on public data, where its timing behaviour doesn't matter.
+//! RSASSA-PKCS1-v1_5 over a SHA-256 digest that is known already: the payload's is taken while it
+//! streams by, and exported with checkpoints. That rules out libraries which insist on hashing the
+//! message themselves, so `rsa` does the check: a public-key operation on public data, where its
+//! timing behaviour doesn't matter.
 
 use std::fmt;
 
@@ -82,8 +83,8 @@ impl PublicKeys {
     /// Reads keys from PEM texts, one key each.
     ///
     /// # Errors
-    /// [`SignatureError::NoKeys`], `Key` or `WeakKey`: one bad key refuses them all, since a typo must not
-    /// silently leave fewer.
+    /// [`SignatureError::NoKeys`], `Key` or `WeakKey`: one bad key refuses them all, since a typo
+    /// must not silently leave fewer.
     pub fn from_pems<T: AsRef<str>>(pems: impl IntoIterator<Item = T>) -> Result<Self, SignatureError> {
         let keys: Vec<_> = pems
             .into_iter()
@@ -112,8 +113,8 @@ impl PublicKeys {
     /// Checks a signature blob of a payload of that version against the digest of what it signs.
     ///
     /// # Errors
-    /// [`SignatureError`] unless one of the keys made an entry: in version 1 one for clients, in version 2
-    /// any, since there entries have no version of their own.
+    /// [`SignatureError`] unless one of the keys made an entry: in version 1 one for clients, in
+    /// version 2 any, since there entries have no version of their own.
     pub fn verify_blob(
         &self,
         version: MajorVersion,

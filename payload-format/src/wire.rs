@@ -1,14 +1,14 @@
-//! The protobuf messages as they lie on the wire, for both directions. Private to the crate: every field
-//! is optional and nothing is checked, so a reader turns them into [`crate::Manifest`] at once, and only
-//! the writer fills them in.
+//! The protobuf messages as they lie on the wire, for both directions. Private to the crate: every
+//! field is optional and nothing is checked, so a reader turns them into [`crate::Manifest`] at
+//! once, and only the writer fills them in.
 //!
-//! Field numbers are those of the original's `update_metadata.proto` (proto2) for major version 1, and those
-//! of the Android Open Source Project's for version 2. Both number the same messages, and no field of the one
-//! has another meaning in the other where both are read. Numbers 6 and 7 belonged to kernel images of old
-//! clients and stay free. Enumerations are plain `int32`, so that an unknown value
-//! survives decoding and can be named in the refusal. `data_offset` and `data_length` are declared
-//! `uint32` there; the encoding of `uint64` is the same, and reading it as that refuses a larger value
-//! instead of cutting it.
+//! Field numbers are those of the original's `update_metadata.proto` (proto2) for major version 1,
+//! and those of the Android Open Source Project's for version 2. Both number the same messages, and
+//! no field of the one has another meaning in the other where both are read. Numbers 6 and 7
+//! belonged to kernel images of old clients and stay free. Enumerations are plain `int32`, so that
+//! an unknown value survives decoding and can be named in the refusal. `data_offset` and
+//! `data_length` are declared `uint32` there; the encoding of `uint64` is the same, and reading it
+//! as that refuses a larger value instead of cutting it.
 
 use prost::Message;
 
@@ -77,7 +77,8 @@ pub(crate) const CLIENT_SIGNATURE_VERSION: u32 = 2;
 pub(crate) struct DeltaArchiveManifest {
     #[prost(message, repeated, tag = "1")]
     pub(crate) partition_operations: Vec<InstallOperation>,
-    /// For clients older than `procedures`, which took them for kernel operations. Ignored by readers.
+    /// For clients older than `procedures`, which took them for kernel operations. Ignored by
+    /// readers.
     #[prost(message, repeated, tag = "2")]
     pub(crate) noop_operations: Vec<InstallOperation>,
     #[prost(uint32, optional, tag = "3")]

@@ -1,6 +1,7 @@
-//! Settings of the packages beside the payload that the daemon puts in place itself: `EXTENSIONS`, `EXTENSIONS_DIRECTORY`.
+//! Settings of the packages beside the payload that the daemon puts in place itself: `EXTENSIONS`,
+//! `EXTENSIONS_DIRECTORY`.
 
-use super::sources::Sources;
+use super::sources::ConfigFiles;
 use super::table;
 
 /// Packages of an offer that the daemon downloads and puts in place together with the slot.
@@ -51,7 +52,7 @@ impl ExtensionPattern {
 }
 
 impl ExtensionSettings {
-    pub(super) fn read(sources: &Sources) -> Self {
+    pub(super) fn read(sources: &ConfigFiles) -> Self {
         let wanted = sources.text(&table::EXTENSIONS);
         Self {
             wanted: wanted.split_whitespace().map(ExtensionPattern::new).collect(),

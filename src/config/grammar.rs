@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 /// The pairs of one file.
 ///
-/// A line is split at its first `=`; a line without one is nothing. Nothing is trimmed and `#` is an
-/// ordinary character, since the original engine and shell scripts have always read the same files this
-/// way. A value of two or more characters loses one pair of equal quotes (`"` or `'`) around it. The last
-/// line of a key counts.
+/// A line is split at its first `=`; a line without one is nothing. Nothing is trimmed and `#` is
+/// an ordinary character, since the original engine and shell scripts have always read the same
+/// files this way. A value of two or more characters loses one pair of equal quotes (`"` or `'`)
+/// around it. The last line of a key counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyValues(BTreeMap<String, String>);
 

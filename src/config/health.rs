@@ -3,22 +3,22 @@
 use std::time::Duration;
 
 use super::setting::Place;
-use super::sources::Sources;
+use super::sources::ConfigFiles;
 use super::table;
 use crate::host::Unreadable;
 
 /// What must hold before the running slot is marked good, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthSettings {
-    /// `HEALTH_UNITS`: systemd units that must be active, separated by white space; none by default. A name
-    /// without a suffix is a service's.
+    /// `HEALTH_UNITS`: systemd units that must be active, separated by white space; none by
+    /// default. A name without a suffix is a service's.
     pub units: Vec<UnitName>,
     /// Words of `HEALTH_UNITS` that can't be the name of a unit: nobody knows what they require.
     pub no_units: Vec<String>,
     /// `HEALTH_SETTLE`, in seconds: how long everything must hold without a break; 45 by default.
     pub settle: Duration,
-    /// `HEALTH_DEADLINE`, in seconds: how long health may take to be established; 600 by default, and 0
-    /// (here nothing) for as long as it takes.
+    /// `HEALTH_DEADLINE`, in seconds: how long health may take to be established; 600 by default,
+    /// and 0 (here nothing) for as long as it takes.
     pub deadline: Option<Duration>,
 }
 
@@ -26,15 +26,16 @@ impl HealthSettings {
     /// `HEALTH_SETTLE` where nobody says otherwise.
     pub const SETTLE: Duration = Duration::from_secs(45);
 
-    /// Reads these settings alone, from the files that may hold them; `read` as for [`super::Config::load`].
+    /// Reads these settings alone, from the files that may hold them; `read` as for
+    /// [`super::Config::load`].
     ///
     /// # Errors
     /// The first of those files that can't be read.
     pub fn load(read: impl Fn(&str) -> Result<Option<Vec<u8>>, Unreadable>) -> Result<Self, Unreadable> {
-        Ok(Self::from_sources(&Sources::read(&[Place::Update], read)?))
+        Ok(Self::from_sources(&ConfigFiles::read(&[Place::Update], read)?))
     }
 
-    pub(super) fn from_sources(sources: &Sources) -> Self {
+    pub(super) fn from_sources(sources: &ConfigFiles) -> Self {
         let seconds = |setting| Duration::from_secs(sources.number(setting));
         let (mut units, mut no_units) = (Vec::new(), Vec::new());
         for word in sources.text(&table::HEALTH_UNITS).split_whitespace() {
@@ -52,7 +53,7 @@ impl HealthSettings {
     }
 
     /// What operators should know about what they wrote.
-    pub(super) fn doubts(&self) -> impl Iterator<Item = String> {
+    pub(super) fn lint(&self) -> impl Iterator<Item = String> {
         let words = self.no_units.iter();
         words.map(|word| {
             format!("HEALTH_UNITS has {word:?}, which can't be a unit's name: no new slot is marked good until it is corrected")
@@ -82,7 +83,8 @@ impl UnitName {
         "scope",
     ];
 
-    /// `text`, with the suffix of a service if it has none of a unit; nothing if no unit can be called so.
+    /// `text`, with the suffix of a service if it has none of a unit; nothing if no unit can be
+    /// called so.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         let has_suffix = |(_, suffix): (&str, &str)| Self::SUFFIXES.contains(&suffix);

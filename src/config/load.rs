@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use super::sources::Sources;
+use super::sources::ConfigFiles;
 use super::table;
 use crate::disk::Priority;
 use crate::host::{Percent, PressureLimits};
@@ -23,7 +23,7 @@ pub struct LoadSettings {
 }
 
 impl LoadSettings {
-    pub(super) fn read(sources: &Sources) -> Self {
+    pub(super) fn read(sources: &ConfigFiles) -> Self {
         let priority = |setting| match sources.find(setting).value {
             "idle" => Priority::Idle,
             "low" => Priority::Low,

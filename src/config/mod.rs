@@ -1,7 +1,8 @@
 //! Configuration: the `KEY=value` files of the image and of the operator.
 //!
-//! Pure: [`Config::load`] is given a way to read a file and reads nothing itself. It is called anew for
-//! every use (each check, ping and attempt), so that an edit or a bind mount counts without a restart.
+//! Pure: [`Config::load`] is given a way to read a file and reads nothing itself. It is called anew
+//! for every use (each check, ping and attempt), so that an edit or a bind mount counts without a
+//! restart.
 //!
 //! ```text
 //! /etc/flatcar/update.conf  ─┐
@@ -10,19 +11,19 @@
 //! /etc/oem-release, /usr/share/oem/oem-release     likewise, for ID and VERSION_ID
 //! ```
 //!
-//! Every key stands once, in the table of [`SETTINGS`]: parser, the reference in `docs/configuration.md` and what
-//! shows the configuration in force ([`effective`]) all use that.
+//! Every key stands once, in the table of [`SETTINGS`]: parser, the reference in
+//! `docs/configuration.md` and what shows the configuration in force ([`effective`]) all use that.
 //!
-//! Unknown keys belong to others (reboot managers read the same files) and are left alone; a file that is not there is an
-//! empty one. One that can't be read is an error: nobody knows what is set in it. A number or word that can't be used is
-//! named, and its default counts. No text is refused here: what a wrong one breaks says so where it is used.
+//! Unknown keys belong to others (reboot managers read the same files) and are left alone; a file
+//! that is not there is an empty one. One that can't be read is an error: nobody knows what is set
+//! in it. A number or word that can't be used is named, and its default counts. No text is refused
+//! here: what a wrong one breaks says so where it is used.
 
-mod doubts;
 mod extensions;
-mod further;
+mod extra_partitions;
 mod grammar;
 mod health;
-mod identity;
+mod lint;
 mod load;
 mod reference;
 mod server;
@@ -31,19 +32,20 @@ mod sources;
 mod table;
 
 pub use extensions::{ExtensionPattern, ExtensionSettings};
-pub use further::PartitionSetting;
+pub use extra_partitions::PartitionSetting;
 pub use grammar::KeyValues;
 pub use health::{HealthSettings, UnitName};
 pub use load::LoadSettings;
 pub use reference::reference;
 pub use server::{PUBLIC_SERVER, Server};
-pub use setting::{Kind, Place, Setting};
-pub use sources::Origin;
+pub use setting::{Place, Setting, ValueKind};
+pub use sources::ValueOrigin;
 pub use table::SETTINGS;
 
 use crate::host::Unreadable;
-use crate::plan::{Credentials, FurtherTarget};
-use sources::Sources;
+use crate::omaha::{Identity, Machine};
+use crate::plan::{Credentials, ExtraPartition};
+use sources::ConfigFiles;
 
 /// Where update settings are looked up, first to last.
 pub const UPDATE_FILES: [&str; 3] = [
@@ -77,13 +79,16 @@ pub struct Config {
     pub pcr_policy_server: Option<String>,
     /// `DOWNLOAD_USER` and `DOWNLOAD_PASSWORD`: for the payload's server; none without a user.
     pub credentials: Option<Credentials>,
-    /// `REPLACE_WAITING_UPDATE`: whether a newer update may take the place of one that waits for its reboot.
+    /// `REPLACE_WAITING_UPDATE`: whether a newer update may take the place of one that waits for
+    /// its reboot.
     pub waiting_update: WaitingUpdate,
-    /// `REQUIRE_SIGNED_METADATA`: whether payloads are refused whose metadata no trusted key signed.
+    /// `REQUIRE_SIGNED_METADATA`: whether payloads are refused whose metadata no trusted key
+    /// signed.
     pub signed_metadata: bool,
-    /// `PARTITION_…`: partitions beside the slot that payloads may bring; none by default.
-    pub further: Vec<FurtherTarget>,
-    /// `EXTENSIONS…`: packages beside the payload that the daemon puts in place itself; none by default.
+    /// `PARTITION_…`: extra partitions that payloads may bring; none by default.
+    pub extra_partitions: Vec<ExtraPartition>,
+    /// `EXTENSIONS…`: packages beside the payload that the daemon puts in place itself; none by
+    /// default.
     pub extensions: ExtensionSettings,
     /// `HEALTH_…`: what must hold before the running slot is marked good.
     pub health: HealthSettings,
@@ -97,8 +102,9 @@ pub struct Config {
     pub oem_version: String,
     /// Settings that can't be used and have their default instead, as `KEY=value`.
     pub refused: Vec<String>,
-    /// What else operators should know about what they wrote: lines that almost are settings, ..., each in a sentence.
-    pub doubts: Vec<String>,
+    /// Warnings about lines that are almost settings, and about settings that contradict each
+    /// other; each a sentence.
+    pub lint: Vec<String>,
     /// Tells one content of the files from another.
     pub fingerprint: u64,
 }
@@ -114,7 +120,7 @@ pub enum WaitingUpdate {
 }
 
 impl WaitingUpdate {
-    fn read(sources: &Sources) -> Self {
+    fn read(sources: &ConfigFiles) -> Self {
         if sources.is_on(&table::REPLACE_WAITING_UPDATE) {
             Self::Replaceable
         } else {
@@ -124,17 +130,18 @@ impl WaitingUpdate {
 }
 
 impl Config {
-    /// Reads the configuration through `read`, which answers with the contents of an absolute path of
-    /// the host, or nothing if there is no such file. Bytes that are no UTF-8 are replaced, never fatal.
+    /// Reads the configuration through `read`, which answers with the contents of an absolute path
+    /// of the host, or nothing if there is no such file. Bytes that are no UTF-8 are replaced,
+    /// never fatal.
     ///
     /// # Errors
     /// The first file that can't be read.
     pub fn load(read: impl Fn(&str) -> Result<Option<Vec<u8>>, Unreadable>) -> Result<Self, Unreadable> {
-        let sources = Sources::read(&[Place::Update, Place::Oem], read)?;
-        let (further, refused) = further::read(&sources);
+        let sources = ConfigFiles::read(&[Place::Update, Place::Oem], read)?;
+        let (extra_partitions, refused) = extra_partitions::read(&sources);
         let health = HealthSettings::from_sources(&sources);
-        let mut doubts = sources.doubts();
-        doubts.extend(health.doubts());
+        let mut lint = sources.lint();
+        lint.extend(health.lint());
         Ok(Self {
             version: sources.text(&table::VERSION),
             board: sources.text(&table::BOARD),
@@ -149,7 +156,7 @@ impl Config {
             }),
             waiting_update: WaitingUpdate::read(&sources),
             signed_metadata: sources.is_on(&table::REQUIRE_SIGNED_METADATA),
-            further,
+            extra_partitions,
             extensions: ExtensionSettings::read(&sources),
             health,
             load: LoadSettings::read(&sources),
@@ -157,9 +164,27 @@ impl Config {
             oem_id: sources.text(&table::OEM_ID),
             oem_version: sources.text(&table::OEM_VERSION),
             refused: [sources.refused(), refused].concat(),
-            doubts,
+            lint,
             fingerprint: sources.fingerprint(),
         })
+    }
+
+    /// The identity that update servers are told: the files' part and the machine's.
+    #[must_use]
+    pub fn identity(&self, machine: &Machine) -> Identity {
+        Identity {
+            app_id: self.app_id.clone(),
+            version: self.version.clone(),
+            track: self.group.clone(),
+            boot_id: format!("{{{}}}", machine.boot_id),
+            oem: self.oem_id.clone(),
+            oem_version: self.oem_version.clone(),
+            aleph_version: machine.aleph_version.clone(),
+            machine_id: machine.machine_id.clone(),
+            machine_alias: self.machine_alias.clone(),
+            board: self.board.clone(),
+            machine: machine.machine.clone(),
+        }
     }
 
     /// Everything that operators should be told about what they wrote, each in a sentence.
@@ -174,7 +199,7 @@ impl Config {
         };
         let refused = self.refused.iter();
         let refused = refused.map(|setting| format!("{setting} can't be used: {}", counts(setting)));
-        refused.chain(self.doubts.iter().cloned()).collect()
+        refused.chain(self.lint.iter().cloned()).collect()
     }
 }
 
@@ -186,7 +211,7 @@ pub struct Effective {
     /// What counts; secrets in clear.
     pub value: String,
     /// Why.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
 }
 
 /// Every setting as it counts, in the order of the reference; `read` as for [`Config::load`].
@@ -196,7 +221,7 @@ pub struct Effective {
 pub fn effective(
     read: impl Fn(&str) -> Result<Option<Vec<u8>>, Unreadable>,
 ) -> Result<Vec<Effective>, Unreadable> {
-    let sources = Sources::read(&[Place::Update, Place::Oem], read)?;
+    let sources = ConfigFiles::read(&[Place::Update, Place::Oem], read)?;
     let effective = |setting: &&'static Setting| {
         let found = sources.find(setting);
         Effective {
@@ -215,7 +240,10 @@ pub fn effective(
 pub fn partition_settings(
     read: impl Fn(&str) -> Result<Option<Vec<u8>>, Unreadable>,
 ) -> Result<Vec<PartitionSetting>, Unreadable> {
-    Ok(further::settings(&Sources::read(&[Place::Update], read)?))
+    Ok(extra_partitions::settings(&ConfigFiles::read(
+        &[Place::Update],
+        read,
+    )?))
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ impl Server {
         }
     }
 
-    /// Whether this is, letter by letter, the public server. Error codes reported from any other carry a
-    /// flag that says so.
+    /// Whether this is, letter by letter, the public server. Error codes reported from any other
+    /// carry a flag that says so.
     #[must_use]
     pub fn is_public(&self) -> bool {
         matches!(self, Self::At(url) if url == PUBLIC_SERVER)

@@ -12,10 +12,11 @@ pub struct Setting {
     /// Which files may hold it.
     pub place: Place,
     /// Which values it takes.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// What counts where no file holds it.
     pub default: &'static str,
-    /// What counts where its value can't be used: the default, unless that would let pass what somebody meant to stop.
+    /// What counts where its value can't be used: the default, unless that would let pass what
+    /// somebody meant to stop.
     pub otherwise: &'static str,
     /// What it does, in Markdown.
     pub meaning: &'static str,
@@ -32,7 +33,7 @@ pub enum Place {
 
 /// Which values a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// Any text.
     Text,
     /// Any text, which is to be a URL and may hold a password.
@@ -65,8 +66,9 @@ impl Place {
     }
 }
 
-impl Kind {
-    /// Whether the parser takes `value`; of texts it takes every one. An empty value is never a number or a word.
+impl ValueKind {
+    /// Whether the parser takes `value`; of texts it takes every one. An empty value is never a
+    /// number or a word.
     #[must_use]
     pub fn takes(&self, value: &str) -> bool {
         match self {
@@ -88,7 +90,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ValueKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text | Self::Url | Self::Secret => f.write_str("text"),

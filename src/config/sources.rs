@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::KeyValues;
-use super::doubts;
+use super::lint;
 use super::setting::{Place, Setting};
 use super::table::SETTINGS;
 use crate::host::Unreadable;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// This file, an absolute path of the host.
     File(&'static str),
     /// No file holds the key.
@@ -22,13 +22,13 @@ pub enum Origin {
 
 /// What counts for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found<'a> {
+pub(super) struct FoundValue<'a> {
     pub(super) value: &'a str,
-    pub(super) origin: Origin,
+    pub(super) origin: ValueOrigin,
 }
 
 /// One file that exists.
-struct Source {
+struct ConfigFile {
     place: Place,
     path: &'static str,
     text: String,
@@ -36,9 +36,9 @@ struct Source {
 }
 
 /// The files that exist, in their order.
-pub(super) struct Sources(Vec<Source>);
+pub(super) struct ConfigFiles(Vec<ConfigFile>);
 
-impl Sources {
+impl ConfigFiles {
     /// Asks `read` for each file of these places.
     pub(super) fn read(
         places: &[Place],
@@ -49,7 +49,7 @@ impl Sources {
             for path in place.files() {
                 let Some(bytes) = read(path)? else { continue };
                 let text = String::from_utf8_lossy(&bytes).into_owned();
-                sources.push(Source {
+                sources.push(ConfigFile {
                     place: *place,
                     path,
                     values: KeyValues::parse(&text),
@@ -61,8 +61,8 @@ impl Sources {
     }
 
     /// Lines that almost are settings, each with its file and number.
-    pub(super) fn doubts(&self) -> Vec<String> {
-        let of = |source: &Source| doubts::in_file(source.path, source.place, &source.text);
+    pub(super) fn lint(&self) -> Vec<String> {
+        let of = |source: &ConfigFile| lint::in_file(source.path, source.place, &source.text);
         self.0.iter().flat_map(of).collect()
     }
 
@@ -80,21 +80,21 @@ impl Sources {
         matches!(self.find(setting).value, "yes" | "true" | "on" | "1")
     }
 
-    /// What the first file says that holds the key, or its default. An empty number or word is the default, too:
-    /// that is how one unsets it in a file that comes before another.
-    pub(super) fn find(&self, setting: &Setting) -> Found<'_> {
+    /// What the first file says that holds the key, or its default. An empty number or word is the
+    /// default, too: that is how one unsets it in a file that comes before another.
+    pub(super) fn find(&self, setting: &Setting) -> FoundValue<'_> {
         match self.first(setting) {
-            Some((file, value)) if setting.kind.takes(value) => Found {
+            Some((file, value)) if setting.kind.takes(value) => FoundValue {
                 value,
-                origin: Origin::File(file),
+                origin: ValueOrigin::File(file),
             },
-            None | Some((_, "")) => Found {
+            None | Some((_, "")) => FoundValue {
                 value: setting.default,
-                origin: Origin::Default,
+                origin: ValueOrigin::Default,
             },
-            Some((file, _)) => Found {
+            Some((file, _)) => FoundValue {
                 value: setting.otherwise,
-                origin: Origin::Refused(file),
+                origin: ValueOrigin::Refused(file),
             },
         }
     }
@@ -114,10 +114,11 @@ impl Sources {
         setting.kind.number(self.find(setting).value).unwrap_or_default()
     }
 
-    /// All keys of the update files that begin so, ascending, and what the first file says that holds each.
+    /// All keys of the update files that begin so, ascending, and what the first file says that
+    /// holds each.
     pub(super) fn beginning_with(&self, prefix: &str) -> BTreeMap<String, (&'static str, String)> {
         let mut found = BTreeMap::new();
-        for Source { values, path, .. } in self.0.iter().filter(|source| source.place == Place::Update) {
+        for ConfigFile { values, path, .. } in self.0.iter().filter(|source| source.place == Place::Update) {
             for key in values.keys().filter(|key| key.starts_with(prefix)) {
                 let value = || (*path, values.get(key).unwrap_or_default().to_owned());
                 found.entry(key.to_owned()).or_insert_with(value);
@@ -126,9 +127,10 @@ impl Sources {
         found
     }
 
-    /// Which settings have a value that can't be used, as `KEY=value`. Secrets are never among them: any text is one.
+    /// Which settings have a value that can't be used, as `KEY=value`. Secrets are never among
+    /// them: any text is one.
     pub(super) fn refused(&self) -> Vec<String> {
-        let refused = |setting: &&&Setting| matches!(self.find(setting).origin, Origin::Refused(_));
+        let refused = |setting: &&&Setting| matches!(self.find(setting).origin, ValueOrigin::Refused(_));
         let tell = |setting: &&Setting| {
             let value = self.first(setting).map_or("", |(_, value)| value);
             format!("{}={value}", setting.key)

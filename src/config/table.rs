@@ -1,6 +1,6 @@
 //! The table of all configuration keys.
 
-use super::setting::{Kind, Place, Setting};
+use super::setting::{Place, Setting, ValueKind};
 use super::{DEFAULT_APP_ID, PUBLIC_SERVER};
 
 /// All of them, in the order of the reference.
@@ -37,7 +37,7 @@ const fn text(key: &'static str, default: &'static str, meaning: &'static str) -
     Setting {
         key,
         place: Place::Update,
-        kind: Kind::Text,
+        kind: ValueKind::Text,
         default,
         otherwise: default,
         meaning,
@@ -45,10 +45,10 @@ const fn text(key: &'static str, default: &'static str, meaning: &'static str) -
 }
 
 /// Words for no and yes.
-const ANSWER: Kind = Kind::Word(&["no", "false", "off", "0", "yes", "true", "on", "1"]);
+const ANSWER: ValueKind = ValueKind::Word(&["no", "false", "off", "0", "yes", "true", "on", "1"]);
 
 pub(super) const SERVER: Setting = Setting {
-    kind: Kind::Url,
+    kind: ValueKind::Url,
     ..text(
         "SERVER",
         PUBLIC_SERVER,
@@ -74,7 +74,7 @@ pub(super) const APP_ID: Setting = text(
     "which product to ask the server for, verbatim",
 );
 pub(super) const PCR_POLICY_SERVER: Setting = Setting {
-    kind: Kind::Url,
+    kind: ValueKind::Url,
     ..text(
         "PCR_POLICY_SERVER",
         "",
@@ -87,7 +87,7 @@ pub(super) const DOWNLOAD_USER: Setting = text(
     "user name for the payload's server, sent over https only; empty: none",
 );
 pub(super) const DOWNLOAD_PASSWORD: Setting = Setting {
-    kind: Kind::Secret,
+    kind: ValueKind::Secret,
     ..text("DOWNLOAD_PASSWORD", "", "the password that goes with it")
 };
 
@@ -128,7 +128,7 @@ pub(super) const HEALTH_UNITS: Setting = text(
     "",
     "systemd units that must be active before a new slot is kept, separated by blanks ([health.md](health.md))",
 );
-const SECONDS: Kind = Kind::Number {
+const SECONDS: ValueKind = ValueKind::Number {
     unit: "seconds",
     min: 0,
     max: u32::MAX as u64,
@@ -143,7 +143,7 @@ pub(super) const HEALTH_SETTLE: Setting = Setting {
     )
 };
 pub(super) const HEALTH_DEADLINE: Setting = Setting {
-    kind: Kind::Number {
+    kind: ValueKind::Number {
         unit: "seconds",
         min: 1,
         max: u32::MAX as u64,
@@ -156,7 +156,7 @@ pub(super) const HEALTH_DEADLINE: Setting = Setting {
     )
 };
 
-const PRIORITY: Kind = Kind::Word(&["normal", "low", "idle"]);
+const PRIORITY: ValueKind = ValueKind::Word(&["normal", "low", "idle"]);
 pub(super) const INSTALL_PRIORITY: Setting = Setting {
     kind: PRIORITY,
     ..text(
@@ -174,7 +174,7 @@ pub(super) const INSTALL_PRIORITY_ON_DEMAND: Setting = Setting {
     )
 };
 
-const PRESSURE: Kind = Kind::Number {
+const PRESSURE: ValueKind = ValueKind::Number {
     unit: "percent",
     min: 1,
     max: 100,
@@ -198,7 +198,7 @@ pub(super) const INSTALL_PRESSURE_MEMORY: Setting =
     pressure("INSTALL_PRESSURE_MEMORY", "the same for memory");
 
 pub(super) const DOWNLOAD_LIMIT: Setting = Setting {
-    kind: Kind::Number {
+    kind: ValueKind::Number {
         unit: "bytes per second",
         min: 16 << 10,
         max: 1 << 40,
@@ -208,7 +208,7 @@ pub(super) const DOWNLOAD_LIMIT: Setting = Setting {
 };
 
 pub(super) const DOWNLOAD_FLOOR: Setting = Setting {
-    kind: Kind::Number {
+    kind: ValueKind::Number {
         unit: "bytes per second",
         min: 1,
         max: 16 << 10,

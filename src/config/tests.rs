@@ -304,17 +304,17 @@ fn what_counts_is_told_with_the_file_it_comes_from() {
         (found.value.clone(), found.origin)
     };
     assert_eq!(effective.len(), SETTINGS.len());
-    assert_eq!(told("GROUP"), ("beta".into(), Origin::File(UPDATE_FILES[0])));
+    assert_eq!(told("GROUP"), ("beta".into(), ValueOrigin::File(UPDATE_FILES[0])));
     assert_eq!(
         told("FLATCAR_RELEASE_VERSION"),
-        ("1.2.3".into(), Origin::File(UPDATE_FILES[2]))
+        ("1.2.3".into(), ValueOrigin::File(UPDATE_FILES[2]))
     );
     assert_eq!(
         told("HEALTH_SETTLE"),
-        ("45".into(), Origin::Refused(UPDATE_FILES[0]))
+        ("45".into(), ValueOrigin::Refused(UPDATE_FILES[0]))
     );
-    assert_eq!(told("INSTALL_PRIORITY"), ("low".into(), Origin::Default));
-    assert_eq!(told("SERVER"), (PUBLIC_SERVER.into(), Origin::Default));
+    assert_eq!(told("INSTALL_PRIORITY"), ("low".into(), ValueOrigin::Default));
+    assert_eq!(told("SERVER"), (PUBLIC_SERVER.into(), ValueOrigin::Default));
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn partitions_beside_the_slot_have_a_pair_and_a_name_that_payloads_can_use() {
     let later = "PARTITION_oem=/other-%s\nPARTITION_unset=/unset-%s\nPARTITION_firmware=/dev/fw%s";
     let config = load(&[(UPDATE_FILES[0], text), (UPDATE_FILES[1], later)]);
     let targets: Vec<_> = config
-        .further
+        .extra_partitions
         .iter()
         .map(|target| (target.name.to_string(), target.pair.path(SlotName::B)))
         .collect();

@@ -1,9 +1,10 @@
 //! The kernel's command line, held against what is mounted.
 //!
-//! Flatcar's says `mount.usr=/dev/mapper/usr verity.usr=PARTUUID=…`, the slot loader's `mount.usr=PARTUUID=…`. It names a
-//! slot, but says nothing about the disk: PARTUUIDs and labels are the same on every copy of an image. So it is never
-//! followed to a device; its words are compared with the entry of the partition that is mounted. A word that names no
-//! partition by either (a node of device-mapper, a file system's UUID) says nothing.
+//! Flatcar's says `mount.usr=/dev/mapper/usr verity.usr=PARTUUID=…`, the slot loader's
+//! `mount.usr=PARTUUID=…`. It names a slot, but says nothing about the disk: PARTUUIDs and labels
+//! are the same on every copy of an image. So it is never followed to a device; its words are
+//! compared with the entry of the partition that is mounted. A word that names no partition by
+//! either (a node of device-mapper, a file system's UUID) says nothing.
 
 use std::fs;
 use std::io;
@@ -29,7 +30,8 @@ enum Name<'a> {
 /// Refuses if the command line names another partition than `mounted`, which is mounted on `point`.
 ///
 /// # Errors
-/// [`DiscoveryError::Disagreement`], or the command line can't be read. One that isn't there names nothing.
+/// [`DiscoveryError::Disagreement`], or the command line can't be read. One that isn't there names
+/// nothing.
 pub(super) fn require_agreement(
     host: &Host,
     point: &'static str,

@@ -1,16 +1,18 @@
-//! Discovery of the slots' disk: from the mount that holds the system's programs down to the whole disk.
+//! Discovery of the slots' disk: from the mount that holds the system's programs down to the whole
+//! disk.
 //!
 //! ```text
 //!  /proc/self/mountinfo: /usr ← /dev/mapper/usr      /sys/dev/block/253:0/slaves/ → sda3
 //!   (overlays aside; btrfs hides its device number:     └ partition: 3, below …/block/sda
 //!    stat the source)
 //! ```
-//! The table is the process's own. The daemon's unit has a mount namespace of its own, in which `/usr` may be bound to
-//! itself: mounts of the system arrive in it below that, and the slot's mount is the lowest in both. PID 1's table can't
-//! be read without the right to trace it.
+//! The table is the process's own. The daemon's unit has a mount namespace of its own, in which
+//! `/usr` may be bound to itself: mounts of the system arrive in it below that, and the slot's
+//! mount is the lowest in both. PID 1's table can't be read without the right to trace it.
 //!
-//! All that is mounted on `/usr`, overlays aside, must be of one partition: else nobody can say which slot runs, and none
-//! is written. The kernel's command line has to agree as well: [`super::command_line`].
+//! All that is mounted on `/usr`, overlays aside, must be of one partition: else nobody can say
+//! which slot runs, and none is written. The kernel's command line has to agree as well:
+//! [`super::command_line`].
 
 use std::fs;
 use std::io;
@@ -105,8 +107,8 @@ fn partition(host: &Host, major: u64, minor: u64) -> Result<PartitionOnDisk, Dis
     })
 }
 
-/// The device that is mounted, by its number: names may lead elsewhere by now. Where the file system hides the number,
-/// the name is all there is.
+/// The device that is mounted, by its number: names may lead elsewhere by now. Where the file
+/// system hides the number, the name is all there is.
 pub(super) fn device_below(host: &Host, mount: &Mount) -> Result<(u64, u64), DiscoveryError> {
     let (major, minor) = mount.device;
     if major != 0 && BlockDevice::is_known(&host.path("/sys"), major, minor)? {

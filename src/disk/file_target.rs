@@ -9,8 +9,8 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::BlockTarget;
 
-/// `len` bytes of a file or device from `start` on. Offsets outside are refused before anything is done.
-/// `F` is the file, or a lock that holds it.
+/// `len` bytes of a file or device from `start` on. Offsets outside are refused before anything is
+/// done. `F` is the file, or a lock that holds it.
 #[derive(Debug)]
 pub struct FileTarget<F = File> {
     file: F,
@@ -64,8 +64,8 @@ impl<F: Deref<Target = File> + Send + Sync> BlockTarget for FileTarget<F> {
     }
 }
 
-/// Drops clean pages of `len` bytes at `start` from the page cache, and starts writing dirty ones back. A hint:
-/// what can't be dropped stays.
+/// Drops clean pages of `len` bytes at `start` from the page cache, and starts writing dirty ones
+/// back. A hint: what can't be dropped stays.
 pub(super) fn forget(file: &File, start: u64, len: u64) {
     let range = (i64::try_from(start), i64::try_from(len));
     // A length of 0 would mean the whole file.

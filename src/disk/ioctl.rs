@@ -1,9 +1,9 @@
-//! The kernel calls that have no safe form: sector size, read-only flag, loop devices, a thread's claims, memory
-//! that was freed.
+//! The kernel calls that have no safe form: sector size, read-only flag, loop devices, a thread's
+//! claims, memory that was freed.
 //!
-//! The only unsafe code of the project. Each function is a whole operation: no descriptor, pointer or
-//! half-filled structure leaves this file. Numbers and layouts are those of `linux/fs.h`, `linux/loop.h` and
-//! `linux/ioprio.h`.
+//! The only unsafe code of the project. Each function is a whole operation: no descriptor, pointer
+//! or half-filled structure leaves this file. Numbers and layouts are those of `linux/fs.h`,
+//! `linux/loop.h` and `linux/ioprio.h`.
 #![allow(
     unsafe_code,
     reason = "kernel calls pass pointers; every call site says why it is sound"
@@ -51,22 +51,25 @@ struct LoopConfig {
 /// Logical sector size of a block device, in bytes.
 pub(super) fn sector_size(device: &File) -> io::Result<u32> {
     let mut size: c_int = 0;
-    // SAFETY: the descriptor is open for the whole call, and the kernel writes one int to a live int.
+    // SAFETY: the descriptor is open for the whole call, and the kernel writes one int to a live
+    // int.
     unsafe { blksszget(device.as_raw_fd(), &raw mut size) }?;
     u32::try_from(size).map_err(|_| io::Error::other(format!("sector size {size}")))
 }
 
 /// Whether a block device may be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(super) enum WriteAccess {
     ReadOnly,
     ReadWrite,
 }
 
-/// Sets or clears the read-only flag of a block device; descriptors that are open for writing keep writing.
-pub(super) fn set_access(device: &File, access: Access) -> io::Result<()> {
-    let read_only = c_int::from(access == Access::ReadOnly);
-    // SAFETY: the descriptor is open for the whole call, and the kernel reads one int from a live int.
+/// Sets or clears the read-only flag of a block device; descriptors that are open for writing keep
+/// writing.
+pub(super) fn set_access(device: &File, access: WriteAccess) -> io::Result<()> {
+    let read_only = c_int::from(access == WriteAccess::ReadOnly);
+    // SAFETY: the descriptor is open for the whole call, and the kernel reads one int from a live
+    // int.
     unsafe { blkroset(device.as_raw_fd(), &raw const read_only) }?;
     Ok(())
 }
@@ -78,7 +81,8 @@ pub(super) fn free_loop(control: &File) -> io::Result<u32> {
     u32::try_from(number).map_err(|_| io::Error::other(format!("loop device {number}")))
 }
 
-/// Backs `device` read-only by `len` bytes of `file` from `offset` on, until the last user closes it.
+/// Backs `device` read-only by `len` bytes of `file` from `offset` on, until the last user closes
+/// it.
 pub(super) fn attach_loop(device: &File, file: &File, offset: u64, len: u64) -> io::Result<()> {
     let fd = u32::try_from(file.as_raw_fd()).map_err(io::Error::other)?;
     let config = LoopConfig {
@@ -99,8 +103,8 @@ pub(super) fn attach_loop(device: &File, file: &File, offset: u64, len: u64) -> 
         },
         reserved: [0; 8],
     };
-    // SAFETY: both descriptors are open for the whole call; the kernel only reads the structure, which has
-    // its layout and lives until the call returns.
+    // SAFETY: both descriptors are open for the whole call; the kernel only reads the structure,
+    // which has its layout and lives until the call returns.
     unsafe { loop_configure(device.as_raw_fd(), &raw const config) }?;
     Ok(())
 }
@@ -156,8 +160,8 @@ pub(super) fn set_io_class_of_this_thread(class: IoClass) -> io::Result<()> {
     told(unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) })
 }
 
-/// Has all threads share one heap. The C library gives back only that one's end when it is asked to: each other
-/// one kept 5 MiB or so after an update. To be called before there are threads.
+/// Has all threads share one heap. The C library gives back only that one's end when it is asked
+/// to: each other one kept 5 MiB or so after an update. To be called before there are threads.
 pub fn share_one_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: no pointer is passed; a setting that is refused changes nothing.
@@ -166,11 +170,12 @@ pub fn share_one_heap() {
     }
 }
 
-/// Gives memory that was freed back to the system: the C library keeps it for the threads that used it,
-/// which have gone by then. Others have no such call, and do so by themselves.
+/// Gives memory that was freed back to the system: the C library keeps it for the threads that used
+/// it, which have gone by then. Others have no such call, and do so by themselves.
 pub(crate) fn give_back_free_memory() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: no pointer is passed, and what is in use is not touched; any thread may call it at any time.
+    // SAFETY: no pointer is passed, and what is in use is not touched; any thread may call it at
+    // any time.
     unsafe {
         libc::malloc_trim(0);
     }

@@ -1,8 +1,8 @@
-//! The BSD lock on a whole disk, which whoever edits a partition table holds meanwhile: systemd-repart, sfdisk,
-//! growpart, and `udevadm lock` for all others.
+//! The BSD lock on a whole disk, which every editor of its partition table holds: systemd-repart,
+//! sfdisk, growpart, and `udevadm lock` for all others.
 //!
-//! An image has the same lock, and it also says that one of the slots in the image is a target. An engine that has
-//! that target holds the lock already, so that its own edits don't wait for it.
+//! An image has the same lock, and it also says that one of the slots in the image is a target. An
+//! engine that has that target holds the lock already, so that its own edits don't wait for it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,12 +27,12 @@ const INTERVAL: Duration = Duration::from_millis(50);
 
 /// An open disk, locked or not. Closing it is what tells udev that the table may have changed.
 #[derive(Debug)]
-pub(super) enum Held {
+pub(super) enum OpenDisk {
     Locked(Flock<File>),
     Unlocked(File),
 }
 
-impl Deref for Held {
+impl Deref for OpenDisk {
     type Target = File;
 
     fn deref(&self) -> &File {
@@ -59,48 +59,48 @@ impl fmt::Display for Holder {
 
 /// What became of asking for the lock.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(super) enum LockOutcome {
     /// Nobody else edits the table while this is open.
-    Held(Held),
+    Held(OpenDisk),
     /// Somebody else has had it all the time.
-    TimedOut(Held, Holder),
+    TimedOut(OpenDisk, Holder),
     /// There are no locks here.
-    Impossible(Held, io::Error),
+    Impossible(OpenDisk, io::Error),
 }
 
 /// Locks `disk`, waiting for `patience` at most.
-pub(super) fn lock(disk: File, host: &Host, patience: Duration) -> io::Result<Asked> {
+pub(super) fn lock(disk: File, host: &Host, patience: Duration) -> io::Result<LockOutcome> {
     let identity = identity(&disk.metadata()?);
     if targets().contains_key(&identity) {
-        return Ok(Asked::Held(Held::Unlocked(disk)));
+        return Ok(LockOutcome::Held(OpenDisk::Unlocked(disk)));
     }
     let until = Instant::now() + patience;
     let mut disk = disk;
     loop {
         disk = match Flock::lock(disk, FlockArg::LockExclusiveNonblock) {
-            Ok(locked) => return Ok(Asked::Held(Held::Locked(locked))),
+            Ok(locked) => return Ok(LockOutcome::Held(OpenDisk::Locked(locked))),
             Err((disk, Errno::EWOULDBLOCK)) => disk,
-            Err((disk, errno)) => return Ok(Asked::Impossible(Held::Unlocked(disk), errno.into())),
+            Err((disk, errno)) => return Ok(LockOutcome::Impossible(OpenDisk::Unlocked(disk), errno.into())),
         };
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
             let holder = holder(host, &disk.metadata()?);
-            return Ok(Asked::TimedOut(Held::Unlocked(disk), holder));
+            return Ok(LockOutcome::TimedOut(OpenDisk::Unlocked(disk), holder));
         }
         std::thread::sleep(INTERVAL.min(left));
     }
 }
 
 /// Device and inode.
-type Identity = (u64, u64);
+type FileId = (u64, u64);
 
-fn identity(found: &Metadata) -> Identity {
+fn identity(found: &Metadata) -> FileId {
     (found.dev(), found.ino())
 }
 
 /// The images whose lock is held for a target of ours, and by how many.
-fn targets() -> MutexGuard<'static, HashMap<Identity, usize>> {
-    static TARGETS: LazyLock<Mutex<HashMap<Identity, usize>>> = LazyLock::new(Mutex::default);
+fn targets() -> MutexGuard<'static, HashMap<FileId, usize>> {
+    static TARGETS: LazyLock<Mutex<HashMap<FileId, usize>>> = LazyLock::new(Mutex::default);
     TARGETS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -108,7 +108,7 @@ fn targets() -> MutexGuard<'static, HashMap<Identity, usize>> {
 #[derive(Debug)]
 pub(super) struct TargetImage {
     image: Flock<File>,
-    identity: Identity,
+    identity: FileId,
 }
 
 impl TargetImage {
@@ -148,8 +148,8 @@ fn holder(host: &Host, metadata: &Metadata) -> Holder {
     Holder(pid.map(|pid| (pid, name_of(host, pid))))
 }
 
-/// `1: FLOCK  ADVISORY  WRITE 4711 00:06:351 0 EOF`: process, then device and inode of the file. Those that wait
-/// for a lock have an arrow after the number.
+/// `1: FLOCK  ADVISORY  WRITE 4711 00:06:351 0 EOF`: process, then device and inode of the file.
+/// Those that wait for a lock have an arrow after the number.
 fn flock_holder(line: &str, metadata: &Metadata) -> Option<u32> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let [_, "FLOCK", _, _, pid, file, ..] = fields[..] else {
@@ -181,7 +181,7 @@ mod tests {
         let open = || File::options().read(true).write(true).open(file.path()).unwrap();
         let held = Flock::lock(open(), FlockArg::LockExclusiveNonblock).unwrap();
         let host = Host::new("/");
-        let Asked::TimedOut(_, holder) = lock(open(), &host, Duration::ZERO).unwrap() else {
+        let LockOutcome::TimedOut(_, holder) = lock(open(), &host, Duration::ZERO).unwrap() else {
             panic!("locked twice");
         };
         let pid = std::process::id();
@@ -192,7 +192,10 @@ mod tests {
             drop(held);
             waiting.join().unwrap()
         });
-        assert!(matches!(waiting, Asked::Held(Held::Locked(_))), "{waiting:?}");
+        assert!(
+            matches!(waiting, LockOutcome::Held(OpenDisk::Locked(_))),
+            "{waiting:?}"
+        );
     }
 
     #[test]
@@ -203,9 +206,9 @@ mod tests {
         let ask = || lock(open(), &host, Duration::ZERO).unwrap();
         let target = TargetImage::lock(open()).unwrap();
         assert!(TargetImage::lock(open()).is_err());
-        assert!(matches!(ask(), Asked::Held(Held::Unlocked(_))));
+        assert!(matches!(ask(), LockOutcome::Held(OpenDisk::Unlocked(_))));
         drop(target);
-        assert!(matches!(ask(), Asked::Held(Held::Locked(_))));
+        assert!(matches!(ask(), LockOutcome::Held(OpenDisk::Locked(_))));
     }
 
     #[test]

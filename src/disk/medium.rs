@@ -9,7 +9,7 @@ use slots::{Disk, Geometry, SectorSize};
 
 use super::file_target::forget;
 use super::ioctl;
-use super::lock::Held;
+use super::lock::OpenDisk;
 
 /// What a path named as disk turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,22 +20,22 @@ pub(super) enum MediumKind {
     Device,
 }
 
-/// An open disk. Reads bypass what the page cache remembers, so that after a failed sync we see what the
-/// medium holds.
+/// An open disk. Reads bypass what the page cache remembers, so that after a failed sync we see
+/// what the medium holds.
 #[derive(Debug)]
 pub(super) struct Medium {
-    file: Held,
+    file: OpenDisk,
     kind: MediumKind,
     geometry: Geometry,
 }
 
 impl Medium {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Self::measured(Held::Unlocked(File::open(path)?))
+        Self::measured(OpenDisk::Unlocked(File::open(path)?))
     }
 
     /// A disk that was opened for editing.
-    pub(super) fn measured(file: Held) -> io::Result<Self> {
+    pub(super) fn measured(file: OpenDisk) -> io::Result<Self> {
         let kind = kind_of(&file)?;
         let bytes = (&*file).seek(SeekFrom::End(0))?;
         let sector_size = match kind {
@@ -81,7 +81,8 @@ fn kind_of(file: &File) -> io::Result<MediumKind> {
     }
 }
 
-/// An image doesn't say how large its sectors are: the first header found in LBA 1 or the last LBA does.
+/// An image doesn't say how large its sectors are: the first header found in LBA 1 or the last LBA
+/// does.
 fn sector_size_of_image(file: &File, bytes: u64) -> u32 {
     let header_at = |offset: u64| {
         let mut signature = [0; 8];

@@ -1,4 +1,5 @@
-//! The hardware boundary: block targets, the GPT of the disk that holds the running slot, boot attributes.
+//! The hardware boundary: block targets, the GPT of the disk that holds the running slot, boot
+//! attributes.
 //!
 //! ```text
 //!  Host ──▶ discovery ──▶ disk, number of the running partition
@@ -10,9 +11,10 @@
 //!             │    └── edits of attributes: lock ──▶ medium ──▶ slots::Gpt (both copies, ordered writes)
 //!             └─────── FileTarget: a slot's bytes · Sealed: a slot nobody writes
 //! ```
-//! Which slot runs is what is mounted; the command line of the kernel can only object.
-//! Slots are looked up on the disk of the running slot alone: Flatcar's PARTUUIDs are the same on every disk.
-//! Nothing about the table is remembered between calls but where the slots lie; a slot that moved is refused.
+//! Which slot runs is what is mounted; the command line of the kernel can only object. Slots are
+//! looked up on the disk of the running slot alone: Flatcar's PARTUUIDs are the same on every disk.
+//! Nothing about the table is remembered between calls but where the slots lie; a slot that moved
+//! is refused.
 
 mod command_line;
 mod discovery;

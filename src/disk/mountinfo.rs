@@ -1,14 +1,16 @@
-//! The kernel's table of mounts, `/proc/self/mountinfo`, and the mount that holds the system's programs. Pure.
+//! The kernel's table of mounts, `/proc/self/mountinfo`, and the mount that holds the system's
+//! programs. Pure.
 //!
-//! System extensions are merged as overlays on `/usr`; the slot's own mount stays below. What lies on what is told by
-//! the parents, not by the order of lines:
+//! System extensions are merged as overlays on `/usr`; the slot's own mount stays below. What lies
+//! on what is told by the parents, not by the order of lines:
 //! ```text
 //!   91  90 0:42  / /usr … btrfs   /dev/mapper/usr        the slot
 //!   93 129 0:45  / /usr … overlay sysext                 a bind of an older merge: on top
 //!  129  91 0:51  / /usr … overlay sysext                 the merge of today: between the two
 //! ```
-//! So: from the mount on `/usr` on which no other one lies down to the first that is no overlay. Where the lowest
-//! overlay doesn't lie on a mount on `/usr`, or there is none at all, `/usr` is a directory of `/`, and the same is done there.
+//! So: from the mount on `/usr` on which no other one lies down to the first that is no overlay.
+//! Where the lowest overlay doesn't lie on a mount on `/usr`, or there is none at all, `/usr` is a
+//! directory of `/`, and the same is done there.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -42,7 +44,8 @@ pub(super) struct MountTable(Vec<Mount>);
 pub(super) struct SystemMount<'a> {
     /// `/usr`, or `/` if that holds it.
     pub(super) point: &'static str,
-    /// The mount whose files are seen, overlays aside. Several only if the table doesn't say which of them is on top.
+    /// The mount whose files are seen, overlays aside. Several only if the table doesn't say which
+    /// of them is on top.
     pub(super) seen: Vec<&'a Mount>,
     /// Others at the same place, hidden by it.
     pub(super) hidden: Vec<&'a Mount>,
@@ -149,7 +152,8 @@ impl MountTable {
         self.at(point).filter(|mount| !is_covered(mount)).collect()
     }
 
-    /// Of several on `/usr`, those that lie on the `/` that is seen: a root that another one covers takes its mounts along.
+    /// Of several on `/usr`, those that lie on the `/` that is seen: a root that another one covers
+    /// takes its mounts along.
     fn on_top_of_all<'a>(&'a self, tops: Vec<&'a Mount>, point: &str) -> Vec<&'a Mount> {
         if tops.len() < 2 || point == ROOT {
             return tops;
@@ -163,7 +167,8 @@ impl MountTable {
         if seen.is_empty() { tops } else { seen }
     }
 
-    /// `top` and what lies below it at `point`, downwards. Ends, even in a table in which mounts lie on each other.
+    /// `top` and what lies below it at `point`, downwards. Ends, even in a table in which mounts
+    /// lie on each other.
     fn chain<'a>(&'a self, top: &'a Mount, point: &str) -> impl Iterator<Item = &'a Mount> {
         let point = PathBuf::from(point);
         let below = move |mount: &&'a Mount| {
@@ -177,8 +182,9 @@ impl MountTable {
         self.0.iter().find(|mount| mount.id == id)
     }
 
-    /// The first of the chain below `top` that is no overlay. An overlay at the chain's end shows the directory that it
-    /// lies on: at `/` nothing tells which one that is, so that it stands for itself.
+    /// The first of the chain below `top` that is no overlay. An overlay at the chain's end shows
+    /// the directory that it lies on: at `/` nothing tells which one that is, so that it stands for
+    /// itself.
     fn below_overlays<'a>(
         &'a self,
         top: &'a Mount,
@@ -203,8 +209,9 @@ fn number(field: &[u8]) -> Option<u64> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// The kernel writes a blank, tab, newline, backslash and `#` as a backslash and three octal digits. A backslash before
-/// anything else is one: some file systems write their sources themselves.
+/// The kernel writes a blank, tab, newline, backslash and `#` as a backslash and three octal
+/// digits. A backslash before anything else is one: some file systems write their sources
+/// themselves.
 fn unescape(field: &[u8]) -> OsString {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;

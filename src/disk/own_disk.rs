@@ -1,8 +1,9 @@
 //! The disk that holds the slots, told from every other one.
 //!
-//! Labels and PARTUUIDs of an image are the same on every disk that was made from it: `/dev/disk/by-partlabel/OEM-B` leads
-//! to whichever disk the device manager saw last. So whatever is written beside the slots is looked at by the number of
-//! the device that is open: through device-mapper it must end at a partition of the slots' own disk.
+//! Labels and PARTUUIDs of an image are the same on every disk that was made from it:
+//! `/dev/disk/by-partlabel/OEM-B` leads to whichever disk the device manager saw last. So whatever
+//! is written beside the slots is looked at by the number of the device that is open: through
+//! device-mapper it must end at a partition of the slots' own disk.
 
 use std::fs;
 use std::io;
@@ -22,11 +23,12 @@ const BY_UUID: &str = "/dev/disk/by-partuuid";
 
 /// The slots' disk, as it was when it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnDisk(Kind);
+pub struct OwnDisk(DiskKind);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
-    /// A disk image that was named: no device is a partition of it, so that whatever else is named counts as its own.
+enum DiskKind {
+    /// A disk image that was named: no device is a partition of it, so that whatever else is named
+    /// counts as its own.
     Image,
     Device(Box<Device>),
 }
@@ -103,19 +105,20 @@ pub enum ForeignError {
 
 impl OwnDisk {
     pub(super) const fn image() -> Self {
-        Self(Kind::Image)
+        Self(DiskKind::Image)
     }
 
     pub(super) fn device(disk: BlockDevice, host: &Host, partitions: Vec<NamedPartition>) -> Self {
-        Self(Kind::Device(Box::new(Device {
+        Self(DiskKind::Device(Box::new(Device {
             disk,
             sys: host.path("/sys"),
             partitions,
         })))
     }
 
-    /// Refuses unless the open file that `opened` describes is a partition of this disk, and no slot. `name` is the
-    /// absolute path of the host by which it was reached, `path` where that lies.
+    /// Refuses unless the open file that `opened` describes is a partition of this disk, and no
+    /// slot. `name` is the absolute path of the host by which it was reached, `path` where that
+    /// lies.
     ///
     /// # Errors
     /// [`ForeignError`].
@@ -127,19 +130,19 @@ impl OwnDisk {
     ) -> Result<(), ForeignError> {
         let is_device = opened.file_type().is_block_device();
         match &self.0 {
-            Kind::Image => Ok(()),
-            Kind::Device(device) if is_device => device.require_partition(opened.rdev(), name, path),
-            Kind::Device(_) => Err(ForeignError::NoPartition(path.to_path_buf())),
+            DiskKind::Image => Ok(()),
+            DiskKind::Device(device) if is_device => device.require_partition(opened.rdev(), name, path),
+            DiskKind::Device(_) => Err(ForeignError::NoPartition(path.to_path_buf())),
         }
     }
 
-    /// Refuses if the file system that holds `file`, an absolute path of the host, has nothing on this disk. One
-    /// that is no disk's at all, or isn't in the mount table, is nobody's.
+    /// Refuses if the file system that holds `file`, an absolute path of the host, has nothing on
+    /// this disk. One that is no disk's at all, or isn't in the mount table, is nobody's.
     ///
     /// # Errors
     /// [`ForeignError`].
     pub fn require_file_system(&self, host: &Host, file: &str) -> Result<(), ForeignError> {
-        let Kind::Device(device) = &self.0 else {
+        let DiskKind::Device(device) = &self.0 else {
             return Ok(());
         };
         let path = host.path(file);
@@ -193,8 +196,8 @@ impl Device {
         self.other_disk(&bottom, path)
     }
 
-    /// Refuses unless something at the bottom of the device is this disk or a partition of it: what is mirrored, or lies on
-    /// several disks, is this one's as well.
+    /// Refuses unless something at the bottom of the device is this disk or a partition of it: what
+    /// is mirrored, or lies on several disks, is this one's as well.
     fn require_leaf(&self, major: u64, minor: u64, path: &Path) -> Result<(), ForeignError> {
         let unknown = |source| ForeignError::Unknown {
             path: path.to_path_buf(),
@@ -222,8 +225,9 @@ impl Device {
         })
     }
 
-    /// Refuses a name by label or PARTUUID that the table doesn't give to partition `number`, and to it alone. Names that the
-    /// device manager has to write otherwise than the table are not judged.
+    /// Refuses a name by label or PARTUUID that the table doesn't give to partition `number`, and
+    /// to it alone. Names that the device manager has to write otherwise than the table are not
+    /// judged.
     fn require_name(&self, number: u32, name: &Path, path: &Path) -> Result<(), ForeignError> {
         let (Some(directory), Some(called)) =
             (name.parent(), name.file_name().and_then(|name| name.to_str()))
@@ -274,7 +278,8 @@ fn mounted_device(host: &Host, file: &Path) -> Result<Option<(u64, u64)>, Discov
     }
 }
 
-/// Where `file` of the host lies, as a path of the host without links; what isn't there yet, where its directory lies.
+/// Where `file` of the host lies, as a path of the host without links; what isn't there yet, where
+/// its directory lies.
 fn without_links(host: &Host, file: &Path) -> Result<PathBuf, DiscoveryError> {
     let root = real(host.path("/"))?.unwrap_or_else(|| host.path("/"));
     for path in file.ancestors() {

@@ -1,4 +1,4 @@
-//! Partitions beside the slots of which there is one for each slot, found by a device template from the configuration.
+//! Pairs of extra partitions, one for each slot, found by a device template from the configuration.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom};
@@ -18,7 +18,8 @@ const LETTER: &str = "%s";
 /// Why a pair can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PairError {
-    /// Without the letter both slots would have the same partition, and the running system's would be written.
+    /// Without the letter both slots would have the same partition, and the running system's would
+    /// be written.
     #[error("{0:?} must be an absolute path with one %s, for the slot's letter A or B")]
     Template(String),
     /// One of the two can't be opened.
@@ -90,8 +91,9 @@ impl PartitionPair {
             .replace(LETTER, &slot.letter().to_ascii_uppercase().to_string())
     }
 
-    /// Opens the partition of `target` for writing, exclusively, and the other slot's for reading. Both must be there,
-    /// differ, and be partitions of `own`. Open the slot itself first: a name that leads to it is then refused as in use.
+    /// Opens the partition of `target` for writing, exclusively, and the other slot's for reading.
+    /// Both must be there, differ, and be partitions of `own`. Open the slot itself first: a name
+    /// that leads to it is then refused as in use.
     ///
     /// # Errors
     /// [`PairError`] but for `Template`, `Disk` and `TooSmall`.
@@ -114,25 +116,26 @@ impl PartitionPair {
 /// What a name leads to.
 struct Named {
     path: PathBuf,
-    identity: Identity,
+    identity: PartitionId,
 }
 
 /// What tells apart partitions and files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Identity {
+enum PartitionId {
     Device(u64),
     File(u64, u64),
 }
 
 impl Named {
-    /// Looks where `name` leads without opening that: a device that is none of ours may be one that does something then.
+    /// Looks where `name` leads without opening that: a device that is none of ours may be one that
+    /// does something then.
     fn look(host: &Host, name: &str, own: &OwnDisk) -> Result<Self, PairError> {
         let path = host.path(name);
         let mut options = OpenOptions::new();
         let handle = options.read(true).custom_flags(O_PATH).open(&path);
         let found = handle.and_then(|handle| handle.metadata());
         let found = found.map_err(open_error(&path))?;
-        let identity = Identity::of(&found).ok_or_else(|| PairError::Kind(path.clone()))?;
+        let identity = PartitionId::of(&found).ok_or_else(|| PairError::Kind(path.clone()))?;
         own.require_partition(&found, name, &path)?;
         Ok(Self { path, identity })
     }
@@ -146,13 +149,13 @@ impl Named {
     fn exclusively(&self) -> Result<Arc<dyn BlockTarget>, PairError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true);
-        if matches!(self.identity, Identity::Device(_)) {
+        if matches!(self.identity, PartitionId::Device(_)) {
             // Without O_CREAT this means: nobody else has mounted it or opened it likewise.
             options.custom_flags(O_EXCL);
         }
         let mut file = self.open(&options)?;
         let len = file.seek(SeekFrom::End(0)).map_err(open_error(&self.path))?;
-        if matches!(self.identity, Identity::Device(_)) {
+        if matches!(self.identity, PartitionId::Device(_)) {
             return Ok(Arc::new(FileTarget::new(Box::new(file), 0, len)));
         }
         let file = Flock::lock(file, FlockArg::LockExclusiveNonblock);
@@ -164,7 +167,7 @@ impl Named {
     fn open(&self, options: &OpenOptions) -> Result<File, PairError> {
         let file = options.open(&self.path).map_err(open_error(&self.path))?;
         let found = file.metadata().map_err(open_error(&self.path))?;
-        if Identity::of(&found) == Some(self.identity) {
+        if PartitionId::of(&found) == Some(self.identity) {
             Ok(file)
         } else {
             Err(PairError::Changed(self.path.clone()))
@@ -172,7 +175,7 @@ impl Named {
     }
 }
 
-impl Identity {
+impl PartitionId {
     fn of(found: &Metadata) -> Option<Self> {
         if found.file_type().is_block_device() {
             Some(Self::Device(found.rdev()))

@@ -17,8 +17,8 @@ pub enum Priority {
 }
 
 impl Priority {
-    /// Makes the calling thread, and those that it starts from now on, claim this. There is no way back up for a
-    /// thread, so use it on one of its own.
+    /// Makes the calling thread, and those that it starts from now on, claim this. There is no way
+    /// back up for a thread, so use it on one of its own.
     ///
     /// # Errors
     /// What the kernel says; the thread then claims what it did before, or something between.

@@ -4,24 +4,26 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::ioctl::{self, Access};
+use super::ioctl::{self, WriteAccess};
 
-/// How often a loop device is asked for: between learning its number and taking it, others may have been faster.
+/// How often a loop device is asked for: between learning its number and taking it, others may have
+/// been faster.
 const ATTEMPTS: usize = 16;
 
-/// A slot made read-only at block level, so that not even mounting it can change it (a read-only ext3 mount
-/// replays its journal). Undone on drop; unmount first.
+/// A slot made read-only at block level, so that not even mounting it can change it (a read-only
+/// ext3 mount replays its journal). Undone on drop; unmount first.
 #[derive(Debug)]
 pub struct Sealed {
     device: PathBuf,
-    held: Held,
+    held: ReadOnlyDevice,
 }
 
 #[derive(Debug)]
-enum Held {
+enum ReadOnlyDevice {
     /// A partition whose read-only flag we set.
     Partition(File),
-    /// A read-only loop device: the kernel frees it when the last user closes it, be it after our death.
+    /// A read-only loop device: the kernel frees it when the last user closes it, be it after our
+    /// death.
     Loop { _device: File },
 }
 
@@ -29,10 +31,10 @@ impl Sealed {
     /// The partition `device`, made read-only. Whoever has it open for writing can still write.
     pub(super) fn partition(device: &Path) -> io::Result<Self> {
         let file = File::open(device)?;
-        ioctl::set_access(&file, Access::ReadOnly)?;
+        ioctl::set_access(&file, WriteAccess::ReadOnly)?;
         Ok(Self {
             device: device.to_path_buf(),
-            held: Held::Partition(file),
+            held: ReadOnlyDevice::Partition(file),
         })
     }
 
@@ -51,7 +53,7 @@ impl Sealed {
                 Ok(()) => {
                     return Ok(Self {
                         device,
-                        held: Held::Loop { _device: file },
+                        held: ReadOnlyDevice::Loop { _device: file },
                     });
                 }
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => taken = error,
@@ -70,8 +72,8 @@ impl Sealed {
 
 impl Drop for Sealed {
     fn drop(&mut self) {
-        if let Held::Partition(file) = &self.held
-            && let Err(error) = ioctl::set_access(file, Access::ReadWrite)
+        if let ReadOnlyDevice::Partition(file) = &self.held
+            && let Err(error) = ioctl::set_access(file, WriteAccess::ReadWrite)
         {
             tracing::warn!(device = %self.device.display(), %error, "slot stays read-only");
         }
@@ -80,5 +82,5 @@ impl Drop for Sealed {
 
 /// Takes back a read-only flag that a killed engine left on `device`.
 pub(super) fn unseal(device: &Path) -> io::Result<()> {
-    ioctl::set_access(&File::open(device)?, Access::ReadWrite)
+    ioctl::set_access(&File::open(device)?, WriteAccess::ReadWrite)
 }

@@ -1,5 +1,5 @@
-//! The disk that holds the running slot: where its slots lie and how they are opened. What is written to its
-//! table is in [`edit`].
+//! The disk that holds the running slot: where its slots lie and how they are opened. What is
+//! written to its table is in [`edit`].
 
 mod boot_risk;
 mod discover;
@@ -47,8 +47,8 @@ pub struct SlotRow {
 
 /// The disk holding the running slot: its partition table and both slots.
 ///
-/// Cheap to keep, safe to share: the medium is opened for each call, and edits of the table are serialised.
-/// All calls block on the disk.
+/// Cheap to keep, safe to share: the medium is opened for each call, and edits of the table are
+/// serialised. All calls block on the disk.
 #[derive(Debug)]
 pub struct SlotDisk {
     disk: PathBuf,
@@ -66,7 +66,7 @@ pub struct SlotDisk {
 }
 
 /// The bytes of a slot, and through what they are reached.
-enum Access {
+enum SlotAccess {
     /// The partition has a device of its own.
     Node(PathBuf),
     /// A window into the disk, from this byte on.
@@ -74,7 +74,8 @@ enum Access {
 }
 
 impl SlotDisk {
-    /// A disk image (sectors of 512 or 4096 bytes, as its table says) or a device named by the operator.
+    /// A disk image (sectors of 512 or 4096 bytes, as its table says) or a device named by the
+    /// operator.
     ///
     /// # Errors
     /// When it can't be read or doesn't hold the slots.
@@ -167,7 +168,7 @@ impl SlotDisk {
         let Some(device) = &self.device else {
             return Ok(OwnDisk::image());
         };
-        let Found { gpt, layout } = self.read()?;
+        let TableView { gpt, layout } = self.read()?;
         let named = |partition: Partition| NamedPartition {
             number: partition.number.get(),
             slot: layout.slot_of(partition.number),
@@ -186,13 +187,14 @@ impl SlotDisk {
         Ok(self.read()?.layout.partition(slot).attributes)
     }
 
-    /// The slot that the loader takes at the next boot, chosen as it chooses: among all partitions of the slots' type, of
-    /// equals the first in the table. None if it takes none, or one that is neither slot.
+    /// The slot that the loader takes at the next boot, chosen as it chooses: among all partitions
+    /// of the slots' type, of equals the first in the table. None if it takes none, or one that is
+    /// neither slot.
     ///
     /// # Errors
     /// When the table can't be read.
     pub fn boots_next(&self) -> Result<Option<SlotName>, DiskError> {
-        let Found { gpt, layout } = self.read()?;
+        let TableView { gpt, layout } = self.read()?;
         let choice = gpt.table().choose(Guid::FLATCAR_USR);
         Ok(choice.and_then(|choice| layout.slot_of(choice.slot)))
     }
@@ -205,21 +207,21 @@ impl SlotDisk {
         (partition.last_lba - partition.first_lba + 1) * self.sector_bytes
     }
 
-    /// `slot` for reading and writing, exclusively: refused while it is mounted or another engine has it (of
-    /// an image: while anybody has any of its slots as target).
+    /// `slot` for reading and writing, exclusively: refused while it is mounted or another engine
+    /// has it (of an image: while anybody has any of its slots as target).
     ///
     /// # Errors
     /// [`DiskError::Running`] for the running slot, [`DiskError::Busy`] when somebody else has it.
     pub fn open_target(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
-        if let Access::Node(path) = self.access(slot)? {
+        if let SlotAccess::Node(path) = self.access(slot)? {
             self.refuse_running(slot)?;
             unseal(&path).map_err(|source| open_error(slot, &path, source))?;
         }
         self.open_alone(slot, OpenOptions::new().read(true).write(true))
     }
 
-    /// `slot` for us alone, as [`Self::open_target`] opens it, but for reading: nothing is changed, not even that a
-    /// sealed slot is sealed.
+    /// `slot` for us alone, as [`Self::open_target`] opens it, but for reading: nothing is changed,
+    /// not even that a sealed slot is sealed.
     ///
     /// # Errors
     /// Likewise.
@@ -235,13 +237,13 @@ impl SlotDisk {
         self.refuse_running(slot)?;
         let len = self.slot_len(slot);
         match self.access(slot)? {
-            Access::Node(path) => {
+            SlotAccess::Node(path) => {
                 let file = options.custom_flags(O_EXCL).open(&path);
                 let file = file.map_err(|source| open_error(slot, &path, source))?;
                 let file = self.check_len(slot, &path, file)?;
                 Ok(Arc::new(FileTarget::new(Box::new(file), 0, len)))
             }
-            Access::Window(start) => {
+            SlotAccess::Window(start) => {
                 let failed = |source: io::Error| open_error(slot, &self.disk, source);
                 let file = options.open(&self.disk).map_err(failed)?;
                 let file = TargetImage::lock(file).map_err(failed)?;
@@ -257,28 +259,30 @@ impl SlotDisk {
     pub fn open_source(&self, slot: SlotName) -> Result<Arc<dyn BlockTarget>, DiskError> {
         let len = self.slot_len(slot);
         match self.access(slot)? {
-            Access::Node(path) => {
+            SlotAccess::Node(path) => {
                 let file = File::open(&path).map_err(|source| open_error(slot, &path, source))?;
                 let file = self.check_len(slot, &path, file)?;
                 Ok(Arc::new(FileTarget::new(Box::new(file), 0, len)))
             }
-            Access::Window(start) => {
+            SlotAccess::Window(start) => {
                 let file = File::open(&self.disk).map_err(|source| open_error(slot, &self.disk, source))?;
                 Ok(Arc::new(FileTarget::new(Box::new(file), start, len)))
             }
         }
     }
 
-    /// Makes `slot` read-only at block level and gives the node to mount. Drop the target first: whoever has
-    /// it open can still write.
+    /// Makes `slot` read-only at block level and gives the node to mount. Drop the target first:
+    /// whoever has it open can still write.
     ///
     /// # Errors
     /// [`DiskError::Seal`]; needs root.
     pub fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
         self.refuse_running(slot)?;
         match self.access(slot)? {
-            Access::Node(path) => Sealed::partition(&path).map_err(|source| DiskError::Seal { path, source }),
-            Access::Window(start) => {
+            SlotAccess::Node(path) => {
+                Sealed::partition(&path).map_err(|source| DiskError::Seal { path, source })
+            }
+            SlotAccess::Window(start) => {
                 Sealed::window(&self.disk, start, self.slot_len(slot)).map_err(|source| DiskError::Seal {
                     path: self.disk.clone(),
                     source,
@@ -295,17 +299,17 @@ impl SlotDisk {
         }
     }
 
-    /// A kernel that knows the partition gives it a node, with exclusive opens and a read-only flag; images,
-    /// and devices whose partitions the kernel doesn't read, are reached by offset.
-    fn access(&self, slot: SlotName) -> Result<Access, DiskError> {
+    /// A kernel that knows the partition gives it a node, with exclusive opens and a read-only
+    /// flag; images, and devices whose partitions the kernel doesn't read, are reached by offset.
+    fn access(&self, slot: SlotName) -> Result<SlotAccess, DiskError> {
         let partition = self.layout.partition(slot);
         let known = match &self.device {
             Some(disk) => disk.partition(partition.number.get())?,
             None => None,
         };
         Ok(match known {
-            Some(device) => Access::Node(self.host.path(&device.node()?.to_string_lossy())),
-            None => Access::Window(partition.first_lba * self.sector_bytes),
+            Some(device) => SlotAccess::Node(self.host.path(&device.node()?.to_string_lossy())),
+            None => SlotAccess::Window(partition.first_lba * self.sector_bytes),
         })
     }
 
@@ -326,12 +330,12 @@ impl SlotDisk {
     }
 
     /// The table as the medium holds it, with the slots where they were when the disk was opened.
-    fn read(&self) -> Result<Found, DiskError> {
+    fn read(&self) -> Result<TableView, DiskError> {
         let mut medium = open_medium(&self.disk)?;
         self.find(&mut medium)
     }
 
-    fn find(&self, medium: &mut Medium) -> Result<Found, DiskError> {
+    fn find(&self, medium: &mut Medium) -> Result<TableView, DiskError> {
         let (gpt, layout) = find_layout(&self.disk, medium)?;
         let moved = [SlotName::A, SlotName::B]
             .into_iter()
@@ -341,13 +345,13 @@ impl SlotDisk {
                 slot,
                 disk: self.disk.clone(),
             }),
-            None => Ok(Found { gpt, layout }),
+            None => Ok(TableView { gpt, layout }),
         }
     }
 }
 
 /// What one look at the medium gave.
-struct Found {
+struct TableView {
     gpt: Gpt,
     layout: Layout,
 }

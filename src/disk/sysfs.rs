@@ -66,8 +66,8 @@ impl BlockDevice {
         Err(DiscoveryError::TooDeep(device.directory))
     }
 
-    /// Everything at the bottom of this device: several where it is RAID, or LVM over several disks. A partition of a
-    /// device that is made of others is made of those.
+    /// Everything at the bottom of this device: several where it is RAID, or LVM over several
+    /// disks. A partition of a device that is made of others is made of those.
     pub(super) fn leaves(self) -> Result<Vec<Self>, DiscoveryError> {
         let top = self.directory.clone();
         let (mut level, mut leaves) = (vec![self], Vec::new());
@@ -110,7 +110,8 @@ impl BlockDevice {
         }
     }
 
-    /// Whether this is a mapping that cryptsetup made for dm-verity; it says so in the mapping's UUID.
+    /// Whether this is a mapping that cryptsetup made for dm-verity; it says so in the mapping's
+    /// UUID.
     fn is_verity(&self) -> Result<bool, DiscoveryError> {
         let uuid = read_if_there(self.directory.join("dm/uuid"))?;
         Ok(uuid.is_some_and(|uuid| uuid.starts_with("CRYPT-VERITY-")))

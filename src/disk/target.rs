@@ -2,8 +2,8 @@
 
 use std::io;
 
-/// A slot's bytes: a partition's device node, or a window into a disk image. Offsets are in bytes from
-/// the start of the slot. Positioned, so that workers on several threads share one target.
+/// A slot's bytes: a partition's device node, or a window into a disk image. Offsets are in bytes
+/// from the start of the slot. Positioned, so that workers on several threads share one target.
 #[allow(clippy::len_without_is_empty)]
 pub trait BlockTarget: Send + Sync {
     /// Length in bytes.
@@ -27,8 +27,9 @@ pub trait BlockTarget: Send + Sync {
     /// Any I/O error; after one, nothing written since the last success may be trusted.
     fn sync(&self) -> io::Result<()>;
 
-    /// Starts writing back and drops `offset..offset + len` from the page cache, so that the next read
-    /// comes from the medium. A hint that never fails; call after [`Self::sync`] for it to be sure. The
-    /// cache keeps pieces of its own, of up to some MiB, that the range holds only in part.
+    /// Starts writing back and drops `offset..offset + len` from the page cache, so that the next
+    /// read comes from the medium. A hint that never fails; call after [`Self::sync`] for it to be
+    /// sure. The cache keeps pieces of its own, of up to some MiB, that the range holds only in
+    /// part.
     fn forget(&self, offset: u64, len: u64);
 }

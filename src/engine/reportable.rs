@@ -234,7 +234,7 @@ fn of_application(error: &ApplicationError) -> ErrorCode {
 
 fn of_file(image: ImageKind) -> ErrorCode {
     match image {
-        ImageKind::Partition | ImageKind::Further(_) => ErrorCode::NewRootfsVerification,
+        ImageKind::Slot | ImageKind::ExtraPartition(_) => ErrorCode::NewRootfsVerification,
         ImageKind::Kernel => ErrorCode::NewKernelVerification,
         ImageKind::PcrPolicy => ErrorCode::PcrVerification,
     }

@@ -112,7 +112,7 @@ impl ExtensionError {
 
 /// Origin of an extension: URL, size and hash.
 #[derive(Debug, Clone)]
-pub struct Origin {
+pub struct PackageOrigin {
     /// An http or https URL.
     pub url: String,
     /// Size in bytes, if offered.
@@ -123,7 +123,7 @@ pub struct Origin {
     pub credentials: Option<Credentials>,
 }
 
-impl Origin {
+impl PackageOrigin {
     /// The URL without user, password and query.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -133,7 +133,7 @@ impl Origin {
 
 /// A package that was received whole and whose signature is not checked yet. Removed when dropped.
 #[derive(Debug)]
-pub struct Package {
+pub struct DownloadedPackage {
     spool: NamedTempFile,
     place: PathBuf,
     /// URL of the request, without user, password and query.
@@ -149,9 +149,9 @@ pub struct Package {
 /// The error of the last origin; at once, if this node can't write the package.
 pub async fn download_from_any(
     fetcher: &Fetcher,
-    origins: &[Origin],
+    origins: &[PackageOrigin],
     place: &Path,
-) -> Result<Package, ExtensionError> {
+) -> Result<DownloadedPackage, ExtensionError> {
     let mut failure = ExtensionError::Nowhere;
     for origin in origins {
         match download(fetcher, origin, place).await {
@@ -170,7 +170,11 @@ pub async fn download_from_any(
 ///
 /// # Errors
 /// If it doesn't arrive, is not the one offered, or can't be written.
-pub async fn download(fetcher: &Fetcher, origin: &Origin, place: &Path) -> Result<Package, ExtensionError> {
+pub async fn download(
+    fetcher: &Fetcher,
+    origin: &PackageOrigin,
+    place: &Path,
+) -> Result<DownloadedPackage, ExtensionError> {
     let keep = |source| ExtensionError::Keep {
         path: place.to_owned(),
         source,
@@ -202,7 +206,7 @@ pub async fn download(fetcher: &Fetcher, origin: &Origin, place: &Path) -> Resul
         sha256.update(&bytes);
         spool.as_file_mut().write_all(&bytes).map_err(keep)?;
     }
-    let package = Package {
+    let package = DownloadedPackage {
         spool,
         place: place.to_owned(),
         url: origin.shown(),
@@ -212,7 +216,7 @@ pub async fn download(fetcher: &Fetcher, origin: &Origin, place: &Path) -> Resul
     Ok(package)
 }
 
-impl Package {
+impl DownloadedPackage {
     /// Writes the image in it to the file `name` beside it. Nothing appears there before a
     /// signature by one of `keys` is confirmed and the image is complete and durable.
     ///
@@ -221,7 +225,7 @@ impl Package {
     pub fn build(self, keys: &Trust, name: &str) -> Result<(), ExtensionError> {
         let metadata = |payload: &PayloadFile| payload.metadata().map_err(|error| self.explain(error.into()));
         let payload = PayloadFile::open(self.spool.path()).map_err(|error| self.explain(error.into()))?;
-        let kind = ImageKind::Partition;
+        let kind = ImageKind::Slot;
         if let Some(image) = metadata(&payload)?.manifest.image(kind) {
             require_room(&self.place, image.new.size)?;
         }
@@ -241,7 +245,7 @@ impl Package {
     }
 }
 
-impl Package {
+impl DownloadedPackage {
     /// Names the encoding as the cause of wrong bytes.
     fn explain(&self, error: ExtensionError) -> ExtensionError {
         match &self.encoding {
@@ -285,7 +289,7 @@ pub fn require_room(place: &Path, needed: u64) -> Result<(), ExtensionError> {
     }
 }
 
-async fn size(fetcher: &Fetcher, origin: &Origin) -> Result<u64, ExtensionError> {
+async fn size(fetcher: &Fetcher, origin: &PackageOrigin) -> Result<u64, ExtensionError> {
     if let Some(size) = origin.size {
         return Ok(size);
     }
@@ -295,7 +299,7 @@ async fn size(fetcher: &Fetcher, origin: &Origin) -> Result<u64, ExtensionError>
         .ok_or_else(|| unknown_size(origin))
 }
 
-fn compare(origin: &Origin, sha256: Context) -> Result<(), ExtensionError> {
+fn compare(origin: &PackageOrigin, sha256: Context) -> Result<(), ExtensionError> {
     let mut found = [0; 32];
     found.copy_from_slice(sha256.finish().as_ref());
     let found = Sha256Digest::from(found);
@@ -309,11 +313,11 @@ fn compare(origin: &Origin, sha256: Context) -> Result<(), ExtensionError> {
     }
 }
 
-fn unknown_size(origin: &Origin) -> ExtensionError {
+fn unknown_size(origin: &PackageOrigin) -> ExtensionError {
     ExtensionError::Size { url: origin.shown() }
 }
 
-fn unfetched(origin: &Origin, source: FetchError) -> ExtensionError {
+fn unfetched(origin: &PackageOrigin, source: FetchError) -> ExtensionError {
     ExtensionError::Fetch {
         url: origin.shown(),
         source,
@@ -326,7 +330,7 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_package_holds_no_secret_of_its_url() {
-        let origin = Origin {
+        let origin = PackageOrigin {
             url: "https://me:secret@host/x.gz?sig=secret".to_owned(),
             size: None,
             sha256: Some(Sha256Digest::from([0; 32])),

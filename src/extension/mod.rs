@@ -12,5 +12,7 @@ mod download;
 mod mark;
 mod store;
 
-pub use download::{ExtensionError, Origin, Package, download, download_from_any, require_room};
-pub use store::{ExtensionStore, ExtensionStoreError, Running};
+pub use download::{
+    DownloadedPackage, ExtensionError, PackageOrigin, download, download_from_any, require_room,
+};
+pub use store::{ExtensionStore, ExtensionStoreError, RunningSystem};

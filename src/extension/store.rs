@@ -69,7 +69,7 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Extens
 
 /// The running system, whose extensions stay as they are.
 #[derive(Debug, Clone, Copy)]
-pub struct Running<'a> {
+pub struct RunningSystem<'a> {
     /// The name of its slot.
     pub slot: &'a str,
     /// Its version; empty if unknown.
@@ -81,7 +81,7 @@ pub struct Running<'a> {
 pub struct ExtensionStore(PathBuf);
 
 /// Content of the place where a version is to be put.
-enum Found {
+enum ExistingVersion {
     Nothing,
     /// The same files.
     Same,
@@ -126,7 +126,11 @@ impl ExtensionStore {
     ///
     /// # Errors
     /// [`ExtensionStoreError`].
-    pub fn require_place(&self, version: &str, running: Running<'_>) -> Result<(), ExtensionStoreError> {
+    pub fn require_place(
+        &self,
+        version: &str,
+        running: RunningSystem<'_>,
+    ) -> Result<(), ExtensionStoreError> {
         self.look(version, running).map(drop)
     }
 
@@ -135,14 +139,14 @@ impl ExtensionStore {
     ///
     /// # Errors
     /// [`ExtensionStoreError`]; the running version's files are then as they were.
-    pub fn place(&self, version: &str, running: Running<'_>) -> Result<(), ExtensionStoreError> {
+    pub fn place(&self, version: &str, running: RunningSystem<'_>) -> Result<(), ExtensionStoreError> {
         match self.look(version, running)? {
-            Found::Same => {
+            ExistingVersion::Same => {
                 self.share(version, running)?;
                 return self.clear();
             }
-            Found::Other => self.remove(version)?,
-            Found::Nothing => {}
+            ExistingVersion::Other => self.remove(version)?,
+            ExistingVersion::Nothing => {}
         }
         let path = self.0.join(version);
         fs::rename(self.staged(), &path).map_err(failed("making", &path))?;
@@ -154,7 +158,7 @@ impl ExtensionStore {
     ///
     /// # Errors
     /// [`ExtensionStoreError::Io`].
-    pub fn take_back(&self, version: &str, running: Running<'_>) -> Result<(), ExtensionStoreError> {
+    pub fn take_back(&self, version: &str, running: RunningSystem<'_>) -> Result<(), ExtensionStoreError> {
         if !self.is_used(version, running) {
             return self.remove(version);
         }
@@ -166,7 +170,7 @@ impl ExtensionStore {
     }
 
     /// Makes `version`, which has the same files as the staged extensions, belong to both slots.
-    fn share(&self, version: &str, running: Running<'_>) -> Result<(), ExtensionStoreError> {
+    fn share(&self, version: &str, running: RunningSystem<'_>) -> Result<(), ExtensionStoreError> {
         let (path, staged) = (self.0.join(version), self.staged());
         let new = Owners::of(&staged).map_err(failed("reading", &staged))?;
         // A mark that can't be read may be the running slot's.
@@ -182,7 +186,7 @@ impl ExtensionStore {
     ///
     /// # Errors
     /// [`ExtensionStoreError::Io`].
-    pub fn prune(&self, new: Option<&str>, running: Running<'_>) -> Result<(), ExtensionStoreError> {
+    pub fn prune(&self, new: Option<&str>, running: RunningSystem<'_>) -> Result<(), ExtensionStoreError> {
         for name in names(&self.0)? {
             if !name.starts_with('.') && new != Some(&name) {
                 self.take_back(&name, running)?;
@@ -191,7 +195,7 @@ impl ExtensionStore {
         Ok(())
     }
 
-    fn is_used(&self, version: &str, running: Running<'_>) -> bool {
+    fn is_used(&self, version: &str, running: RunningSystem<'_>) -> bool {
         // A mark that can't be read may be the running slot's.
         let owners = Owners::of(&self.0.join(version));
         version == running.version || owners.map_or(true, |owners| owners.contains(running.slot))
@@ -208,18 +212,22 @@ impl ExtensionStore {
         discard(&removed)
     }
 
-    fn look(&self, version: &str, running: Running<'_>) -> Result<Found, ExtensionStoreError> {
+    fn look(
+        &self,
+        version: &str,
+        running: RunningSystem<'_>,
+    ) -> Result<ExistingVersion, ExtensionStoreError> {
         let path = self.0.join(version);
         if !path.exists() {
-            return Ok(Found::Nothing);
+            return Ok(ExistingVersion::Nothing);
         }
         if !is_ours(&path) {
             return Err(ExtensionStoreError::Foreign(path));
         }
         match same(&path, &self.staged())? {
-            true => Ok(Found::Same),
+            true => Ok(ExistingVersion::Same),
             false if self.is_used(version, running) => Err(ExtensionStoreError::InUse(path)),
-            false => Ok(Found::Other),
+            false => Ok(ExistingVersion::Other),
         }
     }
 }
@@ -314,7 +322,7 @@ mod tests {
         (directory, store)
     }
 
-    const RUNNING: Running<'_> = Running {
+    const RUNNING: RunningSystem<'_> = RunningSystem {
         slot: "USR-A",
         version: "1",
     };
@@ -373,7 +381,7 @@ mod tests {
     /// The server's version 2 is in both slots, whose image says something else.
     #[test]
     fn what_is_there_already_belongs_to_both_slots_until_one_has_left_it() {
-        let slot = |name| Running {
+        let slot = |name| RunningSystem {
             slot: name,
             version: "two",
         };

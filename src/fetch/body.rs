@@ -4,15 +4,15 @@ use bytes::Bytes;
 
 use super::FetchSettings;
 use super::error::Interruption;
-use super::pace::{Pace, TooSlow};
 use super::response::{Ending, Part};
+use super::stall_detector::{StallDetector, TooSlow};
 use crate::net::HttpResponse;
 
 #[derive(Debug)]
 pub(super) struct Body {
     response: HttpResponse,
     ending: Ending,
-    pace: Pace,
+    pace: StallDetector,
     position: u64,
 }
 
@@ -30,7 +30,7 @@ impl Body {
         Self {
             response,
             ending: part.ending,
-            pace: Pace::new(settings),
+            pace: StallDetector::new(settings),
             position: part.start,
         }
     }

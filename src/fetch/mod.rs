@@ -30,11 +30,11 @@ mod error;
 mod fetcher;
 mod floor;
 mod origin;
-mod pace;
 mod rate;
 mod request;
 mod response;
 mod settings;
+mod stall_detector;
 mod stream;
 
 pub use crate::net::RedirectFault;

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::sleep;
 
 use super::error::Interruption;
-use super::pace::{Pace, TooSlow};
+use super::stall_detector::{StallDetector, TooSlow};
 use super::{FetchError, FetchSettings};
 use crate::net::{
     Credentials, HttpClient, HttpRequest, HttpResponse, NetError, Proxies, ServerUrl, content_encoding,
@@ -123,7 +123,7 @@ impl Origin {
         request: HttpRequest,
         settings: &FetchSettings,
     ) -> Result<Result<HttpResponse, Interruption>, FetchError> {
-        let mut pace = Pace::new(settings);
+        let mut pace = StallDetector::new(settings);
         match pace.wait(self.client.send(request)).await {
             Ok(Ok(response)) => Ok(Ok(response)),
             Ok(Err(error)) => self.sort(error).map(Err),

@@ -4,8 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use payload_format::{ImageKind, PartitionName};
-
 use super::{Pace, Postinst, Slots};
 use crate::disk::Priority;
 use crate::fetch::Fetcher;
@@ -38,25 +36,6 @@ impl Attempt {
     pub(super) fn path(&self, absolute: &str) -> PathBuf {
         self.site.host.path(absolute)
     }
-
-    /// The file that an image beside the slot becomes.
-    pub(super) fn file_of(&self, image: ImageKind) -> PathBuf {
-        self.path(match image {
-            ImageKind::PcrPolicy => &self.plan.pcr_policy,
-            // Partitions are no files; its kernel is what stands for it on the boot partition.
-            ImageKind::Kernel | ImageKind::Partition | ImageKind::Further(_) => &self.plan.target_kernel,
-        })
-    }
-
-    /// Where a partition beside the slot goes.
-    pub(super) fn further_path(&self, name: PartitionName) -> PathBuf {
-        let mut targets = self.plan.further.iter();
-        let target = targets.find(|target| target.name == name);
-        // Invariant: only those that have a target are built.
-        target.map_or_else(PathBuf::new, |target| {
-            self.path(&target.pair.path(self.plan.target))
-        })
-    }
 }
 
 /// Runs what blocks on a thread of its own.
@@ -68,8 +47,9 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     }
 }
 
-/// Runs what takes the processor and the disk, on a thread of its own that claims them with `priority`; so do the
-/// threads that it starts. The runtime's own threads go on to other work, and claims can't be taken back.
+/// Runs what takes the processor and the disk, on a thread of its own that claims them with
+/// `priority`; so do the threads that it starts. The runtime's own threads go on to other work, and
+/// claims can't be taken back.
 pub(super) async fn at_work<T: Send + 'static>(
     priority: Priority,
     work: impl FnOnce() -> T + Send + 'static,

@@ -1,13 +1,15 @@
-//! Partitions beside the slot that an attempt has begun to write and none has completed yet.
+//! Extra partitions that an attempt has begun to write and none has completed yet.
 //!
-//! A payload need not bring every partition that has a target. One that it leaves out keeps what it holds, unless an
-//! attempt at another payload was cut while it wrote there: then it gets the content of the running slot's, as
-//! the kernel does that isn't brought.
+//! A payload need not bring every partition that has a target. One that it leaves out keeps what it
+//! holds, unless an attempt at another payload was cut while it wrote there: then it gets the
+//! content of the running slot's, as the kernel does that isn't brought.
 //!
 //! Order of the writes, and what a cut between leaves:
-//! 1. the record names the partitions, before the slot becomes unbootable: whole ones, copied without need at worst;
+//! 1. the record names the partitions, before the slot becomes unbootable: whole ones, copied
+//!    without need at worst;
 //! 2. they are written: torn, and on record, beside a slot that doesn't boot;
-//! 3. the slot boots next: what is on record is whole, brought by this payload or copied, and read back;
+//! 3. the slot boots next: what is on record is whole, brought by this payload or copied, and read
+//!    back;
 //! 4. the record forgets them: without this the next attempt copies without need.
 //!
 //! A record that can't be read means that all may be torn.
@@ -20,10 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::InstallError;
 use super::attempt::Attempt;
-use super::further::Further;
 use super::read_back::ReadBack;
+use super::targets::{Targets, path_of_partition};
 use crate::disk::{OpenPair, PairError};
-use crate::plan::FurtherTarget;
+use crate::plan::ExtraPartition;
 use crate::store::record::{self, RecordError, Version};
 
 const FILE: &str = "/var/lib/update_engine/install/torn";
@@ -40,16 +42,23 @@ const PIECES: u64 = 16;
 /// # Errors
 /// If that can't be kept; nothing may be written then.
 pub(super) fn begin(attempt: &Attempt, manifest: &Manifest) -> Result<(), RecordError> {
-    let brought = attempt.plan.further.iter();
-    let brought = brought.filter(|target| manifest.image(ImageKind::Further(target.name)).is_some());
+    let brought = attempt.plan.extra_partitions.iter();
+    let brought = brought.filter(|target| manifest.image(ImageKind::ExtraPartition(target.name)).is_some());
     change(attempt, |dirty_partitions| {
         dirty_partitions.extend(brought.map(|target| place(attempt, target)));
     })
 }
 
-/// The slot boots next, and what has a target is whole. Failing to remember that is logged: it costs a copy.
+/// The slot boots next, and what has a target is whole. Failing to remember that is logged: it
+/// costs a copy.
 pub(super) fn end(attempt: &Attempt) {
-    let targets = || attempt.plan.further.iter().map(|target| place(attempt, target));
+    let targets = || {
+        attempt
+            .plan
+            .extra_partitions
+            .iter()
+            .map(|target| place(attempt, target))
+    };
     let ended = change(attempt, |dirty_partitions| {
         dirty_partitions.retain(|place| !targets().any(|target| target == *place));
     });
@@ -65,18 +74,18 @@ pub(super) fn end(attempt: &Attempt) {
 pub(super) fn left_out<'a>(
     attempt: &Attempt,
     manifest: &Manifest,
-    further: &'a Further,
+    targets: &'a Targets,
 ) -> Result<Vec<(PartitionName, &'a OpenPair)>, InstallError> {
     let dirty_partitions = load(attempt);
-    let targets = attempt.plan.further.iter().filter(|target| {
+    let dirty = attempt.plan.extra_partitions.iter().filter(|target| {
         dirty_partitions.contains(&place(attempt, target))
-            && manifest.image(ImageKind::Further(target.name)).is_none()
+            && manifest.image(ImageKind::ExtraPartition(target.name)).is_none()
     });
-    targets.map(|target| open(target.name, further)).collect()
+    dirty.map(|target| open(target.name, targets)).collect()
 }
 
-fn open(name: PartitionName, further: &Further) -> Result<(PartitionName, &OpenPair), InstallError> {
-    let pair = further.pair(name)?;
+fn open(name: PartitionName, targets: &Targets) -> Result<(PartitionName, &OpenPair), InstallError> {
+    let pair = targets.extra_partitions.pair(name)?;
     let (available, needed) = (pair.target.len(), pair.source.len());
     if available < needed {
         let source = Arc::new(PairError::TooSmall { available, needed });
@@ -94,7 +103,7 @@ pub(super) fn copy(
     (name, pair): (PartitionName, &OpenPair),
     cancel: &CancellationToken,
 ) -> Result<(), InstallError> {
-    let (path, size) = (attempt.further_path(name), pair.source.len());
+    let (path, size) = (path_of_partition(attempt, name), pair.source.len());
     tracing::info!(path = %path.display(), "an earlier attempt has torn it: it becomes a copy of the running slot's");
     let mut buffer = vec![0; PIECE];
     for (nth, offset) in (0..size).step_by(PIECE).enumerate() {
@@ -122,9 +131,9 @@ fn compare(
     (name, pair): (PartitionName, &OpenPair),
     cancel: &CancellationToken,
 ) -> Result<(), InstallError> {
-    let (path, size) = (attempt.further_path(name), pair.source.len());
+    let (path, size) = (path_of_partition(attempt, name), pair.source.len());
     let digest = |image| {
-        let read = ReadBack::new(std::sync::Arc::clone(image), size).finish(cancel);
+        let read = ReadBack::new(Arc::clone(image), size).finish(cancel);
         let read = read.map_err(InstallError::io("reading back", &path.display()));
         read?.ok_or(InstallError::Cancelled)
     };
@@ -133,7 +142,7 @@ fn compare(
         return Ok(());
     }
     Err(InstallError::FileVerification {
-        image: ImageKind::Further(name),
+        image: ImageKind::ExtraPartition(name),
         path,
         expected: Box::new(payload_format::ImageInfo { size, sha256 }),
         found,
@@ -143,7 +152,7 @@ fn compare(
 
 /// Changes the record, if it says something else then. Nodes without targets have none.
 fn change(attempt: &Attempt, change: impl FnOnce(&mut BTreeSet<String>)) -> Result<(), RecordError> {
-    if attempt.plan.further.is_empty() {
+    if attempt.plan.extra_partitions.is_empty() {
         return Ok(());
     }
     let before = load(attempt);
@@ -161,7 +170,7 @@ fn change(attempt: &Attempt, change: impl FnOnce(&mut BTreeSet<String>)) -> Resu
 }
 
 fn load(attempt: &Attempt) -> BTreeSet<String> {
-    let targets = &attempt.plan.further;
+    let targets = &attempt.plan.extra_partitions;
     if targets.is_empty() {
         return BTreeSet::new();
     }
@@ -183,6 +192,6 @@ fn load(attempt: &Attempt) -> BTreeSet<String> {
 }
 
 /// What tells a partition apart: its path, with the letter of the slot that is written.
-fn place(attempt: &Attempt, target: &FurtherTarget) -> String {
+fn place(attempt: &Attempt, target: &ExtraPartition) -> String {
     target.pair.path(attempt.plan.target)
 }

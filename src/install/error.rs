@@ -24,8 +24,8 @@ pub enum Voucher {
     Nobody,
 }
 
-/// Why an update ended without a slot that boots next. The variants tell apart what servers have codes
-/// for; each names its place and value.
+/// Why an update ended without a slot that boots next. The variants tell apart what servers have
+/// codes for; each names its place and value.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// No trusted key is configured at all.
@@ -60,8 +60,8 @@ pub enum InstallError {
         /// Why not.
         source: DiskError,
     },
-    /// The kernel doesn't get to its place on the boot partition. The text up to the source is watched for
-    /// by distributions' tests, word by word.
+    /// The kernel doesn't get to its place on the boot partition. The text up to the source is
+    /// watched for by distributions' tests, word by word.
     #[error("Failed to copy kernel from {} to {}", from.display(), to.display())]
     Kernel {
         /// The running slot's kernel.
@@ -118,8 +118,8 @@ pub enum InstallError {
     /// The payload carries no signature, so that no key could vouch for it.
     #[error("the payload is not signed")]
     Unsigned,
-    /// The node rolled back from the image that the payload makes, in whatever package it came then. Told in the words of a
-    /// payload that comes again.
+    /// The node rolled back from the image that the payload makes, in whatever package it came
+    /// then. Told in the words of a payload that comes again.
     #[error(
         "this machine rolled back from version {:?} ({}), and the payload makes the same image; it is installed again only on demand",
         blamed.version,
@@ -147,8 +147,8 @@ pub enum InstallError {
         /// Its bytes.
         size: u64,
     },
-    /// The state of an earlier attempt can't be removed, so that it might be resumed wrongly after a cut; or it can't
-    /// be kept which partitions are torn.
+    /// The state of an earlier attempt can't be removed, so that it might be resumed wrongly after
+    /// a cut; or it can't be kept which partitions are torn.
     #[error("cannot change what is remembered of attempts")]
     State(#[source] RecordError),
     /// A delta for a larger image than the slot can hold.
@@ -331,14 +331,16 @@ impl InstallError {
         move |source| Self::ReadSource { what, source }
     }
 
-    /// Whether a later attempt may go on from the checkpoint: the network failed, the daemon stopped, or what is wrong
-    /// is not with the payload. After anything else the data itself is in doubt, and the next attempt starts over.
+    /// Whether a later attempt may go on from the checkpoint: the network failed, the daemon
+    /// stopped, or what is wrong is not with the payload. After anything else the data itself is in
+    /// doubt, and the next attempt starts over.
     pub(super) const fn leaves_checkpoint(&self) -> bool {
         matches!(self, Self::Fetch(_) | Self::Cancelled) || !self.is_about_payload()
     }
 
-    /// Whether something is wrong with the payload, as far as is known. What fails before the slot is touched and after it was
-    /// verified is the node's: another program has the disk's lock, the engine's own files can't be written.
+    /// Whether something is wrong with the payload, as far as is known. What fails before the slot
+    /// is touched and after it was verified is the node's: another program has the disk's lock, the
+    /// engine's own files can't be written.
     #[must_use]
     pub const fn is_about_payload(&self) -> bool {
         let is_about_node = matches!(
@@ -358,7 +360,8 @@ impl InstallError {
             && !self.is_about_extensions()
     }
 
-    /// Whether what comes beside the payload has failed, and nothing is known of the payload itself.
+    /// Whether what comes beside the payload has failed, and nothing is known of the payload
+    /// itself.
     #[must_use]
     pub const fn is_about_extensions(&self) -> bool {
         matches!(

@@ -1,18 +1,19 @@
 //! Packages beside the payload that configuration names: see [`crate::extension`].
 //!
-//! They come first: one that is missing, or that nobody trusted has signed, costs the node neither a download nor
-//! its fallback. They are put in place once the slot was read back and before its script runs, which may make it bootable.
+//! They come first: one that is missing, or that nobody trusted has signed, costs the node neither
+//! a download nor its fallback. They are put in place once the slot was read back and before its
+//! script runs, which may make it bootable.
 
 use std::sync::Arc;
 
-use payload_format::Sha256Digest;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, at_work, blocking};
-use super::preflight_result::Verdict;
+use super::preflight_result::PreflightVerdict;
 use super::{InstallError, keys};
 use crate::extension::{
-    ExtensionError, ExtensionStore, ExtensionStoreError, Origin, Running, download_from_any, require_room,
+    ExtensionError, ExtensionStore, ExtensionStoreError, PackageOrigin, RunningSystem, download_from_any,
+    require_room,
 };
 use crate::payload::Trust;
 use crate::plan::{Extension, ExtensionPlan};
@@ -21,7 +22,7 @@ use crate::plan::{Extension, ExtensionPlan};
 ///
 /// # Errors
 /// [`InstallError::ExtensionsRoom`].
-pub(super) fn look(attempt: &Attempt) -> Result<Option<Verdict>, InstallError> {
+pub(super) fn look(attempt: &Attempt) -> Result<Option<PreflightVerdict>, InstallError> {
     let Some(plan) = &attempt.plan.extensions else {
         return Ok(None);
     };
@@ -42,7 +43,10 @@ pub(super) fn look(attempt: &Attempt) -> Result<Option<Verdict>, InstallError> {
         names.join(", ")
     };
     let path = path.join(&plan.version);
-    Ok(Some(Verdict::Fine(format!("{names}; for {}", path.display()))))
+    Ok(Some(PreflightVerdict::Fine(format!(
+        "{names}; for {}",
+        path.display()
+    ))))
 }
 
 /// Downloads all packages, and verifies and builds what is in them, where nobody uses it yet.
@@ -78,10 +82,10 @@ async fn build(
     let keys = Trust::Keys(keys::trusted(&attempt.plan.public_keys)?);
     let urls = [&package.url].into_iter().chain(&package.fallback_urls);
     let origins: Vec<_> = urls
-        .map(|url| Origin {
+        .map(|url| PackageOrigin {
             url: url.clone(),
             size: Some(package.size),
-            sha256: Some(Sha256Digest::from(package.sha256)),
+            sha256: Some(package.sha256),
             credentials: attempt.plan.credentials.clone(),
         })
         .collect();
@@ -132,7 +136,7 @@ fn store(attempt: &Attempt, plan: &ExtensionPlan) -> ExtensionStore {
 
 async fn on_store(
     attempt: &Arc<Attempt>,
-    work: impl FnOnce(&ExtensionStore, &ExtensionPlan, Running<'_>) -> Result<(), ExtensionStoreError>
+    work: impl FnOnce(&ExtensionStore, &ExtensionPlan, RunningSystem<'_>) -> Result<(), ExtensionStoreError>
     + Send
     + 'static,
 ) -> Result<(), InstallError> {
@@ -146,7 +150,7 @@ async fn on_store(
 
 fn try_on_store(
     attempt: &Attempt,
-    work: impl FnOnce(&ExtensionStore, &ExtensionPlan, Running<'_>) -> Result<(), ExtensionStoreError>,
+    work: impl FnOnce(&ExtensionStore, &ExtensionPlan, RunningSystem<'_>) -> Result<(), ExtensionStoreError>,
 ) {
     if let Some(plan) = &attempt.plan.extensions
         && let Err(error) = work_on(attempt, plan, work)
@@ -159,10 +163,10 @@ fn try_on_store(
 fn work_on(
     attempt: &Attempt,
     plan: &ExtensionPlan,
-    work: impl FnOnce(&ExtensionStore, &ExtensionPlan, Running<'_>) -> Result<(), ExtensionStoreError>,
+    work: impl FnOnce(&ExtensionStore, &ExtensionPlan, RunningSystem<'_>) -> Result<(), ExtensionStoreError>,
 ) -> Result<(), ExtensionStoreError> {
     let slot = (!attempt.plan.target).to_string();
-    let running = Running {
+    let running = RunningSystem {
         slot: &slot,
         version: &plan.running_version,
     };

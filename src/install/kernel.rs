@@ -1,9 +1,9 @@
 //! The kernels on the boot partition: one file per slot, `vmlinuz-a` and `vmlinuz-b`.
 //!
-//! Legacy boot partitions have 128 MiB and no place for a third kernel, so that the target's file is
-//! rewritten in place and nothing temporary is made. That is safe because its slot is unbootable by then,
-//! and because the space is checked before: a full boot partition refuses an update, it doesn't break one.
-//! The running slot's file is only ever opened for reading.
+//! Legacy boot partitions have 128 MiB and no place for a third kernel, so that the target's file
+//! is rewritten in place and nothing temporary is made. That is safe because its slot is unbootable
+//! by then, and because the space is checked before: a full boot partition refuses an update, it
+//! doesn't break one. The running slot's file is only ever opened for reading.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -129,8 +129,8 @@ pub(super) fn require_size(path: &Path) -> Result<u64, KernelError> {
         .map_err(KernelError::io("looking at", path))
 }
 
-/// Copies the running slot's kernel over the other slot's, for payloads that bring none: the file of an
-/// older version would boot otherwise.
+/// Copies the running slot's kernel over the other slot's, for payloads that bring none: the file
+/// of an older version would boot otherwise.
 ///
 /// A cut leaves a partial file, under a slot that is unbootable.
 ///
@@ -144,8 +144,8 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), KernelError> {
         .map_err(KernelError::io("writing", to))
 }
 
-/// Opens `path` to be rewritten in place, `size` bytes long: made if missing, private to root as the
-/// original leaves it.
+/// Opens `path` to be rewritten in place, `size` bytes long: made if missing, private to root as
+/// the original leaves it.
 ///
 /// # Errors
 /// If it can't be opened or made as long.
@@ -171,8 +171,8 @@ pub(super) fn sync_with_directory(file: &File, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Starts writing back and drops the pages of a part of `file`. A hint: a file system that keeps them all
-/// the same is no reason to stop.
+/// Starts writing back and drops the pages of a part of `file`. A hint: a file system that keeps
+/// them all the same is no reason to stop.
 pub(super) fn forget(file: &File, offset: u64, len: u64) {
     let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) else {
         return;

@@ -1,4 +1,5 @@
-//! The trusted public keys, read anew at each use: operators bind-mount over them while the daemon runs.
+//! The trusted public keys, read anew at each use: operators bind-mount over them while the daemon
+//! runs.
 
 use std::path::PathBuf;
 
@@ -9,8 +10,8 @@ use super::InstallError;
 /// Reads all trusted keys.
 ///
 /// # Errors
-/// If there are none, or any of them can't be used: a key that is there but unreadable is a mistake to be
-/// told about, not to be worked around.
+/// If there are none, or any of them can't be used: a key that is there but unreadable is a mistake
+/// to be told about, not to be worked around.
 pub(super) fn trusted(paths: &[PathBuf]) -> Result<PublicKeys, InstallError> {
     if paths.is_empty() {
         return Err(InstallError::NoKeys);

@@ -1,54 +1,40 @@
-//! Between the manifest and the first write: the last refusals that cost nothing, then the point from which
-//! the other slot is gone.
+//! The checks of a manifest before the first write: the last refusals that cost nothing, then the
+//! point from which the other slot is gone.
 
-use std::sync::Arc;
-
-use payload_format::{
-    ApplyError, ImageInfo, ImageKind, MajorVersion, Manifest, Metadata, PartitionName, Sha256Digest,
-};
+use payload_format::{ApplyError, ImageKind, MajorVersion, Manifest, Metadata, Sha256Digest};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Attempt;
-use super::further::Further;
-use super::read_back::ReadBack;
 use super::saved::Ledger;
-use super::{InstallError, Voucher, dirty_partitions, kernel, keys, preflight, verify};
-use crate::disk::BlockTarget;
+use super::targets::{KernelTarget, Targets};
+use super::{InstallError, Voucher, dirty_partitions, keys, preflight};
 use crate::plan::ImageHashes;
 
-/// Checks everything that only the manifest (`metadata`: all before the data, as it came) tells. Changes
-/// nothing; reads the whole running slot if the payload is a delta, so that a wrong one is refused now.
+/// Checks everything that only the manifest (`metadata`: all before the data, as it came) tells.
+/// Changes nothing; reads the whole running slot if the payload is a delta, so that a wrong one is
+/// refused now.
 ///
 /// # Errors
-/// Metadata that no trusted key signed (in version 1: though the offer has a signature of it), unsigned payload, an image that
-/// the node rolled back from, kernel that doesn't fit, a delta for another image.
+/// Metadata that no trusted key signed (in version 1: though the offer has a signature of it),
+/// unsigned payload, an image that the node rolled back from, kernel that doesn't fit, a delta for
+/// another image.
 pub(super) fn check(
     attempt: &Attempt,
     manifest: &Manifest,
     metadata: &[u8],
-    further: &Further,
+    targets: &Targets,
     cancel: &CancellationToken,
 ) -> Result<(), InstallError> {
     fits(attempt, manifest, metadata)?;
-    if let Some(old) = &manifest.partition().old {
-        slot_is(attempt, old, cancel)?;
-    }
-    if let Some(old) = manifest.image(ImageKind::Kernel).and_then(|image| image.old) {
-        kernel_is(attempt, &old)?;
-    }
-    for image in manifest.images() {
-        if let (ImageKind::Further(name), Some(old)) = (image.kind, &image.old) {
-            partition_is(name, Arc::clone(&further.pair(name)?.source), old, cancel)?;
-        }
-    }
-    dirty_partitions::left_out(attempt, manifest, further).map(drop)
+    targets.check_sources(attempt, manifest, cancel)?;
+    dirty_partitions::left_out(attempt, manifest, targets).map(drop)
 }
 
 /// The part of it that takes no time.
 ///
 /// # Errors
-/// Metadata that no trusted key signed, unsigned payload, an image that the node rolled back from, kernel that doesn't fit,
-/// a delta of a PCR policy.
+/// Metadata that no trusted key signed, unsigned payload, an image that the node rolled back from,
+/// kernel that doesn't fit, a delta of a PCR policy.
 pub(super) fn fits(attempt: &Attempt, manifest: &Manifest, metadata: &[u8]) -> Result<(), InstallError> {
     let voucher = metadata_is_signed(attempt, metadata)?;
     if !manifest.is_signed() {
@@ -81,13 +67,13 @@ fn is_wanted(attempt: &Attempt, manifest: &Manifest, voucher: Voucher) -> Result
 pub(super) fn made_by(manifest: &Manifest) -> ImageHashes {
     let kernel = manifest.image(ImageKind::Kernel);
     ImageHashes {
-        slot: *manifest.partition().new.sha256.as_bytes(),
-        kernel: kernel.map(|image| *image.new.sha256.as_bytes()),
+        slot: manifest.partition().new.sha256,
+        kernel: kernel.map(|image| image.new.sha256),
     }
 }
 
-/// A trusted key made the signature of the metadata: that in the payload, which major version 2 must have, and
-/// that in the offer, if there is one. Tells whether there was any.
+/// A trusted key made the signature of the metadata: that in the payload, which major version 2
+/// must have, and that in the offer, if there is one. Tells whether there was any.
 fn metadata_is_signed(attempt: &Attempt, metadata: &[u8]) -> Result<Voucher, InstallError> {
     let metadata = Metadata::parse(metadata).map_err(InstallError::Format)?;
     let keys = || keys::trusted(&attempt.plan.public_keys);
@@ -112,14 +98,17 @@ fn metadata_is_signed(attempt: &Attempt, metadata: &[u8]) -> Result<Voucher, Ins
 /// Makes the other slot unbootable. After this its content may be written.
 ///
 /// Order, and what a cut between leaves:
-/// 1. the checkpoint of an earlier attempt is removed, unless this attempt resumes it: the slot as it was;
-/// 2. the partitions beside it that the payload brings are on record as torn ([`dirty_partitions`]): the slot as it was;
-/// 3. whoever waits for the slot is told otherwise (the node's own [`super::Slots`]), and it becomes unbootable, in both
-///    copies of the table: a slot that is whole but not chosen;
+/// 1. the checkpoint of an earlier attempt is removed, unless this attempt resumes it: the slot as
+///    it was;
+/// 2. the partitions beside it that the payload brings are on record as torn
+///    ([`dirty_partitions`]): the slot as it was;
+/// 3. whoever waits for the slot is told otherwise (the node's own [`super::Slots`]), and it
+///    becomes unbootable, in both copies of the table: a slot that is whole but not chosen;
 /// 4. the first write: a torn slot, not chosen.
 ///
 /// # Errors
-/// If the running slot isn't good, kernels lie on another disk by now, or any step fails; nothing was written to the slot then.
+/// If the running slot isn't good, kernels lie on another disk by now, or any step fails; nothing
+/// was written to the slot then.
 pub(super) fn open(
     attempt: &Attempt,
     manifest: &Manifest,
@@ -156,69 +145,5 @@ fn kernel_size(attempt: &Attempt, manifest: &Manifest) -> Result<u64, InstallErr
     if let Some(image) = manifest.image(ImageKind::Kernel) {
         return Ok(image.new.size);
     }
-    let path = attempt.path(&attempt.plan.source_kernel);
-    preflight::kernel_result(attempt, kernel::require_size(&path))
-}
-
-/// The running slot holds what the delta was made from.
-fn slot_is(attempt: &Attempt, old: &ImageInfo, cancel: &CancellationToken) -> Result<(), InstallError> {
-    let slot = !attempt.plan.target;
-    let source = attempt.site.slots.open_source(slot);
-    let source = source.map_err(|source| InstallError::Open { slot, source })?;
-    if source.len() < old.size {
-        return Err(InstallError::SourceTooSmall {
-            slot,
-            expected: old.size,
-            available: source.len(),
-        });
-    }
-    let found = ReadBack::new(source, old.size)
-        .finish(cancel)
-        .map_err(InstallError::source(&slot))?
-        .ok_or(InstallError::Cancelled)?;
-    if found == old.sha256 {
-        return Ok(());
-    }
-    Err(InstallError::WrongSource {
-        slot,
-        expected: old.sha256,
-        found,
-    })
-}
-
-/// The running system's partition is what its delta was made from.
-fn partition_is(
-    name: PartitionName,
-    source: Arc<dyn BlockTarget>,
-    old: &ImageInfo,
-    cancel: &CancellationToken,
-) -> Result<(), InstallError> {
-    let found = ReadBack::new(source, old.size)
-        .finish(cancel)
-        .map_err(InstallError::source(&format_args!("partition {name}")))?
-        .ok_or(InstallError::Cancelled)?;
-    if found == old.sha256 {
-        return Ok(());
-    }
-    Err(InstallError::WrongSourcePartition {
-        name,
-        expected: old.sha256,
-        found,
-    })
-}
-
-/// The running kernel is what its delta was made from.
-fn kernel_is(attempt: &Attempt, old: &ImageInfo) -> Result<(), InstallError> {
-    let path = attempt.path(&attempt.plan.source_kernel);
-    let (found, size) = verify::file_digest(&path).map_err(InstallError::source(&path.display()))?;
-    if (found, size) == (old.sha256, old.size) {
-        return Ok(());
-    }
-    Err(InstallError::WrongSourceKernel {
-        path,
-        expected: old.sha256,
-        expected_size: old.size,
-        found,
-        size,
-    })
+    KernelTarget(attempt).running_size()
 }

@@ -1,16 +1,15 @@
-//! The payload's first bytes, for whoever wants to know what would happen: header, manifest and their signatures, and
-//! what they refuse. The data after them is not waited for.
+//! The preview of a payload's manifest, for a dry run: its first bytes, with header, manifest and
+//! their signatures, and what they refuse. The data after them is not waited for.
 
 use std::sync::Arc;
 
 use payload_format::{Event, ImageKind, Manifest, Reader};
 
 use super::attempt::{Attempt, blocking};
-use super::further::Further;
-use super::preflight_result::Verdict;
+use super::preflight_result::PreflightVerdict;
+use super::targets::Targets;
 use super::{InstallError, manifest_checks, pipeline};
 use crate::amounts::bytes;
-use crate::disk::BlockTarget;
 
 /// Looks at the beginning of the payload. Of a delta the source is not read: that takes its time.
 ///
@@ -18,15 +17,14 @@ use crate::disk::BlockTarget;
 /// What an attempt would refuse when it gets there.
 pub(super) async fn payload(
     attempt: &Arc<Attempt>,
-    target: &dyn BlockTarget,
-    further: &Further,
-) -> Result<Verdict, InstallError> {
-    let reader = Reader::new(pipeline::limits(attempt, target, further));
+    targets: &Targets,
+) -> Result<PreflightVerdict, InstallError> {
+    let reader = Reader::new(pipeline::limits(attempt, targets));
     let metadata = metadata(attempt, reader).await;
-    let (manifest, bytes) = metadata.map_err(|error| further.explain(error))?;
+    let (manifest, bytes) = metadata.map_err(|error| targets.extra_partitions.explain(error))?;
     let (at, of) = (Arc::clone(attempt), Arc::clone(&manifest));
     blocking(move || manifest_checks::fits(&at, &of, &bytes)).await?;
-    Ok(Verdict::Fine(contents(&manifest)))
+    Ok(PreflightVerdict::Fine(contents(&manifest)))
 }
 
 async fn metadata(attempt: &Attempt, mut reader: Reader) -> Result<(Arc<Manifest>, Vec<u8>), InstallError> {
@@ -54,10 +52,8 @@ async fn metadata(attempt: &Attempt, mut reader: Reader) -> Result<(Arc<Manifest
 fn contents(manifest: &Manifest) -> String {
     let images = manifest.images().iter().map(|image| {
         let what = match image.kind {
-            ImageKind::Partition => "image".to_owned(),
-            ImageKind::Kernel => "kernel".to_owned(),
-            ImageKind::PcrPolicy => "PCR policy".to_owned(),
-            ImageKind::Further(name) => format!("partition {name}"),
+            ImageKind::Slot => "image".to_owned(),
+            other => other.to_string(),
         };
         let delta = if image.is_delta() { " as a delta" } else { "" };
         format!("{what} of {}{delta}", bytes(image.new.size))

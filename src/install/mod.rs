@@ -2,8 +2,8 @@
 //!
 //! # Phases
 //!
-//! An attempt is a chain of values; each step consumes the one before it, so that no caller can commit
-//! what was not verified, or verify what was not downloaded:
+//! An attempt is a chain of values; each step consumes the one before it, so that no caller can
+//! commit what was not verified, or verify what was not downloaded:
 //!
 //! ```text
 //! Installer ──preflight──▶ Ready ──download──▶ Downloaded ──verify──▶ Verified ──postinstall──▶ Tested ──commit──▶ Committed
@@ -20,8 +20,8 @@
 //! | the script ran | whatever it set | made unbootable again |
 //! | `commit` returned | boots next, once | – |
 //!
-//! The running slot is re-read and must be good before the other one is made unbootable: a slot on trial
-//! is the only one that boots, and its fallback is not ours to overwrite.
+//! The running slot is re-read and must be good before the other one is made unbootable: a slot on
+//! trial is the only one that boots, and its fallback is not ours to overwrite.
 //!
 //! # The pipeline of `download`
 //!
@@ -34,58 +34,61 @@
 //!                                └─────────── messages ◀───────────┴────────── done ◀────────┘
 //! ```
 //!
-//! The coordinator alone owns the reader, the schedule and the checkpoint; the others send it messages.
+//! The coordinator alone owns the reader, the schedule and the checkpoint; the others send it
+//! messages.
 //!
-//! - *Order.* Operations start in manifest order. One that reads or writes a block which an operation
-//!   in flight writes, or writes one that it reads, waits for it; everything else runs side by side.
-//! - *Memory.* An operation is charged for its data and for the buffers that decoding it takes, before it
-//!   starts. What is in flight stays, with the manifest, below [`Pace::memory`]; one operation that exceeds it alone
-//!   runs alone. Large data is not even read before there is room for it, and never more than 16 MiB of one operation.
-//! - *Reading back.* After each sync, what no later operation writes is read back from the medium by one more
-//!   thread. `verify` reads the rest.
-//! - *Dirty data.* The slot is synced every [`Pace::bytes`] and dropped from the page cache, so that neither
-//!   a burst of write-back nor a cold cache disturbs the node.
+//! - *Order.* Operations start in manifest order. One that reads or writes a block which an
+//!   operation in flight writes, or writes one that it reads, waits for it; everything else runs
+//!   side by side.
+//! - *Memory.* An operation is charged for its data and for the buffers that decoding it takes,
+//!   before it starts. What is in flight stays, with the manifest, below [`Pace::memory`]; one
+//!   operation that exceeds it alone runs alone. Large data is not even read before there is room
+//!   for it, and never more than 16 MiB of one operation.
+//! - *Reading back.* After each sync, what no later operation writes is read back from the medium
+//!   by one more thread. `verify` reads the rest.
+//! - *Dirty data.* The slot is synced every [`Pace::bytes`] and dropped from the page cache, so
+//!   that neither a burst of write-back nor a cold cache disturbs the node.
 //!
-//! - *Claims.* The coordinator's thread, and with it all that it starts, claims processor and disk with
-//!   [`Pace::priority`]; the thread that verifies, too. While the node is under pressure, operations wait
-//!   ([`Pace::pressure`]).
+//! - *Claims.* The coordinator's thread, and with it all that it starts, claims processor and disk
+//!   with [`Pace::priority`]; the thread that verifies, too. While the node is under pressure,
+//!   operations wait ([`Pace::pressure`]).
 //!
 //! # Checkpoints
 //!
-//! A checkpoint says: every operation below `n` is on the medium; here are the reader's place and hash state
-//! after operation `n - 1`. It is taken in three steps, and only the last makes it count: the reader passes
-//! operation `n - 1` and its state is copied; all operations below `n` finish; the slot is synced and the
-//! record replaced atomically. Work goes on meanwhile.
+//! A checkpoint says: every operation below `n` is on the medium; here are the reader's place and
+//! hash state after operation `n - 1`. It is taken in three steps, and only the last makes it
+//! count: the reader passes operation `n - 1` and its state is copied; all operations below `n`
+//! finish; the slot is synced and the record replaced atomically. Work goes on meanwhile.
 //!
-//! After a restart, operations from `n` on run again. That is harmless where they read only the old slot,
-//! or what operations from `n` on write. A v1 delta may also overwrite a block of the *target* that an
-//! earlier operation reads from there:
+//! After a restart, operations from `n` on run again. That is harmless where they read only the old
+//! slot, or what operations from `n` on write. A v1 delta may also overwrite a block of the
+//! *target* that an earlier operation reads from there:
 //!
-//! - an operation that overwrites what an operation at or above `n` reads from the target waits until a
-//!   checkpoint lies between the two;
-//! - an operation that overwrites what it reads from the target itself can't be repeated once begun: the
-//!   checkpoint is withdrawn before it starts, and a cut before the next one starts over.
+//! - an operation that overwrites what an operation at or above `n` reads from the target waits
+//!   until a checkpoint lies between the two;
+//! - an operation that overwrites what it reads from the target itself can't be repeated once
+//!   begun: the checkpoint is withdrawn before it starts, and a cut before the next one starts
+//!   over.
 //!
-//! # Further partitions
+//! # Extra partitions
 //!
-//! Payloads of version 2 may bring partitions beside the slot, where configuration has a pair for them: see
-//! [`crate::disk::PartitionPair`]. All said of the slot's bytes holds for theirs. One that a payload leaves out stays as it
-//! is, unless an attempt at another payload has torn it: then it becomes a copy of the running slot's.
+//! Payloads of version 2 may bring extra partitions, where configuration has a pair for them: see
+//! [`crate::disk::PartitionPair`]. All said of the slot's bytes holds for theirs. One that a
+//! payload leaves out stays as it is, unless an attempt at another payload has torn it: then it
+//! becomes a copy of the running slot's.
 //!
-//! What must not happen here: a write to the running slot, a write to the other one while it is bootable, a
-//! file as large as a payload.
+//! What must not happen here: a write to the running slot, a write to the other one while it is
+//! bootable, a file as large as a payload.
 
 mod attempt;
 mod dirty_partitions;
 mod error;
 mod extensions;
-mod further;
 mod kernel;
 mod keys;
 mod manifest_checks;
 mod manifest_preview;
 mod pace;
-mod pcr;
 mod phases;
 mod pipeline;
 mod postinstall;
@@ -96,7 +99,7 @@ mod read_back;
 mod saved;
 mod schedule;
 mod slots;
-mod verify;
+mod targets;
 
 pub use attempt::Site;
 pub use error::{InstallError, Voucher};
@@ -104,5 +107,5 @@ pub use kernel::KernelError;
 pub use pace::Pace;
 pub use phases::{Downloaded, Installer, Ready, Tested, Verified};
 pub use postinstall::{NO_SCRIPT, Postinst, PostinstError, PostinstOutcome, RUNNER};
-pub use preflight_result::{PAYLOAD_LOOK, PreflightResult, SLOT_LOOK, Verdict};
+pub use preflight_result::{PAYLOAD_LOOK, PreflightResult, PreflightVerdict, SLOT_LOOK};
 pub use slots::Slots;

@@ -7,27 +7,29 @@ use crate::host::PressureLimits;
 
 const MIB: u64 = 1 << 20;
 
-/// More would not fit: what a thread has freed stays with it, 5 MiB after a bzip2 stream. With eight of them
-/// a daemon peaked at 64.6 MiB for a payload of 1 GiB.
+/// More would not fit: what a thread has freed stays with it, 5 MiB after a bzip2 stream. With
+/// eight of them a daemon peaked at 64.6 MiB for a payload of 1 GiB.
 const MOST_WORKERS: usize = 4;
 
 /// Limits of one installation. The defaults keep the whole daemon below 64 MiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// Bytes that the manifest and operations in flight may hold: data, decoder state, patch buffers. Operations have
-    /// a third of it whatever the manifest takes.
+    /// Bytes that the manifest and operations in flight may hold: data, decoder state, patch
+    /// buffers. Operations have a third of it whatever the manifest takes.
     pub memory: u64,
     /// Bytes of payload that may wait between the network and the reader.
     pub read_ahead: u32,
     /// Bytes written to the slot after which it is synced and a checkpoint taken.
     pub bytes: u64,
-    /// Time after which a checkpoint is taken even if little was written: what a slow link loses in a cut.
+    /// Time after which a checkpoint is taken even if little was written: what a slow link loses in
+    /// a cut.
     pub interval: Duration,
     /// Threads that decode and write, at least 1.
     pub workers: usize,
     /// How the threads of download and verification claim processor and disk.
     pub priority: Priority,
-    /// From which pressure on operations wait, each 5 seconds at most and all together half an hour.
+    /// From which pressure on operations wait, each 5 seconds at most and all together half an
+    /// hour.
     pub pressure: PressureLimits,
 }
 

@@ -8,15 +8,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Attempt, Site, at_work, blocking};
-use super::further::Further;
-use super::postinstall::{self, Arguments, Postinst, PostinstOutcome};
-use super::preflight_result::{PAYLOAD_LOOK, PreflightResult, Verdict};
+use super::postinstall::{self, Postinst, PostinstOutcome, ScriptArguments};
+use super::preflight_result::{PAYLOAD_LOOK, PreflightResult, PreflightVerdict};
 use super::saved::Saved;
+use super::targets::{ExtraPartitions, Targets, post_pcr_policy};
 use super::{
-    InstallError, PostinstError, dirty_partitions, extensions, manifest_checks, manifest_preview, pcr,
-    pipeline, preflight, verify,
+    InstallError, PostinstError, dirty_partitions, extensions, manifest_checks, manifest_preview, pipeline,
+    preflight,
 };
-use crate::disk::{BlockTarget, give_back_free_memory};
+use crate::disk::give_back_free_memory;
 use crate::host::subprocess::SubprocessError;
 use crate::plan::{ImageHashes, InstallPlan};
 
@@ -41,13 +41,16 @@ impl Installer {
     pub async fn preflight(self) -> Result<Ready, InstallError> {
         let attempt = self.attempt;
         blocking(move || {
-            let target = preflight::check(&attempt)?;
-            let further = Arc::new(Further::open(&attempt));
+            let slot = preflight::check(&attempt)?;
+            let extra_partitions = ExtraPartitions::open(&attempt);
+            let targets = Arc::new(Targets {
+                slot,
+                extra_partitions,
+            });
             let saved = Saved::load(&attempt);
             Ok(Ready {
                 attempt,
-                target,
-                further,
+                targets,
                 saved,
             })
         })
@@ -56,24 +59,29 @@ impl Installer {
 }
 
 impl Installer {
-    /// Looks at the same and more, and says of each thing how it is, for people: also at the payload's first bytes, which
-    /// are waited for as long as `patience`. Changes nothing and keeps nothing open. A source of a delta is not read.
+    /// Looks at the same and more, and says of each thing how it is, for people: also at the
+    /// payload's first bytes, which are waited for as long as `patience`. Changes nothing and keeps
+    /// nothing open. A source of a delta is not read.
     pub async fn examine(self, patience: Duration) -> Vec<PreflightResult> {
         let attempt = self.attempt;
         let at = Arc::clone(&attempt);
-        let (mut findings, target, further) = blocking(move || {
-            let (mut findings, target) = preflight::survey(&at);
-            // After the target: a name that leads to it is in use then.
-            let (of_further, further) = Further::survey(&at);
-            findings.extend(of_further);
-            (findings, target, further)
+        let (mut findings, targets) = blocking(move || {
+            let (mut findings, slot) = preflight::survey(&at);
+            // After the slot: a name that leads to it is in use then.
+            let (of_extra_partitions, extra_partitions) = ExtraPartitions::survey(&at);
+            findings.extend(of_extra_partitions);
+            let targets = slot.map(|slot| Targets {
+                slot,
+                extra_partitions,
+            });
+            (findings, targets)
         })
         .await;
-        let Some(target) = target else { return findings };
-        let payload = timeout(patience, manifest_preview::payload(&attempt, &*target, &further)).await;
+        let Some(targets) = targets else { return findings };
+        let payload = timeout(patience, manifest_preview::payload(&attempt, &targets)).await;
         let verdict = match payload {
-            Ok(verdict) => verdict.unwrap_or_else(Verdict::Refused),
-            Err(_) => Verdict::Doubtful(format!(
+            Ok(verdict) => verdict.unwrap_or_else(PreflightVerdict::Refused),
+            Err(_) => PreflightVerdict::Doubtful(format!(
                 "its server gave no manifest within {} s",
                 patience.as_secs()
             )),
@@ -86,8 +94,7 @@ impl Installer {
 /// The target is ours alone; nothing was changed.
 pub struct Ready {
     attempt: Arc<Attempt>,
-    target: Arc<dyn BlockTarget>,
-    further: Arc<Further>,
+    targets: Arc<Targets>,
     saved: Option<Saved>,
 }
 
@@ -98,22 +105,22 @@ impl Ready {
         self.saved.is_some()
     }
 
-    /// Bytes of the payload that need not be fetched again; 0 if no attempt is taken up, or if its checkpoint turns out
-    /// to be useless.
+    /// Bytes of the payload that need not be fetched again; 0 if no attempt is taken up, or if its
+    /// checkpoint turns out to be useless.
     #[must_use]
     pub fn resumed_at(&self) -> u64 {
         self.saved.as_ref().map_or(0, Saved::offset)
     }
 
-    /// Downloads the payload into the slot. `progress` hears how many bytes of the payload have come, those
-    /// of an attempt that is taken up again included.
+    /// Downloads the payload into the slot. `progress` hears how many bytes of the payload have
+    /// come, those of an attempt that is taken up again included.
     ///
-    /// When this returns, the slot holds what the payload says and all of it was signed; whether the medium
-    /// kept it is not known yet.
+    /// When this returns, the slot holds what the payload says and all of it was signed; whether
+    /// the medium kept it is not known yet.
     ///
     /// # Errors
-    /// Anything from the network to the last sync. Until the manifest has passed all checks nothing was
-    /// changed; afterwards the slot is unbootable.
+    /// Anything from the network to the last sync. Until the manifest has passed all checks nothing
+    /// was changed; afterwards the slot is unbootable.
     pub async fn download(
         self,
         progress: &mut (dyn FnMut(u64) + Send),
@@ -143,16 +150,14 @@ impl Ready {
     ) -> Result<Downloaded, InstallError> {
         let Self {
             attempt,
-            target,
-            further,
+            targets,
             saved,
         } = self;
         extensions::stage(&attempt, cancel).await?;
-        let targets = (target, Arc::clone(&further));
-        let written = pipeline::run(&attempt, targets, saved, progress, cancel).await?;
+        let written = pipeline::run(&attempt, &targets, saved, progress, cancel).await?;
         Ok(Downloaded {
             attempt,
-            further,
+            targets,
             written,
         })
     }
@@ -161,7 +166,7 @@ impl Ready {
 /// The slot is written, unbootable, and holds what a trusted key has signed.
 pub struct Downloaded {
     attempt: Arc<Attempt>,
-    further: Arc<Further>,
+    targets: Arc<Targets>,
     written: pipeline::Written,
 }
 
@@ -172,21 +177,21 @@ impl Downloaded {
         manifest_checks::made_by(&self.written.manifest)
     }
 
-    /// Reads slot, kernel and PCR policy back from the medium; of the slot, what was not read while it was
-    /// written.
+    /// Reads slot, kernel and PCR policy back from the medium; of the slot, what was not read while
+    /// it was written.
     ///
     /// # Errors
     /// If anything differs from what the payload says, can't be read, or `cancel` was called.
     pub async fn verify(self, cancel: &CancellationToken) -> Result<Verified, InstallError> {
         let Self {
             attempt,
-            further,
+            targets,
             written,
         } = self;
         let pipeline::Written { manifest, read_back } = written;
         let cancel = cancel.clone();
         at_work(attempt.site.pace.priority, move || {
-            let verified = verify::all(&attempt, &manifest, (read_back, &further), &cancel);
+            let verified = targets.verify(&attempt, (&manifest, read_back), &cancel);
             if verified.as_ref().is_err_and(|e| !e.leaves_checkpoint()) {
                 Saved::discard(&attempt);
             }
@@ -211,11 +216,12 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// Puts extensions in place, posts the PCR policy, seals the slot and runs its script. `cancel` kills the script,
-    /// and counts until this returns.
+    /// Puts extensions in place, posts the PCR policy, seals the slot and runs its script. `cancel`
+    /// kills the script, and counts until this returns.
     ///
     /// # Errors
-    /// Whatever says no; the slot is unbootable again then, whatever the script did, and its extensions are gone.
+    /// Whatever says no; the slot is unbootable again then, whatever the script did, and its
+    /// extensions are gone.
     pub async fn postinstall(self, cancel: &CancellationToken) -> Result<Tested, InstallError> {
         let attempt = Arc::clone(&self.attempt);
         let tested = match self.run(cancel).await {
@@ -238,7 +244,7 @@ impl Verified {
         let policy = pcr_policy.then(|| attempt.path(&attempt.plan.pcr_policy));
         if let (Some(path), Some(url)) = (&policy, &attempt.plan.pcr_policy_server) {
             tokio::select! {
-                posted = pcr::post(&attempt.site.fetcher, path, url) => posted?,
+                posted = post_pcr_policy(&attempt.site.fetcher, path, url) => posted?,
                 () = cancel.cancelled() => return Err(InstallError::Cancelled),
             }
         }
@@ -249,7 +255,7 @@ impl Verified {
         let seal = blocking(move || at.site.slots.seal(slot))
             .await
             .map_err(|e| InstallError::Postinst(PostinstError::Seal(e)))?;
-        let arguments = Arguments {
+        let arguments = ScriptArguments {
             device: seal.device().to_owned(),
             kernel: attempt.path(&attempt.plan.target_kernel),
             pcr_policy: policy,
@@ -274,16 +280,17 @@ impl Tested {
     /// Makes the slot boot next, once, and reads that back.
     ///
     /// Order, and what a cut between leaves behind:
-    /// 1. boot attributes (the disk's own ordered write): before it the slot is unbootable, or as its
-    ///    script set it; after it the new image boots next;
-    /// 2. the checkpoint is removed: without that, a later attempt at the same payload would find it, resume
-    ///    at its end and verify the slot again;
-    /// 3. no partition counts as torn any more: without that, one that the next payload for this slot leaves out is copied;
+    /// 1. boot attributes (the disk's own ordered write): before it the slot is unbootable, or as
+    ///    its script set it; after it the new image boots next;
+    /// 2. the checkpoint is removed: without that, a later attempt at the same payload would find
+    ///    it, resume at its end and verify the slot again;
+    /// 3. no partition counts as torn any more: without that, one that the next payload for this
+    ///    slot leaves out is copied;
     /// 4. extensions of versions in neither slot go: without that, they go with the next update.
     ///
     /// # Errors
-    /// If the running slot is no longer good, or the attributes can't be written; the slot is unbootable
-    /// then, as far as the disk lets it.
+    /// If the running slot is no longer good, or the attributes can't be written; the slot is
+    /// unbootable then, as far as the disk lets it.
     pub async fn commit(self) -> Result<PostinstOutcome, InstallError> {
         let Self { attempt, outcome } = self;
         blocking(move || {
@@ -304,8 +311,9 @@ impl Tested {
     }
 }
 
-/// The failed attempt's slot must not boot. Failing to see to that is logged: the error that led here is the one to be
-/// reported; what came beside the image stays then, since the slot might boot.
+/// The failed attempt's slot must not boot. Failing to see to that is logged: the error that led
+/// here is the one to be reported; what came beside the image stays then, since the slot might
+/// boot.
 fn make_unbootable_again(attempt: &Attempt) {
     let slot = attempt.plan.target;
     match attempt.site.slots.make_unbootable(slot) {

@@ -1,15 +1,16 @@
 //! The image's `postinst` script, run from the sealed and mounted slot.
 //!
-//! `<mount>/postinst <device> KERNEL=<path> [PCR_POLICY=<path>]`. Exit code 0 means that the slot may
-//! boot. 3 means the same after an error that the server should hear of. Anything else, a signal or a
-//! time-out means that it may not, whatever boot flags the script set before.
+//! `<mount>/postinst <device> KERNEL=<path> [PCR_POLICY=<path>]`. Exit code 0 means that the slot
+//! may boot. 3 means the same after an error that the server should hear of. Anything else, a
+//! signal or a time-out means that it may not, whatever boot flags the script set before.
 //!
 //! ```text
 //!  systemd runs:  daemon ── StartTransientUnit ─▶ [runner: mounts the slot for itself] ─ exec ─▶ postinst
 //!  else:          daemon: mounts the slot ── fork, exec ─▶ postinst
 //! ```
-//! The script may do anything to the system, the daemon next to nothing: so it is no child of the daemon's where
-//! that can be helped. The runner is the daemon's program called [`RUNNER`]; its mount ends with the unit.
+//! The script may do anything to the system, the daemon next to nothing: so it is no child of the
+//! daemon's where that can be helped. The runner is the daemon's program called [`RUNNER`]; its
+//! mount ends with the unit.
 
 use std::ffi::OsString;
 use std::io;
@@ -31,14 +32,15 @@ const TIME_LIMIT: Duration = Duration::from_secs(3600);
 /// The exit code of images that booted from the second firmware slot: an error that commits.
 const AFTER_ERROR: i32 = 3;
 
-/// The name by which the daemon's program becomes the runner. It is told the slot's device, then what the script is told
-/// beside it, and runs in a mount namespace of its own.
+/// The name by which the daemon's program becomes the runner. It is told the slot's device, then
+/// what the script is told beside it, and runs in a mount namespace of its own.
 pub const RUNNER: &str = "update-engine-run-postinst";
 
 /// The runner's unit. Drop-ins for it apply.
 const UNIT: &str = "update-engine-postinst.service";
 
-/// The runner's exit code when there is no script to run; systemd's own for a namespace that can't be set up.
+/// The runner's exit code when there is no script to run; systemd's own for a namespace that can't
+/// be set up.
 pub const NO_SCRIPT: u8 = 226;
 
 /// Whether the image's script is run.
@@ -96,7 +98,7 @@ pub enum PostinstError {
 
 /// What the script is told.
 #[derive(Debug)]
-pub(super) struct Arguments {
+pub(super) struct ScriptArguments {
     /// The sealed slot.
     pub(super) device: PathBuf,
     /// The kernel file of the slot.
@@ -111,7 +113,7 @@ pub(super) struct Arguments {
 /// See [`PostinstError`].
 pub(super) async fn run(
     host: &Host,
-    arguments: &Arguments,
+    arguments: &ScriptArguments,
     cancel: &CancellationToken,
 ) -> Result<PostinstOutcome, PostinstError> {
     if host.has_systemd() {
@@ -128,14 +130,15 @@ pub(super) async fn run(
             }
             outcome
         }
-        // The kernel won't mount one file system twice: the new image is the running one, script included.
+        // The kernel won't mount one file system twice: the new image is the running one, script
+        // included.
         Err(MountError::AlreadyMounted { .. }) => run_in(&host.path("/usr"), arguments, cancel).await,
         Err(e) => Err(PostinstError::Mount(e)),
     }
 }
 
 async fn run_in_unit(
-    arguments: &Arguments,
+    arguments: &ScriptArguments,
     cancel: &CancellationToken,
 ) -> Result<PostinstOutcome, PostinstError> {
     let program = std::env::current_exe().map_err(PostinstError::Program)?;
@@ -151,14 +154,14 @@ async fn run_in_unit(
 
 async fn run_in(
     directory: &Path,
-    arguments: &Arguments,
+    arguments: &ScriptArguments,
     cancel: &CancellationToken,
 ) -> Result<PostinstOutcome, PostinstError> {
     let script = Subprocess::new(&directory.join("postinst"), TIME_LIMIT);
     outcome(arguments.tell(script).run(cancel).await?.status)
 }
 
-impl Arguments {
+impl ScriptArguments {
     fn tell(&self, script: Subprocess) -> Subprocess {
         let script = script.arg(&self.device).arg(assignment("KERNEL=", &self.kernel));
         match &self.pcr_policy {

@@ -1,4 +1,5 @@
-//! Preflight: every check that can refuse an update before the network is asked. It changes nothing.
+//! Preflight: every check that can refuse an update before the network is asked. It changes
+//! nothing.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 use nix::unistd::{AccessFlags, access};
 
 use super::attempt::Attempt;
-use super::preflight_result::{PreflightResult, SLOT_LOOK, Verdict};
+use super::preflight_result::{PreflightResult, PreflightVerdict, SLOT_LOOK};
 use super::{InstallError, KernelError, Postinst, extensions, kernel, keys};
 use crate::amounts::bytes;
 use crate::disk::BlockTarget;
@@ -15,7 +16,8 @@ use crate::host::free_bytes;
 /// Free bytes that the engine's own files need: a checkpoint with a manifest, records, preferences.
 const STATE_NEEDS: u64 = 1 << 20;
 const STATE: &str = "/var/lib/update_engine";
-/// There where control groups are, and within it on systems whose control groups are version 2's alone.
+/// There where control groups are, and within it on systems whose control groups are version 2's
+/// alone.
 const CGROUPS: &str = "/sys/fs/cgroup";
 const UNIFIED_CGROUPS: &str = "/sys/fs/cgroup/cgroup.controllers";
 /// Extensions that a distribution's postinst downloads for the new version, and where it puts them.
@@ -23,10 +25,10 @@ const EXTENSIONS: &str = "/etc/flatcar/enabled-sysext.conf";
 const EXTENSION_DIRECTORY: &str = "/etc/flatcar/sysext";
 
 /// Looks at one thing.
-type Look = fn(&Attempt) -> Result<Verdict, InstallError>;
+type Check = fn(&Attempt) -> Result<PreflightVerdict, InstallError>;
 
 /// Everything but the target, in the order in which it is looked at.
-const LOOKS: [(&str, Look); 6] = [
+const CHECKS: [(&str, Check); 6] = [
     ("public key", key),
     ("running slot", running_slot),
     ("partition table", |attempt| Ok(partition_table(attempt))),
@@ -40,31 +42,40 @@ const LOOKS: [(&str, Look); 6] = [
 /// # Errors
 /// The first thing that is not as it must be.
 pub(super) fn check(attempt: &Attempt) -> Result<Arc<dyn BlockTarget>, InstallError> {
-    for (subject, look) in LOOKS {
+    for (subject, look) in CHECKS {
         match look(attempt)? {
-            Verdict::Fine(_) => {}
-            Verdict::Doubtful(why) | Verdict::Standing(why) => tracing::warn!("{subject}: {why}"),
-            Verdict::Refused(error) | Verdict::Missing(error) => return Err(error),
+            PreflightVerdict::Fine(_) => {}
+            PreflightVerdict::Doubtful(why) | PreflightVerdict::Standing(why) => {
+                tracing::warn!("{subject}: {why}");
+            }
+            PreflightVerdict::Refused(error) | PreflightVerdict::Missing(error) => return Err(error),
         }
     }
     extensions::look(attempt)?;
     open_target(attempt)
 }
 
-/// The same for people: everything is looked at, whatever is wrong with the rest. The target is given if it could be
-/// opened.
+/// The same for people: everything is looked at, whatever is wrong with the rest. The target is
+/// given if it could be opened.
 pub(super) fn survey(attempt: &Attempt) -> (Vec<PreflightResult>, Option<Arc<dyn BlockTarget>>) {
-    let mut findings: Vec<_> = LOOKS
+    let mut findings: Vec<_> = CHECKS
         .iter()
-        .map(|(subject, look)| PreflightResult::new(*subject, look(attempt).unwrap_or_else(Verdict::Refused)))
+        .map(|(subject, look)| {
+            PreflightResult::new(*subject, look(attempt).unwrap_or_else(PreflightVerdict::Refused))
+        })
         .collect();
-    if let Some(verdict) = extensions::look(attempt).unwrap_or_else(|error| Some(Verdict::Refused(error))) {
+    if let Some(verdict) =
+        extensions::look(attempt).unwrap_or_else(|error| Some(PreflightVerdict::Refused(error)))
+    {
         findings.push(PreflightResult::new("extensions", verdict));
     }
     let slot = attempt.plan.target;
     let (verdict, target) = match attempt.site.slots.reserve(slot) {
         Ok(target) => (sized(attempt, target.len()), Some(target)),
-        Err(source) => (Verdict::Refused(InstallError::Open { slot, source }), None),
+        Err(source) => (
+            PreflightVerdict::Refused(InstallError::Open { slot, source }),
+            None,
+        ),
     };
     findings.push(PreflightResult::new(SLOT_LOOK, verdict));
     (findings, target)
@@ -77,42 +88,45 @@ fn open_target(attempt: &Attempt) -> Result<Arc<dyn BlockTarget>, InstallError> 
 }
 
 /// What doesn't fit is only known from the manifest.
-fn sized(attempt: &Attempt, len: u64) -> Verdict {
+fn sized(attempt: &Attempt, len: u64) -> PreflightVerdict {
     let slot = attempt.plan.target;
     match attempt.site.slots.open_source(!slot) {
-        Ok(source) if source.len() > len => Verdict::Doubtful(format!(
+        Ok(source) if source.len() > len => PreflightVerdict::Doubtful(format!(
             "{slot} has {} less than the running slot, which has {}",
             bytes(source.len() - len),
             bytes(source.len())
         )),
-        _ => Verdict::Fine(format!("{slot}, {}, nobody uses it", bytes(len))),
+        _ => PreflightVerdict::Fine(format!("{slot}, {}, nobody uses it", bytes(len))),
     }
 }
 
-fn key(attempt: &Attempt) -> Result<Verdict, InstallError> {
+fn key(attempt: &Attempt) -> Result<PreflightVerdict, InstallError> {
     let paths = &attempt.plan.public_keys;
     keys::trusted(paths)?;
     let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-    Ok(Verdict::Fine(paths.join(", ")))
+    Ok(PreflightVerdict::Fine(paths.join(", ")))
 }
 
-fn running_slot(attempt: &Attempt) -> Result<Verdict, InstallError> {
+fn running_slot(attempt: &Attempt) -> Result<PreflightVerdict, InstallError> {
     running_is_good(attempt)?;
-    Ok(Verdict::Fine(format!("{} is good", attempt.site.slots.running())))
+    Ok(PreflightVerdict::Fine(format!(
+        "{} is good",
+        attempt.site.slots.running()
+    )))
 }
 
 /// Nothing that an update does makes it better or worse; but whoever reads this can.
-fn partition_table(attempt: &Attempt) -> Verdict {
+fn partition_table(attempt: &Attempt) -> PreflightVerdict {
     match attempt.site.slots.boot_risks(&attempt.site.host) {
-        Ok(risks) if risks.is_empty() => Verdict::Fine("all who read it at boot take it".to_owned()),
+        Ok(risks) if risks.is_empty() => PreflightVerdict::Fine("all who read it at boot take it".to_owned()),
         Ok(risks) => {
             let risks: Vec<_> = risks.iter().map(ToString::to_string).collect();
-            Verdict::Standing(risks.join("; "))
+            PreflightVerdict::Standing(risks.join("; "))
         }
         Err(error) => {
             let causes = std::iter::successors(Some(&error as &dyn Error), |error| (**error).source());
             let causes: Vec<_> = causes.map(ToString::to_string).collect();
-            Verdict::Standing(format!(
+            PreflightVerdict::Standing(format!(
                 "who takes it at boot is not known: {}",
                 causes.join(": ")
             ))
@@ -121,25 +135,25 @@ fn partition_table(attempt: &Attempt) -> Verdict {
 }
 
 /// The original copies the running kernel first, whatever the payload brings: as much has to fit.
-fn boot_partition(attempt: &Attempt) -> Result<Verdict, InstallError> {
+fn boot_partition(attempt: &Attempt) -> Result<PreflightVerdict, InstallError> {
     kernels_are_on_own_disk(attempt)?;
     let running = attempt.path(&attempt.plan.source_kernel);
     let Some(size) = kernel_result(attempt, kernel::size(&running))? else {
         let running = running.display();
-        return Ok(Verdict::Doubtful(format!(
+        return Ok(PreflightVerdict::Doubtful(format!(
             "there is no {running}: how much the new kernel needs is not known"
         )));
     };
     kernel_fits(attempt, size)?;
     let room = kernel_result(attempt, kernel::room(&attempt.path(&attempt.plan.target_kernel)))?;
-    Ok(Verdict::Fine(format!(
+    Ok(PreflightVerdict::Fine(format!(
         "a kernel as large as the running one has {}, room is for {}",
         bytes(size),
         bytes(room)
     )))
 }
 
-fn state_directory(attempt: &Attempt) -> Result<Verdict, InstallError> {
+fn state_directory(attempt: &Attempt) -> Result<PreflightVerdict, InstallError> {
     let path = attempt.path(STATE);
     // What is missing is made, where that can be done.
     let existing = path
@@ -161,7 +175,7 @@ fn state_directory(attempt: &Attempt) -> Result<Verdict, InstallError> {
             needed,
         });
     }
-    Ok(Verdict::Fine(format!(
+    Ok(PreflightVerdict::Fine(format!(
         "{}, {} free",
         path.display(),
         bytes(available)
@@ -169,13 +183,13 @@ fn state_directory(attempt: &Attempt) -> Result<Verdict, InstallError> {
 }
 
 /// Which script it is, the image in the payload knows; these are the steps that today's have.
-fn script(attempt: &Attempt) -> Verdict {
+fn script(attempt: &Attempt) -> PreflightVerdict {
     if attempt.site.postinst == Postinst::Skip {
-        return Verdict::Fine("is not run".to_owned());
+        return PreflightVerdict::Fine("is not run".to_owned());
     }
     if attempt.path(CGROUPS).is_dir() && !attempt.path(UNIFIED_CGROUPS).exists() {
         let why = "the node uses control groups of version 1: newer images refuse to be installed here";
-        return Verdict::Doubtful(why.to_owned());
+        return PreflightVerdict::Doubtful(why.to_owned());
     }
     let path = attempt.path(EXTENSION_DIRECTORY);
     let existing = path.ancestors().find(|path| path.exists()).unwrap_or(&path);
@@ -183,16 +197,16 @@ fn script(attempt: &Attempt) -> Verdict {
         Ok(enabled) => enabled,
         Err(error) => {
             let why = format!("{error}: {}", error.source);
-            return Verdict::Doubtful(format!("{why}: a postinst that needs it refuses the image"));
+            return PreflightVerdict::Doubtful(format!("{why}: a postinst that needs it refuses the image"));
         }
     };
     if enabled && access(existing, AccessFlags::W_OK).is_err() {
         let path = path.display();
-        return Verdict::Doubtful(format!(
+        return PreflightVerdict::Doubtful(format!(
             "{path} can't be written: the new version's extensions go there"
         ));
     }
-    Verdict::Fine("nothing that is known now speaks against it".to_owned())
+    PreflightVerdict::Fine("nothing that is known now speaks against it".to_owned())
 }
 
 /// The running slot boots without us.

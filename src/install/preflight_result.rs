@@ -13,12 +13,12 @@ pub struct PreflightResult {
     /// Which.
     pub subject: String,
     /// What was found.
-    pub verdict: Verdict,
+    pub verdict: PreflightVerdict,
 }
 
 /// What was found of one thing.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum PreflightVerdict {
     /// It is as it must be, and how it is.
     Fine(String),
     /// It refuses no update here, and may make one fail later; and why.
@@ -32,7 +32,7 @@ pub enum Verdict {
 }
 
 impl PreflightResult {
-    pub(super) fn new(subject: impl Into<String>, verdict: Verdict) -> Self {
+    pub(super) fn new(subject: impl Into<String>, verdict: PreflightVerdict) -> Self {
         let subject = subject.into();
         Self { subject, verdict }
     }

@@ -1,8 +1,9 @@
 //! The pressure throttle: pauses between operations while the node is under pressure.
 //!
-//! Before an operation starts, pressure is looked at, once a second at most. While it is above a limit
-//! the operation waits, [`ONE_PAUSE`] at most, so that there is always progress; and once all pauses together have taken
-//! [`ALL_PAUSES`], pressure is not looked at any more: an update comes through on a node that is never at rest.
+//! Before an operation starts, pressure is looked at, once a second at most. While it is above a
+//! limit the operation waits, [`ONE_PAUSE`] at most, so that there is always progress; and once all
+//! pauses together have taken [`ALL_PAUSES`], pressure is not looked at any more: an update comes
+//! through on a node that is never at rest.
 
 use std::time::{Duration, Instant};
 

@@ -12,8 +12,8 @@ use crate::disk::BlockTarget;
 /// Read at once.
 const STEP: usize = 1 << 20;
 
-/// The hash of a slot's beginning, as far as it was read. What was read once is not read again: nobody may
-/// write it any more.
+/// The hash of a slot's beginning, as far as it was read. What was read once is not read again:
+/// nobody may write it any more.
 pub(super) struct ReadBack {
     slot: Arc<dyn BlockTarget>,
     /// Bytes that are hashed in the end.
@@ -35,8 +35,8 @@ impl ReadBack {
         }
     }
 
-    /// Reads on up to `end`; false if cancelled. All before `end` is synced and was dropped from the page
-    /// cache, so that it comes from the medium.
+    /// Reads on up to `end`; false if cancelled. All before `end` is synced and was dropped from
+    /// the page cache, so that it comes from the medium.
     ///
     /// # Errors
     /// Reading fails. What was read before counts, and reading may be tried again.
@@ -52,8 +52,8 @@ impl ReadBack {
             self.slot.read_at(piece, self.offset)?;
             self.hash.update(piece);
             self.offset += left as u64;
-            // From the slot's start: the cache holds large pieces that straddle ours, and keeps those that a
-            // range only touches.
+            // From the slot's start: the cache holds large pieces that straddle ours, and keeps
+            // those that a range only touches.
             self.slot.forget(0, self.offset);
         }
         Ok(true)

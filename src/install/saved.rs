@@ -1,7 +1,7 @@
 //! The saved attempt: two records below the state directory, from which a restarted daemon resumes.
 //!
-//! `manifest` holds the payload's header and manifest, so that not one byte is fetched twice. `checkpoint`
-//! holds, with integers big endian:
+//! `manifest` holds the payload's header and manifest, so that not one byte is fetched twice.
+//! `checkpoint` holds, with integers big endian:
 //!
 //! ```text
 //!  offset  length  what
@@ -9,7 +9,7 @@
 //!  32      8       its size in bytes
 //!  40      1       letter of the slot that is written
 //!  41      32      SHA-256 of the record `manifest`'s contents
-//!  73      32 × t  SHA-256 of `NAME=PATH` of each of the t further targets that are configured; mostly none
+//!  73      32 × t  SHA-256 of `NAME=PATH` of each of the t extra partitions that are configured; mostly none
 //!  73 + …  2       length n of the entity's name; 0 if the server gave none
 //!          n       the entity's name
 //!          rest    the reader's own checkpoint
@@ -18,10 +18,11 @@
 //! Order of the writes, and what a cut between leaves:
 //! 1. the old checkpoint is removed: nothing to resume;
 //! 2. the manifest is replaced: nothing to resume;
-//! 3. the checkpoint is replaced, again and again: the newest that is on the medium counts, and whatever it
-//!    vouches for was synced before.
+//! 3. the checkpoint is replaced, again and again: the newest that is on the medium counts, and
+//!    whatever it vouches for was synced before.
 //!
-//! Anything that doesn't fit together, and any error, means starting over. It never fails an update.
+//! Anything that doesn't fit together, and any error, means starting over. It never fails an
+//! update.
 
 use std::path::PathBuf;
 
@@ -108,7 +109,8 @@ impl Ledger {
         let ledger = Self::resume(attempt, metadata);
         record::remove(&ledger.checkpoint)?;
         if let Err(error) = record::save(&ledger.manifest, VERSION, metadata) {
-            // Without it every checkpoint is void: a restart starts over, which is all that is lost.
+            // Without it every checkpoint is void: a restart starts over, which is all that is
+            // lost.
             tracing::warn!(%error, "this attempt can't be resumed after a restart");
         }
         Ok(ledger)
@@ -164,11 +166,11 @@ impl Paths {
 }
 
 fn identity(plan: &InstallPlan, metadata: &[u8]) -> Vec<u8> {
-    let mut bytes = plan.payload_sha256.to_vec();
+    let mut bytes = plan.payload_sha256.as_bytes().to_vec();
     bytes.extend_from_slice(&plan.payload_size.to_be_bytes());
     bytes.push(plan.target.letter() as u8);
     bytes.extend_from_slice(digest(&SHA256, metadata).as_ref());
-    for target in &plan.further {
+    for target in &plan.extra_partitions {
         let place = format!("{}={}", target.name, target.pair.path(plan.target));
         bytes.extend_from_slice(digest(&SHA256, place.as_bytes()).as_ref());
     }

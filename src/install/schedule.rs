@@ -17,7 +17,7 @@ use cost::Costs;
 
 /// What has to happen before the next operation starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Readiness {
     /// Nothing: start it.
     Start,
     /// Something in flight has to finish.
@@ -60,29 +60,29 @@ impl Schedule {
     }
 
     /// Whether `next`, the first operation that has not started, may.
-    pub(super) fn verdict(&self, next: &Operation) -> Verdict {
+    pub(super) fn verdict(&self, next: &Operation) -> Readiness {
         debug_assert_eq!(next.id.index(), self.started);
         // A candidate counts as if recorded: once it is, a cut repeats everything from there.
         let repeated_from = self.recorded.or(self.candidate);
         match (next.replay, repeated_from) {
             (Replay::Never, Some(_)) => {
                 return if self.in_flight.is_empty() && self.candidate.is_none() {
-                    Verdict::Withdraw
+                    Readiness::Withdraw
                 } else {
-                    Verdict::Wait
+                    Readiness::Wait
                 };
             }
             (Replay::CheckpointPast(reader), Some(from)) if from <= reader.index() => {
-                return Verdict::Checkpoint(reader.index() + 1);
+                return Readiness::Checkpoint(reader.index() + 1);
             }
             _ => {}
         }
         let depends = next.after.is_some_and(|after| after.index() >= self.frontier());
         let full = !self.has_room(self.costs.of(next));
         if depends || full {
-            Verdict::Wait
+            Readiness::Wait
         } else {
-            Verdict::Start
+            Readiness::Start
         }
     }
 
@@ -91,7 +91,8 @@ impl Schedule {
         cost::data(next) <= cost::AHEAD || self.has_room(cost::data(next))
     }
 
-    /// Whether so many bytes are left. One operation runs in any case: what it takes is bounded by itself.
+    /// Whether so many bytes are left. One operation runs in any case: what it takes is bounded by
+    /// itself.
     fn has_room(&self, bytes: u64) -> bool {
         self.in_flight.is_empty() || self.memory.saturating_add(bytes) <= self.memory_limit
     }

@@ -1,4 +1,5 @@
-//! The `Slots` trait: what an installation needs from the disk. One implementation is real; tests put faults in front of it.
+//! The `Slots` trait: what an installation needs from the disk. One implementation is real; tests
+//! put faults in front of it.
 
 use std::sync::Arc;
 
@@ -10,14 +11,15 @@ pub trait Slots: Send + Sync {
     /// The slot that runs, never the one that is written.
     fn running(&self) -> SlotName;
 
-    /// Both copies of the GPT say that the running slot boots without a trial, and it isn't `target`.
+    /// Both copies of the GPT say that the running slot boots without a trial, and it isn't
+    /// `target`.
     ///
     /// # Errors
     /// If not, or the medium can't be read.
     fn require_running_good(&self, target: SlotName) -> Result<(), DiskError>;
 
-    /// What could keep the disk from booting one day on the machine that `host` is; of a disk that only tests have,
-    /// nothing.
+    /// What could keep the disk from booting one day on the machine that `host` is; of a disk that
+    /// only tests have, nothing.
     ///
     /// # Errors
     /// If the medium can't be read, or what the machine says of its start.

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// Why an attempt ended, in the numbers of the Omaha dialect. The base code; [`Flags`] say under which
-/// circumstances.
+/// Why an attempt ended, in the numbers of the Omaha dialect. The base code; [`Flags`] say under
+/// which circumstances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ErrorCode {
     /// 1: none of the others, the kernel's copy to the boot partition among them.
@@ -42,7 +42,8 @@ pub enum ErrorCode {
     PublicKeyVerification,
     /// 19: the postinst asked for a reboot although it failed (its exit code 3).
     BootedFromFirmwareB,
-    /// 20: the running slot is not the one that a delta starts from, or the decoder could not start.
+    /// 20: the running slot is not the one that a delta starts from, or the decoder could not
+    /// start.
     DownloadStateInitialization,
     /// 21: not a payload.
     InvalidMagic,
@@ -174,8 +175,8 @@ impl ErrorCode {
         )
     }
 
-    /// Whether the payload is to blame: it is not what was offered, makes no sense, or no trusted key has signed
-    /// it.
+    /// Whether the payload is to blame: it is not what was offered, makes no sense, or no trusted
+    /// key has signed it.
     #[must_use]
     pub const fn blames_payload(self) -> bool {
         matches!(

@@ -1,5 +1,5 @@
-//! A response as a small tree of elements with attributes. Text between elements means nothing in this
-//! dialect and is dropped.
+//! The XML document of a response, as a small tree of elements with attributes. Text between
+//! elements means nothing in this dialect and is dropped.
 
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
@@ -62,8 +62,8 @@ pub(super) struct Element {
 }
 
 impl Element {
-    /// The value of the attribute `name`; empty if there is none, as readers of this dialect do not tell
-    /// an empty attribute from a missing one.
+    /// The value of the attribute `name`; empty if there is none, as readers of this dialect do not
+    /// tell an empty attribute from a missing one.
     pub(super) fn attribute(&self, name: &str) -> &str {
         let found = self.attributes.iter().find(|(key, _)| key == name);
         found.map_or("", |(_, value)| value)

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-/// Displays with `& < > "` as entities, everything outside ASCII as an upper-case hexadecimal reference
-/// (`&#xF6;`), a carriage return as `&#13;`, and without the control characters that XML cannot carry.
+/// Displays with `& < > "` as entities, everything outside ASCII as an upper-case hexadecimal
+/// reference (`&#xF6;`), a carriage return as `&#13;`, and without the control characters that XML
+/// cannot carry.
 pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl fmt::Display for Escaped<'_> {

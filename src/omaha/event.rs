@@ -5,8 +5,8 @@
 //!                         └────────── any failure: 3/0 code, put off: 3/9 code ───────┘   or 3/0 44: rolled back
 //! ```
 //!
-//! Every check carries a 3/2 or 3/0 event; Nebraska resets a machine that it believes to be in mid-update
-//! only because of it.
+//! Every check carries a 3/2 or 3/0 event; Nebraska resets a machine that it believes to be in
+//! mid-update only because of it.
 
 use std::fmt;
 
@@ -52,16 +52,16 @@ pub enum CheckEvent {
     NothingNew,
     /// The first check after booting an update: 3/2 with the version before it.
     UpdatedFrom(String),
-    /// An update was installed and runs, and nobody knows yet whether it stays: 3/1, as when it was installed. Told with a
-    /// ping only.
+    /// An update was installed and runs, and nobody knows yet whether it stays: 3/1, as when it was
+    /// installed. Told with a ping only.
     Installed,
     /// An update was installed and the old version still runs: 3/0 with code 44.
     RolledBack,
 }
 
-/// How the slots say that this boot came about.
+/// What the slots say of this boot, as far as the last update is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arrival {
+pub enum BootOutcome {
     /// The slot that runs is the one that the last update went to.
     Updated,
     /// It is not, or there was none.
@@ -71,18 +71,19 @@ pub enum Arrival {
 }
 
 impl CheckEvent {
-    /// Reads the pref `previous-version`, which the last successful update set to the version that ran
-    /// then, and every check since has emptied. `current` is the version that runs now.
+    /// Reads the pref `previous-version`, which the last successful update set to the version that
+    /// ran then, and every check since has emptied. `current` is the version that runs now.
     ///
-    /// The original takes a pref equal to `current` for a rollback. It is also so when an update was undone
-    /// by hand before a reboot, or installed the same version again: the slots know better.
+    /// The original takes a pref equal to `current` for a rollback. It is also so when an update
+    /// was undone by hand before a reboot, or installed the same version again: the slots know
+    /// better.
     #[must_use]
-    pub fn from_pref(previous_version: Option<&str>, current: &str, arrival: Arrival) -> Self {
-        match (previous_version, arrival) {
-            (_, Arrival::RolledBack) => Self::RolledBack,
+    pub fn from_pref(previous_version: Option<&str>, current: &str, boot: BootOutcome) -> Self {
+        match (previous_version, boot) {
+            (_, BootOutcome::RolledBack) => Self::RolledBack,
             (None, _) => Self::FirstCheck,
             (Some(""), _) => Self::NothingNew,
-            (Some(previous), Arrival::Stayed) if previous == current => Self::NothingNew,
+            (Some(previous), BootOutcome::Stayed) if previous == current => Self::NothingNew,
             (Some(previous), _) => Self::UpdatedFrom(previous.to_owned()),
         }
     }

@@ -1,4 +1,4 @@
-//! Who asks.
+//! The identity of a node, as every request tells it.
 
 /// What every request says about the machine and the image it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,11 +1,12 @@
-//! What a server offers.
+//! The offer of an update: version, URLs, size and hash.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use payload_format::Sha256Digest;
 use thiserror::Error;
 
 use super::document::Element;
-use super::extras::Extra;
+use super::packages::{OfferedPackage, below};
 
 /// Failures after which a URL is given up, unless the offer says otherwise.
 const DEFAULT_MAX_FAILURES_PER_URL: u32 = 10;
@@ -13,8 +14,8 @@ const DEFAULT_MAX_FAILURES_PER_URL: u32 = 10;
 /// Most URLs taken from an offer.
 const MAX_URLS: usize = 64;
 
-/// Bytes of a version or a name at most: statuses carry the version a hundred times per download, and the name
-/// comes back in every URL.
+/// Bytes of a version or a name at most: statuses carry the version a hundred times per download,
+/// and the name comes back in every URL.
 const LONGEST_TEXT: usize = 1024;
 
 /// Whether a failed payload is put off for days before it is tried again.
@@ -35,8 +36,8 @@ pub enum PayloadKind {
     Delta,
 }
 
-/// An offer's claim about the payload's metadata (header and manifest), to be checked before anything is
-/// written.
+/// An offer's claim about the payload's metadata (header and manifest), to be checked before
+/// anything is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetadataClaim {
     /// `MetadataSize`: bytes from the payload's start to the end of its manifest, above 0.
@@ -45,8 +46,8 @@ pub struct MetadataClaim {
     pub signature: Vec<u8>,
 }
 
-/// An update, on offer. Not compared with what runs: offering the running version again, or an older one,
-/// is how servers reinstall and downgrade.
+/// An update, on offer. Not compared with what runs: offering the running version again, or an
+/// older one, is how servers reinstall and downgrade.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
     /// The manifest's version, for display: one line of at most 1024 bytes; may be empty.
@@ -58,7 +59,7 @@ pub struct Offer {
     /// Size of the payload in bytes, 1..=2^63 - 1.
     pub size: u64,
     /// SHA-256 of the whole payload.
-    pub sha256: [u8; 32],
+    pub sha256: Sha256Digest,
     /// Whether it needs the running image.
     pub kind: PayloadKind,
     /// Whether it is put off after failures.
@@ -68,7 +69,7 @@ pub struct Offer {
     /// What can be known about the metadata beforehand.
     pub metadata: Option<MetadataClaim>,
     /// The packages listed after the payload, in their order.
-    pub extras: Vec<Extra>,
+    pub extras: Vec<OfferedPackage>,
 }
 
 /// Why an update that a server offers cannot be taken for one.
@@ -142,14 +143,17 @@ impl Offer {
                 .parse()
                 .unwrap_or(DEFAULT_MAX_FAILURES_PER_URL),
             metadata: metadata(action)?,
-            extras: extras.iter().map(|extra| Extra::from_element(extra)).collect(),
+            extras: extras
+                .iter()
+                .map(|extra| OfferedPackage::from_element(extra))
+                .collect(),
         })
     }
 
     /// The hash as the offer spells it.
     #[must_use]
     pub fn sha256_base64(&self) -> String {
-        STANDARD.encode(self.sha256)
+        STANDARD.encode(self.sha256.as_bytes())
     }
 }
 
@@ -169,8 +173,8 @@ fn required<'a>(
     }
 }
 
-/// One line, not too long. Clients print the version in lines of `KEY=value` that scripts read, and D-Bus strings
-/// hold no zero byte.
+/// One line, not too long. Clients print the version in lines of `KEY=value` that scripts read, and
+/// D-Bus strings hold no zero byte.
 fn plain<'a>(element: &'static str, attribute: &'static str, text: &'a str) -> Result<&'a str, OfferError> {
     if text.len() > LONGEST_TEXT || text.chars().any(char::is_control) {
         return Err(OfferError::Text { element, attribute });
@@ -199,8 +203,7 @@ fn urls(check: &Element, package: &str) -> Result<Vec<String>, OfferError> {
     urls.into_iter()
         .map(|url| {
             let codebase = required(url, "url", "codebase")?;
-            let slash = if codebase.ends_with('/') { "" } else { "/" };
-            Ok(format!("{codebase}{slash}{package}"))
+            Ok(below(codebase, package))
         })
         .collect()
 }
@@ -210,10 +213,11 @@ fn parse_size(text: &str) -> Option<u64> {
     u64::try_from(size).ok().filter(|&size| size > 0)
 }
 
-fn sha256(text: &str) -> Result<[u8; 32], OfferError> {
-    let bytes = STANDARD.decode(text).ok();
+fn sha256(text: &str) -> Result<Sha256Digest, OfferError> {
+    let bytes: Option<[u8; Sha256Digest::LEN]> =
+        STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok());
     bytes
-        .and_then(|bytes| bytes.try_into().ok())
+        .map(Sha256Digest::from)
         .ok_or_else(|| OfferError::Sha256(text.to_owned()))
 }
 

@@ -1,7 +1,8 @@
 //! Names of packages, as servers give them.
 //!
-//! A server that hosts a file calls it what it likes: Nebraska makes `extrafile-amd64-4081.2.0-oem-azure.gz` of `oem-azure.gz`, and
-//! others put it into a directory. The original's tools look for `*oem-azure.gz`: a file is known by the end of its name.
+//! A server that hosts a file calls it what it likes: Nebraska makes
+//! `extrafile-amd64-4081.2.0-oem-azure.gz` of `oem-azure.gz`, and others put it into a directory.
+//! The original's tools look for `*oem-azure.gz`: a file is known by the end of its name.
 
 /// Bytes of a path that is asked for, at most.
 const LONGEST_PATH: usize = 1024;
@@ -9,7 +10,8 @@ const LONGEST_PATH: usize = 1024;
 /// Bytes of a file's name at most.
 pub(super) const LONGEST_NAME: usize = 128;
 
-/// What Nebraska puts before the names of files that it hosts, with architecture and version behind it.
+/// What Nebraska puts before the names of files that it hosts, with architecture and version behind
+/// it.
 const HOSTED: &str = "extrafile-";
 
 /// How a package's name is that of the file that is looked for, the best first.

@@ -1,23 +1,124 @@
-//! All packages of an answer: beside the payload it may name extensions of the system.
+//! The packages of an offer: its payload, and the extensions beside it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use payload_format::Sha256Digest;
 use thiserror::Error;
 
 use super::document::{self, DocumentError, Element};
-use super::package_name::is_path;
+use super::package_name::{LONGEST_NAME, is_path};
 
 /// Largest package whose size is believed, in bytes.
-pub(super) const MAX_SIZE: u64 = 16 << 30;
+const MAX_SIZE: u64 = 16 << 30;
 
-/// One package.
+/// A `<package>` of an offer. One that makes no sense is no reason to refuse the offer, unless it
+/// is to be installed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Package {
+pub struct OfferedPackage {
+    /// As it stands in the offer.
+    pub name: String,
+    /// Whether the offer can be taken without it.
+    pub need: Need,
+    /// Bytes, 1 to 16 GiB; or why it can't be asked for.
+    pub size: Result<u64, PackageError>,
+    /// SHA-256 of all of them.
+    pub sha256: Result<Sha256Digest, PackageError>,
+}
+
+/// The attribute `required`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// `required="true"`.
+    Required,
+    /// Anything else.
+    Optional,
+}
+
+/// Why a package can't be asked for.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub enum PackageError {
+    /// A name that can't be asked for, or leads elsewhere.
+    #[error(
+        "its name can't be asked for: a part of it is empty or begins with a dot, or it holds `?`, `#`, `\\` or control characters"
+    )]
+    Path,
+    /// No name for the file that it becomes.
+    #[error(
+        "its name is not of at most {LONGEST_NAME} letters, digits, `.`, `_` and `-` of which the first is letter or digit"
+    )]
+    Name,
+    /// No size, or an absurd one.
+    #[error("its size {0:?} is no number of bytes from 1 to {MAX_SIZE}")]
+    Size(String),
+    /// No hash to check it against.
+    #[error("its hash_sha256 {0:?} is not 32 bytes in hexadecimal digits or base64")]
+    Sha256(String),
+}
+
+impl OfferedPackage {
+    pub(super) fn from_element(package: &Element) -> Self {
+        let name = package.attribute("name");
+        Self {
+            name: name.to_owned(),
+            need: match package.attribute("required") {
+                "true" => Need::Required,
+                _ => Need::Optional,
+            },
+            size: size(name, package.attribute("size")),
+            sha256: sha256(package.attribute("hash_sha256")),
+        }
+    }
+
+    /// Size and hash that it must turn out to have.
+    ///
+    /// # Errors
+    /// [`PackageError`]: it can't be asked for, or not be checked.
+    pub fn file(&self) -> Result<(u64, Sha256Digest), PackageError> {
+        Ok((self.size.clone()?, self.sha256.clone()?))
+    }
+}
+
+fn size(name: &str, size: &str) -> Result<u64, PackageError> {
+    if !is_path(name) {
+        return Err(PackageError::Path);
+    }
+    let known = size.parse().ok().filter(|size| (1..=MAX_SIZE).contains(size));
+    known.ok_or_else(|| PackageError::Size(size.to_owned()))
+}
+
+fn sha256(text: &str) -> Result<Sha256Digest, PackageError> {
+    let bytes = digest(text).ok_or_else(|| PackageError::Sha256(text.to_owned()))?;
+    Ok(Sha256Digest::from(bytes))
+}
+
+/// Nebraska writes hexadecimal digits, go-omaha's package server base64. Their lengths tell them
+/// apart.
+fn digest(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 {
+        return STANDARD.decode(text).ok()?.try_into().ok();
+    }
+    let mut bytes = [0; 32];
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digit = |of: u8| {
+            char::from(of)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
+        *byte = digit(digits[0])? << 4 | digit(digits[1])?;
+    }
+    Some(bytes)
+}
+
+/// Where a package of an answer can be downloaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageDownload {
     /// Its file's name, as its server gives it: a path that leads nowhere else.
     pub name: String,
-    /// Where it can be had: the first URL of the answer.
+    /// Below the first URL of the answer.
     pub url: String,
-    /// Where else: the further ones.
+    /// Below its other URLs, in their order.
     pub fallback_urls: Vec<String>,
-    /// Bytes, above 0.
+    /// Bytes, 1 to 16 GiB.
     pub size: u64,
 }
 
@@ -29,41 +130,42 @@ pub enum PackagesError {
     Document(#[from] DocumentError),
 }
 
-/// The packages of an answer, the payload first; none if it offers nothing. One whose name or size makes no
-/// sense is left out: it can't be asked for.
+/// The packages of a kept answer, the payload first; none if it offers nothing. One whose name or
+/// size makes no sense is left out: it can't be asked for.
 ///
 /// # Errors
 /// [`PackagesError`].
-pub fn packages(body: &[u8]) -> Result<Vec<Package>, PackagesError> {
+pub fn downloads(body: &[u8]) -> Result<Vec<PackageDownload>, PackagesError> {
     let root = document::parse(body)?;
     let checks = root.descend(&["app", "updatecheck"]);
     Ok(checks.first().map_or_else(Vec::new, |check| of_check(check)))
 }
 
-fn of_check(check: &Element) -> Vec<Package> {
+fn of_check(check: &Element) -> Vec<PackageDownload> {
     let urls = check.descend(&["urls", "url"]);
     let mut bases = urls.iter().map(|url| url.attribute("codebase"));
     let first = bases.next().unwrap_or_default();
-    let further: Vec<_> = bases.filter(|base| !base.is_empty()).collect();
+    let others: Vec<_> = bases.filter(|base| !base.is_empty()).collect();
     let manifests = check.descend(&["manifest"]);
     let found = manifests
         .first()
         .map(|manifest| manifest.descend(&["packages", "package"]));
-    let package = |element: &Element| {
-        let name = element.attribute("name");
-        let size = element.attribute("size").parse().ok()?;
-        let sensible = !first.is_empty() && is_path(name) && (1..=MAX_SIZE).contains(&size);
-        sensible.then(|| Package {
-            name: name.to_owned(),
-            url: joined(first, name),
-            fallback_urls: further.iter().map(|base| joined(base, name)).collect(),
+    let download = |element: &Element| {
+        let package = OfferedPackage::from_element(element);
+        let size = package.size.ok().filter(|_| !first.is_empty())?;
+        let name = package.name;
+        Some(PackageDownload {
+            url: below(first, &name),
+            fallback_urls: others.iter().map(|base| below(base, &name)).collect(),
+            name,
             size,
         })
     };
-    found.into_iter().flatten().filter_map(package).collect()
+    found.into_iter().flatten().filter_map(download).collect()
 }
 
-fn joined(base: &str, name: &str) -> String {
+/// The URL of the package `name` below an offer's `base`.
+pub(super) fn below(base: &str, name: &str) -> String {
     let slash = if base.ends_with('/') { "" } else { "/" };
     format!("{base}{slash}{name}")
 }
@@ -72,6 +174,59 @@ fn joined(base: &str, name: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::omaha::{Answer, Response};
+
+    fn extras(packages: &str) -> Vec<OfferedPackage> {
+        let payload = STANDARD.encode([7; 32]);
+        let body = format!(
+            r#"<response><app><updatecheck status="ok"><urls><url codebase="http://x/"/></urls><manifest version="1">
+               <packages><package name="update.gz" size="10"/>{packages}</packages>
+               <actions><action event="postinstall" sha256="{payload}"/></actions></manifest></updatecheck></app></response>"#
+        );
+        match Response::parse(body.as_bytes()).unwrap().answer {
+            Answer::Offer(offer) => offer.extras,
+            Answer::NoUpdate => panic!("no offer"),
+        }
+    }
+
+    fn one(name: &str, size: &str, hash: &str) -> Result<(u64, Sha256Digest), PackageError> {
+        let package = format!(r#"<package name="{name}" size="{size}" hash_sha256="{hash}"/>"#);
+        extras(&package).remove(0).file()
+    }
+
+    #[test]
+    fn hashes_come_in_hexadecimal_digits_or_in_base64() {
+        let (hex, base64) = ("0aFf".repeat(16), STANDARD.encode([0xab; 32]));
+        let (_, sha256) = one("oem-a.gz", "5", &hex).unwrap();
+        assert_eq!(sha256.as_bytes()[..2], [0x0a, 0xff]);
+        let file = one("oem-a.gz", "5", &base64).unwrap();
+        assert_eq!(file, (5, Sha256Digest::from([0xab; 32])));
+    }
+
+    #[test]
+    fn what_cannot_be_checked_or_named_is_refused_and_only_that() {
+        let good = "00".repeat(32);
+        for name in ["", "../x", "a//b", ".hidden", &"x".repeat(1025)] {
+            assert_eq!(one(name, "5", &good), Err(PackageError::Path), "{name:?}");
+        }
+        for size in ["", "0", "-1", "x", "17179869185", "99999999999999999999"] {
+            assert!(
+                matches!(one("a", size, &good), Err(PackageError::Size(_))),
+                "{size:?}"
+            );
+        }
+        for hash in ["", "00", &"0g".repeat(32), &"0".repeat(63)] {
+            assert!(
+                matches!(one("a", "5", hash), Err(PackageError::Sha256(_))),
+                "{hash:?}"
+            );
+        }
+        let both = extras(&format!(
+            r#"<package name="/x"/><package name="a.gz" size="5" hash_sha256="{good}" required="true"/>"#
+        ));
+        assert_eq!((both.len(), both[1].need), (2, Need::Required));
+        assert!(both[0].file().is_err() && both[1].file().is_ok());
+    }
 
     #[test]
     fn every_package_of_the_first_manifest_is_named_with_its_url() {
@@ -82,7 +237,7 @@ mod tests {
               <package name="../etc/passwd" size="1"/>
               <package name="nothing.gz" size="0"/>
             </packages></manifest></updatecheck></app></response>"#;
-        let found = packages(body).unwrap();
+        let found = downloads(body).unwrap();
         assert_eq!(found[1].fallback_urls, ["http://y/oem-azure.gz"]);
         let names: Vec<_> = found.iter().map(|p| (p.url.as_str(), p.size)).collect();
         assert_eq!(
@@ -104,7 +259,7 @@ mod tests {
             "../../tests/fixtures/recordings/nebraska-extra-files/02-check-by-url-without-slash.response.xml"
         );
         let urls = |body| {
-            let found = packages(body).unwrap().into_iter();
+            let found = downloads(body).unwrap().into_iter();
             found.map(|package| package.url).collect::<Vec<_>>()
         };
         let base = "http://127.0.0.1:18101/flatcar";
@@ -126,7 +281,7 @@ mod tests {
 
     #[test]
     fn an_answer_without_an_offer_has_none() {
-        assert_eq!(packages(b"<response/>").unwrap(), []);
-        assert!(packages(b"no XML").is_err());
+        assert_eq!(downloads(b"<response/>").unwrap(), []);
+        assert!(downloads(b"no XML").is_err());
     }
 }

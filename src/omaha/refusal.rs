@@ -1,8 +1,10 @@
-//! What a server's refusal means, and what the operator does about it: Nebraska's statuses, and those of the Omaha protocol.
+//! Refusals of servers, with meaning and remedy: Nebraska's statuses, and those of the Omaha
+//! protocol.
 
 use std::fmt::Write as _;
 
-/// Statuses with a meaning and a remedy: the ten that Nebraska has (2026-08), then those of the Omaha protocol itself.
+/// Statuses with a meaning and a remedy: the ten that Nebraska has (2026-08), then those of the
+/// Omaha protocol itself.
 const TABLE: [(&str, &str, &str); 15] = [
     (
         "error-maxUpdatesPerPeriodLimitReached",
@@ -87,7 +89,8 @@ pub(super) fn is_refusal(app_status: &str) -> bool {
     app_status.starts_with("err") || TABLE.iter().any(|(status, ..)| *status == app_status)
 }
 
-/// What the statuses of the update check and of its application say: the meaning, the remedy, and the server's own words.
+/// What the statuses of the update check and of its application say: the meaning, the remedy, and
+/// the server's own words.
 pub(super) fn explain(check: &str, app: &str) -> String {
     let row = |status: &str| TABLE.iter().find(|(known, ..)| *known == status);
     match row(app).or_else(|| row(check)) {

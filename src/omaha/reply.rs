@@ -1,4 +1,4 @@
-//! What came in answer to a POST.
+//! The reply to a POST, before it is understood.
 
 use super::response::{Response, ResponseError};
 use super::web_page::WebPage;

@@ -1,9 +1,10 @@
-//! What is asked and told, as bytes.
+//! A request to an Omaha server, as XML.
 //!
-//! Servers parse XML and would take any; attribute order, indentation and the space before the `app`
-//! element's `>` are kept nevertheless exactly as the original engine sends them, since capture-and-compare
-//! tests and simple-minded servers exist. One deliberate difference: `"` in a value is escaped, which the
-//! original forgets, so that a machine alias with a quote makes a valid request.
+//! Servers parse XML and would take any; attribute order, indentation and the space before the
+//! `app` element's `>` are kept nevertheless exactly as the original engine sends them, since
+//! capture-and-compare tests and simple-minded servers exist. One deliberate difference: `"` in a
+//! value is escaped, which the original forgets, so that a machine alias with a quote makes a valid
+//! request.
 
 use std::fmt::Write as _;
 
@@ -12,8 +13,8 @@ use super::event::{CheckEvent, Event};
 use super::identity::Identity;
 use crate::status::Trigger;
 
-/// Name and version of the updater, as the original calls itself. Not `CoreOSUpdateEngine-0.1.0.0`: that
-/// one makes Nebraska take a machine for another Nebraska.
+/// Name and version of the updater, as the original calls itself. Not `CoreOSUpdateEngine-0.1.0.0`:
+/// that one makes Nebraska take a machine for another Nebraska.
 const UPDATER: &str = "update_engine-0.4.10";
 
 /// Whether the server may offer a delta. The original always says no.
@@ -49,8 +50,9 @@ pub enum Body {
     Check(CheckEvent),
     /// Still alive, waiting for a reboot.
     Ping,
-    /// Still alive, and what became of the last update; there is nothing that could be taken now.
-    News(CheckEvent),
+    /// Still alive, and what became of the last update. Asks for no update: none could be taken
+    /// now.
+    PingWithEvent(CheckEvent),
     /// Something happened during an attempt.
     Event(Event),
 }
@@ -58,13 +60,13 @@ pub enum Body {
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request<'a> {
-    /// Who asks.
+    /// The node and the image it runs.
     pub identity: &'a Identity,
-    /// Why now.
+    /// Why it is sent.
     pub trigger: Trigger,
-    /// Whether a delta would do.
+    /// Whether a delta may be offered.
     pub deltas: Deltas,
-    /// What.
+    /// The question or the event.
     pub body: Body,
 }
 
@@ -126,7 +128,7 @@ impl Request<'_> {
         match &self.body {
             Body::Ping => writeln!(out, "{PING}"),
             Body::Check(event) => writeln!(out, "{PING}\n{CHECK}\n        {event}"),
-            Body::News(event) => writeln!(out, "{PING}\n        {event}"),
+            Body::PingWithEvent(event) => writeln!(out, "{PING}\n        {event}"),
             Body::Event(event) => writeln!(out, "        {event}"),
         }
     }

@@ -13,7 +13,8 @@ use super::web_page::WebPage;
 /// What a server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
-    /// `PollInterval`: how long to wait before the next check, if the server cares. Above 0; not clamped.
+    /// `PollInterval`: how long to wait before the next check, if the server cares. Above 0; not
+    /// clamped.
     pub poll_interval: Option<Duration>,
     /// The answer itself.
     pub answer: Answer,
@@ -85,8 +86,8 @@ impl ResponseError {
 }
 
 impl Response {
-    /// Reads an answer. The first `response/app/updatecheck` counts; of an offer's packages the first; of
-    /// its manifests the first. Whatever else is there is left alone.
+    /// Reads an answer. The first `response/app/updatecheck` counts; of an offer's packages the
+    /// first; of its manifests the first. Whatever else is there is left alone.
     ///
     /// # Errors
     /// [`ResponseError`]; each names what is wrong with which part.

@@ -23,7 +23,8 @@ pub struct WebPage {
 }
 
 impl WebPage {
-    /// The page that `body` is by its beginning, which came `from` another server than was asked; nothing if it is none.
+    /// The page that `body` is by its beginning, which came `from` another server than was asked;
+    /// nothing if it is none.
     pub(super) fn of(body: &[u8], from: Option<&str>) -> Option<Self> {
         let beginning = lower_case(&body[..body.len().min(BEGINNING)]);
         let is_page = OPENINGS.iter().any(|opening| beginning.contains(opening));
@@ -43,7 +44,8 @@ impl WebPage {
         }
     }
 
-    /// Whether somebody is asked to log in: networks that want that send every request to such a page.
+    /// Whether somebody is asked to log in: networks that want that send every request to such a
+    /// page.
     const fn is_login(&self) -> bool {
         self.asks_password || self.from.is_some()
     }

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use payload_format::{
-    Event, Finished, FormatError, FurtherPartitions, Header, Limits, MajorVersion, Manifest, Part, Reader,
+    Event, ExtraPartitionLimits, Finished, FormatError, Header, Limits, MajorVersion, Manifest, Part, Reader,
     Sha256Digest,
 };
 
-use super::progress::Progress;
+use super::progress_bar::ProgressBar;
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
@@ -55,7 +55,7 @@ pub struct PayloadFile {
 
 /// What stands before a payload's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Metadata {
+pub struct PayloadMetadata {
     /// What the payload does.
     pub manifest: Arc<Manifest>,
     /// Bytes of header and manifest.
@@ -106,7 +106,8 @@ impl PayloadFile {
     /// Reads header and manifest as they are, whatever they say: the header, and the bytes of both.
     ///
     /// # Errors
-    /// [`PayloadError`], if they are not there, of no known version, or longer than [`Limits::manifest_len`].
+    /// [`PayloadError`], if they are not there, of no known version, or longer than
+    /// [`Limits::manifest_len`].
     pub(super) fn beginning(&self) -> Result<(Header, Vec<u8>), PayloadError> {
         let cut_off = |part| self.refused(FormatError::Truncated { at: self.len, part });
         let bytes = self.start(MajorVersion::V2.header_len() as u64)?;
@@ -139,7 +140,7 @@ impl PayloadFile {
     ///
     /// # Errors
     /// [`PayloadError`].
-    pub fn metadata(&self) -> Result<Metadata, PayloadError> {
+    pub fn metadata(&self) -> Result<PayloadMetadata, PayloadError> {
         let mut found = None;
         let mut reader = Reader::new(anywhere(u64::MAX));
         self.feed(&mut reader, &mut |_| {}, &mut |event| {
@@ -150,7 +151,7 @@ impl PayloadFile {
             } = event
             {
                 let parts = payload_format::Metadata::parse(&bytes).map_err(|e| self.refused(e))?;
-                found = Some(Metadata {
+                found = Some(PayloadMetadata {
                     manifest,
                     size: parts.signed().len() as u64,
                     signatures_size: parts.signatures().len() as u64,
@@ -166,8 +167,8 @@ impl PayloadFile {
         }
     }
 
-    /// Reads all of it for a slot of `slot_len` bytes, tells `take` every event, and a terminal the progress
-    /// of `what`.
+    /// Reads all of it for a slot of `slot_len` bytes, tells `take` every event, and a terminal the
+    /// progress of `what`.
     ///
     /// # Errors
     /// [`PayloadError`], or what `take` answers.
@@ -182,7 +183,7 @@ impl PayloadFile {
             ..anywhere(slot_len)
         };
         let mut reader = Reader::new(limits);
-        let mut progress = Progress::new(what, self.len);
+        let mut progress = ProgressBar::new(what, self.len);
         self.feed(&mut reader, &mut |offset| progress.show(offset), &mut |event| {
             take(event).map(|()| Next::GoOn)
         })?;
@@ -260,7 +261,7 @@ fn packing(file: &File) -> io::Result<Option<&'static str>> {
 /// Limits for a payload that is written to no node's partitions.
 fn anywhere(slot_len: u64) -> Limits {
     Limits {
-        further: FurtherPartitions::Any,
+        extra_partitions: ExtraPartitionLimits::Any,
         ..Limits::for_slot(slot_len)
     }
 }

@@ -1,4 +1,4 @@
-//! A payload from an image.
+//! Generating payloads from images, full or as a delta.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write};
@@ -8,24 +8,24 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use payload_format::writer::{
-    DeltaPayload, FullPayload, RsaSigner, SignError, Snapshot, Summary, WriteError,
+    DeltaImage, DeltaPayload, FullPayload, RsaSigner, SignError, Snapshot, Summary, WriteError,
 };
 use payload_format::{Compression, MajorVersion, PartitionName, PatchKind, ReadBlocks};
 
-use super::output::Output;
-use super::progress::Progress;
+use super::output_file::OutputFile;
+use super::progress_bar::ProgressBar;
 
-/// What a payload is made of.
+/// Options of [`generate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ingredients {
+pub struct GenerateOptions {
     /// The image of the slot.
     pub image: PathBuf,
     /// The kernel that boots it.
     pub kernel: Option<PathBuf>,
-    /// Partitions beside the slot, in payloads of version 2.
-    pub further: Vec<(PartitionName, PathBuf)>,
+    /// Extra partitions, in payloads of version 2.
+    pub extra_partitions: Vec<(PartitionName, PathBuf)>,
     /// What a delta is made from; `None` makes a full payload.
-    pub old: Option<Base>,
+    pub old: Option<DeltaSource>,
     /// Major version of the format.
     pub version: MajorVersion,
     /// How chunks may be compressed: each gets its smallest form. None leaves all as they are.
@@ -34,15 +34,15 @@ pub struct Ingredients {
     pub private_keys: Vec<PathBuf>,
 }
 
-/// What nodes have that a delta is for.
+/// The images of nodes that a delta is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Base {
+pub struct DeltaSource {
     /// The image of their slot.
     pub image: PathBuf,
     /// Its kernel; without it, the new one is sent whole.
     pub kernel: Option<PathBuf>,
-    /// Its partitions beside the slot; those without are sent whole.
-    pub further: Vec<(PartitionName, PathBuf)>,
+    /// Its extra partitions; those without are sent whole.
+    pub extra_partitions: Vec<(PartitionName, PathBuf)>,
     /// How what is similar may be patched: each piece gets its smallest patch.
     pub patches: Vec<PatchKind>,
 }
@@ -95,12 +95,12 @@ pub enum GenerateError {
 ///
 /// # Errors
 /// [`GenerateError`].
-pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError> {
+pub fn generate(from: &GenerateOptions, out: &Path) -> Result<Summary, GenerateError> {
     if from.old.is_some() && from.version == MajorVersion::V1 {
         return Err(GenerateError::DeltaOfVersion1);
     }
-    let is_new = |old: &PartitionName| from.further.iter().any(|(name, _)| name == old);
-    let mut old = from.old.iter().flat_map(|old| &old.further);
+    let is_new = |old: &PartitionName| from.extra_partitions.iter().any(|(name, _)| name == old);
+    let mut old = from.old.iter().flat_map(|old| &old.extra_partitions);
     if let Some((name, _)) = old.find(|(name, _)| !is_new(name)) {
         return Err(GenerateError::NoNewPartition(*name));
     }
@@ -109,14 +109,14 @@ pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError
         .iter()
         .map(|path| signer(path))
         .collect::<Result<Vec<_>, _>>()?;
-    let image = Part::open(&from.image)?;
-    let kernel = from.kernel.as_deref().map(Part::open).transpose()?;
-    let further = partitions(&from.further)?;
+    let image = InputFile::open(&from.image)?;
+    let kernel = from.kernel.as_deref().map(InputFile::open).transpose()?;
+    let extra_partitions = partitions(&from.extra_partitions)?;
     let failed = |source| GenerateError::Output {
         path: out.into(),
         source,
     };
-    let output = Output::begin(out).map_err(failed)?;
+    let output = OutputFile::begin(out).map_err(failed)?;
     let mut spool = output.spool().map_err(failed)?;
     // The writer flushes it.
     let mut file = BufWriter::with_capacity(1 << 20, output.file());
@@ -124,12 +124,18 @@ pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError
         Some(old) => delta(
             from,
             old,
-            (&image, kernel.as_ref(), &further),
+            (&image, kernel.as_ref(), &extra_partitions),
             &signers,
             &mut spool,
             &mut file,
         )?,
-        None => full(from, (image, kernel, further), &signers, &mut spool, &mut file),
+        None => full(
+            from,
+            (image, kernel, extra_partitions),
+            &signers,
+            &mut spool,
+            &mut file,
+        ),
     };
     let summary = made.map_err(|source| GenerateError::Write {
         path: from.image.clone(),
@@ -144,22 +150,27 @@ pub fn generate(from: &Ingredients, out: &Path) -> Result<Summary, GenerateError
 type Written = Result<Summary, WriteError>;
 
 fn full(
-    from: &Ingredients,
-    (mut image, mut kernel, mut further): (Part, Option<Part>, Vec<(PartitionName, Part)>),
+    from: &GenerateOptions,
+    (mut image, mut kernel, mut extra_partitions): (
+        InputFile,
+        Option<InputFile>,
+        Vec<(PartitionName, InputFile)>,
+    ),
     signers: &[RsaSigner],
     spool: &mut File,
     out: &mut impl Write,
 ) -> Written {
-    let files = kernel.iter().chain(further.iter().map(|(_, part)| part));
+    let files = kernel.iter().chain(extra_partitions.iter().map(|(_, part)| part));
     let total = image.len + files.map(|part| part.len).sum::<u64>();
-    let mut progress = Progress::new("compressing", total);
+    let mut progress = ProgressBar::new("compressing", total);
     let mut payload = FullPayload::new(&mut image.file)
-        .with_format(from.version, &from.compressions)
+        .with_version(from.version)
+        .with_compressions(&from.compressions)
         .with_threads(threads());
     if let Some(kernel) = &mut kernel {
         payload = payload.with_kernel(&mut kernel.file);
     }
-    for (name, part) in &mut further {
+    for (name, part) in &mut extra_partitions {
         payload = payload.with_partition(*name, &mut part.file);
     }
     for signer in signers {
@@ -169,29 +180,40 @@ fn full(
 }
 
 fn delta(
-    from: &Ingredients,
-    old: &Base,
-    (image, kernel, further): (&Part, Option<&Part>, &[(PartitionName, Part)]),
+    from: &GenerateOptions,
+    old: &DeltaSource,
+    (image, kernel, extra_partitions): (&InputFile, Option<&InputFile>, &[(PartitionName, InputFile)]),
     signers: &[RsaSigner],
     spool: &mut File,
     out: &mut impl Write,
 ) -> Result<Written, GenerateError> {
-    let old_image = Part::open(&old.image)?;
-    let old_kernel = old.kernel.as_deref().map(Part::open).transpose()?;
-    let old_further = partitions(&old.further)?;
-    let files = kernel.into_iter().chain(further.iter().map(|(_, part)| part));
+    let old_image = InputFile::open(&old.image)?;
+    let old_kernel = old.kernel.as_deref().map(InputFile::open).transpose()?;
+    let old_extra_partitions = partitions(&old.extra_partitions)?;
+    let files = kernel
+        .into_iter()
+        .chain(extra_partitions.iter().map(|(_, part)| part));
     let total = image.len + files.map(|part| part.len).sum::<u64>();
-    let mut progress = Progress::new("comparing", total);
+    let mut progress = ProgressBar::new("comparing", total);
     let mut payload = DeltaPayload::new(old_image.snapshot(), image.snapshot())
         .with_compressions(&from.compressions)
         .with_patches(&old.patches)
         .with_threads(threads());
     if let Some(kernel) = kernel {
-        payload = payload.with_kernel(old_kernel.as_ref().map(Part::snapshot), kernel.snapshot());
+        payload = payload.with_kernel(DeltaImage {
+            old: old_kernel.as_ref().map(InputFile::snapshot),
+            new: kernel.snapshot(),
+        });
     }
-    for (name, part) in further {
-        let old = old_further.iter().find(|(old, _)| old == name);
-        payload = payload.with_partition(*name, old.map(|(_, old)| old.snapshot()), part.snapshot());
+    for (name, part) in extra_partitions {
+        let old = old_extra_partitions.iter().find(|(old, _)| old == name);
+        payload = payload.with_partition(
+            *name,
+            DeltaImage {
+                old: old.map(|(_, old)| old.snapshot()),
+                new: part.snapshot(),
+            },
+        );
     }
     for signer in signers {
         payload = payload.with_signer(signer);
@@ -199,8 +221,8 @@ fn delta(
     Ok(payload.write(spool, out, &mut |done| progress.show(done)))
 }
 
-fn partitions(paths: &[(PartitionName, PathBuf)]) -> Result<Vec<(PartitionName, Part)>, GenerateError> {
-    let open = |(name, path): &(PartitionName, PathBuf)| Ok((*name, Part::open(path)?));
+fn partitions(paths: &[(PartitionName, PathBuf)]) -> Result<Vec<(PartitionName, InputFile)>, GenerateError> {
+    let open = |(name, path): &(PartitionName, PathBuf)| Ok((*name, InputFile::open(path)?));
     paths.iter().map(open).collect()
 }
 
@@ -208,13 +230,13 @@ fn threads() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
 }
 
-/// A file that goes into a payload.
-struct Part {
+/// A file or block device that goes into a payload.
+struct InputFile {
     file: File,
     len: u64,
 }
 
-impl Part {
+impl InputFile {
     fn open(path: &Path) -> Result<Self, GenerateError> {
         let read = |source| GenerateError::Read {
             path: path.into(),
@@ -232,7 +254,7 @@ impl Part {
     }
 }
 
-impl ReadBlocks for Part {
+impl ReadBlocks for InputFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buf, offset)
     }

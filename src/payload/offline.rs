@@ -1,4 +1,5 @@
-//! Signing with keys that are kept elsewhere: what they must sign, and what they made put into the payload.
+//! Offline signing, with keys that are kept elsewhere: the digests that they must sign, and their
+//! signatures put into the payload.
 
 use std::fs::File;
 use std::io::{self, BufWriter};
@@ -8,7 +9,7 @@ use payload_format::writer::{SignError, Signed, Signer, UnsignedError, sign_unsi
 use payload_format::{PublicKeys, Sha256Digest};
 
 use super::file::{PayloadError, PayloadFile};
-use super::output::Output;
+use super::output_file::OutputFile;
 
 /// Why there is no digest, or no signed payload.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +69,9 @@ pub fn digests(unsigned: &PayloadFile, sizes: &[usize]) -> Result<Signed, Offlin
     sign(unsigned, &signers, io::sink())
 }
 
-/// Puts `signatures` into a copy of `unsigned` at `out`, which holds either what it held before or all of the signed
-/// payload. Each must be by one of `keys`: nobody else would notice that it is of something else, but every node.
+/// Puts `signatures` into a copy of `unsigned` at `out`, which holds either what it held before or
+/// all of the signed payload. Each must be by one of `keys`: nobody else would notice that it is of
+/// something else, but every node.
 ///
 /// # Errors
 /// [`OfflineError`].
@@ -81,14 +83,14 @@ pub fn attach(
 ) -> Result<Signed, OfflineError> {
     let signers = signatures
         .iter()
-        .map(|signature| Made::new(signature, keys))
+        .map(|signature| GivenSignature::new(signature, keys))
         .collect::<Result<Vec<_>, _>>()?;
     let signers: Vec<&dyn Signer> = signers.iter().map(|signer| signer as _).collect();
     let failed = |source| OfflineError::Output {
         path: out.into(),
         source,
     };
-    let output = Output::begin(out).map_err(failed)?;
+    let output = OutputFile::begin(out).map_err(failed)?;
     let signed = sign(
         unsigned,
         &signers,
@@ -139,19 +141,19 @@ impl Signer for Placeholder {
 }
 
 /// Hands out what was signed elsewhere.
-struct Made<'a> {
+struct GivenSignature<'a> {
     signature: &'a Signature,
     keys: &'a PublicKeys,
 }
 
-impl<'a> Made<'a> {
+impl<'a> GivenSignature<'a> {
     fn new(signature: &'a Signature, keys: &'a PublicKeys) -> Result<Self, OfflineError> {
         plausible(signature.payload.len())?;
         Ok(Self { signature, keys })
     }
 }
 
-impl Signer for Made<'_> {
+impl Signer for GivenSignature<'_> {
     fn signature_len(&self) -> usize {
         self.signature.payload.len()
     }

@@ -1,4 +1,4 @@
-//! Whose payloads are taken.
+//! Trust in payloads: the keys of which one must have signed.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -43,7 +43,7 @@ pub enum Trust {
 
 /// What a payload's signature turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SignatureStatus {
     /// Made by a trusted key.
     Signed,
     /// Missing, or by whomever: and that was accepted.
@@ -93,11 +93,13 @@ impl Trust {
     ///
     /// # Errors
     /// [`SignatureError`] if it isn't trusted.
-    pub fn judge(&self, finished: &Finished) -> Result<Verdict, SignatureError> {
+    pub fn judge(&self, finished: &Finished) -> Result<SignatureStatus, SignatureError> {
         match self {
-            Self::Anyone => Ok(Verdict::Unchecked),
-            Self::KeysOrUnsigned(_) if finished.signatures.is_empty() => Ok(Verdict::Unchecked),
-            Self::Keys(keys) | Self::KeysOrUnsigned(keys) => finished.verify(keys).map(|()| Verdict::Signed),
+            Self::Anyone => Ok(SignatureStatus::Unchecked),
+            Self::KeysOrUnsigned(_) if finished.signatures.is_empty() => Ok(SignatureStatus::Unchecked),
+            Self::Keys(keys) | Self::KeysOrUnsigned(keys) => {
+                finished.verify(keys).map(|()| SignatureStatus::Signed)
+            }
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Is a payload complete, unchanged and by someone we trust?
+//! Verification of a payload: whether it is complete, unchanged and signed by a trusted key.
 
 use payload_format::{Event, Finished, Metadata, SignatureError};
 
 use super::file::{PayloadError, PayloadFile};
-use super::trust::{Trust, Verdict};
+use super::trust::{SignatureStatus, Trust};
 use std::path::PathBuf;
 
 /// Why a payload isn't good.
@@ -22,16 +22,20 @@ pub enum VerifyError {
     },
 }
 
-/// Reads the whole payload: structure, the hash of each operation's data, and the signatures: first that of
-/// the metadata, which major version 2 has.
+/// Reads the whole payload: structure, the hash of each operation's data, and the signatures: first
+/// that of the metadata, which major version 2 has.
 ///
 /// # Errors
 /// [`VerifyError`].
-pub(super) fn verify(payload: &PayloadFile, trust: &Trust) -> Result<(Finished, Verdict), VerifyError> {
+pub(super) fn verify(
+    payload: &PayloadFile,
+    trust: &Trust,
+) -> Result<(Finished, SignatureStatus), VerifyError> {
     verify_with(payload, trust, |_| Ok(()))
 }
 
-/// Likewise, and tells `take` every event. That of the metadata is trusted then, as far as the metadata is signed.
+/// Likewise, and tells `take` every event. That of the metadata is trusted then, as far as the
+/// metadata is signed.
 ///
 /// # Errors
 /// [`VerifyError`], or what `take` answers.
@@ -39,7 +43,7 @@ pub(super) fn verify_with<E: From<PayloadError> + From<VerifyError>>(
     payload: &PayloadFile,
     trust: &Trust,
     mut take: impl FnMut(&Event) -> Result<(), E>,
-) -> Result<(Finished, Verdict), E> {
+) -> Result<(Finished, SignatureStatus), E> {
     let untrusted = |source| VerifyError::Signature {
         path: payload.path().into(),
         source,

@@ -14,6 +14,7 @@
 //! So nothing depends on when this history is written: a change that a cut has swallowed is made up
 //! for by the next one.
 
+use payload_format::Sha256Digest;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -53,7 +54,7 @@ pub struct Attempt {
     /// The slot's PARTUUID.
     pub partuuid: String,
     /// SHA-256 of the payload.
-    pub sha256: [u8; 32],
+    pub sha256: Sha256Digest,
     /// Size of the payload in bytes.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub size: u64,

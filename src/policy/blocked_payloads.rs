@@ -1,5 +1,6 @@
 //! Blocked payloads: images that this machine rolled back from, and the payloads that make them.
 
+use payload_format::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::ImageHashes;
@@ -13,7 +14,7 @@ const MOST: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockedPayload {
     /// SHA-256 of the payload.
-    pub sha256: [u8; 32],
+    pub sha256: Sha256Digest,
     /// Its version, for display.
     #[serde(default, deserialize_with = "tolerant::text")]
     pub version: String,
@@ -67,7 +68,7 @@ impl BlockedPayloads {
 
     /// The entry of the payload with this hash.
     #[must_use]
-    pub fn find(&self, sha256: &[u8; 32]) -> Option<&BlockedPayload> {
+    pub fn find(&self, sha256: &Sha256Digest) -> Option<&BlockedPayload> {
         self.0.iter().find(|blame| blame.sha256 == *sha256)
     }
 
@@ -79,7 +80,7 @@ impl BlockedPayloads {
 
     /// Removes a payload, such as one that has been marked good since, and all that make the same
     /// `image`.
-    pub fn forgive(&mut self, sha256: &[u8; 32], image: Option<ImageHashes>) {
+    pub fn forgive(&mut self, sha256: &Sha256Digest, image: Option<ImageHashes>) {
         let own = self.find(sha256).and_then(|blame| blame.image);
         let images = [own, image];
         let is_forgiven = |blame: &BlockedPayload| {
@@ -90,7 +91,7 @@ impl BlockedPayloads {
     }
 
     /// Fills in missing images, as far as `image` knows them.
-    pub fn complete(&mut self, image: impl Fn(&[u8; 32]) -> Option<ImageHashes>) {
+    pub fn complete(&mut self, image: impl Fn(&Sha256Digest) -> Option<ImageHashes>) {
         for blame in &mut self.0 {
             blame.image = blame.image.or_else(|| image(&blame.sha256));
         }
@@ -108,7 +109,7 @@ mod tests {
 
     fn blame(number: u8) -> BlockedPayload {
         BlockedPayload {
-            sha256: [number; 32],
+            sha256: [number; 32].into(),
             version: number.to_string(),
             noticed: UnixTime(i64::from(number)),
             cause: "did not come up".to_owned(),
@@ -118,7 +119,7 @@ mod tests {
 
     fn making(number: u8, image: u8) -> BlockedPayload {
         let image = ImageHashes {
-            slot: [image; 32],
+            slot: [image; 32].into(),
             kernel: None,
         };
         BlockedPayload {
@@ -135,8 +136,8 @@ mod tests {
             blamed.add(blame(number));
         }
         assert_eq!(blamed.iter().count(), MOST);
-        assert_eq!(blamed.find(&[3; 32]), None);
-        assert_eq!(blamed.find(&[4; 32]), Some(&blame(4)));
+        assert_eq!(blamed.find(&[3; 32].into()), None);
+        assert_eq!(blamed.find(&[4; 32].into()), Some(&blame(4)));
     }
 
     #[test]
@@ -147,25 +148,25 @@ mod tests {
             blamed.add(making(number, 2));
         }
         assert_eq!(blamed.iter().count(), MOST);
-        assert!(blamed.find(&[1; 32]).is_some() && blamed.find(&[99; 32]).is_some());
+        assert!(blamed.find(&[1; 32].into()).is_some() && blamed.find(&[99; 32].into()).is_some());
     }
 
     #[test]
     fn a_forgiven_payload_is_not_blamed_nor_is_another_that_makes_the_same() {
         let mut blamed = BlockedPayloads::default();
         blamed.add(blame(1));
-        blamed.forgive(&[1; 32], None);
+        blamed.forgive(&[1; 32].into(), None);
         assert_eq!(blamed, BlockedPayloads::default());
 
         for forgiven in [1, 2, 3] {
             blamed.add(making(1, 7));
             blamed.add(making(2, 7));
-            blamed.forgive(&[forgiven; 32], making(0, 7).image);
+            blamed.forgive(&[forgiven; 32].into(), making(0, 7).image);
             assert_eq!(blamed, BlockedPayloads::default(), "{forgiven}");
         }
         blamed.add(making(1, 7));
         blamed.add(making(2, 8));
-        blamed.forgive(&[1; 32], None);
-        assert!(blamed.find(&[1; 32]).is_none() && blamed.find(&[2; 32]).is_some());
+        blamed.forgive(&[1; 32].into(), None);
+        assert!(blamed.find(&[1; 32].into()).is_none() && blamed.find(&[2; 32].into()).is_some());
     }
 }

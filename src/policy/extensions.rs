@@ -7,7 +7,7 @@
 use thiserror::Error;
 
 use crate::config::{ExtensionPattern, ExtensionSettings};
-use crate::omaha::{Extra, ExtraError, Need, Offer, before_hosting, is_file_name, last_parts};
+use crate::omaha::{Need, Offer, OfferedPackage, PackageError, before_hosting, is_file_name, last_parts};
 use crate::plan::{Extension, ExtensionPlan};
 
 /// Most extensions of one offer.
@@ -42,7 +42,7 @@ pub enum ExtensionsError {
         /// The package's name.
         name: String,
         /// The package's fault.
-        source: ExtraError,
+        source: PackageError,
     },
     /// Two packages would become the same file.
     #[error("the offer has two packages for extension {extension:?}: {:?} and {:?}", packages[0], packages[1])]
@@ -112,7 +112,7 @@ fn chosen(
 
 /// The assignment of packages to extensions.
 struct Choice<'a> {
-    extras: Vec<&'a Extra>,
+    extras: Vec<&'a OfferedPackage>,
     /// Each package's name, without the prefix that its server has added.
     names: Vec<&'a str>,
     /// The extension that each becomes.
@@ -121,7 +121,7 @@ struct Choice<'a> {
 
 impl<'a> Choice<'a> {
     fn of(offer: &'a Offer) -> Self {
-        let name = |extra: &'a Extra| before_hosting(stem(&extra.name), &offer.version);
+        let name = |extra: &'a OfferedPackage| before_hosting(stem(&extra.name), &offer.version);
         Self {
             extras: offer.extras.iter().collect(),
             names: offer.extras.iter().map(name).collect(),
@@ -173,14 +173,14 @@ impl<'a> Choice<'a> {
     }
 }
 
-fn extension(extra: &Extra, name: &str, bases: &[&str]) -> Result<Extension, ExtensionsError> {
+fn extension(extra: &OfferedPackage, name: &str, bases: &[&str]) -> Result<Extension, ExtensionsError> {
     let refused = |source| ExtensionsError::Package {
         name: extra.name.clone(),
         source,
     };
-    let file = extra.file.clone().map_err(refused)?;
+    let (size, sha256) = extra.file().map_err(refused)?;
     if !is_file_name(name) {
-        return Err(refused(ExtraError::Name));
+        return Err(refused(PackageError::Name));
     }
     let mut urls = bases.iter().map(|base| format!("{base}{}", extra.name));
     Ok(Extension {
@@ -188,8 +188,8 @@ fn extension(extra: &Extra, name: &str, bases: &[&str]) -> Result<Extension, Ext
         // Invariant: an offer has at least one URL.
         url: urls.next().unwrap_or_default(),
         fallback_urls: urls.collect(),
-        size: file.size,
-        sha256: file.sha256,
+        size,
+        sha256,
     })
 }
 
@@ -212,21 +212,18 @@ fn is_directory_name(version: &str) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::omaha::{Backoff, ExtraFile, PayloadKind};
+    use crate::omaha::{Backoff, PayloadKind};
 
-    fn extra(name: &str, need: Need) -> Extra {
-        let file = ExtraFile {
-            size: 5,
-            sha256: [1; 32],
-        };
-        Extra {
+    fn extra(name: &str, need: Need) -> OfferedPackage {
+        OfferedPackage {
             name: name.to_owned(),
             need,
-            file: Ok(file),
+            size: Ok(5),
+            sha256: Ok([1; 32].into()),
         }
     }
 
-    fn offer(extras: Vec<Extra>) -> Offer {
+    fn offer(extras: Vec<OfferedPackage>) -> Offer {
         Offer {
             version: "2.0.0".to_owned(),
             package: "update.gz".to_owned(),
@@ -234,7 +231,7 @@ mod tests {
                 .map(str::to_owned)
                 .to_vec(),
             size: 1,
-            sha256: [0; 32],
+            sha256: [0; 32].into(),
             kind: PayloadKind::Full,
             backoff: Backoff::Enabled,
             max_failures_per_url: 10,
@@ -290,7 +287,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_only_where_it_is_wanted() {
         let mut broken = extra("a.gz", Need::Optional);
-        broken.file = Err(ExtraError::Size(String::new()));
+        broken.size = Err(PackageError::Size(String::new()));
         let offered = offer(vec![broken]);
         assert!(matches!(
             plan(&offered, "*"),
@@ -366,7 +363,7 @@ mod tests {
             let is_name = matches!(
                 &refused,
                 ExtensionsError::Package {
-                    source: ExtraError::Name,
+                    source: PackageError::Name,
                     ..
                 }
             );

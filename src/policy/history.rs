@@ -17,6 +17,7 @@ mod contents;
 
 use std::collections::BTreeMap;
 
+use payload_format::Sha256Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slots::SlotAttributes;
@@ -71,7 +72,7 @@ pub struct History {
     filled: Vec<String>,
     /// The payload whose last trials were interrupted, and how many.
     #[serde(deserialize_with = "tolerant::or_default")]
-    interrupted: Option<([u8; 32], u8)>,
+    interrupted: Option<(Sha256Digest, u8)>,
     #[serde(deserialize_with = "tolerant::or_default")]
     blamed: BlockedPayloads,
     #[serde(deserialize_with = "tolerant::or_default")]
@@ -248,7 +249,7 @@ impl History {
     }
 
     /// The payload with this hash makes an image that is blamed: it is, too.
-    pub fn blame_package(&mut self, sha256: [u8; 32], image: ImageHashes) {
+    pub fn blame_package(&mut self, sha256: Sha256Digest, image: ImageHashes) {
         if let Some(blame) = self.blamed.find_image(&image).cloned() {
             self.blamed.add(BlockedPayload {
                 sha256,
@@ -260,12 +261,12 @@ impl History {
 
     /// The blocked payload with this hash, or with the image that it is known to make.
     #[must_use]
-    pub fn blame_of(&self, sha256: &[u8; 32]) -> Option<&BlockedPayload> {
+    pub fn blame_of(&self, sha256: &Sha256Digest) -> Option<&BlockedPayload> {
         let by_image = || self.blamed.find_image(&self.images.of(sha256)?);
         self.blamed.find(sha256).or_else(by_image)
     }
 
-    fn forgive(&mut self, sha256: &[u8; 32]) {
+    fn forgive(&mut self, sha256: &Sha256Digest) {
         self.blamed.forgive(sha256, self.images.of(sha256));
     }
 

@@ -4,6 +4,7 @@
 //! A record of its own: an earlier version, in the other slot, that rewrites the history of updates
 //! leaves this one alone.
 
+use payload_format::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::ImageHashes;
@@ -16,7 +17,7 @@ const MOST: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct KnownImage {
     /// SHA-256 of the payload.
-    payload: [u8; 32],
+    payload: Sha256Digest,
     #[serde(flatten)]
     image: ImageHashes,
 }
@@ -29,7 +30,7 @@ pub struct KnownImages(#[serde(deserialize_with = "tolerant::known")] Vec<KnownI
 
 impl KnownImages {
     /// Remembers that the payload with this hash, which a trusted key has signed, makes `image`.
-    pub fn remember(&mut self, payload: [u8; 32], image: ImageHashes) {
+    pub fn remember(&mut self, payload: Sha256Digest, image: ImageHashes) {
         self.0.retain(|made| made.payload != payload);
         self.0.push(KnownImage { payload, image });
         let excess = self.0.len().saturating_sub(MOST);
@@ -38,20 +39,20 @@ impl KnownImages {
 
     /// The image that this payload makes, if that is known.
     #[must_use]
-    pub fn of(&self, payload: &[u8; 32]) -> Option<ImageHashes> {
+    pub fn of(&self, payload: &Sha256Digest) -> Option<ImageHashes> {
         let made = self.0.iter().find(|made| made.payload == *payload);
         made.map(|made| made.image)
     }
 
     /// The payloads that make `image`.
-    pub fn payloads(&self, image: ImageHashes) -> impl Iterator<Item = [u8; 32]> + '_ {
+    pub fn payloads(&self, image: ImageHashes) -> impl Iterator<Item = Sha256Digest> + '_ {
         let made = self.0.iter().filter(move |made| made.image.is(&image));
         made.map(|made| made.payload)
     }
 
     /// Whether two payloads are known to make the same image.
     #[must_use]
-    pub fn are_same(&self, one: &[u8; 32], other: &[u8; 32]) -> bool {
+    pub fn are_same(&self, one: &Sha256Digest, other: &Sha256Digest) -> bool {
         let image = |payload| self.of(payload);
         one == other
             || image(one)
@@ -66,8 +67,8 @@ mod tests {
 
     fn image(slot: u8, kernel: Option<u8>) -> ImageHashes {
         ImageHashes {
-            slot: [slot; 32],
-            kernel: kernel.map(|kernel| [kernel; 32]),
+            slot: [slot; 32].into(),
+            kernel: kernel.map(|kernel| [kernel; 32].into()),
         }
     }
 
@@ -92,11 +93,14 @@ mod tests {
     fn the_last_payloads_are_remembered_each_once() -> Result<(), serde_json::Error> {
         let mut images = KnownImages::default();
         for number in 0..40 {
-            images.remember([number; 32], image(number, None));
-            images.remember([number; 32], image(number / 2, None));
+            images.remember([number; 32].into(), image(number, None));
+            images.remember([number; 32].into(), image(number / 2, None));
         }
-        assert_eq!((images.0.len(), images.of(&[7; 32])), (MOST, None));
-        assert!(images.are_same(&[38; 32], &[39; 32]) && !images.are_same(&[37; 32], &[38; 32]));
+        assert_eq!((images.0.len(), images.of(&[7; 32].into())), (MOST, None));
+        assert!(
+            images.are_same(&[38; 32].into(), &[39; 32].into())
+                && !images.are_same(&[37; 32].into(), &[38; 32].into())
+        );
         assert_eq!(images.payloads(image(15, Some(1))).count(), 2);
         let json = serde_json::to_string(&images)?;
         assert_eq!(serde_json::from_str::<KnownImages>(&json)?, images);
@@ -112,7 +116,7 @@ mod tests {
             7,
         ]);
         let images: KnownImages = serde_json::from_value(json)?;
-        assert_eq!(images.of(&[0; 32]), Some(image(0, None)));
+        assert_eq!(images.of(&[0; 32].into()), Some(image(0, None)));
         assert_eq!(images.0.len(), 1);
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! A slot's trial: its payload, its progress, and the cause if it failed.
 
+use payload_format::Sha256Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use crate::store::tolerant;
 pub struct SlotPayload {
     /// SHA-256 of the payload; none if another program put the slot on trial.
     #[serde(default, deserialize_with = "tolerant::or_default")]
-    pub sha256: Option<[u8; 32]>,
+    pub sha256: Option<Sha256Digest>,
     /// Its version, for display.
     #[serde(default, deserialize_with = "tolerant::text")]
     pub version: String,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::extension::{ExtensionError, Origin, download};
+use crate::extension::{ExtensionError, PackageOrigin, download};
 use crate::fetch::{FetchSettings, Fetcher};
 use crate::host::Host;
 use crate::payload::Trust;
@@ -13,7 +13,7 @@ const KEY: &str = "/usr/share/update_engine/update-payload-key.pub.pem";
 /// `places` that has room. Nothing appears there before it is verified and complete.
 pub(super) async fn install(
     host: &Host,
-    origin: &Origin,
+    origin: &PackageOrigin,
     places: &[PathBuf],
     name: &str,
 ) -> Result<(), ExtensionError> {

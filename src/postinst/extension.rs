@@ -5,14 +5,14 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::Refusal;
+use super::PostinstRefusal;
 use super::download::install;
 use super::file_servers::FileServers;
 use super::release::Release;
-use super::response::offered;
-use crate::extension::{ExtensionError, Origin};
+use super::stored_response::offered;
+use crate::extension::{ExtensionError, PackageOrigin};
 use crate::host::{Host, Unreadable};
-use crate::omaha::{NameMatch, Package};
+use crate::omaha::{NameMatch, PackageDownload};
 use crate::printable::printable;
 
 const OEM: &str = "/usr/share/oem";
@@ -26,9 +26,9 @@ const ENABLED: [&str; 2] = [
 ];
 
 /// Sources of packages.
-struct Offered {
+struct PackageSources {
     /// Packages that the node's own server offers.
-    packages: Vec<Package>,
+    packages: Vec<PackageDownload>,
     /// File servers for packages that it doesn't offer.
     servers: FileServers,
 }
@@ -52,7 +52,7 @@ impl<'a> Extensions<'a> {
     }
 
     /// Removes the extensions of neither version, and fetches those of the new one.
-    pub(super) async fn update(&self, oem: &str) -> Result<(), Refusal> {
+    pub(super) async fn update(&self, oem: &str) -> Result<(), PostinstRefusal> {
         let oem_place = self.host.path(OEM).join("sysext");
         let active = format!("{OEM}/sysext/active-oem-{oem}");
         let is_active = is_name(oem) && self.host.is_there(&active)?;
@@ -64,7 +64,7 @@ impl<'a> Extensions<'a> {
             // Nothing will be asked for: an answer that can't be read is no reason to refuse.
             return self.prune(&self.host.path(SYSEXTS), "flatcar");
         }
-        let offered = Offered {
+        let offered = PackageSources {
             packages: offered(self.host)?,
             servers: FileServers::of(self.host)?,
         };
@@ -90,8 +90,8 @@ impl<'a> Extensions<'a> {
         package: &str,
         family: &str,
         places: &[PathBuf],
-        offered: &Offered,
-    ) -> Result<(), Refusal> {
+        offered: &PackageSources,
+    ) -> Result<(), PostinstRefusal> {
         for place in places {
             self.prune(place, family)?;
         }
@@ -107,17 +107,17 @@ impl<'a> Extensions<'a> {
                 }
             }
         }
-        Err(Refusal::Extension {
+        Err(PostinstRefusal::Extension {
             package: package.to_owned(),
             source: Box::new(failure),
         })
     }
 
     /// Origins of `package`: the URLs of the server's offer, then the published release.
-    fn origins(&self, package: &str, offered: &Offered) -> Vec<Origin> {
+    fn origins(&self, package: &str, offered: &PackageSources) -> Vec<PackageOrigin> {
         let file = format!("{package}.gz");
         // Of those whose names fit as well the first, as the original's tools do.
-        let matches = |package: &&Package| NameMatch::of(&package.name, &file);
+        let matches = |package: &&PackageDownload| NameMatch::of(&package.name, &file);
         let packages = offered
             .packages
             .iter()
@@ -128,7 +128,7 @@ impl<'a> Extensions<'a> {
             let urls = [&offer.url].into_iter().chain(&offer.fallback_urls);
             urls.map(|url| (url.clone(), Some(offer.size)))
         });
-        let origin = |(url, size)| Origin {
+        let origin = |(url, size)| PackageOrigin {
             url,
             size,
             sha256: None,
@@ -139,8 +139,8 @@ impl<'a> Extensions<'a> {
 
     /// Removes the images of `family` that belong to neither version: the running one's must stay,
     /// the node may come back to it.
-    fn prune(&self, place: &Path, family: &str) -> Result<(), Refusal> {
-        let failed = |source| Refusal::Directory {
+    fn prune(&self, place: &Path, family: &str) -> Result<(), PostinstRefusal> {
+        let failed = |source| PostinstRefusal::Directory {
             path: place.to_owned(),
             source,
         };
@@ -186,9 +186,11 @@ fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits)
 }
 
-fn touch(path: &Path) -> Result<(), Refusal> {
-    File::create(path).map(drop).map_err(|source| Refusal::Directory {
-        path: path.to_owned(),
-        source,
-    })
+fn touch(path: &Path) -> Result<(), PostinstRefusal> {
+    File::create(path)
+        .map(drop)
+        .map_err(|source| PostinstRefusal::Directory {
+            path: path.to_owned(),
+            source,
+        })
 }

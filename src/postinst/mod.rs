@@ -20,8 +20,7 @@ mod extension;
 mod file_servers;
 mod opaque;
 mod release;
-mod response;
-mod show;
+mod stored_response;
 
 use std::fs::Metadata;
 use std::io;
@@ -29,22 +28,25 @@ use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
 
 use crate::config::{KeyValues, OEM_FILES};
-use crate::disk::{DiskError, SlotDisk};
+use crate::disk::{DiskError, SlotDisk, SlotRow};
 use crate::extension::ExtensionError;
 use crate::host::{Host, Unreadable};
 use crate::reboot::RebootRequest;
 use extension::Extensions;
 use release::Release;
 pub use release::ReleaseError;
-pub use response::StoredResponseError;
+pub use stored_response::StoredResponseError;
 
 const OEM_HOOK: &str = "/usr/share/oem/bin/oem-postinst";
 /// File that exists only on systems with version 2 control groups alone.
 const UNIFIED_CGROUPS: &str = "/sys/fs/cgroup/cgroup.controllers";
 
+/// Flatcar's type of slots, as `cgpt` prints it.
+const TYPE: &str = "5DFBF5F4-2848-4BAC-AA5E-0D9A20B745A6";
+
 /// Reason for which the image must not boot.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum PostinstRefusal {
     /// The device is no slot, or its disk can't be used.
     #[error("cannot tell the slot of {}", device.display())]
     Slot {
@@ -97,7 +99,7 @@ pub enum Refusal {
     Reboot(#[source] io::Error),
 }
 
-impl Refusal {
+impl PostinstRefusal {
     /// The exit status: a hook's own, else 1.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
@@ -126,9 +128,9 @@ impl Postinst {
     /// the release.
     ///
     /// # Errors
-    /// [`Refusal`]; the slot boots no sooner than it did.
-    pub async fn run(&self) -> Result<(), Refusal> {
-        let no_slot = |source| Refusal::Slot {
+    /// [`PostinstRefusal`]; the slot boots no sooner than it did.
+    pub async fn run(&self) -> Result<(), PostinstRefusal> {
+        let no_slot = |source| PostinstRefusal::Slot {
             device: self.device.clone(),
             source,
         };
@@ -142,25 +144,27 @@ impl Postinst {
             .await?;
         opaque::remove(&self.host);
         if !self.host.is_there(UNIFIED_CGROUPS)? {
-            return Err(Refusal::Cgroups);
+            return Err(PostinstRefusal::Cgroups);
         }
-        disk.make_next(slot).map_err(Refusal::Boot)?;
-        let rows = disk.table().map_err(Refusal::Boot)?;
-        rows.iter().filter(|row| row.slot == slot).for_each(show::row);
+        disk.make_next(slot).map_err(PostinstRefusal::Boot)?;
+        let rows = disk.table().map_err(PostinstRefusal::Boot)?;
+        rows.iter().filter(|row| row.slot == slot).for_each(show);
         print!("{}", new.text);
-        RebootRequest::of(&self.host).make().map_err(Refusal::Reboot)
+        RebootRequest::of(&self.host)
+            .make()
+            .map_err(PostinstRefusal::Reboot)
     }
 
-    fn run_hook(&self, slot: &str) -> Result<(), Refusal> {
+    fn run_hook(&self, slot: &str) -> Result<(), PostinstRefusal> {
         let hook = self.host.path(OEM_HOOK);
         let found = self.host.look_at(OEM_HOOK)?;
         if !found.is_some_and(|found| is_executable(&found)) {
             return Ok(());
         }
         let status = Command::new(hook).arg(slot).arg(&self.image).status();
-        match status.map_err(Refusal::Hook)? {
+        match status.map_err(PostinstRefusal::Hook)? {
             status if status.success() => Ok(()),
-            status => Err(Refusal::HookFailed(status)),
+            status => Err(PostinstRefusal::HookFailed(status)),
         }
     }
 
@@ -175,4 +179,18 @@ impl Postinst {
 fn is_executable(found: &Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     found.is_file() && found.permissions().mode() & 0o111 != 0
+}
+
+/// Prints the slot's row of the partition table as `cgpt show` does: scripts look for what follows
+/// `Attr:`.
+fn show(row: &SlotRow) {
+    println!("       start        size    part  contents");
+    println!(
+        "{:12}{:12}{:8}  Label: \"{}\"",
+        row.first_lba, row.sectors, row.partition, row.slot
+    );
+    let indent = " ".repeat(34);
+    println!("{indent}Type: {TYPE}");
+    println!("{indent}UUID: {}", row.partuuid.to_uppercase());
+    println!("{indent}Attr: {} ", row.attributes);
 }

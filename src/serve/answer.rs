@@ -6,19 +6,19 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use quick_xml::escape::escape;
 
-use super::catalog::{Catalog, Package};
+use super::catalog::{Catalog, ServedPackage};
 use super::question::{Ask, Question};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct ServerAnswer {
     /// The whole response.
     pub xml: String,
     /// The version offered in it, if an update is.
     pub offered: Option<String>,
 }
 
-impl Answer {
+impl ServerAnswer {
     /// Answers every ask in its order; packages lie at `codebase` (a URL that ends in `/`).
     #[must_use]
     pub fn to(question: &Question, catalog: Option<&Catalog>, codebase: &str) -> Self {
@@ -74,7 +74,7 @@ fn update(catalog: &Catalog, codebase: &str) -> String {
     xml
 }
 
-fn push_package(xml: &mut String, package: &Package, required: &str) {
+fn push_package(xml: &mut String, package: &ServedPackage, required: &str) {
     let _ = write!(
         xml,
         "<package name=\"{}\" hash=\"{}\" hash_sha256=\"{}\" size=\"{}\" required=\"{required}\"></package>",

@@ -11,7 +11,7 @@ use payload_format::Sha256Digest;
 use ring::digest;
 
 use super::ServeError;
-use crate::payload::{Metadata, PayloadError, PayloadFile};
+use crate::payload::{PayloadError, PayloadFile, PayloadMetadata};
 
 /// The last part of a package's URL: letters, digits, `.`, `_` and `-`, so that it needs no
 /// escaping in a URL, in XML or in a log, and can't name another directory.
@@ -49,7 +49,7 @@ impl fmt::Display for PackageName {
 /// A file offered for download, with what the offer says about it. The file is hashed once, when it
 /// enters the catalog: if its bytes change afterwards, nodes notice and refuse it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Package {
+pub struct ServedPackage {
     /// Last part of its URL.
     pub name: PackageName,
     /// Path of the file.
@@ -62,7 +62,7 @@ pub struct Package {
     pub sha256: Sha256Digest,
 }
 
-impl Package {
+impl ServedPackage {
     fn open(name: PackageName, path: &Path) -> Result<Self, ServeError> {
         let (len, sha1, sha256) = sums(path).map_err(|source| ServeError::Read {
             path: path.into(),
@@ -100,9 +100,9 @@ pub enum Audience {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalog {
     version: String,
-    payload: Package,
+    payload: ServedPackage,
     is_delta: bool,
-    extras: Vec<Package>,
+    extras: Vec<ServedPackage>,
     audience: Audience,
     pace: Option<NonZeroU64>,
 }
@@ -112,13 +112,13 @@ impl Catalog {
     /// the whole file: not for asynchronous code.
     ///
     /// # Errors
-    /// [`ServeError::Read`], [`ServeError::Empty`], or [`ServeError::Name`] if the file's name can't
-    /// stand in a URL.
+    /// [`ServeError::Read`], [`ServeError::Empty`], or [`ServeError::Name`] if the file's name
+    /// can't stand in a URL.
     pub fn open(version: impl Into<String>, payload: &Path) -> Result<Self, ServeError> {
         let name = payload.file_name().unwrap_or_default().to_string_lossy();
         Ok(Self {
             version: version.into(),
-            payload: Package::open(name.parse()?, payload)?,
+            payload: ServedPackage::open(name.parse()?, payload)?,
             // Whatever is no payload is served all the same: that nodes refuse it is what tests
             // want to see.
             is_delta: metadata(payload).is_ok_and(|metadata| metadata.manifest.is_delta()),
@@ -137,7 +137,7 @@ impl Catalog {
         if self.find(name.as_str()).is_some() {
             return Err(ServeError::Duplicate { name });
         }
-        self.extras.push(Package::open(name, path)?);
+        self.extras.push(ServedPackage::open(name, path)?);
         Ok(self)
     }
 
@@ -163,7 +163,7 @@ impl Catalog {
 
     /// The update itself.
     #[must_use]
-    pub fn payload(&self) -> &Package {
+    pub fn payload(&self) -> &ServedPackage {
         &self.payload
     }
 
@@ -175,7 +175,7 @@ impl Catalog {
 
     /// Packages beside the payload.
     #[must_use]
-    pub fn extras(&self) -> &[Package] {
+    pub fn extras(&self) -> &[ServedPackage] {
         &self.extras
     }
 
@@ -187,7 +187,7 @@ impl Catalog {
 
     /// The package called `name`.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<&Package> {
+    pub fn find(&self, name: &str) -> Option<&ServedPackage> {
         std::iter::once(&self.payload)
             .chain(&self.extras)
             .find(|package| package.name.as_str() == name)
@@ -200,7 +200,7 @@ impl Catalog {
     }
 }
 
-fn metadata(payload: &Path) -> Result<Metadata, PayloadError> {
+fn metadata(payload: &Path) -> Result<PayloadMetadata, PayloadError> {
     PayloadFile::open(payload)?.metadata()
 }
 

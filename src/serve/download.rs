@@ -15,7 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::time::Instant;
 
 /// Body of a response.
-pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
+pub(super) type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Bytes read at once.
 const CHUNK: u64 = 64 << 10;
@@ -43,7 +43,7 @@ pub(super) async fn body(
     first: u64,
     len: u64,
     pace: Option<NonZeroU64>,
-) -> io::Result<Body> {
+) -> io::Result<AnswerBody> {
     let mut file = File::open(path).await?;
     let now = file.metadata().await?.len();
     if now != file_len {

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 
 use tokio::sync::watch;
 
-use super::question::{Ask, Event, Question};
+use super::question::{Ask, NodeEvent, Question};
 
 /// Records kept; older ones are forgotten.
 const CAPACITY: usize = 10_000;
 
 /// One request and its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Record {
+pub enum RequestRecord {
     /// An Omaha request that was answered.
     Omaha(Exchange),
     /// A request for a package.
@@ -40,7 +40,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// The events it carried.
-    pub fn events(&self) -> impl Iterator<Item = &Event> {
+    pub fn events(&self) -> impl Iterator<Item = &NodeEvent> {
         self.question.asks.iter().filter_map(|ask| match ask {
             Ask::Event(event) => Some(event),
             Ask::Ping | Ask::UpdateCheck => None,
@@ -73,10 +73,10 @@ pub struct Download {
 
 /// The requests of a server, oldest first. Clones see the same records.
 #[derive(Debug, Clone, Default)]
-pub struct Journal(watch::Sender<VecDeque<Record>>);
+pub struct RequestJournal(watch::Sender<VecDeque<RequestRecord>>);
 
-impl Journal {
-    pub(super) fn push(&self, record: Record) {
+impl RequestJournal {
+    pub(super) fn push(&self, record: RequestRecord) {
         self.0.send_modify(|records| {
             if records.len() == CAPACITY {
                 records.pop_front();
@@ -87,7 +87,7 @@ impl Journal {
 
     /// All records up to now.
     #[must_use]
-    pub fn records(&self) -> Vec<Record> {
+    pub fn records(&self) -> Vec<RequestRecord> {
         self.0.borrow().iter().cloned().collect()
     }
 
@@ -95,7 +95,7 @@ impl Journal {
     #[must_use]
     pub fn exchanges(&self) -> Vec<Exchange> {
         let omaha = |record| {
-            if let Record::Omaha(exchange) = record {
+            if let RequestRecord::Omaha(exchange) = record {
                 Some(exchange)
             } else {
                 None
@@ -107,7 +107,7 @@ impl Journal {
     /// Type and result of every event up to now (`(13, 1)`: a download began), the tests' usual
     /// question.
     #[must_use]
-    pub fn events(&self) -> Vec<Event> {
+    pub fn events(&self) -> Vec<NodeEvent> {
         self.exchanges()
             .iter()
             .flat_map(|exchange| exchange.events().cloned().collect::<Vec<_>>())
@@ -118,7 +118,7 @@ impl Journal {
     #[must_use]
     pub fn downloads(&self) -> Vec<Download> {
         let download = |record| {
-            if let Record::Download(download) = record {
+            if let RequestRecord::Download(download) = record {
                 Some(download)
             } else {
                 None
@@ -133,7 +133,7 @@ impl Journal {
     }
 
     /// Returns once a record satisfies `condition`: one that is there already, or one to come.
-    pub async fn wait_for(&self, mut condition: impl FnMut(&Record) -> bool) {
+    pub async fn wait_for(&self, mut condition: impl FnMut(&RequestRecord) -> bool) {
         let mut changes = self.0.subscribe();
         // Fails only when the sender is gone, and we hold it.
         let _ = changes

@@ -35,12 +35,12 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-pub use self::answer::Answer;
-pub use self::catalog::{Audience, Catalog, Package, PackageName};
-pub use self::journal::{Download, Exchange, Journal, Record};
-pub use self::question::{App, Ask, Event, Question, QuestionError};
-pub use self::range::Part;
-use self::service::Service;
+pub use self::answer::ServerAnswer;
+pub use self::catalog::{Audience, Catalog, PackageName, ServedPackage};
+pub use self::journal::{Download, Exchange, RequestJournal, RequestRecord};
+pub use self::question::{App, Ask, NodeEvent, Question, QuestionError};
+pub use self::range::FilePart;
+use self::service::HttpService;
 
 /// Connections answered at the same time; further ones wait in the kernel's backlog.
 const MAX_CONNECTIONS: usize = 512;
@@ -93,7 +93,7 @@ pub enum ServeError {
 pub struct Server {
     address: SocketAddr,
     catalog: watch::Sender<Option<Arc<Catalog>>>,
-    journal: Journal,
+    journal: RequestJournal,
     cancel: CancellationToken,
     listener: Option<JoinHandle<()>>,
 }
@@ -109,9 +109,9 @@ impl Server {
         let socket = TcpListener::bind(address).await.map_err(listen)?;
         let address = socket.local_addr().map_err(listen)?;
         let catalog = watch::Sender::new(catalog.map(Arc::new));
-        let journal = Journal::default();
+        let journal = RequestJournal::default();
         let cancel = CancellationToken::new();
-        let service = Service::new(address, catalog.subscribe(), journal.clone());
+        let service = HttpService::new(address, catalog.subscribe(), journal.clone());
         let listener = tokio::spawn(accept(socket, service, cancel.clone()));
         Ok(Self {
             address,
@@ -141,7 +141,7 @@ impl Server {
 
     /// The requests so far.
     #[must_use]
-    pub fn journal(&self) -> &Journal {
+    pub fn journal(&self) -> &RequestJournal {
         &self.journal
     }
 
@@ -162,7 +162,7 @@ impl Drop for Server {
 }
 
 /// Accepts until cancelled; dropping the set closes the connections.
-async fn accept(socket: TcpListener, service: Service, cancel: CancellationToken) {
+async fn accept(socket: TcpListener, service: HttpService, cancel: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -183,7 +183,7 @@ async fn accept(socket: TcpListener, service: Service, cancel: CancellationToken
     connections.shutdown().await;
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, service: Service) {
+async fn connection(stream: TcpStream, peer: SocketAddr, service: HttpService) {
     let answer = hyper::service::service_fn(move |request| {
         let service = service.clone();
         async move { service.answer(peer, request).await }

@@ -40,12 +40,12 @@ pub enum Ask {
     /// The node asks for an update.
     UpdateCheck,
     /// The node reports an event.
-    Event(Event),
+    Event(NodeEvent),
 }
 
 /// An event on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct NodeEvent {
     /// `eventtype`: 3 update complete, 13 download started, 14 download finished.
     pub kind: u32,
     /// `eventresult`: 0 error, 1 success, 2 success after a reboot, 9 update deferred.
@@ -124,7 +124,8 @@ impl Reading {
             (["request", "app"], "ping") => self.asks.push(Ask::Ping),
             (["request", "app"], "updatecheck") => self.asks.push(Ask::UpdateCheck),
             (["request", "app"], "event") => {
-                self.asks.push(Ask::Event(Event::parse(&attributes(element)?)?));
+                self.asks
+                    .push(Ask::Event(NodeEvent::parse(&attributes(element)?)?));
             }
             _ => {}
         }
@@ -169,7 +170,7 @@ impl App {
     }
 }
 
-impl Event {
+impl NodeEvent {
     fn parse(attributes: &Attributes) -> Result<Self, QuestionError> {
         Ok(Self {
             kind: number(attributes, "eventtype")?.unwrap_or_default(),

@@ -2,7 +2,7 @@
 
 /// The part of a file to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum FilePart {
     /// All of it (200).
     Whole,
     /// `len` bytes from `first` (206).
@@ -16,7 +16,7 @@ pub enum Part {
     Unsatisfiable,
 }
 
-impl Part {
+impl FilePart {
     /// What `range` and `if_range`, the values of these headers, ask of a file of `len` bytes
     /// tagged `etag`. A range that isn't understood, has several parts, or is for another entity,
     /// asks for the whole file, as the RFC wants.
@@ -31,7 +31,7 @@ impl Part {
     }
 }
 
-fn parse(spec: &str, len: u64) -> Option<Part> {
+fn parse(spec: &str, len: u64) -> Option<FilePart> {
     let (first, last) = spec.split_once('-')?;
     if first.is_empty() {
         let suffix = digits(last)?.min(len);
@@ -52,16 +52,16 @@ fn digits(text: &str) -> Option<u64> {
         .then(|| text.parse().ok())?
 }
 
-fn part(first: u64, end: u64, len: u64) -> Part {
+fn part(first: u64, end: u64, len: u64) -> FilePart {
     match end.min(len).checked_sub(first) {
-        None | Some(0) => Part::Unsatisfiable,
-        Some(len) => Part::Range { first, len },
+        None | Some(0) => FilePart::Unsatisfiable,
+        Some(len) => FilePart::Range { first, len },
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Part::{self, Range, Unsatisfiable, Whole};
+    use super::FilePart::{self, Range, Unsatisfiable, Whole};
 
     const TAG: &str = "\"abc\"";
 
@@ -84,19 +84,26 @@ mod tests {
             ("lines=1-2", Whole),
         ];
         for (range, expected) in cases {
-            assert_eq!(Part::requested(Some(range), None, TAG, 100), expected, "{range}");
+            assert_eq!(
+                FilePart::requested(Some(range), None, TAG, 100),
+                expected,
+                "{range}"
+            );
         }
     }
 
     #[test]
     fn a_range_of_another_entity_asks_for_all_of_this_one() {
-        assert_eq!(Part::requested(Some("bytes=5-"), Some("\"old\""), TAG, 10), Whole);
         assert_eq!(
-            Part::requested(Some("bytes=5-"), Some(TAG), TAG, 10),
+            FilePart::requested(Some("bytes=5-"), Some("\"old\""), TAG, 10),
+            Whole
+        );
+        assert_eq!(
+            FilePart::requested(Some("bytes=5-"), Some(TAG), TAG, 10),
             Range { first: 5, len: 5 }
         );
         assert_eq!(
-            Part::requested(Some("bytes=5-"), Some("W/\"abc\""), TAG, 10),
+            FilePart::requested(Some("bytes=5-"), Some("W/\"abc\""), TAG, 10),
             Whole
         );
     }

@@ -12,12 +12,12 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::watch;
 
-use super::answer::Answer;
-use super::catalog::{Catalog, Package};
-use super::download::{self, Body};
-use super::journal::{Download, Exchange, Journal, Record};
+use super::answer::ServerAnswer;
+use super::catalog::{Catalog, ServedPackage};
+use super::download::{self, AnswerBody};
+use super::journal::{Download, Exchange, RequestJournal, RequestRecord};
 use super::question::{Ask, Question};
-use super::range::Part;
+use super::range::FilePart;
 
 /// Largest Omaha request: a node's takes about 1 KiB.
 const MAX_REQUEST: usize = 64 << 10;
@@ -26,19 +26,19 @@ const PACKAGES: &str = "/packages/";
 
 /// Answers requests; one clone per connection.
 #[derive(Debug, Clone)]
-pub(super) struct Service {
+pub(super) struct HttpService {
     address: SocketAddr,
     catalog: watch::Receiver<Option<Arc<Catalog>>>,
-    journal: Journal,
+    journal: RequestJournal,
 }
 
 /// A request that is answered with a status alone.
-struct Refusal {
+struct HttpRefusal {
     status: StatusCode,
     reason: String,
 }
 
-impl Refusal {
+impl HttpRefusal {
     fn new(status: StatusCode, reason: impl Into<String>) -> Self {
         Self {
             status,
@@ -47,11 +47,11 @@ impl Refusal {
     }
 }
 
-impl Service {
+impl HttpService {
     pub(super) fn new(
         address: SocketAddr,
         catalog: watch::Receiver<Option<Arc<Catalog>>>,
-        journal: Journal,
+        journal: RequestJournal,
     ) -> Self {
         Self {
             address,
@@ -64,16 +64,16 @@ impl Service {
         &self,
         peer: SocketAddr,
         request: Request<Incoming>,
-    ) -> Result<Response<Body>, Infallible> {
+    ) -> Result<Response<AnswerBody>, Infallible> {
         let what = format!("{} {}", request.method(), request.uri().path());
         let answered = self.route(peer, request).await;
         Ok(answered.unwrap_or_else(|refusal| self.refuse(peer, what, &refusal)))
     }
 
-    fn refuse(&self, peer: SocketAddr, request: String, refusal: &Refusal) -> Response<Body> {
-        let Refusal { status, reason } = refusal;
+    fn refuse(&self, peer: SocketAddr, request: String, refusal: &HttpRefusal) -> Response<AnswerBody> {
+        let HttpRefusal { status, reason } = refusal;
         tracing::warn!("{peer}: {request:?} refused with {status}: {reason}");
-        self.journal.push(Record::Refused {
+        self.journal.push(RequestRecord::Refused {
             request,
             status: status.as_u16(),
             reason: reason.clone(),
@@ -83,33 +83,41 @@ impl Service {
         response
     }
 
-    async fn route(&self, peer: SocketAddr, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    async fn route(
+        &self,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Result<Response<AnswerBody>, HttpRefusal> {
         let path = request.uri().path();
         let is_omaha = path == "/v1/update" || path.starts_with("/v1/update/");
         let package = path.strip_prefix(PACKAGES).map(str::to_owned);
         match (request.method(), is_omaha, package) {
             (&Method::POST, true, _) => self.omaha(peer, request).await,
             (&(Method::GET | Method::HEAD), _, Some(name)) => self.package(peer, &name, &request).await,
-            (_, true, _) | (_, _, Some(_)) => Err(Refusal::new(
+            (_, true, _) | (_, _, Some(_)) => Err(HttpRefusal::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "this method is not for this path",
             )),
-            _ => Err(Refusal::new(StatusCode::NOT_FOUND, "no such path")),
+            _ => Err(HttpRefusal::new(StatusCode::NOT_FOUND, "no such path")),
         }
     }
 
-    async fn omaha(&self, peer: SocketAddr, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    async fn omaha(
+        &self,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Result<Response<AnswerBody>, HttpRefusal> {
         let codebase = self.codebase(&request);
         let body = Limited::new(request.into_body(), MAX_REQUEST).collect().await;
-        let body = body.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+        let body = body.map_err(|error| HttpRefusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         let body = String::from_utf8(body.to_bytes().into())
-            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+            .map_err(|error| HttpRefusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         let question = Question::parse(&body)
-            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+            .map_err(|error| HttpRefusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         let catalog = self.catalog.borrow().clone();
-        let answer = Answer::to(&question, catalog.as_deref(), &codebase);
+        let answer = ServerAnswer::to(&question, catalog.as_deref(), &codebase);
         tell(peer, &question, answer.offered.as_deref());
-        self.journal.push(Record::Omaha(Exchange {
+        self.journal.push(RequestRecord::Omaha(Exchange {
             body,
             question,
             offered: answer.offered,
@@ -132,23 +140,23 @@ impl Service {
         peer: SocketAddr,
         name: &str,
         request: &Request<B>,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Response<AnswerBody>, HttpRefusal> {
         let catalog = self.catalog.borrow().clone();
         let Some((catalog, package)) = catalog.as_deref().and_then(|all| Some((all, all.find(name)?))) else {
-            return Err(Refusal::new(StatusCode::NOT_FOUND, "no such package"));
+            return Err(HttpRefusal::new(StatusCode::NOT_FOUND, "no such package"));
         };
         let (range, if_range) = (text(request, &header::RANGE), text(request, &header::IF_RANGE));
-        let part = Part::requested(range, if_range, &package.etag(), package.len);
+        let part = FilePart::requested(range, if_range, &package.etag(), package.len);
         let (status, first, len) = match part {
-            Part::Whole => (StatusCode::OK, 0, package.len),
-            Part::Range { first, len } => (StatusCode::PARTIAL_CONTENT, first, len),
-            Part::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
+            FilePart::Whole => (StatusCode::OK, 0, package.len),
+            FilePart::Range { first, len } => (StatusCode::PARTIAL_CONTENT, first, len),
+            FilePart::Unsatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
         };
         // hyper sends no body in answer to a HEAD, and takes the length from our header.
         let body = download::body(&package.path, package.len, first, len, catalog.pace()).await;
         let body = body.map_err(|error| {
             let path = package.path.display();
-            Refusal::new(
+            HttpRefusal::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 format!("cannot send {path}: {error}"),
             )
@@ -157,7 +165,7 @@ impl Service {
             "{peer}: {} {name}: {status}, {len} bytes from {first}",
             request.method()
         );
-        self.journal.push(Record::Download(Download {
+        self.journal.push(RequestRecord::Download(Download {
             name: name.to_owned(),
             range: range.map(str::to_owned),
             if_range: if_range.map(str::to_owned),
@@ -170,16 +178,18 @@ impl Service {
 }
 
 fn package_response(
-    package: &Package,
-    part: Part,
+    package: &ServedPackage,
+    part: FilePart,
     status: StatusCode,
     len: u64,
-    body: Body,
-) -> Response<Body> {
+    body: AnswerBody,
+) -> Response<AnswerBody> {
     let range = match part {
-        Part::Whole => None,
-        Part::Range { first, len } => Some(format!("bytes {first}-{}/{}", first + (len - 1), package.len)),
-        Part::Unsatisfiable => Some(format!("bytes */{}", package.len)),
+        FilePart::Whole => None,
+        FilePart::Range { first, len } => {
+            Some(format!("bytes {first}-{}/{}", first + (len - 1), package.len))
+        }
+        FilePart::Unsatisfiable => Some(format!("bytes */{}", package.len)),
     };
     let mut builder = Response::builder()
         .status(status)
@@ -198,7 +208,7 @@ fn text<'a, B>(request: &'a Request<B>, name: &HeaderName) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok()
 }
 
-fn whole(text: String) -> Body {
+fn whole(text: String) -> AnswerBody {
     Full::new(Bytes::from(text))
         .map_err(|never| match never {})
         .boxed_unsync()

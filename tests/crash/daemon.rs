@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use update_engine::serve::{Catalog, Record, Server};
+use update_engine::serve::{Catalog, RequestRecord, Server};
 
 use crate::machine::State;
 use crate::memory::Told;
@@ -109,7 +109,7 @@ fn claim(node: &Node) {
 fn told(server: &Server) -> Told {
     let mut told = Told::default();
     for record in server.journal().records() {
-        if let Record::Omaha(exchange) = record {
+        if let RequestRecord::Omaha(exchange) = record {
             told.rollback |= exchange.events().any(|event| event.result == 0);
             told.news |= exchange.is_check();
         }

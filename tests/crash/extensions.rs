@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use ring::digest::{SHA256, digest};
+use payload_format::Sha256Digest;
 use update_engine::plan::{Extension, ExtensionPlan};
 
 use crate::machine::State;
@@ -68,7 +68,7 @@ pub(crate) fn plan(root: &Path, url: &str) -> Option<ExtensionPlan> {
             url: format!("{directory}/{PACKAGE}"),
             fallback_urls: Vec::new(),
             size: package().len() as u64,
-            sha256: digest(&SHA256, package()).as_ref().try_into().unwrap(),
+            sha256: Sha256Digest::of(package()),
         }],
     })
 }

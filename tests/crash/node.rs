@@ -12,7 +12,7 @@ use update_engine::disk::{PartitionPair, SlotDisk, SlotName};
 use update_engine::fetch::{FetchSettings, Fetcher};
 use update_engine::host::Host;
 use update_engine::install::{InstallError, Pace, Postinst, Site};
-use update_engine::plan::{FurtherTarget, InstallPlan};
+use update_engine::plan::{ExtraPartition, InstallPlan};
 
 use crate::extensions;
 use crate::installing::{install, plan};
@@ -22,7 +22,7 @@ use crate::tree::Files;
 pub(crate) const KERNEL_A: &str = "/boot/flatcar/vmlinuz-a";
 pub(crate) const KERNEL_B: &str = "/boot/flatcar/vmlinuz-b";
 
-/// The name of the partition beside the slots, in payloads and configuration.
+/// The name of the extra partition, in payloads and configuration.
 pub(crate) const OEM: &str = "oem";
 pub(crate) const OEM_PAIR: &str = "/dev/disk/by-partlabel/OEM-%s";
 pub(crate) const OEM_A: &str = "/dev/disk/by-partlabel/OEM-A";
@@ -129,12 +129,12 @@ impl Attempt<'_> {
                 ..Pace::default()
             },
         };
-        let further = FurtherTarget {
+        let extra_partition = ExtraPartition {
             name: PartitionName::new(OEM).unwrap(),
             pair: PartitionPair::parse(OEM_PAIR).unwrap(),
         };
         let plan = InstallPlan {
-            further: vec![further],
+            extra_partitions: vec![extra_partition],
             extensions: extensions::plan(self.root, &self.url),
             ..plan(self.url.clone(), self.payload)
         };

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use payload_format::ReadBlocks;
-use payload_format::writer::{DeltaPayload, RsaSigner, Snapshot};
+use payload_format::writer::{DeltaImage, DeltaPayload, RsaSigner, Snapshot};
 
 use crate::draft::{BLOCK, Draft, bytes_of};
 use crate::random::Random;
@@ -18,7 +18,7 @@ pub(crate) struct Payload {
     pub(crate) image: Vec<u8>,
     /// None: the running slot's kernel is copied.
     pub(crate) kernel: Option<Vec<u8>>,
-    /// None: the partition beside the slot stays as it is.
+    /// None: the extra partition stays as it is.
     pub(crate) oem: Option<Vec<u8>>,
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn kernel(seed: u64) -> Vec<u8> {
     Random::new(seed).bytes(5 * BLOCK + 100)
 }
 
-/// An image for the partition beside the slot: it doesn't end with a block either.
+/// An image for the extra partition: it doesn't end with a block either.
 pub(crate) fn oem(seed: u64) -> Vec<u8> {
     Random::new(seed).bytes(OEM_BLOCKS * BLOCK - 30)
 }
@@ -49,7 +49,7 @@ pub(crate) fn partition(oem: &[u8]) -> Vec<u8> {
     partition
 }
 
-/// What lies behind the image in the partition beside the slot, and has to stay there.
+/// What lies behind the image in the extra partition, and has to stay there.
 pub(crate) const OEM_TAIL: [u8; BLOCK] = [0x77; BLOCK];
 
 /// Writes every block of a new image, two apart from each other at a time.
@@ -155,7 +155,10 @@ pub(crate) fn generated_delta(old: &[u8], old_kernel: &[u8]) -> Payload {
     let (old_kernel, new_kernel) = (Image(old_kernel), Image(&kernel));
     let mut bytes = Vec::new();
     DeltaPayload::new(old.snapshot(), new.snapshot())
-        .with_kernel(Some(old_kernel.snapshot()), new_kernel.snapshot())
+        .with_kernel(DeltaImage {
+            old: Some(old_kernel.snapshot()),
+            new: new_kernel.snapshot(),
+        })
         .with_signer(&signer)
         .write(&mut Cursor::new(Vec::new()), &mut bytes, &mut |_| {})
         .unwrap();

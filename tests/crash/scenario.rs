@@ -31,7 +31,7 @@ pub(crate) enum Contents {
     DeltaV2,
     /// Likewise, by the product's generator.
     Generated,
-    /// Of version 2, with a partition beside the slot.
+    /// Of version 2, with an extra partition.
     Partition,
     /// A delta of version 2, of that partition as well.
     PartitionDelta,
@@ -50,7 +50,7 @@ pub(crate) enum Before {
     OnTrial,
     /// An attempt was cut before.
     Cut,
-    /// An attempt at another payload was cut while it wrote the partition beside the slot.
+    /// An attempt at another payload was cut while it wrote the extra partition.
     CutBeside,
     /// Both slots have extensions, and so has the update.
     Extensions,
@@ -290,8 +290,7 @@ impl Recording {
         machine.state(machine.cut(&mut Loss::new(Kind::Lost, 0, 0)))
     }
 
-    /// What a cut leaves whose writes all survive, once half of the partition beside the slot was
-    /// written.
+    /// What a cut leaves whose writes all survive, once half of the extra partition was written.
     fn cut_beside(&self) -> State {
         let (mut machine, half) = (self.machine(), self.truth.updated.oem.len() / 2);
         for step in &self.trace.steps {

@@ -9,7 +9,7 @@ use crate::node::{KERNEL_B, OEM_B};
 pub(crate) struct Held {
     pub(crate) image: Vec<u8>,
     pub(crate) kernel: Vec<u8>,
-    /// The partition beside the slot.
+    /// The extra partition.
     pub(crate) oem: Vec<u8>,
 }
 

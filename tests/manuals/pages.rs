@@ -159,7 +159,7 @@ fn configuration() -> Page {
         )
         .terms("SETTINGS", terms)
         .section(
-            "PARTITIONS BESIDE THE SLOT",
+            "EXTRA PARTITIONS",
             &["PARTITION_name=/dev/disk/by-partlabel/OEM-%s says where the partition that a payload calls by that name goes; \
                %s becomes A or B, the letter of the slot that is written."],
         )

@@ -36,7 +36,8 @@ pub fn uncompressed(image: &[u8]) -> Vec<u8> {
     let signer = RsaSigner::from_pem(&std::fs::read_to_string(payload("test-key.pem")).unwrap()).unwrap();
     let (mut image, mut payload) = (Cursor::new(image), Vec::new());
     FullPayload::new(&mut image)
-        .with_format(MajorVersion::V1, &[])
+        .with_version(MajorVersion::V1)
+        .with_compressions(&[])
         .with_signer(&signer)
         .write(&mut Cursor::new(Vec::new()), &mut payload, &mut |_| {})
         .unwrap();

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::runtime::Runtime;
-use update_engine::serve::{Catalog, Event, Server};
+use update_engine::serve::{Catalog, NodeEvent, Server};
 
 use crate::disk::{Disk, Slot, Standing, gpt};
 use crate::guest::{Conduct, Recipe, Release, Workshop};
@@ -182,7 +182,7 @@ impl<'a> Stage<'a> {
     /// bits.
     pub(crate) fn expect_rollback_report(&self) -> Result<()> {
         let events = self.server.journal().events();
-        let told = |event: &Event| {
+        let told = |event: &NodeEvent| {
             (event.kind, event.result) == (3, 0) && event.code.is_some_and(|code| code & 0xffff == 44)
         };
         ensure!(events.iter().any(told), "no rollback was reported: {events:?}");
@@ -206,7 +206,7 @@ impl<'a> Stage<'a> {
     /// 3, result 9, code 35, and nothing was downloaded since.
     pub(crate) fn expect_refusal(&self, machine: &mut Machine) -> Result<()> {
         let events = self.server.journal().events();
-        let refused = |event: &Event| {
+        let refused = |event: &NodeEvent| {
             (event.kind, event.result) == (3, 9) && event.code.is_some_and(|code| code & 0xffff == 35)
         };
         ensure!(events.iter().any(refused), "nothing was refused: {events:?}");
@@ -217,7 +217,7 @@ impl<'a> Stage<'a> {
         );
         let downloads = self.server.journal().downloads().len();
         // Once for each time that the node came back.
-        let told = |event: &&Event| event.code.is_some_and(|code| code & 0xffff == 44);
+        let told = |event: &&NodeEvent| event.code.is_some_and(|code| code & 0xffff == 44);
         let rollbacks = events.iter().filter(told).count().max(1);
         ensure!(
             (1..=rollbacks).contains(&downloads),

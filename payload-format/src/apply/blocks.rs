@@ -1,8 +1,9 @@
-//! The seam to whatever holds an image: a device, a file, memory.
+//! The `ReadBlocks` and `WriteBlocks` traits: an image in a device, a file or memory.
 
 use std::io;
 
-/// Reads an image at byte offsets from its start. Positioned and shared, so that operations run side by side.
+/// Reads an image at byte offsets from its start. Positioned and shared, so that operations run
+/// side by side.
 pub trait ReadBlocks: Send + Sync {
     /// Fills `buf` from `offset`. Never asked for bytes past the image that the manifest names.
     ///
@@ -13,7 +14,8 @@ pub trait ReadBlocks: Send + Sync {
 
 /// Writes an image, and reads back what it wrote.
 pub trait WriteBlocks: ReadBlocks {
-    /// Writes all of `buf` at `offset`. Never asked to write past the slot, or past the file's limit.
+    /// Writes all of `buf` at `offset`. Never asked to write past the slot, or past the file's
+    /// limit.
     ///
     /// # Errors
     /// Any I/O error.

@@ -1,8 +1,9 @@
 //! Decompressors that take their input in pieces, and no more memory than they are given.
 //!
-//! Compressed data says itself how much of what it unpacked it will refer back to. An encoder's defaults ask
-//! for a few megabytes; an attacker asks for gigabytes, before any signature of the data was checked. So
-//! whoever asks for more than [`WINDOW`] is refused. Larger windows gain nothing on operations of a megabyte.
+//! Compressed data says itself how much of what it unpacked it will refer back to. An encoder's
+//! defaults ask for a few megabytes; an attacker asks for gigabytes, before any signature of the
+//! data was checked. So whoever asks for more than [`WINDOW`] is refused. Larger windows gain
+//! nothing on operations of a megabyte.
 
 use std::fmt;
 use std::io;
@@ -13,8 +14,8 @@ use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer
 
 use super::pieces::clamp;
 
-/// Bytes of earlier output that xz and zstd may refer back to, at most: what RFC 8878 asks of every decoder,
-/// and the dictionary of `xz -6`. bzip2 has no way to ask for more than 4 MiB.
+/// Bytes of earlier output that xz and zstd may refer back to, at most: what RFC 8878 asks of every
+/// decoder, and the dictionary of `xz -6`. bzip2 has no way to ask for more than 4 MiB.
 const WINDOW_LOG: u32 = 23;
 const WINDOW: u64 = 1 << WINDOW_LOG;
 
@@ -50,7 +51,7 @@ pub(super) enum Codec {
 }
 
 /// What one step of a decompressor did.
-pub(super) struct Step {
+pub(super) struct DecoderProgress {
     /// Bytes of input that are used up.
     pub(super) taken: usize,
     /// The stream is complete.
@@ -82,12 +83,12 @@ impl Codec {
     }
 
     /// Unpacks into the spare capacity of `output`, as much as fits.
-    pub(super) fn step(&mut self, input: &[u8], output: &mut Vec<u8>) -> io::Result<Step> {
+    pub(super) fn step(&mut self, input: &[u8], output: &mut Vec<u8>) -> io::Result<DecoderProgress> {
         match self {
             Self::Bzip2(stream) => {
                 let before = stream.total_in();
                 let status = stream.decompress_vec(input, output)?;
-                Ok(Step {
+                Ok(DecoderProgress {
                     taken: clamp(stream.total_in() - before, input.len()),
                     ended: status == bzip2::Status::StreamEnd,
                 })
@@ -95,7 +96,7 @@ impl Codec {
             Self::Xz(stream) => {
                 let before = stream.total_in();
                 let status = stream.process_vec(input, output, Action::Run)?;
-                Ok(Step {
+                Ok(DecoderProgress {
                     taken: clamp(stream.total_in() - before, input.len()),
                     ended: status == liblzma::stream::Status::StreamEnd,
                 })
@@ -104,7 +105,7 @@ impl Codec {
                 let at = output.len();
                 let mut from = InBuffer::around(input);
                 let left = decoder.run(&mut from, &mut OutBuffer::around_pos(output, at))?;
-                Ok(Step {
+                Ok(DecoderProgress {
                     taken: from.pos(),
                     ended: left == 0,
                 })

@@ -1,4 +1,4 @@
-//! Why an operation can't be carried out.
+//! Errors of applying an operation.
 
 use std::io;
 

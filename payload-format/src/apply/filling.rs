@@ -1,4 +1,5 @@
-//! The second pass of a patch in pieces: bytes that are inserted, to where the first pass left zeros.
+//! The second pass of a patch in pieces: bytes that are inserted, to where the first pass left
+//! zeros.
 
 use super::Fault;
 use super::pieces::{Pieces, clamp};

@@ -1,4 +1,4 @@
-//! Carrying operations out, wherever the images lie.
+//! The applier: carries operations out, wherever the images lie.
 //!
 //! ```text
 //!                      data                 ┌────────┐  result, in order   ┌──────┐
@@ -10,14 +10,15 @@
 //!                                 └ runs of the old image, of the target, of zeros; its hash first
 //! ```
 //!
-//! Memory per operation: its data, up to 9 MiB to decompress, 15 to patch or 8 to copy, a buffer of 1 MiB; data that is
-//! larger than is held comes in pieces ([`Streamed`]). An [`Applier`] is shared between threads; which operations may run side by side is told by [`Operation::after`].
+//! Memory per operation: its data, up to 9 MiB to decompress, 15 to patch or 8 to copy, a buffer of
+//! 1 MiB; data that is larger than is held comes in pieces ([`Streamed`]). An [`Applier`] is shared
+//! between threads; which operations may run side by side is told by [`Operation::after`].
 
 mod blocks;
+mod buffered_sink;
 mod codec;
 mod error;
 mod filling;
-mod output;
 mod patched;
 mod pieces;
 mod sink;
@@ -38,24 +39,24 @@ use crate::image::{Image, ImageKind};
 use crate::manifest::Manifest;
 use crate::op_id::OpId;
 use crate::operation::{Operation, OperationKind, PatchKind, Replay, Run, Source};
-use output::Output;
+use buffered_sink::BufferedSink;
 use patched::{Patched, Patchwork};
 use pieces::{Origins, Pieces, SourceHashes};
 use sink::Sink;
-use streamed::{Decoder, Unpack};
+use streamed::{StreamDecoder, Unpack};
 
 /// Bytes copied or patched at a time.
 const BUFFER: usize = 1 << 20;
 
-/// A source that is to be copied and is no longer than this, in bytes, is read once: what was hashed is what
-/// is written. Of a longer one the hash is taken first, and it is read again.
+/// A source that is to be copied and is no longer than this, in bytes, is read once: what was
+/// hashed is what is written. Of a longer one the hash is taken first, and it is read again.
 const WHOLE: usize = 8 << 20;
 
 /// Builds one image of a payload.
 ///
 /// What it leaves to its caller: checking the old image against [`Image::old`] first, order
-/// ([`Operation::after`]), durability ([`Operation::replay`]), [`Self::copy`] of [`Image::unwritten`], and
-/// for files cutting the result to the new size.
+/// ([`Operation::after`]), durability ([`Operation::replay`]), [`Self::copy`] of
+/// [`Image::unwritten`], and for files cutting the result to the new size.
 #[derive(Clone)]
 pub struct Applier {
     manifest: Arc<Manifest>,
@@ -84,8 +85,8 @@ impl Applier {
         Self::with(manifest, image, (old, SourceHashes::Checked), target)
     }
 
-    /// For one image, of which as much is to be found out as can be without the old one: zeros stand for that, whatever their
-    /// hash should be. Of a full image all of it is made.
+    /// For one image, of which as much is to be found out as can be without the old one: zeros
+    /// stand for that, whatever their hash should be. Of a full image all of it is made.
     ///
     /// # Errors
     /// [`ApplyError::NoImage`].
@@ -159,13 +160,14 @@ impl Applier {
     /// Begins an operation whose data comes in pieces. What it reads is checked now.
     ///
     /// # Errors
-    /// [`ApplyError::NeedsWholeData`] for kinds that have none, and for what overwrites what it reads itself.
+    /// [`ApplyError::NeedsWholeData`] for kinds that have none, and for what overwrites what it
+    /// reads itself.
     pub fn stream(&self, op: OpId) -> Result<Streamed, ApplyError> {
         let operation = self.operation(op)?;
         let compression = match &operation.kind {
             OperationKind::Replace => {
                 let sink = self.sink(operation.destination.clone());
-                return Ok(Streamed::new(op, Decoder::Plain(sink)));
+                return Ok(Streamed::new(op, StreamDecoder::Plain(sink)));
             }
             OperationKind::ReplaceBz => Compression::Bzip2,
             OperationKind::ReplaceXz => Compression::Xz,
@@ -177,7 +179,7 @@ impl Applier {
         };
         let sink = self.sink(operation.destination.clone());
         let unpack = Unpack::new(compression, sink).map_err(|fault| ApplyError::Operation { op, fault })?;
-        Ok(Streamed::new(op, Decoder::Packed(Box::new(unpack))))
+        Ok(Streamed::new(op, StreamDecoder::Packed(Box::new(unpack))))
     }
 
     fn stream_patch(&self, operation: &Operation) -> Result<Streamed, ApplyError> {
@@ -207,7 +209,7 @@ impl Applier {
             place: Pieces::new(&self.origins, &place.collect::<Vec<_>>()),
             budget: self.budget.clone(),
         });
-        Ok(Streamed::new(op, Decoder::Patch(Box::new(patched))))
+        Ok(Streamed::new(op, StreamDecoder::Patch(Box::new(patched))))
     }
 
     /// Copies blocks from the old image, for [`Image::unwritten`].
@@ -220,7 +222,7 @@ impl Applier {
             sha256: None,
         };
         let source = Pieces::new(&self.origins, &source.runs);
-        let mut output = Output::new(self.sink(vec![Extent::Blocks(blocks)]), Replay::Safe);
+        let mut output = BufferedSink::new(self.sink(vec![Extent::Blocks(blocks)]), Replay::Safe);
         let copied = source
             .each(|bytes| output.write(bytes))
             .and_then(|()| output.finish());
@@ -247,8 +249,8 @@ impl Applier {
         )
     }
 
-    fn output(&self, operation: &Operation) -> Output {
-        Output::new(self.sink(operation.destination.clone()), operation.replay)
+    fn output(&self, operation: &Operation) -> BufferedSink {
+        BufferedSink::new(self.sink(operation.destination.clone()), operation.replay)
     }
 
     /// An operation's source, if it is the right one.

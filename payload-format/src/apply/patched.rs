@@ -5,19 +5,19 @@
 //!                           └─▶ as extra comes: those places, a window at a time: read, filled, written again
 //! ```
 //!
-//! So neither diff nor extra is ever held, however long they are. What is inserted is written twice; generators
-//! that know whom they write for make patches of a few megabytes, which come whole. As with all data that comes in
-//! pieces its hash is known at the end.
+//! So neither diff nor extra is ever held, however long they are. What is inserted is written
+//! twice; generators that know whom they write for make patches of a few megabytes, which come
+//! whole. As with all data that comes in pieces its hash is known at the end.
 
 use std::sync::Arc;
 
 use super::Fault;
+use super::buffered_sink::BufferedSink;
 use super::filling::Filling;
-use super::output::Output;
 use super::pieces::Pieces;
 use super::pieces::clamp;
 use super::sum::Sum;
-use crate::bsdiff::{Container, Head, PatchError, StepBudget, Stream, Unpacker};
+use crate::bsdiff::{Container, PatchError, PatchHeader, StepBudget, Stream, Unpacker};
 
 /// Bytes unpacked at a time.
 const BUFFER: usize = 64 << 10;
@@ -34,7 +34,7 @@ pub(super) struct Patchwork {
     pub(super) source_len: u64,
     pub(super) result_len: u64,
     /// Where the result goes, front to back.
-    pub(super) output: Output,
+    pub(super) output: BufferedSink,
     /// Where the result goes, anywhere.
     pub(super) place: Pieces,
     /// What its steps are taken from.
@@ -103,19 +103,19 @@ fn gather(bytes: &mut Vec<u8>, len: u64, piece: &mut &[u8]) -> bool {
 
 /// Gathers header and control stream.
 fn begin(mut bytes: Vec<u8>, work: Box<Patchwork>, piece: &mut &[u8]) -> Result<Stage, Fault> {
-    if !gather(&mut bytes, Head::LEN as u64, piece) {
+    if !gather(&mut bytes, PatchHeader::LEN as u64, piece) {
         return Ok(Stage::Beginning(bytes, work));
     }
-    let head = Head::parse(work.container, &bytes)?;
+    let head = PatchHeader::parse(work.container, &bytes)?;
     head.expect(work.result_len)?;
     let len = head.control_len();
     if len > CONTROL {
         return Err(PatchError::ControlLength { len, limit: CONTROL }.into());
     }
-    if !gather(&mut bytes, Head::LEN as u64 + len, piece) {
+    if !gather(&mut bytes, PatchHeader::LEN as u64 + len, piece) {
         return Ok(Stage::Beginning(bytes, work));
     }
-    let control = bytes.get(Head::LEN..).unwrap_or_default();
+    let control = bytes.get(PatchHeader::LEN..).unwrap_or_default();
     let adding = Adding::new(head, Arc::from(control), *work)?;
     Ok(Stage::Adding(Box::new(adding)))
 }
@@ -151,7 +151,7 @@ fn unpack(
 
 /// The first pass.
 struct Adding {
-    head: Head,
+    head: PatchHeader,
     control: Arc<[u8]>,
     unpacker: Unpacker,
     /// Bytes of the diff stream that are still to come.
@@ -162,7 +162,7 @@ struct Adding {
 }
 
 impl Adding {
-    fn new(head: Head, control: Arc<[u8]>, work: Patchwork) -> Result<Self, Fault> {
+    fn new(head: PatchHeader, control: Arc<[u8]>, work: Patchwork) -> Result<Self, Fault> {
         Ok(Self {
             head,
             unpacker: head.diff_unpacker(),

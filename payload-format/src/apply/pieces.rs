@@ -39,7 +39,8 @@ impl Pieces {
         let mut len: u64 = 0;
         let place = |run: &Run| {
             let start = len;
-            // The manifest's check held the sum of blocks to the room there is, so bytes can't overflow.
+            // The manifest's check held the sum of blocks to the room there is, so bytes can't
+            // overflow.
             len += run.count() * origins.block_size.bytes();
             (start, *run)
         };
@@ -120,8 +121,8 @@ impl Pieces {
         Ok(())
     }
 
-    /// Writes to blocks of the target, from `offset` on. What falls anywhere else, or past the end, is dropped, as
-    /// a sink does with holes.
+    /// Writes to blocks of the target, from `offset` on. What falls anywhere else, or past the end,
+    /// is dropped, as a sink does with holes.
     pub(super) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), Fault> {
         let mut rest = bytes;
         let mut at = offset;

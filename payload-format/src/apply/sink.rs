@@ -1,4 +1,4 @@
-//! Where an operation's result goes: bytes in, extents filled in order.
+//! The sink of an operation's result: bytes in, extents filled in order.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    /// For these extents of an image whose new length is `image_len` bytes. Blocks past it may stay as they
-    /// are: the last operation of an odd-sized image names more than it fills.
+    /// For these extents of an image whose new length is `image_len` bytes. Blocks past it may stay
+    /// as they are: the last operation of an odd-sized image names more than it fills.
     pub(super) fn new(
         target: Arc<dyn WriteBlocks>,
         block_size: BlockSize,
@@ -72,8 +72,8 @@ impl Sink {
             .map_err(|source| Fault::Write { offset, source })
     }
 
-    /// Pads the last block with zeros. A result that leaves blocks of the image unwritten is refused: they
-    /// would keep what an earlier version left there.
+    /// Pads the last block with zeros. A result that leaves blocks of the image unwritten is
+    /// refused: they would keep what an earlier version left there.
     pub(super) fn finish(mut self) -> Result<(), Fault> {
         let len = self.written;
         let beyond = len % self.block_size.bytes();

@@ -1,6 +1,6 @@
 //! Operations whose data comes in pieces of any size.
 
-use super::codec::{Codec, Compression, Step};
+use super::codec::{Codec, Compression, DecoderProgress};
 use super::patched::Patched;
 use super::sink::Sink;
 use super::{ApplyError, Fault};
@@ -9,20 +9,21 @@ use crate::op_id::OpId;
 /// Bytes of decompressed data per write.
 const BUFFER: usize = 1 << 20;
 
-/// An operation that takes its data in pieces. What it wrote before it failed or was dropped stays written.
+/// An operation that takes its data in pieces. What it wrote before it failed or was dropped stays
+/// written.
 pub struct Streamed {
     op: OpId,
-    decoder: Decoder,
+    decoder: StreamDecoder,
 }
 
-pub(super) enum Decoder {
+pub(super) enum StreamDecoder {
     Plain(Sink),
     Packed(Box<Unpack>),
     Patch(Box<Patched>),
 }
 
 impl Streamed {
-    pub(super) fn new(op: OpId, decoder: Decoder) -> Self {
+    pub(super) fn new(op: OpId, decoder: StreamDecoder) -> Self {
         Self { op, decoder }
     }
 
@@ -33,9 +34,9 @@ impl Streamed {
     pub fn write(&mut self, piece: &[u8]) -> Result<(), ApplyError> {
         let op = self.op;
         let result = match &mut self.decoder {
-            Decoder::Plain(sink) => sink.write(piece),
-            Decoder::Packed(unpack) => unpack.write(piece),
-            Decoder::Patch(patched) => patched.write(piece),
+            StreamDecoder::Plain(sink) => sink.write(piece),
+            StreamDecoder::Packed(unpack) => unpack.write(piece),
+            StreamDecoder::Patch(patched) => patched.write(piece),
         };
         result.map_err(|fault| ApplyError::Operation { op, fault })
     }
@@ -46,9 +47,9 @@ impl Streamed {
     /// [`ApplyError::Operation`] if the result is cut off or leaves blocks unwritten.
     pub fn finish(self) -> Result<(), ApplyError> {
         let result = match self.decoder {
-            Decoder::Plain(sink) => sink.finish(),
-            Decoder::Packed(unpack) => unpack.finish(),
-            Decoder::Patch(patched) => patched.finish(),
+            StreamDecoder::Plain(sink) => sink.finish(),
+            StreamDecoder::Packed(unpack) => unpack.finish(),
+            StreamDecoder::Patch(patched) => patched.finish(),
         };
         result.map_err(|fault| ApplyError::Operation { op: self.op, fault })
     }
@@ -98,7 +99,7 @@ impl Unpack {
     /// Fills the buffer's spare room; returns how much input that took.
     fn step(&mut self, input: &[u8]) -> Result<usize, Fault> {
         let step = self.codec.step(input, &mut self.buffer);
-        let Step { taken, ended } = step.map_err(|source| Fault::Damaged {
+        let DecoderProgress { taken, ended } = step.map_err(|source| Fault::Damaged {
             compression: self.codec.compression(),
             source,
         })?;

@@ -1,7 +1,7 @@
 //! The first pass of a patch in pieces.
 
 use super::Fault;
-use super::output::Output;
+use super::buffered_sink::BufferedSink;
 use super::pieces::{Pieces, clamp};
 use crate::bsdiff::{HeldSteps, Old, PatchError, Stream, add};
 
@@ -10,7 +10,7 @@ pub(super) struct Sum {
     steps: HeldSteps,
     source: Pieces,
     source_len: u64,
-    output: Output,
+    output: BufferedSink,
     /// In the source.
     position: i64,
     /// Bytes of this step that are still to be added.
@@ -23,7 +23,7 @@ pub(super) struct Sum {
 
 impl Sum {
     /// Of a source, of which so many bytes count, to `output`.
-    pub(super) fn new(steps: HeldSteps, (source, source_len): (Pieces, u64), output: Output) -> Self {
+    pub(super) fn new(steps: HeldSteps, (source, source_len): (Pieces, u64), output: BufferedSink) -> Self {
         Self {
             steps,
             source,

@@ -2,8 +2,8 @@
 
 use super::{PatchError, Stream};
 
-/// Bits of the largest window that is accepted: 4 MiB, what encoders choose unless told otherwise. Three
-/// streams are decoded side by side.
+/// Bits of the largest window that is accepted: 4 MiB, what encoders choose unless told otherwise.
+/// Three streams are decoded side by side.
 const MAX_WINDOW_BITS: u8 = 22;
 
 /// Refuses a stream, of which these are the first bytes, if its window is too large.
@@ -15,8 +15,9 @@ pub(super) fn check(bytes: &[u8], stream: Stream) -> Result<(), PatchError> {
         .ok_or(PatchError::Window { stream })
 }
 
-/// Whether a stream that begins with this byte has a window that is small enough (RFC 7932, 9.1). Streams
-/// with the "large window" extension, up to 1 GiB, have a first byte that the RFC leaves invalid.
+/// Whether a stream that begins with this byte has a window that is small enough (RFC 7932, 9.1).
+/// Streams with the "large window" extension, up to 1 GiB, have a first byte that the RFC leaves
+/// invalid.
 fn is_bounded(first: u8) -> bool {
     window_bits(first).is_some_and(|bits| bits <= MAX_WINDOW_BITS)
 }

@@ -1,7 +1,9 @@
-//! How much work a patch may make of what it yields. Patches run before any signature of them is seen.
+//! The budget of a patch: how much work it may make of what it yields. Patches run before any
+//! signature of them is seen.
 //!
-//! `bsdiff` begins a step only for a match that is 9 bytes long at least, so that it makes one for each 9 bytes at most.
-//! Measured: 70 bytes for each step between files that have nothing in common, and some 700 between two builds of one program.
+//! `bsdiff` begins a step only for a match that is 9 bytes long at least, so that it makes one for
+//! each 9 bytes at most. Measured: 70 bytes for each step between files that have nothing in
+//! common, and some 700 between two builds of one program.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +13,8 @@ use super::PatchError;
 /// Bytes that a patch's steps yield, on average, at least.
 const BYTES_OF_A_STEP: u64 = 8;
 
-/// Steps that any patch may have beside these, for those that yield nothing. `bsdiff` makes next to none.
+/// Steps that any patch may have beside these, for those that yield nothing. `bsdiff` makes next to
+/// none.
 pub(super) const IDLE_STEPS: u64 = 1024;
 
 /// Bytes that all steps of an image yield, on average, at least; ...

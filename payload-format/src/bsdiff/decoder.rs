@@ -1,8 +1,9 @@
 //! A part of a patch that is there whole, unpacked as it is asked for.
 //!
-//! bzip2 can only unpack whole blocks, and twenty bytes may stand for one of 900,000. Of a part that is lent, blocks that are
-//! longer than what is wanted of them are refused before they are unpacked: tiny results cost little. A part that is kept belongs to
-//! a patch of megabytes, whose length bounds what it costs.
+//! bzip2 can only unpack whole blocks, and twenty bytes may stand for one of 900,000. Of a part
+//! that is lent, blocks that are longer than what is wanted of them are refused before they are
+//! unpacked: tiny results cost little. A part that is kept belongs to a patch of megabytes, whose
+//! length bounds what it costs.
 
 use std::io::{self, BufRead, Read};
 
@@ -42,7 +43,8 @@ impl<B: BufRead> Read for Inner<'_, B> {
 struct Lent<'a> {
     data: &'a [u8],
     longest_block: usize,
-    /// Nothing was asked for yet where there is none: a stream that nobody wants anything of may be missing.
+    /// Nothing was asked for yet where there is none: a stream that nobody wants anything of may be
+    /// missing.
     stream: Option<Bunzip<'a>>,
     /// What was unpacked, and how much of it was given away.
     unpacked: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Why a patch is refused.
+//! Errors of patches.
 
 use thiserror::Error;
 

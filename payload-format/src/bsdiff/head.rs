@@ -1,4 +1,4 @@
-//! What a patch says of itself: how its parts are compressed, how long they and the result are.
+//! The header of a patch: how its parts are compressed, how long they and the result are.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::{Container, Packing, PatchError, Stream, numbers};
 
 /// A header that holds together by itself.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Head {
+pub(crate) struct PatchHeader {
     pub(super) control: Packing,
     pub(super) diff: Packing,
     pub(super) extra: Packing,
@@ -23,7 +23,7 @@ pub(crate) struct Head {
     pub(super) result_len: u64,
 }
 
-impl Head {
+impl PatchHeader {
     /// Its length in bytes.
     pub(crate) const LEN: usize = 32;
 

@@ -1,4 +1,4 @@
-//! From two files to a patch.
+//! The maker of patches, from two files.
 
 use std::io;
 
@@ -8,7 +8,8 @@ use super::similar::Similar;
 use super::{Container, Packing};
 use crate::bzip::bzip;
 
-/// Qualities of brotli: the last that is fast, and the best, which takes forty times as long for some 8 percent.
+/// Qualities of brotli: the last that is fast, and the best, which takes forty times as long for
+/// some 8 percent.
 const QUICK: i32 = 9;
 const BEST: i32 = 11;
 
@@ -29,8 +30,8 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// What leads from `old` to `new` by these pieces, of which `place` tells where they lie in the old file that
-    /// the patch will be applied to.
+    /// What leads from `old` to `new` by these pieces, of which `place` tells where they lie in the
+    /// old file that the patch will be applied to.
     pub(crate) fn new(old: &[u8], new: &[u8], pieces: &[Similar], place: impl Fn(usize) -> usize) -> Self {
         let mut parts = Self {
             result_len: new.len(),
@@ -70,7 +71,7 @@ impl Parts {
     }
 
     /// Compresses all parts in every way that one of these containers has.
-    pub(crate) fn pack(&self, containers: &[Container]) -> io::Result<Packed> {
+    pub(crate) fn pack(&self, containers: &[Container]) -> io::Result<CompressedPatch> {
         let with_brotli = containers.contains(&Container::Bsdf2);
         let pack = |part: &[u8]| -> io::Result<_> {
             let brotli = with_brotli.then(|| brotli(part)).transpose()?;
@@ -80,7 +81,7 @@ impl Parts {
                 brotli,
             })
         };
-        Ok(Packed {
+        Ok(CompressedPatch {
             parts: [pack(&self.control)?, pack(&self.diff)?, pack(&self.extra)?],
             result_len: self.result_len,
         })
@@ -88,7 +89,7 @@ impl Parts {
 }
 
 /// A patch whose parts are compressed.
-pub(crate) struct Packed {
+pub(crate) struct CompressedPatch {
     parts: [Forms; 3],
     result_len: usize,
 }
@@ -100,7 +101,7 @@ struct Forms {
     brotli: Option<Vec<u8>>,
 }
 
-impl Packed {
+impl CompressedPatch {
     /// The patch in this container, its parts as small as that allows.
     pub(crate) fn patch(&self, container: Container) -> Vec<u8> {
         let parts = self.parts.each_ref().map(|forms| match container {

@@ -11,13 +11,13 @@
 //!   seek:   moves the old position, which `add` moved as well
 //! ```
 //!
-//! BSDF2 begins with `BSDF2` and three bytes that name the compression of control, diff and extra: 0 none,
-//! 1 bzip2, 2 brotli. All else is the same.
+//! BSDF2 begins with `BSDF2` and three bytes that name the compression of control, diff and extra:
+//! 0 none, 1 bzip2, 2 brotli. All else is the same.
 //!
-//! The old position may stray outside the old file; bytes there count as zero, as the original tool has it.
-//! Neither file is held in memory. A patch that is, makes the result front to back ([`Patch`]). Of one that isn't,
-//! the control stream is ([`HeldSteps`]): it tells where the bytes of the other two go, one after the other
-//! ([`Unpacker`]).
+//! The old position may stray outside the old file; bytes there count as zero, as the original tool
+//! has it. Neither file is held in memory. A patch that is, makes the result front to back
+//! ([`Patch`]). Of one that isn't, the control stream is ([`HeldSteps`]): it tells where the bytes
+//! of the other two go, one after the other ([`Unpacker`]).
 
 mod brotli;
 mod budget;
@@ -34,7 +34,7 @@ mod unpacker;
 
 pub(crate) use budget::StepBudget;
 pub use error::{PatchError, Stream};
-pub(crate) use head::Head;
+pub(crate) use head::PatchHeader;
 pub(crate) use making::Parts;
 pub(crate) use old::{Old, add};
 pub(crate) use similar::{Similar, similar};
@@ -62,7 +62,7 @@ enum Packing {
 /// A patch whose header holds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patch<'a> {
-    head: Head,
+    head: PatchHeader,
     control: &'a [u8],
     diff: &'a [u8],
     extra: &'a [u8],
@@ -71,8 +71,8 @@ pub(crate) struct Patch<'a> {
 
 impl<'a> Patch<'a> {
     pub(crate) fn parse(container: Container, bytes: &'a [u8]) -> Result<Self, PatchError> {
-        let head = Head::parse(container, bytes)?;
-        let rest = bytes.get(Head::LEN..).unwrap_or_default();
+        let head = PatchHeader::parse(container, bytes)?;
+        let rest = bytes.get(PatchHeader::LEN..).unwrap_or_default();
         let (control, rest) = split(rest, head.control_len, Stream::Control)?;
         let (diff, extra) = split(rest, head.diff_len, Stream::Diff)?;
         Ok(Self {
@@ -93,7 +93,7 @@ impl<'a> Patch<'a> {
     }
 
     /// What it says of itself.
-    pub(crate) const fn head(&self) -> &Head {
+    pub(crate) const fn head(&self) -> &PatchHeader {
         &self.head
     }
 

@@ -2,7 +2,7 @@
 
 use super::decoder::Decoder;
 use super::old::{Old, add};
-use super::steps::{Step, Steps};
+use super::steps::{PatchStep, Steps};
 use super::{Patch, PatchError, Stream, budget};
 
 /// Bytes of a triple.
@@ -52,7 +52,7 @@ impl<'a, R, W> Patching<'a, R, W> {
         Ok(())
     }
 
-    fn add<E>(&mut self, step: &Step) -> Result<(), E>
+    fn add<E>(&mut self, step: &PatchStep) -> Result<(), E>
     where
         R: Fn(&mut [u8], u64) -> Result<(), E>,
         W: FnMut(&[u8]) -> Result<(), E>,

@@ -6,8 +6,8 @@
 //!  new  ──[=====x====x==]───────────────
 //! ```
 //!
-//! The method of `bsdiff`: programs that were built again differ in addresses all over, but hardly in between.
-//! So a match goes on past differences, which end up as small numbers in the diff.
+//! The method of `bsdiff`: programs that were built again differ in addresses all over, but hardly
+//! in between. So a match goes on past differences, which end up as small numbers in the diff.
 
 use super::suffixes::Suffixes;
 

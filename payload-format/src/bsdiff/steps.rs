@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::budget::{self, IDLE_STEPS, StepBudget};
 use super::decoder::Decoder;
-use super::{Head, PatchError, numbers};
+use super::{PatchError, PatchHeader, numbers};
 
 /// One triple, checked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Step {
+pub(crate) struct PatchStep {
     /// Where in the result it begins.
     pub(crate) at: u64,
     /// Where in the old file, which may be outside.
@@ -36,7 +36,7 @@ pub(crate) type HeldSteps = Steps<'static, Cursor<Arc<[u8]>>>;
 
 impl<'a, B: BufRead> Steps<'a, B> {
     /// Of a control stream, taken from `budget`, if there is one.
-    pub(super) fn new(head: &Head, control: Decoder<'a, B>, budget: Option<&StepBudget>) -> Self {
+    pub(super) fn new(head: &PatchHeader, control: Decoder<'a, B>, budget: Option<&StepBudget>) -> Self {
         Self {
             control,
             at: 0,
@@ -58,7 +58,7 @@ impl<'a, B: BufRead> Steps<'a, B> {
     }
 
     /// The next one; none once the result is complete.
-    pub(crate) fn next(&mut self) -> Result<Option<Step>, PatchError> {
+    pub(crate) fn next(&mut self) -> Result<Option<PatchStep>, PatchError> {
         if self.at == self.len {
             return Ok(None);
         }
@@ -76,7 +76,7 @@ impl<'a, B: BufRead> Steps<'a, B> {
         if self.idle > IDLE_STEPS {
             return Err(PatchError::Idle);
         }
-        Ok(Some(Step { at, old, add, insert }))
+        Ok(Some(PatchStep { at, old, add, insert }))
     }
 
     /// A count that fits what is left of the result, which is so much longer then.

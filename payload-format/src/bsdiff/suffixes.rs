@@ -1,4 +1,4 @@
-//! Where an old file goes on like another one for longest.
+//! Longest-match lookup in the old file's suffix array.
 
 use std::io;
 
@@ -16,8 +16,9 @@ pub(crate) struct Suffixes<'a> {
 impl<'a> Suffixes<'a> {
     /// Takes four bytes of memory for each one of `old`.
     ///
-    /// The order comes from a library in C, but nothing depends on its being right: whatever is found is compared
-    /// with the files themselves, so a wrong order would only make patches larger.
+    /// The order comes from a library in C, but nothing depends on its being right: whatever is
+    /// found is compared with the files themselves, so a wrong order would only make patches
+    /// larger.
     pub(crate) fn of(old: &'a [u8]) -> io::Result<Self> {
         let construction = SuffixArrayConstruction::for_text(old).in_owned_buffer32();
         let sorted = construction.single_threaded().run();

@@ -49,7 +49,8 @@ fn apply(patch: &[u8], old: &[u8]) -> Result<Vec<u8>, PatchError> {
     Ok(result)
 }
 
-/// What the original tools make of two files: the patch by `bsdiff`, and what `bspatch` makes of it.
+/// What the original tools make of two files: the patch by `bsdiff`, and what `bspatch` makes of
+/// it.
 fn bsdiff(old: &[u8], new: &[u8]) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let file = |name| dir.path().join(name);

@@ -11,11 +11,11 @@ type Brotli = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
 
 /// Unpacks one stream. What follows its end is ignored.
 pub(crate) struct Unpacker {
-    inner: Inner,
+    inner: UnpackerState,
     stream: Stream,
 }
 
-enum Inner {
+enum UnpackerState {
     Plain,
     Bzip2(Box<Decompress>),
     /// Nothing has come yet.
@@ -33,31 +33,32 @@ pub(crate) struct Unpacked {
 impl Unpacker {
     pub(super) fn new(packing: Packing, stream: Stream) -> Self {
         let inner = match packing {
-            Packing::Plain => Inner::Plain,
-            Packing::Bzip2 => Inner::Bzip2(Box::new(Decompress::new(false))),
-            Packing::Brotli => Inner::FreshBrotli,
+            Packing::Plain => UnpackerState::Plain,
+            Packing::Bzip2 => UnpackerState::Bzip2(Box::new(Decompress::new(false))),
+            Packing::Brotli => UnpackerState::FreshBrotli,
         };
         Self { inner, stream }
     }
 
-    /// Unpacks from `input` to `output`. Once it neither takes nor gives anything it needs more input.
+    /// Unpacks from `input` to `output`. Once it neither takes nor gives anything it needs more
+    /// input.
     pub(crate) fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Unpacked, PatchError> {
         let stream = self.stream;
-        if matches!(self.inner, Inner::FreshBrotli) && !input.is_empty() {
+        if matches!(self.inner, UnpackerState::FreshBrotli) && !input.is_empty() {
             brotli::check(input, stream)?;
             let alloc = StandardAlloc::default;
-            self.inner = Inner::Brotli(Box::new(Brotli::new(alloc(), alloc(), alloc())));
+            self.inner = UnpackerState::Brotli(Box::new(Brotli::new(alloc(), alloc(), alloc())));
         }
         let step = match &mut self.inner {
-            Inner::Plain => Ok(plain(input, output)),
-            Inner::Bzip2(decoder) => bzip2(decoder, input, output),
-            Inner::Brotli(decoder) => unbrotli(decoder, input, output),
-            Inner::FreshBrotli => Ok((0, 0, false)),
-            Inner::Ended => Ok((input.len(), 0, true)),
+            UnpackerState::Plain => Ok(plain(input, output)),
+            UnpackerState::Bzip2(decoder) => bzip2(decoder, input, output),
+            UnpackerState::Brotli(decoder) => unbrotli(decoder, input, output),
+            UnpackerState::FreshBrotli => Ok((0, 0, false)),
+            UnpackerState::Ended => Ok((input.len(), 0, true)),
         };
         let (taken, filled, ended) = step.map_err(|source| PatchError::Damaged { stream, source })?;
         if ended {
-            self.inner = Inner::Ended;
+            self.inner = UnpackerState::Ended;
         }
         Ok(Unpacked { taken, filled })
     }

@@ -24,8 +24,8 @@ const HEAVIEST: u32 = (1 << 22) - 1;
 pub(super) struct Block {
     /// Bytes at most.
     limit: usize,
-    /// For each byte in its lower 8 bits; above, once they are linked, where the next one is. A few places
-    /// more than the limit.
+    /// For each byte in its lower 8 bits; above, once they are linked, where the next one is. A few
+    /// places more than the limit.
     links: Vec<u32>,
     len: usize,
     codes: Vec<Code>,
@@ -35,7 +35,7 @@ pub(super) struct Block {
 
 /// What a block says of itself.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head {
+pub(super) struct BlockHeader {
     pub(super) crc: u32,
     /// Where its text begins, in the sorted order, and other rows.
     pub(super) starts: Starts,
@@ -59,7 +59,7 @@ impl Block {
     }
 
     /// Reads a block behind its magic number.
-    pub(super) fn read(&mut self, bits: &mut Bits<'_>) -> Result<Head, BunzipError> {
+    pub(super) fn read(&mut self, bits: &mut Bits<'_>) -> Result<BlockHeader, BunzipError> {
         let crc = bits.take_u32();
         if bits.flag() {
             return Err(BunzipError::Randomised);
@@ -83,7 +83,7 @@ impl Block {
         }
         let starts = Starts::new(self.len, start, inverse_bwt::SPACING);
         inverse_bwt::link(&mut self.links[..self.len], &counts, starts);
-        Ok(Head {
+        Ok(BlockHeader {
             crc,
             starts,
             len: self.len,

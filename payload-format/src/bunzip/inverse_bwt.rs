@@ -1,10 +1,11 @@
 //! Inverse Burrows-Wheeler transform: the bytes of a block in the order of its text.
 //!
-//! A row of the sorted block knows the row of the byte that follows in the text. So the text is a chain of up to 900,000 steps,
-//! and each step waits for memory, since neighbours in the text are not neighbours in the sorted block. Independent chains can
-//! wait at the same time, so the one chain is cut: one row of each [`SPACING`] is marked, and begins a segment of the text, which
-//! ends where the next marked row is reached. Segments are followed in the order of their rows, [`LANES`] at a time, and
-//! joined afterwards:
+//! A row of the sorted block knows the row of the byte that follows in the text. So the text is a
+//! chain of up to 900,000 steps, and each step waits for memory, since neighbours in the text are
+//! not neighbours in the sorted block. Independent chains can wait at the same time, so the one
+//! chain is cut: one row of each [`SPACING`] is marked, and begins a segment of the text, which
+//! ends where the next marked row is reached. Segments are followed in the order of their rows,
+//! [`LANES`] at a time, and joined afterwards:
 //!
 //! ```text
 //!  lane 0:  s0 · · · · · ▶ s3        s4 · · · ▶ s1
@@ -12,9 +13,10 @@
 //!  lane 2:  s2 · · · · · · · · · ▶ s4
 //! ```
 //!
-//! Invariant: each row has exactly one predecessor, so no row belongs to two segments, and the segments hold no more bytes than the
-//! block has rows. In a block that no encoder made, the rows may form several cycles: segments of the other cycles are
-//! never read, and those of the start's own cycle are read again and again, which gives what single steps give.
+//! Invariant: each row has exactly one predecessor, so no row belongs to two segments, and the
+//! segments hold no more bytes than the block has rows. In a block that no encoder made, the rows
+//! may form several cycles: segments of the other cycles are never read, and those of the start's
+//! own cycle are read again and again, which gives what single steps give.
 
 /// Rows of which one begins a segment.
 pub(super) const SPACING: usize = 1 << 12;
@@ -39,7 +41,8 @@ const ROW: u32 = (1 << 20) - 1;
 pub(super) struct Starts {
     /// Of the block.
     rows: usize,
-    /// Begins a segment too: the row before the text's first byte, which is the row of the last one.
+    /// Begins a segment too: the row before the text's first byte, which is the row of the last
+    /// one.
     last: usize,
     spacing: usize,
 }
@@ -55,8 +58,8 @@ impl Starts {
         self.rows.div_ceil(self.spacing)
     }
 
-    /// The row at which a segment begins. Rows at equal distances could lie side by side in a text that repeats itself, so they are
-    /// scattered.
+    /// The row at which a segment begins. Rows at equal distances could lie side by side in a text
+    /// that repeats itself, so they are scattered.
     const fn row(self, segment: usize) -> usize {
         if segment == self.segment(self.last) {
             return self.last;
@@ -73,8 +76,9 @@ impl Starts {
     }
 }
 
-/// Links the rows of a sorted block: gives each the row of the byte that follows in the text. `links` has the bytes that precede
-/// the rows in its lowest 8 bits, `counts` how often each occurs; equal bytes keep their order.
+/// Links the rows of a sorted block: gives each the row of the byte that follows in the text.
+/// `links` has the bytes that precede the rows in its lowest 8 bits, `counts` how often each
+/// occurs; equal bytes keep their order.
 pub(super) fn link(links: &mut [u32], counts: &[u32; 256], starts: Starts) {
     let mut sum = 0;
     let mut places = counts.map(|count| {
@@ -105,7 +109,7 @@ pub(super) fn link(links: &mut [u32], counts: &[u32; 256], starts: Starts) {
 
 /// A piece of the text. Its bytes lie in batches.
 #[derive(Debug, Clone, Copy, Default)]
-struct Part {
+struct TextPart {
     /// Where its first batch lies.
     at: usize,
     /// From one batch to the next.
@@ -132,7 +136,7 @@ pub(super) struct Segments {
     /// How many of the bytes are in use.
     end: usize,
     /// The first part of each segment, in their order, then what continues others.
-    parts: Vec<Part>,
+    parts: Vec<TextPart>,
     /// The segment that is to be followed next.
     next: usize,
 }
@@ -142,7 +146,7 @@ impl Segments {
     pub(super) fn follow(&mut self, links: &[u32], starts: Starts) {
         (self.end, self.next) = (0, 0);
         self.parts.clear();
-        self.parts.resize(starts.count(), Part::default());
+        self.parts.resize(starts.count(), TextPart::default());
         self.bytes.reserve(links.len() + GROWTH);
         let lanes = self.follow_in_lanes::<LANES>(links, starts, &[]);
         // Near the end, lanes find no more segments: the last ones are followed by fewer.
@@ -152,7 +156,8 @@ impl Segments {
         self.follow_in_lanes::<{ LANES / 16 }>(links, starts, &lanes);
     }
 
-    /// Goes on with `begun` and follows further segments until half of the lanes or fewer have one; those that they have.
+    /// Goes on with `begun` and follows further segments until half of the lanes or fewer have one;
+    /// those that they have.
     fn follow_in_lanes<const N: usize>(
         &mut self,
         links: &[u32],
@@ -191,7 +196,7 @@ impl Segments {
         if let Some(before) = lane.part {
             self.parts[before].next = part;
         }
-        self.parts.push(Part {
+        self.parts.push(TextPart {
             at: self.end + index * BATCH,
             stride: N * BATCH,
             len: 0,
@@ -232,7 +237,8 @@ impl Segments {
         }
     }
 
-    /// Finds the segments that ended in the last batch, which began at the rows `before`; the next ones take their lanes.
+    /// Finds the segments that ended in the last batch, which began at the rows `before`; the next
+    /// ones take their lanes.
     #[cold]
     fn end_segments<const N: usize>(
         &mut self,

@@ -1,17 +1,19 @@
-//! Unpacking bzip2, for data that lies in memory whole.
+//! The bzip2 decoder, for data that lies in memory whole.
 //!
 //! ```text
 //!  bits ─▶ Huffman symbols ─▶ move to front, runs ─▶ last column, linked ─▶ segments of the text ─▶ runs ─▶ bytes, CRC
 //!          symbols            block, mtf             inverse_bwt            inverse_bwt             runs
 //! ```
 //!
-//! bzip2 takes most of an installation's time, and libbz2 follows its input bit by bit so that it can stop
-//! anywhere. Whoever has all of the input looks up whole codes, keeps the front of the list in a register, follows many
-//! segments of a block at the same time, looks for runs in eight bytes at once, and checks sixteen. Measured on an image of
-//! 256 MiB of programs, one core, in processor time: 0.51 to 0.60 of `lbzip2 -n1 -dc`, where one step after the other took 0.93
-//! to 1.46, depending on who else used the caches.
+//! bzip2 takes most of an installation's time, and libbz2 follows its input bit by bit so that it
+//! can stop anywhere. Whoever has all of the input looks up whole codes, keeps the front of the
+//! list in a register, follows many segments of a block at the same time, looks for runs in eight
+//! bytes at once, and checks sixteen. Measured on an image of 256 MiB of programs, one core, in
+//! processor time: 0.51 to 0.60 of `lbzip2 -n1 -dc`, where one step after the other took 0.93 to
+//! 1.46, depending on who else used the caches.
 //!
-//! Memory: 4 bytes for each of the block's up to 900,000, and up to 2 for its text, whatever the data says.
+//! Memory: 4 bytes for each of the block's up to 900,000, and up to 2 for its text, whatever the
+//! data says.
 
 mod bits;
 mod block;
@@ -46,7 +48,8 @@ pub(crate) enum BunzipError {
     /// Neither a block nor the end comes where one should.
     #[error("{0:012x} begins neither a block nor the end")]
     Magic(u64),
-    /// A way to write blocks that was given up before version 1: libbz2 still reads it, this doesn't.
+    /// A way to write blocks that was given up before version 1: libbz2 still reads it, this
+    /// doesn't.
     #[error("a block is randomised, as bzip2 0.9 wrote them")]
     Randomised,
     /// A block's description contradicts itself.
@@ -99,7 +102,8 @@ impl<'a> Bunzip<'a> {
         Self::of_blocks(data, usize::MAX)
     }
 
-    /// Begins, for who wants so little that blocks of more than `most` bytes would be a waste of time. They are refused.
+    /// Begins, for who wants so little that blocks of more than `most` bytes would be a waste of
+    /// time. They are refused.
     ///
     /// # Errors
     /// As [`Self::new`].

@@ -1,7 +1,7 @@
 //! The move-to-front list.
 
-/// Bytes in the order of their last use. The first sixteen, which most codes ask for, are in one number, the
-/// first at its bottom.
+/// Bytes in the order of their last use. The first sixteen, which most codes ask for, are in one
+/// number, the first at its bottom.
 pub(super) struct MoveToFront {
     head: u128,
     /// The first sixteen are stale.

@@ -1,7 +1,7 @@
 //! Run decoding: the last stage, from a block's text to its bytes, and their CRC.
 
 use super::BunzipError;
-use super::block::Head;
+use super::block::BlockHeader;
 use super::crc::{self, BlockCrc};
 use super::inverse_bwt::{Place, Segments};
 
@@ -27,7 +27,7 @@ pub(super) struct Text {
 
 impl Text {
     /// The beginning of a block's text.
-    pub(super) fn new(head: Head) -> Self {
+    pub(super) fn new(head: BlockHeader) -> Self {
         Self {
             place: Place::first(head.starts),
             left: head.len,
@@ -52,7 +52,8 @@ impl Text {
     /// The CRC of all of it.
     ///
     /// # Errors
-    /// [`BunzipError::Crc`] if it is not the block's, [`BunzipError::Description`] if it ends within a run.
+    /// [`BunzipError::Crc`] if it is not the block's, [`BunzipError::Description`] if it ends
+    /// within a run.
     pub(super) fn finish(&self) -> Result<u32, BunzipError> {
         if self.runs.run == RUN {
             return Err(BunzipError::Description("runs"));

@@ -45,8 +45,8 @@ impl Code {
         }
     }
 
-    /// Makes it the code whose symbols have these lengths, each from 1 to 20. Where that asks for more codes than
-    /// there are, the last symbols have none, as in libbz2.
+    /// Makes it the code whose symbols have these lengths, each from 1 to 20. Where that asks for
+    /// more codes than there are, the last symbols have none, as in libbz2.
     pub(super) fn set(&mut self, lengths: &[u8]) {
         let (mut code, mut index) = (0, 0);
         self.fast.fill(NONE);

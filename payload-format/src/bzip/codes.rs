@@ -1,6 +1,7 @@
-//! The codes of a block, and which of them each group of symbols uses: libbz2's choice, step by step.
+//! The codes of a block, and which of them each group of symbols uses: libbz2's choice, step by
+//! step.
 
-use super::output::Output;
+use super::bit_writer::BitWriter;
 use super::symbols::{MOST, Symbols};
 
 /// Symbols that are written with the same code.
@@ -52,7 +53,8 @@ impl Codes {
         codes
     }
 
-    /// Lets each group choose its cheapest code, then makes each code anew for the groups that chose it.
+    /// Lets each group choose its cheapest code, then makes each code anew for the groups that
+    /// chose it.
     fn improve(&mut self, symbols: &[u16]) {
         let mut costs = [0_u64; MOST];
         for (code, lengths) in self.lengths.iter().enumerate() {
@@ -79,7 +81,7 @@ impl Codes {
     }
 
     /// Writes the codes, then the symbols.
-    pub(super) fn write(&self, out: &mut Output, symbols: &Symbols) {
+    pub(super) fn write(&self, out: &mut BitWriter, symbols: &Symbols) {
         out.put(3, self.lengths.len() as u64);
         out.put(15, self.selectors.len() as u64);
         let mut order = [0, 1, 2, 3, 4, 5];
@@ -104,7 +106,8 @@ impl Codes {
         }
     }
 
-    /// By symbol: the bits of its code, and how many. Shorter ones come first, and among equally long ones the lesser symbol.
+    /// By symbol: the bits of its code, and how many. Shorter ones come first, and among equally
+    /// long ones the lesser symbol.
     fn words(&self, lengths: &Lengths) -> [(u32, u64); MOST] {
         let mut words = [(0, 0); MOST];
         let mut word = 0;
@@ -124,7 +127,7 @@ impl Codes {
 }
 
 /// Writes lengths, each as the difference to the one before.
-fn write_lengths(out: &mut Output, lengths: &[u32]) {
+fn write_lengths(out: &mut BitWriter, lengths: &[u32]) {
     let mut last = lengths.first().copied().unwrap_or(0);
     out.put(5, u64::from(last));
     for &length in lengths {
@@ -139,8 +142,8 @@ fn write_lengths(out: &mut Output, lengths: &[u32]) {
     }
 }
 
-/// Divides the alphabet into ranges of about equally many symbols, the first one for the last code. Symbols cost nothing in
-/// the code of their range.
+/// Divides the alphabet into ranges of about equally many symbols, the first one for the last code.
+/// Symbols cost nothing in the code of their range.
 fn first_lengths(codes: usize, counts: &[u32], symbols: usize) -> Vec<Lengths> {
     let mut all = vec![[DEAR; MOST]; codes];
     let (mut begin, mut left) = (0, symbols);
@@ -162,8 +165,8 @@ fn first_lengths(codes: usize, counts: &[u32], symbols: usize) -> Vec<Lengths> {
     all
 }
 
-/// Makes the lengths of a code for symbols that occur so often, none of them longer than [`LONGEST`]: where one would be, rare
-/// symbols are made less rare.
+/// Makes the lengths of a code for symbols that occur so often, none of them longer than
+/// [`LONGEST`]: where one would be, rare symbols are made less rare.
 fn make_lengths(lengths: &mut [u32], counts: &[u32]) {
     let mut weights: Vec<u32> = counts.iter().map(|count| (*count).max(1)).collect();
     loop {
@@ -177,13 +180,15 @@ fn make_lengths(lengths: &mut [u32], counts: &[u32]) {
     }
 }
 
-/// A Huffman tree. Which nodes are joined where several weigh the same depends on the heap's order, which is libbz2's.
+/// A Huffman tree. Which nodes are joined where several weigh the same depends on the heap's order,
+/// which is libbz2's.
 struct Tree {
     /// By node, the symbols first: its parent; none yet.
     parents: Vec<Option<usize>>,
     /// By node: what it weighs, and below, in 8 bits, how many levels there are below it.
     weights: Vec<u32>,
-    /// Nodes without a parent; none is lighter than the one at half its place. The first place is 1.
+    /// Nodes without a parent; none is lighter than the one at half its place. The first place is
+    /// 1.
     heap: Vec<usize>,
 }
 

@@ -1,22 +1,25 @@
-//! Packing bzip2, for data that lies in memory whole: the same bytes as libbz2's at level 9, sooner.
+//! The bzip2 encoder, for data that lies in memory whole: the same bytes as libbz2's at level 9,
+//! sooner.
 //!
 //! ```text
 //!  bytes ─▶ runs ─▶ blocks of 900,000 ─▶ last column ─▶ ranks, runs ─▶ codes ─▶ bits
 //!                   mod                  sorting        symbols       codes    output
 //! ```
 //!
-//! Sorting takes most of libbz2's time, which compares rotations of the block. libsais, which makes deltas already, sorts
-//! suffixes in linear time. Both orders are the same where the block is turned so that its least rotation comes first; a block that
-//! repeats one piece has equal rotations, whose order is libbz2's own affair: those are left to it. Ranks are counted instead
-//! of moved. Measured on an image of
-//! 256 MiB of programs, in processor time: 0.89 of `lbzip2 -9`, and 0.57 of the library.
+//! Sorting takes most of libbz2's time, which compares rotations of the block. libsais, which makes
+//! deltas already, sorts suffixes in linear time. Both orders are the same where the block is
+//! turned so that its least rotation comes first; a block that repeats one piece has equal
+//! rotations, whose order is libbz2's own affair: those are left to it. Ranks are counted instead
+//! of moved. Measured on an image of 256 MiB of programs, in processor time: 0.89 of `lbzip2 -9`,
+//! and 0.57 of the library.
 //!
-//! The bytes are libbz2's because payloads of version 1 have been the same, whoever generated them, and stay so.
+//! The bytes are libbz2's because payloads of version 1 have been the same, whoever generated them,
+//! and stay so.
 //!
 //! Memory: about 12 MiB for a block, and what comes out.
 
+mod bit_writer;
 mod codes;
-mod output;
 mod sorting;
 mod symbols;
 #[cfg(test)]
@@ -27,8 +30,8 @@ use std::io::{self, Write as _};
 use bzip2::write::BzEncoder;
 
 use crate::bunzip::{BLOCK, BlockCrc, Crc, END};
+use bit_writer::BitWriter;
 use codes::Codes;
-use output::Output;
 use symbols::Symbols;
 
 /// A block ends where it has this many bytes or more.
@@ -60,7 +63,7 @@ fn by_library(data: &[u8]) -> io::Result<Vec<u8>> {
 /// None where only the library knows what it would write.
 fn without_library(data: &[u8]) -> Option<Vec<u8>> {
     let mut stream = Stream {
-        out: Output::default(),
+        out: BitWriter::default(),
         crc: Crc::default(),
     };
     for byte in *b"BZh9" {
@@ -89,7 +92,7 @@ fn without_library(data: &[u8]) -> Option<Vec<u8>> {
 }
 
 struct Stream {
-    out: Output,
+    out: BitWriter,
     /// Of all blocks so far.
     crc: Crc,
 }
@@ -115,7 +118,7 @@ impl Stream {
 }
 
 /// Writes which bytes occur: first which sixteens of them.
-fn write_alphabet(out: &mut Output, used: &[bool; 256]) {
+fn write_alphabet(out: &mut BitWriter, used: &[bool; 256]) {
     let (sixteens, _) = used.as_chunks::<16>();
     for sixteen in sixteens {
         out.put(1, u64::from(sixteen.contains(&true)));

@@ -9,10 +9,11 @@ pub(super) struct Sorted {
     pub(super) first: usize,
 }
 
-/// Sorts the rotations of a block that is not empty. None if some are equal, if there is no memory, or if the order is wrong.
+/// Sorts the rotations of a block that is not empty. None if some are equal, if there is no memory,
+/// or if the order is wrong.
 ///
-/// Suffixes are sorted by a library in C. In a word that is less than all of its other rotations, suffixes have the order of
-/// the rotations that begin with them.
+/// Suffixes are sorted by a library in C. In a word that is less than all of its other rotations,
+/// suffixes have the order of the rotations that begin with them.
 pub(super) fn sort(block: &[u8]) -> Option<Sorted> {
     let least = least_rotation(block)?;
     let word = [&block[least..], &block[..least]].concat();
@@ -29,8 +30,8 @@ pub(super) fn sort(block: &[u8]) -> Option<Sorted> {
     Some(Sorted { last_column, first })
 }
 
-/// Whether a decoder will find its way: equal bytes of the last column keep their order in the first one, so it goes from the row of
-/// a suffix to that of the suffix which is one byte longer.
+/// Whether a decoder will find its way: equal bytes of the last column keep their order in the
+/// first one, so it goes from the row of a suffix to that of the suffix which is one byte longer.
 fn check(word: &[u8], last_column: &[u8], suffixes: &[i32]) -> Option<()> {
     let mut rows = [0; 256];
     for byte in word {
@@ -83,8 +84,9 @@ fn least_rotation(block: &[u8]) -> Option<usize> {
 
 /// The same, for any block.
 ///
-/// Two candidates are compared. Where they first differ, at `len`, the greater one is out, and so are those that begin up to there: each
-/// of them is greater than the one that begins as far behind the other candidate.
+/// Two candidates are compared. Where they first differ, at `len`, the greater one is out, and so
+/// are those that begin up to there: each of them is greater than the one that begins as far behind
+/// the other candidate.
 fn least_of_all_rotations(block: &[u8]) -> Option<usize> {
     let turned = [block, block].concat();
     let (mut one, mut other, mut len) = (0, 1, 0);

@@ -1,4 +1,5 @@
-//! The symbols of a block: how far back each byte was used last, and runs of the byte that was used just before.
+//! The symbols of a block: how far back each byte was used last, and runs of the byte that was used
+//! just before.
 
 /// Symbols of an alphabet, at most: two for runs, 255 ranks, the end.
 pub(super) const MOST: usize = 258;
@@ -62,8 +63,9 @@ impl Symbols {
     }
 }
 
-/// When each byte was used last. A byte's rank is how many others were used since: counting them takes no more than a comparison
-/// each, eight at once, where moving them takes turns that depend on the last one.
+/// When each byte was used last. A byte's rank is how many others were used since: counting them
+/// takes no more than a comparison each, eight at once, where moving them takes turns that depend
+/// on the last one.
 struct Uses {
     times: [i16; 256],
     /// Of the next use.

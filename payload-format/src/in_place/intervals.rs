@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use crate::block::BlockRange;
 use crate::op_id::OpId;
 
-/// Disjoint ranges, each with an operation. Every range that is put in is taken out at most once, so a long
-/// sequence of calls costs what its ranges cost.
+/// Disjoint ranges, each with an operation. Every range that is put in is taken out at most once,
+/// so a long sequence of calls costs what its ranges cost.
 #[derive(Default)]
 pub(super) struct Intervals {
     /// By start: end and operation.
@@ -40,9 +40,9 @@ impl Intervals {
     }
 
     /// The whole of a range in pieces, gaps included.
-    pub(super) fn pieces(&self, range: BlockRange) -> Pieces<'_> {
+    pub(super) fn pieces(&self, range: BlockRange) -> IntervalPieces<'_> {
         let (at, end) = range.bounds();
-        Pieces {
+        IntervalPieces {
             map: &self.map,
             at,
             end,
@@ -63,13 +63,13 @@ impl Intervals {
 }
 
 /// Iterator of [`Intervals::pieces`].
-pub(super) struct Pieces<'a> {
+pub(super) struct IntervalPieces<'a> {
     map: &'a BTreeMap<u32, (u32, OpId)>,
     at: u32,
     end: u32,
 }
 
-impl Iterator for Pieces<'_> {
+impl Iterator for IntervalPieces<'_> {
     type Item = (BlockRange, Option<OpId>);
 
     fn next(&mut self) -> Option<Self::Item> {

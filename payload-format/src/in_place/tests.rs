@@ -13,7 +13,7 @@ fn blocks(start: u64, end: u64) -> Extent {
 }
 
 /// Steps of operations that read and write these blocks.
-fn steps<const N: usize>(operations: [(&[Extent], &[Extent]); N]) -> [Step; N] {
+fn steps<const N: usize>(operations: [(&[Extent], &[Extent]); N]) -> [PlannedOperation; N] {
     let mut plan = InPlace::new(Reading::InPlace, 100);
     let mut number = 0;
     operations.map(|(source, destination)| {

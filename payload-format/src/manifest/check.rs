@@ -1,4 +1,4 @@
-//! From wire messages to the checked manifest.
+//! The checks of a manifest, from wire messages to checked types.
 
 use std::ops::Range;
 
@@ -23,8 +23,9 @@ const IN_PLACE: u32 = 1;
 /// What becomes of an error: it is returned, and ends the check, or is kept.
 pub(super) type Refuse<'r> = &'r mut dyn FnMut(ManifestError) -> Result<(), ManifestError>;
 
-/// Checks the whole message, of which `wire` has no operations, and orders it: images, operations, data,
-/// signatures. Goes on after an error that `refuse` keeps; without the slot's image there is no manifest then.
+/// Checks the whole message, of which `wire` has no operations, and orders it: images, operations,
+/// data, signatures. Goes on after an error that `refuse` keeps; without the slot's image there is
+/// no manifest then.
 pub(super) fn manifest(
     wire: wire::DeltaArchiveManifest,
     sifted: Sifted<'_>,
@@ -47,15 +48,15 @@ pub(super) fn manifest(
 }
 
 /// The images of major version 1.
-fn procedures(wire: wire::DeltaArchiveManifest, sifted: Sifted<'_>) -> Vec<Source<'_>> {
-    let mut sources = vec![Source {
-        kind: Ok(ImageKind::Partition),
+fn procedures(wire: wire::DeltaArchiveManifest, sifted: Sifted<'_>) -> Vec<EncodedImage<'_>> {
+    let mut sources = vec![EncodedImage {
+        kind: Ok(ImageKind::Slot),
         operations: sifted.partition,
         old: wire.old_partition_info,
         new: wire.new_partition_info,
     }];
     for (procedure, operations) in wire.procedures.into_iter().zip(sifted.procedures) {
-        sources.push(Source {
+        sources.push(EncodedImage {
             kind: procedure_kind(procedure.r#type),
             operations,
             old: procedure.old_info,
@@ -78,13 +79,13 @@ fn partitions<'a>(
     operations: Vec<Vec<&'a [u8]>>,
     limits: &Limits,
     refuse: Refuse<'_>,
-) -> Result<Vec<Source<'a>>, ManifestError> {
+) -> Result<Vec<EncodedImage<'a>>, ManifestError> {
     let minor = wire.minor_version.unwrap_or(0);
     if minor == IN_PLACE || minor > Manifest::MAX_MINOR_VERSION {
         refuse(ManifestError::MinorVersion(minor))?;
     }
     let partitions = wire.partitions.into_iter().zip(operations);
-    let source = |(partition, operations): (wire::PartitionUpdate, _)| Source {
+    let source = |(partition, operations): (wire::PartitionUpdate, _)| EncodedImage {
         kind: named(&partition, minor, limits),
         operations,
         old: partition.old_partition_info,
@@ -99,7 +100,7 @@ fn named(partition: &wire::PartitionUpdate, minor: u32, limits: &Limits) -> Resu
         .partition_name
         .as_deref()
         .ok_or(ManifestError::NoPartitionName)?;
-    let Some(image) = ImageKind::of_partition(name).or_else(|| further(name, limits)) else {
+    let Some(image) = ImageKind::of_partition(name).or_else(|| extra_partition(name, limits)) else {
         return Err(ManifestError::UnknownPartition(partition::told(name)));
     };
     let computed = |what| ManifestError::Computed { image, what };
@@ -115,14 +116,14 @@ fn named(partition: &wire::PartitionUpdate, minor: u32, limits: &Limits) -> Resu
     Ok(image)
 }
 
-fn further(name: &str, limits: &Limits) -> Option<ImageKind> {
+fn extra_partition(name: &str, limits: &Limits) -> Option<ImageKind> {
     let name = PartitionName::new(name)?;
-    limits.further.room(name)?;
-    Some(ImageKind::Further(name))
+    limits.extra_partitions.room(name)?;
+    Some(ImageKind::ExtraPartition(name))
 }
 
 /// One image's part of the message.
-struct Source<'a> {
+struct EncodedImage<'a> {
     kind: Result<ImageKind, ManifestError>,
     /// Encoded.
     operations: Vec<&'a [u8]>,
@@ -162,9 +163,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn source(&mut self, source: Source<'_>, refuse: Refuse<'_>) -> Result<(), ManifestError> {
+    fn source(&mut self, source: EncodedImage<'_>, refuse: Refuse<'_>) -> Result<(), ManifestError> {
         let (first, start) = (self.operations.len(), self.data_len);
-        let Source {
+        let EncodedImage {
             kind,
             operations,
             old,
@@ -243,7 +244,7 @@ impl<'a> Builder<'a> {
             _ => Err(ManifestError::HalfSignature),
         };
         let signatures_len = signatures_len.or_else(|error| refuse(error).map(|()| 0))?;
-        let is_partition = |image: &Image| image.kind == ImageKind::Partition;
+        let is_partition = |image: &Image| image.kind == ImageKind::Slot;
         let partition = self.images.iter().position(is_partition);
         if partition.is_none() && !self.slot_refused {
             refuse(ManifestError::NoPartition)?;
@@ -274,11 +275,11 @@ impl<'a> Builder<'a> {
 fn is_slot(kind: &Result<ImageKind, ManifestError>) -> bool {
     matches!(
         kind,
-        Ok(ImageKind::Partition)
+        Ok(ImageKind::Slot)
             | Err(ManifestError::Computed {
-                image: ImageKind::Partition,
+                image: ImageKind::Slot,
                 ..
-            } | ManifestError::DeltaInFull(ImageKind::Partition))
+            } | ManifestError::DeltaInFull(ImageKind::Slot))
     )
 }
 

@@ -1,4 +1,4 @@
-//! Why a manifest is refused.
+//! Errors of manifests.
 
 use thiserror::Error;
 
@@ -265,9 +265,9 @@ impl From<TooManyPieces> for ManifestError {
 
 fn place(image: ImageKind) -> &'static str {
     match image {
-        ImageKind::Partition => "slot",
+        ImageKind::Slot => "slot",
         ImageKind::Kernel => "kernel file",
         ImageKind::PcrPolicy => "PCR policy file",
-        ImageKind::Further(_) => "target",
+        ImageKind::ExtraPartition(_) => "target",
     }
 }

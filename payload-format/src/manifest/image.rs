@@ -6,13 +6,14 @@ use super::{ManifestError, OperationError};
 use crate::block::BlockRange;
 use crate::header::MajorVersion;
 use crate::image::ImageInfo;
-use crate::in_place::{InPlace, Reading, Step};
+use crate::in_place::{InPlace, PlannedOperation, Reading};
 use crate::op_id::OpId;
 use crate::operation::{Operation, OperationKind, Replay, Source};
 use crate::wire;
 
-/// Blocks that all operations of an image may write, as a multiple of the room: each block is written once,
-/// and a few twice where a delta parks blocks to break a cycle. More is a waste of time and of the disk's life.
+/// Blocks that all operations of an image may write, as a multiple of the room: each block is
+/// written once, and a few twice where a delta parks blocks to break a cycle. More is a waste of
+/// time and of the disk's life.
 const REWRITES: u64 = 3;
 /// And so many beside these: tiny images may be written in odder ways.
 const FEW_BLOCKS: u64 = 1024;
@@ -78,7 +79,7 @@ impl Planner {
         Ok(())
     }
 
-    fn check_source(&self, raw: &RawOperation, step: &Step) -> Result<(), OperationError> {
+    fn check_source(&self, raw: &RawOperation, step: &PlannedOperation) -> Result<(), OperationError> {
         if let Some(range) = step.source.last_old() {
             let old = self.old.ok_or(OperationError::NoOldImage)?;
             let blocks = self.room.block_size.touched_blocks(old.size);
@@ -115,8 +116,8 @@ impl Planner {
         self.in_place.pieces_left()
     }
 
-    /// What is left for the old image to give. A full image must leave nothing, and major version 2 copies
-    /// by operations alone.
+    /// What is left for the old image to give. A full image must leave nothing, and major version 2
+    /// copies by operations alone.
     pub(super) fn unwritten(&self) -> Result<Vec<BlockRange>, ManifestError> {
         let blocks = self.room.block_size.touched_blocks(self.new.size);
         let unwritten = self.in_place.unwritten(blocks);

@@ -42,8 +42,8 @@ impl Manifest {
     /// Bytes of a signature blob at most: some hundred signatures.
     pub const MAX_SIGNATURES: u64 = 64 << 10;
 
-    /// The last minor version of major version 2 that was there when this was written. Minor versions tell
-    /// which operations a reader must know; here the operations tell it themselves.
+    /// The last minor version of major version 2 that was there when this was written. Minor
+    /// versions tell which operations a reader must know; here the operations tell it themselves.
     pub const MAX_MINOR_VERSION: u32 = 10;
 
     /// Reads the manifest's bytes.
@@ -56,8 +56,8 @@ impl Manifest {
         check::manifest(wire, sifted, version, limits, &mut Err)
     }
 
-    /// Everything that [`Self::parse`] may refuse, of each image the first: for people, who want to know all of it. Empty if it
-    /// refuses nothing.
+    /// Everything that [`Self::parse`] may refuse, of each image the first: for people, who want to
+    /// know all of it. Empty if it refuses nothing.
     #[must_use]
     pub fn refusals(bytes: &[u8], version: MajorVersion, limits: &Limits) -> Vec<ManifestError> {
         let mut refusals = Vec::new();
@@ -138,14 +138,15 @@ impl Manifest {
         self.partition().is_delta()
     }
 
-    /// There is a signature blob. An unsigned payload can be refused here, before anything is written; what
-    /// the blob is worth is known at the end.
+    /// There is a signature blob. An unsigned payload can be refused here, before anything is
+    /// written; what the blob is worth is known at the end.
     #[must_use]
     pub const fn is_signed(&self) -> bool {
         self.signatures_len > 0
     }
 
-    /// Bytes of memory that it takes, about. Mostly far below a megabyte; within the limits it can be some twenty.
+    /// Bytes of memory that it takes, about. Mostly far below a megabyte; within the limits it can
+    /// be some twenty.
     #[must_use]
     pub fn memory(&self) -> u64 {
         let operations = self.operations.iter();

@@ -252,8 +252,8 @@ impl Use {
     }
 }
 
-/// Checked extents. Their sum is held to the room too: an operation that names more blocks than there are
-/// names some twice.
+/// Checked extents. Their sum is held to the room too: an operation that names more blocks than
+/// there are names some twice.
 fn extents(wire: &[wire::Extent], room: &Room, purpose: Use) -> Result<Vec<Extent>, OperationError> {
     let mut total: u64 = 0;
     let mut extents = Vec::with_capacity(wire.len());

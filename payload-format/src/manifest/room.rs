@@ -1,4 +1,4 @@
-//! What fits where: the target of one image.
+//! The room of one image in its target.
 
 use super::ManifestError;
 use crate::block::BlockSize;
@@ -27,10 +27,10 @@ impl Room {
         limits: &Limits,
     ) -> Self {
         let len = match kind {
-            ImageKind::Partition => limits.slot_len,
+            ImageKind::Slot => limits.slot_len,
             ImageKind::Kernel | ImageKind::PcrPolicy => limits.file_len,
             // One that isn't known was refused by its name.
-            ImageKind::Further(name) => limits.further.room(name).unwrap_or(0),
+            ImageKind::ExtraPartition(name) => limits.extra_partitions.room(name).unwrap_or(0),
         };
         Self {
             version,

@@ -1,7 +1,9 @@
-//! Takes a manifest apart without decoding its operations: they are counted now, and decoded one by one later.
+//! The scan of a manifest, which takes it apart without decoding its operations: they are counted
+//! now, and decoded one by one later.
 //!
-//! Two bytes of an empty operation become some 200 in memory, so a length limit alone doesn't bound what decoding
-//! allocates; and of what is within the limits no more than one operation is there in both forms.
+//! Two bytes of an empty operation become some 200 in memory, so a length limit alone doesn't bound
+//! what decoding allocates; and of what is within the limits no more than one operation is there in
+//! both forms.
 
 use super::ManifestError;
 use super::cursor::{Content as Wire, Cursor};
@@ -9,17 +11,17 @@ use crate::limits::Limits;
 
 /// Message types that hold operations.
 #[derive(Clone, Copy)]
-enum Message {
+enum MessageKind {
     Manifest,
     Procedure,
     Partition,
 }
 
 /// What a length-delimited field of a message is.
-enum Content {
+enum FieldKind {
     Operation(Whose),
     /// A message to look into.
-    Image(Message),
+    Image(MessageKind),
     Other,
 }
 
@@ -31,16 +33,16 @@ enum Whose {
     OlderClients,
 }
 
-impl Message {
-    fn content(self, field: u64) -> Content {
+impl MessageKind {
+    fn kind_of(self, field: u64) -> FieldKind {
         match (self, field) {
             (Self::Manifest, 1) | (Self::Procedure, 2) | (Self::Partition, 8) => {
-                Content::Operation(Whose::Ours)
+                FieldKind::Operation(Whose::Ours)
             }
-            (Self::Manifest, 2) => Content::Operation(Whose::OlderClients),
-            (Self::Manifest, 10) => Content::Image(Self::Procedure),
-            (Self::Manifest, 13) => Content::Image(Self::Partition),
-            _ => Content::Other,
+            (Self::Manifest, 2) => FieldKind::Operation(Whose::OlderClients),
+            (Self::Manifest, 10) => FieldKind::Image(Self::Procedure),
+            (Self::Manifest, 13) => FieldKind::Image(Self::Partition),
+            _ => FieldKind::Other,
         }
     }
 }
@@ -64,8 +66,8 @@ pub(super) struct Sifted<'a> {
 /// Sets the operations apart. Those of older clients are dropped, as nobody here follows them.
 ///
 /// # Errors
-/// If there are more operations, procedures and partitions (counted as operations) or extents than allowed, or
-/// lengths that contradict each other.
+/// If there are more operations, procedures and partitions (counted as operations) or extents than
+/// allowed, or lengths that contradict each other.
 pub(super) fn sift<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Sifted<'a>, ManifestError> {
     let mut sieve = Sieve {
         limits,
@@ -76,7 +78,7 @@ pub(super) fn sift<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Sifted<'a>, M
         partitions: Vec::new(),
     };
     let mut partition = Vec::new();
-    let rest = sieve.message(bytes.len(), Message::Manifest, &mut partition)?;
+    let rest = sieve.message(bytes.len(), MessageKind::Manifest, &mut partition)?;
     Ok(Sifted {
         rest,
         partition,
@@ -95,11 +97,12 @@ struct Sieve<'a, 'l> {
 }
 
 impl<'a> Sieve<'a, '_> {
-    /// What of the message up to `end` is not `operations`. Recursion is as deep as the types above nest: two.
+    /// What of the message up to `end` is not `operations`. Recursion is as deep as the types above
+    /// nest: two.
     fn message(
         &mut self,
         end: usize,
-        message: Message,
+        message: MessageKind,
         operations: &mut Vec<&'a [u8]>,
     ) -> Result<Vec<u8>, ManifestError> {
         let (bytes, mut rest) = (self.cursor.bytes, Vec::new());
@@ -110,23 +113,23 @@ impl<'a> Sieve<'a, '_> {
                 continue;
             };
             let content = self.cursor.at..self.cursor.at + len;
-            match message.content(field) {
-                Content::Operation(whose) => {
+            match message.kind_of(field) {
+                FieldKind::Operation(whose) => {
                     self.operation(content.end)?;
                     if whose == Whose::Ours {
                         operations.push(&bytes[content.clone()]);
                     }
                 }
-                Content::Image(kind) => {
+                FieldKind::Image(kind) => {
                     self.count()?;
                     let mut own = Vec::new();
                     put_message(&mut rest, field, &self.message(content.end, kind, &mut own)?);
                     match kind {
-                        Message::Partition => self.partitions.push(own),
-                        Message::Manifest | Message::Procedure => self.procedures.push(own),
+                        MessageKind::Partition => self.partitions.push(own),
+                        MessageKind::Manifest | MessageKind::Procedure => self.procedures.push(own),
                     }
                 }
-                Content::Other => rest.extend_from_slice(&bytes[start..content.end]),
+                FieldKind::Other => rest.extend_from_slice(&bytes[start..content.end]),
             }
             self.cursor.at = content.end;
         }

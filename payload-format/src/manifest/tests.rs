@@ -109,10 +109,7 @@ fn procedures_come_after_the_partition_with_their_own_files() {
     }
     let manifest = parse(&wire).unwrap();
     let kinds: Vec<_> = manifest.images().iter().map(|image| image.kind).collect();
-    assert_eq!(
-        kinds,
-        [ImageKind::Partition, ImageKind::Kernel, ImageKind::PcrPolicy]
-    );
+    assert_eq!(kinds, [ImageKind::Slot, ImageKind::Kernel, ImageKind::PcrPolicy]);
     let policy = manifest.image(ImageKind::PcrPolicy).unwrap();
     assert_eq!(policy.operations().collect::<Vec<_>>(), [OpId::new(3)]);
     assert_eq!(manifest.data_len(), 4 * BLOCK + 20);

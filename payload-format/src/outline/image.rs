@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::message::Message;
+use super::message::EncodedMessage;
 use super::operation::{OutlinedOperation, extent_of};
 use crate::image::ImageKind;
 use crate::partition::{self, PartitionName};
@@ -12,7 +12,7 @@ use crate::partition::{self, PartitionName};
 pub struct OutlinedImage<'a> {
     pub(super) name: ImageName<'a>,
     /// What has the fields.
-    pub(super) message: Message<'a>,
+    pub(super) message: EncodedMessage<'a>,
     pub(super) fields: Fields,
 }
 
@@ -91,17 +91,17 @@ pub struct PartitionExtras {
 }
 
 impl<'a> OutlinedImage<'a> {
-    /// The image that it is on a node, if it is any. Of a partition beside the slot the node decides.
+    /// The image that it is on a node, if it is any. Of an extra partition the node decides.
     #[must_use]
     pub fn kind(&self) -> Option<ImageKind> {
         match self.name {
-            ImageName::Slot => Some(ImageKind::Partition),
+            ImageName::Slot => Some(ImageKind::Slot),
             ImageName::OldKernel => None,
             ImageName::Procedure(number) => ImageKind::of_procedure(i32::try_from(number?).ok()?),
             ImageName::Partition(name) => {
                 let name = std::str::from_utf8(name?).ok()?;
-                let further = || PartitionName::new(name).map(ImageKind::Further);
-                ImageKind::of_partition(name).or_else(further)
+                let extra_partition = || PartitionName::new(name).map(ImageKind::ExtraPartition);
+                ImageKind::of_partition(name).or_else(extra_partition)
             }
         }
     }
@@ -121,7 +121,7 @@ impl<'a> OutlinedImage<'a> {
     /// Its operations, in order.
     pub fn operations(&self) -> impl Iterator<Item = OutlinedOperation<'a>> + use<'a> {
         let operations = self.message.all(self.fields.operations);
-        operations.map(|operation| OutlinedOperation(Message(operation)))
+        operations.map(|operation| OutlinedOperation(EncodedMessage(operation)))
     }
 
     /// What else it says. Nothing in major version 1.
@@ -145,7 +145,7 @@ impl<'a> OutlinedImage<'a> {
     }
 }
 
-fn info(info: Message<'_>) -> OutlinedInfo<'_> {
+fn info(info: EncodedMessage<'_>) -> OutlinedInfo<'_> {
     OutlinedInfo {
         size: info.number(1),
         hash: info.bytes(2),
@@ -161,7 +161,7 @@ impl fmt::Display for OutlinedImage<'_> {
         }
         match self.name {
             // Known, and told above.
-            ImageName::Slot => ImageKind::Partition.fmt(f),
+            ImageName::Slot => ImageKind::Slot.fmt(f),
             ImageName::OldKernel => f.write_str("kernel of old clients"),
             ImageName::Procedure(Some(number)) => write!(f, "procedure of unknown type {number}"),
             ImageName::Procedure(None) => f.write_str("procedure without a type"),

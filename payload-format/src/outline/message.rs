@@ -1,11 +1,11 @@
-//! A protobuf message whose fields are looked up by number and asked for by whoever knows what they mean: one of another
+//! A protobuf message whose fields are looked up by number, without a schema: one of another
 //! type than expected counts as absent, and one that is broken ends the message.
 
 use crate::manifest::cursor::{Content, Cursor};
 
 /// An encoded message.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Message<'a>(pub(super) &'a [u8]);
+pub(super) struct EncodedMessage<'a>(pub(super) &'a [u8]);
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy)]
@@ -16,7 +16,7 @@ pub(super) enum Value<'a> {
     Fixed,
 }
 
-impl<'a> Message<'a> {
+impl<'a> EncodedMessage<'a> {
     /// All fields, in their order.
     pub(super) fn fields(self) -> impl Iterator<Item = (u64, Value<'a>)> {
         let mut cursor = Cursor { bytes: self.0, at: 0 };

@@ -1,9 +1,9 @@
-//! What a payload says of itself, whoever it was made for: its manifest as it was written down.
+//! The outline of a payload, for whatever device it was made: its manifest as it was written down.
 //!
-//! Beside [`crate::Manifest`], which holds what can be installed here and nothing else. An outline takes whatever protobuf
-//! makes of it: any partitions, types of operations, lengths of hashes; what is missing is missing. It checks nothing, so that
-//! nothing may be installed by it, and sets nothing aside: fields are looked up in the manifest's bytes when they are
-//! asked for.
+//! Beside [`crate::Manifest`], which holds what can be installed here and nothing else. An outline
+//! takes whatever protobuf makes of it: any partitions, types of operations, lengths of hashes;
+//! what is missing is missing. It checks nothing, so that nothing may be installed by it, and sets
+//! nothing aside: fields are looked up in the manifest's bytes when they are asked for.
 //!
 //! Numbers of fields are those of `update_metadata.proto`, as of Android 16 in major version 2.
 
@@ -15,7 +15,7 @@ pub use image::{OutlinedImage, OutlinedInfo, PartitionExtras};
 pub use operation::OutlinedOperation;
 
 use image::{Fields, ImageName};
-use message::Message;
+use message::EncodedMessage;
 
 use crate::header::MajorVersion;
 use crate::manifest::ManifestError;
@@ -26,7 +26,7 @@ use crate::wire;
 #[derive(Debug, Clone, Copy)]
 pub struct Outline<'a> {
     version: MajorVersion,
-    message: Message<'a>,
+    message: EncodedMessage<'a>,
 }
 
 /// A group of partitions that share their room, on Android's devices with dynamic partitions.
@@ -57,7 +57,7 @@ impl<'a> Outline<'a> {
         }
         Ok(Self {
             version,
-            message: Message(manifest),
+            message: EncodedMessage(manifest),
         })
     }
 
@@ -108,7 +108,7 @@ impl<'a> Outline<'a> {
         // Newer clients have operations that do nothing in its place.
         let kernel = whole(ImageName::OldKernel, Fields::OLD_KERNEL, is_v1 && has(&[6, 7]));
         let parts = message.all(if is_v1 { 10 } else { 13 });
-        let parts = parts.map(move |part| part_of(version, Message(part)));
+        let parts = parts.map(move |part| part_of(version, EncodedMessage(part)));
         slot.into_iter().chain(kernel).chain(parts)
     }
 
@@ -147,7 +147,7 @@ impl<'a> Outline<'a> {
         let groups = dynamic
             .into_iter()
             .flat_map(|dynamic| dynamic.all(1))
-            .map(Message);
+            .map(EncodedMessage);
         groups.map(|group| DynamicGroup {
             name: group.text(1).unwrap_or_default(),
             size: group.number(2),
@@ -181,7 +181,7 @@ impl<'a> Outline<'a> {
     }
 }
 
-fn part_of(version: MajorVersion, message: Message<'_>) -> OutlinedImage<'_> {
+fn part_of(version: MajorVersion, message: EncodedMessage<'_>) -> OutlinedImage<'_> {
     let (name, fields) = match version {
         MajorVersion::V1 => {
             let number = message.number(1).map(u64::cast_signed);

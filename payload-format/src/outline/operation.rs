@@ -1,11 +1,11 @@
 //! One operation as it was written down.
 
-use super::message::Message;
+use super::message::EncodedMessage;
 use crate::wire;
 
 /// What an operation says of itself.
 #[derive(Debug, Clone, Copy)]
-pub struct OutlinedOperation<'a>(pub(super) Message<'a>);
+pub struct OutlinedOperation<'a>(pub(super) EncodedMessage<'a>);
 
 impl<'a> OutlinedOperation<'a> {
     /// The number of its type.
@@ -38,13 +38,14 @@ impl<'a> OutlinedOperation<'a> {
         self.0.bytes(8)
     }
 
-    /// First block and number of blocks of each extent that it writes; no first block where nothing is written.
+    /// First block and number of blocks of each extent that it writes; no first block where nothing
+    /// is written.
     pub fn destination(self) -> impl Iterator<Item = (Option<u64>, u64)> + use<'a> {
-        self.0.all(6).map(|extent| extent_of(Message(extent)))
+        self.0.all(6).map(|extent| extent_of(EncodedMessage(extent)))
     }
 }
 
-pub(super) fn extent_of(extent: Message<'_>) -> (Option<u64>, u64) {
+pub(super) fn extent_of(extent: EncodedMessage<'_>) -> (Option<u64>, u64) {
     let start = extent.number(1).unwrap_or(0);
     let start = (start != wire::SPARSE_HOLE).then_some(start);
     (start, extent.number(2).unwrap_or(0))

@@ -6,7 +6,7 @@ use super::*;
 use crate::image::ImageKind;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
-use crate::partition::FurtherPartitions;
+use crate::partition::ExtraPartitionLimits;
 use crate::wire::{DeltaArchiveManifest, Extent, InstallInfo, InstallOperation, PartitionUpdate};
 
 fn partition(name: &str, r#type: i32) -> PartitionUpdate {
@@ -32,7 +32,7 @@ fn partition(name: &str, r#type: i32) -> PartitionUpdate {
 
 fn refusals(manifest: &DeltaArchiveManifest, version: MajorVersion) -> Vec<String> {
     let limits = Limits {
-        further: FurtherPartitions::Any,
+        extra_partitions: ExtraPartitionLimits::Any,
         ..Limits::for_slot(u64::MAX)
     };
     let refusals = Manifest::refusals(&manifest.encode_to_vec(), version, &limits);
@@ -71,7 +71,8 @@ fn what_nobody_here_can_apply_is_shown_all_the_same() {
     assert_eq!((outline.minor_version(), outline.data_end()), (Some(99), 5));
 }
 
-/// Each image's own, the numbers of operations and the places of data as if those before had been taken.
+/// Each image's own, the numbers of operations and the places of data as if those before had been
+/// taken.
 #[test]
 fn all_that_is_refused_is_told() {
     let mut good = partition("kernel", 0);
@@ -113,7 +114,7 @@ fn a_field_of_another_type_is_absent_and_no_protobuf_is_an_error() {
     let bytes = [0x52, 3, 0x0a, 1, b'x', 0x4a, 2, 0x08, 5];
     let outline = Outline::parse(&bytes, MajorVersion::V1).unwrap();
     let images: Vec<_> = outline.images().collect();
-    assert_eq!(images[0].kind(), Some(ImageKind::Partition));
+    assert_eq!(images[0].kind(), Some(ImageKind::Slot));
     assert_eq!(images[0].new_info().unwrap().size, Some(5));
     assert_eq!(images[1].to_string(), "procedure without a type");
     assert!(Outline::parse(&bytes[..3], MajorVersion::V1).is_err());

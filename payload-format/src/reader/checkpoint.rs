@@ -1,4 +1,4 @@
-//! Where a reader can go on later, in another process.
+//! The checkpoint: a place where a reader can go on later, in another process.
 
 use sha2::Sha256;
 use sha2::digest::common::hazmat::SerializedState;
@@ -7,8 +7,8 @@ use super::{FormatError, Hashes};
 use crate::digest::{RunningHash, Sha256Digest};
 use crate::op_id::OpId;
 
-/// A place between two operations, and the hash of everything before it. It vouches for nothing by itself:
-/// record it only once the results of all operations before it are durable.
+/// A place between two operations, and the hash of everything before it. It vouches for nothing by
+/// itself: record it only once the results of all operations before it are durable.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     pub(super) next: OpId,
@@ -31,8 +31,8 @@ impl Checkpoint {
         self.offset
     }
 
-    /// For storage: next operation (4 bytes) and offset (8), little-endian, SHA-256 of the metadata,
-    /// state of one hash or two. No checksum, no version: those are the store's.
+    /// For storage: next operation (4 bytes) and offset (8), little-endian, SHA-256 of the
+    /// metadata, state of one hash or two. No checksum, no version: those are the store's.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();

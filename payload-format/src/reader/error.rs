@@ -1,4 +1,4 @@
-//! Why a payload's bytes are refused.
+//! Errors of a payload's bytes.
 
 use thiserror::Error;
 

@@ -1,4 +1,4 @@
-//! What a reader hands out.
+//! Events of the reader.
 
 use std::sync::Arc;
 
@@ -8,16 +8,17 @@ use crate::manifest::Manifest;
 use crate::op_id::OpId;
 use crate::signature::{PublicKeys, SignatureError};
 
-/// One step of a payload. Events come in the same order, with the same content, however the bytes were cut.
+/// One step of a payload. Events come in the same order, with the same content, however the bytes
+/// were cut.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Everything before the data was read and holds together. Always the first event. Everything that can be
-    /// refused before touching the slot can be refused here.
+    /// Everything before the data was read and holds together. Always the first event. Everything
+    /// that can be refused before touching the slot can be refused here.
     Metadata {
         /// What will be done.
         manifest: Arc<Manifest>,
-        /// Header, manifest and their signatures as they came: check them with [`super::Metadata`], keep them
-        /// for [`super::Reader::resume`], or drop them.
+        /// Header, manifest and their signatures as they came: check them with [`super::Metadata`],
+        /// keep them for [`super::Reader::resume`], or drop them.
         bytes: Vec<u8>,
         /// Of header and manifest: what signatures of the metadata sign.
         sha256: Sha256Digest,
@@ -29,8 +30,8 @@ pub enum Event {
         /// All of its data.
         data: Vec<u8>,
     },
-    /// A piece of an operation's data that is larger than [`crate::Limits::whole_data`], in order: 1 MiB, the
-    /// last one shorter. Not verified yet.
+    /// A piece of an operation's data that is larger than [`crate::Limits::whole_data`], in order:
+    /// 1 MiB, the last one shorter. Not verified yet.
     Piece {
         /// Of which operation.
         op: OpId,

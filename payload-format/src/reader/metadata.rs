@@ -30,7 +30,7 @@ impl<'a> Metadata<'a> {
             part,
         };
         let header = Header::parse(bytes)?.ok_or_else(|| truncated(Part::Header))?;
-        let Lengths { signed, whole } = Lengths::of(&header);
+        let MetadataLengths { signed, whole } = MetadataLengths::of(&header);
         let signed = usize::try_from(signed)
             .ok()
             .and_then(|len| bytes.split_at_checked(len));
@@ -64,11 +64,12 @@ impl<'a> Metadata<'a> {
         self.signatures
     }
 
-    /// Checks the payload's own signatures of its metadata. After that every place, length and hash in the
-    /// manifest is by the key's owner, and so all data that an operation is handed.
+    /// Checks the payload's own signatures of its metadata. After that every place, length and hash
+    /// in the manifest is by the key's owner, and so all data that an operation is handed.
     ///
     /// # Errors
-    /// [`SignatureError`] unless one of the keys made one. Version 1 has none: [`SignatureError::Unsigned`].
+    /// [`SignatureError`] unless one of the keys made one. Version 1 has none:
+    /// [`SignatureError::Unsigned`].
     pub fn verify(&self, keys: &PublicKeys) -> Result<(), SignatureError> {
         if self.signatures.is_empty() {
             return Err(SignatureError::Unsigned);
@@ -83,14 +84,14 @@ impl<'a> Metadata<'a> {
 }
 
 /// What the header says of lengths, in bytes.
-struct Lengths {
+struct MetadataLengths {
     /// Of header and manifest.
     signed: u64,
     /// With the signatures of both.
     whole: u64,
 }
 
-impl Lengths {
+impl MetadataLengths {
     fn of(header: &Header) -> Self {
         let signed = header
             .manifest_len
@@ -111,7 +112,9 @@ pub(super) struct Incoming {
 impl Incoming {
     pub(super) fn part(&self) -> Part {
         match Header::parse(&self.bytes) {
-            Ok(Some(header)) if (self.bytes.len() as u64) < Lengths::of(&header).signed => Part::Manifest,
+            Ok(Some(header)) if (self.bytes.len() as u64) < MetadataLengths::of(&header).signed => {
+                Part::Manifest
+            }
             Ok(Some(_)) => Part::MetadataSignatures,
             Ok(None) | Err(_) => Part::Header,
         }
@@ -127,14 +130,15 @@ impl Incoming {
         let Some(header) = self.header(intake, input)? else {
             return Ok(None);
         };
-        let Lengths { signed, whole } = check(&header, limits)?;
+        let MetadataLengths { signed, whole } = check(&header, limits)?;
         // Within the limits; growth by doubling would take up to twice that.
         let missing = whole.saturating_sub(self.bytes.len() as u64);
         self.bytes.reserve_exact(usize::try_from(missing).unwrap_or(0));
         if !intake.fill(&mut self.bytes, signed, input) {
             return Ok(None);
         }
-        // The payload's signatures leave those of the metadata out, so that both can be made at once.
+        // The payload's signatures leave those of the metadata out, so that both can be made at
+        // once.
         if header.version == MajorVersion::V2 && intake.hashes.signed.is_none() {
             intake.hashes.signed = Some(intake.hashes.payload.clone());
         }
@@ -167,7 +171,7 @@ impl Incoming {
 }
 
 /// Holds what the header says against the limits.
-fn check(header: &Header, limits: &Limits) -> Result<Lengths, FormatError> {
+fn check(header: &Header, limits: &Limits) -> Result<MetadataLengths, FormatError> {
     if header.manifest_len > limits.manifest_len {
         return Err(FormatError::ManifestLength {
             len: header.manifest_len,
@@ -178,7 +182,7 @@ fn check(header: &Header, limits: &Limits) -> Result<Lengths, FormatError> {
     if signatures > Manifest::MAX_SIGNATURES {
         return Err(FormatError::MetadataSignatureLength(signatures));
     }
-    let lengths = Lengths::of(header);
+    let lengths = MetadataLengths::of(header);
     match limits.metadata_size {
         Some(offered) if offered != lengths.signed => Err(FormatError::MetadataSize {
             found: lengths.signed,

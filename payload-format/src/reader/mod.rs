@@ -9,8 +9,9 @@
 //!                                                └──────────────────────────────────┘ after the last
 //! ```
 //!
-//! Any refusal is final: the reader then answers [`FormatError::Refused`]. Memory holds the manifest, at most
-//! one operation's data up to [`Limits::whole_data`]. Longer lengths may be claimed: nothing is set aside for them.
+//! Any refusal is final: the reader then answers [`FormatError::Refused`]. Memory holds the
+//! manifest, at most one operation's data up to [`Limits::whole_data`]. Longer lengths may be
+//! claimed: nothing is set aside for them.
 
 mod checkpoint;
 mod error;
@@ -59,13 +60,13 @@ pub struct Reader {
 enum State {
     Metadata(Incoming),
     Operations(Operations),
-    Signatures(Signatures),
+    Signatures(SignatureBlob),
     Refused,
 }
 
 /// The end of the payload.
 #[derive(Debug)]
-struct Signatures {
+struct SignatureBlob {
     /// Bytes of the blob; 0 if unsigned.
     len: u64,
     version: MajorVersion,
@@ -88,7 +89,8 @@ struct Intake {
 struct Hashes {
     /// Of every byte.
     payload: RunningHash,
-    /// Of what the signatures sign, where that differs: major version 2 leaves the metadata's own out.
+    /// Of what the signatures sign, where that differs: major version 2 leaves the metadata's own
+    /// out.
     signed: Option<RunningHash>,
 }
 
@@ -128,8 +130,8 @@ impl Reader {
     }
 
     /// For a payload that was read up to `checkpoint` before. `metadata` are the bytes of
-    /// [`Event::Metadata`]; the first byte to push is that at [`Checkpoint::offset`], the first event that of
-    /// [`Checkpoint::next_operation`].
+    /// [`Event::Metadata`]; the first byte to push is that at [`Checkpoint::offset`], the first
+    /// event that of [`Checkpoint::next_operation`].
     ///
     /// # Errors
     /// [`FormatError`] if the metadata is refused, or the checkpoint is of another payload.
@@ -157,8 +159,8 @@ impl Reader {
         ))
     }
 
-    /// Takes bytes from `input` until an event is complete or nothing is left. Call it until it returns
-    /// `None`: an operation without data needs no further byte.
+    /// Takes bytes from `input` until an event is complete or nothing is left. Call it until it
+    /// returns `None`: an operation without data needs no further byte.
     ///
     /// # Errors
     /// [`FormatError`]; nothing more comes of this payload then.
@@ -189,7 +191,7 @@ impl Reader {
                 self.state = State::Signatures(signatures);
                 self.advance(input)
             }
-            State::Signatures(Signatures { len, blob, .. }) => {
+            State::Signatures(SignatureBlob { len, blob, .. }) => {
                 let complete = self.intake.fill(blob, *len, input);
                 if complete && !input.is_empty() {
                     return Err(FormatError::TrailingBytes(self.intake.offset));
@@ -200,8 +202,8 @@ impl Reader {
         }
     }
 
-    /// The place after the last operation that was handed out: all of it is in events already. `None` before
-    /// the metadata is complete.
+    /// The place after the last operation that was handed out: all of it is in events already.
+    /// `None` before the metadata is complete.
     #[must_use]
     pub fn checkpoint(&self) -> Option<Checkpoint> {
         match &self.state {
@@ -211,8 +213,8 @@ impl Reader {
         }
     }
 
-    /// The operation whose data the next bytes are: its memory can be found before it is needed. `None` before the
-    /// metadata is complete, and after the last one.
+    /// The operation whose data the next bytes are: its memory can be found before it is needed.
+    /// `None` before the metadata is complete, and after the last one.
     #[must_use]
     pub fn due(&self) -> Option<OpId> {
         match &self.state {
@@ -232,14 +234,15 @@ impl Reader {
     /// # Errors
     /// [`FormatError::Truncated`] if the payload isn't complete.
     pub fn finish(mut self) -> Result<Finished, FormatError> {
-        // A payload without signatures is complete with its last operation, which needs no further byte.
+        // A payload without signatures is complete with its last operation, which needs no further
+        // byte.
         while self.read(&mut &[][..])?.is_some() {}
         let at = self.intake.offset;
         let truncated = |part| FormatError::Truncated { at, part };
         match self.state {
             State::Metadata(metadata) => Err(truncated(metadata.part())),
             State::Operations(_) => Err(truncated(Part::Data)),
-            State::Signatures(Signatures {
+            State::Signatures(SignatureBlob {
                 len,
                 version,
                 blob,

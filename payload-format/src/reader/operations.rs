@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Checkpoint, Event, FormatError, Intake, Signatures};
+use super::{Checkpoint, Event, FormatError, Intake, SignatureBlob};
 use crate::digest::{RunningHash, Sha256Digest};
 use crate::limits::Limits;
 use crate::manifest::Manifest;
@@ -67,9 +67,9 @@ impl Operations {
     }
 
     /// Once every operation was handed out: what follows.
-    pub(super) fn complete(&self) -> Option<Signatures> {
+    pub(super) fn complete(&self) -> Option<SignatureBlob> {
         let complete = self.manifest.operation(self.done.next).is_none();
-        complete.then(|| Signatures {
+        complete.then(|| SignatureBlob {
             len: self.manifest.signatures_len(),
             version: self.manifest.version(),
             blob: Vec::new(),

@@ -1,8 +1,8 @@
-//! Header, manifest, data and signatures, one after the other.
+//! The assembly of a payload: header, manifest, data and signatures, one after the other.
 
 use std::io::{self, Read, Write};
 
-use super::stream::Hashing;
+use super::hashing_writer::HashingWriter;
 use super::{Signer, WriteError, sign};
 use crate::digest::Sha256Digest;
 use crate::header::{Header, MajorVersion};
@@ -20,7 +20,8 @@ pub(super) struct Assembled {
     pub(super) signed_sha256: Sha256Digest,
 }
 
-/// Writes a payload with `data_len` bytes of `data`. The manifest must promise what `signers` will make.
+/// Writes a payload with `data_len` bytes of `data`. The manifest must promise what `signers` will
+/// make.
 pub(super) fn assemble<W: Write>(
     version: MajorVersion,
     manifest: &[u8],
@@ -28,7 +29,7 @@ pub(super) fn assemble<W: Write>(
     signers: &[&dyn Signer],
     out: W,
 ) -> Result<Assembled, WriteError> {
-    let mut out = Hashing::new(out);
+    let mut out = HashingWriter::new(out);
     let (metadata_size, metadata_sha256) = put_metadata(&mut out, version, manifest, signers)?;
     copy(data.take(data_len), &mut out)?;
     let signed_sha256 = out.signed_digest();
@@ -46,10 +47,10 @@ pub(super) fn assemble<W: Write>(
     })
 }
 
-/// Header, manifest and, in version 2, the signatures of both; returns the length of both in bytes and their
-/// SHA-256.
+/// Header, manifest and, in version 2, the signatures of both; returns the length of both in bytes
+/// and their SHA-256.
 fn put_metadata<W: Write>(
-    out: &mut Hashing<W>,
+    out: &mut HashingWriter<W>,
     version: MajorVersion,
     manifest: &[u8],
     signers: &[&dyn Signer],
@@ -63,7 +64,7 @@ fn put_metadata<W: Write>(
         manifest_len: manifest.len() as u64,
         metadata_signatures_len: u32::try_from(signatures_len).map_err(|_| WriteError::TooLarge)?,
     };
-    let put = |out: &mut Hashing<W>| {
+    let put = |out: &mut HashingWriter<W>| {
         out.write_all(&header.to_bytes())?;
         out.write_all(manifest)
     };

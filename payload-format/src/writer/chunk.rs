@@ -1,7 +1,8 @@
-//! Compressing on all cores, in order, with bounded memory.
+//! Chunks of an image, compressed on all cores, in order, with bounded memory.
 //!
-//! Chunk *i* goes to worker *i* mod *n*, and results are taken from the workers in the same turn: they
-//! come in order without a buffer to sort them. Each channel holds one item, which is the memory bound.
+//! Chunk *i* goes to worker *i* mod *n*, and results are taken from the workers in the same turn:
+//! they come in order without a buffer to sort them. Each channel holds one item, which is the
+//! memory bound.
 
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
@@ -16,7 +17,7 @@ use crate::digest::{RunningHash, Sha256Digest};
 pub(super) const CHUNK: u64 = 1 << 20;
 
 /// A chunk as it will lie in the payload.
-pub(super) struct Blob {
+pub(super) struct CompressedChunk {
     /// Operation type.
     pub(super) kind: i32,
     pub(super) data: Vec<u8>,
@@ -27,7 +28,7 @@ pub(super) struct Blob {
 
 /// What may be spent on compressing, and how.
 #[derive(Clone, Copy)]
-pub(super) struct Effort<'a> {
+pub(super) struct CompressionOptions<'a> {
     pub(super) threads: NonZeroUsize,
     pub(super) compressions: &'a [Compression],
 }
@@ -42,21 +43,22 @@ pub(super) struct Whole {
 pub(super) fn compress(
     input: Input,
     from: &mut (dyn Read + Send),
-    effort: Effort<'_>,
-    sink: &mut dyn FnMut(Blob) -> Result<(), WriteError>,
+    options: CompressionOptions<'_>,
+    sink: &mut dyn FnMut(CompressedChunk) -> Result<(), WriteError>,
 ) -> Result<Whole, WriteError> {
     thread::scope(|scope| {
         let (mut feeds, mut results) = (Vec::new(), Vec::new());
-        for _ in 0..effort.threads.get() {
+        for _ in 0..options.threads.get() {
             let (feed, chunks) = sync_channel(1);
             let (done, result) = sync_channel(1);
-            scope.spawn(move || work(&chunks, &done, effort.compressions));
+            scope.spawn(move || work(&chunks, &done, options.compressions));
             feeds.push(feed);
             results.push(result);
         }
         let feeder = scope.spawn(move || feed(from, &feeds));
         let collected = collect(input, &results, sink);
-        // After an error in there workers and feeder are still at it: nobody listens any more, so they end.
+        // After an error in there workers and feeder are still at it: nobody listens any more, so
+        // they end.
         drop(results);
         let fed = feeder
             .join()
@@ -84,7 +86,11 @@ fn feed(from: &mut (dyn Read + Send), feeds: &[SyncSender<Vec<u8>>]) -> io::Resu
     })
 }
 
-fn work(chunks: &Receiver<Vec<u8>>, done: &SyncSender<io::Result<Blob>>, compressions: &[Compression]) {
+fn work(
+    chunks: &Receiver<Vec<u8>>,
+    done: &SyncSender<io::Result<CompressedChunk>>,
+    compressions: &[Compression],
+) {
     for chunk in chunks {
         if done.send(smallest(chunk, compressions)).is_err() {
             break;
@@ -94,8 +100,8 @@ fn work(chunks: &Receiver<Vec<u8>>, done: &SyncSender<io::Result<Blob>>, compres
 
 fn collect(
     input: Input,
-    results: &[Receiver<io::Result<Blob>>],
-    sink: &mut dyn FnMut(Blob) -> Result<(), WriteError>,
+    results: &[Receiver<io::Result<CompressedChunk>>],
+    sink: &mut dyn FnMut(CompressedChunk) -> Result<(), WriteError>,
 ) -> Result<(), WriteError> {
     for worker in results.iter().cycle() {
         let Ok(blob) = worker.recv() else { break };
@@ -105,11 +111,11 @@ fn collect(
 }
 
 /// The chunk in its smallest form.
-fn smallest(chunk: Vec<u8>, compressions: &[Compression]) -> io::Result<Blob> {
+fn smallest(chunk: Vec<u8>, compressions: &[Compression]) -> io::Result<CompressedChunk> {
     let input_len = chunk.len() as u64;
     let (kind, data) = compressor::smallest(chunk, compressions)?;
     let sha256 = Sha256Digest::of(&data);
-    Ok(Blob {
+    Ok(CompressedChunk {
         kind,
         data,
         sha256,

@@ -1,4 +1,4 @@
-//! Compressing one chunk, as small as the chosen formats make it.
+//! The compressor of one chunk, as small as the chosen formats make it.
 
 use std::io::{self, Write as _};
 
@@ -17,11 +17,12 @@ const ZSTD_LEVEL: i32 = 19;
 const XZ_PRESET: u32 = 9;
 
 /// An operation's type, and its data.
-pub(super) type Packed = (i32, Vec<u8>);
+pub(super) type CompressedData = (i32, Vec<u8>);
 
-/// The smallest form of a chunk; the first one named, of two that are equal. Uncompressed data counts.
-pub(super) fn smallest(chunk: Vec<u8>, compressions: &[Compression]) -> io::Result<Packed> {
-    let mut smallest: Option<Packed> = None;
+/// The smallest form of a chunk; the first one named, of two that are equal. Uncompressed data
+/// counts.
+pub(super) fn smallest(chunk: Vec<u8>, compressions: &[Compression]) -> io::Result<CompressedData> {
+    let mut smallest: Option<CompressedData> = None;
     for compression in compressions {
         let packed = compress(&chunk, *compression)?;
         let limit = smallest.as_ref().map_or(chunk.len(), |(_, data)| data.len());
@@ -32,7 +33,7 @@ pub(super) fn smallest(chunk: Vec<u8>, compressions: &[Compression]) -> io::Resu
     Ok(smallest.unwrap_or((wire::REPLACE, chunk)))
 }
 
-fn compress(chunk: &[u8], compression: Compression) -> io::Result<Packed> {
+fn compress(chunk: &[u8], compression: Compression) -> io::Result<CompressedData> {
     Ok(match compression {
         Compression::Bzip2 => (wire::REPLACE_BZ, bzip(chunk)?),
         Compression::Xz => (wire::REPLACE_XZ, xz(chunk)?),

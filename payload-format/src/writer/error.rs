@@ -1,4 +1,4 @@
-//! Why there is no payload.
+//! Errors of the payload writer.
 
 use std::fmt;
 use std::io;
@@ -19,10 +19,10 @@ pub enum Input {
     OldImage,
     /// The kernel of that image.
     OldKernel,
-    /// A partition beside the slot.
-    Further(PartitionName),
+    /// An extra partition.
+    ExtraPartition(PartitionName),
     /// The one that a delta of it is applied to.
-    OldFurther(PartitionName),
+    OldExtraPartition(PartitionName),
 }
 
 impl fmt::Display for Input {
@@ -32,8 +32,8 @@ impl fmt::Display for Input {
             Self::Kernel => f.write_str("kernel"),
             Self::OldImage => f.write_str("old image"),
             Self::OldKernel => f.write_str("old kernel"),
-            Self::Further(name) => write!(f, "partition {name}"),
-            Self::OldFurther(name) => write!(f, "old partition {name}"),
+            Self::ExtraPartition(name) => write!(f, "partition {name}"),
+            Self::OldExtraPartition(name) => write!(f, "old partition {name}"),
         }
     }
 }
@@ -68,7 +68,7 @@ pub enum WriteError {
     Compression(Compression),
     /// Major version 1 has no names for partitions.
     #[error("payloads of major version 1 have no partition but the slot's: {0} needs version 2")]
-    Further(PartitionName),
+    ExtraPartition(PartitionName),
     /// Offsets in a manifest of version 1 have 32 bits.
     #[error("the compressed data is longer than the {max} bytes that a manifest can address", max = u32::MAX)]
     TooLarge,

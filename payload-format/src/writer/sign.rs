@@ -1,4 +1,4 @@
-//! Signing a payload: RSASSA-PKCS1-v1_5 over SHA-256 of everything before the signatures.
+//! Signatures of a payload: RSASSA-PKCS1-v1_5 over SHA-256 of everything before the signatures.
 
 use prost::Message as _;
 use rsa::RsaPrivateKey;
@@ -55,10 +55,11 @@ pub trait Signer {
 
 /// An RSA private key in memory.
 ///
-/// For the machine that builds payloads, never for a node: the `rsa` crate does not compute with private
-/// keys in constant time (RUSTSEC-2023-0071), and on a node others could watch the clock. Blinding with
-/// fresh randomness takes the value of what is observed away, and an offline tool that signs once in a
-/// release gives nobody anything to measure; keys that matter more belong into a device, behind [`Signer`].
+/// For the machine that builds payloads, never for a node: the `rsa` crate does not compute with
+/// private keys in constant time (RUSTSEC-2023-0071), and on a node others could watch the clock.
+/// Blinding with fresh randomness takes the value of what is observed away, and an offline tool
+/// that signs once in a release gives nobody anything to measure; keys that matter more belong into
+/// a device, behind [`Signer`].
 pub struct RsaSigner(RsaPrivateKey);
 
 impl RsaSigner {
@@ -138,8 +139,8 @@ fn sign_exactly(signer: &dyn Signer, sha256: &Sha256Digest) -> Result<Vec<u8>, S
     Ok(signature)
 }
 
-/// In version 1 a single signature is for the clients of today; several are numbered from 1. Version 2 has no
-/// numbers.
+/// In version 1 a single signature is for the clients of today; several are numbered from 1.
+/// Version 2 has no numbers.
 fn blob(version: MajorVersion, signatures: Vec<Vec<u8>>) -> Vec<u8> {
     let first = if signatures.len() == 1 {
         CLIENT_SIGNATURE_VERSION

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::io::{self, Cursor};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use super::*;
@@ -187,7 +188,8 @@ fn write_v2(image: &[u8], kernel: &[u8], compressions: &[Compression], threads: 
     let (mut image, mut kernel, mut out) = (image, kernel, Vec::new());
     let summary = FullPayload::new(&mut image)
         .with_kernel(&mut kernel)
-        .with_format(MajorVersion::V2, compressions)
+        .with_version(MajorVersion::V2)
+        .with_compressions(compressions)
         .with_signer(&key)
         .with_threads(NonZeroUsize::new(threads).unwrap())
         .write(&mut Cursor::new(Vec::new()), &mut out, &mut |_| {})
@@ -200,8 +202,7 @@ fn write_v2(image: &[u8], kernel: &[u8], compressions: &[Compression], threads: 
 /// Verifies a payload and applies it: names of the operations, slot, kernel.
 fn read(payload: &[u8]) -> (Vec<&'static str>, Vec<u8>, Vec<u8>) {
     let keys = PublicKeys::from_pems([String::from_utf8(fixture("test-key.pub.pem")).unwrap()]).unwrap();
-    let files =
-        [ImageKind::Partition, ImageKind::Kernel].map(|kind| (kind, Arc::new(Memory(Mutex::default()))));
+    let files = [ImageKind::Slot, ImageKind::Kernel].map(|kind| (kind, Arc::new(Memory(Mutex::default()))));
     let (mut reader, mut input) = (Reader::new(Limits::for_slot(u64::MAX)), payload);
     let (mut names, mut appliers) = (Vec::new(), Vec::new());
     while let Some(event) = reader.read(&mut input).unwrap() {
@@ -271,7 +272,9 @@ fn version_2_has_the_same_bytes_on_any_number_of_threads() {
 #[test]
 fn version_1_has_bzip2_alone() {
     let mut image = b"image".as_slice();
-    let payload = FullPayload::new(&mut image).with_format(MajorVersion::V1, &[Compression::Zstd]);
+    let payload = FullPayload::new(&mut image)
+        .with_version(MajorVersion::V1)
+        .with_compressions(&[Compression::Zstd]);
     let error = payload
         .write(&mut Cursor::new(Vec::new()), &mut Vec::new(), &mut |_| {})
         .unwrap_err();
@@ -317,7 +320,8 @@ fn version_2_gets_signatures_of_metadata_and_payload() {
     let unsigned = {
         let (mut image, mut out) = (image.as_slice(), Vec::new());
         FullPayload::new(&mut image)
-            .with_format(MajorVersion::V2, &[Compression::Zstd])
+            .with_version(MajorVersion::V2)
+            .with_compressions(&[Compression::Zstd])
             .write(&mut Cursor::new(Vec::new()), &mut out, &mut |_| {})
             .unwrap();
         out

@@ -1,19 +1,19 @@
-//! Signing a payload that was written without a key at hand.
+//! Unsigned payloads, signed later where the key is.
 //!
 //! ```text
 //!   generate, no key ──▶ unsigned ──▶ sign_unsigned, placeholders ──▶ digests ──▶ device with the key
 //!                           └───────▶ sign_unsigned, signatures ◀───────────────────────┘
 //! ```
 //!
-//! The manifest says how long the signatures are, and is itself signed: their lengths must be known before they
-//! are made. With RSA that is the key's, whatever is signed. What comes out is, byte for byte, what
-//! [`FullPayload`](super::FullPayload) writes with the keys at hand.
+//! The manifest says how long the signatures are, and is itself signed: their lengths must be known
+//! before they are made. With RSA that is the key's, whatever is signed. What comes out is, byte
+//! for byte, what [`FullPayload`](super::FullPayload) writes with the keys at hand.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use prost::{DecodeError, Message as _};
 
-use super::{Signer, WriteError, assemble, draft, sign};
+use super::{Signer, WriteError, assemble, manifest_builder, sign};
 use crate::digest::Sha256Digest;
 use crate::header::{Header, HeaderError, MajorVersion};
 use crate::limits::Limits;
@@ -64,8 +64,9 @@ pub struct Signed {
     pub signed_sha256: Sha256Digest,
 }
 
-/// Writes the payload `unsigned` to `out`, with the signatures of `signers`, at least one, in their order. Of the
-/// payload only header and manifest are understood: see to it that the rest is complete.
+/// Writes the payload `unsigned` to `out`, with the signatures of `signers`, at least one, in their
+/// order. Of the payload only header and manifest are understood: see to it that the rest is
+/// complete.
 ///
 /// # Errors
 /// [`UnsignedError`]; `out` then holds nothing of use.
@@ -82,7 +83,7 @@ pub fn sign_unsigned<R: Read + Seek, W: Write>(
         .map_err(UnsignedError::Read)?;
     let signatures = sign::blob_len(version, signers)?;
     let data_len = end.saturating_sub(data);
-    draft::promise_signatures(version, &mut manifest, data_len, signatures)?;
+    manifest_builder::promise_signatures(version, &mut manifest, data_len, signatures)?;
     let manifest = manifest.encode_to_vec();
     let written = assemble::assemble(version, &manifest, (unsigned, data_len), signers, out);
     let written = written.map_err(|error| match error {

@@ -36,9 +36,9 @@ impl Applying {
     pub(crate) fn begin(&mut self, manifest: &Arc<Manifest>) {
         for image in manifest.images() {
             let target = match image.kind {
-                ImageKind::Partition => Arc::clone(&self.slot),
+                ImageKind::Slot => Arc::clone(&self.slot),
                 ImageKind::Kernel => Arc::clone(&self.kernel),
-                ImageKind::PcrPolicy | ImageKind::Further(_) => panic!("no fixture has one"),
+                ImageKind::PcrPolicy | ImageKind::ExtraPartition(_) => panic!("no fixture has one"),
             };
             let old = self.old.clone().map(|old| old as Arc<dyn ReadBlocks>);
             let applier = Applier::new(Arc::clone(manifest), image.kind, old, target).unwrap();

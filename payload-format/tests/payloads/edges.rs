@@ -30,7 +30,7 @@ fn apply(operations: &[Operation], old: Option<&[u8]>, new_len: u64) -> Result<V
     let slot = Memory::garbage(64 * BLOCK);
     let old = old.map(|old| Memory::new(old.to_vec()) as Arc<dyn ReadBlocks>);
     let target = Arc::clone(&slot);
-    let applier = Applier::new(manifest, ImageKind::Partition, old, target)?;
+    let applier = Applier::new(manifest, ImageKind::Slot, old, target)?;
     operations
         .iter()
         .try_for_each(|(op, data)| applier.apply(*op, data))?;
@@ -165,7 +165,7 @@ fn a_long_move_onto_its_own_source_reads_all_before_it_writes() {
     let slot = Memory::garbage(len);
     let old: Arc<dyn ReadBlocks> = Memory::new(Vec::new());
     let target = Arc::clone(&slot);
-    let applier = Applier::new(manifest, ImageKind::Partition, Some(old), target).unwrap();
+    let applier = Applier::new(manifest, ImageKind::Slot, Some(old), target).unwrap();
     for (op, data) in operations {
         applier.apply(op, &data).unwrap();
     }
@@ -202,10 +202,10 @@ fn a_patch_for_another_length_is_refused() {
 fn a_delta_without_an_old_image_is_refused() {
     let moving = one(Kind::Move(vec![(0, 1)]), &[(1, 1)]);
     let (manifest, _) = read(&handmade::payload(&[moving], Some(BLOCK), BLOCK));
-    let applier = Applier::new(manifest, ImageKind::Partition, None, Memory::garbage(BLOCK));
+    let applier = Applier::new(manifest, ImageKind::Slot, None, Memory::garbage(BLOCK));
     assert!(matches!(
         applier.err().unwrap(),
-        ApplyError::NoSource(ImageKind::Partition)
+        ApplyError::NoSource(ImageKind::Slot)
     ));
 }
 
@@ -216,7 +216,7 @@ fn a_write_that_fails_names_its_place() {
         None,
         4 * BLOCK,
     ));
-    let applier = Applier::new(manifest, ImageKind::Partition, None, Memory::garbage(2 * BLOCK)).unwrap();
+    let applier = Applier::new(manifest, ImageKind::Slot, None, Memory::garbage(2 * BLOCK)).unwrap();
     let error = applier.apply(OpId::FIRST, &operations[0].1).unwrap_err();
     assert_eq!(
         text(&error),

@@ -152,7 +152,7 @@ impl Update {
         let slot = Memory::garbage(LEN);
         let old: Arc<dyn ReadBlocks> = Memory::new(old_image());
         let target = Arc::clone(&slot);
-        let applier = Applier::new(Arc::clone(&manifest), ImageKind::Partition, Some(old), target);
+        let applier = Applier::new(Arc::clone(&manifest), ImageKind::Slot, Some(old), target);
         Self {
             manifest,
             data,

@@ -23,7 +23,7 @@ use update_engine::host::mount::{MountError, Mounted};
 use update_engine::host::subprocess::{NO_PROXY_VARIABLES, PROXY_VARIABLES, passed_on};
 use update_engine::install;
 use update_engine::journal::chain;
-use update_engine::omaha::{Client, Machine, Patience, announcement};
+use update_engine::omaha::{Client, Machine, Retries, announcement};
 use update_engine::postinst::Postinst;
 use update_engine::printable;
 
@@ -247,7 +247,7 @@ async fn announce(host: &Host) -> Result<(), Box<dyn Error>> {
         aleph_version: String::new(),
     };
     let document = announcement(&config.identity(&machine));
-    let answer = Client::from_env().post(url, document, Patience::None).await?;
+    let answer = Client::from_env().post(url, document, Retries::None).await?;
     println!("{}", printable(&String::from_utf8_lossy(&answer.body)));
     Ok(())
 }

@@ -69,10 +69,10 @@ pub(crate) struct Apply {
     pub(crate) source_kernel: Option<PathBuf>,
     /// File or block device that becomes a partition beside the slot
     #[arg(long = "partition", value_name = "NAME=OUT", value_parser = partition)]
-    pub(crate) further: Vec<(PartitionName, PathBuf)>,
+    pub(crate) extra_partitions: Vec<(PartitionName, PathBuf)>,
     /// The old one of that name, likewise
-    #[arg(long = "source-partition", value_name = "NAME=IN", value_parser = partition, requires = "further")]
-    pub(crate) source_further: Vec<(PartitionName, PathBuf)>,
+    #[arg(long = "source-partition", value_name = "NAME=IN", value_parser = partition, requires = "extra_partitions")]
+    pub(crate) source_extra_partitions: Vec<(PartitionName, PathBuf)>,
     /// Trusted RSA public key; may be given several times: one of them must have signed
     #[arg(
         long = "public-key",
@@ -96,7 +96,7 @@ pub(crate) struct Generate {
     pub(crate) new_kernel: Option<PathBuf>,
     /// A partition beside the slot, which nodes have a target for; in v2
     #[arg(long = "partition", value_name = "NAME=IMG", value_parser = partition)]
-    pub(crate) further: Vec<(PartitionName, PathBuf)>,
+    pub(crate) extra_partitions: Vec<(PartitionName, PathBuf)>,
     /// Makes a delta for nodes that run this image, and exactly this
     #[arg(long, value_name = "IMG")]
     pub(crate) old_image: Option<PathBuf>,
@@ -105,7 +105,7 @@ pub(crate) struct Generate {
     pub(crate) old_kernel: Option<PathBuf>,
     /// A partition of these nodes; without it the new one is sent whole
     #[arg(long = "old-partition", value_name = "NAME=IMG", value_parser = partition, requires = "old_image")]
-    pub(crate) old_further: Vec<(PartitionName, PathBuf)>,
+    pub(crate) old_extra_partitions: Vec<(PartitionName, PathBuf)>,
     /// Layout of the payload: v1 for every node, v2 for those that run this update engine
     #[arg(long, value_enum, default_value_t = Format::V1)]
     pub(crate) format: Format,

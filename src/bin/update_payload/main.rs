@@ -12,7 +12,9 @@ use clap::Parser as _;
 use payload_format::ImageKind;
 use tracing_subscriber::filter::LevelFilter;
 use update_engine::journal::chain;
-use update_engine::payload::{self, Base, Building, Checked, Ingredients, PayloadFile, Trust, Verdict};
+use update_engine::payload::{
+    self, Building, CheckReport, DeltaSource, GenerateOptions, PayloadFile, SignatureStatus, Trust,
+};
 use update_engine::printable;
 use update_engine::serve::{Audience, Catalog, Server};
 
@@ -59,7 +61,7 @@ fn inspect(arguments: &Inspect) -> Result<(), Failure> {
 
 fn verify(arguments: &Verify) -> Result<(), Failure> {
     let trust = Trust::Keys(Trust::in_keys(&arguments.public_keys)?);
-    let Checked { finished, deltas } = payload::check(&PayloadFile::open(&arguments.file)?, &trust)?;
+    let CheckReport { finished, deltas } = payload::check(&PayloadFile::open(&arguments.file)?, &trust)?;
     let (size, sha256) = (finished.payload_len, finished.payload_sha256);
     let file = arguments.file.display();
     for image in deltas {
@@ -83,13 +85,13 @@ fn apply(arguments: Apply) -> Result<(), Failure> {
         source,
         kernel,
         source_kernel,
-        further,
-        source_further,
+        extra_partitions,
+        source_extra_partitions,
         ..
     } = arguments;
-    let old = |name| source_further.iter().find(|(old, _)| *old == name);
+    let old = |name| source_extra_partitions.iter().find(|(old, _)| *old == name);
     let mut images = vec![Building {
-        kind: ImageKind::Partition,
+        kind: ImageKind::Slot,
         target,
         source,
     }];
@@ -98,8 +100,8 @@ fn apply(arguments: Apply) -> Result<(), Failure> {
         target,
         source: source_kernel,
     }));
-    images.extend(further.into_iter().map(|(name, target)| Building {
-        kind: ImageKind::Further(name),
+    images.extend(extra_partitions.into_iter().map(|(name, target)| Building {
+        kind: ImageKind::ExtraPartition(name),
         target,
         source: old(name).map(|(_, path)| path.clone()),
     }));
@@ -107,7 +109,7 @@ fn apply(arguments: Apply) -> Result<(), Failure> {
     for image in images {
         println!("{}: complete, its hash is right", image.target.display());
     }
-    if verdict == Verdict::Unchecked {
+    if verdict == SignatureStatus::Unchecked {
         println!("the payload's origin was not checked");
     }
     Ok(())
@@ -119,22 +121,22 @@ fn generate(arguments: Generate) -> Result<(), Failure> {
     let Generate {
         new_image,
         new_kernel,
-        further,
+        extra_partitions,
         old_image,
         old_kernel,
-        old_further,
+        old_extra_partitions,
         private_keys,
         out,
         ..
     } = arguments;
-    let from = Ingredients {
+    let from = GenerateOptions {
         image: new_image,
         kernel: new_kernel,
-        further,
-        old: old_image.map(|image| Base {
+        extra_partitions,
+        old: old_image.map(|image| DeltaSource {
             image,
             kernel: old_kernel,
-            further: old_further,
+            extra_partitions: old_extra_partitions,
             patches,
         }),
         version,

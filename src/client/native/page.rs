@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::time::utc;
-use crate::omaha::{Advice, ErrorCode};
+use crate::omaha::{ErrorCode, Explanation};
 use crate::status::{Diagnostics, FailureReport, Obstacle, Overview, Transfer};
 
 /// The page of `status`.
@@ -167,7 +167,8 @@ impl Page {
         self.row("Last failure", &failure.sentence);
         self.causes(failure);
         self.row("Code", &failure.code.to_string());
-        if let Some(Advice { meaning, remedy }) = ErrorCode::from_number(failure.code).map(ErrorCode::advice)
+        if let Some(Explanation { meaning, remedy }) =
+            ErrorCode::from_number(failure.code).map(ErrorCode::explanation)
         {
             self.row("", &plain(meaning));
             self.row("What to do", &plain(remedy));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::config::{self, Config, Effective, Kind, Origin, PartitionSetting};
+use crate::config::{self, Config, Effective, PartitionSetting, ValueKind, ValueOrigin};
 use crate::host::{Host, Unreadable};
 use crate::net::{redact, redact_url};
 
@@ -39,9 +39,9 @@ pub(super) fn show(root: &Path, json: bool) -> Result<String, Unreadable> {
     }
     for PartitionSetting { key, value, origin } in &partitions {
         let origin = match origin {
-            Origin::File(file) => (*file).to_owned(),
-            Origin::Refused(file) => format!("no partition: {file} has a value that can't be used"),
-            Origin::Default => String::new(),
+            ValueOrigin::File(file) => (*file).to_owned(),
+            ValueOrigin::Refused(file) => format!("no partition: {file} has a value that can't be used"),
+            ValueOrigin::Default => String::new(),
         };
         let _ = writeln!(lines, "{key}={:<40} # {origin}", redact(value));
     }
@@ -60,17 +60,17 @@ fn record_of_partition(setting: &PartitionSetting) -> Value {
     row(&setting.key, &redact(&setting.value), setting.origin)
 }
 
-fn row(key: &str, value: &str, origin: Origin) -> Value {
+fn row(key: &str, value: &str, origin: ValueOrigin) -> Value {
     json!({
         "key": key,
         "value": value,
         "from": match origin {
-            Origin::File(file) => Some(file),
-            Origin::Default | Origin::Refused(_) => None,
+            ValueOrigin::File(file) => Some(file),
+            ValueOrigin::Default | ValueOrigin::Refused(_) => None,
         },
         "refused_in": match origin {
-            Origin::Refused(file) => Some(file),
-            Origin::Default | Origin::File(_) => None,
+            ValueOrigin::Refused(file) => Some(file),
+            ValueOrigin::Default | ValueOrigin::File(_) => None,
         },
     })
 }
@@ -79,9 +79,9 @@ fn row(key: &str, value: &str, origin: Origin) -> Value {
 /// and query.
 fn shown(setting: &Effective) -> String {
     match setting.setting.kind {
-        Kind::Secret if !setting.value.is_empty() => "(set)".to_owned(),
+        ValueKind::Secret if !setting.value.is_empty() => "(set)".to_owned(),
         // As a whole: what would end a URL in a text may be part of its password.
-        Kind::Url => redact_url(&setting.value),
+        ValueKind::Url => redact_url(&setting.value),
         _ => redact(&setting.value),
     }
 }
@@ -89,9 +89,9 @@ fn shown(setting: &Effective) -> String {
 fn origin(setting: &Effective) -> String {
     let is_other = setting.setting.otherwise != setting.setting.default;
     match setting.origin {
-        Origin::Refused(file) if is_other => format!("{file} has a value that can't be used"),
-        Origin::File(file) => file.to_owned(),
-        Origin::Default => "default".to_owned(),
-        Origin::Refused(file) => format!("default: {file} has a value that can't be used"),
+        ValueOrigin::Refused(file) if is_other => format!("{file} has a value that can't be used"),
+        ValueOrigin::File(file) => file.to_owned(),
+        ValueOrigin::Default => "default".to_owned(),
+        ValueOrigin::Refused(file) => format!("default: {file} has a value that can't be used"),
     }
 }

@@ -1,5 +1,6 @@
-//! Boot risks: shapes of a valid table that some loaders can't boot. Not all who read the table at boot take
-//! the same ones, and GRUB writes it in a way that no order of ours makes safe. See `docs/boot.md`.
+//! Boot risks: shapes of a valid table that some loaders can't boot. Not all who read the table at
+//! boot take the same ones, and GRUB writes it in a way that no order of ours makes safe. See
+//! `docs/boot.md`.
 
 use std::fs::File;
 use std::io;
@@ -113,7 +114,8 @@ impl SlotDisk {
         Ok(there.map(|(_, risk)| risk).collect())
     }
 
-    /// Whether the first sector is signed and has a partition of type 0xee that begins at the second.
+    /// Whether the first sector is signed and has a partition of type 0xee that begins at the
+    /// second.
     fn is_protected(&self) -> io::Result<bool> {
         let mut sector = [0; 512];
         File::open(&self.disk)?.read_exact_at(&mut sector, 0)?;

@@ -1,4 +1,4 @@
-//! How a `SlotDisk` is found: below the mount of `/usr`, or by the node of a slot.
+//! Discovery of a `SlotDisk`: below the mount of `/usr`, or by the node of a slot.
 
 use super::{SlotDisk, read_layout, slot_of};
 use crate::disk::command_line;
@@ -7,11 +7,12 @@ use crate::disk::{DiscoveryError, DiskError};
 use crate::host::Host;
 
 impl SlotDisk {
-    /// The disk from which `/usr` is mounted, through device-mapper if need be, and below merged extensions.
+    /// The disk from which `/usr` is mounted, through device-mapper if need be, and below merged
+    /// extensions.
     ///
     /// # Errors
-    /// When the mount, the disk or its slots can't be told for sure: mounts of two partitions on `/usr`, a command line of
-    /// the kernel that names another one.
+    /// When the mount, the disk or its slots can't be told for sure: mounts of two partitions on
+    /// `/usr`, a command line of the kernel that names another one.
     pub fn discover(host: &Host) -> Result<Self, DiskError> {
         let RunningPartition { partition, point } = running_partition(host)?;
         let PartitionOnDisk { number, disk, guard } = partition;
@@ -25,11 +26,13 @@ impl SlotDisk {
         Ok(Self { guard, ..found })
     }
 
-    /// The disk on which the partition at `node`, a path of the host, is a slot. That slot is the one to be
-    /// written to; the other one counts as running, also in a system that runs from neither.
+    /// The disk on which the partition at `node`, a path of the host, is a slot. That slot is the
+    /// one to be written to; the other one counts as running, also in a system that runs from
+    /// neither.
     ///
     /// # Errors
-    /// [`DiskError::NoSlot`], [`DiskError::Running`] if that is what runs, or why disk or slots can't be told.
+    /// [`DiskError::NoSlot`], [`DiskError::Running`] if that is what runs, or why disk or slots
+    /// can't be told.
     pub fn for_target(host: &Host, node: &str) -> Result<Self, DiskError> {
         let found = partition_at(host, node)?;
         let (medium, layout) = read_layout(&found.disk)?;

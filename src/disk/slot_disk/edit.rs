@@ -6,9 +6,9 @@ use std::sync::PoisonError;
 
 use slots::{Committed, SlotAttributes, Table, Tries, WhichCopy, is_alone_at_the_top, prioritize};
 
-use super::{Found, Medium, SlotDisk, cannot_open};
+use super::{Medium, SlotDisk, TableView, cannot_open};
 use crate::disk::layout::{Layout, candidates};
-use crate::disk::lock::{Asked, lock};
+use crate::disk::lock::{LockOutcome, lock};
 use crate::disk::{DiskError, LayoutError, SlotName};
 use crate::journal::MessageId;
 
@@ -26,7 +26,8 @@ pub enum Marked {
 pub enum WentBack {
     /// The other slot boots next; the running one is selectable behind it.
     OtherIsNext,
-    /// The other slot was never marked good, or an installation has touched it since: nothing was changed.
+    /// The other slot was never marked good, or an installation has touched it since: nothing was
+    /// changed.
     NeverGood(SlotAttributes),
 }
 
@@ -49,8 +50,8 @@ enum Locked {
 }
 
 impl SlotDisk {
-    /// Marks the running slot good: successful, no tries, alone at the highest priority. Repairs a damaged
-    /// copy of the table.
+    /// Marks the running slot good: successful, no tries, alone at the highest priority. Repairs a
+    /// damaged copy of the table.
     ///
     /// # Errors
     /// When the table can't be read or written.
@@ -67,8 +68,9 @@ impl SlotDisk {
         })
     }
 
-    /// Refuses unless the running slot can be fallen back on, says both copies of the table, and isn't `target`.
-    /// Copies that are damaged or differ are repaired first: whoever can't write both must not touch the other slot.
+    /// Refuses unless the running slot can be fallen back on, says both copies of the table, and
+    /// isn't `target`. Copies that are damaged or differ are repaired first: whoever can't write
+    /// both must not touch the other slot.
     ///
     /// # Errors
     /// [`DiskError::Running`], [`DiskError::NotGood`], or why the table can't be read or repaired.
@@ -123,8 +125,9 @@ impl SlotDisk {
         Ok(outcome)
     }
 
-    /// Puts the other slot before the running one, if it is marked good. An installation takes that mark away
-    /// before it writes the slot's first byte, so that a slot which has it is whole and was healthy once.
+    /// Puts the other slot before the running one, if it is marked good. An installation takes that
+    /// mark away before it writes the slot's first byte, so that a slot which has it is whole and
+    /// was healthy once.
     ///
     /// # Errors
     /// When the running slot isn't good in both copies, or the table can't be read or written.
@@ -158,7 +161,8 @@ impl SlotDisk {
     /// Highest priority alone, one try, not successful; verified by re-reading.
     ///
     /// # Errors
-    /// When the table can't be read or written, or reads back differently: the slot may or may not be next.
+    /// When the table can't be read or written, or reads back differently: the slot may or may not
+    /// be next.
     pub fn make_next(&self, slot: SlotName) -> Result<(), DiskError> {
         self.refuse_running(slot)?;
         self.edit(slot, Locked::Refuse, |slots, index| {
@@ -168,18 +172,19 @@ impl SlotDisk {
         Ok(())
     }
 
-    /// Whether the table can be edited now, as far as the disk's lock goes: to be asked before anything else is given up
-    /// for an edit. Waits as an edit does.
+    /// Whether the table can be edited now, as far as the disk's lock goes: to be asked before
+    /// anything else is given up for an edit. Waits as an edit does.
     ///
     /// # Errors
-    /// [`DiskError::Locked`] while somebody else has the lock, or if the disk can't be opened or locked.
+    /// [`DiskError::Locked`] while somebody else has the lock, or if the disk can't be opened or
+    /// locked.
     pub fn require_lock(&self) -> Result<(), DiskError> {
         let _one_at_a_time = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         self.lock(Locked::Refuse).map(drop)
     }
 
-    /// Reads the table, lets `change` edit the attributes of everything a loader chooses from (`slot` being at
-    /// the given index), and commits. The disk is locked meanwhile.
+    /// Reads the table, lets `change` edit the attributes of everything a loader chooses from
+    /// (`slot` being at the given index), and commits. The disk is locked meanwhile.
     fn edit(
         &self,
         slot: SlotName,
@@ -189,7 +194,7 @@ impl SlotDisk {
         // The lock guards no data that a panic could leave half-changed.
         let _one_at_a_time = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut medium = self.lock(locked)?;
-        let Found { gpt, layout } = self.find(&mut medium)?;
+        let TableView { gpt, layout } = self.find(&mut medium)?;
         let mut table = gpt.table().clone();
         let (numbers, mut attributes) = candidates(&table);
         let own = layout.partition(slot).number;
@@ -214,12 +219,12 @@ impl SlotDisk {
         let file = File::options().read(true).write(true).open(&self.disk);
         let asked = lock(file.map_err(failed)?, &self.host, self.patience).map_err(failed)?;
         let (file, refusal) = match asked {
-            Asked::Held(file) => return Medium::measured(file).map_err(failed),
-            Asked::TimedOut(file, holder) => {
+            LockOutcome::Held(file) => return Medium::measured(file).map_err(failed),
+            LockOutcome::TimedOut(file, holder) => {
                 let (disk, waited) = (self.disk.clone(), self.patience);
                 (file, DiskError::Locked { disk, holder, waited })
             }
-            Asked::Impossible(file, source) => {
+            LockOutcome::Impossible(file, source) => {
                 let disk = self.disk.clone();
                 (file, DiskError::Unlockable { disk, source })
             }

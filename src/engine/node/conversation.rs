@@ -10,6 +10,8 @@
 //!
 //! Events and pings get no retries and their answers mean nothing.
 
+use payload_format::Sha256Digest;
+
 use super::{Node, slots};
 use crate::config::{Config, Server, WaitingUpdate};
 use crate::disk::Guard;
@@ -17,8 +19,8 @@ use crate::engine::{AttemptContext, Checked, Failure, Report};
 use crate::host::{Identity as HostIdentity, NodeMode};
 use crate::journal::chain;
 use crate::omaha::{
-    Answer, Body, CheckEvent, Client, Deltas, ErrorCode, Event, Flags, HttpStatus, Identity, Machine,
-    Patience, Reply, Request, Response,
+    Answer, Body, CheckEvent, Client, Deltas, ErrorCode, Event, Flags, HttpStatus, Identity, Machine, Reply,
+    Request, Response, Retries,
 };
 use crate::plan::InstallPlan;
 use crate::policy::{Contact, History, RunningSlot, ServerPace, wanted_deltas};
@@ -40,7 +42,7 @@ impl Node {
             Contact::Heartbeat(heartbeat) => return self.stay_in_touch(&config, trigger, heartbeat).await,
         };
         let reply = self
-            .post(&config, trigger, Body::Check(event), Patience::Check(trigger))
+            .post(&config, trigger, Body::Check(event), Retries::Check(trigger))
             .await?;
         self.blocking(move |node| node.answered(&config, &reply, trigger))
             .await
@@ -76,7 +78,7 @@ impl Node {
         self.attempt_fields.begin();
         // Without an event Nebraska takes a node that installed an update for one that is busy with it.
         let check = Body::Check(CheckEvent::NothingNew);
-        let checked = match self.post(&config, trigger, check, Patience::Check(trigger)).await {
+        let checked = match self.post(&config, trigger, check, Retries::Check(trigger)).await {
             Ok(reply) => {
                 self.blocking(move |node| node.answered_beside(&config, &reply, &waiting, trigger))
                     .await
@@ -105,7 +107,7 @@ impl Node {
     pub(super) async fn say_ping(&self) {
         let pinged = async {
             let config = self.blocking(Self::config).await?;
-            self.post(&config, Trigger::Schedule, Body::Ping, Patience::None)
+            self.post(&config, Trigger::Schedule, Body::Ping, Retries::None)
                 .await
         };
         if let Err(failure) = pinged.await {
@@ -127,7 +129,7 @@ impl Node {
         let told = async {
             let config = config?;
             let body = Body::Event(event(&config));
-            self.post(&config, attempt.trigger, body, Patience::None).await
+            self.post(&config, attempt.trigger, body, Retries::None).await
         };
         if let Err(failure) = told.await {
             tracing::warn!("an event did not reach the server: {}", failure.reason());
@@ -166,7 +168,7 @@ impl Node {
         &self,
         config: &Config,
         reply: &Reply,
-        waiting: &[u8; 32],
+        waiting: &Sha256Digest,
         trigger: Trigger,
     ) -> Result<Checked<InstallPlan>, Failure> {
         match self.read_answer(reply)? {
@@ -196,7 +198,7 @@ impl Node {
         config: &Config,
         trigger: Trigger,
         body: Body,
-        patience: Patience,
+        retries: Retries,
     ) -> Result<Reply, Failure> {
         let url = url(config)?;
         let identity = self.identity(config).await?;
@@ -208,7 +210,7 @@ impl Node {
             deltas,
             body,
         };
-        let answer = Client::from_env().post(url, request.to_xml(), patience).await;
+        let answer = Client::from_env().post(url, request.to_xml(), retries).await;
         answer.map_err(|error| {
             if is_check {
                 self.memory(|memory| {
@@ -238,7 +240,7 @@ impl Node {
             body: Body::Check(event.clone()),
         };
         let answer = Client::from_env()
-            .post(url, request.to_xml(), Patience::None)
+            .post(url, request.to_xml(), Retries::None)
             .await;
         let reply = answer?;
         self.blocking(move |node| node.told(&event)).await;

@@ -2,7 +2,7 @@
 
 use super::Node;
 use crate::disk::SlotName;
-use crate::extension::{ExtensionStore, ExtensionStoreError, Running};
+use crate::extension::{ExtensionStore, ExtensionStoreError, RunningSystem};
 use crate::journal::chain;
 
 impl Node {
@@ -15,7 +15,7 @@ impl Node {
     pub(super) fn drop_other_extensions(&self, running: SlotName) {
         self.tidy_extensions(|store, version| {
             let slot = running.to_string();
-            let running = Running { slot: &slot, version };
+            let running = RunningSystem { slot: &slot, version };
             store.prune(None, running)
         });
     }

@@ -8,7 +8,7 @@ use super::conversation::url;
 use crate::config::Config;
 use crate::engine::{AttemptContext, Checked, Failure};
 use crate::journal::chain;
-use crate::omaha::{Arrival, Body, CheckEvent, Patience};
+use crate::omaha::{Body, BootOutcome, CheckEvent, Retries};
 use crate::plan::InstallPlan;
 use crate::policy::{Contact, GRANT_TIMEOUT, Heartbeat, History, HoldOff, HoldOffCause, contact};
 use crate::status::{NoUpdate, Obstacle, Trigger, UnixTime};
@@ -22,16 +22,16 @@ impl Node {
         let previous = self.recall(Key::PreviousVersion);
         let history = self.history();
         let arrival = if history.is_unreported() {
-            Arrival::RolledBack
+            BootOutcome::RolledBack
         } else if self.memory(|memory| {
             memory
                 .running
                 .as_deref()
                 .is_some_and(|slot| history.was_updated(slot))
         }) {
-            Arrival::Updated
+            BootOutcome::Updated
         } else {
-            Arrival::Stayed
+            BootOutcome::Stayed
         };
         let event = CheckEvent::from_pref(previous.as_deref(), &config.version, arrival);
         Ok((config, event))
@@ -78,9 +78,9 @@ impl Node {
         tracing::info!("the server is not asked: {}", no_update.reason);
         let told = matches!(
             body,
-            Body::News(CheckEvent::UpdatedFrom(_) | CheckEvent::FirstCheck)
+            Body::PingWithEvent(CheckEvent::UpdatedFrom(_) | CheckEvent::FirstCheck)
         );
-        match self.post(config, trigger, body, Patience::None).await {
+        match self.post(config, trigger, body, Retries::None).await {
             // Told once more the next time: a failure would be reported to the server, and one of a node that was granted
             // an update lets the others go on.
             Ok(_) if told => {
@@ -107,7 +107,7 @@ impl Node {
             Heartbeat::OnTrial(event) => {
                 let why = self.memory(|memory| memory.on_trial.clone()).unwrap_or_default();
                 let reason = format!("the running slot is on trial: {why}");
-                let body = event.map_or(Body::Ping, Body::News);
+                let body = event.map_or(Body::Ping, Body::PingWithEvent);
                 (body, because(Obstacle::OnTrial, reason, None))
             }
             Heartbeat::BackOff(event, until) => {
@@ -115,7 +115,10 @@ impl Node {
                     "the payload that was offered failed before; nobody is asked until {} (Unix time)",
                     until.0
                 );
-                (Body::News(event), because(Obstacle::Backoff, reason, Some(until)))
+                (
+                    Body::PingWithEvent(event),
+                    because(Obstacle::Backoff, reason, Some(until)),
+                )
             }
             Heartbeat::Quiet(until) => {
                 let history = self.history();

@@ -2,6 +2,8 @@
 
 use std::sync::PoisonError;
 
+use payload_format::Sha256Digest;
+
 use super::slots::partuuid;
 use super::{Node, slots};
 use crate::disk::{DiskError, SlotDisk, SlotName};
@@ -190,7 +192,7 @@ impl Node {
         Ok(self.change_history(|history| history.committed(&slot, payload))?)
     }
 
-    fn remember_image(&self, payload: [u8; 32], image: ImageHashes) -> Result<(), RecordError> {
+    fn remember_image(&self, payload: Sha256Digest, image: ImageHashes) -> Result<(), RecordError> {
         let _one_at_a_time = self.record.lock().unwrap_or_else(PoisonError::into_inner);
         let mut images = self.history().images().clone();
         images.remember(payload, image);
@@ -200,12 +202,12 @@ impl Node {
     }
 
     /// The payload `package` makes `image`, which is blamed. Blocks.
-    pub(super) fn blame_package(&self, package: [u8; 32], image: ImageHashes) {
+    pub(super) fn blame_package(&self, package: Sha256Digest, image: ImageHashes) {
         self.change_or_warn(|history| history.blame_package(package, image));
     }
 
     /// SHA-256 of the payload in the slot that boots next, if this machine's engine installed it. Blocks.
-    pub(super) fn waiting_payload(&self) -> Option<[u8; 32]> {
+    pub(super) fn waiting_payload(&self) -> Option<Sha256Digest> {
         let history = self.history();
         let running = self.memory(|memory| memory.running.clone());
         let trial = history.trial().filter(|trial| {

@@ -124,7 +124,7 @@ impl Node {
             pcr_policy: format!("{STATE}/pcrs-{}.zip", target.letter()),
             pcr_policy_server: config.pcr_policy_server.clone(),
             credentials: config.credentials.clone(),
-            further: config.further.clone(),
+            extra_partitions: config.extra_partitions.clone(),
             extensions,
             blamed: Vec::new(),
             public_keys: vec![self.host().path(PUBLIC_KEY)],

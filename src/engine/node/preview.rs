@@ -10,12 +10,11 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokio::time::timeout;
 
 use super::conversation::{read, url};
-use super::survey::hex;
 use super::{Node, slots};
 use crate::config::Config;
 use crate::engine::snapshot::shown;
 use crate::engine::{Failure, Reportable as _};
-use crate::install::{InstallError, Installer, PAYLOAD_LOOK, PreflightResult, SLOT_LOOK, Verdict};
+use crate::install::{InstallError, Installer, PAYLOAD_LOOK, PreflightResult, PreflightVerdict, SLOT_LOOK};
 use crate::journal::chain;
 use crate::omaha::{Answer, CheckEvent, ErrorCode, HttpStatus, Offer, Reply};
 use crate::plan::InstallPlan;
@@ -143,7 +142,7 @@ impl Node {
         };
         let mut preview = examined.unwrap_or_else(|failure| refused(&failure));
         preview.version = Some(offer.version);
-        preview.payload_sha256 = Some(hex(&offer.sha256));
+        preview.payload_sha256 = Some(offer.sha256.to_string());
         preview.bytes_total = Some(offer.size);
         preview
     }
@@ -189,29 +188,29 @@ impl Node {
 
 /// An attempt marks the running slot good before it asks the server, if nothing is required of it that does not hold.
 fn marked_first(finding: &mut PreflightResult) {
-    if let Verdict::Refused(InstallError::RunningNotGood { running, .. }) = finding.verdict {
+    if let PreflightVerdict::Refused(InstallError::RunningNotGood { running, .. }) = finding.verdict {
         let why = format!("{running} is not marked good yet: an update does that before anything else");
-        finding.verdict = Verdict::Fine(why);
+        finding.verdict = PreflightVerdict::Fine(why);
     }
 }
 
 /// The manifest decides what was in doubt without it: whether the payload fits, and what it brings.
 fn settle(findings: &mut [PreflightResult]) {
     let is_read = |finding: &PreflightResult| {
-        finding.subject == PAYLOAD_LOOK && matches!(finding.verdict, Verdict::Fine(_))
+        finding.subject == PAYLOAD_LOOK && matches!(finding.verdict, PreflightVerdict::Fine(_))
     };
     if !findings.iter().any(is_read) {
         return;
     }
     for finding in findings {
         match &finding.verdict {
-            Verdict::Missing(error) => {
+            PreflightVerdict::Missing(error) => {
                 let why = format!("not needed by this payload: {}", chain(error));
-                finding.verdict = Verdict::Fine(why);
+                finding.verdict = PreflightVerdict::Fine(why);
             }
-            Verdict::Doubtful(why) if finding.subject == SLOT_LOOK => {
+            PreflightVerdict::Doubtful(why) if finding.subject == SLOT_LOOK => {
                 let why = format!("{why}; this payload fits");
-                finding.verdict = Verdict::Fine(why);
+                finding.verdict = PreflightVerdict::Fine(why);
             }
             _ => {}
         }
@@ -220,11 +219,14 @@ fn settle(findings: &mut [PreflightResult]) {
 
 /// Whether it makes the outcome doubtful.
 const fn is_doubtful(finding: &PreflightResult) -> bool {
-    matches!(finding.verdict, Verdict::Doubtful(_) | Verdict::Missing(_))
+    matches!(
+        finding.verdict,
+        PreflightVerdict::Doubtful(_) | PreflightVerdict::Missing(_)
+    )
 }
 
 fn refusal(finding: &PreflightResult) -> Option<(Prospect, String)> {
-    let Verdict::Refused(error) = &finding.verdict else {
+    let PreflightVerdict::Refused(error) = &finding.verdict else {
         return None;
     };
     let prospect = if error.code().is_deferral() {
@@ -237,10 +239,12 @@ fn refusal(finding: &PreflightResult) -> Option<(Prospect, String)> {
 
 fn told(finding: &PreflightResult) -> PreflightCheck {
     let (result, found, code) = match &finding.verdict {
-        Verdict::Fine(found) => (CheckResult::Ok, found.clone(), None),
-        Verdict::Doubtful(why) | Verdict::Standing(why) => (CheckResult::Doubtful, why.clone(), None),
-        Verdict::Missing(error) => (CheckResult::Doubtful, chain(error), None),
-        Verdict::Refused(error) => (CheckResult::Failed, chain(error), Some(error.code().number())),
+        PreflightVerdict::Fine(found) => (CheckResult::Ok, found.clone(), None),
+        PreflightVerdict::Doubtful(why) | PreflightVerdict::Standing(why) => {
+            (CheckResult::Doubtful, why.clone(), None)
+        }
+        PreflightVerdict::Missing(error) => (CheckResult::Doubtful, chain(error), None),
+        PreflightVerdict::Refused(error) => (CheckResult::Failed, chain(error), Some(error.code().number())),
     };
     PreflightCheck {
         subject: finding.subject.clone(),

@@ -1,7 +1,5 @@
 //! What the node knows beside the engine's state.
 
-use std::fmt::Write as _;
-
 use super::{Node, slots};
 use crate::config::Server;
 use crate::disk::{DiskError, SlotRow};
@@ -94,7 +92,7 @@ impl Node {
 fn report(rollback: &Rollback) -> RollbackReport {
     RollbackReport {
         version: rollback.payload.version.clone(),
-        payload_sha256: rollback.payload.sha256.as_ref().map(hex),
+        payload_sha256: rollback.payload.sha256.map(|sha256| sha256.to_string()),
         noticed: rollback.noticed.0,
         cause: rollback.cause.clone(),
     }
@@ -107,7 +105,7 @@ fn told(attempt: &Attempt) -> AttemptReport {
         from: attempt.from.clone(),
         to: attempt.to.clone(),
         slot: attempt.slot.clone(),
-        payload_sha256: hex(&attempt.sha256),
+        payload_sha256: attempt.sha256.to_string(),
         bytes_total: attempt.size,
         bytes_resumed: attempt.resumed_at,
         bytes_fetched: attempt.fetched,
@@ -119,12 +117,4 @@ fn told(attempt: &Attempt) -> AttemptReport {
         reason: (!attempt.why.is_empty()).then(|| attempt.why.clone()),
         times: attempt.times,
     }
-}
-
-pub(super) fn hex(sha256: &[u8; 32]) -> String {
-    sha256.iter().fold(String::with_capacity(64), |mut text, byte| {
-        // Writing to a `String` never fails.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

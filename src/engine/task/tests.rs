@@ -272,7 +272,7 @@ fn attempt(trigger: Trigger, version: &str, size: u64) -> AttemptContext {
         package: "update.gz".to_owned(),
         urls: vec!["http://server/".to_owned()],
         size,
-        sha256: [0; 32],
+        sha256: [0; 32].into(),
         kind: PayloadKind::Full,
         backoff: Backoff::Enabled,
         max_failures_per_url: 10,

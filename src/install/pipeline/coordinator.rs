@@ -3,26 +3,26 @@
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
 
-use payload_format::{Checkpoint, Event, Finished, ImageKind, Manifest, Reader, Sha256Digest};
+use payload_format::{Checkpoint, Event, Finished, ImageKind, Manifest, Reader};
 use tokio_util::sync::CancellationToken;
 
 use super::Written;
-use super::images::Images;
-use super::messages::{End, Message, Messages, Outlet};
+use super::images::OpenImages;
+use super::messages::{Message, Messages, Outlet, StreamEnd};
 use super::read_back_thread::ReadBackThread;
 use super::reader_input::ReaderInput;
 use super::unwritten_blocks;
-use super::work::{Offered, Tools, Work};
-use crate::disk::{BlockTarget, give_back_free_memory};
+use super::work::{EventOutcome, Tools, Work};
+use crate::disk::give_back_free_memory;
 use crate::fetch::Entity;
 use crate::install::attempt::Attempt;
-use crate::install::further::Further;
 use crate::install::manifest_checks::{self, Beginning};
 use crate::install::read_back::ReadBack;
+use crate::install::targets::Targets;
 use crate::install::{InstallError, dirty_partitions, keys};
 
 /// Where an attempt begins.
-pub(super) enum Start {
+pub(super) enum StartPoint {
     /// With the payload's first byte.
     Fresh(Reader),
     /// With a checkpoint's next operation.
@@ -35,7 +35,7 @@ pub(super) enum Start {
     },
 }
 
-impl Start {
+impl StartPoint {
     /// First byte of the payload that is needed.
     pub(super) const fn offset(&self) -> u64 {
         match self {
@@ -48,8 +48,7 @@ impl Start {
 /// What the coordinator works on and with.
 pub(super) struct Coordinator {
     pub(super) attempt: Arc<Attempt>,
-    pub(super) target: Arc<dyn BlockTarget>,
-    pub(super) further: Arc<Further>,
+    pub(super) targets: Arc<Targets>,
     /// Which file the bytes come from.
     pub(super) entity: Option<Entity>,
     pub(super) outlet: Outlet,
@@ -61,14 +60,14 @@ impl Coordinator {
     ///
     /// # Errors
     /// Whatever ended it.
-    pub(super) fn run(self, start: Start, messages: &Messages) -> Result<Written, InstallError> {
+    pub(super) fn run(self, start: StartPoint, messages: &Messages) -> Result<Written, InstallError> {
         let (mut input, mut work) = match start {
-            Start::Fresh(reader) => {
+            StartPoint::Fresh(reader) => {
                 let (input, first) = Input::new(reader, messages).metadata()?;
                 let work = self.open(&first.manifest, &first.bytes, first.end, Beginning::Fresh)?;
                 (input, work)
             }
-            Start::Resumed {
+            StartPoint::Resumed {
                 reader,
                 manifest,
                 metadata,
@@ -93,11 +92,11 @@ impl Coordinator {
         at: Checkpoint,
         beginning: Beginning,
     ) -> Result<Work, InstallError> {
-        manifest_checks::check(&self.attempt, manifest, metadata, &self.further, &self.cancel)?;
+        manifest_checks::check(&self.attempt, manifest, metadata, &self.targets, &self.cancel)?;
         let ledger = manifest_checks::open(&self.attempt, manifest, metadata, beginning)?;
         let tools = Tools {
             manifest: Arc::clone(manifest),
-            images: Images::open(&self.attempt, manifest, &self.target, &self.further)?,
+            images: OpenImages::open(&self.attempt, manifest, &self.targets)?,
             ledger,
             entity: self.entity.clone(),
             outlet: self.outlet.clone(),
@@ -112,14 +111,15 @@ impl Coordinator {
         self.trust(finished)?;
         let tools = work.into_tools();
         unwritten_blocks::copy(&self.attempt, &tools.manifest, &tools.images, &self.cancel)?;
-        for dirty_partitions in dirty_partitions::left_out(&self.attempt, &tools.manifest, &self.further)? {
-            dirty_partitions::copy(&self.attempt, dirty_partitions, &self.cancel)?;
+        for dirty in dirty_partitions::left_out(&self.attempt, &tools.manifest, &self.targets)? {
+            dirty_partitions::copy(&self.attempt, dirty, &self.cancel)?;
         }
         tools.images.sync()?;
         let manifest = Arc::clone(&tools.manifest);
         let begun = Arc::into_inner(tools).and_then(|tools| tools.review.end());
         Ok(Written {
-            // The worker pool has gone, so that nobody else holds the tools; nothing would be lost but time.
+            // The worker pool has gone, so that nobody else holds the tools; nothing would be lost
+            // but time.
             read_back: begun.unwrap_or_else(|| self.read_back(&manifest)),
             manifest,
         })
@@ -127,15 +127,13 @@ impl Coordinator {
 
     /// Nothing of the slot was read back yet.
     fn read_back(&self, manifest: &Manifest) -> ReadBack {
-        let size = manifest
-            .image(ImageKind::Partition)
-            .map_or(0, |image| image.new.size);
-        ReadBack::new(Arc::clone(&self.target), size)
+        let size = manifest.image(ImageKind::Slot).map_or(0, |image| image.new.size);
+        ReadBack::new(Arc::clone(&self.targets.slot), size)
     }
 
     fn trust(&self, finished: &Finished) -> Result<(), InstallError> {
         let plan = &self.attempt.plan;
-        let expected = Sha256Digest::from(plan.payload_sha256);
+        let expected = plan.payload_sha256;
         if finished.payload_sha256 != expected {
             return Err(InstallError::PayloadHash {
                 expected,
@@ -148,7 +146,7 @@ impl Coordinator {
 }
 
 /// What comes before the first operation.
-struct Metadata {
+struct ReadMetadata {
     manifest: Arc<Manifest>,
     /// As it came.
     bytes: Vec<u8>,
@@ -160,7 +158,7 @@ struct Metadata {
 struct Input<'a> {
     messages: &'a Messages,
     reader: ReaderInput,
-    end: Option<End>,
+    end: Option<StreamEnd>,
 }
 
 impl<'a> Input<'a> {
@@ -173,27 +171,28 @@ impl<'a> Input<'a> {
     }
 
     /// Waits for header and manifest.
-    fn metadata(mut self) -> Result<(Self, Metadata), InstallError> {
+    fn metadata(mut self) -> Result<(Self, ReadMetadata), InstallError> {
         loop {
             if let Some(Event::Metadata { manifest, bytes, .. }) = self.next()?
                 && let Some(end) = self.reader.checkpoint()
             {
-                let metadata = Metadata { manifest, bytes, end };
+                let metadata = ReadMetadata { manifest, bytes, end };
                 return Ok((self, metadata));
             }
             match self.end.take() {
-                Some(End::Complete) => {
+                Some(StreamEnd::Complete) => {
                     let truncated = self.reader.finish().err();
                     // A payload that is complete has given its metadata: this is never the other.
                     return Err(truncated.map_or(InstallError::Cancelled, InstallError::Format));
                 }
-                Some(End::Stopped(error)) => return Err(error),
+                Some(StreamEnd::Stopped(error)) => return Err(error),
                 None => {}
             }
             match self.messages.recv() {
                 Ok(Message::Chunk(chunk)) => self.reader.push(chunk),
-                Ok(Message::End(end)) => self.end = Some(end),
-                // There is no work yet that could send anything else, and we hold a sender ourselves.
+                Ok(Message::StreamEnd(end)) => self.end = Some(end),
+                // There is no work yet that could send anything else, and we hold a sender
+                // ourselves.
                 Ok(Message::Done(..) | Message::Died | Message::Checkpointed(_)) | Err(_) => {}
             }
         }
@@ -214,11 +213,11 @@ impl<'a> Input<'a> {
             };
             if let Some(event) = event.filter(|_| !self.is_stopped()) {
                 match work.offer(event)? {
-                    Offered::Taken => {
+                    EventOutcome::Taken => {
                         work.passed(self.reader.checkpoint());
                         continue;
                     }
-                    Offered::Later(event) => waiting = Some(event),
+                    EventOutcome::Later(event) => waiting = Some(event),
                 }
             }
             work.tend();
@@ -231,20 +230,20 @@ impl<'a> Input<'a> {
     }
 
     const fn is_stopped(&self) -> bool {
-        matches!(self.end, Some(End::Stopped(_)))
+        matches!(self.end, Some(StreamEnd::Stopped(_)))
     }
 
-    /// Whether nothing is left to be done. What was stopped is over once a checkpoint vouches for what had
-    /// been done until then.
+    /// Whether nothing is left to be done. What was stopped is over once a checkpoint vouches for
+    /// what had been done until then.
     fn is_over(&mut self, work: &mut Work) -> Result<bool, InstallError> {
         match &self.end {
             None => Ok(false),
             // The payload ended too early: the reader says where.
-            Some(End::Complete) if !work.is_handed_out() => Ok(true),
+            Some(StreamEnd::Complete) if !work.is_handed_out() => Ok(true),
             Some(_) if !work.is_settled() => Ok(false),
-            Some(End::Complete) => Ok(true),
-            Some(End::Stopped(_)) => match self.end.take() {
-                Some(End::Stopped(error)) => Err(error),
+            Some(StreamEnd::Complete) => Ok(true),
+            Some(StreamEnd::Stopped(_)) => match self.end.take() {
+                Some(StreamEnd::Stopped(error)) => Err(error),
                 _ => Ok(false),
             },
         }
@@ -255,7 +254,7 @@ impl<'a> Input<'a> {
         match self.messages.recv_timeout(work.patience()) {
             Ok(Message::Chunk(chunk)) => self.reader.push(chunk),
             // The feed says it once more when it goes.
-            Ok(Message::End(end)) => {
+            Ok(Message::StreamEnd(end)) => {
                 self.end.get_or_insert(end);
             }
             Ok(Message::Done(operation, result)) => {

@@ -1,4 +1,5 @@
-//! The download task: the pipeline's network side. It runs on the async runtime and never blocks it.
+//! The download task: the pipeline's network side. It runs on the async runtime and never blocks
+//! it.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::messages::{Chunk, End, Message, Outlet};
+use super::messages::{Chunk, Message, Outlet, StreamEnd};
 use crate::fetch::PayloadStream;
 use crate::install::InstallError;
 
@@ -31,25 +32,25 @@ impl Feed<'_> {
         let cancel = self.cancel;
         let end = tokio::select! {
             end = self.forward() => end,
-            () = cancel.cancelled() => Ok(End::Stopped(InstallError::Cancelled)),
+            () = cancel.cancelled() => Ok(StreamEnd::Stopped(InstallError::Cancelled)),
         };
         if let Ok(end) = end {
             self.say(end);
         }
     }
 
-    fn say(&self, end: End) {
+    fn say(&self, end: StreamEnd) {
         // Nobody listens: then the coordinator has an end of its own.
-        let _ = self.outlet.send(Message::End(end));
+        let _ = self.outlet.send(Message::StreamEnd(end));
     }
 
-    async fn forward(&mut self) -> Result<End, Gone> {
+    async fn forward(&mut self) -> Result<StreamEnd, Gone> {
         let permits = Arc::new(Semaphore::new(self.read_ahead as usize));
         let mut at = self.stream.start();
         while let Some(next) = self.stream.next().await {
             let bytes = match next {
                 Ok(bytes) => bytes,
-                Err(e) => return Ok(End::Stopped(InstallError::Fetch(e))),
+                Err(e) => return Ok(StreamEnd::Stopped(InstallError::Fetch(e))),
             };
             let bytes = unseen(bytes, &mut at, self.resumed_at);
             if bytes.is_empty() {
@@ -58,7 +59,7 @@ impl Feed<'_> {
             self.send(bytes, &permits).await?;
             (self.progress)(at);
         }
-        Ok(End::Complete)
+        Ok(StreamEnd::Complete)
     }
 
     async fn send(&mut self, bytes: Bytes, permits: &Arc<Semaphore>) -> Result<(), Gone> {
@@ -80,13 +81,14 @@ impl Feed<'_> {
 impl Drop for Feed<'_> {
     /// However the feed goes, the coordinator must not wait for it. Only the first end counts.
     fn drop(&mut self) {
-        self.say(End::Stopped(InstallError::Cancelled));
+        self.say(StreamEnd::Stopped(InstallError::Cancelled));
     }
 }
 
-/// The part of `bytes`, which begin at `at`, from `wanted` on. A server may start over at 0 (no ranges, or
-/// another entity); what was dealt with before is left out then. That is safe with any content: hash and
-/// signature are over the bytes that went into the slot, and are checked at the end.
+/// The part of `bytes`, which begin at `at`, from `wanted` on. A server may start over at 0 (no
+/// ranges, or another entity); what was dealt with before is left out then. That is safe with any
+/// content: hash and signature are over the bytes that went into the slot, and are checked at the
+/// end.
 fn unseen(mut bytes: Bytes, at: &mut u64, wanted: u64) -> Bytes {
     let skip = wanted.saturating_sub(*at);
     *at += bytes.len() as u64;

@@ -18,7 +18,7 @@ pub(super) struct Chunk {
 
 /// Why no more bytes come.
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) enum StreamEnd {
     /// All bytes of the payload have come.
     Complete,
     /// The network gave up, or nobody wants the update any more.
@@ -31,10 +31,11 @@ pub(super) enum Message {
     /// More bytes.
     Chunk(Chunk),
     /// No more bytes.
-    End(End),
+    StreamEnd(StreamEnd),
     /// A worker is done with the operation of this index.
     Done(usize, Result<(), ApplyError>),
-    /// A worker panicked: its operation never ends. The panic itself comes out when the worker pool is joined.
+    /// A worker panicked: its operation never ends. The panic itself comes out when the worker pool
+    /// is joined.
     Died,
     /// What was asked to be made durable is on the medium, and perhaps recorded.
     Checkpointed(Result<Kept, InstallError>),
@@ -49,8 +50,8 @@ pub(super) enum Kept {
     Lost(RecordError),
 }
 
-/// Where messages wait. Unbounded, and bounded all the same: chunks by the read-ahead, the others by what
-/// the coordinator itself has asked for.
+/// Where messages wait. Unbounded, and bounded all the same: chunks by the read-ahead, the others
+/// by what the coordinator itself has asked for.
 pub(super) type Messages = mpsc::Receiver<Message>;
 
 /// The senders' end.

@@ -15,14 +15,13 @@ use std::sync::{Arc, mpsc};
 use payload_format::{Checkpoint, FormatError, Limits, Manifest, Reader};
 use tokio_util::sync::CancellationToken;
 
-use self::coordinator::{Coordinator, Start};
+use self::coordinator::{Coordinator, StartPoint};
 use self::feed::Feed;
 use super::InstallError;
 use super::attempt::{Attempt, at_work};
-use super::further::Further;
 use super::read_back::ReadBack;
 use super::saved::Saved;
-use crate::disk::BlockTarget;
+use super::targets::Targets;
 use crate::fetch::{Entity, FetchRequest};
 
 /// A payload whose hash and signature are right, and whose images are on the medium.
@@ -32,18 +31,18 @@ pub(super) struct Written {
     pub(super) read_back: ReadBack,
 }
 
-/// Downloads the payload into the target, from `saved` on if there is such a thing.
+/// Downloads the payload into the targets, from `saved` on if there is such a thing.
 ///
 /// # Errors
 /// Whatever ends the attempt.
 pub(super) async fn run(
     attempt: &Arc<Attempt>,
-    (target, further): (Arc<dyn BlockTarget>, Arc<Further>),
+    targets: &Arc<Targets>,
     saved: Option<Saved>,
     progress: &mut (dyn FnMut(u64) + Send),
     cancel: &CancellationToken,
 ) -> Result<Written, InstallError> {
-    let (start, entity) = beginning(attempt, &*target, &further, saved);
+    let (start, entity) = beginning(attempt, targets, saved);
     let resumed_at = start.offset();
     let request = request(attempt, resumed_at, entity);
     let stream = tokio::select! {
@@ -54,8 +53,7 @@ pub(super) async fn run(
     let (outlet, messages) = mpsc::channel();
     let coordinator = Coordinator {
         attempt: Arc::clone(attempt),
-        target,
-        further: Arc::clone(&further),
+        targets: Arc::clone(targets),
         entity: stream.entity().cloned(),
         outlet: outlet.clone(),
         cancel: cancel.clone(),
@@ -71,7 +69,7 @@ pub(super) async fn run(
         cancel,
     };
     let explained = |ended: Result<_, InstallError>| {
-        ended.map_err(|error| further.explain(error.came_in(encoding.get())))
+        ended.map_err(|error| targets.extra_partitions.explain(error.came_in(encoding.get())))
     };
     // Dropping the feed tells the coordinator that nothing more comes.
     tokio::select! {
@@ -81,15 +79,10 @@ pub(super) async fn run(
     explained(ended.await)
 }
 
-/// Where reading begins, and which file the part before came from. A checkpoint that can't be used is as
-/// good as none.
-fn beginning(
-    attempt: &Attempt,
-    target: &dyn BlockTarget,
-    further: &Further,
-    saved: Option<Saved>,
-) -> (Start, Option<Entity>) {
-    let limits = limits(attempt, target, further);
+/// Where reading begins, and which file the part before came from. A checkpoint that can't be used
+/// is as good as none.
+fn beginning(attempt: &Attempt, targets: &Targets, saved: Option<Saved>) -> (StartPoint, Option<Entity>) {
+    let limits = limits(attempt, targets);
     if let Some(saved) = saved {
         let entity = saved.entity.clone();
         match resume(limits, saved) {
@@ -97,23 +90,23 @@ fn beginning(
             Err(error) => tracing::warn!(%error, "starting over: the checkpoint can't be used"),
         }
     }
-    (Start::Fresh(Reader::new(limits)), None)
+    (StartPoint::Fresh(Reader::new(limits)), None)
 }
 
 /// What a payload may ask for here.
-pub(super) fn limits(attempt: &Attempt, target: &dyn BlockTarget, further: &Further) -> Limits {
+pub(super) fn limits(attempt: &Attempt, targets: &Targets) -> Limits {
     Limits {
         payload_size: Some(attempt.plan.payload_size),
         metadata_size: attempt.plan.metadata.as_ref().map(|claim| claim.size),
-        further: further.limits(),
-        ..Limits::for_slot(target.len())
+        extra_partitions: targets.extra_partitions.limits(),
+        ..Limits::for_slot(targets.slot.len())
     }
 }
 
-fn resume(limits: Limits, saved: Saved) -> Result<Start, FormatError> {
+fn resume(limits: Limits, saved: Saved) -> Result<StartPoint, FormatError> {
     let checkpoint = Checkpoint::from_bytes(&saved.reader)?;
     let (reader, manifest) = Reader::resume(limits, &saved.metadata, &checkpoint)?;
-    Ok(Start::Resumed {
+    Ok(StartPoint::Resumed {
         reader,
         manifest,
         metadata: saved.metadata,

@@ -1,8 +1,8 @@
 //! The read-back thread: hashes the synced part of the slot while more is being written.
 //!
-//! Once a checkpoint's sync has returned, nothing below the first block that a later operation writes will
-//! change again. That much is read back right away, on a thread of its own. In payloads whose operations come
-//! in the order of their blocks, as full ones do, little is left for the end.
+//! Once a checkpoint's sync has returned, nothing below the first block that a later operation
+//! writes will change again. That much is read back right away, on a thread of its own. In payloads
+//! whose operations come in the order of their blocks, as full ones do, little is left for the end.
 
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::install::read_back::ReadBack;
 
-/// The page cache holds pieces of up to some MiB; one that is dirty in part keeps what was written before it.
-/// So much is left alone until there is more, so that what is read does come from the medium.
+/// The page cache holds pieces of up to some MiB; one that is dirty in part keeps what was written
+/// before it. So much is left alone until there is more, so that what is read does come from the
+/// medium.
 const MARGIN: u64 = 4 << 20;
 
 /// The thread that reads back. Stopped and joined when dropped.
@@ -56,8 +57,8 @@ impl ReadBackThread {
         }
     }
 
-    /// What was read back so far. To be called once nothing is left to be written but what no operation
-    /// writes.
+    /// What was read back so far. To be called once nothing is left to be written but what no
+    /// operation writes.
     pub(super) fn end(mut self) -> Option<ReadBack> {
         self.orders = None;
         match self.thread.take().map(JoinHandle::join)? {
@@ -71,7 +72,8 @@ impl Drop for ReadBackThread {
     fn drop(&mut self) {
         self.stop.cancel();
         self.orders = None;
-        // It holds the target, which must be free when the attempt is over. A panic ended nothing but itself.
+        // It holds the target, which must be free when the attempt is over. A panic ended nothing
+        // but itself.
         let _ = self.thread.take().map(JoinHandle::join);
     }
 }
@@ -87,7 +89,7 @@ struct Settled {
 
 impl Settled {
     fn of(manifest: &Manifest) -> Self {
-        let image = manifest.image(ImageKind::Partition);
+        let image = manifest.image(ImageKind::Slot);
         let copied_later = image.and_then(|image| image.unwritten.first());
         let block = manifest.block_size().bytes();
         Self::new(
@@ -97,12 +99,13 @@ impl Settled {
         )
     }
 
-    /// Of operations, and the first block that is copied once they are done; blocks have so many bytes.
+    /// Of operations, and the first block that is copied once they are done; blocks have so many
+    /// bytes.
     fn new(operations: &[Operation], copied_later: Option<u64>, block: u64) -> Self {
         let bytes = |blocks: Option<u64>| blocks.map_or(u64::MAX, |blocks| blocks.saturating_mul(block));
         let end = bytes(copied_later);
         let mut lowest = end;
-        let partition = |operation: &&Operation| operation.image == ImageKind::Partition;
+        let partition = |operation: &&Operation| operation.image == ImageKind::Slot;
         let mut below: Vec<u64> = operations
             .iter()
             .rev()
@@ -161,7 +164,7 @@ mod tests {
 
     #[test]
     fn in_the_order_of_blocks_everything_before_the_next_operation_is_settled() {
-        let (image, file) = (ImageKind::Partition, ImageKind::Kernel);
+        let (image, file) = (ImageKind::Slot, ImageKind::Kernel);
         let operations = [
             operation(0, image, vec![blocks(0, 5)]),
             operation(1, image, vec![Extent::Hole(9), blocks(5, 7)]),
@@ -172,7 +175,7 @@ mod tests {
 
     #[test]
     fn nothing_is_settled_that_a_later_operation_writes_again() {
-        let image = ImageKind::Partition;
+        let image = ImageKind::Slot;
         let operations = [
             operation(0, image, vec![blocks(0, 9)]),
             operation(1, image, vec![blocks(20, 30), blocks(4, 6)]),
@@ -183,7 +186,7 @@ mod tests {
 
     #[test]
     fn blocks_that_are_copied_in_the_end_are_not_settled_before() {
-        let operations = [operation(0, ImageKind::Partition, vec![blocks(0, 9)])];
+        let operations = [operation(0, ImageKind::Slot, vec![blocks(0, 9)])];
         assert_eq!(settled(&operations, Some(5)), [0, 50]);
     }
 }

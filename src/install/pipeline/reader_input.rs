@@ -50,7 +50,8 @@ impl ReaderInput {
         self.reader.due()
     }
 
-    /// The place after the last operation that was handed out; none before the metadata is complete.
+    /// The place after the last operation that was handed out; none before the metadata is
+    /// complete.
     pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
         self.reader.checkpoint()
     }

@@ -3,23 +3,24 @@
 use payload_format::{BlockRange, Image, ImageKind, Manifest};
 use tokio_util::sync::CancellationToken;
 
-use super::images::Images;
+use super::images::OpenImages;
+use crate::install::InstallError;
 use crate::install::attempt::Attempt;
-use crate::install::{InstallError, kernel, preflight};
+use crate::install::targets::KernelTarget;
 
 /// Blocks copied between two syncs: 16 MiB of 4096 bytes, so that little is dirty at a time.
 const STEP: u64 = 4096;
 
-/// Copies the blocks that no operation wrote from the running slot, and the running kernel if the payload
-/// brings none: the file would be that of an older version otherwise. Both read the running slot only, so
-/// that a cut repeats them.
+/// Copies the blocks that no operation wrote from the running slot, and the running kernel if the
+/// payload brings none: the file would be that of an older version otherwise. Both read the running
+/// slot only, so that a cut repeats them.
 ///
 /// # Errors
 /// Anything that can't be copied, or `cancel` was called.
 pub(super) fn copy(
     attempt: &Attempt,
     manifest: &Manifest,
-    images: &Images,
+    images: &OpenImages,
     cancel: &CancellationToken,
 ) -> Result<(), InstallError> {
     for image in manifest.images() {
@@ -28,15 +29,10 @@ pub(super) fn copy(
     if manifest.image(ImageKind::Kernel).is_some() {
         return Ok(());
     }
-    let plan = &attempt.plan;
-    let (from, to) = (
-        attempt.path(&plan.source_kernel),
-        attempt.path(&plan.target_kernel),
-    );
-    preflight::kernel_result(attempt, kernel::copy(&from, &to))
+    KernelTarget(attempt).copy_running()
 }
 
-fn unwritten(image: &Image, images: &Images, cancel: &CancellationToken) -> Result<(), InstallError> {
+fn unwritten(image: &Image, images: &OpenImages, cancel: &CancellationToken) -> Result<(), InstallError> {
     let mut dirty = 0;
     for blocks in image.unwritten.iter().flat_map(|range| pieces(*range)) {
         if cancel.is_cancelled() {

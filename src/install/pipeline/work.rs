@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use payload_format::{Checkpoint, Event, Manifest, OpId, Operation, Streamed};
 
-use super::images::Images;
+use super::images::OpenImages;
 use super::messages::{Kept, Message, Outlet};
 use super::read_back_thread::ReadBackThread;
 use super::worker_pool::WorkerPool;
@@ -14,7 +14,7 @@ use crate::host::Host;
 use crate::install::manifest_checks::Beginning;
 use crate::install::pressure_throttle::PressureThrottle;
 use crate::install::saved::Ledger;
-use crate::install::schedule::{Schedule, Verdict};
+use crate::install::schedule::{Readiness, Schedule};
 use crate::install::{InstallError, Pace};
 
 /// Nothing is due: what there is to wait for comes as a message.
@@ -23,7 +23,7 @@ const LONG: Duration = Duration::from_secs(3600);
 /// What the workers need for any operation.
 pub(super) struct Tools {
     pub(super) manifest: Arc<Manifest>,
-    pub(super) images: Images,
+    pub(super) images: OpenImages,
     pub(super) ledger: Ledger,
     /// Which file the payload comes from.
     pub(super) entity: Option<Entity>,
@@ -39,7 +39,7 @@ enum Job {
 }
 
 /// Whether an event was dealt with.
-pub(super) enum Offered {
+pub(super) enum EventOutcome {
     /// It was.
     Taken,
     /// Something else has to happen first.
@@ -106,18 +106,18 @@ impl Work {
     ///
     /// # Errors
     /// An operation that streams failed, or a checkpoint can't be withdrawn.
-    pub(super) fn offer(&mut self, event: Event) -> Result<Offered, InstallError> {
+    pub(super) fn offer(&mut self, event: Event) -> Result<EventOutcome, InstallError> {
         match event {
             Event::Operation { op, data } => {
                 if !self.may_start(op)? {
-                    return Ok(Offered::Later(Event::Operation { op, data }));
+                    return Ok(EventOutcome::Later(Event::Operation { op, data }));
                 }
                 self.worker_pool.give(Job::Apply { op, data });
             }
             Event::Piece { op, data } => {
                 if self.streamed.is_none() {
                     if !self.may_start(op)? {
-                        return Ok(Offered::Later(Event::Piece { op, data }));
+                        return Ok(EventOutcome::Later(Event::Piece { op, data }));
                     }
                     self.streamed = Some(self.tools.images.stream(op)?);
                 }
@@ -134,7 +134,7 @@ impl Work {
             // Comes before there is any work.
             Event::Metadata { .. } => {}
         }
-        Ok(Offered::Taken)
+        Ok(EventOutcome::Taken)
     }
 
     /// Whether the next operation may start; it counts as started then.
@@ -152,13 +152,13 @@ impl Work {
             return Ok(false);
         }
         match self.schedule.verdict(operation) {
-            Verdict::Start => {}
-            Verdict::Wait => return Ok(false),
-            Verdict::Checkpoint(_) => {
+            Readiness::Start => {}
+            Readiness::Wait => return Ok(false),
+            Readiness::Checkpoint(_) => {
                 self.propose();
                 return Ok(false);
             }
-            Verdict::Withdraw => {
+            Readiness::Withdraw => {
                 tools.ledger.withdraw().map_err(InstallError::State)?;
                 self.schedule.withdraw();
             }
@@ -252,8 +252,8 @@ impl Work {
         self.schedule.next() == self.tools.manifest.operations().len() && self.streamed.is_none()
     }
 
-    /// Whether all that has started is done and in a checkpoint, which is made now if it isn't. What streams
-    /// is given up.
+    /// Whether all that has started is done and in a checkpoint, which is made now if it isn't.
+    /// What streams is given up.
     pub(super) fn is_settled(&mut self) -> bool {
         if self.streamed.is_some() {
             return true;
@@ -306,7 +306,8 @@ impl Tools {
     }
 
     /// Order, and what a cut between leaves:
-    /// 1. everything that the operations below wrote is synced: the old checkpoint, which is still true;
+    /// 1. everything that the operations below wrote is synced: the old checkpoint, which is still
+    ///    true;
     /// 2. the record is replaced, atomically: the old checkpoint or the new one, both true.
     fn checkpoint(&self, checkpoint: &Checkpoint) -> Result<Kept, InstallError> {
         self.images.sync()?;

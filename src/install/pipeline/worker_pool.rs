@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 
-/// Threads that take work from one queue, in its order. Joined when dropped, after what is queued is done.
+/// Threads that take work from one queue, in its order. Joined when dropped, after what is queued
+/// is done.
 pub(super) struct WorkerPool<J> {
     jobs: Option<mpsc::Sender<J>>,
     threads: Vec<JoinHandle<()>>,
@@ -32,7 +33,8 @@ impl<J: Send + 'static> WorkerPool<J> {
 
     /// Queues a job.
     pub(super) fn give(&self, job: J) {
-        // The threads only go when the sender does; one that panicked is noticed when all are joined.
+        // The threads only go when the sender does; one that panicked is noticed when all are
+        // joined.
         if let Some(jobs) = &self.jobs {
             let _ = jobs.send(job);
         }

@@ -7,7 +7,8 @@ const MIB: u64 = 1 << 20;
 /// Data that is held whole, at most; what is longer comes in pieces.
 const WHOLE: u64 = Limits::for_slot(0).whole_data;
 
-/// Data that is read before there is room for it, so that nobody waits for the operations that everybody makes.
+/// Data that is read before there is room for it, so that nobody waits for the operations that
+/// everybody makes.
 pub(super) const AHEAD: u64 = 4 * MIB;
 
 /// What a bzip2 decoder of the largest block size holds, with its output buffer.
@@ -49,8 +50,9 @@ impl Costs {
         data(operation).saturating_add(buffers).saturating_add(held)
     }
 
-    /// What the decoder of a sane encoder's output remembers: no more than there is. Data that asks for more than
-    /// that, up to [`WINDOW`], was made to waste memory, by the trusted key that signed its hash.
+    /// What the decoder of a sane encoder's output remembers: no more than there is. Data that asks
+    /// for more than that, up to [`WINDOW`], was made to waste memory, by the trusted key that
+    /// signed its hash.
     fn window(self, operation: &Operation) -> u64 {
         operation
             .destination_blocks()

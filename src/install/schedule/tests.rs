@@ -15,7 +15,7 @@ const BLOCK: u64 = 4096;
 fn operation(index: u32, after: Option<u32>, replay: Replay) -> Operation {
     Operation {
         id: OpId::new(index),
-        image: ImageKind::Partition,
+        image: ImageKind::Slot,
         kind: OperationKind::Replace,
         destination: Vec::new(),
         data: None,
@@ -30,9 +30,9 @@ fn an_operation_waits_for_what_it_depends_on_and_for_nothing_else() {
     schedule.start(&operation(0, None, Replay::Safe));
     schedule.start(&operation(1, None, Replay::Safe));
     let dependent = operation(2, Some(0), Replay::Safe);
-    assert_eq!(schedule.verdict(&dependent), Verdict::Wait);
+    assert_eq!(schedule.verdict(&dependent), Readiness::Wait);
     schedule.finish(0);
-    assert_eq!(schedule.verdict(&dependent), Verdict::Start);
+    assert_eq!(schedule.verdict(&dependent), Readiness::Start);
 }
 
 #[test]
@@ -47,11 +47,11 @@ fn memory_is_bounded_but_one_operation_always_runs() {
         big
     };
     let mut schedule = Schedule::new(0, 9, BLOCK);
-    assert_eq!(schedule.verdict(&big(0)), Verdict::Start);
+    assert_eq!(schedule.verdict(&big(0)), Readiness::Start);
     schedule.start(&big(0));
-    assert_eq!(schedule.verdict(&big(1)), Verdict::Wait);
+    assert_eq!(schedule.verdict(&big(1)), Readiness::Wait);
     schedule.finish(0);
-    assert_eq!(schedule.verdict(&big(1)), Verdict::Start);
+    assert_eq!(schedule.verdict(&big(1)), Readiness::Start);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn large_blocks_are_charged_for_what_they_hold() {
     for (block, at_once) in [(4096, 48), (65_536, 3)] {
         let mut schedule = Schedule::new(0, 24 << 20, block);
         let started = (0..).take_while(|index| {
-            let fits = schedule.verdict(&copy(*index)) == Verdict::Start;
+            let fits = schedule.verdict(&copy(*index)) == Readiness::Start;
             if fits {
                 schedule.start(&copy(*index));
             }
@@ -108,11 +108,11 @@ fn a_checkpoint_lies_between_a_read_of_the_target_and_its_overwriting() {
     schedule.start(&operation(0, None, Replay::Safe));
     schedule.finish(0);
     let overwriting = operation(1, Some(0), Replay::CheckpointPast(OpId::new(0)));
-    assert_eq!(schedule.verdict(&overwriting), Verdict::Checkpoint(1));
+    assert_eq!(schedule.verdict(&overwriting), Readiness::Checkpoint(1));
     schedule.propose(1);
-    assert_eq!(schedule.verdict(&overwriting), Verdict::Checkpoint(1));
+    assert_eq!(schedule.verdict(&overwriting), Readiness::Checkpoint(1));
     schedule.record();
-    assert_eq!(schedule.verdict(&overwriting), Verdict::Start);
+    assert_eq!(schedule.verdict(&overwriting), Readiness::Start);
 }
 
 #[test]
@@ -120,18 +120,18 @@ fn what_overwrites_its_own_source_starts_alone_and_without_a_checkpoint() {
     let mut schedule = Schedule::new(0, PLENTY, BLOCK);
     schedule.start(&operation(0, None, Replay::Safe));
     let unrepeatable = operation(1, None, Replay::Never);
-    assert_eq!(schedule.verdict(&unrepeatable), Verdict::Wait);
+    assert_eq!(schedule.verdict(&unrepeatable), Readiness::Wait);
     schedule.propose(1);
     schedule.finish(0);
     assert_eq!(
         schedule.verdict(&unrepeatable),
-        Verdict::Wait,
+        Readiness::Wait,
         "the candidate comes first"
     );
     schedule.record();
-    assert_eq!(schedule.verdict(&unrepeatable), Verdict::Withdraw);
+    assert_eq!(schedule.verdict(&unrepeatable), Readiness::Withdraw);
     schedule.withdraw();
-    assert_eq!(schedule.verdict(&unrepeatable), Verdict::Start);
+    assert_eq!(schedule.verdict(&unrepeatable), Readiness::Start);
 }
 
 /// Blocks of the model's slot.
@@ -207,7 +207,8 @@ fn plan(operations: &[Places]) -> Vec<Operation> {
     planned
 }
 
-/// A run of the schedule against a slot that forgets what was not synced, driven by a script of choices.
+/// A run of the schedule against a slot that forgets what was not synced, driven by a script of
+/// choices.
 struct Model<'a> {
     operations: &'a [Operation],
     schedule: Schedule,
@@ -248,15 +249,15 @@ impl<'a> Model<'a> {
             return;
         };
         match self.schedule.verdict(next) {
-            Verdict::Start => self.start(next),
-            Verdict::Wait => {}
-            Verdict::Checkpoint(past) => {
+            Readiness::Start => self.start(next),
+            Readiness::Wait => {}
+            Readiness::Checkpoint(past) => {
                 assert!(past <= self.schedule.next());
                 if self.schedule.candidate().is_none() {
                     self.schedule.propose(self.schedule.next());
                 }
             }
-            Verdict::Withdraw => {
+            Readiness::Withdraw => {
                 assert!(self.in_flight.is_empty());
                 self.schedule.withdraw();
                 self.recorded = None;
@@ -308,8 +309,8 @@ impl<'a> Model<'a> {
         }
     }
 
-    /// What a cut leaves: of every block written since the last sync, the old or the new content; of what
-    /// was in flight, any part.
+    /// What a cut leaves: of every block written since the last sync, the old or the new content;
+    /// of what was in flight, any part.
     fn cut(mut self, choices: &mut impl Iterator<Item = u8>) -> (Vec<u64>, Option<usize>) {
         let dirty_partitions = std::mem::take(&mut self.in_flight).into_values().flatten();
         for (block, value) in dirty_partitions.chain((0..BLOCKS).map(|b| (b, self.live[at(b)]))) {

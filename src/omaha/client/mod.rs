@@ -1,9 +1,9 @@
-//! One POST to an Omaha server, and again if it gives no answer at all.
+//! The Omaha client: one POST to a server, and again if it gives no answer at all.
 //!
 //! ```text
 //!  post ──▶ attempt, 10 min at most ──2xx──▶ body, 1 MiB at most
 //!   ▲  10 s    │
-//!   └──────────┘ no HTTP answer, as often as Patience allows
+//!   └──────────┘ no HTTP answer, as often as Retries says
 //! ```
 
 use std::time::Duration;
@@ -36,15 +36,15 @@ const MAX_ANSWER: usize = 1 << 20;
 
 /// How often a server that gives no HTTP answer is tried again, 10 s apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Patience {
+pub enum Retries {
     /// Never: events and pings.
     None,
     /// For a check: once if an operator waits for it, three times if it comes by schedule.
     Check(Trigger),
 }
 
-impl Patience {
-    const fn retries(self) -> u32 {
+impl Retries {
+    const fn count(self) -> u32 {
         match self {
             Self::None => 0,
             Self::Check(Trigger::Operator) => 1,
@@ -161,16 +161,17 @@ impl Client {
         }
     }
 
-    /// Posts `document` (`text/xml`) to `url` and gives the answer, with a body of at most 1 MiB. An attempt takes
-    /// at most ten minutes; a connection that is silent for 90 s is given up. Dropping the future hangs up.
+    /// Posts `document` (`text/xml`) to `url` and gives the answer, with a body of at most 1 MiB.
+    /// An attempt takes at most ten minutes; a connection that is silent for 90 s is given up.
+    /// Dropping the future hangs up.
     ///
     /// # Errors
-    /// [`PostError`], after as many retries as `patience` allows.
-    pub async fn post(&self, url: &str, document: String, patience: Patience) -> Result<Reply, PostError> {
+    /// [`PostError`], after as many `retries`.
+    pub async fn post(&self, url: &str, document: String, retries: Retries) -> Result<Reply, PostError> {
         let url = ServerUrl::parse(url)?;
         tracing::info!("asking {url}:\n{document}");
         let document = Bytes::from(document);
-        let mut retries = patience.retries();
+        let mut retries = retries.count();
         loop {
             match self.attempt(&url, document.clone()).await {
                 Err(error) if error.may_pass() && retries > 0 => {

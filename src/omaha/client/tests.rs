@@ -68,12 +68,12 @@ fn redirect(status: u16, target: &str) -> String {
     format!("HTTP/1.1 {status} Elsewhere\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n")
 }
 
-async fn post(url: &str, patience: Patience) -> Result<String, PostError> {
+async fn post(url: &str, retries: Retries) -> Result<String, PostError> {
     let client = Client {
         retry_after: RETRY,
         ..Client::default()
     };
-    let reply = client.post(url, "<request/>".to_owned(), patience).await?;
+    let reply = client.post(url, "<request/>".to_owned(), retries).await?;
     Ok(String::from_utf8(reply.body).unwrap())
 }
 
@@ -87,7 +87,7 @@ fn behind(variable: &str, proxy: &str) -> Client {
 #[tokio::test]
 async fn a_request_has_no_more_headers_than_the_original_sends() {
     let server = Script::new([ok("<response/>")]);
-    let body = post(&server.url("/v1/update/"), Patience::None).await.unwrap();
+    let body = post(&server.url("/v1/update/"), Retries::None).await.unwrap();
     assert_eq!(body, "<response/>");
     let request = server.asked().remove(0);
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
@@ -112,7 +112,7 @@ async fn a_status_that_is_no_success_is_an_error_with_its_code_and_is_not_retrie
     for status in [400, 404, 500, 503] {
         let answer = format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n");
         let server = Script::new([answer, ok("a second answer")]);
-        let error = post(&server.url("/"), Patience::Check(Trigger::Schedule))
+        let error = post(&server.url("/"), Retries::Check(Trigger::Schedule))
             .await
             .unwrap_err();
         assert_eq!(error.code(), ErrorCode::Http(HttpStatus::Status(status)));
@@ -126,15 +126,15 @@ fn between_two_tries_at_a_silent_server_lie_ten_seconds() {
 }
 
 #[tokio::test]
-async fn a_server_that_hangs_up_is_tried_again_as_patience_allows() {
-    for (patience, tries) in [
-        (Patience::None, 1),
-        (Patience::Check(Trigger::Operator), 2),
-        (Patience::Check(Trigger::Schedule), 4),
+async fn a_server_that_hangs_up_is_tried_again_as_often_as_was_asked() {
+    for (retries, tries) in [
+        (Retries::None, 1),
+        (Retries::Check(Trigger::Operator), 2),
+        (Retries::Check(Trigger::Schedule), 4),
     ] {
         let server = Script::new(std::iter::repeat_n(String::new(), 5));
         let start = std::time::Instant::now();
-        let error = post(&server.url("/"), patience).await.unwrap_err();
+        let error = post(&server.url("/"), retries).await.unwrap_err();
         assert_eq!(error.code().number(), 2000, "{error}");
         assert_eq!(server.asked().len(), tries);
         assert!(start.elapsed() >= RETRY * (u32::try_from(tries).unwrap() - 1));
@@ -145,7 +145,7 @@ async fn a_server_that_hangs_up_is_tried_again_as_patience_allows() {
 async fn half_an_answer_is_none() {
     let half = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n<resp".to_owned();
     let server = Script::new([half, ok("whole")]);
-    let body = post(&server.url("/"), Patience::Check(Trigger::Operator))
+    let body = post(&server.url("/"), Retries::Check(Trigger::Operator))
         .await
         .unwrap();
     assert_eq!(body, "whole");
@@ -161,7 +161,7 @@ async fn a_redirect_is_followed_as_curl_follows_it() {
         (308, "POST"),
     ] {
         let server = Script::new([redirect(status, "/there"), ok("here")]);
-        let body = post(&server.url("/"), Patience::None).await.unwrap();
+        let body = post(&server.url("/"), Retries::None).await.unwrap();
         assert_eq!(body, "here");
         let second = server.asked().remove(1);
         assert!(second.starts_with(&format!("{method} /there ")), "{second}");
@@ -173,9 +173,9 @@ async fn a_redirect_is_followed_as_curl_follows_it() {
 async fn ten_redirects_are_followed_and_no_eleventh() {
     let hops = |count| std::iter::repeat_n(redirect(307, "/again"), count).chain([ok("here")]);
     let server = Script::new(hops(10));
-    assert_eq!(post(&server.url("/"), Patience::None).await.unwrap(), "here");
+    assert_eq!(post(&server.url("/"), Retries::None).await.unwrap(), "here");
     let server = Script::new(hops(11));
-    let error = post(&server.url("/"), Patience::None).await.unwrap_err();
+    let error = post(&server.url("/"), Retries::None).await.unwrap_err();
     assert!(error.to_string().ends_with("more than 10 redirects"), "{error}");
     assert_eq!(error.code().number(), 2307);
     assert_eq!(server.asked().len(), 11);
@@ -190,7 +190,7 @@ async fn a_redirect_to_another_scheme_is_refused() {
         ("http://[", "its target \"http://[\" is no URL"),
     ] {
         let server = Script::new([redirect(302, target)]);
-        let error = post(&server.url("/"), Patience::None).await.unwrap_err();
+        let error = post(&server.url("/"), Retries::None).await.unwrap_err();
         assert!(error.to_string().ends_with(reason), "{error}");
         assert_eq!(error.code().number(), 2302);
     }
@@ -201,10 +201,10 @@ async fn an_answer_without_end_is_refused_at_a_megabyte() {
     let long = "x".repeat(MAX_ANSWER);
     let server = Script::new([format!("HTTP/1.1 200 OK\r\n\r\n{long}"), ok(&(long + "x"))]);
     assert_eq!(
-        post(&server.url("/"), Patience::None).await.unwrap().len(),
+        post(&server.url("/"), Retries::None).await.unwrap().len(),
         MAX_ANSWER
     );
-    let error = post(&server.url("/"), Patience::None).await.unwrap_err();
+    let error = post(&server.url("/"), Retries::None).await.unwrap_err();
     assert!(matches!(error, PostError::TooLong { .. }), "{error}");
 }
 
@@ -214,7 +214,7 @@ async fn a_password_in_the_servers_url_is_sent_and_never_told() {
     let url = server
         .url("/?sig=signed")
         .replace("http://", "http://m%65:se%63ret@");
-    let error = post(&url, Patience::None).await.unwrap_err();
+    let error = post(&url, Retries::None).await.unwrap_err();
     for secret in ["secret", "signed", "se%63ret"] {
         assert!(!format!("{error} {error:?}").contains(secret), "{error:?}");
     }
@@ -228,7 +228,7 @@ async fn a_password_in_the_servers_url_is_sent_and_never_told() {
 #[tokio::test]
 async fn what_is_no_http_url_is_refused_by_name() {
     for url in ["", "not a url", "file:///etc/passwd", "ftp://host/"] {
-        let error = post(url, Patience::Check(Trigger::Schedule)).await.unwrap_err();
+        let error = post(url, Retries::Check(Trigger::Schedule)).await.unwrap_err();
         assert!(error.to_string().contains(&format!("{url:?}")), "{error}");
         assert_eq!(error.code().number(), 2000);
     }
@@ -243,7 +243,7 @@ async fn an_http_proxy_is_asked_for_the_whole_url_of_a_server_whose_name_only_it
         .post(
             "http://update.invalid:8080/v1/update/",
             "<request/>".to_owned(),
-            Patience::None,
+            Retries::None,
         )
         .await;
     assert_eq!(body.unwrap().body, b"by proxy");
@@ -270,7 +270,7 @@ async fn https_goes_through_a_tunnel_and_shows_the_proxy_no_request() {
         .post(
             "https://update.invalid/v1/update/",
             "<request/>".to_owned(),
-            Patience::None,
+            Retries::None,
         )
         .await
         .unwrap_err();
@@ -286,7 +286,7 @@ async fn https_goes_through_a_tunnel_and_shows_the_proxy_no_request() {
 async fn whoever_stops_waiting_hangs_up() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let request = tokio::spawn(async move { post(&url, Patience::Check(Trigger::Schedule)).await });
+    let request = tokio::spawn(async move { post(&url, Retries::Check(Trigger::Schedule)).await });
     let connected = tokio::task::spawn_blocking(move || {
         let (mut stream, _) = listener.accept().unwrap();
         read_request(&mut stream);
@@ -310,6 +310,6 @@ async fn an_answer_counts_even_if_the_request_was_never_read() {
     });
     // Longer than what two sockets buffer: it can't all be sent before the other end is gone.
     let document = "x".repeat(32 << 20);
-    let body = Client::default().post(&url, document, Patience::None).await;
+    let body = Client::default().post(&url, document, Retries::None).await;
     assert_eq!(body.unwrap().body, b"read me");
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::omaha::{Arrival, ErrorCode, Flags};
+use crate::omaha::{BootOutcome, ErrorCode, Flags};
 
 fn identity() -> Identity {
     Identity {
@@ -37,19 +37,19 @@ macro_rules! fixture {
 fn checks_are_byte_for_byte_those_of_the_original() {
     let current = "3510.2.0";
     let cases = [
-        (None, Arrival::Stayed, fixture!("request-check-first")),
-        (Some(""), Arrival::Stayed, fixture!("request-check")),
-        (Some(""), Arrival::Updated, fixture!("request-check")),
+        (None, BootOutcome::Stayed, fixture!("request-check-first")),
+        (Some(""), BootOutcome::Stayed, fixture!("request-check")),
+        (Some(""), BootOutcome::Updated, fixture!("request-check")),
         (
             Some("1.2.3"),
-            Arrival::Updated,
+            BootOutcome::Updated,
             fixture!("request-check-after-update"),
         ),
         // The original says so of an update that was reset, too.
-        (Some(current), Arrival::Stayed, fixture!("request-check")),
+        (Some(current), BootOutcome::Stayed, fixture!("request-check")),
         (
             Some(current),
-            Arrival::RolledBack,
+            BootOutcome::RolledBack,
             fixture!("request-check-rolled-back"),
         ),
     ];
@@ -61,7 +61,7 @@ fn checks_are_byte_for_byte_those_of_the_original() {
 
 #[test]
 fn the_same_version_in_the_other_slot_is_an_update() {
-    let event = CheckEvent::from_pref(Some("1"), "1", Arrival::Updated);
+    let event = CheckEvent::from_pref(Some("1"), "1", BootOutcome::Updated);
     assert_eq!(event, CheckEvent::UpdatedFrom("1".to_owned()));
 }
 

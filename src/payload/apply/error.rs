@@ -1,4 +1,4 @@
-//! Why a payload wasn't applied.
+//! Errors of applying a payload.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
-//! Carrying a payload out on files: what a node does to its slot, on a build machine.
+//! Application of a payload to files: what a node does to its slot, on a build machine.
 
+mod applied_image;
 mod error;
-mod site;
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use payload_format::{ImageKind, Manifest};
 
+use self::applied_image::{AppliedImage, compare, open};
 pub use self::error::ApplicationError;
-use self::site::{Site, compare, open};
 use super::file::PayloadFile;
-use super::trust::{Trust, Verdict};
+use super::trust::{SignatureStatus, Trust};
 use super::verify::verify;
 
 /// Where one image of a payload is built.
@@ -26,13 +26,17 @@ pub struct Building {
     pub source: Option<PathBuf>,
 }
 
-/// Builds `images` from the payload. It is read twice: nothing is written before all of it was verified,
-/// and nothing appears at a target before its hash is right. Only a block device, which has no second name,
-/// is written in between.
+/// Builds `images` from the payload. It is read twice: nothing is written before all of it was
+/// verified, and nothing appears at a target before its hash is right. Only a block device, which
+/// has no second name, is written in between.
 ///
 /// # Errors
 /// [`ApplicationError`]; targets that are files then hold what they held before.
-pub fn apply(payload: &PayloadFile, images: &[Building], trust: &Trust) -> Result<Verdict, ApplicationError> {
+pub fn apply(
+    payload: &PayloadFile,
+    images: &[Building],
+    trust: &Trust,
+) -> Result<SignatureStatus, ApplicationError> {
     let manifest = payload.metadata()?.manifest;
     for building in images {
         check(&manifest, building)?;
@@ -40,7 +44,7 @@ pub fn apply(payload: &PayloadFile, images: &[Building], trust: &Trust) -> Resul
     let (verified, verdict) = verify(payload, trust)?;
     let mut sites = images
         .iter()
-        .map(|image| Site::open(&manifest, image))
+        .map(|image| AppliedImage::open(&manifest, image))
         .collect::<Result<Vec<_>, _>>()?;
     let applied = payload.read("applying", u64::MAX, |event| {
         sites.iter_mut().try_for_each(|site| site.take(&event))
@@ -53,7 +57,7 @@ pub fn apply(payload: &PayloadFile, images: &[Building], trust: &Trust) -> Resul
     for site in &sites {
         site.complete()?;
     }
-    sites.into_iter().try_for_each(Site::publish)?;
+    sites.into_iter().try_for_each(AppliedImage::publish)?;
     Ok(verdict)
 }
 

@@ -1,11 +1,13 @@
-//! Would a node install a payload? All that each of them refuses, and that can be known without one.
+//! The check whether nodes would install a payload: everything that each of them refuses and that
+//! is known without one.
 //!
-//! Beside what [`verify`](super::verify) looks at, and before it: what nodes refuse of a manifest ([`NodeRefusal`]). After it:
-//! operations are carried out by the code that carries them out on nodes, so that data is unpacked with a node's limits. A
-//! full image is made and must have its hash. Of a delta, zeros stand for the old image.
+//! Beside what [`verify`](super::verify) looks at, and before it: what nodes refuse of a manifest
+//! ([`NodeRefusal`]). After it: operations are carried out by the code that carries them out on
+//! nodes, so that data is unpacked with a node's limits. A full image is made and must have its
+//! hash. Of a delta, zeros stand for the old image.
 
 mod refusal;
-mod trial;
+mod trial_image;
 
 use std::io;
 use std::path::PathBuf;
@@ -14,7 +16,7 @@ use payload_format::{ApplyError, Event, Finished, ImageKind, MajorVersion, Sha25
 
 pub use self::refusal::NodeRefusal;
 pub(super) use self::refusal::{of_images, unsigned};
-use self::trial::Trial;
+use self::trial_image::TrialImage;
 use super::file::{PayloadError, PayloadFile};
 use super::trust::Trust;
 use super::verify::{VerifyError, verify, verify_with};
@@ -77,21 +79,23 @@ impl From<PayloadError> for CheckError {
 
 /// A payload that nodes take.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checked {
+pub struct CheckReport {
     /// Its hash and signatures.
     pub finished: Finished,
     /// The images whose result is not known, as they are made from old ones.
     pub deltas: Vec<ImageKind>,
 }
 
-/// Reads the whole payload: structure, hashes, signatures, what nodes refuse of manifests, and what its operations do.
+/// Reads the whole payload: structure, hashes, signatures, what nodes refuse of manifests, and what
+/// its operations do.
 ///
 /// # Errors
 /// [`CheckError`].
-pub fn check(payload: &PayloadFile, trust: &Trust) -> Result<Checked, CheckError> {
+pub fn check(payload: &PayloadFile, trust: &Trust) -> Result<CheckReport, CheckError> {
     let path = || payload.path().to_owned();
     if payload.beginning()?.0.version == MajorVersion::V1 {
-        // Nobody vouches for its metadata before its end: whoever made it would say how much is unpacked here.
+        // Nobody vouches for its metadata before its end: whoever made it would say how much is
+        // unpacked here.
         verify(payload, trust)?;
     }
     let (mut trials, mut deltas) = (Vec::new(), Vec::new());
@@ -108,11 +112,11 @@ pub fn check(payload: &PayloadFile, trust: &Trust) -> Result<Checked, CheckError
                     .filter(|image| image.is_delta())
                     .map(|image| image.kind),
             );
-            let begun = images.map(|image| Trial::begin(payload.path(), manifest, image));
+            let begun = images.map(|image| TrialImage::begin(payload.path(), manifest, image));
             trials = begun.collect::<Result<_, _>>()?;
         }
         trials.iter_mut().try_for_each(|trial| trial.take(event))
     })?;
-    trials.into_iter().try_for_each(Trial::finish)?;
-    Ok(Checked { finished, deltas })
+    trials.into_iter().try_for_each(TrialImage::finish)?;
+    Ok(CheckReport { finished, deltas })
 }

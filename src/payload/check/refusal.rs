@@ -1,6 +1,6 @@
-//! What every node refuses of a payload whose form is right.
+//! Refusals of a payload whose form is right, by every node.
 
-use payload_format::{FurtherPartitions, ImageKind, MajorVersion};
+use payload_format::{ExtraPartitionLimits, ImageKind, MajorVersion};
 
 /// Why every node refuses a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum NodeRefusal {
     /// More partitions than a configuration can name.
     #[error(
         "it brings {0} partitions beside usr, kernel and pcr_policy; a node's configuration names {max} at most",
-        max = FurtherPartitions::MAX
+        max = ExtraPartitionLimits::MAX
     )]
     Partitions(usize),
 }
@@ -27,13 +27,15 @@ pub(in crate::payload) fn of_images(
     images: impl Iterator<Item = (Option<ImageKind>, bool)> + Clone,
 ) -> Vec<NodeRefusal> {
     let kinds = images.clone().filter_map(|(kind, _)| kind);
-    let further = kinds.filter(|kind| matches!(kind, ImageKind::Further(_))).count();
+    let extra_partitions = kinds
+        .filter(|kind| matches!(kind, ImageKind::ExtraPartition(_)))
+        .count();
     let mut refusals: Vec<_> = images
         .filter_map(|(kind, is_delta)| kind.filter(|kind| is_delta && !kind.has_old()))
         .map(NodeRefusal::NoOld)
         .collect();
-    if further > FurtherPartitions::MAX {
-        refusals.push(NodeRefusal::Partitions(further));
+    if extra_partitions > ExtraPartitionLimits::MAX {
+        refusals.push(NodeRefusal::Partitions(extra_partitions));
     }
     refusals
 }

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::operations::kind;
 use super::{hexadecimal, needs_target};
 
-/// Kinds of operations that are counted apart. There are fifteen; numbers without a meaning could be millions.
+/// Kinds of operations that are counted apart. There are fifteen; numbers without a meaning could
+/// be millions.
 const MAX_KINDS: usize = 32;
 
 /// One image that a payload builds.
@@ -16,7 +17,8 @@ const MAX_KINDS: usize = 32;
 pub struct ImageDescription {
     /// What image it is, in words, or the partition's name.
     pub kind: String,
-    /// The setting that has to name its place on a node, for one that is neither the slot nor one of its files.
+    /// The setting that has to name its place on a node, for one that is neither the slot nor one
+    /// of its files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// The image it is built from.

@@ -1,12 +1,12 @@
-//! What a payload says of itself, for people and for scripts: any payload, those for other devices included, and what nodes
-//! would refuse of it.
+//! The description of a payload, for people and for scripts: any payload, those for other devices
+//! included, and what nodes would refuse of it.
 
 mod image;
 mod operations;
 mod text;
 
 use payload_format::{
-    DynamicGroup, FormatError, FurtherPartitions, ImageKind, Limits, Manifest, Outline, Sha256Digest,
+    DynamicGroup, ExtraPartitionLimits, FormatError, ImageKind, Limits, Manifest, Outline, Sha256Digest,
 };
 use serde::Serialize;
 
@@ -75,12 +75,12 @@ pub struct Android {
     pub apexes: usize,
     /// Groups of dynamic partitions.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub dynamic_groups: Vec<Group>,
+    pub dynamic_groups: Vec<PartitionGroup>,
 }
 
 /// A group of dynamic partitions.
 #[derive(Debug, Clone, Serialize)]
-pub struct Group {
+pub struct PartitionGroup {
     /// The group's name, as the manifest has it.
     pub name: String,
     /// Bytes for all of them.
@@ -151,14 +151,14 @@ fn too_long(of_metadata: u64) -> Option<String> {
 /// The limits of a node with a slot of any length, and any partitions.
 const fn anywhere() -> Limits {
     Limits {
-        further: FurtherPartitions::Any,
+        extra_partitions: ExtraPartitionLimits::Any,
         ..Limits::for_slot(u64::MAX)
     }
 }
 
 impl Android {
     fn of(outline: &Outline<'_>) -> Self {
-        let group = |group: DynamicGroup| Group {
+        let group = |group: DynamicGroup| PartitionGroup {
             name: group.name,
             size: group.size,
             partitions: group.partitions,
@@ -184,7 +184,7 @@ impl Android {
 /// Where a node puts an image, if that isn't said by its kind.
 fn needs_target(kind: Option<ImageKind>) -> Option<String> {
     match kind {
-        Some(ImageKind::Further(name)) => Some(format!("PARTITION_{name}")),
+        Some(ImageKind::ExtraPartition(name)) => Some(format!("PARTITION_{name}")),
         _ => None,
     }
 }

@@ -1,5 +1,5 @@
-//! All operations of a payload, for scripts: found in the manifest's bytes one by one while they are written out, since a
-//! manifest can hold a hundred times its own size of them.
+//! All operations of a payload, for scripts: found in the manifest's bytes one by one while they
+//! are written out, since a manifest can hold a hundred times its own size of them.
 
 use payload_format::{MajorVersion, Outline, OutlinedOperation};
 use serde::{Serialize, Serializer};

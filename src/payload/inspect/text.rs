@@ -1,4 +1,4 @@
-//! A description as people read it.
+//! The description of a payload as text.
 
 use std::fmt;
 

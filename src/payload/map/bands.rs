@@ -1,4 +1,4 @@
-//! What goes from one strip to another.
+//! The bands of a picture: blocks that go from one strip to another.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Cutting images into columns.
+//! The columns of a picture, which images are cut into.
 
 use std::collections::BTreeMap;
 
@@ -115,8 +115,8 @@ impl Trail {
         })
     }
 
-    /// The block of an image from which block `at` of a result of `len` blocks comes. That is exact for copies,
-    /// and what it would be if all of a patch were alike.
+    /// The block of an image from which block `at` of a result of `len` blocks comes. That is exact
+    /// for copies, and what it would be if all of a patch were alike.
     pub(super) fn old_block(&self, at: u64, len: u64) -> Option<u64> {
         let at = share(self.blocks, at, len);
         let next = self.runs.partition_point(|(before, _)| *before <= at);
@@ -140,14 +140,14 @@ impl Strip {
     }
 
     /// Columns in a row that are painted alike, each `height` high.
-    pub(super) fn rows(&self, height: u64) -> Vec<Row> {
-        let mut rows: Vec<Row> = Vec::new();
+    pub(super) fn rows(&self, height: u64) -> Vec<ColumnRun> {
+        let mut rows: Vec<ColumnRun> = Vec::new();
         for (column, amounts) in &self.0 {
             let parts = parts(amounts, height);
             let last = rows.last_mut();
             match last.filter(|row| row.first + row.count == *column && row.parts == parts) {
                 Some(row) => row.count += 1,
-                None => rows.push(Row {
+                None => rows.push(ColumnRun {
                     first: *column,
                     count: 1,
                     parts,
@@ -159,7 +159,7 @@ impl Strip {
 }
 
 /// Neighbouring columns that look alike.
-pub(super) struct Row {
+pub(super) struct ColumnRun {
     pub(super) first: u64,
     /// How many columns.
     pub(super) count: u64,

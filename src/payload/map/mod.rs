@@ -8,8 +8,8 @@
 //!  download       ███████████▓▓▓▓
 //! ```
 //!
-//! Images are cut into columns, whatever their size, and everything is added up by columns: the picture stays as
-//! large as the screen, and a hostile manifest can't blow it up.
+//! Images are cut into columns, whatever their size, and everything is added up by columns: the
+//! picture stays as large as the screen, and a hostile manifest can't blow it up.
 
 mod bands;
 mod columns;
@@ -81,11 +81,11 @@ struct Picture {
     copies: Bands,
     /// From the data to the new image.
     arrivals: Bands,
-    legend: Vec<Entry>,
+    legend: Vec<LegendEntry>,
 }
 
 /// All operations of a kind.
-struct Entry {
+struct LegendEntry {
     paint: Paint,
     operations: usize,
     /// Bytes of the image that they make.
@@ -173,7 +173,7 @@ impl Picture {
     fn count(&mut self, paint: Paint, operations: usize, result: u64, data: u64) {
         let known = self.legend.iter().position(|entry| entry.paint == paint);
         let at = known.unwrap_or_else(|| {
-            self.legend.push(Entry {
+            self.legend.push(LegendEntry {
                 paint,
                 operations: 0,
                 result: 0,

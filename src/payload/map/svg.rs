@@ -1,4 +1,4 @@
-//! Drawing.
+//! The picture of a payload as SVG.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ const STYLE: &str = "<style>text{font:13px sans-serif;fill:#222}.t{font-size:17p
 
 /// The whole picture.
 pub(super) fn draw(name: &str, size: u64, pictures: &[Picture]) -> String {
-    let mut page = Page {
+    let mut page = Canvas {
         body: String::new(),
         y: TITLE,
     };
@@ -37,12 +37,12 @@ pub(super) fn draw(name: &str, size: u64, pictures: &[Picture]) -> String {
 }
 
 /// What was drawn, and how far down.
-struct Page {
+struct Canvas {
     body: String,
     y: u64,
 }
 
-impl Page {
+impl Canvas {
     fn put(&mut self, element: std::fmt::Arguments<'_>) {
         // Writing to a string can't fail.
         let _ = self.body.write_fmt(element);

@@ -17,7 +17,7 @@ fn begun(number: u8) -> Attempt {
         to: number.to_string(),
         slot: "USR-B".to_owned(),
         partuuid: B.to_owned(),
-        sha256: [number; 32],
+        sha256: [number; 32].into(),
         size: 100,
         asked_by: Trigger::Schedule,
         resumed_at: 0,
@@ -57,7 +57,7 @@ impl Machine {
     /// Payload `number` was committed to B.
     fn holding(mut self, number: u8) -> Self {
         let version = number.to_string();
-        let sha256 = Some([number; 32]);
+        let sha256 = Some([number; 32].into());
         self.history.committed(B, SlotPayload { sha256, version });
         self
     }

@@ -1,5 +1,7 @@
 //! The contents of the slots, by PARTUUID: what was seen running in one, or was committed to it.
 
+use payload_format::Sha256Digest;
+
 use super::History;
 use crate::policy::SlotPayload;
 
@@ -31,7 +33,7 @@ impl History {
 
     /// SHA-256 of the payload that the slot with this PARTUUID was filled from, if that is known.
     #[must_use]
-    pub fn payload_in(&self, partuuid: &str) -> Option<&[u8; 32]> {
+    pub fn payload_in(&self, partuuid: &str) -> Option<&Sha256Digest> {
         self.held.get(partuuid)?.sha256.as_ref()
     }
 }

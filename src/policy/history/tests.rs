@@ -11,7 +11,7 @@ const B: &str = "slot b";
 
 fn payload(number: u8) -> SlotPayload {
     SlotPayload {
-        sha256: Some([number; 32]),
+        sha256: Some([number; 32].into()),
         version: number.to_string(),
     }
 }
@@ -56,7 +56,7 @@ fn rolled_back(cause: &str) -> TrialOutcome {
 }
 
 fn is_blamed(history: &History) -> bool {
-    history.blamed().find(&[1; 32]).is_some()
+    history.blamed().find(&[1; 32].into()).is_some()
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn what_an_operator_leaves_is_to_blame_until_it_runs_and_is_kept_again() {
     history.committed(B, payload(1));
     start(&mut history, B, good());
     history.leave(B, A, UnixTime(2));
-    assert!(history.blamed().find(&[1; 32]).is_some());
+    assert!(history.blamed().find(&[1; 32].into()).is_some());
     assert!(history.is_leaving(B));
     let TrialOutcome::RolledBack(rollback) = start(&mut history, A, good()) else {
         panic!("not noticed");
@@ -218,7 +218,10 @@ fn what_an_operator_leaves_is_to_blame_until_it_runs_and_is_kept_again() {
     assert_eq!(start(&mut history, A, good()), TrialOutcome::Nothing);
 
     history.leave(A, B, UnixTime(5));
-    assert!(history.blamed().find(&[1; 32]).is_none(), "it is wanted again");
+    assert!(
+        history.blamed().find(&[1; 32].into()).is_none(),
+        "it is wanted again"
+    );
 }
 
 #[test]
@@ -235,8 +238,8 @@ fn a_rollback_that_is_taken_back_blames_nobody() {
 
 fn image(number: u8) -> ImageHashes {
     ImageHashes {
-        slot: [number; 32],
-        kernel: Some([number; 32]),
+        slot: [number; 32].into(),
+        kernel: Some([number; 32].into()),
     }
 }
 
@@ -244,13 +247,17 @@ fn image(number: u8) -> ImageHashes {
 fn with_images(history: History) -> History {
     let mut images = KnownImages::default();
     for (payload, made) in [(1, 1), (2, 1), (3, 1), (4, 4)] {
-        images.remember([payload; 32], image(made));
+        images.remember([payload; 32].into(), image(made));
     }
     history.with_images(images)
 }
 
 fn blamed(history: &History) -> Vec<u8> {
-    let mut blamed: Vec<u8> = history.blamed().iter().map(|blame| blame.sha256[0]).collect();
+    let mut blamed: Vec<u8> = history
+        .blamed()
+        .iter()
+        .map(|blame| blame.sha256.as_bytes()[0])
+        .collect();
     blamed.sort_unstable();
     blamed
 }
@@ -260,9 +267,9 @@ fn what_fails_is_blamed_in_every_package_that_makes_it_and_forgiven_in_all() {
     let mut history = with_images(updated());
     start(&mut history, A, slot(2, 0));
     assert_eq!(blamed(&history), [1, 2, 3]);
-    assert!(history.blame_of(&[2; 32]).is_some() && history.blame_of(&[4; 32]).is_none());
-    history.blame_package([5; 32], image(1));
-    history.blame_package([6; 32], image(6));
+    assert!(history.blame_of(&[2; 32].into()).is_some() && history.blame_of(&[4; 32].into()).is_none());
+    history.blame_package([5; 32].into(), image(1));
+    history.blame_package([6; 32].into(), image(6));
     assert_eq!(blamed(&history), [1, 2, 3, 5], "nothing is known against image 6");
     assert!(
         history
@@ -311,9 +318,9 @@ fn what_an_operator_leaves_is_left_in_every_package() {
 fn payloads_blamed_by_a_version_that_knew_no_images_get_theirs() {
     let mut history = updated();
     start(&mut history, A, slot(2, 0));
-    assert_eq!(history.blame_of(&[2; 32]), None);
+    assert_eq!(history.blame_of(&[2; 32].into()), None);
     let history = with_images(history);
-    assert!(history.blame_of(&[2; 32]).is_some());
+    assert!(history.blame_of(&[2; 32].into()).is_some());
     assert!(history.blamed().find_image(&image(1)).is_some());
 }
 
@@ -323,7 +330,7 @@ fn a_version_that_can_not_be_read_forgets_no_payload() {
     history.runs(B, "");
     assert_eq!(
         (history.version_in(B), history.payload_in(B)),
-        (Some("1"), Some(&[1; 32]))
+        (Some("1"), Some(&[1; 32].into()))
     );
     history.runs(B, "2");
     assert_eq!((history.version_in(B), history.payload_in(B)), (Some("2"), None));

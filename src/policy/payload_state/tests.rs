@@ -15,7 +15,7 @@ fn offer() -> Offer {
         package: "update.gz".into(),
         urls: vec!["http://one/update.gz".into(), "http://two/update.gz".into()],
         size: 2_514_292,
-        sha256: [0x76; 32],
+        sha256: [0x76; 32].into(),
         kind: PayloadKind::Full,
         backoff: Backoff::Enabled,
         max_failures_per_url: 3,

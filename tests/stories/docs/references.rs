@@ -38,7 +38,7 @@ fn the_configuration_reference_is_what_the_parser_reads() {
 fn the_error_reference_has_every_code() {
     compare(
         "errors.md",
-        "src/omaha/advice.rs",
+        "src/omaha/explanation.rs",
         &update_engine::omaha::reference(),
     );
 }

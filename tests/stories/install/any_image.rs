@@ -6,7 +6,7 @@
 use std::io::{self, Cursor};
 use std::time::Duration;
 
-use payload_format::writer::{DeltaPayload, FullPayload, RsaSigner, Snapshot};
+use payload_format::writer::{DeltaImage, DeltaPayload, FullPayload, RsaSigner, Snapshot};
 use payload_format::{Compression, MajorVersion, ReadBlocks};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -137,7 +137,10 @@ fn payload(kind: Kind, old: &Image, new: &Image, kernel: Option<&[u8]>) -> Vec<u
     if kind == Kind::DeltaV2 {
         let mut delta = DeltaPayload::new(old.snapshot(), new.snapshot()).with_signer(&signer);
         if let Some(kernel) = &kernel {
-            delta = delta.with_kernel(None, kernel.snapshot());
+            delta = delta.with_kernel(DeltaImage {
+                old: None,
+                new: kernel.snapshot(),
+            });
         }
         delta.write(&mut spool, &mut out, &mut |_| {}).unwrap();
         return out;
@@ -146,7 +149,9 @@ fn payload(kind: Kind, old: &Image, new: &Image, kernel: Option<&[u8]>) -> Vec<u
     let mut kernel = kernel.as_ref().map(|kernel| kernel.0.as_slice());
     let mut full = FullPayload::new(&mut image).with_signer(&signer);
     if kind == Kind::FullV2 {
-        full = full.with_format(MajorVersion::V2, &[Compression::Xz, Compression::Zstd]);
+        full = full
+            .with_version(MajorVersion::V2)
+            .with_compressions(&[Compression::Xz, Compression::Zstd]);
     }
     if let Some(kernel) = &mut kernel {
         full = full.with_kernel(kernel);

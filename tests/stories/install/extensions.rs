@@ -7,7 +7,7 @@ mod urls;
 use std::ffi::OsStr;
 use std::fs;
 
-use ring::digest::{SHA256, digest};
+use payload_format::Sha256Digest;
 use update_engine::disk::SlotName;
 use update_engine::plan::{Extension, ExtensionPlan, InstallPlan};
 use update_engine::serve::{Audience, Catalog};
@@ -310,7 +310,7 @@ fn planned(http: &Files, image: &[u8]) -> InstallPlan {
         url: http.url("oem-test.gz"),
         fallback_urls: Vec::new(),
         size: package.len() as u64,
-        sha256: digest(&SHA256, &package).as_ref().try_into().unwrap(),
+        sha256: Sha256Digest::of(&package),
     };
     http.serve("oem-test.gz", package);
     http.serve("p", update.clone());

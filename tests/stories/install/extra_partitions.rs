@@ -1,5 +1,5 @@
-//! Partitions beside the slot: brought by payloads of version 2, written where configuration has a
-//! pair for them.
+//! Extra partitions: brought by payloads of version 2, written where configuration has a pair for
+//! them.
 
 use std::cell::RefCell;
 use std::fs;
@@ -13,7 +13,7 @@ use payload_format::{MajorVersion, PartitionName};
 use tokio_util::sync::CancellationToken;
 use update_engine::disk::{PartitionPair, SlotName};
 use update_engine::install::{InstallError, Postinst};
-use update_engine::plan::{FurtherTarget, InstallPlan};
+use update_engine::plan::{ExtraPartition, InstallPlan};
 
 use super::v1::{Fate, fate, fixture};
 use crate::support::bad_server::BadServer;
@@ -50,7 +50,8 @@ pub(crate) fn payload(oem: &[u8]) -> Vec<u8> {
     FullPayload::new(&mut image)
         .with_kernel(&mut kernel)
         .with_partition(PartitionName::new("oem").unwrap(), &mut oem)
-        .with_format(MajorVersion::V2, &[])
+        .with_version(MajorVersion::V2)
+        .with_compressions(&[])
         .with_signer(&signer)
         .write(&mut Cursor::new(Vec::new()), &mut out, &mut |_| {})
         .unwrap();
@@ -67,12 +68,12 @@ fn node() -> Node {
 
 /// A plan that knows where `oem` goes.
 fn targeted(url: String, payload: &[u8]) -> InstallPlan {
-    let target = FurtherTarget {
+    let target = ExtraPartition {
         name: PartitionName::new("oem").unwrap(),
         pair: PartitionPair::parse(PAIR).unwrap(),
     };
     InstallPlan {
-        further: vec![target],
+        extra_partitions: vec![target],
         ..plan(url, payload)
     }
 }

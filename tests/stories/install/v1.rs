@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use payload_format::Sha256Digest;
 use update_engine::disk::{BlockTarget, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
 use update_engine::engine::Reportable as _;
 use update_engine::install::{InstallError, Postinst, Slots};
@@ -198,7 +199,7 @@ async fn a_payload_other_than_the_offered_one_is_refused() {
     let payload = fixture("full.payload");
     server.serve("p", payload.clone());
     let mut plan = plan(server.url("p"), &payload);
-    plan.payload_sha256[0] ^= 1;
+    plan.payload_sha256 = Sha256Digest::of(b"another");
     let error = node.install(plan).await.unwrap_err();
     assert!(matches!(error, InstallError::PayloadHash { .. }), "{error:?}");
     assert_eq!(fate(&node), Fate::Unbootable);

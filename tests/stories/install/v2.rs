@@ -21,7 +21,8 @@ pub(crate) fn version_2() -> Vec<u8> {
     let (mut image, mut kernel, mut out) = (image.as_slice(), kernel.as_slice(), Vec::new());
     FullPayload::new(&mut image)
         .with_kernel(&mut kernel)
-        .with_format(MajorVersion::V2, &[Compression::Xz, Compression::Zstd])
+        .with_version(MajorVersion::V2)
+        .with_compressions(&[Compression::Xz, Compression::Zstd])
         .with_signer(&signer)
         .write(&mut Cursor::new(Vec::new()), &mut out, &mut |_| {})
         .unwrap();

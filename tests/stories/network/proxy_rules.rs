@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use update_engine::fetch::{FetchError, FetchSettings, Fetcher};
 use update_engine::net::{Proxies, ProxyScheme, ServerUrl};
-use update_engine::omaha::{Client, Patience, PostError};
+use update_engine::omaha::{Client, PostError, Retries};
 
 use self::rows::Curl::Agrees;
 use self::rows::Way::{self, Direct, Http, Https, Refused, Socks4, Socks4a, Socks5, Socks5h};
@@ -162,7 +162,7 @@ async fn every_server_is_reached_the_way_that_curl_takes() {
         }
         let client = Client::new(proxies(&listeners, row));
         let asked = client
-            .post(&listeners.url(row), String::new(), Patience::None)
+            .post(&listeners.url(row), String::new(), Retries::None)
             .await;
         let is_refused = matches!(asked, Err(PostError::Unaskable { .. }));
         let seen = listeners.way();

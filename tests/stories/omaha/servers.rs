@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use update_engine::omaha::{
-    Answer, Body, CheckEvent, Client, Deltas, ErrorCode, HttpStatus, Identity, Patience, PostError, Request,
-    Response,
+    Answer, Body, CheckEvent, Client, Deltas, ErrorCode, HttpStatus, Identity, PostError, Request, Response,
+    Retries,
 };
 use update_engine::status::Trigger;
 
@@ -51,7 +51,7 @@ async fn two_hundred_checks_in_a_row_against_a_real_ncat_all_find_its_offer() {
     let client = Client::default();
     let checks = std::env::var("NCAT_CHECKS").map_or(200, |number| number.parse().unwrap());
     for number in 1..=checks {
-        let answer = client.post(&server.url(), check(), Patience::None).await;
+        let answer = client.post(&server.url(), check(), Retries::None).await;
         let answer = answer.unwrap_or_else(|error| panic!("check {number}: {error:?}"));
         match answer.response().unwrap().answer {
             Answer::Offer(offer) => assert_eq!(offer.version, "9999.0.0"),
@@ -63,7 +63,7 @@ async fn two_hundred_checks_in_a_row_against_a_real_ncat_all_find_its_offer() {
 #[tokio::test]
 async fn a_check_over_https_trusts_the_systems_authorities_and_no_other() {
     if let Some(url) = message() {
-        let answer = Client::from_env().post(&url, check(), Patience::None).await;
+        let answer = Client::from_env().post(&url, check(), Retries::None).await;
         assert_eq!(answer.unwrap().body, b"<response/>");
         return;
     }
@@ -72,7 +72,7 @@ async fn a_check_over_https_trusts_the_systems_authorities_and_no_other() {
     server.serve("update", b"<response/>");
     let url = server.url("update");
 
-    let error = Client::default().post(&url, check(), Patience::None).await;
+    let error = Client::default().post(&url, check(), Retries::None).await;
     let error = error.unwrap_err();
     assert!(matches!(error, PostError::NoAnswer { .. }), "{error}");
     assert_eq!(error.code(), ErrorCode::Http(HttpStatus::None));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use update_engine::serve::{Audience, Catalog, Record, Server};
+use update_engine::serve::{Audience, Catalog, RequestRecord, Server};
 
 const CHECK: &str = include_str!("../../fixtures/omaha/request-check.xml");
 const ERROR: &str = include_str!("../../fixtures/omaha/request-event-error.xml");
@@ -166,7 +166,7 @@ async fn events_are_acknowledged_and_remembered() {
     );
     site.server
         .journal()
-        .wait_for(|record| matches!(record, Record::Omaha(_)))
+        .wait_for(|record| matches!(record, RequestRecord::Omaha(_)))
         .await;
     let [event] = site.server.journal().events().try_into().unwrap();
     assert_eq!((event.kind, event.result, event.code), (3, 0, Some(268_435_474)));
@@ -252,7 +252,7 @@ async fn what_is_no_request_for_us_is_refused_and_remembered() {
         "404"
     );
     assert_eq!(site.request("GET /elsewhere HTTP/1.1", "").await.status(), "404");
-    let refused = |record: &Record| matches!(record, Record::Refused { .. });
+    let refused = |record: &RequestRecord| matches!(record, RequestRecord::Refused { .. });
     assert_eq!(
         site.server
             .journal()

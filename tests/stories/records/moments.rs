@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use payload_format::PartitionName;
 use update_engine::disk::{PartitionPair, SlotName};
-use update_engine::plan::{FurtherTarget, InstallPlan};
+use update_engine::plan::{ExtraPartition, InstallPlan};
 use update_engine::serve::Catalog;
 use update_engine::status::AttemptState;
 
@@ -205,12 +205,12 @@ async fn a_download_that_was_cut() -> Moment {
 
 /// A plan that knows where the partition `oem` goes.
 pub(super) fn with_a_partition(plan: InstallPlan) -> InstallPlan {
-    let target = FurtherTarget {
+    let target = ExtraPartition {
         name: PartitionName::new("oem").unwrap(),
         pair: PartitionPair::parse("/dev/disk/by-partlabel/OEM-%s").unwrap(),
     };
     InstallPlan {
-        further: vec![target],
+        extra_partitions: vec![target],
         ..plan
     }
 }

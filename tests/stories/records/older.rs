@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use payload_format::Sha256Digest;
 use update_engine::disk::SlotName;
-use update_engine::extension::{ExtensionStore, Running};
+use update_engine::extension::{ExtensionStore, RunningSystem};
 use update_engine::host::Host;
 use update_engine::install::{Installer, Postinst};
 use update_engine::policy::{History, PayloadState, TrialProgress};
@@ -28,12 +29,9 @@ const UNHEALTHY: &str = "health check /etc/update-engine/health.d/50-api ended w
 const BY_HAND: &str = "rolled back by the operator";
 
 /// SHA-256 of the fixtures' full payload, which all moments are about.
-pub(super) fn payload() -> [u8; 32] {
+pub(super) fn payload() -> Sha256Digest {
     let payload = fs::read(fixtures::payload("full.payload")).unwrap();
-    ring::digest::digest(&ring::digest::SHA256, &payload)
-        .as_ref()
-        .try_into()
-        .unwrap()
+    Sha256Digest::of(&payload)
 }
 
 pub(super) fn history(version: &str, moment: &str) -> History {
@@ -282,7 +280,7 @@ fn extensions_placed_by_another_version_belong_to_the_slot_that_they_were_made_f
             let path = directory.path().join("2.0.0");
             fs::create_dir(&path).unwrap();
             fs::write(path.join(".update-engine"), kept(version, "waiting", MARK)).unwrap();
-            let running = Running {
+            let running = RunningSystem {
                 slot,
                 version: "called otherwise",
             };
@@ -314,7 +312,7 @@ fn preferences_of_another_version_are_read_as_they_were_written() {
                 );
             }
             let answer = read(Key::FullResponse).unwrap();
-            let packages = update_engine::omaha::packages(answer.as_bytes()).unwrap();
+            let packages = update_engine::omaha::downloads(answer.as_bytes()).unwrap();
             assert_eq!(packages.len(), 2, "{moment}");
             let previous = if moment == "waiting" { "1.0.0" } else { "" };
             assert_eq!(read(Key::PreviousVersion).as_deref(), Some(previous));

@@ -1,6 +1,6 @@
 //! Installations by the library: without daemon, bus and Omaha.
 
-use ring::digest::{SHA256, digest};
+use payload_format::Sha256Digest;
 use test_support::fixtures;
 use tokio_util::sync::CancellationToken;
 use update_engine::disk::SlotName;
@@ -14,7 +14,7 @@ pub(crate) fn plan(url: String, payload: &[u8]) -> InstallPlan {
         url,
         fallback_urls: Vec::new(),
         payload_size: payload.len() as u64,
-        payload_sha256: digest(&SHA256, payload).as_ref().try_into().unwrap(),
+        payload_sha256: Sha256Digest::of(payload),
         metadata: None,
         signed_metadata: false,
         is_delta: false,
@@ -24,7 +24,7 @@ pub(crate) fn plan(url: String, payload: &[u8]) -> InstallPlan {
         pcr_policy: "/var/lib/update_engine/pcrs-b.zip".to_owned(),
         pcr_policy_server: None,
         credentials: None,
-        further: Vec::new(),
+        extra_partitions: Vec::new(),
         extensions: None,
         blamed: Vec::new(),
         public_keys: vec![fixtures::payload("test-key.pub.pem")],

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use update_engine::serve::{App, Ask, Event, Question};
+use update_engine::serve::{App, Ask, NodeEvent, Question};
 
 use test_support::server::Recorded;
 
@@ -66,7 +66,7 @@ impl Instance {
         self.in_progress = matches!(state, State::Granted | State::Downloading | State::Downloaded);
     }
 
-    fn take(&mut self, event: &Event, is_flatcar: bool) {
+    fn take(&mut self, event: &NodeEvent, is_flatcar: bool) {
         if !self.in_progress {
             return;
         }
@@ -178,7 +178,7 @@ impl Group {
         row
     }
 
-    fn take(&mut self, event: &Event, app: &App) {
+    fn take(&mut self, event: &NodeEvent, app: &App) {
         let what = (event.kind, event.result);
         if !matches!(what, (3, 0..=2) | (13 | 14 | 800, 1)) {
             self.unknown.push(what);

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use ring::digest::{SHA256, digest};
+use payload_format::Sha256Digest;
 use tokio::sync::watch;
 use update_engine::disk::SlotName;
 use update_engine::engine::{AttemptContext, CancelSignal, Checked, Failure, Report, Updater as _};
@@ -26,15 +26,11 @@ const PRIVATE: i64 = 1 << 28;
 const HISTORY: &str = "/var/lib/update_engine/history";
 const IMAGES: &str = "/var/lib/update_engine/images";
 
-fn hash(bytes: &[u8]) -> [u8; 32] {
-    digest(&SHA256, bytes).as_ref().try_into().unwrap()
-}
-
 /// What all payloads of the fixtures make.
 fn image() -> ImageHashes {
     ImageHashes {
-        slot: hash(&fixtures::image("new.img")),
-        kernel: Some(hash(&fixture("vmlinuz-new"))),
+        slot: Sha256Digest::of(&fixtures::image("new.img")),
+        kernel: Some(Sha256Digest::of(&fixture("vmlinuz-new"))),
     }
 }
 
@@ -135,9 +131,9 @@ async fn an_image_that_was_left_is_refused_in_another_package_before_the_first_w
     );
     assert_eq!(slot(), before);
     let history = String::from_utf8_lossy(&scene.node.read(HISTORY)).into_owned();
-    let named = |hash: [u8; 32]| history.contains(&serde_json::to_string(&hash).unwrap());
+    let named = |hash: Sha256Digest| history.contains(&serde_json::to_string(hash.as_bytes()).unwrap());
     assert!(
-        named(hash(&version_2())) && named(hash(&fixture("full.payload"))),
+        named(Sha256Digest::of(&version_2())) && named(Sha256Digest::of(&fixture("full.payload"))),
         "{history}"
     );
     assert!(named(image().slot) && named(image().kernel.unwrap()), "{history}");
@@ -242,7 +238,7 @@ async fn full_payloads_and_deltas_of_both_versions_are_known_by_their_image() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_slot_with_another_kernel_is_another_image() {
     let other = ImageHashes {
-        kernel: Some([1; 32]),
+        kernel: Some([1; 32].into()),
         ..image()
     };
     install(&version_2(), other).await.0.unwrap();

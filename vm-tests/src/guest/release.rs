@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use payload_format::{Compression, MajorVersion};
-use update_engine::payload::{Ingredients, generate};
+use update_engine::payload::{GenerateOptions, generate};
 
 use super::conduct::Conduct;
 use super::{Daemon, Workshop, filesystem, initrd};
@@ -119,16 +119,16 @@ impl Workshop {
         } else {
             (MajorVersion::V2, Vec::new())
         };
-        let ingredients = Ingredients {
+        let options = GenerateOptions {
             old: None,
-            further: Vec::new(),
+            extra_partitions: Vec::new(),
             image: release.image.clone(),
             kernel: Some(release.kernel.clone()),
             version,
             compressions,
             private_keys: vec![self.private_key.clone()],
         };
-        generate(&ingredients, &release.payload).context("cannot make a payload")?;
+        generate(&options, &release.payload).context("cannot make a payload")?;
         Ok(())
     }
 

@@ -7,11 +7,13 @@ use super::unpack;
 /// A block to be written.
 #[derive(Debug, Clone)]
 pub(super) struct Draft {
-    /// Its text: after four equal bytes comes one that says how many more there are, or what is wanted instead.
+    /// Its text: after four equal bytes comes one that says how many more there are, or what is
+    /// wanted instead.
     pub(super) text: Vec<u8>,
     /// Bytes below this are part of the alphabet, whether they occur or not.
     pub(super) alphabet: u8,
-    /// The lengths of the codes of symbols that don't occur, as far as they are longer than those that do.
+    /// The lengths of the codes of symbols that don't occur, as far as they are longer than those
+    /// that do.
     pub(super) spare: Vec<u8>,
     /// Added to where the text begins.
     pub(super) shift: usize,

@@ -5,7 +5,7 @@ use std::io;
 use crate::apply::ReadBlocks;
 use crate::block::BlockRange;
 use crate::wire;
-use crate::writer::press::BLOCK;
+use crate::writer::section::BLOCK;
 
 /// An image as a delta's generator reads it: at any place, from several threads.
 #[derive(Clone, Copy)]

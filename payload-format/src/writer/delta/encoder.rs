@@ -1,9 +1,9 @@
-//! Operations and their data, from what they do.
+//! The encoder of operations: from blocks of the new image to an operation and its data.
 
 use std::io;
 
 use super::blocks::{BlockList, Snapshot};
-use super::grain::Grain;
+use super::granularity::Granularity;
 use crate::apply::Compression;
 use crate::digest::Sha256Digest;
 use crate::operation::PatchKind;
@@ -25,7 +25,7 @@ pub(super) struct Encoder<'a> {
     pub(super) new: Snapshot<'a>,
     pub(super) compressions: &'a [Compression],
     pub(super) patches: &'a [PatchKind],
-    pub(super) grain: Grain,
+    pub(super) granularity: Granularity,
 }
 
 impl Encoder<'_> {

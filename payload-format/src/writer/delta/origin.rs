@@ -1,10 +1,11 @@
-//! Where each block of the new image can be had from.
+//! The origin of each block of the new image.
 
 use super::blocks::BlockList;
 use crate::digest::Sha256Digest;
-use crate::writer::press::BLOCK_LEN;
+use crate::writer::section::BLOCK_LEN;
 
-/// Old blocks of the same content that are looked at to find the one that the longest run begins with.
+/// Old blocks of the same content that are looked at to find the one that the longest run begins
+/// with.
 const CANDIDATES: usize = 16;
 
 /// Blocks that a run is followed for, likewise.
@@ -36,8 +37,8 @@ impl<'a> Index<'a> {
         Self { old, sorted }
     }
 
-    /// The origins of all blocks of the new image. Runs go on as long as they can, since each run costs two
-    /// extents; then a block at its old place is preferred.
+    /// The origins of all blocks of the new image. Runs go on as long as they can, since each run
+    /// costs two extents; then a block at its old place is preferred.
     pub(super) fn origins(&self, new: &[Sha256Digest]) -> Vec<Origin> {
         let zeros = Sha256Digest::of(&[0; BLOCK_LEN]);
         let mut origins = Vec::with_capacity(new.len());

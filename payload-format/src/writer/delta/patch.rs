@@ -9,9 +9,10 @@ use crate::bsdiff::{Container, Parts, Similar, Suffixes, similar};
 use crate::digest::Sha256Digest;
 use crate::operation::PatchKind;
 use crate::wire;
-use crate::writer::press::BLOCK_LEN;
+use crate::writer::section::BLOCK_LEN;
 
-/// Blocks with nothing similar that are better packed by themselves, by what packs better than a patch can.
+/// Blocks with nothing similar that are better packed by themselves, by what packs better than a
+/// patch can.
 const NOVEL: usize = 8;
 
 /// A patch this many times smaller than what it makes is not held against other ways.
@@ -88,7 +89,7 @@ impl<'a> Patcher<'a> {
             return Ok(None);
         }
         let source: BlockList = used.indices.iter().map(|index| self.blocks[*index]).collect();
-        if !self.encoder.grain.allows(source.ranges().len()) {
+        if !self.encoder.granularity.allows(source.ranges().len()) {
             return Ok(None);
         }
         let parts = Parts::new(&self.content, content, pieces, |place| used.place(place));
@@ -142,8 +143,8 @@ impl Used {
         }
     }
 
-    /// Where a place of the source is when all other blocks are left out. A piece lies in neighbouring blocks, all
-    /// of them used, so it stays in one piece.
+    /// Where a place of the source is when all other blocks are left out. A piece lies in
+    /// neighbouring blocks, all of them used, so it stays in one piece.
     fn place(&self, place: usize) -> usize {
         self.ranks[place / BLOCK_LEN] * BLOCK_LEN + place % BLOCK_LEN
     }

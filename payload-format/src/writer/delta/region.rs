@@ -1,4 +1,4 @@
-//! What is fresh, cut into regions, each with what it is likely to be made from.
+//! Regions of fresh blocks, each with what it is likely to be made from.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,8 +11,8 @@ use super::sketch::Sketch;
 /// Blocks of a region at most: 16 MiB.
 const LARGEST: u64 = 4096;
 
-/// Copied blocks between fresh ones of a file up to which all are made by one patch: naming their place costs as
-/// much as a patch that leaves them as they are.
+/// Copied blocks between fresh ones of a file up to which all are made by one patch: naming their
+/// place costs as much as a patch that leaves them as they are.
 const GAP: usize = 4;
 
 /// Unknown blocks between fresh ones up to which they are one region, where there are no files.
@@ -75,7 +75,8 @@ impl Region {
         Self { blocks, counterpart }
     }
 
-    /// Where its content may come from: blocks of the old image in ascending order. Empty if nowhere.
+    /// Where its content may come from: blocks of the old image in ascending order. Empty if
+    /// nowhere.
     pub(super) fn source(
         &self,
         old: &Snapshot<'_>,
@@ -121,8 +122,8 @@ impl Chosen {
     }
 }
 
-/// The fresh blocks of a file that nobody took; with short runs of copied ones between them, which become fresh,
-/// if there is a file to patch.
+/// The fresh blocks of a file that nobody took; with short runs of copied ones between them, which
+/// become fresh, if there is a file to patch.
 fn of_file(blocks: &BlockList, patched: bool, origins: &mut [Origin], taken: &mut [bool]) -> BlockList {
     let (mut own, mut gap) = (BlockList::default(), Vec::new());
     for block in blocks.iter() {

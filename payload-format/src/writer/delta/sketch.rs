@@ -1,17 +1,18 @@
-//! Finding what is similar without comparing everything with everything.
+//! The sketch of an image: a sample of hashes that finds what is similar without comparing
+//! everything with everything.
 //!
-//! A hash rolls over the bytes and depends on the last 64 of them. One place in 512 or so is kept: where the
-//! hash begins with enough zeros. The same bytes are kept wherever they stand, so a few places that two
-//! images share tell which regions are worth comparing, at any offset.
+//! A hash rolls over the bytes and depends on the last 64 of them. One place in 512 or so is kept:
+//! where the hash begins with enough zeros. The same bytes are kept wherever they stand, so a few
+//! places that two images share tell which regions are worth comparing, at any offset.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::LazyLock;
 
+use super::block_hashes::stripes;
 use super::blocks::Snapshot;
-use super::crew::Crew;
-use super::survey::stripes;
-use crate::writer::press::BLOCK;
+use super::worker_pool::WorkerPool;
+use crate::writer::section::BLOCK;
 
 /// Zeros that the hash of a place that is kept begins with.
 const ZEROS: u32 = 9;
@@ -36,7 +37,7 @@ pub(super) struct Sketch {
 }
 
 impl Sketch {
-    pub(super) fn of(image: &Snapshot<'_>, crew: &Crew) -> io::Result<Self> {
+    pub(super) fn of(image: &Snapshot<'_>, workers: &WorkerPool) -> io::Result<Self> {
         let stripes = stripes(image);
         let mut places = Vec::new();
         let look = |stripe: usize| {
@@ -51,7 +52,7 @@ impl Sketch {
             });
             Ok(found)
         };
-        crew.run(&vec![0; stripes.len()], look, |_, found: io::Result<Vec<_>>| {
+        workers.run(&vec![0; stripes.len()], look, |_, found: io::Result<Vec<_>>| {
             places.extend(found?);
             Ok::<_, io::Error>(())
         })?;

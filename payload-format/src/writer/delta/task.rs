@@ -1,10 +1,11 @@
-//! The work that a delta is, in pieces that can be done side by side: each becomes some operations.
+//! Tasks of a delta's generator: the work in pieces that can be done side by side: each becomes
+//! some operations.
 
 use std::collections::BTreeSet;
 
 use super::blocks::BlockList;
 use super::origin::Origin;
-use crate::writer::press::BLOCK;
+use crate::writer::section::BLOCK;
 
 /// Blocks that one operation copies: 8 MiB, so that nodes can share the work among cores.
 const COPIED: u64 = 2048;
@@ -12,7 +13,8 @@ const COPIED: u64 = 2048;
 /// Blocks that one operation zeroes.
 const ZEROED: u64 = 8192;
 
-/// Blocks that one operation unpacks: 2 MiB. Larger ones compress little better, and nodes hold all of it.
+/// Blocks that one operation unpacks: 2 MiB. Larger ones compress little better, and nodes hold all
+/// of it.
 pub(super) const UNPACKED: u64 = 512;
 
 /// Blocks of sources that are compared at a time: 16 MiB, unless one region wants more.

@@ -35,7 +35,7 @@ pub(crate) fn apply(payload: &[u8], old: &[u8]) -> (Arc<Manifest>, Vec<u8>) {
         Event::Metadata { manifest, .. } => {
             let old: Arc<dyn ReadBlocks> = old.clone();
             let target = Arc::clone(&slot);
-            let built = Applier::new(Arc::clone(&manifest), ImageKind::Partition, Some(old), target);
+            let built = Applier::new(Arc::clone(&manifest), ImageKind::Slot, Some(old), target);
             (applier, made) = (Some(built.unwrap()), Some(manifest));
         }
         Event::Operation { op, data } => applier.as_ref().unwrap().apply(op, &data).unwrap(),

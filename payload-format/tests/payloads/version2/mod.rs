@@ -136,7 +136,7 @@ impl Site {
     fn begin(&mut self, manifest: &Arc<Manifest>) {
         let old: Arc<dyn ReadBlocks> = Memory::new(old_image());
         let target = Arc::clone(&self.slot);
-        let applier = Applier::new(Arc::clone(manifest), ImageKind::Partition, Some(old), target);
+        let applier = Applier::new(Arc::clone(manifest), ImageKind::Slot, Some(old), target);
         self.applier = Some(applier.unwrap());
     }
 

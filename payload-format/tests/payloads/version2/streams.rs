@@ -36,7 +36,7 @@ fn apply(payload: &Payload) -> Result<Vec<u8>, String> {
     };
     let old = payload.old.clone().map(|old| Memory::new(old) as _);
     let target = std::sync::Arc::clone(&slot);
-    let applier = Applier::new(manifest, ImageKind::Partition, old, target).unwrap();
+    let applier = Applier::new(manifest, ImageKind::Slot, old, target).unwrap();
     let result = applier.apply(OpId::FIRST, &payload.operations[0].data);
     result.map_err(|error| {
         let mut text = error.to_string();

@@ -4,7 +4,7 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::process::Command;
 
 use update_engine::fetch::Fetcher;
-use update_engine::omaha::{Client, Patience, PostError};
+use update_engine::omaha::{Client, PostError, Retries};
 
 use crate::support::environment_rerun::{message, without_crate};
 use crate::support::fetching::{read, request};
@@ -34,7 +34,7 @@ async fn a_link_local_address_with_a_zone_is_a_server_of_checks_and_payloads() {
     server.serve("update", b"<response/>");
     let port = server.address().port();
     let url = format!("http://[fe80::1%25lo]:{port}/update");
-    let answer = Client::default().post(&url, String::new(), Patience::None).await;
+    let answer = Client::default().post(&url, String::new(), Retries::None).await;
     assert_eq!(answer.unwrap().body, b"<response/>");
     let stream = Fetcher::default().open(request(url, 11)).await.unwrap();
     assert_eq!(read(stream).await.unwrap(), b"<response/>");
@@ -47,7 +47,7 @@ async fn a_link_local_address_with_a_zone_is_a_server_of_checks_and_payloads() {
     // Without it, nobody knows on which link.
     let nowhere = format!("http://[fe80::1]:{port}/update");
     let error = Client::default()
-        .post(&nowhere, String::new(), Patience::None)
+        .post(&nowhere, String::new(), Retries::None)
         .await
         .unwrap_err();
     assert!(matches!(error, PostError::NoAnswer { .. }), "{error}");
@@ -73,7 +73,7 @@ async fn a_user_in_a_servers_url_is_sent_as_curl_sends_it() {
         ])
         .status();
     assert!(curl.unwrap().success());
-    let answer = Client::default().post(&url, String::new(), Patience::None).await;
+    let answer = Client::default().post(&url, String::new(), Retries::None).await;
     answer.unwrap();
     let stream = Fetcher::default().open(request(url, 11)).await.unwrap();
     read(stream).await.unwrap();

@@ -1,4 +1,4 @@
-//! Where a file's content is.
+//! The inode of a file: its size and where its content is.
 
 use super::Trouble;
 use super::field::Field;
@@ -36,7 +36,7 @@ pub(super) struct Inode {
 
 /// Blocks of the file system that follow each other in a file, too.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Run {
+pub(super) struct BlockRun {
     pub(super) start: u64,
     pub(super) count: u64,
 }
@@ -64,7 +64,7 @@ impl Inode {
     }
 
     /// Its blocks in order, holes left out.
-    pub(super) fn runs(&self, volume: &Volume<'_>) -> Result<Vec<Run>, Trouble> {
+    pub(super) fn runs(&self, volume: &Volume<'_>) -> Result<Vec<BlockRun>, Trouble> {
         let mut map = Map {
             volume,
             runs: Vec::new(),
@@ -82,13 +82,14 @@ impl Inode {
 /// A map being read.
 struct Map<'a> {
     volume: &'a Volume<'a>,
-    runs: Vec<Run>,
+    runs: Vec<BlockRun>,
     /// Nodes, tables and runs that may still come.
     pieces: usize,
 }
 
 impl Map<'_> {
-    /// A node of extents: magic, entries, room, depth, all of 2 bytes, and 4 more; then entries of 12 bytes.
+    /// A node of extents: magic, entries, room, depth, all of 2 bytes, and 4 more; then entries of
+    /// 12 bytes.
     fn tree(&mut self, node: &[u8], above: u16) -> Result<(), Trouble> {
         let header = Field(node);
         let depth = header.u16(6);
@@ -152,7 +153,7 @@ impl Map<'_> {
         let last = self.runs.last_mut();
         match last.filter(|last| last.start + last.count == start) {
             Some(last) => last.count += count,
-            None => self.runs.push(Run { start, count }),
+            None => self.runs.push(BlockRun { start, count }),
         }
         Ok(())
     }

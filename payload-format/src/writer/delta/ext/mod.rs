@@ -1,9 +1,9 @@
-//! Which blocks belong to which file, on ext2, ext3 and ext4.
+//! The files of ext2, ext3 and ext4, and the blocks of each.
 //!
-//! A generator's input is its user's own image, and nothing is written by what is found here: a file that was
-//! understood wrongly makes a delta larger, no more. So whatever is unusual counts as unreadable, and the image
-//! is then compared by content alone. Still nothing is believed without bounds: each inode is visited once, and
-//! no file is longer than the image.
+//! A generator's input is its user's own image, and nothing is written by what is found here: a
+//! file that was understood wrongly makes a delta larger, no more. So whatever is unusual counts as
+//! unreadable, and the image is then compared by content alone. Still nothing is believed without
+//! bounds: each inode is visited once, and no file is longer than the image.
 
 mod field;
 mod inode;
@@ -12,10 +12,10 @@ mod superblock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use self::inode::{Inode, Kind, Run};
+use self::inode::{BlockRun, Inode, Kind};
 use self::superblock::Volume;
 use super::blocks::{BlockList, Snapshot};
-use crate::writer::press::BLOCK;
+use crate::writer::section::BLOCK;
 
 /// Blocks of 4 KiB by the path of the file that they belong to, in the file's order.
 pub(super) type Files = BTreeMap<Vec<u8>, BlockList>;
@@ -87,8 +87,9 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Remembers what blocks of a directory name: entries of inode (4 bytes), length (2), length of the name (1),
-    /// type (1), name. No entry crosses a block; blocks of a directory's index look like entries that name nothing.
+    /// Remembers what blocks of a directory name: entries of inode (4 bytes), length (2), length of
+    /// the name (1), type (1), name. No entry crosses a block; blocks of a directory's index look
+    /// like entries that name nothing.
     fn list(&mut self, content: &[u8], path: &[u8]) {
         let mut at = 0;
         while let Some((entry, name)) = content.get(at..).and_then(<[u8]>::split_first_chunk::<8>) {
@@ -104,7 +105,7 @@ impl<'a> Walk<'a> {
     }
 
     /// As blocks of 4 KiB, whatever the file system's are.
-    fn blocks(&self, runs: &[Run]) -> BlockList {
+    fn blocks(&self, runs: &[BlockRun]) -> BlockList {
         let size = self.volume.block_size;
         let mut last = None;
         let each = runs.iter().flat_map(|run| {

@@ -9,9 +9,9 @@ const SUPERBLOCK: (u64, usize) = (1024, 1024);
 
 const MAGIC: u16 = 0xef53;
 
-/// Features that make a layout unusual: compression, an outside journal, groups of descriptors elsewhere, and what
-/// came after these. What is left: file types in directories, extents, 64 bits, flexible groups, checksums' seeds,
-/// large directories.
+/// Features that make a layout unusual: compression, an outside journal, groups of descriptors
+/// elsewhere, and what came after these. What is left: file types in directories, extents, 64 bits,
+/// flexible groups, checksums' seeds, large directories.
 const INCOMPATIBLE: u32 = !(0x2 | 0x40 | 0x80 | 0x200 | 0x2000 | 0x4000);
 const WIDE: u32 = 0x80;
 

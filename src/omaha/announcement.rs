@@ -1,15 +1,16 @@
-//! What a system that has no slots tells its server: that it is there.
+//! The announcement of a system that has no slots: it tells its server that it is there.
 
 use std::fmt::Write as _;
 
 use super::escape::Escaped;
 use super::identity::Identity;
 
-/// Not `CoreOSUpdateEngine-…`: together with a scheduled request that is how Nebraska knows another Nebraska.
+/// Not `CoreOSUpdateEngine-…`: together with a scheduled request that is how Nebraska knows another
+/// Nebraska.
 const UPDATER: &str = "FlatcarUpdateEngine-0.1.0.0";
 
-/// The document to post. It asks for nothing: one event says that this version booted, with no word about
-/// what ran before.
+/// The document to post. It asks for nothing: one event says that this version booted, with no word
+/// about what ran before.
 #[must_use]
 pub fn announcement(identity: &Identity) -> String {
     let attributes = [

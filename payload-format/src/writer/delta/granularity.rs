@@ -1,17 +1,17 @@
-//! How finely a delta follows what moved.
+//! The granularity of a delta: how finely it follows what moved.
 //!
-//! Each run of blocks that is copied or patched takes extents in the manifest, of which nodes read so many. Images that
-//! share single blocks in another order take more than that. Then the parts of the image that take the most are
-//! packed whole instead: the delta grows by them, and can be read.
+//! Each run of blocks that is copied or patched takes extents in the manifest, of which nodes read
+//! so many. Images that share single blocks in another order take more than that. Then the parts of
+//! the image that take the most are packed whole instead: the delta grows by them, and can be read.
 
 use super::origin::Origin;
 use super::task::UNPACKED;
 
 /// How many extents a chunk of [`UNPACKED`] blocks, and the source of one patch, may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Grain(usize);
+pub(super) struct Granularity(usize);
 
-impl Grain {
+impl Granularity {
     /// From the finest, which makes the smallest deltas, to one that packs everything whole.
     pub(super) const ALL: [Self; 5] = [Self(usize::MAX), Self(128), Self(16), Self(2), Self(0)];
 
@@ -69,12 +69,12 @@ mod tests {
         let shuffled = (0..UNPACKED).map(|block| Origin::Old(block ^ 1));
         let fine: Vec<_> = moved.chain(shuffled).collect();
         let mut origins = fine.clone();
-        Grain::ALL[0].coarsen(&mut origins);
+        Granularity::ALL[0].coarsen(&mut origins);
         assert_eq!(origins, fine);
-        Grain::ALL[1].coarsen(&mut origins);
+        Granularity::ALL[1].coarsen(&mut origins);
         assert_eq!(origins[..len], fine[..len]);
         assert!(origins[len..].iter().all(|origin| *origin == Origin::Whole));
-        Grain::ALL[4].coarsen(&mut origins);
+        Granularity::ALL[4].coarsen(&mut origins);
         assert!(origins.iter().all(|origin| *origin == Origin::Whole));
     }
 }

@@ -1,4 +1,4 @@
-//! One image, made for nobody but its hash.
+//! The trial run of one image, built only for its hash.
 
 use std::fs::File;
 use std::io;
@@ -15,16 +15,16 @@ use super::CheckError;
 use crate::payload::construction::{Construction, ImageFile, hash, value};
 
 /// One image on trial.
-pub(super) struct Trial {
+pub(super) struct TrialImage {
     path: PathBuf,
     kind: ImageKind,
     new: ImageInfo,
     construction: Construction,
-    result: Outcome,
+    result: ResultSink,
 }
 
 /// What becomes of what operations write.
-enum Outcome {
+enum ResultSink {
     /// It is a delta's, and means nothing without the old image.
     Dropped,
     /// They write from front to back: it is hashed on the way.
@@ -33,7 +33,7 @@ enum Outcome {
     Spooled(File),
 }
 
-impl Trial {
+impl TrialImage {
     /// Begins with one of the images of a payload at `path`.
     pub(super) fn begin(path: &Path, manifest: &Arc<Manifest>, image: &Image) -> Result<Self, CheckError> {
         let kind = image.kind;
@@ -43,14 +43,14 @@ impl Trial {
             source,
         };
         let (result, target): (_, Arc<dyn WriteBlocks>) = if image.is_delta() {
-            (Outcome::Dropped, Arc::new(Nowhere))
+            (ResultSink::Dropped, Arc::new(Nowhere))
         } else if is_in_order(manifest, image) {
             let hashed = Arc::new(InOrder::new(image.new.size));
-            (Outcome::InOrder(Arc::clone(&hashed)), hashed)
+            (ResultSink::InOrder(Arc::clone(&hashed)), hashed)
         } else {
             let file = tempfile::tempfile().map_err(spool)?;
             let target = file.try_clone().map_err(spool)?;
-            (Outcome::Spooled(file), Arc::new(ImageFile(target)))
+            (ResultSink::Spooled(file), Arc::new(ImageFile(target)))
         };
         let applier = Applier::without_old(Arc::clone(manifest), kind, target);
         let applier = applier.map_err(|source| failed(path, kind, source))?;
@@ -73,9 +73,9 @@ impl Trial {
     pub(super) fn finish(self) -> Result<(), CheckError> {
         let (path, image, expected) = (self.path, self.kind, self.new.sha256);
         let found = match self.result {
-            Outcome::Dropped => return Ok(()),
-            Outcome::InOrder(hashed) => hashed.value(),
-            Outcome::Spooled(file) => match hash(&file, self.new.size) {
+            ResultSink::Dropped => return Ok(()),
+            ResultSink::InOrder(hashed) => hashed.value(),
+            ResultSink::Spooled(file) => match hash(&file, self.new.size) {
                 Ok(found) => found,
                 Err(source) => return Err(CheckError::Spool { path, image, source }),
             },

@@ -1,4 +1,4 @@
-//! Telling a person at a terminal how far a long job is.
+//! The progress bar of a long job at a terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
@@ -8,9 +8,10 @@ const INTERVAL: Duration = Duration::from_millis(100);
 
 const MIB: u64 = 1 << 20;
 
-/// One line on standard error that is redrawn as the job goes on; silent where that isn't a terminal.
+/// One line on standard error that is redrawn as the job goes on; silent where that isn't a
+/// terminal.
 #[derive(Debug)]
-pub struct Progress {
+pub struct ProgressBar {
     what: &'static str,
     total: u64,
     start: Instant,
@@ -18,7 +19,7 @@ pub struct Progress {
     is_terminal: bool,
 }
 
-impl Progress {
+impl ProgressBar {
     /// A job that goes over `total` bytes.
     #[must_use]
     pub fn new(what: &'static str, total: u64) -> Self {
@@ -48,7 +49,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressBar {
     fn drop(&mut self) {
         if self.drawn.is_some() {
             let _ = writeln!(io::stderr());

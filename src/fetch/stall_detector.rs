@@ -10,7 +10,7 @@ use super::error::Interruption;
 /// Detects that too few bytes come while they are waited for. Time in which nothing was read (a
 /// slow disk) doesn't count: it says nothing about the server.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct StallDetector {
     window: Duration,
     quota: u64,
     waited: Duration,
@@ -21,7 +21,7 @@ pub(super) struct Pace {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TooSlow;
 
-impl Pace {
+impl StallDetector {
     pub(super) fn new(settings: &FetchSettings) -> Self {
         Self {
             window: settings.stall_window,
@@ -63,8 +63,8 @@ mod tests {
     use super::*;
     use tokio::time::sleep;
 
-    fn pace() -> Pace {
-        Pace::new(&FetchSettings::default())
+    fn pace() -> StallDetector {
+        StallDetector::new(&FetchSettings::default())
     }
 
     #[tokio::test(start_paused = true)]

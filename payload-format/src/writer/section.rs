@@ -1,8 +1,8 @@
-//! From an input to its data in the spool and the operations that unpack it.
+//! The section of a payload that makes one image: its operations, and its data in the spool.
 
 use std::io::{Read, Write};
 
-use super::chunk::{self, Blob, CHUNK, Effort};
+use super::chunk::{self, CHUNK, CompressedChunk, CompressionOptions};
 use super::{Input, WriteError};
 use crate::digest::{RunningHash, Sha256Digest};
 use crate::header::MajorVersion;
@@ -16,10 +16,10 @@ pub(super) const BLOCK_LEN: usize = 4096;
 const _: () = assert!(BLOCK_LEN as u64 == BLOCK);
 
 /// Compresses one input after the other to the end of a spool.
-pub(super) struct Press<'a> {
+pub(super) struct SectionBuilder<'a> {
     spool: &'a mut dyn Write,
     version: MajorVersion,
-    effort: Effort<'a>,
+    options: CompressionOptions<'a>,
     progress: &'a mut dyn FnMut(u64),
     /// Bytes of all inputs that are done.
     done: u64,
@@ -41,17 +41,17 @@ pub(super) struct Section {
     pub(super) data_sha256: Sha256Digest,
 }
 
-impl<'a> Press<'a> {
+impl<'a> SectionBuilder<'a> {
     pub(super) fn new(
         spool: &'a mut dyn Write,
         version: MajorVersion,
-        effort: Effort<'a>,
+        options: CompressionOptions<'a>,
         progress: &'a mut dyn FnMut(u64),
     ) -> Self {
         Self {
             spool,
             version,
-            effort,
+            options,
             progress,
             done: 0,
             spooled: 0,
@@ -67,12 +67,12 @@ impl<'a> Press<'a> {
         let data_offset = self.spooled;
         let mut operations = Vec::new();
         let mut data_sha256 = RunningHash::default();
-        let whole = chunk::compress(input, from, self.effort, &mut |blob| {
-            data_sha256.update(&blob.data);
-            operations.push(self.operation(input, operations.len(), &blob)?);
-            self.spool.write_all(&blob.data).map_err(WriteError::Spool)?;
-            self.spooled += blob.data.len() as u64;
-            self.done += blob.input_len;
+        let whole = chunk::compress(input, from, self.options, &mut |chunk| {
+            data_sha256.update(&chunk.data);
+            operations.push(self.operation(input, operations.len(), &chunk)?);
+            self.spool.write_all(&chunk.data).map_err(WriteError::Spool)?;
+            self.spooled += chunk.data.len() as u64;
+            self.done += chunk.input_len;
             (self.progress)(self.done);
             Ok(())
         })?;
@@ -90,27 +90,33 @@ impl<'a> Press<'a> {
         })
     }
 
-    /// The operation that unpacks the next blob.
-    fn operation(&self, input: Input, index: usize, blob: &Blob) -> Result<InstallOperation, WriteError> {
-        let data_len = blob.data.len() as u64;
+    /// The operation that unpacks the next chunk.
+    fn operation(
+        &self,
+        input: Input,
+        index: usize,
+        chunk: &CompressedChunk,
+    ) -> Result<InstallOperation, WriteError> {
+        let data_len = chunk.data.len() as u64;
         if self.version == MajorVersion::V1 {
             addressable(self.spooled, data_len)?;
         }
         Ok(InstallOperation {
-            r#type: Some(blob.kind),
+            r#type: Some(chunk.kind),
             data_offset: Some(self.spooled),
             data_length: Some(data_len),
             dst_extents: vec![Extent {
                 start_block: Some(index as u64 * (CHUNK / BLOCK)),
-                num_blocks: Some(self.blocks(input, blob.input_len)),
+                num_blocks: Some(self.blocks(input, chunk.input_len)),
             }],
-            data_sha256_hash: Some(blob.sha256.as_bytes().to_vec()),
+            data_sha256_hash: Some(chunk.sha256.as_bytes().to_vec()),
             ..InstallOperation::default()
         })
     }
 
-    /// Blocks that a chunk of `len` bytes claims. An image ends with its last block, so that it fits every slot
-    /// that it fits. Of a version 1 kernel, which is a file, the original's generator claims a whole chunk.
+    /// Blocks that a chunk of `len` bytes claims. An image ends with its last block, so that it
+    /// fits every slot that it fits. Of a version 1 kernel, which is a file, the original's
+    /// generator claims a whole chunk.
     fn blocks(&self, input: Input, len: u64) -> u64 {
         match (input, self.version) {
             (Input::Kernel, MajorVersion::V1) => CHUNK / BLOCK,

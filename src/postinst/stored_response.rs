@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::SystemTime;
 
 use crate::host::Host;
-use crate::omaha::{Package, PackagesError, packages};
+use crate::omaha::{PackageDownload, PackagesError, downloads};
 use crate::store::{Key, PREFS_DIR, Prefs, PrefsError};
 
 /// Journal text before the answer, of engines that only logged it.
@@ -35,7 +35,7 @@ pub enum StoredResponseError {
 
 /// The packages on offer; none if no answer belongs to this update. An engine that keeps answers
 /// writes them after `previous-version`, so that one that is older belongs to an earlier update.
-pub(super) fn offered(host: &Host) -> Result<Vec<Package>, StoredResponseError> {
+pub(super) fn offered(host: &Host) -> Result<Vec<PackageDownload>, StoredResponseError> {
     let prefs = Prefs::new(host.path(PREFS_DIR));
     if !is_fresh(host)?
         && host.is_real()
@@ -47,7 +47,7 @@ pub(super) fn offered(host: &Host) -> Result<Vec<Package>, StoredResponseError> 
         return Ok(Vec::new());
     }
     let body = prefs.get(Key::FullResponse)?.unwrap_or_default();
-    Ok(packages(body.as_bytes())?)
+    Ok(downloads(body.as_bytes())?)
 }
 
 fn is_fresh(host: &Host) -> Result<bool, StoredResponseError> {

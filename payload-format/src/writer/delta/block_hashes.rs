@@ -1,32 +1,32 @@
-//! What is known of an image: its hash, and that of each block.
+//! The hashes of an image: of the whole, and of each block.
 
 use std::io;
 use std::thread;
 
 use super::blocks::Snapshot;
-use super::crew::Crew;
+use super::worker_pool::WorkerPool;
 use crate::block::BlockRange;
 use crate::digest::{RunningHash, Sha256Digest};
 use crate::wire::InstallInfo;
-use crate::writer::press::{BLOCK, BLOCK_LEN};
+use crate::writer::section::{BLOCK, BLOCK_LEN};
 
 /// Blocks that are read at a time.
 const STRIPE: u64 = 256;
 
-/// An image by its hashes.
-pub(super) struct Survey {
+/// An image's length and hashes.
+pub(super) struct BlockHashes {
     pub(super) len: u64,
     pub(super) sha256: Sha256Digest,
     /// Of each block, the last one filled up with zeros.
     pub(super) blocks: Vec<Sha256Digest>,
 }
 
-impl Survey {
+impl BlockHashes {
     /// Reads all of `image`, twice at a time.
-    pub(super) fn of(image: &Snapshot<'_>, crew: &Crew) -> io::Result<Self> {
+    pub(super) fn of(image: &Snapshot<'_>, workers: &WorkerPool) -> io::Result<Self> {
         thread::scope(|scope| {
             let whole = scope.spawn(|| whole(image));
-            let blocks = blocks(image, crew);
+            let blocks = blocks(image, workers);
             let whole = whole
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
@@ -66,7 +66,7 @@ fn whole(image: &Snapshot<'_>) -> io::Result<Sha256Digest> {
     Ok(sha256.value())
 }
 
-fn blocks(image: &Snapshot<'_>, crew: &Crew) -> io::Result<Vec<Sha256Digest>> {
+fn blocks(image: &Snapshot<'_>, workers: &WorkerPool) -> io::Result<Vec<Sha256Digest>> {
     let stripes = stripes(image);
     let mut parts = vec![Vec::new(); stripes.len()];
     let digest = |stripe: usize| {
@@ -74,7 +74,7 @@ fn blocks(image: &Snapshot<'_>, crew: &Crew) -> io::Result<Vec<Sha256Digest>> {
         let (blocks, _) = bytes.as_chunks::<BLOCK_LEN>();
         Ok(blocks.iter().map(|block| Sha256Digest::of(block)).collect())
     };
-    crew.run(
+    workers.run(
         &vec![0; stripes.len()],
         digest,
         |stripe, digests: io::Result<_>| {

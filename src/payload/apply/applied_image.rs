@@ -8,17 +8,17 @@ use payload_format::{Applier, ApplyError, Event, Image, ImageInfo, Manifest, Rea
 
 use super::{ApplicationError, Building};
 use crate::payload::construction::{Construction, ImageFile, hash};
-use crate::payload::output::Output;
+use crate::payload::output_file::OutputFile;
 
 /// One image under construction.
-pub(super) struct Site {
+pub(super) struct AppliedImage {
     image: Image,
     target: PathBuf,
-    output: Output,
+    output: OutputFile,
     construction: Construction,
 }
 
-impl Site {
+impl AppliedImage {
     pub(super) fn open(manifest: &Arc<Manifest>, building: &Building) -> Result<Self, ApplicationError> {
         let target = building.target.clone();
         let write = |source| ApplicationError::Write {
@@ -31,7 +31,7 @@ impl Site {
             .clone();
         let old = building.source.as_deref().map(open).transpose()?;
         let old = old.map(|file| Arc::new(ImageFile(file)) as Arc<dyn ReadBlocks>);
-        let output = Output::begin(&target).map_err(write)?;
+        let output = OutputFile::begin(&target).map_err(write)?;
         let file = output.file().try_clone().map_err(write)?;
         let applier = Applier::new(
             Arc::clone(manifest),

@@ -1,4 +1,4 @@
-//! Files that appear complete or not at all.
+//! An output file, which appears complete or not at all.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -9,20 +9,20 @@ use tempfile::NamedTempFile;
 
 /// Something being written.
 #[derive(Debug)]
-pub(super) struct Output {
+pub(super) struct OutputFile {
     path: PathBuf,
-    place: Place,
+    place: OutputPlace,
 }
 
 #[derive(Debug)]
-enum Place {
+enum OutputPlace {
     /// A file under another name in the directory where it will appear.
     Beside(NamedTempFile),
     /// A device has no other name: it is written as we go.
     Device(File),
 }
 
-impl Output {
+impl OutputFile {
     /// Begins what will be at `path`. A symbolic link stays one, and what it leads to is replaced.
     pub(super) fn begin(path: &Path) -> io::Result<Self> {
         let path = path.canonicalize().unwrap_or_else(|_| path.into());
@@ -30,7 +30,7 @@ impl Output {
             let device = OpenOptions::new().read(true).write(true).open(&path)?;
             return Ok(Self {
                 path,
-                place: Place::Device(device),
+                place: OutputPlace::Device(device),
             });
         }
         let file = tempfile::Builder::new()
@@ -40,7 +40,7 @@ impl Output {
             .tempfile_in(directory(&path))?;
         Ok(Self {
             path,
-            place: Place::Beside(file),
+            place: OutputPlace::Beside(file),
         })
     }
 
@@ -51,24 +51,24 @@ impl Output {
 
     pub(super) fn file(&self) -> &File {
         match &self.place {
-            Place::Beside(file) => file.as_file(),
-            Place::Device(device) => device,
+            OutputPlace::Beside(file) => file.as_file(),
+            OutputPlace::Device(device) => device,
         }
     }
 
     /// Cuts a file to `len` bytes; a device has the length it has.
     pub(super) fn cut(&self, len: u64) -> io::Result<()> {
         match &self.place {
-            Place::Beside(file) => file.as_file().set_len(len),
-            Place::Device(_) => Ok(()),
+            OutputPlace::Beside(file) => file.as_file().set_len(len),
+            OutputPlace::Device(_) => Ok(()),
         }
     }
 
-    /// Makes it durable and lets it appear. Cut before the rename, the old file is there; after it the new
-    /// one, complete by then; the last sync decides which, before we report success.
+    /// Makes it durable and lets it appear. Cut before the rename, the old file is there; after it
+    /// the new one, complete by then; the last sync decides which, before we report success.
     pub(super) fn publish(self) -> io::Result<()> {
         self.file().sync_all()?;
-        if let Place::Beside(file) = self.place {
+        if let OutputPlace::Beside(file) = self.place {
             file.persist(&self.path).map_err(|error| error.error)?;
             File::open(directory(&self.path))?.sync_all()?;
         }

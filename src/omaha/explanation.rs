@@ -1,13 +1,14 @@
-//! What an error code means and what to do about it: for `docs/errors.md`, and for whoever asks a node why.
+//! Explanations of error codes, meaning and remedy: for `docs/errors.md` and `update_engine_client
+//! why`.
 
 use std::fmt::Write as _;
 
 use super::ErrorCode as Code;
 use super::HttpStatus;
 
-/// What people want to know about a code.
+/// The explanation of a code for operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Advice {
+pub struct Explanation {
     /// What happened.
     pub meaning: &'static str,
     /// What to do about it.
@@ -86,9 +87,9 @@ impl Code {
 
     /// What it means, and what to do about it.
     #[must_use]
-    pub const fn advice(self) -> Advice {
+    pub const fn explanation(self) -> Explanation {
         let (meaning, remedy) = self.texts();
-        Advice { meaning, remedy }
+        Explanation { meaning, remedy }
     }
 
     const fn texts(self) -> (&'static str, &'static str) {
@@ -268,7 +269,7 @@ impl Code {
 pub fn reference() -> String {
     let mut text = "| code | meaning | what to do |\n|---|---|---|\n".to_owned();
     for code in ALL {
-        let Advice { meaning, remedy } = code.advice();
+        let Explanation { meaning, remedy } = code.explanation();
         let number = match code {
             Code::Http(_) => "2000 to 2999".to_owned(),
             code => code.to_string(),
@@ -296,13 +297,14 @@ mod tests {
 
     #[test]
     fn no_two_codes_mean_the_same() {
-        let mut meanings: Vec<_> = ALL.iter().map(|code| code.advice().meaning).collect();
+        let mut meanings: Vec<_> = ALL.iter().map(|code| code.explanation().meaning).collect();
         meanings.sort_unstable();
         meanings.dedup();
         assert_eq!(meanings.len(), ALL.len());
     }
 
-    /// Every number that [`Code::number`] spells out, from its source: a new code must not be forgotten here.
+    /// Every number that [`Code::number`] spells out, from its source: a new code must not be
+    /// forgotten here.
     #[test]
     fn every_code_has_a_row() {
         let source = include_str!("code.rs");

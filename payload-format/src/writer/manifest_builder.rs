@@ -1,7 +1,7 @@
-//! The manifest of what was pressed.
+//! The manifest builder: from sections to the message that describes them.
 
 use super::WriteError;
-use super::press::{BLOCK, Section, addressable};
+use super::section::{BLOCK, Section, addressable};
 use crate::header::MajorVersion;
 use crate::partition::PartitionName;
 use crate::wire::{
@@ -12,30 +12,33 @@ use crate::wire::{
 /// The minor version of payloads that need no old image.
 const FULL: u32 = 0;
 
-/// The first minor version that has all operations of ours but `REPLACE_ZSTD`, which no minor version stands for.
+/// The first minor version that has all operations of ours but `REPLACE_ZSTD`, which no minor
+/// version stands for.
 const DELTA: u32 = 4;
 
 /// The manifest of a payload whose signatures take `signatures_size` bytes (0: it is not signed).
-pub(super) fn manifest(
+pub(super) fn build(
     version: MajorVersion,
     image: Section,
     kernel: Option<Section>,
-    further: Vec<(PartitionName, Section)>,
+    extra_partitions: Vec<(PartitionName, Section)>,
     signatures_size: u64,
 ) -> Result<DeltaArchiveManifest, WriteError> {
     match version {
         MajorVersion::V1 => procedures(image, kernel, signatures_size),
-        MajorVersion::V2 => partitions(image, kernel, further, signatures_size),
+        MajorVersion::V2 => partitions(image, kernel, extra_partitions, signatures_size),
     }
 }
 
 fn partitions(
     image: Section,
     kernel: Option<Section>,
-    further: Vec<(PartitionName, Section)>,
+    extra_partitions: Vec<(PartitionName, Section)>,
     signatures_size: u64,
 ) -> Result<DeltaArchiveManifest, WriteError> {
-    let files = kernel.iter().chain(further.iter().map(|(_, section)| section));
+    let files = kernel
+        .iter()
+        .chain(extra_partitions.iter().map(|(_, section)| section));
     let data_len = image.data_len + files.map(|section| section.data_len).sum::<u64>();
     let is_delta = image.old.is_some() || kernel.as_ref().is_some_and(|kernel| kernel.old.is_some());
     let mut manifest = DeltaArchiveManifest {
@@ -50,10 +53,10 @@ fn partitions(
     manifest
         .partitions
         .extend(kernel.map(|kernel| kernel.partition("kernel")));
-    let further = further.into_iter();
+    let extra_partitions = extra_partitions.into_iter();
     manifest
         .partitions
-        .extend(further.map(|(name, section)| section.partition(name.as_str())));
+        .extend(extra_partitions.map(|(name, section)| section.partition(name.as_str())));
     promise_signatures(MajorVersion::V2, &mut manifest, data_len, signatures_size)?;
     Ok(manifest)
 }

@@ -1,18 +1,21 @@
-//! Operations and data as they come, put in order.
+//! The spool of a delta: operations' data in the order in which they are made, read back in the
+//! order of the payload.
 
-use std::io::Write;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 
+use super::block_hashes::BlockHashes;
 use super::encoder::Encoded;
-use super::survey::Survey;
 use crate::digest::Sha256Digest;
 use crate::wire::InstallOperation;
 use crate::writer::WriteError;
-use crate::writer::press::Section;
+use crate::writer::section::Section;
 
-/// The spool, and what lies where in it.
-pub(super) struct Order<'a> {
+/// A spool's end for writing: operations of one image after the other, and where the data of each
+/// lies.
+pub(super) struct OperationSpool<'a> {
     spool: &'a mut dyn Write,
+    /// Bytes written.
     len: u64,
     /// Of the image at work: first block, operation, data.
     items: Vec<(u64, InstallOperation, Range<u64>)>,
@@ -22,7 +25,7 @@ pub(super) struct Order<'a> {
     data_len: u64,
 }
 
-impl<'a> Order<'a> {
+impl<'a> OperationSpool<'a> {
     pub(super) fn new(spool: &'a mut dyn Write) -> Self {
         Self {
             spool,
@@ -49,7 +52,7 @@ impl<'a> Order<'a> {
     }
 
     /// Orders what was put in by the blocks that it writes, and goes on to the next image.
-    pub(super) fn section(&mut self, old: Option<&Survey>, new: &Survey) -> Section {
+    pub(super) fn section(&mut self, old: Option<&BlockHashes>, new: &BlockHashes) -> Section {
         let mut items = std::mem::take(&mut self.items);
         // No two operations write the same block.
         items.sort_unstable_by_key(|(first, _, _)| *first);
@@ -65,12 +68,48 @@ impl<'a> Order<'a> {
         }
         Section {
             operations,
-            old: old.map(Survey::info),
+            old: old.map(BlockHashes::info),
             size: new.len,
             sha256: new.sha256,
             data_offset,
             data_len: self.data_len - data_offset,
             data_sha256: Sha256Digest::of(&[]),
         }
+    }
+}
+
+/// A spool's end for reading: its pieces as one stream, in the order of operations.
+pub(super) struct SpoolReader<'a, S> {
+    spool: &'a mut S,
+    pieces: std::slice::Iter<'a, Range<u64>>,
+    /// Bytes of the piece at hand that were not read yet.
+    left: u64,
+}
+
+impl<'a, S: Read + Seek> SpoolReader<'a, S> {
+    pub(super) fn new(spool: &'a mut S, pieces: &'a [Range<u64>]) -> Self {
+        Self {
+            spool,
+            pieces: pieces.iter(),
+            left: 0,
+        }
+    }
+}
+
+impl<S: Read + Seek> Read for SpoolReader<'_, S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.left == 0 {
+            let Some(piece) = self.pieces.next() else {
+                return Ok(0);
+            };
+            self.spool.seek(SeekFrom::Start(piece.start))?;
+            self.left = piece.end - piece.start;
+        }
+        let n = self.spool.by_ref().take(self.left).read(buf)?;
+        self.left -= n as u64;
+        if n == 0 && !buf.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(n)
     }
 }

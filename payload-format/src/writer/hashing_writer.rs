@@ -1,11 +1,11 @@
-//! A writer that knows what went through it.
+//! A writer that hashes and counts what goes through it.
 
 use std::io::{self, Write};
 
 use crate::digest::{RunningHash, Sha256Digest};
 
 /// Counts and hashes what is written.
-pub(super) struct Hashing<W> {
+pub(super) struct HashingWriter<W> {
     inner: W,
     sha256: RunningHash,
     /// Of what was not written apart, from the first such piece on.
@@ -13,7 +13,7 @@ pub(super) struct Hashing<W> {
     written: u64,
 }
 
-impl<W: Write> Hashing<W> {
+impl<W: Write> HashingWriter<W> {
     pub(super) fn new(inner: W) -> Self {
         Self {
             inner,
@@ -47,7 +47,7 @@ impl<W: Write> Hashing<W> {
     }
 }
 
-impl<W: Write> Write for Hashing<W> {
+impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.inner.write(bytes)?;
         self.sha256.update(&bytes[..n]);

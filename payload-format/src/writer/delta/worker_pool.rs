@@ -1,4 +1,4 @@
-//! Work on all cores within a bound of memory.
+//! A worker pool: tasks on all cores within a bound of memory.
 //!
 //! Tasks begin in their order and end in any; nothing about a result may depend on that.
 
@@ -10,22 +10,22 @@ use std::thread;
 
 /// Threads, and the memory that they share.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Crew {
+pub(super) struct WorkerPool {
     pub(super) threads: NonZeroUsize,
     /// In bytes. A task that needs more gets all of it, and works alone.
     pub(super) memory: u64,
 }
 
-impl Crew {
-    /// Carries out one task for each of `needs`, its bytes of memory, and tells `sink` each task's number and
-    /// result, in any order.
+impl WorkerPool {
+    /// Carries out one task for each of `needs`, its bytes of memory, and tells `sink` each task's
+    /// number and result, in any order.
     pub(super) fn run<R: Send, E>(
         &self,
         needs: &[u64],
         work: impl Fn(usize) -> R + Sync,
         mut sink: impl FnMut(usize, R) -> Result<(), E>,
     ) -> Result<(), E> {
-        let (next, room) = (AtomicUsize::new(0), Room::new(self.memory));
+        let (next, room) = (AtomicUsize::new(0), MemoryBudget::new(self.memory));
         let (done, results) = sync_channel(self.threads.get());
         thread::scope(|scope| {
             for _ in 0..self.threads.get() {
@@ -55,13 +55,13 @@ fn claim(next: &AtomicUsize, needs: &[u64]) -> Option<(usize, u64)> {
 }
 
 /// Memory that is there to be taken.
-struct Room {
+struct MemoryBudget {
     all: u64,
     free: Mutex<u64>,
     freed: Condvar,
 }
 
-impl Room {
+impl MemoryBudget {
     fn new(all: u64) -> Self {
         Self {
             all,
@@ -71,7 +71,7 @@ impl Room {
     }
 
     /// Waits until there is so much.
-    fn take(&self, need: u64) -> Place<'_> {
+    fn take(&self, need: u64) -> Reservation<'_> {
         let need = need.min(self.all);
         // A number is whole whoever panicked while holding it.
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,17 +80,17 @@ impl Room {
             .wait_while(free, |free| *free < need)
             .unwrap_or_else(PoisonError::into_inner);
         *free -= need;
-        Place { room: self, need }
+        Reservation { room: self, need }
     }
 }
 
 /// Memory that is taken, until this is dropped.
-struct Place<'a> {
-    room: &'a Room,
+struct Reservation<'a> {
+    room: &'a MemoryBudget,
     need: u64,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Reservation<'_> {
     fn drop(&mut self) {
         *self.room.free.lock().unwrap_or_else(PoisonError::into_inner) += self.need;
         self.room.freed.notify_all();
@@ -104,8 +104,8 @@ mod tests {
 
     use super::*;
 
-    fn crew(threads: usize) -> Crew {
-        Crew {
+    fn workers(threads: usize) -> WorkerPool {
+        WorkerPool {
             threads: NonZeroUsize::new(threads).unwrap(),
             memory: 100,
         }
@@ -122,7 +122,7 @@ mod tests {
             held.fetch_sub(need, Ordering::SeqCst);
             now
         };
-        crew(5)
+        workers(5)
             .run(&needs, work, |task, now| {
                 done[task] += 1;
                 assert!(now <= 100);
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn an_error_ends_it() {
-        let result = crew(3).run(
+        let result = workers(3).run(
             &vec![60; 1000],
             |task| task,
             |task, _| if task < 5 { Ok(()) } else { Err(task) },

@@ -1,21 +1,23 @@
-//! Warnings about lines that are almost settings: the original's grammar reads them as something else, and so do we.
+//! The lint of configuration files: lines that are almost settings. The original's grammar reads
+//! them as something else, and so do we.
 
-use super::further::PREFIX;
+use super::extra_partitions::PREFIX;
 use super::setting::{Place, Setting};
 use super::table::SETTINGS;
 
-/// What the lines of `text`, the file at `path`, may have been meant for, each in a sentence. Values are not told: some are secret.
+/// What the lines of `text`, the file at `path`, may have been meant for, each in a sentence.
+/// Values are not told: some are secret.
 pub(super) fn in_file(path: &str, place: Place, text: &str) -> Vec<String> {
     let lines = text.split('\n').zip(1_usize..);
     lines
         .filter_map(|(line, number)| {
-            let doubt = doubt(line, place)?;
-            Some(format!("{path}, line {number}: {doubt}"))
+            let warning = warning(line, place)?;
+            Some(format!("{path}, line {number}: {warning}"))
         })
         .collect()
 }
 
-fn doubt(line: &str, place: Place) -> Option<String> {
+fn warning(line: &str, place: Place) -> Option<String> {
     if let Some((key, value)) = line.split_once('=')
         && is_key(key, place)
     {
@@ -83,7 +85,8 @@ fn meant(line: &str) -> Option<Meant> {
         note("a blank stands between it and the `=`");
     } else if !separator.starts_with('=') {
         note("no `=` follows it");
-        // A word of a sentence is no key: what could have been meant ends there, or goes on as a setting would.
+        // A word of a sentence is no key: what could have been meant ends there, or goes on as a
+        // setting would.
         if !(after.is_empty() || after.starts_with([' ', '\t', ':', '\r'])) {
             return None;
         }

@@ -1,4 +1,4 @@
-//! Small writes, gathered.
+//! A buffered sink: gathers the small writes of a patch.
 
 use super::pieces::clamp;
 use super::sink::Sink;
@@ -8,15 +8,15 @@ use crate::operation::Replay;
 /// Zeros that are written at once.
 static ZEROS: [u8; 4096] = [0; 4096];
 
-/// Gathers small writes. An operation that overwrites its own source is held back until it has read all of
-/// it; the manifest's check bounds how much that can be.
-pub(super) struct Output {
+/// Gathers small writes. An operation that overwrites its own source is held back until it has read
+/// all of it; the manifest's check bounds how much that can be.
+pub(super) struct BufferedSink {
     sink: Sink,
     buffer: Vec<u8>,
     hold: bool,
 }
 
-impl Output {
+impl BufferedSink {
     pub(super) fn new(sink: Sink, replay: Replay) -> Self {
         Self {
             sink,

@@ -1,8 +1,8 @@
-//! Bits, the highest of each byte first.
+//! A writer of bits, the highest of each byte first.
 
-/// Bytes, and bits that are fewer than 32.
+/// Whole bytes, and fewer than 32 bits after them.
 #[derive(Default)]
-pub(super) struct Output {
+pub(super) struct BitWriter {
     bytes: Vec<u8>,
     /// The last bits, at the bottom.
     bits: u64,
@@ -10,7 +10,7 @@ pub(super) struct Output {
     count: u32,
 }
 
-impl Output {
+impl BitWriter {
     /// Appends `count` bits: the lowest ones of `bits`, in which no others are set; 48 at most.
     pub(super) fn put(&mut self, count: u32, bits: u64) {
         if count > 32 {
