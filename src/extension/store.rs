@@ -33,7 +33,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::mark::{self, MARK, Owners};
+use super::owners::{self, MARK, Owners};
 
 const STAGED: &str = ".staged";
 const REMOVED: &str = ".removed";
@@ -247,7 +247,7 @@ fn is_ours(directory: &Path) -> bool {
 fn mark(directory: &Path, owners: &Owners) -> Result<(), ExtensionStoreError> {
     owners
         .mark(directory)
-        .map_err(failed("making", &mark::path(directory)))
+        .map_err(failed("making", &owners::path(directory)))
 }
 
 fn sync(directory: &Path) -> Result<(), ExtensionStoreError> {

@@ -1,4 +1,4 @@
-//! Bytes of a payload from the network, in order, each once; and small files to it.
+//! Downloads of payloads, each byte in order and once; and uploads of small files.
 //!
 //! ```text
 //! open ─▶ GET url                          fresh: no Range header, so the plainest server will do
@@ -13,9 +13,9 @@
 //!            └ below the floor ────▶ the next URL, from the byte reached
 //! ```
 //!
-//! What must hold whatever a server does: never a byte past the offered size, never a file of
+//! Invariants, whatever a server does: never a byte past the offered size, never a file of
 //! another size, never a wait without end, credentials over https only, and https never left by a
-//! redirect. What the bytes say is not judged here: hashes and signatures are the installer's. So a
+//! redirect. The content is not checked here: hashes and signatures are the installer's. So a
 //! stream goes on with whatever its server calls the file now: mirrors behind one name give the
 //! same bytes other entity tags and dates. Bytes of another file fail the hash of their operation,
 //! and the next attempt starts over.

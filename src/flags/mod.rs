@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::{self, Write as _};
 
-mod family;
 mod parser;
+mod standard;
 
 use parser::Parser;
 

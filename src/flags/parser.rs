@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::family::FAMILY;
+use super::standard::STANDARD;
 use super::{CommandLine, Flag, FlagError, FlagErrors, Kind, Request};
 
 /// Parser state.
@@ -76,7 +76,7 @@ impl Parser {
 
     fn find(&self, given: &str) -> Option<&'static Flag> {
         let name = given.replace('-', "_");
-        self.flags.iter().chain(FAMILY).find(|flag| flag.name == name)
+        self.flags.iter().chain(STANDARD).find(|flag| flag.name == name)
     }
 
     fn find_negated(&self, given: &str) -> Result<&'static Flag, FlagError> {
@@ -114,7 +114,7 @@ impl Parser {
             Kind::Switch => line.is_on(flag.name),
             _ => line.text(flag.name).is_some(),
         };
-        if FAMILY
+        if STANDARD
             .iter()
             .any(|flag| flag.name.starts_with("help") && asks(flag))
         {

@@ -5,11 +5,11 @@
 //! |---|---|
 //! | files of other programs: present, missing or unreadable | [`Host::read`], [`Unreadable`] |
 //! | identity of this machine, for the server | [`Identity`] |
-//! | mounting a freshly written slot, read-only | [`mount`] |
-//! | running the image's own programs | [`subprocess`] |
-//! | whether others wait for processor, disk or memory | [`Host::under_pressure`] |
-//! | since when the daemon runs in this boot | [`Host::since_first_start`] |
-//! | a clock that nobody sets, and when the other one is set | [`since_boot`], [`ClockWatch`] |
+//! | mount of a freshly written slot, read-only | [`mount`] |
+//! | the image's own programs as subprocesses | [`subprocess`] |
+//! | pressure on processor, disk and memory | [`Host::under_pressure`] |
+//! | time since the first start in this boot | [`Host::since_first_start`] |
+//! | monotonic clock, and changes of the wall clock | [`since_boot`], [`ClockWatch`] |
 //! | production or developer mode | [`Host::mode`] |
 
 mod clock;

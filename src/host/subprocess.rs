@@ -8,8 +8,8 @@
 //! cancelled, or dropped while it runs: SIGKILL to the group
 //! ```
 //!
-//! Where systemd runs, what isn't ours runs as a unit of its own instead of a process group, so
-//! that the limits of the daemon's unit can be tight: [`Subprocess::in_unit`].
+//! Where systemd runs, programs that aren't ours run as units of their own instead of a process
+//! group, so that the limits of the daemon's unit can be tight: [`Subprocess::in_unit`].
 
 mod group;
 mod output;

@@ -1,5 +1,5 @@
-//! HTTP to servers, by one set of rules: update checks, payloads, extensions, PCR policies and
-//! previews.
+//! HTTP client with one set of rules for all requests: update checks, payloads, extensions, PCR
+//! policies and previews.
 //!
 //! ```text
 //!  ServerUrl ──▶ Proxies ──▶ connection ──▶ TLS ──▶ one request, one answer ──▶ redirect? ──▶ ServerUrl …
@@ -16,7 +16,7 @@
 //! smallest servers in the field, which write a canned answer without reading the question and hang
 //! up.
 //!
-//! What must hold: no secret of a URL in any text of ours ([`redact`]); passwords go to the host
+//! Invariants: no secret of a URL in any text of ours ([`redact`]); passwords go to the host
 //! that they were meant for and to no other; a proxy that can't be used is refused by name, never
 //! gone around.
 

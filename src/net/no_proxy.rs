@@ -1,10 +1,10 @@
-//! `NO_PROXY`: which hosts are reached without a proxy, by curl's rules.
+//! `NO_PROXY`: hosts that are reached without a proxy, by curl's rules.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use url::Host;
 
-/// The list, as the environment holds it.
+/// Value of the variable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct NoProxy(String);
 
@@ -13,7 +13,7 @@ impl NoProxy {
         Self(list.to_owned())
     }
 
-    /// Whether `host` is on the list: entries stand apart by commas, blanks or both; `*` counts
+    /// Whether `host` is on the list: entries are separated by commas, blanks or both; `*` counts
     /// only by itself.
     pub(super) fn exempts(&self, host: &Host<&str>) -> bool {
         if self.0 == "*" {

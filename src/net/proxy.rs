@@ -1,4 +1,4 @@
-//! Which proxy a server is reached through, by curl's rules.
+//! Proxy for a server, by curl's rules.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,7 +10,7 @@ use super::credentials::Credentials;
 use super::no_proxy::NoProxy;
 use super::server_url::{ServerUrl, split_zone};
 
-/// The port of a proxy whose setting names none: 443 for `https`, this one for every other.
+/// Default port of a proxy, except for `https`, whose default is 443.
 const DEFAULT_PORT: u16 = 1080;
 
 /// The proxies that an environment names.
@@ -25,7 +25,7 @@ pub struct Proxies {
     bypass: NoProxy,
 }
 
-/// A variable that holds a proxy; looked at when it matters.
+/// A variable that names a proxy; parsed at use.
 #[derive(Clone, PartialEq, Eq)]
 struct Variable {
     name: String,
@@ -35,63 +35,63 @@ struct Variable {
 /// A proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyServer {
-    /// What it speaks.
+    /// Protocol.
     pub scheme: ProxyScheme,
     /// Name or address, without brackets, with a zone if it has one.
     pub host: String,
-    /// Where it listens.
+    /// Port.
     pub port: u16,
     pub(super) credentials: Option<Credentials>,
 }
 
-/// What a proxy speaks.
+/// Protocol of a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyScheme {
     /// HTTP: whole URLs for http, `CONNECT` for https.
     Http,
     /// The same over TLS.
     Https,
-    /// SOCKS 4: an IPv4 address that we look up.
+    /// SOCKS 4: an IPv4 address that the client resolves.
     Socks4,
-    /// SOCKS 4a: a name that the proxy looks up.
+    /// SOCKS 4a: a name that the proxy resolves.
     Socks4a,
-    /// SOCKS 5: an address that we look up.
+    /// SOCKS 5: an address that the client resolves.
     Socks5,
-    /// SOCKS 5: a name that the proxy looks up.
+    /// SOCKS 5: a name that the proxy resolves.
     Socks5h,
 }
 
-/// A proxy that can't be used: nothing is sent around it.
+/// Error of a proxy that can't be used; no request goes around it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProxyFault {
-    /// Of a scheme that neither curl nor we know.
+    /// An unknown scheme.
     #[error(
         "{variable} names a proxy of the unknown scheme {scheme:?}: http, https, socks4, socks4a, socks5 and socks5h are known"
     )]
     Scheme {
-        /// The variable of the environment.
+        /// Name of the variable of the environment.
         variable: String,
-        /// What it says.
+        /// The scheme found.
         scheme: String,
     },
-    /// No URL of a proxy.
+    /// The value is no URL of a proxy.
     #[error("{variable} is no URL of a proxy, such as http://proxy.example:3128")]
     Syntax {
-        /// The variable of the environment.
+        /// Name of the variable of the environment.
         variable: String,
     },
-    /// SOCKS 4 has no passwords; its user names are not sent.
+    /// A user name for SOCKS 4, which has no passwords.
     #[error(
         "{variable} has a user name, which is sent to proxies of the schemes http, https, socks5 and socks5h only"
     )]
     User {
-        /// The variable of the environment.
+        /// Name of the variable of the environment.
         variable: String,
     },
 }
 
 impl Proxies {
-    /// Those of our own environment.
+    /// The proxies of the process's environment.
     #[must_use]
     pub fn from_env() -> Self {
         static SAID: Once = Once::new();
@@ -104,7 +104,7 @@ impl Proxies {
         proxies
     }
 
-    /// Those of an environment, whose variables `variable` gives.
+    /// The proxies of an environment whose variables `variable` returns.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let set = |name: &str| {
             let value = variable(name).filter(|value| !value.is_empty())?;

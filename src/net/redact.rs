@@ -1,12 +1,12 @@
-//! The one rule for URLs in texts: whoever reads them learns scheme, host, port and path, and no
-//! secret.
+//! Redaction of URLs in texts for users: scheme, host, port and path stay; credentials and queries
+//! go.
 
 use url::Url;
 
-/// Stands for what is not shown.
+/// Mark in place of redacted parts.
 const CUT: char = '…';
 
-/// Schemes whose URLs are read without slashes, or with any number of them, as well.
+/// Schemes whose URLs are also read without slashes, or with any number of them.
 const OF_SERVERS: [&str; 2] = ["http", "https"];
 
 /// `text` with each URL in it as [`redact_url`] shows it: passwords and signed links travel in the
@@ -29,7 +29,7 @@ pub fn redact(text: &str) -> String {
     without_queries(&shown)
 }
 
-/// Where the next URL in `text` begins, and where its scheme ends.
+/// Offsets of the next URL in `text`: its start, and the end of its scheme.
 fn next_url(text: &str) -> Option<(usize, usize)> {
     text.match_indices(':').find_map(|(colon, _)| {
         let scheme = text[..colon].rfind(|c: char| !is_scheme(c)).map_or(0, |before| {
@@ -80,8 +80,7 @@ const fn is_delimiter(c: char) -> bool {
 }
 
 /// `url` without user name and password, and with a mark in the place of query and fragment. A text
-/// that is no URL, and of which nobody can say where its parts begin, loses whatever may be one of
-/// these.
+/// that is no URL loses every part that may be one of these.
 #[must_use]
 pub fn redact_url(url: &str) -> String {
     // What readers of URLs pass over before the host.

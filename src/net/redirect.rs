@@ -1,37 +1,37 @@
-//! Which redirects are followed.
+//! Redirects: the rules for following them.
 
 use super::redact::redact_url;
 use super::server_url::ServerUrl;
 
-/// Hops that are followed; no honest server needs more.
+/// Number of redirects that are followed; no honest server needs more.
 pub(super) const MOST_REDIRECTS: usize = 10;
 
-/// What is wrong with a redirect.
+/// Reason for not following a redirect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectFault {
     /// More hops than any honest server needs.
     #[error("more than {limit} redirects")]
     TooMany {
-        /// How many are followed.
+        /// Number of redirects that are followed.
         limit: usize,
     },
-    /// From https to http or the other way, or to something else again.
+    /// Change of scheme: from https to http, from http to https, or to another scheme.
     #[error("it leads from {from} to {to}{}", elsewhere(host.as_ref()))]
     Scheme {
         /// The scheme of the URL asked for.
         from: String,
         /// The scheme it would lead to.
         to: String,
-        /// The host it would lead to, if that is another one.
+        /// The host it would lead to, if it differs.
         host: Option<String>,
     },
-    /// It leads nowhere.
+    /// No target.
     #[error("it says no target")]
     NoTarget,
-    /// It leads to something that is no URL.
+    /// The target is no URL.
     #[error("its target {target:?} is no URL")]
     NotAUrl {
-        /// The target, as it may be shown.
+        /// The target, without user, password and query.
         target: String,
     },
 }
@@ -51,7 +51,7 @@ impl RedirectFault {
     }
 }
 
-/// Where the answer with this `Location` to a request for `url` leads, after so many hops.
+/// Target of a redirect from `url` to `location`, after `hops` redirects.
 pub(super) fn target(
     url: &ServerUrl,
     location: Option<&[u8]>,

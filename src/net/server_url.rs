@@ -1,4 +1,4 @@
-//! The URL of a server: `http` or `https`, with what curl takes out of it.
+//! URL of a server: `http` or `https`, parsed as curl does.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use super::credentials::Credentials;
 use super::redact::redact_url;
 use super::redirect::RedirectFault;
 
-/// The longest name of a network interface.
+/// Longest name of a network interface, in bytes.
 const LONGEST_ZONE: usize = 15;
 
 /// An absolute `http` or `https` URL with a host. User name and password are kept apart from it,
@@ -22,11 +22,11 @@ pub struct ServerUrl {
     credentials: Option<Credentials>,
 }
 
-/// A text that is no URL of a server.
+/// Error of a text that is no URL of a server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{url:?} is not an http or https URL")]
 pub struct UrlFault {
-    /// The text, as it may be shown.
+    /// The text, without user, password and query.
     pub url: String,
 }
 
@@ -66,7 +66,7 @@ impl ServerUrl {
         }
     }
 
-    /// Where a redirect from here to `location` leads. A target without a host of its own keeps
+    /// Target of a redirect from this URL to `location`. A target without a host of its own keeps
     /// zone, user and password.
     pub(super) fn follow(&self, location: &str) -> Result<Self, RedirectFault> {
         let no_url = || RedirectFault::no_url(location);
@@ -91,7 +91,7 @@ impl ServerUrl {
         Ok(target)
     }
 
-    /// Whether it is reached by TLS.
+    /// Whether the server is reached by TLS.
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.url.scheme() == "https"
@@ -129,22 +129,22 @@ impl ServerUrl {
         self.zone.as_ref()
     }
 
-    /// `host:port`, as proxies are told; the host in brackets if it is an IPv6 address.
+    /// `host:port` for proxies; the host in brackets if it is an IPv6 address.
     pub(super) fn authority(&self) -> String {
         format!("{}:{}", self.host(), self.port())
     }
 
-    /// As the header `Host` has it: the port only if it isn't the scheme's.
+    /// Value of the header `Host`: with the port only if it isn't the scheme's default.
     pub(super) fn host_header(&self) -> &str {
         &self.url[Position::BeforeHost..Position::AfterPort]
     }
 
-    /// What the first line of a request to the server itself asks for.
+    /// Request target for the server itself: path and query.
     pub(super) fn origin_form(&self) -> &str {
         &self.url[Position::BeforePath..Position::AfterQuery]
     }
 
-    /// What the first line of a request to a proxy asks for.
+    /// Request target for a proxy: the whole URL.
     pub(super) fn absolute_form(&self) -> &str {
         self.url.as_str()
     }
@@ -173,7 +173,7 @@ impl fmt::Debug for ServerUrl {
     }
 }
 
-/// The authority's place in the text of an absolute URL, or of one that begins with its authority.
+/// Range of the authority in the text of an absolute URL, or of one that begins with its authority.
 fn authority(text: &str) -> Option<std::ops::Range<usize>> {
     let start = if text.starts_with("//") {
         2

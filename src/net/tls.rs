@@ -1,4 +1,4 @@
-//! TLS by the trusted authorities of the system.
+//! TLS with the system's trusted certificate authorities.
 
 use std::io;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use tokio_rustls::TlsConnector;
 use super::connection::BoxedStream;
 use super::error::NetError;
 
-/// Reads the trusted authorities, which operators change while the daemon runs. A node without any
-/// still gets its updates over http: https is refused then, when it is asked for. Blocks.
+/// Reads the trusted authorities, which operators may change while the daemon runs. A node without
+/// any still gets its updates over http; a request over https fails then. Blocks.
 fn connector() -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder =

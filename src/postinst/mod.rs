@@ -11,9 +11,9 @@
 //!   ─▶ leftovers, cgroups ─▶ slot boots next, once ─▶ table shown ─▶ reboot asked for
 //! ```
 //!
-//! What must not happen: a slot made bootable whose extensions are missing. Extensions carry their
-//! version in their name, so that those of an image that never boots harm nobody; the next one's
-//! postinst removes them.
+//! Invariant: no slot is made bootable whose extensions are missing. Extensions carry their version
+//! in their name, so that those of an image that never boots do no harm; the next image's postinst
+//! removes them.
 
 mod download;
 mod extension;

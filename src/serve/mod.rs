@@ -45,7 +45,7 @@ use self::service::HttpService;
 /// Connections answered at the same time; further ones wait in the kernel's backlog.
 const MAX_CONNECTIONS: usize = 512;
 
-/// How long a connection may take to send a request's header.
+/// Time that a connection may take to send a request's header.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Error of starting a server or of serving an update.

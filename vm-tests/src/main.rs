@@ -178,7 +178,7 @@ impl Performance<'_> {
         }
     }
 
-    /// What a story's end means: the control of a story passes if the story fails, for the reason that it should.
+    /// Outcome of a story: its control run passes if the story fails with the expected words.
     fn judge(&self, result: Result<()>) -> Result<()> {
         if !self.control {
             return result;

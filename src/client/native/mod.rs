@@ -3,7 +3,7 @@
 //! ```text
 //!   first argument is a command ─▶ arguments (clap) ─▶ run ─┬─ remote    Engine1 on the bus, errors with a remedy       
 //!                                                           ├─ page, history, preview  what people read
-//!                                                           ├─ follow    a download until its end
+//!                                                           ├─ progress  a download until its end
 //!                                                           └─ settings  configuration in force
 //! ```
 //!
@@ -13,10 +13,10 @@
 //! as `update` would, and with 7 where that is doubtful.
 
 mod arguments;
-mod follow;
 mod history;
 mod page;
 mod preview;
+mod progress;
 mod remote;
 mod run;
 mod settings;

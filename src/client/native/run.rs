@@ -5,7 +5,7 @@ use std::io::Write as _;
 use serde_json::json;
 
 use super::arguments::{Arguments, Command};
-use super::follow::{Follower, Teller};
+use super::progress::{Follower, ProgressDisplay};
 use super::remote::{Remote, RemoteError};
 use super::{Exit, history, page, preview, settings, time};
 use crate::client::Endpoint;
@@ -120,22 +120,22 @@ async fn dry_run(remote: &Remote, ask_server: bool, json: bool) -> Result<Exit, 
 }
 
 async fn watch(remote: &Remote) -> Result<Exit, RemoteError> {
-    let mut teller = Teller::default();
+    let mut display = ProgressDisplay::default();
     let mut follower = Follower::new(remote).await?;
-    teller.tell(&remote.overview().await?);
+    display.tell(&remote.overview().await?);
     loop {
-        teller.tell(&follower.next().await?);
+        display.tell(&follower.next().await?);
     }
 }
 
 /// Starts an attempt, or joins the one under way, and waits for its end.
 async fn update(remote: &Remote) -> Result<Exit, RemoteError> {
-    let mut teller = Teller::default();
+    let mut display = ProgressDisplay::default();
     let mut follower = Follower::new(remote).await?;
     remote.check().await?;
     let mut overview = remote.overview().await?;
     loop {
-        teller.tell(&overview);
+        display.tell(&overview);
         if let Some(exit) = outcome(&overview) {
             if exit != Exit::Done {
                 eprintln!("More: update_engine_client why");

@@ -200,7 +200,7 @@ impl Workshop {
     }
 }
 
-/// Where a 64-bit EFI application wants to lie: all its addresses count from there.
+/// Base address of a 64-bit EFI application.
 fn image_base(application: &[u8]) -> Option<u64> {
     let at = u32::from_le_bytes(application.get(0x3c..0x40)?.try_into().ok()?);
     let headers = application.get(usize::try_from(at).ok()?..)?;

@@ -1,5 +1,4 @@
-//! The root partition: what a node keeps whatever slot runs. `/etc`, `/var`, the extensions, and
-//! places to mount at.
+//! Root partition, which belongs to no slot: `/etc`, `/var`, the extensions, and mount points.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,7 +39,7 @@ const ACCOUNTS: [(&str, &str); 2] = [
     ("etc/group", "update-engine:x:501:\n"),
 ];
 
-/// What of the packages is not in the root partition: a release brings its own.
+/// Directories of the packages that are not in the root partition: a release brings its own.
 const OF_A_RELEASE: [&str; 2] = ["usr", "kernel"];
 
 /// The root partition's filesystem.

@@ -1,4 +1,4 @@
-//! Who picks the slot: the boundary between a machine that is switched on and its kernel.
+//! Boot loaders: everything between the power-on of a machine and its kernel.
 
 mod model;
 mod slot_loader;
@@ -12,9 +12,9 @@ pub(crate) use self::slot_loader::SlotLoader;
 
 use crate::disk::Disk;
 
-/// How QEMU is to start a machine.
+/// Start of a machine by QEMU.
 pub(crate) enum Start {
-    /// This kernel, right away: a loader's work has been done outside.
+    /// Direct start of this kernel: the runner has done the loader's work.
     Kernel {
         /// Linux.
         kernel: PathBuf,
@@ -23,7 +23,7 @@ pub(crate) enum Start {
         /// Its command line.
         command_line: String,
     },
-    /// UEFI firmware, which starts what it finds on the disk.
+    /// UEFI firmware, which starts the loader on the disk.
     Firmware {
         /// The firmware's code.
         code: PathBuf,
@@ -34,18 +34,18 @@ pub(crate) enum Start {
 
 /// A boot loader: called each time the machine is switched on or reset.
 pub(crate) trait Loader: Sync {
-    /// Puts what the loader needs on a new disk.
+    /// Writes the loader's files to a new disk.
     fn install(&self, disk: &Disk, scratch: &Path) -> Result<()>;
 
-    /// Does what happens between power-on and the kernel, as far as that is not the machine's own
-    /// work. Files go to `scratch`.
+    /// Does the loader's work between power-on and the kernel, as far as the machine doesn't do it
+    /// itself. Files go to `scratch`.
     ///
     /// # Errors
-    /// When it is found out here that no slot can be booted.
+    /// If no slot can be booted, and that is found out here.
     fn start(&self, disk: &Disk, scratch: &Path) -> Result<Start>;
 }
 
-/// What every kernel is told besides its slot. `panic=-1`: a panic is a reset, not a machine that
+/// Common part of the kernel's command line. `panic=-1`: a panic is a reset, not a machine that
 /// stands still. `no_timer_check`: on a busy host an emulated timer may come too late for the
 /// kernel's check that it works, which ends in a panic of that kernel.
 const COMMAND_LINE: &str =

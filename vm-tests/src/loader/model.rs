@@ -1,5 +1,5 @@
-//! The loader's rule, carried out on the disk image by the runner; shares nothing with the real
-//! loader but the contract.
+//! Model of the loader: its rule, carried out on the disk image by the runner, with no code of the
+//! real loader.
 //!
 //! Of the partitions of the slots' type those with a priority above 0 that have a try left or were
 //! good once; the highest priority, of equals the first. The try is spent on the disk, and a
@@ -16,13 +16,13 @@ use crate::command::{run, tool};
 use crate::disk::gpt::{self, Table, Which};
 use crate::disk::{Disk, Slot};
 
-/// See the module.
+/// Model of the loader.
 pub(crate) struct Model {
     repairs: bool,
 }
 
 impl Model {
-    /// By the rule.
+    /// The model that follows the rule.
     pub(crate) const RULE: Self = Self { repairs: true };
     /// Writes nothing to the disk; its kernel reads a damaged table by itself.
     pub(crate) const WITHOUT_REPAIRS: Self = Self { repairs: false };

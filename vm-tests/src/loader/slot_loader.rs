@@ -1,4 +1,4 @@
-//! Our slot loader under real firmware: `boot/loader` and OVMF.
+//! Slot loader under real firmware: `boot/loader` and OVMF.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::files;
 const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
 const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
-/// See the module.
+/// The built slot loader and its firmware.
 pub(crate) struct SlotLoader {
     application: PathBuf,
 }

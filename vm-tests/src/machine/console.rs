@@ -1,4 +1,4 @@
-//! The serial console: kept in a file, and waited on.
+//! Serial console: logged to a file, with waits for its lines.
 
 use std::fs::File;
 use std::io::{Read, Write as _};
@@ -15,7 +15,7 @@ struct Said {
     ended: bool,
 }
 
-/// What a machine has said so far.
+/// Output of a machine so far.
 #[derive(Clone)]
 pub(crate) struct Console {
     said: Arc<(Mutex<Said>, Condvar)>,
@@ -53,11 +53,11 @@ impl Console {
         })
     }
 
-    /// Waits until the machine has said `words`, since it was switched on, and gives them with the
-    /// rest of the line.
+    /// Waits until `words` have been printed since the machine was switched on, and returns them
+    /// with the rest of the line.
     ///
     /// # Errors
-    /// When it ends without, or is no longer worth waiting for.
+    /// If the machine ends without them, or the time-out passes.
     pub(crate) fn wait_for(&self, words: &str) -> Result<String> {
         let wait = self.pulse.wait();
         let (said, changed) = &*self.said;

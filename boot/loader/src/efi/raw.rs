@@ -13,7 +13,7 @@ use uefi::{CString16, Handle, ResultExt, Status, boot};
 use super::error::FirmwareError;
 use super::{READING_TIME, run};
 
-/// Where the firmware enters.
+/// Entry point for the firmware.
 // SAFETY (no_mangle): the linker takes this very name as entry point, and nothing else exports it.
 #[unsafe(no_mangle)]
 extern "efiapi" fn efi_main(image: Handle, table: *const c_void) -> Status {

@@ -9,7 +9,7 @@ use slots::{Disk, Geometry, SectorSize, SlotAttributes};
 
 use crate::image;
 
-/// What happens to the file that is a kernel.
+/// Behaviour of the file that is a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kernel {
     /// It takes the machine over.
@@ -126,7 +126,7 @@ impl Fake {
         }
     }
 
-    /// What the medium holds, by another reader.
+    /// Content of the medium, by an independent reader.
     pub(crate) fn slots(&self) -> [SlotAttributes; 2] {
         image::attributes(&self.disk.durable, self.disk.sector)
     }

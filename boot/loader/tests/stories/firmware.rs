@@ -8,7 +8,7 @@ use crate::machine::{Machine, application};
 /// Gives up as slot B, runs as slot A: see `examples/fake_kernel.rs`.
 const B_GIVES_UP: &[u8] = b"console=ttyS0 usr=PARTUUID=@PARTUUID@ fake=return-@SLOT@";
 const COMMAND_LINE: &[u8] = b"# one line per topic\nconsole=ttyS0\nusr=PARTUUID=@PARTUUID@\n";
-/// What the console shows when the firmware has got the machine back.
+/// Text on the console after the machine was returned to the firmware.
 const GAVE_UP: &str = "slot-loader: back to the firmware";
 
 fn kernel() -> Vec<u8> {

@@ -50,7 +50,7 @@ impl Machine {
         self.disks += 1;
     }
 
-    /// What a disk holds.
+    /// Content of a disk.
     pub(crate) fn disk(&self, index: usize) -> Vec<u8> {
         fs::read(self.disk_path(index)).unwrap()
     }

@@ -48,12 +48,12 @@ impl<'a> Follower<'a> {
 /// Display of progress: a bar that is redrawn on a terminal; elsewhere lines, one for each change
 /// of the state and each ten percent.
 #[derive(Default)]
-pub(super) struct Teller {
+pub(super) struct ProgressDisplay {
     last: String,
     tenth: u64,
 }
 
-impl Teller {
+impl ProgressDisplay {
     pub(super) fn tell(&mut self, overview: &Overview) {
         let mut output = std::io::stdout();
         let line = self.line(overview, output.is_terminal());
@@ -105,9 +105,9 @@ mod tests {
 
     #[test]
     fn elsewhere_than_on_a_terminal_each_tenth_is_a_line() {
-        let mut teller = Teller::default();
+        let mut display = ProgressDisplay::default();
         let lines: Vec<_> = (0..=100)
-            .filter_map(|done| teller.line(&downloading(done), false))
+            .filter_map(|done| display.line(&downloading(done), false))
             .collect();
         assert_eq!(lines.len(), 11);
         assert_eq!(lines[5], "downloading: 50 %, 50 B of 100 B, 5 B/s, 3 s left\n");
@@ -115,15 +115,15 @@ mod tests {
 
     #[test]
     fn on_a_terminal_the_bar_is_drawn_over_itself_and_what_follows_over_the_bar() {
-        let mut teller = Teller::default();
-        let bar = teller.line(&downloading(50), true);
+        let mut display = ProgressDisplay::default();
+        let bar = display.line(&downloading(50), true);
         let drawn = "\r\x1b[K[############             ] 50 %, 50 B of 100 B, 5 B/s, 3 s left";
         assert_eq!(bar.as_deref(), Some(drawn));
         let done = Overview {
             summary: "done".to_owned(),
             ..Overview::default()
         };
-        assert_eq!(teller.line(&done, true).as_deref(), Some("\r\x1b[Kdone\n"));
-        assert_eq!(teller.line(&done, true), None, "said once");
+        assert_eq!(display.line(&done, true).as_deref(), Some("\r\x1b[Kdone\n"));
+        assert_eq!(display.line(&done, true), None, "said once");
     }
 }

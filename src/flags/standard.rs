@@ -27,7 +27,7 @@ const fn text(name: &'static str) -> Flag {
 }
 
 /// Flags of gflags itself, then those of glog.
-pub(super) const FAMILY: &[Flag] = &[
+pub(super) const STANDARD: &[Flag] = &[
     switch("help"),
     switch("helpfull"),
     switch("helpshort"),
