@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Failure, Offered};
+use super::{Failure, OfferSummary};
 use crate::disk::SlotName;
 use crate::omaha::Offer;
 use crate::status::Trigger;
 
-/// One attempt: who asked for it, what was offered, and what its phases found out so far. It travels with the values of
-/// the phases ([`Updater`](super::Updater)) and outlives the last of them, so that reports of the end know what ended.
+/// One attempt: who asked for it, what was offered, and what its phases found out so far. It
+/// travels with the values of the phases ([`Updater`](super::Updater)) and outlives the last of
+/// them, so that reports of the end know what ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptContext {
     /// Who asked for the check.
@@ -65,9 +66,9 @@ impl AttemptContext {
     }
 
     /// What the status shows of the offer; nothing of none.
-    pub(super) fn offered(&self) -> Offered {
+    pub(super) fn offered(&self) -> OfferSummary {
         let offer = self.offer.as_ref();
-        Offered {
+        OfferSummary {
             version: offer.map(|offer| offer.version.clone()).unwrap_or_default(),
             size: offer.map_or(0, |offer| offer.size),
         }

@@ -23,7 +23,8 @@ impl CancelSignal {
 
     /// An operator breaks the attempt off.
     pub(super) fn cancel_by_operator(&self) {
-        // Before the token, so that nobody who sees that one cancelled takes it for the daemon's end.
+        // Before the token, so that nobody who sees that one cancelled takes it for the daemon's
+        // end.
         self.by_operator.store(true, Ordering::Release);
         self.token.cancel();
     }

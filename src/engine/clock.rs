@@ -1,16 +1,17 @@
-//! The clock of the wall beside one that nobody sets: pure.
+//! The wall clock beside a steady one, by which it is noticed that somebody set it: pure.
 
 use std::time::Duration;
 
 use crate::policy::ClockStep;
 use crate::status::UnixTime;
 
-/// Seconds that the clock may be off before it counts as set: rounding, and what NTP gets by running it faster or slower.
+/// Seconds that the clock may be off before it counts as set: rounding, and what NTP gets by
+/// running it faster or slower.
 const TOLERANCE: i64 = 2;
 
-/// Seconds after the machine's start in which a forward step means that the clock was wrong until then: a node without a
-/// battery asks NTP early. Later, a machine that was paused as a whole, as by a snapshot or a migration, is set forward too,
-/// and what it noted before the pause is right.
+/// Seconds after the machine's start in which a forward step means that the clock was wrong until
+/// then: a node without a battery asks NTP early. Later, a machine that was paused as a whole, as
+/// by a snapshot or a migration, is set forward too, and what it noted before the pause is right.
 const EARLY: u64 = 3600;
 
 /// Unix time before which no right clock can be: this program wasn't there yet (2026-01-01).

@@ -1,24 +1,24 @@
-//! What happens to the engine and what it then has done: the alphabet of [`step`](super::step).
+//! Events and effects: the alphabet of [`step`](super::step).
 
 use std::fmt;
 
-use super::Failure;
+use super::{Failure, SlotError};
 use crate::health::{Cause, TrialEnd};
 use crate::status::{NoUpdate, Status, Trigger, WaitingSlot};
 
 /// What the server offers, as far as status shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offered {
+pub struct OfferSummary {
     /// Version; may be empty.
     pub version: String,
     /// Bytes of the payload.
     pub size: u64,
 }
 
-/// The outcome of an update check: for the state machine with what status shows of the offer, between the jobs with what
-/// its installation needs, too ([`Checked`](super::Checked)).
+/// The outcome of an update check: for the state machine with what status shows of the offer,
+/// between the jobs with what its installation needs, too ([`Checked`](super::Checked)).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CheckOutcome<Offer = Offered> {
+pub enum CheckOutcome<Offer = OfferSummary> {
     /// The server has nothing for this node.
     NoUpdate,
     /// An offer that policy takes.
@@ -62,17 +62,18 @@ pub enum Event {
     ResetRequested,
     /// An update that waits is not wanted; and what is to become of its slot.
     WithdrawalRequested(WaitingSlot),
-    /// The word that an update waits for the reboot is taken back; its slot may still be selectable.
+    /// The word that an update waits for the reboot is taken back; its slot may still be
+    /// selectable.
     Forgotten,
-    /// The partition table says that the running slot boots next, although the other one was waited for: somebody has
-    /// changed it by hand.
+    /// The partition table says that the running slot boots next, although the other one was waited
+    /// for: somebody has changed it by hand.
     Overtaken,
     /// The slot of the withdrawn update boots no more, or why that is not sure.
-    Withdrawn(Result<(), String>),
+    Withdrawn(Result<(), SlotError>),
     /// An operator wants the other slot, which was good once, to boot next.
     RollbackRequested,
     /// It does, and what it holds as far as that is known; or why it doesn't.
-    RolledBack(Result<String, String>),
+    RolledBack(Result<String, SlotError>),
     /// An operator wants the update under way to be broken off.
     CancelRequested,
     /// An operator wants the running slot to be good, whatever its health.
@@ -84,7 +85,7 @@ pub enum Event {
     /// The time to try once more to mark the running slot good has come.
     MarkGoodDue,
     /// The running slot is good on disk, or why it is not.
-    Marked(Result<(), String>),
+    Marked(Result<(), SlotError>),
     /// A check ended, at this Unix time in seconds.
     Checked(CheckOutcome, i64),
     /// Everything that can be refused before the download was looked at.
@@ -99,8 +100,8 @@ pub enum Event {
     Reported,
     /// A ping ended.
     Pinged,
-    /// A check beside an update that waits for the reboot ended, at this Unix time in seconds. An offer is one
-    /// of another payload than the one that waits.
+    /// A check beside an update that waits for the reboot ended, at this Unix time in seconds. An
+    /// offer is one of another payload than the one that waits.
     Revisited(CheckOutcome, i64),
 }
 
@@ -130,7 +131,8 @@ pub enum Effect {
     MarkGood,
     /// Break off the job of the attempt under way, which ends in its own event.
     Cancel,
-    /// Make the running slot good on disk although it may not be healthy; ends in [`Event::Marked`].
+    /// Make the running slot good on disk although it may not be healthy; ends in
+    /// [`Event::Marked`].
     MarkGoodAnyway,
     /// Make the other slot the next to boot, if it was good once; ends in [`Event::RolledBack`].
     RollBack,
@@ -146,8 +148,8 @@ pub enum Effect {
     Download,
     /// Verify, run the postinst, commit; ends in [`Event::Finished`].
     Finish,
-    /// Ping the server, or ask it for another update than the one that waits; ends in [`Event::Pinged`] or
-    /// [`Event::Revisited`]. By an operator's order the latter or nothing.
+    /// Ping the server, or ask it for another update than the one that waits; ends in
+    /// [`Event::Pinged`] or [`Event::Revisited`]. By an operator's order the latter or nothing.
     Revisit(Trigger),
     /// Remember for as long as this boot lasts that the other slot boots next.
     RememberPending,

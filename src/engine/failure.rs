@@ -1,4 +1,5 @@
-//! Why an attempt failed: the code for the server and the sentences for people.
+//! The failure of a check or an attempt: a code for the server; a sentence and its causes for
+//! people.
 
 use std::error::Error;
 

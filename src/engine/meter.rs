@@ -1,4 +1,4 @@
-//! How fast a download is, and when it ends.
+//! The meter of a download: its rate, and the time until its end.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,8 +10,8 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// ... measured so often.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Measures a download over its last seconds. Bytes of an earlier attempt are there from the first report
-/// on, and count for no rate.
+/// Measures a download over its last seconds. Bytes of an earlier attempt are there from the first
+/// report on, and count for no rate.
 #[derive(Debug, Default)]
 pub struct Meter {
     samples: VecDeque<(Duration, u64)>,

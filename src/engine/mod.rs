@@ -1,4 +1,5 @@
-//! The engine: one task owns the state, a pure function decides, everything that takes time is a job.
+//! The engine: one task owns the state, a pure function decides, everything that takes time is a
+//! job.
 //!
 //! ```text
 //!            commands (bus)   timers   ends of jobs, progress
@@ -7,12 +8,13 @@
 //!                     step(State, Event)  ── pure, total ──▶  State, [Effect]
 //!                                                                      │
 //!        statuses to signal (bus) ◀── Signal ──────────────────────────┤
-//!        account (bus) ◀── State, a survey of the node, rate ──────────┤   after each event
+//!        snapshot (bus) ◀── State, facts about the node, rate ─────────┤   after each event
 //!        jobs on an Updater: mark good, check, report, prepare, ◀──────┘
 //!                            download, finish, revisit
 //! ```
 //!
-//! The life of an attempt. Each phase waits for the end of one job; in brackets the word on the bus:
+//! The life of an attempt. Each phase waits for the end of one job; in brackets the word on the
+//! bus:
 //!
 //! ```text
 //!   Idle ─▶ Checking ─▶ Preparing ─▶ Announcing ─▶ Downloading ─▶ Downloaded ─▶ Finishing ─▶ Completing ─▶ NeedReboot
@@ -34,10 +36,10 @@
 //!                             └────────────────────────────┘  (good meanwhile: nothing happens)
 //! ```
 //!
-//! Two rules keep a node bootable here; the parts below keep the rest. A check is only ever ordered after
-//! the running slot was looked at, and a download only after it was found good: so the other slot may be
-//! unbootable while it is written. And once the other slot boots next, the running one is not marked any
-//! more, which would put it before the other.
+//! Two rules keep a node bootable here; the parts below keep the rest. A check is only ever ordered
+//! after the running slot was looked at, and a download only after it was found good: so the other
+//! slot may be unbootable while it is written. And once the other slot boots next, the running one
+//! is not marked any more, which would put it before the other.
 
 mod attempt_context;
 mod cancel_signal;
@@ -46,25 +48,27 @@ mod event;
 mod failure;
 mod meter;
 mod node;
+mod node_facts;
 mod progress;
 mod reportable;
+mod slot_error;
 mod snapshot;
 mod state;
 mod step;
-mod survey;
 mod task;
 mod updater;
 
 pub use attempt_context::AttemptContext;
 pub use cancel_signal::CancelSignal;
-pub use event::{CheckOutcome, Commitment, Effect, Event, Fallback, Offered, Report};
+pub use event::{CheckOutcome, Commitment, Effect, Event, Fallback, OfferSummary, Report};
 pub use failure::Failure;
 pub use meter::Meter;
 pub use node::{DiskChoice, Node, Settings};
+pub use node_facts::{BootsNext, NodeFacts, Updates};
 pub use progress::Throttle;
 pub use reportable::Reportable;
+pub use slot_error::SlotError;
 pub use state::{Afterwards, Flow, NextBoot, Phase, Running, State};
 pub use step::{Refusal, step};
-pub use survey::{BootsNext, Survey, Updates};
 pub use task::Engine;
 pub use updater::{Checked, Progress, Updater};

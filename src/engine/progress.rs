@@ -1,4 +1,4 @@
-//! When progress of a download is worth a signal.
+//! The throttle of progress: which steps of a download are worth a signal.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// The fraction to signal for `done` of `total` bytes, if any, at time `now` on a clock that never
-    /// steps back.
+    /// The fraction to signal for `done` of `total` bytes, if any, at time `now` on a clock that
+    /// never steps back.
     pub fn offer(&mut self, done: u64, total: u64, now: Duration) -> Option<f64> {
         let fraction = fraction(done, total);
         let due = match self.last {

@@ -1,8 +1,8 @@
-//! `Reportable`: the code that the server is told for an error, in the original's numbers, and the obstacle that the
-//! node's status shows. All implementations stand here.
+//! `Reportable`: the code that the server is told for an error, in the original's numbers, and the
+//! obstacle that the node's status shows. All implementations stand here.
 //!
-//! Causes that the original told nothing about get the nearest code: a running slot on trial defers the
-//! offer, a table that can't be edited counts as a slot that can't be opened.
+//! Causes that the original told nothing about get the nearest code: a running slot on trial defers
+//! the offer, a table that can't be edited counts as a slot that can't be opened.
 
 use std::error::Error;
 

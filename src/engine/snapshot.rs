@@ -1,9 +1,9 @@
-//! What is published of the engine's state: pure.
+//! The published snapshot, made of the engine's state and the node's facts: pure.
 
 use std::borrow::Cow;
 
+use super::node_facts::{BootsNext, NodeFacts, Updates};
 use super::state::NextBoot;
-use super::survey::{BootsNext, Survey, Updates};
 use super::{Failure, Phase, Running, State};
 use crate::net::redact;
 use crate::printable::printable;
@@ -11,25 +11,25 @@ use crate::status::{
     Diagnostics, EngineState, FailureReport, NextCheck, NoUpdate, Obstacle, Overview, Snapshot, Transfer,
 };
 
-/// Characters of a text that are published. Others may have made it as long as they like, and a bus cuts off whoever sends a
-/// message that is too long.
+/// Characters of a text that are published. Others may have made it as long as they like, and a bus
+/// cuts off whoever sends a message that is too long.
 const LONGEST: usize = 4096;
 
 /// Everything an account is made of.
-pub(super) struct Sources<'a> {
+pub(super) struct SnapshotSources<'a> {
     pub(super) state: &'a State,
-    pub(super) survey: &'a Survey,
+    pub(super) facts: &'a NodeFacts,
     pub(super) transfer: Option<Transfer>,
     pub(super) next_check: Option<NextCheck>,
 }
 
-impl Sources<'_> {
+impl SnapshotSources<'_> {
     pub(super) fn snapshot(self) -> Snapshot {
         let diagnostics = Diagnostics {
-            rollback_output: printable(&self.survey.rollback_output).into_owned(),
+            rollback_output: printable(&self.facts.rollback_output).into_owned(),
         };
-        let tally = self.survey.tally.clone();
-        let mut attempts = self.survey.attempts.clone();
+        let tally = self.facts.tally.clone();
+        let mut attempts = self.facts.attempts.clone();
         for reason in attempts.iter_mut().filter_map(|attempt| attempt.reason.as_mut()) {
             make_printable(reason);
         }
@@ -42,26 +42,26 @@ impl Sources<'_> {
     }
 
     fn overview(self) -> Overview {
-        let Self { state, survey, .. } = self;
+        let Self { state, facts, .. } = self;
         let waiting_version = self.waiting_version();
         let no_update = self.no_update();
         Overview {
-            state: stand(state),
+            state: engine_state(state),
             summary: summary(state, &waiting_version, no_update.as_ref())
-                + unannounced(state, survey.boots_next),
-            running_version: survey.running_version.clone(),
+                + unannounced(state, facts.boots_next),
+            running_version: facts.running_version.clone(),
             waiting_version,
             progress: self.transfer.into(),
-            slots: survey.slots.clone(),
-            trial: trial(&state.running, survey),
+            slots: facts.slots.clone(),
+            trial: trial(&state.running, facts),
             last_check: state.last_check.clone().into(),
             next_check: self.next_check.into(),
             no_update: no_update.into(),
             last_failure: state.last_failure.as_ref().map(FailureReport::from).into(),
-            rollback: survey.rollback.clone().into(),
-            boot_warnings: Some(survey.boot_warnings.clone()),
+            rollback: facts.rollback.clone().into(),
+            boot_warnings: Some(facts.boot_warnings.clone()),
             config_warnings: Some(
-                survey
+                facts
                     .config_warnings
                     .iter()
                     .map(|warning| shown(warning))
@@ -72,7 +72,7 @@ impl Sources<'_> {
 
     fn waiting_version(&self) -> String {
         let offered = self.state.offer.as_ref().map(|offer| &offer.version);
-        let waiting = self.survey.waiting_version.as_ref();
+        let waiting = self.facts.waiting_version.as_ref();
         let is_update = self.state.phase == Phase::NeedReboot && self.state.next_boot == NextBoot::Update;
         waiting
             .filter(|_| is_update)
@@ -82,7 +82,7 @@ impl Sources<'_> {
     }
 
     fn no_update(&self) -> Option<NoUpdate> {
-        match &self.survey.updates {
+        match &self.facts.updates {
             Updates::Enabled => self.state.no_update.clone(),
             Updates::Unknown(reason) => Some(NoUpdate {
                 kind: Obstacle::Failed,
@@ -98,11 +98,12 @@ impl Sources<'_> {
     }
 }
 
-/// A slot that can't be told is not marked good either, whatever was found before; nor is one on trial of which nobody
-/// knows what is required. One that was good before this boot is on no trial, also while it has yet to be put first.
-fn trial(running: &Running, survey: &Survey) -> String {
-    let is_good = survey.slots.iter().any(|slot| slot.running && slot.successful);
-    match (running, &survey.slots_unknown, &survey.held) {
+/// A slot that can't be told is not marked good either, whatever was found before; nor is one on
+/// trial of which nobody knows what is required. One that was good before this boot is on no trial,
+/// also while it has yet to be put first.
+fn trial(running: &Running, facts: &NodeFacts) -> String {
+    let is_good = facts.slots.iter().any(|slot| slot.running && slot.successful);
+    match (running, &facts.slots_unknown, &facts.held) {
         (Running::Unknown | Running::Marking, None, _) if is_good => String::new(),
         (_, Some(reason), _)
         | (Running::OnTrial(_) | Running::Unknown | Running::Marking, None, Some(reason))
@@ -112,14 +113,15 @@ fn trial(running: &Running, survey: &Survey) -> String {
     }
 }
 
-fn stand(state: &State) -> EngineState {
-    match (state.phase.stand(), state.next_boot) {
+fn engine_state(state: &State) -> EngineState {
+    match (state.phase.engine_state(), state.next_boot) {
         (EngineState::RebootNeeded, NextBoot::Rollback) => EngineState::RollbackNeeded,
-        (stand, _) => stand,
+        (other, _) => other,
     }
 }
 
-/// Where nothing waits and the other slot boots next all the same: after a reset, or by somebody's hand.
+/// Where nothing waits and the other slot boots next all the same: after a reset, or by somebody's
+/// hand.
 const fn unannounced(state: &State, boots_next: BootsNext) -> &'static str {
     match (&state.phase, boots_next) {
         (Phase::Idle, BootsNext::Other) => "; the other slot boots next",
@@ -128,7 +130,7 @@ const fn unannounced(state: &State, boots_next: BootsNext) -> &'static str {
 }
 
 fn summary(state: &State, waiting: &str, no_update: Option<&NoUpdate>) -> String {
-    match (stand(state), no_update) {
+    match (engine_state(state), no_update) {
         (EngineState::Idle, None) => "nothing is under way".to_owned(),
         (EngineState::Idle, Some(no_update)) => format!("no update: {}", no_update.reason),
         (EngineState::Checking, _) => "asking the server for an update".to_owned(),
@@ -183,7 +185,8 @@ fn make_printable(text: &mut String) {
     }
 }
 
-/// What people may read of a text that quotes others: no secret, nothing that a terminal obeys, and no megabytes.
+/// What people may read of a text that quotes others: no secret, nothing that a terminal obeys, and
+/// no megabytes.
 pub(super) fn shown(text: &str) -> String {
     let mut text = redact(text);
     make_printable(&mut text);

@@ -1,9 +1,9 @@
-//! What the engine knows about itself.
+//! The engine's state: phase, running slot, offer, and the outcome of the last check and attempt.
 
 use std::fmt;
 
 use super::Failure;
-use super::event::Offered;
+use super::event::OfferSummary;
 use crate::journal::MessageId;
 use crate::status::{EngineState, LastCheck, NoUpdate, Obstacle, Operation, Status, Trigger};
 
@@ -80,7 +80,7 @@ pub enum Afterwards {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Superseded {
     /// What it is, unless an earlier process installed it.
-    pub(super) offer: Option<Offered>,
+    pub(super) offer: Option<OfferSummary>,
 }
 
 /// The engine's state; only [`step`](super::step) changes it.
@@ -89,7 +89,7 @@ pub struct State {
     pub(super) phase: Phase,
     pub(super) running: Running,
     pub(super) last_checked: i64,
-    pub(super) offer: Option<Offered>,
+    pub(super) offer: Option<OfferSummary>,
     /// What waits for the reboot while another update is looked at that is to take its place.
     pub(super) superseded: Option<Superseded>,
     pub(super) next_boot: NextBoot,
@@ -117,8 +117,8 @@ impl State {
         }
     }
 
-    /// After a start while an earlier process's update waits for the reboot. The running slot was good
-    /// then; marking it once more would put it before the slot that is to boot next.
+    /// After a start while an earlier process's update waits for the reboot. The running slot was
+    /// good then; marking it once more would put it before the slot that is to boot next.
     #[must_use]
     pub fn reboot_pending() -> Self {
         Self {
@@ -128,12 +128,13 @@ impl State {
         }
     }
 
-    /// After a start while an earlier process's rollback to `version`, if that is known, waits for the reboot.
+    /// After a start while an earlier process's rollback to `version`, if that is known, waits for
+    /// the reboot.
     #[must_use]
     pub fn rollback_pending(version: Option<String>) -> Self {
         Self {
             next_boot: NextBoot::Rollback,
-            offer: version.map(|version| Offered { version, size: 0 }),
+            offer: version.map(|version| OfferSummary { version, size: 0 }),
             ..Self::reboot_pending()
         }
     }
@@ -231,7 +232,7 @@ impl Phase {
 
     /// The word for it in our own interface.
     #[must_use]
-    pub const fn stand(&self) -> EngineState {
+    pub const fn engine_state(&self) -> EngineState {
         match self {
             Self::Idle => EngineState::Idle,
             Self::Checking(_) => EngineState::Checking,

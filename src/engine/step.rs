@@ -3,9 +3,9 @@
 mod rollback;
 mod waiting;
 
-use super::Failure;
 use super::event::{CheckOutcome, Commitment, Effect, Event, Fallback, Report};
 use super::state::{Afterwards, Flow, NextBoot, Phase, Running, State};
+use super::{Failure, SlotError};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
 use crate::status::{LastCheck, NoUpdate, Obstacle, Trigger};
@@ -42,7 +42,8 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
         (Phase::Idle, Event::CheckDue) => next.attempt(Trigger::Schedule),
         (Phase::Idle, Event::AttemptRequested) => next.attempt(Trigger::Operator),
         (Phase::NeedReboot, Event::CheckDue) => next.revisit(),
-        // It means something only where the update that waits may be replaced, which the configuration says.
+        // It means something only where the update that waits may be replaced, which the
+        // configuration says.
         (Phase::NeedReboot, Event::AttemptRequested) => next.effects.push(Effect::Revisit(Trigger::Operator)),
         (Phase::NeedReboot, Event::Revisited(outcome, at)) => next.revisited(outcome, at),
         (Phase::NeedReboot, Event::ResetRequested | Event::Overtaken) => next.forget(),
@@ -62,9 +63,10 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
         (_, Event::TrialEnded(TrialEnd::Failed(cause))) => next.trial_failed(cause),
         (_, Event::FellBack(fallback)) => next.fell_back(fallback),
 
-        // Nothing to be done, and nothing wrong: the end of what is under way schedules the next check, the
-        // bus promises success to everybody, and a slot that is good, or being marked, needs no more. Where
-        // the other slot boots next, the running one is good: that must stay so.
+        // Nothing to be done, and nothing wrong: the end of what is under way schedules the next
+        // check, the bus promises success to everybody, and a slot that is good, or being marked,
+        // needs no more. Where the other slot boots next, the running one is good: that must stay
+        // so.
         (
             _,
             Event::CheckDue
@@ -78,8 +80,8 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
             next.marked(phase, result);
         }
 
-        // A ping is no attempt: it may end in any phase, after a reset for instance. So may a check that was
-        // dropped too late.
+        // A ping is no attempt: it may end in any phase, after a reset for instance. So may a check
+        // that was dropped too late.
         (_, Event::Pinged | Event::Revisited(..)) => next.effects.push(Effect::Schedule),
 
         (phase, event) => next.advance(phase, event)?,
@@ -181,12 +183,12 @@ impl Next {
         self.effects.push(Effect::MarkGood);
     }
 
-    fn marked(&mut self, phase: &Phase, result: Result<(), String>) {
+    fn marked(&mut self, phase: &Phase, result: Result<(), SlotError>) {
         self.state.running = match result {
             Ok(()) => Running::Good,
-            Err(reason) => {
+            Err(error) => {
                 self.effects.push(Effect::MarkGoodLater);
-                Running::OnTrial(reason)
+                Running::OnTrial(error.to_string())
             }
         };
         if let Phase::Checking(trigger) = phase {
@@ -271,8 +273,9 @@ impl Next {
         self.fail(failure, Afterwards::Idle);
     }
 
-    /// The other slot boots next from now on, whatever becomes of the report: a daemon that is restarted
-    /// while the server is slow must not mark the running slot, which would put it first again.
+    /// The other slot boots next from now on, whatever becomes of the report: a daemon that is
+    /// restarted while the server is slow must not mark the running slot, which would put it first
+    /// again.
     fn committed(&mut self, commitment: Commitment) {
         self.state.next_boot = NextBoot::Update;
         self.effects.push(Effect::RememberPending);

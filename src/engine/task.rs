@@ -1,8 +1,9 @@
 //! The one task that owns the state: it feeds [`step`] and has its effects done.
 
+mod commands;
 mod jobs;
-mod orders;
 mod publisher;
+mod timers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use super::progress::Throttle;
 use super::updater::{Progress, Updater};
-use super::{BootsNext, CancelSignal, Effect, Event, NextBoot, Phase, Refusal, State, Survey, step};
-use crate::status::{Command, NextCheck, SnapshotSender, Status};
-use jobs::{Attempt, Done};
-use orders::OrderReply;
+use super::{BootsNext, CancelSignal, Effect, Event, NextBoot, NodeFacts, Phase, Refusal, State, step};
+use crate::status::{Command, SnapshotSender, Status};
+use commands::CommandReply;
+use jobs::{AttemptChain, Done};
 use publisher::Publisher;
 
 /// A slot that could not be marked good is looked at again after so long.
@@ -28,8 +29,9 @@ const MARK_GOOD_AGAIN: Duration = Duration::from_secs(45);
 pub struct Engine<U: Updater> {
     updater: Arc<U>,
     state: State,
-    /// The attempt under way, or the last one; none before the first check, and while a phase has it.
-    attempt: Option<Attempt<U>>,
+    /// The attempt under way, or the last one; none before the first check, and while a phase has
+    /// it.
+    attempt: Option<AttemptChain<U>>,
     statuses: mpsc::UnboundedSender<Status>,
     publisher: Publisher,
     /// What touches the disk: awaited when the engine stops.
@@ -38,8 +40,8 @@ pub struct Engine<U: Updater> {
     talks: JoinSet<Done<U>>,
     /// The look at what an attempt would come to; answers by itself.
     previews: JoinSet<()>,
-    /// The look at the node under way.
-    surveys: JoinSet<Survey>,
+    /// The reading of the node's facts that is under way.
+    fact_reads: JoinSet<NodeFacts>,
     progress: watch::Receiver<Progress>,
     throttle: Throttle,
     started: Instant,
@@ -48,10 +50,11 @@ pub struct Engine<U: Updater> {
     check_at: Option<Instant>,
     /// What is asked beside an update that waits for the reboot.
     revisit: Option<AbortHandle>,
-    /// Who waits for the end of what was asked by hand: a withdrawal, a rollback, a mark. One at a time.
-    answer: Option<OrderReply>,
+    /// Who waits for the end of what was asked by hand: a withdrawal, a rollback, a mark. One at a
+    /// time.
+    answer: Option<CommandReply>,
     /// Who waits for the end of the attempt that is being broken off.
-    cancel_answer: Option<OrderReply>,
+    cancel_answer: Option<CommandReply>,
     stop: CancellationToken,
     /// Breaks off the attempt under way; `stop` does so, too.
     cancel: CancelSignal,
@@ -63,24 +66,25 @@ enum Wake<U: Updater> {
     Command(Command),
     Progress(Progress),
     Job(Result<Box<Done<U>>, JoinError>),
-    Surveyed(Result<Box<Survey>, JoinError>),
+    FactsRead(Result<Box<NodeFacts>, JoinError>),
     MarkGoodDue,
     CheckDue,
     ClockSet,
 }
 
 impl<U: Updater> Engine<U> {
-    /// An engine in `state` on a node that was found as `survey` says, whose first check is due from now on. It says at
-    /// `sender` what it does, how it stands as soon as this returns, and ends soon after `stop`.
+    /// An engine in `state` on a node that was found as `facts` says, whose first check is due from
+    /// now on. It says at `sender` what it does, how it stands as soon as this returns, and ends
+    /// soon after `stop`.
     pub fn new(
         updater: Arc<U>,
-        (state, survey): (State, Survey),
+        (state, facts): (State, NodeFacts),
         sender: SnapshotSender,
         stop: CancellationToken,
     ) -> Self {
         let now = Instant::now();
         let SnapshotSender { statuses, snapshot } = sender;
-        let publisher = Publisher::new(snapshot, survey);
+        let publisher = Publisher::new(snapshot, facts);
         let clock = Clock::new(updater.now(), updater.steady());
         let mut engine = Self {
             updater,
@@ -92,7 +96,7 @@ impl<U: Updater> Engine<U> {
             jobs: JoinSet::new(),
             talks: JoinSet::new(),
             previews: JoinSet::new(),
-            surveys: JoinSet::new(),
+            fact_reads: JoinSet::new(),
             progress: closed(),
             throttle: Throttle::default(),
             started: now,
@@ -115,15 +119,15 @@ impl<U: Updater> Engine<U> {
         self.handle(Event::Started).await;
         loop {
             let wake = self.wait(&mut commands).await;
-            self.look_at_clock().await;
+            self.notice_clock_step().await;
             match wake {
                 Wake::Stop => break,
                 Wake::Command(command) => self.command(command).await,
                 Wake::Progress((done, total)) => self.progressed(done, total).await,
                 Wake::Job(Ok(done)) => self.done(*done).await,
                 Wake::Job(Err(error)) if error.is_cancelled() => {}
-                Wake::Job(Err(error)) | Wake::Surveyed(Err(error)) => self.died(&error),
-                Wake::Surveyed(Ok(survey)) => self.surveyed(*survey).await,
+                Wake::Job(Err(error)) | Wake::FactsRead(Err(error)) => self.died(&error),
+                Wake::FactsRead(Ok(facts)) => self.facts_read(*facts).await,
                 Wake::MarkGoodDue => {
                     self.mark_good_at = None;
                     self.handle(Event::MarkGoodDue).await;
@@ -133,51 +137,13 @@ impl<U: Updater> Engine<U> {
             }
         }
         self.talks.abort_all();
-        self.surveys.abort_all();
+        self.fact_reads.abort_all();
         self.previews.abort_all();
         self.wind_up().await;
     }
 
-    /// If something is under way, its end chooses the next time: until then none is known.
-    async fn check_due(&mut self) {
-        self.check_at = None;
-        self.look_at_table().await;
-        // A table that was changed by hand has scheduled one already.
-        if self.check_at.is_none() {
-            self.publisher.next_check = Some(NextCheck {
-                time: None,
-                why: "as soon as what is under way has ended".to_owned(),
-            });
-        }
-        self.handle(Event::CheckDue).await;
-        self.publisher.publish(&self.state);
-    }
-
-    /// Times are noted as the clock of the wall shows them: once that is set, those from before are corrected.
-    async fn look_at_clock(&mut self) {
-        let (now, steady) = (self.updater.now(), self.updater.steady());
-        let Some(step) = self.clock.step(now, steady) else {
-            return;
-        };
-        tracing::info!("the clock was set by {} s", step.by);
-        self.state.clock_stepped(step.by);
-        self.updater.clock_stepped(step).await;
-        self.renew_times();
-    }
-
-    /// The time of the next check is told anew: it comes after so long, whatever the clock says, and later if the machine
-    /// has slept.
-    fn renew_times(&mut self) {
-        if let (Some(at), Some(next)) = (self.check_at, &mut self.publisher.next_check) {
-            let wait = at.saturating_duration_since(Instant::now());
-            next.time = Some(self.updater.now().saturating_add_unsigned(wait.as_secs()));
-        }
-        self.publisher.publish(&self.state);
-        self.survey();
-    }
-
-    /// Waits for what is under way. A commit is not taken back: that the other slot boots next is known to
-    /// whoever is started after us.
+    /// Waits for what is under way. A commit is not taken back: that the other slot boots next is
+    /// known to whoever is started after us.
     async fn wind_up(&mut self) {
         while let Some(job) = self.jobs.join_next().await {
             match job {
@@ -200,7 +166,7 @@ impl<U: Updater> Engine<U> {
             Ok(()) = self.progress.changed() => Wake::Progress(*self.progress.borrow_and_update()),
             Some(done) = self.jobs.join_next() => Wake::Job(done.map(Box::new)),
             Some(done) = self.talks.join_next() => Wake::Job(done.map(Box::new)),
-            Some(survey) = self.surveys.join_next() => Wake::Surveyed(survey.map(Box::new)),
+            Some(facts) = self.fact_reads.join_next() => Wake::FactsRead(facts.map(Box::new)),
             () = due(self.mark_good_at) => Wake::MarkGoodDue,
             () = due(self.check_at) => Wake::CheckDue,
             () = self.updater.clock_was_set() => Wake::ClockSet,
@@ -228,7 +194,7 @@ impl<U: Updater> Engine<U> {
         if self.state.may_be_forgotten() && !self.updater.is_pending().await {
             self.handle(Event::Forgotten).await;
         }
-        let answer = self.answer_to_order(&done.event);
+        let answer = self.reply_due_after(&done.event);
         self.handle(done.event).await;
         if let Some((reply, result)) = answer {
             // A client that has gone needs no answer.
@@ -236,8 +202,8 @@ impl<U: Updater> Engine<U> {
         }
     }
 
-    /// A job that panicked must not leave the engine waiting for it for ever: the daemon ends and is
-    /// started anew.
+    /// A job that panicked must not leave the engine waiting for it for ever: the daemon ends and
+    /// is started anew.
     fn died(&mut self, error: &JoinError) {
         tracing::error!(%error, "a job of the engine died");
         self.stop.cancel();
@@ -260,7 +226,7 @@ impl<U: Updater> Engine<U> {
                 }
                 if !is_progress {
                     self.publisher.publish(&self.state);
-                    self.survey();
+                    self.read_facts();
                 }
                 Ok(())
             }
@@ -327,50 +293,35 @@ impl<U: Updater> Engine<U> {
         self.updater.remember_pending(attempt).await;
     }
 
-    fn schedule(&mut self) {
-        if self.check_at.is_none() {
-            let wait = self.updater.until_next_check();
-            self.check_at = wait.map(|wait| {
-                tracing::info!("next check in {} s", wait.as_secs());
-                Instant::now() + wait
-            });
-            let now = self.updater.now();
-            self.publisher.next_check = Some(NextCheck {
-                time: wait.map(|wait| now.saturating_add_unsigned(wait.as_secs())),
-                why: self.updater.why_then(),
-            });
-        }
-    }
-
     /// One look at a time: what changes meanwhile is seen by the next one.
-    fn survey(&mut self) {
-        if self.surveys.is_empty() {
+    fn read_facts(&mut self) {
+        if self.fact_reads.is_empty() {
             let updater = Arc::clone(&self.updater);
-            self.surveys.spawn(async move { updater.survey().await });
+            self.fact_reads.spawn(async move { updater.node_facts().await });
         } else {
             self.publisher.is_outdated = true;
         }
     }
 
-    async fn surveyed(&mut self, survey: Survey) {
+    async fn facts_read(&mut self, facts: NodeFacts) {
         let is_outdated = std::mem::take(&mut self.publisher.is_outdated);
         if !is_outdated {
-            self.compare_with_table(survey.boots_next).await;
+            self.compare_with_table(facts.boots_next).await;
         }
-        self.publisher.survey = survey;
+        self.publisher.facts = facts;
         self.publisher.publish(&self.state);
         if is_outdated {
-            self.survey();
+            self.read_facts();
         }
     }
 
-    /// Somebody may have changed the partition table by hand while the other slot is waited for: before anything is
-    /// decided by that, it is looked at.
-    async fn look_at_table(&mut self) {
+    /// Somebody may have changed the partition table by hand while the other slot is waited for:
+    /// before anything is decided by that, it is looked at.
+    async fn reread_table(&mut self) {
         if self.state.phase() == &Phase::NeedReboot {
-            let survey = self.updater.survey().await;
-            self.compare_with_table(survey.boots_next).await;
-            self.publisher.survey = survey;
+            let facts = self.updater.node_facts().await;
+            self.compare_with_table(facts.boots_next).await;
+            self.publisher.facts = facts;
             self.publisher.publish(&self.state);
         }
     }

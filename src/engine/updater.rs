@@ -1,10 +1,12 @@
-//! The seam between the engine's task and everything that takes time.
+//! `Updater`: the seam between the engine's task and everything that takes time.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{AttemptContext, CancelSignal, CheckOutcome, Commitment, Failure, Fallback, Report, Survey};
+use super::{
+    AttemptContext, CancelSignal, CheckOutcome, Commitment, Failure, Fallback, NodeFacts, Report, SlotError,
+};
 use crate::health::{Cause, TrialEnd};
 use crate::policy::ClockStep;
 use crate::status::{CheckEnd, Obstacle, OfferSource, Preview, Trigger};
@@ -43,15 +45,16 @@ pub type Progress = (u64, u64);
 /// What the engine has done by others: the network, the disk, the clock of the wall.
 ///
 /// The phases of an installation hand each other what the next one needs, so that none can be run
-/// without the one before it. Beside that travels the attempt's [`AttemptContext`], which each of them adds to: it is what
-/// reports and records are made of, also once the chain has ended in a failure.
+/// without the one before it. Beside that travels the attempt's [`AttemptContext`], which each of
+/// them adds to: it is what reports and records are made of, also once the chain has ended in a
+/// failure.
 pub trait Updater: Send + Sync + 'static {
     /// An offer that was taken.
     type Plan: Send + 'static;
     /// A plan to which nothing speaks against; nothing was touched.
     type Ready: Send + 'static;
     /// A slot that holds what the payload says, not bootable yet.
-    type Written: Send + 'static;
+    type Downloaded: Send + 'static;
 
     /// Unix time in seconds.
     fn now(&self) -> i64;
@@ -73,39 +76,39 @@ pub trait Updater: Send + Sync + 'static {
     fn until_next_check(&self) -> Option<Duration>;
 
     /// Why the next check is due then, or never; asked after [`Self::until_next_check`].
-    fn why_then(&self) -> String;
+    fn next_check_reason(&self) -> String;
 
-    /// Looks at what the node knows beside the engine's state. Only where the other slot is waited for does a command wait
-    /// for it.
-    fn survey(&self) -> impl Future<Output = Survey> + Send;
+    /// Looks at what the node knows beside the engine's state. Only where the other slot is waited
+    /// for does a command wait for it.
+    fn node_facts(&self) -> impl Future<Output = NodeFacts> + Send;
 
-    /// Watches until the running slot is healthy, or its deadline has passed and it is not. After one
-    /// that failed, a further watch has no deadline. Dropped when the engine is stopped.
+    /// Watches until the running slot is healthy, or its deadline has passed and it is not. After
+    /// one that failed, a further watch has no deadline. Dropped when the engine is stopped.
     fn watch_trial(&self) -> impl Future<Output = TrialEnd> + Send;
 
     /// Leaves the running slot for the other one because of `cause`, if that boots.
     fn fall_back(&self, cause: Cause) -> impl Future<Output = Fallback> + Send;
 
     /// Makes the running slot good on disk, or says why it is still on trial.
-    fn mark_good(&self) -> impl Future<Output = Result<(), String>> + Send;
+    fn mark_good(&self) -> impl Future<Output = Result<(), SlotError>> + Send;
 
     /// Makes the running slot good on disk, whatever its health.
-    fn mark_good_anyway(&self) -> impl Future<Output = Result<(), String>> + Send;
+    fn mark_good_anyway(&self) -> impl Future<Output = Result<(), SlotError>> + Send;
 
-    /// Makes the other slot the next to boot and gives what it holds, as far as that is known; or says why it
-    /// may not.
-    fn roll_back(&self) -> impl Future<Output = Result<String, String>> + Send;
+    /// Makes the other slot the next to boot and gives what it holds, as far as that is known; or
+    /// says why it may not.
+    fn roll_back(&self) -> impl Future<Output = Result<String, SlotError>> + Send;
 
-    /// What would come of an attempt that an operator wanted now. Begins none, and ends within half a minute. Dropped when
-    /// the engine is stopped.
+    /// What would come of an attempt that an operator wanted now. Begins none, and ends within half
+    /// a minute. Dropped when the engine is stopped.
     fn preview(&self, source: OfferSource) -> impl Future<Output = Preview> + Send;
 
     /// Asks the server.
     fn check(&self, trigger: Trigger) -> impl Future<Output = Checked<Self::Plan>> + Send;
 
-    /// Tells the server that this node is alive and waits for its reboot, if it is time to; or asks it, where
-    /// configuration says so, for another update than the one that waits, and gives its answer. Dropped when that is not
-    /// of interest any more.
+    /// Tells the server that this node is alive and waits for its reboot, if it is time to; or asks
+    /// it, where configuration says so, for another update than the one that waits, and gives its
+    /// answer. Dropped when that is not of interest any more.
     fn revisit(&self, trigger: Trigger) -> impl Future<Output = Option<Checked<Self::Plan>>> + Send;
 
     /// Tells the server about `attempt`; whether it listens changes nothing.
@@ -125,19 +128,19 @@ pub trait Updater: Send + Sync + 'static {
         ready: Self::Ready,
         progress: watch::Sender<Progress>,
         cancel: CancelSignal,
-    ) -> impl Future<Output = Result<Self::Written, Failure>> + Send;
+    ) -> impl Future<Output = Result<Self::Downloaded, Failure>> + Send;
 
     /// Verifies the slot, runs its postinst, makes it the one that boots next. Ends soon after
     /// `cancel`, the slot unbootable.
     fn finish(
         &self,
         attempt: &mut AttemptContext,
-        written: Self::Written,
+        downloaded: Self::Downloaded,
         cancel: CancelSignal,
     ) -> impl Future<Output = Result<Commitment, Failure>> + Send;
 
-    /// Remembers across a restart of the daemon, but not of the machine, that the other slot boots next: by `attempt`, or
-    /// because an operator went back to it.
+    /// Remembers across a restart of the daemon, but not of the machine, that the other slot boots
+    /// next: by `attempt`, or because an operator went back to it.
     fn remember_pending(&self, attempt: Option<&AttemptContext>) -> impl Future<Output = ()> + Send;
 
     /// Whether that is remembered.
@@ -146,7 +149,7 @@ pub trait Updater: Send + Sync + 'static {
     /// Forgets it.
     fn forget_pending(&self) -> impl Future<Output = ()> + Send;
 
-    /// Makes the other slot unbootable unless it is marked good, and forgets before that it boots next; or
-    /// says why not.
-    fn withdraw(&self) -> impl Future<Output = Result<(), String>> + Send;
+    /// Makes the other slot unbootable unless it is marked good, and forgets before that it boots
+    /// next; or says why not.
+    fn withdraw(&self) -> impl Future<Output = Result<(), SlotError>> + Send;
 }

@@ -126,7 +126,7 @@ pub(super) fn open(
     attempt
         .site
         .slots
-        .make_unbootable(slot)
+        .withdraw_and_make_unbootable(slot)
         .map_err(|source| InstallError::MakeUnbootable { slot, source })?;
     Ok(ledger)
 }

@@ -6,7 +6,7 @@
 //! commit what was not verified, or verify what was not downloaded:
 //!
 //! ```text
-//! Installer ──preflight──▶ Ready ──download──▶ Downloaded ──verify──▶ Verified ──postinstall──▶ Tested ──commit──▶ Committed
+//! Installer ──prepare────▶ Ready ──download──▶ Downloaded ──verify──▶ Verified ──postinstall──▶ Tested ──commit──▶ Committed
 //!     keys, running slot good,  │                   re-read from         PCR policy posted,       highest priority,
 //!     target free, /boot space  │                   the medium           slot sealed, script run  one try, re-read
 //!                               ▼

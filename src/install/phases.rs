@@ -34,11 +34,11 @@ impl Installer {
         }
     }
 
-    /// Looks at everything that can be refused before the first byte is fetched. Changes nothing.
+    /// The preflight: looks at everything that can be refused before the first byte is fetched. Changes nothing.
     ///
     /// # Errors
     /// Keys missing or unusable, running slot not good, target busy, boot partition full.
-    pub async fn preflight(self) -> Result<Ready, InstallError> {
+    pub async fn prepare(self) -> Result<Ready, InstallError> {
         let attempt = self.attempt;
         blocking(move || {
             let slot = preflight::check(&attempt)?;
@@ -316,7 +316,7 @@ impl Tested {
 /// boot.
 fn make_unbootable_again(attempt: &Attempt) {
     let slot = attempt.plan.target;
-    match attempt.site.slots.make_unbootable(slot) {
+    match attempt.site.slots.withdraw_and_make_unbootable(slot) {
         Ok(()) => extensions::take_back(attempt),
         Err(error) => tracing::error!(%error, "{slot} failed, and can't be made unbootable"),
     }

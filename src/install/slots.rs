@@ -27,11 +27,12 @@ pub trait Slots: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// Priority 0, tries 0, not successful, in both copies and on the medium.
+    /// Withdraws the update that may wait in the slot, where one can: whoever waits for a reboot into it is told otherwise
+    /// first. Then priority 0, tries 0, not successful, in both copies and on the medium.
     ///
     /// # Errors
     /// If either copy can't be written; the slot may then not be touched.
-    fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError>;
+    fn withdraw_and_make_unbootable(&self, slot: SlotName) -> Result<(), DiskError>;
 
     /// Highest priority, one try, not successful; re-read.
     ///
@@ -85,8 +86,9 @@ impl Slots for SlotDisk {
         Self::boot_risks(self, host)
     }
 
-    fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
-        Self::make_unbootable(self, slot)
+    /// A bare disk knows of no update that waits.
+    fn withdraw_and_make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+        self.make_unbootable(slot)
     }
 
     fn make_next(&self, slot: SlotName) -> Result<(), DiskError> {

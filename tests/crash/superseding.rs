@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use update_engine::disk::SlotName;
-use update_engine::engine::{DiskChoice, Engine, Node as Machine, Settings, Survey};
+use update_engine::engine::{DiskChoice, Engine, Node as Machine, NodeFacts, Settings};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
 use update_engine::status::{Operation, SnapshotSender};
@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
 }
 
 async fn supersede(machine: Machine) {
-    let beginning = (machine.initial_state(), Survey::default());
+    let beginning = (machine.initial_state(), NodeFacts::default());
     let (sender, mut published) = SnapshotSender::new();
     let stop = CancellationToken::new();
     let (_commands, receiver) = mpsc::channel(1);

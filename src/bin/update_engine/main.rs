@@ -180,8 +180,8 @@ async fn run(options: Options, attempt_fields: AttemptFields) -> Result<(), Daem
     let (sender, news) = SnapshotSender::new();
     let (commands, received) = mpsc::channel(16);
     let host = options.settings.host.clone();
-    let node = Arc::new(Node::new(options.settings).with_attempt_fields(attempt_fields));
-    let beginning = (node.initial_state(), node.survey().await);
+    let node = Arc::new(Node::with_attempt_fields(options.settings, attempt_fields));
+    let beginning = (node.initial_state(), node.node_facts().await);
     // Before anybody can ask: the first answer is as good as any.
     let engine = Engine::new(Arc::clone(&node), beginning, sender, stop.clone());
     let monitor = Monitor::new(host, news.snapshot.clone(), commands.clone(), stop.clone());

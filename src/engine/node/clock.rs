@@ -1,13 +1,16 @@
-//! The clock of the wall: when it is set, and what becomes of the times in the records.
+//! The wall clock: the signal that it was set, and the times in the records that were noted before.
 
 use std::sync::{Arc, OnceLock};
 
-use super::Node;
+use super::attempt_history::AttemptHistory;
+use super::machine::Machine;
+use super::update_history::UpdateHistory;
 use crate::host::ClockWatch;
 use crate::journal::chain;
 use crate::policy::ClockStep;
 
-/// Tells that the clock was set, from the first question on; never, where the kernel can't. Clones are the same one.
+/// Tells that the clock was set, from the first question on; never, where the kernel can't. Clones
+/// are the same one.
 #[derive(Clone, Default)]
 pub(super) struct ClockSignal(Arc<OnceLock<Option<ClockWatch>>>);
 
@@ -25,20 +28,28 @@ impl ClockSignal {
     }
 }
 
-impl Node {
-    /// The clock was set: what this process has noted in the records is corrected. Blocks.
-    pub(super) fn correct_times(&self, step: &ClockStep) {
-        self.change_attempts(|attempts| attempts.clock_stepped(step));
+/// Times that this process has noted in records and preferences.
+pub(super) struct NotedTimes {
+    pub(super) machine: Arc<Machine>,
+    pub(super) history: Arc<UpdateHistory>,
+    pub(super) attempts: Arc<AttemptHistory>,
+}
+
+impl NotedTimes {
+    /// The clock was set: they are corrected.
+    pub(super) fn correct(&self, step: &ClockStep) {
+        self.attempts.clock_stepped(step);
         let stays = |what: &str, error: &dyn std::error::Error| {
             tracing::warn!(
                 "the clock was set, and {what} stays as it was noted: {}",
                 chain(error)
             );
         };
-        if let Err(error) = self.change_history(|history| history.clock_stepped(step)) {
+        if let Err(error) = self.history.clock_stepped(step) {
             stays("what this machine has done", &error);
         }
-        if let Err(error) = self.prefs.correct_times(|time| step.corrected_time(time)) {
+        let prefs = self.machine.prefs();
+        if let Err(error) = prefs.correct_times(|time| step.corrected_time(time)) {
             stays("the time of the server's last answer", &error);
         }
     }

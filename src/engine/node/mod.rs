@@ -1,231 +1,154 @@
 //! The real world behind the engine: this machine's files, disk, network and clock.
 //!
 //! ```text
-//!   Updater's methods ─┬─ watch, mark_good, ─────── trial         health, marking good, leaving the slot
-//!                      │  fall_back                history       what became of updates, in a record
-//!                      │                           slots         the disk, found anew for each use
-//!                      ├─ check, revisit, report ─ conversation  configuration, prefs, one POST
-//!                      │                           grants        whether to ask at all, or only to tell
-//!                      │                           offers        policy, payload state, plan
-//!                      ├─ preview ──────────────── preview       what an attempt would come to; changes nothing
-//!                      ├─ prepare … finish ─────── attempt       each phase, and its place in the history of attempts
-//!                      │                           installation  the installer's phases, what they leave in prefs
-//!                      ├─ roll_back ────────────── rollback      the other slot next, because somebody wants it
-//!                      ├─ survey ───────────────── survey        what the bus shows of slots and rollbacks
-//!                      └─ remember, forget, ────── pending       the marker file, and what is withdrawn before
-//!                         withdraw                               the other slot becomes unbootable
-//!                                                  history       what became of the last update
-//!                                                  clock         times in the records, once the clock was set
-//!                                                  extensions    those that belong to no slot any more
+//!   Updater's methods ─┬─ check, revisit, report ─── OmahaSession ──── CheckRecords ─ OfferPolicy, CheckHoldOff
+//!                      ├─ prepare, download, finish ─ UpdateRunner ─── the installer's phases
+//!                      │                                  └─ AttemptObserver: preferences, records, counters, journal
+//!                      ├─ preview ─────────────────── Previewer        an offer and its preflight; changes nothing
+//!                      ├─ watch_trial, mark_good, ─── SlotTrial ─┐
+//!                      │  fall_back                              ▼
+//!                      ├─ withdraw, roll_back ─────── SlotControl      the partition table, with its records
+//!                      ├─ remember_pending, forget ── PendingReboot    the marker and the request for a reboot
+//!                      ├─ node_facts ──────────────── NodeReporter     what the bus shows of slots and rollbacks
+//!                      └─ until_next_check ────────── CheckSchedule
+//!
+//!   records:  UpdateHistory   what became of updates, and which payloads are blamed
+//!             AttemptHistory  what was tried when, and how it ended
+//!             PayloadPrefs    the original's preferences about the payload on offer
+//!   Machine:  configuration, preferences, disk and kernels, read anew at each use
+//!   Parts:    puts all of these together
 //! ```
 //!
-//! Configuration, keys and identity are read for each use: operators edit and bind-mount them while the
-//! daemon runs. What blocks runs on threads of its own.
+//! Configuration, keys and identity are read for each use: operators edit and bind-mount them while
+//! the daemon runs. What blocks is behind [`Blocking`](blocking::Blocking), and runs on threads of
+//! its own.
 
-mod attempt;
+mod attempt_history;
+mod attempt_observer;
+mod blocking;
+mod check_records;
+mod check_schedule;
 mod clock;
-mod conversation;
-mod extensions;
-mod grants;
-mod history;
-mod installation;
-mod offers;
-mod pending;
+mod extension_cleanup;
+mod hold_off;
+mod machine;
+mod node_reporter;
+mod offer_policy;
+mod omaha_session;
+mod parts;
+mod payload_prefs;
+mod pending_reboot;
 mod preview;
-mod rollback;
-mod slots;
-mod survey;
-mod trial;
+mod slot_control;
+mod slot_trial;
+mod update_history;
+mod update_runner;
+mod withdrawable_slots;
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
-use clock::ClockSignal;
-pub(super) use history::RememberError;
-use pending::AnnouncedSlots;
-pub use slots::DiskChoice;
+use attempt_observer::AttemptObserver;
+use blocking::Blocking;
+use check_schedule::CheckSchedule;
+use clock::{ClockSignal, NotedTimes};
+pub use machine::{DiskChoice, Settings};
+use machine::{Machine, fresh_seed, unix_time};
+use node_reporter::NodeReporter;
+use omaha_session::OmahaSession;
+use parts::Parts;
+use pending_reboot::PendingReboot;
+use preview::Previewer;
+use slot_control::SlotControl;
+use slot_trial::SlotTrial;
+pub(super) use update_history::RememberError;
+use update_history::UpdateHistory;
+use update_runner::UpdateRunner;
 
 use super::updater::{Checked, Progress, Updater};
-use super::{AttemptContext, CancelSignal, Commitment, Failure, Fallback, Report, State, Survey};
-use crate::config::{Config, HealthSettings};
-use crate::disk::DiskError;
+use super::{
+    AttemptContext, CancelSignal, Commitment, Failure, Fallback, NodeFacts, Report, SlotError, State,
+};
 use crate::health::{Cause, TrialEnd};
-use crate::host::{Host, NodeMode, Unreadable, since_boot};
-use crate::install::{Downloaded, Postinst, Ready};
+use crate::host::{NodeMode, since_boot};
+use crate::install::{Downloaded, Ready};
 use crate::journal::AttemptFields;
-use crate::journal::chain;
 use crate::plan::InstallPlan;
-use crate::policy::{ClockStep, History, Interval, ServerPace};
-use crate::reboot::RebootRequest;
-use crate::status::{OfferSource, Preview, Trigger, UnixTime};
-use crate::store::{PREFS_DIR, Prefs};
-use trial::TrialState;
+use crate::policy::ClockStep;
+use crate::status::{OfferSource, Preview, Trigger};
 
-/// What the command line fixes for the daemon's life.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The machine, or the directory that stands for it.
-    pub host: Host,
-    /// The disk that holds the slots.
-    pub disk: DiskChoice,
-    /// Whether images' postinst scripts are run.
-    pub postinst: Postinst,
-}
-
-/// This machine. Clones are the same one.
-#[derive(Clone)]
+/// This machine, as the engine has things done on it.
 pub struct Node {
-    settings: Arc<Settings>,
-    prefs: Prefs,
-    memory: Arc<Mutex<Memory>>,
-    /// Held while one of the records is changed.
-    record: Arc<Mutex<()>>,
-    /// What lines of the journal say about the attempt under way.
-    attempt_fields: AttemptFields,
+    machine: Blocking<Machine>,
+    history: Blocking<UpdateHistory>,
+    schedule: Arc<CheckSchedule>,
+    observer: Blocking<AttemptObserver>,
+    session: OmahaSession,
+    runner: UpdateRunner,
+    previewer: Previewer,
+    trial: Blocking<SlotTrial>,
+    slots: Blocking<SlotControl>,
+    pending_reboot: Blocking<PendingReboot>,
+    reporter: Blocking<NodeReporter>,
     /// Who tells that the clock of the wall was set, once somebody waits for it.
     clock: ClockSignal,
-    /// Held while the other slot is opened to see whether it can be written.
-    preflights: Arc<tokio::sync::Mutex<()>>,
-}
-
-/// What one job leaves for the next. Never locked across an await.
-#[derive(Default)]
-struct Memory {
-    /// The interval before the last check; none before the first.
-    interval: Option<Interval>,
-    /// How the last check went, as far as the next one's time depends on it.
-    outcome: Option<ServerPace>,
-    /// PARTUUID of the running slot, once it was looked at.
-    running: Option<String>,
-    /// What was remembered of updates when that could be read last.
-    history: Option<History>,
-    /// How the trial of the running slot stands.
-    standing: TrialState,
-    /// Why the running slot could not be marked good when that was last tried.
-    on_trial: Option<String>,
-    /// Until when the server is not asked, whatever the clock of the wall says.
-    quiet_until: Option<Instant>,
-    /// The version that runs, as configuration last said.
-    version: String,
-    /// Of which contents of the configuration the journal was told what is odd in them, and of the machine's id.
-    warned: Option<(u64, Option<String>)>,
+    times: Blocking<NotedTimes>,
 }
 
 impl Node {
     /// The machine that `settings` describe. Looks at nothing yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let prefs = Prefs::new(settings.host.path(PREFS_DIR));
-        Self {
-            settings: Arc::new(settings),
-            prefs,
-            memory: Arc::default(),
-            record: Arc::default(),
-            attempt_fields: AttemptFields::default(),
-            clock: ClockSignal::default(),
-            preflights: Arc::default(),
-        }
+        Self::with_attempt_fields(settings, AttemptFields::default())
     }
 
-    /// The same, with `attempt_fields` shared with the journal.
+    /// The same, with `fields` shared with the journal.
     #[must_use]
-    pub fn with_attempt_fields(self, attempt_fields: AttemptFields) -> Self {
+    pub fn with_attempt_fields(settings: Settings, fields: AttemptFields) -> Self {
+        let parts = Parts::new(settings);
+        let observer = Blocking::of(parts.observer(fields));
+        let session = OmahaSession::new(parts.check_records(), &observer, &parts.schedule);
+        let runner = UpdateRunner::new(parts.workplace(), &parts.history, &observer);
         Self {
-            attempt_fields,
-            ..self
+            previewer: Previewer::new(&session, &runner, parts.preview_records()),
+            session,
+            runner,
+            observer,
+            pending_reboot: Blocking::of(parts.pending_reboot()),
+            reporter: Blocking::of(parts.reporter()),
+            times: Blocking::of(parts.noted_times()),
+            machine: Blocking::new(&parts.machine),
+            history: Blocking::new(&parts.history),
+            trial: Blocking::new(&parts.trial),
+            slots: Blocking::new(&parts.slots),
+            schedule: parts.schedule,
+            clock: ClockSignal::default(),
         }
     }
 
-    /// Where the engine starts on this machine: idle, or waiting for a reboot that an earlier process
-    /// prepared. Notices a rollback. Blocks.
+    /// Where the engine starts on this machine: idle, or waiting for a reboot that an earlier
+    /// process prepared. Notices a rollback. Blocks: the daemon has not begun to serve.
     #[must_use]
     pub fn initial_state(&self) -> State {
-        let was_cut = self.is_attempt_under_way();
-        self.look_back();
-        if !self.is_waiting(was_cut) {
-            return State::idle();
-        }
-        let history = self.history();
-        let running = self.memory(|memory| memory.running.clone());
-        if running.is_some_and(|running| history.is_leaving(&running)) {
-            State::rollback_pending(self.version_of_other())
-        } else {
-            State::reboot_pending()
-        }
+        self.pending_reboot.on_this_thread().initial_state()
     }
 
-    fn host(&self) -> &Host {
-        &self.settings.host
-    }
-
-    /// The disk for whoever may make the other slot unbootable. Blocks.
-    fn announced_slots(&self) -> Result<AnnouncedSlots, DiskError> {
-        Ok(AnnouncedSlots {
-            disk: slots::open(&self.settings)?,
-            node: self.clone(),
-        })
-    }
-
-    /// The configuration as it is now. What is odd about it is told once for each of its contents.
-    fn config(&self) -> Result<Config, Unreadable> {
-        let config = Config::load(|path| self.host().read(path))?;
-        let machine_id = self.host().machine_id_warning();
-        let seen = (config.fingerprint, machine_id.clone());
-        let is_new = self.memory(|memory| {
-            memory.version.clone_from(&config.version);
-            memory.warned.replace(seen.clone()).as_ref() != Some(&seen)
-        });
-        if is_new {
-            for warning in config.warnings().into_iter().chain(machine_id) {
-                tracing::warn!("{warning}");
-            }
-        }
-        Ok(config)
-    }
-
-    fn health_settings(&self) -> Result<HealthSettings, Unreadable> {
-        HealthSettings::load(|path| self.host().read(path))
-    }
-
-    /// The version that runs; empty if nobody knows. It stays what it was where configuration can't be read any more.
-    fn running_version(&self) -> String {
-        match self.config() {
-            Ok(config) => config.version,
-            Err(_) => self.memory(|memory| memory.version.clone()),
-        }
-    }
-
-    fn memory<T>(&self, look: impl FnOnce(&mut Memory) -> T) -> T {
-        // Plain values: a panic elsewhere cannot have left them half written.
-        look(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn unix_time(&self) -> UnixTime {
-        UnixTime(self.now())
-    }
-
-    /// Runs what blocks on a thread of its own, with this node.
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Self) -> T + Send + 'static) -> T {
-        let node = self.clone();
-        match tokio::task::spawn_blocking(move || work(&node)).await {
-            Ok(value) => value,
-            // Blocking jobs are never aborted, so this is a panic: it goes on where it is waited for.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+    /// The daemon was asked to end: if the machine is shut down while the running slot is on trial,
+    /// that blames nobody. Blocks: the daemon serves no more.
+    pub fn end_orderly(&self) {
+        self.history.on_this_thread().note_orderly_end();
     }
 }
 
 impl Updater for Node {
     type Plan = InstallPlan;
     type Ready = Ready;
-    type Written = Downloaded;
+    type Downloaded = Downloaded;
 
     fn now(&self) -> i64 {
-        // A clock before 1970 is a clock that was never set.
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        unix_time().0
     }
 
     fn steady(&self) -> Duration {
@@ -237,103 +160,84 @@ impl Updater for Node {
     }
 
     async fn clock_stepped(&self, step: ClockStep) {
-        self.blocking(move |node| node.correct_times(&step)).await;
+        self.times.run(move |times| times.correct(&step)).await;
     }
 
     fn until_next_check(&self) -> Option<Duration> {
         // Where nobody knows, the check says so.
-        if matches!(self.host().mode(), Ok(NodeMode::Developer)) {
+        if matches!(
+            self.machine.on_this_thread().host().mode(),
+            Ok(NodeMode::Developer)
+        ) {
             tracing::info!("a developer's machine: no periodic checks");
             return None;
         }
-        self.memory(|memory| {
-            let outcome = memory.outcome.take().unwrap_or(ServerPace::ORDINARY);
-            let next = memory.interval.map_or(Interval::FIRST, |last| last.next(outcome));
-            memory.interval = Some(next);
-            Some(next.delay(offers::seed()))
-        })
+        Some(self.schedule.next_delay(fresh_seed()))
     }
 
-    fn why_then(&self) -> String {
-        match self.host().mode() {
+    fn next_check_reason(&self) -> String {
+        match self.machine.on_this_thread().host().mode() {
             Ok(NodeMode::Developer) => {
                 "a developer's machine (/root/.dev_mode): no periodic checks".to_owned()
             }
-            Ok(NodeMode::Production) | Err(_) => {
-                let interval = self.memory(|memory| memory.interval.unwrap_or(Interval::FIRST));
-                interval.reason()
-            }
+            Ok(NodeMode::Production) | Err(_) => self.schedule.reason(),
         }
     }
 
-    async fn survey(&self) -> Survey {
-        self.blocking(Self::look_around).await
+    async fn node_facts(&self) -> NodeFacts {
+        self.reporter.run(NodeReporter::facts).await
     }
 
     async fn watch_trial(&self) -> TrialEnd {
-        self.watch_health().await
+        self.trial.watch().await
     }
 
     async fn fall_back(&self, cause: Cause) -> Fallback {
-        let fallback = self.leave_slot(cause).await;
-        match &fallback {
-            Fallback::Rebooting => {}
-            Fallback::GoodAfterAll => {
-                tracing::warn!("the running slot was marked good by somebody else; it stays");
-            }
-            Fallback::Stays(reason) => tracing::error!("the running slot is not left: {reason}"),
-        }
-        fallback
+        self.trial.fall_back(cause).await
     }
 
-    async fn mark_good_anyway(&self) -> Result<(), String> {
-        let marked = self.blocking(Self::mark_running_anyway).await;
-        if marked.is_ok() {
-            self.memory(|memory| memory.on_trial = None);
-        }
-        marked
+    async fn mark_good(&self) -> Result<(), SlotError> {
+        self.trial.run(SlotTrial::mark_good).await
     }
 
-    async fn roll_back(&self) -> Result<String, String> {
-        let rolled_back = self.blocking(Self::go_back).await;
-        rolled_back.map_err(|error| {
-            let reason = chain(&error);
-            tracing::error!("no rollback: {reason}");
-            reason
-        })
+    async fn mark_good_anyway(&self) -> Result<(), SlotError> {
+        self.trial.run(SlotTrial::mark_good_anyway).await
     }
 
-    async fn mark_good(&self) -> Result<(), String> {
-        let marked = self.blocking(Self::mark_running_good).await;
-        self.memory(|memory| memory.on_trial = marked.as_ref().err().cloned());
-        marked.inspect_err(|reason| tracing::warn!("the running slot is not marked good: {reason}"))
+    async fn roll_back(&self) -> Result<String, SlotError> {
+        let rolled_back = self.slots.run(SlotControl::roll_back).await;
+        rolled_back
+            .map_err(SlotError::from)
+            .inspect_err(|error| tracing::error!("no rollback: {error}"))
     }
 
     async fn preview(&self, source: OfferSource) -> Preview {
-        self.look_ahead(source).await
+        self.previewer.preview(source).await
     }
 
     async fn check(&self, trigger: Trigger) -> Checked<InstallPlan> {
-        let checked = self.ask(trigger).await.unwrap_or_else(Checked::Failed);
-        if matches!(checked, Checked::NoUpdate | Checked::NotAsked(_)) {
-            self.attempt_fields.end();
-        }
-        if let Some(end) = checked.end() {
-            self.count_in(move |tally, now| tally.checked(end, now)).await;
-        }
-        checked
+        self.session.check(trigger).await
     }
 
     async fn revisit(&self, trigger: Trigger) -> Option<Checked<InstallPlan>> {
-        self.ask_beside_waiting(trigger).await
+        self.session.revisit(trigger).await
     }
 
     async fn report(&self, attempt: &AttemptContext, report: &Report) {
-        self.say(attempt, report).await;
+        if let Report::Failed(failure) = report {
+            let (context, failure) = (attempt.clone(), failure.clone());
+            self.observer
+                .run(move |observer| observer.failed(&context, &failure))
+                .await;
+        }
+        self.session.send_event(attempt, report).await;
+        if matches!(report, Report::Complete | Report::Failed(_)) {
+            self.observer.run(AttemptObserver::reported).await;
+        }
     }
 
     async fn prepare(&self, attempt: &mut AttemptContext, plan: InstallPlan) -> Result<Ready, Failure> {
-        self.prepare_attempt(attempt, plan).await
+        self.runner.prepare(attempt, plan).await
     }
 
     async fn download(
@@ -343,61 +247,37 @@ impl Updater for Node {
         progress: watch::Sender<Progress>,
         cancel: CancelSignal,
     ) -> Result<Downloaded, Failure> {
-        self.download_attempt(attempt, ready, progress, &cancel).await
+        self.runner.download(attempt, ready, progress, &cancel).await
     }
 
     async fn finish(
         &self,
         attempt: &mut AttemptContext,
-        written: Downloaded,
+        downloaded: Downloaded,
         cancel: CancelSignal,
     ) -> Result<Commitment, Failure> {
-        self.finish_attempt(attempt, written, &cancel).await
+        self.runner.finish(attempt, downloaded, &cancel).await
     }
 
     async fn remember_pending(&self, attempt: Option<&AttemptContext>) {
         let attempt = attempt.cloned();
-        self.blocking(move |node| {
-            // A rollback by hand runs no postinst: whoever wants the reboot by now wanted it before.
-            let wanted = attempt.as_ref().map_or_else(
-                || RebootRequest::of(node.host()).is_made(),
-                |attempt| attempt.reboot_wanted,
-            );
-            if let Err(error) = node.leave_word(wanted) {
-                tracing::warn!("cannot remember that a reboot is due: {}", chain(&error));
-            }
-            match attempt {
-                Some(attempt) => node.attempt_succeeded(&attempt),
-                None => node.settle_attempts(),
-            }
-        })
-        .await;
+        self.pending_reboot
+            .run(move |pending| pending.remember(attempt.as_ref()))
+            .await;
     }
 
     async fn forget_pending(&self) {
-        let forgotten = self.blocking(|node| pending::forget(node.host()));
-        if let Err(error) = forgotten.await {
-            tracing::warn!("cannot forget that a reboot was due: {}", chain(&error));
-        }
-        self.blocking(Self::no_longer_waiting).await;
+        self.pending_reboot.run(PendingReboot::forget).await;
     }
 
     async fn is_pending(&self) -> bool {
-        self.blocking(|node| pending::is_pending(node.host())).await
+        self.pending_reboot.run(PendingReboot::is_marked).await
     }
 
-    async fn withdraw(&self) -> Result<(), String> {
-        let withdrawn = self.blocking(|node| {
-            let slots = node.announced_slots()?;
-            slots.withdraw()?;
-            node.keep_running(&slots.disk);
-            Ok::<_, DiskError>(())
-        });
-        let withdrawn = withdrawn.await;
-        withdrawn.map_err(|error| {
-            let reason = chain(&error);
-            tracing::error!("the other slot is not made unbootable: {reason}");
-            reason
-        })
+    async fn withdraw(&self) -> Result<(), SlotError> {
+        let withdrawn = self.slots.run(SlotControl::withdraw).await;
+        withdrawn
+            .map_err(|error| SlotError::io(&error))
+            .inspect_err(|error| tracing::error!("the other slot is not made unbootable: {error}"))
     }
 }

@@ -1,26 +1,30 @@
-//! What an attempt would come to, for an operator who asks beforehand: an offer, policy, preflight and the payload's
-//! manifest.
+//! The preview of an attempt, for an operator who asks beforehand: an offer, policy, preflight and
+//! the payload's manifest.
 //!
-//! The offer is that of the last check, from the preference `full-response`: nothing is written, and the update server
-//! learns nothing. Only who says so has the server asked, which is a check to it: news are told, and a Nebraska counts
-//! the offer as granted.
+//! The offer is that of the last check, from the preference `full-response`: nothing is written,
+//! and the update server learns nothing. Only who says so has the server asked, which is a check to
+//! it: news are told, and a Nebraska counts the offer as granted.
 
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::time::timeout;
 
-use super::conversation::{read, url};
-use super::{Node, slots};
+use super::blocking::Blocking;
+use super::machine::{Machine, unix_time};
+use super::offer_policy::OfferPolicy;
+use super::omaha_session::{OmahaSession, read, url};
+use super::slot_trial::SlotTrial;
+use super::update_runner::UpdateRunner;
 use crate::config::Config;
 use crate::engine::snapshot::shown;
 use crate::engine::{Failure, Reportable as _};
-use crate::install::{InstallError, Installer, PAYLOAD_LOOK, PreflightResult, PreflightVerdict, SLOT_LOOK};
+use crate::install::{InstallError, PAYLOAD_LOOK, PreflightResult, PreflightVerdict, SLOT_LOOK};
 use crate::journal::chain;
 use crate::omaha::{Answer, CheckEvent, ErrorCode, HttpStatus, Offer, Reply};
 use crate::plan::InstallPlan;
-use crate::policy::History;
-use crate::status::{CheckResult, Obstacle, OfferSource, PreflightCheck, Preview, Prospect, Trigger};
-use crate::store::{Key, LastAnswer};
+use crate::status::{CheckResult, Obstacle, OfferSource, PreflightCheck, Preview, Prospect};
+use crate::store::LastAnswer;
 
 /// The update server's answer is waited for as long. Clients of a bus wait 25 s for both.
 const SERVER: Duration = Duration::from_secs(12);
@@ -31,9 +35,49 @@ const PAYLOAD: Duration = Duration::from_secs(8);
 const ASK: &str =
     "update_engine_client check --dry-run --ask-server asks the server, which may count as a grant";
 
-impl Node {
-    pub(super) async fn look_ahead(&self, source: OfferSource) -> Preview {
-        let (config, event) = match self.blocking(Self::news).await {
+/// Makes previews of attempts.
+pub(super) struct Previewer {
+    session: OmahaSession,
+    runner: UpdateRunner,
+    records: Blocking<PreviewRecords>,
+}
+
+/// What previews read on this machine.
+pub(super) struct PreviewRecords {
+    pub(super) machine: Arc<Machine>,
+    pub(super) trial: Arc<SlotTrial>,
+    pub(super) offers: Arc<OfferPolicy>,
+}
+
+impl PreviewRecords {
+    /// A check would not ask either while the slot is on trial: the server would take the last
+    /// update for a success.
+    fn may_ask(&self) -> Result<(), Failure> {
+        let disk = self.machine.disk()?;
+        let running = disk.running();
+        let attributes = disk.attributes(running)?;
+        if !attributes.is_successful()
+            && let Some(obstacle) = self.trial.obstacle()
+        {
+            let why = format!("the server is not asked while {running} is on trial: {obstacle}");
+            return Err(Failure::new(ErrorCode::DeferredPerPolicy, why).of_kind(Obstacle::OnTrial));
+        }
+        Ok(())
+    }
+}
+
+impl Previewer {
+    pub(super) fn new(session: &OmahaSession, runner: &UpdateRunner, records: PreviewRecords) -> Self {
+        Self {
+            session: session.clone(),
+            runner: runner.clone(),
+            records: Blocking::of(records),
+        }
+    }
+
+    /// What would come of an attempt at the offer from `source`.
+    pub(super) async fn preview(&self, source: OfferSource) -> Preview {
+        let (config, event) = match self.session.check_event().await {
             Ok(news) => news,
             Err(failure) => return refused(&failure),
         };
@@ -41,22 +85,26 @@ impl Node {
             return refused(&failure);
         }
         match source {
-            OfferSource::LastCheck => self.judge_last(config).await,
-            OfferSource::Server => self.judge_current(config, event).await,
+            OfferSource::LastCheck => self.preview_last(config).await,
+            OfferSource::Server => self.preview_current(config, event).await,
         }
     }
 
-    /// At what the last check brought.
-    async fn judge_last(&self, config: Config) -> Preview {
-        let (body, came) = match self.blocking(|node| node.prefs.last_answer()).await {
+    /// At the offer that the last check brought.
+    async fn preview_last(&self, config: Config) -> Preview {
+        let (body, came) = match self
+            .records
+            .run(|records| records.machine.prefs().last_answer())
+            .await
+        {
             Ok(LastAnswer::Known { body, came }) => (body, came),
             Ok(LastAnswer::None) => {
-                return nothing(format!(
+                return nothing_offered(format!(
                     "no offer is known: no check has brought an answer yet; {ASK}"
                 ));
             }
             Ok(LastAnswer::Installed) => {
-                return nothing(format!(
+                return nothing_offered(format!(
                     "no offer is known since the last update was installed; {ASK}"
                 ));
             }
@@ -69,10 +117,10 @@ impl Node {
         let preview = match read(&reply) {
             Err(failure) => refused(&failure),
             Ok(response) => match response.answer {
-                Answer::NoUpdate => nothing(format!(
+                Answer::NoUpdate => nothing_offered(format!(
                     "the server had no update for this node at the last check; {ASK}"
                 )),
-                Answer::Offer(offer) => self.look_at(config, offer).await,
+                Answer::Offer(offer) => self.preview_offer(config, offer).await,
             },
         };
         // Before 1970 no clock was set.
@@ -84,58 +132,29 @@ impl Node {
     }
 
     /// At what the server offers now.
-    async fn judge_current(&self, config: Config, event: CheckEvent) -> Preview {
-        if let Err(failure) = self.blocking(Self::may_ask).await {
+    async fn preview_current(&self, config: Config, event: CheckEvent) -> Preview {
+        if let Err(failure) = self.records.run(PreviewRecords::may_ask).await {
             return refused(&failure);
         }
-        let answer = match timeout(SERVER, self.question(&config, event)).await {
+        let answer = match timeout(SERVER, self.session.preview_check(&config, event)).await {
             Ok(answer) => answer,
-            Err(_) => Err(silence()),
+            Err(_) => Err(no_answer()),
         };
-        let answered = Some(self.unix_time().0);
+        let answered = Some(unix_time().0);
         let preview = match answer {
             Err(failure) => return refused(&failure),
-            Ok(Answer::NoUpdate) => nothing("the server has no update for this node".to_owned()),
-            Ok(Answer::Offer(offer)) => self.look_at(config, offer).await,
+            Ok(Answer::NoUpdate) => nothing_offered("the server has no update for this node".to_owned()),
+            Ok(Answer::Offer(offer)) => self.preview_offer(config, offer).await,
         };
         Preview { answered, ..preview }
     }
 
-    /// A check would not ask either while the slot is on trial: the server would take the last update for a success.
-    fn may_ask(&self) -> Result<(), Failure> {
-        let disk = slots::open(&self.settings)?;
-        let running = disk.running();
-        let attributes = disk.attributes(running)?;
-        if !attributes.is_successful()
-            && let Some(obstacle) = self.obstacle()
-        {
-            let why = format!("the server is not asked while {running} is on trial: {obstacle}");
-            return Err(Failure::new(ErrorCode::DeferredPerPolicy, why).of_kind(Obstacle::OnTrial));
-        }
-        Ok(())
-    }
-
-    /// A server that was told of a rollback twice would stop a roll-out that was resumed in between. `full-response`
-    /// stays: an attempt may have begun meanwhile.
-    pub(super) fn told(&self, event: &CheckEvent) {
-        let is_news = *event != CheckEvent::NothingNew;
-        // An attempt that has ended meanwhile makes other news.
-        if !is_news || !self.news().is_ok_and(|(_, now)| now == *event) {
-            return;
-        }
-        let noted = self.prefs.set(Key::PreviousVersion, "").map_err(Failure::from);
-        let noted = noted.and_then(|()| {
-            let reported = self.change_history(History::reported);
-            reported.map_err(Failure::from)
-        });
-        if let Err(failure) = noted {
-            tracing::warn!("the next check tells the same news again: {}", failure.reason());
-        }
-    }
-
-    async fn look_at(&self, config: Config, offer: Offer) -> Preview {
+    async fn preview_offer(&self, config: Config, offer: Offer) -> Preview {
         let at = offer.clone();
-        let taken = self.blocking(move |node| node.take(&config, &at)).await;
+        let taken = self
+            .records
+            .run(move |records| records.offers.preview(&config, &at))
+            .await;
         let examined = match taken {
             Ok(plan) => self.examine(plan).await,
             Err(failure) => Err(failure),
@@ -147,33 +166,26 @@ impl Node {
         preview
     }
 
-    /// What would be done with `offer` by somebody who wants it now.
-    fn take(&self, config: &Config, offer: &Offer) -> Result<InstallPlan, Failure> {
-        let mut state = self.payload_state();
-        state.offered(offer);
-        self.decide(offer, &state, Trigger::Operator)?;
-        self.plan(config, offer, &state)
-    }
-
     async fn examine(&self, plan: InstallPlan) -> Result<Preview, Failure> {
         let slot = plan.target.to_string();
-        // An attempt that begins meanwhile wants the slot for itself.
-        let alone = self.preflights.lock().await;
-        let site = self.site(Trigger::Operator).await?;
-        let mut findings = Installer::new(plan, site).examine(PAYLOAD).await;
-        drop(alone);
-        if self.blocking(Self::obstacle).await.is_none() {
+        let mut findings = self.runner.examine(plan, PAYLOAD).await?;
+        if self
+            .records
+            .run(|records| records.trial.obstacle())
+            .await
+            .is_none()
+        {
             findings.iter_mut().for_each(marked_first);
         }
         settle(&mut findings);
-        let checks: Vec<_> = findings.iter().map(told).collect();
+        let checks: Vec<_> = findings.iter().map(checked).collect();
         let mut preview = match (
             findings.iter().find_map(refusal),
             findings.iter().find(|finding| is_doubtful(finding)),
         ) {
             (Some((prospect, why)), _) => plain(prospect, format!("would not be installed in {slot}: {why}")),
             (None, Some(finding)) => {
-                let (subject, why) = (&finding.subject, told(finding).found);
+                let (subject, why) = (&finding.subject, checked(finding).found);
                 let summary = format!("may fail in {slot}: {subject}: {why}");
                 plain(Prospect::Doubtful, summary)
             }
@@ -186,7 +198,8 @@ impl Node {
     }
 }
 
-/// An attempt marks the running slot good before it asks the server, if nothing is required of it that does not hold.
+/// An attempt marks the running slot good before it asks the server, if nothing is required of it
+/// that does not hold.
 fn marked_first(finding: &mut PreflightResult) {
     if let PreflightVerdict::Refused(InstallError::RunningNotGood { running, .. }) = finding.verdict {
         let why = format!("{running} is not marked good yet: an update does that before anything else");
@@ -234,10 +247,10 @@ fn refusal(finding: &PreflightResult) -> Option<(Prospect, String)> {
     } else {
         Prospect::Fail
     };
-    Some((prospect, told(finding).found))
+    Some((prospect, checked(finding).found))
 }
 
-fn told(finding: &PreflightResult) -> PreflightCheck {
+fn checked(finding: &PreflightResult) -> PreflightCheck {
     let (result, found, code) = match &finding.verdict {
         PreflightVerdict::Fine(found) => (CheckResult::Ok, found.clone(), None),
         PreflightVerdict::Doubtful(why) | PreflightVerdict::Standing(why) => {
@@ -266,7 +279,7 @@ fn refused(failure: &Failure) -> Preview {
     }
 }
 
-fn silence() -> Failure {
+fn no_answer() -> Failure {
     let none = ErrorCode::Http(HttpStatus::None);
     Failure::new(
         none,
@@ -274,7 +287,7 @@ fn silence() -> Failure {
     )
 }
 
-const fn nothing(summary: String) -> Preview {
+const fn nothing_offered(summary: String) -> Preview {
     plain(Prospect::NothingOffered, summary)
 }
 

@@ -6,11 +6,13 @@
 //!     └──────────────── it was never good, or can't be ─────┘
 //! ```
 //!
-//! Both need a node where nothing is under way: an installation owns the other slot, and an update that waits
-//! for its reboot would be put behind the running slot without anybody having taken it back.
+//! Both need a node where nothing is under way: an installation owns the other slot, and an update
+//! that waits for its reboot would be put behind the running slot without anybody having taken it
+//! back.
 
 use super::{Next, Refusal};
-use crate::engine::event::{Effect, Event, Offered};
+use crate::engine::SlotError;
+use crate::engine::event::{Effect, Event, OfferSummary};
 use crate::engine::state::{NextBoot, Phase, Running};
 
 impl Next {
@@ -31,14 +33,15 @@ impl Next {
         Ok(())
     }
 
-    /// As after a commit: a daemon that is started anew must not mark the running slot, which would put it first.
-    pub(super) fn rolled_back(&mut self, result: Result<String, String>) {
+    /// As after a commit: a daemon that is started anew must not mark the running slot, which would
+    /// put it first.
+    pub(super) fn rolled_back(&mut self, result: Result<String, SlotError>) {
         let Ok(version) = result else {
             self.rest(Phase::Idle);
             return;
         };
         self.state.next_boot = NextBoot::Rollback;
-        self.state.offer = Some(Offered { version, size: 0 });
+        self.state.offer = Some(OfferSummary { version, size: 0 });
         self.effects.push(Effect::RememberPending);
         self.rest(Phase::NeedReboot);
     }

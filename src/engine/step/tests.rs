@@ -5,11 +5,11 @@ mod sequences;
 mod waiting;
 
 use super::*;
-use crate::engine::Offered;
+use crate::engine::OfferSummary;
 use crate::status::{Operation, WaitingSlot};
 
 fn offer() -> Event {
-    let offered = Offered {
+    let offered = OfferSummary {
         version: "2.0.0".into(),
         size: 100,
     };
@@ -132,7 +132,7 @@ fn an_attempt_marks_the_running_slot_good_before_it_asks() {
 fn a_node_on_trial_defers_the_offer() {
     let events = [
         Event::AttemptRequested,
-        Event::Marked(Err("the health gate is pending".into())),
+        Event::Marked(Err(SlotError::OnTrial("the health gate is pending".into()))),
         offer(),
     ];
     let (end, _) = run(State::idle(), events);
@@ -164,7 +164,7 @@ fn reset_is_refused_with_a_reason_while_busy() {
 
 #[test]
 fn a_slot_whose_time_comes_during_an_attempt_is_marked_after_it() {
-    let on_trial = Event::Marked(Err("the health gate is pending".into()));
+    let on_trial = Event::Marked(Err(SlotError::OnTrial("the health gate is pending".into())));
     let (checking, _) = run(State::idle(), [Event::AttemptRequested, on_trial]);
     let (_, effects) = step(&checking, Event::MarkGoodDue).unwrap();
     assert_eq!(effects, [Effect::MarkGoodLater]);
@@ -199,7 +199,7 @@ fn a_slot_that_stays_is_watched_on() {
 
 /// An offer of another payload than the one that waits.
 fn another() -> Event {
-    let offered = Offered {
+    let offered = OfferSummary {
         version: "3.0.0".into(),
         size: 300,
     };

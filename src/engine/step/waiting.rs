@@ -12,13 +12,14 @@
 //!    └──────── refused ────────┘
 //! ```
 //!
-//! While the server is only asked, the engine stays where it is: nobody is told that the reboot is off. From
-//! the moment that another update is prepared the status tells about that one. Whether the earlier one still
-//! waits is known by its marker, which is taken away before its slot is touched: a daemon that is started in
-//! between must not wait for a reboot into a slot that does not boot.
+//! While the server is only asked, the engine stays where it is: nobody is told that the reboot is
+//! off. From the moment that another update is prepared the status tells about that one. Whether
+//! the earlier one still waits is known by its marker, which is taken away before its slot is
+//! touched: a daemon that is started in between must not wait for a reboot into a slot that does
+//! not boot.
 
 use super::{Next, Refusal};
-use crate::engine::event::{CheckOutcome, Effect, Event, Offered};
+use crate::engine::event::{CheckOutcome, Effect, Event, OfferSummary};
 use crate::engine::state::{Afterwards, Phase, Running, Superseded};
 use crate::status::{Trigger, WaitingSlot};
 
@@ -41,7 +42,7 @@ impl Next {
         }
     }
 
-    fn supersede(&mut self, offer: Offered, at: i64) {
+    fn supersede(&mut self, offer: OfferSummary, at: i64) {
         let waiting = self.state.offer.replace(offer);
         self.state.superseded = Some(Superseded { offer: waiting });
         self.state.last_checked = at;
@@ -56,15 +57,16 @@ impl Next {
         self.rest(Phase::NeedReboot);
     }
 
-    /// Nothing waits any more, by order or because the table says so: whoever shows what was last signalled is told. What
-    /// was asked beside it is dropped, and the next check with it.
+    /// Nothing waits any more, by order or because the table says so: whoever shows what was last
+    /// signalled is told. What was asked beside it is dropped, and the next check with it.
     pub(super) fn forget(&mut self) {
         self.state.offer = None;
         self.effects.push(Effect::ForgetPending);
         self.rest(Phase::Idle);
     }
 
-    /// An update that waits, or one that was reset and left the other slot as it was, is not wanted.
+    /// An update that waits, or one that was reset and left the other slot as it was, is not
+    /// wanted.
     pub(super) fn withdraw(&mut self, phase: &Phase, slot: WaitingSlot) -> Result<(), Refusal> {
         match (phase, slot) {
             (Phase::Idle, WaitingSlot::Kept) => {}

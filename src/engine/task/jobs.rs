@@ -1,4 +1,4 @@
-//! What the task has done by others: one job per effect that takes time, one event at its end.
+//! The jobs of the task: one per effect that takes time, with one event at its end.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::omaha::ErrorCode;
 use crate::status::{OfferSource, Preview, Trigger};
 
 /// The attempt under way, or the one that ended last.
-pub(super) struct Attempt<U: Updater> {
+pub(super) struct AttemptChain<U: Updater> {
     pub(super) context: AttemptContext,
     stage: Stage<U>,
 }
@@ -23,7 +23,7 @@ pub(super) struct Attempt<U: Updater> {
 enum Stage<U: Updater> {
     Planned(U::Plan),
     Ready(U::Ready),
-    Written(U::Written),
+    Downloaded(U::Downloaded),
     /// There is no next one.
     Ended,
 }
@@ -32,10 +32,10 @@ enum Stage<U: Updater> {
 pub(super) struct Done<U: Updater> {
     pub(super) event: Event,
     /// How the job left the attempt; none if it is no phase of it.
-    pub(super) attempt: Option<Attempt<U>>,
+    pub(super) attempt: Option<AttemptChain<U>>,
 }
 
-impl<U: Updater> Attempt<U> {
+impl<U: Updater> AttemptChain<U> {
     const fn ended(context: AttemptContext) -> Self {
         Self {
             context,
@@ -67,8 +67,8 @@ impl<U: Updater> Engine<U> {
     pub(super) fn check(&mut self, trigger: Trigger) {
         self.talk(move |u| async move {
             let (outcome, planned) = u.check(trigger).await.split();
-            let none = || Attempt::ended(AttemptContext::new(trigger));
-            let attempt = planned.map_or_else(none, Attempt::planned);
+            let none = || AttemptChain::ended(AttemptContext::new(trigger));
+            let attempt = planned.map_or_else(none, AttemptChain::planned);
             (Event::Checked(outcome, u.now()), Some(attempt))
         });
     }
@@ -83,7 +83,10 @@ impl<U: Updater> Engine<U> {
                 None => (Event::Pinged, None),
                 Some(checked) => {
                     let (outcome, planned) = checked.split();
-                    (Event::Revisited(outcome, u.now()), planned.map(Attempt::planned))
+                    (
+                        Event::Revisited(outcome, u.now()),
+                        planned.map(AttemptChain::planned),
+                    )
                 }
             }
         }));
@@ -123,7 +126,7 @@ impl<U: Updater> Engine<U> {
     pub(super) fn prepare(&mut self) {
         self.spawn_phase(move |u, mut context, stage| async move {
             let Stage::Planned(plan) = stage else {
-                return (Event::Prepared(Err(out_of_order())), Attempt::ended(context));
+                return (Event::Prepared(Err(out_of_order())), AttemptChain::ended(context));
             };
             let result = u.prepare(&mut context, plan).await;
             next_stage(context, result, Stage::Ready, Event::Prepared)
@@ -138,10 +141,13 @@ impl<U: Updater> Engine<U> {
         let cancel = self.cancel.clone();
         self.spawn_phase(move |u, mut context, stage| async move {
             let Stage::Ready(ready) = stage else {
-                return (Event::Downloaded(Err(out_of_order())), Attempt::ended(context));
+                return (
+                    Event::Downloaded(Err(out_of_order())),
+                    AttemptChain::ended(context),
+                );
             };
             let result = u.download(&mut context, ready, sender, cancel).await;
-            next_stage(context, result, Stage::Written, Event::Downloaded)
+            next_stage(context, result, Stage::Downloaded, Event::Downloaded)
         });
     }
 
@@ -168,10 +174,10 @@ impl<U: Updater> Engine<U> {
         let cancel = self.cancel.clone();
         self.spawn_phase(move |u, mut context, stage| async move {
             let result = match stage {
-                Stage::Written(written) => u.finish(&mut context, written, cancel).await,
+                Stage::Downloaded(downloaded) => u.finish(&mut context, downloaded, cancel).await,
                 _ => Err(out_of_order()),
             };
-            (Event::Finished(result), Attempt::ended(context))
+            (Event::Finished(result), AttemptChain::ended(context))
         });
     }
 
@@ -192,7 +198,7 @@ impl<U: Updater> Engine<U> {
     /// A job that only waits, for a server or for health: dropped when the engine stops.
     fn talk<F>(&mut self, job: impl FnOnce(Arc<U>) -> F) -> AbortHandle
     where
-        F: Future<Output = (Event, Option<Attempt<U>>)> + Send + 'static,
+        F: Future<Output = (Event, Option<AttemptChain<U>>)> + Send + 'static,
     {
         let job = job(Arc::clone(&self.updater));
         self.talks.spawn(async move {
@@ -201,13 +207,14 @@ impl<U: Updater> Engine<U> {
         })
     }
 
-    /// A phase of the attempt under way, which touches the disk: brought to an end when the engine stops.
+    /// A phase of the attempt under way, which touches the disk: brought to an end when the engine
+    /// stops.
     fn spawn_phase<F>(&mut self, job: impl FnOnce(Arc<U>, AttemptContext, Stage<U>) -> F)
     where
-        F: Future<Output = (Event, Attempt<U>)> + Send + 'static,
+        F: Future<Output = (Event, AttemptChain<U>)> + Send + 'static,
     {
-        let none = || Attempt::ended(AttemptContext::new(Trigger::Schedule));
-        let Attempt { context, stage } = self.attempt.take().unwrap_or_else(none);
+        let none = || AttemptChain::ended(AttemptContext::new(Trigger::Schedule));
+        let AttemptChain { context, stage } = self.attempt.take().unwrap_or_else(none);
         let job = job(Arc::clone(&self.updater), context, stage);
         self.jobs.spawn(async move {
             let (event, attempt) = job.await;
@@ -224,13 +231,13 @@ fn next_stage<U: Updater, T>(
     result: Result<T, Failure>,
     stage: impl FnOnce(T) -> Stage<U>,
     event: impl FnOnce(Result<(), Failure>) -> Event,
-) -> (Event, Attempt<U>) {
+) -> (Event, AttemptChain<U>) {
     match result {
         Ok(value) => {
             let stage = stage(value);
-            (event(Ok(())), Attempt { context, stage })
+            (event(Ok(())), AttemptChain { context, stage })
         }
-        Err(failure) => (event(Err(failure)), Attempt::ended(context)),
+        Err(failure) => (event(Err(failure)), AttemptChain::ended(context)),
     }
 }
 

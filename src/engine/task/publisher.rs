@@ -1,12 +1,12 @@
-//! What the engine tells our own interface, and how often.
+//! The publisher of snapshots to the bus, and how often progress is in them.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::engine::snapshot::Sources;
+use crate::engine::snapshot::SnapshotSources;
 use crate::engine::updater::Progress;
-use crate::engine::{Meter, State, Survey};
+use crate::engine::{Meter, NodeFacts, State};
 use crate::status::{EngineState, NextCheck, Snapshot};
 
 /// Progress is published so often at most.
@@ -18,19 +18,19 @@ pub(super) struct Publisher {
     meter: Meter,
     /// When progress was published last.
     beat: Option<Duration>,
-    pub(super) survey: Survey,
+    pub(super) facts: NodeFacts,
     /// Whether something has changed since the look at the node that is under way began.
     pub(super) is_outdated: bool,
     pub(super) next_check: Option<NextCheck>,
 }
 
 impl Publisher {
-    pub(super) fn new(snapshot: watch::Sender<Snapshot>, survey: Survey) -> Self {
+    pub(super) fn new(snapshot: watch::Sender<Snapshot>, facts: NodeFacts) -> Self {
         Self {
             snapshot,
             meter: Meter::default(),
             beat: None,
-            survey,
+            facts,
             is_outdated: false,
             next_check: None,
         }
@@ -52,10 +52,10 @@ impl Publisher {
     }
 
     pub(super) fn publish(&self, state: &State) {
-        let is_downloading = state.phase().stand() == EngineState::Downloading;
-        let sources = Sources {
+        let is_downloading = state.phase().engine_state() == EngineState::Downloading;
+        let sources = SnapshotSources {
             state,
-            survey: &self.survey,
+            facts: &self.facts,
             transfer: self.meter.transfer().filter(|_| is_downloading),
             next_check: self.next_check.clone(),
         };

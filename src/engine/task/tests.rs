@@ -15,7 +15,9 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::disk::SlotName;
-use crate::engine::{AttemptContext, Checked, Commitment, Failure, Fallback, Phase, Report, Running};
+use crate::engine::{
+    AttemptContext, Checked, Commitment, Failure, Fallback, Phase, Report, Running, SlotError,
+};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::{Backoff, ErrorCode, Offer, PayloadKind};
 use crate::policy::ClockStep;
@@ -32,8 +34,8 @@ struct Script {
     /// The trial ends after so long, if it does.
     trial: Option<(Duration, TrialEnd)>,
     fallback: Fallback,
-    good: Result<(), String>,
-    rollback: Result<String, String>,
+    good: Result<(), SlotError>,
+    rollback: Result<String, SlotError>,
     check: Answer,
     prepare: Result<(), Failure>,
     progress: Vec<Progress>,
@@ -44,7 +46,7 @@ struct Script {
     /// Whether another update is offered while one waits.
     beside: bool,
     /// Whether the update still waits when a withdrawal ends, and how that ends.
-    withdrawn: (bool, Result<(), String>),
+    withdrawn: (bool, Result<(), SlotError>),
     interval: Option<Duration>,
     server: Server,
 }
@@ -94,7 +96,8 @@ struct Scripted {
 }
 
 impl Scripted {
-    /// Everything takes a moment of the paused clock, which passes only while nobody has work to do.
+    /// Everything takes a moment of the paused clock, which passes only while nobody has work to
+    /// do.
     async fn note(&self, what: impl Into<String>) {
         self.done.lock().unwrap().push(what.into());
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -112,7 +115,7 @@ impl Scripted {
 impl Updater for Scripted {
     type Plan = ();
     type Ready = ();
-    type Written = ();
+    type Downloaded = ();
 
     fn now(&self) -> i64 {
         *self.wall.lock().unwrap()
@@ -134,16 +137,16 @@ impl Updater for Scripted {
         self.script.interval
     }
 
-    fn why_then(&self) -> String {
+    fn next_check_reason(&self) -> String {
         "because".to_owned()
     }
 
-    async fn survey(&self) -> Survey {
-        Survey {
+    async fn node_facts(&self) -> NodeFacts {
+        NodeFacts {
             running_version: "1.0.0".to_owned(),
             waiting_version: Some("2.0.0".to_owned()),
             boots_next: self.script.boots_next,
-            ..Survey::default()
+            ..NodeFacts::default()
         }
     }
 
@@ -163,17 +166,17 @@ impl Updater for Scripted {
         self.script.fallback.clone()
     }
 
-    async fn mark_good_anyway(&self) -> Result<(), String> {
+    async fn mark_good_anyway(&self) -> Result<(), SlotError> {
         self.note("mark good anyway").await;
         self.script.good.clone()
     }
 
-    async fn roll_back(&self) -> Result<String, String> {
+    async fn roll_back(&self) -> Result<String, SlotError> {
         self.note("roll back").await;
         self.script.rollback.clone()
     }
 
-    async fn mark_good(&self) -> Result<(), String> {
+    async fn mark_good(&self) -> Result<(), SlotError> {
         self.note("mark good").await;
         self.script.good.clone()
     }
@@ -259,7 +262,7 @@ impl Updater for Scripted {
         self.note("forget").await;
     }
 
-    async fn withdraw(&self) -> Result<(), String> {
+    async fn withdraw(&self) -> Result<(), SlotError> {
         self.note("withdraw").await;
         self.script.withdrawn.1.clone()
     }
@@ -305,7 +308,7 @@ impl World {
         let stop = CancellationToken::new();
         let engine = Engine::new(
             Arc::clone(&updater),
-            (state, Survey::default()),
+            (state, NodeFacts::default()),
             sender,
             stop.clone(),
         );

@@ -27,7 +27,7 @@ async fn what_a_node_noted_before_its_clock_was_set_back_by_an_hour_is_right_aft
     drop(engine.prepare(&mut attempt, plan).await.unwrap());
     let failure = Failure::new(ErrorCode::DownloadTransfer, "no line");
     engine.report(&attempt, &Report::Failed(failure)).await;
-    let before = engine.survey().await;
+    let before = engine.node_facts().await;
     let came = std::fs::metadata(&answer).unwrap().modified().unwrap();
     engine
         .clock_stepped(ClockStep {
@@ -36,7 +36,7 @@ async fn what_a_node_noted_before_its_clock_was_set_back_by_an_hour_is_right_aft
             by: -HOUR,
         })
         .await;
-    let after = engine.survey().await;
+    let after = engine.node_facts().await;
 
     let earlier = |time: UnixTime| time.plus_seconds(-HOUR);
     assert!(before.tally.last_answer.is_some() && before.tally.last_failure.is_some());

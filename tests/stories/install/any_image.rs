@@ -210,7 +210,7 @@ async fn attempt(
     let mut site = node.site(Postinst::Skip);
     site.pace = pace;
     let ready = Installer::new(plan(url.to_owned(), payload), site)
-        .preflight()
+        .prepare()
         .await?;
     let cancel = CancellationToken::new();
     let mut heard = |bytes: u64| {

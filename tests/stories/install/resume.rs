@@ -81,7 +81,7 @@ async fn progress_counts_what_an_earlier_attempt_brought() {
     assert!(node.download(plan.clone()).await.is_err());
 
     let ready = Installer::new(plan, node.site(Postinst::Skip))
-        .preflight()
+        .prepare()
         .await
         .unwrap();
     assert!(ready.resumes());
@@ -165,7 +165,7 @@ async fn a_cancelled_download_ends_soon_and_goes_on_later() {
     server.release(1);
     let plan = plan(server.url("gate=900000;/p"), &payload);
     let ready = Installer::new(plan.clone(), node.site(Postinst::Skip))
-        .preflight()
+        .prepare()
         .await
         .unwrap();
     let cancel = CancellationToken::new();

@@ -318,7 +318,7 @@ impl Slots for Broken {
         self.0.require_running_good(target)
     }
 
-    fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+    fn withdraw_and_make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
         self.0.make_unbootable(slot)
     }
 

@@ -221,7 +221,7 @@ impl Download {
             rate: NonZeroU64::new(16 * MIB),
             ..FetchSettings::default()
         });
-        let ready = Installer::new(self.plan.clone(), site).preflight().await?;
+        let ready = Installer::new(self.plan.clone(), site).prepare().await?;
         let (mut kept, mut crashed) = (None, false);
         let mut progress = |bytes: u64| {
             let kept = *kept.get_or_insert(bytes);

@@ -77,7 +77,7 @@ impl Slots for Meddled {
         self.disk.require_running_good(target)
     }
 
-    fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+    fn withdraw_and_make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
         self.calls.lock().unwrap().push("unbootable");
         self.disk.make_unbootable(slot)
     }

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use update_engine::disk::SlotName;
-use update_engine::engine::{DiskChoice, Engine, Node as Machine, Settings, Survey};
+use update_engine::engine::{DiskChoice, Engine, Node as Machine, NodeFacts, Settings};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
 use update_engine::serve::{Ask, Catalog, Server};
@@ -50,7 +50,7 @@ impl Running {
             },
             postinst: Postinst::Skip,
         });
-        let beginning = (machine.initial_state(), Survey::default());
+        let beginning = (machine.initial_state(), NodeFacts::default());
         let (sender, published) = SnapshotSender::new();
         let (commands, receiver) = mpsc::channel(1);
         let stop = CancellationToken::new();

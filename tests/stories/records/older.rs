@@ -222,7 +222,7 @@ async fn a_download_cut_under_another_version_goes_on() {
         node.disk.write(SlotName::B, 0, &fixtures::image("new.img"));
         let plan = plan(server.url("p"), &payload);
         let ready = Installer::new(plan.clone(), node.site(Postinst::Skip))
-            .preflight()
+            .prepare()
             .await
             .unwrap();
         assert!(

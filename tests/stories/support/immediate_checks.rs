@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use update_engine::engine::{
-    AttemptContext, CancelSignal, Checked, Commitment, Failure, Fallback, Node as Machine, Progress, Report,
-    Survey, Updater,
+    AttemptContext, CancelSignal, Checked, Commitment, Failure, Fallback, Node as Machine, NodeFacts,
+    Progress, Report, SlotError, Updater,
 };
 use update_engine::health::{Cause, TrialEnd};
 use update_engine::status::{OfferSource, Preview, Trigger};
@@ -16,7 +16,7 @@ pub(crate) struct ImmediateChecks(pub(crate) Machine);
 impl Updater for ImmediateChecks {
     type Plan = <Machine as Updater>::Plan;
     type Ready = <Machine as Updater>::Ready;
-    type Written = <Machine as Updater>::Written;
+    type Downloaded = <Machine as Updater>::Downloaded;
 
     fn now(&self) -> i64 {
         self.0.now()
@@ -30,12 +30,12 @@ impl Updater for ImmediateChecks {
         Some(Duration::from_millis(20))
     }
 
-    fn why_then(&self) -> String {
-        self.0.why_then()
+    fn next_check_reason(&self) -> String {
+        self.0.next_check_reason()
     }
 
-    async fn survey(&self) -> Survey {
-        self.0.survey().await
+    async fn node_facts(&self) -> NodeFacts {
+        self.0.node_facts().await
     }
 
     async fn watch_trial(&self) -> TrialEnd {
@@ -46,15 +46,15 @@ impl Updater for ImmediateChecks {
         self.0.fall_back(cause).await
     }
 
-    async fn mark_good_anyway(&self) -> Result<(), String> {
+    async fn mark_good_anyway(&self) -> Result<(), SlotError> {
         self.0.mark_good_anyway().await
     }
 
-    async fn roll_back(&self) -> Result<String, String> {
+    async fn roll_back(&self) -> Result<String, SlotError> {
         self.0.roll_back().await
     }
 
-    async fn mark_good(&self) -> Result<(), String> {
+    async fn mark_good(&self) -> Result<(), SlotError> {
         self.0.mark_good().await
     }
 
@@ -84,17 +84,17 @@ impl Updater for ImmediateChecks {
         ready: Self::Ready,
         progress: watch::Sender<Progress>,
         cancel: CancelSignal,
-    ) -> Result<Self::Written, Failure> {
+    ) -> Result<Self::Downloaded, Failure> {
         self.0.download(attempt, ready, progress, cancel).await
     }
 
     async fn finish(
         &self,
         attempt: &mut AttemptContext,
-        written: Self::Written,
+        downloaded: Self::Downloaded,
         cancel: CancelSignal,
     ) -> Result<Commitment, Failure> {
-        self.0.finish(attempt, written, cancel).await
+        self.0.finish(attempt, downloaded, cancel).await
     }
 
     async fn remember_pending(&self, attempt: Option<&AttemptContext>) {
@@ -109,7 +109,7 @@ impl Updater for ImmediateChecks {
         self.0.forget_pending().await;
     }
 
-    async fn withdraw(&self) -> Result<(), String> {
+    async fn withdraw(&self) -> Result<(), SlotError> {
         self.0.withdraw().await
     }
 }

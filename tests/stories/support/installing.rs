@@ -33,7 +33,7 @@ pub(crate) fn plan(url: String, payload: &[u8]) -> InstallPlan {
 
 /// Preflight and download.
 pub(crate) async fn download(plan: InstallPlan, site: Site) -> Result<Downloaded, InstallError> {
-    let ready = Installer::new(plan, site).preflight().await?;
+    let ready = Installer::new(plan, site).prepare().await?;
     ready.download(&mut |_| {}, &CancellationToken::new()).await
 }
 

@@ -97,7 +97,7 @@ impl Slots for FailingDisk {
         self.disk.require_running_good(target)
     }
 
-    fn make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+    fn withdraw_and_make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
         self.disk.make_unbootable(slot)
     }
 

@@ -200,7 +200,7 @@ async fn a_withdrawal_touches_neither_a_fallback_nor_anything_while_the_running_
     scene.node.disk.set_attributes(SlotName::A, (2, 0, 0));
     scene.node.disk.set_attributes(SlotName::B, (1, 1, 0));
     scene.node.write(MARKER, b"");
-    let refused = engine(&scene.node).withdraw().await.unwrap_err();
+    let refused = engine(&scene.node).withdraw().await.unwrap_err().to_string();
     assert!(
         refused.contains("the running slot USR-A is not marked good"),
         "{refused}"

@@ -19,7 +19,9 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Forgotten),
         Just(Event::Overtaken),
         Just(Event::Withdrawn(Ok(()))),
-        Just(Event::Withdrawn(Err("the table can't be written".into()))),
+        Just(Event::Withdrawn(Err(SlotError::Io(
+            "the table can't be written".into()
+        )))),
         Just(Event::MarkGoodDue),
         Just(Event::TrialEnded(TrialEnd::Passed)),
         Just(Event::TrialEnded(TrialEnd::Failed(cause()))),
@@ -27,7 +29,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::FellBack(Fallback::GoodAfterAll)),
         Just(Event::FellBack(Fallback::Stays("alone".into()))),
         Just(Event::Marked(Ok(()))),
-        Just(Event::Marked(Err("on trial".into()))),
+        Just(Event::Marked(Err(SlotError::OnTrial("on trial".into())))),
         Just(Event::Checked(CheckOutcome::NoUpdate, 1)),
         Just(offer()),
         any_failure().prop_map(|f| Event::Checked(CheckOutcome::Failed(f), 1)),
@@ -65,8 +67,8 @@ impl Slots {
         if effects.contains(&Effect::Download) || effects.contains(&Effect::Withdraw) && self.running {
             self.other = false;
         }
-        // The order is carried out only if the disk says that the other slot is good; a slot that is good
-        // itself is not left at all.
+        // The order is carried out only if the disk says that the other slot is good; a slot that
+        // is good itself is not left at all.
         if self.other && effects.iter().any(|effect| matches!(effect, Effect::FallBack(_))) {
             self.running = false;
         }

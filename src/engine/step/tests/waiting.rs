@@ -17,7 +17,7 @@ fn whichever_way_an_update_is_withdrawn_idle_is_signalled_once_and_last() {
         vec![
             withdraw(WaitingSlot::Unbootable),
             Event::Forgotten,
-            Event::Withdrawn(Err("no".into())),
+            Event::Withdrawn(Err(SlotError::Io("no".into()))),
         ],
     ];
     for way in ways {
@@ -61,7 +61,7 @@ fn an_update_is_withdrawn_with_its_slot_or_without() {
 
 #[test]
 fn an_update_whose_slot_cannot_be_touched_waits_on() {
-    let refused = Event::Withdrawn(Err("the running slot is not good".into()));
+    let refused = Event::Withdrawn(Err(SlotError::Io("the running slot is not good".into())));
     let (end, signals) = run(
         State::reboot_pending(),
         [withdraw(WaitingSlot::Unbootable), refused],

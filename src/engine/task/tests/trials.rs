@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn a_node_on_trial_asks_but_installs_nothing() {
     let script = Script {
-        good: Err("the health gate is pending".to_owned()),
+        good: Err(SlotError::OnTrial("the health gate is pending".to_owned())),
         ..Script::default()
     };
     let mut world = World::start(State::idle(), script);
@@ -27,7 +27,7 @@ async fn the_running_slot_is_marked_good_when_its_trial_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_stays_on_trial_is_looked_at_again() {
     let script = Script {
-        good: Err("the health gate is pending".to_owned()),
+        good: Err(SlotError::OnTrial("the health gate is pending".to_owned())),
         interval: None,
         ..Script::default()
     };
@@ -59,7 +59,7 @@ async fn a_slot_that_cannot_be_left_defers_updates_and_says_why() {
     let script = Script {
         trial: Some((Duration::from_secs(600), unhealthy())),
         fallback: Fallback::Stays("the other slot is not good".to_owned()),
-        good: Err("unhealthy".to_owned()),
+        good: Err(SlotError::OnTrial("unhealthy".to_owned())),
         interval: None,
         ..Script::default()
     };

@@ -105,13 +105,14 @@ async fn a_withdrawal_is_answered_when_the_slot_is_unbootable() {
 #[tokio::test(start_paused = true)]
 async fn a_withdrawal_that_fails_says_why_and_what_still_waits() {
     for (waits, operation) in [(true, Operation::UpdatedNeedReboot), (false, Operation::Idle)] {
-        let failed = Err("the table can't be written".to_owned());
+        let reason = "the table can't be written".to_owned();
+        let failed = Err(SlotError::Io(reason.clone()));
         let script = Script {
-            withdrawn: (waits, failed.clone()),
+            withdrawn: (waits, failed),
             ..Script::default()
         };
         let world = World::start(State::reboot_pending(), script);
-        assert_eq!(world.withdraw(WaitingSlot::Unbootable).await, failed);
+        assert_eq!(world.withdraw(WaitingSlot::Unbootable).await, Err(reason));
         assert_eq!(world.status().await.operation, operation);
         world.end().await;
     }

@@ -1,14 +1,14 @@
-//! What others want of the engine, and when they hear what became of it.
+//! Commands from the bus, and the replies to those that take time.
 
 use tokio::sync::oneshot;
 
 use super::Engine;
 use crate::engine::updater::Updater;
-use crate::engine::{Event, Phase};
+use crate::engine::{Event, Phase, SlotError};
 use crate::status::Command;
 
-/// Who gave an order hears that it was carried out, or why not.
-pub(super) type OrderReply = oneshot::Sender<Result<(), String>>;
+/// Tells the caller that a command was carried out, or why not.
+pub(super) type CommandReply = oneshot::Sender<Result<(), String>>;
 
 impl<U: Updater> Engine<U> {
     pub(super) async fn command(&mut self, command: Command) {
@@ -16,7 +16,7 @@ impl<U: Updater> Engine<U> {
             command,
             Command::GetStatus(_) | Command::ResetStatus(_) | Command::Withdraw(..)
         ) {
-            self.look_at_table().await;
+            self.reread_table().await;
         }
         // A client that has gone needs no answer.
         match command {
@@ -27,9 +27,12 @@ impl<U: Updater> Engine<U> {
             Command::ResetStatus(reply) => {
                 let _ = reply.send(self.request(Event::ResetRequested).await.is_ok());
             }
-            Command::Withdraw(slot, reply) => self.order(Event::WithdrawalRequested(slot), reply).await,
-            Command::RollBack(reply) => self.order(Event::RollbackRequested, reply).await,
-            Command::MarkGood(reply) => self.order(Event::MarkGoodRequested, reply).await,
+            Command::Withdraw(slot, reply) => {
+                let event = Event::WithdrawalRequested(slot);
+                self.start_or_refuse(event, reply).await;
+            }
+            Command::RollBack(reply) => self.start_or_refuse(Event::RollbackRequested, reply).await,
+            Command::MarkGood(reply) => self.start_or_refuse(Event::MarkGoodRequested, reply).await,
             Command::Cancel(reply) => self.cancel(reply).await,
             Command::Preview(source, reply) => self.preview(source, reply),
             Command::GetStatus(reply) => {
@@ -38,10 +41,10 @@ impl<U: Updater> Engine<U> {
         }
     }
 
-    /// Answers at once, or once the job is done that the order takes.
-    async fn order(&mut self, order: Event, reply: OrderReply) {
-        let is_mark = order == Event::MarkGoodRequested;
-        let accepted = self.request(order).await;
+    /// Replies with a refusal at once, or once the job is done that the command takes.
+    async fn start_or_refuse(&mut self, event: Event, reply: CommandReply) {
+        let is_mark = event == Event::MarkGoodRequested;
+        let accepted = self.request(event).await;
         let takes_time = is_mark || matches!(self.state.phase(), Phase::Withdrawing(_) | Phase::RollingBack);
         if accepted.is_ok() && takes_time {
             self.answer = Some(reply);
@@ -50,9 +53,10 @@ impl<U: Updater> Engine<U> {
         }
     }
 
-    /// Answers once it is certain what becomes of the attempt: only its end says whether the cancel came in time. Between
-    /// two phases it did: the next one heeds it first, and a server that is told of them may be silent for long.
-    async fn cancel(&mut self, reply: OrderReply) {
+    /// Answers once it is certain what becomes of the attempt: only its end says whether the cancel
+    /// came in time. Between two phases it did: the next one heeds it first, and a server that is
+    /// told of them may be silent for long.
+    async fn cancel(&mut self, reply: CommandReply) {
         let accepted = if self.cancel_answer.is_some() {
             Err("the update is being broken off already".to_owned())
         } else {
@@ -69,11 +73,11 @@ impl<U: Updater> Engine<U> {
         }
     }
 
-    /// Who waits for `event`, and what he hears.
-    pub(super) fn answer_to_order(&mut self, event: &Event) -> Option<(OrderReply, Result<(), String>)> {
+    /// The reply that is due after `event`, and what it says.
+    pub(super) fn reply_due_after(&mut self, event: &Event) -> Option<(CommandReply, Result<(), String>)> {
         let (waiting, result) = match event {
-            Event::Withdrawn(result) | Event::Marked(result) => (&mut self.answer, result.clone()),
-            Event::RolledBack(result) => (&mut self.answer, result.clone().map(drop)),
+            Event::Withdrawn(result) | Event::Marked(result) => (&mut self.answer, reply_to(result)),
+            Event::RolledBack(result) => (&mut self.answer, reply_to(result)),
             Event::Prepared(_) | Event::Downloaded(_) | Event::Finished(Err(_)) => {
                 (&mut self.cancel_answer, Ok(()))
             }
@@ -85,4 +89,8 @@ impl<U: Updater> Engine<U> {
         };
         waiting.take().zip(Some(result))
     }
+}
+
+fn reply_to<T>(result: &Result<T, SlotError>) -> Result<(), String> {
+    result.as_ref().map(drop).map_err(ToString::to_string)
 }

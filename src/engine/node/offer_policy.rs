@@ -1,34 +1,52 @@
-//! What becomes of an offer: taken or put off, from which URL, written where.
+//! The policy on offers: taken or put off, from which URL, written where.
 
-use ring::rand::SecureRandom as _;
+use std::sync::Arc;
 
-use super::{Node, slots};
+use super::machine::{Machine, unix_time};
+use super::payload_prefs::PayloadPrefs;
+use super::update_history::UpdateHistory;
 use crate::config::Config;
-use crate::disk::SlotName;
 use crate::engine::{AttemptContext, Checked, Failure};
-use crate::host::Unreadable;
-use crate::journal::chain;
 use crate::omaha::{ErrorCode, Offer, PayloadKind};
 use crate::plan::{BlamedImage, InstallPlan};
-use crate::policy::{Decision, PayloadState, PolicyInput, Seed, decide, extensions};
+use crate::policy::{Decision, PayloadState, PolicyInput, decide, extensions};
 use crate::status::{Obstacle, Trigger};
-use crate::store::PrefsError;
 
 /// The one key of the image; operators bind-mount over it.
 const PUBLIC_KEY: &str = "/usr/share/update_engine/update-payload-key.pub.pem";
 const STATE: &str = "/var/lib/update_engine";
 
-impl Node {
-    /// Asks policy about `offer`; gives a plan if it is taken.
+/// Decides on offers by what this machine remembers, and plans their installation.
+pub(super) struct OfferPolicy {
+    machine: Arc<Machine>,
+    history: Arc<UpdateHistory>,
+    payload_prefs: Arc<PayloadPrefs>,
+}
+
+impl OfferPolicy {
+    pub(super) fn new(
+        machine: &Arc<Machine>,
+        history: &Arc<UpdateHistory>,
+        payload_prefs: &Arc<PayloadPrefs>,
+    ) -> Self {
+        Self {
+            machine: Arc::clone(machine),
+            history: Arc::clone(history),
+            payload_prefs: Arc::clone(payload_prefs),
+        }
+    }
+
+    /// Decides on `offer`, and remembers that it was made; gives an attempt and its plan if it is
+    /// taken.
     pub(super) fn consider(
         &self,
         config: &Config,
         offer: Offer,
         trigger: Trigger,
     ) -> Result<Checked<InstallPlan>, Failure> {
-        let mut state = self.payload_state();
+        let mut state = self.payload_prefs.state();
         state.offered(&offer);
-        self.save(&state)?;
+        self.payload_prefs.save(&state)?;
         self.decide(&offer, &state, trigger)?;
         let mut plan = self.plan(config, &offer, &state)?;
         plan.blamed = self.unwanted_images(trigger);
@@ -36,21 +54,24 @@ impl Node {
         Ok(Checked::Offer((attempt, plan)))
     }
 
+    /// What would be done with `offer` by somebody who wants it now. Changes nothing.
+    pub(super) fn preview(&self, config: &Config, offer: &Offer) -> Result<InstallPlan, Failure> {
+        let mut state = self.payload_prefs.state();
+        state.offered(offer);
+        self.decide(offer, &state, Trigger::Operator)?;
+        self.plan(config, offer, &state)
+    }
+
     /// Whether policy takes `offer`; if not, why.
-    pub(super) fn decide(
-        &self,
-        offer: &Offer,
-        payload_state: &PayloadState,
-        trigger: Trigger,
-    ) -> Result<(), Failure> {
-        let mode = self.host().mode()?;
-        let history = self.history();
+    fn decide(&self, offer: &Offer, payload_state: &PayloadState, trigger: Trigger) -> Result<(), Failure> {
+        let mode = self.machine.host().mode()?;
+        let history = self.history.read();
         let input = PolicyInput {
             payload_state,
             blame: history.blame_of(&offer.sha256),
             trigger,
             mode,
-            now: self.unix_time(),
+            now: unix_time(),
         };
         match decide(offer, &input) {
             Decision::Take { .. } => Ok(()),
@@ -76,12 +97,12 @@ impl Node {
         }
     }
 
-    /// What is not installed, whatever package it comes in: whoever asks by hand gets everything.
+    /// What is not installed, whatever package it comes in: an operator gets everything.
     fn unwanted_images(&self, trigger: Trigger) -> Vec<BlamedImage> {
         if trigger == Trigger::Operator {
             return Vec::new();
         }
-        let history = self.history();
+        let history = self.history.read();
         let blamed = history.blamed().iter().filter_map(|blame| {
             Some(BlamedImage {
                 image: blame.image?,
@@ -93,7 +114,7 @@ impl Node {
     }
 
     /// What will be written where.
-    pub(super) fn plan(
+    fn plan(
         &self,
         config: &Config,
         offer: &Offer,
@@ -101,10 +122,10 @@ impl Node {
     ) -> Result<InstallPlan, Failure> {
         let url = payload_state.url(offer).to_owned();
         let fallback_urls = payload_state.fallback_urls(offer).to_vec();
-        let disk = slots::open(&self.settings)?;
+        let disk = self.machine.disk()?;
         let target = !disk.running();
         let kernel = |slot| {
-            let kernel = self.kernel(slot);
+            let kernel = self.machine.kernel(slot);
             kernel.map_err(|error| Failure::caused_by(ErrorCode::Error, &error))
         };
         let urls = [std::slice::from_ref(&url), &fallback_urls[..]].concat();
@@ -127,80 +148,7 @@ impl Node {
             extra_partitions: config.extra_partitions.clone(),
             extensions,
             blamed: Vec::new(),
-            public_keys: vec![self.host().path(PUBLIC_KEY)],
+            public_keys: vec![self.machine.host().path(PUBLIC_KEY)],
         })
     }
-
-    /// The kernel of `slot`.
-    pub(super) fn kernel(&self, slot: SlotName) -> Result<String, Unreadable> {
-        Ok(format!("{}/vmlinuz-{}", self.boot_directory()?, slot.letter()))
-    }
-
-    /// Where kernels lie: installations from before the distribution's change of name keep their place. Who doesn't know
-    /// which this is writes neither: a loader would take the other one.
-    fn boot_directory(&self) -> Result<&'static str, Unreadable> {
-        for old in ["/boot/coreos/vmlinuz-a", "/boot/coreos/vmlinuz-b"] {
-            if self.host().is_there(old)? {
-                return Ok("/boot/coreos");
-            }
-        }
-        Ok("/boot/flatcar")
-    }
-
-    /// Bytes of the payload came: its URL works, whatever happens next.
-    pub(super) fn download_flowed(&self, attempt: &AttemptContext) {
-        self.account(attempt, |state, _, _| {
-            state.progressed();
-        });
-    }
-
-    /// The whole payload came.
-    pub(super) fn download_done(&self, attempt: &AttemptContext) {
-        self.account(attempt, |state, offer, node| {
-            state.downloaded(offer, node.unix_time(), seed());
-        });
-    }
-
-    /// The attempt ended with `code`.
-    pub(super) fn attempt_failed(&self, attempt: &AttemptContext, code: ErrorCode) {
-        self.account(attempt, |state, offer, node| {
-            state.failed(offer, code, node.unix_time(), seed());
-        });
-    }
-
-    fn account(&self, attempt: &AttemptContext, change: impl FnOnce(&mut PayloadState, &Offer, &Self)) {
-        let Some(offer) = attempt.blamable_offer() else {
-            return;
-        };
-        let before = self.payload_state();
-        let mut state = before.clone();
-        change(&mut state, offer, self);
-        if state != before
-            && let Err(error) = self.save(&state)
-        {
-            tracing::warn!("cannot keep count of this payload's attempts: {}", chain(&error));
-        }
-    }
-
-    pub(super) fn payload_state(&self) -> PayloadState {
-        // What can't be read counts as never written: the offer starts anew.
-        PayloadState::load(|key| self.prefs.get(key).ok().flatten(), self.unix_time())
-    }
-
-    fn save(&self, state: &PayloadState) -> Result<(), PrefsError> {
-        let prefs = state.prefs();
-        prefs
-            .iter()
-            .try_for_each(|(key, value)| self.prefs.set(*key, value))
-    }
-}
-
-/// Fresh randomness for one decision.
-pub(super) fn seed() -> Seed {
-    let mut bytes = [0; 8];
-    // Without any the decision is the same on every such machine: worse jitter, nothing else.
-    if ring::rand::SystemRandom::new().fill(&mut bytes).is_err() {
-        tracing::warn!("the system gives no randomness");
-    }
-    Seed(u64::from_ne_bytes(bytes))
 }

@@ -1,21 +1,35 @@
-//! What the node knows beside the engine's state.
+//! The reporter of the node's facts: slots, rollbacks, attempts, configuration.
 
-use super::{Node, slots};
+use std::sync::Arc;
+
+use super::attempt_history::AttemptHistory;
+use super::machine::Machine;
+use super::slot_control::SlotControl;
+use super::slot_trial::SlotTrial;
+use super::update_history::UpdateHistory;
 use crate::config::Server;
 use crate::disk::{DiskError, SlotRow};
-use crate::engine::{BootsNext, Survey, Updates};
+use crate::engine::{NodeFacts, Updates};
 use crate::journal::chain;
 use crate::policy::{Attempt, History, Rollback};
 use crate::status::{AttemptReport, RollbackReport, SlotReport};
 
-impl Node {
-    /// Blocks on the disk for a moment; writes nothing.
-    pub(super) fn look_around(&self) -> Survey {
-        let config = self.config();
-        let running_version = self.memory(|memory| memory.version.clone());
-        let history = self.history();
+/// Reads the facts about the node that the bus shows. Writes nothing.
+pub(super) struct NodeReporter {
+    pub(super) machine: Arc<Machine>,
+    pub(super) history: Arc<UpdateHistory>,
+    pub(super) attempts: Arc<AttemptHistory>,
+    pub(super) slots: Arc<SlotControl>,
+    pub(super) trial: Arc<SlotTrial>,
+}
+
+impl NodeReporter {
+    pub(super) fn facts(&self) -> NodeFacts {
+        let config = self.machine.config();
+        let running_version = self.machine.last_version();
+        let history = self.history.read();
         let rollback = history.last_rollback();
-        let (slots, boot_warnings, slots_unknown) = match self.look_at_disk(&history, &running_version) {
+        let (slots, boot_warnings, slots_unknown) = match self.slot_facts(&history, &running_version) {
             Ok((slots, warnings)) => (slots, warnings, None),
             Err(error) => {
                 let reason = chain(&error);
@@ -23,8 +37,8 @@ impl Node {
                 (Vec::new(), Vec::new(), Some(reason))
             }
         };
-        Survey {
-            boots_next: self.boots_next(),
+        NodeFacts {
+            boots_next: self.slots.boots_next(),
             slots,
             slots_unknown,
             updates: match &config {
@@ -35,36 +49,30 @@ impl Node {
             config_warnings: config
                 .map_or_else(|_| Vec::new(), |config| config.warnings())
                 .into_iter()
-                .chain(self.host().machine_id_warning())
+                .chain(self.machine.host().machine_id_warning())
                 .collect(),
             boot_warnings,
-            held: self.requirements().err().map(|unknown| unknown.to_string()),
+            held: self.trial.requirements().err().map(|unknown| unknown.to_string()),
             waiting_version: history.waiting().map(|payload| payload.version.clone()),
-            rollback: rollback.map(report),
+            rollback: rollback.map(rollback_report),
             rollback_output: rollback
                 .map(|rollback| rollback.output.clone())
                 .unwrap_or_default(),
-            attempts: self.attempts().iter().map(told).collect(),
+            attempts: self.attempts.read().iter().map(attempt_report).collect(),
             running_version,
             tally: history.tally().clone(),
         }
     }
 
-    /// Which slot the loader takes at the next boot. Blocks.
-    pub(super) fn boots_next(&self) -> BootsNext {
-        let found = slots::open(&self.settings).and_then(|disk| slots::boots_next(&disk));
-        found.unwrap_or_default()
-    }
-
     /// The slots, and what could keep them from booting.
-    fn look_at_disk(
+    fn slot_facts(
         &self,
         history: &History,
         running_version: &str,
     ) -> Result<(Vec<SlotReport>, Vec<String>), DiskError> {
-        let disk = slots::open(&self.settings)?;
+        let disk = self.machine.disk()?;
         let (running, rows) = (disk.running(), disk.table()?);
-        let warnings = match disk.boot_risks(self.host()) {
+        let warnings = match disk.boot_risks(self.machine.host()) {
             Ok(risks) => risks.iter().map(ToString::to_string).collect(),
             Err(error) => vec![format!(
                 "what could keep it from booting is not known: {}",
@@ -89,7 +97,7 @@ impl Node {
     }
 }
 
-fn report(rollback: &Rollback) -> RollbackReport {
+fn rollback_report(rollback: &Rollback) -> RollbackReport {
     RollbackReport {
         version: rollback.payload.version.clone(),
         payload_sha256: rollback.payload.sha256.map(|sha256| sha256.to_string()),
@@ -98,7 +106,7 @@ fn report(rollback: &Rollback) -> RollbackReport {
     }
 }
 
-fn told(attempt: &Attempt) -> AttemptReport {
+fn attempt_report(attempt: &Attempt) -> AttemptReport {
     AttemptReport {
         began: attempt.began.0,
         ended: attempt.ended.map(|ended| ended.0),

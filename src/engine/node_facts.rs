@@ -1,10 +1,10 @@
-//! What the node knows beside the engine's state, for those who ask.
+//! Facts about the node beside the engine's state, as the bus shows them.
 
 use crate::status::{AttemptReport, RollbackReport, SlotReport, Tally};
 
 /// One look at the node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Survey {
+pub struct NodeFacts {
     /// The version that runs; may be empty.
     pub running_version: String,
     /// The slots as the table has them now; none if it can't be read.

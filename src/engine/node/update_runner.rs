@@ -1,0 +1,263 @@
+//! The runner of updates: the installer's phases, one after the other, each with what it leaves
+//! behind.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::attempt_history::AttemptEnd;
+use super::attempt_observer::{AttemptObserver, PayloadFlow};
+use super::blocking::Blocking;
+use super::machine::Machine;
+use super::slot_control::SlotControl;
+use super::update_history::UpdateHistory;
+use crate::engine::updater::Progress;
+use crate::engine::{AttemptContext, CancelSignal, Commitment, Failure};
+use crate::fetch::{FetchSettings, Fetcher};
+use crate::install::{Downloaded, Installer, Pace, PostinstOutcome, PreflightResult, Ready, Site};
+use crate::omaha::ErrorCode;
+use crate::plan::InstallPlan;
+use crate::reboot::RebootRequest;
+use crate::status::Trigger;
+
+/// Runs the phases of attempts; and their preflight alone, for previews. Clones are the same one.
+#[derive(Clone)]
+pub(super) struct UpdateRunner {
+    workplace: Blocking<Workplace>,
+    history: Blocking<UpdateHistory>,
+    observer: Blocking<AttemptObserver>,
+    /// Held while the other slot is opened to see whether it can be written.
+    preflights: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The machine and its slots, as an installation needs them.
+pub(super) struct Workplace {
+    pub(super) machine: Arc<Machine>,
+    pub(super) slots: Arc<SlotControl>,
+}
+
+impl UpdateRunner {
+    pub(super) fn new(
+        workplace: Workplace,
+        history: &Arc<UpdateHistory>,
+        observer: &Blocking<AttemptObserver>,
+    ) -> Self {
+        Self {
+            workplace: Blocking::of(workplace),
+            history: Blocking::new(history),
+            observer: observer.clone(),
+            preflights: Arc::default(),
+        }
+    }
+
+    /// Looks at everything that can be refused before the download.
+    pub(super) async fn prepare(
+        &self,
+        attempt: &mut AttemptContext,
+        plan: InstallPlan,
+    ) -> Result<Ready, Failure> {
+        let (context, begins) = (attempt.clone(), plan.clone());
+        self.observer
+            .run(move |observer| observer.began(&context, &begins))
+            .await;
+        let ready = self.try_prepare(attempt.trigger, plan).await;
+        match &ready {
+            Ok(ready) => {
+                attempt.resumed = ready.resumes();
+                attempt.resumed_at = ready.resumed_at();
+            }
+            Err(failure) => {
+                // Nothing was asked of its URL yet: what is wrong is not held against the payload.
+                attempt.exonerate_offer();
+                self.end(attempt, AttemptEnd::Failed, failure).await;
+            }
+        }
+        ready
+    }
+
+    async fn try_prepare(&self, trigger: Trigger, plan: InstallPlan) -> Result<Ready, Failure> {
+        let _alone = self.preflights.lock().await;
+        let site = self.site(trigger).await?;
+        Ok(Installer::new(plan, site).prepare().await?)
+    }
+
+    /// Looks at the same for a preview, and at the payload's first bytes, which are waited for as
+    /// long as `patience`.
+    pub(super) async fn examine(
+        &self,
+        plan: InstallPlan,
+        patience: Duration,
+    ) -> Result<Vec<PreflightResult>, Failure> {
+        // An attempt that begins meanwhile wants the slot for itself.
+        let _alone = self.preflights.lock().await;
+        let site = self.site(Trigger::Operator).await?;
+        Ok(Installer::new(plan, site).examine(patience).await)
+    }
+
+    /// Downloads the payload into the other slot.
+    pub(super) async fn download(
+        &self,
+        attempt: &mut AttemptContext,
+        ready: Ready,
+        progress: watch::Sender<Progress>,
+        cancel: &CancelSignal,
+    ) -> Result<Downloaded, Failure> {
+        let begun = Instant::now();
+        let downloaded = self.try_download(attempt, ready, &progress, cancel.token()).await;
+        attempt.fetched = progress.borrow().0.saturating_sub(attempt.resumed_at);
+        attempt.download_seconds = begun.elapsed().as_secs();
+        if let Err(failure) = &downloaded {
+            self.end(attempt, AttemptEnd::of(cancel), failure).await;
+        }
+        downloaded
+    }
+
+    async fn try_download(
+        &self,
+        attempt: &AttemptContext,
+        ready: Ready,
+        progress: &watch::Sender<Progress>,
+        cancel: &CancellationToken,
+    ) -> Result<Downloaded, Failure> {
+        let total = attempt.offered().size;
+        // From here on the original must not resume a download of its own: the slot is ours.
+        self.workplace
+            .run(|workplace| workplace.machine.prefs().forbid_resume())
+            .await?;
+        let begun = Instant::now();
+        let mut flow: Option<(u64, u64)> = None;
+        let mut tell = |done: u64| {
+            flow = Some((flow.map_or(done, |(first, _)| first), done));
+            progress.send_replace((done, total));
+        };
+        let downloaded = ready.download(&mut tell, cancel).await;
+        let flow = flow.map(|(first, last)| PayloadFlow {
+            first,
+            last,
+            millis: millis(begun),
+        });
+        let context = attempt.clone();
+        let downloaded = self.observer.run(move |observer| {
+            observer.downloaded(&context, flow, downloaded.as_ref().err());
+            downloaded
+        });
+        Ok(downloaded.await?)
+    }
+
+    /// Verifies the slot, runs its postinst, makes it the next to boot. A success is only in the
+    /// history of attempts once a reboot is pending.
+    pub(super) async fn finish(
+        &self,
+        attempt: &mut AttemptContext,
+        downloaded: Downloaded,
+        cancel: &CancelSignal,
+    ) -> Result<Commitment, Failure> {
+        let begun = Instant::now();
+        let committed = self.try_finish(attempt, downloaded, cancel.token()).await;
+        attempt.finish_seconds = begun.elapsed().as_secs();
+        match &committed {
+            Ok(Commitment::Clean) => {}
+            Ok(Commitment::AfterError(failure)) => attempt.remark = Some(failure.clone()),
+            Err(failure) => self.end(attempt, AttemptEnd::of(cancel), failure).await,
+        }
+        committed
+    }
+
+    async fn try_finish(
+        &self,
+        attempt: &mut AttemptContext,
+        downloaded: Downloaded,
+        cancel: &CancellationToken,
+    ) -> Result<Commitment, Failure> {
+        // Before the image's postinst, which may set boot attributes and ask for the reboot itself.
+        // A cut after this leaves a record of a slot that is not bootable, which means nothing.
+        let begun = Instant::now();
+        attempt.reboot_wanted = self
+            .workplace
+            .run(|workplace| RebootRequest::of(workplace.machine.host()).is_made())
+            .await;
+        let (context, image) = (attempt.clone(), downloaded.image());
+        self.history
+            .run(move |history| history.remember_target(&context, image))
+            .await?;
+        let committed = async {
+            let verified = downloaded.verify(cancel).await?;
+            verified.postinstall(cancel).await?.commit().await
+        };
+        let committed = committed.await;
+        let context = attempt.clone();
+        let committed = self.observer.run(move |observer| {
+            match &committed {
+                Ok(_) => observer.installed(&context, || millis(begun)),
+                Err(error) => observer.phase_failed(&context, error),
+            }
+            committed
+        });
+        Ok(match committed.await? {
+            PostinstOutcome::Clean => Commitment::Clean,
+            PostinstOutcome::AfterError => Commitment::AfterError(Failure::new(
+                ErrorCode::BootedFromFirmwareB,
+                "the new image's postinst ended with exit code 3",
+            )),
+        })
+    }
+
+    async fn end(&self, attempt: &mut AttemptContext, end: AttemptEnd, failure: &Failure) {
+        // Nobody's fault: nothing is held against the payload or its URL. What failed by itself
+        // before the cancel is counted.
+        if end == AttemptEnd::Cancelled {
+            attempt.exonerate_offer();
+        }
+        let (context, failure) = (attempt.clone(), failure.clone());
+        self.observer
+            .run(move |observer| observer.ended(&context, end, &failure))
+            .await;
+    }
+
+    async fn site(&self, trigger: Trigger) -> Result<Site, Failure> {
+        self.workplace.run(move |workplace| workplace.site(trigger)).await
+    }
+}
+
+impl Workplace {
+    /// What an installation that `trigger` has caused works with.
+    fn site(&self, trigger: Trigger) -> Result<Site, Failure> {
+        let slots = self.slots.for_installation()?;
+        let load = self.machine.config()?.load;
+        let (patience, priority) = match trigger {
+            Trigger::Operator => (FetchSettings::interactive(), load.on_demand),
+            Trigger::Schedule => (FetchSettings::default(), load.scheduled),
+        };
+        Ok(Site {
+            host: self.machine.host().clone(),
+            slots: Arc::new(slots),
+            fetcher: Fetcher::new(FetchSettings {
+                rate: load.download,
+                floor: load.download_floor,
+                ..patience
+            }),
+            postinst: self.machine.postinst(),
+            pace: Pace {
+                priority,
+                pressure: load.pressure,
+                ..Pace::default()
+            },
+        })
+    }
+}
+
+impl AttemptEnd {
+    fn of(cancel: &CancelSignal) -> Self {
+        match (cancel.token().is_cancelled(), cancel.is_by_operator()) {
+            (false, _) => Self::Failed,
+            (true, false) => Self::Stopped,
+            (true, true) => Self::Cancelled,
+        }
+    }
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
