@@ -10,7 +10,7 @@ use update_engine::flags::{self, CommandLine, Request};
 
 const PROGRAM: &str = "update_engine_client";
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     // What is no text is no command.
     let texts = arguments

@@ -5,6 +5,7 @@ use update_engine::engine::{DiskChoice, Settings, Updater as _};
 use update_engine::fetch::Fetcher;
 use update_engine::host::Host;
 use update_engine::install::Postinst;
+use update_engine::journal::AttemptFields;
 
 use crate::extensions;
 use crate::image::{ENTRY, is_good, is_selectable, place, word_of};
@@ -276,14 +277,17 @@ impl<'a> Afterlife<'a> {
     }
 
     fn daemon(&self, running: u8) -> update_engine::engine::Node {
-        update_engine::engine::Node::new(Settings {
-            host: Host::new(self.node.root()),
-            disk: DiskChoice::Named {
-                path: self.node.disk(),
-                running: if running == 3 { SlotName::A } else { SlotName::B },
+        update_engine::engine::Node::new(
+            Settings {
+                host: Host::new(self.node.root()),
+                disk: DiskChoice::Named {
+                    path: self.node.disk(),
+                    running: if running == 3 { SlotName::A } else { SlotName::B },
+                },
+                postinst: Postinst::Skip,
             },
-            postinst: Postinst::Skip,
-        })
+            AttemptFields::default(),
+        )
     }
 
     /// The old slot booted: the next attempt succeeds.

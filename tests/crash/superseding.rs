@@ -13,6 +13,7 @@ use update_engine::disk::SlotName;
 use update_engine::engine::{DiskChoice, Engine, Node as Machine, NodeFacts, Settings};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
+use update_engine::journal::AttemptFields;
 use update_engine::status::{Operation, SnapshotSender};
 
 use crate::immediate_checks::ImmediateChecks;
@@ -42,14 +43,17 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    let machine = Machine::new(Settings {
-        host: Host::new(root),
-        disk: DiskChoice::Named {
-            path: disk.into(),
-            running: SlotName::A,
+    let machine = Machine::new(
+        Settings {
+            host: Host::new(root),
+            disk: DiskChoice::Named {
+                path: disk.into(),
+                running: SlotName::A,
+            },
+            postinst: Postinst::Skip,
         },
-        postinst: Postinst::Skip,
-    });
+        AttemptFields::default(),
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.unwrap().block_on(supersede(machine));
     ExitCode::SUCCESS

@@ -83,7 +83,7 @@ fn disk(line: &CommandLine) -> Result<DiskChoice, OptionsError> {
     }
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let name = arguments.next().map(PathBuf::from).unwrap_or_default();
     match Role::called(&name) {
@@ -180,7 +180,7 @@ async fn run(options: Options, attempt_fields: AttemptFields) -> Result<(), Daem
     let (sender, news) = SnapshotSender::new();
     let (commands, received) = mpsc::channel(16);
     let host = options.settings.host.clone();
-    let node = Arc::new(Node::with_attempt_fields(options.settings, attempt_fields));
+    let node = Arc::new(Node::new(options.settings, attempt_fields));
     let beginning = (node.initial_state(), node.node_facts().await);
     // Before anybody can ask: the first answer is as good as any.
     let engine = Engine::new(Arc::clone(&node), beginning, sender, stop.clone());

@@ -27,7 +27,7 @@ use update_engine::omaha::{Client, Machine, Retries, announcement};
 use update_engine::postinst::Postinst;
 use update_engine::printable;
 
-use crate::command_line::ROLE;
+use super::command_line::ROLE;
 
 /// Role of the program, if not the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

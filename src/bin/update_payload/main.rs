@@ -18,11 +18,11 @@ use update_engine::payload::{
 use update_engine::printable;
 use update_engine::serve::{Audience, Catalog, Server};
 
-use crate::arguments::{Apply, Cli, Command, Generate, Inspect, Serve, Verify};
+use arguments::{Apply, Cli, Command, Generate, Inspect, Serve, Verify};
 
 type Failure = Box<dyn std::error::Error>;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Inspect(arguments) => inspect(&arguments),
         Command::Verify(arguments) => verify(&arguments),

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use payload_format::MajorVersion;
 use update_engine::payload::{self, PayloadFile, Signature, Trust};
 
-use crate::Failure;
-use crate::arguments::{Attach, Hash};
+use super::Failure;
+use super::arguments::{Attach, Hash};
 
 /// Longest signature file, in bytes: a signature by the longest trusted key takes 2 KiB.
 const MAX_SIGNATURE: u64 = 4096;

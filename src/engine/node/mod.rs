@@ -98,15 +98,9 @@ pub struct Node {
 }
 
 impl Node {
-    /// The machine that `settings` describe. Looks at nothing yet.
+    /// The machine that `settings` describe; the journal shares `fields`. Looks at nothing yet.
     #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        Self::with_attempt_fields(settings, AttemptFields::default())
-    }
-
-    /// The same, with `fields` shared with the journal.
-    #[must_use]
-    pub fn with_attempt_fields(settings: Settings, fields: AttemptFields) -> Self {
+    pub fn new(settings: Settings, fields: AttemptFields) -> Self {
         let parts = Parts::new(settings);
         let observer = Blocking::of(parts.observer(fields));
         let session = OmahaSession::new(parts.check_records(), &observer, &parts.schedule);

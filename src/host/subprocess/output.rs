@@ -20,14 +20,14 @@ pub struct Output {
 
 impl Output {
     /// The output's last bytes, 64 KiB at most.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Number of bytes before them.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
+    #[cfg(test)]
+    pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }
 }

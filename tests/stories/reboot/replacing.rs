@@ -13,6 +13,7 @@ use update_engine::disk::SlotName;
 use update_engine::engine::{DiskChoice, Engine, Node as Machine, NodeFacts, Settings};
 use update_engine::host::Host;
 use update_engine::install::Postinst;
+use update_engine::journal::AttemptFields;
 use update_engine::serve::{Ask, Catalog, Server};
 use update_engine::status::{Command, Operation, SnapshotSender, Status, WaitingSlot};
 
@@ -42,14 +43,17 @@ impl Running {
     }
 
     fn start_in(node: &Node, running: SlotName) -> Self {
-        let machine = Machine::new(Settings {
-            host: Host::new(node.path("/")),
-            disk: DiskChoice::Named {
-                path: node.disk.path().to_owned(),
-                running,
+        let machine = Machine::new(
+            Settings {
+                host: Host::new(node.path("/")),
+                disk: DiskChoice::Named {
+                    path: node.disk.path().to_owned(),
+                    running,
+                },
+                postinst: Postinst::Skip,
             },
-            postinst: Postinst::Skip,
-        });
+            AttemptFields::default(),
+        );
         let beginning = (machine.initial_state(), NodeFacts::default());
         let (sender, published) = SnapshotSender::new();
         let (commands, receiver) = mpsc::channel(1);

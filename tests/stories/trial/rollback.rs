@@ -6,6 +6,7 @@ use update_engine::engine::{
 };
 use update_engine::host::Host;
 use update_engine::install::Postinst;
+use update_engine::journal::AttemptFields;
 use update_engine::omaha::ErrorCode;
 use update_engine::policy::GRANT_TIMEOUT;
 use update_engine::status::Trigger;
@@ -17,14 +18,17 @@ use test_support::fixtures;
 
 /// The engine behind a daemon in slot A.
 pub(crate) fn engine(node: &Node) -> Engine {
-    Engine::new(Settings {
-        host: Host::new(node.path("/")),
-        disk: DiskChoice::Named {
-            path: node.disk.path().to_owned(),
-            running: SlotName::A,
+    Engine::new(
+        Settings {
+            host: Host::new(node.path("/")),
+            disk: DiskChoice::Named {
+                path: node.disk.path().to_owned(),
+                running: SlotName::A,
+            },
+            postinst: Postinst::Run,
         },
-        postinst: Postinst::Run,
-    })
+        AttemptFields::default(),
+    )
 }
 
 /// Time passes until whatever a server has granted has timed out.

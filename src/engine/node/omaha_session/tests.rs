@@ -7,6 +7,7 @@ use super::*;
 use crate::engine::{DiskChoice, Node, Settings, Updater as _};
 use crate::host::Host;
 use crate::install::Postinst;
+use crate::journal::AttemptFields;
 
 /// A node that asks a server which answers every request with status 503.
 fn node_of_an_overloaded_server(root: &std::path::Path) -> Node {
@@ -22,11 +23,14 @@ fn node_of_an_overloaded_server(root: &std::path::Path) -> Node {
             let _ = stream.write_all(b"HTTP/1.1 503 No\r\nConnection: close\r\n\r\n");
         }
     });
-    Node::new(Settings {
-        host: Host::new(root),
-        disk: DiskChoice::OfUsr,
-        postinst: Postinst::Skip,
-    })
+    Node::new(
+        Settings {
+            host: Host::new(root),
+            disk: DiskChoice::OfUsr,
+            postinst: Postinst::Skip,
+        },
+        AttemptFields::default(),
+    )
 }
 
 #[tokio::test]
