@@ -58,7 +58,7 @@ pub fn pack(place: &Workplace, images: &Images) -> Outcome<Archives> {
         swupdate: swupdate(place, &work, &zstd.path)?,
         zstd,
         delta: delta(place, images)?,
-        delta_by_file: by_file::delta(place)?,
+        delta_by_file: by_file::delta(place, images)?,
         fixture: fixture(place)?,
     })
 }

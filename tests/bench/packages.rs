@@ -5,12 +5,13 @@ use std::process::{Command, Stdio};
 use super::Outcome;
 
 /// A program, and the Debian package that brings it.
-const NEEDED: [(&str, &str); 16] = [
+const NEEDED: [(&str, &str); 17] = [
     ("bsdiff", "bsdiff"),
     ("bzip2", "bzip2"),
     ("cmp", "diffutils"),
     ("cpio", "cpio"),
     ("dbus-daemon", "dbus"),
+    ("e2image", "e2fsprogs"),
     ("fincore", "util-linux-extra"),
     ("lbzip2", "lbzip2"),
     ("mke2fs", "e2fsprogs"),
@@ -31,6 +32,7 @@ pub fn require() -> Outcome {
         .filter(|(program, _)| !is_installed(program))
         .map(|(_, package)| *package)
         .collect();
+    missing.sort_unstable();
     missing.dedup();
     if missing.is_empty() {
         return Ok(());
