@@ -12,7 +12,7 @@ use crate::status::Trigger;
 /// them, so that reports of the end know what ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptContext {
-    /// Who asked for the check.
+    /// The schedule or an operator, for whom the check was made.
     pub trigger: Trigger,
     /// The offer that was taken; none if the check brought none, or none that was.
     pub offer: Option<Arc<Offer>>,

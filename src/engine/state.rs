@@ -217,7 +217,7 @@ impl Phase {
         }
     }
 
-    /// What a failure that ends it is to those who wait for alerts.
+    /// The journal's identifier of a failure that ends the phase.
     #[must_use]
     pub(super) const fn message_id(&self, failure: &Failure) -> MessageId {
         match failure.obstacle {

@@ -48,13 +48,13 @@ pub struct Engine<U: Updater> {
     clock: Clock,
     mark_good_at: Option<Instant>,
     check_at: Option<Instant>,
-    /// What is asked beside an update that waits for the reboot.
+    /// The ping or check under way beside an update that waits for the reboot.
     revisit: Option<AbortHandle>,
-    /// Who waits for the end of what was asked by hand: a withdrawal, a rollback, a mark. One at a
+    /// The reply to a command that is being carried out: a withdrawal, a rollback, a mark. One at a
     /// time.
-    answer: Option<CommandReply>,
-    /// Who waits for the end of the attempt that is being broken off.
-    cancel_answer: Option<CommandReply>,
+    pending_reply: Option<CommandReply>,
+    /// The reply to the cancel of the attempt that is being broken off.
+    cancel_reply: Option<CommandReply>,
     stop: CancellationToken,
     /// Breaks off the attempt under way; `stop` does so, too.
     cancel: CancelSignal,
@@ -103,8 +103,8 @@ impl<U: Updater> Engine<U> {
             mark_good_at: None,
             check_at: None,
             revisit: None,
-            answer: None,
-            cancel_answer: None,
+            pending_reply: None,
+            cancel_reply: None,
             cancel: CancelSignal::child_of(&stop),
             stop,
         };

@@ -34,7 +34,7 @@ pub(super) struct CheckRecords {
     pub(super) schedule: Arc<CheckSchedule>,
 }
 
-/// Who asks, and whether a delta would do.
+/// The sender of a request: its identity, and which deltas it can apply.
 pub(super) struct Requester {
     pub(super) identity: Identity,
     pub(super) deltas: Deltas,

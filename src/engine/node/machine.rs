@@ -129,8 +129,8 @@ impl Machine {
         Ok(format!("{}/vmlinuz-{}", self.boot_directory()?, slot.letter()))
     }
 
-    /// Where kernels lie: installations from before the distribution's change of name keep their
-    /// place. Who doesn't know which this is writes neither: a loader would take the other one.
+    /// The directory of kernels: installations from before the distribution's change of name keep
+    /// theirs. If it can't be told which this is neither is written: a loader would take the other.
     fn boot_directory(&self) -> Result<&'static str, Unreadable> {
         for old in ["/boot/coreos/vmlinuz-a", "/boot/coreos/vmlinuz-b"] {
             if self.host().is_there(old)? {

@@ -92,7 +92,7 @@ pub struct Node {
     slots: Blocking<SlotControl>,
     pending_reboot: Blocking<PendingReboot>,
     reporter: Blocking<NodeReporter>,
-    /// Who tells that the clock of the wall was set, once somebody waits for it.
+    /// Signals that the wall clock was set.
     clock: ClockSignal,
     times: Blocking<NotedTimes>,
 }

@@ -54,7 +54,7 @@ impl OfferPolicy {
         Ok(Checked::Offer((attempt, plan)))
     }
 
-    /// What would be done with `offer` by somebody who wants it now. Changes nothing.
+    /// The plan of an attempt at `offer` that an operator would start now. Changes nothing.
     pub(super) fn preview(&self, config: &Config, offer: &Offer) -> Result<InstallPlan, Failure> {
         let mut state = self.payload_prefs.state();
         state.offered(offer);

@@ -208,7 +208,7 @@ impl OmahaSession {
         Ok(Checked::NotAsked(no_update))
     }
 
-    /// Asks what the server would offer somebody who wants an update now, as a check does: a server
+    /// Asks what the server would offer an operator now, as a check does: a server
     /// that misses the event may refuse. Nothing is done with the answer.
     pub(super) async fn preview_check(&self, config: &Config, event: CheckEvent) -> Result<Answer, Failure> {
         let url = url(config)?;

@@ -2,8 +2,8 @@
 //! the payload's manifest.
 //!
 //! The offer is that of the last check, from the preference `full-response`: nothing is written,
-//! and the update server learns nothing. Only who says so has the server asked, which is a check to
-//! it: news are told, and a Nebraska counts the offer as granted.
+//! and the update server learns nothing. Only on request is the server asked, which is a check to
+//! it: it is told what became of the last update, and a Nebraska counts the offer as granted.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};

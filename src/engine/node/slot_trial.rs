@@ -102,7 +102,7 @@ impl SlotTrial {
         })
     }
 
-    /// Whoever makes known what is required gets the whole time, whichever daemon looks then.
+    /// Once the requirements are readable the whole deadline counts, for later daemons too.
     fn put_off_deadline(&self) {
         if let Err(error) = self.machine.host().start_anew() {
             tracing::warn!(

@@ -47,7 +47,7 @@ impl<U: Updater> Engine<U> {
         let accepted = self.request(event).await;
         let takes_time = is_mark || matches!(self.state.phase(), Phase::Withdrawing(_) | Phase::RollingBack);
         if accepted.is_ok() && takes_time {
-            self.answer = Some(reply);
+            self.pending_reply = Some(reply);
         } else {
             let _ = reply.send(accepted.map_err(|refusal| refusal.to_string()));
         }
@@ -57,7 +57,7 @@ impl<U: Updater> Engine<U> {
     /// came in time. Between two phases it did: the next one heeds it first, and a server that is
     /// told of them may be silent for long.
     async fn cancel(&mut self, reply: CommandReply) {
-        let accepted = if self.cancel_answer.is_some() {
+        let accepted = if self.cancel_reply.is_some() {
             Err("the update is being broken off already".to_owned())
         } else {
             let accepted = self.request(Event::CancelRequested).await;
@@ -67,7 +67,7 @@ impl<U: Updater> Engine<U> {
             Ok(()) if matches!(self.state.phase(), Phase::Announcing | Phase::Downloaded) => {
                 let _ = reply.send(Ok(()));
             }
-            Ok(()) => self.cancel_answer = Some(reply),
+            Ok(()) => self.cancel_reply = Some(reply),
             // A client that has gone needs no answer.
             Err(refusal) => drop(reply.send(Err(refusal))),
         }
@@ -76,13 +76,13 @@ impl<U: Updater> Engine<U> {
     /// The reply that is due after `event`, and what it says.
     pub(super) fn reply_due_after(&mut self, event: &Event) -> Option<(CommandReply, Result<(), String>)> {
         let (waiting, result) = match event {
-            Event::Withdrawn(result) | Event::Marked(result) => (&mut self.answer, reply_to(result)),
-            Event::RolledBack(result) => (&mut self.answer, reply_to(result)),
+            Event::Withdrawn(result) | Event::Marked(result) => (&mut self.pending_reply, reply_to(result)),
+            Event::RolledBack(result) => (&mut self.pending_reply, reply_to(result)),
             Event::Prepared(_) | Event::Downloaded(_) | Event::Finished(Err(_)) => {
-                (&mut self.cancel_answer, Ok(()))
+                (&mut self.cancel_reply, Ok(()))
             }
             Event::Finished(Ok(_)) => (
-                &mut self.cancel_answer,
+                &mut self.cancel_reply,
                 Err("it was too late: the update is installed".to_owned()),
             ),
             _ => return None,

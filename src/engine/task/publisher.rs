@@ -12,7 +12,7 @@ use crate::status::{EngineState, NextCheck, Snapshot};
 /// Progress is published so often at most.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// The account's sources beside the state, and who gets it.
+/// The sources of the snapshot beside the state, and the channel to its receivers.
 pub(super) struct Publisher {
     snapshot: watch::Sender<Snapshot>,
     meter: Meter,
