@@ -1,5 +1,5 @@
-//! Notifications to the service manager: systemd's `sd_notify` protocol, datagrams of `KEY=value` lines
-//! to `$NOTIFY_SOCKET`.
+//! Notifications to the service manager: systemd's `sd_notify` protocol, datagrams of `KEY=value`
+//! lines to `$NOTIFY_SOCKET`.
 
 use std::env;
 use std::ffi::OsStr;

@@ -134,7 +134,8 @@ impl SlotAttributes {
         Self(with_nibble(self.0, TRIES_SHIFT, self.tries().spent().0))
     }
 
-    /// Whether a loader may choose the slot: priority above 0, and either a try left or marked good.
+    /// Whether a loader may choose the slot: priority above 0, and either a try left or marked
+    /// good.
     #[must_use]
     pub const fn is_selectable(self) -> bool {
         self.priority().0 > 0 && (self.tries().0 > 0 || self.is_successful())

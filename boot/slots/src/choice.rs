@@ -9,13 +9,13 @@ pub struct Choice<T> {
     pub slot: T,
     /// Its attributes as found.
     pub found: SlotAttributes,
-    /// Its attributes as they must be on the medium before its kernel starts: a try is spent first, so that a
-    /// slot that hangs isn't tried for ever.
+    /// Its attributes as they must be on the medium before its kernel starts: a try is spent first,
+    /// so that a slot that hangs isn't tried for ever.
     pub spent: SlotAttributes,
 }
 
-/// What a loader boots: among the selectable slots the one with the highest priority; of equals the first.
-/// The rule of Flatcar's GRUB (`gptprio.next`).
+/// What a loader boots: among the selectable slots the one with the highest priority; of equals the
+/// first. The rule of Flatcar's GRUB (`gptprio.next`).
 #[must_use]
 pub fn choose<T>(slots: impl IntoIterator<Item = (T, SlotAttributes)>) -> Option<Choice<T>> {
     let selectable = slots
@@ -45,9 +45,9 @@ pub fn is_alone_at_the_top(slots: &[SlotAttributes], target: usize) -> bool {
     top > Priority::NEVER && slots.iter().enumerate().all(below)
 }
 
-/// Puts slot `target` alone at the highest priority and keeps the order of the others, as `cgpt prioritize`
-/// does: slots of equal priority stay equal, priority 0 stays 0, and numbers are as low as that allows. A
-/// `target` that isn't there changes nothing.
+/// Puts slot `target` alone at the highest priority and keeps the order of the others, as
+/// `cgpt prioritize` does: slots of equal priority stay equal, priority 0 stays 0, and numbers are
+/// as low as that allows. A `target` that isn't there changes nothing.
 pub fn prioritize(slots: &mut [SlotAttributes], target: usize) {
     if target >= slots.len() {
         return;

@@ -1,12 +1,13 @@
 //! The ordered write: the one place that decides what a power cut can leave behind.
 //!
-//! No two sectors change atomically together, and a header vouches for its entries by a checksum: whoever
-//! changes entries in place makes the copy invalid for a moment. For the backup that is harmless, since nobody
-//! reads it while the primary is valid. For the primary it isn't: with new entries under the old header
-//! Flatcar's GRUB stops ("backup out of sync" with a header that it trusts), and with either kind of torn
-//! primary Linux sees no partitions unless `gpt` is on its command line. So the primary is never torn: while
-//! its entries change, its header vouches for others, that hold the same: for a [`SpareArray`] in the gap before
-//! the first partition, where the disk has one.
+//! No two sectors change atomically together, and a header vouches for its entries by a checksum:
+//! whoever changes entries in place makes the copy invalid for a moment. For the backup that is
+//! harmless, since nobody reads it while the primary is valid. For the primary it isn't: with new
+//! entries under the old header Flatcar's GRUB stops ("backup out of sync" with a header that it
+//! trusts), and with either kind of torn primary Linux sees no partitions unless `gpt` is on its
+//! command line. So the primary is never torn: while its entries change, its header vouches for
+//! others, that hold the same: for a [`SpareArray`] in the gap before the first partition, where
+//! the disk has one.
 //!
 //! ```text
 //!        primary header        primary entries   spare           backup          who reads what after a cut
@@ -23,19 +24,22 @@
 //!        ── sync ──
 //!        → own entries (new)   new               being zeroed    new             everybody the new table
 //! ```
-//! Everybody reads the primary throughout, wherever the disk ends by then. While the header vouches for the spare
-//! array its `first_usable` is raised to the array's end: to GRUB, entries behind it are no primary's.
+//! Everybody reads the primary throughout, wherever the disk ends by then. While the header vouches
+//! for the spare array its `first_usable` is raised to the array's end: to GRUB, entries behind it
+//! are no primary's.
 //!
-//! Where that gap is missing or not empty the header vouches for the *backup's* entries instead. Linux and UEFI
-//! follow it; GRUB and we take entries at that place for no primary's and use the backup, GRUB the one in the disk's
-//! last sector. So there has to be one: on a disk that was enlarged under its table the table is extended first, as
-//! `sgdisk -e` does it (a backup at the end, then one header that names it, both with the new `last_usable`, without
-//! which systemd-repart and sfdisk would never again see that there is room). Otherwise the backup stays where
-//! the primary says: to every tool that is the sign that the disk grew.
+//! Where that gap is missing or not empty the header vouches for the *backup's* entries instead.
+//! Linux and UEFI follow it; GRUB and we take entries at that place for no primary's and use the
+//! backup, GRUB the one in the disk's last sector. So there has to be one: on a disk that was
+//! enlarged under its table the table is extended first, as `sgdisk -e` does it (a backup at the
+//! end, then one header that names it, both with the new `last_usable`, without which
+//! systemd-repart and sfdisk would never again see that there is room). Otherwise the backup stays
+//! where the primary says: to every tool that is the sign that the disk grew.
 //!
-//! Between 1 and 2, and between 3 and 4, one sector decides; a sector is written whole or not at all. In each
-//! step the header's sector is written within its aligned 4 KiB block, of which nothing else changes in that
-//! step: no disk with 4 KiB physical sectors has to read, merge and write back.
+//! Between 1 and 2, and between 3 and 4, one sector decides; a sector is written whole or not at
+//! all. In each step the header's sector is written within its aligned 4 KiB block, of which
+//! nothing else changes in that step: no disk with 4 KiB physical sectors has to read, merge and
+//! write back.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -63,13 +67,14 @@ pub enum Committed {
 }
 
 impl Gpt {
-    /// Makes `wanted`, an edited [`Gpt::table`], the table of the disk: nothing is written if it already is;
-    /// a damaged primary is repaired first; then the backup, then the primary, each synced and read back.
+    /// Makes `wanted`, an edited [`Gpt::table`], the table of the disk: nothing is written if it
+    /// already is; a damaged primary is repaired first; then the backup, then the primary, each
+    /// synced and read back.
     ///
     /// # Errors
-    /// Until the backup is on the medium and reads back right, the primary isn't touched: after an error that
-    /// names the backup, readers still find the old table. After one that names the primary, they find the
-    /// old or the new one.
+    /// Until the backup is on the medium and reads back right, the primary isn't touched: after an
+    /// error that names the backup, readers still find the old table. After one that names the
+    /// primary, they find the old or the new one.
     pub fn commit<D: Disk>(&self, disk: &mut D, wanted: &Table) -> Result<Committed, GptError<D::Error>> {
         if !self.table().same_shape(wanted) {
             return Err(GptError::Foreign);
@@ -110,7 +115,8 @@ impl Gpt {
                 let extended = Self::read(writer.disk)?;
                 return extended.write(writer.disk, &extended.table().with_entries_of(wanted));
             }
-            // Firmware may be wrong about the disk's size: the backup that the primary names is there.
+            // Firmware may be wrong about the disk's size: the backup that the primary names is
+            // there.
             Some(StandIn::Backup)
         };
         if !self.holds(WhichCopy::Backup, wanted) {
@@ -151,8 +157,8 @@ impl Gpt {
         Writer { disk, gpt: &gpt }.primary(gpt.table(), StandIn::Backup)
     }
 
-    /// The table, made for the disk as large as it is now, as its backup: without it readers that look in the last
-    /// sector find none.
+    /// The table, made for the disk as large as it is now, as its backup: without it readers that
+    /// look in the last sector find none.
     fn extended<E: core::error::Error>(&self) -> Result<Table, GptError<E>> {
         let header = &self.table().header;
         let own = self.last();
@@ -276,7 +282,8 @@ impl<D: Disk> Writer<'_, D> {
         self.flush(copy)?;
         self.read_back(copy, &table)?;
         match used {
-            // The table is on the medium. What stays in the spare array is recognized by the next commit.
+            // The table is on the medium. What stays in the spare array is recognized by the next
+            // commit.
             Some(sectors) => self.zero(&sectors).or(Ok(())),
             None => Ok(()),
         }
@@ -292,7 +299,8 @@ impl<D: Disk> Writer<'_, D> {
         self.flush(WhichCopy::Primary)
     }
 
-    /// Takes away what a commit that was cut left, while it can still be told from what is somebody's.
+    /// Takes away what a commit that was cut left, while it can still be told from what is
+    /// somebody's.
     fn clear(&mut self, spare: &SpareArray) -> Result<(), GptError<D::Error>> {
         if !spare.is_dirty {
             return Ok(());
@@ -311,8 +319,8 @@ impl<D: Disk> Writer<'_, D> {
         self.put(copy, table.header.place.own, &sector)
     }
 
-    /// Puts `bytes` at `lba`: block by block, those that differ, never outside the sectors that belong to the
-    /// table (what lies beside them in a block may be a mounted partition).
+    /// Puts `bytes` at `lba`: block by block, those that differ, never outside the sectors that
+    /// belong to the table (what lies beside them in a block may be a mounted partition).
     fn put(&mut self, copy: WhichCopy, lba: u64, bytes: &[u8]) -> Result<(), GptError<D::Error>> {
         let own = self.gpt.table().header.own_sectors(copy, self.gpt.geometry);
         self.put_within(&own, copy, lba, bytes)

@@ -50,14 +50,16 @@ pub trait Disk {
     /// Size of the disk; constant while this value lives.
     fn geometry(&self) -> Geometry;
 
-    /// Fills `buf`, a whole number of sectors, from `lba` on: what the medium holds, not what a cache remembers.
+    /// Fills `buf`, a whole number of sectors, from `lba` on: what the medium holds, not what a
+    /// cache remembers.
     ///
     /// # Errors
     /// Whatever the medium says.
     fn read(&mut self, lba: u64, buf: &mut [u8]) -> Result<(), Self::Error>;
 
-    /// Writes `data`, a whole number of sectors, at `lba`; passed down as one request where the medium can.
-    /// Not durable before [`Self::flush`], and in no order with other writes since the last flush.
+    /// Writes `data`, a whole number of sectors, at `lba`; passed down as one request where the
+    /// medium can. Not durable before [`Self::flush`], and in no order with other writes since the
+    /// last flush.
     ///
     /// # Errors
     /// Whatever the medium says; the sectors may then hold old or new bytes.

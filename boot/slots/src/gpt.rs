@@ -7,8 +7,8 @@
 //!  |     | header  |                |                                 |                | header  |
 //!  +-----+---------+----------------+---------------------------------+----------------+---------+
 //! ```
-//! The primary counts while it is valid; the backup only when it isn't. That is what GRUB, firmware and
-//! ourselves do. Linux looks at the backup only with `gpt` on its command line.
+//! The primary counts while it is valid; the backup only when it isn't. That is what GRUB, firmware
+//! and ourselves do. Linux looks at the backup only with `gpt` on its command line.
 
 use core::ops::Range;
 
@@ -24,7 +24,8 @@ use crate::table::Table;
 pub struct Gpt {
     pub(crate) geometry: Geometry,
     pub(crate) copies: Copies,
-    /// Where the primary's entries lie for as long as a commit takes; one that was cut left them there.
+    /// Where the primary's entries lie for as long as a commit takes; one that was cut left them
+    /// there.
     pub(crate) spare: Option<Range<u64>>,
     /// Where the primary's entries belong if its header doesn't say.
     pub(crate) home: u64,
@@ -101,8 +102,9 @@ impl Gpt {
         }
     }
 
-    /// Whether both copies are valid, alike, and where each says that the other is: nothing to repair. A disk that
-    /// was enlarged under its table has its backup before the end, which is no damage.
+    /// Whether both copies are valid, alike, and where each says that the other is: nothing to
+    /// repair. A disk that was enlarged under its table has its backup before the end, which is no
+    /// damage.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         [WhichCopy::Primary, WhichCopy::Backup]
@@ -121,8 +123,8 @@ impl Gpt {
         self.geometry.sectors.saturating_sub(1)
     }
 
-    /// Where a copy belongs: the primary's header in the second sector, the backup's where a valid primary says,
-    /// be that the disk's end or not.
+    /// Where a copy belongs: the primary's header in the second sector, the backup's where a valid
+    /// primary says, be that the disk's end or not.
     pub(crate) fn place(&self, which: WhichCopy) -> Place {
         match which {
             WhichCopy::Primary => Place {
@@ -163,9 +165,9 @@ impl Gpt {
             .map_or(self.home, |table| table.header.place.entries)
     }
 
-    /// Where this table's entries lie that no header vouches for: where everybody puts them, or right before the first
-    /// usable sector, where `sgdisk -j` moves them out of the way of boot firmware. A commit that was cut changes attributes
-    /// alone.
+    /// Where this table's entries lie that no header vouches for: where everybody puts them, or
+    /// right before the first usable sector, where `sgdisk -j` moves them out of the way of boot
+    /// firmware. A commit that was cut changes attributes alone.
     fn find_home<D: Disk>(&self, disk: &mut D) -> u64 {
         let size = self.geometry.sector_size;
         let header = &self.table().header;
@@ -186,8 +188,8 @@ impl Gpt {
     }
 }
 
-/// The backup to which the primary's header points. Where that is past the disk's end, or the primary is damaged and
-/// so is what it points to: the one in the last sector.
+/// The backup to which the primary's header points. Where that is past the disk's end, or the
+/// primary is damaged and so is what it points to: the one in the last sector.
 fn read_backup<D: Disk>(disk: &mut D, named: Option<u64>, primary_is_valid: bool) -> Result<Table, Flaw> {
     let sectors = disk.geometry().sectors;
     let last = sectors.saturating_sub(1);

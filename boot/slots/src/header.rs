@@ -7,8 +7,8 @@
 //!  |        |         |       |     |   |       |          |usable |usable|          |LBA     |of them each|of them
 //!  +--------+---------+-------+-----+---+-------+----------+-------+------+----------+--------+------+-----+-----+
 //! ```
-//! All little-endian. The checksum at 16 covers `length` bytes with itself as zero; the rest of the sector is
-//! reserved.
+//! All little-endian. The checksum at 16 covers `length` bytes with itself as zero; the rest of the
+//! sector is reserved.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -187,7 +187,8 @@ impl Header {
         (u64::from(self.entry_count) * u64::from(self.entry_size)).div_ceil(u64::from(sector.bytes()))
     }
 
-    /// The sectors that belong to the table on this copy's side of the disk: no partition may lie there.
+    /// The sectors that belong to the table on this copy's side of the disk: no partition may lie
+    /// there.
     pub(crate) fn own_sectors(&self, copy: WhichCopy, disk: Geometry) -> Range<u64> {
         match copy {
             WhichCopy::Primary => 0..self.first_usable,
@@ -227,8 +228,9 @@ impl Header {
         }
     }
 
-    /// This primary as it was before a commit that was cut put its entries into a spare array, if one did: the
-    /// header then ends its own sectors right behind that array, and the backup's says where they really end.
+    /// This primary as it was before a commit that was cut put its entries into a spare array, if
+    /// one did: the header then ends its own sectors right behind that array, and the backup's says
+    /// where they really end.
     pub(crate) fn without_spare(&self, backup: &Self, sector: SectorSize) -> Option<Self> {
         let whole = self.starting_at(backup.first_usable);
         let entries = self.entries_range(sector);

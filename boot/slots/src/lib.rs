@@ -1,5 +1,5 @@
-//! GPT tables and the boot attributes of A/B slots, without std: the daemon and the EFI slot loader read,
-//! choose and write by the same code.
+//! GPT tables and the boot attributes of A/B slots, without std: the daemon and the EFI slot loader
+//! read, choose and write by the same code.
 //!
 //! | topic | where |
 //! |---|---|
@@ -9,12 +9,12 @@
 //! | both copies on a disk, and the ordered write | [`Gpt`] |
 //! | the disk itself | [`Disk`] |
 //!
-//! The format is that of the UEFI specification, chapter 5 ("GUID Partition Table"); the attribute bits are
-//! those of `ChromiumOS`'s `cgpt`. Everything read is hostile: a [`Table`] exists only after both its checksums,
-//! its bounds and its size were checked; reading never panics.
+//! The format is that of the UEFI specification, chapter 5 ("GUID Partition Table"); the attribute
+//! bits are those of `ChromiumOS`'s `cgpt`. Everything read is hostile: a [`Table`] exists only
+//! after both its checksums, its bounds and its size were checked; reading never panics.
 //!
-//! Only attributes are ever edited here: partitions are not created, moved or renumbered, and every byte that
-//! an edit doesn't name is written back as it was read.
+//! Only attributes are ever edited here: partitions are not created, moved or renumbered, and every
+//! byte that an edit doesn't name is written back as it was read.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;

@@ -1,5 +1,5 @@
-//! A spare array: room for entries that belong to nobody, so that the primary can be changed without its header
-//! ever vouching for sectors that change.
+//! A spare array: room for entries that belong to nobody, so that the primary can be changed
+//! without its header ever vouching for sectors that change.
 //!
 //! ```text
 //!  1        2 … first usable                first partition
@@ -8,8 +8,8 @@
 //!  +--------+---------------+--------------+---------------
 //!                             ▲ spare array, if this begins with zeros
 //! ```
-//! Boot firmware of small boards lies in that gap: it is used only if nothing but zeros is at its start (or what a commit
-//! that was cut left of its spare array), and is zero again afterwards.
+//! Boot firmware of small boards lies in that gap: it is used only if nothing but zeros is at its
+//! start (or what a commit that was cut left of its spare array), and is zero again afterwards.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -24,8 +24,8 @@ use crate::partition::ATTRIBUTES;
 const ALIGNMENT: u64 = 4096;
 /// A wider gap is left alone.
 const MAX_GAP: u64 = 4 << 20;
-/// How much of the gap has to be zeros, from its start: firmware that reaches into the spare array begins before it or right
-/// behind it. More would be read at every commit for nothing.
+/// How much of the gap has to be zeros, from its start: firmware that reaches into the spare array
+/// begins before it or right behind it. More would be read at every commit for nothing.
 const SEARCHED: u64 = 512 << 10;
 /// How much of it is read at once.
 const CHUNK: u64 = 64 << 10;
@@ -86,8 +86,8 @@ pub(crate) fn is_of_a_copy(gpt: &Gpt, index: u64, sector: &[u8]) -> bool {
     })
 }
 
-/// The entries in a sector, attribute words blanked. An entry may be larger than a sector: its attributes lie in
-/// the first.
+/// The entries in a sector, attribute words blanked. An entry may be larger than a sector: its
+/// attributes lie in the first.
 fn without_attributes(sector: &[u8], entry_size: usize) -> Vec<u8> {
     let mut bytes = sector.to_vec();
     for entry in bytes.chunks_mut(entry_size) {

@@ -64,7 +64,8 @@ impl Table {
         Guid::from_bytes(self.header.disk_guid)
     }
 
-    /// How long header and entries are. We take all that the specification allows; not all other readers do.
+    /// How long header and entries are. We take all that the specification allows; not all other
+    /// readers do.
     #[must_use]
     pub fn shape(&self) -> Shape {
         Shape {
@@ -94,7 +95,8 @@ impl Table {
         self.used().chunks_exact(size).nth(number.index())
     }
 
-    /// The partition `number`, if it lies inside the usable sectors and shares none of them: safe to write to.
+    /// The partition `number`, if it lies inside the usable sectors and shares none of them: safe
+    /// to write to.
     ///
     /// # Errors
     /// Says what is wrong with it.
@@ -151,7 +153,8 @@ impl Table {
         self.header.same_table(&other.header) && self.used() == other.used()
     }
 
-    /// Whether `other` could be this table with other attributes: the shape of disk and array is the same.
+    /// Whether `other` could be this table with other attributes: the shape of disk and array is
+    /// the same.
     pub(crate) fn same_shape(&self, other: &Self) -> bool {
         let vouched = self.header.vouching_for(other.header.entries_crc);
         vouched.same_table(&other.header) && self.entries.len() == other.entries.len()

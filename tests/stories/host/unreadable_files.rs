@@ -69,7 +69,8 @@ async fn client(scene: &Scene, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
 }
 
-/// A node whose update.conf says that nobody is to be asked, while the file that would count without it names a server.
+/// A node whose update.conf says that nobody is to be asked, while the file that would count
+/// without it names a server.
 async fn switched_off() -> Scene {
     let scene = Scene::offering(&fixtures::payload("full.payload")).await;
     let server = scene.node.read(CONFIG);

@@ -1,4 +1,5 @@
-//! Power cuts: after each write and each flush of a commit, with every mix of unsynced sectors lost.
+//! Power cuts: after each write and each flush of a commit, with every mix of unsynced sectors
+//! lost.
 
 use slots::{Committed, Gpt, GptError, PartitionNumber, SlotAttributes, WhichCopy};
 
@@ -157,8 +158,8 @@ pub(crate) fn check_done(context: &str, disk: &[u8], sector: usize, edit: Edit) 
     assert!(gpt.is_sound(), "{context}: {gpt:?}");
 }
 
-/// Commits on `start`, checks every cut, and that the commit is finished from each of them; `depth` more times
-/// the finishing is cut too.
+/// Commits on `start`, checks every cut, and that the commit is finished from each of them; `depth`
+/// more times the finishing is cut too.
 pub(crate) fn cut_everywhere(context: &str, start: &[u8], sector: usize, edit: Edit, depth: usize) {
     let able = able(start, sector);
     let mut disk = Recorder::new(start.to_vec(), sector);
@@ -213,8 +214,8 @@ fn repairing_a_damaged_copy_takes_the_table_from_no_reader() {
 
 #[test]
 fn writes_that_bypass_the_order_are_caught_by_the_models() {
-    // The models are worth something only if they see what goes wrong without the order: new entries under
-    // the old header stop GRUB, and either torn primary stops Linux.
+    // The models are worth something only if they see what goes wrong without the order: new
+    // entries under the old header stop GRUB, and either torn primary stops Linux.
     for sector in SECTOR_SIZES {
         let old = build(sector, word(1, 0, 1), word(0, 0, 0));
         let new = build(sector, word(1, 0, 1), word(2, 1, 0));

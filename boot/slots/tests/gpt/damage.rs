@@ -164,7 +164,8 @@ fn a_primary_that_the_medium_does_not_give_counts_as_damaged() {
     assert_eq!(gpt.table().partitions().count(), 7);
 }
 
-/// Longer headers, larger and fewer entries: whatever another program made of a table stays as it made it.
+/// Longer headers, larger and fewer entries: whatever another program made of a table stays as it
+/// made it.
 #[test]
 fn tables_of_other_shapes_are_edited_in_their_shape() {
     let old = (word(1, 0, 1), word(0, 0, 0));
@@ -189,7 +190,8 @@ fn tables_of_other_shapes_are_edited_in_their_shape() {
                 (before.clone(), after.clone()),
                 (with_gap(&before, sector), with_gap(&after, sector)),
             ];
-            // Larger arrays have no room for a spare one: the table of a longer disk would be extended.
+            // Larger arrays have no room for a spare one: the table of a longer disk would be
+            // extended.
             if count * size <= 128 * ENTRY {
                 disks.push((longer(&disks[1].0), longer(&disks[1].1)));
             }
@@ -271,8 +273,8 @@ fn a_disk_too_small_for_a_table_is_refused() {
 }
 
 proptest! {
-    /// Whatever stands in the headers, with right checksums: an error or a table, never a panic, and never a
-    /// write outside the table's own sectors.
+    /// Whatever stands in the headers, with right checksums: an error or a table, never a panic,
+    /// and never a write outside the table's own sectors.
     #[test]
     fn hostile_headers_are_refused_or_read(
         field in prop::sample::select(vec![(8, 4), (12, 4), (24, 8), (32, 8), (40, 8), (48, 8), (72, 8), (80, 4), (84, 4)]),

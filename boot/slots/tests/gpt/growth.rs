@@ -1,4 +1,5 @@
-//! Disks that grow under their table: before a commit, while one is cut, and where firmware only says so.
+//! Disks that grow under their table: before a commit, while one is cut, and where firmware only
+//! says so.
 
 use slots::{Committed, Disk, Geometry, Gpt, PartitionNumber, WhichCopy};
 
@@ -299,8 +300,8 @@ fn a_disk_that_is_smaller_than_it_says_is_edited_all_the_same() {
     }
 }
 
-/// The same disk with the primary's entries at `entries`, as `sgdisk -j` puts them, and something of boot firmware in
-/// front of them.
+/// The same disk with the primary's entries at `entries`, as `sgdisk -j` puts them, and something
+/// of boot firmware in front of them.
 fn moved(disk: &[u8], sector: usize, entries: u64) -> Vec<u8> {
     let mut disk = beginning_at(disk, sector, entries + array(sector));
     let size = usize::try_from(array(sector)).unwrap() * sector;

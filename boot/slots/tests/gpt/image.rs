@@ -50,7 +50,8 @@ pub(crate) const USUAL: Shape = Shape {
     size: ENTRY,
 };
 
-/// A whole disk: slots are partitions 3 (A, as given) and 4 (B, as given); every other byte is noise.
+/// A whole disk: slots are partitions 3 (A, as given) and 4 (B, as given); every other byte is
+/// noise.
 pub(crate) fn build(sector: usize, a: u64, b: u64) -> Vec<u8> {
     shaped(sector, USUAL, a, b)
 }

@@ -83,8 +83,8 @@ impl Disk for Recorder {
     }
 }
 
-/// Every disk that a cut may leave: after each operation of `log`, what was flushed is there; of the sectors
-/// written since, any subset. Sectors are written whole or not at all.
+/// Every disk that a cut may leave: after each operation of `log`, what was flushed is there; of
+/// the sectors written since, any subset. Sectors are written whole or not at all.
 pub(crate) fn cuts(start: &[u8], log: &[Op], sector: usize) -> Vec<Vec<u8>> {
     let mut disks = Vec::new();
     let mut durable = start.to_vec();

@@ -1,7 +1,7 @@
 //! The models are held to `states.txt`: disks, and what the real programs made of them.
 //!
-//! With `GPT_STATES` naming a directory the test leaves each disk there, by its sector and row, for whoever wants to ask a
-//! real program again.
+//! With `GPT_STATES` naming a directory the test leaves each disk there, by its sector and row, for
+//! whoever wants to ask a real program again.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -83,8 +83,8 @@ fn state(name: &str, sector: usize) -> Vec<u8> {
     }
 }
 
-/// Of the four writes by which GRUB spends a try those that reached the medium: backup header, backup entries, primary
-/// header, primary entries.
+/// Of the four writes by which GRUB spends a try those that reached the medium: backup header,
+/// backup entries, primary header, primary entries.
 fn written(pieces: &str, sector: usize) -> Vec<u8> {
     let (mut disk, new) = (before(sector), after(sector));
     let len = disk.len();
@@ -110,7 +110,8 @@ enum Other {
     Spare,
 }
 
-/// As our own commit leaves it in steps 2 and 3: the primary's header names other entries, which are new.
+/// As our own commit leaves it in steps 2 and 3: the primary's header names other entries, which
+/// are new.
 fn vouching(sector: usize, primary_entries: &[u8], other: Other) -> Vec<u8> {
     let mut disk = after(sector);
     let array = (128 * ENTRY).div_ceil(sector);
@@ -256,7 +257,8 @@ fn the_model_of_the_slot_loader_is_what_its_code_does() {
     }
 }
 
-/// Whatever becomes of GRUB's four writes, in whatever order the disk makes them durable, a row says what follows.
+/// Whatever becomes of GRUB's four writes, in whatever order the disk makes them durable, a row
+/// says what follows.
 #[test]
 fn every_loss_of_what_grub_writes_has_a_row() {
     let names: BTreeSet<&str> = rows().into_iter().map(|(name, _)| name).collect();

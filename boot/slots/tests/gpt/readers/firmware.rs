@@ -26,8 +26,8 @@ fn copy(disk: &[u8], sector: usize, lba: u64) -> Option<(Header, Vec<u8>)> {
     Some((header, array))
 }
 
-/// What it writes when it finds the disk: a copy that is damaged is made anew from the other one, header first. Two
-/// valid ones are left alone, whether or not they agree.
+/// What it writes when it finds the disk: a copy that is damaged is made anew from the other one,
+/// header first. Two valid ones are left alone, whether or not they agree.
 pub(super) fn writes(disk: &[u8], sector: usize) -> Vec<Write> {
     let Some((good, array)) = table(disk, sector) else {
         return Vec::new();

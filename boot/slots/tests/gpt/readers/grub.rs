@@ -1,5 +1,5 @@
-//! Flatcar's GRUB: `gptprio.next`, which chooses a slot and spends its try, and `part_gpt`, by which a partition is
-//! found. They read the disk each for itself.
+//! Flatcar's GRUB: `gptprio.next`, which chooses a slot and spends its try, and `part_gpt`, by
+//! which a partition is found. They read the disk each for itself.
 
 use super::power_on::{Write, whole_sector};
 use super::{DEFINED, Header, PROTECTIVE, Summed, at, chosen, mbr_is_signed, mbr_partitions, sectors};
@@ -17,7 +17,8 @@ struct Repaired {
     array: Vec<u8>,
 }
 
-/// The entries of the slot's choice, if `part_gpt` finds the partition with the kernels where they say.
+/// The entries of the slot's choice, if `part_gpt` finds the partition with the kernels where they
+/// say.
 pub(super) fn entries(disk: &[u8], sector: usize) -> Option<Vec<u8>> {
     let entries = chooses_from(disk, sector)?;
     finds(disk, sector, &system(&entries)?).then_some(entries)
@@ -41,8 +42,8 @@ fn system(entries: &[u8]) -> Option<Vec<u8>> {
     Some(entry[..48].to_vec())
 }
 
-/// What `part_gpt` takes for the entries: whatever the header of a protected disk points to. No checksum is looked at,
-/// and no backup.
+/// What `part_gpt` takes for the entries: whatever the header of a protected disk points to. No
+/// checksum is looked at, and no backup.
 pub(crate) fn partitions(disk: &[u8], sector: usize) -> Option<Vec<u8>> {
     if !mbr_is_signed(disk) || !mbr_partitions(disk).any(|(kind, _)| kind == PROTECTIVE) {
         return None;
@@ -172,8 +173,9 @@ fn is_backup(header: &Header, sector: usize) -> bool {
 /// What `gptprio.next` decides.
 pub(super) struct Choice {
     pub(super) slot: usize,
-    /// What it writes for that: nothing unless a try is spent, however damaged the table is; then backup header,
-    /// backup entries, primary header and primary entries, in this order, each over what is there, without a flush.
+    /// What it writes for that: nothing unless a try is spent, however damaged the table is; then
+    /// backup header, backup entries, primary header and primary entries, in this order, each over
+    /// what is there, without a flush.
     pub(super) writes: Vec<Write>,
     /// The partition that its kernel is looked for in.
     pub(super) system: Vec<u8>,

@@ -1,5 +1,6 @@
-//! Models of the programs that decide what boots, each after its own rules and none with our code: what entries
-//! they see on a disk, which slot is chosen from them, and what they write before a kernel starts.
+//! Models of the programs that decide what boots, each after its own rules and none with our code:
+//! what entries they see on a disk, which slot is chosen from them, and what they write before a
+//! kernel starts.
 //!
 //! They are held to `states.txt`, which says what the real programs made of the same disks.
 
@@ -16,17 +17,18 @@ use crate::image::{ENTRY, USR, crc32};
 /// Who reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reader {
-    /// Flatcar's GRUB on a BIOS machine, as it comes to the disk: it finds a slot (`gptprio.next`) and the partition
-    /// that its kernel lies in (`part_gpt`).
+    /// Flatcar's GRUB on a BIOS machine, as it comes to the disk: it finds a slot (`gptprio.next`)
+    /// and the partition that its kernel lies in (`part_gpt`).
     Grub,
     /// Linux without `gpt` on its command line: the primary or nothing; places aren't checked.
     Linux,
-    /// Linux with `gpt`: then the backup to which the primary points, or that the last sector holds.
+    /// Linux with `gpt`: then the backup to which the primary points, or that the last sector
+    /// holds.
     LinuxGpt,
     /// UEFI firmware (EDK2): the primary, else the last sector; places aren't checked.
     Uefi,
-    /// The slot loader, by what `docs/gpt.md` says of it: the primary with entries of its own, else the backup
-    /// to which its header points, whether or not the two agree.
+    /// The slot loader, by what `docs/gpt.md` says of it: the primary with entries of its own, else
+    /// the backup to which its header points, whether or not the two agree.
     SlotLoader,
 }
 
@@ -179,7 +181,8 @@ impl Header {
     }
 }
 
-/// Types and first sectors of the partitions in the first sector of the disk, if it is signed or whatever it says.
+/// Types and first sectors of the partitions in the first sector of the disk, if it is signed or
+/// whatever it says.
 fn mbr_partitions(disk: &[u8]) -> impl Iterator<Item = (u8, u32)> + '_ {
     let records = disk.get(446..510).unwrap_or_default().chunks_exact(16);
     records.map(|record| (record[4], u32::from_le_bytes(record[8..12].try_into().unwrap())))
