@@ -5,6 +5,8 @@
 //! | topic | module |
 //! |---|---|
 //! | the engine: one task that owns the state | [`engine`] |
+//! | the reboot manager: turns, windows, the lock until the slot is good | [`reboot_manager`] |
+//! | the lock among nodes that reboot | [`reboot_lock`] |
 //! | the actions of `update_engine_client` | [`client`] |
 //! | the D-Bus interfaces of operators and reboot managers | [`bus`] |
 //! | the postinst of a new image, as a program | [`postinst`] |
@@ -53,6 +55,8 @@ pub mod policy;
 pub mod postinst;
 mod printable;
 pub mod reboot;
+pub mod reboot_lock;
+pub mod reboot_manager;
 pub mod serve;
 pub mod status;
 pub mod store;

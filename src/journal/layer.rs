@@ -24,6 +24,7 @@ pub struct JournalLayer {
     socket: UnixDatagram,
     path: PathBuf,
     attempt_fields: AttemptFields,
+    identifier: &'static str,
 }
 
 impl JournalLayer {
@@ -40,14 +41,22 @@ impl JournalLayer {
             socket,
             path,
             attempt_fields,
+            identifier: "update_engine",
         })
+    }
+
+    /// The same in the name of another program.
+    #[must_use]
+    pub const fn called(mut self, identifier: &'static str) -> Self {
+        self.identifier = identifier;
+        self
     }
 
     fn entry(&self, event_fields: &EventFields, level: Level) -> JournalEntry {
         let mut entry = JournalEntry::default();
         entry.add("MESSAGE", &event_fields.text);
         entry.add("PRIORITY", priority(level));
-        entry.add("SYSLOG_IDENTIFIER", "update_engine");
+        entry.add("SYSLOG_IDENTIFIER", self.identifier);
         for (name, value) in &event_fields.fields {
             entry.add(name, value);
         }

@@ -25,10 +25,20 @@ pub enum MessageId {
     /// A copy of the partition table was damaged, or differed from the other one; it isn't any
     /// more.
     TableRepaired,
+    /// This node holds the reboot lock, or needs none, and prepares its reboot.
+    RebootLockTaken,
+    /// The reboot lock was given back.
+    RebootLockReleased,
+    /// The reboot lock is kept after a rollback.
+    RebootLockKept,
+    /// logind was asked to reboot.
+    RebootOrdered,
+    /// A reboot is not wanted any more.
+    RebootCalledOff,
 }
 
 impl MessageId {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 14] = [
         Self::Installed,
         Self::Failed,
         Self::PayloadRefused,
@@ -38,6 +48,11 @@ impl MessageId {
         Self::MarkedGood,
         Self::DeadlinePassed,
         Self::TableRepaired,
+        Self::RebootLockTaken,
+        Self::RebootLockReleased,
+        Self::RebootLockKept,
+        Self::RebootOrdered,
+        Self::RebootCalledOff,
     ];
 
     /// The value of `MESSAGE_ID`: 32 hexadecimal digits in lower case.
@@ -53,6 +68,11 @@ impl MessageId {
             Self::MarkedGood => "b83d623bdb08422f96cbf95dba84db8a",
             Self::DeadlinePassed => "6b3a5cc8c37b482ea97c9b44a48e2d1d",
             Self::TableRepaired => "4bee69d1f4d749e8907e16575c418670",
+            Self::RebootLockTaken => "91e6c48f5c81440ca25241a5084ab7bc",
+            Self::RebootLockReleased => "21342e9d3f38461a8e60baaea62c0e26",
+            Self::RebootLockKept => "33e50d4e7b7841ec964c599814294d9a",
+            Self::RebootOrdered => "b1f416983e8c4d20afc9e50032606619",
+            Self::RebootCalledOff => "130c5525de7a4d0286d40bb1ac1566a7",
         }
     }
 
@@ -76,17 +96,30 @@ impl MessageId {
             Self::TableRepaired => {
                 "a copy of the partition table was damaged or differed from the other, and was written anew"
             }
+            Self::RebootLockTaken => {
+                "this node holds the reboot lock and prepares its reboot (of `update_reboot_manager`, as those below)"
+            }
+            Self::RebootLockReleased => "the reboot lock was given back",
+            Self::RebootLockKept => {
+                "the reboot lock is kept after a rollback, so that other nodes stay on what works"
+            }
+            Self::RebootOrdered => "logind was asked to reboot the node",
+            Self::RebootCalledOff => {
+                "a reboot was called off: nothing waits for it any more, or the node came back without it"
+            }
         }
     }
 
     /// The fields that come with it, beside those of the attempt under way.
     const fn fields(self) -> &'static str {
         match self {
-            Self::Installed => "`UPDATE_VERSION`, `UPDATE_SLOT`",
+            Self::Installed | Self::RebootLockTaken | Self::RebootOrdered => {
+                "`UPDATE_VERSION`, `UPDATE_SLOT`"
+            }
             Self::Failed | Self::PayloadRefused | Self::CheckFailed | Self::Deferred => "`UPDATE_CODE`",
-            Self::RolledBack => "`UPDATE_VERSION`: the version that was left",
+            Self::RolledBack | Self::RebootLockKept => "`UPDATE_VERSION`: the version that was left",
             Self::MarkedGood | Self::DeadlinePassed => "`UPDATE_SLOT`",
-            Self::TableRepaired => "",
+            Self::TableRepaired | Self::RebootLockReleased | Self::RebootCalledOff => "",
         }
     }
 }

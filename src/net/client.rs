@@ -19,6 +19,7 @@ use super::error::NetError;
 use super::proxy::{Proxies, ProxyScheme, ProxyServer};
 use super::redirect;
 use super::server_url::ServerUrl;
+use super::tls::ClientTls;
 
 /// HTTP client that uses a new connection for each request.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct HttpClient {
     proxies: Proxies,
     connect_timeout: Duration,
     silence: Option<Duration>,
+    follows_redirects: bool,
+    tls: Option<ClientTls>,
 }
 
 /// A request.
@@ -64,7 +67,23 @@ impl HttpClient {
             proxies,
             connect_timeout,
             silence: None,
+            follows_redirects: true,
+            tls: None,
         }
+    }
+
+    /// Follows no redirect: the response that leads elsewhere is the response.
+    #[must_use]
+    pub const fn without_redirects(mut self) -> Self {
+        self.follows_redirects = false;
+        self
+    }
+
+    /// Trusts, and shows, these certificates.
+    #[must_use]
+    pub fn with_tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// Limits the wait for the head of each response to `silence`.
@@ -86,7 +105,7 @@ impl HttpClient {
         loop {
             let response = self.exchange(&request, &asked).await?;
             let status = response.status.as_u16();
-            if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+            if !self.follows_redirects || !matches!(status, 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
             }
             let location = response.headers.get(LOCATION).map(HeaderValue::as_bytes);
@@ -110,7 +129,7 @@ impl HttpClient {
         let url = &request.url;
         let proxy = self.proxies.for_url(url)?;
         let message = message(request, asked, proxy.as_ref())?;
-        let connecting = connect(url, proxy.as_ref(), self.connect_timeout);
+        let connecting = connect(url, proxy.as_ref(), self.connect_timeout, self.tls.as_ref());
         let connected = timeout(self.connect_timeout, connecting).await;
         let stream = connected.map_err(|_| NetError::ConnectTimeout {
             peer: url.authority(),

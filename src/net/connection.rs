@@ -18,7 +18,7 @@ use tower_service::Service;
 use super::error::NetError;
 use super::proxy::{ProxyScheme, ProxyServer};
 use super::server_url::ServerUrl;
-use super::tls;
+use super::tls::{self, ClientTls};
 
 /// The longest user name, and the longest password, that SOCKS 5 can carry.
 const LONGEST_SOCKS_NAME: usize = 255;
@@ -29,11 +29,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub(super) type BoxedStream = Box<dyn Stream>;
 type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Connects to the server of `url`, or to `proxy` in its place; with TLS where either wants it.
+/// Connects to the server of `url`, or to `proxy` in its place; with TLS where either wants it, and with the server by
+/// `own` certificates if there are any.
 pub(super) async fn connect(
     url: &ServerUrl,
     proxy: Option<&ProxyServer>,
     within: Duration,
+    own: Option<&ClientTls>,
 ) -> Result<BoxedStream, NetError> {
     let stream = match proxy {
         None => tcp(&url.host_to_resolve(), url.port(), within).await?,
@@ -45,7 +47,7 @@ pub(super) async fn connect(
         Some(proxy) => through(proxy, url, within).await?,
     };
     if url.is_https() {
-        tls::wrap(stream, &url.host_to_resolve()).await
+        tls::wrap(stream, &url.host_to_resolve(), own).await
     } else {
         Ok(stream)
     }
@@ -86,7 +88,7 @@ async fn through(proxy: &ProxyServer, url: &ServerUrl, within: Duration) -> Resu
     };
     let mut stream = tcp(&proxy.host, proxy.port, within).await?;
     if proxy.scheme == ProxyScheme::Https {
-        stream = tls::wrap(stream, &proxy.host).await?;
+        stream = tls::wrap(stream, &proxy.host, None).await?;
     }
     let inner = Connected(Some(stream));
     let proxy_uri = Uri::from_static("http://proxy.invalid");

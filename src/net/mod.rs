@@ -41,3 +41,4 @@ pub use proxy::{Proxies, ProxyFault, ProxyScheme, ProxyServer};
 pub use redact::{redact, redact_url};
 pub use redirect::RedirectFault;
 pub use server_url::{ServerUrl, UrlFault};
+pub use tls::{ClientTls, ClientTlsError};

@@ -67,6 +67,10 @@ mod postinst;
 mod printable;
 #[path = "../../src/reboot/mod.rs"]
 mod reboot;
+#[path = "../../src/reboot_lock/mod.rs"]
+mod reboot_lock;
+#[path = "../../src/reboot_manager/mod.rs"]
+mod reboot_manager;
 #[path = "../../src/serve/mod.rs"]
 mod serve;
 #[path = "../../src/status/mod.rs"]
@@ -82,6 +86,8 @@ mod update_engine_client;
 mod update_engine_daemon;
 #[path = "../../src/bin/update_payload/main.rs"]
 mod update_payload;
+#[path = "../../src/bin/update_reboot_manager/main.rs"]
+mod update_reboot_manager;
 
 use printable::printable;
 
@@ -92,6 +98,7 @@ fn programs() {
         update_engine_daemon::main,
         update_engine_client::main,
         update_payload::main,
+        update_reboot_manager::main,
     ];
 }
 
@@ -100,6 +107,7 @@ fn programs() {
 fn documents() {
     let _ = [config::reference, journal::reference, monitoring::reference];
     let _ = [omaha::reference, omaha::refusals];
+    let _ = [reboot_lock::manager_reference, reboot_manager::metrics_reference];
 }
 
 /// What the update server tells those who watch it: stories, machines, the demonstration.

@@ -22,6 +22,8 @@ use update_engine::client::native;
 mod arguments;
 #[path = "../../src/bin/update_engine/command_line.rs"]
 mod command_line;
+#[path = "../../src/bin/update_reboot_manager/command_line.rs"]
+mod manager_command_line;
 mod page;
 mod pages;
 

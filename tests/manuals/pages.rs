@@ -3,9 +3,11 @@
 use clap::{Command, CommandFactory as _};
 use update_engine::client::{FLAGS, native};
 use update_engine::config::{Place, SETTINGS};
+use update_engine::reboot_lock::MANAGER_SETTINGS;
 
 use super::arguments::Cli;
 use super::command_line::{DAEMON, ROLE};
+use super::manager_command_line::MANAGER;
 use super::page::{Page, dialect};
 
 const DIALECT: &str = "Flags have one dash or two, - for _ within a name, and switches take =true or =false, \
@@ -22,7 +24,14 @@ const KEY: (&str, &str) = (
 
 /// Every page.
 pub(crate) fn all() -> Vec<Page> {
-    let mut pages = vec![daemon(), set_good_root(), postinst(), stub(), configuration()];
+    let mut pages = vec![
+        daemon(),
+        reboot_manager(),
+        set_good_root(),
+        postinst(),
+        stub(),
+        configuration(),
+    ];
     pages.extend(of_subcommands(native::command()));
     pages.push(client());
     pages.extend(of_subcommands(Cli::command()));
@@ -102,6 +111,50 @@ fn daemon() -> Page {
         )
         .terms("FILES", owned([CONFIGURATION, KEY, STATE]))
         .section("SEE ALSO", &["update_engine_client(1), update.conf(5), flatcar-setgoodroot(8)"])
+}
+
+fn reboot_manager() -> Page {
+    let about = "reboot nodes into their updates in turns";
+    let settings = MANAGER_SETTINGS.iter().map(|setting| {
+        let default = match setting.default {
+            "" => "Empty by default.".to_owned(),
+            default => format!("Default: {default}."),
+        };
+        (
+            setting.key.to_owned(),
+            plain(&format!("{}. {default}", setting.meaning)),
+        )
+    });
+    let files = [
+        CONFIGURATION,
+        (
+            "/etc/update-engine/pre-reboot.d, /usr/lib/update-engine/pre-reboot.d",
+            "Programs that run before a reboot, under the lock, and may veto it.",
+        ),
+        (
+            "/etc/update-engine/post-good.d, /usr/lib/update-engine/post-good.d",
+            "Programs that run once the slot is good, before the lock is given back.",
+        ),
+        (
+            "/var/lib/update-reboot-manager/hold",
+            "That this node may hold the lock.",
+        ),
+        (
+            "/run/update-reboot-manager/status.json",
+            "What the manager is at.",
+        ),
+    ];
+    Page::of_command(&built(dialect("update_reboot_manager", about, MANAGER)), "8")
+        .section(
+            "NOTES",
+            &["Waits until an update waits for its reboot, for the reboot window and for the reboot lock, reboots, and \
+               gives the lock back when the update engine calls the new slot good. After a rollback the lock is kept. \
+               Normally run as update-reboot-manager.service, which is off by default; refuses to run beside locksmithd.",
+              DIALECT],
+        )
+        .terms("SETTINGS", settings)
+        .terms("FILES", owned(files))
+        .section("SEE ALSO", &["update_engine(8), update_engine_client-reboot-lock(1), update.conf(5)"])
 }
 
 fn set_good_root() -> Page {

@@ -144,7 +144,7 @@ fn bus_config(socket: &Path) -> String {
     // Who runs the tests without being root stands in for root.
     let own_user = nix::unistd::geteuid();
     // As the policy files of systemd and polkit: root owns their names, and everybody may ask them.
-    let services = ["systemd1", "PolicyKit1"].map(|name| {
+    let services = ["systemd1", "PolicyKit1", "login1"].map(|name| {
         format!(
             r#"<policy user="{own_user}"><allow own="org.freedesktop.{name}"/></policy>
   <policy context="default"><allow send_destination="org.freedesktop.{name}"/></policy>"#

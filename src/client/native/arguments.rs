@@ -66,6 +66,14 @@ pub(super) enum Command {
     Why,
     /// The last attempts at updates: when, from and to which version, how much was fetched, and what became of each
     History(Form),
+    /// The lock among nodes that reboot, and what this node's reboot manager is at
+    RebootLock {
+        #[command(subcommand)]
+        command: RebootLockCommand,
+        /// Directory that stands for /
+        #[arg(long, global = true, default_value = "/", value_name = "DIRECTORY")]
+        root: PathBuf,
+    },
     /// The configuration in force, and the file that each value comes from
     Config {
         #[command(flatten)]
@@ -74,6 +82,30 @@ pub(super) enum Command {
         #[arg(long, default_value = "/", value_name = "DIRECTORY")]
         root: PathBuf,
     },
+}
+
+/// What is wanted of the reboot lock.
+#[derive(Debug, Subcommand)]
+pub(super) enum RebootLockCommand {
+    /// Places left, places and holders, as locksmithctl tells them; on standard error what this node's manager is at
+    Status(Form),
+    /// Take a place for a node, so that another one can't reboot
+    Lock {
+        /// The node's machine id; this node's by default
+        id: Option<String>,
+    },
+    /// Give a node's place back
+    Release {
+        /// The node's machine id; this node's by default
+        id: Option<String>,
+    },
+    /// Set the number of places
+    SetMax {
+        /// How many nodes may be down or on trial at a time
+        max: u32,
+    },
+    /// Ask this node's reboot manager for a reboot, without an update
+    SendNeedReboot,
 }
 
 /// For whom it is printed.

@@ -17,6 +17,7 @@ mod history;
 mod page;
 mod preview;
 mod progress;
+mod reboot_lock;
 mod remote;
 mod run;
 mod settings;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::arguments::{Arguments, Command};
 use super::progress::{Follower, ProgressDisplay};
 use super::remote::{Remote, RemoteError};
-use super::{Exit, history, page, preview, settings, time};
+use super::{Exit, history, page, preview, reboot_lock, settings, time};
 use crate::client::Endpoint;
 use crate::printable::printable;
 use crate::status::{EngineState, Obstacle, OfferSource, Overview};
@@ -28,6 +28,9 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
     if let Command::Config { form, root } = &command {
         tell(&settings::show(root, form.json)?, form.json);
         return Ok(Exit::Done);
+    }
+    if let Command::RebootLock { command, root } = command {
+        return Ok(reboot_lock::run(command, root, endpoint).await);
     }
     let remote = Remote::open(endpoint).await?;
     match command {
@@ -77,7 +80,7 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
         }
         Command::History(form) => tell(&attempts(&remote, form.json).await?, form.json),
         // Done above, without an engine.
-        Command::Config { .. } => {}
+        Command::Config { .. } | Command::RebootLock { .. } => {}
     }
     Ok(Exit::Done)
 }
@@ -162,7 +165,7 @@ fn outcome(overview: &Overview) -> Option<Exit> {
     }
 }
 
-fn pretty(value: &impl serde::Serialize) -> String {
+pub(super) fn pretty(value: &impl serde::Serialize) -> String {
     // Plain records with text for keys: they always have a JSON form.
     let text = serde_json::to_string_pretty(value).unwrap_or_default();
     format!("{text}\n")
@@ -177,7 +180,7 @@ fn tell(text: &str, is_for_programs: bool) {
     }
 }
 
-fn print(text: &str) {
+pub(super) fn print(text: &str) {
     // A reader that has gone away is no reason to fail.
     let mut output = std::io::stdout();
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());

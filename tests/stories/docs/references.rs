@@ -67,6 +67,21 @@ fn the_monitoring_reference_has_every_identifier_and_every_metric() {
     );
 }
 
+#[test]
+fn the_reboot_managers_page_has_every_setting_and_every_metric() {
+    const DOCUMENT: &str = "reboots.md";
+    compare(
+        DOCUMENT,
+        "src/reboot_lock/settings.rs",
+        &update_engine::reboot_lock::manager_reference(),
+    );
+    compare(
+        DOCUMENT,
+        "src/reboot_manager/metrics.rs",
+        &update_engine::reboot_manager::metrics_reference(),
+    );
+}
+
 /// Names of tests, as `module::test` or `folder::module::test`, between backquotes.
 fn named(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let codes = text.split('`').skip(1).step_by(2);

@@ -13,7 +13,9 @@ fn flaws(unit: &str, drop_ins: &[(&str, &str)]) -> String {
         let from = entry.unwrap().path();
         let text = std::fs::read_to_string(&from).unwrap();
         // Only whether a program is installed can't be told here.
-        let text = text.replace("ExecStart=/usr/sbin/update_engine", "ExecStart=/bin/true #");
+        let text = text
+            .replace("ExecStart=/usr/sbin/update_engine", "ExecStart=/bin/true #")
+            .replace("ExecStart=/usr/sbin/update_reboot_manager", "ExecStart=/bin/true");
         std::fs::write(directory.path().join(from.file_name().unwrap()), text).unwrap();
     }
     let extra = directory.path().join(format!("{unit}.d"));
@@ -50,6 +52,7 @@ fn systemd_has_nothing_to_say_against_our_units() {
         "update-engine.service",
         "update-engine-stub.service",
         "update-engine-stub.timer",
+        "update-reboot-manager.service",
     ] {
         assert_eq!(flaws(unit, &[]), "", "{unit}");
     }
@@ -71,6 +74,18 @@ fn the_daemons_exposure_is_at_most_3() {
     let judged = Command::new("systemd-analyze")
         .args(["security", "--offline=yes", "--threshold=30"])
         .arg(shipped("update-engine.service"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&judged.stdout);
+    let verdict = said.lines().rev().find(|line| line.contains("exposure level"));
+    assert!(judged.status.success(), "{verdict:?}");
+}
+
+#[test]
+fn the_reboot_managers_exposure_is_at_most_2_5() {
+    let judged = Command::new("systemd-analyze")
+        .args(["security", "--offline=yes", "--threshold=25"])
+        .arg(shipped("update-reboot-manager.service"))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&judged.stdout);

@@ -1,6 +1,8 @@
 //! An update that waits for its reboot, and the managers that reboot.
 
 mod lock;
+mod manager;
 mod managers;
+mod manners;
 mod marker;
 pub(crate) mod replacing;

@@ -4,7 +4,9 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
-use serde_json::Value;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::logging_server::Speaking;
@@ -14,6 +16,12 @@ pub struct Etcd {
     _process: Speaking,
     address: SocketAddr,
     _directory: TempDir,
+}
+
+/// A port that nobody listens at now.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
 }
 
 /// An answer.
@@ -41,13 +49,13 @@ impl Etcd {
         let mut command = Command::new("etcd");
         command.arg("--enable-v2").arg("--data-dir").arg(directory.path());
         let any = "http://127.0.0.1:0";
-        for flag in [
-            "--listen-client-urls",
-            "--advertise-client-urls",
-            "--listen-peer-urls",
-            "--initial-advertise-peer-urls",
-        ] {
+        for flag in ["--listen-peer-urls", "--initial-advertise-peer-urls"] {
             command.args([flag, any]);
+        }
+        // Its JSON gateway asks itself at the port that it was told.
+        let client = format!("http://127.0.0.1:{}", free_port());
+        for flag in ["--listen-client-urls", "--advertise-client-urls"] {
+            command.args([flag, &client]);
         }
         command.args(["--initial-cluster", &format!("default={any}")]);
         if cfg!(target_arch = "aarch64") {
@@ -64,6 +72,42 @@ impl Etcd {
             address: ([127, 0, 0, 1], port.parse().unwrap()).into(),
             _directory: directory,
         })
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Asks its v3 API by the JSON gateway.
+    pub fn ask_v3(&self, path: &str, body: &Value) -> Value {
+        let body = body.to_string();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nContent-Type: application/json\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        self.exchange(request.as_bytes()).body
+    }
+
+    /// The holders of the reboot lock in its v3 API.
+    pub fn holders_v3(&self) -> Vec<String> {
+        let semaphore = self.semaphore_v3();
+        let holders = semaphore["holders"].as_array().cloned().unwrap_or_default();
+        holders
+            .iter()
+            .map(|holder| holder.as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// The reboot lock in its v3 API.
+    pub fn semaphore_v3(&self) -> Value {
+        let key = STANDARD.encode("/coreos.com/updateengine/rebootlock/semaphore");
+        let found = self.ask_v3("/v3/kv/range", &json!({"key": key}));
+        let Some(value) = found["kvs"][0]["value"].as_str() else {
+            return Value::Null;
+        };
+        serde_json::from_slice(&STANDARD.decode(value).unwrap()).unwrap()
     }
 
     /// Sends a request as it is and reads its answer.

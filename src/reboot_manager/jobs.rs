@@ -1,0 +1,142 @@
+//! Jobs: what takes time, each from its order to the event that answers it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::event::{Confirmation, Event, Job, LockAnswer, NoteAnswer};
+use super::programs::{self, Moment};
+use super::settings::Settings;
+use super::{engine, logind};
+use crate::host::ClockWatch;
+use crate::journal::chain;
+use crate::reboot_lock::{Acquired, Look, Note};
+
+/// A window is looked for at least so often: a node may have slept.
+const LONGEST_SLEEP: Duration = Duration::from_secs(600);
+
+/// Carries out `job` for `version`.
+pub(super) async fn run(settings: Arc<Settings>, job: Job, version: String) -> Event {
+    match job {
+        Job::AwaitWindow => await_window(&settings).await,
+        Job::LookAtWindow => Event::Window(settings.windows.is_open(Timestamp::now())),
+        Job::Lock(wanted) => {
+            let note = Note {
+                version: wanted.version,
+                cause: String::new(),
+            };
+            Event::Locked(match settings.lock.lock(&note).await {
+                Ok(Acquired::Held) => LockAnswer::Granted,
+                Ok(Acquired::Taken(by)) => LockAnswer::Taken(by),
+                Err(error) => LockAnswer::Failed(chain(&error)),
+            })
+        }
+        Job::Prepare => {
+            Event::Prepared(programs::run_until_refused(&settings.host, Moment::PreReboot, &version).await)
+        }
+        Job::Notify => notify(&settings).await,
+        Job::Confirm => confirm(&settings).await,
+        Job::Reboot => {
+            let asked = async { logind::reboot(&engine::connect().await?).await };
+            Event::RebootAnswered(asked.await.map_err(|error: zbus::Error| error.to_string()))
+        }
+        Job::Settle => {
+            programs::run_all(&settings.host, Moment::PostGood, &version).await;
+            Event::Settled
+        }
+        Job::Unlock { fence } => {
+            let unlocked = settings.lock.unlock(fence).await;
+            Event::Unlocked(unlocked.map_err(|error| chain(&error)))
+        }
+        Job::Note(failed) => {
+            let note = Note {
+                version: failed.version,
+                cause: failed.cause,
+            };
+            Event::Noted(match settings.lock.note(&note).await {
+                Ok(Look::Held) => NoteAnswer::Noted,
+                Ok(Look::NotHeld) => NoteAnswer::NotHeld,
+                Ok(Look::Unknown) => NoteAnswer::CannotTell,
+                Err(error) => NoteAnswer::Failed(chain(&error)),
+            })
+        }
+        Job::Pause(pause) => {
+            tokio::time::sleep(settings.pause(pause)).await;
+            Event::PauseOver
+        }
+    }
+}
+
+/// Until a window is open. Whoever sets the clock may open one.
+async fn await_window(settings: &Settings) -> Event {
+    let clock = ClockWatch::new();
+    loop {
+        let now = Timestamp::now();
+        if settings.windows.is_open(now) {
+            return Event::Window(true);
+        }
+        let opens = settings.windows.next_opening(now);
+        let wait = opens.and_then(|opens| Duration::try_from(opens.duration_since(now)).ok());
+        let wait = wait.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
+        let was_set = async {
+            match &clock {
+                Ok(clock) => clock.was_set().await,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = was_set => {}
+        }
+    }
+}
+
+/// Where nobody can be asked who is logged in, nobody is.
+async fn notify(settings: &Settings) -> Event {
+    let message = format!("System reboot in {}!", in_words(settings.grace));
+    let told = async {
+        let connection = engine::connect().await?;
+        logind::tell_users(&connection, &settings.host, &message).await
+    };
+    match told.await {
+        Ok(0) => {}
+        Ok(users) => {
+            let seconds = settings.grace.as_secs();
+            tracing::info!("{users} logged-in users are told: the reboot waits for {seconds} s");
+            tokio::time::sleep(settings.grace).await;
+        }
+        Err(error) => tracing::warn!(%error, "logged-in users can't be told of the reboot"),
+    }
+    Event::UsersNotified
+}
+
+fn in_words(grace: Duration) -> String {
+    match grace.as_secs() {
+        seconds if seconds >= 120 && seconds % 60 == 0 => format!("{} minutes", seconds / 60),
+        seconds => format!("{seconds} seconds"),
+    }
+}
+
+async fn confirm(settings: &Settings) -> Event {
+    let connection = match engine::connect().await {
+        Ok(connection) => connection,
+        Err(error) => {
+            return Event::Confirmed(Confirmation {
+                engine: super::EngineView::Silent(error.to_string()),
+                is_open: settings.windows.is_open(Timestamp::now()),
+                inhibitors: None,
+            });
+        }
+    };
+    let inhibitors = logind::inhibitors(&connection).await.unwrap_or_else(|error| {
+        // It will say so itself when it is asked to reboot.
+        tracing::warn!(%error, "logind can't be asked for inhibitor locks");
+        None
+    });
+    Event::Confirmed(Confirmation {
+        engine: engine::read(&connection).await,
+        is_open: settings.windows.is_open(Timestamp::now()),
+        inhibitors,
+    })
+}

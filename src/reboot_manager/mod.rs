@@ -1,0 +1,44 @@
+//! The reboot manager: reboots a node into its waiting update when its turn comes, and keeps the reboot lock until the
+//! engine calls the new slot good.
+//!
+//! ```text
+//!  engine, by D-Bus ──▶ EngineWatch ──┐                                ┌──▶ HoldRecord on the disk
+//!  root's signal ─────────────────────┼─▶ Event ─▶ step(state, event) ─┤
+//!  answers of jobs ───────────────────┘      pure                      └──▶ Job: lock, window, programs, users, logind
+//! ```
+//!
+//! Used by the program `update_reboot_manager` alone. Who holds the lock is the business of
+//! [`reboot_lock`](crate::reboot_lock).
+//!
+//! What must hold: see [`step()`].
+
+mod coordinator;
+mod engine;
+mod event;
+mod jobs;
+mod logind;
+mod manager;
+mod metrics;
+#[cfg(test)]
+mod model;
+mod programs;
+mod record_file;
+mod settings;
+mod state;
+mod step;
+mod window;
+
+pub use coordinator::{Coordinator, CoordinatorError, CoordinatorState};
+pub use engine::watch;
+pub use event::{
+    Confirmation, Effect, EngineView, Event, InstalledOutcome, Job, LockAnswer, NodeView, NoteAnswer, Notice,
+    Pause, SlotHealth,
+};
+pub use manager::{Manager, ManagerError};
+pub use metrics::metrics_reference;
+pub use settings::{ManagerFault, Pace, Settings};
+pub use state::{
+    AfterRollback, FailedVersion, HoldRecord, Phase, Reason, RebootObstacle, State, WantedReboot,
+};
+pub use step::step;
+pub use window::{WindowFault, Windows};

@@ -1,0 +1,693 @@
+//! Nodes, a lock's server, and everything that may happen to them.
+
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+
+use super::super::{
+    AfterRollback, Confirmation, Effect, EngineView, Event, FailedVersion, HoldRecord, InstalledOutcome, Job,
+    LockAnswer, NodeView, NoteAnswer, Phase, Reason, SlotHealth, State, WantedReboot, step,
+};
+
+const NODES: usize = 3;
+const THIS_BOOT: &str = "this";
+const EARLIER_BOOT: &str = "earlier";
+const OLD_SLOT: &str = "USR-A";
+const NEW_SLOT: &str = "USR-B";
+const VERSION: &str = "2";
+
+/// What is explored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scenario {
+    pub(super) places: usize,
+    pub(super) is_bad: bool,
+    pub(super) sabotage: Option<Sabotage>,
+    pub(super) budget: Budget,
+}
+
+/// A fault that must be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sabotage {
+    ReleaseAtBoot,
+    ExpiringLease,
+    UnlockOfAnother,
+    ReleaseOnRollback,
+    LostWithdrawal,
+    TwoManagers,
+    NoFence,
+}
+
+/// How often what goes wrong may go wrong, in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Budget {
+    /// A manager is killed.
+    pub(super) kills: u8,
+    /// A node loses power.
+    pub(super) cuts: u8,
+    /// An update is withdrawn.
+    pub(super) withdrawals: u8,
+    /// An answer of the lock's server is lost; the request takes effect, doesn't, or does later.
+    pub(super) losses: u8,
+    pub(super) vetoes: u8,
+    /// A record can't be written.
+    pub(super) unsaved: u8,
+    /// Root asks for a reboot.
+    pub(super) requests: u8,
+    /// An operator releases a lock that is kept after a rollback.
+    pub(super) releases: u8,
+}
+
+/// A write that the lock's server was asked for, on condition that nothing was written since the read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Write {
+    Add,
+    Remove,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Running {
+    job: Job,
+    /// Of a lock's job that has read and asked for a write: whether the condition still holds.
+    sent: Option<(Write, bool)>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each may go with any of the others")]
+struct Machine {
+    is_up: bool,
+    runs_new: bool,
+    is_waiting: bool,
+    is_on_trial: bool,
+    hangs: bool,
+    outcome: Option<InstalledOutcome>,
+    has_failed: bool,
+    /// Went down by our order, and is not found good since.
+    is_ordered: bool,
+    /// The update waited when the engine was read for the last time.
+    was_confirmed: bool,
+    /// A reboot was ordered for an update that was withdrawn before.
+    was_misled: bool,
+    touched_bad: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Node {
+    machine: Machine,
+    manager: Option<State>,
+    disk: Option<HoldRecord>,
+    running: Option<Running>,
+    is_holder: bool,
+    /// A write that nobody waits for any more, and that may still take effect.
+    ghost: Option<Write>,
+    /// The engine has something to tell.
+    has_news: bool,
+    /// The next record can't be written.
+    is_full: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct World {
+    scenario: Scenario,
+    budget: Budget,
+    nodes: Vec<Node>,
+}
+
+type Successors = Vec<(String, World)>;
+
+impl World {
+    pub(super) fn new(scenario: Scenario) -> Self {
+        let machine = Machine {
+            is_up: true,
+            ..Machine::default()
+        };
+        // Started, with nothing to do.
+        let manager = State {
+            phase: Phase::Idle,
+            ..State::new(THIS_BOOT.to_owned(), AfterRollback::Hold, None)
+        };
+        let node = Node {
+            machine,
+            manager: Some(manager),
+            disk: None,
+            running: None,
+            is_holder: false,
+            ghost: None,
+            has_news: false,
+            is_full: false,
+        };
+        Self {
+            scenario,
+            budget: scenario.budget,
+            nodes: vec![node; NODES],
+        }
+    }
+
+    /// The same for worlds that differ in the order of their nodes only.
+    pub(super) fn fingerprint(&self) -> u128 {
+        let hash = |seed: u8, value: &dyn Fn(&mut DefaultHasher)| {
+            let mut hasher = DefaultHasher::new();
+            seed.hash(&mut hasher);
+            value(&mut hasher);
+            hasher.finish()
+        };
+        // With the same id the first two are no more like the third.
+        let twins = if self.is_sabotaged(Sabotage::TwoManagers) {
+            2
+        } else {
+            0
+        };
+        let mut nodes: Vec<u64> = self
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(at, node)| hash(u8::from(at < twins), &|hasher| node.hash(hasher)))
+            .collect();
+        nodes.sort_unstable();
+        let half = |seed| hash(seed, &|hasher| (&nodes, self.budget).hash(hasher));
+        u128::from(half(2)) << 64 | u128::from(half(3))
+    }
+
+    fn is_sabotaged(&self, sabotage: Sabotage) -> bool {
+        self.scenario.sabotage == Some(sabotage)
+    }
+
+    /// The rule that is broken here, if one is.
+    pub(super) fn violation(&self) -> Option<String> {
+        let holders = self.nodes.iter().filter(|node| node.is_holder).count();
+        let out = |node: &&Node| {
+            let machine = &node.machine;
+            machine.is_ordered && (!machine.is_up || machine.is_on_trial)
+        };
+        let touched = self.nodes.iter().filter(|node| node.machine.touched_bad).count();
+        let released = usize::from(self.scenario.budget.releases - self.budget.releases);
+        let places = self.scenario.places;
+        if holders > places {
+            return Some(format!("{holders} holders"));
+        }
+        if self.nodes.iter().filter(out).count() > places {
+            return Some("more nodes are down or on trial than there are places".to_owned());
+        }
+        if self.nodes.iter().filter(out).any(|node| !node.is_holder) {
+            return Some("a node is down or on trial without the lock".to_owned());
+        }
+        if touched > places + released {
+            return Some(format!("{touched} nodes have run the bad version"));
+        }
+        let misled = self.nodes.iter().any(|node| node.machine.was_misled);
+        misled.then(|| "a reboot for an update that was withdrawn".to_owned())
+    }
+
+    /// Everything is as it should be in the end: who holds the lock has a reason, and who doesn't reboot too.
+    pub(super) fn is_settled(&self) -> bool {
+        let is_taken = self.nodes.iter().filter(|node| node.is_holder).count() >= self.scenario.places;
+        self.nodes.iter().all(|node| node.is_settled(is_taken))
+    }
+
+    pub(super) fn successors(&self) -> Successors {
+        // What nobody else sees and nothing stands against goes first, with what may happen to the same node meanwhile.
+        if let Some(at) = self.nodes.iter().position(Node::is_amid_own_business) {
+            return self.of_node(at);
+        }
+        (0..NODES).flat_map(|at| self.of_node(at)).collect()
+    }
+
+    fn of_node(&self, at: usize) -> Successors {
+        let mut found = Vec::new();
+        let node = &self.nodes[at];
+        self.faults(at, &mut found);
+        self.lock_server(at, &mut found);
+        if node.machine.hangs {
+            return found;
+        }
+        self.machine(at, &mut found);
+        match &node.manager {
+            None if node.machine.is_up => found.push(self.changed("manager starts", at, |node, _| {
+                node.manager = Some(State::new(
+                    THIS_BOOT.to_owned(),
+                    AfterRollback::Hold,
+                    node.disk.clone(),
+                ));
+                node.has_news = true;
+            })),
+            None => {}
+            Some(_) => {
+                if node.has_news {
+                    found.push(self.told("engine is read", at, Event::Engine(self.view(at))));
+                }
+                self.job(at, &mut found);
+            }
+        }
+        found
+    }
+
+    fn changed(
+        &self,
+        action: &str,
+        at: usize,
+        change: impl FnOnce(&mut Node, &mut Budget),
+    ) -> (String, Self) {
+        let mut world = self.clone();
+        change(&mut world.nodes[at], &mut world.budget);
+        (format!("node {at}: {action}"), world)
+    }
+
+    /// The manager takes an event, and begins what follows from it.
+    fn told(&self, action: &str, at: usize, event: Event) -> (String, Self) {
+        let (mut name, mut world) = self.changed(action, at, |_, _| {});
+        if matches!(event, Event::Engine(_)) {
+            world.nodes[at].has_news = false;
+        } else {
+            // Answered: what it had asked for has been done, or is refused.
+            world.nodes[at].running = None;
+        }
+        name += &world.nodes[at].tell(event, self.scenario.after_rollback());
+        (name, world)
+    }
+
+    fn view(&self, at: usize) -> EngineView {
+        let machine = &self.nodes[at].machine;
+        let is_lost = self.is_sabotaged(Sabotage::LostWithdrawal)
+            && machine.outcome == Some(InstalledOutcome::Withdrawn);
+        let waits = machine.is_waiting || is_lost;
+        let is_good = !machine.is_on_trial || self.is_sabotaged(Sabotage::ReleaseAtBoot);
+        EngineView::Known(NodeView {
+            waiting: waits.then(|| WantedReboot {
+                reason: Reason::Update,
+                version: VERSION.to_owned(),
+                slot: Some(NEW_SLOT.to_owned()),
+            }),
+            is_resting: true,
+            slot: Some(if machine.runs_new { NEW_SLOT } else { OLD_SLOT }.to_owned()),
+            version: if machine.runs_new { VERSION } else { "1" }.to_owned(),
+            health: if is_good {
+                SlotHealth::Good
+            } else {
+                SlotHealth::NotYet("looked at".to_owned())
+            },
+            last_outcome: machine.outcome,
+            rollback: machine.has_failed.then(failed),
+        })
+    }
+
+    /// What happens to a node by itself.
+    fn machine(&self, at: usize, found: &mut Successors) {
+        let machine = &self.nodes[at].machine;
+        if !machine.is_up {
+            let is_bad = self.scenario.is_bad;
+            found.push(self.changed("boots", at, |node, _| node.boot(is_bad)));
+            return;
+        }
+        let may_install = !machine.runs_new
+            && !machine.is_waiting
+            && !machine.is_on_trial
+            && !machine.has_failed
+            && machine.outcome != Some(InstalledOutcome::Withdrawn);
+        if may_install {
+            found.push(self.changed("update is installed", at, |node, _| {
+                node.machine.is_waiting = true;
+                node.machine.outcome = Some(InstalledOutcome::Other);
+                node.has_news = true;
+            }));
+        }
+        if machine.is_on_trial && self.scenario.is_bad {
+            found.push(self.changed("rolls back", at, |node, _| node.go_down()));
+            found.push(self.changed("hangs", at, |node, _| node.machine.hangs = true));
+        } else if machine.is_on_trial {
+            found.push(self.changed("slot is found good", at, |node, _| {
+                node.machine.is_on_trial = false;
+                node.machine.is_ordered = false;
+                node.has_news = true;
+            }));
+        }
+    }
+
+    /// What goes wrong, as far as the budget goes.
+    fn faults(&self, at: usize, found: &mut Successors) {
+        let node = &self.nodes[at];
+        if self.budget.kills > 0 && node.manager.is_some() {
+            found.push(self.changed("manager is killed", at, |node, budget| {
+                budget.kills -= 1;
+                node.abandon();
+                node.manager = None;
+            }));
+        }
+        if self.budget.cuts > 0 && node.machine.is_up {
+            found.push(self.changed("loses power", at, |node, budget| {
+                budget.cuts -= 1;
+                // Without the lock it is nobody's choice.
+                let is_ready = |manager: &State| {
+                    matches!(
+                        manager.phase(),
+                        Phase::Preparing | Phase::Notifying | Phase::Confirming | Phase::Rebooting
+                    )
+                };
+                if node.machine.is_waiting && node.manager.as_ref().is_some_and(is_ready) {
+                    node.machine.is_ordered = true;
+                }
+                node.go_down();
+            }));
+        }
+        if self.budget.withdrawals > 0 && node.machine.is_waiting {
+            found.push(self.changed("update is withdrawn", at, |node, budget| {
+                budget.withdrawals -= 1;
+                node.machine.is_waiting = false;
+                node.machine.outcome = Some(InstalledOutcome::Withdrawn);
+                node.has_news = true;
+            }));
+        }
+        if self.budget.unsaved > 0 {
+            found.push(self.changed("disk is full", at, |node, budget| {
+                budget.unsaved -= 1;
+                node.is_full = true;
+            }));
+        }
+        let is_idle = |manager: &State| matches!(manager.phase(), Phase::Idle | Phase::Locking);
+        if self.budget.requests > 0 && node.manager.as_ref().is_some_and(is_idle) {
+            let (name, mut world) = self.changed("root asks", at, |_, budget| budget.requests -= 1);
+            let said = world.nodes[at].tell(Event::Requested, self.scenario.after_rollback());
+            found.push((name + &said, world));
+        }
+        let is_held = |manager: &State| manager.phase() == Phase::Held;
+        if self.budget.releases > 0 && node.is_holder && node.manager.as_ref().is_some_and(is_held) {
+            let (name, mut world) = self.changed("operator releases", at, |_, budget| budget.releases -= 1);
+            world.write(at, Write::Remove);
+            found.push((name, world));
+        }
+        if self.is_sabotaged(Sabotage::ExpiringLease) && node.is_holder {
+            found.push(self.changed("lease expires", at, |node, _| node.is_holder = false));
+        }
+    }
+
+    /// Writes that nobody waits for any more.
+    fn lock_server(&self, at: usize, found: &mut Successors) {
+        if let Some(write) = self.nodes[at].ghost {
+            let (name, mut world) = self.changed("late write takes effect", at, |node, _| node.ghost = None);
+            world.write(at, write);
+            found.push((name, world));
+        }
+    }
+
+    /// A write takes effect; no other that was asked for before does any more.
+    fn write(&mut self, at: usize, write: Write) {
+        for node in &mut self.nodes {
+            node.ghost = None;
+            if let Some(Running {
+                sent: Some((_, holds)),
+                ..
+            }) = &mut node.running
+            {
+                *holds = false;
+            }
+        }
+        let is_holder = &mut self.nodes[at].is_holder;
+        match write {
+            Write::Add => *is_holder = true,
+            Write::Remove if *is_holder => *is_holder = false,
+            Write::Remove if self.is_sabotaged(Sabotage::UnlockOfAnother) => {
+                if let Some(node) = self.nodes.iter_mut().find(|node| node.is_holder) {
+                    node.is_holder = false;
+                }
+            }
+            Write::Remove => {}
+        }
+    }
+
+    /// What may become of the job under way.
+    fn job(&self, at: usize, found: &mut Successors) {
+        let Some(Running { job, sent }) = &self.nodes[at].running else {
+            return;
+        };
+        if *job == Job::Confirm && self.nodes[at].machine.was_confirmed != self.nodes[at].machine.is_waiting {
+            let (_, looked) = self.changed("", at, |node, _| {
+                node.machine.was_confirmed = node.machine.is_waiting;
+            });
+            return looked.job(at, found);
+        }
+        let mut answer = |name: &str, event: Event| found.push(self.told(name, at, event));
+        match job {
+            Job::AwaitWindow => answer("window opens", Event::Window(true)),
+            Job::LookAtWindow => {
+                answer("window is open", Event::Window(true));
+                answer("window is closed", Event::Window(false));
+            }
+            Job::Prepare => {
+                answer("prepared", Event::Prepared(Ok(())));
+                if self.budget.vetoes > 0 {
+                    let (name, mut world) = self.told("veto", at, Event::Prepared(Err("veto".to_owned())));
+                    world.budget.vetoes -= 1;
+                    found.push((name, world));
+                }
+            }
+            Job::Notify => answer("users are told", Event::UsersNotified),
+            Job::Confirm => self.confirm_job(at, found),
+            Job::Reboot => self.reboot_job(at, found),
+            Job::Settle => answer("settled", Event::Settled),
+            Job::Pause(_) => answer("pause is over", Event::PauseOver),
+            Job::Note(_) => {
+                let noted = if self.nodes[at].is_holder {
+                    NoteAnswer::Noted
+                } else {
+                    NoteAnswer::NotHeld
+                };
+                answer("noted", Event::Noted(noted));
+            }
+            Job::Lock(_) | Job::Unlock { .. } => self.lock_job(at, job, *sent, found),
+        }
+    }
+
+    fn confirm_job(&self, at: usize, found: &mut Successors) {
+        let mut answer = |name: &str, event: Event| found.push(self.told(name, at, event));
+        let confirmation = |is_open, inhibitors: Option<&str>| {
+            Event::Confirmed(Confirmation {
+                engine: self.view(at),
+                is_open,
+                inhibitors: inhibitors.map(str::to_owned),
+            })
+        };
+        answer("confirmed", confirmation(true, None));
+        answer("window has closed", confirmation(false, None));
+        answer("inhibited", confirmation(true, Some("shutdown")));
+    }
+
+    fn reboot_job(&self, at: usize, found: &mut Successors) {
+        found.push(self.changed("reboots", at, |node, _| {
+            let is_request = node.disk.as_ref().and_then(|disk| disk.wanted.as_ref());
+            let is_request = is_request.is_some_and(|wanted| wanted.reason == Reason::Request);
+            node.machine.is_ordered = true;
+            node.machine.was_misled = !is_request && !node.machine.was_confirmed;
+            node.go_down();
+        }));
+        found.push(self.told(
+            "logind refuses",
+            at,
+            Event::RebootAnswered(Err("busy".to_owned())),
+        ));
+    }
+
+    fn lock_job(&self, at: usize, job: &Job, sent: Option<(Write, bool)>, found: &mut Successors) {
+        let is_lock = matches!(job, Job::Lock(_));
+        let answered = |is_done: bool| match (is_lock, is_done) {
+            (true, true) => Event::Locked(LockAnswer::Granted),
+            (true, false) => Event::Locked(LockAnswer::Failed("lost".to_owned())),
+            (false, true) => Event::Unlocked(Ok(())),
+            (false, false) => Event::Unlocked(Err("lost".to_owned())),
+        };
+        match sent {
+            None => self.read_lock(at, job, found),
+            // Somebody else was faster.
+            Some((_, false)) => found.push(self.changed("lost the race", at, |node, _| {
+                if let Some(running) = &mut node.running {
+                    running.sent = None;
+                }
+            })),
+            Some((write, true)) => {
+                let (_, mut written) = self.changed("", at, |node, _| node.running = None);
+                written.write(at, write);
+                found.push(written.told("write is answered", at, answered(true)));
+                if self.budget.losses > 0 {
+                    written.budget.losses -= 1;
+                    found.push(written.told("write's answer is lost", at, answered(false)));
+                    let mut late = self.clone();
+                    late.budget.losses -= 1;
+                    late.nodes[at].abandon();
+                    found.push(late.told("write is late", at, answered(false)));
+                }
+            }
+        }
+    }
+
+    fn read_lock(&self, at: usize, job: &Job, found: &mut Successors) {
+        let is_twin = |other: usize| self.is_sabotaged(Sabotage::TwoManagers) && at < 2 && other < 2;
+        let is_holder =
+            (0..NODES).any(|other| self.nodes[other].is_holder && (other == at || is_twin(other)));
+        let holders = self.nodes.iter().filter(|node| node.is_holder).count();
+        let asks = |write: Write| {
+            self.changed("lock is read", at, |node, _| {
+                if let Some(running) = &mut node.running {
+                    running.sent = Some((write, true));
+                }
+            })
+        };
+        found.push(match job {
+            // Written again: it overtakes what may be on its way.
+            Job::Lock(_) if is_holder && self.is_sabotaged(Sabotage::NoFence) => {
+                self.told("holds it", at, Event::Locked(LockAnswer::Granted))
+            }
+            Job::Lock(_) if is_holder => asks(Write::Add),
+            Job::Lock(_) if holders >= self.scenario.places => self.told(
+                "is taken",
+                at,
+                Event::Locked(LockAnswer::Taken("others".to_owned())),
+            ),
+            Job::Lock(_) => asks(Write::Add),
+            Job::Unlock { fence } => {
+                let fence = *fence && !self.is_sabotaged(Sabotage::NoFence);
+                if is_holder || fence || self.is_sabotaged(Sabotage::UnlockOfAnother) {
+                    asks(Write::Remove)
+                } else {
+                    self.told("holds nothing", at, Event::Unlocked(Ok(())))
+                }
+            }
+            _ => return,
+        });
+    }
+}
+
+impl Scenario {
+    fn after_rollback(self) -> AfterRollback {
+        if self.sabotage == Some(Sabotage::ReleaseOnRollback) {
+            AfterRollback::Release
+        } else {
+            AfterRollback::Hold
+        }
+    }
+}
+
+fn failed() -> FailedVersion {
+    FailedVersion {
+        version: VERSION.to_owned(),
+        cause: "bad".to_owned(),
+    }
+}
+
+impl Node {
+    /// Something is under way that nobody else sees.
+    fn is_amid_own_business(&self) -> bool {
+        if self.machine.hangs || !self.machine.is_up {
+            return false;
+        }
+        let is_own = |running: &Running| {
+            matches!(
+                running.job,
+                Job::AwaitWindow
+                    | Job::LookAtWindow
+                    | Job::Prepare
+                    | Job::Notify
+                    | Job::Settle
+                    | Job::Pause(_)
+            )
+        };
+        self.manager.is_none() || self.has_news || self.running.as_ref().is_some_and(is_own)
+    }
+
+    /// What was asked for and isn't waited for any more may still take effect.
+    fn abandon(&mut self) {
+        if let Some(Running {
+            sent: Some((write, true)),
+            ..
+        }) = self.running.take()
+        {
+            self.ghost = Some(write);
+        }
+    }
+
+    fn go_down(&mut self) {
+        self.abandon();
+        self.manager = None;
+        self.has_news = false;
+        let machine = &mut self.machine;
+        machine.is_up = false;
+        machine.was_confirmed = false;
+        if machine.is_on_trial {
+            machine.is_on_trial = false;
+            machine.runs_new = false;
+            machine.outcome = Some(InstalledOutcome::RolledBack);
+            machine.has_failed = true;
+        }
+    }
+
+    fn boot(&mut self, is_bad: bool) {
+        let machine = &mut self.machine;
+        machine.is_up = true;
+        if std::mem::take(&mut machine.is_waiting) {
+            machine.runs_new = true;
+            machine.is_on_trial = true;
+            machine.touched_bad = is_bad && machine.is_ordered;
+        } else {
+            machine.is_ordered = false;
+        }
+        if let Some(record) = &mut self.disk
+            && !record.boot.is_empty()
+        {
+            EARLIER_BOOT.clone_into(&mut record.boot);
+        }
+    }
+
+    /// Gives the manager an event, and carries out what follows; says so.
+    fn tell(&mut self, event: Event, after_rollback: AfterRollback) -> String {
+        let Some(manager) = &mut self.manager else {
+            return String::new();
+        };
+        manager.after_rollback = after_rollback;
+        let (mut after, effects) = step(manager, event);
+        // Nothing is decided by these.
+        after.tries = 0;
+        after.obstacle = None;
+        let mut said = format!(" -> {}", after.phase().word());
+        *manager = after;
+        for effect in effects {
+            match effect {
+                Effect::Save(_) if std::mem::take(&mut self.is_full) => {
+                    said += &self.tell(Event::NotSaved("full".to_owned()), after_rollback);
+                    return said;
+                }
+                Effect::Save(record) => self.disk = Some(record),
+                Effect::Forget => self.disk = None,
+                Effect::Stop => self.abandon(),
+                Effect::Start(job) => {
+                    self.abandon();
+                    self.running = Some(Running { job, sent: None });
+                }
+                Effect::Say(_) => {}
+            }
+        }
+        said
+    }
+
+    fn is_settled(&self, is_taken: bool) -> bool {
+        let machine = &self.machine;
+        if machine.hangs {
+            return self.is_holder || !machine.is_ordered;
+        }
+        let Some(manager) = &self.manager else {
+            return false;
+        };
+        if !machine.is_up || self.has_news || self.ghost.is_some() {
+            return false;
+        }
+        match manager.phase() {
+            Phase::Idle => {
+                !self.is_holder && (machine.runs_new || machine.outcome.is_some()) && self.disk.is_none()
+            }
+            Phase::Held => self.is_holder && machine.has_failed,
+            // The others wait, and nothing else is wrong.
+            Phase::Waiting | Phase::Locking => {
+                is_taken
+                    && !self.is_holder
+                    && self
+                        .running
+                        .as_ref()
+                        .is_some_and(|running| running.sent.is_none())
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Programs of the administrator: `pre-reboot.d` before a reboot, `post-good.d` once the slot is good.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::host::subprocess::{Subprocess, SubprocessError};
+use crate::host::{Host, Unreadable};
+use crate::journal::chain;
+
+/// A file in the first directory stands before one of the same name in the second.
+const DIRECTORIES: [&str; 2] = ["/etc/update-engine", "/usr/lib/update-engine"];
+/// Bytes of a program's last line that are told.
+const LONGEST: usize = 200;
+
+/// A moment at which programs run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    PreReboot,
+    PostGood,
+}
+
+impl Moment {
+    const fn directory(self) -> &'static str {
+        match self {
+            Self::PreReboot => "pre-reboot.d",
+            Self::PostGood => "post-good.d",
+        }
+    }
+
+    /// For one program; it may drain a node of what it runs.
+    const fn limit(self) -> Duration {
+        match self {
+            Self::PreReboot => Duration::from_secs(30 * 60),
+            Self::PostGood => Duration::from_secs(10 * 60),
+        }
+    }
+}
+
+/// Runs the programs of `moment` by name, each with `version`, until one refuses.
+///
+/// # Errors
+/// Its name and its last line.
+pub(super) async fn run_until_refused(host: &Host, moment: Moment, version: &str) -> Result<(), String> {
+    let programs = {
+        let host = host.clone();
+        tokio::task::spawn_blocking(move || find(&host, moment)).await
+    };
+    let programs = programs.map_err(|error| error.to_string())?;
+    for (name, file) in programs.map_err(|error| chain(&error))? {
+        run_one(host, moment, &name, file, version).await?;
+    }
+    Ok(())
+}
+
+/// The same of `post-good.d`: all run, and what fails is only told.
+pub(super) async fn run_all(host: &Host, moment: Moment, version: &str) {
+    let found = {
+        let host = host.clone();
+        tokio::task::spawn_blocking(move || find(&host, moment)).await
+    };
+    let Ok(found) = found else { return };
+    match found {
+        Err(error) => tracing::warn!("{}", chain(&error)),
+        Ok(programs) => {
+            for (name, file) in programs {
+                if let Err(why) = run_one(host, moment, &name, file, version).await {
+                    tracing::warn!("{why}");
+                }
+            }
+        }
+    }
+}
+
+async fn run_one(
+    host: &Host,
+    moment: Moment,
+    name: &str,
+    file: PathBuf,
+    version: &str,
+) -> Result<(), String> {
+    let shown = format!("{}/{name}", moment.directory());
+    let mut program = Subprocess::new(&file, moment.limit()).arg(version);
+    if host.has_systemd() {
+        program = program.in_unit(&unit(moment, name));
+    }
+    match program.run(&CancellationToken::new()).await {
+        Ok(finished) if finished.status.success() => Ok(()),
+        Ok(finished) => {
+            let output = finished.output.to_string();
+            let last = output.lines().rev().find(|line| !line.trim().is_empty());
+            let last: String = last
+                .unwrap_or("without a reason")
+                .trim()
+                .chars()
+                .take(LONGEST)
+                .collect();
+            Err(format!("{shown} refuses: {}", crate::printable::printable(&last)))
+        }
+        Err(SubprocessError::TimedOut { limit, .. }) => Err(format!(
+            "{shown} was ended after {} s, its time limit",
+            limit.as_secs()
+        )),
+        Err(error) => Err(format!("{shown}: {}", chain(&error))),
+    }
+}
+
+/// Characters that can't stand in a unit's name become underscores.
+fn unit(moment: Moment, name: &str) -> String {
+    let kept = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let name: String = name
+        .chars()
+        .map(|c| if kept(c) { c } else { '_' })
+        .take(100)
+        .collect();
+    let moment = moment.directory().trim_end_matches(".d");
+    format!("update-reboot-manager-{moment}-{name}.service")
+}
+
+/// Names and files. Hidden ones and editors' backups are none; a link to `/dev/null` hides the one of its name.
+fn find(host: &Host, moment: Moment) -> Result<BTreeMap<String, PathBuf>, Unreadable> {
+    let mut found: BTreeMap<String, Option<PathBuf>> = BTreeMap::new();
+    for base in DIRECTORIES {
+        let directory = format!("{base}/{}", moment.directory());
+        let unreadable = |source: io::Error| Unreadable {
+            path: directory.clone(),
+            source,
+        };
+        let Some(entries) = host.if_there(&directory, |path| fs::read_dir(path))? else {
+            continue;
+        };
+        for entry in entries {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with('.') || name.ends_with('~') {
+                continue;
+            }
+            let file = entry.path();
+            let is_program = fs::metadata(&file)
+                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+            found.entry(name).or_insert(is_program.then_some(file));
+        }
+    }
+    let named = found.into_iter().filter_map(|(name, file)| Some((name, file?)));
+    Ok(named.collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    fn install(host: &Host, path: &str, script: &str) {
+        let path = host.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn programs_run_by_name_until_one_refuses_with_its_last_line() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        assert_eq!(run_until_refused(&host, Moment::PreReboot, "2").await, Ok(()));
+        let spoken = host.path("/said");
+        let tell = |what: &str| format!("echo {what} $1 >> '{}'", spoken.display());
+        install(
+            &host,
+            "/usr/lib/update-engine/pre-reboot.d/10-drain",
+            &tell("hidden"),
+        );
+        install(&host, "/etc/update-engine/pre-reboot.d/10-drain", &tell("drain"));
+        install(&host, "/etc/update-engine/pre-reboot.d/.hidden", &tell("hidden"));
+        let backup = "echo looking; echo the backup is not done; exit 3";
+        install(&host, "/usr/lib/update-engine/pre-reboot.d/20-backup", backup);
+        install(&host, "/etc/update-engine/pre-reboot.d/30-late", &tell("late"));
+        let outcome = run_until_refused(&host, Moment::PreReboot, "2.0.0").await;
+        let why = "pre-reboot.d/20-backup refuses: the backup is not done";
+        assert_eq!(outcome, Err(why.to_owned()));
+        assert_eq!(fs::read_to_string(&spoken).unwrap(), "drain 2.0.0\n");
+    }
+}

@@ -1,0 +1,127 @@
+//! The file of the hold record.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::state::HoldRecord;
+use crate::host::Host;
+use crate::journal::chain;
+use crate::store::record::{self, RecordError, Version};
+
+const FILE: &str = "/var/lib/update-reboot-manager/hold";
+const VERSION: Version = Version(1);
+/// Bytes; a cause is a sentence.
+const MOST: usize = 64 << 10;
+
+/// What the file holds. Fields that a later version adds are skipped.
+#[derive(Debug, Serialize, Deserialize)]
+struct Contents {
+    #[serde(flatten)]
+    record: HoldRecord,
+    /// Unix time in seconds at which this node may have become a holder.
+    #[serde(default)]
+    since: i64,
+}
+
+/// The record on the disk, and since when it is there.
+#[derive(Debug)]
+pub(super) struct RecordFile {
+    path: PathBuf,
+    since: Option<i64>,
+}
+
+impl RecordFile {
+    /// Opens it, and gives what an earlier process has left. What can't be read is forgotten: the engine says whether a
+    /// slot is on trial, and the lock who holds it.
+    pub(super) fn open(host: &Host) -> (Self, Option<HoldRecord>) {
+        let path = host.path(FILE);
+        let read = record::load_short(&path, VERSION, MOST).unwrap_or_else(|error| {
+            tracing::error!("the record of the reboot lock is lost: {}", chain(&error));
+            None
+        });
+        let contents = read.and_then(|bytes| {
+            let parsed = serde_json::from_slice::<Contents>(&bytes);
+            parsed
+                .inspect_err(|error| tracing::error!(%error, "the record of the reboot lock is lost"))
+                .ok()
+        });
+        let since = contents.as_ref().map(|contents| contents.since);
+        (Self { path, since }, contents.map(|contents| contents.record))
+    }
+
+    /// Unix time in seconds at which this node may have become a holder, if it may be one.
+    pub(super) const fn since(&self) -> Option<i64> {
+        self.since
+    }
+
+    /// Writes it durably. Blocks.
+    pub(super) fn save(&mut self, record: &HoldRecord, now: i64) -> Result<(), RecordError> {
+        let since = self.since.unwrap_or(now);
+        let contents = Contents {
+            record: record.clone(),
+            since,
+        };
+        // Plain records with text for keys: they always have a JSON form.
+        let bytes = serde_json::to_vec(&contents).unwrap_or_default();
+        record::save(&self.path, VERSION, &bytes)?;
+        self.since = Some(since);
+        Ok(())
+    }
+
+    /// Removes it durably. Blocks.
+    pub(super) fn forget(&mut self) -> Result<(), RecordError> {
+        self.since = None;
+        record::remove(&self.path)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::super::{FailedVersion, Reason, WantedReboot};
+    use super::*;
+
+    fn record() -> HoldRecord {
+        HoldRecord {
+            boot: "1".to_owned(),
+            wanted: Some(WantedReboot {
+                reason: Reason::Update,
+                version: "2.0.0".to_owned(),
+                slot: Some("USR-B".to_owned()),
+            }),
+            prepared: true,
+            failed: Some(FailedVersion {
+                version: "1.9.0".to_owned(),
+                cause: "bad".to_owned(),
+            }),
+        }
+    }
+
+    #[test]
+    fn a_record_and_its_beginning_survive_the_process() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        let (mut file, none) = RecordFile::open(&host);
+        assert_eq!((none, file.since()), (None, None));
+        file.save(&record(), 100).unwrap();
+        file.save(&record(), 200).unwrap();
+        let (mut file, found) = RecordFile::open(&host);
+        assert_eq!((found, file.since()), (Some(record()), Some(100)));
+        file.forget().unwrap();
+        assert_eq!(RecordFile::open(&host).1, None);
+    }
+
+    #[test]
+    fn what_a_later_version_writes_is_read_and_what_is_damaged_is_forgotten() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        let path = host.path(FILE);
+        let later = br#"{"boot":"1","wanted":null,"colour":"red","since":7}"#;
+        record::save(&path, VERSION, later).unwrap();
+        let (file, found) = RecordFile::open(&host);
+        assert_eq!((found.unwrap().boot.as_str(), file.since()), ("1", Some(7)));
+        std::fs::write(&path, "torn").unwrap();
+        assert_eq!(RecordFile::open(&host).1, None);
+    }
+}

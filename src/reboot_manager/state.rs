@@ -1,0 +1,249 @@
+//! The manager's state, and the record of it that survives a reboot.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The source of the wish for a reboot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// An installed update waits.
+    Update,
+    /// A rollback by an operator waits: the other slot was good once, and has no trial.
+    Rollback,
+    /// Root has sent `send-need-reboot`'s signal.
+    Request,
+}
+
+/// A reboot that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct WantedReboot {
+    /// Where the wish comes from.
+    pub reason: Reason,
+    /// Version of the slot that boots next; empty if that is unknown.
+    pub version: String,
+    /// Name of the slot that boots next, `USR-A` or `USR-B`; none if it is unknown, or the running one.
+    pub slot: Option<String>,
+}
+
+/// A version that the node rolled back from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FailedVersion {
+    /// Its version; empty if that is unknown.
+    pub version: String,
+    /// Cause of the rollback, in words.
+    pub cause: String,
+}
+
+/// The durable record: this node may hold the lock. Written before the lock is asked for, removed after it was given back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HoldRecord {
+    /// Kernel's id of the boot that wrote it; empty for a trial that was found at the manager's first start.
+    pub boot: String,
+    /// The reboot that the lock is for; none while only [`Self::failed`] holds it.
+    pub wanted: Option<WantedReboot>,
+    /// Whether `pre-reboot.d` has been run, so that `post-good.d` is due.
+    #[serde(default)]
+    pub prepared: bool,
+    /// The version for whose failure the lock is held.
+    #[serde(default)]
+    pub failed: Option<FailedVersion>,
+}
+
+/// Treatment of the lock after a rollback: `AFTER_ROLLBACK`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AfterRollback {
+    /// It is held until an operator releases it, or a later update of this node is good.
+    Hold,
+    /// It is given back.
+    Release,
+}
+
+/// The step that is under way. Each but [`Phase::Starting`], [`Phase::Idle`] and [`Phase::Trial`] waits for the answer of
+/// one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The engine has not been read since the manager's start.
+    Starting,
+    /// Nothing waits, nothing is held.
+    Idle,
+    /// A reboot is wanted: waits for the reboot window.
+    Waiting,
+    /// Asks for the lock, or pauses between two tries.
+    Locking,
+    /// Programs of `pre-reboot.d` run.
+    Preparing,
+    /// Logged-in users were told, and have time.
+    Notifying,
+    /// Engine, window and inhibitors are read for the last time.
+    Confirming,
+    /// logind was asked to reboot.
+    Rebooting,
+    /// After the reboot: the engine has not found the slot good yet.
+    Trial,
+    /// Programs of `post-good.d` run.
+    Settling,
+    /// Gives the lock back, or pauses between two tries.
+    Unlocking,
+    /// The lock is kept after a rollback.
+    Held,
+}
+
+/// The cause for which nothing happens now.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum RebootObstacle {
+    /// The engine doesn't answer, or doesn't say what is needed.
+    EngineSilent(String),
+    /// Others hold the lock.
+    LockTaken(String),
+    /// The lock's server can't be reached, or answers nonsense.
+    LockFailed(String),
+    /// The record can't be written.
+    NotSaved(String),
+    /// A program of `pre-reboot.d` refused.
+    Vetoed(String),
+    /// An inhibitor lock of logind stands in the way.
+    Inhibited(String),
+    /// logind refused.
+    RebootFailed(String),
+    /// The slot is not good yet.
+    OnTrial(String),
+    /// The engine is amid something.
+    EngineBusy,
+    /// The reboot window is closed.
+    WindowClosed,
+}
+
+/// Everything the decisions are made from. Only [`step`](super::step) changes it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct State {
+    pub(super) boot: String,
+    pub(super) after_rollback: AfterRollback,
+    pub(super) phase: Phase,
+    /// The reboot that the engine wants, as far as is known.
+    pub(super) waiting: Option<WantedReboot>,
+    /// Whether root's signal was received in this boot.
+    pub(super) requested: bool,
+    pub(super) record: Option<HoldRecord>,
+    /// Whether the record stands on the disk as it is here.
+    pub(super) is_saved: bool,
+    /// Failed tries in a row, at most [`Self::MOST_TRIES`].
+    pub(super) tries: u8,
+    /// Whether the next wait for the window begins with a pause.
+    pub(super) was_vetoed: bool,
+    pub(super) obstacle: Option<RebootObstacle>,
+}
+
+impl State {
+    /// Tries beyond this are not counted: the pause between two grows no more.
+    pub(super) const MOST_TRIES: u8 = 6;
+
+    /// At the manager's start, in the boot of this id, with what an earlier process has left.
+    #[must_use]
+    pub fn new(boot: String, after_rollback: AfterRollback, record: Option<HoldRecord>) -> Self {
+        Self {
+            boot,
+            after_rollback,
+            phase: Phase::Starting,
+            waiting: None,
+            requested: false,
+            record,
+            is_saved: true,
+            tries: 0,
+            was_vetoed: false,
+            obstacle: None,
+        }
+    }
+
+    /// The step that is under way.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The record as it should stand on the disk.
+    #[must_use]
+    pub const fn record(&self) -> Option<&HoldRecord> {
+        self.record.as_ref()
+    }
+
+    /// The cause for which nothing happens now, if there is one.
+    #[must_use]
+    pub const fn obstacle(&self) -> Option<&RebootObstacle> {
+        self.obstacle.as_ref()
+    }
+
+    /// The reboot that is wanted now.
+    #[must_use]
+    pub fn wanted(&self) -> Option<WantedReboot> {
+        self.waiting.clone().or_else(|| {
+            self.requested.then(|| WantedReboot {
+                reason: Reason::Request,
+                version: String::new(),
+                slot: None,
+            })
+        })
+    }
+
+    /// Whether the record was written before the last reboot.
+    pub(super) fn has_rebooted(&self) -> bool {
+        self.record
+            .as_ref()
+            .is_some_and(|record| record.boot != self.boot)
+    }
+}
+
+impl Phase {
+    /// The word for it in status and metrics; never renamed.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Idle => "idle",
+            Self::Waiting => "waiting-for-window",
+            Self::Locking => "waiting-for-lock",
+            Self::Preparing => "preparing",
+            Self::Notifying => "notifying-users",
+            Self::Confirming => "confirming",
+            Self::Rebooting => "rebooting",
+            Self::Trial => "on-trial",
+            Self::Settling => "settling",
+            Self::Unlocking => "releasing",
+            Self::Held => "held-after-rollback",
+        }
+    }
+
+    /// Every one.
+    pub const ALL: [Self; 12] = [
+        Self::Starting,
+        Self::Idle,
+        Self::Waiting,
+        Self::Locking,
+        Self::Preparing,
+        Self::Notifying,
+        Self::Confirming,
+        Self::Rebooting,
+        Self::Trial,
+        Self::Settling,
+        Self::Unlocking,
+        Self::Held,
+    ];
+}
+
+impl fmt::Display for RebootObstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EngineSilent(why) => write!(f, "the update engine does not answer: {why}"),
+            Self::LockTaken(why) => write!(f, "the reboot lock is taken: {why}"),
+            Self::LockFailed(why) => write!(f, "the reboot lock can't be used: {why}"),
+            Self::NotSaved(why) => write!(f, "nothing can be recorded, so the lock is not asked for: {why}"),
+            Self::Vetoed(why) => write!(f, "{why}"),
+            Self::Inhibited(why) => write!(f, "an inhibitor lock stands in the way: {why}"),
+            Self::RebootFailed(why) => write!(f, "logind does not reboot: {why}"),
+            Self::OnTrial(why) => write!(f, "the running slot is not good yet: {why}"),
+            Self::EngineBusy => f.write_str("the update engine is amid something"),
+            Self::WindowClosed => f.write_str("the reboot window is closed"),
+        }
+    }
+}

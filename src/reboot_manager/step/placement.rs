@@ -1,0 +1,138 @@
+//! Where the node stands: after a start, after a reboot, and on trial. The record says what was meant, the engine what came
+//! of it.
+
+use super::super::event::{
+    Arrival, Effect, InstalledOutcome, Job, NodeView, NoteAnswer, Notice, Pause, SlotHealth,
+};
+use super::super::state::{
+    AfterRollback, FailedVersion, HoldRecord, Phase, Reason, RebootObstacle, WantedReboot,
+};
+use super::Next;
+
+impl Next {
+    /// After a start, and while a slot is on trial: where the node stands.
+    pub(super) fn place(&mut self, view: &NodeView) {
+        let Some(record) = self.state.record.clone() else {
+            return self.place_without_record(view);
+        };
+        let Some(wanted) = record.wanted.clone() else {
+            return self.hold_on();
+        };
+        if !self.state.has_rebooted() {
+            return if self.state.wanted().is_some() {
+                self.wait();
+            } else {
+                self.call_off();
+            };
+        }
+        match (view.arrival(&wanted), &view.health) {
+            // As after a rollback by an operator amid the trial: the lock is there already.
+            (Arrival::Unknown, _) | (Arrival::There, SlotHealth::NotYet(_))
+                if self.state.wanted().is_some() =>
+            {
+                self.wait();
+            }
+            (Arrival::Unknown, _) => self.stay_on_trial("which slot runs can't be told"),
+            (Arrival::There, SlotHealth::NotYet(why)) => self.stay_on_trial(why),
+            (Arrival::There, SlotHealth::Good) => self.found_good(record),
+            (Arrival::Back, _) if self.state.wanted().is_some() => self.wait(),
+            (Arrival::Back, _) if view.last_outcome == Some(InstalledOutcome::Withdrawn) => self.call_off(),
+            (Arrival::Back, _) => self.came_back(&record, view.failure_of(&wanted)),
+        }
+    }
+
+    /// The first start on this node, or the record is lost. Another manager may have taken the lock in this node's name.
+    fn place_without_record(&mut self, view: &NodeView) {
+        match &view.health {
+            _ if self.state.wanted().is_some() => self.wait(),
+            SlotHealth::NotYet(why) => {
+                self.save(HoldRecord {
+                    boot: String::new(),
+                    wanted: Some(WantedReboot {
+                        reason: Reason::Update,
+                        version: view.version.clone(),
+                        slot: view.slot.clone(),
+                    }),
+                    prepared: false,
+                    failed: None,
+                });
+                self.stay_on_trial(why);
+            }
+            SlotHealth::Good => self.unlock(),
+        }
+    }
+
+    fn stay_on_trial(&mut self, why: &str) {
+        self.state.phase = Phase::Trial;
+        self.state.obstacle = Some(RebootObstacle::OnTrial(why.to_owned()));
+    }
+
+    /// The trial is over, or there was none. A cut from here on finds the same again.
+    fn found_good(&mut self, record: HoldRecord) {
+        self.state.record = Some(HoldRecord {
+            failed: None,
+            ..record
+        });
+        self.enter_and_start(Phase::Settling, Job::Settle);
+    }
+
+    fn came_back(&mut self, record: &HoldRecord, failed: FailedVersion) {
+        match self.state.after_rollback {
+            AfterRollback::Hold => {
+                self.effects.push(Effect::Say(Notice::Held(failed.clone())));
+                self.save(HoldRecord {
+                    boot: self.state.boot.clone(),
+                    wanted: None,
+                    prepared: record.prepared,
+                    failed: Some(failed),
+                });
+                self.hold_on();
+            }
+            AfterRollback::Release => {
+                self.effects.push(Effect::Say(Notice::NotHeld(failed)));
+                self.call_off();
+            }
+        }
+    }
+
+    /// The lock is kept after a rollback, unless another update waits: it has the lock already.
+    pub(super) fn hold_on(&mut self) {
+        match &self.state.record {
+            // What was drained before the reboot comes back, although the lock stays.
+            Some(record) if record.prepared => self.enter_and_start(Phase::Settling, Job::Settle),
+            // Configured since.
+            _ if self.state.after_rollback == AfterRollback::Release => self.unlock(),
+            _ if self.state.wanted().is_some() => self.wait(),
+            _ => {
+                self.state.phase = Phase::Held;
+                self.state.obstacle = None;
+                self.note();
+            }
+        }
+    }
+
+    pub(super) fn note(&mut self) {
+        if let Some(failed) = self
+            .state
+            .record
+            .as_ref()
+            .and_then(|record| record.failed.clone())
+        {
+            self.start(Job::Note(failed));
+        }
+    }
+
+    pub(super) fn noted(&mut self, answer: NoteAnswer) {
+        self.state.obstacle = None;
+        match answer {
+            NoteAnswer::Noted => {
+                self.state.tries = 0;
+                self.start(Job::Pause(Pause::Look));
+            }
+            // What was asked for before a cut may still make it one.
+            NoteAnswer::NotHeld => self.unlock(),
+            NoteAnswer::CannotTell => {}
+            NoteAnswer::Failed(why) => self.again_later(RebootObstacle::LockFailed(why)),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What the reboot manager waits for besides the lock, and whom it heeds.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use update_engine::disk::SlotName;
+use update_engine::host::Host;
+use update_engine::reboot_lock::Strategy;
+use update_engine::reboot_manager::Coordinator;
+
+use super::manager::Machine;
+use crate::support::reboot_manager::RebootManager;
+use crate::support::scene::eventually;
+
+const ALONE: &str = "REBOOT_STRATEGY=reboot\nREBOOT_USER_GRACE=1\n";
+
+fn install(machine: &Machine, path: &str, script: &str) {
+    machine
+        .scene
+        .node
+        .write(path, format!("#!/bin/sh\n{script}\n").as_bytes());
+    std::fs::set_permissions(machine.scene.node.path(path), Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_lock_programs_run_before_the_reboot_and_once_the_slot_is_good() {
+    let mut machine = Machine::with('1', ALONE).await;
+    let said = machine.scene.node.beside("said");
+    for (moment, what) in [("pre-reboot.d", "drain"), ("post-good.d", "undrain")] {
+        let script = format!("echo {what} $1 >> '{}'", said.display());
+        install(&machine, &format!("/etc/update-engine/{moment}/10-node"), &script);
+    }
+    let told = || std::fs::read_to_string(&said).unwrap_or_default();
+    machine.boot(SlotName::A).await;
+    machine.update().await;
+    machine.is_asked_to_reboot(1).await;
+    assert_eq!(told(), "drain 2.0.0\n");
+    assert_eq!(machine.reboot().await, SlotName::B);
+    machine.manager().reaches("idle").await;
+    assert_eq!(told(), "drain 2.0.0\nundrain 2.0.0\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_vetoes_with_its_reason_until_it_lets_the_node_go() {
+    let mut machine = Machine::with('1', ALONE).await;
+    let gate = machine.scene.node.beside("backup");
+    let script = format!(
+        "[ -e '{}' ] && exit 0; echo the backup is not done; exit 1",
+        gate.display()
+    );
+    install(&machine, "/usr/lib/update-engine/pre-reboot.d/50-backup", &script);
+    machine.boot(SlotName::A).await;
+    machine.update().await;
+    let vetoed = || machine.manager().report().obstacle.unwrap_or_default();
+    eventually("the veto", || {
+        vetoed() == "pre-reboot.d/50-backup refuses: the backup is not done"
+    })
+    .await;
+    machine.manager().reaches("waiting-for-window").await;
+    assert_eq!(vetoed(), "pre-reboot.d/50-backup refuses: the backup is not done");
+    std::fs::write(gate, "").unwrap();
+    machine.is_asked_to_reboot(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn users_are_told_and_given_time() {
+    let mut machine = Machine::with('1', ALONE).await;
+    machine.scene.node.write("/dev/pts/7", b"");
+    machine.logind.log_in("pts/7").await;
+    machine.boot(SlotName::A).await;
+    machine.update().await;
+    machine.manager().reaches("notifying-users").await;
+    machine.is_asked_to_reboot(1).await;
+    let told = String::from_utf8(machine.scene.node.read("/dev/pts/7")).unwrap();
+    assert!(told.contains("System reboot in 1 seconds!"), "{told}");
+}
+
+/// A window that opens in twelve hours from now, or did twelve hours ago.
+fn far_window() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let minutes = (now / 60 + 12 * 60) % (24 * 60);
+    format!("{:02}:{:02}", minutes / 60, minutes % 60)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_window_is_waited_for_and_told() {
+    let start = far_window();
+    let lines = format!(
+        "{ALONE}LOCKSMITHD_REBOOT_WINDOW_START={start}\nREBOOT_WINDOW_LENGTH=1h\nREBOOT_TIME_ZONE=UTC\n"
+    );
+    let mut machine = Machine::with('1', &lines).await;
+    machine.boot(SlotName::A).await;
+    machine.update().await;
+    machine.manager().reaches("waiting-for-window").await;
+    let report = machine.manager().report();
+    assert!(!report.window_open);
+    assert!(
+        report
+            .next_window_local
+            .unwrap()
+            .contains(&format!(" {start}:00 UTC"))
+    );
+    let (_, told, code) = machine.lock_command(&["status"]).await;
+    assert!(
+        told.contains("the reboot into 2.0.0 waits for its window; it opens at "),
+        "{told}"
+    );
+    assert_eq!(code, 0);
+    assert_eq!(machine.logind.reboots(), 0);
+
+    // Another manager with another setting, and without the update being told anew.
+    assert!(machine.manager.take().unwrap().stop().success());
+    machine.scene.configure("REBOOT_WINDOWS=00:00 24h\n");
+    machine.start_manager();
+    machine.is_asked_to_reboot(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn root_may_ask_for_a_reboot_without_an_update() {
+    let mut machine = Machine::with('1', ALONE).await;
+    machine.boot(SlotName::A).await;
+    machine.manager().reaches("idle").await;
+    assert_eq!(machine.lock_command(&["send-need-reboot"]).await.2, 0);
+    machine.is_asked_to_reboot(1).await;
+    assert_eq!(machine.reboot().await, SlotName::A);
+    machine.manager().reaches("idle").await;
+    assert_eq!(machine.logind.reboots(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_another_manager_it_refuses_and_off_is_off() {
+    let machine = Machine::with('1', ALONE).await;
+    let host = Host::new(machine.scene.node.path("/"));
+    let other = Coordinator::new(&host, Strategy::Reboot).unwrap();
+    let refused = RebootManager::start(&machine.scene.node, &machine.scene.bus);
+    let log = machine.scene.node.beside("manager.log");
+    assert_eq!(refused.ended().code(), Some(1));
+    let told = std::fs::read_to_string(&log).unwrap();
+    assert!(
+        told.contains("another reboot manager runs on this node"),
+        "{told}"
+    );
+    drop(other);
+    machine.scene.configure("REBOOT_STRATEGY=off\n");
+    let off = RebootManager::start(&machine.scene.node, &machine.scene.bus);
+    assert_eq!(off.ended().code(), Some(0));
+    machine.scene.configure("REBOOT_STRATEGY=best-effort\n");
+    let unknown = RebootManager::start(&machine.scene.node, &machine.scene.bus);
+    assert_eq!(unknown.ended().code(), Some(1));
+    let told = std::fs::read_to_string(&log).unwrap();
+    assert!(
+        told.contains("REBOOT_STRATEGY=best-effort is none of reboot"),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_manager_sleeps() {
+    let mut machine = Machine::with('1', ALONE).await;
+    machine.boot(SlotName::A).await;
+    machine.manager().reaches("idle").await;
+    let switches = || {
+        let path = format!("/proc/{}/status", machine.manager().id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("voluntary_ctxt_switches"));
+        line.unwrap()
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    // Whatever its start has left behind.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = switches();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(switches(), before, "it has woken up");
+}
