@@ -30,9 +30,8 @@ use crate::plan::ImageHashes;
 use crate::status::{Tally, UnixTime};
 use crate::store::tolerant;
 
-/// Trials of one payload that may end before their time without blame, one after the other. A
-/// payload that takes the machine down each time, in whatever order, must not be installed for
-/// ever.
+/// Trials of one payload that may end before their time without blame, one after the other: a
+/// payload that takes the machine down each time must not be installed for ever.
 const FORGIVEN: u8 = 2;
 
 /// The number of slots.
@@ -57,8 +56,7 @@ pub enum TrialOutcome {
 }
 
 /// Everything remembered. Its JSON form is meant for a record. What an older version did not write
-/// yet, or a newer one writes otherwise, has its default; what only a newer one knows is kept for
-/// it.
+/// yet, or a newer one writes otherwise, has its default; what only a newer one knows is kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct History {
@@ -102,8 +100,7 @@ pub struct History {
 }
 
 impl History {
-    /// The history with the `images` that payloads make. From here on a payload is blocked in every
-    /// package of its image.
+    /// The history with `images`: from here on a payload is blocked in every package of its image.
     #[must_use]
     pub fn with_images(mut self, images: KnownImages) -> Self {
         self.blamed.complete(|payload| images.of(payload));
@@ -128,8 +125,7 @@ impl History {
         });
     }
 
-    /// Takes in what the disk says after a start: which slot runs, and the attributes of any slot
-    /// by PARTUUID.
+    /// Takes in the disk's state after a start: the running slot, attributes by PARTUUID.
     pub fn looked(
         &mut self,
         running: &str,
@@ -150,8 +146,7 @@ impl History {
                 self.kept(running);
                 return TrialOutcome::Kept;
             }
-            // One that was given up stays so, although the daemon was started once more on its way
-            // out.
+            // One that was given up stays so, although the daemon started again on its way out.
             if !matches!(
                 trial.progress,
                 TrialProgress::GivenUp(_) | TrialProgress::Unknown(_)

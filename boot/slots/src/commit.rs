@@ -282,8 +282,7 @@ impl<D: Disk> Writer<'_, D> {
         self.flush(copy)?;
         self.read_back(copy, &table)?;
         match used {
-            // The table is on the medium. What stays in the spare array is recognized by the next
-            // commit.
+            // The table is on the medium. The next commit recognizes what stays in the spare array.
             Some(sectors) => self.zero(&sectors).or(Ok(())),
             None => Ok(()),
         }
