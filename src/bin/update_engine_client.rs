@@ -6,7 +6,7 @@ use clap::Parser as _;
 
 use update_engine::client::native::{self, Arguments};
 use update_engine::client::{self, Outcome};
-use update_engine::flags::{self, CommandLine, Request};
+use update_engine::flags::{self, CommandLine, FlagRequest};
 
 const PROGRAM: &str = "update_engine_client";
 
@@ -20,13 +20,13 @@ pub(crate) fn main() -> ExitCode {
         return native(Arguments::parse());
     }
     match flags::parse(client::FLAGS, arguments) {
-        Ok(Request::Run(line)) => run(&line),
-        Ok(Request::Help) => {
+        Ok(FlagRequest::Run(line)) => run(&line),
+        Ok(FlagRequest::Help) => {
             let flags = flags::help(PROGRAM, "asks the update engine", client::FLAGS);
             print!("{flags}{}", native::summary());
             ExitCode::FAILURE
         }
-        Ok(Request::Version) => {
+        Ok(FlagRequest::Version) => {
             println!("{PROGRAM}");
             ExitCode::SUCCESS
         }

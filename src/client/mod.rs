@@ -102,11 +102,11 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::{Request, parse};
+    use crate::flags::{FlagRequest, parse};
 
     fn action(arguments: &[&str]) -> Action {
         match parse(FLAGS, arguments.iter().map(Into::into)) {
-            Ok(Request::Run(line)) => Action::of(&line),
+            Ok(FlagRequest::Run(line)) => Action::of(&line),
             other => panic!("{arguments:?} gave {other:?}"),
         }
     }

@@ -41,7 +41,7 @@ pub async fn run(line: &CommandLine) -> Outcome {
     let log = Log {
         minimum: line.number("minloglevel").unwrap_or(0),
     };
-    let client = Client {
+    let client = FlagClient {
         endpoint: Endpoint::of(line),
         log,
     };
@@ -59,12 +59,12 @@ pub async fn run(line: &CommandLine) -> Outcome {
     outcome.unwrap_or(Outcome::Failure)
 }
 
-struct Client {
+struct FlagClient {
     endpoint: Endpoint,
     log: Log,
 }
 
-impl Client {
+impl FlagClient {
     async fn open(&self) -> Result<Session, NoEngine> {
         Session::open(&self.endpoint, self.log).await.ok_or(NoEngine)
     }

@@ -37,13 +37,13 @@ pub use grammar::KeyValues;
 pub use health::{HealthSettings, UnitName};
 pub use load::LoadSettings;
 pub use reference::reference;
-pub use server::{PUBLIC_SERVER, Server};
+pub use server::{PUBLIC_SERVER, ServerSetting};
 pub use setting::{Place, Setting, ValueKind};
 pub use sources::ValueOrigin;
 pub use table::SETTINGS;
 
 use crate::host::Unreadable;
-use crate::omaha::{Identity, Machine};
+use crate::omaha::{MachineIdentity, NodeIdentity};
 use crate::plan::{Credentials, ExtraPartition};
 use sources::ConfigFiles;
 
@@ -72,7 +72,7 @@ pub struct Config {
     /// `GROUP`: the channel to follow; `stable` by default.
     pub group: String,
     /// `SERVER`: whom to ask; the public server by default.
-    pub server: Server,
+    pub server: ServerSetting,
     /// `MACHINE_ALIAS`: an operator's name for this machine; empty by default.
     pub machine_alias: String,
     /// `PCR_POLICY_SERVER`: where a payload's PCR policy is posted; an empty value means nowhere.
@@ -147,7 +147,7 @@ impl Config {
             board: sources.text(&table::BOARD),
             app_id: sources.text(&table::APP_ID),
             group: sources.text(&table::GROUP),
-            server: Server::from_setting(sources.find(&table::SERVER).value),
+            server: ServerSetting::from_setting(sources.find(&table::SERVER).value),
             machine_alias: sources.text(&table::MACHINE_ALIAS),
             pcr_policy_server: sources.non_empty(&table::PCR_POLICY_SERVER),
             credentials: sources.non_empty(&table::DOWNLOAD_USER).map(|user| {
@@ -171,8 +171,8 @@ impl Config {
 
     /// The identity that update servers are told: the files' part and the machine's.
     #[must_use]
-    pub fn identity(&self, machine: &Machine) -> Identity {
-        Identity {
+    pub fn identity(&self, machine: &MachineIdentity) -> NodeIdentity {
+        NodeIdentity {
             app_id: self.app_id.clone(),
             version: self.version.clone(),
             track: self.group.clone(),

@@ -5,14 +5,14 @@ pub const PUBLIC_SERVER: &str = "https://public.update.flatcar-linux.net/v1/upda
 
 /// The setting `SERVER`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Server {
+pub enum ServerSetting {
     /// `SERVER=disabled`: no update is ever looked for, and the running slot is still marked good.
     Disabled,
     /// Any other value, verbatim: the URL that requests are posted to.
     At(String),
 }
 
-impl Server {
+impl ServerSetting {
     pub(super) fn from_setting(value: &str) -> Self {
         match value {
             "disabled" => Self::Disabled,

@@ -75,7 +75,7 @@ fn lines_that_almost_are_settings_keep_their_meaning_and_are_told() {
         ),
         (OEM_FILES[1], "export ID=x"),
     ]);
-    assert_eq!(config.server, Server::At(PUBLIC_SERVER.to_owned()));
+    assert_eq!(config.server, ServerSetting::At(PUBLIC_SERVER.to_owned()));
     assert_eq!((config.group.as_str(), config.oem_id.as_str()), ("beta\r", ""));
     assert_eq!(
         config.warnings(),
@@ -100,7 +100,7 @@ fn without_files_everything_has_its_default() {
     let config = load(&[]);
     assert_eq!(config.group, "stable");
     assert_eq!(config.app_id, DEFAULT_APP_ID);
-    assert_eq!(config.server, Server::At(PUBLIC_SERVER.to_owned()));
+    assert_eq!(config.server, ServerSetting::At(PUBLIC_SERVER.to_owned()));
     assert!(config.server.is_public());
     assert_eq!(config.version, "");
     assert_eq!(config.credentials, None);
@@ -122,7 +122,7 @@ fn the_first_file_that_holds_the_key_wins_even_with_an_empty_value() {
     ]);
     assert_eq!(config.group, "");
     assert_eq!(config.machine_alias, "here");
-    assert_eq!(config.server, Server::At("http://one/".to_owned()));
+    assert_eq!(config.server, ServerSetting::At("http://one/".to_owned()));
     assert!(!config.server.is_public());
     assert_eq!(config.version, "1.2.3");
 }
@@ -158,7 +158,7 @@ fn a_password_without_a_user_is_no_credential_and_a_user_needs_no_password() {
 #[test]
 fn the_word_disabled_is_a_server_setting_of_its_own() {
     let config = load(&[(UPDATE_FILES[0], "SERVER=disabled\n")]);
-    assert_eq!(config.server, Server::Disabled);
+    assert_eq!(config.server, ServerSetting::Disabled);
     assert!(!config.server.is_public());
 }
 

@@ -9,7 +9,7 @@ use super::stall_detector::{StallDetector, TooSlow};
 use crate::net::HttpResponse;
 
 #[derive(Debug)]
-pub(super) struct Body {
+pub(super) struct DownloadBody {
     response: HttpResponse,
     ending: Ending,
     pace: StallDetector,
@@ -25,7 +25,7 @@ pub(super) enum Broken {
     End,
 }
 
-impl Body {
+impl DownloadBody {
     pub(super) fn new(response: HttpResponse, part: &Part, settings: &FetchSettings) -> Self {
         Self {
             response,

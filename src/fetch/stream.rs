@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use super::body::{Body, Broken};
+use super::body::{Broken, DownloadBody};
 use super::error::Interruption;
 use super::floor::Floor;
 use super::origin::Origin;
@@ -58,7 +58,7 @@ impl Encoding {
 enum Source {
     /// A connection in use. Its position is below the offset while bytes are skipped, never above
     /// it.
-    Body(Box<Body>),
+    Body(Box<DownloadBody>),
     /// A new request, at this time.
     Request { at: Instant },
     /// None: everything is delivered, or the stream failed.
@@ -308,7 +308,7 @@ impl PayloadStream {
             );
         }
         self.encoding.set(content_encoding(response.headers()));
-        self.source = Source::Body(Box::new(Body::new(response, &part, &self.settings)));
+        self.source = Source::Body(Box::new(DownloadBody::new(response, &part, &self.settings)));
         self.entity = part.entity;
     }
 
@@ -380,7 +380,7 @@ impl PayloadStream {
 
 /// Reads once the limit allows. Waiting for the limit doesn't count as a stall. Also returns the
 /// time spent waiting for the server.
-async fn read(body: &mut Body, limit: Option<&mut RateLimit>) -> (Result<Bytes, Broken>, Duration) {
+async fn read(body: &mut DownloadBody, limit: Option<&mut RateLimit>) -> (Result<Bytes, Broken>, Duration) {
     if let Some(limit) = &limit {
         sleep_until(limit.free_at()).await;
     }

@@ -52,7 +52,7 @@ impl Kind {
 
 /// Request of a command line.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum FlagRequest {
     /// To run.
     Run(CommandLine),
     /// To print [`help`]; gflags' exit status is 1.
@@ -149,7 +149,7 @@ impl std::error::Error for FlagErrors {}
 pub fn parse(
     flags: &'static [Flag],
     arguments: impl IntoIterator<Item = OsString>,
-) -> Result<Request, FlagErrors> {
+) -> Result<FlagRequest, FlagErrors> {
     let mut parser = Parser::new(flags);
     parser.read(arguments.into_iter());
     parser.finish()

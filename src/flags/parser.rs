@@ -1,9 +1,9 @@
-//! Parser of arguments into a [`Request`].
+//! Parser of arguments into a [`FlagRequest`].
 
 use std::ffi::OsString;
 
 use super::standard::STANDARD;
-use super::{CommandLine, Flag, FlagError, FlagErrors, Kind, Request};
+use super::{CommandLine, Flag, FlagError, FlagErrors, FlagRequest, Kind};
 
 /// Parser state.
 pub(super) struct Parser {
@@ -108,7 +108,7 @@ impl Parser {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Result<Request, FlagErrors> {
+    pub(super) fn finish(self) -> Result<FlagRequest, FlagErrors> {
         let Self { line, mut errors, .. } = self;
         let asks = |flag: &Flag| match flag.kind {
             Kind::Switch => line.is_on(flag.name),
@@ -118,17 +118,17 @@ impl Parser {
             .iter()
             .any(|flag| flag.name.starts_with("help") && asks(flag))
         {
-            return Ok(Request::Help);
+            return Ok(FlagRequest::Help);
         }
         if line.is_on("version") {
-            return Ok(Request::Version);
+            return Ok(FlagRequest::Version);
         }
         let may_be_undefined: Vec<&str> = line.text("undefok").unwrap_or("").split(',').collect();
         errors.retain(
             |error| !matches!(error, FlagError::Unknown(name) if may_be_undefined.contains(&name.as_str())),
         );
         if errors.is_empty() {
-            Ok(Request::Run(line))
+            Ok(FlagRequest::Run(line))
         } else {
             Err(FlagErrors(errors))
         }

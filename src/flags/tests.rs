@@ -20,13 +20,13 @@ const FLAGS: &[Flag] = &[
     },
 ];
 
-fn request(arguments: &[&str]) -> Result<Request, FlagErrors> {
+fn request(arguments: &[&str]) -> Result<FlagRequest, FlagErrors> {
     parse(FLAGS, arguments.iter().map(OsString::from))
 }
 
 fn line(arguments: &[&str]) -> CommandLine {
     match request(arguments) {
-        Ok(Request::Run(line)) => line,
+        Ok(FlagRequest::Run(line)) => line,
         other => panic!("{arguments:?} gave {other:?}"),
     }
 }
@@ -111,8 +111,8 @@ fn flags_that_may_be_undefined_are_passed_over() {
 
 #[test]
 fn help_and_version_win_over_errors() {
-    assert_eq!(request(&["--foo", "--help"]), Ok(Request::Help));
-    assert_eq!(request(&["-helpmatch=x"]), Ok(Request::Help));
-    assert_eq!(request(&["--foo", "-version"]), Ok(Request::Version));
+    assert_eq!(request(&["--foo", "--help"]), Ok(FlagRequest::Help));
+    assert_eq!(request(&["-helpmatch=x"]), Ok(FlagRequest::Help));
+    assert_eq!(request(&["--foo", "-version"]), Ok(FlagRequest::Version));
     assert!(line(&["-nohelp", "-status"]).is_on("status"));
 }

@@ -29,7 +29,7 @@ pub enum MountError {
         device: PathBuf,
     },
     /// None of the known file systems could be mounted.
-    #[error("{device} cannot be mounted: {}", Attempts(attempts))]
+    #[error("{device} cannot be mounted: {}", MountAttempts(attempts))]
     Unmountable {
         /// The device that was to be mounted.
         device: PathBuf,
@@ -54,9 +54,9 @@ pub enum MountError {
     },
 }
 
-struct Attempts<'a>(&'a [(&'static str, Errno)]);
+struct MountAttempts<'a>(&'a [(&'static str, Errno)]);
 
-impl std::fmt::Display for Attempts<'_> {
+impl std::fmt::Display for MountAttempts<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (i, (kind, errno)) in self.0.iter().enumerate() {
             let comma = if i == 0 { "" } else { ", " };

@@ -119,12 +119,12 @@ pub struct Subprocess {
 }
 
 /// A program that was started.
-enum Running {
+enum RunningProgram {
     Child(Group),
     Unit(Box<TransientUnit>),
 }
 
-impl Running {
+impl RunningProgram {
     async fn wait(&mut self) -> io::Result<ExitStatus> {
         match self {
             Self::Child(group) => group.wait().await,
@@ -240,14 +240,14 @@ impl Subprocess {
         })
     }
 
-    async fn start(&self, output: io::PipeWriter) -> Result<Running, SubprocessError> {
+    async fn start(&self, output: io::PipeWriter) -> Result<RunningProgram, SubprocessError> {
         let spawn = |source| SubprocessError::Spawn {
             program: self.program.clone(),
             source,
         };
         let Some(name) = &self.unit else {
             let mut command = self.command(output).map_err(spawn)?;
-            return Ok(Running::Child(Group::spawn(&mut command).map_err(spawn)?));
+            return Ok(RunningProgram::Child(Group::spawn(&mut command).map_err(spawn)?));
         };
         // systemd would only say that there was something.
         nix::unistd::access(&self.program, nix::unistd::AccessFlags::X_OK).map_err(|e| spawn(e.into()))?;
@@ -264,11 +264,11 @@ impl Subprocess {
             unit: name.clone(),
             source,
         })?;
-        Ok(Running::Unit(Box::new(unit)))
+        Ok(RunningProgram::Unit(Box::new(unit)))
     }
 
     /// Ends it: SIGTERM, then SIGKILL.
-    async fn end(&self, running: &mut Running, capture: &mut output::Capture) -> io::Result<()> {
+    async fn end(&self, running: &mut RunningProgram, capture: &mut output::Capture) -> io::Result<()> {
         running.signal(Signal::SIGTERM).await;
         if tokio::time::timeout(GRACE, capture.until(running.wait()))
             .await
@@ -279,7 +279,7 @@ impl Subprocess {
         }
         // What a child started may still run although it ended in time itself; a unit's processes
         // end with it.
-        if let Running::Child(group) = running {
+        if let RunningProgram::Child(group) = running {
             group.signal(Signal::SIGKILL);
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use super::{Pace, Postinst, Slots};
+use super::{Pace, PostinstMode, Slots};
 use crate::disk::Priority;
 use crate::fetch::Fetcher;
 use crate::host::Host;
@@ -20,18 +20,18 @@ pub struct Site {
     /// The network.
     pub fetcher: Fetcher,
     /// Whether the image's script is run.
-    pub postinst: Postinst,
+    pub postinst: PostinstMode,
     /// Limits.
     pub pace: Pace,
 }
 
 /// One attempt: what to do, and with what.
-pub(super) struct Attempt {
+pub(super) struct AttemptSetup {
     pub(super) plan: InstallPlan,
     pub(super) site: Site,
 }
 
-impl Attempt {
+impl AttemptSetup {
     /// Where a path of the plan lies.
     pub(super) fn path(&self, absolute: &str) -> PathBuf {
         self.site.host.path(absolute)

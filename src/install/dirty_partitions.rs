@@ -21,7 +21,7 @@ use payload_format::{ImageKind, Manifest, PartitionName};
 use tokio_util::sync::CancellationToken;
 
 use super::InstallError;
-use super::attempt::Attempt;
+use super::attempt::AttemptSetup;
 use super::read_back::ReadBack;
 use super::targets::{Targets, path_of_partition};
 use crate::disk::{OpenPair, PairError};
@@ -41,7 +41,7 @@ const PIECES: u64 = 16;
 ///
 /// # Errors
 /// If that can't be kept; nothing may be written then.
-pub(super) fn begin(attempt: &Attempt, manifest: &Manifest) -> Result<(), RecordError> {
+pub(super) fn begin(attempt: &AttemptSetup, manifest: &Manifest) -> Result<(), RecordError> {
     let brought = attempt.plan.extra_partitions.iter();
     let brought = brought.filter(|target| manifest.image(ImageKind::ExtraPartition(target.name)).is_some());
     change(attempt, |dirty_partitions| {
@@ -51,7 +51,7 @@ pub(super) fn begin(attempt: &Attempt, manifest: &Manifest) -> Result<(), Record
 
 /// The slot boots next, and what has a target is whole. Failing to remember that is logged: it
 /// costs a copy.
-pub(super) fn end(attempt: &Attempt) {
+pub(super) fn end(attempt: &AttemptSetup) {
     let targets = || {
         attempt
             .plan
@@ -72,7 +72,7 @@ pub(super) fn end(attempt: &Attempt) {
 /// # Errors
 /// One of them can't be opened, or is smaller than the running one's.
 pub(super) fn left_out<'a>(
-    attempt: &Attempt,
+    attempt: &AttemptSetup,
     manifest: &Manifest,
     targets: &'a Targets,
 ) -> Result<Vec<(PartitionName, &'a OpenPair)>, InstallError> {
@@ -99,7 +99,7 @@ fn open(name: PartitionName, targets: &Targets) -> Result<(PartitionName, &OpenP
 /// # Errors
 /// Reading, writing or syncing fails, what was read back differs, or `cancel` was called.
 pub(super) fn copy(
-    attempt: &Attempt,
+    attempt: &AttemptSetup,
     (name, pair): (PartitionName, &OpenPair),
     cancel: &CancellationToken,
 ) -> Result<(), InstallError> {
@@ -127,7 +127,7 @@ pub(super) fn copy(
 }
 
 fn compare(
-    attempt: &Attempt,
+    attempt: &AttemptSetup,
     (name, pair): (PartitionName, &OpenPair),
     cancel: &CancellationToken,
 ) -> Result<(), InstallError> {
@@ -151,7 +151,7 @@ fn compare(
 }
 
 /// Changes the record, if it says something else then. Nodes without targets have none.
-fn change(attempt: &Attempt, change: impl FnOnce(&mut BTreeSet<String>)) -> Result<(), RecordError> {
+fn change(attempt: &AttemptSetup, change: impl FnOnce(&mut BTreeSet<String>)) -> Result<(), RecordError> {
     if attempt.plan.extra_partitions.is_empty() {
         return Ok(());
     }
@@ -169,7 +169,7 @@ fn change(attempt: &Attempt, change: impl FnOnce(&mut BTreeSet<String>)) -> Resu
     record::save(&path, VERSION, lines.join("\n").as_bytes())
 }
 
-fn load(attempt: &Attempt) -> BTreeSet<String> {
+fn load(attempt: &AttemptSetup) -> BTreeSet<String> {
     let targets = &attempt.plan.extra_partitions;
     if targets.is_empty() {
         return BTreeSet::new();
@@ -192,6 +192,6 @@ fn load(attempt: &Attempt) -> BTreeSet<String> {
 }
 
 /// What tells a partition apart: its path, with the letter of the slot that is written.
-fn place(attempt: &Attempt, target: &ExtraPartition) -> String {
+fn place(attempt: &AttemptSetup, target: &ExtraPartition) -> String {
     target.pair.path(attempt.plan.target)
 }

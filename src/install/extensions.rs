@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Attempt, at_work, blocking};
+use super::attempt::{AttemptSetup, at_work, blocking};
 use super::preflight_result::PreflightVerdict;
 use super::{InstallError, keys};
 use crate::extension::{
@@ -22,7 +22,7 @@ use crate::plan::{Extension, ExtensionPlan};
 ///
 /// # Errors
 /// [`InstallError::ExtensionsRoom`].
-pub(super) fn look(attempt: &Attempt) -> Result<Option<PreflightVerdict>, InstallError> {
+pub(super) fn look(attempt: &AttemptSetup) -> Result<Option<PreflightVerdict>, InstallError> {
     let Some(plan) = &attempt.plan.extensions else {
         return Ok(None);
     };
@@ -53,7 +53,10 @@ pub(super) fn look(attempt: &Attempt) -> Result<Option<PreflightVerdict>, Instal
 ///
 /// # Errors
 /// The first that can't be had; what was staged of the others is the caller's to drop.
-pub(super) async fn stage(attempt: &Arc<Attempt>, cancel: &CancellationToken) -> Result<(), InstallError> {
+pub(super) async fn stage(
+    attempt: &Arc<AttemptSetup>,
+    cancel: &CancellationToken,
+) -> Result<(), InstallError> {
     let Some(plan) = &attempt.plan.extensions else {
         return Ok(());
     };
@@ -70,7 +73,7 @@ pub(super) async fn stage(attempt: &Arc<Attempt>, cancel: &CancellationToken) ->
 }
 
 async fn build(
-    attempt: &Attempt,
+    attempt: &AttemptSetup,
     plan: &ExtensionPlan,
     package: &Extension,
     cancel: &CancellationToken,
@@ -103,7 +106,7 @@ async fn build(
 ///
 /// # Errors
 /// [`InstallError::Extensions`]; nothing has appeared then.
-pub(super) async fn place(attempt: &Arc<Attempt>) -> Result<(), InstallError> {
+pub(super) async fn place(attempt: &Arc<AttemptSetup>) -> Result<(), InstallError> {
     on_store(attempt, |store, plan, running| {
         store.place(&plan.version, running)
     })
@@ -111,12 +114,12 @@ pub(super) async fn place(attempt: &Arc<Attempt>) -> Result<(), InstallError> {
 }
 
 /// Removes what was staged. Failing to is logged: something else has ended the attempt.
-pub(super) fn drop_staged(attempt: &Attempt) {
+pub(super) fn drop_staged(attempt: &AttemptSetup) {
     try_on_store(attempt, |store, _, _| store.clear());
 }
 
 /// Removes what was staged or placed for a slot that can't boot.
-pub(super) fn take_back(attempt: &Attempt) {
+pub(super) fn take_back(attempt: &AttemptSetup) {
     try_on_store(attempt, |store, plan, running| {
         store.clear()?;
         store.take_back(&plan.version, running)
@@ -124,18 +127,18 @@ pub(super) fn take_back(attempt: &Attempt) {
 }
 
 /// Removes those of versions that are in neither slot now.
-pub(super) fn prune(attempt: &Attempt) {
+pub(super) fn prune(attempt: &AttemptSetup) {
     try_on_store(attempt, |store, plan, running| {
         store.prune(Some(&plan.version), running)
     });
 }
 
-fn store(attempt: &Attempt, plan: &ExtensionPlan) -> ExtensionStore {
+fn store(attempt: &AttemptSetup, plan: &ExtensionPlan) -> ExtensionStore {
     ExtensionStore::new(attempt.path(&plan.directory))
 }
 
 async fn on_store(
-    attempt: &Arc<Attempt>,
+    attempt: &Arc<AttemptSetup>,
     work: impl FnOnce(&ExtensionStore, &ExtensionPlan, RunningSystem<'_>) -> Result<(), ExtensionStoreError>
     + Send
     + 'static,
@@ -149,7 +152,7 @@ async fn on_store(
 }
 
 fn try_on_store(
-    attempt: &Attempt,
+    attempt: &AttemptSetup,
     work: impl FnOnce(&ExtensionStore, &ExtensionPlan, RunningSystem<'_>) -> Result<(), ExtensionStoreError>,
 ) {
     if let Some(plan) = &attempt.plan.extensions
@@ -161,7 +164,7 @@ fn try_on_store(
 }
 
 fn work_on(
-    attempt: &Attempt,
+    attempt: &AttemptSetup,
     plan: &ExtensionPlan,
     work: impl FnOnce(&ExtensionStore, &ExtensionPlan, RunningSystem<'_>) -> Result<(), ExtensionStoreError>,
 ) -> Result<(), ExtensionStoreError> {

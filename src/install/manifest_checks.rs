@@ -4,7 +4,7 @@
 use payload_format::{ApplyError, ImageKind, MajorVersion, Manifest, Metadata, Sha256Digest};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::Attempt;
+use super::attempt::AttemptSetup;
 use super::saved::Ledger;
 use super::targets::{KernelTarget, Targets};
 use super::{InstallError, Voucher, dirty_partitions, keys, preflight};
@@ -19,7 +19,7 @@ use crate::plan::ImageHashes;
 /// unsigned payload, an image that the node rolled back from, kernel that doesn't fit, a delta for
 /// another image.
 pub(super) fn check(
-    attempt: &Attempt,
+    attempt: &AttemptSetup,
     manifest: &Manifest,
     metadata: &[u8],
     targets: &Targets,
@@ -35,7 +35,7 @@ pub(super) fn check(
 /// # Errors
 /// Metadata that no trusted key signed, unsigned payload, an image that the node rolled back from,
 /// kernel that doesn't fit, a delta of a PCR policy.
-pub(super) fn fits(attempt: &Attempt, manifest: &Manifest, metadata: &[u8]) -> Result<(), InstallError> {
+pub(super) fn fits(attempt: &AttemptSetup, manifest: &Manifest, metadata: &[u8]) -> Result<(), InstallError> {
     let voucher = metadata_is_signed(attempt, metadata)?;
     if !manifest.is_signed() {
         return Err(InstallError::Unsigned);
@@ -50,7 +50,7 @@ pub(super) fn fits(attempt: &Attempt, manifest: &Manifest, metadata: &[u8]) -> R
 }
 
 /// The node has not rolled back from what the payload makes.
-fn is_wanted(attempt: &Attempt, manifest: &Manifest, voucher: Voucher) -> Result<(), InstallError> {
+fn is_wanted(attempt: &AttemptSetup, manifest: &Manifest, voucher: Voucher) -> Result<(), InstallError> {
     let image = made_by(manifest);
     let mut blamed = attempt.plan.blamed.iter();
     match blamed.find(|blamed| blamed.image.is(&image)) {
@@ -74,7 +74,7 @@ pub(super) fn made_by(manifest: &Manifest) -> ImageHashes {
 
 /// A trusted key made the signature of the metadata: that in the payload, which major version 2
 /// must have, and that in the offer, if there is one. Tells whether there was any.
-fn metadata_is_signed(attempt: &Attempt, metadata: &[u8]) -> Result<Voucher, InstallError> {
+fn metadata_is_signed(attempt: &AttemptSetup, metadata: &[u8]) -> Result<Voucher, InstallError> {
     let metadata = Metadata::parse(metadata).map_err(InstallError::Format)?;
     let keys = || keys::trusted(&attempt.plan.public_keys);
     let mut voucher = Voucher::Nobody;
@@ -110,7 +110,7 @@ fn metadata_is_signed(attempt: &Attempt, metadata: &[u8]) -> Result<Voucher, Ins
 /// If the running slot isn't good, kernels lie on another disk by now, or any step fails; nothing
 /// was written to the slot then.
 pub(super) fn open(
-    attempt: &Attempt,
+    attempt: &AttemptSetup,
     manifest: &Manifest,
     metadata: &[u8],
     beginning: Beginning,
@@ -141,7 +141,7 @@ pub(super) enum Beginning {
 }
 
 /// Bytes of the kernel that the target gets: the payload's, or a copy of the running one.
-fn kernel_size(attempt: &Attempt, manifest: &Manifest) -> Result<u64, InstallError> {
+fn kernel_size(attempt: &AttemptSetup, manifest: &Manifest) -> Result<u64, InstallError> {
     if let Some(image) = manifest.image(ImageKind::Kernel) {
         return Ok(image.new.size);
     }

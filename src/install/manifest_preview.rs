@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use payload_format::{Event, ImageKind, Manifest, Reader};
 
-use super::attempt::{Attempt, blocking};
+use super::attempt::{AttemptSetup, blocking};
 use super::preflight_result::PreflightVerdict;
 use super::targets::Targets;
 use super::{InstallError, manifest_checks, pipeline};
@@ -16,7 +16,7 @@ use crate::amounts::bytes;
 /// # Errors
 /// What an attempt would refuse when it gets there.
 pub(super) async fn payload(
-    attempt: &Arc<Attempt>,
+    attempt: &Arc<AttemptSetup>,
     targets: &Targets,
 ) -> Result<PreflightVerdict, InstallError> {
     let reader = Reader::new(pipeline::limits(attempt, targets));
@@ -27,7 +27,10 @@ pub(super) async fn payload(
     Ok(PreflightVerdict::Fine(contents(&manifest)))
 }
 
-async fn metadata(attempt: &Attempt, mut reader: Reader) -> Result<(Arc<Manifest>, Vec<u8>), InstallError> {
+async fn metadata(
+    attempt: &AttemptSetup,
+    mut reader: Reader,
+) -> Result<(Arc<Manifest>, Vec<u8>), InstallError> {
     let request = pipeline::request(attempt, 0, None);
     let stream = attempt.site.fetcher.open(request).await;
     let mut stream = stream.map_err(InstallError::Fetch)?;

@@ -106,6 +106,6 @@ pub use error::{InstallError, Voucher};
 pub use kernel::KernelError;
 pub use pace::Pace;
 pub use phases::{Downloaded, Installer, Ready, Tested, Verified};
-pub use postinstall::{NO_SCRIPT, Postinst, PostinstError, PostinstOutcome, RUNNER};
+pub use postinstall::{NO_SCRIPT, PostinstError, PostinstMode, PostinstOutcome, RUNNER};
 pub use preflight_result::{PAYLOAD_LOOK, PreflightResult, PreflightVerdict, SLOT_LOOK};
 pub use slots::Slots;

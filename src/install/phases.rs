@@ -7,8 +7,8 @@ use payload_format::ImageKind;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{Attempt, Site, at_work, blocking};
-use super::postinstall::{self, Postinst, PostinstOutcome, ScriptArguments};
+use super::attempt::{AttemptSetup, Site, at_work, blocking};
+use super::postinstall::{self, PostinstMode, PostinstOutcome, ScriptArguments};
 use super::preflight_result::{PAYLOAD_LOOK, PreflightResult, PreflightVerdict};
 use super::saved::Saved;
 use super::targets::{ExtraPartitions, Targets, post_pcr_policy};
@@ -22,7 +22,7 @@ use crate::plan::{ImageHashes, InstallPlan};
 
 /// An update that was decided on; nothing was looked at yet.
 pub struct Installer {
-    attempt: Arc<Attempt>,
+    attempt: Arc<AttemptSetup>,
 }
 
 impl Installer {
@@ -30,7 +30,7 @@ impl Installer {
     #[must_use]
     pub fn new(plan: InstallPlan, site: Site) -> Self {
         Self {
-            attempt: Arc::new(Attempt { plan, site }),
+            attempt: Arc::new(AttemptSetup { plan, site }),
         }
     }
 
@@ -93,7 +93,7 @@ impl Installer {
 
 /// The target is ours alone; nothing was changed.
 pub struct Ready {
-    attempt: Arc<Attempt>,
+    attempt: Arc<AttemptSetup>,
     targets: Arc<Targets>,
     saved: Option<Saved>,
 }
@@ -165,7 +165,7 @@ impl Ready {
 
 /// The slot is written, unbootable, and holds what a trusted key has signed.
 pub struct Downloaded {
-    attempt: Arc<Attempt>,
+    attempt: Arc<AttemptSetup>,
     targets: Arc<Targets>,
     written: pipeline::Written,
 }
@@ -211,7 +211,7 @@ impl Downloaded {
 
 /// The slot was read back and is right; it is unbootable still.
 pub struct Verified {
-    attempt: Arc<Attempt>,
+    attempt: Arc<AttemptSetup>,
     pcr_policy: bool,
 }
 
@@ -248,7 +248,7 @@ impl Verified {
                 () = cancel.cancelled() => return Err(InstallError::Cancelled),
             }
         }
-        if attempt.site.postinst == Postinst::Skip {
+        if attempt.site.postinst == PostinstMode::Skip {
             return Ok(PostinstOutcome::Clean);
         }
         let (at, slot) = (Arc::clone(&attempt), attempt.plan.target);
@@ -272,7 +272,7 @@ impl Verified {
 
 /// The image's script agrees.
 pub struct Tested {
-    attempt: Arc<Attempt>,
+    attempt: Arc<AttemptSetup>,
     outcome: PostinstOutcome,
 }
 
@@ -314,7 +314,7 @@ impl Tested {
 /// The failed attempt's slot must not boot. Failing to see to that is logged: the error that led
 /// here is the one to be reported; what came beside the image stays then, since the slot might
 /// boot.
-fn make_unbootable_again(attempt: &Attempt) {
+fn make_unbootable_again(attempt: &AttemptSetup) {
     let slot = attempt.plan.target;
     match attempt.site.slots.withdraw_and_make_unbootable(slot) {
         Ok(()) => extensions::take_back(attempt),

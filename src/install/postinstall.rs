@@ -45,7 +45,7 @@ pub const NO_SCRIPT: u8 = 226;
 
 /// Whether the image's script is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Postinst {
+pub enum PostinstMode {
     /// Run it: the only way on a real machine.
     Run,
     /// Leave it out, where a directory stands for `/` and nothing may be mounted.

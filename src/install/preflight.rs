@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use nix::unistd::{AccessFlags, access};
 
-use super::attempt::Attempt;
+use super::attempt::AttemptSetup;
 use super::preflight_result::{PreflightResult, PreflightVerdict, SLOT_LOOK};
-use super::{InstallError, KernelError, Postinst, extensions, kernel, keys};
+use super::{InstallError, KernelError, PostinstMode, extensions, kernel, keys};
 use crate::amounts::bytes;
 use crate::disk::BlockTarget;
 use crate::host::free_bytes;
@@ -25,10 +25,10 @@ const EXTENSIONS: &str = "/etc/flatcar/enabled-sysext.conf";
 const EXTENSION_DIRECTORY: &str = "/etc/flatcar/sysext";
 
 /// Looks at one thing.
-type Check = fn(&Attempt) -> Result<PreflightVerdict, InstallError>;
+type PreflightCheck = fn(&AttemptSetup) -> Result<PreflightVerdict, InstallError>;
 
 /// Everything but the target, in the order in which it is looked at.
-const CHECKS: [(&str, Check); 6] = [
+const CHECKS: [(&str, PreflightCheck); 6] = [
     ("public key", key),
     ("running slot", running_slot),
     ("partition table", |attempt| Ok(partition_table(attempt))),
@@ -41,7 +41,7 @@ const CHECKS: [(&str, Check); 6] = [
 ///
 /// # Errors
 /// The first thing that is not as it must be.
-pub(super) fn check(attempt: &Attempt) -> Result<Arc<dyn BlockTarget>, InstallError> {
+pub(super) fn check(attempt: &AttemptSetup) -> Result<Arc<dyn BlockTarget>, InstallError> {
     for (subject, look) in CHECKS {
         match look(attempt)? {
             PreflightVerdict::Fine(_) => {}
@@ -57,7 +57,7 @@ pub(super) fn check(attempt: &Attempt) -> Result<Arc<dyn BlockTarget>, InstallEr
 
 /// The same for people: everything is looked at, whatever is wrong with the rest. The target is
 /// given if it could be opened.
-pub(super) fn survey(attempt: &Attempt) -> (Vec<PreflightResult>, Option<Arc<dyn BlockTarget>>) {
+pub(super) fn survey(attempt: &AttemptSetup) -> (Vec<PreflightResult>, Option<Arc<dyn BlockTarget>>) {
     let mut findings: Vec<_> = CHECKS
         .iter()
         .map(|(subject, look)| {
@@ -81,14 +81,14 @@ pub(super) fn survey(attempt: &Attempt) -> (Vec<PreflightResult>, Option<Arc<dyn
     (findings, target)
 }
 
-fn open_target(attempt: &Attempt) -> Result<Arc<dyn BlockTarget>, InstallError> {
+fn open_target(attempt: &AttemptSetup) -> Result<Arc<dyn BlockTarget>, InstallError> {
     let slot = attempt.plan.target;
     let target = attempt.site.slots.open_target(slot);
     target.map_err(|source| InstallError::Open { slot, source })
 }
 
 /// What doesn't fit is only known from the manifest.
-fn sized(attempt: &Attempt, len: u64) -> PreflightVerdict {
+fn sized(attempt: &AttemptSetup, len: u64) -> PreflightVerdict {
     let slot = attempt.plan.target;
     match attempt.site.slots.open_source(!slot) {
         Ok(source) if source.len() > len => PreflightVerdict::Doubtful(format!(
@@ -100,14 +100,14 @@ fn sized(attempt: &Attempt, len: u64) -> PreflightVerdict {
     }
 }
 
-fn key(attempt: &Attempt) -> Result<PreflightVerdict, InstallError> {
+fn key(attempt: &AttemptSetup) -> Result<PreflightVerdict, InstallError> {
     let paths = &attempt.plan.public_keys;
     keys::trusted(paths)?;
     let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
     Ok(PreflightVerdict::Fine(paths.join(", ")))
 }
 
-fn running_slot(attempt: &Attempt) -> Result<PreflightVerdict, InstallError> {
+fn running_slot(attempt: &AttemptSetup) -> Result<PreflightVerdict, InstallError> {
     running_is_good(attempt)?;
     Ok(PreflightVerdict::Fine(format!(
         "{} is good",
@@ -116,7 +116,7 @@ fn running_slot(attempt: &Attempt) -> Result<PreflightVerdict, InstallError> {
 }
 
 /// Nothing that an update does makes it better or worse; but whoever reads this can.
-fn partition_table(attempt: &Attempt) -> PreflightVerdict {
+fn partition_table(attempt: &AttemptSetup) -> PreflightVerdict {
     match attempt.site.slots.boot_risks(&attempt.site.host) {
         Ok(risks) if risks.is_empty() => PreflightVerdict::Fine("all who read it at boot take it".to_owned()),
         Ok(risks) => {
@@ -135,7 +135,7 @@ fn partition_table(attempt: &Attempt) -> PreflightVerdict {
 }
 
 /// The original copies the running kernel first, whatever the payload brings: as much has to fit.
-fn boot_partition(attempt: &Attempt) -> Result<PreflightVerdict, InstallError> {
+fn boot_partition(attempt: &AttemptSetup) -> Result<PreflightVerdict, InstallError> {
     kernels_are_on_own_disk(attempt)?;
     let running = attempt.path(&attempt.plan.source_kernel);
     let Some(size) = kernel_result(attempt, kernel::size(&running))? else {
@@ -153,7 +153,7 @@ fn boot_partition(attempt: &Attempt) -> Result<PreflightVerdict, InstallError> {
     )))
 }
 
-fn state_directory(attempt: &Attempt) -> Result<PreflightVerdict, InstallError> {
+fn state_directory(attempt: &AttemptSetup) -> Result<PreflightVerdict, InstallError> {
     let path = attempt.path(STATE);
     // What is missing is made, where that can be done.
     let existing = path
@@ -183,8 +183,8 @@ fn state_directory(attempt: &Attempt) -> Result<PreflightVerdict, InstallError> 
 }
 
 /// Which script it is, the image in the payload knows; these are the steps that today's have.
-fn script(attempt: &Attempt) -> PreflightVerdict {
-    if attempt.site.postinst == Postinst::Skip {
+fn script(attempt: &AttemptSetup) -> PreflightVerdict {
+    if attempt.site.postinst == PostinstMode::Skip {
         return PreflightVerdict::Fine("is not run".to_owned());
     }
     if attempt.path(CGROUPS).is_dir() && !attempt.path(UNIFIED_CGROUPS).exists() {
@@ -213,7 +213,7 @@ fn script(attempt: &Attempt) -> PreflightVerdict {
 ///
 /// # Errors
 /// [`InstallError::RunningNotGood`].
-pub(super) fn running_is_good(attempt: &Attempt) -> Result<(), InstallError> {
+pub(super) fn running_is_good(attempt: &AttemptSetup) -> Result<(), InstallError> {
     let (slots, target) = (&attempt.site.slots, attempt.plan.target);
     slots
         .require_running_good(target)
@@ -228,7 +228,7 @@ pub(super) fn running_is_good(attempt: &Attempt) -> Result<(), InstallError> {
 ///
 /// # Errors
 /// [`InstallError::KernelDisk`], or the slots' disk can't be looked at.
-pub(super) fn kernels_are_on_own_disk(attempt: &Attempt) -> Result<(), InstallError> {
+pub(super) fn kernels_are_on_own_disk(attempt: &AttemptSetup) -> Result<(), InstallError> {
     let own = attempt.site.slots.own_disk();
     let own = own.map_err(|source| InstallError::OwnDisk(Box::new(source)))?;
     for kernel in [&attempt.plan.target_kernel, &attempt.plan.source_kernel] {
@@ -242,13 +242,16 @@ pub(super) fn kernels_are_on_own_disk(attempt: &Attempt) -> Result<(), InstallEr
 ///
 /// # Errors
 /// [`InstallError::Kernel`].
-pub(super) fn kernel_fits(attempt: &Attempt, size: u64) -> Result<(), InstallError> {
+pub(super) fn kernel_fits(attempt: &AttemptSetup, size: u64) -> Result<(), InstallError> {
     let target = attempt.path(&attempt.plan.target_kernel);
     kernel_result(attempt, kernel::require_space(&target, size))
 }
 
 /// Names both kernels beside what is wrong with them.
-pub(super) fn kernel_result<T>(attempt: &Attempt, result: Result<T, KernelError>) -> Result<T, InstallError> {
+pub(super) fn kernel_result<T>(
+    attempt: &AttemptSetup,
+    result: Result<T, KernelError>,
+) -> Result<T, InstallError> {
     result.map_err(|source| InstallError::Kernel {
         from: attempt.path(&attempt.plan.source_kernel),
         to: attempt.path(&attempt.plan.target_kernel),

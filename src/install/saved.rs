@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use payload_format::Checkpoint;
 use ring::digest::{SHA256, digest};
 
-use super::attempt::Attempt;
+use super::attempt::AttemptSetup;
 use crate::fetch::Entity;
 use crate::plan::InstallPlan;
 use crate::store::record::{self, RecordError, Version};
@@ -59,7 +59,7 @@ pub(super) struct Ledger {
 
 impl Saved {
     /// What an earlier attempt at this plan left; none if there was no such attempt.
-    pub(super) fn load(attempt: &Attempt) -> Option<Self> {
+    pub(super) fn load(attempt: &AttemptSetup) -> Option<Self> {
         let paths = Paths::of(attempt);
         let loaded = record::load(&paths.manifest, VERSION)
             .and_then(|metadata| Ok(metadata.zip(record::load(&paths.checkpoint, VERSION)?)));
@@ -90,7 +90,7 @@ impl Saved {
     }
 
     /// Forgets whatever attempt there was.
-    pub(super) fn discard(attempt: &Attempt) {
+    pub(super) fn discard(attempt: &AttemptSetup) {
         let paths = Paths::of(attempt);
         for path in [&paths.checkpoint, &paths.manifest] {
             if let Err(error) = record::remove(path) {
@@ -105,7 +105,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If the earlier one's checkpoint can't be removed; the slot must not be written then.
-    pub(super) fn begin(attempt: &Attempt, metadata: &[u8]) -> Result<Self, RecordError> {
+    pub(super) fn begin(attempt: &AttemptSetup, metadata: &[u8]) -> Result<Self, RecordError> {
         let ledger = Self::resume(attempt, metadata);
         record::remove(&ledger.checkpoint)?;
         if let Err(error) = record::save(&ledger.manifest, VERSION, metadata) {
@@ -117,7 +117,7 @@ impl Ledger {
     }
 
     /// For an attempt that goes on from [`Saved`].
-    pub(super) fn resume(attempt: &Attempt, metadata: &[u8]) -> Self {
+    pub(super) fn resume(attempt: &AttemptSetup, metadata: &[u8]) -> Self {
         let Paths { manifest, checkpoint } = Paths::of(attempt);
         Self {
             manifest,
@@ -156,7 +156,7 @@ struct Paths {
 }
 
 impl Paths {
-    fn of(attempt: &Attempt) -> Self {
+    fn of(attempt: &AttemptSetup) -> Self {
         let directory = attempt.path(DIRECTORY);
         Self {
             manifest: directory.join("manifest"),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::escape::Escaped;
-use super::identity::Identity;
+use super::identity::NodeIdentity;
 
 /// Not `CoreOSUpdateEngine-…`: together with a scheduled request that is how Nebraska knows another
 /// Nebraska.
@@ -12,7 +12,7 @@ const UPDATER: &str = "FlatcarUpdateEngine-0.1.0.0";
 /// The document to post. It asks for nothing: one event says that this version booted, with no word
 /// about what ran before.
 #[must_use]
-pub fn announcement(identity: &Identity) -> String {
+pub fn announcement(identity: &NodeIdentity) -> String {
     let attributes = [
         ("appid", identity.app_id.as_str()),
         ("oem", &identity.oem),

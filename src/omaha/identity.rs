@@ -2,7 +2,7 @@
 
 /// What every request says about the machine and the image it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct NodeIdentity {
     /// The application asked about.
     pub app_id: String,
     /// The running version.
@@ -29,7 +29,7 @@ pub struct Identity {
 
 /// What the machine itself tells, beside the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Machine {
+pub struct MachineIdentity {
     /// Boot id as the kernel tells it, without braces.
     pub boot_id: String,
     /// Contents of `/etc/machine-id`, trimmed.

@@ -33,7 +33,7 @@ pub use client::{Client, PostError, Retries};
 pub use code::{ErrorCode, Flags, HttpStatus, ReportedCode};
 pub use event::{BootOutcome, CheckEvent, Event};
 pub use explanation::{Explanation, reference};
-pub use identity::{Identity, Machine};
+pub use identity::{MachineIdentity, NodeIdentity};
 pub use offer::{Backoff, MetadataClaim, Offer, OfferError, PayloadKind};
 pub use package_name::{NameMatch, before_hosting, is_file_name, last_parts};
 pub use packages::{Need, OfferedPackage, PackageDownload, PackageError, PackagesError, downloads};

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 
 use super::escape::Escaped;
 use super::event::{CheckEvent, Event};
-use super::identity::Identity;
+use super::identity::NodeIdentity;
 use crate::status::Trigger;
 
 /// Name and version of the updater, as the original calls itself. Not `CoreOSUpdateEngine-0.1.0.0`:
@@ -61,7 +61,7 @@ pub enum Body {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request<'a> {
     /// The node and the image it runs.
-    pub identity: &'a Identity,
+    pub identity: &'a NodeIdentity,
     /// Why it is sent.
     pub trigger: Trigger,
     /// Whether a delta may be offered.

@@ -158,7 +158,11 @@ impl PayloadFile {
                     sha256,
                 });
             }
-            Ok::<_, PayloadError>(if found.is_some() { Next::Stop } else { Next::GoOn })
+            Ok::<_, PayloadError>(if found.is_some() {
+                ReadFlow::Stop
+            } else {
+                ReadFlow::GoOn
+            })
         })?;
         match found {
             Some(metadata) => Ok(metadata),
@@ -185,7 +189,7 @@ impl PayloadFile {
         let mut reader = Reader::new(limits);
         let mut progress = ProgressBar::new(what, self.len);
         self.feed(&mut reader, &mut |offset| progress.show(offset), &mut |event| {
-            take(event).map(|()| Next::GoOn)
+            take(event).map(|()| ReadFlow::GoOn)
         })?;
         Ok(reader.finish().map_err(|source| self.refused(source))?)
     }
@@ -194,7 +198,7 @@ impl PayloadFile {
         &self,
         reader: &mut Reader,
         progress: &mut dyn FnMut(u64),
-        take: &mut dyn FnMut(Event) -> Result<Next, E>,
+        take: &mut dyn FnMut(Event) -> Result<ReadFlow, E>,
     ) -> Result<(), E> {
         let failed = |source| self.unread(source);
         let mut file = &self.file;
@@ -204,7 +208,7 @@ impl PayloadFile {
             let n = file.read(&mut chunk).map_err(failed)?;
             let mut input = &chunk[..n];
             while let Some(event) = reader.read(&mut input).map_err(|source| self.refused(source))? {
-                if take(event)? == Next::Stop {
+                if take(event)? == ReadFlow::Stop {
                     return Ok(());
                 }
             }
@@ -267,7 +271,7 @@ fn anywhere(slot_len: u64) -> Limits {
 }
 
 #[derive(PartialEq, Eq)]
-enum Next {
+enum ReadFlow {
     GoOn,
     Stop,
 }

@@ -147,7 +147,7 @@ pub fn generate(from: &GenerateOptions, out: &Path) -> Result<Summary, GenerateE
 }
 
 /// What the writer says.
-type Written = Result<Summary, WriteError>;
+type WriteResult = Result<Summary, WriteError>;
 
 fn full(
     from: &GenerateOptions,
@@ -159,7 +159,7 @@ fn full(
     signers: &[RsaSigner],
     spool: &mut File,
     out: &mut impl Write,
-) -> Written {
+) -> WriteResult {
     let files = kernel.iter().chain(extra_partitions.iter().map(|(_, part)| part));
     let total = image.len + files.map(|part| part.len).sum::<u64>();
     let mut progress = ProgressBar::new("compressing", total);
@@ -186,7 +186,7 @@ fn delta(
     signers: &[RsaSigner],
     spool: &mut File,
     out: &mut impl Write,
-) -> Result<Written, GenerateError> {
+) -> Result<WriteResult, GenerateError> {
     let old_image = InputFile::open(&old.image)?;
     let old_kernel = old.kernel.as_deref().map(InputFile::open).transpose()?;
     let old_extra_partitions = partitions(&old.extra_partitions)?;

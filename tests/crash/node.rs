@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use update_engine::disk::{PartitionPair, SlotDisk, SlotName};
 use update_engine::fetch::{FetchSettings, Fetcher};
 use update_engine::host::Host;
-use update_engine::install::{InstallError, Pace, Postinst, Site};
+use update_engine::install::{InstallError, Pace, PostinstMode, Site};
 use update_engine::plan::{ExtraPartition, InstallPlan};
 
 use crate::extensions;
@@ -121,7 +121,7 @@ impl Attempt<'_> {
             host: Host::new(self.root),
             slots: Arc::new(slots),
             fetcher,
-            postinst: Postinst::Skip,
+            postinst: PostinstMode::Skip,
             pace: Pace {
                 bytes: 32 << 10,
                 interval: Duration::ZERO,

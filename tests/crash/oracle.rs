@@ -4,7 +4,7 @@ use update_engine::disk::SlotName;
 use update_engine::engine::{DiskChoice, Settings, Updater as _};
 use update_engine::fetch::Fetcher;
 use update_engine::host::Host;
-use update_engine::install::Postinst;
+use update_engine::install::PostinstMode;
 use update_engine::journal::AttemptFields;
 
 use crate::extensions;
@@ -284,7 +284,7 @@ impl<'a> Afterlife<'a> {
                     path: self.node.disk(),
                     running: if running == 3 { SlotName::A } else { SlotName::B },
                 },
-                postinst: Postinst::Skip,
+                postinst: PostinstMode::Skip,
             },
             AttemptFields::default(),
         )

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use update_engine::disk::SlotName;
 use update_engine::engine::{DiskChoice, Engine, Node as Machine, NodeFacts, Settings};
 use update_engine::host::Host;
-use update_engine::install::Postinst;
+use update_engine::install::PostinstMode;
 use update_engine::journal::AttemptFields;
 use update_engine::status::{Operation, SnapshotSender};
 
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
                 path: disk.into(),
                 running: SlotName::A,
             },
-            postinst: Postinst::Skip,
+            postinst: PostinstMode::Skip,
         },
         AttemptFields::default(),
     );

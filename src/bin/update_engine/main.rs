@@ -23,9 +23,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use update_engine::bus::{self, BusError, BusService};
 use update_engine::disk::{SlotName, share_one_heap};
 use update_engine::engine::{DiskChoice, Engine, Node, Settings, Updater as _};
-use update_engine::flags::{self, CommandLine, Request};
+use update_engine::flags::{self, CommandLine, FlagRequest};
 use update_engine::host::Host;
-use update_engine::install::Postinst;
+use update_engine::install::PostinstMode;
 use update_engine::journal::chain;
 use update_engine::journal::{AttemptFields, JournalLayer, PlainLayer};
 use update_engine::monitoring::Monitor;
@@ -54,8 +54,8 @@ impl Options {
     fn new(line: &CommandLine) -> Result<Self, OptionsError> {
         let host = Host::new(line.text("root").unwrap_or("/"));
         let postinst = match (line.is_on("skip_postinst"), host.is_real()) {
-            (false, _) => Postinst::Run,
-            (true, false) => Postinst::Skip,
+            (false, _) => PostinstMode::Run,
+            (true, false) => PostinstMode::Skip,
             (true, true) => return Err(OptionsError::PostinstNeeded),
         };
         let settings = Settings {
@@ -94,12 +94,12 @@ pub(crate) fn main() -> ExitCode {
 
 fn daemon(arguments: std::env::ArgsOs) -> ExitCode {
     let line = match flags::parse(DAEMON, arguments) {
-        Ok(Request::Run(line)) => line,
-        Ok(Request::Help) => {
+        Ok(FlagRequest::Run(line)) => line,
+        Ok(FlagRequest::Help) => {
             print!("{}", flags::help(NAME, "A/B update daemon", DAEMON));
             return ExitCode::FAILURE;
         }
-        Ok(Request::Version) => {
+        Ok(FlagRequest::Version) => {
             println!("{NAME}");
             return ExitCode::SUCCESS;
         }

@@ -15,15 +15,15 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use update_engine::config::{Config, Server};
+use update_engine::config::{Config, ServerSetting};
 use update_engine::disk::SlotDisk;
-use update_engine::flags::{self, CommandLine, Request};
+use update_engine::flags::{self, CommandLine, FlagRequest};
 use update_engine::host::Host;
 use update_engine::host::mount::{MountError, Mounted};
 use update_engine::host::subprocess::{NO_PROXY_VARIABLES, PROXY_VARIABLES, passed_on};
 use update_engine::install;
 use update_engine::journal::chain;
-use update_engine::omaha::{Client, Machine, Retries, announcement};
+use update_engine::omaha::{Client, MachineIdentity, Retries, announcement};
 use update_engine::postinst::Postinst;
 use update_engine::printable;
 
@@ -68,8 +68,8 @@ fn on_host(
     // Not to be locked out of what we make: the engines' own umasks are strict.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let line = match flags::parse(ROLE, arguments) {
-        Ok(Request::Run(line)) => line,
-        Ok(Request::Help | Request::Version) => CommandLine::default(),
+        Ok(FlagRequest::Run(line)) => line,
+        Ok(FlagRequest::Help | FlagRequest::Version) => CommandLine::default(),
         Err(errors) => return refuse(&errors),
     };
     play(Host::new(line.text("root").unwrap_or("/")), &line)
@@ -235,12 +235,12 @@ fn unit_words(text: &str) -> Vec<String> {
 
 async fn announce(host: &Host) -> Result<(), Box<dyn Error>> {
     let config = Config::load(|path| host.read(path))?;
-    let Server::At(url) = &config.server else {
+    let ServerSetting::At(url) = &config.server else {
         println!("SERVER=disabled: nobody is told");
         return Ok(());
     };
     let machine = host.identity()?;
-    let machine = Machine {
+    let machine = MachineIdentity {
         boot_id: machine.boot_id,
         machine_id: machine.machine_id,
         machine: machine.machine,

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use update_engine::flags::{self, CommandLine, Request};
+use update_engine::flags::{self, CommandLine, FlagRequest};
 use update_engine::host::Host;
 use update_engine::journal::{AttemptFields, JournalLayer, PlainLayer, chain};
 use update_engine::printable;
@@ -41,12 +41,12 @@ enum ProgramError {
 
 pub(crate) fn main() -> ExitCode {
     let line = match flags::parse(MANAGER, std::env::args_os().skip(1)) {
-        Ok(Request::Run(line)) => line,
-        Ok(Request::Help) => {
+        Ok(FlagRequest::Run(line)) => line,
+        Ok(FlagRequest::Help) => {
             print!("{}", flags::help(NAME, "reboots nodes in turns", MANAGER));
             return ExitCode::FAILURE;
         }
-        Ok(Request::Version) => {
+        Ok(FlagRequest::Version) => {
             println!("{NAME}");
             return ExitCode::SUCCESS;
         }

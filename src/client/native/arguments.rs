@@ -19,12 +19,12 @@ pub struct Arguments {
     #[arg(long, global = true, value_name = "SOCKET")]
     pub(super) bus_peer: Option<PathBuf>,
     #[command(subcommand)]
-    pub(super) command: Command,
+    pub(super) command: NativeCommand,
 }
 
 /// What is wanted.
 #[derive(Debug, Subcommand)]
-pub(super) enum Command {
+pub(super) enum NativeCommand {
     /// What the engine does, the versions, the slots, and why there is no update
     Status {
         #[command(flatten)]

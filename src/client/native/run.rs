@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use serde_json::json;
 
-use super::arguments::{Arguments, Command};
+use super::arguments::{Arguments, NativeCommand};
 use super::progress::{Follower, ProgressDisplay};
 use super::remote::{Remote, RemoteError};
 use super::{Exit, history, page, preview, reboot_lock, settings, time};
@@ -24,36 +24,36 @@ pub async fn run(arguments: Arguments) -> Exit {
     }
 }
 
-async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, RemoteError> {
-    if let Command::Config { form, root } = &command {
+async fn carry_out(command: NativeCommand, endpoint: &Endpoint) -> Result<Exit, RemoteError> {
+    if let NativeCommand::Config { form, root } = &command {
         tell(&settings::show(root, form.json)?, form.json);
         return Ok(Exit::Done);
     }
-    if let Command::RebootLock { command, root } = command {
+    if let NativeCommand::RebootLock { command, root } = command {
         return Ok(reboot_lock::run(command, root, endpoint).await);
     }
     let remote = Remote::open(endpoint).await?;
     match command {
-        Command::Status { watch: true, .. } => return watch(&remote).await,
-        Command::Status { form, .. } => tell(&status(&remote, form.json).await?, form.json),
-        Command::Check {
+        NativeCommand::Status { watch: true, .. } => return watch(&remote).await,
+        NativeCommand::Status { form, .. } => tell(&status(&remote, form.json).await?, form.json),
+        NativeCommand::Check {
             dry_run: true,
             ask_server,
             json,
         } => return dry_run(&remote, ask_server, json).await,
-        Command::Check { .. } => {
+        NativeCommand::Check { .. } => {
             remote.check().await?;
             tell(&format!("{}\n", remote.overview().await?.summary), false);
         }
-        Command::Update => return update(&remote).await,
-        Command::Reset { withdraw_slot } => {
+        NativeCommand::Update => return update(&remote).await,
+        NativeCommand::Reset { withdraw_slot } => {
             remote.reset(withdraw_slot).await?;
             print("nothing waits for the reboot any more\n");
             if !withdraw_slot {
                 print("The partition table is as it was; --withdraw-slot puts the running slot first.\n");
             }
         }
-        Command::Slots(form) => {
+        NativeCommand::Slots(form) => {
             let overview = remote.overview().await?;
             let slots = if form.json {
                 pretty(&overview.slots)
@@ -62,25 +62,25 @@ async fn carry_out(command: Command, endpoint: &Endpoint) -> Result<Exit, Remote
             };
             tell(&slots, form.json);
         }
-        Command::Rollback => {
+        NativeCommand::Rollback => {
             remote.roll_back().await?;
             tell(&format!("{}\n", remote.overview().await?.summary), false);
         }
-        Command::Cancel => {
+        NativeCommand::Cancel => {
             remote.cancel().await?;
             print("the update is broken off; what has been downloaded is kept\n");
         }
-        Command::MarkGood => {
+        NativeCommand::MarkGood => {
             remote.mark_good().await?;
             print("the running slot is marked good and boots next\n");
         }
-        Command::Why => {
+        NativeCommand::Why => {
             let (overview, diagnostics) = (remote.overview().await?, remote.diagnostics().await);
             tell(&page::why(&overview, diagnostics.as_ref()), false);
         }
-        Command::History(form) => tell(&attempts(&remote, form.json).await?, form.json),
+        NativeCommand::History(form) => tell(&attempts(&remote, form.json).await?, form.json),
         // Done above, without an engine.
-        Command::Config { .. } | Command::RebootLock { .. } => {}
+        NativeCommand::Config { .. } | NativeCommand::RebootLock { .. } => {}
     }
     Ok(Exit::Done)
 }

@@ -14,10 +14,10 @@ use super::update_history::UpdateHistory;
 use crate::config::Config;
 use crate::disk::Guard;
 use crate::engine::{Checked, Failure};
-use crate::host::{Identity as HostIdentity, NodeMode, Unreadable};
+use crate::host::{Identity, NodeMode, Unreadable};
 use crate::journal::chain;
 use crate::omaha::{
-    Answer, Body, BootOutcome, CheckEvent, Deltas, Flags, Identity, Machine as OmahaMachine, Reply,
+    Answer, Body, BootOutcome, CheckEvent, Deltas, Flags, MachineIdentity, NodeIdentity, Reply,
 };
 use crate::plan::InstallPlan;
 use crate::policy::{Contact, Heartbeat, History, RunningSlot, contact, wanted_deltas};
@@ -36,7 +36,7 @@ pub(super) struct CheckRecords {
 
 /// The sender of a request: its identity, and which deltas it can apply.
 pub(super) struct Requester {
-    pub(super) identity: Identity,
+    pub(super) identity: NodeIdentity,
     pub(super) deltas: Deltas,
 }
 
@@ -266,8 +266,8 @@ impl CheckRecords {
     }
 }
 
-fn identity(config: &Config, host: HostIdentity, aleph_version: String) -> Identity {
-    let machine = OmahaMachine {
+fn identity(config: &Config, host: Identity, aleph_version: String) -> NodeIdentity {
+    let machine = MachineIdentity {
         boot_id: host.boot_id,
         machine_id: host.machine_id,
         machine: host.machine,

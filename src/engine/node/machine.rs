@@ -9,7 +9,7 @@ use ring::rand::SecureRandom as _;
 use crate::config::{Config, HealthSettings};
 use crate::disk::{DiskError, SlotDisk, SlotName};
 use crate::host::{Host, Unreadable};
-use crate::install::Postinst;
+use crate::install::PostinstMode;
 use crate::journal::chain;
 use crate::policy::Seed;
 use crate::status::UnixTime;
@@ -23,7 +23,7 @@ pub struct Settings {
     /// The disk that holds the slots.
     pub disk: DiskChoice,
     /// Whether images' postinst scripts are run.
-    pub postinst: Postinst,
+    pub postinst: PostinstMode,
 }
 
 /// Which disk holds the slots.
@@ -72,7 +72,7 @@ impl Machine {
         &self.settings.host
     }
 
-    pub(super) const fn postinst(&self) -> Postinst {
+    pub(super) const fn postinst(&self) -> PostinstMode {
         self.settings.postinst
     }
 

@@ -7,7 +7,7 @@ use super::machine::Machine;
 use super::slot_control::SlotControl;
 use super::slot_trial::SlotTrial;
 use super::update_history::UpdateHistory;
-use crate::config::Server;
+use crate::config::ServerSetting;
 use crate::disk::{DiskError, SlotRow};
 use crate::engine::{NodeFacts, Updates};
 use crate::journal::chain;
@@ -42,7 +42,7 @@ impl NodeReporter {
             slots,
             slots_unknown,
             updates: match &config {
-                Ok(config) if config.server == Server::Disabled => Updates::Disabled,
+                Ok(config) if config.server == ServerSetting::Disabled => Updates::Disabled,
                 Ok(_) => Updates::Enabled,
                 Err(error) => Updates::Unknown(chain(error)),
             },

@@ -16,7 +16,7 @@ use super::attempt_observer::AttemptObserver;
 use super::blocking::Blocking;
 use super::check_records::{CheckRecords, Requester};
 use super::check_schedule::CheckSchedule;
-use crate::config::{Config, Server, WaitingUpdate};
+use crate::config::{Config, ServerSetting, WaitingUpdate};
 use crate::engine::{AttemptContext, Checked, Failure, Report};
 use crate::host::Unreadable;
 use crate::journal::chain;
@@ -268,8 +268,8 @@ fn request(requester: &Requester, trigger: Trigger, body: Body) -> String {
 /// If updates are switched off.
 pub(super) fn url(config: &Config) -> Result<&str, Failure> {
     match &config.server {
-        Server::At(url) => Ok(url),
-        Server::Disabled => {
+        ServerSetting::At(url) => Ok(url),
+        ServerSetting::Disabled => {
             let none = ErrorCode::Http(HttpStatus::None);
             let off = Failure::new(none, "updates are switched off: SERVER=disabled");
             Err(off.of_kind(Obstacle::Disabled))

@@ -15,7 +15,7 @@ use super::unwritten_blocks;
 use super::work::{EventOutcome, Tools, Work};
 use crate::disk::give_back_free_memory;
 use crate::fetch::Entity;
-use crate::install::attempt::Attempt;
+use crate::install::attempt::AttemptSetup;
 use crate::install::manifest_checks::{self, Beginning};
 use crate::install::read_back::ReadBack;
 use crate::install::targets::Targets;
@@ -47,7 +47,7 @@ impl StartPoint {
 
 /// What the coordinator works on and with.
 pub(super) struct Coordinator {
-    pub(super) attempt: Arc<Attempt>,
+    pub(super) attempt: Arc<AttemptSetup>,
     pub(super) targets: Arc<Targets>,
     /// Which file the bytes come from.
     pub(super) entity: Option<Entity>,

@@ -11,7 +11,7 @@ use payload_format::{
 
 use crate::disk::BlockTarget;
 use crate::install::InstallError;
-use crate::install::attempt::Attempt;
+use crate::install::attempt::AttemptSetup;
 use crate::install::targets::{ImageDevice, Targets};
 
 /// All images that a payload builds.
@@ -36,7 +36,7 @@ impl OpenImages {
     /// # Errors
     /// If anything can't be opened.
     pub(super) fn open(
-        attempt: &Attempt,
+        attempt: &AttemptSetup,
         manifest: &Arc<Manifest>,
         targets: &Targets,
     ) -> Result<Self, InstallError> {

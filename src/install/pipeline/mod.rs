@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use self::coordinator::{Coordinator, StartPoint};
 use self::feed::Feed;
 use super::InstallError;
-use super::attempt::{Attempt, at_work};
+use super::attempt::{AttemptSetup, at_work};
 use super::read_back::ReadBack;
 use super::saved::Saved;
 use super::targets::Targets;
@@ -36,7 +36,7 @@ pub(super) struct Written {
 /// # Errors
 /// Whatever ends the attempt.
 pub(super) async fn run(
-    attempt: &Arc<Attempt>,
+    attempt: &Arc<AttemptSetup>,
     targets: &Arc<Targets>,
     saved: Option<Saved>,
     progress: &mut (dyn FnMut(u64) + Send),
@@ -81,7 +81,11 @@ pub(super) async fn run(
 
 /// Where reading begins, and which file the part before came from. A checkpoint that can't be used
 /// is as good as none.
-fn beginning(attempt: &Attempt, targets: &Targets, saved: Option<Saved>) -> (StartPoint, Option<Entity>) {
+fn beginning(
+    attempt: &AttemptSetup,
+    targets: &Targets,
+    saved: Option<Saved>,
+) -> (StartPoint, Option<Entity>) {
     let limits = limits(attempt, targets);
     if let Some(saved) = saved {
         let entity = saved.entity.clone();
@@ -94,7 +98,7 @@ fn beginning(attempt: &Attempt, targets: &Targets, saved: Option<Saved>) -> (Sta
 }
 
 /// What a payload may ask for here.
-pub(super) fn limits(attempt: &Attempt, targets: &Targets) -> Limits {
+pub(super) fn limits(attempt: &AttemptSetup, targets: &Targets) -> Limits {
     Limits {
         payload_size: Some(attempt.plan.payload_size),
         metadata_size: attempt.plan.metadata.as_ref().map(|claim| claim.size),
@@ -115,7 +119,7 @@ fn resume(limits: Limits, saved: Saved) -> Result<StartPoint, FormatError> {
 }
 
 /// What is asked of the payload's server, from byte `start` on.
-pub(super) fn request(attempt: &Attempt, start: u64, entity: Option<Entity>) -> FetchRequest {
+pub(super) fn request(attempt: &AttemptSetup, start: u64, entity: Option<Entity>) -> FetchRequest {
     FetchRequest {
         url: attempt.plan.url.clone(),
         fallbacks: attempt.plan.fallback_urls.clone(),

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::images::OpenImages;
 use crate::install::InstallError;
-use crate::install::attempt::Attempt;
+use crate::install::attempt::AttemptSetup;
 use crate::install::targets::KernelTarget;
 
 /// Blocks copied between two syncs: 16 MiB of 4096 bytes, so that little is dirty at a time.
@@ -18,7 +18,7 @@ const STEP: u64 = 4096;
 /// # Errors
 /// Anything that can't be copied, or `cancel` was called.
 pub(super) fn copy(
-    attempt: &Attempt,
+    attempt: &AttemptSetup,
     manifest: &Manifest,
     images: &OpenImages,
     cancel: &CancellationToken,

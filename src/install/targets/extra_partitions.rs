@@ -18,7 +18,7 @@ use super::{ImageDevice, ImageTarget, hash};
 use crate::amounts::bytes;
 use crate::disk::{OpenPair, PairError, PartitionPair};
 use crate::install::InstallError;
-use crate::install::attempt::Attempt;
+use crate::install::attempt::AttemptSetup;
 use crate::install::preflight_result::{PreflightResult, PreflightVerdict};
 use crate::install::read_back::ReadBack;
 use crate::plan::ExtraPartition;
@@ -33,7 +33,7 @@ pub(in crate::install) struct ExtraPartitions {
 impl ExtraPartitions {
     /// Opens what is configured. What can't be opened is left out: most payloads have nothing for
     /// it, and one that does is refused ([`Self::explain`]).
-    pub(in crate::install) fn open(attempt: &Attempt) -> Self {
+    pub(in crate::install) fn open(attempt: &AttemptSetup) -> Self {
         let (mut open, mut refused) = (Vec::new(), Vec::new());
         for ExtraPartition { name, pair } in &attempt.plan.extra_partitions {
             match opened(attempt, pair) {
@@ -50,7 +50,7 @@ impl ExtraPartitions {
 
     /// For people: what is configured, and whether it could be used. A target that is ours already
     /// counts as in use.
-    pub(in crate::install) fn survey(attempt: &Attempt) -> (Vec<PreflightResult>, Self) {
+    pub(in crate::install) fn survey(attempt: &AttemptSetup) -> (Vec<PreflightResult>, Self) {
         let (mut findings, mut open, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for target in &attempt.plan.extra_partitions {
             let subject = format!("partition {}", target.name);
@@ -111,13 +111,13 @@ impl ExtraPartitions {
 }
 
 /// The pair, if both of it are partitions of the disk that holds the slots.
-fn opened(attempt: &Attempt, pair: &PartitionPair) -> Result<OpenPair, PairError> {
+fn opened(attempt: &AttemptSetup, pair: &PartitionPair) -> Result<OpenPair, PairError> {
     let own = attempt.site.slots.own_disk().map_err(Box::new)?;
     pair.open(&attempt.site.host, attempt.plan.target, &own)
 }
 
 /// Where the partition that payloads call `name` lies.
-pub(in crate::install) fn path_of_partition(attempt: &Attempt, name: PartitionName) -> PathBuf {
+pub(in crate::install) fn path_of_partition(attempt: &AttemptSetup, name: PartitionName) -> PathBuf {
     let mut targets = attempt.plan.extra_partitions.iter();
     let target = targets.find(|target| target.name == name);
     // Invariant: only those that have a target are built.
@@ -128,7 +128,7 @@ pub(in crate::install) fn path_of_partition(attempt: &Attempt, name: PartitionNa
 
 /// An extra partition as an image target.
 pub(super) struct ExtraPartitionTarget<'a> {
-    pub(super) attempt: &'a Attempt,
+    pub(super) attempt: &'a AttemptSetup,
     pub(super) name: PartitionName,
     pub(super) pair: &'a OpenPair,
 }

@@ -11,7 +11,7 @@ use ring::digest;
 
 use super::ImageDevice;
 use crate::disk::BlockTarget;
-use crate::install::attempt::Attempt;
+use crate::install::attempt::AttemptSetup;
 use crate::install::read_back::digest_of;
 use crate::install::{InstallError, kernel, preflight};
 
@@ -39,7 +39,7 @@ impl FileImage {
     /// # Errors
     /// If it can't be opened or made as long.
     pub(super) fn rewritten(
-        attempt: &Attempt,
+        attempt: &AttemptSetup,
         path: PathBuf,
         size: u64,
     ) -> Result<ImageDevice, InstallError> {

@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::file_image::{FileImage, file_digest, verify};
 use super::{ImageDevice, ImageTarget};
-use crate::install::attempt::Attempt;
+use crate::install::attempt::AttemptSetup;
 use crate::install::read_back::ReadBack;
 use crate::install::{InstallError, kernel, preflight};
 
 /// The target slot's kernel. A payload that brings none makes it a copy of the running slot's: the
 /// file would be that of an older version otherwise.
-pub(in crate::install) struct KernelTarget<'a>(pub(in crate::install) &'a Attempt);
+pub(in crate::install) struct KernelTarget<'a>(pub(in crate::install) &'a AttemptSetup);
 
 impl KernelTarget<'_> {
     fn path(&self) -> PathBuf {

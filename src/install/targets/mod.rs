@@ -28,7 +28,7 @@ use self::pcr_policy::PcrPolicyTarget;
 pub(super) use self::pcr_policy::post as post_pcr_policy;
 use self::slot::SlotTarget;
 use super::InstallError;
-use super::attempt::Attempt;
+use super::attempt::AttemptSetup;
 use super::read_back::ReadBack;
 use crate::disk::BlockTarget;
 
@@ -88,7 +88,7 @@ impl Targets {
     /// An extra partition that has no pair, or whose pair can't be used.
     pub(super) fn of<'a>(
         &'a self,
-        attempt: &'a Attempt,
+        attempt: &'a AttemptSetup,
         kind: ImageKind,
     ) -> Result<Box<dyn ImageTarget + 'a>, InstallError> {
         Ok(match kind {
@@ -109,7 +109,7 @@ impl Targets {
     /// The first one that differs, can't be read, or was cancelled.
     pub(super) fn check_sources(
         &self,
-        attempt: &Attempt,
+        attempt: &AttemptSetup,
         manifest: &Manifest,
         cancel: &CancellationToken,
     ) -> Result<(), InstallError> {
@@ -128,7 +128,7 @@ impl Targets {
     /// The first one that differs, can't be read, or was cancelled.
     pub(super) fn verify(
         &self,
-        attempt: &Attempt,
+        attempt: &AttemptSetup,
         (manifest, begun): (&Manifest, ReadBack),
         cancel: &CancellationToken,
     ) -> Result<(), InstallError> {

@@ -10,12 +10,12 @@ use super::file_image::{FileImage, verify};
 use super::{ImageDevice, ImageTarget};
 use crate::fetch::Fetcher;
 use crate::install::InstallError;
-use crate::install::attempt::{Attempt, blocking};
+use crate::install::attempt::{AttemptSetup, blocking};
 use crate::install::read_back::ReadBack;
 
 /// The target slot's policy, a file below the state directory. No delta is made of it: nodes keep
 /// no old one.
-pub(super) struct PcrPolicyTarget<'a>(pub(super) &'a Attempt);
+pub(super) struct PcrPolicyTarget<'a>(pub(super) &'a AttemptSetup);
 
 impl PcrPolicyTarget<'_> {
     fn path(&self) -> PathBuf {

@@ -8,17 +8,17 @@ use tokio_util::sync::CancellationToken;
 use super::{ImageDevice, ImageTarget, hash};
 use crate::disk::SlotName;
 use crate::install::InstallError;
-use crate::install::attempt::Attempt;
+use crate::install::attempt::AttemptSetup;
 use crate::install::read_back::ReadBack;
 
 /// The slot that doesn't run; deltas are made from the running one.
 pub(super) struct SlotTarget<'a> {
-    attempt: &'a Attempt,
+    attempt: &'a AttemptSetup,
     device: &'a ImageDevice,
 }
 
 impl<'a> SlotTarget<'a> {
-    pub(super) const fn new(attempt: &'a Attempt, device: &'a ImageDevice) -> Self {
+    pub(super) const fn new(attempt: &'a AttemptSetup, device: &'a ImageDevice) -> Self {
         Self { attempt, device }
     }
 

@@ -1,8 +1,8 @@
 use super::*;
 use crate::omaha::{BootOutcome, ErrorCode, Flags};
 
-fn identity() -> Identity {
-    Identity {
+fn identity() -> NodeIdentity {
+    NodeIdentity {
         app_id: "{e96281a6-d1af-4bde-9a0a-97b76e56dc57}".into(),
         version: "3510.2.0".into(),
         track: "stable".into(),

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use tokio_util::sync::CancellationToken;
 use update_engine::disk::SlotName;
-use update_engine::install::{InstallError, Installer, Pace, Postinst};
+use update_engine::install::{InstallError, Installer, Pace, PostinstMode};
 
 use crate::support::installing::plan;
 use crate::support::node::{KERNEL_B, Node};
@@ -207,7 +207,7 @@ async fn attempt(
     pace: Pace,
     limit: Option<u64>,
 ) -> Result<(), InstallError> {
-    let mut site = node.site(Postinst::Skip);
+    let mut site = node.site(PostinstMode::Skip);
     site.pace = pace;
     let ready = Installer::new(plan(url.to_owned(), payload), site)
         .prepare()

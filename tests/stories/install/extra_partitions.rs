@@ -12,7 +12,7 @@ use payload_format::writer::{FullPayload, RsaSigner};
 use payload_format::{MajorVersion, PartitionName};
 use tokio_util::sync::CancellationToken;
 use update_engine::disk::{PartitionPair, SlotName};
-use update_engine::install::{InstallError, Postinst};
+use update_engine::install::{InstallError, PostinstMode};
 use update_engine::plan::{ExtraPartition, InstallPlan};
 
 use super::v1::{Fate, fate, fixture};
@@ -268,7 +268,7 @@ async fn a_partition_that_reads_back_differently_never_boots() {
     let payload = payload(&oem);
     server.serve("p", payload.clone());
     let plan = targeted(server.url("p"), &payload);
-    let downloaded = download(plan, node.site(Postinst::Skip)).await.unwrap();
+    let downloaded = download(plan, node.site(PostinstMode::Skip)).await.unwrap();
     let mut bytes = node.read(OEM_B);
     bytes[50_000] ^= 1;
     node.write(OEM_B, &bytes);

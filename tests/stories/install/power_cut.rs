@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use update_engine::disk::SlotName;
-use update_engine::install::Postinst;
+use update_engine::install::PostinstMode;
 
 use crate::support::installing::{install, plan};
 use crate::support::node::{Node, sha256};
@@ -27,7 +27,7 @@ async fn length(payload: &[u8], server: &Server) -> usize {
     let node = Node::with_two_good_slots();
     let disk = failing(&node, NEVER, 0);
     let supply = disk.supply();
-    let site = node.site_with(Arc::new(disk), Postinst::Skip);
+    let site = node.site_with(Arc::new(disk), PostinstMode::Skip);
     install(plan(server.url("p"), payload), site).await.unwrap();
     NEVER - supply.left()
 }
@@ -46,7 +46,7 @@ async fn survives_a_cut_anywhere(name: &str) {
         for after in [after, length / 3] {
             let disk = failing(&node, after, nth as u64 * 77 + after as u64);
             let supply = disk.supply();
-            let site = node.site_with(Arc::new(disk), Postinst::Skip);
+            let site = node.site_with(Arc::new(disk), PostinstMode::Skip);
             let ended = install(plan.clone(), site).await;
             supply.restore();
             if ended.is_ok() {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use update_engine::disk::SlotName;
 use update_engine::fetch::{FetchRequest, FetchSettings, Fetcher};
 use update_engine::host::{Percent, PressureLimits};
-use update_engine::install::{Pace, Postinst, Site};
+use update_engine::install::{Pace, PostinstMode, Site};
 
 use crate::support::bad_server::BadServer;
 use crate::support::installing::{download, plan};
@@ -108,7 +108,7 @@ async fn an_installation_pauses_while_the_node_is_under_pressure() {
         node.write("/proc/pressure/memory", text.as_bytes());
     };
     pressure("61.00");
-    let site = node.site(Postinst::Skip);
+    let site = node.site(PostinstMode::Skip);
     let site = Site {
         pace: Pace {
             pressure: PressureLimits {

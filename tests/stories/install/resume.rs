@@ -2,7 +2,7 @@
 
 use tokio_util::sync::CancellationToken;
 use update_engine::disk::SlotName;
-use update_engine::install::{InstallError, Installer, Postinst};
+use update_engine::install::{InstallError, Installer, PostinstMode};
 
 use crate::support::installing::plan;
 use crate::support::node::{Node, sha256};
@@ -80,7 +80,7 @@ async fn progress_counts_what_an_earlier_attempt_brought() {
     let plan = plan(server.url("cut=1000000;/p"), &payload);
     assert!(node.download(plan.clone()).await.is_err());
 
-    let ready = Installer::new(plan, node.site(Postinst::Skip))
+    let ready = Installer::new(plan, node.site(PostinstMode::Skip))
         .prepare()
         .await
         .unwrap();
@@ -164,7 +164,7 @@ async fn a_cancelled_download_ends_soon_and_goes_on_later() {
     // One piece comes; the server holds the rest.
     server.release(1);
     let plan = plan(server.url("gate=900000;/p"), &payload);
-    let ready = Installer::new(plan.clone(), node.site(Postinst::Skip))
+    let ready = Installer::new(plan.clone(), node.site(PostinstMode::Skip))
         .prepare()
         .await
         .unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use payload_format::Sha256Digest;
 use update_engine::disk::{BlockTarget, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
 use update_engine::engine::Reportable as _;
-use update_engine::install::{InstallError, Postinst, Slots};
+use update_engine::install::{InstallError, PostinstMode, Slots};
 use update_engine::omaha::MetadataClaim;
 
 use crate::support::installing::{self, plan};
@@ -373,7 +373,7 @@ async fn a_mistake_in_a_worker_ends_the_attempt_instead_of_hanging_it() {
     let slots = Arc::new(Broken(node.slots()));
     let attempt = installing::download(
         plan(server.url("p"), &payload),
-        node.site_with(slots, Postinst::Skip),
+        node.site_with(slots, PostinstMode::Skip),
     );
     let ended = tokio::time::timeout(Duration::from_secs(30), tokio::spawn(attempt)).await;
     // The engine ends with the daemon then, which is started anew.
@@ -387,7 +387,7 @@ async fn a_delta_whose_source_cannot_be_read_is_refused_before_anything_is_touch
     let (node, server) = (Node::with_two_good_slots(), Server::start());
     let payload = fixture("delta.payload");
     server.serve("p", payload.clone());
-    let site = node.site_with(Arc::new(Broken(node.slots())), Postinst::Skip);
+    let site = node.site_with(Arc::new(Broken(node.slots())), PostinstMode::Skip);
     let attempt = installing::download(plan(server.url("p"), &payload), site).await;
     let error = attempt.err().expect("an error");
     assert_eq!(

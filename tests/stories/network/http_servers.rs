@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use update_engine::disk::SlotName;
 use update_engine::fetch::{Entity, FetchRequest, FetchSettings, Fetcher};
-use update_engine::install::{InstallError, Installer, Postinst};
+use update_engine::install::{InstallError, Installer, PostinstMode};
 use update_engine::plan::InstallPlan;
 
 use crate::support::environment_rerun::{again, message};
@@ -212,7 +212,7 @@ impl Download {
     /// An attempt that takes a broken download up so often. The server crashes when 2 MiB have
     /// come. Gives how much had come before.
     async fn attempt(&mut self, resumes: u32) -> Result<u64, InstallError> {
-        let mut site = self.node.site(Postinst::Skip);
+        let mut site = self.node.site(PostinstMode::Skip);
         site.fetcher = Fetcher::new(FetchSettings {
             resumes,
             resume_delay: Duration::ZERO,

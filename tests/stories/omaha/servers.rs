@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use update_engine::omaha::{
-    Answer, Body, CheckEvent, Client, Deltas, ErrorCode, HttpStatus, Identity, PostError, Request, Response,
-    Retries,
+    Answer, Body, CheckEvent, Client, Deltas, ErrorCode, HttpStatus, NodeIdentity, PostError, Request,
+    Response, Retries,
 };
 use update_engine::status::Trigger;
 
@@ -22,7 +22,7 @@ fn fixture(name: &str) -> PathBuf {
 
 /// The document of an ordinary check, as long as real ones are.
 fn check() -> String {
-    let identity = Identity {
+    let identity = NodeIdentity {
         app_id: "{e96281a6-d1af-4bde-9a0a-97b76e56dc57}".into(),
         version: "3510.2.0".into(),
         track: "stable".into(),

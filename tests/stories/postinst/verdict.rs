@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 use update_engine::disk::{BlockTarget, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
-use update_engine::install::{InstallError, Postinst, PostinstError, PostinstOutcome, Slots, Tested};
+use update_engine::install::{InstallError, PostinstError, PostinstMode, PostinstOutcome, Slots, Tested};
 
 use crate::support::installing::{download, plan};
 use crate::support::loops::{may_mount, run};
@@ -28,7 +28,7 @@ async fn test(node: &Node, payload: &[u8], slots: Arc<dyn Slots>) -> Result<Test
     let server = Server::start();
     server.serve("p", payload.to_vec());
     let plan = plan(server.url("p"), payload);
-    let downloaded = download(plan, node.site_with(slots, Postinst::Run)).await?;
+    let downloaded = download(plan, node.site_with(slots, PostinstMode::Run)).await?;
     let cancel = CancellationToken::new();
     downloaded.verify(&cancel).await?.postinstall(&cancel).await
 }

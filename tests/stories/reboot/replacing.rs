@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use update_engine::disk::SlotName;
 use update_engine::engine::{DiskChoice, Engine, Node as Machine, NodeFacts, Settings};
 use update_engine::host::Host;
-use update_engine::install::Postinst;
+use update_engine::install::PostinstMode;
 use update_engine::journal::AttemptFields;
 use update_engine::serve::{Ask, Catalog, Server};
 use update_engine::status::{Command, Operation, SnapshotSender, Status, WaitingSlot};
@@ -50,7 +50,7 @@ impl Running {
                     path: node.disk.path().to_owned(),
                     running,
                 },
-                postinst: Postinst::Skip,
+                postinst: PostinstMode::Skip,
             },
             AttemptFields::default(),
         );

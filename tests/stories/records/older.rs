@@ -6,7 +6,7 @@ use payload_format::Sha256Digest;
 use update_engine::disk::SlotName;
 use update_engine::extension::{ExtensionStore, RunningSystem};
 use update_engine::host::Host;
-use update_engine::install::{Installer, Postinst};
+use update_engine::install::{Installer, PostinstMode};
 use update_engine::policy::{History, PayloadState, TrialProgress};
 use update_engine::status::UnixTime;
 use update_engine::store::{Key, PREFS_DIR, Prefs};
@@ -221,7 +221,7 @@ async fn a_download_cut_under_another_version_goes_on() {
         node.disk.set_attributes(SlotName::B, (0, 0, 0));
         node.disk.write(SlotName::B, 0, &fixtures::image("new.img"));
         let plan = plan(server.url("p"), &payload);
-        let ready = Installer::new(plan.clone(), node.site(Postinst::Skip))
+        let ready = Installer::new(plan.clone(), node.site(PostinstMode::Skip))
             .prepare()
             .await
             .unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use update_engine::disk::{SlotAttributes, SlotDisk, SlotName};
 use update_engine::fetch::{FetchSettings, Fetcher};
 use update_engine::host::Host;
-use update_engine::install::{Downloaded, InstallError, Pace, Postinst, Site, Slots};
+use update_engine::install::{Downloaded, InstallError, Pace, PostinstMode, Site, Slots};
 use update_engine::plan::InstallPlan;
 
 use super::installing::{download, install};
@@ -41,13 +41,13 @@ impl Node {
         target.write_at(&[!byte[0]], offset).unwrap();
     }
 
-    pub fn site(&self, postinst: Postinst) -> Site {
+    pub fn site(&self, postinst: PostinstMode) -> Site {
         self.site_with(Arc::new(self.slots()), postinst)
     }
 
     /// With patience for nothing, so that every fault ends an attempt, and a checkpoint at every
     /// turn.
-    pub fn site_with(&self, slots: Arc<dyn Slots>, postinst: Postinst) -> Site {
+    pub fn site_with(&self, slots: Arc<dyn Slots>, postinst: PostinstMode) -> Site {
         Site {
             host: Host::new(self.path("/")),
             slots,
@@ -67,11 +67,11 @@ impl Node {
 
     /// Preflight and download.
     pub async fn download(&self, plan: InstallPlan) -> Result<Downloaded, InstallError> {
-        download(plan, self.site(Postinst::Skip)).await
+        download(plan, self.site(PostinstMode::Skip)).await
     }
 
     /// Everything up to the commit, without postinst.
     pub async fn install(&self, plan: InstallPlan) -> Result<(), InstallError> {
-        install(plan, self.site(Postinst::Skip)).await
+        install(plan, self.site(PostinstMode::Skip)).await
     }
 }

@@ -5,7 +5,7 @@ use update_engine::engine::{
     AttemptContext, Checked, DiskChoice, Failure, Node as Engine, Report, Settings, Updater as _,
 };
 use update_engine::host::Host;
-use update_engine::install::Postinst;
+use update_engine::install::PostinstMode;
 use update_engine::journal::AttemptFields;
 use update_engine::omaha::ErrorCode;
 use update_engine::policy::GRANT_TIMEOUT;
@@ -25,7 +25,7 @@ pub(crate) fn engine(node: &Node) -> Engine {
                 path: node.disk.path().to_owned(),
                 running: SlotName::A,
             },
-            postinst: Postinst::Run,
+            postinst: PostinstMode::Run,
         },
         AttemptFields::default(),
     )

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use super::*;
 use crate::engine::{DiskChoice, Node, Settings, Updater as _};
 use crate::host::Host;
-use crate::install::Postinst;
+use crate::install::PostinstMode;
 use crate::journal::AttemptFields;
 
 /// A node that asks a server which answers every request with status 503.
@@ -27,7 +27,7 @@ fn node_of_an_overloaded_server(root: &std::path::Path) -> Node {
         Settings {
             host: Host::new(root),
             disk: DiskChoice::OfUsr,
-            postinst: Postinst::Skip,
+            postinst: PostinstMode::Skip,
         },
         AttemptFields::default(),
     )
