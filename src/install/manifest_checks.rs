@@ -1,11 +1,9 @@
-//! The checks of a manifest before the first write: the last refusals that cost nothing, then the
-//! point from which the other slot is gone.
+//! The checks of a manifest before the first write: the last refusals that cost nothing.
 
 use payload_format::{ApplyError, ImageKind, MajorVersion, Manifest, Metadata, Sha256Digest};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::AttemptSetup;
-use super::saved::Ledger;
 use super::targets::{KernelTarget, Targets};
 use super::{InstallError, Voucher, dirty_partitions, keys, preflight};
 use crate::plan::ImageHashes;
@@ -93,51 +91,6 @@ fn metadata_is_signed(attempt: &AttemptSetup, metadata: &[u8]) -> Result<Voucher
         .verify_digest(&Sha256Digest::of(metadata.signed()), &claim.signature)
         .map_err(InstallError::MetadataSignature)?;
     Ok(Voucher::TrustedKey)
-}
-
-/// Makes the other slot unbootable. After this its content may be written.
-///
-/// Order, and what a cut between leaves:
-/// 1. the checkpoint of an earlier attempt is removed, unless this attempt resumes it: the slot as
-///    it was;
-/// 2. the partitions beside it that the payload brings are on record as torn
-///    ([`dirty_partitions`]): the slot as it was;
-/// 3. whoever waits for the slot is told otherwise (the node's own [`super::Slots`]), and it
-///    becomes unbootable, in both copies of the table: a slot that is whole but not chosen;
-/// 4. the first write: a torn slot, not chosen.
-///
-/// # Errors
-/// If the running slot isn't good, kernels lie on another disk by now, or any step fails; nothing
-/// was written to the slot then.
-pub(super) fn open(
-    attempt: &AttemptSetup,
-    manifest: &Manifest,
-    metadata: &[u8],
-    beginning: Beginning,
-) -> Result<Ledger, InstallError> {
-    preflight::running_is_good(attempt)?;
-    preflight::kernels_are_on_own_disk(attempt)?;
-    let ledger = match beginning {
-        Beginning::Resumed => Ledger::resume(attempt, metadata),
-        Beginning::Fresh => Ledger::begin(attempt, metadata).map_err(InstallError::State)?,
-    };
-    dirty_partitions::begin(attempt, manifest).map_err(InstallError::State)?;
-    let slot = attempt.plan.target;
-    attempt
-        .site
-        .slots
-        .withdraw_and_make_unbootable(slot)
-        .map_err(|source| InstallError::MakeUnbootable { slot, source })?;
-    Ok(ledger)
-}
-
-/// Whether an attempt starts over or goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beginning {
-    /// From the payload's first byte.
-    Fresh,
-    /// From a checkpoint.
-    Resumed,
 }
 
 /// Bytes of the kernel that the target gets: the payload's, or a copy of the running one.

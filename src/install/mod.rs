@@ -100,6 +100,7 @@ mod saved;
 mod schedule;
 mod slots;
 mod targets;
+mod unbootable;
 
 pub use attempt::Site;
 pub use error::{InstallError, Voucher};

@@ -10,7 +10,9 @@
 //! ```
 
 mod attempts;
+mod backoff;
 mod blocked_payloads;
+mod check_interval;
 mod clock_step;
 mod deltas;
 mod extensions;
@@ -19,11 +21,11 @@ mod history;
 mod images;
 mod offer;
 mod payload_state;
-mod schedule;
 mod trial;
 
 pub use attempts::{Attempt, Attempts, DiskView};
 pub use blocked_payloads::{BlockedPayload, BlockedPayloads};
+pub use check_interval::{Interval, Seed, ServerPace};
 pub use clock_step::ClockStep;
 pub use deltas::{RunningSlot, wanted_deltas};
 pub use extensions::{ExtensionsError, extensions};
@@ -32,5 +34,4 @@ pub use history::{History, TrialOutcome};
 pub use images::KnownImages;
 pub use offer::{Decision, PolicyInput, decide};
 pub use payload_state::{PayloadState, Penalty, penalty};
-pub use schedule::{Interval, Seed, ServerPace};
 pub use trial::{Rollback, RollbackCause, SlotPayload, Trial, TrialProgress};

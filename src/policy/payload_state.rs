@@ -9,19 +9,12 @@
 //!
 //! A different offer forgets everything. Kept in the original's preferences, in its words.
 
-use super::schedule::Seed;
+use super::backoff;
+use super::check_interval::Seed;
 use crate::host::NodeMode;
 use crate::omaha::{Backoff, ErrorCode, Offer, PayloadKind};
 use crate::status::UnixTime;
 use crate::store::Key;
-
-const DAY: i64 = 24 * 60 * 60;
-const MOST_DAYS: i64 = 16;
-const JITTER_MINUTES: u32 = 6 * 60;
-
-/// Longest backoff that we would ever set; a later one on disk means that the clock was wrong, then
-/// or now.
-const LONGEST: i64 = MOST_DAYS * DAY + JITTER_MINUTES as i64 * 60;
 
 /// The penalty of a failure for the URL that the payload came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +103,7 @@ impl PayloadState {
             attempts: count(Key::PayloadAttemptNumber),
             url_index: count(Key::CurrentUrlIndex),
             url_failures: count(Key::CurrentUrlFailureCount),
-            backoff_until: until.map(|time| match now.plus_seconds(LONGEST) {
+            backoff_until: until.map(|time| match now.plus_seconds(backoff::LONGEST) {
                 latest if UnixTime(time) > latest => now,
                 _ => UnixTime(time),
             }),
@@ -181,7 +174,7 @@ impl PayloadState {
         self.attempts = self.attempts.saturating_add(1);
         self.backoff_until = match offer.backoff {
             Backoff::Disabled => None,
-            Backoff::Enabled => Some(now.plus_seconds(self.backoff_seconds(seed))),
+            Backoff::Enabled => Some(now.plus_seconds(backoff::seconds(self.attempts, seed))),
         };
     }
 
@@ -208,14 +201,6 @@ impl PayloadState {
             self.url_index = 0;
             self.downloaded(offer, now, seed);
         }
-    }
-
-    fn backoff_seconds(&self, seed: Seed) -> i64 {
-        let days = 1_i64
-            .checked_shl(self.attempts.saturating_sub(1))
-            .filter(|&days| (1..=MOST_DAYS).contains(&days))
-            .unwrap_or(MOST_DAYS);
-        days * DAY + seed.within(JITTER_MINUTES) * 60
     }
 
     fn index(&self) -> usize {

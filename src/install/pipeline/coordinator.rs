@@ -16,9 +16,10 @@ use super::work::{EventOutcome, Tools, Work};
 use crate::disk::give_back_free_memory;
 use crate::fetch::Entity;
 use crate::install::attempt::AttemptSetup;
-use crate::install::manifest_checks::{self, Beginning};
+use crate::install::manifest_checks;
 use crate::install::read_back::ReadBack;
 use crate::install::targets::Targets;
+use crate::install::unbootable::{self, Beginning};
 use crate::install::{InstallError, dirty_partitions, keys};
 
 /// Where an attempt begins.
@@ -93,7 +94,7 @@ impl Coordinator {
         beginning: Beginning,
     ) -> Result<Work, InstallError> {
         manifest_checks::check(&self.attempt, manifest, metadata, &self.targets, &self.cancel)?;
-        let ledger = manifest_checks::open(&self.attempt, manifest, metadata, beginning)?;
+        let ledger = unbootable::make_unbootable(&self.attempt, manifest, metadata, beginning)?;
         let tools = Tools {
             manifest: Arc::clone(manifest),
             images: OpenImages::open(&self.attempt, manifest, &self.targets)?,

@@ -11,10 +11,10 @@ use super::read_back_thread::ReadBackThread;
 use super::worker_pool::WorkerPool;
 use crate::fetch::Entity;
 use crate::host::Host;
-use crate::install::manifest_checks::Beginning;
 use crate::install::pressure_throttle::PressureThrottle;
 use crate::install::saved::Ledger;
 use crate::install::schedule::{Readiness, Schedule};
+use crate::install::unbootable::Beginning;
 use crate::install::{InstallError, Pace};
 
 /// Nothing is due: what there is to wait for comes as a message.

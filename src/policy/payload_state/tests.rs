@@ -112,7 +112,7 @@ fn each_complete_download_of_a_full_payload_doubles_the_wait_up_to_sixteen_days(
     for days in [1, 2, 4, 8, 16, 16, 16] {
         state.downloaded(&offer, NOW, SEED);
         let until = state.backoff(&offer, NodeMode::Production, NOW).unwrap();
-        let jitter = until.0 - NOW.0 - days * DAY;
+        let jitter = until.0 - NOW.0 - days * backoff::DAY;
         assert!(jitter.abs() <= 6 * 60 * 60, "{days} days and {jitter} s");
     }
     let mut endless = PayloadState {
@@ -120,7 +120,9 @@ fn each_complete_download_of_a_full_payload_doubles_the_wait_up_to_sixteen_days(
         ..state
     };
     endless.downloaded(&offer, NOW, SEED);
-    assert!(endless.backoff(&offer, NodeMode::Production, NOW).unwrap() <= NOW.plus_seconds(LONGEST));
+    assert!(
+        endless.backoff(&offer, NodeMode::Production, NOW).unwrap() <= NOW.plus_seconds(backoff::LONGEST)
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The schedule of update checks.
+//! The interval between update checks.
 //!
 //! | after | interval | jitter |
 //! |---|---|---|
