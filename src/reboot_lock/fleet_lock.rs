@@ -43,7 +43,9 @@ struct Refused {
 
 impl FleetLock {
     pub(super) fn new(endpoints: Endpoints, id: &str, group: &str) -> Self {
-        let body = json!({"client_params": {"id": id, "group": group}}).to_string();
+        // In Zincati's order.
+        let (id, group) = (json!(id), json!(group));
+        let body = format!(r#"{{"client_params":{{"id":{id},"group":{group}}}}}"#);
         Self { endpoints, body }
     }
 

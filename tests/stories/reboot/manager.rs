@@ -83,7 +83,7 @@ impl Machine {
     }
 
     /// The manager says what stands in the way, with this in it.
-    async fn tells(&self, text: &str) {
+    pub(super) async fn tells(&self, text: &str) {
         let told = || self.manager().report().obstacle.unwrap_or_default();
         eventually(text, || told().contains(text)).await;
     }

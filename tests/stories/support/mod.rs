@@ -8,6 +8,7 @@ pub mod document;
 pub mod environment_rerun;
 pub mod etcd;
 pub mod fetching;
+pub mod fleet_lock;
 pub mod foreground_server;
 pub mod health;
 pub mod http_servers;
