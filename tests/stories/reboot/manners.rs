@@ -10,8 +10,10 @@ use update_engine::reboot_lock::Strategy;
 use update_engine::reboot_manager::Coordinator;
 
 use super::manager::Machine;
+use crate::support::other_users::{client_process, may_become_others};
 use crate::support::reboot_manager::RebootManager;
 use crate::support::scene::eventually;
+use test_support::bus::NOBODY_UID;
 
 const ALONE: &str = "REBOOT_STRATEGY=reboot\nREBOOT_USER_GRACE=1\n";
 
@@ -126,6 +128,27 @@ async fn root_may_ask_for_a_reboot_without_an_update() {
     assert_eq!(machine.reboot().await, SlotName::A);
     machine.manager().reaches("idle").await;
     assert_eq!(machine.logind.reboots(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_for_a_reboot_that_is_not_roots_is_ignored() {
+    if !may_become_others() {
+        return;
+    }
+    let mut machine = Machine::with('1', ALONE).await;
+    machine.boot(SlotName::A).await;
+    machine.manager().reaches("idle").await;
+    let asks = client_process(&machine.scene.bus, NOBODY_UID);
+    let asked = tokio::process::Command::from(asks)
+        .args(["reboot-lock", "send-need-reboot"])
+        .output()
+        .await
+        .unwrap();
+    assert!(asked.status.success(), "{asked:?}");
+    let told = format!("user {NOBODY_UID} asks for a reboot, and is not root: ignored");
+    eventually("the warning", || machine.manager().log().contains(&told)).await;
+    assert_eq!(machine.manager().report().phase, "idle");
+    assert_eq!(machine.logind.reboots(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
