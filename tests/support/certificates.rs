@@ -51,6 +51,20 @@ impl Authority {
         self.path("ca.pem")
     }
 
+    /// Certificate and key in PEM of the server, which is `localhost` and 127.0.0.1.
+    pub fn server(&self) -> (PathBuf, PathBuf) {
+        (self.path("server.pem"), self.path("server.key"))
+    }
+
+    /// Certificate and key in PEM of a new client.
+    pub fn client(&self) -> (PathBuf, PathBuf) {
+        self.openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout client.key -out client.csr -subj /CN=node");
+        self.openssl(
+            "x509 -req -in client.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out client.pem",
+        );
+        (self.path("client.pem"), self.path("client.key"))
+    }
+
     /// TLS settings of the server, which is `localhost` and 127.0.0.1.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         let chain = CertificateDer::pem_file_iter(self.path("server.pem")).unwrap();

@@ -1,5 +1,6 @@
 //! An update that waits for its reboot, and the managers that reboot.
 
+mod etcd_cluster;
 mod fleet_lock;
 mod lock;
 mod manager;

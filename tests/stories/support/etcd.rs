@@ -24,6 +24,20 @@ pub fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
+/// Whether this machine has one that still has locksmith's API: 3.6 hasn't. A test that needs it and
+/// hasn't got it says so and shows nothing.
+pub fn is_there() -> bool {
+    let help = Command::new("etcd").arg("--help").output();
+    let has_v2 = help.is_ok_and(|help| {
+        let text = [help.stdout, help.stderr].concat();
+        String::from_utf8_lossy(&text).contains("--enable-v2")
+    });
+    if !has_v2 {
+        eprintln!("no etcd with --enable-v2 is there: this test shows nothing");
+    }
+    has_v2
+}
+
 /// An answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -34,15 +48,9 @@ pub struct Answer {
 }
 
 impl Etcd {
-    /// Starts it, if this machine has one that still has the API: 3.6 hasn't.
+    /// Starts it, if [there is one](is_there).
     pub fn start() -> Option<Self> {
-        let help = Command::new("etcd").arg("--help").output();
-        let has_v2 = help.is_ok_and(|help| {
-            let text = [help.stdout, help.stderr].concat();
-            String::from_utf8_lossy(&text).contains("--enable-v2")
-        });
-        if !has_v2 {
-            eprintln!("no etcd with --enable-v2 is there: this test shows nothing");
+        if !is_there() {
             return None;
         }
         let directory = TempDir::new().unwrap();

@@ -7,6 +7,7 @@ pub mod device;
 pub mod document;
 pub mod environment_rerun;
 pub mod etcd;
+pub mod etcd_cluster;
 pub mod fetching;
 pub mod fleet_lock;
 pub mod foreground_server;
