@@ -77,7 +77,7 @@ impl Semaphore {
     /// Reads one.
     ///
     /// # Errors
-    /// [`SemaphoreFault`].
+    /// `SemaphoreFault`.
     pub fn read(text: &[u8]) -> Result<Self, SemaphoreFault> {
         let read: Self =
             serde_json::from_slice(text).map_err(|error| SemaphoreFault::NotOne(error.to_string()))?;

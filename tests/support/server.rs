@@ -3,7 +3,7 @@
 //! `/full.payload` is served as it should be. In `/cut=1000;status=503;/full.payload` the first
 //! part is a list with one entry per request, the last of which stays: the first request is cut off
 //! after 1000 bytes, the second gets a 503, the others go well. The faults are listed in
-//! [`faults`].
+//! `faults`.
 //!
 //! Plain threads and sockets, so that paused clocks and blocked runtimes of tests don't reach it.
 
