@@ -74,6 +74,13 @@ impl NodeView {
         }
     }
 
+    /// The rollback since the lock was asked for, by `record`. A reboot that root asked for says nothing of slots: an
+    /// update that is installed before the machine goes down is booted by it, and may be gone again when this is read.
+    pub(super) fn rollback_since(&self, record: &HoldRecord) -> Option<FailedVersion> {
+        let is_later = |failed: &&FailedVersion| record.known_rollback.as_ref() != Some(&failed.version);
+        self.rollback.as_ref().filter(is_later).cloned()
+    }
+
     /// The rollback that has brought the node back from `wanted`.
     pub(super) fn failure_of(&self, wanted: &WantedReboot) -> FailedVersion {
         let is_it = |failed: &&FailedVersion| wanted.version.is_empty() || failed.version == wanted.version;
@@ -162,9 +169,13 @@ pub enum Job {
     AwaitWindow,
     /// Look whether it is open.
     LookAtWindow,
-    /// Become a holder of the lock; fine if this node is one already, but what was sent earlier must be overtaken. For the
-    /// reboot that is told.
-    Lock(WantedReboot),
+    /// Become a holder of the lock; fine if this node is one already, but what was sent earlier must be overtaken.
+    Lock {
+        /// The reboot that it is for.
+        wanted: WantedReboot,
+        /// The version for whose failure it is held already: what others are told as the reason.
+        failed: Option<FailedVersion>,
+    },
     /// Run `pre-reboot.d`.
     Prepare,
     /// Tell logged-in users, and give them time.

@@ -21,11 +21,13 @@ pub(super) async fn run(settings: Arc<Settings>, job: Job, version: String) -> E
     match job {
         Job::AwaitWindow => await_window(&settings).await,
         Job::LookAtWindow => Event::Window(settings.windows.is_open(Timestamp::now())),
-        Job::Lock(wanted) => {
-            let note = Note {
-                version: wanted.version,
-                cause: String::new(),
-            };
+        Job::Lock { wanted, failed } => {
+            // Others go on seeing why the lock is kept.
+            let (version, cause) = failed.map_or_else(
+                || (wanted.version, String::new()),
+                |failed| (failed.version, failed.cause),
+            );
+            let note = Note { version, cause };
             Event::Locked(match settings.lock.lock(&note).await {
                 Ok(Acquired::Held) => LockAnswer::Granted,
                 Ok(Acquired::Taken(by)) => LockAnswer::Taken(by),

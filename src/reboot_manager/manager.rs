@@ -12,7 +12,7 @@ use super::coordinator::{Coordinator, CoordinatorError, CoordinatorState};
 use super::event::{Effect, Event, Job, Notice};
 use super::jobs;
 use super::metrics::exposition;
-use super::record_file::RecordFile;
+use super::record_file::{LeftRecord, RecordFile};
 use super::settings::Settings;
 use super::state::{Phase, State, WantedReboot};
 use super::step::step;
@@ -20,6 +20,7 @@ use crate::host::Unreadable;
 use crate::journal::{MessageId, chain};
 use crate::printable::printable;
 use crate::reboot_lock::{ManagerReport, publish};
+use crate::store::record::RecordError;
 use crate::systemd::ServiceManager;
 
 /// The end of a manager that could have gone on.
@@ -31,6 +32,9 @@ pub enum ManagerError {
     /// Which boot this is.
     #[error("which boot this is can't be told")]
     Boot(#[from] Unreadable),
+    /// Whether this node may hold the lock can't be told now.
+    #[error("whether this node may hold the reboot lock can't be told")]
+    Record(#[from] RecordError),
     /// A part of it panicked; the journal has it already.
     #[error("a job died")]
     Died(#[from] JoinError),
@@ -66,9 +70,14 @@ impl Manager {
     pub fn new(settings: Settings) -> Result<Self, ManagerError> {
         let coordinator = Coordinator::new(&settings.host, settings.strategy)?;
         let boot = settings.host.identity()?.boot_id;
-        let (file, record) = RecordFile::open(&settings.host);
+        let (file, left) = RecordFile::open(&settings.host)?;
+        let start = |record| State::new(boot, settings.after_rollback, record);
         Ok(Self {
-            state: State::new(boot, settings.after_rollback, record),
+            state: match left {
+                LeftRecord::Nothing => start(None),
+                LeftRecord::Hold(record) => start(Some(record)),
+                LeftRecord::Lost => start(None).with_lost_record(),
+            },
             settings: Arc::new(settings),
             file,
             coordinator,

@@ -24,6 +24,17 @@ struct Contents {
     since: i64,
 }
 
+/// What an earlier process has left.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum LeftRecord {
+    /// Nothing: this node is no holder.
+    Nothing,
+    /// It may be one.
+    Hold(HoldRecord),
+    /// It may be one; for what is lost.
+    Lost,
+}
+
 /// The record on the disk, and since when it is there.
 #[derive(Debug)]
 pub(super) struct RecordFile {
@@ -32,22 +43,31 @@ pub(super) struct RecordFile {
 }
 
 impl RecordFile {
-    /// Opens it, and gives what an earlier process has left. What can't be read is forgotten: the engine says whether a
-    /// slot is on trial, and the lock who holds it.
-    pub(super) fn open(host: &Host) -> (Self, Option<HoldRecord>) {
+    /// Opens it, and gives what an earlier process has left. What is damaged is lost: the engine says whether a slot is on
+    /// trial or was left, and the lock who holds it.
+    ///
+    /// # Errors
+    /// If the file can't be read: it may be there, and well, a moment later.
+    pub(super) fn open(host: &Host) -> Result<(Self, LeftRecord), RecordError> {
         let path = host.path(FILE);
-        let read = record::load_short(&path, VERSION, MOST).unwrap_or_else(|error| {
-            tracing::error!("the record of the reboot lock is lost: {}", chain(&error));
-            None
-        });
-        let contents = read.and_then(|bytes| {
-            let parsed = serde_json::from_slice::<Contents>(&bytes);
-            parsed
-                .inspect_err(|error| tracing::error!(%error, "the record of the reboot lock is lost"))
-                .ok()
-        });
-        let since = contents.as_ref().map(|contents| contents.since);
-        (Self { path, since }, contents.map(|contents| contents.record))
+        let lost = |error: &dyn std::error::Error| {
+            tracing::error!("the record of the reboot lock is lost: {}", chain(error));
+            LeftRecord::Lost
+        };
+        let mut since = None;
+        let left = match record::load_short(&path, VERSION, MOST) {
+            Ok(None) => LeftRecord::Nothing,
+            Ok(Some(bytes)) => match serde_json::from_slice::<Contents>(&bytes) {
+                Ok(contents) => {
+                    since = Some(contents.since);
+                    LeftRecord::Hold(contents.record)
+                }
+                Err(error) => lost(&error),
+            },
+            Err(error @ RecordError::Read { .. }) => return Err(error),
+            Err(error) => lost(&error),
+        };
+        Ok((Self { path, since }, left))
     }
 
     /// Unix time in seconds at which this node may have become a holder, if it may be one.
@@ -95,6 +115,7 @@ mod tests {
                 version: "1.9.0".to_owned(),
                 cause: "bad".to_owned(),
             }),
+            known_rollback: Some("1.8.0".to_owned()),
         }
     }
 
@@ -102,26 +123,39 @@ mod tests {
     fn a_record_and_its_beginning_survive_the_process() {
         let root = tempfile::tempdir().unwrap();
         let host = Host::new(root.path());
-        let (mut file, none) = RecordFile::open(&host);
-        assert_eq!((none, file.since()), (None, None));
+        let (mut file, none) = RecordFile::open(&host).unwrap();
+        assert_eq!((none, file.since()), (LeftRecord::Nothing, None));
         file.save(&record(), 100).unwrap();
         file.save(&record(), 200).unwrap();
-        let (mut file, found) = RecordFile::open(&host);
-        assert_eq!((found, file.since()), (Some(record()), Some(100)));
+        let (mut file, found) = RecordFile::open(&host).unwrap();
+        assert_eq!((found, file.since()), (LeftRecord::Hold(record()), Some(100)));
         file.forget().unwrap();
-        assert_eq!(RecordFile::open(&host).1, None);
+        assert_eq!(RecordFile::open(&host).unwrap().1, LeftRecord::Nothing);
     }
 
     #[test]
-    fn what_a_later_version_writes_is_read_and_what_is_damaged_is_forgotten() {
+    fn what_a_later_version_writes_is_read_and_what_is_damaged_is_called_lost() {
         let root = tempfile::tempdir().unwrap();
         let host = Host::new(root.path());
         let path = host.path(FILE);
         let later = br#"{"boot":"1","wanted":null,"colour":"red","since":7}"#;
         record::save(&path, VERSION, later).unwrap();
-        let (file, found) = RecordFile::open(&host);
-        assert_eq!((found.unwrap().boot.as_str(), file.since()), ("1", Some(7)));
+        let (file, found) = RecordFile::open(&host).unwrap();
+        let LeftRecord::Hold(found) = found else {
+            panic!("{found:?}");
+        };
+        assert_eq!((found.boot.as_str(), file.since()), ("1", Some(7)));
         std::fs::write(&path, "torn").unwrap();
-        assert_eq!(RecordFile::open(&host).1, None);
+        assert_eq!(RecordFile::open(&host).unwrap().1, LeftRecord::Lost);
+        record::save(&path, VERSION, b"no JSON").unwrap();
+        assert_eq!(RecordFile::open(&host).unwrap().1, LeftRecord::Lost);
+    }
+
+    #[test]
+    fn what_can_not_be_read_now_is_not_taken_for_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        std::fs::create_dir_all(host.path(FILE)).unwrap();
+        assert!(matches!(RecordFile::open(&host), Err(RecordError::Read { .. })));
     }
 }

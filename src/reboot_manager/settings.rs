@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::event::Pause;
-use super::record_file::RecordFile;
+use super::record_file::{LeftRecord, RecordFile};
 use super::state::AfterRollback;
 use super::window::{WindowFault, Windows};
 use crate::host::Host;
+use crate::journal::chain;
 use crate::reboot_lock::{Lock, ManagerValues, SettingsFault, Strategy};
 
 /// Pauses after failed tries: locksmith's.
@@ -102,12 +103,14 @@ impl Settings {
 
     /// For a manager that isn't to run any more: what an earlier one may hold stays held.
     pub fn warn_of_a_lock_left_behind(&self) {
-        if let (file, Some(_)) = RecordFile::open(&self.host) {
-            tracing::warn!(
+        match RecordFile::open(&self.host) {
+            Ok((_, LeftRecord::Nothing)) => {}
+            Ok((file, LeftRecord::Hold(_) | LeftRecord::Lost)) => tracing::warn!(
                 "this node may hold the reboot lock since {} (Unix time): release it by locksmithctl unlock, or with the \
                  strategy that took it by update_engine_client reboot-lock release",
                 file.since().unwrap_or_default()
-            );
+            ),
+            Err(error) => tracing::warn!("whether this node may hold the reboot lock: {}", chain(&error)),
         }
     }
 

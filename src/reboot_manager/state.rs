@@ -49,6 +49,9 @@ pub struct HoldRecord {
     /// The version for whose failure the lock is held.
     #[serde(default)]
     pub failed: Option<FailedVersion>,
+    /// Version of the last rollback that the engine remembered when the lock was asked for; none without one.
+    #[serde(default)]
+    pub known_rollback: Option<String>,
 }
 
 /// Treatment of the lock after a rollback: `AFTER_ROLLBACK`.
@@ -117,6 +120,7 @@ pub enum RebootObstacle {
 
 /// Everything the decisions are made from. Only [`step`](super::step) changes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each may go with any of the others")]
 pub struct State {
     pub(super) boot: String,
     pub(super) after_rollback: AfterRollback,
@@ -125,7 +129,11 @@ pub struct State {
     pub(super) waiting: Option<WantedReboot>,
     /// Whether root's signal was received in this boot.
     pub(super) requested: bool,
+    /// Version of the last rollback that the engine remembers.
+    pub(super) known_rollback: Option<String>,
     pub(super) record: Option<HoldRecord>,
+    /// Whether an earlier process has left a record that can't be read.
+    pub(super) is_record_lost: bool,
     /// Whether the record stands on the disk as it is here.
     pub(super) is_saved: bool,
     /// Failed tries in a row, at most [`Self::MOST_TRIES`].
@@ -148,11 +156,22 @@ impl State {
             phase: Phase::Starting,
             waiting: None,
             requested: false,
+            known_rollback: None,
             record,
+            is_record_lost: false,
             is_saved: true,
             tries: 0,
             was_vetoed: false,
             obstacle: None,
+        }
+    }
+
+    /// The same where what an earlier process has left can't be read.
+    #[must_use]
+    pub fn with_lost_record(self) -> Self {
+        Self {
+            is_record_lost: true,
+            ..self
         }
     }
 

@@ -18,6 +18,8 @@
 //! - The lock is given back when the engine calls the slot good, when the reboot is called off, or by configuration.
 
 mod placement;
+#[cfg(test)]
+mod tests;
 
 use super::event::{
     Confirmation, Effect, EngineView, Event, Job, LockAnswer, NodeView, Notice, Pause, SlotHealth,
@@ -151,7 +153,7 @@ impl Next {
     }
 
     fn engine_was_read(&mut self, phase: Phase, view: &NodeView) {
-        self.state.waiting.clone_from(&view.waiting);
+        self.know(view);
         match phase {
             Phase::Starting | Phase::Trial => self.place(view),
             Phase::Idle => self.rest(),
@@ -172,6 +174,12 @@ impl Next {
             | Phase::Unlocking
             | Phase::Held => {}
         }
+    }
+
+    /// What is remembered of the engine's answer.
+    fn know(&mut self, view: &NodeView) {
+        self.state.waiting.clone_from(&view.waiting);
+        self.state.known_rollback = view.rollback.as_ref().map(|failed| failed.version.clone());
     }
 
     fn requested(&mut self, phase: Phase) {
@@ -209,13 +217,15 @@ impl Next {
         };
         self.state.phase = Phase::Locking;
         let before = self.state.record.as_ref();
+        let failed = before.and_then(|record| record.failed.clone());
         self.save(HoldRecord {
             boot: self.state.boot.clone(),
             wanted: Some(wanted.clone()),
             prepared: before.is_some_and(|record| record.prepared),
-            failed: before.and_then(|record| record.failed.clone()),
+            failed: failed.clone(),
+            known_rollback: self.state.known_rollback.clone(),
         });
-        self.start(Job::Lock(wanted));
+        self.start(Job::Lock { wanted, failed });
     }
 
     fn prepare(&mut self) {
@@ -238,7 +248,7 @@ impl Next {
             EngineView::Silent(why) => return self.pause(RebootObstacle::EngineSilent(why), Pause::Retry),
             EngineView::Known(view) => view,
         };
-        self.state.waiting.clone_from(&view.waiting);
+        self.know(&view);
         let (Some(wanted), Some(record)) = (self.state.wanted(), self.state.record.clone()) else {
             return self.call_off();
         };

@@ -1,4 +1,4 @@
-//! A model checker over the [`step`](super::step()) that ships: three nodes, a lock of one or two places, a good version or a bad
+//! A model checker over the [`step`](super::step()) that ships: two or three nodes, a lock of one or two places, a good version or a bad
 //! one; nodes lose power, roll back and hang, managers are killed, records can't be written, answers of the lock's server
 //! are lost or late, windows close.
 //!
@@ -14,6 +14,7 @@ use search::{Found, explore};
 use world::{Budget, Sabotage, Scenario};
 
 const GOOD: Scenario = Scenario {
+    nodes: 3,
     places: 1,
     is_bad: false,
     sabotage: None,
@@ -100,6 +101,28 @@ fn power_cuts_vetoes_and_full_disks_leave_no_lock_that_nobody_holds() {
         holds(name, with(GOOD, kind));
     }
     holds("power cut, bad", with(BAD, |budget| budget.cuts = 1));
+}
+
+#[test]
+fn a_request_at_any_moment_releases_no_bad_version() {
+    let requested = with(BAD, |budget| budget.requests = 1);
+    holds("request, bad", requested);
+    // Two nodes are enough for one that gets a lock which another should have kept.
+    let of_two_nodes = Scenario {
+        nodes: 2,
+        ..requested
+    };
+    holds(
+        "two requests, bad",
+        with(of_two_nodes, |budget| budget.requests = 2),
+    );
+    holds(
+        "request, power cut, bad",
+        with(of_two_nodes, |budget| budget.cuts = 1),
+    );
+    for (name, fault) in FAULTS {
+        holds(&format!("request, bad, {name}"), with(of_two_nodes, fault));
+    }
 }
 
 #[test]

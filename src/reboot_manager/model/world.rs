@@ -7,7 +7,6 @@ use super::super::{
     LockAnswer, NodeView, NoteAnswer, Phase, Reason, SlotHealth, State, WantedReboot, step,
 };
 
-const NODES: usize = 3;
 const THIS_BOOT: &str = "this";
 const EARLIER_BOOT: &str = "earlier";
 const OLD_SLOT: &str = "USR-A";
@@ -17,6 +16,7 @@ const VERSION: &str = "2";
 /// What is explored.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scenario {
+    pub(super) nodes: usize,
     pub(super) places: usize,
     pub(super) is_bad: bool,
     pub(super) sabotage: Option<Sabotage>,
@@ -136,7 +136,7 @@ impl World {
         Self {
             scenario,
             budget: scenario.budget,
-            nodes: vec![node; NODES],
+            nodes: vec![node; scenario.nodes],
         }
     }
 
@@ -206,7 +206,7 @@ impl World {
         if let Some(at) = self.nodes.iter().position(Node::is_amid_own_business) {
             return self.of_node(at);
         }
-        (0..NODES).flat_map(|at| self.of_node(at)).collect()
+        (0..self.nodes.len()).flat_map(|at| self.of_node(at)).collect()
     }
 
     fn of_node(&self, at: usize) -> Successors {
@@ -359,8 +359,8 @@ impl World {
                 node.is_full = true;
             }));
         }
-        let is_idle = |manager: &State| matches!(manager.phase(), Phase::Idle | Phase::Locking);
-        if self.budget.requests > 0 && node.manager.as_ref().is_some_and(is_idle) {
+        let is_news = |manager: &State| !manager.requested;
+        if self.budget.requests > 0 && node.manager.as_ref().is_some_and(is_news) {
             let (name, mut world) = self.changed("root asks", at, |_, budget| budget.requests -= 1);
             let said = world.nodes[at].tell(Event::Requested, self.scenario.after_rollback());
             found.push((name + &said, world));
@@ -449,7 +449,7 @@ impl World {
                 };
                 answer("noted", Event::Noted(noted));
             }
-            Job::Lock(_) | Job::Unlock { .. } => self.lock_job(at, job, *sent, found),
+            Job::Lock { .. } | Job::Unlock { .. } => self.lock_job(at, job, *sent, found),
         }
     }
 
@@ -483,7 +483,7 @@ impl World {
     }
 
     fn lock_job(&self, at: usize, job: &Job, sent: Option<(Write, bool)>, found: &mut Successors) {
-        let is_lock = matches!(job, Job::Lock(_));
+        let is_lock = matches!(job, Job::Lock { .. });
         let answered = |is_done: bool| match (is_lock, is_done) {
             (true, true) => Event::Locked(LockAnswer::Granted),
             (true, false) => Event::Locked(LockAnswer::Failed("lost".to_owned())),
@@ -517,7 +517,7 @@ impl World {
     fn read_lock(&self, at: usize, job: &Job, found: &mut Successors) {
         let is_twin = |other: usize| self.is_sabotaged(Sabotage::TwoManagers) && at < 2 && other < 2;
         let is_holder =
-            (0..NODES).any(|other| self.nodes[other].is_holder && (other == at || is_twin(other)));
+            (0..self.nodes.len()).any(|other| self.nodes[other].is_holder && (other == at || is_twin(other)));
         let holders = self.nodes.iter().filter(|node| node.is_holder).count();
         let asks = |write: Write| {
             self.changed("lock is read", at, |node, _| {
@@ -528,16 +528,16 @@ impl World {
         };
         found.push(match job {
             // Written again: it overtakes what may be on its way.
-            Job::Lock(_) if is_holder && self.is_sabotaged(Sabotage::NoFence) => {
+            Job::Lock { .. } if is_holder && self.is_sabotaged(Sabotage::NoFence) => {
                 self.told("holds it", at, Event::Locked(LockAnswer::Granted))
             }
-            Job::Lock(_) if is_holder => asks(Write::Add),
-            Job::Lock(_) if holders >= self.scenario.places => self.told(
+            Job::Lock { .. } if is_holder => asks(Write::Add),
+            Job::Lock { .. } if holders >= self.scenario.places => self.told(
                 "is taken",
                 at,
                 Event::Locked(LockAnswer::Taken("others".to_owned())),
             ),
-            Job::Lock(_) => asks(Write::Add),
+            Job::Lock { .. } => asks(Write::Add),
             Job::Unlock { fence } => {
                 let fence = *fence && !self.is_sabotaged(Sabotage::NoFence);
                 if is_holder || fence || self.is_sabotaged(Sabotage::UnlockOfAnother) {

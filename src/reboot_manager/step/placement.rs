@@ -26,25 +26,39 @@ impl Next {
             };
         }
         match (view.arrival(&wanted), &view.health) {
-            // As after a rollback by an operator amid the trial: the lock is there already.
+            // The lock is there already. Not for a reboot that root asks for, which would take the trial's record away:
+            // it waits for the end of the trial.
             (Arrival::Unknown, _) | (Arrival::There, SlotHealth::NotYet(_))
-                if self.state.wanted().is_some() =>
+                if self.state.waiting.is_some() =>
             {
                 self.wait();
             }
             (Arrival::Unknown, _) => self.stay_on_trial("which slot runs can't be told"),
             (Arrival::There, SlotHealth::NotYet(why)) => self.stay_on_trial(why),
-            (Arrival::There, SlotHealth::Good) => self.found_good(record),
-            (Arrival::Back, _) if self.state.wanted().is_some() => self.wait(),
+            (Arrival::There, SlotHealth::Good) => self.found_good(record, wanted.reason, view),
+            (Arrival::Back, _) if self.state.waiting.is_some() => self.wait(),
             (Arrival::Back, _) if view.last_outcome == Some(InstalledOutcome::Withdrawn) => self.call_off(),
-            (Arrival::Back, _) => self.came_back(&record, view.failure_of(&wanted)),
+            (Arrival::Back, _) => self.came_back(record.prepared, view.failure_of(&wanted)),
         }
     }
 
     /// The first start on this node, or the record is lost. Another manager may have taken the lock in this node's name.
     fn place_without_record(&mut self, view: &NodeView) {
         match &view.health {
-            _ if self.state.wanted().is_some() => self.wait(),
+            // Only the record has said whether the lock is kept for it. An operator who has released it is believed
+            // after the first look at the lock.
+            _ if self.state.is_record_lost
+                && self.state.after_rollback == AfterRollback::Hold
+                && view.last_outcome == Some(InstalledOutcome::RolledBack) =>
+            {
+                let failed = view.rollback.clone().unwrap_or_else(|| FailedVersion {
+                    version: String::new(),
+                    cause: "the node has rolled back, and the record of its lock is lost".to_owned(),
+                });
+                // What was drained comes back, if anything was.
+                self.came_back(true, failed);
+            }
+            _ if self.state.waiting.is_some() => self.wait(),
             SlotHealth::NotYet(why) => {
                 self.save(HoldRecord {
                     boot: String::new(),
@@ -55,6 +69,7 @@ impl Next {
                     }),
                     prepared: false,
                     failed: None,
+                    known_rollback: self.state.known_rollback.clone(),
                 });
                 self.stay_on_trial(why);
             }
@@ -68,23 +83,28 @@ impl Next {
     }
 
     /// The trial is over, or there was none. A cut from here on finds the same again.
-    fn found_good(&mut self, record: HoldRecord) {
-        self.state.record = Some(HoldRecord {
-            failed: None,
-            ..record
-        });
+    fn found_good(&mut self, record: HoldRecord, reason: Reason, view: &NodeView) {
+        if reason == Reason::Request
+            && let Some(failed) = view.rollback_since(&record)
+        {
+            return self.came_back(record.prepared, failed);
+        }
+        // An earlier rollback is made good by a later update alone.
+        let failed = record.failed.filter(|_| reason != Reason::Update);
+        self.state.record = Some(HoldRecord { failed, ..record });
         self.enter_and_start(Phase::Settling, Job::Settle);
     }
 
-    fn came_back(&mut self, record: &HoldRecord, failed: FailedVersion) {
+    fn came_back(&mut self, prepared: bool, failed: FailedVersion) {
         match self.state.after_rollback {
             AfterRollback::Hold => {
                 self.effects.push(Effect::Say(Notice::Held(failed.clone())));
                 self.save(HoldRecord {
                     boot: self.state.boot.clone(),
                     wanted: None,
-                    prepared: record.prepared,
+                    prepared,
                     failed: Some(failed),
+                    known_rollback: self.state.known_rollback.clone(),
                 });
                 self.hold_on();
             }
