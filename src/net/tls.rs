@@ -42,10 +42,10 @@ pub struct ClientTls(Arc<ClientConfig>);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientTlsError {
     /// A file holds none in PEM, or a damaged one.
-    #[error("no certificate or key can be read from it: {0}")]
+    #[error("no certificate or key can be read")]
     Pem(#[from] pem::Error),
     /// They don't fit together, or are none that can be used.
-    #[error("it can't be used: {0}")]
+    #[error("can't be used")]
     Unfit(#[from] rustls::Error),
 }
 

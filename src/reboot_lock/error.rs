@@ -71,7 +71,7 @@ pub enum LockError {
     NotOffered(&'static str),
 }
 
-/// Fault of the settings of a lock.
+/// Fault of the settings of a lock. Some texts end where their cause begins: told with it.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsFault {
     /// A configuration file can't be read.
@@ -93,7 +93,7 @@ pub enum SettingsFault {
     #[error("FLEET_LOCK_GROUP={0} is not made of letters, digits, dots and hyphens")]
     Group(String),
     /// A URL that is none.
-    #[error("{key}: {source}")]
+    #[error("{key}")]
     Url {
         /// The setting.
         key: &'static str,
@@ -101,9 +101,9 @@ pub enum SettingsFault {
         source: UrlFault,
     },
     /// A certificate or a key.
-    #[error("{path}: {source}")]
+    #[error("{path}")]
     Tls {
-        /// The file.
+        /// The file, or the certificate's and the key's.
         path: String,
         /// The fault of it.
         source: ClientTlsError,

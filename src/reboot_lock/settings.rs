@@ -291,12 +291,11 @@ impl ManagerValues {
             contents.ok_or_else(missing).map(Some)
         };
         let (authorities, certificate, key) = (path("CAFILE"), path("CERTFILE"), path("KEYFILE"));
-        let shown = [&certificate, &key, &authorities]
-            .into_iter()
-            .flatten()
-            .next()
-            .cloned();
-        let Some(shown) = shown else { return Ok(None) };
+        let identity_files: Vec<String> = [&certificate, &key].into_iter().flatten().cloned().collect();
+        let authorities_file = authorities.clone();
+        if authorities.is_none() && identity_files.is_empty() {
+            return Ok(None);
+        }
         let (authorities, certificate, key) = (read(authorities)?, read(certificate)?, read(key)?);
         let identity = match (&certificate, &key) {
             (Some(certificate), Some(key)) => Some((certificate.as_slice(), key.as_slice())),
@@ -307,9 +306,17 @@ impl ManagerValues {
                 ));
             }
         };
+        let fault = |path| move |source| SettingsFault::Tls { path, source };
+        // By themselves first: a fault is told of the file that has it.
+        let tls = match authorities_file {
+            Some(path) => Some(ClientTls::new(authorities.as_deref(), None).map_err(fault(path))?),
+            None => None,
+        };
+        if identity.is_none() {
+            return Ok(tls);
+        }
         let tls = ClientTls::new(authorities.as_deref(), identity);
-        tls.map(Some)
-            .map_err(|source| SettingsFault::Tls { path: shown, source })
+        tls.map(Some).map_err(fault(identity_files.join(", ")))
     }
 }
 

@@ -7,6 +7,7 @@ use update_engine::disk::SlotName;
 use super::manager::Machine;
 use crate::support::etcd_cluster::EtcdCluster;
 use crate::support::health::{become_healthy, require_a_file};
+use test_support::certificates::Authority;
 
 const CERTIFICATE: &str = "LOCKSMITHD_ETCD_CERTFILE=/etc/ssl/etcd/client.pem\n\
     LOCKSMITHD_ETCD_KEYFILE=/etc/ssl/etcd/client-key.pem\n";
@@ -91,4 +92,36 @@ async fn an_etcd_without_locksmiths_api_says_what_to_do() {
     let (_, told, _) = machine.lock_command(&["status"]).await;
     assert!(told.contains(why), "{told}");
     assert_eq!(machine.logind.reboots(), 0);
+}
+
+/// What is wrong, and in which file, once each.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_cannot_be_used_are_told_with_their_fault() {
+    let lines = "REBOOT_STRATEGY=etcd-lock\nLOCKSMITHD_ETCD_CAFILE=/etc/ssl/etcd/ca.pem\n";
+    let machine = Machine::with('1', &format!("{lines}{CERTIFICATE}")).await;
+    let authority = Authority::new();
+    let (certificate, key) = authority.client();
+    let give = |name: &str, contents: Vec<u8>| {
+        machine
+            .scene
+            .node
+            .write(&format!("/etc/ssl/etcd/{name}"), &contents);
+    };
+    give("ca.pem", b"none\n".to_vec());
+    give("client.pem", std::fs::read(certificate).unwrap());
+    give("client-key.pem", b"none\n".to_vec());
+    let fault = "no certificate or key can be read: no items found";
+    let (_, error, code) = machine.lock_command(&["status"]).await;
+    assert_eq!((error, code), (format!("/etc/ssl/etcd/ca.pem: {fault}\n"), 1));
+
+    give("ca.pem", std::fs::read(authority.certificate()).unwrap());
+    let (_, error, code) = machine.lock_command(&["status"]).await;
+    let files = "/etc/ssl/etcd/client.pem, /etc/ssl/etcd/client-key.pem";
+    assert_eq!((error, code), (format!("{files}: {fault}\n"), 1));
+
+    give("client-key.pem", std::fs::read(key).unwrap());
+    machine.scene.configure("LOCKSMITHD_ENDPOINT=ftp://etcd\n");
+    let (_, error, code) = machine.lock_command(&["status"]).await;
+    let fault = "LOCKSMITHD_ENDPOINT: \"ftp://etcd\" is not an http or https URL\n";
+    assert_eq!((error.as_str(), code), (fault, 1));
 }
