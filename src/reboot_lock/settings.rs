@@ -179,7 +179,7 @@ impl ManagerValues {
         let mut files = Vec::new();
         for path in FILES {
             if let Some(text) = host.read(path)? {
-                files.push(KeyValues::parse(&String::from_utf8_lossy(&text)));
+                files.push(without_blanks(&String::from_utf8_lossy(&text)));
             }
         }
         Ok(Self {
@@ -320,6 +320,16 @@ impl ManagerValues {
     }
 }
 
+/// The pairs of a file as systemd reads them for locksmith: without blanks around keys and values. With them a strategy would
+/// go unnoticed, and its default asks for no lock.
+fn without_blanks(text: &str) -> KeyValues {
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    let lines: Vec<String> = pairs
+        .map(|(key, value)| format!("{}={}", key.trim(), value.trim()))
+        .collect();
+    KeyValues::parse(&lines.join("\n"))
+}
+
 /// URLs separated by commas.
 fn endpoint_urls(key: &'static str, value: &str) -> Result<Vec<String>, SettingsFault> {
     let urls: Vec<String> = value
@@ -379,8 +389,32 @@ pub fn manager_reference() -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blanks_around_keys_and_values_are_skipped_as_by_systemd() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        let path = host.path(FILES[0]);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        for line in [
+            "REBOOT_STRATEGY=etcd-lock",
+            "REBOOT_STRATEGY = etcd-lock",
+            "  REBOOT_STRATEGY=etcd-lock",
+            "\tREBOOT_STRATEGY\t=\t\"etcd-lock\" \r",
+            "REBOOT_STRATEGY= 'etcd-lock'",
+        ] {
+            std::fs::write(
+                &path,
+                format!("#REBOOT_STRATEGY=off\n{line}\n# REBOOT_STRATEGY=off\n"),
+            )
+            .unwrap();
+            let values = ManagerValues::read(&host).unwrap();
+            assert_eq!(values.strategy().unwrap(), Strategy::EtcdLock, "{line:?}");
+        }
+    }
 
     #[test]
     fn a_groups_key_is_locksmiths() {

@@ -89,6 +89,14 @@ impl Settings {
             key: "REBOOT_USER_GRACE",
             value: grace,
         })?);
+        if let Some(shortest) = windows.shortest().filter(|shortest| *shortest <= grace) {
+            tracing::warn!(
+                "a reboot window of {} s is not longer than REBOOT_USER_GRACE, {} s: in it the node does not reboot while users \
+                 are logged in",
+                shortest.as_secs(),
+                grace.as_secs()
+            );
+        }
         Ok(Self {
             metrics: values.find("REBOOT_METRICS_FILE").map(|path| host.path(&path)),
             host,

@@ -9,6 +9,7 @@
 //! clocks were set forward; on one that has it twice, the first time, and once. Its length is time that passes, whatever
 //! clocks are set to meanwhile; its last instant belongs to it.
 
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
+/// Shorter windows are a slip: a node would reboot by luck only.
+const LEAST: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
@@ -38,6 +41,14 @@ pub enum WindowFault {
     /// Not a window of `REBOOT_WINDOWS`.
     #[error("{0:?} is no window, such as Mon..Fri 22:00 4h")]
     Window(String),
+    /// It would be over before anything can be done in it.
+    #[error("a window of {0:?} is too short: a second at least")]
+    TooShort(String),
+    /// The node's own zone is set, and can't be read.
+    #[error(
+        "the node's time zone, of TZ or /etc/localtime, can't be used ({0}): mend it, or set REBOOT_TIME_ZONE"
+    )]
+    NodeZone(String),
     /// A zone that this machine doesn't know.
     #[error("the time zone {0:?} is unknown: is tzdata installed?")]
     Zone(String),
@@ -75,8 +86,13 @@ impl Windows {
         for text in further.split(';').map(str::trim).filter(|text| !text.is_empty()) {
             windows.push(text.parse()?);
         }
+        if windows.is_empty() && !further.is_empty() {
+            return Err(WindowFault::Window(further.to_owned()));
+        }
         let zone = match zone {
-            "" => TimeZone::system(),
+            // Nothing depends on it.
+            "" if windows.is_empty() => TimeZone::UTC,
+            "" => zone_of_node()?,
             name => TimeZone::get(name).map_err(|_| WindowFault::Zone(name.to_owned()))?,
         };
         Ok(Self { windows, zone })
@@ -97,6 +113,12 @@ impl Windows {
     pub fn next_opening(&self, now: Timestamp) -> Option<Timestamp> {
         let starts = self.openings(now, -1, 9).map(|(start, _)| start);
         starts.filter(|start| *start > now).min()
+    }
+
+    /// Length of the shortest; nothing if there are none.
+    #[must_use]
+    pub fn shortest(&self) -> Option<Duration> {
+        self.windows.iter().map(|window| window.length).min()
     }
 
     /// `time` as clocks of the windows' zone show it.
@@ -133,9 +155,7 @@ impl Window {
         };
         let (hour, minute) = time_of_day(time).ok_or_else(fault)?;
         let duration = go_duration(length).ok_or_else(|| WindowFault::Length(length.to_owned()))?;
-        if duration >= most {
-            return Err(WindowFault::TooLong(length.to_owned()));
-        }
+        check_length(duration, most, length)?;
         Ok(Self {
             days,
             hour,
@@ -155,6 +175,19 @@ impl Window {
     }
 }
 
+/// The zone that `TZ` or `/etc/localtime` names; UTC where nobody has set one.
+fn zone_of_node() -> Result<TimeZone, WindowFault> {
+    TimeZone::try_system().or_else(|error| {
+        // Also a link that leads nowhere.
+        let is_set = std::env::var_os("TZ").is_some() || Path::new("/etc/localtime").is_symlink();
+        if is_set || Path::new("/etc/localtime").exists() {
+            Err(WindowFault::NodeZone(error.to_string()))
+        } else {
+            Ok(TimeZone::UTC)
+        }
+    })
+}
+
 impl FromStr for Window {
     type Err = WindowFault;
 
@@ -169,15 +202,24 @@ impl FromStr for Window {
         };
         let (hour, minute) = time_of_day(time).ok_or_else(fault)?;
         let duration = go_duration(length).ok_or_else(fault)?;
-        if duration >= WEEK {
-            return Err(WindowFault::TooLong(length.to_owned()));
-        }
+        check_length(duration, WEEK, length)?;
         Ok(Self {
             days,
             hour,
             minute,
             length: duration,
         })
+    }
+}
+
+/// Refuses a window of this length, in words `text`, that never closes, or that is over at once.
+fn check_length(length: Duration, most: Duration, text: &str) -> Result<(), WindowFault> {
+    if length >= most {
+        Err(WindowFault::TooLong(text.to_owned()))
+    } else if length < LEAST {
+        Err(WindowFault::TooShort(text.to_owned()))
+    } else {
+        Ok(())
     }
 }
 
@@ -278,7 +320,7 @@ mod tests {
 
     #[test]
     fn without_windows_a_node_may_reboot_at_any_time() {
-        let windows = further(" ; ", "");
+        let windows = further("", "");
         assert!(windows.is_open(at("2026-11-28T12:00:00Z")));
         assert_eq!(windows.next_opening(at("2026-11-28T12:00:00Z")), None);
     }
@@ -321,6 +363,9 @@ mod tests {
             ("14:00", "1"),
             ("14:00", "1 h"),
             ("14:00", "h"),
+            ("14:00", "0"),
+            ("14:00", "0s"),
+            ("Thu 14:00", "1ns"),
         ] {
             assert!(
                 Windows::read(start, length, "", "UTC").is_err(),
@@ -351,6 +396,10 @@ mod tests {
             "22:00 1w",
             "22:00 168h",
             "a b c d",
+            "22:00 0",
+            "Mon 22:00 999ms",
+            ";",
+            " ; ; ",
         ] {
             assert!(Windows::read("", "", text, "UTC").is_err(), "{text}");
         }
@@ -390,6 +439,32 @@ mod tests {
         let long = further("Sun 00:00 6h", "Europe/Berlin");
         assert!(long.is_open(at("2026-10-25T04:00:00Z")), "05:00 there");
         assert!(!long.is_open(at("2026-10-25T04:00:01Z")));
+    }
+
+    #[test]
+    fn a_zone_of_the_node_that_can_not_be_used_is_not_taken_for_utc() {
+        const BAD: &str = "Europe/Atlantis";
+        if std::env::var("TZ").is_ok_and(|zone| zone == BAD) {
+            let fault = Windows::read("", "", "22:00 1h", "").unwrap_err();
+            assert!(matches!(fault, WindowFault::NodeZone(_)), "{fault}");
+            // Nothing depends on it here.
+            assert!(Windows::read("", "", "", "").is_ok());
+            assert!(Windows::read("", "", "22:00 1h", "UTC").is_ok());
+            return;
+        }
+        // Once more, in a process of its own with another zone.
+        let name = std::thread::current().name().unwrap().to_owned();
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &name, "--nocapture"])
+            .env("TZ", BAD)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
     }
 
     #[test]
