@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::host::subprocess::{Subprocess, SubprocessError};
 use crate::host::{Host, Unreadable};
 use crate::journal::chain;
+use crate::printable::printable;
 
 /// A file in the first directory stands before one of the same name in the second.
 const DIRECTORIES: [&str; 2] = ["/etc/update-engine", "/usr/lib/update-engine"];
@@ -53,7 +54,7 @@ pub(super) async fn run_until_refused(host: &Host, moment: Moment, version: &str
     };
     let programs = programs.map_err(|error| error.to_string())?;
     for (name, file) in programs.map_err(|error| chain(&error))? {
-        run_one(host, moment, &name, file, version).await?;
+        run_one(host, moment, &name, file?, version).await?;
     }
     Ok(())
 }
@@ -69,7 +70,11 @@ pub(super) async fn run_all(host: &Host, moment: Moment, version: &str) {
         Err(error) => tracing::warn!("{}", chain(&error)),
         Ok(programs) => {
             for (name, file) in programs {
-                if let Err(why) = run_one(host, moment, &name, file, version).await {
+                let outcome = match file {
+                    Ok(file) => run_one(host, moment, &name, file, version).await,
+                    Err(why) => Err(why),
+                };
+                if let Err(why) = outcome {
                     tracing::warn!("{why}");
                 }
             }
@@ -100,7 +105,7 @@ async fn run_one(
                 .chars()
                 .take(LONGEST)
                 .collect();
-            Err(format!("{shown} refuses: {}", crate::printable::printable(&last)))
+            Err(format!("{shown} refuses: {}", printable(&last)))
         }
         Err(SubprocessError::TimedOut { limit, .. }) => Err(format!(
             "{shown} was ended after {} s, its time limit",
@@ -122,9 +127,12 @@ fn unit(moment: Moment, name: &str) -> String {
     format!("update-reboot-manager-{moment}-{name}.service")
 }
 
+/// A program's file, or why it can't be told.
+type ProgramFile = Result<PathBuf, String>;
+
 /// Names and files. Hidden ones and editors' backups are none; a link to `/dev/null` hides the one of its name.
-fn find(host: &Host, moment: Moment) -> Result<BTreeMap<String, PathBuf>, Unreadable> {
-    let mut found: BTreeMap<String, Option<PathBuf>> = BTreeMap::new();
+fn find(host: &Host, moment: Moment) -> Result<BTreeMap<String, ProgramFile>, Unreadable> {
+    let mut found: BTreeMap<String, Option<ProgramFile>> = BTreeMap::new();
     for base in DIRECTORIES {
         let directory = format!("{base}/{}", moment.directory());
         let unreadable = |source: io::Error| Unreadable {
@@ -140,14 +148,33 @@ fn find(host: &Host, moment: Moment) -> Result<BTreeMap<String, PathBuf>, Unread
             if name.starts_with('.') || name.ends_with('~') {
                 continue;
             }
-            let file = entry.path();
-            let is_program = fs::metadata(&file)
-                .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
-            found.entry(name).or_insert(is_program.then_some(file));
+            let program = program(entry.path(), &directory, &name);
+            found.entry(name).or_insert(program);
         }
     }
     let named = found.into_iter().filter_map(|(name, file)| Some((name, file?)));
     Ok(named.collect())
+}
+
+/// The program that `file` is. None if it is something else: a file that nobody may execute is told.
+///
+/// One that can't be looked at counts as a program that fails: what it would do before a reboot is not known.
+fn program(file: PathBuf, directory: &str, name: &str) -> Option<ProgramFile> {
+    let shown = || printable(&format!("{directory}/{name}")).into_owned();
+    match fs::metadata(&file) {
+        Ok(found) if !found.is_file() => None,
+        Ok(found) if found.permissions().mode() & 0o111 == 0 => {
+            tracing::warn!("{} is not executable: it does not run", shown());
+            None
+        }
+        Ok(_) => Some(Ok(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Removed since the directory was read, or a link to nothing.
+            file.is_symlink()
+                .then(|| Err(format!("{} is a link that leads nowhere", shown())))
+        }
+        Err(error) => Some(Err(format!("{}: {error}", shown()))),
+    }
 }
 
 #[cfg(test)]
@@ -183,5 +210,28 @@ mod tests {
         let why = "pre-reboot.d/20-backup refuses: the backup is not done";
         assert_eq!(outcome, Err(why.to_owned()));
         assert_eq!(fs::read_to_string(&spoken).unwrap(), "drain 2.0.0\n");
+    }
+
+    #[tokio::test]
+    async fn a_link_that_leads_nowhere_refuses_and_other_files_are_none() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        let late = host.path("/late");
+        let touch = format!("touch '{}'", late.display());
+        install(&host, "/usr/lib/update-engine/pre-reboot.d/30-late", &touch);
+        install(&host, "/usr/lib/update-engine/pre-reboot.d/10-hidden", "exit 1");
+        let directory = host.path("/etc/update-engine/pre-reboot.d");
+        fs::create_dir_all(directory.join("15-directory")).unwrap();
+        fs::write(directory.join("16-README"), "not executable").unwrap();
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, directory.join(name)).unwrap();
+        link("/dev/null", "10-hidden");
+        link("/opt/drain/that/was/never/installed", "20-drain");
+        let outcome = run_until_refused(&host, Moment::PreReboot, "2").await;
+        let why = "/etc/update-engine/pre-reboot.d/20-drain is a link that leads nowhere";
+        assert_eq!(outcome, Err(why.to_owned()));
+        assert!(!late.exists());
+        fs::remove_file(directory.join("20-drain")).unwrap();
+        assert_eq!(run_until_refused(&host, Moment::PreReboot, "2").await, Ok(()));
+        assert!(late.exists());
     }
 }
