@@ -21,7 +21,7 @@ mod settings;
 mod store;
 
 pub use error::{LockError, SettingsFault};
-pub use report::{ManagerReport, publish};
+pub use report::{COORDINATOR, MANAGER_NAME, ManagerReport, publish};
 pub use semaphore::{Note, Refusal, Semaphore};
 pub use settings::{MANAGER_SETTINGS, ManagerSetting, ManagerValues, Strategy, manager_reference};
 
@@ -144,10 +144,11 @@ impl Lock {
     /// # Errors
     /// [`LockError::Refused`] with locksmith's words.
     pub async fn lock_for(&self, id: &str) -> Result<Semaphore, LockError> {
-        self.change("lock for another node", |semaphore| {
-            semaphore.lock(id).map(Change::Write)
-        })
-        .await
+        let change = store::once(
+            |semaphore| semaphore.is_held_by(id),
+            |semaphore| semaphore.lock(id),
+        );
+        self.change("lock for another node", change).await
     }
 
     /// Releases it for a node, as locksmithctl does.
@@ -155,10 +156,11 @@ impl Lock {
     /// # Errors
     /// [`LockError::Refused`] with locksmith's words.
     pub async fn release_for(&self, id: &str) -> Result<Semaphore, LockError> {
-        self.change("release what another node holds", |semaphore| {
-            semaphore.unlock(id).map(Change::Write)
-        })
-        .await
+        let change = store::once(
+            |semaphore| !semaphore.is_held_by(id),
+            |semaphore| semaphore.unlock(id),
+        );
+        self.change("release what another node holds", change).await
     }
 
     /// Sets the number of places; gives the one before.

@@ -5,12 +5,19 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use crate::host::{Host, Unreadable};
 
 /// Where the manager leaves it; gone with the reboot.
 const FILE: &str = "/run/update-reboot-manager/status.json";
+
+/// The file that the reboot manager of a node holds (flock): locksmith's, so that one refuses beside the other.
+pub const COORDINATOR: &str = "/run/update-engine/coordinator.conf";
+/// The manager's name there.
+pub const MANAGER_NAME: &str = "update_reboot_manager";
 
 /// What the manager is at. A field that doesn't apply is not there.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +76,23 @@ impl ManagerReport {
         serde_json::from_slice(&text)
             .map(Some)
             .map_err(|error| unreadable(error.into()))
+    }
+
+    /// Whether the manager that leaves it on `host` is running; true as well if that can't be told.
+    #[must_use]
+    pub fn is_from_a_running_one(host: &Host) -> bool {
+        let path = host.path(COORDINATOR);
+        let file = match fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) => return error.kind() != io::ErrorKind::NotFound,
+        };
+        let held = Flock::lock(file, FlockArg::LockSharedNonblock);
+        let name = |text: &str| {
+            text.lines()
+                .any(|line| line.strip_prefix("NAME=") == Some(MANAGER_NAME))
+        };
+        matches!(held, Err((_, Errno::EWOULDBLOCK)))
+            && fs::read_to_string(&path).is_ok_and(|text| name(&text))
     }
 
     /// Leaves it for everybody to read. A crash leaves the old one.

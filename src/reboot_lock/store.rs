@@ -1,5 +1,7 @@
 //! Changes of a semaphore in a store that compares and swaps.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::error::LockError;
 use super::semaphore::{Note, Refusal, Semaphore};
 
@@ -73,6 +75,23 @@ pub(super) async fn change(
     Err(LockError::Raced(MOST_RACES))
 }
 
+/// A change that is refused where it `is_made` already. Not after a write of ours: the answer to one that took effect may
+/// have got lost, and another endpoint tells what stands there since.
+pub(super) fn once(
+    is_made: impl Fn(&Semaphore) -> bool,
+    change: impl Fn(&Semaphore) -> Result<Semaphore, Refusal>,
+) -> impl Fn(&Semaphore) -> Result<Change, Refusal> {
+    let has_written = AtomicBool::new(false);
+    move |semaphore| {
+        if has_written.load(Ordering::Relaxed) && is_made(semaphore) {
+            return Ok(Change::Keep);
+        }
+        let after = change(semaphore)?;
+        has_written.store(true, Ordering::Relaxed);
+        Ok(Change::Write(after))
+    }
+}
+
 /// Makes `id` a holder. Of one that is there already the same is written once more: an unlocking that was asked for
 /// earlier, and may still be on its way, finds another state than it wants.
 pub(super) async fn lock<S: SemaphoreStore>(
@@ -120,4 +139,61 @@ pub(super) async fn note<S: SemaphoreStore>(store: &S, id: &str, note: &Note) ->
         Ok(Change::Write(semaphore.with_note(id, note.clone())))
     });
     Ok(after.await?.is_held_by(id))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A store of several endpoints: the first has carried the first write out and is gone, the next finds it there.
+    #[derive(Default)]
+    struct Forgetful {
+        kept: Mutex<Semaphore>,
+        has_forgotten: AtomicBool,
+    }
+
+    impl SemaphoreStore for Forgetful {
+        const HAS_NOTES: bool = true;
+
+        async fn read(&self) -> Result<Option<Found>, LockError> {
+            let semaphore = self.kept.lock().unwrap().clone();
+            Ok(Some(Found {
+                semaphore,
+                revision: 1,
+            }))
+        }
+
+        async fn create(&self, _: &Semaphore) -> Result<Swap, LockError> {
+            Ok(Swap::Raced)
+        }
+
+        async fn replace(&self, _: &Found, semaphore: &Semaphore) -> Result<Swap, LockError> {
+            *self.kept.lock().unwrap() = semaphore.clone();
+            Ok(if self.has_forgotten.swap(true, Ordering::Relaxed) {
+                Swap::Done
+            } else {
+                Swap::Raced
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_was_lost_is_no_refusal_and_what_stood_there_before_is() {
+        let locking = || once(|found| found.is_held_by("a"), |found| found.lock("a"));
+        let store = Forgetful::default();
+        store.kept.lock().unwrap().max = 2;
+        store.kept.lock().unwrap().semaphore = 2;
+        assert!(change(&store, locking()).await.unwrap().is_held_by("a"));
+        let refused = change(&store, locking()).await.unwrap_err();
+        assert_eq!(refused.to_string(), "holder exists");
+
+        let unlocking = || once(|found| !found.is_held_by("a"), |found| found.unlock("a"));
+        store.has_forgotten.store(false, Ordering::Relaxed);
+        assert!(!change(&store, unlocking()).await.unwrap().is_held_by("a"));
+        let refused = change(&store, unlocking()).await.unwrap_err();
+        assert_eq!(refused.to_string(), "holder does not exist");
+    }
 }

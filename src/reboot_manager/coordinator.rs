@@ -13,15 +13,19 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::host::Host;
-use crate::reboot_lock::Strategy;
+use crate::reboot_lock::{COORDINATOR, MANAGER_NAME, Strategy};
 
-const FILE: &str = "/run/update-engine/coordinator.conf";
-const NAME: &str = "update_reboot_manager";
+/// Tries to hold the file: somebody who only looks at it lets go at once.
+const TRIES: u32 = 5;
+/// Between two of them.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// What the manager is at, in locksmith's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,14 +77,22 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// Becomes the reboot manager of `host`.
+    /// Becomes the reboot manager of `host`. Blocks.
     ///
     /// # Errors
     /// [`CoordinatorError::Another`] beside another one.
     pub fn new(host: &Host, strategy: Strategy) -> Result<Self, CoordinatorError> {
-        let path = host.path(FILE);
+        let path = host.path(COORDINATOR);
         let state = CoordinatorState::Starting;
-        let held = hold(&path).map_err(|error| match error {
+        let mut held = hold(&path);
+        for _ in 1..TRIES {
+            if !matches!(held, Err(Errno::EWOULDBLOCK)) {
+                break;
+            }
+            thread::sleep(RETRY);
+            held = hold(&path);
+        }
+        let held = held.map_err(|error| match error {
             Errno::EWOULDBLOCK => CoordinatorError::Another(holder(&path)),
             error => CoordinatorError::File {
                 path: path.clone(),
@@ -124,7 +136,7 @@ impl Coordinator {
             .open(&temporary)?;
         let (strategy, state) = (self.strategy.word(), self.state.word());
         // Locksmith ends its file without a newline, too.
-        write!(file, "NAME={NAME}\nSTRATEGY={strategy}\nSTATE={state}")?;
+        write!(file, "NAME={MANAGER_NAME}\nSTRATEGY={strategy}\nSTATE={state}")?;
         fs::set_permissions(&temporary, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
         let held = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error)?;
         fs::rename(&temporary, &self.path)?;
@@ -168,21 +180,26 @@ fn holder(path: &Path) -> String {
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
+    use crate::reboot_lock::ManagerReport;
 
     #[test]
     fn one_manager_holds_the_file_and_another_is_refused_by_name() {
         let root = tempfile::tempdir().unwrap();
         let host = Host::new(root.path());
+        assert!(!ManagerReport::is_from_a_running_one(&host));
         let mut first = Coordinator::new(&host, Strategy::EtcdLock).unwrap();
+        assert!(ManagerReport::is_from_a_running_one(&host));
         let refused = || Coordinator::new(&host, Strategy::Reboot).unwrap_err().to_string();
         assert!(refused().contains("update_reboot_manager"), "{}", refused());
         first.tell(CoordinatorState::RebootPlanned);
         assert!(refused().contains("update_reboot_manager"));
         assert_eq!(
-            fs::read_to_string(host.path(FILE)).unwrap(),
+            fs::read_to_string(host.path(COORDINATOR)).unwrap(),
             "NAME=update_reboot_manager\nSTRATEGY=etcd-lock\nSTATE=reboot-planned"
         );
+        assert!(ManagerReport::is_from_a_running_one(&host));
         drop(first);
+        assert!(!ManagerReport::is_from_a_running_one(&host));
         Coordinator::new(&host, Strategy::Reboot).unwrap();
     }
 
@@ -190,13 +207,14 @@ mod tests {
     fn locksmiths_lock_is_respected() {
         let root = tempfile::tempdir().unwrap();
         let host = Host::new(root.path());
-        let path = host.path(FILE);
+        let path = host.path(COORDINATOR);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "STATE=running\nNAME=locksmithd\nSTRATEGY=reboot").unwrap();
         let file = File::open(&path).unwrap();
         let held = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
         let refused = Coordinator::new(&host, Strategy::Reboot).unwrap_err();
         assert!(refused.to_string().contains("locksmithd"), "{refused}");
+        assert!(!ManagerReport::is_from_a_running_one(&host));
         drop(held);
         Coordinator::new(&host, Strategy::Reboot).unwrap();
     }

@@ -101,6 +101,7 @@ async fn status(host: &Host, lock: &Lock, form: &Form) -> Exit {
         eprintln!("{}", printable(&chain(&error)));
         None
     });
+    let is_running = ManagerReport::is_from_a_running_one(host);
     let exit = if matches!(semaphore, Some(Err(_))) {
         Exit::Unreachable
     } else {
@@ -112,6 +113,7 @@ async fn status(host: &Host, lock: &Lock, form: &Form) -> Exit {
             "lock": semaphore.as_ref().and_then(|semaphore| semaphore.as_ref().ok()),
             "error": error.map(|error| chain(error)),
             "manager": manager,
+            "manager_is_running": is_running,
         });
         print(&pretty(&told));
         return exit;
@@ -121,7 +123,7 @@ async fn status(host: &Host, lock: &Lock, form: &Form) -> Exit {
         Some(Err(error)) => eprintln!("{}", printable(&chain(&error))),
         None => {}
     }
-    eprint!("{}", printable(&page(manager.as_ref())));
+    eprint!("{}", printable(&page(manager.as_ref(), is_running)));
     exit
 }
 
@@ -143,10 +145,16 @@ fn table(semaphore: &Semaphore) -> String {
     text
 }
 
-fn page(manager: Option<&ManagerReport>) -> String {
+fn page(manager: Option<&ManagerReport>, is_running: bool) -> String {
     let Some(manager) = manager else {
         return "This node's reboot manager has not run since the boot.\n".to_owned();
     };
+    if !is_running {
+        return format!(
+            "This node's reboot manager is not running. It said last: {}\n",
+            manager.summary
+        );
+    }
     let mut text = format!("This node: {}\n", manager.summary);
     if let Some(opens) = &manager.next_window_local {
         let state = if manager.window_open { "open" } else { "closed" };
