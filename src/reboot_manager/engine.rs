@@ -7,17 +7,19 @@
 //!     └──────────────── wait for signals
 //! ```
 //!
-//! What must hold: subscriptions stand before the first read, so that nothing between the two is missed.
+//! What must hold: subscriptions stand before the first read, so that nothing between the two is missed. Signals are taken
+//! off their queues at any time, also while an answer is waited for: the connection is not read on while a queue is full, and
+//! everybody on the bus can send signals.
 
 use std::collections::HashMap;
 use std::num::NonZero;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use zbus::fdo::{DBusProxy, NameOwnerChangedStream};
 use zbus::message::Type;
-use zbus::names::BusName;
+use zbus::names::{BusName, OwnedUniqueName};
 use zbus::wire::Variant;
 use zbus::{Connection, MatchRule, Message, MessageStream};
 
@@ -28,6 +30,8 @@ use crate::status::{AttemptReport, AttemptState, EngineState, Operation, Overvie
 
 /// Between two tries to reach a bus that has gone.
 const RECONNECT: Duration = Duration::from_secs(5);
+/// Between two warnings of the same kind.
+const COMPLAINT: Duration = Duration::from_secs(60);
 /// Signals that may wait.
 const QUEUE: usize = 64;
 /// Longest answer of the engine.
@@ -122,37 +126,69 @@ pub async fn watch(events: mpsc::Sender<Event>) {
 
 /// Until nobody listens, or a stream ends.
 async fn follow(connection: &Connection, events: &mpsc::Sender<Event>) -> zbus::Result<()> {
-    let mut signals = Signals::subscribe(connection).await?;
+    let signals = Signals::subscribe(connection).await?;
+    let bus = DBusProxy::new(connection).await?;
+    let changed = Notify::new();
+    let (sender, requests) = mpsc::channel(QUEUE);
+    tokio::select! {
+        ended = signals.drain(&changed, &sender) => ended,
+        () = tell_views(connection, &changed, events) => Ok(()),
+        () = tell_requests(&bus, requests, events) => Ok(()),
+    }
+}
+
+/// Tells what the engine says, now and after each change, until nobody listens.
+async fn tell_views(connection: &Connection, changed: &Notify, events: &mpsc::Sender<Event>) {
     let mut told = None;
     loop {
         let view = read(connection).await;
         if told.as_ref() != Some(&view) {
             told = Some(view.clone());
             if events.send(Event::Engine(view)).await.is_err() {
-                return Ok(());
+                return;
             }
         }
-        loop {
-            match signals.next().await? {
-                Signal::Changed => break,
-                Signal::Requested if events.send(Event::Requested).await.is_err() => return Ok(()),
-                Signal::Requested => {}
+        changed.notified().await;
+    }
+}
+
+/// Tells of root's requests, until nobody listens.
+async fn tell_requests(
+    bus: &DBusProxy<'_>,
+    mut requests: mpsc::Receiver<OwnedUniqueName>,
+    events: &mpsc::Sender<Event>,
+) {
+    let mut complaints = Complaints::default();
+    while let Some(sender) = requests.recv().await {
+        match is_request(bus, &sender).await {
+            Ok(false) => {}
+            Ok(true) => {
+                if events.send(Event::Requested).await.is_err() {
+                    return;
+                }
             }
+            Err(why) => complaints.warn(&why),
         }
     }
 }
 
-/// What the bus tells.
-enum Signal {
-    /// The engine may say something else.
-    Changed,
-    /// Root asks for a reboot.
-    Requested,
+/// Warnings that others can cause: one a minute.
+#[derive(Debug, Default)]
+struct Complaints {
+    last: Option<Instant>,
+}
+
+impl Complaints {
+    fn warn(&mut self, why: &str) {
+        if self.last.is_none_or(|last| last.elapsed() >= COMPLAINT) {
+            self.last = Some(Instant::now());
+            tracing::warn!("{why}");
+        }
+    }
 }
 
 /// The signals that matter.
 struct Signals {
-    bus: DBusProxy<'static>,
     changes: MessageStream,
     statuses: MessageStream,
     owners: NameOwnerChangedStream,
@@ -178,66 +214,63 @@ impl Signals {
             changes: MessageStream::for_match_rule(changes, connection, NonZero::new(QUEUE)).await?,
             statuses: MessageStream::for_match_rule(statuses, connection, NonZero::new(QUEUE)).await?,
             owners: bus.receive_name_owner_changed_with_args(&[(0, SERVICE)]).await?,
-            bus,
         })
     }
 
-    async fn next(&mut self) -> zbus::Result<Signal> {
+    /// Takes them as they come, and waits for nothing else: `changed` if the engine may say something else, to `requests`
+    /// the names of those who say that a reboot is needed. Drops these when too many wait. Ends with a stream.
+    async fn drain(mut self, changed: &Notify, requests: &mpsc::Sender<OwnedUniqueName>) -> zbus::Result<()> {
         let ended = || zbus::Error::Failure("the signals have ended".to_owned());
+        let mut complaints = Complaints::default();
         loop {
             tokio::select! {
-                owner = self.owners.next() => return owner.map(|_| Signal::Changed).ok_or_else(ended),
+                owner = self.owners.next() => {
+                    owner.ok_or_else(ended)?;
+                    changed.notify_one();
+                }
                 change = self.changes.next() => {
                     if matters(&change.ok_or_else(ended)??) {
-                        return Ok(Signal::Changed);
+                        changed.notify_one();
                     }
                 }
                 status = self.statuses.next() => {
-                    let status = status.ok_or_else(ended)??;
-                    if self.is_request(&status).await {
-                        return Ok(Signal::Requested);
+                    let sender = needs_reboot(&status.ok_or_else(ended)??);
+                    if sender.is_some_and(|sender| requests.try_send(sender).is_err()) {
+                        complaints.warn("too many ask for a reboot at once: some are not heard");
                     }
                 }
             }
         }
     }
+}
 
-    /// Whether it says that a reboot is needed, and comes from a connection of root that is not the engine's.
-    async fn is_request(&self, status: &Message) -> bool {
-        let Ok((_, _, operation, _, _)) = status.body().deserialize::<StatusFields>() else {
-            return false;
-        };
-        let header = status.header();
-        let Some(sender) = header
-            .sender()
-            .filter(|_| operation == Operation::UpdatedNeedReboot.as_str())
-        else {
-            return false;
-        };
-        let Ok(name) = BusName::try_from(SERVICE) else {
-            return false;
-        };
-        if self
-            .bus
-            .get_name_owner(name)
-            .await
-            .is_ok_and(|owner| owner == *sender)
-        {
-            return false;
-        }
-        // Where tests run as another user, that one stands in for root.
-        let ours = nix::unistd::geteuid().as_raw();
-        match self.bus.get_connection_unix_user(sender.to_owned().into()).await {
-            Ok(user) if user == 0 || user == ours => true,
-            Ok(user) => {
-                tracing::warn!("user {user} asks for a reboot, and is not root: ignored");
-                false
-            }
-            Err(error) => {
-                tracing::warn!(%error, "somebody asks for a reboot, and has gone before it could be told who: ignored");
-                false
-            }
-        }
+/// The connection that says that a reboot is needed, if this is what `status` says.
+fn needs_reboot(status: &Message) -> Option<OwnedUniqueName> {
+    let (_, _, operation, _, _) = status.body().deserialize::<StatusFields>().ok()?;
+    let header = status.header();
+    let sender = header.sender()?;
+    (operation == Operation::UpdatedNeedReboot.as_str()).then(|| sender.to_owned().into())
+}
+
+/// Whether `sender` is a connection of root that is not the engine's.
+///
+/// # Errors
+/// If it is to be heard of that it is ignored, the reason.
+async fn is_request(bus: &DBusProxy<'_>, sender: &OwnedUniqueName) -> Result<bool, String> {
+    let Ok(name) = BusName::try_from(SERVICE) else {
+        return Ok(false);
+    };
+    if bus.get_name_owner(name).await.is_ok_and(|owner| owner == *sender) {
+        return Ok(false);
+    }
+    // Where tests run as another user, that one stands in for root.
+    let ours = nix::unistd::geteuid().as_raw();
+    match bus.get_connection_unix_user(sender.as_ref().into()).await {
+        Ok(user) if user == 0 || user == ours => Ok(true),
+        Ok(user) => Err(format!("user {user} asks for a reboot, and is not root: ignored")),
+        Err(error) => Err(format!(
+            "somebody asks for a reboot, and has gone before it could be told who: ignored: {error}"
+        )),
     }
 }
 
