@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -13,6 +14,7 @@ use super::event::{Effect, Event, Job, Notice};
 use super::jobs;
 use super::metrics::exposition;
 use super::record_file::{LeftRecord, RecordFile};
+use super::request_file;
 use super::settings::Settings;
 use super::state::{Phase, State, WantedReboot};
 use super::step::step;
@@ -22,6 +24,9 @@ use crate::printable::printable;
 use crate::reboot_lock::{ManagerReport, publish};
 use crate::store::record::RecordError;
 use crate::systemd::ServiceManager;
+
+/// A window is looked at so often for what is told of it: it closes, or somebody sets the clock.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// The end of a manager that could have gone on.
 #[derive(Debug, thiserror::Error)]
@@ -72,12 +77,16 @@ impl Manager {
         let boot = settings.host.identity()?.boot_id;
         let (file, left) = RecordFile::open(&settings.host)?;
         let start = |record| State::new(boot, settings.after_rollback, record);
+        let mut state = match left {
+            LeftRecord::Nothing => start(None),
+            LeftRecord::Hold(record) => start(Some(record)),
+            LeftRecord::Lost => start(None).with_lost_record(),
+        };
+        if request_file::is_there(&settings.host, &state.boot) {
+            (state, _) = step(&state, Event::Requested);
+        }
         Ok(Self {
-            state: match left {
-                LeftRecord::Nothing => start(None),
-                LeftRecord::Hold(record) => start(Some(record)),
-                LeftRecord::Lost => start(None).with_lost_record(),
-            },
+            state,
             settings: Arc::new(settings),
             file,
             coordinator,
@@ -102,6 +111,8 @@ impl Manager {
             manager.ready();
         }
         loop {
+            // At least whether the window is open may be news.
+            let edge = self.time_to_look();
             let event = tokio::select! {
                 () = stop.cancelled() => break,
                 event = events.recv() => match event {
@@ -111,6 +122,10 @@ impl Manager {
                 answer = ended(&mut self.job) => {
                     self.job = None;
                     answer?
+                }
+                () = sleep(edge) => {
+                    self.tell();
+                    continue;
                 }
             };
             self.take(event);
@@ -122,7 +137,20 @@ impl Manager {
         Ok(())
     }
 
+    /// Until what is told of the window may have changed; none without windows.
+    fn time_to_look(&self) -> Option<Duration> {
+        let now = Timestamp::now();
+        let opens = self.settings.windows.next_opening(now)?;
+        let wait = Duration::try_from(opens.duration_since(now)).ok();
+        Some(wait.unwrap_or(LOOK).min(LOOK))
+    }
+
     fn take(&mut self, event: Event) {
+        if matches!(event, Event::Requested)
+            && let Err(error) = request_file::write(&self.settings.host, &self.state.boot)
+        {
+            tracing::warn!(%error, "root's request for a reboot would be lost by a restart of the manager");
+        }
         tracing::debug!(?event, phase = ?self.state.phase(), "an event");
         let (state, effects) = step(&self.state, event);
         self.state = state;
@@ -256,6 +284,14 @@ impl Manager {
 async fn ended(job: &mut Option<Running>) -> Result<Event, JoinError> {
     match job {
         Some(Running(handle)) => handle.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// For ever without a limit.
+async fn sleep(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
         None => std::future::pending().await,
     }
 }

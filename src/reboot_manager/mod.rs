@@ -23,6 +23,7 @@ mod metrics;
 mod model;
 mod programs;
 mod record_file;
+mod request_file;
 mod settings;
 mod state;
 mod step;
@@ -36,7 +37,7 @@ pub use event::{
 };
 pub use manager::{Manager, ManagerError};
 pub use metrics::metrics_reference;
-pub use settings::{ManagerFault, Pace, Settings};
+pub use settings::{ManagerFault, Pace, Settings, warn_of_a_lock_left_behind};
 pub use state::{
     AfterRollback, FailedVersion, HoldRecord, Phase, Reason, RebootObstacle, State, WantedReboot,
 };

@@ -59,6 +59,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether `REBOOT_STRATEGY=off`; the other settings aren't looked at. Blocks.
+    ///
+    /// # Errors
+    /// [`ManagerFault::Lock`] if the strategy is none, or a file can't be read.
+    pub fn is_off(host: &Host) -> Result<bool, ManagerFault> {
+        Ok(ManagerValues::read(host)?.strategy()? == Strategy::Off)
+    }
+
     /// Reads them. Blocks.
     ///
     /// # Errors
@@ -109,19 +117,6 @@ impl Settings {
         })
     }
 
-    /// For a manager that isn't to run any more: what an earlier one may hold stays held.
-    pub fn warn_of_a_lock_left_behind(&self) {
-        match RecordFile::open(&self.host) {
-            Ok((_, LeftRecord::Nothing)) => {}
-            Ok((file, LeftRecord::Hold(_) | LeftRecord::Lost)) => tracing::warn!(
-                "this node may hold the reboot lock since {} (Unix time): release it by locksmithctl unlock, or with the \
-                 strategy that took it by update_engine_client reboot-lock release",
-                file.since().unwrap_or_default()
-            ),
-            Err(error) => tracing::warn!("whether this node may hold the reboot lock: {}", chain(&error)),
-        }
-    }
-
     /// How long a pause lasts.
     pub(super) fn pause(&self, pause: Pause) -> Duration {
         let seconds = match pause {
@@ -139,6 +134,19 @@ impl Settings {
             (Pace::Real, _) => whole,
             (Pace::Hurried, _) => whole / 100,
         }
+    }
+}
+
+/// For a manager that isn't to run any more: what an earlier one may hold stays held. Blocks.
+pub fn warn_of_a_lock_left_behind(host: &Host) {
+    match RecordFile::open(host) {
+        Ok((_, LeftRecord::Nothing)) => {}
+        Ok((file, LeftRecord::Hold(_) | LeftRecord::Lost)) => tracing::warn!(
+            "this node may hold the reboot lock since {} (Unix time): release it by locksmithctl unlock, or with the \
+             strategy that took it by update_engine_client reboot-lock release",
+            file.since().unwrap_or_default()
+        ),
+        Err(error) => tracing::warn!("whether this node may hold the reboot lock: {}", chain(&error)),
     }
 }
 

@@ -18,8 +18,8 @@ use update_engine::flags::{self, CommandLine, FlagRequest};
 use update_engine::host::Host;
 use update_engine::journal::{AttemptFields, JournalLayer, PlainLayer, chain};
 use update_engine::printable;
-use update_engine::reboot_lock::Strategy;
 use update_engine::reboot_manager::{self, Manager, ManagerError, Pace, Settings};
+use update_engine::systemd::ServiceManager;
 
 use command_line::MANAGER;
 
@@ -89,12 +89,18 @@ fn start(host: Host, line: &CommandLine) -> Result<(), ProgramError> {
         (true, false) => Pace::Hurried,
         (true, true) => return Err(ProgramError::Hurry),
     };
-    let settings = Settings::read(host, pace)?;
-    if settings.strategy == Strategy::Off {
+    // Before anything else is read: what a manager that is off has in its other settings doesn't matter.
+    if Settings::is_off(&host)? {
         tracing::info!("REBOOT_STRATEGY=off: nothing to do");
-        settings.warn_of_a_lock_left_behind();
+        reboot_manager::warn_of_a_lock_left_behind(&host);
+        // systemd takes the end of a service that was never ready for a failure.
+        if let Some(manager) = ServiceManager::from_env() {
+            manager.ready();
+            manager.stopping();
+        }
         return Ok(());
     }
+    let settings = Settings::read(host, pace)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

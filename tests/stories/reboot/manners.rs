@@ -2,8 +2,9 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use update_engine::bus::{INTERFACE, PATH};
 use update_engine::disk::SlotName;
 use update_engine::host::Host;
 use update_engine::reboot_lock::Strategy;
@@ -111,8 +112,15 @@ async fn a_closed_window_is_waited_for_and_told() {
     assert_eq!(code, 0);
     assert_eq!(machine.logind.reboots(), 0);
 
+    // One that has gone is not said to wait.
+    let stopped = machine.manager.take().unwrap().stop();
+    assert!(stopped.success());
+    let (_, told, _) = machine.lock_command(&["status"]).await;
+    let gone =
+        "This node's reboot manager is not running. It said last: the reboot into 2.0.0 waits for its window";
+    assert!(told.starts_with(gone), "{told}");
+
     // Another manager with another setting, and without the update being told anew.
-    assert!(machine.manager.take().unwrap().stop().success());
     machine.scene.configure("REBOOT_WINDOWS=00:00 24h\n");
     machine.start_manager();
     machine.is_asked_to_reboot(1).await;
@@ -152,6 +160,47 @@ async fn a_request_for_a_reboot_that_is_not_roots_is_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_outlives_the_manager_and_not_the_boot() {
+    let mut machine = Machine::with('1', ALONE).await;
+    machine.logind.inhibit(Some("block"));
+    machine.boot(SlotName::A).await;
+    machine.manager().reaches("idle").await;
+    assert_eq!(machine.lock_command(&["send-need-reboot"]).await.2, 0);
+    machine.manager().reaches("confirming").await;
+    machine.manager.take().unwrap().kill();
+    machine.logind.inhibit(None);
+    machine.start_manager();
+    machine.is_asked_to_reboot(1).await;
+    assert_eq!(machine.reboot().await, SlotName::A);
+    machine.manager().reaches("idle").await;
+    assert_eq!(machine.logind.reboots(), 1);
+}
+
+/// Everybody on the bus can send them, and a connection whose queues are full is not read on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_signals_keeps_no_answer_from_being_read() {
+    let mut machine = Machine::with('1', ALONE).await;
+    machine.boot(SlotName::A).await;
+    machine.manager().reaches("idle").await;
+    let flood = machine.scene.bus.connect().await;
+    let flood = tokio::spawn(async move {
+        let status = (0_i64, 0.0_f64, "UPDATE_STATUS_IDLE", "", 0_i64);
+        loop {
+            let sent = flood
+                .emit_signal(Option::<&str>::None, PATH, INTERFACE, "StatusUpdate", &status)
+                .await;
+            sent.unwrap();
+        }
+    });
+    let began = Instant::now();
+    machine.update().await;
+    machine.is_asked_to_reboot(1).await;
+    flood.abort();
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn beside_another_manager_it_refuses_and_off_is_off() {
     let machine = Machine::with('1', ALONE).await;
     let host = Host::new(machine.scene.node.path("/"));
@@ -165,9 +214,15 @@ async fn beside_another_manager_it_refuses_and_off_is_off() {
         "{told}"
     );
     drop(other);
-    machine.scene.configure("REBOOT_STRATEGY=off\n");
-    let off = RebootManager::start(&machine.scene.node, &machine.scene.bus);
+    // Whatever else is set.
+    machine
+        .scene
+        .configure("REBOOT_STRATEGY=off\nREBOOT_WINDOWS=never\nAFTER_ROLLBACK=perhaps\n");
+    let (off, service) = RebootManager::start_as_service(&machine.scene.node, &machine.scene.bus);
     assert_eq!(off.ended().code(), Some(0));
+    let mut told = [0; 64];
+    let length = service.recv(&mut told).unwrap();
+    assert_eq!(&told[..length], b"READY=1");
     machine.scene.configure("REBOOT_STRATEGY=best-effort\n");
     let unknown = RebootManager::start(&machine.scene.node, &machine.scene.bus);
     assert_eq!(unknown.ended().code(), Some(1));

@@ -1,7 +1,9 @@
 //! The real reboot manager on a node.
 
 use std::fs::File;
-use std::process::{Child, ExitStatus};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -24,9 +26,22 @@ pub struct RebootManager {
 impl RebootManager {
     /// Starts it, with short pauses.
     pub fn start(node: &Node, bus: &PrivateBus) -> Self {
+        Self::spawn(bus.process(PROGRAM), node)
+    }
+
+    /// Starts it as a service manager does that waits until it is ready: tells it by the socket.
+    pub fn start_as_service(node: &Node, bus: &PrivateBus) -> (Self, UnixDatagram) {
+        let path = node.beside("manager.notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut process = bus.process(PROGRAM);
+        process.env("NOTIFY_SOCKET", path);
+        (Self::spawn(process, node), socket)
+    }
+
+    fn spawn(mut process: Command, node: &Node) -> Self {
         let log = node.beside("manager.log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
-        let mut process = bus.process(PROGRAM);
         process.args(["-hurry", "-root"]).arg(node.path("/"));
         process
             .env("TZ", "UTC")
