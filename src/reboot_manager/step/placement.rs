@@ -36,7 +36,9 @@ impl Next {
             (Arrival::Unknown, _) => self.stay_on_trial("which slot runs can't be told"),
             (Arrival::There, SlotHealth::NotYet(why)) => self.stay_on_trial(why),
             (Arrival::There, SlotHealth::Good) => self.found_good(record, wanted.reason, view),
-            (Arrival::Back, _) if self.state.waiting.is_some() => self.wait(),
+            (Arrival::Back, _) if self.state.waiting.is_some() => {
+                self.came_back_to_another(record, &wanted, view)
+            }
             (Arrival::Back, _) if view.last_outcome == Some(InstalledOutcome::Withdrawn) => self.call_off(),
             (Arrival::Back, _) => self.came_back(record.prepared, view.failure_of(&wanted)),
         }
@@ -93,6 +95,25 @@ impl Next {
         let failed = record.failed.filter(|_| reason != Reason::Update);
         self.state.record = Some(HoldRecord { failed, ..record });
         self.enter_and_start(Phase::Settling, Job::Settle);
+    }
+
+    /// Another update waits already, and takes the lock over. If it is withdrawn, the lock is kept for the rollback.
+    fn came_back_to_another(&mut self, record: HoldRecord, wanted: &WantedReboot, view: &NodeView) {
+        let failed = view
+            .rollback
+            .clone()
+            .filter(|failed| failed.version == wanted.version);
+        if let Some(failed) = failed
+            && self.state.after_rollback == AfterRollback::Hold
+        {
+            self.effects.push(Effect::Say(Notice::Held(failed.clone())));
+            self.save(HoldRecord {
+                boot: self.state.boot.clone(),
+                failed: Some(failed),
+                ..record
+            });
+        }
+        self.wait();
     }
 
     fn came_back(&mut self, prepared: bool, failed: FailedVersion) {

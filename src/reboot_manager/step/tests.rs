@@ -226,3 +226,19 @@ fn without_its_record_a_node_that_rolled_back_keeps_the_lock() {
         assert_eq!(after(start, events).0.phase(), phase);
     }
 }
+
+#[test]
+fn a_newer_update_that_waits_after_a_rollback_and_is_withdrawn_leaves_the_lock_held() {
+    let mut newer = rolled_back();
+    newer.waiting = Some(WantedReboot {
+        version: "3".to_owned(),
+        ..update()
+    });
+    let mut withdrawn = rolled_back();
+    withdrawn.last_outcome = Some(InstalledOutcome::Withdrawn);
+    let (waits, _) = after(started("2", record_of_update()), [read(newer)]);
+    assert_eq!(waits.phase(), Phase::Waiting);
+    let (held, jobs) = after(waits, [read(withdrawn), Event::Settled]);
+    assert_eq!(held.phase(), Phase::Held);
+    assert_eq!(jobs, [Job::Settle, Job::Note(failed())]);
+}
