@@ -1,11 +1,17 @@
 //! Nodes, a lock's server, and everything that may happen to them.
 
+mod faults;
+mod lock_server;
+mod node;
+
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use super::super::{
-    AfterRollback, Confirmation, Effect, EngineView, Event, FailedVersion, HoldRecord, InstalledOutcome, Job,
-    LockAnswer, NodeView, NoteAnswer, Phase, Reason, SlotHealth, State, WantedReboot, step,
+    AfterRollback, Confirmation, EngineView, Event, FailedVersion, InstalledOutcome, Job, NodeView,
+    NoteAnswer, Phase, Reason, SlotHealth, State, WantedReboot,
 };
+
+use node::{Machine, Node, Running};
 
 const THIS_BOOT: &str = "this";
 const EARLIER_BOOT: &str = "earlier";
@@ -53,54 +59,6 @@ pub(super) struct Budget {
     pub(super) requests: u8,
     /// An operator releases a lock that is kept after a rollback.
     pub(super) releases: u8,
-}
-
-/// A write that the lock's server was asked for, on condition that nothing was written since the read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Write {
-    Add,
-    Remove,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Running {
-    job: Job,
-    /// Of a lock's job that has read and asked for a write: whether the condition still holds.
-    sent: Option<(Write, bool)>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-#[allow(clippy::struct_excessive_bools, reason = "each may go with any of the others")]
-struct Machine {
-    is_up: bool,
-    runs_new: bool,
-    is_waiting: bool,
-    is_on_trial: bool,
-    hangs: bool,
-    outcome: Option<InstalledOutcome>,
-    has_failed: bool,
-    /// Went down by our order, and is not found good since.
-    is_ordered: bool,
-    /// The update waited when the engine was read for the last time.
-    was_confirmed: bool,
-    /// A reboot was ordered for an update that was withdrawn before.
-    was_misled: bool,
-    touched_bad: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Node {
-    machine: Machine,
-    manager: Option<State>,
-    disk: Option<HoldRecord>,
-    running: Option<Running>,
-    is_holder: bool,
-    /// A write that nobody waits for any more, and that may still take effect.
-    ghost: Option<Write>,
-    /// The engine has something to tell.
-    has_news: bool,
-    /// The next record can't be written.
-    is_full: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -319,97 +277,6 @@ impl World {
         }
     }
 
-    /// What goes wrong, as far as the budget goes.
-    fn faults(&self, at: usize, found: &mut Successors) {
-        let node = &self.nodes[at];
-        if self.budget.kills > 0 && node.manager.is_some() {
-            found.push(self.changed("manager is killed", at, |node, budget| {
-                budget.kills -= 1;
-                node.abandon();
-                node.manager = None;
-            }));
-        }
-        if self.budget.cuts > 0 && node.machine.is_up {
-            found.push(self.changed("loses power", at, |node, budget| {
-                budget.cuts -= 1;
-                // Without the lock it is nobody's choice.
-                let is_ready = |manager: &State| {
-                    matches!(
-                        manager.phase(),
-                        Phase::Preparing | Phase::Notifying | Phase::Confirming | Phase::Rebooting
-                    )
-                };
-                if node.machine.is_waiting && node.manager.as_ref().is_some_and(is_ready) {
-                    node.machine.is_ordered = true;
-                }
-                node.go_down();
-            }));
-        }
-        if self.budget.withdrawals > 0 && node.machine.is_waiting {
-            found.push(self.changed("update is withdrawn", at, |node, budget| {
-                budget.withdrawals -= 1;
-                node.machine.is_waiting = false;
-                node.machine.outcome = Some(InstalledOutcome::Withdrawn);
-                node.has_news = true;
-            }));
-        }
-        if self.budget.unsaved > 0 {
-            found.push(self.changed("disk is full", at, |node, budget| {
-                budget.unsaved -= 1;
-                node.is_full = true;
-            }));
-        }
-        let is_news = |manager: &State| !manager.requested;
-        if self.budget.requests > 0 && node.manager.as_ref().is_some_and(is_news) {
-            let (name, mut world) = self.changed("root asks", at, |_, budget| budget.requests -= 1);
-            let said = world.nodes[at].tell(Event::Requested, self.scenario.after_rollback());
-            found.push((name + &said, world));
-        }
-        let is_held = |manager: &State| manager.phase() == Phase::Held;
-        if self.budget.releases > 0 && node.is_holder && node.manager.as_ref().is_some_and(is_held) {
-            let (name, mut world) = self.changed("operator releases", at, |_, budget| budget.releases -= 1);
-            world.write(at, Write::Remove);
-            found.push((name, world));
-        }
-        if self.is_sabotaged(Sabotage::ExpiringLease) && node.is_holder {
-            found.push(self.changed("lease expires", at, |node, _| node.is_holder = false));
-        }
-    }
-
-    /// Writes that nobody waits for any more.
-    fn lock_server(&self, at: usize, found: &mut Successors) {
-        if let Some(write) = self.nodes[at].ghost {
-            let (name, mut world) = self.changed("late write takes effect", at, |node, _| node.ghost = None);
-            world.write(at, write);
-            found.push((name, world));
-        }
-    }
-
-    /// A write takes effect; no other that was asked for before does any more.
-    fn write(&mut self, at: usize, write: Write) {
-        for node in &mut self.nodes {
-            node.ghost = None;
-            if let Some(Running {
-                sent: Some((_, holds)),
-                ..
-            }) = &mut node.running
-            {
-                *holds = false;
-            }
-        }
-        let is_holder = &mut self.nodes[at].is_holder;
-        match write {
-            Write::Add => *is_holder = true,
-            Write::Remove if *is_holder => *is_holder = false,
-            Write::Remove if self.is_sabotaged(Sabotage::UnlockOfAnother) => {
-                if let Some(node) = self.nodes.iter_mut().find(|node| node.is_holder) {
-                    node.is_holder = false;
-                }
-            }
-            Write::Remove => {}
-        }
-    }
-
     /// What may become of the job under way.
     fn job(&self, at: usize, found: &mut Successors) {
         let Some(Running { job, sent }) = &self.nodes[at].running else {
@@ -481,74 +348,6 @@ impl World {
             Event::RebootAnswered(Err("busy".to_owned())),
         ));
     }
-
-    fn lock_job(&self, at: usize, job: &Job, sent: Option<(Write, bool)>, found: &mut Successors) {
-        let is_lock = matches!(job, Job::Lock { .. });
-        let answered = |is_done: bool| match (is_lock, is_done) {
-            (true, true) => Event::Locked(LockAnswer::Granted),
-            (true, false) => Event::Locked(LockAnswer::Failed("lost".to_owned())),
-            (false, true) => Event::Unlocked(Ok(())),
-            (false, false) => Event::Unlocked(Err("lost".to_owned())),
-        };
-        match sent {
-            None => self.read_lock(at, job, found),
-            // Somebody else was faster.
-            Some((_, false)) => found.push(self.changed("lost the race", at, |node, _| {
-                if let Some(running) = &mut node.running {
-                    running.sent = None;
-                }
-            })),
-            Some((write, true)) => {
-                let (_, mut written) = self.changed("", at, |node, _| node.running = None);
-                written.write(at, write);
-                found.push(written.told("write is answered", at, answered(true)));
-                if self.budget.losses > 0 {
-                    written.budget.losses -= 1;
-                    found.push(written.told("write's answer is lost", at, answered(false)));
-                    let mut late = self.clone();
-                    late.budget.losses -= 1;
-                    late.nodes[at].abandon();
-                    found.push(late.told("write is late", at, answered(false)));
-                }
-            }
-        }
-    }
-
-    fn read_lock(&self, at: usize, job: &Job, found: &mut Successors) {
-        let is_twin = |other: usize| self.is_sabotaged(Sabotage::TwoManagers) && at < 2 && other < 2;
-        let is_holder =
-            (0..self.nodes.len()).any(|other| self.nodes[other].is_holder && (other == at || is_twin(other)));
-        let holders = self.nodes.iter().filter(|node| node.is_holder).count();
-        let asks = |write: Write| {
-            self.changed("lock is read", at, |node, _| {
-                if let Some(running) = &mut node.running {
-                    running.sent = Some((write, true));
-                }
-            })
-        };
-        found.push(match job {
-            // Written again: it overtakes what may be on its way.
-            Job::Lock { .. } if is_holder && self.is_sabotaged(Sabotage::NoFence) => {
-                self.told("holds it", at, Event::Locked(LockAnswer::Granted))
-            }
-            Job::Lock { .. } if is_holder => asks(Write::Add),
-            Job::Lock { .. } if holders >= self.scenario.places => self.told(
-                "is taken",
-                at,
-                Event::Locked(LockAnswer::Taken("others".to_owned())),
-            ),
-            Job::Lock { .. } => asks(Write::Add),
-            Job::Unlock { fence } => {
-                let fence = *fence && !self.is_sabotaged(Sabotage::NoFence);
-                if is_holder || fence || self.is_sabotaged(Sabotage::UnlockOfAnother) {
-                    asks(Write::Remove)
-                } else {
-                    self.told("holds nothing", at, Event::Unlocked(Ok(())))
-                }
-            }
-            _ => return,
-        });
-    }
 }
 
 impl Scenario {
@@ -565,129 +364,5 @@ fn failed() -> FailedVersion {
     FailedVersion {
         version: VERSION.to_owned(),
         cause: "bad".to_owned(),
-    }
-}
-
-impl Node {
-    /// Something is under way that nobody else sees.
-    fn is_amid_own_business(&self) -> bool {
-        if self.machine.hangs || !self.machine.is_up {
-            return false;
-        }
-        let is_own = |running: &Running| {
-            matches!(
-                running.job,
-                Job::AwaitWindow
-                    | Job::LookAtWindow
-                    | Job::Prepare
-                    | Job::Notify
-                    | Job::Settle
-                    | Job::Pause(_)
-            )
-        };
-        self.manager.is_none() || self.has_news || self.running.as_ref().is_some_and(is_own)
-    }
-
-    /// What was asked for and isn't waited for any more may still take effect.
-    fn abandon(&mut self) {
-        if let Some(Running {
-            sent: Some((write, true)),
-            ..
-        }) = self.running.take()
-        {
-            self.ghost = Some(write);
-        }
-    }
-
-    fn go_down(&mut self) {
-        self.abandon();
-        self.manager = None;
-        self.has_news = false;
-        let machine = &mut self.machine;
-        machine.is_up = false;
-        machine.was_confirmed = false;
-        if machine.is_on_trial {
-            machine.is_on_trial = false;
-            machine.runs_new = false;
-            machine.outcome = Some(InstalledOutcome::RolledBack);
-            machine.has_failed = true;
-        }
-    }
-
-    fn boot(&mut self, is_bad: bool) {
-        let machine = &mut self.machine;
-        machine.is_up = true;
-        if std::mem::take(&mut machine.is_waiting) {
-            machine.runs_new = true;
-            machine.is_on_trial = true;
-            machine.touched_bad = is_bad && machine.is_ordered;
-        } else {
-            machine.is_ordered = false;
-        }
-        if let Some(record) = &mut self.disk
-            && !record.boot.is_empty()
-        {
-            EARLIER_BOOT.clone_into(&mut record.boot);
-        }
-    }
-
-    /// Gives the manager an event, and carries out what follows; says so.
-    fn tell(&mut self, event: Event, after_rollback: AfterRollback) -> String {
-        let Some(manager) = &mut self.manager else {
-            return String::new();
-        };
-        manager.after_rollback = after_rollback;
-        let (mut after, effects) = step(manager, event);
-        // Nothing is decided by these.
-        after.tries = 0;
-        after.obstacle = None;
-        let mut said = format!(" -> {}", after.phase().word());
-        *manager = after;
-        for effect in effects {
-            match effect {
-                Effect::Save(_) if std::mem::take(&mut self.is_full) => {
-                    said += &self.tell(Event::NotSaved("full".to_owned()), after_rollback);
-                    return said;
-                }
-                Effect::Save(record) => self.disk = Some(record),
-                Effect::Forget => self.disk = None,
-                Effect::Stop => self.abandon(),
-                Effect::Start(job) => {
-                    self.abandon();
-                    self.running = Some(Running { job, sent: None });
-                }
-                Effect::Say(_) => {}
-            }
-        }
-        said
-    }
-
-    fn is_settled(&self, is_taken: bool) -> bool {
-        let machine = &self.machine;
-        if machine.hangs {
-            return self.is_holder || !machine.is_ordered;
-        }
-        let Some(manager) = &self.manager else {
-            return false;
-        };
-        if !machine.is_up || self.has_news || self.ghost.is_some() {
-            return false;
-        }
-        match manager.phase() {
-            Phase::Idle => {
-                !self.is_holder && (machine.runs_new || machine.outcome.is_some()) && self.disk.is_none()
-            }
-            Phase::Held => self.is_holder && machine.has_failed,
-            // The others wait, and nothing else is wrong.
-            Phase::Waiting | Phase::Locking => {
-                is_taken
-                    && !self.is_holder
-                    && self
-                        .running
-                        .as_ref()
-                        .is_some_and(|running| running.sent.is_none())
-            }
-            _ => false,
-        }
     }
 }
