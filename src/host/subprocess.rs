@@ -67,7 +67,7 @@ pub enum SubprocessError {
     TimedOut {
         /// Path of the program.
         program: PathBuf,
-        /// Time limit.
+        /// The time that the program was given.
         limit: Duration,
         /// Output until then.
         output: Output,

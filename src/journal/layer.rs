@@ -8,11 +8,13 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::Layer;
 use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::Context;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use super::event_fields::EventFields;
 use super::{AttemptFields, JournalEntry, SOCKET};
@@ -92,7 +94,7 @@ impl<S: Subscriber> Layer<S> for JournalLayer {
 
 /// The text of an event on standard error: without what is for the journal alone.
 #[derive(Debug, Clone, Copy)]
-pub struct PlainLayer;
+struct PlainLayer;
 
 impl<'w> FormatFields<'w> for PlainLayer {
     fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> std::fmt::Result {
@@ -104,6 +106,23 @@ impl<'w> FormatFields<'w> for PlainLayer {
 
 /// Whether standard error is the stream that systemd has told us of: `JOURNAL_STREAM`, device and
 /// inode.
+/// Begins logging: to the journal by `layer`, or as text on standard error where there is none.
+/// `RUST_LOG` chooses what, everything from `info` on by default.
+pub fn start_logging(layer: Option<JournalLayer>) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let text = layer.is_none().then(|| {
+        tracing_subscriber::fmt::layer()
+            .with_writer(io::stderr)
+            .with_ansi(false)
+            .fmt_fields(PlainLayer)
+    });
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(layer)
+        .with(text)
+        .init();
+}
+
 fn goes_to_the_journal() -> bool {
     let Ok(told) = std::env::var("JOURNAL_STREAM") else {
         return false;

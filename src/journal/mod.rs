@@ -26,7 +26,7 @@ use std::iter::successors;
 
 pub use attempt_fields::AttemptFields;
 pub use entry::JournalEntry;
-pub use layer::{JournalLayer, PlainLayer};
+pub use layer::{JournalLayer, start_logging};
 pub use message_id::{MessageId, reference};
 
 /// The path of journald's socket.

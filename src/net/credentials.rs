@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 /// User name and password. Bytes, since URLs may hold any.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// User name.
+    /// User name as it is sent: percent-encoding is undone.
     pub user: Vec<u8>,
     /// Password; may be empty.
     pub password: Vec<u8>,

@@ -55,7 +55,7 @@ pub enum NetError {
     ConnectTimeout {
         /// `host:port` of the server or proxy.
         peer: String,
-        /// Time limit.
+        /// The time within which a connection must stand.
         within: Duration,
     },
     /// The proxy refuses or fails to connect to the server.
@@ -81,7 +81,7 @@ pub enum NetError {
     Silence {
         /// `host:port` of the server or proxy.
         peer: String,
-        /// Time limit.
+        /// The longest wait for the next byte.
         within: Duration,
     },
     /// The connection broke, or the peer doesn't speak HTTP.

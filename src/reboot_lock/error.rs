@@ -18,25 +18,25 @@ pub enum LockError {
     /// The answer takes too long, or its end does.
     #[error("{url} gave no whole answer in {seconds} s")]
     Endless {
-        /// The endpoint.
+        /// URL of the endpoint that was asked, without its password.
         url: String,
-        /// The limit.
+        /// The time limit of one answer, in seconds.
         seconds: u64,
     },
     /// An answer of absurd length.
     #[error("{url} answered with more than {most} bytes")]
     TooLong {
-        /// The endpoint.
+        /// URL of the endpoint that was asked, without its password.
         url: String,
-        /// The limit.
+        /// Bytes that an answer may have.
         most: usize,
     },
     /// A status that means no good.
     #[error("{url} answered with HTTP status {status}: {said}")]
     Status {
-        /// The endpoint.
+        /// URL of the endpoint that was asked, without its password.
         url: String,
-        /// The status.
+        /// HTTP status, 100 to 999.
         status: u16,
         /// The beginning of the answer.
         said: String,
@@ -44,7 +44,7 @@ pub enum LockError {
     /// An answer that isn't understood.
     #[error("{url} answered with what isn't understood: {why}")]
     Nonsense {
-        /// The endpoint.
+        /// URL of the endpoint that was asked, without its password.
         url: String,
         /// The first thing that is wrong.
         why: String,
@@ -54,7 +54,7 @@ pub enum LockError {
         "the etcd at {url} has no v2 API: start it with --enable-v2, or set REBOOT_ETCD_API=v3 on all nodes of the group"
     )]
     NoV2 {
-        /// The endpoint.
+        /// URL of the endpoint that was asked, without its password.
         url: String,
     },
     /// Others write all the time.
@@ -95,7 +95,7 @@ pub enum SettingsFault {
     /// A URL that is none.
     #[error("{key}")]
     Url {
-        /// The setting.
+        /// Name of the setting in the configuration.
         key: &'static str,
         /// The fault of its value.
         source: UrlFault,
@@ -114,7 +114,7 @@ pub enum SettingsFault {
     /// A number that is none, or too large.
     #[error("{key}={value} is no number of seconds up to 86400")]
     Number {
-        /// The setting.
+        /// Name of the setting in the configuration.
         key: &'static str,
         /// Its value.
         value: String,

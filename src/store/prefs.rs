@@ -117,7 +117,7 @@ pub enum PrefsError {
     NotANumber {
         /// Path of the file.
         path: PathBuf,
-        /// Value found.
+        /// The beginning of the file's contents, 64 characters at most.
         value: String,
     },
 }

@@ -86,7 +86,7 @@ pub enum RecordError {
         path: PathBuf,
         /// Version in the file.
         found: u32,
-        /// Version expected.
+        /// Version that this program reads and writes.
         expected: u32,
     },
 }

@@ -17,9 +17,6 @@ use role::Role;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 use update_engine::bus::{self, BusError, BusService};
 use update_engine::disk::{SlotName, share_one_heap};
 use update_engine::engine::{DiskChoice, Engine, Node, Settings, Updater as _};
@@ -27,7 +24,7 @@ use update_engine::flags::{self, CommandLine, FlagRequest};
 use update_engine::host::Host;
 use update_engine::install::PostinstMode;
 use update_engine::journal::chain;
-use update_engine::journal::{AttemptFields, JournalLayer, PlainLayer};
+use update_engine::journal::{AttemptFields, JournalLayer, start_logging};
 use update_engine::monitoring::Monitor;
 use update_engine::printable;
 use update_engine::status::{Command, SnapshotReceiver, SnapshotSender};
@@ -125,7 +122,7 @@ fn refuse(error: &dyn std::error::Error) -> ExitCode {
 
 fn start(options: Options) -> ExitCode {
     let attempt_fields = AttemptFields::default();
-    speak(&options.settings.host, &attempt_fields);
+    start_logging(JournalLayer::of(&options.settings.host, attempt_fields.clone()));
     // What is made here is for root alone, whatever the mode asked for.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
     share_one_heap();
@@ -143,23 +140,6 @@ fn start(options: Options) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Sets up logging: to the journal if standard error goes there, else to standard error.
-fn speak(host: &Host, attempt_fields: &AttemptFields) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let journal = JournalLayer::of(host, attempt_fields.clone());
-    let text = journal.is_none().then(|| {
-        tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
-            .with_ansi(false)
-            .fmt_fields(PlainLayer)
-    });
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(journal)
-        .with(text)
-        .init();
 }
 
 #[derive(Debug, thiserror::Error)]

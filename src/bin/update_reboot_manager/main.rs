@@ -11,12 +11,9 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
 use update_engine::flags::{self, CommandLine, FlagRequest};
 use update_engine::host::Host;
-use update_engine::journal::{AttemptFields, JournalLayer, PlainLayer, chain};
+use update_engine::journal::{AttemptFields, JournalLayer, chain, start_logging};
 use update_engine::printable;
 use update_engine::reboot_manager::{self, Manager, ManagerError, Pace, Settings};
 use update_engine::systemd::ServiceManager;
@@ -56,7 +53,7 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let host = Host::new(line.text("root").unwrap_or("/"));
-    speak(&host);
+    start_logging(JournalLayer::of(&host, AttemptFields::default()).map(|journal| journal.called(NAME)));
     match start(host, &line) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -64,23 +61,6 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// To the journal where standard error goes there, else to standard error.
-fn speak(host: &Host) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let journal = JournalLayer::of(host, AttemptFields::default()).map(|journal| journal.called(NAME));
-    let text = journal.is_none().then(|| {
-        tracing_subscriber::fmt::layer()
-            .with_writer(std::io::stderr)
-            .with_ansi(false)
-            .fmt_fields(PlainLayer)
-    });
-    tracing_subscriber::registry()
-        .with(filter)
-        .with(journal)
-        .with(text)
-        .init();
 }
 
 fn start(host: Host, line: &CommandLine) -> Result<(), ProgramError> {

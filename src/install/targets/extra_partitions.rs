@@ -72,7 +72,7 @@ impl ExtraPartitions {
         (findings, Self { open, refused })
     }
 
-    /// What fits.
+    /// The size, in bytes, of each partition that a payload may bring.
     pub(in crate::install) fn limits(&self) -> ExtraPartitionLimits {
         ExtraPartitionLimits::these(self.open.iter().map(|(name, pair)| (*name, pair.target.len())))
     }
