@@ -37,7 +37,7 @@ impl Next {
             (Arrival::There, SlotHealth::NotYet(why)) => self.stay_on_trial(why),
             (Arrival::There, SlotHealth::Good) => self.found_good(record, wanted.reason, view),
             (Arrival::Back, _) if self.state.waiting.is_some() => {
-                self.came_back_to_another(record, &wanted, view)
+                self.came_back_to_another(record, &wanted, view);
             }
             (Arrival::Back, _) if view.last_outcome == Some(InstalledOutcome::Withdrawn) => self.call_off(),
             (Arrival::Back, _) => self.came_back(record.prepared, view.failure_of(&wanted)),
