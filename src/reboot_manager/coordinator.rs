@@ -69,14 +69,14 @@ pub enum CoordinatorError {
 
 /// The held file; given back when dropped.
 #[derive(Debug)]
-pub struct Coordinator {
+pub struct CoordinatorFile {
     path: PathBuf,
     strategy: Strategy,
     state: CoordinatorState,
     held: Flock<File>,
 }
 
-impl Coordinator {
+impl CoordinatorFile {
     /// Becomes the reboot manager of `host`. Blocks.
     ///
     /// # Errors
@@ -187,9 +187,13 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let host = Host::new(root.path());
         assert!(!ManagerReport::is_from_a_running_one(&host));
-        let mut first = Coordinator::new(&host, Strategy::EtcdLock).unwrap();
+        let mut first = CoordinatorFile::new(&host, Strategy::EtcdLock).unwrap();
         assert!(ManagerReport::is_from_a_running_one(&host));
-        let refused = || Coordinator::new(&host, Strategy::Reboot).unwrap_err().to_string();
+        let refused = || {
+            CoordinatorFile::new(&host, Strategy::Reboot)
+                .unwrap_err()
+                .to_string()
+        };
         assert!(refused().contains("update_reboot_manager"), "{}", refused());
         first.tell(CoordinatorState::RebootPlanned);
         assert!(refused().contains("update_reboot_manager"));
@@ -200,7 +204,7 @@ mod tests {
         assert!(ManagerReport::is_from_a_running_one(&host));
         drop(first);
         assert!(!ManagerReport::is_from_a_running_one(&host));
-        Coordinator::new(&host, Strategy::Reboot).unwrap();
+        CoordinatorFile::new(&host, Strategy::Reboot).unwrap();
     }
 
     #[test]
@@ -212,10 +216,10 @@ mod tests {
         fs::write(&path, "STATE=running\nNAME=locksmithd\nSTRATEGY=reboot").unwrap();
         let file = File::open(&path).unwrap();
         let held = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
-        let refused = Coordinator::new(&host, Strategy::Reboot).unwrap_err();
+        let refused = CoordinatorFile::new(&host, Strategy::Reboot).unwrap_err();
         assert!(refused.to_string().contains("locksmithd"), "{refused}");
         assert!(!ManagerReport::is_from_a_running_one(&host));
         drop(held);
-        Coordinator::new(&host, Strategy::Reboot).unwrap();
+        CoordinatorFile::new(&host, Strategy::Reboot).unwrap();
     }
 }

@@ -23,7 +23,7 @@ use zbus::names::{BusName, OwnedUniqueName};
 use zbus::wire::Variant;
 use zbus::{Connection, MatchRule, Message, MessageStream};
 
-use super::event::{EngineView, Event, InstalledOutcome, NodeView, SlotHealth};
+use super::event::{EngineView, InstalledOutcome, ManagerEvent, NodeView, SlotHealth};
 use super::state::{FailedVersion, Reason, WantedReboot};
 use crate::bus::{ENGINE_INTERFACE, ENGINE_PATH, INTERFACE, SERVICE, StatusFields};
 use crate::status::{AttemptReport, AttemptState, EngineState, Operation, Overview};
@@ -106,7 +106,7 @@ fn view(overview: &Overview, attempts: &[AttemptReport]) -> NodeView {
 }
 
 /// Tells `events` what the engine says whenever it changes, and of root's signals; ends when nobody listens.
-pub async fn watch(events: mpsc::Sender<Event>) {
+pub async fn watch(events: mpsc::Sender<ManagerEvent>) {
     while !events.is_closed() {
         let why = match connect().await {
             Ok(connection) => tokio::select! {
@@ -116,7 +116,7 @@ pub async fn watch(events: mpsc::Sender<Event>) {
             .unwrap_or_else(|| "the message bus has gone away".to_owned()),
             Err(error) => format!("no message bus: {error}"),
         };
-        let silent = Event::Engine(EngineView::Silent(why));
+        let silent = ManagerEvent::Engine(EngineView::Silent(why));
         if events.send(silent).await.is_err() {
             return;
         }
@@ -125,7 +125,7 @@ pub async fn watch(events: mpsc::Sender<Event>) {
 }
 
 /// Until nobody listens, or a stream ends.
-async fn follow(connection: &Connection, events: &mpsc::Sender<Event>) -> zbus::Result<()> {
+async fn follow(connection: &Connection, events: &mpsc::Sender<ManagerEvent>) -> zbus::Result<()> {
     let signals = Signals::subscribe(connection).await?;
     let bus = DBusProxy::new(connection).await?;
     let changed = Notify::new();
@@ -138,13 +138,13 @@ async fn follow(connection: &Connection, events: &mpsc::Sender<Event>) -> zbus::
 }
 
 /// Tells what the engine says, now and after each change, until nobody listens.
-async fn tell_views(connection: &Connection, changed: &Notify, events: &mpsc::Sender<Event>) {
+async fn tell_views(connection: &Connection, changed: &Notify, events: &mpsc::Sender<ManagerEvent>) {
     let mut told = None;
     loop {
         let view = read(connection).await;
         if told.as_ref() != Some(&view) {
             told = Some(view.clone());
-            if events.send(Event::Engine(view)).await.is_err() {
+            if events.send(ManagerEvent::Engine(view)).await.is_err() {
                 return;
             }
         }
@@ -156,14 +156,14 @@ async fn tell_views(connection: &Connection, changed: &Notify, events: &mpsc::Se
 async fn tell_requests(
     bus: &DBusProxy<'_>,
     mut requests: mpsc::Receiver<OwnedUniqueName>,
-    events: &mpsc::Sender<Event>,
+    events: &mpsc::Sender<ManagerEvent>,
 ) {
     let mut complaints = Complaints::default();
     while let Some(sender) = requests.recv().await {
         match is_request(bus, &sender).await {
             Ok(false) => {}
             Ok(true) => {
-                if events.send(Event::Requested).await.is_err() {
+                if events.send(ManagerEvent::Requested).await.is_err() {
                     return;
                 }
             }

@@ -132,7 +132,7 @@ pub struct Confirmation {
 
 /// Something that has happened.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Event {
+pub enum ManagerEvent {
     /// The engine was read.
     Engine(EngineView),
     /// Root asks for a reboot.
@@ -141,30 +141,30 @@ pub enum Event {
     NotSaved(String),
     /// Whether the window is open.
     Window(bool),
-    /// Of [`Job::Lock`].
+    /// Of [`ManagerJob::Lock`].
     Locked(LockAnswer),
-    /// Of [`Job::Prepare`]: done, or vetoed with a reason.
+    /// Of [`ManagerJob::Prepare`]: done, or vetoed with a reason.
     Prepared(Result<(), String>),
-    /// Of [`Job::Notify`]: no user is logged in, or their time is over.
+    /// Of [`ManagerJob::Notify`]: no user is logged in, or their time is over.
     UsersNotified,
-    /// Of [`Job::Confirm`].
+    /// Of [`ManagerJob::Confirm`].
     Confirmed(Confirmation),
-    /// Of [`Job::Reboot`]: ordered, or refused.
+    /// Of [`ManagerJob::Reboot`]: ordered, or refused.
     RebootAnswered(Result<(), String>),
-    /// Of [`Job::Settle`].
+    /// Of [`ManagerJob::Settle`].
     Settled,
-    /// Of [`Job::Unlock`]: certain not to be a holder any more, or an error.
+    /// Of [`ManagerJob::Unlock`]: certain not to be a holder any more, or an error.
     Unlocked(Result<(), String>),
-    /// Of [`Job::Note`].
+    /// Of [`ManagerJob::Note`].
     Noted(NoteAnswer),
-    /// Of [`Job::Pause`].
+    /// Of [`ManagerJob::Pause`].
     PauseOver,
 }
 
 /// Something that takes time. At most one runs: the next takes the place of the one before, whose answer never comes.
 /// What that one had sent may take effect all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Job {
+pub enum ManagerJob {
     /// Wait until the reboot window is open.
     AwaitWindow,
     /// Look whether it is open.
@@ -231,7 +231,7 @@ pub enum Notice {
 
 /// Something to do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Effect {
+pub enum ManagerEffect {
     /// Write the record durably. If that fails, nothing that follows is done.
     Save(HoldRecord),
     /// Remove the record durably.
@@ -239,7 +239,7 @@ pub enum Effect {
     /// End the job under way.
     Stop,
     /// Begin a job, in place of the one under way.
-    Start(Job),
+    Start(ManagerJob),
     /// Write to the journal.
     Say(Notice),
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::event::{Confirmation, Event, Job, LockAnswer, NoteAnswer};
+use super::event::{Confirmation, LockAnswer, ManagerEvent, ManagerJob, NoteAnswer};
 use super::programs::{self, Moment};
-use super::settings::Settings;
+use super::settings::ManagerSettings;
 use super::{engine, logind};
 use crate::host::ClockWatch;
 use crate::journal::chain;
@@ -17,66 +17,66 @@ use crate::reboot_lock::{Acquired, Look, Note};
 const LONGEST_SLEEP: Duration = Duration::from_secs(600);
 
 /// Carries out `job` for `version`.
-pub(super) async fn run(settings: Arc<Settings>, job: Job, version: String) -> Event {
+pub(super) async fn run(settings: Arc<ManagerSettings>, job: ManagerJob, version: String) -> ManagerEvent {
     match job {
-        Job::AwaitWindow => await_window(&settings).await,
-        Job::LookAtWindow => Event::Window(settings.windows.is_open(Timestamp::now())),
-        Job::Lock { wanted, failed } => {
+        ManagerJob::AwaitWindow => await_window(&settings).await,
+        ManagerJob::LookAtWindow => ManagerEvent::Window(settings.windows.is_open(Timestamp::now())),
+        ManagerJob::Lock { wanted, failed } => {
             // Others go on seeing why the lock is kept.
             let (version, cause) = failed.map_or_else(
                 || (wanted.version, String::new()),
                 |failed| (failed.version, failed.cause),
             );
             let note = Note { version, cause };
-            Event::Locked(match settings.lock.lock(&note).await {
+            ManagerEvent::Locked(match settings.lock.lock(&note).await {
                 Ok(Acquired::Held) => LockAnswer::Granted,
                 Ok(Acquired::Taken(by)) => LockAnswer::Taken(by),
                 Err(error) => LockAnswer::Failed(chain(&error)),
             })
         }
-        Job::Prepare => {
-            Event::Prepared(programs::run_until_refused(&settings.host, Moment::PreReboot, &version).await)
-        }
-        Job::Notify => notify(&settings).await,
-        Job::Confirm => confirm(&settings).await,
-        Job::Reboot => {
+        ManagerJob::Prepare => ManagerEvent::Prepared(
+            programs::run_until_refused(&settings.host, Moment::PreReboot, &version).await,
+        ),
+        ManagerJob::Notify => notify(&settings).await,
+        ManagerJob::Confirm => confirm(&settings).await,
+        ManagerJob::Reboot => {
             let asked = async { logind::reboot(&engine::connect().await?).await };
-            Event::RebootAnswered(asked.await.map_err(|error: zbus::Error| error.to_string()))
+            ManagerEvent::RebootAnswered(asked.await.map_err(|error: zbus::Error| error.to_string()))
         }
-        Job::Settle => {
+        ManagerJob::Settle => {
             programs::run_all(&settings.host, Moment::PostGood, &version).await;
-            Event::Settled
+            ManagerEvent::Settled
         }
-        Job::Unlock { fence } => {
+        ManagerJob::Unlock { fence } => {
             let unlocked = settings.lock.unlock(fence).await;
-            Event::Unlocked(unlocked.map_err(|error| chain(&error)))
+            ManagerEvent::Unlocked(unlocked.map_err(|error| chain(&error)))
         }
-        Job::Note(failed) => {
+        ManagerJob::Note(failed) => {
             let note = Note {
                 version: failed.version,
                 cause: failed.cause,
             };
-            Event::Noted(match settings.lock.note(&note).await {
+            ManagerEvent::Noted(match settings.lock.note(&note).await {
                 Ok(Look::Held) => NoteAnswer::Noted,
                 Ok(Look::NotHeld) => NoteAnswer::NotHeld,
                 Ok(Look::Unknown) => NoteAnswer::CannotTell,
                 Err(error) => NoteAnswer::Failed(chain(&error)),
             })
         }
-        Job::Pause(pause) => {
+        ManagerJob::Pause(pause) => {
             tokio::time::sleep(settings.pause(pause)).await;
-            Event::PauseOver
+            ManagerEvent::PauseOver
         }
     }
 }
 
 /// Until a window is open. Whoever sets the clock may open one.
-async fn await_window(settings: &Settings) -> Event {
+async fn await_window(settings: &ManagerSettings) -> ManagerEvent {
     let clock = ClockWatch::new();
     loop {
         let now = Timestamp::now();
         if settings.windows.is_open(now) {
-            return Event::Window(true);
+            return ManagerEvent::Window(true);
         }
         let opens = settings.windows.next_opening(now);
         let wait = opens.and_then(|opens| Duration::try_from(opens.duration_since(now)).ok());
@@ -95,7 +95,7 @@ async fn await_window(settings: &Settings) -> Event {
 }
 
 /// Where nobody can be asked who is logged in, nobody is.
-async fn notify(settings: &Settings) -> Event {
+async fn notify(settings: &ManagerSettings) -> ManagerEvent {
     let message = format!("System reboot in {}!", in_words(settings.grace));
     let told = async {
         let connection = engine::connect().await?;
@@ -110,7 +110,7 @@ async fn notify(settings: &Settings) -> Event {
         }
         Err(error) => tracing::warn!(%error, "logged-in users can't be told of the reboot"),
     }
-    Event::UsersNotified
+    ManagerEvent::UsersNotified
 }
 
 fn in_words(grace: Duration) -> String {
@@ -120,11 +120,11 @@ fn in_words(grace: Duration) -> String {
     }
 }
 
-async fn confirm(settings: &Settings) -> Event {
+async fn confirm(settings: &ManagerSettings) -> ManagerEvent {
     let connection = match engine::connect().await {
         Ok(connection) => connection,
         Err(error) => {
-            return Event::Confirmed(Confirmation {
+            return ManagerEvent::Confirmed(Confirmation {
                 engine: super::EngineView::Silent(error.to_string()),
                 is_open: settings.windows.is_open(Timestamp::now()),
                 inhibitors: None,
@@ -136,7 +136,7 @@ async fn confirm(settings: &Settings) -> Event {
         tracing::warn!(%error, "logind can't be asked for inhibitor locks");
         None
     });
-    Event::Confirmed(Confirmation {
+    ManagerEvent::Confirmed(Confirmation {
         engine: engine::read(&connection).await,
         is_open: settings.windows.is_open(Timestamp::now()),
         inhibitors,

@@ -9,14 +9,14 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::coordinator::{Coordinator, CoordinatorError, CoordinatorState};
-use super::event::{Effect, Event, Job, Notice};
+use super::coordinator::{CoordinatorError, CoordinatorFile, CoordinatorState};
+use super::event::{ManagerEffect, ManagerEvent, ManagerJob, Notice};
 use super::jobs;
 use super::metrics::exposition;
 use super::record_file::{LeftRecord, RecordFile};
 use super::request_file;
-use super::settings::Settings;
-use super::state::{Phase, State, WantedReboot};
+use super::settings::ManagerSettings;
+use super::state::{ManagerPhase, ManagerState, WantedReboot};
 use super::step::step;
 use crate::host::Unreadable;
 use crate::journal::{MessageId, chain};
@@ -46,7 +46,7 @@ pub enum ManagerError {
 }
 
 /// A job that runs; aborted when dropped.
-struct Running(JoinHandle<Event>);
+struct Running(JoinHandle<ManagerEvent>);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -56,10 +56,10 @@ impl Drop for Running {
 
 /// The reboot manager of a node.
 pub struct Manager {
-    settings: Arc<Settings>,
-    state: State,
+    settings: Arc<ManagerSettings>,
+    state: ManagerState,
     file: RecordFile,
-    coordinator: Coordinator,
+    coordinator: CoordinatorFile,
     service: Option<ServiceManager>,
     job: Option<Running>,
     /// Unix time in seconds since when a reboot is wanted.
@@ -72,18 +72,18 @@ impl Manager {
     ///
     /// # Errors
     /// [`ManagerError::Coordinator`] beside another one.
-    pub fn new(settings: Settings) -> Result<Self, ManagerError> {
-        let coordinator = Coordinator::new(&settings.host, settings.strategy)?;
+    pub fn new(settings: ManagerSettings) -> Result<Self, ManagerError> {
+        let coordinator = CoordinatorFile::new(&settings.host, settings.strategy)?;
         let boot = settings.host.identity()?.boot_id;
         let (file, left) = RecordFile::open(&settings.host)?;
-        let start = |record| State::new(boot, settings.after_rollback, record);
+        let start = |record| ManagerState::new(boot, settings.after_rollback, record);
         let mut state = match left {
             LeftRecord::Nothing => start(None),
             LeftRecord::Hold(record) => start(Some(record)),
             LeftRecord::Lost => start(None).with_lost_record(),
         };
         if request_file::is_there(&settings.host, &state.boot) {
-            (state, _) = step(&state, Event::Requested);
+            (state, _) = step(&state, ManagerEvent::Requested);
         }
         Ok(Self {
             state,
@@ -103,7 +103,7 @@ impl Manager {
     /// [`ManagerError::Died`].
     pub async fn run(
         mut self,
-        mut events: mpsc::Receiver<Event>,
+        mut events: mpsc::Receiver<ManagerEvent>,
         stop: CancellationToken,
     ) -> Result<(), ManagerError> {
         self.tell();
@@ -145,8 +145,8 @@ impl Manager {
         Some(wait.unwrap_or(LOOK).min(LOOK))
     }
 
-    fn take(&mut self, event: Event) {
-        if matches!(event, Event::Requested)
+    fn take(&mut self, event: ManagerEvent) {
+        if matches!(event, ManagerEvent::Requested)
             && let Err(error) = request_file::write(&self.settings.host, &self.state.boot)
         {
             tracing::warn!(%error, "root's request for a reboot would be lost by a restart of the manager");
@@ -156,25 +156,25 @@ impl Manager {
         self.state = state;
         for effect in effects {
             match effect {
-                Effect::Save(record) => {
+                ManagerEffect::Save(record) => {
                     if let Err(error) = self.file.save(&record, now()) {
-                        return self.take(Event::NotSaved(chain(&error)));
+                        return self.take(ManagerEvent::NotSaved(chain(&error)));
                     }
                 }
-                Effect::Forget => {
+                ManagerEffect::Forget => {
                     if let Err(error) = self.file.forget() {
                         // A later start finds it, and gives back what isn't held.
                         tracing::warn!("{}", chain(&error));
                     }
                 }
-                Effect::Stop => self.job = None,
-                Effect::Start(job) => self.start(job),
-                Effect::Say(notice) => say(&notice),
+                ManagerEffect::Stop => self.job = None,
+                ManagerEffect::Start(job) => self.start(job),
+                ManagerEffect::Say(notice) => say(&notice),
             }
         }
     }
 
-    fn start(&mut self, job: Job) {
+    fn start(&mut self, job: ManagerJob) {
         // First of all: its answer never comes.
         self.job = None;
         let version = self.version();
@@ -225,7 +225,7 @@ impl Manager {
         let failed = self.state.record().and_then(|record| record.failed.clone());
         let mut summary = self.sentence();
         // Writing to a string can't fail.
-        if let Some(opens) = opens.filter(|_| phase == Phase::Waiting && !is_open) {
+        if let Some(opens) = opens.filter(|_| phase == ManagerPhase::Waiting && !is_open) {
             let _ = write!(summary, "; it opens at {}", self.settings.windows.shown(opens));
         }
         if let Some(obstacle) = &obstacle {
@@ -255,18 +255,18 @@ impl Manager {
             version => version,
         };
         match self.state.phase() {
-            Phase::Starting => "waits for the update engine".to_owned(),
-            Phase::Idle => "no reboot is wanted".to_owned(),
-            Phase::Waiting => format!("the reboot into {version} waits for its window"),
-            Phase::Locking => format!("the reboot into {version} waits for the lock"),
-            Phase::Preparing => format!("runs pre-reboot.d before the reboot into {version}"),
-            Phase::Notifying => format!("logged-in users are told of the reboot into {version}"),
-            Phase::Confirming => format!("about to reboot into {version}"),
-            Phase::Rebooting => format!("logind was asked to reboot into {version}"),
-            Phase::Trial => "the lock is held until the running slot is found good".to_owned(),
-            Phase::Settling => "runs post-good.d".to_owned(),
-            Phase::Unlocking => "gives the lock back".to_owned(),
-            Phase::Held => {
+            ManagerPhase::Starting => "waits for the update engine".to_owned(),
+            ManagerPhase::Idle => "no reboot is wanted".to_owned(),
+            ManagerPhase::Waiting => format!("the reboot into {version} waits for its window"),
+            ManagerPhase::Locking => format!("the reboot into {version} waits for the lock"),
+            ManagerPhase::Preparing => format!("runs pre-reboot.d before the reboot into {version}"),
+            ManagerPhase::Notifying => format!("logged-in users are told of the reboot into {version}"),
+            ManagerPhase::Confirming => format!("about to reboot into {version}"),
+            ManagerPhase::Rebooting => format!("logind was asked to reboot into {version}"),
+            ManagerPhase::Trial => "the lock is held until the running slot is found good".to_owned(),
+            ManagerPhase::Settling => "runs post-good.d".to_owned(),
+            ManagerPhase::Unlocking => "gives the lock back".to_owned(),
+            ManagerPhase::Held => {
                 let failed = self.state.record().and_then(|record| record.failed.as_ref());
                 failed.map_or_else(String::new, |failed| {
                     format!(
@@ -281,7 +281,7 @@ impl Manager {
 }
 
 /// The answer of the job under way; never comes without one.
-async fn ended(job: &mut Option<Running>) -> Result<Event, JoinError> {
+async fn ended(job: &mut Option<Running>) -> Result<ManagerEvent, JoinError> {
     match job {
         Some(Running(handle)) => handle.await,
         None => std::future::pending().await,
@@ -296,16 +296,20 @@ async fn sleep(limit: Option<Duration>) {
     }
 }
 
-const fn coordinator_state(phase: Phase) -> CoordinatorState {
+const fn coordinator_state(phase: ManagerPhase) -> CoordinatorState {
     match phase {
-        Phase::Starting => CoordinatorState::Starting,
-        Phase::Idle | Phase::Trial | Phase::Settling | Phase::Unlocking | Phase::Held => {
-            CoordinatorState::Running
-        }
-        Phase::Waiting | Phase::Locking | Phase::Preparing | Phase::Notifying | Phase::Confirming => {
-            CoordinatorState::RebootPlanned
-        }
-        Phase::Rebooting => CoordinatorState::Rebooting,
+        ManagerPhase::Starting => CoordinatorState::Starting,
+        ManagerPhase::Idle
+        | ManagerPhase::Trial
+        | ManagerPhase::Settling
+        | ManagerPhase::Unlocking
+        | ManagerPhase::Held => CoordinatorState::Running,
+        ManagerPhase::Waiting
+        | ManagerPhase::Locking
+        | ManagerPhase::Preparing
+        | ManagerPhase::Notifying
+        | ManagerPhase::Confirming => CoordinatorState::RebootPlanned,
+        ManagerPhase::Rebooting => CoordinatorState::Rebooting,
     }
 }
 

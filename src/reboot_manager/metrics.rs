@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::state::Phase;
+use super::state::ManagerPhase;
 use crate::reboot_lock::ManagerReport;
 
 /// Name, kind and help of each; the order in which they are written.
@@ -49,7 +49,7 @@ pub(super) fn exposition(report: &ManagerReport) -> String {
 fn samples(name: &str, report: &ManagerReport) -> Vec<String> {
     let one = |value: Option<i64>| value.map(|value| format!(" {value}")).into_iter().collect();
     match name.rsplit('_').next() {
-        Some("phase") => Phase::ALL
+        Some("phase") => ManagerPhase::ALL
             .iter()
             .map(|phase| {
                 let value = u8::from(phase.word() == report.phase);

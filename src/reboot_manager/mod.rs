@@ -2,7 +2,7 @@
 //! engine calls the new slot good.
 //!
 //! ```text
-//!  engine, by D-Bus ──▶ EngineWatch ──┐                                ┌──▶ HoldRecord on the disk
+//!  engine, by D-Bus ──────────────────┐                                ┌──▶ HoldRecord on the disk
 //!  root's signal ─────────────────────┼─▶ Event ─▶ step(state, event) ─┤
 //!  answers of jobs ───────────────────┘      pure                      └──▶ Job: lock, window, programs, users, logind
 //! ```
@@ -29,17 +29,18 @@ mod state;
 mod step;
 mod window;
 
-pub use coordinator::{Coordinator, CoordinatorError, CoordinatorState};
+pub use coordinator::{CoordinatorError, CoordinatorFile, CoordinatorState};
 pub use engine::watch;
 pub use event::{
-    Confirmation, Effect, EngineView, Event, InstalledOutcome, Job, LockAnswer, NodeView, NoteAnswer, Notice,
-    Pause, SlotHealth,
+    Confirmation, EngineView, InstalledOutcome, LockAnswer, ManagerEffect, ManagerEvent, ManagerJob,
+    NodeView, NoteAnswer, Notice, Pause, SlotHealth,
 };
 pub use manager::{Manager, ManagerError};
 pub use metrics::metrics_reference;
-pub use settings::{ManagerFault, Pace, Settings, warn_of_a_lock_left_behind};
+pub use settings::{ManagerFault, ManagerPace, ManagerSettings, warn_of_a_lock_left_behind};
 pub use state::{
-    AfterRollback, FailedVersion, HoldRecord, Phase, Reason, RebootObstacle, State, WantedReboot,
+    AfterRollback, FailedVersion, HoldRecord, ManagerPhase, ManagerState, Reason, RebootObstacle,
+    WantedReboot,
 };
 pub use step::step;
 pub use window::{WindowFault, Windows};

@@ -30,7 +30,7 @@ pub enum ManagerFault {
 
 /// How fast pauses pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pace {
+pub enum ManagerPace {
     /// In their time.
     Real,
     /// A hundred times as fast: for tests, on a machine that is a directory.
@@ -39,7 +39,7 @@ pub enum Pace {
 
 /// A manager's settings.
 #[derive(Debug)]
-pub struct Settings {
+pub struct ManagerSettings {
     /// The machine.
     pub host: Host,
     /// How reboots are agreed upon.
@@ -55,10 +55,10 @@ pub struct Settings {
     /// Where metrics go.
     pub metrics: Option<PathBuf>,
     /// How fast pauses pass.
-    pub pace: Pace,
+    pub pace: ManagerPace,
 }
 
-impl Settings {
+impl ManagerSettings {
     /// Whether `REBOOT_STRATEGY=off`; the other settings aren't looked at. Blocks.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`ManagerFault`].
-    pub fn read(host: Host, pace: Pace) -> Result<Self, ManagerFault> {
+    pub fn read(host: Host, pace: ManagerPace) -> Result<Self, ManagerFault> {
         let values = ManagerValues::read(&host)?;
         let strategy = values.strategy()?;
         let lock = values.lock(&host, strategy)?;
@@ -130,9 +130,9 @@ impl Settings {
         let whole = Duration::from_secs(seconds);
         match (self.pace, pause) {
             // So that nodes that were refused together don't come back together.
-            (Pace::Real, Pause::Backoff(_)) => whole + whole.mul_f64(0.1 * jitter()),
-            (Pace::Real, _) => whole,
-            (Pace::Hurried, _) => whole / 100,
+            (ManagerPace::Real, Pause::Backoff(_)) => whole + whole.mul_f64(0.1 * jitter()),
+            (ManagerPace::Real, _) => whole,
+            (ManagerPace::Hurried, _) => whole / 100,
         }
     }
 }

@@ -63,10 +63,10 @@ pub enum AfterRollback {
     Release,
 }
 
-/// The step that is under way. Each but [`Phase::Starting`], [`Phase::Idle`] and [`Phase::Trial`] waits for the answer of
+/// The step that is under way. Each but [`ManagerPhase::Starting`], [`ManagerPhase::Idle`] and [`ManagerPhase::Trial`] waits for the answer of
 /// one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Phase {
+pub enum ManagerPhase {
     /// The engine has not been read since the manager's start.
     Starting,
     /// Nothing waits, nothing is held.
@@ -121,10 +121,10 @@ pub enum RebootObstacle {
 /// Everything the decisions are made from. Only [`step`](super::step) changes it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[allow(clippy::struct_excessive_bools, reason = "each may go with any of the others")]
-pub struct State {
+pub struct ManagerState {
     pub(super) boot: String,
     pub(super) after_rollback: AfterRollback,
-    pub(super) phase: Phase,
+    pub(super) phase: ManagerPhase,
     /// The reboot that the engine wants, as far as is known.
     pub(super) waiting: Option<WantedReboot>,
     /// Whether root's signal was received in this boot.
@@ -143,7 +143,7 @@ pub struct State {
     pub(super) obstacle: Option<RebootObstacle>,
 }
 
-impl State {
+impl ManagerState {
     /// Tries beyond this are not counted: the pause between two grows no more.
     pub(super) const MOST_TRIES: u8 = 6;
 
@@ -153,7 +153,7 @@ impl State {
         Self {
             boot,
             after_rollback,
-            phase: Phase::Starting,
+            phase: ManagerPhase::Starting,
             waiting: None,
             requested: false,
             known_rollback: None,
@@ -177,7 +177,7 @@ impl State {
 
     /// The step that is under way.
     #[must_use]
-    pub const fn phase(&self) -> Phase {
+    pub const fn phase(&self) -> ManagerPhase {
         self.phase
     }
 
@@ -213,7 +213,7 @@ impl State {
     }
 }
 
-impl Phase {
+impl ManagerPhase {
     /// The word for it in status and metrics; never renamed.
     #[must_use]
     pub const fn word(self) -> &'static str {

@@ -22,26 +22,27 @@ mod placement;
 mod tests;
 
 use super::event::{
-    Confirmation, Effect, EngineView, Event, Job, LockAnswer, NodeView, Notice, Pause, SlotHealth,
+    Confirmation, EngineView, LockAnswer, ManagerEffect, ManagerEvent, ManagerJob, NodeView, Notice, Pause,
+    SlotHealth,
 };
-use super::state::{AfterRollback, HoldRecord, Phase, Reason, RebootObstacle, State};
+use super::state::{AfterRollback, HoldRecord, ManagerPhase, ManagerState, Reason, RebootObstacle};
 
 /// The state after `event` in `state`, and what is to be done, in order. An event without meaning changes nothing.
 #[must_use]
-pub fn step(state: &State, event: Event) -> (State, Vec<Effect>) {
+pub fn step(state: &ManagerState, event: ManagerEvent) -> (ManagerState, Vec<ManagerEffect>) {
     let mut next = Next {
         state: state.clone(),
         effects: Vec::new(),
     };
     match (state.phase, event) {
-        (_, Event::Engine(EngineView::Silent(why))) => next.engine_is_silent(why),
-        (phase, Event::Engine(EngineView::Known(view))) => next.engine_was_read(phase, &view),
-        (phase, Event::Requested) => next.requested(phase),
-        (_, Event::NotSaved(why)) => {
+        (_, ManagerEvent::Engine(EngineView::Silent(why))) => next.engine_is_silent(why),
+        (phase, ManagerEvent::Engine(EngineView::Known(view))) => next.engine_was_read(phase, &view),
+        (phase, ManagerEvent::Requested) => next.requested(phase),
+        (_, ManagerEvent::NotSaved(why)) => {
             next.state.is_saved = false;
             next.again_later(RebootObstacle::NotSaved(why));
         }
-        (phase, Event::PauseOver) => next.go_on(phase),
+        (phase, ManagerEvent::PauseOver) => next.go_on(phase),
         (phase, answer) => next.answered(phase, answer),
     }
     (next.state, next.effects)
@@ -49,97 +50,103 @@ pub fn step(state: &State, event: Event) -> (State, Vec<Effect>) {
 
 /// A state in the making.
 struct Next {
-    state: State,
-    effects: Vec<Effect>,
+    state: ManagerState,
+    effects: Vec<ManagerEffect>,
 }
 
 impl Next {
     /// What follows from the end of a job that the phase waits for.
-    fn answered(&mut self, phase: Phase, answer: Event) {
+    fn answered(&mut self, phase: ManagerPhase, answer: ManagerEvent) {
         match (phase, answer) {
-            (Phase::Waiting | Phase::Locking, Event::Window(true)) => self.lock(),
-            (Phase::Waiting, Event::Window(false)) => {
+            (ManagerPhase::Waiting | ManagerPhase::Locking, ManagerEvent::Window(true)) => self.lock(),
+            (ManagerPhase::Waiting, ManagerEvent::Window(false)) => {
                 self.state.obstacle = Some(RebootObstacle::WindowClosed);
-                self.start(Job::AwaitWindow);
+                self.start(ManagerJob::AwaitWindow);
             }
-            (Phase::Locking, Event::Window(false)) => self.give_back(RebootObstacle::WindowClosed),
-            (Phase::Locking, Event::Locked(LockAnswer::Granted)) => self.prepare(),
-            (Phase::Locking, Event::Locked(LockAnswer::Taken(by))) => {
+            (ManagerPhase::Locking, ManagerEvent::Window(false)) => {
+                self.give_back(RebootObstacle::WindowClosed);
+            }
+            (ManagerPhase::Locking, ManagerEvent::Locked(LockAnswer::Granted)) => self.prepare(),
+            (ManagerPhase::Locking, ManagerEvent::Locked(LockAnswer::Taken(by))) => {
                 self.again_later(RebootObstacle::LockTaken(by));
             }
-            (Phase::Locking, Event::Locked(LockAnswer::Failed(why)))
-            | (Phase::Unlocking, Event::Unlocked(Err(why))) => {
+            (ManagerPhase::Locking, ManagerEvent::Locked(LockAnswer::Failed(why)))
+            | (ManagerPhase::Unlocking, ManagerEvent::Unlocked(Err(why))) => {
                 self.again_later(RebootObstacle::LockFailed(why));
             }
-            (Phase::Preparing, Event::Prepared(Ok(()))) => {
-                self.enter_and_start(Phase::Notifying, Job::Notify);
+            (ManagerPhase::Preparing, ManagerEvent::Prepared(Ok(()))) => {
+                self.enter_and_start(ManagerPhase::Notifying, ManagerJob::Notify);
             }
-            (Phase::Preparing, Event::Prepared(Err(why))) => {
+            (ManagerPhase::Preparing, ManagerEvent::Prepared(Err(why))) => {
                 self.state.was_vetoed = true;
                 self.give_back(RebootObstacle::Vetoed(why));
             }
-            (Phase::Notifying, Event::UsersNotified) => {
-                self.enter_and_start(Phase::Confirming, Job::Confirm);
+            (ManagerPhase::Notifying, ManagerEvent::UsersNotified) => {
+                self.enter_and_start(ManagerPhase::Confirming, ManagerJob::Confirm);
             }
-            (Phase::Confirming, Event::Confirmed(confirmation)) => self.confirmed(confirmation),
-            (Phase::Rebooting, Event::RebootAnswered(Ok(()))) => self.start(Job::Pause(Pause::Shutdown)),
-            (Phase::Rebooting, Event::RebootAnswered(Err(why))) => {
-                self.state.phase = Phase::Confirming;
+            (ManagerPhase::Confirming, ManagerEvent::Confirmed(confirmation)) => self.confirmed(confirmation),
+            (ManagerPhase::Rebooting, ManagerEvent::RebootAnswered(Ok(()))) => {
+                self.start(ManagerJob::Pause(Pause::Shutdown));
+            }
+            (ManagerPhase::Rebooting, ManagerEvent::RebootAnswered(Err(why))) => {
+                self.state.phase = ManagerPhase::Confirming;
                 self.pause(RebootObstacle::RebootFailed(why), Pause::Retry);
             }
-            (Phase::Settling, Event::Settled) => {
+            (ManagerPhase::Settling, ManagerEvent::Settled) => {
                 if let Some(record) = &mut self.state.record {
                     record.prepared = false;
                 }
                 self.conclude();
             }
-            (Phase::Unlocking, Event::Unlocked(Ok(()))) => self.unlocked(),
-            (Phase::Held, Event::Noted(answer)) => self.noted(answer),
+            (ManagerPhase::Unlocking, ManagerEvent::Unlocked(Ok(()))) => self.unlocked(),
+            (ManagerPhase::Held, ManagerEvent::Noted(answer)) => self.noted(answer),
             _ => {}
         }
     }
 
     /// After a pause: what could not be done before.
-    fn go_on(&mut self, phase: Phase) {
+    fn go_on(&mut self, phase: ManagerPhase) {
         if let Some(record) = self.state.record.clone() {
             self.save(record);
         }
         match phase {
-            Phase::Waiting => self.start(Job::AwaitWindow),
-            Phase::Locking => self.start(Job::LookAtWindow),
-            Phase::Preparing => self.start(Job::Prepare),
-            Phase::Confirming | Phase::Rebooting => self.enter_and_start(Phase::Confirming, Job::Confirm),
-            Phase::Settling => self.start(Job::Settle),
-            Phase::Unlocking => self.unlock(),
-            Phase::Held => self.note(),
-            Phase::Starting | Phase::Idle | Phase::Notifying | Phase::Trial => {}
+            ManagerPhase::Waiting => self.start(ManagerJob::AwaitWindow),
+            ManagerPhase::Locking => self.start(ManagerJob::LookAtWindow),
+            ManagerPhase::Preparing => self.start(ManagerJob::Prepare),
+            ManagerPhase::Confirming | ManagerPhase::Rebooting => {
+                self.enter_and_start(ManagerPhase::Confirming, ManagerJob::Confirm);
+            }
+            ManagerPhase::Settling => self.start(ManagerJob::Settle),
+            ManagerPhase::Unlocking => self.unlock(),
+            ManagerPhase::Held => self.note(),
+            ManagerPhase::Starting | ManagerPhase::Idle | ManagerPhase::Notifying | ManagerPhase::Trial => {}
         }
     }
 
-    fn enter_and_start(&mut self, phase: Phase, job: Job) {
+    fn enter_and_start(&mut self, phase: ManagerPhase, job: ManagerJob) {
         self.state.phase = phase;
         self.state.obstacle = None;
         self.start(job);
     }
 
-    fn start(&mut self, job: Job) {
-        self.effects.push(Effect::Start(job));
+    fn start(&mut self, job: ManagerJob) {
+        self.effects.push(ManagerEffect::Start(job));
     }
 
     fn pause(&mut self, obstacle: RebootObstacle, pause: Pause) {
         self.state.obstacle = Some(obstacle);
-        self.start(Job::Pause(pause));
+        self.start(ManagerJob::Pause(pause));
     }
 
     /// Pauses for longer each time.
     fn again_later(&mut self, obstacle: RebootObstacle) {
-        self.state.tries = self.state.tries.saturating_add(1).min(State::MOST_TRIES);
+        self.state.tries = self.state.tries.saturating_add(1).min(ManagerState::MOST_TRIES);
         self.pause(obstacle, Pause::Backoff(self.state.tries));
     }
 
     fn save(&mut self, record: HoldRecord) {
         if self.state.record.as_ref() != Some(&record) || !self.state.is_saved {
-            self.effects.push(Effect::Save(record.clone()));
+            self.effects.push(ManagerEffect::Save(record.clone()));
             self.state.record = Some(record);
             self.state.is_saved = true;
         }
@@ -147,32 +154,39 @@ impl Next {
 
     fn engine_is_silent(&mut self, why: String) {
         // What others wait for has its own obstacle.
-        if matches!(self.state.phase, Phase::Starting | Phase::Idle | Phase::Trial) {
+        if matches!(
+            self.state.phase,
+            ManagerPhase::Starting | ManagerPhase::Idle | ManagerPhase::Trial
+        ) {
             self.state.obstacle = Some(RebootObstacle::EngineSilent(why));
         }
     }
 
-    fn engine_was_read(&mut self, phase: Phase, view: &NodeView) {
+    fn engine_was_read(&mut self, phase: ManagerPhase, view: &NodeView) {
         self.know(view);
         match phase {
-            Phase::Starting | Phase::Trial => self.place(view),
-            Phase::Idle => self.rest(),
-            Phase::Held if self.state.wanted().is_some() => self.wait(),
-            Phase::Waiting | Phase::Locking | Phase::Preparing | Phase::Notifying | Phase::Confirming
+            ManagerPhase::Starting | ManagerPhase::Trial => self.place(view),
+            ManagerPhase::Idle => self.rest(),
+            ManagerPhase::Held if self.state.wanted().is_some() => self.wait(),
+            ManagerPhase::Waiting
+            | ManagerPhase::Locking
+            | ManagerPhase::Preparing
+            | ManagerPhase::Notifying
+            | ManagerPhase::Confirming
                 if self.state.wanted().is_none() =>
             {
                 self.call_off();
             }
             // The last look before the reboot tells a changed update, and the end of each of these looks again.
-            Phase::Waiting
-            | Phase::Locking
-            | Phase::Preparing
-            | Phase::Notifying
-            | Phase::Confirming
-            | Phase::Rebooting
-            | Phase::Settling
-            | Phase::Unlocking
-            | Phase::Held => {}
+            ManagerPhase::Waiting
+            | ManagerPhase::Locking
+            | ManagerPhase::Preparing
+            | ManagerPhase::Notifying
+            | ManagerPhase::Confirming
+            | ManagerPhase::Rebooting
+            | ManagerPhase::Settling
+            | ManagerPhase::Unlocking
+            | ManagerPhase::Held => {}
         }
     }
 
@@ -182,9 +196,9 @@ impl Next {
         self.state.known_rollback = view.rollback.as_ref().map(|failed| failed.version.clone());
     }
 
-    fn requested(&mut self, phase: Phase) {
+    fn requested(&mut self, phase: ManagerPhase) {
         self.state.requested = true;
-        if matches!(phase, Phase::Idle | Phase::Held) {
+        if matches!(phase, ManagerPhase::Idle | ManagerPhase::Held) {
             self.wait();
         }
     }
@@ -194,19 +208,19 @@ impl Next {
         if self.state.wanted().is_some() {
             self.wait();
         } else {
-            self.state.phase = Phase::Idle;
+            self.state.phase = ManagerPhase::Idle;
             self.state.obstacle = None;
-            self.effects.push(Effect::Stop);
+            self.effects.push(ManagerEffect::Stop);
         }
     }
 
     fn wait(&mut self) {
-        self.state.phase = Phase::Waiting;
+        self.state.phase = ManagerPhase::Waiting;
         if std::mem::take(&mut self.state.was_vetoed) {
-            self.start(Job::Pause(Pause::Veto));
+            self.start(ManagerJob::Pause(Pause::Veto));
         } else {
             self.state.obstacle = None;
-            self.start(Job::AwaitWindow);
+            self.start(ManagerJob::AwaitWindow);
         }
     }
 
@@ -215,7 +229,7 @@ impl Next {
         let Some(wanted) = self.state.wanted() else {
             return self.call_off();
         };
-        self.state.phase = Phase::Locking;
+        self.state.phase = ManagerPhase::Locking;
         let before = self.state.record.as_ref();
         let failed = before.and_then(|record| record.failed.clone());
         self.save(HoldRecord {
@@ -225,7 +239,7 @@ impl Next {
             failed: failed.clone(),
             known_rollback: self.state.known_rollback.clone(),
         });
-        self.start(Job::Lock { wanted, failed });
+        self.start(ManagerJob::Lock { wanted, failed });
     }
 
     fn prepare(&mut self) {
@@ -234,13 +248,13 @@ impl Next {
             return;
         };
         if let Some(wanted) = record.wanted.clone() {
-            self.effects.push(Effect::Say(Notice::Taken(wanted)));
+            self.effects.push(ManagerEffect::Say(Notice::Taken(wanted)));
         }
         self.save(HoldRecord {
             prepared: true,
             ..record
         });
-        self.enter_and_start(Phase::Preparing, Job::Prepare);
+        self.enter_and_start(ManagerPhase::Preparing, ManagerJob::Prepare);
     }
 
     fn confirmed(&mut self, found: Confirmation) {
@@ -270,14 +284,14 @@ impl Next {
             wanted: Some(wanted.clone()),
             ..record
         });
-        self.effects.push(Effect::Say(Notice::Rebooting(wanted)));
-        self.enter_and_start(Phase::Rebooting, Job::Reboot);
+        self.effects.push(ManagerEffect::Say(Notice::Rebooting(wanted)));
+        self.enter_and_start(ManagerPhase::Rebooting, ManagerJob::Reboot);
     }
 
     /// No reboot is wanted any more.
     fn call_off(&mut self) {
         if self.state.record.is_some() {
-            self.effects.push(Effect::Say(Notice::CalledOff));
+            self.effects.push(ManagerEffect::Say(Notice::CalledOff));
         }
         self.state.obstacle = None;
         self.end_preparation();
@@ -293,8 +307,8 @@ impl Next {
         match &self.state.record {
             None => self.rest(),
             Some(record) if record.prepared => {
-                self.state.phase = Phase::Settling;
-                self.start(Job::Settle);
+                self.state.phase = ManagerPhase::Settling;
+                self.start(ManagerJob::Settle);
             }
             Some(_) => self.conclude(),
         }
@@ -317,16 +331,16 @@ impl Next {
     }
 
     fn unlock(&mut self) {
-        self.state.phase = Phase::Unlocking;
+        self.state.phase = ManagerPhase::Unlocking;
         let fence = self.state.record.is_some();
-        self.start(Job::Unlock { fence });
+        self.start(ManagerJob::Unlock { fence });
     }
 
     fn unlocked(&mut self) {
         self.state.tries = 0;
         if self.state.record.take().is_some() {
-            self.effects.push(Effect::Forget);
-            self.effects.push(Effect::Say(Notice::Released));
+            self.effects.push(ManagerEffect::Forget);
+            self.effects.push(ManagerEffect::Say(Notice::Released));
         }
         self.rest();
     }

@@ -15,7 +15,7 @@ use update_engine::flags::{self, CommandLine, FlagRequest};
 use update_engine::host::Host;
 use update_engine::journal::{AttemptFields, JournalLayer, chain, start_logging};
 use update_engine::printable;
-use update_engine::reboot_manager::{self, Manager, ManagerError, Pace, Settings};
+use update_engine::reboot_manager::{self, Manager, ManagerError, ManagerPace, ManagerSettings};
 use update_engine::systemd::ServiceManager;
 
 use command_line::MANAGER;
@@ -29,7 +29,7 @@ enum ProgramError {
     #[error("-hurry is refused on a real machine: it needs -root with a directory other than /")]
     Hurry,
     #[error("the settings can't be used")]
-    Settings(#[from] reboot_manager::ManagerFault),
+    ManagerSettings(#[from] reboot_manager::ManagerFault),
     #[error(transparent)]
     Manager(#[from] ManagerError),
     #[error("cannot start")]
@@ -65,12 +65,12 @@ pub(crate) fn main() -> ExitCode {
 
 fn start(host: Host, line: &CommandLine) -> Result<(), ProgramError> {
     let pace = match (line.is_on("hurry"), host.is_real()) {
-        (false, _) => Pace::Real,
-        (true, false) => Pace::Hurried,
+        (false, _) => ManagerPace::Real,
+        (true, false) => ManagerPace::Hurried,
         (true, true) => return Err(ProgramError::Hurry),
     };
     // Before anything else is read: what a manager that is off has in its other settings doesn't matter.
-    if Settings::is_off(&host)? {
+    if ManagerSettings::is_off(&host)? {
         tracing::info!("REBOOT_STRATEGY=off: nothing to do");
         reboot_manager::warn_of_a_lock_left_behind(&host);
         // systemd takes the end of a service that was never ready for a failure.
@@ -80,7 +80,7 @@ fn start(host: Host, line: &CommandLine) -> Result<(), ProgramError> {
         }
         return Ok(());
     }
-    let settings = Settings::read(host, pace)?;
+    let settings = ManagerSettings::read(host, pace)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -90,7 +90,7 @@ fn start(host: Host, line: &CommandLine) -> Result<(), ProgramError> {
     ended
 }
 
-async fn run(settings: Settings) -> Result<(), ProgramError> {
+async fn run(settings: ManagerSettings) -> Result<(), ProgramError> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let manager = Manager::new(settings)?;
     let stop = CancellationToken::new();

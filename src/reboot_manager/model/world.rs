@@ -7,8 +7,8 @@ mod node;
 use std::hash::{DefaultHasher, Hash, Hasher as _};
 
 use super::super::{
-    AfterRollback, Confirmation, EngineView, Event, FailedVersion, InstalledOutcome, Job, NodeView,
-    NoteAnswer, Phase, Reason, SlotHealth, State, WantedReboot,
+    AfterRollback, Confirmation, EngineView, FailedVersion, InstalledOutcome, ManagerEvent, ManagerJob,
+    ManagerPhase, ManagerState, NodeView, NoteAnswer, Reason, SlotHealth, WantedReboot,
 };
 
 use node::{Machine, Node, Running};
@@ -77,9 +77,9 @@ impl World {
             ..Machine::default()
         };
         // Started, with nothing to do.
-        let manager = State {
-            phase: Phase::Idle,
-            ..State::new(THIS_BOOT.to_owned(), AfterRollback::Hold, None)
+        let manager = ManagerState {
+            phase: ManagerPhase::Idle,
+            ..ManagerState::new(THIS_BOOT.to_owned(), AfterRollback::Hold, None)
         };
         let node = Node {
             machine,
@@ -178,7 +178,7 @@ impl World {
         self.machine(at, &mut found);
         match &node.manager {
             None if node.machine.is_up => found.push(self.changed("manager starts", at, |node, _| {
-                node.manager = Some(State::new(
+                node.manager = Some(ManagerState::new(
                     THIS_BOOT.to_owned(),
                     AfterRollback::Hold,
                     node.disk.clone(),
@@ -188,7 +188,7 @@ impl World {
             None => {}
             Some(_) => {
                 if node.has_news {
-                    found.push(self.told("engine is read", at, Event::Engine(self.view(at))));
+                    found.push(self.told("engine is read", at, ManagerEvent::Engine(self.view(at))));
                 }
                 self.job(at, &mut found);
             }
@@ -208,9 +208,9 @@ impl World {
     }
 
     /// The manager takes an event, and begins what follows from it.
-    fn told(&self, action: &str, at: usize, event: Event) -> (String, Self) {
+    fn told(&self, action: &str, at: usize, event: ManagerEvent) -> (String, Self) {
         let (mut name, mut world) = self.changed(action, at, |_, _| {});
-        if matches!(event, Event::Engine(_)) {
+        if matches!(event, ManagerEvent::Engine(_)) {
             world.nodes[at].has_news = false;
         } else {
             // Answered: what it had asked for has been done, or is refused.
@@ -282,48 +282,51 @@ impl World {
         let Some(Running { job, sent }) = &self.nodes[at].running else {
             return;
         };
-        if *job == Job::Confirm && self.nodes[at].machine.was_confirmed != self.nodes[at].machine.is_waiting {
+        if *job == ManagerJob::Confirm
+            && self.nodes[at].machine.was_confirmed != self.nodes[at].machine.is_waiting
+        {
             let (_, looked) = self.changed("", at, |node, _| {
                 node.machine.was_confirmed = node.machine.is_waiting;
             });
             return looked.job(at, found);
         }
-        let mut answer = |name: &str, event: Event| found.push(self.told(name, at, event));
+        let mut answer = |name: &str, event: ManagerEvent| found.push(self.told(name, at, event));
         match job {
-            Job::AwaitWindow => answer("window opens", Event::Window(true)),
-            Job::LookAtWindow => {
-                answer("window is open", Event::Window(true));
-                answer("window is closed", Event::Window(false));
+            ManagerJob::AwaitWindow => answer("window opens", ManagerEvent::Window(true)),
+            ManagerJob::LookAtWindow => {
+                answer("window is open", ManagerEvent::Window(true));
+                answer("window is closed", ManagerEvent::Window(false));
             }
-            Job::Prepare => {
-                answer("prepared", Event::Prepared(Ok(())));
+            ManagerJob::Prepare => {
+                answer("prepared", ManagerEvent::Prepared(Ok(())));
                 if self.budget.vetoes > 0 {
-                    let (name, mut world) = self.told("veto", at, Event::Prepared(Err("veto".to_owned())));
+                    let (name, mut world) =
+                        self.told("veto", at, ManagerEvent::Prepared(Err("veto".to_owned())));
                     world.budget.vetoes -= 1;
                     found.push((name, world));
                 }
             }
-            Job::Notify => answer("users are told", Event::UsersNotified),
-            Job::Confirm => self.confirm_job(at, found),
-            Job::Reboot => self.reboot_job(at, found),
-            Job::Settle => answer("settled", Event::Settled),
-            Job::Pause(_) => answer("pause is over", Event::PauseOver),
-            Job::Note(_) => {
+            ManagerJob::Notify => answer("users are told", ManagerEvent::UsersNotified),
+            ManagerJob::Confirm => self.confirm_job(at, found),
+            ManagerJob::Reboot => self.reboot_job(at, found),
+            ManagerJob::Settle => answer("settled", ManagerEvent::Settled),
+            ManagerJob::Pause(_) => answer("pause is over", ManagerEvent::PauseOver),
+            ManagerJob::Note(_) => {
                 let noted = if self.nodes[at].is_holder {
                     NoteAnswer::Noted
                 } else {
                     NoteAnswer::NotHeld
                 };
-                answer("noted", Event::Noted(noted));
+                answer("noted", ManagerEvent::Noted(noted));
             }
-            Job::Lock { .. } | Job::Unlock { .. } => self.lock_job(at, job, *sent, found),
+            ManagerJob::Lock { .. } | ManagerJob::Unlock { .. } => self.lock_job(at, job, *sent, found),
         }
     }
 
     fn confirm_job(&self, at: usize, found: &mut Successors) {
-        let mut answer = |name: &str, event: Event| found.push(self.told(name, at, event));
+        let mut answer = |name: &str, event: ManagerEvent| found.push(self.told(name, at, event));
         let confirmation = |is_open, inhibitors: Option<&str>| {
-            Event::Confirmed(Confirmation {
+            ManagerEvent::Confirmed(Confirmation {
                 engine: self.view(at),
                 is_open,
                 inhibitors: inhibitors.map(str::to_owned),
@@ -345,7 +348,7 @@ impl World {
         found.push(self.told(
             "logind refuses",
             at,
-            Event::RebootAnswered(Err("busy".to_owned())),
+            ManagerEvent::RebootAnswered(Err("busy".to_owned())),
         ));
     }
 }

@@ -2,10 +2,10 @@
 //! of it.
 
 use super::super::event::{
-    Arrival, Effect, InstalledOutcome, Job, NodeView, NoteAnswer, Notice, Pause, SlotHealth,
+    Arrival, InstalledOutcome, ManagerEffect, ManagerJob, NodeView, NoteAnswer, Notice, Pause, SlotHealth,
 };
 use super::super::state::{
-    AfterRollback, FailedVersion, HoldRecord, Phase, Reason, RebootObstacle, WantedReboot,
+    AfterRollback, FailedVersion, HoldRecord, ManagerPhase, Reason, RebootObstacle, WantedReboot,
 };
 use super::Next;
 
@@ -80,7 +80,7 @@ impl Next {
     }
 
     fn stay_on_trial(&mut self, why: &str) {
-        self.state.phase = Phase::Trial;
+        self.state.phase = ManagerPhase::Trial;
         self.state.obstacle = Some(RebootObstacle::OnTrial(why.to_owned()));
     }
 
@@ -94,7 +94,7 @@ impl Next {
         // An earlier rollback is made good by a later update alone.
         let failed = record.failed.filter(|_| reason != Reason::Update);
         self.state.record = Some(HoldRecord { failed, ..record });
-        self.enter_and_start(Phase::Settling, Job::Settle);
+        self.enter_and_start(ManagerPhase::Settling, ManagerJob::Settle);
     }
 
     /// Another update waits already, and takes the lock over. If it is withdrawn, the lock is kept for the rollback.
@@ -106,7 +106,8 @@ impl Next {
         if let Some(failed) = failed
             && self.state.after_rollback == AfterRollback::Hold
         {
-            self.effects.push(Effect::Say(Notice::Held(failed.clone())));
+            self.effects
+                .push(ManagerEffect::Say(Notice::Held(failed.clone())));
             self.save(HoldRecord {
                 boot: self.state.boot.clone(),
                 failed: Some(failed),
@@ -119,7 +120,8 @@ impl Next {
     fn came_back(&mut self, prepared: bool, failed: FailedVersion) {
         match self.state.after_rollback {
             AfterRollback::Hold => {
-                self.effects.push(Effect::Say(Notice::Held(failed.clone())));
+                self.effects
+                    .push(ManagerEffect::Say(Notice::Held(failed.clone())));
                 self.save(HoldRecord {
                     boot: self.state.boot.clone(),
                     wanted: None,
@@ -130,7 +132,7 @@ impl Next {
                 self.hold_on();
             }
             AfterRollback::Release => {
-                self.effects.push(Effect::Say(Notice::NotHeld(failed)));
+                self.effects.push(ManagerEffect::Say(Notice::NotHeld(failed)));
                 self.call_off();
             }
         }
@@ -140,12 +142,14 @@ impl Next {
     pub(super) fn hold_on(&mut self) {
         match &self.state.record {
             // What was drained before the reboot comes back, although the lock stays.
-            Some(record) if record.prepared => self.enter_and_start(Phase::Settling, Job::Settle),
+            Some(record) if record.prepared => {
+                self.enter_and_start(ManagerPhase::Settling, ManagerJob::Settle);
+            }
             // Configured since.
             _ if self.state.after_rollback == AfterRollback::Release => self.unlock(),
             _ if self.state.wanted().is_some() => self.wait(),
             _ => {
-                self.state.phase = Phase::Held;
+                self.state.phase = ManagerPhase::Held;
                 self.state.obstacle = None;
                 self.note();
             }
@@ -159,7 +163,7 @@ impl Next {
             .as_ref()
             .and_then(|record| record.failed.clone())
         {
-            self.start(Job::Note(failed));
+            self.start(ManagerJob::Note(failed));
         }
     }
 
@@ -168,7 +172,7 @@ impl Next {
         match answer {
             NoteAnswer::Noted => {
                 self.state.tries = 0;
-                self.start(Job::Pause(Pause::Look));
+                self.start(ManagerJob::Pause(Pause::Look));
             }
             // What was asked for before a cut may still make it one.
             NoteAnswer::NotHeld => self.unlock(),

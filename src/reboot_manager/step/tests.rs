@@ -39,24 +39,27 @@ fn update() -> WantedReboot {
     }
 }
 
-fn read(view: NodeView) -> Event {
-    Event::Engine(EngineView::Known(view))
+fn read(view: NodeView) -> ManagerEvent {
+    ManagerEvent::Engine(EngineView::Known(view))
 }
 
 /// A manager that starts in the boot of this id, with the record of an earlier one.
-fn started(boot: &str, record: Option<HoldRecord>) -> State {
-    State::new(boot.to_owned(), AfterRollback::Hold, record)
+fn started(boot: &str, record: Option<HoldRecord>) -> ManagerState {
+    ManagerState::new(boot.to_owned(), AfterRollback::Hold, record)
 }
 
 /// After these events; with the jobs that were started.
-fn after(state: State, events: impl IntoIterator<Item = Event>) -> (State, Vec<Job>) {
+fn after(
+    state: ManagerState,
+    events: impl IntoIterator<Item = ManagerEvent>,
+) -> (ManagerState, Vec<ManagerJob>) {
     let mut jobs = Vec::new();
     let mut state = state;
     for event in events {
         let (next, effects) = step(&state, event);
         state = next;
         jobs.extend(effects.into_iter().filter_map(|effect| match effect {
-            Effect::Start(job) => Some(job),
+            ManagerEffect::Start(job) => Some(job),
             _ => None,
         }));
     }
@@ -64,13 +67,16 @@ fn after(state: State, events: impl IntoIterator<Item = Event>) -> (State, Vec<J
 }
 
 /// The record of a node that has taken the lock for what is wanted after these events.
-fn record_of_locked(events: impl IntoIterator<Item = Event>) -> Option<HoldRecord> {
+fn record_of_locked(events: impl IntoIterator<Item = ManagerEvent>) -> Option<HoldRecord> {
     let good = view("USR-A", SlotHealth::Good, InstalledOutcome::Other);
-    let (idle, _) = after(started("1", None), [read(good), Event::Unlocked(Ok(()))]);
-    assert_eq!(idle.phase(), Phase::Idle);
-    let taken = [Event::Window(true), Event::Locked(LockAnswer::Granted)];
+    let (idle, _) = after(started("1", None), [read(good), ManagerEvent::Unlocked(Ok(()))]);
+    assert_eq!(idle.phase(), ManagerPhase::Idle);
+    let taken = [
+        ManagerEvent::Window(true),
+        ManagerEvent::Locked(LockAnswer::Granted),
+    ];
     let (locked, _) = after(idle, events.into_iter().chain(taken));
-    assert_eq!(locked.phase(), Phase::Preparing);
+    assert_eq!(locked.phase(), ManagerPhase::Preparing);
     locked.record().cloned()
 }
 
@@ -81,36 +87,42 @@ fn record_of_update() -> Option<HoldRecord> {
 }
 
 /// A node that keeps the lock after the rollback from version 2.
-fn held() -> State {
+fn held() -> ManagerState {
     let (held, _) = after(
         started("3", record_of_update()),
-        [read(rolled_back()), Event::Settled],
+        [read(rolled_back()), ManagerEvent::Settled],
     );
     assert_eq!(
         (held.phase(), held.record().and_then(|it| it.failed.clone())),
-        (Phase::Held, Some(failed()))
+        (ManagerPhase::Held, Some(failed()))
     );
     held
 }
 
-fn is_unlock(job: &Job) -> bool {
-    matches!(job, Job::Unlock { .. })
+fn is_unlock(job: &ManagerJob) -> bool {
+    matches!(job, ManagerJob::Unlock { .. })
 }
 
 #[test]
 fn a_request_amid_a_trial_waits_for_its_end_and_leaves_its_record_alone() {
     let before = record_of_update();
     for events in [
-        vec![read(on_trial()), Event::Requested, read(on_trial())],
-        vec![Event::Requested, read(on_trial())],
+        vec![read(on_trial()), ManagerEvent::Requested, read(on_trial())],
+        vec![ManagerEvent::Requested, read(on_trial())],
     ] {
         let (state, jobs) = after(started("2", before.clone()), events);
-        assert_eq!((state.phase(), state.record()), (Phase::Trial, before.as_ref()));
+        assert_eq!(
+            (state.phase(), state.record()),
+            (ManagerPhase::Trial, before.as_ref())
+        );
         assert_eq!(jobs, []);
         // The trial ends well: it is served.
         let good = view("USR-B", SlotHealth::Good, InstalledOutcome::Other);
-        let (state, _) = after(state, [read(good), Event::Settled, Event::Unlocked(Ok(()))]);
-        assert_eq!(state.phase(), Phase::Waiting);
+        let (state, _) = after(
+            state,
+            [read(good), ManagerEvent::Settled, ManagerEvent::Unlocked(Ok(()))],
+        );
+        assert_eq!(state.phase(), ManagerPhase::Waiting);
     }
 }
 
@@ -118,27 +130,40 @@ fn a_request_amid_a_trial_waits_for_its_end_and_leaves_its_record_alone() {
 fn a_request_after_a_rollback_changes_nothing_about_the_hold() {
     let (waiting, _) = after(
         started("3", record_of_update()),
-        [Event::Requested, read(rolled_back()), Event::Settled],
+        [
+            ManagerEvent::Requested,
+            read(rolled_back()),
+            ManagerEvent::Settled,
+        ],
     );
-    let failure = |state: &State| state.record().and_then(|record| record.failed.clone());
+    let failure = |state: &ManagerState| state.record().and_then(|record| record.failed.clone());
     assert_eq!(
         (waiting.phase(), failure(&waiting)),
-        (Phase::Waiting, Some(failed()))
+        (ManagerPhase::Waiting, Some(failed()))
     );
-    let (waiting_too, _) = after(held(), [Event::Requested]);
+    let (waiting_too, _) = after(held(), [ManagerEvent::Requested]);
     for state in [waiting, waiting_too] {
-        let (locked, _) = after(state, [Event::Window(true), Event::Locked(LockAnswer::Granted)]);
+        let (locked, _) = after(
+            state,
+            [
+                ManagerEvent::Window(true),
+                ManagerEvent::Locked(LockAnswer::Granted),
+            ],
+        );
         assert_eq!(
             (locked.phase(), failure(&locked)),
-            (Phase::Preparing, Some(failed()))
+            (ManagerPhase::Preparing, Some(failed()))
         );
         let back = started("4", locked.record().cloned());
-        let (again, jobs) = after(back, [read(rolled_back()), Event::Settled]);
-        assert_eq!((again.phase(), failure(&again)), (Phase::Held, Some(failed())));
+        let (again, jobs) = after(back, [read(rolled_back()), ManagerEvent::Settled]);
+        assert_eq!(
+            (again.phase(), failure(&again)),
+            (ManagerPhase::Held, Some(failed()))
+        );
         assert!(!jobs.iter().any(is_unlock), "{jobs:?}");
         // Somebody has released it.
-        let (released, _) = after(again, [Event::Noted(NoteAnswer::NotHeld)]);
-        assert_eq!(released.phase(), Phase::Unlocking);
+        let (released, _) = after(again, [ManagerEvent::Noted(NoteAnswer::NotHeld)]);
+        assert_eq!(released.phase(), ManagerPhase::Unlocking);
     }
 }
 
@@ -151,27 +176,27 @@ fn a_later_update_that_is_good_ends_the_hold() {
     });
     let events = [
         read(waits),
-        Event::Window(true),
-        Event::Locked(LockAnswer::Granted),
+        ManagerEvent::Window(true),
+        ManagerEvent::Locked(LockAnswer::Granted),
     ];
     let (locked, _) = after(held(), events);
     let good = view("USR-B", SlotHealth::Good, InstalledOutcome::Other);
     let (state, jobs) = after(
         started("4", locked.record().cloned()),
-        [read(good), Event::Settled],
+        [read(good), ManagerEvent::Settled],
     );
-    assert_eq!(state.phase(), Phase::Unlocking);
+    assert_eq!(state.phase(), ManagerPhase::Unlocking);
     assert!(jobs.iter().any(is_unlock), "{jobs:?}");
 }
 
 #[test]
 fn a_version_that_was_booted_by_a_request_and_failed_holds_the_lock() {
-    let record = record_of_locked([Event::Requested]);
+    let record = record_of_locked([ManagerEvent::Requested]);
     let (seen, _) = after(started("2", record.clone()), [read(on_trial())]);
-    assert_eq!(seen.phase(), Phase::Trial);
+    assert_eq!(seen.phase(), ManagerPhase::Trial);
     for record in [record, seen.record().cloned()] {
-        let (state, jobs) = after(started("3", record), [read(rolled_back()), Event::Settled]);
-        assert_eq!(state.phase(), Phase::Held);
+        let (state, jobs) = after(started("3", record), [read(rolled_back()), ManagerEvent::Settled]);
+        assert_eq!(state.phase(), ManagerPhase::Held);
         assert_eq!(
             state.record().and_then(|record| record.failed.clone()),
             Some(failed())
@@ -184,19 +209,22 @@ fn a_version_that_was_booted_by_a_request_and_failed_holds_the_lock() {
 fn a_request_after_a_rollback_that_was_released_ends_as_any_other() {
     let (idle, _) = after(
         held(),
-        [Event::Noted(NoteAnswer::NotHeld), Event::Unlocked(Ok(()))],
+        [
+            ManagerEvent::Noted(NoteAnswer::NotHeld),
+            ManagerEvent::Unlocked(Ok(())),
+        ],
     );
     let taken = [
-        Event::Requested,
-        Event::Window(true),
-        Event::Locked(LockAnswer::Granted),
+        ManagerEvent::Requested,
+        ManagerEvent::Window(true),
+        ManagerEvent::Locked(LockAnswer::Granted),
     ];
     let (locked, _) = after(idle, taken);
     let (state, _) = after(
         started("4", locked.record().cloned()),
-        [read(rolled_back()), Event::Settled],
+        [read(rolled_back()), ManagerEvent::Settled],
     );
-    assert_eq!(state.phase(), Phase::Unlocking);
+    assert_eq!(state.phase(), ManagerPhase::Unlocking);
 }
 
 #[test]
@@ -204,23 +232,27 @@ fn without_its_record_a_node_that_rolled_back_keeps_the_lock() {
     for (start, events, phase) in [
         (
             started("3", None).with_lost_record(),
-            vec![read(rolled_back()), Event::Settled],
-            Phase::Held,
+            vec![read(rolled_back()), ManagerEvent::Settled],
+            ManagerPhase::Held,
         ),
         // Another manager may have held it for what is over, or an operator has given it back.
-        (started("3", None), vec![read(rolled_back())], Phase::Unlocking),
+        (
+            started("3", None),
+            vec![read(rolled_back())],
+            ManagerPhase::Unlocking,
+        ),
         (
             started("3", None).with_lost_record(),
             vec![read(view("USR-A", SlotHealth::Good, InstalledOutcome::Withdrawn))],
-            Phase::Unlocking,
+            ManagerPhase::Unlocking,
         ),
         (
-            State {
+            ManagerState {
                 after_rollback: AfterRollback::Release,
                 ..started("3", None).with_lost_record()
             },
             vec![read(rolled_back())],
-            Phase::Unlocking,
+            ManagerPhase::Unlocking,
         ),
     ] {
         assert_eq!(after(start, events).0.phase(), phase);
@@ -237,8 +269,8 @@ fn a_newer_update_that_waits_after_a_rollback_and_is_withdrawn_leaves_the_lock_h
     let mut withdrawn = rolled_back();
     withdrawn.last_outcome = Some(InstalledOutcome::Withdrawn);
     let (waits, _) = after(started("2", record_of_update()), [read(newer)]);
-    assert_eq!(waits.phase(), Phase::Waiting);
-    let (held, jobs) = after(waits, [read(withdrawn), Event::Settled]);
-    assert_eq!(held.phase(), Phase::Held);
-    assert_eq!(jobs, [Job::Settle, Job::Note(failed())]);
+    assert_eq!(waits.phase(), ManagerPhase::Waiting);
+    let (held, jobs) = after(waits, [read(withdrawn), ManagerEvent::Settled]);
+    assert_eq!(held.phase(), ManagerPhase::Held);
+    assert_eq!(jobs, [ManagerJob::Settle, ManagerJob::Note(failed())]);
 }

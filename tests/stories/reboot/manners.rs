@@ -8,7 +8,7 @@ use update_engine::bus::{INTERFACE, PATH};
 use update_engine::disk::SlotName;
 use update_engine::host::Host;
 use update_engine::reboot_lock::Strategy;
-use update_engine::reboot_manager::Coordinator;
+use update_engine::reboot_manager::CoordinatorFile;
 
 use super::manager::Machine;
 use crate::support::other_users::{client_process, may_become_others};
@@ -204,7 +204,7 @@ async fn a_flood_of_signals_keeps_no_answer_from_being_read() {
 async fn beside_another_manager_it_refuses_and_off_is_off() {
     let machine = Machine::with('1', ALONE).await;
     let host = Host::new(machine.scene.node.path("/"));
-    let other = Coordinator::new(&host, Strategy::Reboot).unwrap();
+    let other = CoordinatorFile::new(&host, Strategy::Reboot).unwrap();
     let refused = RebootManager::start(&machine.scene.node, &machine.scene.bus);
     let log = machine.scene.node.beside("manager.log");
     assert_eq!(refused.ended().code(), Some(1));

@@ -1,6 +1,6 @@
 //! Faults of the model, as far as the scenario's budget goes.
 
-use super::super::super::{Event, InstalledOutcome, Phase, State};
+use super::super::super::{InstalledOutcome, ManagerEvent, ManagerPhase, ManagerState};
 use super::node::Write;
 use super::{Sabotage, Successors, World};
 
@@ -19,10 +19,13 @@ impl World {
             found.push(self.changed("loses power", at, |node, budget| {
                 budget.cuts -= 1;
                 // Without the lock it is nobody's choice.
-                let is_ready = |manager: &State| {
+                let is_ready = |manager: &ManagerState| {
                     matches!(
                         manager.phase(),
-                        Phase::Preparing | Phase::Notifying | Phase::Confirming | Phase::Rebooting
+                        ManagerPhase::Preparing
+                            | ManagerPhase::Notifying
+                            | ManagerPhase::Confirming
+                            | ManagerPhase::Rebooting
                     )
                 };
                 if node.machine.is_waiting && node.manager.as_ref().is_some_and(is_ready) {
@@ -45,13 +48,13 @@ impl World {
                 node.is_full = true;
             }));
         }
-        let is_news = |manager: &State| !manager.requested;
+        let is_news = |manager: &ManagerState| !manager.requested;
         if self.budget.requests > 0 && node.manager.as_ref().is_some_and(is_news) {
             let (name, mut world) = self.changed("root asks", at, |_, budget| budget.requests -= 1);
-            let said = world.nodes[at].tell(Event::Requested, self.scenario.after_rollback());
+            let said = world.nodes[at].tell(ManagerEvent::Requested, self.scenario.after_rollback());
             found.push((name + &said, world));
         }
-        let is_held = |manager: &State| manager.phase() == Phase::Held;
+        let is_held = |manager: &ManagerState| manager.phase() == ManagerPhase::Held;
         if self.budget.releases > 0 && node.is_holder && node.manager.as_ref().is_some_and(is_held) {
             let (name, mut world) = self.changed("operator releases", at, |_, budget| budget.releases -= 1);
             world.write(at, Write::Remove);

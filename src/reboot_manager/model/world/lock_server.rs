@@ -1,6 +1,6 @@
 //! The lock's server of the model: conditional writes, some of which take effect late.
 
-use super::super::super::{Event, Job, LockAnswer};
+use super::super::super::{LockAnswer, ManagerEvent, ManagerJob};
 use super::node::{Running, Write};
 use super::{Sabotage, Successors, World};
 
@@ -39,13 +39,19 @@ impl World {
         }
     }
 
-    pub(super) fn lock_job(&self, at: usize, job: &Job, sent: Option<(Write, bool)>, found: &mut Successors) {
-        let is_lock = matches!(job, Job::Lock { .. });
+    pub(super) fn lock_job(
+        &self,
+        at: usize,
+        job: &ManagerJob,
+        sent: Option<(Write, bool)>,
+        found: &mut Successors,
+    ) {
+        let is_lock = matches!(job, ManagerJob::Lock { .. });
         let answered = |is_done: bool| match (is_lock, is_done) {
-            (true, true) => Event::Locked(LockAnswer::Granted),
-            (true, false) => Event::Locked(LockAnswer::Failed("lost".to_owned())),
-            (false, true) => Event::Unlocked(Ok(())),
-            (false, false) => Event::Unlocked(Err("lost".to_owned())),
+            (true, true) => ManagerEvent::Locked(LockAnswer::Granted),
+            (true, false) => ManagerEvent::Locked(LockAnswer::Failed("lost".to_owned())),
+            (false, true) => ManagerEvent::Unlocked(Ok(())),
+            (false, false) => ManagerEvent::Unlocked(Err("lost".to_owned())),
         };
         match sent {
             None => self.read_lock(at, job, found),
@@ -71,7 +77,7 @@ impl World {
         }
     }
 
-    pub(super) fn read_lock(&self, at: usize, job: &Job, found: &mut Successors) {
+    pub(super) fn read_lock(&self, at: usize, job: &ManagerJob, found: &mut Successors) {
         let is_twin = |other: usize| self.is_sabotaged(Sabotage::TwoManagers) && at < 2 && other < 2;
         let is_holder =
             (0..self.nodes.len()).any(|other| self.nodes[other].is_holder && (other == at || is_twin(other)));
@@ -85,22 +91,22 @@ impl World {
         };
         found.push(match job {
             // Written again: it overtakes what may be on its way.
-            Job::Lock { .. } if is_holder && self.is_sabotaged(Sabotage::NoFence) => {
-                self.told("holds it", at, Event::Locked(LockAnswer::Granted))
+            ManagerJob::Lock { .. } if is_holder && self.is_sabotaged(Sabotage::NoFence) => {
+                self.told("holds it", at, ManagerEvent::Locked(LockAnswer::Granted))
             }
-            Job::Lock { .. } if is_holder => asks(Write::Add),
-            Job::Lock { .. } if holders >= self.scenario.places => self.told(
+            ManagerJob::Lock { .. } if is_holder => asks(Write::Add),
+            ManagerJob::Lock { .. } if holders >= self.scenario.places => self.told(
                 "is taken",
                 at,
-                Event::Locked(LockAnswer::Taken("others".to_owned())),
+                ManagerEvent::Locked(LockAnswer::Taken("others".to_owned())),
             ),
-            Job::Lock { .. } => asks(Write::Add),
-            Job::Unlock { fence } => {
+            ManagerJob::Lock { .. } => asks(Write::Add),
+            ManagerJob::Unlock { fence } => {
                 let fence = *fence && !self.is_sabotaged(Sabotage::NoFence);
                 if is_holder || fence || self.is_sabotaged(Sabotage::UnlockOfAnother) {
                     asks(Write::Remove)
                 } else {
-                    self.told("holds nothing", at, Event::Unlocked(Ok(())))
+                    self.told("holds nothing", at, ManagerEvent::Unlocked(Ok(())))
                 }
             }
             _ => return,

@@ -1,7 +1,8 @@
 //! A node of the model: its machine, its manager, and what it has asked the lock's server for.
 
 use super::super::super::{
-    AfterRollback, Effect, Event, HoldRecord, InstalledOutcome, Job, Phase, State, step,
+    AfterRollback, HoldRecord, InstalledOutcome, ManagerEffect, ManagerEvent, ManagerJob, ManagerPhase,
+    ManagerState, step,
 };
 use super::EARLIER_BOOT;
 
@@ -14,7 +15,7 @@ pub(super) enum Write {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Running {
-    pub(super) job: Job,
+    pub(super) job: ManagerJob,
     /// Of a lock's job that has read and asked for a write: whether the condition still holds.
     pub(super) sent: Option<(Write, bool)>,
 }
@@ -41,7 +42,7 @@ pub(super) struct Machine {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Node {
     pub(super) machine: Machine,
-    pub(super) manager: Option<State>,
+    pub(super) manager: Option<ManagerState>,
     pub(super) disk: Option<HoldRecord>,
     pub(super) running: Option<Running>,
     pub(super) is_holder: bool,
@@ -62,12 +63,12 @@ impl Node {
         let is_own = |running: &Running| {
             matches!(
                 running.job,
-                Job::AwaitWindow
-                    | Job::LookAtWindow
-                    | Job::Prepare
-                    | Job::Notify
-                    | Job::Settle
-                    | Job::Pause(_)
+                ManagerJob::AwaitWindow
+                    | ManagerJob::LookAtWindow
+                    | ManagerJob::Prepare
+                    | ManagerJob::Notify
+                    | ManagerJob::Settle
+                    | ManagerJob::Pause(_)
             )
         };
         self.manager.is_none() || self.has_news || self.running.as_ref().is_some_and(is_own)
@@ -117,7 +118,7 @@ impl Node {
     }
 
     /// Gives the manager an event, and carries out what follows; says so.
-    pub(super) fn tell(&mut self, event: Event, after_rollback: AfterRollback) -> String {
+    pub(super) fn tell(&mut self, event: ManagerEvent, after_rollback: AfterRollback) -> String {
         let Some(manager) = &mut self.manager else {
             return String::new();
         };
@@ -130,18 +131,18 @@ impl Node {
         *manager = after;
         for effect in effects {
             match effect {
-                Effect::Save(_) if std::mem::take(&mut self.is_full) => {
-                    said += &self.tell(Event::NotSaved("full".to_owned()), after_rollback);
+                ManagerEffect::Save(_) if std::mem::take(&mut self.is_full) => {
+                    said += &self.tell(ManagerEvent::NotSaved("full".to_owned()), after_rollback);
                     return said;
                 }
-                Effect::Save(record) => self.disk = Some(record),
-                Effect::Forget => self.disk = None,
-                Effect::Stop => self.abandon(),
-                Effect::Start(job) => {
+                ManagerEffect::Save(record) => self.disk = Some(record),
+                ManagerEffect::Forget => self.disk = None,
+                ManagerEffect::Stop => self.abandon(),
+                ManagerEffect::Start(job) => {
                     self.abandon();
                     self.running = Some(Running { job, sent: None });
                 }
-                Effect::Say(_) => {}
+                ManagerEffect::Say(_) => {}
             }
         }
         said
@@ -159,12 +160,12 @@ impl Node {
             return false;
         }
         match manager.phase() {
-            Phase::Idle => {
+            ManagerPhase::Idle => {
                 !self.is_holder && (machine.runs_new || machine.outcome.is_some()) && self.disk.is_none()
             }
-            Phase::Held => self.is_holder && machine.has_failed,
+            ManagerPhase::Held => self.is_holder && machine.has_failed,
             // The others wait, and nothing else is wrong.
-            Phase::Waiting | Phase::Locking => {
+            ManagerPhase::Waiting | ManagerPhase::Locking => {
                 is_taken
                     && !self.is_holder
                     && self
