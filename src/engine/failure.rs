@@ -1,10 +1,10 @@
-//! The failure of a check or an attempt: a code for the server; a sentence and its causes for
-//! people.
+//! The failures that people read of: that of a check or an attempt, with its code for the server, and
+//! that of a request about the slots.
 
 use std::error::Error;
 
 use super::Reportable;
-use crate::journal::causes;
+use crate::journal::{causes, chain};
 use crate::omaha::ErrorCode;
 use crate::status::Obstacle;
 
@@ -63,5 +63,27 @@ impl Failure {
 impl<E: Reportable> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::caused_by(error.code(), &error).of_kind(error.obstacle())
+    }
+}
+
+/// Why something that was wanted of the slots was not done. Its text says all of it, causes
+/// included.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SlotError {
+    /// The running slot is on trial, and not healthy or not yet; and why.
+    #[error("{0}")]
+    OnTrial(String),
+    /// The other slot can't take over, and why: it was never good, or has no kernel.
+    #[error("{0}")]
+    Unfit(String),
+    /// Slots or records can't be read or written.
+    #[error("{0}")]
+    Io(String),
+}
+
+impl SlotError {
+    /// Reading or writing has failed with `error`.
+    pub(super) fn io(error: &dyn Error) -> Self {
+        Self::Io(chain(error))
     }
 }

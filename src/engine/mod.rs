@@ -42,32 +42,25 @@
 //! is not marked any more, which would put it before the other.
 
 mod attempt_context;
-mod cancel_signal;
 mod clock;
 mod event;
 mod failure;
-mod meter;
 mod node;
-mod node_facts;
 mod progress;
 mod reportable;
-mod slot_error;
 mod snapshot;
 mod state;
 mod step;
 mod task;
 mod updater;
 
-pub use attempt_context::AttemptContext;
-pub use cancel_signal::CancelSignal;
+pub use attempt_context::{AttemptContext, CancelSignal};
 pub use event::{CheckOutcome, Commitment, Effect, Event, Fallback, OfferSummary, Report};
-pub use failure::Failure;
-pub use meter::Meter;
+pub use failure::{Failure, SlotError};
 pub use node::{DiskChoice, Node, Settings};
-pub use node_facts::{BootsNext, NodeFacts, Updates};
-pub use progress::Throttle;
+pub use progress::{Meter, Throttle};
 pub use reportable::Reportable;
-pub use slot_error::SlotError;
+pub use snapshot::{BootsNext, NodeFacts, Updates};
 pub use state::{Afterwards, Flow, NextBoot, Phase, Running, State};
 pub use step::{Refusal, step};
 pub use task::Engine;

@@ -24,7 +24,7 @@ use slots::SlotAttributes;
 
 use super::{
     BlockedPayload, BlockedPayloads, HoldOff, KnownImages, Rollback, RollbackCause, SlotPayload, Trial,
-    TrialProgress,
+    TrialOutcome, TrialProgress,
 };
 use crate::plan::ImageHashes;
 use crate::status::{Tally, UnixTime};
@@ -39,21 +39,6 @@ const SLOTS: usize = 2;
 
 /// The cause of a rollback that an operator asked for.
 const BY_HAND: &str = "rolled back by the operator";
-
-/// The outcome of a look at the slots after a start.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TrialOutcome {
-    /// No trial, or one that is still to come.
-    Nothing,
-    /// The slot on trial runs.
-    OnTrial,
-    /// The slot on trial runs and is good: the trial is over.
-    Kept,
-    /// The trial failed: the node is back in the slot before.
-    RolledBack(Rollback),
-    /// The node is back in the slot before, although nothing speaks against the payload.
-    Interrupted(SlotPayload),
-}
 
 /// Everything remembered. Its JSON form is meant for a record. What an older version did not write
 /// yet, or a newer one writes otherwise, has its default; what only a newer one knows is kept.

@@ -1,4 +1,5 @@
-//! The decision to take an offer.
+//! The decisions about offers: whether to ask for deltas (`delta_okay`), and whether to take what is
+//! offered.
 //!
 //! Versions are never compared: a server that offers the running version, or an older one, or none
 //! at all in words, means it.
@@ -6,8 +7,32 @@
 use super::BlockedPayload;
 use super::payload_state::PayloadState;
 use crate::host::NodeMode;
-use crate::omaha::Offer;
+use crate::omaha::{Deltas, Offer};
 use crate::status::{Trigger, UnixTime};
+
+/// Failed deltas after which only full payloads are asked for, until one update has succeeded.
+const MOST_FAILURES: i64 = 3;
+
+/// The state of the running slot's bytes, which a delta would read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunningSlot {
+    /// An image as it was built: dm-verity says so at each read, or it was verified when it was
+    /// written, and nothing writes to a slot that runs.
+    Intact,
+    /// Not known.
+    Unknown,
+}
+
+/// The answer to servers after `failures` deltas have failed without a success since. A delta for
+/// other bytes than these would be refused, but only once the slot was read, and after an attempt
+/// that the server counts.
+#[must_use]
+pub const fn wanted_deltas(running: RunningSlot, failures: i64) -> Deltas {
+    match running {
+        RunningSlot::Intact if failures < MOST_FAILURES => Deltas::Welcome,
+        RunningSlot::Intact | RunningSlot::Unknown => Deltas::Unwanted,
+    }
+}
 
 /// Everything beside the offer that a decision depends on.
 #[derive(Debug, Clone, Copy)]
@@ -63,5 +88,28 @@ pub fn decide<'a>(offer: &'a Offer, input: &PolicyInput<'a>) -> Decision<'a> {
         None => Decision::Take {
             url: payload_state.url(offer),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deltas_are_for_slots_that_are_known_until_three_have_failed() {
+        for (running, failures, expected) in [
+            (RunningSlot::Unknown, 0, Deltas::Unwanted),
+            (RunningSlot::Intact, 0, Deltas::Welcome),
+            (RunningSlot::Intact, 2, Deltas::Welcome),
+            (RunningSlot::Intact, 3, Deltas::Unwanted),
+            (RunningSlot::Intact, i64::MAX, Deltas::Unwanted),
+            (RunningSlot::Intact, -1, Deltas::Welcome),
+        ] {
+            assert_eq!(
+                wanted_deltas(running, failures),
+                expected,
+                "{running:?} {failures}"
+            );
+        }
     }
 }

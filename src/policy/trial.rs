@@ -1,4 +1,4 @@
-//! A slot's trial: its payload, its progress, and the cause if it failed.
+//! A slot's trial: its payload, its progress, its outcome, and the cause if it failed.
 
 use payload_format::Sha256Digest;
 use serde::{Deserialize, Serialize};
@@ -85,4 +85,19 @@ pub struct Rollback {
     /// Unix time at which the daemon noticed.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub noticed: UnixTime,
+}
+
+/// The outcome of a look at the slots after a start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrialOutcome {
+    /// No trial, or one that is still to come.
+    Nothing,
+    /// The slot on trial runs.
+    OnTrial,
+    /// The slot on trial runs and is good: the trial is over.
+    Kept,
+    /// The trial failed: the node is back in the slot before.
+    RolledBack(Rollback),
+    /// The node is back in the slot before, although nothing speaks against the payload.
+    Interrupted(SlotPayload),
 }

@@ -20,16 +20,14 @@
 //! ```
 //!
 //! Configuration, keys and identity are read for each use: operators edit and bind-mount them while
-//! the daemon runs. What blocks is behind [`Blocking`](blocking::Blocking), and runs on threads of
+//! the daemon runs. What blocks is behind [`Blocking`](parts::Blocking), and runs on threads of
 //! its own.
 
 mod attempt_history;
 mod attempt_observer;
-mod blocking;
 mod check_records;
 mod check_schedule;
 mod clock;
-mod extension_cleanup;
 mod hold_off;
 mod machine;
 mod node_reporter;
@@ -51,14 +49,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use attempt_observer::AttemptObserver;
-use blocking::Blocking;
 use check_schedule::CheckSchedule;
 use clock::{ClockSignal, NotedTimes};
 pub use machine::{DiskChoice, Settings};
 use machine::{Machine, fresh_seed, unix_time};
 use node_reporter::NodeReporter;
 use omaha_session::OmahaSession;
-use parts::Parts;
+use parts::{Blocking, Parts};
 use pending_reboot::PendingReboot;
 use preview::Previewer;
 use slot_control::SlotControl;

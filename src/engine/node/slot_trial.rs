@@ -11,8 +11,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::blocking::Blocking;
 use super::machine::Machine;
+use super::parts::Blocking;
 use super::slot_control::SlotControl;
 use crate::config::HealthSettings;
 use crate::disk::{DiskError, SlotAttributes};
