@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use zbus::Connection;
 
-use super::engine1::Changes;
+use super::properties::Changes;
 use super::{INTERFACE, PATH, StatusFields};
 use crate::status::{Snapshot, SnapshotReceiver, Status};
 

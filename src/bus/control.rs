@@ -1,14 +1,49 @@
-//! Control requests to the engine through our own interfaces, and the errors that refuse them.
+//! Control requests to the engine through our own interfaces, the errors that refuse them, and the
+//! handle by which all objects send commands.
 //!
 //! `Engine1` takes them from callers that the bus lets through; `Control1` takes the same from
 //! callers that polkit allows.
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
+use zbus::fdo;
 
-use super::engine_handle::{EngineGone, EngineHandle};
+use super::broadcaster::Barrier;
 use super::polkit::PolkitAction;
 use super::properties::{Dictionary, dictionary};
 use crate::status::{Command, OfferSource, WaitingSlot};
+
+/// The handle to the engine.
+#[derive(Clone)]
+pub(super) struct EngineHandle {
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) barrier: Barrier,
+}
+
+impl EngineHandle {
+    /// Sends `command` and returns the engine's answer, once the statuses that it published before
+    /// are signalled.
+    pub(super) async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, EngineGone> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| EngineGone)?;
+        let answer = answer.await.map_err(|_| EngineGone)?;
+        self.barrier.flush().await;
+        Ok(answer)
+    }
+}
+
+/// The engine's task has ended: the process is about to.
+#[derive(Debug, thiserror::Error)]
+#[error("the update engine is shutting down")]
+pub(super) struct EngineGone;
+
+impl From<EngineGone> for fdo::Error {
+    fn from(gone: EngineGone) -> Self {
+        Self::Failed(gone.to_string())
+    }
+}
 
 /// A request that changes what the engine does, or asks what it would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,10 +2,11 @@
 //!
 //! There are three ways to an answer, so that no caller keeps others out:
 //!
-//! - What needs no engine (properties, introspection, errors) is answered in turns: see
-//!   `fair_queue`. Many calls are taken in for each answer, so that a caller's turn doesn't wait
-//!   for what others sent before; but not all, so that a caller that never stops keeps nobody from
-//!   an answer.
+//! - What needs no engine (properties, introspection, errors) is answered in turns, one call of each
+//!   caller ([`FairQueue`]): a caller waits for no more answers than there are other callers, however
+//!   many calls those have made. Many calls are taken in for each answer, so that a caller's turn
+//!   doesn't wait for what others sent before; but not all, so that a caller that never stops keeps
+//!   nobody from an answer.
 //! - The methods of the original's interface are answered one after the other, as the single thread
 //!   of the original did: a client that calls `AttemptUpdate` and `GetStatus` without waiting gets
 //!   the status after the attempt.
@@ -13,8 +14,9 @@
 //!   password.
 //!
 //! No caller has more than a few calls that wait for their answers, in whichever way: see
-//! `call_limits`.
+//! [`super::call`].
 
+use std::collections::{HashMap, VecDeque};
 use std::future::ready;
 use std::sync::Arc;
 
@@ -25,9 +27,7 @@ use zbus::message::Type;
 use zbus::names::InterfaceName;
 use zbus::{Connection, Message, MessageStream, fdo};
 
-use super::call::{Call, caller, fail};
-use super::call_limits::{CallLimits, OF_ONE};
-use super::fair_queue::FairQueue;
+use super::call::{Call, CallLimits, Caller, MOST_OF_ONE_CALLER, caller, fail};
 use super::manager::{ManagerMethod, ManagerObject};
 use super::object_tree::{Address, Method, Standard, TreeNode};
 use super::objects::Objects;
@@ -107,8 +107,9 @@ impl Dispatcher {
             return fail(&self.connection, &message, fdo::Error::LimitsExceeded(text)).await;
         }
         let Some(permit) = self.limits.permit(caller(&message)) else {
-            let text =
-                format!("too many calls of this connection wait for their answers: at most {OF_ONE} may");
+            let text = format!(
+                "too many calls of this connection wait for their answers: at most {MOST_OF_ONE_CALLER} may"
+            );
             return fail(&self.connection, &message, fdo::Error::LimitsExceeded(text)).await;
         };
         let found = self.find(&message);
@@ -144,5 +145,91 @@ impl Dispatcher {
         };
         let caller = call.caller().clone();
         self.queue.push(&caller, Waiting { call, node, method });
+    }
+}
+
+/// Entries for which the tables keep memory when they are empty.
+const KEPT: usize = 64;
+
+/// Waiting calls by caller. Without a bound of its own: it holds as many calls as `CallLimits` lets
+/// wait.
+struct FairQueue<T> {
+    /// Callers that have a call waiting, each once; the first is next.
+    callers: VecDeque<Caller>,
+    waiting: HashMap<Caller, VecDeque<T>>,
+}
+
+impl<T> Default for FairQueue<T> {
+    fn default() -> Self {
+        Self {
+            callers: VecDeque::new(),
+            waiting: HashMap::new(),
+        }
+    }
+}
+
+impl<T> FairQueue<T> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.callers.is_empty()
+    }
+
+    /// Queues `call` behind those of the same caller, and a caller of whom nothing waits behind the
+    /// others.
+    pub(super) fn push(&mut self, caller: &Caller, call: T) {
+        let own = self.waiting.entry(caller.clone()).or_default();
+        if own.is_empty() {
+            self.callers.push_back(caller.clone());
+        }
+        own.push_back(call);
+    }
+
+    /// The call whose turn it is.
+    pub(super) fn next(&mut self) -> Option<T> {
+        let caller = self.callers.pop_front()?;
+        // Every caller in the queue has a call waiting.
+        let own = self.waiting.get_mut(&caller)?;
+        let call = own.pop_front();
+        if own.is_empty() {
+            self.waiting.remove(&caller);
+        } else {
+            self.callers.push_back(caller);
+        }
+        if self.is_empty() {
+            self.callers.shrink_to(KEPT);
+            self.waiting.shrink_to(KEPT);
+        }
+        call
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_caller_waits_for_one_answer_to_each_other() {
+        let mut queue = FairQueue::default();
+        for number in 0..250 {
+            for call in 0..30 {
+                queue.push(&format!(":1.{number}").into(), (number, call));
+            }
+        }
+        let root = Caller::from(":1.1000");
+        queue.push(&root, (1000, 0));
+        queue.push(&root, (1000, 1));
+        let order: Vec<(i32, i32)> = std::iter::from_fn(|| queue.next()).collect();
+        assert_eq!(order.len(), 7502);
+        let place = |wanted| order.iter().position(|call| *call == wanted);
+        assert_eq!(place((1000, 0)), Some(250));
+        assert_eq!(place((1000, 1)), Some(501));
+        let of_one: Vec<i32> = order
+            .iter()
+            .filter(|(number, _)| *number == 7)
+            .map(|(_, call)| *call)
+            .collect();
+        assert!(of_one.is_sorted(), "in the order in which they were made");
+
+        assert!(queue.is_empty() && queue.waiting.is_empty());
+        assert!(queue.callers.capacity() <= 2 * KEPT && queue.waiting.capacity() <= 2 * KEPT);
     }
 }

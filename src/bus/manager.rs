@@ -5,7 +5,7 @@ use zbus::fdo;
 
 use super::StatusFields;
 use super::call::Call;
-use super::engine_handle::{EngineGone, EngineHandle};
+use super::control::{EngineGone, EngineHandle};
 use crate::status::Command;
 
 /// The methods of the interface `com.coreos.update1.ManagerObject`.

@@ -40,12 +40,8 @@
 
 mod broadcaster;
 mod call;
-mod call_limits;
 mod control;
 mod dispatcher;
-mod engine1;
-mod engine_handle;
-mod fair_queue;
 mod manager;
 mod object_tree;
 mod objects;

@@ -5,8 +5,7 @@ use zbus::fdo;
 use zbus::wire::{DynamicDeserialize, OwnedVariant};
 
 use super::call::Call;
-use super::control::{Control, ControlError, ControlRequest};
-use super::engine_handle::EngineHandle;
+use super::control::{Control, ControlError, ControlRequest, EngineHandle};
 use super::object_tree::{Gate, Standard, Transport, TreeNode};
 use super::polkit::Polkit;
 use super::properties::{Dictionary, Properties};

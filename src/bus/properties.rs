@@ -1,19 +1,21 @@
-//! The properties of our own objects, as `org.freedesktop.DBus.Properties` shows them.
+//! The properties of our own objects, as `org.freedesktop.DBus.Properties` shows them. Those of
+//! `/org/updateengine/Engine1` say what the five fields of the original's interface can't.
 //!
-//! Anyone may read, as often and by as many connections as the bus lets them: a dictionary is made
-//! once for each snapshot, not once for each call.
+//! They are made from the snapshot that the engine publishes, and don't wait for the engine. Anyone may
+//! read, as often and by as many connections as the bus lets them: a dictionary is made once for each
+//! snapshot, not once for each call.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Serialize, Serializer};
 use tokio::sync::watch;
-use zbus::fdo;
 use zbus::wire::{OwnedVariant, Signature, Type, Variant};
+use zbus::{Connection, fdo};
 
-use super::engine1;
 use super::object_tree::{Object, TreeNode};
-use crate::status::Snapshot;
+use super::{ENGINE_INTERFACE, ENGINE_PATH};
+use crate::status::{Overview, Snapshot};
 
 /// A dictionary of named values as it travels: an `a{sv}`.
 pub(super) type Dictionary = HashMap<String, OwnedVariant>;
@@ -55,7 +57,7 @@ pub(super) struct SharedDictionary(Arc<Dictionary>);
 impl Properties {
     pub(super) fn new(snapshot: &watch::Receiver<Snapshot>) -> Self {
         Self {
-            engine: PropertyCache::new(snapshot.clone(), engine1::properties),
+            engine: PropertyCache::new(snapshot.clone(), properties),
             diagnostics: PropertyCache::new(snapshot.clone(), diagnostics),
         }
     }
@@ -140,6 +142,68 @@ impl Type for SharedDictionary {
     const SIGNATURE: &'static Signature = Dictionary::SIGNATURE;
 }
 
+/// The name of the property that lists the last attempts.
+pub(super) const ATTEMPTS: &str = "Attempts";
+
+/// The properties whose values differ between two snapshots.
+#[derive(Debug)]
+pub(super) struct Changes {
+    /// Those that are signalled with their values.
+    changed: Dictionary,
+    /// Those whose values are not signalled: clients ask for them.
+    invalidated: Vec<&'static str>,
+}
+
+impl Changes {
+    /// The changes from `before` to `after`; none if both show the same.
+    pub(super) fn between(before: &Snapshot, after: &Snapshot) -> Option<Self> {
+        let mut changed = signalled(&after.overview);
+        let old = signalled(&before.overview);
+        changed.retain(|name, value| old.get(name) != Some(value));
+        let invalidated = if before.attempts == after.attempts {
+            Vec::new()
+        } else {
+            vec![ATTEMPTS]
+        };
+        let is_news = !(changed.is_empty() && invalidated.is_empty());
+        is_news.then_some(Self { changed, invalidated })
+    }
+
+    /// Emits them as one `PropertiesChanged`.
+    pub(super) async fn emit(&self, connection: &Connection) -> zbus::Result<()> {
+        let changed = self.changed.iter().map(|(name, value)| (name.as_str(), &**value));
+        let changed = changed.collect::<HashMap<&str, &Variant<'_>>>();
+        connection
+            .emit_signal(
+                Option::<&str>::None,
+                ENGINE_PATH,
+                "org.freedesktop.DBus.Properties",
+                "PropertiesChanged",
+                &(ENGINE_INTERFACE, changed, &self.invalidated),
+            )
+            .await
+    }
+}
+
+/// The properties whose changes are signalled with their values, by their names on the bus.
+fn signalled(overview: &Overview) -> Dictionary {
+    dictionary(overview.clone())
+}
+
+/// All properties by their names on the bus.
+pub(super) fn properties(snapshot: &Snapshot) -> Dictionary {
+    let Snapshot {
+        overview, attempts, ..
+    } = snapshot.clone();
+    let mut all = dictionary(Overview {
+        boot_warnings: Some(overview.boot_warnings.unwrap_or_default()),
+        config_warnings: Some(overview.config_warnings.unwrap_or_default()),
+        ..overview
+    });
+    all.extend(entry(ATTEMPTS, Variant::from(attempts)));
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,7 +212,7 @@ mod tests {
     #[test]
     fn a_thousand_readers_share_one_record_until_there_is_news() {
         let (snapshot, shown) = watch::channel(Snapshot::default());
-        let object = PropertyCache::new(shown, engine1::properties);
+        let object = PropertyCache::new(shown, properties);
         let first = object.dictionary();
         for _ in 0..1000 {
             assert!(Arc::ptr_eq(&object.dictionary(), &first));

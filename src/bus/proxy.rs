@@ -7,7 +7,7 @@ use zbus::fdo::PropertiesProxy;
 use zbus::proxy::CacheProperties;
 use zbus::wire::{OwnedVariant, Variant};
 
-use super::engine1::ATTEMPTS;
+use super::properties::ATTEMPTS;
 use super::{DIAGNOSTICS_INTERFACE, DIAGNOSTICS_PATH, ENGINE_INTERFACE, ENGINE_PATH, SERVICE};
 use crate::status::{AttemptReport, Diagnostics, OfferSource, Overview, Preview, Status};
 

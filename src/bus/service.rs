@@ -11,8 +11,8 @@ use zbus::fdo::RequestNameFlags;
 
 use super::SERVICE;
 use super::broadcaster::{Barrier, Broadcaster, Connections};
+use super::control::EngineHandle;
 use super::dispatcher::Dispatcher;
-use super::engine_handle::EngineHandle;
 use super::object_tree::Transport;
 use super::objects::Objects;
 use super::peer::PeerListener;

@@ -21,7 +21,6 @@ mod log;
 pub mod native;
 mod run;
 mod session;
-mod text;
 
 use std::path::PathBuf;
 

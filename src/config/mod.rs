@@ -21,31 +21,26 @@
 
 mod extensions;
 mod extra_partitions;
-mod grammar;
 mod health;
 mod lint;
 mod load;
-mod reference;
-mod server;
 mod setting;
 mod sources;
 mod table;
 
-pub use extensions::{ExtensionPattern, ExtensionSettings};
-pub use extra_partitions::PartitionSetting;
-pub use grammar::KeyValues;
-pub use health::{HealthSettings, UnitName};
-pub use load::LoadSettings;
-pub use reference::reference;
-pub use server::{PUBLIC_SERVER, ServerSetting};
-pub use setting::{Place, Setting, ValueKind};
-pub use sources::ValueOrigin;
-pub use table::SETTINGS;
-
 use crate::host::Unreadable;
 use crate::omaha::{MachineIdentity, NodeIdentity};
 use crate::plan::{Credentials, ExtraPartition};
+
 use sources::ConfigFiles;
+
+pub use extensions::{ExtensionPattern, ExtensionSettings};
+pub use extra_partitions::PartitionSetting;
+pub use health::{HealthSettings, UnitName};
+pub use load::LoadSettings;
+pub use setting::{Place, Setting, ValueKind, reference};
+pub use sources::{KeyValues, ValueOrigin};
+pub use table::SETTINGS;
 
 /// Where update settings are looked up, first to last.
 pub const UPDATE_FILES: [&str; 3] = [
@@ -244,6 +239,34 @@ pub fn partition_settings(
         &[Place::Update],
         read,
     )?))
+}
+
+/// The server of the public releases, asked unless `SERVER` says otherwise.
+pub const PUBLIC_SERVER: &str = "https://public.update.flatcar-linux.net/v1/update/";
+
+/// The setting `SERVER`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServerSetting {
+    /// `SERVER=disabled`: no update is ever looked for, and the running slot is still marked good.
+    Disabled,
+    /// Any other value, verbatim: the URL that requests are posted to.
+    At(String),
+}
+
+impl ServerSetting {
+    fn from_setting(value: &str) -> Self {
+        match value {
+            "disabled" => Self::Disabled,
+            url => Self::At(url.to_owned()),
+        }
+    }
+
+    /// Whether this is, letter by letter, the public server. Error codes reported from any other
+    /// carry a flag that says so.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        matches!(self, Self::At(url) if url == PUBLIC_SERVER)
+    }
 }
 
 #[cfg(test)]

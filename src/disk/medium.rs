@@ -7,9 +7,9 @@ use std::path::Path;
 
 use slots::{Disk, Geometry, SectorSize};
 
-use super::file_target::forget;
 use super::ioctl;
 use super::lock::OpenDisk;
+use super::target::forget;
 
 /// What a path named as disk turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,9 +19,7 @@
 mod command_line;
 mod discovery;
 mod error;
-mod file_target;
 mod ioctl;
-mod layout;
 mod lock;
 mod medium;
 mod mountinfo;
@@ -35,7 +33,6 @@ mod sysfs;
 mod target;
 
 pub use error::{DiscoveryError, DiskError, LayoutError};
-pub use file_target::FileTarget;
 pub(crate) use ioctl::give_back_free_memory;
 pub use ioctl::share_one_heap;
 pub use lock::Holder;
@@ -47,4 +44,4 @@ pub use slot::SlotName;
 pub use slot_disk::{BootRisk, GivenUp, Marked, SlotDisk, SlotRow, WentBack};
 pub use slots::SlotAttributes;
 pub use sysfs::Guard;
-pub use target::BlockTarget;
+pub use target::{BlockTarget, FileTarget};

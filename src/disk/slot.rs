@@ -1,7 +1,11 @@
-//! The two slots' names.
+//! The two slots: their names, and their partitions in a table.
 
 use std::fmt;
 use std::ops::Not;
+
+use slots::{Guid, Partition, PartitionNumber, SlotAttributes, Table};
+
+use super::LayoutError;
 
 /// One of the two slots. `!slot` is the other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,4 +45,77 @@ impl fmt::Display for SlotName {
             Self::B => "USR-B",
         })
     }
+}
+
+/// The two slots of a disk: partitions of Flatcar's USR type, told apart by label or PARTUUID.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Layout {
+    a: Partition,
+    b: Partition,
+}
+
+impl Layout {
+    /// The slots in `table`; each must be there once, inside the disk, overlapping nothing.
+    pub(super) fn find(table: &Table) -> Result<Self, LayoutError> {
+        Ok(Self {
+            a: only(table, SlotName::A)?,
+            b: only(table, SlotName::B)?,
+        })
+    }
+
+    pub(super) fn partition(&self, slot: SlotName) -> &Partition {
+        match slot {
+            SlotName::A => &self.a,
+            SlotName::B => &self.b,
+        }
+    }
+
+    /// The slot that is partition `number`.
+    pub(super) fn slot_of(&self, number: PartitionNumber) -> Option<SlotName> {
+        [SlotName::A, SlotName::B]
+            .into_iter()
+            .find(|&slot| self.partition(slot).number == number)
+    }
+
+    /// Whether `slot` is the same partition at the same place; attributes may differ.
+    pub(super) fn same_place(&self, other: &Self, slot: SlotName) -> bool {
+        let place = |p: &Partition| (p.number, p.guid, p.first_lba, p.last_lba);
+        place(self.partition(slot)) == place(other.partition(slot))
+    }
+}
+
+/// Numbers and attributes of everything that a loader chooses from, in its order.
+pub(super) fn candidates(table: &Table) -> (Vec<PartitionNumber>, Vec<SlotAttributes>) {
+    let slots = table
+        .partitions()
+        .filter(|partition| partition.kind == Guid::FLATCAR_USR);
+    slots
+        .map(|partition| (partition.number, partition.attributes))
+        .unzip()
+}
+
+fn only(table: &Table, slot: SlotName) -> Result<Partition, LayoutError> {
+    let mut found = table
+        .partitions()
+        .filter(|p| p.kind == Guid::FLATCAR_USR && is(p, slot));
+    let first = found.next().ok_or(LayoutError::NoSlot(slot))?;
+    if let Some(second) = found.next() {
+        return Err(LayoutError::TwoSlots {
+            slot,
+            first: first.number,
+            second: second.number,
+        });
+    }
+    if is(&first, !slot) {
+        return Err(LayoutError::BothSlots(first.number));
+    }
+    Ok(table.slot(first.number)?)
+}
+
+fn is(partition: &Partition, slot: SlotName) -> bool {
+    let (label, guid) = match slot {
+        SlotName::A => ("USR-A", Guid::FLATCAR_USR_A),
+        SlotName::B => ("USR-B", Guid::FLATCAR_USR_B),
+    };
+    partition.label == label || partition.guid == guid
 }

@@ -16,11 +16,11 @@ use nix::libc::O_EXCL;
 use nix::sys::stat::{major, minor};
 use slots::{Disk, Gpt, Guid, Partition, PartitionNumber, SlotAttributes};
 
-use super::layout::Layout;
 use super::lock::{PATIENCE, TargetImage};
 use super::medium::{Medium, MediumKind};
 use super::own_disk::{NamedPartition, OwnDisk};
 use super::sealed::unseal;
+use super::slot::Layout;
 use super::sysfs::{BlockDevice, Guard};
 use super::{BlockTarget, DiskError, FileTarget, LayoutError, Sealed, SlotName};
 use crate::host::Host;

@@ -24,23 +24,17 @@
 //! declare `x-gzip` for payloads merely because their names end in `.gz`. Where the bytes are not
 //! the payload's, it explains why ([`Encoding`]); so does a page for people.
 
-mod body;
-mod entity;
 mod error;
 mod fetcher;
-mod floor;
 mod origin;
 mod rate;
-mod request;
 mod response;
 mod settings;
-mod stall_detector;
 mod stream;
 
 pub use crate::net::RedirectFault;
-pub use entity::Entity;
 pub use error::{FetchError, Interruption};
-pub use fetcher::Fetcher;
-pub use request::FetchRequest;
+pub use fetcher::{FetchRequest, Fetcher};
+pub use response::Entity;
 pub use settings::FetchSettings;
 pub use stream::{Encoding, PayloadStream};

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use tokio::time::sleep;
 
 use super::error::Interruption;
-use super::stall_detector::{StallDetector, TooSlow};
+use super::rate::{StallDetector, TooSlow};
 use super::{FetchError, FetchSettings};
 use crate::net::{
     Credentials, HttpClient, HttpRequest, HttpResponse, NetError, Proxies, ServerUrl, content_encoding,

@@ -1,9 +1,55 @@
-//! Check of the head of a response, before any byte of its body (RFC 9110 §14, §15).
+//! Response to a request for a payload: the check of its head before any byte of its body (RFC 9110
+//! §14, §15), the version of the file as its server names it (§8.8), and the body.
 
+use std::fmt;
+
+use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HeaderMap, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, LAST_MODIFIED, TRANSFER_ENCODING};
 
-use super::{Entity, FetchError};
+use super::error::Interruption;
+use super::rate::{StallDetector, TooSlow};
+use super::{FetchError, FetchSettings};
+use crate::net::HttpResponse;
+
+/// Longer validators are not worth keeping in a checkpoint; the file then counts as unnamed.
+const LONGEST_ENTITY: usize = 1024;
+
+/// A server's name for one version of a file: its strong entity tag, else its modification date.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entity(String);
+
+impl Entity {
+    /// Parses the text of [`Self::as_str`]; `None` if it cannot be an entity.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let printable = text.bytes().all(|b| (0x20..0x7f).contains(&b));
+        let strong = text.len() >= 2 && text.starts_with('"') && text.ends_with('"');
+        // A date starts with the name of a day; a weak tag (`W/"…"`) promises no equal bytes.
+        let date = text.starts_with(|c: char| c.is_ascii_alphabetic()) && !text.starts_with("W/");
+        (printable && text.len() <= LONGEST_ENTITY && (strong || date)).then(|| Self(text.to_owned()))
+    }
+
+    /// Its text, for a checkpoint.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The entity that `headers` name.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        [ETAG, LAST_MODIFIED]
+            .iter()
+            .filter_map(|name| headers.get(name)?.to_str().ok())
+            .find_map(Self::parse)
+    }
+}
+
+impl fmt::Display for Entity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// The request that a response is checked against.
 #[derive(Debug, Clone, Copy)]
@@ -156,5 +202,92 @@ fn number(digits: &str) -> Option<u64> {
         .then(|| digits.parse().ok())?
 }
 
+#[derive(Debug)]
+pub(super) struct DownloadBody {
+    response: HttpResponse,
+    ending: Ending,
+    pace: StallDetector,
+    position: u64,
+}
+
+/// End of a body.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The connection broke.
+    Off(Interruption),
+    /// The server said that the file ends here.
+    End,
+}
+
+impl DownloadBody {
+    pub(super) fn new(response: HttpResponse, part: &Part, settings: &FetchSettings) -> Self {
+        Self {
+            response,
+            ending: part.ending,
+            pace: StallDetector::new(settings),
+            position: part.start,
+        }
+    }
+
+    /// Offset in the file of the next byte.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    pub(super) async fn read(&mut self) -> Result<Bytes, Broken> {
+        match self.pace.wait(self.response.chunk()).await {
+            Ok(Ok(Some(bytes))) => {
+                self.pace.arrived(bytes.len());
+                self.position = self.position.saturating_add(bytes.len() as u64);
+                Ok(bytes)
+            }
+            Ok(Ok(None)) if self.ending == Ending::WholeFile => Err(Broken::End),
+            Ok(Ok(None)) => Err(Broken::Off(Interruption::Closed)),
+            Ok(Err(error)) => Err(Broken::Off(Interruption::Connection(Box::new(error)))),
+            Err(TooSlow) => Err(Broken::Off(self.pace.stalled())),
+        }
+    }
+
+    /// Whether bytes follow after the expected last one. A body with an announced length has none;
+    /// for others, the way in which the connection ends doesn't matter.
+    pub(super) async fn goes_on(&mut self) -> bool {
+        self.ending != Ending::Counted && self.read().await.is_ok()
+    }
+}
+
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod entity_tests {
+    use super::*;
+
+    fn of(headers: &[(&'static str, &'static str)]) -> Option<String> {
+        let map = headers
+            .iter()
+            .map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap()))
+            .collect();
+        Entity::of(&map).map(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_strong_tag_wins_over_a_date_and_a_date_over_a_weak_tag() {
+        let date = ("last-modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(of(&[("etag", "\"a\""), date]).unwrap(), "\"a\"");
+        assert_eq!(of(&[("etag", "W/\"a\""), date]).unwrap(), date.1);
+        assert_eq!(of(&[("etag", "W/\"a\"")]), None);
+        assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn what_cannot_go_into_a_header_is_no_entity() {
+        assert_eq!(Entity::parse("\"a\r\nb\""), None);
+        assert_eq!(Entity::parse("\""), None);
+        assert_eq!(Entity::parse(""), None);
+        assert_eq!(
+            Entity::parse(&format!("\"{}\"", "x".repeat(LONGEST_ENTITY))),
+            None
+        );
+    }
+}

@@ -8,12 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
-use super::body::{Broken, DownloadBody};
 use super::error::Interruption;
-use super::floor::Floor;
 use super::origin::Origin;
-use super::rate::RateLimit;
-use super::response::{Asked, Part, judge};
+use super::rate::{Floor, RateLimit};
+use super::response::{Asked, Broken, DownloadBody, Part, judge};
 use super::{Entity, FetchError, FetchRequest, FetchSettings};
 use crate::net::{Credentials, HttpRequest, HttpResponse, content_encoding};
 

@@ -1,4 +1,5 @@
-//! Readers of other programs' files that tell a missing file apart from an unreadable one.
+//! Readers of other programs' files that tell a missing file apart from an unreadable one; and the
+//! free space of file systems.
 //!
 //! A file is absent if its name doesn't exist, or its directory doesn't. Nothing else is absence:
 //! not a directory, a socket or a pipe in its place, nor a link that leads nowhere or to itself,
@@ -14,6 +15,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::statvfs::statvfs;
 
 use super::Host;
 
@@ -159,6 +161,15 @@ fn kind(found: FileType) -> &'static str {
     } else {
         "a device"
     }
+}
+
+/// Free bytes on the file system of `path`, which must exist.
+///
+/// # Errors
+/// If `statvfs` fails.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let room = statvfs(path)?;
+    Ok(room.blocks_available().saturating_mul(room.fragment_size()))
 }
 
 #[cfg(test)]

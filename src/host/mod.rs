@@ -15,20 +15,16 @@
 mod clock;
 mod files;
 mod first_start;
-mod free_space;
 mod identity;
 pub mod mount;
-mod node_mode;
 mod pressure;
 pub mod subprocess;
 
 use std::path::{Path, PathBuf};
 
 pub use clock::{ClockWatch, since_boot};
-pub use files::Unreadable;
-pub use free_space::free_bytes;
-pub use identity::Identity;
-pub use node_mode::NodeMode;
+pub use files::{Unreadable, free_bytes};
+pub use identity::{Identity, NodeMode};
 pub use pressure::{Percent, PressureLimits};
 
 /// The root under which the daemon finds configuration, state, `/boot` and `/run`.

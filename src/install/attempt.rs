@@ -1,10 +1,12 @@
-//! The data that every phase of one installation shares.
+//! The data that every phase of one installation shares, and the public keys that all trust.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
-use super::{Pace, PostinstMode, Slots};
+use payload_format::PublicKeys;
+
+use super::{InstallError, Pace, PostinstMode, Slots};
 use crate::disk::Priority;
 use crate::fetch::Fetcher;
 use crate::host::Host;
@@ -68,4 +70,25 @@ pub(super) async fn at_work<T: Send + 'static>(
         Err(panic) => std::panic::resume_unwind(panic),
     })
     .await
+}
+
+/// Reads all trusted keys.
+///
+/// # Errors
+/// If there are none, or any of them can't be used: a key that is there but unreadable is a mistake
+/// to be told about, not to be worked around.
+pub(super) fn trusted_keys(paths: &[PathBuf]) -> Result<PublicKeys, InstallError> {
+    if paths.is_empty() {
+        return Err(InstallError::NoKeys);
+    }
+    let pems = paths
+        .iter()
+        .map(|path| {
+            std::fs::read_to_string(path).map_err(|source| InstallError::KeyFile {
+                path: path.clone(),
+                source,
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    PublicKeys::from_pems(&pems).map_err(InstallError::Keys)
 }

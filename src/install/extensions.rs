@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::{AttemptSetup, at_work, blocking};
-use super::preflight_result::PreflightVerdict;
-use super::{InstallError, keys};
+use super::InstallError;
+use super::attempt::{AttemptSetup, at_work, blocking, trusted_keys};
+use super::preflight::PreflightVerdict;
 use crate::extension::{
     ExtensionError, ExtensionStore, ExtensionStoreError, PackageOrigin, RunningSystem, download_from_any,
     require_room,
@@ -82,7 +82,7 @@ async fn build(
         name: package.name.clone(),
         source: Box::new(source),
     };
-    let keys = Trust::Keys(keys::trusted(&attempt.plan.public_keys)?);
+    let keys = Trust::Keys(trusted_keys(&attempt.plan.public_keys)?);
     let urls = [&package.url].into_iter().chain(&package.fallback_urls);
     let origins: Vec<_> = urls
         .map(|url| PackageOrigin {

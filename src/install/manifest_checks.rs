@@ -1,11 +1,17 @@
-//! The checks of a manifest before the first write: the last refusals that cost nothing.
+//! The checks of a manifest before the first write: the last refusals that cost nothing. And the
+//! preview of a payload's manifest, for a dry run: its first bytes, with header, manifest and their
+//! signatures, and what they refuse. The data after them is not waited for.
 
-use payload_format::{ApplyError, ImageKind, MajorVersion, Manifest, Metadata, Sha256Digest};
+use std::sync::Arc;
+
+use payload_format::{ApplyError, Event, ImageKind, MajorVersion, Manifest, Metadata, Reader, Sha256Digest};
 use tokio_util::sync::CancellationToken;
 
-use super::attempt::AttemptSetup;
+use super::attempt::{AttemptSetup, blocking, trusted_keys};
+use super::preflight::{self, PreflightVerdict};
 use super::targets::{KernelTarget, Targets};
-use super::{InstallError, Voucher, dirty_partitions, keys, preflight};
+use super::{InstallError, Voucher, dirty_partitions, pipeline};
+use crate::amounts::bytes;
 use crate::plan::ImageHashes;
 
 /// Checks everything that only the manifest (`metadata`: all before the data, as it came) tells.
@@ -74,7 +80,7 @@ pub(super) fn made_by(manifest: &Manifest) -> ImageHashes {
 /// must have, and that in the offer, if there is one. Tells whether there was any.
 fn metadata_is_signed(attempt: &AttemptSetup, metadata: &[u8]) -> Result<Voucher, InstallError> {
     let metadata = Metadata::parse(metadata).map_err(InstallError::Format)?;
-    let keys = || keys::trusted(&attempt.plan.public_keys);
+    let keys = || trusted_keys(&attempt.plan.public_keys);
     let mut voucher = Voucher::Nobody;
     if metadata.version() == MajorVersion::V2 {
         let signed = metadata.verify(&keys()?);
@@ -99,4 +105,58 @@ fn kernel_size(attempt: &AttemptSetup, manifest: &Manifest) -> Result<u64, Insta
         return Ok(image.new.size);
     }
     KernelTarget(attempt).running_size()
+}
+
+/// Looks at the beginning of the payload. Of a delta the source is not read: that takes its time.
+///
+/// # Errors
+/// What an attempt would refuse when it gets there.
+pub(super) async fn preview(
+    attempt: &Arc<AttemptSetup>,
+    targets: &Targets,
+) -> Result<PreflightVerdict, InstallError> {
+    let reader = Reader::new(pipeline::limits(attempt, targets));
+    let metadata = metadata(attempt, reader).await;
+    let (manifest, bytes) = metadata.map_err(|error| targets.extra_partitions.explain(error))?;
+    let (at, of) = (Arc::clone(attempt), Arc::clone(&manifest));
+    blocking(move || fits(&at, &of, &bytes)).await?;
+    Ok(PreflightVerdict::Fine(contents(&manifest)))
+}
+
+async fn metadata(
+    attempt: &AttemptSetup,
+    mut reader: Reader,
+) -> Result<(Arc<Manifest>, Vec<u8>), InstallError> {
+    let request = pipeline::request(attempt, 0, None);
+    let stream = attempt.site.fetcher.open(request).await;
+    let mut stream = stream.map_err(InstallError::Fetch)?;
+    let encoding = stream.encoding();
+    while let Some(bytes) = stream.next().await {
+        let bytes = bytes.map_err(InstallError::Fetch)?;
+        let event = reader
+            .read(&mut &bytes[..])
+            .map_err(|error| InstallError::Format(error).came_in(encoding.get()))?;
+        // Always the first one.
+        if let Some(Event::Metadata { manifest, bytes, .. }) = event {
+            return Ok((manifest, bytes));
+        }
+    }
+    // It ended before its metadata did.
+    match reader.finish() {
+        Err(error) => Err(InstallError::Format(error).came_in(encoding.get())),
+        Ok(_) => Err(InstallError::Unsigned),
+    }
+}
+
+fn contents(manifest: &Manifest) -> String {
+    let images = manifest.images().iter().map(|image| {
+        let what = match image.kind {
+            ImageKind::Slot => "image".to_owned(),
+            other => other.to_string(),
+        };
+        let delta = if image.is_delta() { " as a delta" } else { "" };
+        format!("{what} of {}{delta}", bytes(image.new.size))
+    });
+    let images: Vec<_> = images.collect();
+    format!("signed, and all of it fits: {}", images.join(", "))
 }

@@ -9,13 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{AttemptSetup, Site, at_work, blocking};
 use super::postinstall::{self, PostinstMode, PostinstOutcome, ScriptArguments};
-use super::preflight_result::{PAYLOAD_LOOK, PreflightResult, PreflightVerdict};
+use super::preflight::{self, PAYLOAD_LOOK, PreflightResult, PreflightVerdict};
 use super::saved::Saved;
 use super::targets::{ExtraPartitions, Targets, post_pcr_policy};
-use super::{
-    InstallError, PostinstError, dirty_partitions, extensions, manifest_checks, manifest_preview, pipeline,
-    preflight,
-};
+use super::{InstallError, PostinstError, dirty_partitions, extensions, manifest_checks, pipeline};
 use crate::disk::give_back_free_memory;
 use crate::host::subprocess::SubprocessError;
 use crate::plan::{ImageHashes, InstallPlan};
@@ -78,7 +75,7 @@ impl Installer {
         })
         .await;
         let Some(targets) = targets else { return findings };
-        let payload = timeout(patience, manifest_preview::payload(&attempt, &targets)).await;
+        let payload = timeout(patience, manifest_checks::preview(&attempt, &targets)).await;
         let verdict = match payload {
             Ok(verdict) => verdict.unwrap_or_else(PreflightVerdict::Refused),
             Err(_) => PreflightVerdict::Doubtful(format!(

@@ -15,18 +15,15 @@
 //! fields out of the text, where people look for them, and can't be pointed to another socket than
 //! the machine's.
 
-mod attempt_fields;
-mod entry;
-mod event_fields;
+mod fields;
 mod layer;
 mod message_id;
 
 use std::error::Error;
 use std::iter::successors;
 
-pub use attempt_fields::AttemptFields;
-pub use entry::JournalEntry;
-pub use layer::{JournalLayer, start_logging};
+pub use fields::AttemptFields;
+pub use layer::{JournalEntry, JournalLayer, start_logging};
 pub use message_id::{MessageId, reference};
 
 /// The path of journald's socket.

@@ -22,23 +22,18 @@
 
 mod client;
 mod connection;
-mod credentials;
 mod early_answer;
 mod error;
-mod headers;
-mod no_proxy;
 mod proxy;
 mod redact;
 mod redirect;
 mod server_url;
 mod tls;
 
-pub use client::{HttpClient, HttpRequest, HttpResponse};
-pub use credentials::Credentials;
+pub use client::{HttpClient, HttpRequest, HttpResponse, content_encoding, is_web_page, login_wanted};
 pub use error::NetError;
-pub use headers::{content_encoding, is_web_page, login_wanted};
 pub use proxy::{Proxies, ProxyFault, ProxyScheme, ProxyServer};
 pub use redact::{redact, redact_url};
 pub use redirect::RedirectFault;
-pub use server_url::{ServerUrl, UrlFault};
+pub use server_url::{Credentials, ServerUrl, UrlFault};
 pub use tls::{ClientTls, ClientTlsError};

@@ -1,11 +1,14 @@
-//! URL of a server: `http` or `https`, parsed as curl does.
+//! URL of a server: `http` or `https`, parsed as curl does, with the user name and password for that
+//! server.
 
 use std::fmt;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use url::{Host, Position, Url};
 
-use super::credentials::Credentials;
 use super::redact::redact_url;
 use super::redirect::RedirectFault;
 
@@ -217,6 +220,51 @@ pub(super) fn split_zone(text: &str) -> Option<(String, Option<String>)> {
         && !zone.contains(|c: char| c == '/' || c == '%' || c.is_whitespace() || c.is_control());
     let without = format!("{}{}", &text[..host + percent], &text[host + end..]);
     is_name.then(|| (without, Some(zone.into_owned())))
+}
+
+/// User name and password. Bytes, since URLs may hold any.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// User name as it is sent: percent-encoding is undone.
+    pub user: Vec<u8>,
+    /// Password; may be empty.
+    pub password: Vec<u8>,
+}
+
+impl Credentials {
+    /// Credentials from a configuration file.
+    #[must_use]
+    pub fn new(user: &str, password: &str) -> Self {
+        Self {
+            user: user.as_bytes().to_vec(),
+            password: password.as_bytes().to_vec(),
+        }
+    }
+
+    /// Credentials from a URL, in which they are percent-encoded; `None` if it has none.
+    pub(super) fn in_url(user: &str, password: Option<&str>) -> Option<Self> {
+        let decoded = |text: &str| percent_decode_str(text).collect();
+        (!user.is_empty() || password.is_some()).then(|| Self {
+            user: decoded(user),
+            password: password.map(decoded).unwrap_or_default(),
+        })
+    }
+
+    /// Value of the headers `Authorization` and `Proxy-Authorization`.
+    pub(super) fn basic(&self) -> HeaderValue {
+        let pair = [&self.user[..], b":", &self.password].concat();
+        // Invariant: letters, digits, `+`, `/` and `=` are fit for a header.
+        let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair)))
+            .unwrap_or_else(|_| HeaderValue::from_static(""));
+        value.set_sensitive(true);
+        value
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(…)")
+    }
 }
 
 #[cfg(test)]

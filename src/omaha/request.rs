@@ -1,4 +1,5 @@
-//! A request to an Omaha server, as XML.
+//! Requests to an Omaha server, as XML: of a node, whose identity each tells, and of a system that has
+//! no slots and announces itself.
 //!
 //! Servers parse XML and would take any; attribute order, indentation and the space before the
 //! `app` element's `>` are kept nevertheless exactly as the original engine sends them, since
@@ -6,12 +7,50 @@
 //! value is escaped, which the original forgets, so that a machine alias with a quote makes a valid
 //! request.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
-use super::escape::Escaped;
 use super::event::{CheckEvent, Event};
-use super::identity::NodeIdentity;
 use crate::status::Trigger;
+
+/// What every request says about the machine and the image it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeIdentity {
+    /// The application asked about.
+    pub app_id: String,
+    /// The running version.
+    pub version: String,
+    /// The channel followed.
+    pub track: String,
+    /// Boot id in braces: `{14304914-…}`.
+    pub boot_id: String,
+    /// OEM, may be empty.
+    pub oem: String,
+    /// OEM's version, may be empty.
+    pub oem_version: String,
+    /// The first version ever seen on this machine.
+    pub aleph_version: String,
+    /// Machine id, 32 hexadecimal digits.
+    pub machine_id: String,
+    /// An operator's name for the machine, any text.
+    pub machine_alias: String,
+    /// Board, such as `amd64-usr`.
+    pub board: String,
+    /// Machine as `uname -m` tells it, such as `x86_64`.
+    pub machine: String,
+}
+
+/// What the machine itself tells, beside the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineIdentity {
+    /// Boot id as the kernel tells it, without braces.
+    pub boot_id: String,
+    /// Contents of `/etc/machine-id`, trimmed.
+    pub machine_id: String,
+    /// Machine as `uname -m` tells it.
+    pub machine: String,
+    /// The first version ever seen on this machine.
+    pub aleph_version: String,
+}
 
 /// Name and version of the updater, as the original calls itself. Not `CoreOSUpdateEngine-0.1.0.0`:
 /// that one makes Nebraska take a machine for another Nebraska.
@@ -131,6 +170,64 @@ impl Request<'_> {
             Body::PingWithEvent(event) => writeln!(out, "{PING}\n        {event}"),
             Body::Event(event) => writeln!(out, "        {event}"),
         }
+    }
+}
+
+/// Not `CoreOSUpdateEngine-…`: together with a scheduled request that is how Nebraska knows another
+/// Nebraska.
+const ANNOUNCING_UPDATER: &str = "FlatcarUpdateEngine-0.1.0.0";
+
+/// The document to post. It asks for nothing: one event says that this version booted, with no word
+/// about what ran before.
+#[must_use]
+pub fn announcement(identity: &NodeIdentity) -> String {
+    let attributes = [
+        ("appid", identity.app_id.as_str()),
+        ("oem", &identity.oem),
+        ("version", &identity.version),
+        ("track", &identity.track),
+        ("bootid", &identity.boot_id),
+        ("machineid", &identity.machine_id),
+        ("machinealias", &identity.machine_alias),
+        ("lang", "en-US"),
+        ("hardware_class", ""),
+        ("delta_okay", "false"),
+    ];
+    let attributes = attributes.iter().fold(String::new(), |mut text, (name, value)| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, r#" {name}="{}""#, Escaped(value));
+        text
+    });
+    format!(
+        r#"<?xml version="1.0" encoding="UTF-8"?>
+<request protocol="3.0" version="{ANNOUNCING_UPDATER}" updaterversion="{ANNOUNCING_UPDATER}" installsource="scheduler" ismachine="1">
+    <os version="Chateau" platform="CoreOS" sp="{}"></os>
+    <app{attributes}>
+        <event eventtype="3" eventresult="2" previousversion=""></event>
+    </app>
+</request>
+"#,
+        Escaped(&identity.version)
+    )
+}
+
+/// Displays with `& < > "` as entities, everything outside ASCII as an upper-case hexadecimal
+/// reference (`&#xF6;`), a carriage return as `&#13;`, and without the control characters that XML
+/// cannot carry.
+pub(super) struct Escaped<'a>(pub(super) &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '&' => f.write_str("&amp;"),
+            '<' => f.write_str("&lt;"),
+            '>' => f.write_str("&gt;"),
+            '"' => f.write_str("&quot;"),
+            '\r' => f.write_str("&#13;"),
+            '\t' | '\n' | ' '..='\x7f' => f.write_char(c),
+            '\0'..' ' | '\u{fffe}' | '\u{ffff}' => Ok(()),
+            _ => write!(f, "&#x{:X};", u32::from(c)),
+        })
     }
 }
 

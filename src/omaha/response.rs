@@ -8,7 +8,7 @@ use super::code::ErrorCode;
 use super::document::{self, DocumentError, Element};
 use super::offer::{Offer, OfferError};
 use super::refusal;
-use super::web_page::WebPage;
+use super::reply::WebPage;
 
 /// What a server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]

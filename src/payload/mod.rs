@@ -11,7 +11,6 @@ mod map;
 mod offline;
 mod output_file;
 mod progress_bar;
-mod trust;
 mod verify;
 
 pub use self::apply::{ApplicationError, Building, apply};
@@ -22,5 +21,5 @@ pub use self::inspect::{ImageDescription, Inspection, Sum, inspect};
 pub use self::map::map;
 pub use self::offline::{OfflineError, Signature, attach, digests};
 pub use self::progress_bar::ProgressBar;
-pub use self::trust::{SignatureStatus, Trust, TrustError};
 pub use self::verify::VerifyError;
+pub use self::verify::{SignatureStatus, Trust, TrustError};

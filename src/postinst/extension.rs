@@ -1,4 +1,5 @@
-//! System extensions of a version: the OEM's, and those that the operator enabled.
+//! System extensions of a version: the OEM's, and those that the operator enabled; each downloaded,
+//! verified and put in place.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -6,13 +7,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::PostinstRefusal;
-use super::download::install;
-use super::file_servers::FileServers;
+use super::package_sources::{FileServers, offered};
 use super::release::Release;
-use super::stored_response::offered;
-use crate::extension::{ExtensionError, PackageOrigin};
+use crate::extension::{ExtensionError, PackageOrigin, download};
+use crate::fetch::{FetchSettings, Fetcher};
 use crate::host::{Host, Unreadable};
 use crate::omaha::{NameMatch, PackageDownload};
+use crate::payload::Trust;
 use crate::printable::printable;
 
 const OEM: &str = "/usr/share/oem";
@@ -193,4 +194,29 @@ fn touch(path: &Path) -> Result<(), PostinstRefusal> {
             path: path.to_owned(),
             source,
         })
+}
+
+/// The key that signs the extensions of releases.
+const PAYLOAD_KEY: &str = "/usr/share/update_engine/update-payload-key.pub.pem";
+
+/// Downloads the payload at `origin` and makes the image in it the file `name` in the first of
+/// `places` that has room. Nothing appears there before it is verified and complete.
+pub(super) async fn install(
+    host: &Host,
+    origin: &PackageOrigin,
+    places: &[PathBuf],
+    name: &str,
+) -> Result<(), ExtensionError> {
+    use ExtensionError as E;
+    let keys = Trust::Keys(Trust::in_keys(&[host.path(PAYLOAD_KEY)])?);
+    let fetcher = Fetcher::new(FetchSettings::default());
+    let mut failure = E::Nowhere;
+    for place in places {
+        let package = download(&fetcher, origin, place).await;
+        match package.and_then(|package| package.build(&keys, name)) {
+            Err(error @ (E::Keep { .. } | E::Full { .. } | E::Apply { .. })) => failure = error,
+            result => return result,
+        }
+    }
+    Err(failure)
 }

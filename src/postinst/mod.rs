@@ -15,12 +15,10 @@
 //! in their name, so that those of an image that never boots do no harm; the next image's postinst
 //! removes them.
 
-mod download;
 mod extension;
-mod file_servers;
 mod opaque;
+mod package_sources;
 mod release;
-mod stored_response;
 
 use std::fs::Metadata;
 use std::io;
@@ -33,9 +31,9 @@ use crate::extension::ExtensionError;
 use crate::host::{Host, Unreadable};
 use crate::reboot::RebootRequest;
 use extension::Extensions;
+pub use package_sources::StoredResponseError;
 use release::Release;
 pub use release::ReleaseError;
-pub use stored_response::StoredResponseError;
 
 const OEM_HOOK: &str = "/usr/share/oem/bin/oem-postinst";
 /// File that exists only on systems with version 2 control groups alone.

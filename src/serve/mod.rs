@@ -19,7 +19,6 @@ mod catalog;
 mod download;
 mod journal;
 mod question;
-mod range;
 mod service;
 
 use std::io;
@@ -37,9 +36,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::answer::ServerAnswer;
 pub use self::catalog::{Audience, Catalog, PackageName, ServedPackage};
+pub use self::download::FilePart;
 pub use self::journal::{Download, Exchange, RequestJournal, RequestRecord};
 pub use self::question::{App, Ask, NodeEvent, Question, QuestionError};
-pub use self::range::FilePart;
 use self::service::HttpService;
 
 /// Connections answered at the same time; further ones wait in the kernel's backlog.

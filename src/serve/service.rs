@@ -14,10 +14,9 @@ use tokio::sync::watch;
 
 use super::answer::ServerAnswer;
 use super::catalog::{Catalog, ServedPackage};
-use super::download::{self, AnswerBody};
+use super::download::{self, AnswerBody, FilePart};
 use super::journal::{Download, Exchange, RequestJournal, RequestRecord};
 use super::question::{Ask, Question};
-use super::range::FilePart;
 
 /// Largest Omaha request: a node's takes about 1 KiB.
 const MAX_REQUEST: usize = 64 << 10;

@@ -13,25 +13,18 @@
 
 mod attempt;
 mod command;
-mod maybe;
-mod obstacle;
-mod operation;
 mod overview;
-mod preview;
 mod snapshot;
 mod tally;
-mod transfer;
 
-pub use attempt::{AttemptReport, AttemptState, Trigger};
-pub use command::{Command, OfferSource, WaitingSlot};
-pub use maybe::Maybe;
-pub use obstacle::{NoUpdate, Obstacle};
-pub use operation::{Operation, Status};
-pub use overview::{EngineState, FailureReport, LastCheck, NextCheck, Overview, RollbackReport, SlotReport};
-pub use preview::{CheckResult, PreflightCheck, Preview, Prospect};
-pub use snapshot::{Diagnostics, Snapshot, SnapshotReceiver, SnapshotSender};
+pub use attempt::{AttemptReport, AttemptState, Transfer, Trigger};
+pub use command::{CheckResult, Command, OfferSource, PreflightCheck, Preview, Prospect, WaitingSlot};
+pub use overview::{
+    EngineState, FailureReport, LastCheck, Maybe, NextCheck, NoUpdate, Obstacle, Overview, RollbackReport,
+    SlotReport,
+};
+pub use snapshot::{Diagnostics, Operation, Snapshot, SnapshotReceiver, SnapshotSender, Status};
 pub use tally::{CheckEnd, Checks, Tally};
-pub use transfer::Transfer;
 
 /// Wall clock time: seconds since 1970-01-01 00:00 UTC.
 #[derive(

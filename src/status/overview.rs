@@ -1,13 +1,17 @@
-//! The `Overview`: all properties of `org.updateengine.Engine1`, as the engine publishes them.
+//! The `Overview`: all properties of `org.updateengine.Engine1`, as the engine publishes them; with
+//! the obstacle, which says why a node has no update.
 //!
 //! On the bus each record is an `a{sv}` whose keys are the fields' names; a field that is not known
-//! is not there, and a record that does not apply is empty. Readers skip keys that they don't know,
-//! so that later engines can say more under the same version. As JSON they are objects, or `null`.
+//! is not there, and a record that does not apply ([`Maybe`]) is empty. Readers skip keys that they
+//! don't know, so that later engines can say more under the same version. As JSON they are objects,
+//! or `null`.
+
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use zbus::wire::{Type, Variant};
+use zbus::wire::{Signature, Type, Variant};
 
-use super::{Maybe, NoUpdate, Transfer};
+use super::Transfer;
 
 /// The state of the engine and of its node at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
@@ -136,4 +140,78 @@ pub struct RollbackReport {
     pub noticed: i64,
     /// The unit and its state, the check and its exit, or that the slot did not come up.
     pub cause: String,
+}
+
+/// The kind of reason for which a node has no update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
+#[serde(rename_all = "kebab-case")]
+#[zbus(signature = "s", rename_all = "kebab-case")]
+pub enum Obstacle {
+    /// The server has no update for this node.
+    NoneOffered,
+    /// The payload failed before; it is tried again later.
+    Backoff,
+    /// Configuration switches updates off.
+    Disabled,
+    /// The node rolled back from this payload.
+    RolledBack,
+    /// The running slot is not marked good yet.
+    OnTrial,
+    /// The server refused the request.
+    Refused,
+    /// The check or the attempt failed.
+    Failed,
+}
+
+/// The reason for which the last check led to no update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
+#[zbus(signature = "dict")]
+pub struct NoUpdate {
+    /// The kind of reason, for programs.
+    pub kind: Obstacle,
+    /// The reason in a sentence, for people; it quotes the server verbatim.
+    pub reason: String,
+    /// Unix time in seconds at which the obstacle ends, if that is known.
+    pub until: Option<i64>,
+}
+
+/// An optional record. On the bus `None` is an empty `a{sv}`, since D-Bus has no null.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Maybe<T>(pub Option<T>);
+
+impl<T> Default for Maybe<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> From<Option<T>> for Maybe<T> {
+    fn from(record: Option<T>) -> Self {
+        Self(record)
+    }
+}
+
+impl<T: Type> Type for Maybe<T> {
+    const SIGNATURE: &'static Signature = <HashMap<String, Variant<'static>> as Type>::SIGNATURE;
+}
+
+impl<'v, T: Into<Variant<'v>>> From<Maybe<T>> for Variant<'v> {
+    fn from(Maybe(record): Maybe<T>) -> Self {
+        match record {
+            Some(record) => record.into(),
+            None => HashMap::<String, Variant<'v>>::new().into(),
+        }
+    }
+}
+
+impl<'v, T: TryFrom<Variant<'v>, Error = zbus::Error>> TryFrom<Variant<'v>> for Maybe<T> {
+    type Error = zbus::Error;
+
+    fn try_from(value: Variant<'v>) -> zbus::Result<Self> {
+        match &value {
+            Variant::Dict(dict) if dict.iter().next().is_none() => Ok(Self(None)),
+            _ => T::try_from(value).map(|record| Self(Some(record))),
+        }
+    }
 }

@@ -12,10 +12,8 @@
 
 mod manager;
 mod notify;
-mod service_properties;
 mod transient_unit;
 
 pub use manager::{Systemd, SystemdError, UnitState};
 pub use notify::ServiceManager;
-pub use service_properties::TransientService;
-pub use transient_unit::TransientUnit;
+pub use transient_unit::{TransientService, TransientUnit};

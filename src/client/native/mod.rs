@@ -15,13 +15,11 @@
 mod arguments;
 mod history;
 mod page;
-mod preview;
 mod progress;
 mod reboot_lock;
 mod remote;
 mod run;
 mod settings;
-mod terminal_agent;
 mod time;
 
 pub use arguments::{Arguments, command, summary};

@@ -1,10 +1,14 @@
-//! Pages of `status`, `why` and `slots`. Pure.
+//! Pages of `status`, `why`, `slots` and `check --dry-run`. Pure.
 
 use std::fmt::Write as _;
 
-use super::time::utc;
+use super::Exit;
+use super::time::{ago, utc};
+use crate::amounts::bytes;
 use crate::omaha::{ErrorCode, Explanation};
-use crate::status::{Diagnostics, FailureReport, Obstacle, Overview, Transfer};
+use crate::status::{
+    CheckResult, Diagnostics, FailureReport, Obstacle, Overview, PreflightCheck, Preview, Prospect, Transfer,
+};
 
 /// The page of `status`.
 pub(super) fn status(overview: &Overview, diagnostics: Option<&Diagnostics>) -> String {
@@ -199,5 +203,53 @@ impl Page {
         if diagnostics.is_none() {
             self.row("", "(root sees what it said)");
         }
+    }
+}
+
+/// The page of `check --dry-run`.
+pub(super) fn preview(preview: &Preview, now: i64) -> String {
+    let mut page = format!("{:<16} {}\n", "Update", preview.summary);
+    if let Some(version) = &preview.version {
+        let version = if version.is_empty() { "unknown" } else { version };
+        let size = preview
+            .bytes_total
+            .map_or_else(String::new, |size| format!(", {}", bytes(size)));
+        // Writing to a String cannot fail.
+        let _ = writeln!(page, "{:<16} {version}{size}", "Offered");
+    }
+    if let Some(answered) = preview.answered {
+        let _ = writeln!(page, "{:<16} {}", "Server's answer", ago(answered, now));
+    }
+    if let Some(slot) = &preview.slot {
+        let _ = writeln!(page, "{:<16} {slot}", "Slot");
+    }
+    if !preview.checks.is_empty() {
+        page += "\n";
+    }
+    for check in &preview.checks {
+        page += &check_line(check);
+    }
+    page
+}
+
+fn check_line(check: &PreflightCheck) -> String {
+    let result = match check.result {
+        CheckResult::Ok => "ok",
+        CheckResult::Doubtful => "doubtful",
+        CheckResult::Failed => "failed",
+    };
+    let code = check
+        .code
+        .map_or_else(String::new, |code| format!("code {code}: "));
+    format!("{:<16} {result:<8}  {code}{}\n", check.subject, check.found)
+}
+
+/// Exit code that `update` would have, as far as that is known.
+pub(super) const fn preview_exit(prospect: Prospect) -> Exit {
+    match prospect {
+        Prospect::Install => Exit::Done,
+        Prospect::NothingOffered => Exit::NothingOffered,
+        Prospect::PutOff => Exit::PutOff,
+        Prospect::Doubtful | Prospect::Fail => Exit::Failed,
     }
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::arguments::{Arguments, NativeCommand};
 use super::progress::{Follower, ProgressDisplay};
 use super::remote::{Remote, RemoteError};
-use super::{Exit, history, page, preview, reboot_lock, settings, time};
+use super::{Exit, history, page, reboot_lock, settings, time};
 use crate::client::Endpoint;
 use crate::printable::printable;
 use crate::status::{EngineState, Obstacle, OfferSource, Overview};
@@ -116,10 +116,10 @@ async fn dry_run(remote: &Remote, ask_server: bool, json: bool) -> Result<Exit, 
     let told = if json {
         pretty(&preview)
     } else {
-        preview::page(&preview, time::now())
+        page::preview(&preview, time::now())
     };
     tell(&told, json);
-    Ok(preview::exit(preview.prospect))
+    Ok(page::preview_exit(preview.prospect))
 }
 
 async fn watch(remote: &Remote) -> Result<Exit, RemoteError> {

@@ -7,8 +7,8 @@ use std::sync::PoisonError;
 use slots::{Committed, SlotAttributes, Table, Tries, WhichCopy, is_alone_at_the_top, prioritize};
 
 use super::{Medium, SlotDisk, TableView, cannot_open};
-use crate::disk::layout::{Layout, candidates};
 use crate::disk::lock::{LockOutcome, lock};
+use crate::disk::slot::{Layout, candidates};
 use crate::disk::{DiskError, LayoutError, SlotName};
 use crate::journal::MessageId;
 

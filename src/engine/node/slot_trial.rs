@@ -18,8 +18,7 @@ use crate::config::HealthSettings;
 use crate::disk::{DiskError, SlotAttributes};
 use crate::engine::{Fallback, SlotError};
 use crate::health::{self, Cause, NotHealthyYet, Requirement, TrialEnd, Unknown};
-use crate::journal::MessageId;
-use crate::journal::chain;
+use crate::journal::{MessageId, chain};
 use crate::reboot::reboot_now;
 use crate::systemd::Systemd;
 

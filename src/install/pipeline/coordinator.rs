@@ -6,21 +6,19 @@ use std::sync::mpsc::RecvTimeoutError;
 use payload_format::{Checkpoint, Event, Finished, ImageKind, Manifest, Reader};
 use tokio_util::sync::CancellationToken;
 
-use super::Written;
 use super::images::OpenImages;
 use super::messages::{Message, Messages, Outlet, StreamEnd};
 use super::read_back_thread::ReadBackThread;
 use super::reader_input::ReaderInput;
-use super::unwritten_blocks;
 use super::work::{EventOutcome, Tools, Work};
+use super::{Written, unwritten_blocks};
 use crate::disk::give_back_free_memory;
 use crate::fetch::Entity;
-use crate::install::attempt::AttemptSetup;
-use crate::install::manifest_checks;
+use crate::install::attempt::{AttemptSetup, trusted_keys};
 use crate::install::read_back::ReadBack;
 use crate::install::targets::Targets;
 use crate::install::unbootable::{self, Beginning};
-use crate::install::{InstallError, dirty_partitions, keys};
+use crate::install::{InstallError, dirty_partitions, manifest_checks};
 
 /// Where an attempt begins.
 pub(super) enum StartPoint {
@@ -141,7 +139,7 @@ impl Coordinator {
                 found: finished.payload_sha256,
             });
         }
-        let keys = keys::trusted(&plan.public_keys)?;
+        let keys = trusted_keys(&plan.public_keys)?;
         finished.verify(&keys).map_err(InstallError::Signature)
     }
 }

@@ -11,7 +11,7 @@ use super::read_back_thread::ReadBackThread;
 use super::worker_pool::WorkerPool;
 use crate::fetch::Entity;
 use crate::host::Host;
-use crate::install::pressure_throttle::PressureThrottle;
+use crate::install::pace::PressureThrottle;
 use crate::install::saved::Ledger;
 use crate::install::schedule::{Readiness, Schedule};
 use crate::install::unbootable::Beginning;

@@ -12,8 +12,6 @@
 
 mod extra_partitions;
 mod file_image;
-mod kernel;
-mod pcr_policy;
 mod slot;
 
 use std::sync::Arc;
@@ -23,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::extra_partitions::ExtraPartitionTarget;
 pub(super) use self::extra_partitions::{ExtraPartitions, path_of_partition};
-pub(super) use self::kernel::KernelTarget;
-use self::pcr_policy::PcrPolicyTarget;
-pub(super) use self::pcr_policy::post as post_pcr_policy;
+pub(super) use self::file_image::KernelTarget;
+use self::file_image::PcrPolicyTarget;
+pub(super) use self::file_image::post as post_pcr_policy;
 use self::slot::SlotTarget;
 use super::InstallError;
 use super::attempt::AttemptSetup;

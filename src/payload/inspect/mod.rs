@@ -2,7 +2,6 @@
 //! included, and what nodes would refuse of it.
 
 mod image;
-mod operations;
 mod text;
 
 use payload_format::{
@@ -10,9 +9,9 @@ use payload_format::{
 };
 use serde::Serialize;
 
+use self::image::Operations;
 pub use self::image::{ImageDescription, Sum};
-use self::operations::Operations;
-use super::check::{of_images, unsigned};
+use super::check::{refusals_of_images, refusals_of_signatures};
 use super::file::{PayloadError, PayloadFile};
 
 /// Images that are described, at most. A manifest of 8 MiB could name millions.
@@ -110,9 +109,9 @@ pub fn inspect(payload: &PayloadFile) -> Result<Inspection, PayloadError> {
     let kinds = images
         .iter()
         .map(|image| (image.kind(), image.old_info().is_some()));
-    let refused_by_all = unsigned(header.version, outline.signatures_len(), of_metadata)
+    let refused_by_all = refusals_of_signatures(header.version, outline.signatures_len(), of_metadata)
         .into_iter()
-        .chain(of_images(kinds))
+        .chain(refusals_of_images(kinds))
         .map(|refusal| refusal.to_string());
     let form = Manifest::refusals(manifest, header.version, &anywhere());
     let form = form.iter().map(ToString::to_string);

@@ -11,13 +11,12 @@
 //! Images are cut into columns, whatever their size, and everything is added up by columns: the
 //! picture stays as large as the screen, and a hostile manifest can't blow it up.
 
-mod bands;
 mod columns;
 mod svg;
 
 use payload_format::{Image, Manifest, Operation, OperationKind};
 
-use self::bands::{Band, Bands};
+use self::columns::{Band, Bands};
 use self::columns::{COLUMNS, Scale, Strip, Trail};
 use super::file::{PayloadError, PayloadFile};
 

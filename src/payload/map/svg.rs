@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::bands::Band;
-use super::columns::Strip;
+use super::columns::{Band, Strip};
 use super::{COLUMNS, Paint, Picture};
 
 /// Pixels: margins, and heights of strips, of what is between them, and of lines of text.
