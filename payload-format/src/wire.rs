@@ -119,10 +119,10 @@ pub(crate) struct PartitionUpdate {
     pub(crate) operations: Vec<InstallOperation>,
     /// Blocks that the client would have to compute: a verity hash tree.
     #[prost(message, optional, tag = "11")]
-    pub(crate) hash_tree_extent: Option<Extent>,
+    pub(crate) hash_tree_extent: Option<WireExtent>,
     /// Likewise, for forward error correction.
     #[prost(message, optional, tag = "15")]
-    pub(crate) fec_extent: Option<Extent>,
+    pub(crate) fec_extent: Option<WireExtent>,
 }
 
 /// One step of an image's construction.
@@ -137,12 +137,12 @@ pub(crate) struct InstallOperation {
     #[prost(uint64, optional, tag = "3")]
     pub(crate) data_length: Option<u64>,
     #[prost(message, repeated, tag = "4")]
-    pub(crate) src_extents: Vec<Extent>,
+    pub(crate) src_extents: Vec<WireExtent>,
     /// Bytes of the source that count, where it ends within a block.
     #[prost(uint64, optional, tag = "5")]
     pub(crate) src_length: Option<u64>,
     #[prost(message, repeated, tag = "6")]
-    pub(crate) dst_extents: Vec<Extent>,
+    pub(crate) dst_extents: Vec<WireExtent>,
     /// Bytes of the destination that count, likewise.
     #[prost(uint64, optional, tag = "7")]
     pub(crate) dst_length: Option<u64>,
@@ -155,7 +155,7 @@ pub(crate) struct InstallOperation {
 
 /// A run of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Message)]
-pub(crate) struct Extent {
+pub(crate) struct WireExtent {
     #[prost(uint64, optional, tag = "1")]
     pub(crate) start_block: Option<u64>,
     #[prost(uint64, optional, tag = "2")]

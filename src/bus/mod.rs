@@ -51,7 +51,7 @@ mod properties;
 mod proxy;
 mod service;
 
-pub use proxy::{Control1Proxy, Engine1Proxy, ManagerProxy, StatusFields};
+pub use proxy::{Control1Proxy, Engine1Proxy, StatusFields, UpdateManagerProxy};
 pub use service::{BusError, BusService, serve_bus, serve_peer};
 
 /// The well-known name on the system bus.

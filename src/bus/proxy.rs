@@ -33,7 +33,7 @@ impl From<Status> for StatusFields {
     default_service = "com.coreos.update1",
     default_path = "/com/coreos/update1"
 )]
-pub trait Manager {
+pub trait UpdateManager {
     /// Returns the status.
     fn get_status(&self) -> zbus::Result<StatusFields>;
 

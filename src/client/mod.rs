@@ -24,7 +24,7 @@ mod session;
 
 use std::path::PathBuf;
 
-use crate::flags::{CommandLine, Flag, Kind};
+use crate::flags::{CommandLine, Flag, FlagKind};
 
 pub use run::{Outcome, run};
 
@@ -46,7 +46,7 @@ pub const FLAGS: &[Flag] = &[
     ),
     Flag {
         name: "bus_peer",
-        kind: Kind::Text,
+        kind: FlagKind::Text,
         help: "Talk to the engine at this socket, without a bus; the engine's own -bus_peer.",
     },
 ];
@@ -54,7 +54,7 @@ pub const FLAGS: &[Flag] = &[
 const fn switch(name: &'static str, help: &'static str) -> Flag {
     Flag {
         name,
-        kind: Kind::Switch,
+        kind: FlagKind::Switch,
         help,
     }
 }

@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use tokio::time::{Instant, interval_at};
 
 use super::log::Log;
-use super::session::Session;
+use super::session::EngineSession;
 use super::{Action, Endpoint};
 use crate::bus::StatusFields;
 use crate::flags::CommandLine;
@@ -65,8 +65,10 @@ struct FlagClient {
 }
 
 impl FlagClient {
-    async fn open(&self) -> Result<Session, NoEngine> {
-        Session::open(&self.endpoint, self.log).await.ok_or(NoEngine)
+    async fn open(&self) -> Result<EngineSession, NoEngine> {
+        EngineSession::open(&self.endpoint, self.log)
+            .await
+            .ok_or(NoEngine)
     }
 
     async fn reset(&self) -> Result<Outcome, NoEngine> {
@@ -108,13 +110,13 @@ impl FlagClient {
         }
     }
 
-    async fn announce_and_open(&self) -> Result<Session, NoEngine> {
+    async fn announce_and_open(&self) -> Result<EngineSession, NoEngine> {
         self.log.info("Initiating update check and install.");
         self.open().await
     }
 
     /// Has the engine begin an attempt; an error reply aborts the program like a failed assertion.
-    async fn attempt(&self, session: &Session) -> Result<Outcome, NoEngine> {
+    async fn attempt(&self, session: &EngineSession) -> Result<Outcome, NoEngine> {
         let manager = session.manager().await.ok_or(NoEngine)?;
         match manager.attempt_update().await {
             Ok(()) => Ok(Outcome::Success),
@@ -127,7 +129,7 @@ impl FlagClient {
 
     /// Prints the status and returns whether the attempt is over. A failed attempt ends in idle,
     /// like one without an offer: the status doesn't show that it failed.
-    async fn is_complete(&self, session: &Session) -> Result<bool, NoEngine> {
+    async fn is_complete(&self, session: &EngineSession) -> Result<bool, NoEngine> {
         let status = self.print_status(session).await?;
         let operation = status.as_ref().map_or("", |(_, _, operation, _, _)| operation);
         if operation == Operation::Idle.as_str() {
@@ -141,7 +143,7 @@ impl FlagClient {
         Ok(done)
     }
 
-    async fn print_status(&self, session: &Session) -> Result<Option<StatusFields>, NoEngine> {
+    async fn print_status(&self, session: &EngineSession) -> Result<Option<StatusFields>, NoEngine> {
         let manager = session.manager().await.ok_or(NoEngine)?;
         let status = manager
             .get_status()

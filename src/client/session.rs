@@ -11,7 +11,7 @@ use zbus::fdo::DBusProxy;
 
 use super::Endpoint;
 use super::log::Log;
-use crate::bus::{ManagerProxy, SERVICE};
+use crate::bus::{SERVICE, UpdateManagerProxy};
 
 /// Number of tries to find the service.
 const TRIES: u32 = 4;
@@ -21,12 +21,12 @@ const RETRY: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(25);
 
 /// A connection to the bus, or to the engine itself.
-pub(super) struct Session {
+pub(super) struct EngineSession {
     connection: Connection,
     log: Log,
 }
 
-impl Session {
+impl EngineSession {
     /// Connects; logs the reason and returns `None` if that fails.
     pub(super) async fn open(endpoint: &Endpoint, log: Log) -> Option<Self> {
         match connect(endpoint).await {
@@ -39,11 +39,11 @@ impl Session {
     }
 
     /// The engine; logs and returns `None` if it does not appear on the bus.
-    pub(super) async fn manager(&self) -> Option<ManagerProxy<'static>> {
+    pub(super) async fn manager(&self) -> Option<UpdateManagerProxy<'static>> {
         if self.connection.is_bus() {
             persist(self.log, || self.name_owner()).await?;
         }
-        match ManagerProxy::new(&self.connection).await {
+        match UpdateManagerProxy::new(&self.connection).await {
             Ok(manager) => Some(manager),
             Err(error) => {
                 self.log.error(&format!("Giving up -- {error}"));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::state::NextBoot;
-use super::{Failure, Phase, Running, State};
+use super::{Failure, Phase, RunningSlotState, State};
 use crate::net::redact;
 use crate::printable::printable;
 use crate::status::{
@@ -156,15 +156,21 @@ impl SnapshotSources<'_> {
 /// A slot that can't be told is not marked good either, whatever was found before; nor is one on
 /// trial of which nobody knows what is required. One that was good before this boot is on no trial,
 /// also while it has yet to be put first.
-fn trial(running: &Running, facts: &NodeFacts) -> String {
+fn trial(running: &RunningSlotState, facts: &NodeFacts) -> String {
     let is_good = facts.slots.iter().any(|slot| slot.running && slot.successful);
     match (running, &facts.slots_unknown, &facts.held) {
-        (Running::Unknown | Running::Marking, None, _) if is_good => String::new(),
+        (RunningSlotState::Unknown | RunningSlotState::Marking, None, _) if is_good => String::new(),
         (_, Some(reason), _)
-        | (Running::OnTrial(_) | Running::Unknown | Running::Marking, None, Some(reason))
-        | (Running::OnTrial(reason), None, None) => reason.clone(),
-        (Running::Unknown | Running::Marking, None, None) => "its health is being looked at".to_owned(),
-        (Running::Good, None, _) => String::new(),
+        | (
+            RunningSlotState::OnTrial(_) | RunningSlotState::Unknown | RunningSlotState::Marking,
+            None,
+            Some(reason),
+        )
+        | (RunningSlotState::OnTrial(reason), None, None) => reason.clone(),
+        (RunningSlotState::Unknown | RunningSlotState::Marking, None, None) => {
+            "its health is being looked at".to_owned()
+        }
+        (RunningSlotState::Good, None, _) => String::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::status::{EngineState, LastCheck, NoUpdate, Obstacle, Operation, Statu
 
 /// Whether the running slot may be relied on to boot again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Running {
+pub enum RunningSlotState {
     /// Not looked at since the start.
     Unknown,
     /// Being made good.
@@ -87,7 +87,7 @@ pub(super) struct Superseded {
 #[derive(Debug, Clone, PartialEq)]
 pub struct State {
     pub(super) phase: Phase,
-    pub(super) running: Running,
+    pub(super) running: RunningSlotState,
     pub(super) last_checked: i64,
     pub(super) offer: Option<OfferSummary>,
     /// What waits for the reboot while another update is looked at that is to take its place.
@@ -105,7 +105,7 @@ impl State {
     pub fn idle() -> Self {
         Self {
             phase: Phase::Idle,
-            running: Running::Unknown,
+            running: RunningSlotState::Unknown,
             last_checked: 0,
             offer: None,
             superseded: None,
@@ -123,7 +123,7 @@ impl State {
     pub fn reboot_pending() -> Self {
         Self {
             phase: Phase::NeedReboot,
-            running: Running::Good,
+            running: RunningSlotState::Good,
             ..Self::idle()
         }
     }
@@ -165,7 +165,10 @@ impl State {
 
     /// Whether the running slot was not found good yet, and nobody is looking.
     pub(super) fn is_on_trial(&self) -> bool {
-        matches!(self.running, Running::Unknown | Running::OnTrial(_))
+        matches!(
+            self.running,
+            RunningSlotState::Unknown | RunningSlotState::OnTrial(_)
+        )
     }
 
     /// Whether the engine may have to be told that no update waits for the reboot any more.

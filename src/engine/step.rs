@@ -4,7 +4,7 @@ mod rollback;
 mod waiting;
 
 use super::event::{CheckOutcome, Commitment, Effect, Event, Fallback, Report};
-use super::state::{Afterwards, Flow, NextBoot, Phase, Running, State};
+use super::state::{Afterwards, Flow, NextBoot, Phase, RunningSlotState, State};
 use super::{Failure, SlotError};
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
@@ -13,12 +13,12 @@ use crate::status::{LastCheck, NoUpdate, Obstacle, Trigger};
 /// An event that means nothing where the engine stands; nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{event} has no meaning while {phase}")]
-pub struct Refusal {
+pub struct UnexpectedEvent {
     phase: String,
     event: String,
 }
 
-impl Refusal {
+impl UnexpectedEvent {
     fn new(phase: &Phase, event: &Event) -> Self {
         Self {
             phase: phase.to_string(),
@@ -30,9 +30,9 @@ impl Refusal {
 /// What follows from `event` in `state`: the next state and what is to be done, in order.
 ///
 /// # Errors
-/// [`Refusal`] for a pair without meaning; the caller keeps its state.
-pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal> {
-    let mut next = Next {
+/// [`UnexpectedEvent`] for a pair without meaning; the caller keeps its state.
+pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), UnexpectedEvent> {
+    let mut next = Transition {
         state: state.clone(),
         effects: Vec::new(),
     };
@@ -76,7 +76,7 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
         )
         | (Phase::Idle, Event::ResetRequested) => {}
 
-        (phase, Event::Marked(result)) if state.running == Running::Marking => {
+        (phase, Event::Marked(result)) if state.running == RunningSlotState::Marking => {
             next.marked(phase, result);
         }
 
@@ -90,14 +90,14 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Refusal
 }
 
 /// A state in the making.
-struct Next {
+struct Transition {
     state: State,
     effects: Vec<Effect>,
 }
 
-impl Next {
+impl Transition {
     /// The line through an attempt: each phase waits for one event, good or bad.
-    fn advance(&mut self, phase: &Phase, event: Event) -> Result<(), Refusal> {
+    fn advance(&mut self, phase: &Phase, event: Event) -> Result<(), UnexpectedEvent> {
         match (phase, event) {
             (Phase::Checking(_), Event::Checked(outcome, at)) => self.checked(outcome, at),
             (Phase::Preparing, Event::Prepared(Ok(()))) => {
@@ -141,7 +141,7 @@ impl Next {
                 Event::CancelRequested,
             ) => self.effects.push(Effect::Cancel),
             (phase, event) => {
-                return Err(Refusal::new(phase, &event));
+                return Err(UnexpectedEvent::new(phase, &event));
             }
         }
         Ok(())
@@ -162,7 +162,7 @@ impl Next {
 
     fn started(&mut self) {
         self.effects.push(Effect::Signal(self.state.status()));
-        if self.state.running != Running::Good {
+        if self.state.running != RunningSlotState::Good {
             self.effects.push(Effect::WatchTrial);
         }
     }
@@ -171,24 +171,24 @@ impl Next {
         self.state.last_failure = None;
         self.enter_and_signal(Phase::Checking(trigger));
         match self.state.running {
-            Running::Good => self.effects.push(Effect::Check(trigger)),
+            RunningSlotState::Good => self.effects.push(Effect::Check(trigger)),
             // The check follows its end.
-            Running::Marking => {}
-            Running::Unknown | Running::OnTrial(_) => self.mark_good(),
+            RunningSlotState::Marking => {}
+            RunningSlotState::Unknown | RunningSlotState::OnTrial(_) => self.mark_good(),
         }
     }
 
     fn mark_good(&mut self) {
-        self.state.running = Running::Marking;
+        self.state.running = RunningSlotState::Marking;
         self.effects.push(Effect::MarkGood);
     }
 
     fn marked(&mut self, phase: &Phase, result: Result<(), SlotError>) {
         self.state.running = match result {
-            Ok(()) => Running::Good,
+            Ok(()) => RunningSlotState::Good,
             Err(error) => {
                 self.effects.push(Effect::MarkGoodLater);
-                Running::OnTrial(error.to_string())
+                RunningSlotState::OnTrial(error.to_string())
             }
         };
         if let Phase::Checking(trigger) = phase {
@@ -199,11 +199,11 @@ impl Next {
     fn trial_failed(&mut self, cause: Cause) {
         match self.state.running {
             // The other slot may be half written by now, or boot next.
-            Running::Good => return,
+            RunningSlotState::Good => return,
             // Whatever comes of it counts: who leaves the slot looks at the disk first.
-            Running::Marking => {}
-            Running::Unknown | Running::OnTrial(_) => {
-                self.state.running = Running::OnTrial(cause.summary());
+            RunningSlotState::Marking => {}
+            RunningSlotState::Unknown | RunningSlotState::OnTrial(_) => {
+                self.state.running = RunningSlotState::OnTrial(cause.summary());
             }
         }
         self.effects.push(Effect::FallBack(cause));
@@ -214,10 +214,13 @@ impl Next {
             Fallback::Rebooting => {}
             Fallback::GoodAfterAll => self.effects.push(Effect::MarkGoodLater),
             Fallback::Stays(reason) => {
-                if matches!(self.state.running, Running::Unknown | Running::OnTrial(_)) {
-                    self.state.running = Running::OnTrial(reason);
+                if matches!(
+                    self.state.running,
+                    RunningSlotState::Unknown | RunningSlotState::OnTrial(_)
+                ) {
+                    self.state.running = RunningSlotState::OnTrial(reason);
                 }
-                if self.state.running != Running::Good {
+                if self.state.running != RunningSlotState::Good {
                     self.effects.push(Effect::WatchTrial);
                 }
             }
@@ -246,7 +249,7 @@ impl Next {
                 });
                 self.rest(Phase::Idle);
             }
-            (CheckOutcome::Offer(offer), Running::Good) => {
+            (CheckOutcome::Offer(offer), RunningSlotState::Good) => {
                 self.state.last_checked = at;
                 self.state.no_update = None;
                 self.state.offer = Some(offer);
@@ -254,10 +257,10 @@ impl Next {
                 self.effects.push(Effect::Prepare);
             }
             // Touching the other slot now would leave nothing to fall back to.
-            (CheckOutcome::Offer(_), Running::OnTrial(reason)) => {
+            (CheckOutcome::Offer(_), RunningSlotState::OnTrial(reason)) => {
                 self.defer(&format!("the running slot is on trial: {reason}"));
             }
-            (CheckOutcome::Offer(_), Running::Unknown | Running::Marking) => {
+            (CheckOutcome::Offer(_), RunningSlotState::Unknown | RunningSlotState::Marking) => {
                 self.defer("the running slot is not known to be good");
             }
             (CheckOutcome::Failed(failure), _) => self.fail(failure, Afterwards::Idle),

@@ -16,7 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use super::progress::Throttle;
 use super::updater::{Progress, Updater};
-use super::{BootsNext, CancelSignal, Effect, Event, NextBoot, NodeFacts, Phase, Refusal, State, step};
+use super::{
+    BootsNext, CancelSignal, Effect, Event, NextBoot, NodeFacts, Phase, State, UnexpectedEvent, step,
+};
 use crate::status::{Command, SnapshotSender, Status};
 use commands::CommandReply;
 use jobs::{AttemptChain, Done};
@@ -215,7 +217,7 @@ impl<U: Updater> Engine<U> {
     }
 
     /// Carries the event out if it means something.
-    async fn request(&mut self, event: Event) -> Result<(), Refusal> {
+    async fn request(&mut self, event: Event) -> Result<(), UnexpectedEvent> {
         let is_progress = matches!(event, Event::Progressed(_));
         match step(&self.state, event) {
             Ok((state, effects)) => {

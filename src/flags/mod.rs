@@ -23,14 +23,14 @@ pub struct Flag {
     /// Name, with underscores, without dashes.
     pub name: &'static str,
     /// Type of its value.
-    pub kind: Kind,
+    pub kind: FlagKind,
     /// One sentence for `--help`.
     pub help: &'static str,
 }
 
 /// Type of a flag's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FlagKind {
     /// On or off.
     Switch,
     /// A signed 32-bit number.
@@ -39,7 +39,7 @@ pub enum Kind {
     Text,
 }
 
-impl Kind {
+impl FlagKind {
     /// Name of the type in gflags' messages.
     const fn as_str(self) -> &'static str {
         match self {
@@ -101,7 +101,7 @@ pub enum FlagError {
         /// Name of the flag.
         flag: &'static str,
         /// Type of its value.
-        kind: Kind,
+        kind: FlagKind,
         /// The value given.
         value: String,
     },
@@ -111,7 +111,7 @@ pub enum FlagError {
         /// The flag as given.
         given: String,
         /// Type of its value.
-        kind: Kind,
+        kind: FlagKind,
     },
     /// The line ends before the flag's value.
     #[error("ERROR: flag '{flag}' is missing its argument; flag description: {help}")]

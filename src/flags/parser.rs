@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::standard::STANDARD;
-use super::{CommandLine, Flag, FlagError, FlagErrors, FlagRequest, Kind};
+use super::{CommandLine, Flag, FlagError, FlagErrors, FlagKind, FlagRequest};
 
 /// Parser state.
 pub(super) struct Parser {
@@ -62,7 +62,7 @@ impl Parser {
         };
         let (flag, value) = match (self.find(name), value) {
             (Some(flag), Some(value)) => (flag, value),
-            (Some(flag), None) if flag.kind == Kind::Switch => (flag, "true".to_owned()),
+            (Some(flag), None) if flag.kind == FlagKind::Switch => (flag, "true".to_owned()),
             (Some(flag), None) => {
                 let Flag { name, help, .. } = *flag;
                 let value = self.next_text(arguments);
@@ -85,7 +85,7 @@ impl Parser {
             .and_then(|name| self.find(name))
             .ok_or_else(|| FlagError::Unknown(given.to_owned()))?;
         match flag.kind {
-            Kind::Switch => Ok(flag),
+            FlagKind::Switch => Ok(flag),
             kind => Err(FlagError::NotASwitch {
                 given: given.to_owned(),
                 kind,
@@ -95,9 +95,9 @@ impl Parser {
 
     fn set(&mut self, flag: &'static Flag, value: String) -> Result<(), FlagError> {
         let checked = match flag.kind {
-            Kind::Switch => switch_value(&value).map(|on| on.to_string()),
-            Kind::Number => value.parse::<i32>().ok().map(|number| number.to_string()),
-            Kind::Text => Some(value.clone()),
+            FlagKind::Switch => switch_value(&value).map(|on| on.to_string()),
+            FlagKind::Number => value.parse::<i32>().ok().map(|number| number.to_string()),
+            FlagKind::Text => Some(value.clone()),
         };
         let value = checked.ok_or(FlagError::IllegalValue {
             flag: flag.name,
@@ -111,7 +111,7 @@ impl Parser {
     pub(super) fn finish(self) -> Result<FlagRequest, FlagErrors> {
         let Self { line, mut errors, .. } = self;
         let asks = |flag: &Flag| match flag.kind {
-            Kind::Switch => line.is_on(flag.name),
+            FlagKind::Switch => line.is_on(flag.name),
             _ => line.text(flag.name).is_some(),
         };
         if STANDARD

@@ -1,11 +1,11 @@
 //! Flags of gflags and glog, which every program of the original has.
 
-use super::{Flag, Kind};
+use super::{Flag, FlagKind};
 
 const fn switch(name: &'static str) -> Flag {
     Flag {
         name,
-        kind: Kind::Switch,
+        kind: FlagKind::Switch,
         help: "",
     }
 }
@@ -13,7 +13,7 @@ const fn switch(name: &'static str) -> Flag {
 const fn number(name: &'static str) -> Flag {
     Flag {
         name,
-        kind: Kind::Number,
+        kind: FlagKind::Number,
         help: "",
     }
 }
@@ -21,7 +21,7 @@ const fn number(name: &'static str) -> Flag {
 const fn text(name: &'static str) -> Flag {
     Flag {
         name,
-        kind: Kind::Text,
+        kind: FlagKind::Text,
         help: "",
     }
 }

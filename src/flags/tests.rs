@@ -5,17 +5,17 @@ use super::*;
 const FLAGS: &[Flag] = &[
     Flag {
         name: "check_for_update",
-        kind: Kind::Switch,
+        kind: FlagKind::Switch,
         help: "Check.",
     },
     Flag {
         name: "status",
-        kind: Kind::Switch,
+        kind: FlagKind::Switch,
         help: "Status.",
     },
     Flag {
         name: "root",
-        kind: Kind::Text,
+        kind: FlagKind::Text,
         help: "The root.",
     },
 ];

@@ -60,10 +60,10 @@ const EXTENSIONS: &str = "/etc/flatcar/enabled-sysext.conf";
 const EXTENSION_DIRECTORY: &str = "/etc/flatcar/sysext";
 
 /// Looks at one thing.
-type PreflightCheck = fn(&AttemptSetup) -> Result<PreflightVerdict, InstallError>;
+type CheckFunction = fn(&AttemptSetup) -> Result<PreflightVerdict, InstallError>;
 
 /// Everything but the target, in the order in which it is looked at.
-const CHECKS: [(&str, PreflightCheck); 6] = [
+const CHECKS: [(&str, CheckFunction); 6] = [
     ("public key", key),
     ("running slot", running_slot),
     ("partition table", |attempt| Ok(partition_table(attempt))),

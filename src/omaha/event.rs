@@ -15,7 +15,7 @@ use super::request::Escaped;
 
 /// Something that happened during an attempt, sent in a request of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum AttemptEvent {
     /// 13/1: about to download.
     DownloadStarted,
     /// 14/1: the whole payload is here.
@@ -26,7 +26,7 @@ pub enum Event {
     Failed(ReportedCode),
 }
 
-impl fmt::Display for Event {
+impl fmt::Display for AttemptEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, result, code) = match self {
             Self::DownloadStarted => (13, 1, None),
@@ -95,7 +95,7 @@ impl fmt::Display for CheckEvent {
             Self::FirstCheck => "0.0.0.0",
             Self::NothingNew => "",
             Self::UpdatedFrom(version) => version,
-            Self::Installed => return Event::Complete.fmt(f),
+            Self::Installed => return AttemptEvent::Complete.fmt(f),
             Self::RolledBack => {
                 let code = ErrorCode::Rollback;
                 return write!(

@@ -25,7 +25,7 @@ mod response;
 
 pub use client::{Client, PostError, Retries};
 pub use code::{ErrorCode, Flags, HttpStatus, ReportedCode};
-pub use event::{BootOutcome, CheckEvent, Event};
+pub use event::{AttemptEvent, BootOutcome, CheckEvent};
 pub use explanation::{Explanation, reference};
 pub use offer::{Backoff, MetadataClaim, Offer, OfferError, PayloadKind};
 pub use packages::{
@@ -35,4 +35,4 @@ pub use packages::{
 pub use refusal::refusals;
 pub use reply::{Reply, WebPage};
 pub use request::{Body, Deltas, MachineIdentity, NodeIdentity, Request, announcement};
-pub use response::{Answer, Response, ResponseError};
+pub use response::{CheckAnswer, Response, ResponseError};

@@ -245,7 +245,7 @@ pub(super) fn below(base: &str, name: &str) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::omaha::{Answer, Response};
+    use crate::omaha::{CheckAnswer, Response};
 
     fn extras(packages: &str) -> Vec<OfferedPackage> {
         let payload = STANDARD.encode([7; 32]);
@@ -255,8 +255,8 @@ mod tests {
                <actions><action event="postinstall" sha256="{payload}"/></actions></manifest></updatecheck></app></response>"#
         );
         match Response::parse(body.as_bytes()).unwrap().answer {
-            Answer::Offer(offer) => offer.extras,
-            Answer::NoUpdate => panic!("no offer"),
+            CheckAnswer::Offer(offer) => offer.extras,
+            CheckAnswer::NoUpdate => panic!("no offer"),
         }
     }
 

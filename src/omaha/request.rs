@@ -9,7 +9,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::event::{CheckEvent, Event};
+use super::event::{AttemptEvent, CheckEvent};
 use crate::status::Trigger;
 
 /// What every request says about the machine and the image it runs.
@@ -93,7 +93,7 @@ pub enum Body {
     /// now.
     PingWithEvent(CheckEvent),
     /// Something happened during an attempt.
-    Event(Event),
+    Event(AttemptEvent),
 }
 
 /// One request.

@@ -17,12 +17,12 @@ pub struct Response {
     /// clamped.
     pub poll_interval: Option<Duration>,
     /// The answer itself.
-    pub answer: Answer,
+    pub answer: CheckAnswer,
 }
 
 /// Whether there is an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum CheckAnswer {
     /// There is none.
     NoUpdate,
     /// There is one.
@@ -101,8 +101,8 @@ impl Response {
         Ok(Self {
             poll_interval: seconds.filter(|&s| s > 0).map(Duration::from_secs),
             answer: match check.attribute("status") {
-                "ok" => Answer::Offer(Offer::from_element(check)?),
-                "noupdate" => Answer::NoUpdate,
+                "ok" => CheckAnswer::Offer(Offer::from_element(check)?),
+                "noupdate" => CheckAnswer::NoUpdate,
                 status => {
                     return Err(ResponseError::Refused {
                         status: status.to_owned(),

@@ -22,12 +22,12 @@ pub(super) struct EtcdV2 {
 
 #[derive(Debug, Deserialize)]
 struct NodeAnswer {
-    node: Node,
+    node: EtcdNode,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Node {
+struct EtcdNode {
     value: String,
     modified_index: u64,
 }

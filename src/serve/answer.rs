@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use quick_xml::escape::escape;
 
 use super::catalog::{Catalog, ServedPackage};
-use super::question::{Ask, Question};
+use super::question::{Ask, OmahaQuestion};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct ServerAnswer {
 impl ServerAnswer {
     /// Answers every ask in its order; packages lie at `codebase` (a URL that ends in `/`).
     #[must_use]
-    pub fn to(question: &Question, catalog: Option<&Catalog>, codebase: &str) -> Self {
+    pub fn to(question: &OmahaQuestion, catalog: Option<&Catalog>, codebase: &str) -> Self {
         let offer = catalog.filter(|catalog| catalog.is_for(&question.app.version));
         let mut offered = None;
         let mut xml = format!(

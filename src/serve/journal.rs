@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use tokio::sync::watch;
 
-use super::question::{Ask, NodeEvent, Question};
+use super::question::{Ask, NodeEvent, OmahaQuestion};
 
 /// Records kept; older ones are forgotten.
 const CAPACITY: usize = 10_000;
@@ -33,7 +33,7 @@ pub struct Exchange {
     /// The request's body, byte for byte.
     pub body: String,
     /// The request as parsed.
-    pub question: Question,
+    pub question: OmahaQuestion,
     /// The version offered in the answer, if one was.
     pub offered: Option<String>,
 }

@@ -38,7 +38,7 @@ pub use self::answer::ServerAnswer;
 pub use self::catalog::{Audience, Catalog, PackageName, ServedPackage};
 pub use self::download::FilePart;
 pub use self::journal::{Download, Exchange, RequestJournal, RequestRecord};
-pub use self::question::{App, Ask, NodeEvent, Question, QuestionError};
+pub use self::question::{App, Ask, NodeEvent, OmahaQuestion, QuestionError};
 use self::service::HttpService;
 
 /// Connections answered at the same time; further ones wait in the kernel's backlog.

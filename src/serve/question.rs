@@ -10,7 +10,7 @@ const MAX_ASKS: usize = 64;
 
 /// Request of a node, about one application.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct OmahaQuestion {
     /// The node that asks.
     pub app: App,
     /// Its asks, in the order of the document.
@@ -84,7 +84,7 @@ pub enum QuestionError {
     },
 }
 
-impl Question {
+impl OmahaQuestion {
     /// Reads a request. Unknown elements and attributes are ignored.
     ///
     /// # Errors
@@ -135,12 +135,12 @@ impl Reading {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Question, QuestionError> {
+    fn finish(mut self) -> Result<OmahaQuestion, QuestionError> {
         if let Some(open) = self.path.pop() {
             return Err(QuestionError::Unfinished(open));
         }
         let app = self.app.ok_or(QuestionError::NoApp)?;
-        Ok(Question { app, asks: self.asks })
+        Ok(OmahaQuestion { app, asks: self.asks })
     }
 }
 
@@ -202,8 +202,8 @@ mod tests {
 
     use super::*;
 
-    fn ask(body: &str) -> Result<Question, QuestionError> {
-        Question::parse(&format!(
+    fn ask(body: &str) -> Result<OmahaQuestion, QuestionError> {
+        OmahaQuestion::parse(&format!(
             "<request><app appid=\"&lt;a&gt;\" version=\"1\">{body}</app></request>"
         ))
     }
@@ -230,14 +230,14 @@ mod tests {
             refusal(&"<ping/>".repeat(65)),
             "the request has more than 64 elements in its <app>"
         );
-        let unfinished = Question::parse("<request><app>").unwrap_err();
+        let unfinished = OmahaQuestion::parse("<request><app>").unwrap_err();
         assert_eq!(unfinished.to_string(), "the request ends inside <app>");
     }
 
     proptest! {
         #[test]
         fn no_text_breaks_the_reader(text in "[<>/=\"&;!a-z \\-\\[\\]?]{0,200}") {
-            let _ = Question::parse(&text);
+            let _ = OmahaQuestion::parse(&text);
             let _ = ask(&text);
         }
     }

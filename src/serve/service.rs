@@ -16,7 +16,7 @@ use super::answer::ServerAnswer;
 use super::catalog::{Catalog, ServedPackage};
 use super::download::{self, AnswerBody, FilePart};
 use super::journal::{Download, Exchange, RequestJournal, RequestRecord};
-use super::question::{Ask, Question};
+use super::question::{Ask, OmahaQuestion};
 
 /// Largest Omaha request: a node's takes about 1 KiB.
 const MAX_REQUEST: usize = 64 << 10;
@@ -111,7 +111,7 @@ impl HttpService {
         let body = body.map_err(|error| HttpRefusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         let body = String::from_utf8(body.to_bytes().into())
             .map_err(|error| HttpRefusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
-        let question = Question::parse(&body)
+        let question = OmahaQuestion::parse(&body)
             .map_err(|error| HttpRefusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
         let catalog = self.catalog.borrow().clone();
         let answer = ServerAnswer::to(&question, catalog.as_deref(), &codebase);
@@ -214,7 +214,7 @@ fn whole(text: String) -> AnswerBody {
 }
 
 /// Logs the request of a node. `{:?}`: names come from the network.
-fn tell(peer: SocketAddr, question: &Question, offered: Option<&str>) {
+fn tell(peer: SocketAddr, question: &OmahaQuestion, offered: Option<&str>) {
     let app = &question.app;
     for ask in &question.asks {
         match (ask, offered) {

@@ -11,8 +11,8 @@ use prost::Message as _;
 use crate::node::OEM;
 use crate::payload::Payload;
 use crate::wire::{
-    self, DeltaArchiveManifest, Extent, InstallInfo, InstallOperation, InstallProcedure, PartitionUpdate,
-    Signature, Signatures,
+    self, DeltaArchiveManifest, InstallInfo, InstallOperation, InstallProcedure, PartitionUpdate, Signature,
+    Signatures, WireExtent,
 };
 use test_support::fixtures;
 
@@ -26,8 +26,8 @@ pub(crate) fn bytes_of(image: &[u8], extents: &[Blocks]) -> Vec<u8> {
     extents.iter().flat_map(bytes).copied().collect()
 }
 
-fn extents(blocks: &[Blocks]) -> Vec<Extent> {
-    let extent = |&(start, count): &Blocks| Extent {
+fn extents(blocks: &[Blocks]) -> Vec<WireExtent> {
+    let extent = |&(start, count): &Blocks| WireExtent {
         start_block: Some(start as u64),
         num_blocks: Some(count as u64),
     };

@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, Command};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
-use update_engine::flags::{Flag, Kind};
+use update_engine::flags::{Flag, FlagKind};
 
 /// A page of the manual: what a command line takes, then sections in words.
 pub(crate) struct Page {
@@ -105,9 +105,9 @@ pub(crate) fn dialect(name: &'static str, about: &'static str, flags: &[Flag]) -
     let argument = |flag: &Flag| {
         let argument = Arg::new(flag.name).long(flag.name).help(flag.help);
         match flag.kind {
-            Kind::Switch => argument.action(ArgAction::SetTrue),
-            Kind::Number => argument.value_name("N"),
-            Kind::Text => argument.value_name("TEXT"),
+            FlagKind::Switch => argument.action(ArgAction::SetTrue),
+            FlagKind::Number => argument.value_name("N"),
+            FlagKind::Text => argument.value_name("TEXT"),
         }
     };
     Command::new(name)

@@ -62,7 +62,7 @@ fn by_library(data: &[u8]) -> io::Result<Vec<u8>> {
 
 /// None where only the library knows what it would write.
 fn without_library(data: &[u8]) -> Option<Vec<u8>> {
-    let mut stream = Stream {
+    let mut stream = BzipStream {
         out: BitWriter::default(),
         crc: Crc::default(),
     };
@@ -91,13 +91,13 @@ fn without_library(data: &[u8]) -> Option<Vec<u8>> {
     Some(stream.out.finish())
 }
 
-struct Stream {
+struct BzipStream {
     out: BitWriter,
     /// Of all blocks so far.
     crc: Crc,
 }
 
-impl Stream {
+impl BzipStream {
     /// Writes a block that stands for `data`.
     fn write(&mut self, block: &[u8], data: &[u8]) -> Option<()> {
         let sorted = sorting::sort(block)?;

@@ -254,7 +254,7 @@ impl Use {
 
 /// Checked extents. Their sum is held to the room too: an operation that names more blocks than
 /// there are names some twice.
-fn extents(wire: &[wire::Extent], room: &Room, purpose: Use) -> Result<Vec<Extent>, OperationError> {
+fn extents(wire: &[wire::WireExtent], room: &Room, purpose: Use) -> Result<Vec<Extent>, OperationError> {
     let mut total: u64 = 0;
     let mut extents = Vec::with_capacity(wire.len());
     for extent in wire {
@@ -268,7 +268,7 @@ fn extents(wire: &[wire::Extent], room: &Room, purpose: Use) -> Result<Vec<Exten
     Ok(extents)
 }
 
-fn extent(wire: wire::Extent, room: &Room, purpose: Use) -> Result<Extent, OperationError> {
+fn extent(wire: wire::WireExtent, room: &Room, purpose: Use) -> Result<Extent, OperationError> {
     let count = wire
         .num_blocks
         .filter(|&count| count > 0)

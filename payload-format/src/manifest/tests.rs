@@ -5,7 +5,7 @@ mod delta;
 
 use super::*;
 use crate::operation::{OperationKind, Replay, Run};
-use crate::wire::{DeltaArchiveManifest, Extent, InstallInfo, InstallOperation, InstallProcedure};
+use crate::wire::{DeltaArchiveManifest, InstallInfo, InstallOperation, InstallProcedure, WireExtent};
 use crate::{BlockRange, Sha256Digest};
 
 const BLOCK: u64 = 4096;
@@ -27,8 +27,8 @@ fn info(size: u64) -> InstallInfo {
     }
 }
 
-fn extent(start: u64, count: u64) -> Extent {
-    Extent {
+fn extent(start: u64, count: u64) -> WireExtent {
+    WireExtent {
         start_block: Some(start),
         num_blocks: Some(count),
     }

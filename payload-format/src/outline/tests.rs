@@ -7,7 +7,7 @@ use crate::image::ImageKind;
 use crate::limits::Limits;
 use crate::manifest::Manifest;
 use crate::partition::ExtraPartitionLimits;
-use crate::wire::{DeltaArchiveManifest, Extent, InstallInfo, InstallOperation, PartitionUpdate};
+use crate::wire::{DeltaArchiveManifest, InstallInfo, InstallOperation, PartitionUpdate, WireExtent};
 
 fn partition(name: &str, r#type: i32) -> PartitionUpdate {
     PartitionUpdate {
@@ -20,7 +20,7 @@ fn partition(name: &str, r#type: i32) -> PartitionUpdate {
             r#type: Some(r#type),
             data_offset: Some(0),
             data_length: Some(5),
-            dst_extents: vec![Extent {
+            dst_extents: vec![WireExtent {
                 start_block: None,
                 num_blocks: Some(1),
             }],
@@ -42,7 +42,7 @@ fn refusals(manifest: &DeltaArchiveManifest, version: MajorVersion) -> Vec<Strin
 #[test]
 fn what_nobody_here_can_apply_is_shown_all_the_same() {
     let mut system = partition("system", 9);
-    system.hash_tree_extent = Some(Extent {
+    system.hash_tree_extent = Some(WireExtent {
         start_block: Some(8),
         num_blocks: Some(2),
     });
@@ -79,7 +79,7 @@ fn all_that_is_refused_is_told() {
     good.operations[0].data_offset = Some(10);
     good.operations[0].data_sha256_hash = Some(vec![0; 32]);
     let mut tree = partition("usr", 0);
-    tree.hash_tree_extent = Some(Extent::default());
+    tree.hash_tree_extent = Some(WireExtent::default());
     let manifest = DeltaArchiveManifest {
         minor_version: Some(1),
         signatures_size: Some(5),

@@ -5,8 +5,8 @@ use super::section::{BLOCK, Section, addressable};
 use crate::header::MajorVersion;
 use crate::partition::PartitionName;
 use crate::wire::{
-    DEFAULT_BLOCK_SIZE, DeltaArchiveManifest, Extent, InstallInfo, InstallOperation, InstallProcedure,
-    KERNEL, PartitionUpdate, REPLACE, SPARSE_HOLE,
+    DEFAULT_BLOCK_SIZE, DeltaArchiveManifest, InstallInfo, InstallOperation, InstallProcedure, KERNEL,
+    PartitionUpdate, REPLACE, SPARSE_HOLE, WireExtent,
 };
 
 /// The minor version of payloads that need no old image.
@@ -142,7 +142,7 @@ fn noop(offset: u64, len: u64) -> InstallOperation {
         r#type: Some(REPLACE),
         data_offset: Some(offset),
         data_length: Some(len),
-        dst_extents: vec![Extent {
+        dst_extents: vec![WireExtent {
             start_block: Some(SPARSE_HOLE),
             num_blocks: Some(len.div_ceil(BLOCK)),
         }],

@@ -6,7 +6,7 @@ use super::chunk::{self, CHUNK, CompressedChunk, CompressionOptions};
 use super::{Input, WriteError};
 use crate::digest::{RunningHash, Sha256Digest};
 use crate::header::MajorVersion;
-use crate::wire::{DEFAULT_BLOCK_SIZE, Extent, InstallInfo, InstallOperation};
+use crate::wire::{DEFAULT_BLOCK_SIZE, InstallInfo, InstallOperation, WireExtent};
 
 /// Bytes of a block.
 pub(super) const BLOCK: u64 = DEFAULT_BLOCK_SIZE as u64;
@@ -105,7 +105,7 @@ impl<'a> SectionBuilder<'a> {
             r#type: Some(chunk.kind),
             data_offset: Some(self.spooled),
             data_length: Some(data_len),
-            dst_extents: vec![Extent {
+            dst_extents: vec![WireExtent {
                 start_block: Some(index as u64 * (CHUNK / BLOCK)),
                 num_blocks: Some(self.blocks(input, chunk.input_len)),
             }],

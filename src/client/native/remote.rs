@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use zbus::{Connection, DBusError as _};
 
 use super::Exit;
-use crate::bus::{Control1Proxy, Engine1Proxy, ManagerProxy};
+use crate::bus::{Control1Proxy, Engine1Proxy, UpdateManagerProxy};
 use crate::client::{Endpoint, session};
 use crate::host::Unreadable;
 use crate::journal::chain;
@@ -130,7 +130,12 @@ impl Remote {
     /// `core`, by that one.
     pub(super) async fn check(&self) -> Result<(), RemoteError> {
         let check = self.engine().await?.check().await.map_err(RemoteError::from);
-        let attempt = async || ManagerProxy::new(&self.connection).await?.attempt_update().await;
+        let attempt = async || {
+            UpdateManagerProxy::new(&self.connection)
+                .await?
+                .attempt_update()
+                .await
+        };
         let checked = unless_denied(check, attempt).await;
         self.order(checked, async || self.orders().await?.check().await)
             .await

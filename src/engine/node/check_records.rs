@@ -17,7 +17,7 @@ use crate::engine::{Checked, Failure};
 use crate::host::{Identity, NodeMode, Unreadable};
 use crate::journal::chain;
 use crate::omaha::{
-    Answer, Body, BootOutcome, CheckEvent, Deltas, Flags, MachineIdentity, NodeIdentity, Reply,
+    Body, BootOutcome, CheckAnswer, CheckEvent, Deltas, Flags, MachineIdentity, NodeIdentity, Reply,
 };
 use crate::plan::InstallPlan;
 use crate::policy::{Contact, Heartbeat, History, RunningSlot, contact, wanted_deltas};
@@ -143,8 +143,8 @@ impl CheckRecords {
         let answer = self.read_answer(reply)?;
         self.hold_off.end();
         match answer {
-            Answer::NoUpdate => Ok(Checked::NoUpdate),
-            Answer::Offer(offer) => self.offers.consider(config, offer, trigger),
+            CheckAnswer::NoUpdate => Ok(Checked::NoUpdate),
+            CheckAnswer::Offer(offer) => self.offers.consider(config, offer, trigger),
         }
     }
 
@@ -158,17 +158,17 @@ impl CheckRecords {
         trigger: Trigger,
     ) -> Result<Checked<InstallPlan>, Failure> {
         match self.read_answer(reply)? {
-            Answer::Offer(offer) if offer.sha256 != *waiting => {
+            CheckAnswer::Offer(offer) if offer.sha256 != *waiting => {
                 let checked = self.offers.consider(config, offer, trigger)?;
                 tracing::info!("Omaha request response: {}", String::from_utf8_lossy(&reply.body));
                 self.machine.prefs().set_full_response(&reply.body)?;
                 Ok(checked)
             }
-            Answer::Offer(_) | Answer::NoUpdate => Ok(Checked::NoUpdate),
+            CheckAnswer::Offer(_) | CheckAnswer::NoUpdate => Ok(Checked::NoUpdate),
         }
     }
 
-    fn read_answer(&self, reply: &Reply) -> Result<Answer, Failure> {
+    fn read_answer(&self, reply: &Reply) -> Result<CheckAnswer, Failure> {
         let response = read(reply)?;
         self.schedule.answered(response.poll_interval);
         Ok(response.answer)

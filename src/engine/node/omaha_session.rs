@@ -21,7 +21,8 @@ use crate::engine::{AttemptContext, Checked, Failure, Report};
 use crate::host::Unreadable;
 use crate::journal::chain;
 use crate::omaha::{
-    Answer, Body, CheckEvent, Client, ErrorCode, Event, HttpStatus, Reply, Request, Response, Retries,
+    AttemptEvent, Body, CheckAnswer, CheckEvent, Client, ErrorCode, HttpStatus, Reply, Request, Response,
+    Retries,
 };
 use crate::plan::InstallPlan;
 use crate::policy::{Contact, Heartbeat};
@@ -155,9 +156,9 @@ impl OmahaSession {
         let sent = async {
             let config = self.records.run(CheckRecords::config).await?;
             let event = match report {
-                Report::DownloadStarted => Event::DownloadStarted,
-                Report::DownloadFinished => Event::DownloadFinished,
-                Report::Complete => Event::Complete,
+                Report::DownloadStarted => AttemptEvent::DownloadStarted,
+                Report::DownloadFinished => AttemptEvent::DownloadFinished,
+                Report::Complete => AttemptEvent::Complete,
                 Report::Failed(failure) => {
                     let (code, resumed, is_public) =
                         (failure.code, attempt.resumed, config.server.is_public());
@@ -165,7 +166,7 @@ impl OmahaSession {
                         .records
                         .run(move |records| records.flags(is_public, resumed))
                         .await;
-                    Event::Failed(code.with(flags))
+                    AttemptEvent::Failed(code.with(flags))
                 }
             };
             self.post(&config, attempt.trigger, Body::Event(event), Retries::None)
@@ -210,7 +211,11 @@ impl OmahaSession {
 
     /// Asks what the server would offer an operator now, as a check does: a server
     /// that misses the event may refuse. Nothing is done with the answer.
-    pub(super) async fn preview_check(&self, config: &Config, event: CheckEvent) -> Result<Answer, Failure> {
+    pub(super) async fn preview_check(
+        &self,
+        config: &Config,
+        event: CheckEvent,
+    ) -> Result<CheckAnswer, Failure> {
         let url = url(config)?;
         let requester = self.requester(config, CheckRecords::requester_as_known).await?;
         let request = request(&requester, Trigger::Operator, Body::Check(event.clone()));

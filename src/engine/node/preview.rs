@@ -21,7 +21,7 @@ use crate::engine::snapshot::shown;
 use crate::engine::{Failure, Reportable as _};
 use crate::install::{InstallError, PAYLOAD_LOOK, PreflightResult, PreflightVerdict, SLOT_LOOK};
 use crate::journal::chain;
-use crate::omaha::{Answer, CheckEvent, ErrorCode, HttpStatus, Offer, Reply};
+use crate::omaha::{CheckAnswer, CheckEvent, ErrorCode, HttpStatus, Offer, Reply};
 use crate::plan::InstallPlan;
 use crate::status::{CheckResult, Obstacle, OfferSource, PreflightCheck, Preview, Prospect};
 use crate::store::LastAnswer;
@@ -117,10 +117,10 @@ impl Previewer {
         let preview = match read(&reply) {
             Err(failure) => refused(&failure),
             Ok(response) => match response.answer {
-                Answer::NoUpdate => nothing_offered(format!(
+                CheckAnswer::NoUpdate => nothing_offered(format!(
                     "the server had no update for this node at the last check; {ASK}"
                 )),
-                Answer::Offer(offer) => self.preview_offer(config, offer).await,
+                CheckAnswer::Offer(offer) => self.preview_offer(config, offer).await,
             },
         };
         // Before 1970 no clock was set.
@@ -143,8 +143,8 @@ impl Previewer {
         let answered = Some(unix_time().0);
         let preview = match answer {
             Err(failure) => return refused(&failure),
-            Ok(Answer::NoUpdate) => nothing_offered("the server has no update for this node".to_owned()),
-            Ok(Answer::Offer(offer)) => self.preview_offer(config, offer).await,
+            Ok(CheckAnswer::NoUpdate) => nothing_offered("the server has no update for this node".to_owned()),
+            Ok(CheckAnswer::Offer(offer)) => self.preview_offer(config, offer).await,
         };
         Preview { answered, ..preview }
     }

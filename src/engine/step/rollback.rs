@@ -10,20 +10,20 @@
 //! that waits for its reboot would be put behind the running slot without anybody having taken it
 //! back.
 
-use super::{Next, Refusal};
+use super::{Transition, UnexpectedEvent};
 use crate::engine::SlotError;
 use crate::engine::event::{Effect, Event, OfferSummary};
-use crate::engine::state::{NextBoot, Phase, Running};
+use crate::engine::state::{NextBoot, Phase, RunningSlotState};
 
-impl Next {
-    pub(super) fn roll_back(&mut self, phase: &Phase) -> Result<(), Refusal> {
+impl Transition {
+    pub(super) fn roll_back(&mut self, phase: &Phase) -> Result<(), UnexpectedEvent> {
         let event = Event::RollbackRequested;
         if *phase != Phase::Idle {
-            return Err(Refusal::new(phase, &event));
+            return Err(UnexpectedEvent::new(phase, &event));
         }
         // It must stay selectable behind the other one.
-        if self.state.running != Running::Good {
-            return Err(Refusal {
+        if self.state.running != RunningSlotState::Good {
+            return Err(UnexpectedEvent {
                 phase: "the running slot is not marked good".to_owned(),
                 event: event.to_string(),
             });
@@ -46,18 +46,18 @@ impl Next {
         self.rest(Phase::NeedReboot);
     }
 
-    pub(super) fn mark_good_anyway(&mut self, phase: &Phase) -> Result<(), Refusal> {
+    pub(super) fn mark_good_anyway(&mut self, phase: &Phase) -> Result<(), UnexpectedEvent> {
         let event = Event::MarkGoodRequested;
         if *phase != Phase::Idle {
-            return Err(Refusal::new(phase, &event));
+            return Err(UnexpectedEvent::new(phase, &event));
         }
-        if self.state.running == Running::Marking {
-            return Err(Refusal {
+        if self.state.running == RunningSlotState::Marking {
+            return Err(UnexpectedEvent {
                 phase: "it is being marked".to_owned(),
                 event: event.to_string(),
             });
         }
-        self.state.running = Running::Marking;
+        self.state.running = RunningSlotState::Marking;
         self.effects.push(Effect::MarkGoodAnyway);
         Ok(())
     }

@@ -181,7 +181,7 @@ fn a_trial_that_failed_leaves_the_slot_unless_it_is_good() {
     let failed = || Event::TrialEnded(TrialEnd::Failed(cause()));
     let (state, effects) = step(&State::idle(), failed()).unwrap();
     assert_eq!(effects, [Effect::FallBack(cause())]);
-    assert_eq!(state.running, Running::OnTrial(cause().to_string()));
+    assert_eq!(state.running, RunningSlotState::OnTrial(cause().to_string()));
     let (_, effects) = step(&good(), failed()).unwrap();
     assert_eq!(effects, []);
 }
@@ -193,7 +193,7 @@ fn a_slot_that_stays_is_watched_on() {
     assert_eq!(effects, [Effect::WatchTrial]);
     assert_eq!(
         state.running,
-        Running::OnTrial("the other slot is not good".into())
+        RunningSlotState::OnTrial("the other slot is not good".into())
     );
 }
 

@@ -18,12 +18,12 @@
 //! touched: a daemon that is started in between must not wait for a reboot into a slot that does
 //! not boot.
 
-use super::{Next, Refusal};
+use super::{Transition, UnexpectedEvent};
 use crate::engine::event::{CheckOutcome, Effect, Event, OfferSummary};
-use crate::engine::state::{Afterwards, Phase, Running, Superseded};
+use crate::engine::state::{Afterwards, Phase, RunningSlotState, Superseded};
 use crate::status::{Trigger, WaitingSlot};
 
-impl Next {
+impl Transition {
     pub(super) fn revisit(&mut self) {
         self.effects.push(Effect::Signal(self.state.status()));
         self.effects.push(Effect::Revisit(Trigger::Schedule));
@@ -67,22 +67,22 @@ impl Next {
 
     /// An update that waits, or one that was reset and left the other slot as it was, is not
     /// wanted.
-    pub(super) fn withdraw(&mut self, phase: &Phase, slot: WaitingSlot) -> Result<(), Refusal> {
+    pub(super) fn withdraw(&mut self, phase: &Phase, slot: WaitingSlot) -> Result<(), UnexpectedEvent> {
         match (phase, slot) {
             (Phase::Idle, WaitingSlot::Kept) => {}
             (Phase::NeedReboot, WaitingSlot::Kept) => self.forget(),
             (Phase::NeedReboot, WaitingSlot::Unbootable) => self.make_unbootable(Afterwards::NeedReboot),
             // Otherwise it is being marked, or is left for the other one.
-            (Phase::Idle, WaitingSlot::Unbootable) if self.state.running == Running::Good => {
+            (Phase::Idle, WaitingSlot::Unbootable) if self.state.running == RunningSlotState::Good => {
                 self.make_unbootable(Afterwards::Idle);
             }
             (Phase::Idle, WaitingSlot::Unbootable) => {
-                return Err(Refusal {
+                return Err(UnexpectedEvent {
                     phase: "the running slot is not known to be good".to_owned(),
                     event: Event::WithdrawalRequested(slot).to_string(),
                 });
             }
-            (phase, _) => return Err(Refusal::new(phase, &Event::WithdrawalRequested(slot))),
+            (phase, _) => return Err(UnexpectedEvent::new(phase, &Event::WithdrawalRequested(slot))),
         }
         Ok(())
     }

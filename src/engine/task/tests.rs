@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::disk::SlotName;
 use crate::engine::{
-    AttemptContext, Checked, Commitment, Failure, Fallback, Phase, Report, Running, SlotError,
+    AttemptContext, Checked, Commitment, Failure, Fallback, Phase, Report, RunningSlotState, SlotError,
 };
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::{Backoff, ErrorCode, Offer, PayloadKind};
@@ -378,7 +378,7 @@ impl World {
 
 fn good() -> State {
     State {
-        running: Running::Good,
+        running: RunningSlotState::Good,
         ..State::idle()
     }
 }

@@ -69,13 +69,16 @@ fn the_same_version_in_the_other_slot_is_an_update() {
 fn events_are_byte_for_byte_those_of_the_original() {
     let failed = ErrorCode::PublicKeyVerification.with(Flags::PRIVATE_SERVER);
     let cases = [
-        (Event::DownloadStarted, fixture!("request-event-download-started")),
         (
-            Event::DownloadFinished,
+            AttemptEvent::DownloadStarted,
+            fixture!("request-event-download-started"),
+        ),
+        (
+            AttemptEvent::DownloadFinished,
             fixture!("request-event-download-finished"),
         ),
-        (Event::Complete, fixture!("request-event-complete")),
-        (Event::Failed(failed), fixture!("request-event-error")),
+        (AttemptEvent::Complete, fixture!("request-event-complete")),
+        (AttemptEvent::Failed(failed), fixture!("request-event-error")),
     ];
     for (event, expected) in cases {
         assert_eq!(xml(Body::Event(event)), expected, "{event:?}");
@@ -89,7 +92,7 @@ fn an_attempt_that_was_put_off_is_result_nine() {
         ErrorCode::DeferredPerPolicy,
         ErrorCode::DeferredForBackoff,
     ] {
-        let event = Event::Failed(code.with(Flags::NONE)).to_string();
+        let event = AttemptEvent::Failed(code.with(Flags::NONE)).to_string();
         assert_eq!(
             event,
             format!(r#"<event eventtype="3" eventresult="9" errorcode="{code}"></event>"#)

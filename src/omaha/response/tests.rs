@@ -7,8 +7,8 @@ const FLATCAR_UPDATE: &str = include_str!("../../../tests/fixtures/omaha/respons
 
 fn offer(xml: &str) -> Offer {
     match Response::parse(xml.as_bytes()).unwrap().answer {
-        Answer::Offer(offer) => offer,
-        Answer::NoUpdate => panic!("no offer in {xml}"),
+        CheckAnswer::Offer(offer) => offer,
+        CheckAnswer::NoUpdate => panic!("no offer in {xml}"),
     }
 }
 
@@ -102,7 +102,7 @@ fn no_update_may_come_with_a_poll_interval() {
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><response><app><updatecheck status=\"noupdate\"{attribute}/></app></response>"
         );
         let response = Response::parse(xml.as_bytes()).unwrap();
-        assert_eq!(response.answer, Answer::NoUpdate);
+        assert_eq!(response.answer, CheckAnswer::NoUpdate);
         assert_eq!(response.poll_interval, expected);
     }
 }

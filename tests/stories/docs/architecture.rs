@@ -149,6 +149,115 @@ fn the_bus_is_a_leaf_and_the_core_knows_no_d_bus() {
     assert_eq!(modules_that_name("zbus"), BTreeSet::from(expected));
 }
 
+/// Whether `line` begins an item that only unit tests have, by the line before it.
+fn is_for_tests(before: &str) -> bool {
+    before == "#[cfg(test)]"
+}
+
+/// The files of `source` that `mod NAME;` below `#[cfg(test)]` declares: their path without `.rs`.
+fn test_modules(file: &Path, source: &str) -> Vec<PathBuf> {
+    let children = match file.file_stem().unwrap().to_str().unwrap() {
+        "mod" | "lib" | "main" => file.parent().unwrap().to_owned(),
+        _ => file.with_extension(""),
+    };
+    let lines = source.lines().zip(source.lines().skip(1));
+    lines
+        .filter(|(before, _)| is_for_tests(before))
+        .filter_map(|(_, line)| line.rsplit_once("mod ")?.1.strip_suffix(';'))
+        .map(|name| children.join(name))
+        .collect()
+}
+
+/// The types that `source` defines at its top level, but for those of unit tests.
+fn types_in(source: &str) -> impl Iterator<Item = &str> {
+    let product = source.split("#[cfg(test)]\nmod ").next().unwrap();
+    let lines = std::iter::once("").chain(product.lines()).zip(product.lines());
+    lines.filter_map(|(before, line)| {
+        let item = match line.strip_prefix("pub(") {
+            Some(restricted) => restricted.split_once(") ")?.1,
+            None => line.strip_prefix("pub ").unwrap_or(line),
+        };
+        let (keyword, rest) = item.split_once(' ')?;
+        let is_type = ["struct", "enum", "trait", "type", "union"].contains(&keyword);
+        let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_'));
+        (is_type && !is_for_tests(before)).then_some(&rest[..end.unwrap_or(rest.len())])
+    })
+}
+
+/// The types that several of `files`, one crate's, define: each with these files.
+fn types_with_two_meanings(files: &[PathBuf]) -> BTreeMap<String, Vec<PathBuf>> {
+    let read = |file: &PathBuf| (file.clone(), fs::read_to_string(file).unwrap());
+    let sources: Vec<_> = files.iter().map(read).collect();
+    let tests: Vec<PathBuf> = sources
+        .iter()
+        .flat_map(|(file, source)| test_modules(file, source))
+        .collect();
+    let is_product = |file: &Path| {
+        !tests
+            .iter()
+            .any(|test| file.with_extension("") == *test || file.starts_with(test))
+    };
+    let mut found = BTreeMap::<String, Vec<PathBuf>>::new();
+    for (file, source) in sources.iter().filter(|(file, _)| is_product(file)) {
+        for name in types_in(source) {
+            found.entry(name.to_owned()).or_default().push(file.clone());
+        }
+    }
+    found.retain(|_, files| files.len() > 1);
+    found
+}
+
+#[test]
+fn no_name_of_a_type_has_two_meanings_in_one_crate() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let library = root.join("src");
+    let mut crates = vec![files_below(&library)];
+    crates[0].retain(|file| !file.starts_with(library.join("bin")));
+    let others = [
+        "payload-format/src",
+        "boot/slots/src",
+        "boot/loader/src",
+        "vm-tests/src",
+    ];
+    crates.extend(others.map(|sources| files_below(&root.join(sources))));
+    for program in fs::read_dir(library.join("bin")).unwrap() {
+        let program = program.unwrap().path();
+        crates.push(if program.is_dir() {
+            files_below(&program)
+        } else {
+            vec![program]
+        });
+    }
+    for files in crates {
+        assert_eq!(types_with_two_meanings(&files), BTreeMap::new());
+    }
+}
+
+#[test]
+fn a_name_with_two_meanings_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, source: &str| {
+        let path = directory.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, source).unwrap();
+        path
+    };
+    let files = [
+        file(
+            "lib.rs",
+            "mod a;\n#[cfg(test)]\nmod model;\n\nstruct Once;\npub struct Twice(u8);\n",
+        ),
+        file(
+            "a.rs",
+            "pub(super) enum Twice {}\n#[cfg(test)]\nmod tests {\nstruct Once;\n}\n",
+        ),
+        file("model/world.rs", "struct Once;\n"),
+    ];
+    let found = types_with_two_meanings(&files);
+    let expected = BTreeMap::from([("Twice".to_owned(), vec![files[0].clone(), files[1].clone()])]);
+    assert_eq!(found, expected);
+}
+
 #[test]
 fn a_circle_of_imports_is_found() {
     let one = |from: &str, to: &str| (from.to_owned(), BTreeSet::from([to.to_owned()]));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use update_engine::disk::SlotName;
 use update_engine::engine::{Checked, Updater as _};
-use update_engine::serve::{Ask, Question};
+use update_engine::serve::{Ask, OmahaQuestion};
 use update_engine::status::{Obstacle, Trigger};
 
 use super::nebraska::{Site, offer};
@@ -47,7 +47,7 @@ impl Site {
         *self.scene.server.group(|group| group.states()).last().unwrap()
     }
 
-    fn last_question(&self) -> Question {
+    fn last_question(&self) -> OmahaQuestion {
         self.scene
             .server
             .group(|group| group.questions.last().unwrap().clone())

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest::{SHA256, digest};
 use update_engine::disk::SlotName;
-use update_engine::serve::Question;
+use update_engine::serve::OmahaQuestion;
 use update_engine::status::{OfferSource, Preview, Prospect};
 
 use crate::support::nebraska::State::{Complete, Downloaded, Downloading, Granted, Undefined};
@@ -270,7 +270,7 @@ fn replay(case: &Path) -> usize {
             period: span(line(&state, "group.policy_period_interval")),
             timeout: span(line(&state, "group.policy_update_timeout")),
         };
-        let question = Question::parse(&read(step, "request.xml")).unwrap();
+        let question = OmahaQuestion::parse(&read(step, "request.xml")).unwrap();
         let answer = group.answer(&question);
         assert_eq!(answer, read(step, "response.xml"), "{}", step.display());
         assert_eq!(

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use update_engine::omaha::{
-    Answer, Body, CheckEvent, Client, Deltas, ErrorCode, HttpStatus, NodeIdentity, PostError, Request,
+    Body, CheckAnswer, CheckEvent, Client, Deltas, ErrorCode, HttpStatus, NodeIdentity, PostError, Request,
     Response, Retries,
 };
 use update_engine::status::Trigger;
@@ -54,8 +54,8 @@ async fn two_hundred_checks_in_a_row_against_a_real_ncat_all_find_its_offer() {
         let answer = client.post(&server.url(), check(), Retries::None).await;
         let answer = answer.unwrap_or_else(|error| panic!("check {number}: {error:?}"));
         match answer.response().unwrap().answer {
-            Answer::Offer(offer) => assert_eq!(offer.version, "9999.0.0"),
-            Answer::NoUpdate => panic!("check {number} found nothing"),
+            CheckAnswer::Offer(offer) => assert_eq!(offer.version, "9999.0.0"),
+            CheckAnswer::NoUpdate => panic!("check {number} found nothing"),
         }
     }
 }
@@ -94,6 +94,6 @@ fn of_several_applications_the_first_update_check_counts() {
     let refused = r#"<updatecheck status="error-internal"/>"#;
     let body = format!("<response>{}{}{}</response>", app(""), app(none), app(refused));
     let response = Response::parse(body.as_bytes()).unwrap();
-    assert_eq!(response.answer, Answer::NoUpdate);
+    assert_eq!(response.answer, CheckAnswer::NoUpdate);
     assert_eq!(response.poll_interval, Some(Duration::from_secs(7200)));
 }

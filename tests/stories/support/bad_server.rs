@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest::{SHA256, digest};
-use update_engine::serve::Question;
+use update_engine::serve::OmahaQuestion;
 
 use super::scene::Asked;
 use test_support::server::{Recorded, Server};
@@ -121,17 +121,17 @@ impl BadServer {
 }
 
 impl Asked for BadServer {
-    fn questions(&self) -> Vec<Question> {
+    fn questions(&self) -> Vec<OmahaQuestion> {
         self.http.questions()
     }
 }
 
 impl Asked for Server {
-    fn questions(&self) -> Vec<Question> {
+    fn questions(&self) -> Vec<OmahaQuestion> {
         let requests = self.requests().into_iter();
         requests
             .filter(|request| request.method == "POST")
-            .map(|request| Question::parse(std::str::from_utf8(&request.body).unwrap()).unwrap())
+            .map(|request| OmahaQuestion::parse(std::str::from_utf8(&request.body).unwrap()).unwrap())
             .collect()
     }
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use update_engine::serve::{App, Ask, NodeEvent, Question};
+use update_engine::serve::{App, Ask, NodeEvent, OmahaQuestion};
 
 use test_support::server::Recorded;
 
@@ -127,7 +127,7 @@ pub struct Group {
     /// Events that no Nebraska knows.
     pub unknown: Vec<(u32, u32)>,
     /// Everything that was asked.
-    pub questions: Vec<Question>,
+    pub questions: Vec<OmahaQuestion>,
 }
 
 impl Group {
@@ -260,7 +260,7 @@ impl Group {
     }
 
     /// Events come first, then the ping, then the check.
-    pub fn answer(&mut self, question: &Question) -> String {
+    pub fn answer(&mut self, question: &OmahaQuestion) -> String {
         self.questions.push(question.clone());
         let mut events = String::new();
         for ask in &question.asks {
@@ -342,7 +342,7 @@ fn converse(mut stream: TcpStream, group: &Mutex<Group>) -> std::io::Result<()> 
     let Some(request) = Recorded::read(&mut stream)? else {
         return Ok(());
     };
-    let question = Question::parse(std::str::from_utf8(&request.body).unwrap()).unwrap();
+    let question = OmahaQuestion::parse(std::str::from_utf8(&request.body).unwrap()).unwrap();
     let body = group.lock().unwrap().answer(&question);
     write!(
         stream,

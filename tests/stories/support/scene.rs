@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use tokio::time::timeout;
 use update_engine::bus::{INTERFACE, StatusFields};
 use update_engine::disk::SlotName;
-use update_engine::serve::{Ask, Catalog, Question, Server};
+use update_engine::serve::{Ask, Catalog, OmahaQuestion, Server};
 use update_engine::status::Overview;
 use zbus::message::Type;
 use zbus::{MatchRule, MessageStream};
@@ -45,11 +45,11 @@ pub struct Scene<S = Server> {
 /// A server that updates come from.
 pub trait Asked {
     /// The Omaha requests so far.
-    fn questions(&self) -> Vec<Question>;
+    fn questions(&self) -> Vec<OmahaQuestion>;
 }
 
 impl Asked for Server {
-    fn questions(&self) -> Vec<Question> {
+    fn questions(&self) -> Vec<OmahaQuestion> {
         let exchanges = self.journal().exchanges().into_iter();
         exchanges.map(|exchange| exchange.question).collect()
     }

@@ -141,8 +141,8 @@ impl BlockList {
         Ok(content)
     }
 
-    pub(super) fn wire(&self) -> Vec<wire::Extent> {
-        let extent = |range: &BlockRange| wire::Extent {
+    pub(super) fn wire(&self) -> Vec<wire::WireExtent> {
+        let extent = |range: &BlockRange| wire::WireExtent {
             start_block: Some(range.start()),
             num_blocks: Some(range.count()),
         };
