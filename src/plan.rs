@@ -13,9 +13,9 @@ use crate::store::tolerant;
 /// An extra partition that a payload may bring.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtraPartition {
-    /// What the payload calls it.
+    /// The partition's name in payloads.
     pub name: PartitionName,
-    /// Where it goes.
+    /// The pair of partitions that it is written to, one for each slot.
     pub pair: PartitionPair,
 }
 
@@ -45,11 +45,11 @@ impl ImageHashes {
 /// An image that the node rolled back from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlamedImage {
-    /// Which.
+    /// Hashes of the image that was left.
     pub image: ImageHashes,
     /// Its version, for display.
     pub version: String,
-    /// Why it was left.
+    /// The cause for which it was left, in a sentence.
     pub cause: String,
 }
 

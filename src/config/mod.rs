@@ -201,11 +201,11 @@ impl Config {
 /// A setting as it counts on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effective {
-    /// Which.
+    /// The key, as the table describes it.
     pub setting: &'static Setting,
-    /// What counts; secrets in clear.
+    /// The value that counts; secrets in clear.
     pub value: String,
-    /// Why.
+    /// The file that the value comes from, or why it is the default.
     pub origin: ValueOrigin,
 }
 

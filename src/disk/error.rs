@@ -25,7 +25,7 @@ pub enum DiskError {
     /// Somebody else has the slot: it is mounted, or another engine writes it.
     #[error("{slot} ({}) is in use", path.display())]
     Busy {
-        /// Which slot.
+        /// The slot concerned.
         slot: SlotName,
         /// Its device or image.
         path: PathBuf,
@@ -53,7 +53,7 @@ pub enum DiskError {
     Gpt {
         /// The disk.
         disk: PathBuf,
-        /// What is wrong.
+        /// The error of the table.
         source: GptError<io::Error>,
     },
     /// The table doesn't hold two usable slots.
@@ -61,13 +61,13 @@ pub enum DiskError {
     Layout {
         /// The disk.
         disk: PathBuf,
-        /// What is wrong.
+        /// The error of the layout.
         source: LayoutError,
     },
     /// A slot moved since the disk was opened.
     #[error("{slot} on {} is no longer the partition it was", disk.display())]
     Changed {
-        /// Which slot.
+        /// The slot concerned.
         slot: SlotName,
         /// The disk.
         disk: PathBuf,
@@ -92,7 +92,7 @@ pub enum DiskError {
         slot: SlotName,
         /// The copy that says so.
         copy: WhichCopy,
-        /// What stands there.
+        /// The attributes found in the table.
         attributes: SlotAttributes,
     },
     /// What tells everybody that the slot boots next stands, so that the slot was left as it is.
@@ -128,7 +128,7 @@ pub enum LayoutError {
     /// Two partitions claim to be one slot.
     #[error("both partition {first} and partition {second} claim to be {slot}")]
     TwoSlots {
-        /// Which slot.
+        /// The slot concerned.
         slot: SlotName,
         /// One claimant.
         first: PartitionNumber,
@@ -149,7 +149,7 @@ pub enum DiscoveryError {
     /// A file of `/proc` or `/sys` can't be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
         /// The kernel's words.
         source: io::Error,
@@ -157,9 +157,9 @@ pub enum DiscoveryError {
     /// A line of the mount table isn't as the kernel writes them.
     #[error("cannot understand line {number} of the mount table: {line:?}")]
     MountLine {
-        /// Which line, from 1.
+        /// Number of the line, from 1.
         number: usize,
-        /// What stands there.
+        /// Text of the line.
         line: String,
     },
     /// Neither `/usr` nor `/` is in the mount table.
@@ -170,13 +170,13 @@ pub enum DiscoveryError {
     NoParent {
         /// The overlay.
         mount: u64,
-        /// What it lies on.
+        /// Id of the mount that it lies on.
         parent: u64,
     },
     /// Different partitions are mounted at one place.
     #[error("both {first} and {second} are mounted on {point}: nobody can tell which of them runs")]
     Several {
-        /// Where.
+        /// The mount point.
         point: &'static str,
         /// Source of one mount.
         first: String,
@@ -190,7 +190,7 @@ pub enum DiscoveryError {
     Disagreement {
         /// The parameter.
         word: String,
-        /// Where the slot is mounted.
+        /// The mount point of the slot.
         point: &'static str,
         /// Number of the partition that is mounted.
         number: u32,

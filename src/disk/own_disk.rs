@@ -55,7 +55,7 @@ pub enum ForeignError {
     /// It is on another disk.
     #[error("{} is {} of another disk: the slots are on {}", path.display(), found.display(), disk.display())]
     OtherDisk {
-        /// What was named.
+        /// The path that was named.
         path: PathBuf,
         /// Its device.
         found: PathBuf,
@@ -68,15 +68,15 @@ pub enum ForeignError {
     /// It is one of the slots.
     #[error("{} is {slot} itself", path.display())]
     IsSlot {
-        /// What was named.
+        /// The path that was named.
         path: PathBuf,
-        /// Which slot.
+        /// The slot concerned.
         slot: SlotName,
     },
     /// Several partitions have the name.
     #[error("partitions {first} and {second} of the slots' disk are both called as {} says", path.display())]
     SeveralNamed {
-        /// What was named.
+        /// The path that was named.
         path: PathBuf,
         /// One of them.
         first: u32,
@@ -86,9 +86,9 @@ pub enum ForeignError {
     /// The name leads to another partition than the table says.
     #[error("{} leads to partition {found}, but the table calls partition {named} so", path.display())]
     Misnamed {
-        /// What was named.
+        /// The path that was named.
         path: PathBuf,
-        /// Where it leads.
+        /// Number of the partition that the path leads to.
         found: u32,
         /// The partition that has the name.
         named: u32,
@@ -96,7 +96,7 @@ pub enum ForeignError {
     /// It can't be told.
     #[error("cannot tell which disk {} is on", path.display())]
     Unknown {
-        /// What was named.
+        /// The path that was named.
         path: PathBuf,
         /// What could not be followed to a disk.
         source: DiscoveryError,

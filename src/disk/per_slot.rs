@@ -25,7 +25,7 @@ pub enum PairError {
     /// One of the two can't be opened.
     #[error("cannot open {}", path.display())]
     Open {
-        /// Which.
+        /// Path of the file or device.
         path: PathBuf,
         /// The kernel's words.
         source: io::Error,
@@ -36,9 +36,9 @@ pub enum PairError {
     /// Both names lead to the same partition.
     #[error("{} and {} are the same: there must be one for each slot", target.display(), running.display())]
     Same {
-        /// What would be written.
+        /// Path of the partition that would be written.
         target: PathBuf,
-        /// What the running system uses.
+        /// Path of the partition that the running system uses.
         running: PathBuf,
     },
     /// The name led elsewhere a moment later.

@@ -31,7 +31,7 @@ pub use edit::{GivenUp, Marked, WentBack};
 /// One slot as it stands in the partition table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotRow {
-    /// Which slot.
+    /// The slot concerned.
     pub slot: SlotName,
     /// Number of its partition, from 1.
     pub partition: u32,

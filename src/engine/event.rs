@@ -9,9 +9,9 @@ use crate::status::{NoUpdate, Status, Trigger, WaitingSlot};
 /// What the server offers, as far as status shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OfferSummary {
-    /// Version; may be empty.
+    /// Version of the offer; may be empty.
     pub version: String,
-    /// Bytes of the payload.
+    /// Size of the payload in bytes.
     pub size: u64,
 }
 

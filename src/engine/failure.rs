@@ -13,7 +13,7 @@ use crate::status::Obstacle;
 pub struct Failure {
     /// For the server, without the flags that tell about this node.
     pub code: ErrorCode,
-    /// What went wrong.
+    /// The failure in one sentence, for people.
     pub sentence: String,
     /// Because of what, and because of what that.
     pub causes: Vec<String>,

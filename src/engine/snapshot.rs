@@ -18,7 +18,7 @@ pub struct NodeFacts {
     pub running_version: String,
     /// The slots as the table has them now; none if it can't be read.
     pub slots: Vec<SlotReport>,
-    /// Why there are none.
+    /// The error because of which `slots` is empty, in a sentence.
     pub slots_unknown: Option<String>,
     /// Which slot the next boot takes.
     pub boots_next: BootsNext,

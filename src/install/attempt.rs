@@ -17,13 +17,13 @@ use crate::plan::InstallPlan;
 pub struct Site {
     /// The machine: boot partition, state, where scripts run.
     pub host: Host,
-    /// The disk.
+    /// The slots of the disk.
     pub slots: Arc<dyn Slots>,
-    /// The network.
+    /// The client that downloads.
     pub fetcher: Fetcher,
     /// Whether the image's script is run.
     pub postinst: PostinstMode,
-    /// Limits.
+    /// Limits of processor, disk, memory and bandwidth.
     pub pace: Pace,
 }
 

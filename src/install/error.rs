@@ -36,7 +36,7 @@ pub enum InstallError {
     KeyFile {
         /// Its file.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
     /// A trusted key is no key, or too weak.
@@ -49,15 +49,15 @@ pub enum InstallError {
         running: SlotName,
         /// The slot that would be written.
         target: SlotName,
-        /// What the table says.
+        /// The error of disk or table.
         source: DiskError,
     },
     /// The slot to write, or the one to read, can't be opened.
     #[error("cannot open {slot}")]
     Open {
-        /// Which one.
+        /// The slot concerned.
         slot: SlotName,
-        /// Why not.
+        /// The error of disk or table.
         source: DiskError,
     },
     /// The kernel doesn't get to its place on the boot partition. The text up to the source is
@@ -68,7 +68,7 @@ pub enum InstallError {
         from: PathBuf,
         /// The target slot's.
         to: PathBuf,
-        /// Why not.
+        /// The error of the kernel's file.
         source: KernelError,
     },
     /// The engine's own files could not be written.
@@ -76,7 +76,7 @@ pub enum InstallError {
     StateDirectory {
         /// Where they are, or would be made.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
     /// The engine's own files would not fit.
@@ -97,7 +97,7 @@ pub enum InstallError {
         "the payload came in Content-Encoding {encoding:?}, which was not asked for: its server, or a proxy before it, must send it as it is"
     )]
     Encoded {
-        /// What the header says.
+        /// Value of the header.
         encoding: String,
         /// What is wrong with the bytes as they came.
         source: Box<InstallError>,
@@ -110,9 +110,9 @@ pub enum InstallError {
     WrongSource {
         /// The running slot.
         slot: SlotName,
-        /// What the delta was made from.
+        /// SHA-256 of the image that the delta was made from.
         expected: Sha256Digest,
-        /// What the slot holds.
+        /// SHA-256 of the bytes in the slot.
         found: Sha256Digest,
     },
     /// The payload carries no signature, so that no key could vouch for it.
@@ -126,11 +126,11 @@ pub enum InstallError {
         blamed.cause
     )]
     Blamed {
-        /// What was rolled back from.
+        /// The image that the node rolled back from.
         blamed: Box<BlamedImage>,
-        /// What the payload makes.
+        /// The image that the payload makes.
         image: ImageHashes,
-        /// Who says so.
+        /// The signature that vouches for the hashes.
         voucher: Voucher,
     },
     /// A delta for another kernel than the one that runs.
@@ -138,11 +138,11 @@ pub enum InstallError {
     WrongSourceKernel {
         /// The running slot's kernel.
         path: PathBuf,
-        /// What the delta was made from.
+        /// SHA-256 of the image that the delta was made from.
         expected: Sha256Digest,
         /// Its bytes.
         expected_size: u64,
-        /// What the file holds.
+        /// SHA-256 of the bytes in the file.
         found: Sha256Digest,
         /// Its bytes.
         size: u64,
@@ -166,7 +166,7 @@ pub enum InstallError {
     ReadSource {
         /// Slot or file.
         what: String,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
     /// The slot can't be made unbootable; it was not touched then.
@@ -174,7 +174,7 @@ pub enum InstallError {
     MakeUnbootable {
         /// The slot that would be written.
         slot: SlotName,
-        /// Why not.
+        /// The error of disk or table.
         source: DiskError,
     },
     /// An operation can't be carried out.
@@ -187,7 +187,7 @@ pub enum InstallError {
         action: &'static str,
         /// Slot or file.
         what: String,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
     /// The payload is not the one that was offered.
@@ -195,7 +195,7 @@ pub enum InstallError {
     PayloadHash {
         /// As offered.
         expected: Sha256Digest,
-        /// Of the bytes that came.
+        /// SHA-256 of the bytes that came.
         found: Sha256Digest,
     },
     /// The offer's signature of the metadata is by no trusted key.
@@ -220,7 +220,7 @@ pub enum InstallError {
     /// The kernel or the PCR policy, read back, is not the one that it must be.
     #[error("{} has SHA-256 {found} and {size} bytes instead of {} and {}", path.display(), expected.sha256, expected.size)]
     FileVerification {
-        /// What the file is.
+        /// The image that the file holds.
         image: ImageKind,
         /// The file.
         path: PathBuf,
@@ -236,7 +236,7 @@ pub enum InstallError {
     PcrPost {
         /// `PCR_POLICY_SERVER`.
         url: String,
-        /// Why not.
+        /// The error of the download.
         source: FetchError,
     },
     /// The image's own script, or what it takes to run it.
@@ -247,7 +247,7 @@ pub enum InstallError {
     Commit {
         /// The slot.
         slot: SlotName,
-        /// Why not.
+        /// The error of disk or table.
         source: DiskError,
     },
     /// Kernels would be written to another disk than the slots'.
@@ -261,7 +261,7 @@ pub enum InstallError {
     Target {
         /// The partition.
         name: PartitionName,
-        /// Why not.
+        /// The error of the pair.
         source: Arc<PairError>,
     },
     /// A partition without a target.
@@ -274,9 +274,9 @@ pub enum InstallError {
     WrongSourcePartition {
         /// The partition.
         name: PartitionName,
-        /// What the delta was made from.
+        /// SHA-256 of the image that the delta was made from.
         expected: Sha256Digest,
-        /// What is there.
+        /// SHA-256 of the bytes that are there.
         found: Sha256Digest,
     },
     /// An extension that configuration names can't be had, or isn't what it should be.

@@ -38,7 +38,7 @@ pub enum KernelError {
         action: &'static str,
         /// On which file.
         path: PathBuf,
-        /// Why not.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -20,9 +20,9 @@ pub const SLOT_LOOK: &str = "other slot";
 /// One thing that was looked at.
 #[derive(Debug)]
 pub struct PreflightResult {
-    /// Which.
+    /// The subject of the check, such as `slot` or `payload`.
     pub subject: String,
-    /// What was found.
+    /// The verdict, with what was found.
     pub verdict: PreflightVerdict,
 }
 

@@ -34,11 +34,11 @@ struct Variable {
 /// A proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProxyServer {
-    /// Protocol.
+    /// Protocol that the proxy speaks.
     pub scheme: ProxyScheme,
     /// Name or address, without brackets, with a zone if it has one.
     pub host: String,
-    /// Port.
+    /// TCP port of the proxy.
     pub port: u16,
     pub(super) credentials: Option<Credentials>,
 }

@@ -247,9 +247,9 @@ impl std::ops::BitOrAssign for Flags {
 /// A code together with its flags. Displays as the number that events carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ReportedCode {
-    /// What failed.
+    /// The error, without flags.
     pub code: ErrorCode,
-    /// Under which circumstances.
+    /// The flags that tell about this node, as the original sends them.
     pub flags: Flags,
 }
 

@@ -22,7 +22,7 @@ pub enum DocumentError {
     Syntax {
         /// Offset of the error.
         at: u64,
-        /// What the parser says.
+        /// The parser's error.
         source: quick_xml::Error,
     },
     /// An attribute that is malformed, given twice, or uses an unknown entity.
@@ -30,7 +30,7 @@ pub enum DocumentError {
     Attribute {
         /// The element's name.
         element: String,
-        /// What the parser says.
+        /// The parser's error.
         source: quick_xml::Error,
     },
     /// Something other than white space around the root element.

@@ -9,9 +9,9 @@ use super::HttpStatus;
 /// The explanation of a code for operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Explanation {
-    /// What happened.
+    /// The meaning: a sentence in Markdown.
     pub meaning: &'static str,
-    /// What to do about it.
+    /// The remedy: a sentence in Markdown.
     pub remedy: &'static str,
 }
 

@@ -7,7 +7,7 @@ use super::response::{Response, ResponseError};
 /// The body of an answer, and what tells what it is if it is no response.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reply {
-    /// As it came.
+    /// The body, byte by byte as it came.
     pub body: Vec<u8>,
     /// The `Content-Encoding` that it came in, though none was asked for.
     pub encoding: Option<String>,

@@ -46,7 +46,7 @@ pub enum ResponseError {
         "the server's answer came in Content-Encoding {encoding:?}, which was not asked for: the server, or a proxy before it, must send it plain"
     )]
     Encoded {
-        /// What the header says.
+        /// Value of the header.
         encoding: String,
         /// What is wrong with the bytes as they came.
         source: Box<ResponseError>,

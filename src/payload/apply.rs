@@ -18,7 +18,7 @@ use super::verify::{SignatureStatus, Trust, VerifyError, verify};
 /// Where one image of a payload is built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Building {
-    /// Which image.
+    /// The image of the payload.
     pub kind: ImageKind,
     /// The file or block device that becomes it.
     pub target: PathBuf,
@@ -101,27 +101,27 @@ pub enum ApplicationError {
     /// A file can't be read.
     #[error("cannot read {path}")]
     Read {
-        /// Which.
+        /// Path of the file or device.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A file can't be written.
     #[error("cannot write {path}")]
     Write {
-        /// Which.
+        /// Path of the file or device.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A file isn't what the payload says.
     #[error("the first {size} bytes of {path} have SHA-256 {actual}, not {expected} as the payload says")]
     Mismatch {
-        /// Which.
+        /// Path of the file or device.
         path: PathBuf,
         /// Bytes that were hashed.
         size: u64,
-        /// Of these bytes.
+        /// SHA-256 of these bytes.
         actual: Sha256Digest,
         /// By the manifest.
         expected: Sha256Digest,
@@ -129,9 +129,9 @@ pub enum ApplicationError {
     /// An operation failed.
     #[error("cannot build {path}")]
     Operation {
-        /// What was being built.
+        /// Path of the image that was being built.
         path: PathBuf,
-        /// Why not.
+        /// The error of the operation.
         source: ApplyError,
     },
     /// A device would lose the old image while the new one is built from it.

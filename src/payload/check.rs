@@ -56,7 +56,7 @@ pub enum CheckError {
         image: ImageKind,
         /// As the manifest says.
         expected: Sha256Digest,
-        /// Of what is made.
+        /// SHA-256 of the image that the operations make.
         found: Sha256Digest,
     },
     /// There is no room for an image whose hash can't be taken on the way.
@@ -66,7 +66,7 @@ pub enum CheckError {
         path: PathBuf,
         /// The image that is to be hashed.
         image: ImageKind,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }

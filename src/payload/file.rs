@@ -24,7 +24,7 @@ pub enum PayloadError {
     Read {
         /// The payload's file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// It is packed into something else.
@@ -32,7 +32,7 @@ pub enum PayloadError {
     Packed {
         /// The file.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file that it is.
         kind: &'static str,
     },
     /// It isn't what it should be.
@@ -40,7 +40,7 @@ pub enum PayloadError {
     Format {
         /// The payload's file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error of the format.
         source: FormatError,
     },
 }
@@ -56,7 +56,7 @@ pub struct PayloadFile {
 /// What stands before a payload's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayloadMetadata {
-    /// What the payload does.
+    /// The manifest: images and operations.
     pub manifest: Arc<Manifest>,
     /// Bytes of header and manifest.
     pub size: u64,

@@ -53,17 +53,17 @@ pub enum GenerateError {
     /// A file can't be opened or read.
     #[error("cannot read {path}")]
     Read {
-        /// Which.
+        /// Path of the file or device.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A file is not a usable private key.
     #[error("cannot sign with {path}")]
     Key {
-        /// Which.
+        /// Path of the file or device.
         path: PathBuf,
-        /// Why.
+        /// The error of signing.
         source: SignError,
     },
     /// Deltas are of version 2.
@@ -77,7 +77,7 @@ pub enum GenerateError {
     Write {
         /// The image.
         path: PathBuf,
-        /// Why.
+        /// The error of the writer.
         source: WriteError,
     },
     /// The payload's file can't be written.
@@ -85,7 +85,7 @@ pub enum GenerateError {
     Output {
         /// The payload.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -29,7 +29,7 @@ pub enum OfflineError {
     Unsigned {
         /// The unsigned payload.
         path: PathBuf,
-        /// Why.
+        /// The error of the unsigned payload.
         source: UnsignedError,
     },
     /// The signed payload's file can't be written.
@@ -37,7 +37,7 @@ pub enum OfflineError {
     Output {
         /// The signed payload.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -45,7 +45,7 @@ pub enum OfflineError {
 /// What one key made elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
-    /// Of the payload.
+    /// Signature over the payload's hash: bytes as the key made them.
     pub payload: Vec<u8>,
     /// Of the metadata: payloads of major version 2 need it, those of version 1 have no use for it.
     pub metadata: Option<Vec<u8>>,

@@ -20,7 +20,7 @@ pub enum TrustError {
     Read {
         /// The key.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// Its file holds no key to trust.
@@ -28,7 +28,7 @@ pub enum TrustError {
     Key {
         /// The key.
         path: PathBuf,
-        /// Why.
+        /// The error of key or signature.
         source: SignatureError,
     },
 }

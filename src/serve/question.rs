@@ -24,7 +24,7 @@ pub struct App {
     pub id: String,
     /// Version the node runs.
     pub version: String,
-    /// Group.
+    /// Channel (`track`) that the node follows, as it says.
     pub track: String,
     /// Board (`amd64-usr`).
     pub board: String,

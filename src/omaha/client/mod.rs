@@ -59,47 +59,47 @@ pub enum PostError {
     /// A status other than 2xx.
     #[error("{url} answered with HTTP status {status}{}", what_to_do(*status))]
     Status {
-        /// Who said it.
+        /// URL of the server.
         url: String,
-        /// What it said.
+        /// HTTP status of the answer.
         status: u16,
     },
     /// A redirect that is not followed.
     #[error("{url} answered with HTTP status {status}, a redirect that is not followed: {fault}")]
     Redirect {
-        /// Whom.
+        /// URL of the server.
         url: String,
-        /// What it said.
+        /// HTTP status of the answer.
         status: u16,
-        /// Why we don't go there.
+        /// The rule that the redirect breaks.
         fault: RedirectFault,
     },
     /// No answer, or half of one.
     #[error("{url} gave no HTTP answer")]
     NoAnswer {
-        /// Whom.
+        /// URL of the server.
         url: String,
-        /// Why.
+        /// The error of the request.
         source: Box<NetError>,
     },
     /// As this machine is set up, nobody can be asked.
     #[error("{url} can't be asked")]
     Unaskable {
-        /// Whom.
+        /// URL of the server.
         url: String,
-        /// Why not.
+        /// The error of the request.
         source: Box<NetError>,
     },
     /// An answer that took longer than anybody waits.
     #[error("{url} gave no whole answer in {} s", WHOLE.as_secs())]
     Endless {
-        /// Whom.
+        /// URL of the server.
         url: String,
     },
     /// An answer of absurd length.
     #[error("{url} answered with more than {MAX_ANSWER} bytes")]
     TooLong {
-        /// Whom.
+        /// URL of the server.
         url: String,
     },
     /// The server's URL is none.

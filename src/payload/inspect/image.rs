@@ -30,7 +30,7 @@ pub struct ImageDescription {
     pub new: Option<Sum>,
     /// How many operations of each kind.
     pub operations: BTreeMap<String, usize>,
-    /// Bytes of data.
+    /// Length of its data, in bytes.
     pub data_size: u64,
     /// What is to be done beside, in sentences' parts; for nobody here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -42,7 +42,7 @@ pub struct ImageDescription {
 pub struct Sum {
     /// Bytes of the image; none if the manifest doesn't say.
     pub size: Option<u64>,
-    /// In hexadecimal digits.
+    /// SHA-256 of the image, in hexadecimal digits.
     pub sha256: Option<String>,
 }
 
@@ -126,7 +126,7 @@ pub struct Operations {
 struct OperationDescription {
     /// Number within the payload.
     number: usize,
-    /// Which image it builds.
+    /// Name of the image that it builds.
     image: String,
     /// The original's name of its type.
     kind: String,
@@ -136,7 +136,7 @@ struct OperationDescription {
     /// Bytes of data; absent where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     data_length: Option<u64>,
-    /// Of its data.
+    /// SHA-256 of its data, in hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     data_sha256: Option<String>,
     /// First block and number of blocks; no first block where nothing is written.

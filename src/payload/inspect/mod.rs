@@ -49,11 +49,11 @@ pub struct Inspection {
     /// Numbers of fields of the manifest that have no known meaning.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown_fields: Vec<u64>,
-    /// What it builds.
+    /// The images that it builds.
     pub images: Vec<ImageDescription>,
     /// Why no node installs it, in sentences; empty if its form is right.
     pub refused: Vec<String>,
-    /// How it builds it.
+    /// Number and kinds of the operations.
     pub operations: Operations,
 }
 
@@ -63,7 +63,7 @@ pub struct Android {
     /// The newest build that it may be installed over, in seconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_timestamp: Option<i64>,
-    /// Of its security patches.
+    /// Date of its security patches, `YYYY-MM-DD` or as the payload says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub security_patch_level: Option<String>,
     /// Partitions that it doesn't name stay.
