@@ -10,7 +10,7 @@ use zbus::fdo;
 use super::broadcaster::Barrier;
 use super::polkit::PolkitAction;
 use super::properties::{Dictionary, dictionary};
-use crate::status::{Command, OfferSource, WaitingSlot};
+use crate::status::{Command, CommandRefusal, OfferSource, WaitingSlot};
 
 /// The handle to the engine.
 #[derive(Clone)]
@@ -102,14 +102,14 @@ impl Control {
 
     async fn preview(&self, source: OfferSource) -> Result<Dictionary, ControlError> {
         let preview = self.0.ask(|reply| Command::Preview(source, reply)).await?;
-        preview.map(dictionary).map_err(ControlError::Refused)
+        Ok(dictionary(preview?))
     }
 
     async fn command(
         &self,
-        command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Command,
+        command: impl FnOnce(oneshot::Sender<Result<(), CommandRefusal>>) -> Command,
     ) -> Result<(), ControlError> {
-        self.0.ask(command).await?.map_err(ControlError::Refused)
+        Ok(self.0.ask(command).await??)
     }
 }
 
@@ -130,6 +130,12 @@ pub(super) enum ControlError {
     /// The engine has ended.
     #[zbus(name = "freedesktop.DBus.Error.Failed")]
     Gone(String),
+}
+
+impl From<CommandRefusal> for ControlError {
+    fn from(refusal: CommandRefusal) -> Self {
+        Self::Refused(refusal.to_string())
+    }
 }
 
 impl From<EngineGone> for ControlError {

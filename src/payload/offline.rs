@@ -45,9 +45,10 @@ pub enum OfflineError {
 /// What one key made elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
-    /// Signature over the payload's hash: bytes as the key made them.
+    /// The signature of the payload, as the key made it.
     pub payload: Vec<u8>,
-    /// Of the metadata: payloads of major version 2 need it, those of version 1 have no use for it.
+    /// The signature of the metadata: payloads of major version 2 need it, those of version 1 have no use for
+    /// it.
     pub metadata: Option<Vec<u8>>,
 }
 

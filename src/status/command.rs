@@ -26,6 +26,28 @@ pub enum WaitingSlot {
     Unbootable,
 }
 
+/// The engine's refusal of a command, a sentence for people. Nothing was changed, but where
+/// [`Self::Slots`] says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandRefusal {
+    /// The command has no meaning in the engine's state; the sentence names both.
+    #[error("{0}")]
+    NotNow(String),
+    /// Slots or records forbid what was asked, or couldn't be read or written; the sentence says
+    /// what and why.
+    #[error("{0}")]
+    Slots(String),
+    /// Another caller has cancelled the same attempt, and waits for its end.
+    #[error("the update is being broken off already")]
+    CancelledAlready,
+    /// The attempt had succeeded before it could be cancelled.
+    #[error("it was too late: the update is installed")]
+    TooLate,
+    /// Another caller waits for a preview.
+    #[error("somebody else has just asked the same")]
+    PreviewedAlready,
+}
+
 /// A command to the engine, with the channel for its answer. A dropped sender means that the engine
 /// has ended.
 #[derive(Debug)]
@@ -35,21 +57,20 @@ pub enum Command {
     AttemptUpdate(oneshot::Sender<()>),
     /// Back to idle; `false` while busy.
     ResetStatus(oneshot::Sender<bool>),
-    /// Withdraws the update that waits for the reboot, and treats its slot as said. Refused with a
-    /// sentence while the engine is busy, or when the slot can't be made unbootable; succeeds when
+    /// Withdraws the update that waits for the reboot, and treats its slot as said. Refused
+    /// while the engine is busy, or when the slot can't be made unbootable; succeeds when
     /// nothing waits.
-    Withdraw(WaitingSlot, oneshot::Sender<Result<(), String>>),
+    Withdraw(WaitingSlot, oneshot::Sender<Result<(), CommandRefusal>>),
     /// Makes the other slot the next to boot, if it was marked good and nothing has touched it
-    /// since. Refused with a sentence.
-    RollBack(oneshot::Sender<Result<(), String>>),
-    /// Marks the running slot good and puts it first, whatever its health. Refused with a sentence.
-    MarkGood(oneshot::Sender<Result<(), String>>),
+    /// since.
+    RollBack(oneshot::Sender<Result<(), CommandRefusal>>),
+    /// Marks the running slot good and puts it first, whatever its health.
+    MarkGood(oneshot::Sender<Result<(), CommandRefusal>>),
     /// Breaks off the update that is being prepared, downloaded or finished; answered as soon as
-    /// that has begun. Refused with a sentence.
-    Cancel(oneshot::Sender<Result<(), String>>),
-    /// Looks at what would come of an attempt, without beginning one. Refused with a sentence
-    /// unless idle.
-    Preview(OfferSource, oneshot::Sender<Result<Preview, String>>),
+    /// that has begun.
+    Cancel(oneshot::Sender<Result<(), CommandRefusal>>),
+    /// Looks at what would come of an attempt, without beginning one. Refused unless idle.
+    Preview(OfferSource, oneshot::Sender<Result<Preview, CommandRefusal>>),
     /// Returns the status.
     GetStatus(oneshot::Sender<Status>),
 }

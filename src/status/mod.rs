@@ -18,7 +18,9 @@ mod snapshot;
 mod tally;
 
 pub use attempt::{AttemptReport, AttemptState, Transfer, Trigger};
-pub use command::{CheckResult, Command, OfferSource, PreflightCheck, Preview, Prospect, WaitingSlot};
+pub use command::{
+    CheckResult, Command, CommandRefusal, OfferSource, PreflightCheck, Preview, Prospect, WaitingSlot,
+};
 pub use overview::{
     EngineState, FailureReport, LastCheck, Maybe, NextCheck, NoUpdate, Obstacle, Overview, RollbackReport,
     SlotReport,

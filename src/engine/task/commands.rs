@@ -4,11 +4,11 @@ use tokio::sync::oneshot;
 
 use super::Engine;
 use crate::engine::updater::Updater;
-use crate::engine::{Event, Phase, SlotError};
-use crate::status::Command;
+use crate::engine::{Event, Phase, SlotError, UnexpectedEvent};
+use crate::status::{Command, CommandRefusal};
 
 /// Tells the caller that a command was carried out, or why not.
-pub(super) type CommandReply = oneshot::Sender<Result<(), String>>;
+pub(super) type CommandReply = oneshot::Sender<Result<(), CommandRefusal>>;
 
 impl<U: Updater> Engine<U> {
     pub(super) async fn command(&mut self, command: Command) {
@@ -49,7 +49,7 @@ impl<U: Updater> Engine<U> {
         if accepted.is_ok() && takes_time {
             self.pending_reply = Some(reply);
         } else {
-            let _ = reply.send(accepted.map_err(|refusal| refusal.to_string()));
+            let _ = reply.send(accepted.map_err(CommandRefusal::from));
         }
     }
 
@@ -58,10 +58,10 @@ impl<U: Updater> Engine<U> {
     /// told of them may be silent for long.
     async fn cancel(&mut self, reply: CommandReply) {
         let accepted = if self.cancel_reply.is_some() {
-            Err("the update is being broken off already".to_owned())
+            Err(CommandRefusal::CancelledAlready)
         } else {
             let accepted = self.request(Event::CancelRequested).await;
-            accepted.map_err(|refusal| refusal.to_string())
+            accepted.map_err(CommandRefusal::from)
         };
         match accepted {
             Ok(()) if matches!(self.state.phase(), Phase::Announcing | Phase::Downloaded) => {
@@ -74,23 +74,30 @@ impl<U: Updater> Engine<U> {
     }
 
     /// The reply that is due after `event`, and what it says.
-    pub(super) fn reply_due_after(&mut self, event: &Event) -> Option<(CommandReply, Result<(), String>)> {
+    pub(super) fn reply_due_after(
+        &mut self,
+        event: &Event,
+    ) -> Option<(CommandReply, Result<(), CommandRefusal>)> {
         let (waiting, result) = match event {
             Event::Withdrawn(result) | Event::Marked(result) => (&mut self.pending_reply, reply_to(result)),
             Event::RolledBack(result) => (&mut self.pending_reply, reply_to(result)),
             Event::Prepared(_) | Event::Downloaded(_) | Event::Finished(Err(_)) => {
                 (&mut self.cancel_reply, Ok(()))
             }
-            Event::Finished(Ok(_)) => (
-                &mut self.cancel_reply,
-                Err("it was too late: the update is installed".to_owned()),
-            ),
+            Event::Finished(Ok(_)) => (&mut self.cancel_reply, Err(CommandRefusal::TooLate)),
             _ => return None,
         };
         waiting.take().zip(Some(result))
     }
 }
 
-fn reply_to<T>(result: &Result<T, SlotError>) -> Result<(), String> {
-    result.as_ref().map(drop).map_err(ToString::to_string)
+fn reply_to<T>(result: &Result<T, SlotError>) -> Result<(), CommandRefusal> {
+    let refused = |error: &SlotError| CommandRefusal::Slots(error.to_string());
+    result.as_ref().map(drop).map_err(refused)
+}
+
+impl From<UnexpectedEvent> for CommandRefusal {
+    fn from(event: UnexpectedEvent) -> Self {
+        Self::NotNow(event.to_string())
+    }
 }

@@ -11,7 +11,7 @@ use crate::engine::updater::Updater;
 use crate::engine::{AttemptContext, Event, Failure, Phase, Report};
 use crate::health::Cause;
 use crate::omaha::ErrorCode;
-use crate::status::{OfferSource, Preview, Trigger};
+use crate::status::{CommandRefusal, OfferSource, Preview, Trigger};
 
 /// The attempt under way, or the one that ended last.
 pub(super) struct AttemptChain<U: Updater> {
@@ -152,12 +152,18 @@ impl<U: Updater> Engine<U> {
     }
 
     /// One at a time, and none beside an attempt: both would want the other slot for themselves.
-    pub(super) fn preview(&mut self, source: OfferSource, reply: oneshot::Sender<Result<Preview, String>>) {
+    pub(super) fn preview(
+        &mut self,
+        source: OfferSource,
+        reply: oneshot::Sender<Result<Preview, CommandRefusal>>,
+    ) {
         while self.previews.try_join_next().is_some() {}
         let refusal = match self.state.phase() {
             Phase::Idle if self.previews.is_empty() => None,
-            Phase::Idle => Some("somebody else has just asked the same".to_owned()),
-            phase => Some(format!("a look ahead has no meaning while {phase}")),
+            Phase::Idle => Some(CommandRefusal::PreviewedAlready),
+            phase => Some(CommandRefusal::NotNow(format!(
+                "a look ahead has no meaning while {phase}"
+            ))),
         };
         if let Some(refusal) = refusal {
             // A client that has gone needs no answer.

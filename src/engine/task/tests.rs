@@ -21,7 +21,9 @@ use crate::engine::{
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::{Backoff, ErrorCode, Offer, PayloadKind};
 use crate::policy::ClockStep;
-use crate::status::{OfferSource, Operation, Preview, Prospect, Snapshot, Trigger, WaitingSlot};
+use crate::status::{
+    CommandRefusal, OfferSource, Operation, Preview, Prospect, Snapshot, Trigger, WaitingSlot,
+};
 
 /// How long the end of an update takes.
 const A_WHILE: Duration = Duration::from_millis(500);
@@ -336,7 +338,7 @@ impl World {
         answer.await.unwrap()
     }
 
-    async fn withdraw(&self, slot: WaitingSlot) -> Result<(), String> {
+    async fn withdraw(&self, slot: WaitingSlot) -> Result<(), CommandRefusal> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Withdraw(slot, reply);
         self.commands.send(command).await.unwrap();
@@ -344,7 +346,7 @@ impl World {
     }
 
     /// A cancel; its answer comes in time.
-    async fn cancel(&self) -> oneshot::Receiver<Result<(), String>> {
+    async fn cancel(&self) -> oneshot::Receiver<Result<(), CommandRefusal>> {
         let (reply, answer) = oneshot::channel();
         self.commands.send(Command::Cancel(reply)).await.unwrap();
         answer

@@ -53,7 +53,7 @@ pub struct Inspection {
     pub images: Vec<ImageDescription>,
     /// Why no node installs it, in sentences; empty if its form is right.
     pub refused: Vec<String>,
-    /// Number and kinds of the operations.
+    /// All operations, in their order.
     pub operations: Operations,
 }
 

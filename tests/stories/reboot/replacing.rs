@@ -15,7 +15,7 @@ use update_engine::host::Host;
 use update_engine::install::PostinstMode;
 use update_engine::journal::AttemptFields;
 use update_engine::serve::{Ask, Catalog, Server};
-use update_engine::status::{Command, Operation, SnapshotSender, Status, WaitingSlot};
+use update_engine::status::{Command, CommandRefusal, Operation, SnapshotSender, Status, WaitingSlot};
 
 use crate::install::refusals::UNBOOTABLE;
 use crate::support::bad_server::BadServer;
@@ -89,7 +89,7 @@ impl Running {
         }
     }
 
-    async fn withdraw(&self) -> Result<(), String> {
+    async fn withdraw(&self) -> Result<(), CommandRefusal> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Withdraw(WaitingSlot::Unbootable, reply);
         self.commands.send(command).await.unwrap();
@@ -334,7 +334,9 @@ async fn a_slot_that_everybody_still_waits_for_is_not_touched() {
     node.write(&format!("{MARKER}/file"), b"");
     let refused = engine.withdraw().await.unwrap_err();
     assert!(
-        refused.starts_with("cannot withdraw that USR-B boots next: "),
+        refused
+            .to_string()
+            .starts_with("cannot withdraw that USR-B boots next: "),
         "{refused}"
     );
     assert_waits(&node, &fixtures::image("new.img"));

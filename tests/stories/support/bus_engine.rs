@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use test_support::bus::PrivateBus;
 use tokio::sync::mpsc;
 use update_engine::bus::{BusService, serve_bus, serve_peer};
-use update_engine::status::{Command, Operation, Snapshot, SnapshotSender, Status};
+use update_engine::status::{Command, CommandRefusal, Operation, Snapshot, SnapshotSender, Status};
 
 /// The service with an engine behind it that does nothing but keep a status.
 ///
@@ -98,9 +98,11 @@ impl Answers {
                 let _ = reply.send(idle);
             }
             Command::Withdraw(..) => {}
-            Command::Preview(_, reply) => drop(reply.send(Err("nothing to be seen here".to_owned()))),
+            Command::Preview(_, reply) => {
+                drop(reply.send(Err(CommandRefusal::NotNow("nothing to be seen here".to_owned()))));
+            }
             Command::RollBack(reply) | Command::MarkGood(reply) | Command::Cancel(reply) => {
-                let _ = reply.send(Err("nothing to be done here".to_owned()));
+                let _ = reply.send(Err(CommandRefusal::NotNow("nothing to be done here".to_owned())));
             }
             Command::GetStatus(reply) => drop(reply.send(self.status.clone())),
         }

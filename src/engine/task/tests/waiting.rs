@@ -112,7 +112,10 @@ async fn a_withdrawal_that_fails_says_why_and_what_still_waits() {
             ..Script::default()
         };
         let world = World::start(State::reboot_pending(), script);
-        assert_eq!(world.withdraw(WaitingSlot::Unbootable).await, Err(reason));
+        assert_eq!(
+            world.withdraw(WaitingSlot::Unbootable).await,
+            Err(CommandRefusal::Slots(reason))
+        );
         assert_eq!(world.status().await.operation, operation);
         world.end().await;
     }
@@ -131,6 +134,9 @@ async fn a_withdrawal_while_busy_is_refused_with_a_reason() {
     let world = World::start(State::idle(), Script::default());
     world.attempt().await;
     let refused = world.withdraw(WaitingSlot::Kept).await.unwrap_err();
-    assert_eq!(refused, "a withdrawal has no meaning while a check is under way");
+    assert_eq!(
+        refused.to_string(),
+        "a withdrawal has no meaning while a check is under way"
+    );
     world.end().await;
 }
