@@ -44,7 +44,7 @@ impl ImageHashes {
 
 /// An image that the node rolled back from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlamedImage {
+pub struct BlockedImage {
     /// Hashes of the image that was left.
     pub image: ImageHashes,
     /// Its version, for display.
@@ -118,7 +118,7 @@ pub struct InstallPlan {
     /// Packages beside the payload, if the daemon is to put any in place.
     pub extensions: Option<ExtensionPlan>,
     /// Images that are not to be installed, whatever package they come in.
-    pub blamed: Vec<BlamedImage>,
+    pub blocked_images: Vec<BlockedImage>,
     /// Trusted public keys (PEM files), read when the signature is checked.
     pub public_keys: Vec<PathBuf>,
 }

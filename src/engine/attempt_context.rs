@@ -37,7 +37,7 @@ pub struct AttemptContext {
     /// An error in spite of which the slot boots next.
     pub remark: Option<Failure>,
     /// Whether the failure is nobody's fault: neither the payload's nor its URL's.
-    blameless: bool,
+    offer_is_excused: bool,
 }
 
 impl AttemptContext {
@@ -55,7 +55,7 @@ impl AttemptContext {
             finish_seconds: 0,
             reboot_wanted: false,
             remark: None,
-            blameless: false,
+            offer_is_excused: false,
         }
     }
 
@@ -79,13 +79,13 @@ impl AttemptContext {
     }
 
     /// Whatever ends it is held neither against the payload nor against its URL.
-    pub(super) const fn exonerate_offer(&mut self) {
-        self.blameless = true;
+    pub(super) const fn excuse_offer(&mut self) {
+        self.offer_is_excused = true;
     }
 
     /// The offer that a failure is held against.
-    pub(super) fn blamable_offer(&self) -> Option<&Offer> {
-        self.offer.as_deref().filter(|_| !self.blameless)
+    pub(super) fn offer_at_fault(&self) -> Option<&Offer> {
+        self.offer.as_deref().filter(|_| !self.offer_is_excused)
     }
 }
 

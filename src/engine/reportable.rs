@@ -102,7 +102,7 @@ impl Reportable for InstallError {
         match self {
             E::NoKeys | E::KeyFile { .. } | E::Keys(_) => Code::PublicKeyVerification,
             E::RunningNotGood { .. } => Code::DeferredPerPolicy,
-            E::Blamed { .. } => Code::IgnoredPerPolicy,
+            E::Blocked { .. } => Code::IgnoredPerPolicy,
             E::Open { .. } | E::MakeUnbootable { .. } | E::Target { .. } | E::NoTarget(_) | E::OwnDisk(_) => {
                 Code::InstallDeviceOpen
             }
@@ -138,7 +138,7 @@ impl Reportable for InstallError {
 
     fn obstacle(&self) -> Obstacle {
         match self {
-            Self::Blamed { .. } => Obstacle::RolledBack,
+            Self::Blocked { .. } => Obstacle::RolledBack,
             _ => Obstacle::Failed,
         }
     }

@@ -227,7 +227,7 @@ impl Phase {
             Obstacle::Backoff | Obstacle::Disabled | Obstacle::RolledBack | Obstacle::OnTrial => {
                 MessageId::Deferred
             }
-            _ if failure.code.blames_payload() => MessageId::PayloadRefused,
+            _ if failure.code.is_fault_of_payload() => MessageId::PayloadRefused,
             _ if matches!(self, Self::Checking(_)) => MessageId::CheckFailed,
             _ => MessageId::Failed,
         }

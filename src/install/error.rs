@@ -12,7 +12,7 @@ use super::{KernelError, PostinstError};
 use crate::disk::{DiskError, ForeignError, PairError, SlotName};
 use crate::extension::{ExtensionError, ExtensionStoreError};
 use crate::fetch::FetchError;
-use crate::plan::{BlamedImage, ImageHashes};
+use crate::plan::{BlockedImage, ImageHashes};
 use crate::store::record::RecordError;
 
 /// Who vouches for what a manifest says, before all of its payload has come.
@@ -122,12 +122,12 @@ pub enum InstallError {
     /// then. Told in the words of a payload that comes again.
     #[error(
         "this machine rolled back from version {:?} ({}), and the payload makes the same image; it is installed again only on demand",
-        blamed.version,
-        blamed.cause
+        blocked.version,
+        blocked.cause
     )]
-    Blamed {
+    Blocked {
         /// The image that the node rolled back from.
-        blamed: Box<BlamedImage>,
+        blocked: Box<BlockedImage>,
         /// The image that the payload makes.
         image: ImageHashes,
         /// The signature that vouches for the hashes.
@@ -355,7 +355,7 @@ impl InstallError {
                 | Self::KernelDisk(_)
                 | Self::OwnDisk(_)
         );
-        !matches!(self, Self::Cancelled | Self::Blamed { .. })
+        !matches!(self, Self::Cancelled | Self::Blocked { .. })
             && !is_about_node
             && !self.is_about_extensions()
     }

@@ -56,11 +56,11 @@ pub(super) fn fits(attempt: &AttemptSetup, manifest: &Manifest, metadata: &[u8])
 /// The node has not rolled back from what the payload makes.
 fn is_wanted(attempt: &AttemptSetup, manifest: &Manifest, voucher: Voucher) -> Result<(), InstallError> {
     let image = made_by(manifest);
-    let mut blamed = attempt.plan.blamed.iter();
-    match blamed.find(|blamed| blamed.image.is(&image)) {
+    let mut blocked = attempt.plan.blocked_images.iter();
+    match blocked.find(|blocked| blocked.image.is(&image)) {
         None => Ok(()),
-        Some(blamed) => Err(InstallError::Blamed {
-            blamed: Box::new(blamed.clone()),
+        Some(blocked) => Err(InstallError::Blocked {
+            blocked: Box::new(blocked.clone()),
             image,
             voucher,
         }),

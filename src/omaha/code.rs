@@ -175,10 +175,10 @@ impl ErrorCode {
         )
     }
 
-    /// Whether the payload is to blame: it is not what was offered, makes no sense, or no trusted
+    /// Whether it is the fault of the payload: it is not what was offered, makes no sense, or no trusted
     /// key has signed it.
     #[must_use]
-    pub const fn blames_payload(self) -> bool {
+    pub const fn is_fault_of_payload(self) -> bool {
         matches!(
             self,
             Self::PayloadHashMismatch

@@ -53,9 +53,9 @@ pub struct BlockedPayloads(#[serde(deserialize_with = "tolerant::known")] Vec<Bl
 
 impl BlockedPayloads {
     /// Adds a payload. One that is there already is replaced and counts as the latest.
-    pub fn add(&mut self, blame: BlockedPayload) {
-        self.0.retain(|other| other.sha256 != blame.sha256);
-        self.0.push(blame);
+    pub fn add(&mut self, blocked: BlockedPayload) {
+        self.0.retain(|other| other.sha256 != blocked.sha256);
+        self.0.push(blocked);
         while self.0.len() > MOST_BLOCKED {
             self.0.remove(self.most_dispensable());
         }
@@ -63,8 +63,8 @@ impl BlockedPayloads {
 
     /// The index of the oldest entry whose image a later entry has too; else of the oldest entry.
     fn most_dispensable(&self) -> usize {
-        let is_named_again = |(at, blame): (usize, &BlockedPayload)| {
-            let image = blame.image?;
+        let is_named_again = |(at, blocked): (usize, &BlockedPayload)| {
+            let image = blocked.image?;
             let mut later = self.0.iter().skip(at + 1);
             later.any(|later| later.makes(&image)).then_some(at)
         };
@@ -74,31 +74,31 @@ impl BlockedPayloads {
     /// The entry of the payload with this hash.
     #[must_use]
     pub fn find(&self, sha256: &Sha256Digest) -> Option<&BlockedPayload> {
-        self.0.iter().find(|blame| blame.sha256 == *sha256)
+        self.0.iter().find(|blocked| blocked.sha256 == *sha256)
     }
 
     /// The latest entry of a payload that makes this image.
     #[must_use]
     pub fn find_image(&self, image: &ImageHashes) -> Option<&BlockedPayload> {
-        self.0.iter().rev().find(|blame| blame.makes(image))
+        self.0.iter().rev().find(|blocked| blocked.makes(image))
     }
 
     /// Removes a payload, such as one that has been marked good since, and all that make the same
     /// `image`.
     pub fn forgive(&mut self, sha256: &Sha256Digest, image: Option<ImageHashes>) {
-        let own = self.find(sha256).and_then(|blame| blame.image);
+        let own = self.find(sha256).and_then(|blocked| blocked.image);
         let images = [own, image];
-        let is_forgiven = |blame: &BlockedPayload| {
+        let is_forgiven = |blocked: &BlockedPayload| {
             let mut images = images.iter().flatten();
-            blame.sha256 == *sha256 || images.any(|image| blame.makes(image))
+            blocked.sha256 == *sha256 || images.any(|image| blocked.makes(image))
         };
-        self.0.retain(|blame| !is_forgiven(blame));
+        self.0.retain(|blocked| !is_forgiven(blocked));
     }
 
     /// Fills in missing images, as far as `image` knows them.
     pub fn complete(&mut self, image: impl Fn(&Sha256Digest) -> Option<ImageHashes>) {
-        for blame in &mut self.0 {
-            blame.image = blame.image.or_else(|| image(&blame.sha256));
+        for blocked in &mut self.0 {
+            blocked.image = blocked.image.or_else(|| image(&blocked.sha256));
         }
     }
 
@@ -163,7 +163,7 @@ impl KnownImages {
 mod tests {
     use super::*;
 
-    fn blame(number: u8) -> BlockedPayload {
+    fn payload(number: u8) -> BlockedPayload {
         BlockedPayload {
             sha256: [number; 32].into(),
             version: number.to_string(),
@@ -180,50 +180,50 @@ mod tests {
         };
         BlockedPayload {
             image: Some(image),
-            ..blame(number)
+            ..payload(number)
         }
     }
 
     #[test]
     fn only_the_latest_are_remembered_and_each_once() {
-        let mut blamed = BlockedPayloads::default();
+        let mut blocked = BlockedPayloads::default();
         for number in 0..20 {
-            blamed.add(blame(number));
-            blamed.add(blame(number));
+            blocked.add(payload(number));
+            blocked.add(payload(number));
         }
-        assert_eq!(blamed.iter().count(), MOST_BLOCKED);
-        assert_eq!(blamed.find(&[3; 32].into()), None);
-        assert_eq!(blamed.find(&[4; 32].into()), Some(&blame(4)));
+        assert_eq!(blocked.iter().count(), MOST_BLOCKED);
+        assert_eq!(blocked.find(&[3; 32].into()), None);
+        assert_eq!(blocked.find(&[4; 32].into()), Some(&payload(4)));
     }
 
     #[test]
     fn however_many_packages_make_one_image_no_other_is_forgotten_for_them() {
-        let mut blamed = BlockedPayloads::default();
-        blamed.add(making(1, 1));
+        let mut blocked = BlockedPayloads::default();
+        blocked.add(making(1, 1));
         for number in 2..100 {
-            blamed.add(making(number, 2));
+            blocked.add(making(number, 2));
         }
-        assert_eq!(blamed.iter().count(), MOST_BLOCKED);
-        assert!(blamed.find(&[1; 32].into()).is_some() && blamed.find(&[99; 32].into()).is_some());
+        assert_eq!(blocked.iter().count(), MOST_BLOCKED);
+        assert!(blocked.find(&[1; 32].into()).is_some() && blocked.find(&[99; 32].into()).is_some());
     }
 
     #[test]
     fn a_forgiven_payload_is_not_blamed_nor_is_another_that_makes_the_same() {
-        let mut blamed = BlockedPayloads::default();
-        blamed.add(blame(1));
-        blamed.forgive(&[1; 32].into(), None);
-        assert_eq!(blamed, BlockedPayloads::default());
+        let mut blocked = BlockedPayloads::default();
+        blocked.add(payload(1));
+        blocked.forgive(&[1; 32].into(), None);
+        assert_eq!(blocked, BlockedPayloads::default());
 
         for forgiven in [1, 2, 3] {
-            blamed.add(making(1, 7));
-            blamed.add(making(2, 7));
-            blamed.forgive(&[forgiven; 32].into(), making(0, 7).image);
-            assert_eq!(blamed, BlockedPayloads::default(), "{forgiven}");
+            blocked.add(making(1, 7));
+            blocked.add(making(2, 7));
+            blocked.forgive(&[forgiven; 32].into(), making(0, 7).image);
+            assert_eq!(blocked, BlockedPayloads::default(), "{forgiven}");
         }
-        blamed.add(making(1, 7));
-        blamed.add(making(2, 8));
-        blamed.forgive(&[1; 32].into(), None);
-        assert!(blamed.find(&[1; 32].into()).is_none() && blamed.find(&[2; 32].into()).is_some());
+        blocked.add(making(1, 7));
+        blocked.add(making(2, 8));
+        blocked.forgive(&[1; 32].into(), None);
+        assert!(blocked.find(&[1; 32].into()).is_none() && blocked.find(&[2; 32].into()).is_some());
     }
 
     fn image(slot: u8, kernel: Option<u8>) -> ImageHashes {

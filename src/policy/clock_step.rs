@@ -127,7 +127,7 @@ mod tests {
         let mut history = History::default();
         history.tally_mut().failed(31, UnixTime(200));
         history.tally_mut().rolled_back(UnixTime(YEARS - 5));
-        history.hold_off(HoldOff::after_blame(UnixTime(20)));
+        history.hold_off(HoldOff::after_blocked_payload(UnixTime(20)));
         history.clock_stepped(&step);
         assert_eq!(history.tally().last_failure, Some((31, UnixTime(YEARS + 200))));
         assert_eq!(

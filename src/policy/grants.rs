@@ -50,7 +50,7 @@ pub struct HoldOff {
 impl HoldOff {
     /// The hold-off after a blocked payload was declined at `now`.
     #[must_use]
-    pub fn after_blame(now: UnixTime) -> Self {
+    pub fn after_blocked_payload(now: UnixTime) -> Self {
         Self {
             cause: HoldOffCause::BlockedPayload,
             until: now.plus_seconds(GRANT_TIMEOUT),
@@ -83,9 +83,9 @@ impl History {
 
     /// The rest of the hold-off at `now`. Without blocked payloads there is none because of them.
     pub fn look_at_hold_off(&mut self, now: UnixTime) -> Option<HoldOff> {
-        let is_blaming = self.blamed().iter().next().is_some();
+        let blocks_payloads = self.blocked_payloads().iter().next().is_some();
         let rest = self.hold_off.and_then(|hold_off| hold_off.rest(now));
-        self.hold_off = rest.filter(|rest| is_blaming || rest.cause != HoldOffCause::BlockedPayload);
+        self.hold_off = rest.filter(|rest| blocks_payloads || rest.cause != HoldOffCause::BlockedPayload);
         self.hold_off
     }
 }
@@ -140,8 +140,8 @@ mod tests {
 
     const NOW: UnixTime = UnixTime(1_000_000_000);
 
-    fn blame() -> HoldOff {
-        HoldOff::after_blame(NOW)
+    fn blocked() -> HoldOff {
+        HoldOff::after_blocked_payload(NOW)
     }
 
     fn back_off() -> HoldOff {
@@ -161,7 +161,7 @@ mod tests {
         let updated = || CheckEvent::UpdatedFrom("1.0.0".to_owned());
         let same = || CheckEvent::NothingNew;
         let installed = || Contact::Heartbeat(Heartbeat::OnTrial(Some(CheckEvent::Installed)));
-        let quiet = || Contact::Heartbeat(Heartbeat::Quiet(blame().until));
+        let quiet = || Contact::Heartbeat(Heartbeat::Quiet(blocked().until));
         let put_off = || Contact::Heartbeat(Heartbeat::BackOff(same(), back_off().until));
         let on_trial = || Contact::Heartbeat(Heartbeat::OnTrial(None));
         let asks = Contact::Check;
@@ -172,10 +172,10 @@ mod tests {
             (Operator, updated(), true, None, installed()),
             (Schedule, same(), true, None, on_trial()),
             (Operator, CheckEvent::FirstCheck, true, None, on_trial()),
-            (Schedule, same(), false, Some(blame()), quiet()),
-            (Schedule, same(), true, Some(blame()), quiet()),
-            (Operator, same(), true, Some(blame()), quiet()),
-            (Operator, same(), false, Some(blame()), asks(same())),
+            (Schedule, same(), false, Some(blocked()), quiet()),
+            (Schedule, same(), true, Some(blocked()), quiet()),
+            (Operator, same(), true, Some(blocked()), quiet()),
+            (Operator, same(), false, Some(blocked()), asks(same())),
             (Schedule, same(), false, Some(back_off()), put_off()),
             (Operator, same(), false, Some(back_off()), asks(same())),
         ] {
@@ -192,7 +192,7 @@ mod tests {
         let rolled_back = CheckEvent::RolledBack;
         for trigger in [Trigger::Operator, Trigger::Schedule] {
             for is_on_trial in [false, true] {
-                for hold_off in [None, Some(blame()), Some(back_off())] {
+                for hold_off in [None, Some(blocked()), Some(back_off())] {
                     let contact = contact(trigger, rolled_back.clone(), is_on_trial, hold_off);
                     assert_eq!(contact, Contact::Check(rolled_back.clone()));
                 }
@@ -202,10 +202,10 @@ mod tests {
 
     #[test]
     fn no_step_of_the_clock_makes_the_quiet_longer_than_it_was_meant() {
-        assert_eq!(blame().rest(later(GRANT_TIMEOUT - 1)), Some(blame()));
-        assert_eq!(blame().rest(later(GRANT_TIMEOUT)), None);
+        assert_eq!(blocked().rest(later(GRANT_TIMEOUT - 1)), Some(blocked()));
+        assert_eq!(blocked().rest(later(GRANT_TIMEOUT)), None);
         let stepped_back = later(-40 * 365 * 86_400);
-        let rest = blame().rest(stepped_back).unwrap();
+        let rest = blocked().rest(stepped_back).unwrap();
         assert_eq!(rest.until, stepped_back.plus_seconds(GRANT_TIMEOUT));
         assert_eq!(rest.rest(stepped_back.plus_seconds(GRANT_TIMEOUT)), None);
     }
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn the_quiet_is_in_the_record_and_means_nothing_without_blame_or_in_another_form() {
         let mut history: History = serde_json::from_str("{}").unwrap();
-        history.hold_off(blame());
+        history.hold_off(blocked());
         assert_eq!(history.clone().look_at_hold_off(NOW), None);
         history.hold_off(back_off());
         let json = serde_json::to_string(&history).unwrap();

@@ -1,5 +1,5 @@
 //! The history of installed updates: which slot is on trial, how far it came, and
-//! which payloads are to blame.
+//! which payloads are blocked.
 //!
 //! ```text
 //!  commit: Committed ─▶ booted: CameUp ─┬─ marked good ─▶ forgotten, the payload forgiven
@@ -30,7 +30,7 @@ use crate::plan::ImageHashes;
 use crate::status::{Tally, UnixTime};
 use crate::store::tolerant;
 
-/// Trials of one payload that may end before their time without blame, one after the other: a
+/// Trials of one payload that may end before their time without being blocked, one after the other: a
 /// payload that takes the machine down each time must not be installed for ever.
 const FORGIVEN: u8 = 2;
 
@@ -56,8 +56,8 @@ pub struct History {
     /// The payload whose last trials were interrupted, and how many.
     #[serde(deserialize_with = "tolerant::or_default")]
     interrupted: Option<(Sha256Digest, u8)>,
-    #[serde(deserialize_with = "tolerant::or_default")]
-    blamed: BlockedPayloads,
+    #[serde(rename = "blamed", deserialize_with = "tolerant::or_default")]
+    blocked: BlockedPayloads,
     #[serde(deserialize_with = "tolerant::or_default")]
     unreported: bool,
     #[serde(deserialize_with = "tolerant::or_default")]
@@ -88,7 +88,7 @@ impl History {
     /// The history with `images`: from here on a payload is blocked in every package of its image.
     #[must_use]
     pub fn with_images(mut self, images: KnownImages) -> Self {
-        self.blamed.complete(|payload| images.of(payload));
+        self.blocked.complete(|payload| images.of(payload));
         Self { images, ..self }
     }
 
@@ -191,7 +191,7 @@ impl History {
             output,
             noticed: now,
         };
-        self.blame(&rollback);
+        self.block(&rollback);
         TrialOutcome::RolledBack(rollback)
     }
 
@@ -205,20 +205,20 @@ impl History {
         times
     }
 
-    fn blame(&mut self, rollback: &Rollback) {
-        self.blame_payload(&rollback.payload, rollback.noticed, &rollback.cause);
+    fn block(&mut self, rollback: &Rollback) {
+        self.block_payload(&rollback.payload, rollback.noticed, &rollback.cause);
         self.last_rollback = Some(rollback.clone());
         self.interrupted = None;
         self.unreported = true;
     }
 
     /// Blocks the payload and all others that make the same image.
-    fn blame_payload(&mut self, payload: &SlotPayload, noticed: UnixTime, cause: &str) {
+    fn block_payload(&mut self, payload: &SlotPayload, noticed: UnixTime, cause: &str) {
         let Some(own) = payload.sha256 else { return };
         let image = self.images.of(&own);
         let others = image.into_iter().flat_map(|image| self.images.payloads(image));
         for sha256 in others.filter(|other| *other != own).chain([own]) {
-            self.blamed.add(BlockedPayload {
+            self.blocked.add(BlockedPayload {
                 sha256,
                 version: payload.version.clone(),
                 noticed,
@@ -228,26 +228,26 @@ impl History {
         }
     }
 
-    /// The payload with this hash makes an image that is blamed: it is, too.
-    pub fn blame_package(&mut self, sha256: Sha256Digest, image: ImageHashes) {
-        if let Some(blame) = self.blamed.find_image(&image).cloned() {
-            self.blamed.add(BlockedPayload {
+    /// The payload with this hash makes an image that is blocked: it is, too.
+    pub fn block_package(&mut self, sha256: Sha256Digest, image: ImageHashes) {
+        if let Some(blocked) = self.blocked.find_image(&image).cloned() {
+            self.blocked.add(BlockedPayload {
                 sha256,
                 image: Some(image),
-                ..blame
+                ..blocked
             });
         }
     }
 
     /// The blocked payload with this hash, or with the image that it is known to make.
     #[must_use]
-    pub fn blame_of(&self, sha256: &Sha256Digest) -> Option<&BlockedPayload> {
-        let by_image = || self.blamed.find_image(&self.images.of(sha256)?);
-        self.blamed.find(sha256).or_else(by_image)
+    pub fn blocked_payload(&self, sha256: &Sha256Digest) -> Option<&BlockedPayload> {
+        let by_image = || self.blocked.find_image(&self.images.of(sha256)?);
+        self.blocked.find(sha256).or_else(by_image)
     }
 
     fn forgive(&mut self, sha256: &Sha256Digest) {
-        self.blamed.forgive(sha256, self.images.of(sha256));
+        self.blocked.forgive(sha256, self.images.of(sha256));
     }
 
     /// The slot `running` is good: what was on trial in it is kept.
@@ -302,7 +302,7 @@ impl History {
     /// installed again by itself, and what `other` holds is wanted.
     pub fn leave(&mut self, running: &str, other: &str, now: UnixTime) {
         if let Some(payload) = self.held.get(running).cloned() {
-            self.blame_payload(&payload, now, BY_HAND);
+            self.block_payload(&payload, now, BY_HAND);
         }
         if let Some(sha256) = self.held.get(other).and_then(|payload| payload.sha256) {
             self.forgive(&sha256);
@@ -356,8 +356,8 @@ impl History {
 
     /// The blocked payloads.
     #[must_use]
-    pub const fn blamed(&self) -> &BlockedPayloads {
-        &self.blamed
+    pub const fn blocked_payloads(&self) -> &BlockedPayloads {
+        &self.blocked
     }
 
     /// The counters.

@@ -41,8 +41,8 @@ pub struct PolicyInput<'a> {
     /// [`PayloadState::offered`].
     pub payload_state: &'a PayloadState,
     /// The blocked payload that is this offer's, or makes the same image: see
-    /// [`super::History::blame_of`].
-    pub blame: Option<&'a BlockedPayload>,
+    /// [`super::History::blocked_payload`].
+    pub blocked: Option<&'a BlockedPayload>,
     /// Who asked for the check.
     pub trigger: Trigger,
     /// Production or developer: a developer's node knows no back-off.
@@ -73,15 +73,15 @@ pub enum Decision<'a> {
 pub fn decide<'a>(offer: &'a Offer, input: &PolicyInput<'a>) -> Decision<'a> {
     let PolicyInput {
         payload_state,
-        blame,
+        blocked,
         trigger,
         mode,
         now,
     } = *input;
     if trigger == Trigger::Schedule
-        && let Some(blame) = blame
+        && let Some(blocked) = blocked
     {
-        return Decision::RolledBackBefore(blame);
+        return Decision::RolledBackBefore(blocked);
     }
     match payload_state.backoff(offer, mode, now) {
         Some(until) => Decision::BackOff { until },

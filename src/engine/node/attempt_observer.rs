@@ -113,13 +113,13 @@ impl AttemptObserver {
             }
             // The next time it need not be asked for. What nobody has vouched for is not held
             // against the package, or whoever sits between could have any package refused.
-            Some(InstallError::Blamed {
+            Some(InstallError::Blocked {
                 image,
                 voucher: Voucher::TrustedKey,
                 ..
             }) => {
                 if let Some(offer) = &context.offer {
-                    self.history.blame_package(offer.sha256, *image);
+                    self.history.block_package(offer.sha256, *image);
                 }
             }
             _ => {}

@@ -105,9 +105,9 @@ impl CheckRecords {
             }
             Heartbeat::Quiet(until) => {
                 let history = self.history.read();
-                let blame = history.blamed().iter().last();
-                let version = blame.map_or("", |blame| blame.version.as_str());
-                let cause = blame.map_or("", |blame| blame.cause.as_str());
+                let blocked = history.blocked_payloads().iter().last();
+                let version = blocked.map_or("", |blocked| blocked.version.as_str());
+                let cause = blocked.map_or("", |blocked| blocked.cause.as_str());
                 let reason = format!(
                     "this machine rolled back from version {version:?} ({cause}); the server is not asked by itself until \
                      {} (Unix time), so that what it granted times out",

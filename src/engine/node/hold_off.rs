@@ -49,7 +49,7 @@ impl CheckHoldOff {
         kept.or_else(|| {
             let quiet_until = self.quiet_until(|until| *until)?;
             let rest = quiet_until.saturating_duration_since(Instant::now()).as_secs();
-            self.history.read().blamed().iter().next()?;
+            self.history.read().blocked_payloads().iter().next()?;
             let until = now.plus_seconds(i64::try_from(rest).ok().filter(|&rest| rest > 0)?);
             Some(HoldOff {
                 cause: HoldOffCause::BlockedPayload,
@@ -73,11 +73,11 @@ impl CheckHoldOff {
     pub(super) fn begin_after(&self, attempt: &AttemptContext, obstacle: Obstacle, until: Option<i64>) {
         let now = unix_time();
         let hold_off = match (obstacle, until) {
-            // Without anything to blame that is soon forgotten.
+            // Unless a payload is blocked, that is soon forgotten.
             (Obstacle::RolledBack | Obstacle::OnTrial, _) => {
                 let quiet = Duration::from_secs(GRANT_TIMEOUT.unsigned_abs());
                 self.quiet_until(|until| *until = Instant::now().checked_add(quiet));
-                Some(HoldOff::after_blame(now))
+                Some(HoldOff::after_blocked_payload(now))
             }
             (Obstacle::Backoff, Some(until)) => Some(HoldOff {
                 cause: HoldOffCause::BackOff,
@@ -98,7 +98,7 @@ impl CheckHoldOff {
     /// The wait that `attempt` has brought upon its offer, unless that waits for the reboot all the
     /// same.
     fn back_off_of_offer(&self, attempt: &AttemptContext, now: UnixTime) -> Option<HoldOff> {
-        let offer = attempt.blamable_offer()?;
+        let offer = attempt.offer_at_fault()?;
         let mode = self.machine.host().mode().ok()?;
         let until = self.payload_prefs.state().backoff(offer, mode, now)?;
         self.history.waiting_payload().is_none().then_some(HoldOff {

@@ -12,7 +12,7 @@
 //!                      ├─ node_facts ──────────────── NodeReporter     what the bus shows of slots and rollbacks
 //!                      └─ until_next_check ────────── CheckSchedule
 //!
-//!   records:  UpdateHistory   what became of updates, and which payloads are blamed
+//!   records:  UpdateHistory   what became of updates, and which payloads are blocked
 //!             AttemptHistory  what was tried when, and how it ended
 //!             PayloadPrefs    the original's preferences about the payload on offer
 //!   Machine:  configuration, preferences, disk and kernels, read anew at each use

@@ -8,7 +8,7 @@ use super::update_history::UpdateHistory;
 use crate::config::Config;
 use crate::engine::{AttemptContext, Checked, Failure};
 use crate::omaha::{ErrorCode, Offer, PayloadKind};
-use crate::plan::{BlamedImage, InstallPlan};
+use crate::plan::{BlockedImage, InstallPlan};
 use crate::policy::{Decision, PayloadState, PolicyInput, decide, extensions};
 use crate::status::{Obstacle, Trigger};
 
@@ -49,7 +49,7 @@ impl OfferPolicy {
         self.payload_prefs.save(&state)?;
         self.decide(&offer, &state, trigger)?;
         let mut plan = self.plan(config, &offer, &state)?;
-        plan.blamed = self.unwanted_images(trigger);
+        plan.blocked_images = self.unwanted_images(trigger);
         let attempt = AttemptContext::at(trigger, offer, plan.target);
         Ok(Checked::Offer((attempt, plan)))
     }
@@ -68,18 +68,18 @@ impl OfferPolicy {
         let history = self.history.read();
         let input = PolicyInput {
             payload_state,
-            blame: history.blame_of(&offer.sha256),
+            blocked: history.blocked_payload(&offer.sha256),
             trigger,
             mode,
             now: unix_time(),
         };
         match decide(offer, &input) {
             Decision::Take { .. } => Ok(()),
-            Decision::RolledBackBefore(blame) => Err(Failure::new(
+            Decision::RolledBackBefore(blocked) => Err(Failure::new(
                 ErrorCode::IgnoredPerPolicy,
                 format!(
                     "this machine rolled back from version {:?} ({}); it is installed again only on demand",
-                    blame.version, blame.cause
+                    blocked.version, blocked.cause
                 ),
             )
             .of_kind(Obstacle::RolledBack)),
@@ -98,19 +98,19 @@ impl OfferPolicy {
     }
 
     /// What is not installed, whatever package it comes in: an operator gets everything.
-    fn unwanted_images(&self, trigger: Trigger) -> Vec<BlamedImage> {
+    fn unwanted_images(&self, trigger: Trigger) -> Vec<BlockedImage> {
         if trigger == Trigger::Operator {
             return Vec::new();
         }
         let history = self.history.read();
-        let blamed = history.blamed().iter().filter_map(|blame| {
-            Some(BlamedImage {
-                image: blame.image?,
-                version: blame.version.clone(),
-                cause: blame.cause.clone(),
+        let blocked = history.blocked_payloads().iter().filter_map(|blocked| {
+            Some(BlockedImage {
+                image: blocked.image?,
+                version: blocked.version.clone(),
+                cause: blocked.cause.clone(),
             })
         });
-        blamed.collect()
+        blocked.collect()
     }
 
     /// What will be written where.
@@ -147,7 +147,7 @@ impl OfferPolicy {
             credentials: config.credentials.clone(),
             extra_partitions: config.extra_partitions.clone(),
             extensions,
-            blamed: Vec::new(),
+            blocked_images: Vec::new(),
             public_keys: vec![self.machine.host().path(PUBLIC_KEY)],
         })
     }

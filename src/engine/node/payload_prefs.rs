@@ -76,7 +76,7 @@ impl PayloadPrefs {
     }
 
     fn change_state(&self, attempt: &AttemptContext, change: impl FnOnce(&mut PayloadState, &Offer)) {
-        let Some(offer) = attempt.blamable_offer() else {
+        let Some(offer) = attempt.offer_at_fault() else {
             return;
         };
         let before = self.state();

@@ -108,7 +108,7 @@ impl SlotControl {
     }
 
     /// The marker is gone. Where the running slot boots next and is good, it isn't left any more,
-    /// and what it holds is blamed for nothing.
+    /// and what it holds is not blocked.
     pub(super) fn remember_no_longer_waiting(&self) {
         let staying = self.machine.disk().and_then(|disk| {
             let stays =

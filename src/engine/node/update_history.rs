@@ -1,5 +1,5 @@
 //! The history of updates: a record that both slots' systems read, by which rollbacks are noticed
-//! and payloads blamed.
+//! and payloads blocked.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -211,9 +211,9 @@ impl UpdateHistory {
         record::save(&self.machine.host().path(IMAGES), IMAGES_VERSION, &contents)
     }
 
-    /// The payload `package` makes `image`, which is blamed.
-    pub(super) fn blame_package(&self, package: Sha256Digest, image: ImageHashes) {
-        self.change_or_warn(|history| history.blame_package(package, image));
+    /// The payload `package` makes `image`, which is blocked.
+    pub(super) fn block_package(&self, package: Sha256Digest, image: ImageHashes) {
+        self.change_or_warn(|history| history.block_package(package, image));
     }
 
     /// SHA-256 of the payload in the slot that boots next, if this machine's engine installed it.

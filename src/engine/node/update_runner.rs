@@ -70,7 +70,7 @@ impl UpdateRunner {
             }
             Err(failure) => {
                 // Nothing was asked of its URL yet: what is wrong is not held against the payload.
-                attempt.exonerate_offer();
+                attempt.excuse_offer();
                 self.end(attempt, AttemptEnd::Failed, failure).await;
             }
         }
@@ -208,7 +208,7 @@ impl UpdateRunner {
         // Nobody's fault: nothing is held against the payload or its URL. What failed by itself
         // before the cancel is counted.
         if end == AttemptEnd::Cancelled {
-            attempt.exonerate_offer();
+            attempt.excuse_offer();
         }
         let (context, failure) = (attempt.clone(), failure.clone());
         self.observer

@@ -55,8 +55,8 @@ fn rolled_back(cause: &str) -> TrialOutcome {
     })
 }
 
-fn is_blamed(history: &History) -> bool {
-    history.blamed().find(&[1; 32].into()).is_some()
+fn is_blocked(history: &History) -> bool {
+    history.blocked_payloads().find(&[1; 32].into()).is_some()
 }
 
 #[test]
@@ -78,10 +78,10 @@ fn slots_that_updates_went_to_are_known_whatever_became_of_them() {
 fn a_slot_that_never_came_up_is_to_blame_and_reported_once() {
     let mut history = updated();
     assert_eq!(start(&mut history, A, slot(2, 0)), rolled_back("did not come up"));
-    assert!(is_blamed(&history) && history.is_unreported());
+    assert!(is_blocked(&history) && history.is_unreported());
     assert_eq!(start(&mut history, A, slot(2, 0)), TrialOutcome::Nothing);
     history.reported();
-    assert!(is_blamed(&history) && !history.is_unreported());
+    assert!(is_blocked(&history) && !history.is_unreported());
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_slot_that_was_given_up_is_to_blame_for_its_cause() {
         start(&mut history, A, slot(2, 0)),
         rolled_back("unit a.service is failed")
     );
-    assert!(is_blamed(&history));
+    assert!(is_blocked(&history));
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_slot_that_somebody_else_put_on_trial_is_reported_without_blame() {
         panic!("no rollback")
     };
     assert_eq!(rollback.payload.version, "2.0.0");
-    assert_eq!(history.blamed(), &BlockedPayloads::default());
+    assert_eq!(history.blocked_payloads(), &BlockedPayloads::default());
     assert!(history.is_unreported());
 }
 
@@ -122,7 +122,7 @@ fn orderly_shutdowns_and_power_cuts_blame_nobody_but_not_for_ever() {
         let outcome = start(&mut history, A, slot(2, 0));
         if times <= FORGIVEN {
             assert_eq!(outcome, TrialOutcome::Interrupted(payload(1)));
-            assert!(!is_blamed(&history) && !history.is_unreported());
+            assert!(!is_blocked(&history) && !history.is_unreported());
         } else {
             assert_eq!(
                 outcome,
@@ -130,7 +130,7 @@ fn orderly_shutdowns_and_power_cuts_blame_nobody_but_not_for_ever() {
             );
         }
     }
-    assert!(is_blamed(&history));
+    assert!(is_blocked(&history));
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_slot_that_is_kept_is_forgiven() {
     history.committed(B, payload(1));
     start(&mut history, B, slot(2, 0));
     history.kept(B);
-    assert!(!is_blamed(&history));
+    assert!(!is_blocked(&history));
     assert_eq!(history.trial(), None);
     assert!(history.was_updated(B) && !history.was_updated(A));
 }
@@ -159,7 +159,7 @@ fn a_slot_that_was_not_tried_yet_is_not_to_blame() {
     assert_eq!(start(&mut history, A, slot(2, 1)), TrialOutcome::Nothing);
     // Another update has begun to overwrite the slot.
     assert_eq!(start(&mut history, A, slot(0, 0)), TrialOutcome::Nothing);
-    assert!(!is_blamed(&history) && history.trial().is_some());
+    assert!(!is_blocked(&history) && history.trial().is_some());
 }
 
 #[test]
@@ -183,7 +183,7 @@ proptest! {
     ) {
         let mut history = History::default();
         for (what, priority, tries, successful) in steps {
-            let before = history.blamed().iter().count();
+            let before = history.blocked_payloads().iter().count();
             let b = if successful { slot(priority, tries).marked_good() } else { slot(priority, tries) };
             let mut tried = false;
             match what {
@@ -196,7 +196,7 @@ proptest! {
                     start(&mut history, A, b);
                 }
             }
-            prop_assert!(tried || history.blamed().iter().count() <= before);
+            prop_assert!(tried || history.blocked_payloads().iter().count() <= before);
         }
     }
 }
@@ -207,7 +207,7 @@ fn what_an_operator_leaves_is_to_blame_until_it_runs_and_is_kept_again() {
     history.committed(B, payload(1));
     start(&mut history, B, good());
     history.leave(B, A, UnixTime(2));
-    assert!(history.blamed().find(&[1; 32].into()).is_some());
+    assert!(history.blocked_payloads().find(&[1; 32].into()).is_some());
     assert!(history.is_leaving(B));
     let TrialOutcome::RolledBack(rollback) = start(&mut history, A, good()) else {
         panic!("not noticed");
@@ -219,7 +219,7 @@ fn what_an_operator_leaves_is_to_blame_until_it_runs_and_is_kept_again() {
 
     history.leave(A, B, UnixTime(5));
     assert!(
-        history.blamed().find(&[1; 32].into()).is_none(),
+        history.blocked_payloads().find(&[1; 32].into()).is_none(),
         "it is wanted again"
     );
 }
@@ -231,7 +231,7 @@ fn a_rollback_that_is_taken_back_blames_nobody() {
     start(&mut history, B, good());
     history.leave(B, A, UnixTime(2));
     history.kept(B);
-    assert_eq!(history.blamed(), &BlockedPayloads::default());
+    assert_eq!(history.blocked_payloads(), &BlockedPayloads::default());
     assert!(!history.is_leaving(B));
     assert_eq!(start(&mut history, A, good()), TrialOutcome::Nothing);
 }
@@ -252,36 +252,43 @@ fn with_images(history: History) -> History {
     history.with_images(images)
 }
 
-fn blamed(history: &History) -> Vec<u8> {
-    let mut blamed: Vec<u8> = history
-        .blamed()
+fn blocked(history: &History) -> Vec<u8> {
+    let mut blocked: Vec<u8> = history
+        .blocked_payloads()
         .iter()
-        .map(|blame| blame.sha256.as_bytes()[0])
+        .map(|blocked| blocked.sha256.as_bytes()[0])
         .collect();
-    blamed.sort_unstable();
-    blamed
+    blocked.sort_unstable();
+    blocked
 }
 
 #[test]
 fn what_fails_is_blamed_in_every_package_that_makes_it_and_forgiven_in_all() {
     let mut history = with_images(updated());
     start(&mut history, A, slot(2, 0));
-    assert_eq!(blamed(&history), [1, 2, 3]);
-    assert!(history.blame_of(&[2; 32].into()).is_some() && history.blame_of(&[4; 32].into()).is_none());
-    history.blame_package([5; 32].into(), image(1));
-    history.blame_package([6; 32].into(), image(6));
-    assert_eq!(blamed(&history), [1, 2, 3, 5], "nothing is known against image 6");
+    assert_eq!(blocked(&history), [1, 2, 3]);
+    assert!(
+        history.blocked_payload(&[2; 32].into()).is_some()
+            && history.blocked_payload(&[4; 32].into()).is_none()
+    );
+    history.block_package([5; 32].into(), image(1));
+    history.block_package([6; 32].into(), image(6));
+    assert_eq!(
+        blocked(&history),
+        [1, 2, 3, 5],
+        "nothing is known against image 6"
+    );
     assert!(
         history
-            .blamed()
+            .blocked_payloads()
             .iter()
-            .all(|blame| blame.cause == "did not come up")
+            .all(|blocked| blocked.cause == "did not come up")
     );
 
     history.committed(B, payload(2));
     start(&mut history, B, slot(2, 0));
     history.kept(B);
-    assert_eq!(blamed(&history), [0; 0]);
+    assert_eq!(blocked(&history), [0; 0]);
 }
 
 #[test]
@@ -301,7 +308,7 @@ fn an_image_is_interrupted_whatever_package_it_came_in() {
         start(&mut history, A, slot(2, 0)),
         TrialOutcome::RolledBack(_)
     ));
-    assert_eq!(blamed(&history), [1, 2, 3]);
+    assert_eq!(blocked(&history), [1, 2, 3]);
 }
 
 #[test]
@@ -309,19 +316,19 @@ fn what_an_operator_leaves_is_left_in_every_package() {
     let mut history = with_images(updated());
     start(&mut history, B, good());
     history.leave(B, A, UnixTime(2));
-    assert_eq!(blamed(&history), [1, 2, 3]);
+    assert_eq!(blocked(&history), [1, 2, 3]);
     history.kept(B);
-    assert_eq!(blamed(&history), [0; 0]);
+    assert_eq!(blocked(&history), [0; 0]);
 }
 
 #[test]
 fn payloads_blamed_by_a_version_that_knew_no_images_get_theirs() {
     let mut history = updated();
     start(&mut history, A, slot(2, 0));
-    assert_eq!(history.blame_of(&[2; 32].into()), None);
+    assert_eq!(history.blocked_payload(&[2; 32].into()), None);
     let history = with_images(history);
-    assert!(history.blame_of(&[2; 32].into()).is_some());
-    assert!(history.blamed().find_image(&image(1)).is_some());
+    assert!(history.blocked_payload(&[2; 32].into()).is_some());
+    assert!(history.blocked_payloads().find_image(&image(1)).is_some());
 }
 
 #[test]

@@ -213,7 +213,7 @@ fn nonsense_on_disk_is_taken_for_nothing() {
 fn a_payload_that_was_rolled_back_is_taken_only_when_somebody_asks() {
     let offer = offer();
     let state = state(&offer);
-    let blame = BlockedPayload {
+    let blocked = BlockedPayload {
         sha256: offer.sha256,
         version: offer.version.clone(),
         noticed: NOW,
@@ -222,7 +222,7 @@ fn a_payload_that_was_rolled_back_is_taken_only_when_somebody_asks() {
     };
     let input = |trigger| PolicyInput {
         payload_state: &state,
-        blame: Some(&blame),
+        blocked: Some(&blocked),
         trigger,
         mode: NodeMode::Production,
         now: NOW,
@@ -242,7 +242,7 @@ fn an_offer_that_must_wait_is_put_off_with_its_code() {
         &offer,
         &PolicyInput {
             payload_state: &state,
-            blame: None,
+            blocked: None,
             trigger: Trigger::Schedule,
             mode: NodeMode::Production,
             now: NOW,

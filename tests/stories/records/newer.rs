@@ -76,7 +76,7 @@ fn a_part_that_cannot_be_read_is_forgotten_and_the_rest_is_not() {
             json[key] = strange;
             let history = read(&json);
             assert_eq!(
-                history.blamed().find(&payload()).is_some(),
+                history.blocked_payloads().find(&payload()).is_some(),
                 key != "blamed",
                 "{json}"
             );
@@ -108,11 +108,11 @@ fn an_unknown_cause_is_still_a_cause() {
         json["blamed"] = json!([{"image": "alone"}, blame, 7]);
         let history = read(&json);
         let blame = history
-            .blamed()
+            .blocked_payloads()
             .find(&payload())
             .unwrap_or_else(|| panic!("{json}"));
         assert!(!blame.cause.is_empty(), "{json}");
-        assert_eq!(history.blamed().iter().count(), 1, "{json}");
+        assert_eq!(history.blocked_payloads().iter().count(), 1, "{json}");
     }
 }
 
@@ -150,7 +150,10 @@ fn a_slot_left_in_a_way_that_nobody_knows_is_blamed_and_what_is_told_is_told() {
             panic!("{progress}: not noticed");
         };
         assert!(rollback.cause.contains(cause), "{progress}: {}", rollback.cause);
-        assert!(history.blamed().find(&payload()).is_some(), "{progress}");
+        assert!(
+            history.blocked_payloads().find(&payload()).is_some(),
+            "{progress}"
+        );
     }
 }
 

@@ -73,7 +73,10 @@ impl Meaning {
         });
         Self {
             trial,
-            blamed: history.blamed().find(&payload()).map(|blame| blame.cause.clone()),
+            blamed: history
+                .blocked_payloads()
+                .find(&payload())
+                .map(|blame| blame.cause.clone()),
             left: history.last_rollback().map(|rollback| rollback.cause.clone()),
             unreported: history.is_unreported(),
             leaving_b: history.is_leaving(B),

@@ -26,7 +26,7 @@ pub(crate) fn plan(url: String, payload: &[u8]) -> InstallPlan {
         credentials: None,
         extra_partitions: Vec::new(),
         extensions: None,
-        blamed: Vec::new(),
+        blocked_images: Vec::new(),
         public_keys: vec![fixtures::payload("test-key.pub.pem")],
     }
 }

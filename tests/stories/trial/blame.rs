@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use update_engine::disk::SlotName;
 use update_engine::engine::{AttemptContext, CancelSignal, Checked, Failure, Report, Updater as _};
 use update_engine::install::{InstallError, Voucher};
-use update_engine::plan::{BlamedImage, ImageHashes, InstallPlan};
+use update_engine::plan::{BlockedImage, ImageHashes, InstallPlan};
 use update_engine::serve::Catalog;
 use update_engine::status::{Obstacle, Trigger};
 
@@ -202,13 +202,13 @@ async fn a_rollback_noticed_by_the_version_before_blames_the_image_all_the_same(
 async fn install(payload: &[u8], image: ImageHashes) -> (Result<(), InstallError>, Node) {
     let (node, server) = (Node::with_two_good_slots(), Server::start());
     server.serve("p", payload.to_vec());
-    let blamed = BlamedImage {
+    let blocked = BlockedImage {
         image,
         version: "2.0.0".to_owned(),
         cause: "did not come up".to_owned(),
     };
     let plan = InstallPlan {
-        blamed: vec![blamed],
+        blocked_images: vec![blocked],
         ..plan(server.url("p"), payload)
     };
     let installed = node.install(plan).await;
@@ -228,7 +228,7 @@ async fn full_payloads_and_deltas_of_both_versions_are_known_by_their_image() {
         let (installed, node) = install(&payload, image()).await;
         let error = installed.unwrap_err();
         assert!(
-            matches!(error, InstallError::Blamed { image: made, voucher, .. } if made.is(&image()) && voucher == vouched),
+            matches!(error, InstallError::Blocked { image: made, voucher, .. } if made.is(&image()) && voucher == vouched),
             "{error:?}"
         );
         assert_eq!(fate(&node), Fate::Untouched);
@@ -247,7 +247,10 @@ async fn the_same_slot_with_another_kernel_is_another_image() {
         ..image()
     };
     let (refused, node) = install(&version_2(), any).await;
-    assert!(matches!(refused, Err(InstallError::Blamed { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(InstallError::Blocked { .. })),
+        "{refused:?}"
+    );
     assert_eq!(fate(&node), Fate::Untouched);
 }
 
