@@ -1,6 +1,6 @@
 //! The operations of one image: each checked, then placed in the in-place plan.
 
-use super::operation::{self, RawKind, RawOperation};
+use super::operation::{self, RawOperation};
 use super::room::Room;
 use super::{ManifestError, OperationError};
 use crate::block::BlockRange;
@@ -8,7 +8,7 @@ use crate::header::MajorVersion;
 use crate::image::ImageInfo;
 use crate::in_place::{InPlace, PlannedOperation, Reading};
 use crate::op_id::OpId;
-use crate::operation::{Operation, OperationKind, Replay, Source};
+use crate::operation::{Operation, Replay, Source};
 use crate::wire;
 
 /// Blocks that all operations of an image may write, as a multiple of the room: each block is
@@ -56,13 +56,10 @@ impl Planner {
         Ok(Operation {
             id,
             image: self.room.kind,
-            kind: kind(
-                raw.kind,
-                Source {
-                    sha256: raw.source_sha256,
-                    ..step.source
-                },
-            ),
+            kind: raw.kind.with_source(Source {
+                sha256: raw.source_sha256,
+                ..step.source
+            }),
             destination: raw.destination,
             data: raw.data,
             after: step.after,
@@ -135,27 +132,4 @@ impl Planner {
 /// Blocks that all operations of an image may write.
 fn most_blocks(room: &Room) -> u64 {
     room.blocks().saturating_mul(REWRITES).saturating_add(FEW_BLOCKS)
-}
-
-fn kind(raw: RawKind, source: Source) -> OperationKind {
-    match raw {
-        RawKind::Replace => OperationKind::Replace,
-        RawKind::ReplaceBz => OperationKind::ReplaceBz,
-        RawKind::ReplaceXz => OperationKind::ReplaceXz,
-        RawKind::ReplaceZstd => OperationKind::ReplaceZstd,
-        RawKind::Zero => OperationKind::Zero,
-        RawKind::Discard => OperationKind::Discard,
-        RawKind::Move => OperationKind::Move(source),
-        RawKind::SourceCopy => OperationKind::SourceCopy(source),
-        RawKind::Patch {
-            format,
-            source_len,
-            result_len,
-        } => OperationKind::Patch {
-            format,
-            source,
-            source_len,
-            result_len,
-        },
-    }
 }

@@ -5,7 +5,7 @@ use super::room::Room;
 use crate::block::{BlockRange, Extent};
 use crate::digest::Sha256Digest;
 use crate::header::MajorVersion;
-use crate::operation::{Data, PatchKind};
+use crate::operation::{Data, OperationKind, PatchKind, Source};
 use crate::wire;
 
 /// An operation whose fields hold, but whose source is not yet told apart into old and new.
@@ -33,6 +33,32 @@ pub(super) enum RawKind {
         source_len: u64,
         result_len: u64,
     },
+}
+
+impl RawKind {
+    /// The kind of an operation that reads `source`; nothing of it is kept where none is read.
+    pub(super) fn with_source(self, source: Source) -> OperationKind {
+        match self {
+            Self::Replace => OperationKind::Replace,
+            Self::ReplaceBz => OperationKind::ReplaceBz,
+            Self::ReplaceXz => OperationKind::ReplaceXz,
+            Self::ReplaceZstd => OperationKind::ReplaceZstd,
+            Self::Zero => OperationKind::Zero,
+            Self::Discard => OperationKind::Discard,
+            Self::Move => OperationKind::Move(source),
+            Self::SourceCopy => OperationKind::SourceCopy(source),
+            Self::Patch {
+                format,
+                source_len,
+                result_len,
+            } => OperationKind::Patch {
+                format,
+                source,
+                source_len,
+                result_len,
+            },
+        }
+    }
 }
 
 impl RawOperation {

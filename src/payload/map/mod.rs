@@ -14,10 +14,9 @@
 mod columns;
 mod svg;
 
-use payload_format::{Image, Manifest, Operation, OperationKind};
+use payload_format::{Image, Manifest, Operation};
 
-use self::columns::{Band, Bands};
-use self::columns::{COLUMNS, Scale, Strip, Trail};
+use self::columns::{Band, Bands, COLUMNS, Scale, Strip, Trail};
 use super::file::{PayloadError, PayloadFile};
 
 /// Draws a payload by its header and manifest, as SVG. Nothing of it is verified.
@@ -44,15 +43,14 @@ enum Paint {
 }
 
 impl Paint {
-    const fn of(kind: &OperationKind) -> Self {
-        match kind {
-            OperationKind::Move(_) | OperationKind::SourceCopy(_) => Self::Copied(kind.name()),
-            OperationKind::Patch { .. } => Self::Patched(kind.name()),
-            OperationKind::Zero | OperationKind::Discard => Self::Zeros(kind.name()),
-            OperationKind::Replace
-            | OperationKind::ReplaceBz
-            | OperationKind::ReplaceXz
-            | OperationKind::ReplaceZstd => Self::Packed(kind.name()),
+    /// By what the operation takes, so that a new kind needs nothing here.
+    const fn of(operation: &Operation) -> Self {
+        let name = operation.kind.name();
+        match (operation.kind.source(), operation.data) {
+            (Some(_), None) => Self::Copied(name),
+            (Some(_), Some(_)) => Self::Patched(name),
+            (None, Some(_)) => Self::Packed(name),
+            (None, None) => Self::Zeros(name),
         }
     }
 
@@ -134,7 +132,7 @@ impl Picture {
     }
 
     fn add(&mut self, operation: &Operation, data_start: u64, scales: &Scales, block: u64) {
-        let paint = Paint::of(&operation.kind);
+        let paint = Paint::of(operation);
         let blocks = operation.destination_blocks();
         let trail = Trail::of(operation);
         for (before, range) in columns::destination(operation) {
