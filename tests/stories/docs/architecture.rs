@@ -1,5 +1,5 @@
 //! Which module of the library imports which: as docs/architecture.md says, without circles, on few
-//! floors.
+//! floors. And no name of a type has two meanings in one crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -27,10 +27,23 @@ pub(super) fn files_below(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// `source` up to its unit tests, which stand at its end.
+fn product(source: &str) -> &str {
+    let begins = source.match_indices("#[cfg(test)]\nmod ").map(|(at, _)| at);
+    let mut tests = begins.filter(|at| {
+        source[*at..]
+            .lines()
+            .nth(1)
+            .is_some_and(|line| line.contains('{'))
+    });
+    tests.next().map_or(source, |at| &source[..at])
+}
+
 /// The modules that `source` names by `crate::`, but for comments and unit tests.
 fn named_in(source: &str) -> BTreeSet<String> {
-    let product = source.split("#[cfg(test)]\nmod ").next().unwrap();
-    let code = product.lines().map(|line| line.split("//").next().unwrap());
+    let code = product(source)
+        .lines()
+        .map(|line| line.split("//").next().unwrap());
     let code: String = code.collect::<Vec<_>>().join("\n");
     let mut named = BTreeSet::new();
     for rest in code.split("crate::").skip(1) {
@@ -123,8 +136,7 @@ fn modules_that_name(word: &str) -> BTreeSet<String> {
     let library = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let naming = files_below(&library).into_iter().filter(|file| {
         let source = fs::read_to_string(file).unwrap();
-        let product = source.split("#[cfg(test)]\nmod ").next().unwrap();
-        product
+        product(&source)
             .lines()
             .any(|line| line.split("//").next().unwrap().contains(word))
     });
@@ -170,8 +182,8 @@ fn test_modules(file: &Path, source: &str) -> Vec<PathBuf> {
 
 /// The types that `source` defines at its top level, but for those of unit tests.
 fn types_in(source: &str) -> impl Iterator<Item = &str> {
-    let product = source.split("#[cfg(test)]\nmod ").next().unwrap();
-    let lines = std::iter::once("").chain(product.lines()).zip(product.lines());
+    let lines = || product(source).lines();
+    let lines = std::iter::once("").chain(lines()).zip(lines());
     lines.filter_map(|(before, line)| {
         let item = match line.strip_prefix("pub(") {
             Some(restricted) => restricted.split_once(") ")?.1,
