@@ -12,8 +12,10 @@
 
 pub mod bus;
 pub mod certificates;
+pub mod etcd;
 pub mod fixtures;
 pub mod flatcar_disk;
+pub mod logging_server;
 pub mod server;
 
 use std::path::Path;

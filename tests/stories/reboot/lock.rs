@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use update_engine::disk::SlotName;
 
-use crate::support::etcd::{Answer, Etcd};
 use crate::support::health::require_a_file;
 use crate::support::node::client;
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene};
+use test_support::etcd::{Answer, Etcd};
 use test_support::fixtures;
 
 const RECORDED: &str = concat!(

@@ -80,7 +80,7 @@ async fn users_are_told_and_given_time() {
 }
 
 /// A window that opens in twelve hours from now, or did twelve hours ago.
-fn far_window() -> String {
+pub(super) fn far_window() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let minutes = (now / 60 + 12 * 60) % (24 * 60);
     format!("{:02}:{:02}", minutes / 60, minutes % 60)

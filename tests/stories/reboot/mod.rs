@@ -8,3 +8,4 @@ mod managers;
 mod manners;
 mod marker;
 pub(crate) mod replacing;
+mod restarts;

@@ -5,9 +5,9 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::etcd::{free_port, is_there};
-use super::logging_server::Speaking;
 use test_support::certificates::Authority;
+use test_support::etcd::{free_port, is_there};
+use test_support::logging_server::Speaking;
 
 /// Its running members, empty at first; they end with the test.
 pub struct EtcdCluster {

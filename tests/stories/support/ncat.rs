@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use super::logging_server::Speaking;
+use test_support::logging_server::Speaking;
 
 pub struct Ncat {
     _process: Speaking,

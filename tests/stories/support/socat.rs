@@ -5,8 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use tempfile::NamedTempFile;
-
-use super::logging_server::Speaking;
+use test_support::logging_server::Speaking;
 
 pub struct Socat {
     _process: Speaking,

@@ -9,13 +9,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::logging_server::Speaking;
+use crate::logging_server::Speaking;
 
-/// A running etcd of one member, empty at first; ends with the test.
+/// An etcd of one member, empty at first; ends with the test.
 pub struct Etcd {
-    _process: Speaking,
+    /// None while it is down.
+    process: Option<Speaking>,
     address: SocketAddr,
-    _directory: TempDir,
+    flags: &'static [&'static str],
+    directory: TempDir,
 }
 
 /// A port that nobody listens at now.
@@ -41,29 +43,59 @@ pub fn is_there() -> bool {
 /// An answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Answer {
+    /// HTTP's.
     pub status: u16,
-    /// Of all keys.
+    /// etcd's index at that time, of all keys, where v2 tells it.
     pub index: Option<i64>,
+    /// Null if it is no JSON.
     pub body: Value,
 }
 
 impl Etcd {
-    /// Starts it, if [there is one](is_there).
+    /// Starts it with locksmith's API, if [there is one](is_there).
     pub fn start() -> Option<Self> {
-        if !is_there() {
-            return None;
-        }
-        let directory = TempDir::new().unwrap();
+        is_there().then(|| Self::launch(&["--enable-v2"]))
+    }
+
+    /// Starts it as it comes.
+    ///
+    /// # Errors
+    /// If this machine has none.
+    pub fn start_as_it_comes() -> std::io::Result<Self> {
+        Command::new("etcd").arg("--version").output()?;
+        Ok(Self::launch(&[]))
+    }
+
+    fn launch(flags: &'static [&'static str]) -> Self {
+        let mut etcd = Self {
+            process: None,
+            // Its JSON gateway asks itself at the port that it was told.
+            address: ([127, 0, 0, 1], free_port()).into(),
+            flags,
+            directory: TempDir::new().unwrap(),
+        };
+        etcd.come_back();
+        etcd
+    }
+
+    /// Dies, as by a power cut.
+    pub fn die(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts with what it had when it died, where it was.
+    pub fn come_back(&mut self) {
         let mut command = Command::new("etcd");
-        command.arg("--enable-v2").arg("--data-dir").arg(directory.path());
+        command
+            .args(self.flags)
+            .arg("--data-dir")
+            .arg(self.directory.path());
         let any = "http://127.0.0.1:0";
         for flag in ["--listen-peer-urls", "--initial-advertise-peer-urls"] {
             command.args([flag, any]);
         }
-        // Its JSON gateway asks itself at the port that it was told.
-        let client = format!("http://127.0.0.1:{}", free_port());
         for flag in ["--listen-client-urls", "--advertise-client-urls"] {
-            command.args([flag, &client]);
+            command.args([flag, &self.url()]);
         }
         command.args(["--initial-cluster", &format!("default={any}")]);
         if cfg!(target_arch = "aarch64") {
@@ -72,14 +104,8 @@ impl Etcd {
         // In 3.3 and 3.4 "serving insecure client requests on", in 3.5 "serving client traffic
         // insecurely".
         let (process, line) = Speaking::start(&mut command, "insecure");
-        let line = line.expect("etcd serves");
-        let (_, after) = line.split_once("127.0.0.1:").unwrap();
-        let port: String = after.chars().take_while(char::is_ascii_digit).collect();
-        Some(Self {
-            _process: process,
-            address: ([127, 0, 0, 1], port.parse().unwrap()).into(),
-            _directory: directory,
-        })
+        line.expect("etcd serves");
+        self.process = Some(process);
     }
 
     /// Where it is.
@@ -108,14 +134,21 @@ impl Etcd {
             .collect()
     }
 
-    /// The reboot lock in its v3 API.
+    /// The reboot lock in its v3 API; null before anybody has made it.
     pub fn semaphore_v3(&self) -> Value {
-        let key = STANDARD.encode("/coreos.com/updateengine/rebootlock/semaphore");
-        let found = self.ask_v3("/v3/kv/range", &json!({"key": key}));
-        let Some(value) = found["kvs"][0]["value"].as_str() else {
-            return Value::Null;
-        };
-        serde_json::from_slice(&STANDARD.decode(value).unwrap()).unwrap()
+        semaphore(&self.ask_v3("/v3/kv/range", &json!({"key": lock_key()})))
+    }
+
+    /// The reboot lock in its v3 API as every write has left it, the first one first.
+    pub fn history_v3(&self) -> Vec<Value> {
+        let found = self.ask_v3("/v3/kv/range", &json!({"key": lock_key()}));
+        let last: u64 = found["header"]["revision"].as_str().unwrap().parse().unwrap();
+        // The first revision is of the empty store.
+        let states = (2..=last).map(|revision| {
+            let question = json!({"key": lock_key(), "revision": revision.to_string()});
+            semaphore(&self.ask_v3("/v3/kv/range", &question))
+        });
+        states.collect()
     }
 
     /// Sends a request as it is and reads its answer.
@@ -136,6 +169,19 @@ impl Etcd {
         );
         self.exchange(request.as_bytes())
     }
+}
+
+/// The lock's key, in base64.
+fn lock_key() -> String {
+    STANDARD.encode("/coreos.com/updateengine/rebootlock/semaphore")
+}
+
+/// The semaphore in an answer to `range`; null if there is none.
+fn semaphore(answer: &Value) -> Value {
+    let Some(value) = answer["kvs"][0]["value"].as_str() else {
+        return Value::Null;
+    };
+    serde_json::from_slice(&STANDARD.decode(value).unwrap()).unwrap()
 }
 
 impl Answer {
