@@ -15,12 +15,13 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
 use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer};
 
 use super::fields::EventFields;
 use super::{AttemptFields, SOCKET};
@@ -140,9 +141,13 @@ impl<'w> FormatFields<'w> for PlainLayer {
 /// Whether standard error is the stream that systemd has told us of: `JOURNAL_STREAM`, device and
 /// inode.
 /// Begins logging: to the journal by `layer`, or as text on standard error where there is none.
-/// `RUST_LOG` chooses what, everything from `info` on by default.
+/// `RUST_LOG` chooses what by level and module (`info,update_engine::fetch=debug`), everything from `info` on by default.
 pub fn start_logging(layer: Option<JournalLayer>) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // Not `EnvFilter`, which also knows spans and values: its regular expressions are a twentieth of the program, and resident.
+    let wanted = std::env::var("RUST_LOG")
+        .ok()
+        .and_then(|text| text.parse::<Targets>().ok());
+    let filter = wanted.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let text = layer.is_none().then(|| {
         tracing_subscriber::fmt::layer()
             .with_writer(io::stderr)

@@ -205,7 +205,7 @@ impl Bars<'_> {
     }
 }
 
-fn at_rest(resident: &Resident) -> [Bar; 4] {
+fn at_rest(resident: &Resident) -> [Bar; 6] {
     [
         bar("idle daemon, wake-ups", float(resident.wakeups), 0.0, "a minute"),
         bar(
@@ -221,6 +221,18 @@ fn at_rest(resident: &Resident) -> [Bar; 4] {
             "MiB",
         ),
         bar("program, stripped", float(resident.binary) / MIB, 8.0, "MiB"),
+        bar(
+            "idle reboot manager, wake-ups",
+            float(resident.manager.wakeups),
+            0.0,
+            "a minute",
+        ),
+        bar(
+            "idle reboot manager",
+            float(resident.manager.idle_kib) / 1024.0,
+            6.0,
+            "MiB",
+        ),
     ]
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use test_support::bus::PrivateBus;
 use test_support::flatcar_disk;
 
 use super::archives::Archive;
@@ -164,10 +165,32 @@ impl Node {
 
     /// Starts the daemon, and waits until it listens; the seconds that took.
     pub fn start(&mut self) -> Outcome<Duration> {
+        let begun = Instant::now();
+        let mut daemon = self.daemon()?;
+        self.daemon = Some(daemon.arg("--bus_peer").arg(self.socket()).spawn()?);
+        while UnixStream::connect(self.socket()).is_err() {
+            if begun.elapsed() > PATIENCE {
+                return Err(self.failure("the daemon does not listen").into());
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Ok(begun.elapsed())
+    }
+
+    /// Starts the daemon on `bus`.
+    pub fn start_on(&mut self, bus: &PrivateBus) -> Outcome {
+        let mut daemon = self.daemon()?;
+        let address = bus.address();
+        self.daemon = Some(daemon.env("DBUS_SYSTEM_BUS_ADDRESS", address).spawn()?);
+        Ok(())
+    }
+
+    /// The daemon, as it is about to be started.
+    fn daemon(&self) -> Outcome<Command> {
         let log = File::options().create(true).append(true).open(self.log())?;
         let [daemon, _] = &self.programs;
-        let begun = Instant::now();
-        let daemon = Command::new(daemon)
+        let mut daemon = Command::new(daemon);
+        daemon
             .args([
                 "-foreground",
                 "-logtostderr",
@@ -179,20 +202,15 @@ impl Node {
             .arg(&self.root)
             .arg("--disk")
             .arg(&self.disk)
-            .arg("--bus_peer")
-            .arg(self.socket())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()?;
-        self.daemon = Some(daemon);
-        while UnixStream::connect(self.socket()).is_err() {
-            if begun.elapsed() > PATIENCE {
-                return Err(self.failure("the daemon does not listen").into());
-            }
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        Ok(begun.elapsed())
+            .stderr(log);
+        Ok(daemon)
+    }
+
+    /// The directory that stands for `/`.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The daemon.

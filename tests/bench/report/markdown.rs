@@ -97,13 +97,18 @@ fn resident(report: &Report) -> String {
     format!(
         "| | |\n|---|---|\n| start until it listens | {:.1} ms |\n| check that offers nothing | {:.1} ms |\n\
          | resident, started | {:.1} MiB |\n| resident, after an update | {:.1} MiB |\n\
-         | wake-ups in a minute | {} |\n| program, stripped | {:.2} MiB |\n",
+         | wake-ups in a minute | {} |\n| program, stripped | {:.2} MiB |\n\
+         | reboot manager, resident | {:.1} MiB |\n| its wake-ups in a minute | {} |\n\
+         | its program, stripped | {:.2} MiB |\n",
         resident.start * 1000.0,
         resident.check * 1000.0,
         float(resident.idle_kib) / 1024.0,
         float(resident.idle_after_kib) / 1024.0,
         resident.wakeups,
-        float(resident.binary) / MIB
+        float(resident.binary) / MIB,
+        float(resident.manager.idle_kib) / 1024.0,
+        resident.manager.wakeups,
+        float(resident.manager.binary) / MIB
     )
 }
 
