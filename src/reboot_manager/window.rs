@@ -9,6 +9,8 @@
 //! clocks were set forward; on one that has it twice, the first time, and once. Its length is time that passes, whatever
 //! clocks are set to meanwhile; its last instant belongs to it.
 
+use std::env::VarError;
+use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
@@ -93,6 +95,7 @@ impl Windows {
             // Nothing depends on it.
             "" if windows.is_empty() => TimeZone::UTC,
             "" => zone_of_node()?,
+            name if is_utc(name) => TimeZone::UTC,
             name => TimeZone::get(name).map_err(|_| WindowFault::Zone(name.to_owned()))?,
         };
         Ok(Self { windows, zone })
@@ -178,14 +181,34 @@ impl Window {
 /// The zone that `TZ` or `/etc/localtime` names; UTC where nobody has set one.
 fn zone_of_node() -> Result<TimeZone, WindowFault> {
     TimeZone::try_system().or_else(|error| {
-        // Also a link that leads nowhere.
-        let is_set = std::env::var_os("TZ").is_some() || Path::new("/etc/localtime").is_symlink();
-        if is_set || Path::new("/etc/localtime").exists() {
-            Err(WindowFault::NodeZone(error.to_string()))
-        } else {
-            Ok(TimeZone::UTC)
-        }
+        let fault = || WindowFault::NodeZone(error.to_string());
+        let localtime = Path::new("/etc/localtime");
+        let name = match std::env::var("TZ") {
+            Ok(name) => name.trim_start_matches(':').to_owned(),
+            Err(VarError::NotUnicode(_)) => return Err(fault()),
+            // Also a link that leads nowhere.
+            Err(VarError::NotPresent) => match fs::read_link(localtime) {
+                Ok(link) => name_below_zoneinfo(&link),
+                Err(_) if localtime.exists() => return Err(fault()),
+                Err(_) => return Ok(TimeZone::UTC),
+            },
+        };
+        is_utc(&name).then_some(TimeZone::UTC).ok_or_else(fault)
     })
+}
+
+/// The zone whose file `link` is, in the system's database.
+fn name_below_zoneinfo(link: &Path) -> String {
+    let link = link.to_string_lossy();
+    let (_, name) = link.rsplit_once("zoneinfo/").unwrap_or_default();
+    name.to_owned()
+}
+
+/// Whether `name` is of the zone that is there without a database, on images without tzdata.
+fn is_utc(name: &str) -> bool {
+    ["UTC", "Etc/UTC"]
+        .iter()
+        .any(|utc| name.eq_ignore_ascii_case(utc))
 }
 
 impl FromStr for Window {
@@ -465,6 +488,44 @@ mod tests {
             String::from_utf8_lossy(&output.stderr)
         );
         assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    }
+
+    #[test]
+    fn utc_needs_no_database_of_zones() {
+        if std::env::var("TZDIR").is_ok_and(|directory| directory.ends_with("one-zone")) {
+            assert!(Windows::read("", "", "22:00 1h", "Europe/Berlin").is_err());
+            for zone in ["UTC", "Etc/UTC", "utc", ""] {
+                let windows = Windows::read("", "", "22:00 1h", zone).unwrap();
+                assert!(windows.is_open(at("2026-11-28T22:30:00Z")), "{zone}");
+            }
+            return;
+        }
+        // Once more, in a process of its own whose database lacks it.
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join("one-zone");
+        fs::create_dir(&directory).unwrap();
+        fs::copy("/usr/share/zoneinfo/Europe/Berlin", directory.join("Berlin")).unwrap();
+        let name = std::thread::current().name().unwrap().to_owned();
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &name, "--nocapture"])
+            .env("TZ", "UTC")
+            .env("TZDIR", &directory)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+    }
+
+    #[test]
+    fn a_link_to_a_zone_names_it() {
+        let named = |link: &str| name_below_zoneinfo(Path::new(link));
+        assert_eq!(named("../usr/share/zoneinfo/Etc/UTC"), "Etc/UTC");
+        assert_eq!(named("/usr/share/zoneinfo/UTC"), "UTC");
+        assert_eq!(named("/var/lib/UTC"), "");
     }
 
     #[test]
