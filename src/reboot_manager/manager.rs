@@ -177,12 +177,25 @@ impl Manager {
     fn start(&mut self, job: ManagerJob) {
         // First of all: its answer never comes.
         self.job = None;
-        let version = self.version();
+        let version = match job {
+            ManagerJob::Settle => self.prepared_version(),
+            _ => self.version(),
+        };
         let running = tokio::spawn(jobs::run(Arc::clone(&self.settings), job, version));
         self.job = Some(Running(running));
     }
 
-    /// The version that programs are told.
+    /// The version for whose reboot `pre-reboot.d` was run.
+    fn prepared_version(&self) -> String {
+        let Some(record) = self.state.record() else {
+            return String::new();
+        };
+        let wanted = record.wanted.as_ref().map(|wanted| &wanted.version);
+        let failed = record.failed.as_ref().map(|failed| &failed.version);
+        wanted.or(failed).cloned().unwrap_or_default()
+    }
+
+    /// The version that is to be booted.
     fn version(&self) -> String {
         let of_record = self.state.record().and_then(|record| record.wanted.clone());
         let wanted = of_record.or_else(|| self.state.wanted());

@@ -11,6 +11,7 @@ use update_engine::reboot_lock::Strategy;
 use update_engine::reboot_manager::CoordinatorFile;
 
 use super::manager::Machine;
+use crate::support::health::{REBOOT, require_a_file};
 use crate::support::other_users::{client_process, may_become_others};
 use crate::support::reboot_manager::RebootManager;
 use crate::support::scene::eventually;
@@ -42,6 +43,28 @@ async fn without_a_lock_programs_run_before_the_reboot_and_once_the_slot_is_good
     assert_eq!(machine.reboot().await, SlotName::B);
     machine.manager().reaches("idle").await;
     assert_eq!(told(), "drain 2.0.0\nundrain 2.0.0\n");
+}
+
+/// What was drained for a version that failed comes back, and is told the same version.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_rollback_programs_are_told_the_version_that_failed() {
+    let mut machine = Machine::with('1', &format!("{ALONE}HEALTH_DEADLINE=1\n")).await;
+    require_a_file(&machine.scene.node);
+    let said = machine.scene.node.beside("said");
+    for (moment, what) in [("pre-reboot.d", "drain"), ("post-good.d", "undrain")] {
+        let script = format!("echo {what} $1 >> '{}'", said.display());
+        install(&machine, &format!("/etc/update-engine/{moment}/10-node"), &script);
+    }
+    machine.boot(SlotName::A).await;
+    machine.update().await;
+    machine.is_asked_to_reboot(1).await;
+    assert_eq!(machine.reboot().await, SlotName::B);
+    let gave_up = machine.scene.node.path(REBOOT);
+    eventually("the rollback", || gave_up.exists()).await;
+    assert_eq!(machine.reboot().await, SlotName::A);
+    machine.manager().reaches("held-after-rollback").await;
+    let told = std::fs::read_to_string(said).unwrap();
+    assert_eq!(told, "drain 2.0.0\nundrain 2.0.0\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
