@@ -144,6 +144,8 @@ impl Type for SharedDictionary {
 
 /// The name of the property that lists the last attempts.
 pub(super) const ATTEMPTS: &str = "Attempts";
+/// The name of the property that tells of the gate without configuration.
+pub(super) const HEALTH: &str = "Health";
 
 /// The properties whose values differ between two snapshots.
 #[derive(Debug)]
@@ -160,11 +162,14 @@ impl Changes {
         let mut changed = signalled(&after.overview);
         let old = signalled(&before.overview);
         changed.retain(|name, value| old.get(name) != Some(value));
-        let invalidated = if before.attempts == after.attempts {
-            Vec::new()
-        } else {
-            vec![ATTEMPTS]
-        };
+        let differ = [
+            (ATTEMPTS, before.attempts != after.attempts),
+            (HEALTH, before.health != after.health),
+        ];
+        let invalidated: Vec<_> = differ
+            .into_iter()
+            .filter_map(|(name, differs)| differs.then_some(name))
+            .collect();
         let is_news = !(changed.is_empty() && invalidated.is_empty());
         is_news.then_some(Self { changed, invalidated })
     }
@@ -193,14 +198,19 @@ fn signalled(overview: &Overview) -> Dictionary {
 /// All properties by their names on the bus.
 pub(super) fn properties(snapshot: &Snapshot) -> Dictionary {
     let Snapshot {
-        overview, attempts, ..
+        overview,
+        attempts,
+        health,
+        ..
     } = snapshot.clone();
     let mut all = dictionary(Overview {
         boot_warnings: Some(overview.boot_warnings.unwrap_or_default()),
         config_warnings: Some(overview.config_warnings.unwrap_or_default()),
+        health_warnings: Some(overview.health_warnings.unwrap_or_default()),
         ..overview
     });
     all.extend(entry(ATTEMPTS, Variant::from(attempts)));
+    all.extend(entry(HEALTH, Variant::from(health)));
     all
 }
 

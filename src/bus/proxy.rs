@@ -7,9 +7,9 @@ use zbus::fdo::PropertiesProxy;
 use zbus::proxy::CacheProperties;
 use zbus::wire::{OwnedVariant, Variant};
 
-use super::properties::ATTEMPTS;
+use super::properties::{ATTEMPTS, HEALTH};
 use super::{DIAGNOSTICS_INTERFACE, DIAGNOSTICS_PATH, ENGINE_INTERFACE, ENGINE_PATH, SERVICE};
-use crate::status::{AttemptReport, Diagnostics, OfferSource, Overview, Preview, Status};
+use crate::status::{AttemptReport, Diagnostics, HealthReport, OfferSource, Overview, Preview, Status};
 
 /// The five fields as they travel: D-Bus types `x d s s x`. Reboot managers stop working on any
 /// other.
@@ -173,6 +173,19 @@ impl AttemptReport {
         let properties = properties(connection, ENGINE_PATH).await?;
         let attempts = properties.get(ENGINE_INTERFACE.try_into()?, ATTEMPTS).await?;
         attempts.try_into()
+    }
+}
+
+impl HealthReport {
+    /// Asks the engine at `connection`.
+    ///
+    /// # Errors
+    /// If it doesn't answer, or is one that has no such gate.
+    pub async fn read(connection: &Connection) -> zbus::Result<Self> {
+        let properties = properties(connection, ENGINE_PATH).await?;
+        let health = properties.get(ENGINE_INTERFACE.try_into()?, HEALTH).await?;
+        let fields: HashMap<String, OwnedVariant> = health.try_into()?;
+        Self::try_from(Variant::from(fields))
     }
 }
 

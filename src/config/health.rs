@@ -1,4 +1,4 @@
-//! Settings of the health gate: `HEALTH_UNITS`, `HEALTH_SETTLE`, `HEALTH_DEADLINE`.
+//! Settings of the health gate: `HEALTH_…`.
 
 use std::time::Duration;
 
@@ -20,6 +20,36 @@ pub struct HealthSettings {
     /// `HEALTH_DEADLINE`, in seconds: how long health may take to be established; 600 by default,
     /// and 0 (here nothing) for as long as it takes.
     pub deadline: Option<Duration>,
+    /// `HEALTH_REGRESSIONS`: what follows from what was lost with an update.
+    pub regressions: RegressionMode,
+    /// `HEALTH_EXCUSED`: units of which nothing is required after an update; none by default.
+    pub excused: Vec<UnitName>,
+    /// Words of `HEALTH_EXCUSED` that can't be the name of a unit.
+    pub no_excused: Vec<String>,
+}
+
+/// What follows when a new slot has lost what was well before the update.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RegressionMode {
+    /// The node goes back if that is certain.
+    #[default]
+    RollBack,
+    /// It is reported.
+    Report,
+    /// Nothing is recorded or compared.
+    Off,
+}
+
+impl RegressionMode {
+    /// Its word in the configuration.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::RollBack => "rollback",
+            Self::Report => "report",
+            Self::Off => "off",
+        }
+    }
 }
 
 impl HealthSettings {
@@ -37,28 +67,45 @@ impl HealthSettings {
 
     pub(super) fn from_sources(sources: &ConfigFiles) -> Self {
         let seconds = |setting| Duration::from_secs(sources.number(setting));
-        let (mut units, mut no_units) = (Vec::new(), Vec::new());
-        for word in sources.text(&table::HEALTH_UNITS).split_whitespace() {
-            match UnitName::new(word) {
-                Some(unit) => units.push(unit),
-                None => no_units.push(word.to_owned()),
-            }
-        }
+        let (units, no_units) = unit_names(&sources.text(&table::HEALTH_UNITS));
+        let (excused, no_excused) = unit_names(&sources.text(&table::HEALTH_EXCUSED));
         Self {
             units,
             no_units,
             settle: seconds(&table::HEALTH_SETTLE),
             deadline: Some(seconds(&table::HEALTH_DEADLINE)).filter(|deadline| !deadline.is_zero()),
+            regressions: match sources.find(&table::HEALTH_REGRESSIONS).value {
+                "report" => RegressionMode::Report,
+                "off" => RegressionMode::Off,
+                _ => RegressionMode::RollBack,
+            },
+            excused,
+            no_excused,
         }
     }
 
     /// What operators should know about what they wrote.
     pub(super) fn lint(&self) -> impl Iterator<Item = String> {
-        let words = self.no_units.iter();
-        words.map(|word| {
+        let required = self.no_units.iter().map(|word| {
             format!("HEALTH_UNITS has {word:?}, which can't be a unit's name: no new slot is marked good until it is corrected")
-        })
+        });
+        let excused = self.no_excused.iter().map(|word| {
+            format!("HEALTH_EXCUSED has {word:?}, which can't be a unit's name: it excuses nothing")
+        });
+        required.chain(excused)
     }
+}
+
+/// The names of units in `text`, and the words that can't be one.
+fn unit_names(text: &str) -> (Vec<UnitName>, Vec<String>) {
+    let (mut units, mut others) = (Vec::new(), Vec::new());
+    for word in text.split_whitespace() {
+        match UnitName::new(word) {
+            Some(unit) => units.push(unit),
+            None => others.push(word.to_owned()),
+        }
+    }
+    (units, others)
 }
 
 /// The name of a unit that systemd can be asked about, its suffix included.

@@ -36,7 +36,7 @@ use sources::ConfigFiles;
 
 pub use extensions::{ExtensionPattern, ExtensionSettings};
 pub use extra_partitions::PartitionSetting;
-pub use health::{HealthSettings, UnitName};
+pub use health::{HealthSettings, RegressionMode, UnitName};
 pub use load::LoadSettings;
 pub use setting::{Place, Setting, ValueKind, reference};
 pub use sources::{KeyValues, ValueOrigin};

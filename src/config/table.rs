@@ -4,7 +4,7 @@ use super::setting::{Place, Setting, ValueKind};
 use super::{DEFAULT_APP_ID, PUBLIC_SERVER};
 
 /// All of them, in the order of the reference.
-pub const SETTINGS: [&Setting; 26] = [
+pub const SETTINGS: [&Setting; 28] = [
     &SERVER,
     &GROUP,
     &MACHINE_ALIAS,
@@ -21,6 +21,8 @@ pub const SETTINGS: [&Setting; 26] = [
     &HEALTH_UNITS,
     &HEALTH_SETTLE,
     &HEALTH_DEADLINE,
+    &HEALTH_REGRESSIONS,
+    &HEALTH_EXCUSED,
     &INSTALL_PRIORITY,
     &INSTALL_PRIORITY_ON_DEMAND,
     &INSTALL_PRESSURE_CPU,
@@ -155,6 +157,21 @@ pub(super) const HEALTH_DEADLINE: Setting = Setting {
         "by when after the daemon's first start in a boot health must be established",
     )
 };
+
+pub(super) const HEALTH_REGRESSIONS: Setting = Setting {
+    kind: ValueKind::Word(&["rollback", "report", "off"]),
+    ..text(
+        "HEALTH_REGRESSIONS",
+        "rollback",
+        "what follows when a new slot has lost, by the image's doing, what was well before the update: `rollback` takes the node \
+         back, `report` only says so, `off` neither records nor compares anything ([health.md](health.md))",
+    )
+};
+pub(super) const HEALTH_EXCUSED: Setting = text(
+    "HEALTH_EXCUSED",
+    "",
+    "units that may be lost or fail after an update without anybody being told, separated by blanks",
+);
 
 const PRIORITY: ValueKind = ValueKind::Word(&["normal", "low", "idle"]);
 pub(super) const INSTALL_PRIORITY: Setting = Setting {

@@ -52,6 +52,24 @@ pub(super) struct RunningPartition {
     pub(super) point: &'static str,
 }
 
+/// The directories that the overlay called `source` at `point` shows, the topmost first; nothing if
+/// there is none. systemd calls its merges `sysext` and `confext`.
+///
+/// # Errors
+/// If the mount table can't be read or understood.
+pub fn overlay_layers(
+    host: &Host,
+    point: &str,
+    source: &str,
+) -> Result<Option<Vec<PathBuf>>, DiscoveryError> {
+    let path = host.path("/proc/self/mountinfo");
+    match fs::read(&path) {
+        Ok(table) => Ok(MountTable::parse(&table)?.overlay_layers(point, source)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(DiscoveryError::Read { path, source }),
+    }
+}
+
 /// Follows the mount that holds `/usr` through device-mapper to a partition.
 pub(super) fn running_partition(host: &Host) -> Result<RunningPartition, DiscoveryError> {
     let path = host.path("/proc/self/mountinfo");

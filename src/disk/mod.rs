@@ -32,6 +32,7 @@ mod slot_disk;
 mod sysfs;
 mod target;
 
+pub use discovery::overlay_layers;
 pub use error::{DiscoveryError, DiskError, LayoutError};
 pub(crate) use ioctl::give_back_free_memory;
 pub use ioctl::share_one_heap;

@@ -33,6 +33,8 @@ pub(super) struct Mount {
     file_system: OsString,
     /// What was named when it was mounted. Any text, but for file systems on devices.
     pub(super) source: OsString,
+    /// Of the file system: what the kernel says of how it was mounted.
+    options: OsString,
 }
 
 /// All mounts that a process sees.
@@ -59,7 +61,7 @@ impl Mount {
         };
         // Any number of optional fields, a hyphen, and three more.
         let end = rest.iter().position(|&field| field == b"-")?;
-        let [file_system, source, _options, ..] = rest.get(end + 1..)? else {
+        let [file_system, source, options, ..] = rest.get(end + 1..)? else {
             return None;
         };
         let (major, minor) = std::str::from_utf8(device).ok()?.split_once(':')?;
@@ -72,6 +74,7 @@ impl Mount {
             point,
             file_system: unescape(file_system),
             source: unescape(source),
+            options: unescape(options),
         })
     }
 
@@ -116,6 +119,23 @@ impl MountTable {
             hidden: hidden.collect(),
             seen,
         })
+    }
+
+    /// The directories that the overlay called `source` at `point` shows, the topmost first; nothing
+    /// if there is none. Of several the lowest counts: a bind in this process's namespace may still
+    /// show an older one above it.
+    pub(super) fn overlay_layers(&self, point: &str, source: &str) -> Option<Vec<PathBuf>> {
+        let is_it = |mount: &&Mount| mount.is_overlay() && mount.source == source;
+        let lies_on_another = |mount: &Mount| {
+            self.at(point)
+                .filter(is_it)
+                .any(|other| other.id == mount.parent && other.id != mount.id)
+        };
+        let lowest = self
+            .at(point)
+            .filter(is_it)
+            .find(|mount| !lies_on_another(mount))?;
+        Some(lower_directories(lowest.options.as_bytes()))
     }
 
     /// The mount that holds what is seen at the absolute path `path`.
@@ -230,6 +250,56 @@ fn octal(digits: &[u8]) -> Option<(u8, &[u8])> {
         matches!(digit, b'0'..=b'7').then(|| value * 8 + u32::from(digit - b'0'))
     })?;
     Some((u8::try_from(byte).ok()?, rest))
+}
+
+/// The lower directories in an overlay's options: `lowerdir=A:B`, or one `lowerdir+=A` for each. A
+/// backslash takes the next character as it is.
+fn lower_directories(options: &[u8]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for option in split_escaped(options, b',') {
+        let value = option
+            .strip_prefix(b"lowerdir=")
+            .map(|value| split_escaped(value, b':'));
+        let one = || {
+            option
+                .strip_prefix(b"lowerdir+=")
+                .map(|value| vec![value.to_vec()])
+        };
+        let directories = value.or_else(one).unwrap_or_default();
+        found.extend(
+            directories
+                .into_iter()
+                .map(|directory| PathBuf::from(OsString::from_vec(plain(&directory)))),
+        );
+    }
+    found
+}
+
+/// The parts of `text` between separators that no backslash stands before.
+fn split_escaped(text: &[u8], separator: u8) -> Vec<Vec<u8>> {
+    let (mut parts, mut is_escaped) = (vec![Vec::new()], false);
+    for &byte in text {
+        if byte == separator && !is_escaped {
+            parts.push(Vec::new());
+            continue;
+        }
+        is_escaped = byte == b'\\' && !is_escaped;
+        if let Some(part) = parts.last_mut() {
+            part.push(byte);
+        }
+    }
+    parts
+}
+
+/// `text` without its backslashes but for those that are escaped themselves.
+fn plain(text: &[u8]) -> Vec<u8> {
+    let mut is_escaped = false;
+    let mut text = text.to_vec();
+    text.retain(|&byte| {
+        is_escaped = byte == b'\\' && !is_escaped;
+        !is_escaped
+    });
+    text
 }
 
 impl Mount {

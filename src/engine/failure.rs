@@ -4,6 +4,7 @@
 use std::error::Error;
 
 use super::Reportable;
+use crate::health::Cause;
 use crate::journal::{causes, chain};
 use crate::omaha::ErrorCode;
 use crate::status::Obstacle;
@@ -73,6 +74,9 @@ pub enum SlotError {
     /// The running slot is on trial, and not healthy or not yet; and why.
     #[error("{0}")]
     OnTrial(String),
+    /// The running slot has lost what the version before had: it is to be left for the other one.
+    #[error("{}", .0.summary())]
+    Lost(Cause),
     /// The other slot can't take over, and why: it was never good, or has no kernel.
     #[error("{0}")]
     Unfit(String),

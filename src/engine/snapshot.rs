@@ -7,8 +7,8 @@ use super::{Failure, Phase, RunningSlotState, State};
 use crate::net::redact;
 use crate::printable::printable;
 use crate::status::{
-    AttemptReport, Diagnostics, EngineState, FailureReport, NextCheck, NoUpdate, Obstacle, Overview,
-    RollbackReport, SlotReport, Snapshot, Tally, Transfer,
+    AttemptReport, Diagnostics, EngineState, FailureReport, HealthReport, NextCheck, NoUpdate, Obstacle,
+    Overview, RollbackReport, SlotReport, Snapshot, Tally, Transfer,
 };
 
 /// One look at the node.
@@ -28,6 +28,10 @@ pub struct NodeFacts {
     pub config_warnings: Vec<String>,
     /// What could keep the node from booting, each in a sentence.
     pub boot_warnings: Vec<String>,
+    /// What is worse in the running slot than before its update, each in a sentence.
+    pub health_warnings: Vec<String>,
+    /// What the gate without configuration requires and found.
+    pub health: HealthReport,
     /// Why nobody knows what is required of the running slot, if so.
     pub held: Option<String>,
     /// The version that waits in the other slot, if one does.
@@ -90,6 +94,7 @@ impl SnapshotSources<'_> {
         }
         Snapshot {
             attempts,
+            health: readable_health(self.facts.health.clone()),
             overview: readable(self.overview()),
             diagnostics,
             tally,
@@ -122,6 +127,7 @@ impl SnapshotSources<'_> {
                     .map(|warning| shown(warning))
                     .collect(),
             ),
+            health_warnings: Some(facts.health_warnings.clone()),
         }
     }
 
@@ -231,9 +237,26 @@ fn readable(mut overview: Overview) -> Overview {
                 .map(|no_update| &mut no_update.reason),
         )
         .chain(overview.rollback.0.as_mut().map(|rollback| &mut rollback.cause))
-        .chain(overview.boot_warnings.iter_mut().flatten());
+        .chain(overview.boot_warnings.iter_mut().flatten())
+        .chain(overview.health_warnings.iter_mut().flatten());
     texts.for_each(make_printable);
     overview
+}
+
+/// Names of units and extensions are whatever files are called.
+fn readable_health(mut health: HealthReport) -> HealthReport {
+    for finding in &mut health.findings {
+        for text in [
+            &mut finding.name,
+            &mut finding.before,
+            &mut finding.now,
+            &mut finding.sentence,
+        ] {
+            make_printable(text);
+        }
+    }
+    health.reason.iter_mut().for_each(make_printable);
+    health
 }
 
 fn make_printable(text: &mut String) {

@@ -186,6 +186,11 @@ impl Transition {
     fn marked(&mut self, phase: &Phase, result: Result<(), SlotError>) {
         self.state.running = match result {
             Ok(()) => RunningSlotState::Good,
+            Err(SlotError::Lost(cause)) => {
+                let reason = cause.summary();
+                self.effects.push(Effect::FallBack(cause));
+                RunningSlotState::OnTrial(reason)
+            }
             Err(error) => {
                 self.effects.push(Effect::MarkGoodLater);
                 RunningSlotState::OnTrial(error.to_string())

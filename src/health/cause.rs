@@ -26,6 +26,11 @@ pub enum Cause {
         /// The end of its output.
         output: String,
     },
+    /// What the version before had is gone, and that is the image's doing.
+    Lost {
+        /// What, each in a sentence.
+        what: Vec<String>,
+    },
     /// Units are required, and systemd can't be asked.
     Systemd {
         /// The reason for which it can't be asked.
@@ -41,6 +46,7 @@ impl Cause {
         match self {
             Self::Unit { name, state, .. } => format!("unit {name} is {state}"),
             Self::Check { path, ended, .. } => format!("health check {path} {ended}"),
+            Self::Lost { what } => lost(what),
             Self::Systemd { reason } => format!("systemd can't be asked about units: {reason}"),
         }
     }
@@ -51,7 +57,7 @@ impl Cause {
         match self {
             Self::Unit { journal, .. } => journal,
             Self::Check { output, .. } => output,
-            Self::Systemd { .. } => "",
+            Self::Lost { .. } | Self::Systemd { .. } => "",
         }
     }
 }
@@ -64,6 +70,20 @@ impl fmt::Display for Cause {
             output => write!(f, ": {output}"),
         }
     }
+}
+
+/// Sentences that are told; of more their number.
+const MOST_TOLD: usize = 8;
+
+fn lost(what: &[String]) -> String {
+    let told: Vec<&str> = what.iter().take(MOST_TOLD).map(String::as_str).collect();
+    let rest = what.len().saturating_sub(MOST_TOLD);
+    let and_more = if rest == 0 {
+        String::new()
+    } else {
+        format!("; and {rest} more")
+    };
+    format!("lost with the update: {}{and_more}", told.join("; "))
 }
 
 /// The end of `text` in at most `most` bytes, at the start of a character.
@@ -85,6 +105,18 @@ mod tests {
         assert_eq!(tail("aäöü", 3), "ü");
         assert_eq!(tail("short\n", 100), "short");
         assert_eq!(tail("", 0), "");
+    }
+
+    #[test]
+    fn of_many_things_lost_the_first_are_told() {
+        let lost = |number: usize| Cause::Lost {
+            what: (0..number).map(|number| number.to_string()).collect(),
+        };
+        assert_eq!(lost(2).to_string(), "lost with the update: 0; 1");
+        assert_eq!(
+            lost(10).summary(),
+            "lost with the update: 0; 1; 2; 3; 4; 5; 6; 7; and 2 more"
+        );
     }
 
     #[test]

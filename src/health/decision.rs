@@ -146,7 +146,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::UnitName;
+    use crate::config::{RegressionMode, UnitName};
 
     const fn seconds(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -158,6 +158,9 @@ mod tests {
             no_units: vec![],
             settle: seconds(45),
             deadline: Some(seconds(600)),
+            regressions: RegressionMode::default(),
+            excused: vec![],
+            no_excused: vec![],
         }
     }
 

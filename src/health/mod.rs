@@ -15,9 +15,12 @@
 //! Settings and checks are read anew for every look, so that an operator can repair either while
 //! the node is on trial.
 
+pub mod baseline;
 mod cause;
 pub mod checks;
 mod decision;
+mod extensions;
+mod inventory_reader;
 mod look;
 mod requirements;
 mod units;
@@ -25,6 +28,7 @@ mod watch;
 
 pub use cause::Cause;
 pub use decision::{Finding, HealthDecision, HealthVerdict, Incarnation, NotHealthyYet};
+pub use inventory_reader::{InventoryError, WantedUnits, take_inventory};
 pub use look::look;
 pub use requirements::{Requirement, Unknown, requirements};
 pub use units::Units;

@@ -70,7 +70,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::config::UnitName;
+    use crate::config::{RegressionMode, UnitName};
     use crate::systemd::{SystemdError, UnitState};
 
     /// Units that are active, but for the spans given.
@@ -113,6 +113,9 @@ mod tests {
             no_units: vec![],
             settle: Duration::from_secs(45),
             deadline: Some(Duration::from_secs(deadline)),
+            regressions: RegressionMode::default(),
+            excused: vec![],
+            no_excused: vec![],
         }
     }
 

@@ -20,7 +20,7 @@ impl Host {
     /// # Errors
     /// When the kernel's uptime can't be read, or the first start can't be recorded.
     pub fn since_first_start(&self) -> io::Result<Duration> {
-        let (boot, now) = (self.boot_id().map_err(io::Error::other)?, self.uptime()?);
+        let (boot, now) = (self.boot_id().map_err(io::Error::other)?, self.up()?);
         let recorded = fs::read_to_string(self.path(FIRST_START)).ok();
         let first = recorded.as_deref().and_then(|line| parse(line, &boot));
         match first.and_then(|first| now.checked_sub(first)) {
@@ -36,7 +36,7 @@ impl Host {
     /// As [`Self::since_first_start`].
     pub fn start_anew(&self) -> io::Result<()> {
         let boot = self.boot_id().map_err(io::Error::other)?;
-        self.record_first_start(&boot, self.uptime()?)
+        self.record_first_start(&boot, self.up()?)
     }
 
     fn record_first_start(&self, boot: &str, now: Duration) -> io::Result<()> {
@@ -50,7 +50,11 @@ impl Host {
         fs::rename(new, path)
     }
 
-    fn uptime(&self) -> io::Result<Duration> {
+    /// Time since the boot, as the kernel tells it.
+    ///
+    /// # Errors
+    /// When the kernel's uptime can't be read.
+    pub fn up(&self) -> io::Result<Duration> {
         let text =
             fs::read_to_string(self.path(UPTIME)).or_else(|_| fs::read_to_string(Path::new(UPTIME)))?;
         let first = text.split_whitespace().next();

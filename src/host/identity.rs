@@ -54,7 +54,10 @@ impl Host {
     }
 
     /// The kernel's id of this boot; below a root that has no `/proc` the real kernel's.
-    pub(super) fn boot_id(&self) -> Result<String, Unreadable> {
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn boot_id(&self) -> Result<String, Unreadable> {
         let own = self.first_line(BOOT_ID)?;
         let id = match own {
             Some(id) => Some(id),

@@ -49,7 +49,13 @@ impl Host {
     /// Whether systemd runs this machine, so that programs can be run as its units.
     #[must_use]
     pub fn has_systemd(&self) -> bool {
-        self.is_real() && Path::new("/run/systemd/system").is_dir()
+        self.is_real() && self.seems_run_by_systemd()
+    }
+
+    /// Whether systemd runs this machine, or the one that a root other than `/` stands for.
+    #[must_use]
+    pub fn seems_run_by_systemd(&self) -> bool {
+        self.path("/run/systemd/system").is_dir()
     }
 
     /// Path in our file system of the absolute path `absolute` of the host.

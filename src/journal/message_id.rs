@@ -35,10 +35,14 @@ pub enum MessageId {
     RebootOrdered,
     /// A reboot is not wanted any more.
     RebootCalledOff,
+    /// What the version before had is gone, by the image's doing.
+    Lost,
+    /// Something is worse than before the update, and perhaps meant.
+    WorseThanBefore,
 }
 
 impl MessageId {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Installed,
         Self::Failed,
         Self::PayloadRefused,
@@ -53,6 +57,8 @@ impl MessageId {
         Self::RebootLockKept,
         Self::RebootOrdered,
         Self::RebootCalledOff,
+        Self::Lost,
+        Self::WorseThanBefore,
     ];
 
     /// The value of `MESSAGE_ID`: 32 hexadecimal digits in lower case.
@@ -73,6 +79,8 @@ impl MessageId {
             Self::RebootLockKept => "33e50d4e7b7841ec964c599814294d9a",
             Self::RebootOrdered => "b1f416983e8c4d20afc9e50032606619",
             Self::RebootCalledOff => "130c5525de7a4d0286d40bb1ac1566a7",
+            Self::Lost => "14ebb242a21b4e0f89c1598fa94cf851",
+            Self::WorseThanBefore => "3219f64cd1c04058929a91986bdcb782",
         }
     }
 
@@ -107,6 +115,12 @@ impl MessageId {
             Self::RebootCalledOff => {
                 "a reboot was called off: nothing waits for it any more, or the node came back without it"
             }
+            Self::Lost => {
+                "an extension or a unit that was well before the update is lost, by the image's doing; the slot is left if the other one boots"
+            }
+            Self::WorseThanBefore => {
+                "something is worse than before the update, and the slot is kept: a unit has failed or is gone, or the default route"
+            }
         }
     }
 
@@ -117,6 +131,7 @@ impl MessageId {
                 "`UPDATE_VERSION`, `UPDATE_SLOT`"
             }
             Self::Failed | Self::PayloadRefused | Self::CheckFailed | Self::Deferred => "`UPDATE_CODE`",
+            Self::Lost | Self::WorseThanBefore => "`UPDATE_VERSION`",
             Self::RolledBack | Self::RebootLockKept => "`UPDATE_VERSION`: the version that was left",
             Self::MarkedGood | Self::DeadlinePassed => "`UPDATE_SLOT`",
             Self::TableRepaired | Self::RebootLockReleased | Self::RebootCalledOff => "",

@@ -49,7 +49,7 @@ const OBSTACLES: [Obstacle; 7] = [
     Obstacle::Failed,
 ];
 
-const METRICS: [MetricRow; 24] = [
+const METRICS: [MetricRow; 25] = [
     (
         gauge(
             "update_engine_info",
@@ -122,6 +122,14 @@ const METRICS: [MetricRow; 24] = [
             "Whether the running slot is not marked good yet.",
         ),
         |snapshot| vec![Sample::of(!snapshot.overview.trial.is_empty())],
+    ),
+    (
+        gauge(
+            "update_engine_regressions",
+            "What was worse than before in the slot of the last update that was compared, by whether it is certain to be the image's \
+             doing; missing if none was.",
+        ),
+        regressions,
     ),
     (
         gauge(
@@ -255,6 +263,25 @@ fn info(snapshot: &Snapshot) -> Vec<Sample> {
         .with("running", overview.running_version.clone())
         .with("waiting", overview.waiting_version.clone());
     vec![sample]
+}
+
+fn regressions(snapshot: &Snapshot) -> Vec<Sample> {
+    let health = &snapshot.health;
+    let is_known = health
+        .outcome
+        .as_deref()
+        .is_some_and(|outcome| outcome != "not-compared");
+    let count = |certain: bool| {
+        let found = health
+            .findings
+            .iter()
+            .filter(|finding| finding.certain == certain)
+            .count();
+        Sample::of(u64::try_from(found).unwrap_or(u64::MAX))
+    };
+    let samples =
+        [("certain", true), ("perhaps", false)].map(|(word, certain)| count(certain).with("certainty", word));
+    samples.into_iter().filter(|_| is_known).collect()
 }
 
 fn checks(snapshot: &Snapshot) -> Vec<Sample> {

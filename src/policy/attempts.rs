@@ -269,6 +269,16 @@ impl Attempts {
         self.bound();
     }
 
+    /// Notes what there is to say of the last update that was installed in the slot with this
+    /// PARTUUID.
+    pub fn remark(&mut self, partuuid: &str, remark: &str) {
+        let mut installed = self.0.iter_mut().rev().filter(|attempt| attempt.is_installed());
+        if let Some(attempt) = installed.find(|attempt| attempt.partuuid == partuuid) {
+            remark.clone_into(&mut attempt.why);
+        }
+        self.bound();
+    }
+
     /// Iterates over the attempts, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Attempt> {
         self.0.iter()

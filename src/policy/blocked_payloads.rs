@@ -15,6 +15,10 @@ use crate::store::tolerant;
 /// Most payloads remembered; the oldest is forgotten first.
 const MOST_BLOCKED: usize = 16;
 
+/// Seconds between two trials that were lost by a regression before the second one counts: what an
+/// outage elsewhere takes down at once must not block an image for ever.
+pub(super) const TRIALS_APART: i64 = 60 * 60;
+
 /// A payload that booted and was not kept, or that makes the same image as one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockedPayload {
@@ -36,9 +40,25 @@ pub struct BlockedPayload {
         skip_serializing_if = "Option::is_none"
     )]
     pub image: Option<ImageHashes>,
+    /// Unix time from which on it may be installed once more by itself; none if it may not. Versions
+    /// that don't know this field block it until an operator asks.
+    #[serde(
+        default,
+        deserialize_with = "tolerant::or_default",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub retry_from: Option<UnixTime>,
 }
 
 impl BlockedPayload {
+    /// Whether it is not installed by itself at `now`. A time that lies further ahead than any that
+    /// is chosen now was written by a clock that was wrong, and is over.
+    #[must_use]
+    pub fn blocks(&self, now: UnixTime) -> bool {
+        let is_ahead = |from: UnixTime| now < from && from <= now.plus_seconds(TRIALS_APART);
+        self.retry_from.is_none_or(is_ahead)
+    }
+
     fn makes(&self, image: &ImageHashes) -> bool {
         self.image.is_some_and(|own| own.is(image))
     }
@@ -100,6 +120,10 @@ impl BlockedPayloads {
         for blocked in &mut self.0 {
             blocked.image = blocked.image.or_else(|| image(&blocked.sha256));
         }
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut BlockedPayload> {
+        self.0.iter_mut()
     }
 
     /// Iterates over the payloads, oldest first.
@@ -170,6 +194,7 @@ mod tests {
             noticed: UnixTime(i64::from(number)),
             cause: "did not come up".to_owned(),
             image: None,
+            retry_from: None,
         }
     }
 

@@ -4,6 +4,7 @@ use crate::status::{Tally, UnixTime};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::attempts::Attempts;
+use super::blocked_payloads::TRIALS_APART;
 use super::grants::{GRANT_TIMEOUT, HoldOff, HoldOffCause};
 use super::history::History;
 
@@ -73,6 +74,12 @@ impl History {
         self.tally_mut().clock_stepped(step);
         if let Some(rollback) = &mut self.last_rollback {
             step.correct(&mut rollback.noticed);
+        }
+        for blocked in self.blocked.iter_mut() {
+            if let Some(from) = &mut blocked.retry_from {
+                let began = from.plus_seconds(-TRIALS_APART);
+                *from = step.corrected(began).plus_seconds(TRIALS_APART);
+            }
         }
         if let Some(HoldOff {
             cause: HoldOffCause::BlockedPayload,

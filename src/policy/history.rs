@@ -13,6 +13,7 @@
 //! without success. Priority 0 tells a slot that was made unbootable from one that was tried.
 //! Versions are not compared: the same one may be installed again.
 
+mod blocked;
 mod contents;
 
 use std::collections::BTreeMap;
@@ -23,10 +24,9 @@ use serde_json::Value;
 use slots::SlotAttributes;
 
 use super::{
-    BlockedPayload, BlockedPayloads, HoldOff, KnownImages, Rollback, RollbackCause, SlotPayload, Trial,
-    TrialOutcome, TrialProgress,
+    BlockedPayloads, HoldOff, KnownImages, Rollback, RollbackCause, SlotPayload, Trial, TrialOutcome,
+    TrialProgress,
 };
-use crate::plan::ImageHashes;
 use crate::status::{Tally, UnixTime};
 use crate::store::tolerant;
 
@@ -57,7 +57,7 @@ pub struct History {
     #[serde(deserialize_with = "tolerant::or_default")]
     interrupted: Option<(Sha256Digest, u8)>,
     #[serde(rename = "blamed", deserialize_with = "tolerant::or_default")]
-    blocked: BlockedPayloads,
+    pub(super) blocked: BlockedPayloads,
     #[serde(deserialize_with = "tolerant::or_default")]
     unreported: bool,
     #[serde(deserialize_with = "tolerant::or_default")]
@@ -76,6 +76,12 @@ pub struct History {
         skip_serializing_if = "Option::is_none"
     )]
     pub(super) hold_off: Option<HoldOff>,
+    /// The kernel's id of the boot in which the slot on trial was first seen running.
+    #[serde(
+        deserialize_with = "tolerant::or_default",
+        skip_serializing_if = "Option::is_none"
+    )]
+    first_boot: Option<String>,
     /// A record of its own.
     #[serde(skip)]
     images: KnownImages,
@@ -103,6 +109,7 @@ impl History {
             let excess = self.filled.len().saturating_sub(SLOTS);
             self.filled.drain(..excess);
         }
+        self.first_boot = None;
         self.trial = Some(Trial {
             partuuid: partuuid.to_owned(),
             payload,
@@ -172,8 +179,13 @@ impl History {
         let silent = |cause: String| RollbackCause {
             cause,
             output: String::new(),
+            is_regression: false,
         };
-        let RollbackCause { cause, output } = match progress {
+        let RollbackCause {
+            cause,
+            output,
+            is_regression,
+        } = match progress {
             TrialProgress::GivenUp(why) => why,
             TrialProgress::Unknown(value) => RollbackCause::of_unknown(&value),
             TrialProgress::Committed => silent("did not come up".to_owned()),
@@ -191,7 +203,12 @@ impl History {
             output,
             noticed: now,
         };
-        self.block(&rollback);
+        let retry_from = if is_regression {
+            self.retry_from(&rollback.payload, now)
+        } else {
+            None
+        };
+        self.block(&rollback, retry_from);
         TrialOutcome::RolledBack(rollback)
     }
 
@@ -203,51 +220,6 @@ impl History {
         };
         self.interrupted = Some((sha256, times));
         times
-    }
-
-    fn block(&mut self, rollback: &Rollback) {
-        self.block_payload(&rollback.payload, rollback.noticed, &rollback.cause);
-        self.last_rollback = Some(rollback.clone());
-        self.interrupted = None;
-        self.unreported = true;
-    }
-
-    /// Blocks the payload and all others that make the same image.
-    fn block_payload(&mut self, payload: &SlotPayload, noticed: UnixTime, cause: &str) {
-        let Some(own) = payload.sha256 else { return };
-        let image = self.images.of(&own);
-        let others = image.into_iter().flat_map(|image| self.images.payloads(image));
-        for sha256 in others.filter(|other| *other != own).chain([own]) {
-            self.blocked.add(BlockedPayload {
-                sha256,
-                version: payload.version.clone(),
-                noticed,
-                cause: cause.to_owned(),
-                image,
-            });
-        }
-    }
-
-    /// The payload with this hash makes an image that is blocked: it is, too.
-    pub fn block_package(&mut self, sha256: Sha256Digest, image: ImageHashes) {
-        if let Some(blocked) = self.blocked.find_image(&image).cloned() {
-            self.blocked.add(BlockedPayload {
-                sha256,
-                image: Some(image),
-                ..blocked
-            });
-        }
-    }
-
-    /// The blocked payload with this hash, or with the image that it is known to make.
-    #[must_use]
-    pub fn blocked_payload(&self, sha256: &Sha256Digest) -> Option<&BlockedPayload> {
-        let by_image = || self.blocked.find_image(&self.images.of(sha256)?);
-        self.blocked.find(sha256).or_else(by_image)
-    }
-
-    fn forgive(&mut self, sha256: &Sha256Digest) {
-        self.blocked.forgive(sha256, self.images.of(sha256));
     }
 
     /// The slot `running` is good: what was on trial in it is kept.
@@ -302,7 +274,7 @@ impl History {
     /// installed again by itself, and what `other` holds is wanted.
     pub fn leave(&mut self, running: &str, other: &str, now: UnixTime) {
         if let Some(payload) = self.held.get(running).cloned() {
-            self.block_payload(&payload, now, BY_HAND);
+            self.block_payload(&payload, now, BY_HAND, None);
         }
         if let Some(sha256) = self.held.get(other).and_then(|payload| payload.sha256) {
             self.forgive(&sha256);

@@ -43,6 +43,14 @@ pub struct RollbackCause {
     /// The last lines of the unit or the check; may be empty.
     #[serde(rename = "said", default, deserialize_with = "tolerant::text")]
     pub output: String,
+    /// Whether it is a regression, which nobody has configured to be a requirement. Versions that
+    /// don't know this field blame it as any other cause.
+    #[serde(
+        default,
+        deserialize_with = "tolerant::or_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_regression: bool,
 }
 
 impl RollbackCause {
@@ -54,6 +62,7 @@ impl RollbackCause {
         told.unwrap_or_else(|| Self {
             cause: tolerant::unknown_cause(),
             output: String::new(),
+            is_regression: false,
         })
     }
 }

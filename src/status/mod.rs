@@ -13,6 +13,7 @@
 
 mod attempt;
 mod command;
+mod health;
 mod overview;
 mod snapshot;
 mod tally;
@@ -21,6 +22,7 @@ pub use attempt::{AttemptReport, AttemptState, Transfer, Trigger};
 pub use command::{
     CheckResult, Command, CommandRefusal, OfferSource, PreflightCheck, Preview, Prospect, WaitingSlot,
 };
+pub use health::{HealthFinding, HealthReport};
 pub use overview::{
     EngineState, FailureReport, LastCheck, Maybe, NextCheck, NoUpdate, Obstacle, Overview, RollbackReport,
     SlotReport,

@@ -46,6 +46,9 @@ pub struct Overview {
     pub boot_warnings: Option<Vec<String>>,
     /// Oddities of the configuration, each in a sentence; none from an earlier engine.
     pub config_warnings: Option<Vec<String>>,
+    /// What is worse in the running slot than before its update, each in a sentence; none from an
+    /// earlier engine.
+    pub health_warnings: Option<Vec<String>>,
 }
 
 /// The engine's state in one word.

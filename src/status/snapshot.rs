@@ -3,7 +3,7 @@
 
 use tokio::sync::{mpsc, watch};
 
-use super::{AttemptReport, Overview, Tally};
+use super::{AttemptReport, HealthReport, Overview, Tally};
 
 /// The engine's operation, as `com.coreos.update1.Manager` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,6 +75,9 @@ pub struct Snapshot {
     /// The last attempts at updates, oldest first; readable by anyone. Apart from the overview
     /// because few ask for them.
     pub attempts: Vec<AttemptReport>,
+    /// What the gate without configuration requires and found; readable by anyone. Apart from the
+    /// overview likewise.
+    pub health: HealthReport,
     /// Readable by users who may read the journal.
     pub diagnostics: Diagnostics,
     /// Counters for metrics; on no bus.

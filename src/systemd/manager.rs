@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 )]
 pub(super) trait SystemdManager {
     fn subscribe(&self) -> zbus::Result<()>;
+    fn list_units(&self) -> zbus::Result<Vec<UnitRow>>;
     fn load_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
     fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn start_transient_unit(
@@ -32,7 +33,27 @@ pub(super) trait SystemdManager {
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
+    #[zbus(property)]
+    fn system_state(&self) -> zbus::Result<String>;
+    /// A reload begins or, `active` being false, has ended.
+    #[zbus(signal)]
+    fn reloading(&self, active: bool) -> zbus::Result<()>;
 }
+
+/// A row of systemd's list of units: name, description, states of load, activity and detail, the
+/// unit that it follows, its path, and its job's number, type and path.
+pub(super) type UnitRow = (
+    String,
+    String,
+    String,
+    String,
+    String,
+    String,
+    OwnedObjectPath,
+    u32,
+    String,
+    OwnedObjectPath,
+);
 
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Unit",
@@ -102,6 +123,17 @@ pub enum SystemdError {
     /// It did not answer in time.
     #[error("systemd did not answer within {} s", PATIENCE.as_secs())]
     Silent,
+}
+
+impl SystemdError {
+    /// Whether systemd, or the bus for it, has answered with an error.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Bus(zbus::Error::MethodError(..) | zbus::Error::FDO(_))
+        )
+    }
 }
 
 /// The machine's systemd, over the system bus.

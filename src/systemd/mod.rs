@@ -4,6 +4,7 @@
 //! | what | where |
 //! |---|---|
 //! | the proxies of its D-Bus interfaces, states of units, the order to reboot | [`Systemd`] |
+//! | its units with their properties, and when it reloads them | [`UnitReader`] |
 //! | a program as a service of its own, with its properties | [`TransientUnit`], [`TransientService`] |
 //! | `sd_notify`: ready, status line, watchdog | [`ServiceManager`] |
 //!
@@ -13,7 +14,9 @@
 mod manager;
 mod notify;
 mod transient_unit;
+mod units;
 
 pub use manager::{Systemd, SystemdError, UnitState};
 pub use notify::ServiceManager;
 pub use transient_unit::{TransientService, TransientUnit};
+pub use units::{ListedUnit, Reloads, UnitReader};

@@ -168,6 +168,10 @@ async fn run(options: Options, attempt_fields: AttemptFields) -> Result<(), Daem
     let service = serve(options.peer, commands, news).await?;
     let monitor = tokio::spawn(monitor.run());
     let mut engine = tokio::spawn(engine.run(received));
+    let keeper = {
+        let (node, stop) = (Arc::clone(&node), stop.clone());
+        tokio::spawn(async move { node.keep_baseline(&stop).await })
+    };
 
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),
@@ -176,9 +180,10 @@ async fn run(options: Options, attempt_fields: AttemptFields) -> Result<(), Daem
         _ = &mut engine => return Err(DaemonError::Died),
     };
     stop.cancel();
-    // A panic in either is in the journal already.
+    // A panic in any is in the journal already.
     let _ = engine.await;
     let _ = monitor.await;
+    let _ = keeper.await;
     service.shutdown().await;
     if outcome.is_ok() {
         node.end_orderly();

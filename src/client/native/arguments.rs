@@ -64,6 +64,8 @@ pub(super) enum NativeCommand {
     MarkGood,
     /// Why there is no update, what failed last, what was rolled back, and what to do about it
     Why,
+    /// What was well before an update, what is required of the new slot, and what was found missing or worse
+    Health(Form),
     /// The last attempts at updates: when, from and to which version, how much was fetched, and what became of each
     History(Form),
     /// The lock among nodes that reboot, and what this node's reboot manager is at

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   first argument is a command ─▶ arguments (clap) ─▶ run ─┬─ remote    Engine1 on the bus, errors with a remedy       
-//!                                                           ├─ page, history, preview  what people read
+//!                                                           ├─ page, history, health, preview  what people read
 //!                                                           ├─ progress  a download until its end
 //!                                                           └─ settings  configuration in force
 //! ```
@@ -13,6 +13,7 @@
 //! as `update` would, and with 7 where that is doubtful.
 
 mod arguments;
+mod health;
 mod history;
 mod page;
 mod progress;

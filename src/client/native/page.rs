@@ -33,6 +33,7 @@ pub(super) fn status(overview: &Overview, diagnostics: Option<&Diagnostics>) -> 
         page.row("Next check", &format!("{time}: {}", next.why));
     }
     page.troubles(overview, diagnostics);
+    page.health_warnings(overview);
     page.boot_warnings(overview);
     format!("{}\n{}", page.0, slots(overview))
 }
@@ -57,6 +58,7 @@ pub(super) fn why(overview: &Overview, diagnostics: Option<&Diagnostics>) -> Str
         page.failure(failure);
     }
     page.rollback(overview, diagnostics);
+    page.health_warnings(overview);
     page.boot_warnings(overview);
     for warning in overview.config_warnings.iter().flatten() {
         page.row("Configuration", warning);
@@ -159,6 +161,12 @@ impl Page {
             self.causes(failure);
         }
         self.rollback(overview, diagnostics);
+    }
+
+    fn health_warnings(&mut self, overview: &Overview) {
+        for warning in overview.health_warnings.iter().flatten() {
+            self.row("Worse", warning);
+        }
     }
 
     fn boot_warnings(&mut self, overview: &Overview) {

@@ -17,7 +17,7 @@ use crate::bus::{Control1Proxy, Engine1Proxy, UpdateManagerProxy};
 use crate::client::{Endpoint, session};
 use crate::host::Unreadable;
 use crate::journal::chain;
-use crate::status::{AttemptReport, Diagnostics, EngineState, OfferSource, Overview, Preview};
+use crate::status::{AttemptReport, Diagnostics, EngineState, HealthReport, OfferSource, Overview, Preview};
 
 /// Error of a command.
 #[derive(Debug, thiserror::Error)]
@@ -119,6 +119,10 @@ impl Remote {
 
     pub(super) async fn attempts(&self) -> Result<Vec<AttemptReport>, RemoteError> {
         Ok(AttemptReport::read_all(&self.connection).await?)
+    }
+
+    pub(super) async fn health(&self) -> Result<HealthReport, RemoteError> {
+        Ok(HealthReport::read(&self.connection).await?)
     }
 
     /// Output of failed units and checks, if this user may read it.

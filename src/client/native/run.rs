@@ -7,7 +7,7 @@ use serde_json::json;
 use super::arguments::{Arguments, NativeCommand};
 use super::progress::{Follower, ProgressDisplay};
 use super::remote::{Remote, RemoteError};
-use super::{Exit, history, page, reboot_lock, settings, time};
+use super::{Exit, health, history, page, reboot_lock, settings, time};
 use crate::client::Endpoint;
 use crate::printable::printable;
 use crate::status::{EngineState, Obstacle, OfferSource, Overview};
@@ -53,15 +53,7 @@ async fn carry_out(command: NativeCommand, endpoint: &Endpoint) -> Result<Exit, 
                 print("The partition table is as it was; --withdraw-slot puts the running slot first.\n");
             }
         }
-        NativeCommand::Slots(form) => {
-            let overview = remote.overview().await?;
-            let slots = if form.json {
-                pretty(&overview.slots)
-            } else {
-                page::slots(&overview)
-            };
-            tell(&slots, form.json);
-        }
+        NativeCommand::Slots(form) => tell(&slots(&remote, form.json).await?, form.json),
         NativeCommand::Rollback => {
             remote.roll_back().await?;
             tell(&format!("{}\n", remote.overview().await?.summary), false);
@@ -78,6 +70,7 @@ async fn carry_out(command: NativeCommand, endpoint: &Endpoint) -> Result<Exit, 
             let (overview, diagnostics) = (remote.overview().await?, remote.diagnostics().await);
             tell(&page::why(&overview, diagnostics.as_ref()), false);
         }
+        NativeCommand::Health(form) => tell(&health(&remote, form.json).await?, form.json),
         NativeCommand::History(form) => tell(&attempts(&remote, form.json).await?, form.json),
         // Done above, without an engine.
         NativeCommand::Config { .. } | NativeCommand::RebootLock { .. } => {}
@@ -95,6 +88,24 @@ async fn status(remote: &Remote, json: bool) -> Result<String, RemoteError> {
         object.insert("rollback_output".to_owned(), diagnostics.rollback_output.into());
     }
     Ok(pretty(&value))
+}
+
+async fn slots(remote: &Remote, json: bool) -> Result<String, RemoteError> {
+    let overview = remote.overview().await?;
+    Ok(if json {
+        pretty(&overview.slots)
+    } else {
+        page::slots(&overview)
+    })
+}
+
+async fn health(remote: &Remote, json: bool) -> Result<String, RemoteError> {
+    let report = remote.health().await?;
+    Ok(if json {
+        pretty(&report)
+    } else {
+        health::page(&report)
+    })
 }
 
 async fn attempts(remote: &Remote, json: bool) -> Result<String, RemoteError> {

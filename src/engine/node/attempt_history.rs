@@ -142,6 +142,11 @@ impl AttemptHistory {
         });
     }
 
+    /// What there is to say of the update in the slot with this PARTUUID, which is kept.
+    pub(super) fn remark(&self, partuuid: &str, remark: &str) {
+        self.change(|attempts| attempts.remark(partuuid, remark));
+    }
+
     /// Whether the daemon ended amid the last attempt; asked before [`Self::note_start`].
     pub(super) fn is_under_way(&self) -> bool {
         self.last_state() == Some(AttemptState::UnderWay)

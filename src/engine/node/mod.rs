@@ -25,9 +25,11 @@
 
 mod attempt_history;
 mod attempt_observer;
+mod baseline_keeper;
 mod check_records;
 mod check_schedule;
 mod clock;
+mod gate_records;
 mod hold_off;
 mod machine;
 mod node_reporter;
@@ -37,6 +39,7 @@ mod parts;
 mod payload_prefs;
 mod pending_reboot;
 mod preview;
+mod regression_gate;
 mod slot_control;
 mod slot_trial;
 mod update_history;
@@ -47,8 +50,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use attempt_observer::AttemptObserver;
+use baseline_keeper::BaselineKeeper;
 use check_schedule::CheckSchedule;
 use clock::{ClockSignal, NotedTimes};
 pub use machine::{DiskChoice, Settings};
@@ -92,6 +97,7 @@ pub struct Node {
     /// Signals that the wall clock was set.
     clock: ClockSignal,
     times: Blocking<NotedTimes>,
+    baseline: Blocking<BaselineKeeper>,
 }
 
 impl Node {
@@ -110,6 +116,7 @@ impl Node {
             pending_reboot: Blocking::of(parts.pending_reboot()),
             reporter: Blocking::of(parts.reporter()),
             times: Blocking::of(parts.noted_times()),
+            baseline: Blocking::of(parts.baseline_keeper()),
             machine: Blocking::new(&parts.machine),
             history: Blocking::new(&parts.history),
             trial: Blocking::new(&parts.trial),
@@ -124,6 +131,11 @@ impl Node {
     #[must_use]
     pub fn initial_state(&self) -> State {
         self.pending_reboot.on_this_thread().initial_state()
+    }
+
+    /// Records what is well while a good slot runs, until `stop` and once more then.
+    pub async fn keep_baseline(&self, stop: &CancellationToken) {
+        self.baseline.keep(stop).await;
     }
 
     /// The daemon was asked to end: if the machine is shut down while the running slot is on trial,
@@ -188,7 +200,7 @@ impl Updater for Node {
     }
 
     async fn mark_good(&self) -> Result<(), SlotError> {
-        self.trial.run(SlotTrial::mark_good).await
+        self.trial.mark_good().await
     }
 
     async fn mark_good_anyway(&self) -> Result<(), SlotError> {

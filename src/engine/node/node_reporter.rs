@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use super::attempt_history::AttemptHistory;
+use super::gate_records::GateRecords;
 use super::machine::Machine;
 use super::slot_control::SlotControl;
 use super::slot_trial::SlotTrial;
 use super::update_history::UpdateHistory;
-use crate::config::ServerSetting;
+use crate::config::{HealthSettings, ServerSetting};
 use crate::disk::{DiskError, SlotRow};
 use crate::engine::{NodeFacts, Updates};
+use crate::health::baseline::{Baseline, GateOutcome, GateRecord, RecordedExtension, Regression};
 use crate::journal::chain;
 use crate::policy::{Attempt, History, Rollback};
-use crate::status::{AttemptReport, RollbackReport, SlotReport};
+use crate::status::{AttemptReport, HealthFinding, HealthReport, RollbackReport, SlotReport};
 
 /// Reads the facts about the node that the bus shows. Writes nothing.
 pub(super) struct NodeReporter {
@@ -21,6 +23,7 @@ pub(super) struct NodeReporter {
     pub(super) attempts: Arc<AttemptHistory>,
     pub(super) slots: Arc<SlotControl>,
     pub(super) trial: Arc<SlotTrial>,
+    pub(super) gate_records: Arc<GateRecords>,
 }
 
 impl NodeReporter {
@@ -37,7 +40,16 @@ impl NodeReporter {
                 (Vec::new(), Vec::new(), Some(reason))
             }
         };
+        let comparison = self.gate_records.comparison().unwrap_or_else(|error| {
+            tracing::warn!(
+                "what was compared after the last update is forgotten: {}",
+                chain(&error)
+            );
+            None
+        });
         NodeFacts {
+            health_warnings: self.health_warnings(comparison.as_ref()),
+            health: self.health(comparison),
             boots_next: self.slots.boots_next(),
             slots,
             slots_unknown,
@@ -62,6 +74,24 @@ impl NodeReporter {
             running_version,
             tally: history.tally().clone(),
         }
+    }
+
+    /// What was worse in the running slot than before its update.
+    fn health_warnings(&self, comparison: Option<&GateRecord>) -> Vec<String> {
+        let running = self.history.running();
+        let kept = comparison.filter(|comparison| {
+            let is_kept = comparison.outcome == GateOutcome::Kept;
+            is_kept
+                && running.is_some_and(|slot| slot == comparison.slot)
+                && self.machine.last_version() == comparison.version
+        });
+        kept.map(GateRecord::sentences).unwrap_or_default()
+    }
+
+    fn health(&self, comparison: Option<GateRecord>) -> HealthReport {
+        let settings = self.machine.health_settings().ok();
+        let baseline = self.gate_records.baseline().unwrap_or_default();
+        health_report(settings.as_ref(), baseline, comparison)
     }
 
     /// The slots, and what could keep them from booting.
@@ -94,6 +124,63 @@ impl NodeReporter {
             running: row.slot == running,
         });
         Ok((reports.collect(), warnings))
+    }
+}
+
+fn health_report(
+    settings: Option<&HealthSettings>,
+    baseline: Option<Baseline>,
+    comparison: Option<GateRecord>,
+) -> HealthReport {
+    let mut report = HealthReport {
+        mode: settings.map_or_else(String::new, |settings| settings.regressions.word().to_owned()),
+        ..HealthReport::default()
+    };
+    if let Some(settings) = settings {
+        report.excused = settings
+            .excused
+            .iter()
+            .map(|name| name.as_str().to_owned())
+            .collect();
+    }
+    if let Some(baseline) = baseline {
+        let names =
+            |extensions: Vec<RecordedExtension>| extensions.into_iter().map(|each| each.name).collect();
+        report.recorded = Some(baseline.taken.0);
+        report.recorded_version = Some(baseline.bound.version);
+        report.recorded_up = Some(baseline.up);
+        report.required_units = baseline.units.into_iter().map(|unit| unit.name).collect();
+        report.required_extensions = names(baseline.extensions);
+        report.required_confexts = names(baseline.confexts);
+        report.required_route = baseline.default_route;
+        report.failed_before = baseline.failed;
+    }
+    if let Some(comparison) = comparison {
+        let certain = comparison
+            .certain
+            .iter()
+            .map(|regression| finding(regression, true));
+        let perhaps = comparison
+            .perhaps
+            .iter()
+            .map(|regression| finding(regression, false));
+        report.findings = certain.chain(perhaps).collect();
+        report.compared = Some(comparison.compared.0);
+        report.compared_version = Some(comparison.version);
+        report.outcome = Some(comparison.outcome.word().to_owned());
+        report.reason = Some(comparison.reason).filter(|reason| !reason.is_empty());
+    }
+    report
+}
+
+fn finding(regression: &Regression, certain: bool) -> HealthFinding {
+    HealthFinding {
+        subject: regression.subject.word().to_owned(),
+        name: regression.name.clone(),
+        certain,
+        before: regression.before.clone(),
+        now: regression.now.clone(),
+        sentence: regression.to_string(),
     }
 }
 

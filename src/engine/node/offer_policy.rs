@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::engine::{AttemptContext, Checked, Failure};
 use crate::omaha::{ErrorCode, Offer, PayloadKind};
 use crate::plan::{BlockedImage, InstallPlan};
-use crate::policy::{Decision, PayloadState, PolicyInput, decide, extensions};
+use crate::policy::{BlockedPayload, Decision, PayloadState, PolicyInput, decide, extensions};
 use crate::status::{Obstacle, Trigger};
 
 /// The one key of the image; operators bind-mount over it.
@@ -65,24 +65,17 @@ impl OfferPolicy {
     /// Whether policy takes `offer`; if not, why.
     fn decide(&self, offer: &Offer, payload_state: &PayloadState, trigger: Trigger) -> Result<(), Failure> {
         let mode = self.machine.host().mode()?;
-        let history = self.history.read();
+        let (history, now) = (self.history.read(), unix_time());
         let input = PolicyInput {
             payload_state,
-            blocked: history.blocked_payload(&offer.sha256),
+            blocked: history.blocked_payload(&offer.sha256, now),
             trigger,
             mode,
-            now: unix_time(),
+            now,
         };
         match decide(offer, &input) {
             Decision::Take { .. } => Ok(()),
-            Decision::RolledBackBefore(blocked) => Err(Failure::new(
-                ErrorCode::IgnoredPerPolicy,
-                format!(
-                    "this machine rolled back from version {:?} ({}); it is installed again only on demand",
-                    blocked.version, blocked.cause
-                ),
-            )
-            .of_kind(Obstacle::RolledBack)),
+            Decision::RolledBackBefore(blocked) => Err(rolled_back_before(blocked)),
             Decision::BackOff { until } => Err(Failure {
                 obstacle: Obstacle::Backoff,
                 until: Some(until.0),
@@ -102,8 +95,12 @@ impl OfferPolicy {
         if trigger == Trigger::Operator {
             return Vec::new();
         }
-        let history = self.history.read();
-        let blocked = history.blocked_payloads().iter().filter_map(|blocked| {
+        let (history, now) = (self.history.read(), unix_time());
+        let blocked = history
+            .blocked_payloads()
+            .iter()
+            .filter(|blocked| blocked.blocks(now));
+        let blocked = blocked.filter_map(|blocked| {
             Some(BlockedImage {
                 image: blocked.image?,
                 version: blocked.version.clone(),
@@ -150,5 +147,24 @@ impl OfferPolicy {
             blocked_images: Vec::new(),
             public_keys: vec![self.machine.host().path(PUBLIC_KEY)],
         })
+    }
+}
+
+/// The failure of an offer whose image this machine rolled back from.
+fn rolled_back_before(blocked: &BlockedPayload) -> Failure {
+    let again = match blocked.retry_from {
+        None => "it is installed again only on demand".to_owned(),
+        Some(from) => format!(
+            "it is tried once more from {} (Unix time) on, or on demand",
+            from.0
+        ),
+    };
+    let reason = format!(
+        "this machine rolled back from version {:?} ({}); {again}",
+        blocked.version, blocked.cause
+    );
+    Failure {
+        until: blocked.retry_from.map(|from| from.0),
+        ..Failure::new(ErrorCode::IgnoredPerPolicy, reason).of_kind(Obstacle::RolledBack)
     }
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::attempt_history::AttemptHistory;
 use super::attempt_observer::AttemptObserver;
+use super::baseline_keeper::BaselineKeeper;
 use super::check_records::CheckRecords;
 use super::check_schedule::CheckSchedule;
 use super::clock::NotedTimes;
+use super::gate_records::GateRecords;
 use super::hold_off::CheckHoldOff;
 use super::machine::{Machine, Settings};
 use super::node_reporter::NodeReporter;
@@ -15,6 +17,7 @@ use super::offer_policy::OfferPolicy;
 use super::payload_prefs::PayloadPrefs;
 use super::pending_reboot::PendingReboot;
 use super::preview::PreviewRecords;
+use super::regression_gate::RegressionGate;
 use super::slot_control::SlotControl;
 use super::slot_trial::SlotTrial;
 use super::update_history::UpdateHistory;
@@ -33,6 +36,7 @@ pub(super) struct Parts {
     payload_prefs: Arc<PayloadPrefs>,
     hold_off: Arc<CheckHoldOff>,
     offers: Arc<OfferPolicy>,
+    gate_records: Arc<GateRecords>,
 }
 
 impl Parts {
@@ -42,8 +46,12 @@ impl Parts {
         let attempts = Arc::new(AttemptHistory::new(&machine, &history));
         let payload_prefs = Arc::new(PayloadPrefs::new(&machine));
         let slots = Arc::new(SlotControl::new(&machine, &history, &attempts));
+        let gate_records = Arc::new(GateRecords {
+            machine: Arc::clone(&machine),
+        });
+        let gate = RegressionGate::new(&machine, &history, &attempts, &slots, &gate_records);
         Self {
-            trial: Arc::new(SlotTrial::new(&machine, &slots)),
+            trial: Arc::new(SlotTrial::new(&machine, &slots, &Arc::new(gate))),
             hold_off: Arc::new(CheckHoldOff::new(&machine, &history, &payload_prefs)),
             offers: Arc::new(OfferPolicy::new(&machine, &history, &payload_prefs)),
             schedule: Arc::default(),
@@ -52,6 +60,15 @@ impl Parts {
             slots,
             attempts,
             payload_prefs,
+            gate_records,
+        }
+    }
+
+    pub(super) fn baseline_keeper(&self) -> BaselineKeeper {
+        BaselineKeeper {
+            machine: Arc::clone(&self.machine),
+            history: Arc::clone(&self.history),
+            records: Arc::clone(&self.gate_records),
         }
     }
 
@@ -109,6 +126,7 @@ impl Parts {
             attempts: Arc::clone(&self.attempts),
             slots: Arc::clone(&self.slots),
             trial: Arc::clone(&self.trial),
+            gate_records: Arc::clone(&self.gate_records),
         }
     }
 

@@ -188,6 +188,12 @@ impl SlotControl {
         })
     }
 
+    /// Why the running slot can't be left for the other one, if it can't.
+    pub(super) fn no_way_back(&self) -> Option<String> {
+        let found = self.machine.disk().and_then(|disk| self.nowhere_to_go(&disk));
+        found.unwrap_or_else(|error| Some(chain(&error)))
+    }
+
     /// Why the other slot can't take over, if it can't.
     fn nowhere_to_go(&self, disk: &SlotDisk) -> Result<Option<String>, DiskError> {
         let other = !disk.running();

@@ -3,8 +3,9 @@
 //! ```text
 //!   start ── not on trial ─▶ the settling time alone ─────▶ Passed ─▶ marked good
 //!     │ on trial                                              ▲
+//!     │                                                       │ what the version before had is there
 //!     └─ health::watch ──┬────────────────────────────────────┘
-//!                        └─ Failed ─▶ fall back: cause recorded ─▶ no try left ─▶ reboot
+//!                        └─ Failed, or lost ─▶ fall back: cause recorded ─▶ no try left ─▶ reboot
 //! ```
 
 use std::fmt;
@@ -13,11 +14,14 @@ use std::time::Duration;
 
 use super::machine::Machine;
 use super::parts::Blocking;
+use super::regression_gate::{self, DueLook, RegressionGate};
 use super::slot_control::SlotControl;
 use crate::config::HealthSettings;
 use crate::disk::{DiskError, SlotAttributes};
 use crate::engine::{Fallback, SlotError};
-use crate::health::{self, Cause, NotHealthyYet, Requirement, TrialEnd, Unknown};
+use crate::health::{
+    self, Cause, NotHealthyYet, Requirement, TrialEnd, Unknown, WantedUnits, take_inventory,
+};
 use crate::journal::{MessageId, chain};
 use crate::reboot::reboot_now;
 use crate::systemd::Systemd;
@@ -26,6 +30,7 @@ use crate::systemd::Systemd;
 pub(super) struct SlotTrial {
     machine: Arc<Machine>,
     slots: Arc<SlotControl>,
+    gate: Arc<RegressionGate>,
     memory: Mutex<TrialMemory>,
 }
 
@@ -74,10 +79,11 @@ impl fmt::Display for TrialState {
 }
 
 impl SlotTrial {
-    pub(super) fn new(machine: &Arc<Machine>, slots: &Arc<SlotControl>) -> Self {
+    pub(super) fn new(machine: &Arc<Machine>, slots: &Arc<SlotControl>, gate: &Arc<RegressionGate>) -> Self {
         Self {
             machine: Arc::clone(machine),
             slots: Arc::clone(slots),
+            gate: Arc::clone(gate),
             memory: Mutex::default(),
         }
     }
@@ -113,7 +119,7 @@ impl SlotTrial {
 
     /// Makes the running slot good, or says why it stays on trial. A slot that was good before this
     /// boot needs no health: it is what others fall back to.
-    pub(super) fn mark_good(&self) -> Result<(), SlotError> {
+    fn mark_good_now(&self) -> Result<(), SlotError> {
         let marked = self.mark_good_if_healthy();
         let not_marked = marked.as_ref().err().map(ToString::to_string);
         self.memory(|memory| memory.not_marked = not_marked);
@@ -124,10 +130,13 @@ impl SlotTrial {
         let io = |error: DiskError| SlotError::io(&error);
         let disk = self.machine.disk().map_err(io)?;
         let running = disk.attributes(disk.running()).map_err(io)?;
-        if !running.is_successful()
-            && let Some(obstacle) = self.obstacle()
-        {
-            return Err(SlotError::OnTrial(obstacle));
+        if !running.is_successful() {
+            if let Some(cause) = self.gate.take_cause() {
+                return Err(SlotError::Lost(cause));
+            }
+            if let Some(obstacle) = self.obstacle() {
+                return Err(SlotError::OnTrial(obstacle));
+            }
         }
         self.slots.mark_running_good(&disk).map_err(io)
     }
@@ -147,8 +156,18 @@ impl SlotTrial {
         self.memory(|memory| memory.not_marked.clone())
     }
 
+    /// The look at what the version before had, if nothing else keeps the running slot from being
+    /// marked good.
+    fn due_look(&self) -> Option<DueLook> {
+        let is_due = self.is_on_trial() && self.obstacle().is_none();
+        is_due.then(|| self.gate.due())?
+    }
+
     /// Why the running slot would not be marked good now if it isn't yet.
     pub(super) fn obstacle(&self) -> Option<String> {
+        if let Some(lost) = self.gate.obstacle() {
+            return Some(lost);
+        }
         let state = self.memory(|memory| memory.state.clone());
         if matches!(state, TrialState::GivenUp(_) | TrialState::Passed) {
             return state.obstacle();
@@ -188,6 +207,18 @@ impl SlotTrial {
 }
 
 impl Blocking<SlotTrial> {
+    /// Makes the running slot good, or says why it stays on trial or is to be left. The first time
+    /// that nothing else keeps it from being marked, what the version before had is looked for.
+    pub(super) async fn mark_good(&self) -> Result<(), SlotError> {
+        if let Some(due) = self.run(SlotTrial::due_look).await {
+            let host = self.on_this_thread().machine.host();
+            let units = WantedUnits::Of(&due.baseline);
+            let found = take_inventory(host, units, regression_gate::PATIENCE).await;
+            self.run(move |trial| trial.gate.judge(due, found)).await;
+        }
+        self.run(SlotTrial::mark_good_now).await
+    }
+
     /// Watches until the running slot is healthy, or not in time.
     pub(super) async fn watch(&self) -> TrialEnd {
         let was_given_up = self
@@ -248,12 +279,17 @@ impl Blocking<SlotTrial> {
     ///    anew;
     /// 3. the reboot.
     pub(super) async fn fall_back(&self, cause: Cause) -> Fallback {
+        let is_lost = matches!(cause, Cause::Lost { .. });
         let given_up = self.run(move |trial| trial.slots.give_up_running(&cause)).await;
         let fallback = match given_up {
             Ok(Some(fallback)) => fallback,
             Ok(None) => self.reboot().await,
             Err(error) => Fallback::Stays(format!("the slots can't be read or written: {}", chain(&error))),
         };
+        if is_lost && matches!(fallback, Fallback::Stays(_)) {
+            // It was looked at once, and nobody is held by it.
+            self.on_this_thread().gate.pass();
+        }
         match &fallback {
             Fallback::Rebooting => {}
             Fallback::GoodAfterAll => {

@@ -139,7 +139,9 @@ impl UpdateHistory {
         };
         let now = unix_time();
         let version = self.machine.running_version();
+        let boot = self.machine.host().boot_id().unwrap_or_default();
         let outcome = self.change_or_warn(|history| {
+            history.boots(&running, &boot);
             let outcome = history.looked(&running, attributes, now);
             if matches!(outcome, TrialOutcome::RolledBack(_)) {
                 history.tally_mut().rolled_back(now);
@@ -258,6 +260,7 @@ impl UpdateHistory {
                 let why = RollbackCause {
                     cause: cause.summary(),
                     output: cause.output().to_owned(),
+                    is_regression: matches!(cause, Cause::Lost { .. }),
                 };
                 self.change_or_warn(|history| history.given_up(&running, &version, why));
             }

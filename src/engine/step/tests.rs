@@ -187,6 +187,27 @@ fn a_trial_that_failed_leaves_the_slot_unless_it_is_good() {
 }
 
 #[test]
+fn a_slot_that_has_lost_what_was_there_is_left_and_the_attempt_goes_on() {
+    let lost = Cause::Lost {
+        what: vec!["extension docker is not merged".into()],
+    };
+    let marked = || Event::Marked(Err(SlotError::Lost(lost.clone())));
+    let (marking, _) = step(&State::idle(), Event::TrialEnded(TrialEnd::Passed)).unwrap();
+    let (state, effects) = step(&marking, marked()).unwrap();
+    assert_eq!(effects, [Effect::FallBack(lost.clone())]);
+    assert_eq!(state.running, Running::OnTrial(lost.to_string()));
+    let (checking, _) = step(&State::idle(), Event::AttemptRequested).unwrap();
+    let (_, effects) = step(&checking, marked()).unwrap();
+    assert_eq!(
+        effects,
+        [Effect::FallBack(lost.clone()), Effect::Check(Trigger::Operator)]
+    );
+    let stays = Event::FellBack(Fallback::Stays("the reboot can't be asked for".into()));
+    let (_, effects) = step(&state, stays).unwrap();
+    assert_eq!(effects, [Effect::WatchTrial]);
+}
+
+#[test]
 fn a_slot_that_stays_is_watched_on() {
     let stays = Event::FellBack(Fallback::Stays("the other slot is not good".into()));
     let (state, effects) = step(&State::idle(), stays).unwrap();

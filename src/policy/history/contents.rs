@@ -1,9 +1,10 @@
-//! The contents of the slots, by PARTUUID: what was seen running in one, or was committed to it.
+//! The contents of the slots, by PARTUUID: what was seen running in one, or was committed to it, and
+//! whether that runs for the first time.
 
 use payload_format::Sha256Digest;
 
 use super::History;
-use crate::policy::SlotPayload;
+use crate::policy::{SlotPayload, Trial, TrialProgress};
 
 impl History {
     /// Notes that the slot with this PARTUUID runs, and says that it is `version`. Its payload
@@ -35,5 +36,23 @@ impl History {
     #[must_use]
     pub fn payload_in(&self, partuuid: &str) -> Option<&Sha256Digest> {
         self.held.get(partuuid)?.sha256.as_ref()
+    }
+
+    /// The slot `running` runs in the boot called `boot`; to be told before [`Self::looked`].
+    pub fn boots(&mut self, running: &str, boot: &str) {
+        let is_first =
+            |trial: &Trial| trial.partuuid == running && trial.progress == TrialProgress::Committed;
+        if self.trial.as_ref().is_some_and(is_first) && !boot.is_empty() {
+            self.first_boot = Some(boot.to_owned());
+        }
+    }
+
+    /// The payload on trial in the slot `running`, if this engine has installed it and the boot
+    /// called `boot` is its first one.
+    #[must_use]
+    pub fn first_trial(&self, running: &str, boot: &str) -> Option<&SlotPayload> {
+        let trial = self.trial.as_ref().filter(|trial| trial.partuuid == running)?;
+        let is_first = self.first_boot.as_deref() == Some(boot);
+        (is_first && trial.payload.sha256.is_some()).then_some(&trial.payload)
     }
 }

@@ -219,6 +219,7 @@ fn a_payload_that_was_rolled_back_is_taken_only_when_somebody_asks() {
         noticed: NOW,
         cause: "did not come up".into(),
         image: None,
+        retry_from: None,
     };
     let input = |trigger| PolicyInput {
         payload_state: &state,

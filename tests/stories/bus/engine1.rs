@@ -10,7 +10,9 @@ use update_engine::bus::{
     SERVICE,
 };
 use update_engine::disk::SlotName;
-use update_engine::status::{Diagnostics, EngineState, Maybe, Obstacle, Overview, Snapshot, Tally, Transfer};
+use update_engine::status::{
+    Diagnostics, EngineState, HealthReport, Maybe, Obstacle, Overview, Snapshot, Tally, Transfer,
+};
 use zbus::fdo::PropertiesProxy;
 use zbus::message::Type;
 use zbus::{Connection, MatchRule, MessageStream, OwnedVariant};
@@ -89,6 +91,7 @@ fn downloading(bytes_done: u64) -> Snapshot {
             rollback_output: "no answer".to_owned(),
         },
         attempts: Vec::new(),
+        health: HealthReport::default(),
         tally: Tally::default(),
     }
 }
@@ -126,6 +129,7 @@ async fn what_changed_is_signalled_and_nothing_else() {
     // Engines that don't know the property say nothing instead.
     assert_eq!(read.config_warnings.take(), Some(vec![]));
     assert_eq!(read.boot_warnings.take(), Some(vec![]));
+    assert_eq!(read.health_warnings.take(), Some(vec![]));
     assert_eq!(read, downloading(2).overview);
     assert_eq!(
         Diagnostics::read(&client).await.unwrap(),

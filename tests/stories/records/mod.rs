@@ -7,6 +7,7 @@
 //! [`a_real_run_leaves_what_other_versions_read`] with `RECORDS=DIRECTORY`, and are never changed: a new version gets a
 //! directory of its own.
 
+pub(crate) mod gate;
 mod moments;
 mod newer;
 mod older;
@@ -45,7 +46,7 @@ fn kept(version: &str, moment: &str, path: &str) -> Vec<u8> {
 }
 
 /// The contents of a record.
-fn contents(record: &[u8]) -> &[u8] {
+pub(crate) fn contents(record: &[u8]) -> &[u8] {
     assert!(
         record.starts_with(b"UpdEngSt\0\0\0\x01"),
         "another form of records"

@@ -3,4 +3,5 @@
 pub(crate) mod blame;
 mod health;
 mod manual_control;
+mod regressions;
 pub(crate) mod rollback;

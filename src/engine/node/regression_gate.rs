@@ -1,0 +1,298 @@
+//! The gate that needs no configuration: one look at a new slot, at the moment at which it would be
+//! marked good.
+//!
+//! ```text
+//!  to be marked good ─▶ ours, first boot, a record of the other slot's image? ── no ─▶ marked good; says why
+//!                          │ yes
+//!                          ▼                            ┌─ as before, or perhaps worse ─▶ marked good, reported
+//!               inventory, within seconds ─▶ compare ───┤
+//!                          │ no answer: marked good     └─ lost for certain ─┬─ the other slot boots ─▶ left
+//!                          ▼                                                 └─ it doesn't ─▶ marked good, reported
+//! ```
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::attempt_history::AttemptHistory;
+use super::gate_records::GateRecords;
+use super::machine::{Machine, unix_time};
+use super::slot_control::{SlotControl, partuuid};
+use super::update_history::UpdateHistory;
+use crate::config::{RegressionMode, UnitName};
+use crate::health::baseline::{Baseline, Binding, GateOutcome, GateRecord, Inventory, Regressions, compare};
+use crate::health::{Cause, InventoryError};
+use crate::journal::{MessageId, chain};
+
+/// How long systemd may take for all answers together. After that nothing is required.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The gate's state in this process.
+#[derive(Debug, Default)]
+enum GateState {
+    /// Nobody has looked.
+    #[default]
+    Unseen,
+    /// The slot is to be left.
+    Lost {
+        cause: Cause,
+        /// Whether the engine was told.
+        is_told: bool,
+    },
+    /// Nothing stands against the slot, or nobody can tell.
+    Passed,
+}
+
+/// The gate of the running slot.
+pub(super) struct RegressionGate {
+    pub(super) machine: Arc<Machine>,
+    pub(super) history: Arc<UpdateHistory>,
+    pub(super) attempts: Arc<AttemptHistory>,
+    pub(super) slots: Arc<SlotControl>,
+    pub(super) records: Arc<GateRecords>,
+    state: Mutex<GateState>,
+}
+
+/// A look that is due, and what it is to be held against.
+#[derive(Debug)]
+pub(super) struct DueLook {
+    pub(super) baseline: Baseline,
+    mode: RegressionMode,
+    excused: Vec<UnitName>,
+    /// PARTUUID of the running slot, and its version.
+    slot: String,
+    version: String,
+}
+
+/// Why no look is due.
+enum NoLook {
+    /// It is none of the gate's business.
+    NotOurs(&'static str),
+    /// It would be, and can't be; of this slot and version.
+    Impossible(String, String, String),
+}
+
+impl RegressionGate {
+    pub(super) fn new(
+        machine: &Arc<Machine>,
+        history: &Arc<UpdateHistory>,
+        attempts: &Arc<AttemptHistory>,
+        slots: &Arc<SlotControl>,
+        records: &Arc<GateRecords>,
+    ) -> Self {
+        Self {
+            machine: Arc::clone(machine),
+            history: Arc::clone(history),
+            attempts: Arc::clone(attempts),
+            slots: Arc::clone(slots),
+            records: Arc::clone(records),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The look that is due now that nothing else keeps the running slot from being marked good; the
+    /// first time only. Where none is, that is told once.
+    pub(super) fn due(&self) -> Option<DueLook> {
+        if !self.state(|state| matches!(state, GateState::Unseen)) {
+            return None;
+        }
+        let reason = match self.prepare() {
+            Ok(due) => return Some(due),
+            Err(NoLook::NotOurs(reason)) => reason.to_owned(),
+            Err(NoLook::Impossible(slot, version, reason)) => {
+                self.keep_not_compared(slot, version, reason.clone());
+                reason
+            }
+        };
+        tracing::info!("what the version before had is not required: {reason}");
+        self.pass();
+        None
+    }
+
+    fn prepare(&self) -> Result<DueLook, NoLook> {
+        let host = self.machine.host();
+        let settings = self.machine.health_settings();
+        let settings = settings.map_err(|_| NoLook::NotOurs("the configuration can't be read"))?;
+        if settings.regressions == RegressionMode::Off {
+            return Err(NoLook::NotOurs("HEALTH_REGRESSIONS=off"));
+        }
+        let (history, boot) = (self.history.read(), host.boot_id().unwrap_or_default());
+        let trial = self.history.running().and_then(|slot| {
+            let payload = history.first_trial(&slot, &boot)?;
+            Some((slot, payload.version.clone()))
+        });
+        let (slot, version) = trial.ok_or(NoLook::NotOurs(
+            "this is not the first boot of an update that this engine has installed",
+        ))?;
+        let impossible = |reason: String| NoLook::Impossible(slot.clone(), version.clone(), reason);
+        if !host.seems_run_by_systemd() {
+            return Err(impossible("systemd doesn't run this system".to_owned()));
+        }
+        let baseline = self
+            .records
+            .baseline()
+            .map_err(|error| impossible(chain(&error)))?;
+        let baseline =
+            baseline.ok_or_else(|| impossible("nothing was recorded before the update".to_owned()))?;
+        self.require_bound(&baseline.bound).map_err(impossible)?;
+        Ok(DueLook {
+            baseline,
+            mode: settings.regressions,
+            excused: settings.excused,
+            version,
+            slot: slot.clone(),
+        })
+    }
+
+    /// Fails unless a record is of the slot that this one has replaced, and of what that holds.
+    fn require_bound(&self, bound: &Binding) -> Result<(), String> {
+        let disk = self.machine.disk().map_err(|error| chain(&error))?;
+        let other = partuuid(&disk, !disk.running()).map_err(|error| chain(&error))?;
+        let history = self.history.read();
+        let image = history
+            .payload_in(&other)
+            .and_then(|payload| history.images().of(payload));
+        let differ = bound.image.zip(image).is_some_and(|(one, other)| !one.is(&other));
+        let is_bound = bound.slot == other && history.version_in(&other) == Some(&bound.version);
+        if is_bound && !differ {
+            return Ok(());
+        }
+        Err(format!(
+            "what was recorded is of version {:?}, which isn't in the other slot",
+            bound.version
+        ))
+    }
+
+    /// Decides by what was found, and remembers it: the record comes before anything is done.
+    pub(super) fn judge(&self, due: DueLook, found: Result<Inventory, InventoryError>) {
+        let now = match found {
+            Ok(now) => now,
+            Err(error) => {
+                let reason = chain(&error);
+                tracing::warn!("what the version before had is not required: {reason}");
+                self.keep_not_compared(due.slot, due.version, reason);
+                return self.pass();
+            }
+        };
+        let found = compare(&due.baseline, &now, &due.excused);
+        let stays = self.stays_because(due.mode, &found);
+        let outcome = match (&stays, found.is_empty()) {
+            (_, true) => GateOutcome::AsBefore,
+            (None, false) => GateOutcome::Left,
+            (Some(_), false) => GateOutcome::Kept,
+        };
+        let record = GateRecord {
+            compared: unix_time(),
+            slot: due.slot,
+            version: due.version,
+            outcome,
+            reason: stays.clone().unwrap_or_default(),
+            certain: found.certain,
+            perhaps: found.perhaps,
+        };
+        self.keep(&record);
+        self.tell(&record, &due.baseline);
+        let cause = Cause::Lost {
+            what: record.certain.iter().map(ToString::to_string).collect(),
+        };
+        self.state(|state| {
+            *state = match outcome {
+                GateOutcome::Left => GateState::Lost {
+                    cause,
+                    is_told: false,
+                },
+                _ => GateState::Passed,
+            };
+        });
+    }
+
+    /// Why the slot is kept; nothing if it is to be left. Empty where nothing speaks against it.
+    fn stays_because(&self, mode: RegressionMode, found: &Regressions) -> Option<String> {
+        if found.certain.is_empty() {
+            return Some(String::new());
+        }
+        if mode == RegressionMode::RollBack {
+            self.slots.no_way_back()
+        } else {
+            Some("HEALTH_REGRESSIONS=report".to_owned())
+        }
+    }
+
+    fn tell(&self, record: &GateRecord, baseline: &Baseline) {
+        for lost in &record.certain {
+            tracing::error!(
+                MESSAGE_ID = MessageId::Lost.id(),
+                UPDATE_VERSION = record.version,
+                "lost with the update: {lost}"
+            );
+        }
+        for worse in &record.perhaps {
+            tracing::warn!(
+                MESSAGE_ID = MessageId::WorseThanBefore.id(),
+                UPDATE_VERSION = record.version,
+                "worse than before the update: {worse}"
+            );
+        }
+        match record.outcome {
+            GateOutcome::AsBefore => tracing::info!(
+                "all is as it was before the update: {} units, {} extensions",
+                baseline.units.len(),
+                baseline.extensions.len() + baseline.confexts.len()
+            ),
+            GateOutcome::Left => tracing::error!("the running slot is to be left"),
+            _ if record.reason.is_empty() => tracing::warn!("the running slot is kept"),
+            _ => tracing::warn!("the running slot is kept: {}", record.reason),
+        }
+        if record.outcome == GateOutcome::Kept {
+            self.attempts.remark(&record.slot, &record.sentences().join("; "));
+        }
+    }
+
+    fn keep_not_compared(&self, slot: String, version: String, reason: String) {
+        self.keep(&GateRecord {
+            compared: unix_time(),
+            slot,
+            version,
+            outcome: GateOutcome::NotCompared,
+            reason,
+            ..GateRecord::default()
+        });
+    }
+
+    fn keep(&self, record: &GateRecord) {
+        if let Err(error) = self.records.save_comparison(record) {
+            tracing::warn!(
+                "what was compared after the update is not remembered: {}",
+                chain(&error)
+            );
+        }
+    }
+
+    /// The cause for which the slot is to be left, the first time it is asked for.
+    pub(super) fn take_cause(&self) -> Option<Cause> {
+        self.state(|state| match state {
+            GateState::Lost { cause, is_told } if !*is_told => {
+                *is_told = true;
+                Some(cause.clone())
+            }
+            _ => None,
+        })
+    }
+
+    /// Why the slot is to be left.
+    pub(super) fn obstacle(&self) -> Option<String> {
+        self.state(|state| match state {
+            GateState::Lost { cause, .. } => Some(cause.summary()),
+            GateState::Unseen | GateState::Passed => None,
+        })
+    }
+
+    /// Nothing stands against the slot any more: also where it could not be left.
+    pub(super) fn pass(&self) {
+        self.state(|state| *state = GateState::Passed);
+    }
+
+    fn state<T>(&self, look: impl FnOnce(&mut GateState) -> T) -> T {
+        // Plain values: a panic elsewhere cannot have left them half written.
+        look(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

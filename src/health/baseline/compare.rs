@@ -1,0 +1,338 @@
+//! The comparison of a baseline with what is there now.
+//!
+//! | found of what was well | is |
+//! |---|---|
+//! | not meant any more: disabled, masked, removed, taken from fstab, excused | nothing |
+//! | still starting | nothing |
+//! | an extension that is offered, and not merged | certain |
+//! | the same while systemd still merges, or where another extension has taken its place | perhaps |
+//! | an extension that the image doesn't offer any more, or whose link leads nowhere | perhaps |
+//! | a unit of the operator's, its files as they were, that can't be loaded, or whose program is missing from the image | certain |
+//! | a unit of an extension that is lost for certain | certain |
+//! | the image's unit gone; a unit that failed, or starts again and again; no default route | perhaps |
+
+use std::collections::BTreeSet;
+
+use super::inventory::{
+    ExtensionFacts, Inventory, OfferState, ProgramState, SystemState, UnitFacts, UnitOrigin,
+};
+use super::record::{Baseline, RecordedExtension, RecordedUnit};
+use super::regression::{Regression, RegressionSubject, Regressions};
+use crate::config::UnitName;
+
+/// Automatic restarts in one boot from which on a unit is told that has only just become active.
+const RESTARTS: u32 = 2;
+/// For how many microseconds such a unit must have been active to pass.
+const CALM: u64 = 30_000_000;
+
+/// What is worse in `now` than it was in `before`, the units called `excused` aside.
+#[must_use]
+pub fn compare(before: &Baseline, now: &Inventory, excused: &[UnitName]) -> Regressions {
+    let comparison = Comparison { before, now };
+    let mut found = Regressions::default();
+    let lost_extensions = comparison.extensions(RegressionSubject::Extension, &mut found);
+    let lost_confexts = comparison.extensions(RegressionSubject::Confext, &mut found);
+    let is_excused = |unit: &RecordedUnit| excused.iter().any(|name| name.as_str() == unit.name);
+    for unit in before.units.iter().filter(|unit| !is_excused(unit)) {
+        let lost = match &unit.origin {
+            UnitOrigin::Extension(_) => &lost_extensions,
+            UnitOrigin::Confext(_) => &lost_confexts,
+            _ => &BTreeSet::new(),
+        };
+        match comparison.unit(unit, lost) {
+            Some(Finding::Certain(state)) => found.certain.push(of_unit(unit, state)),
+            Some(Finding::Perhaps(state)) => found.perhaps.push(of_unit(unit, state)),
+            None => {}
+        }
+    }
+    let is_up = now.system == SystemState::Up;
+    if before.default_route && !now.default_route && is_up {
+        found.perhaps.push(Regression {
+            subject: RegressionSubject::Route,
+            name: "default route".to_owned(),
+            before: "there".to_owned(),
+            now: "missing".to_owned(),
+        });
+    }
+    found
+}
+
+/// How sure it is that something is worse, and what it is now.
+enum Finding {
+    Certain(String),
+    Perhaps(String),
+}
+
+impl Finding {
+    fn certain_if(is_certain: bool, state: String) -> Self {
+        if is_certain {
+            Self::Certain(state)
+        } else {
+            Self::Perhaps(state)
+        }
+    }
+}
+
+fn of_unit(unit: &RecordedUnit, state: String) -> Regression {
+    Regression {
+        subject: RegressionSubject::Unit,
+        name: unit.name.clone(),
+        before: "active".to_owned(),
+        now: state,
+    }
+}
+
+struct Comparison<'a> {
+    before: &'a Baseline,
+    now: &'a Inventory,
+}
+
+impl Comparison<'_> {
+    /// Adds what is wrong with the extensions of one kind; gives the names of those that are lost
+    /// for certain.
+    fn extensions<'a>(&'a self, subject: RegressionSubject, found: &mut Regressions) -> BTreeSet<&'a str> {
+        let (recorded, facts, merger) = match subject {
+            RegressionSubject::Confext => (
+                &self.before.confexts,
+                &self.now.confexts,
+                "systemd-confext.service",
+            ),
+            _ => (
+                &self.before.extensions,
+                &self.now.extensions,
+                "systemd-sysext.service",
+            ),
+        };
+        let mut lost = BTreeSet::new();
+        for extension in recorded
+            .iter()
+            .filter(|extension| !facts.merged.contains(&extension.name))
+        {
+            let regression = |now: String| Regression {
+                subject,
+                name: extension.name.clone(),
+                before: "merged".to_owned(),
+                now,
+            };
+            match self.extension(extension, facts, recorded, merger) {
+                Some(Finding::Certain(state)) => {
+                    lost.insert(extension.name.as_str());
+                    found.certain.push(regression(state));
+                }
+                Some(Finding::Perhaps(state)) => found.perhaps.push(regression(state)),
+                None => {}
+            }
+        }
+        lost
+    }
+
+    /// What is wrong with an extension that isn't merged any more.
+    fn extension(
+        &self,
+        extension: &RecordedExtension,
+        facts: &ExtensionFacts,
+        recorded: &[RecordedExtension],
+        merger: &str,
+    ) -> Option<Finding> {
+        let Some(offer) = facts.offered.get(&extension.name) else {
+            let state = "not offered any more".to_owned();
+            return extension.is_images.then_some(Finding::Perhaps(state));
+        };
+        let path = &offer.path;
+        match offer.state {
+            OfferState::Masked => return None,
+            OfferState::Dangling => {
+                let state = format!("not merged: {path} is a link that leads nowhere");
+                return Some(Finding::Perhaps(state));
+            }
+            OfferState::There => {}
+        }
+        let state = format!("not merged, although {path} is there");
+        let service = self.now.units.get(merger);
+        let was_enabled = self.before.units.iter().find(|unit| unit.name == merger);
+        if service.is_some_and(|service| was_enabled.is_some_and(|unit| unit.is_switched_off(service))) {
+            return None;
+        }
+        let is_under_way = service.is_some_and(|service| service.has_job || service.active == "activating");
+        if is_under_way {
+            return Some(Finding::Perhaps(format!("not merged yet by {merger}")));
+        }
+        match self.replacement(extension, facts, recorded) {
+            Some(other) => Some(Finding::Perhaps(format!("{state}; {other} has taken its place"))),
+            None => Some(Finding::Certain(state)),
+        }
+    }
+
+    /// What has taken the place of an extension: another one of the same name but for its version,
+    /// or whatever brings all of its units now.
+    fn replacement(
+        &self,
+        extension: &RecordedExtension,
+        facts: &ExtensionFacts,
+        recorded: &[RecordedExtension],
+    ) -> Option<String> {
+        let is_new = |name: &&String| !recorded.iter().any(|known| known.name == **name);
+        let is_like = |name: &&String| stem(name) == stem(&extension.name);
+        if let Some(other) = facts.merged.iter().filter(is_new).find(is_like) {
+            return Some(format!("extension {other}"));
+        }
+        let is_from_it = |unit: &&RecordedUnit| matches!(&unit.origin, UnitOrigin::Extension(name) | UnitOrigin::Confext(name) if *name == extension.name);
+        let mut units = self.before.units.iter().filter(is_from_it).peekable();
+        units.peek()?;
+        let is_up = |unit: &RecordedUnit| {
+            let found = self.now.units.get(&unit.name);
+            found.is_some_and(|found| found.load == "loaded" && found.is_active())
+        };
+        units.all(is_up).then(|| "what runs its units now".to_owned())
+    }
+
+    /// What is wrong with a unit; `lost` names the extensions of its origin's kind that are lost for
+    /// certain.
+    fn unit(&self, unit: &RecordedUnit, lost: &BTreeSet<&str>) -> Option<Finding> {
+        let now = self.now.units.get(&unit.name)?;
+        if unit.is_switched_off(now) {
+            return None;
+        }
+        match now.load.as_str() {
+            "not-found" => self.not_found(unit, lost),
+            "bad-setting" | "error" => Some(Finding::certain_if(
+                self.is_judged(unit, now),
+                format!("can't be loaded: {}", now.load),
+            )),
+            "loaded" => self.loaded(unit, now),
+            _ => None,
+        }
+    }
+
+    fn not_found(&self, unit: &RecordedUnit, lost: &BTreeSet<&str>) -> Option<Finding> {
+        let state = "can't be found".to_owned();
+        match &unit.origin {
+            UnitOrigin::Extension(name) | UnitOrigin::Confext(name) => {
+                let state = format!("{state}: it came with extension {name}");
+                if lost.contains(name.as_str()) {
+                    return Some(Finding::Certain(state));
+                }
+                // Of one that the operator has removed nothing is required.
+                self.is_known(name).then_some(Finding::Perhaps(state))
+            }
+            UnitOrigin::Operator => {
+                let before = unit.files.get(&unit.fragment)?;
+                let found = self.now.files.get(&unit.fragment)?;
+                let state = format!("{state}, although {} is there", unit.fragment);
+                Some(Finding::certain_if(before == found, state))
+            }
+            UnitOrigin::Image => Some(Finding::Perhaps(state)),
+            UnitOrigin::Generated | UnitOrigin::Runtime | UnitOrigin::Nowhere => None,
+        }
+    }
+
+    /// Whether the extension called so is merged or offered, or was the image's.
+    fn is_known(&self, name: &str) -> bool {
+        let (now, before) = (self.now, self.before);
+        let is_there =
+            |facts: &ExtensionFacts| facts.merged.contains(name) || facts.offered.contains_key(name);
+        let mut recorded = before.extensions.iter().chain(&before.confexts);
+        is_there(&now.extensions)
+            || is_there(&now.confexts)
+            || recorded.any(|extension| extension.name == name && extension.is_images)
+    }
+
+    fn loaded(&self, unit: &RecordedUnit, now: &UnitFacts) -> Option<Finding> {
+        if now.is_not_executable() {
+            return Some(self.not_executable(unit, now));
+        }
+        if now.is_active() {
+            let up = u64::try_from(self.now.up.as_micros()).unwrap_or(u64::MAX);
+            let flaps = now.restarts >= RESTARTS && up.saturating_sub(now.active_since) < CALM;
+            return flaps
+                .then(|| Finding::Perhaps(format!("was restarted {} times since the boot", now.restarts)));
+        }
+        if now.is_restarting() {
+            let state = format!("ends and is restarted again and again{}", ended(now));
+            return Some(Finding::Perhaps(state));
+        }
+        match now.active.as_str() {
+            "failed" => Some(Finding::Perhaps(format!("has failed{}", ended(now)))),
+            "inactive" => self.inactive(unit, now),
+            _ => None,
+        }
+    }
+
+    fn not_executable(&self, unit: &RecordedUnit, now: &UnitFacts) -> Finding {
+        let (path, state) = match &now.program_state {
+            ProgramState::Missing(path) => (path, format!("has no program any more: {path} is missing")),
+            ProgramState::InterpreterMissing(path) => (
+                path,
+                format!("can't run {}: its interpreter {path} is missing", now.program),
+            ),
+            ProgramState::Unremarkable => {
+                return Finding::Perhaps(format!("can't execute {}", now.program));
+            }
+        };
+        Finding::certain_if(self.is_judged(unit, now) && is_images(path), state)
+    }
+
+    /// A unit that nothing has started, although it is meant to start by itself.
+    fn inactive(&self, unit: &RecordedUnit, now: &UnitFacts) -> Option<Finding> {
+        let is_meant = |enablement: &str| enablement.starts_with("enabled");
+        let is_mount = unit
+            .name
+            .rsplit_once('.')
+            .is_some_and(|(_, kind)| kind == "mount")
+            && unit.origin == UnitOrigin::Generated;
+        let is_due = is_meant(&unit.enablement) && is_meant(&now.enablement) || is_mount;
+        if !is_due || now.has_job || self.now.system != SystemState::Up {
+            return None;
+        }
+        let state = match now.conditions_held {
+            _ if is_mount => "isn't mounted",
+            true => "isn't active",
+            false => "isn't active: its conditions don't hold",
+        };
+        Some(Finding::Perhaps(state.to_owned()))
+    }
+
+    /// Whether a unit that can't run tells against the image: it is the operator's or an
+    /// extension's, and its files are those that were well.
+    fn is_judged(&self, unit: &RecordedUnit, now: &UnitFacts) -> bool {
+        let is_operators = matches!(
+            unit.origin,
+            UnitOrigin::Operator | UnitOrigin::Extension(_) | UnitOrigin::Confext(_)
+        );
+        let is_same = |path: &String| {
+            let stamp = unit.files.get(path);
+            stamp.is_some() && stamp == self.now.files.get(path)
+        };
+        let was_there = unit.files.keys().all(is_same);
+        is_operators && was_there && now.changeable_files().all(is_same)
+    }
+}
+
+/// What systemd says of how a unit ended, to be added to a sentence.
+fn ended(unit: &UnitFacts) -> String {
+    match (unit.result.as_str(), unit.exit_code) {
+        ("" | "success", _) => String::new(),
+        ("exit-code", Some(code)) => format!(" (exit code {code})"),
+        (result, _) => format!(" ({result})"),
+    }
+}
+
+/// Whether a file at `path` is the image's, or an extension's: everything else both slots share.
+fn is_images(path: &str) -> bool {
+    const OF_IMAGE: [&str; 5] = ["/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/"];
+    OF_IMAGE.iter().any(|directory| path.starts_with(directory)) && !path.starts_with("/usr/local/")
+}
+
+/// The name of an extension without a version at its end: `docker` of `docker-27.1`.
+fn stem(name: &str) -> &str {
+    let begins_version = |(at, sign): &(usize, char)| {
+        let rest = &name[at + sign.len_utf8()..];
+        let rest = rest.strip_prefix('v').unwrap_or(rest);
+        matches!(sign, '-' | '_' | '.') && rest.starts_with(|first: char| first.is_ascii_digit())
+    };
+    let end = name.char_indices().find(begins_version);
+    end.map_or(name, |(at, _)| &name[..at])
+}
+
+#[cfg(test)]
+mod tests;

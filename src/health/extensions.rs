@@ -1,0 +1,347 @@
+//! Extensions of the running system: merged ones by the mount table, and those that systemd's search
+//! path offers. Blocks for a moment.
+//!
+//! The exit code of `systemd-sysext` tells nothing: it succeeds also when it has merged nothing.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use super::baseline::{ExtensionFacts, ExtensionOffer, OfferState, UnitOrigin};
+use crate::disk::{DiscoveryError, overlay_layers};
+use crate::host::Host;
+
+/// Most extensions that are looked at.
+const MOST: usize = 1024;
+
+/// A kind of extension, as systemd 252 to 257 merges it.
+struct Kind {
+    /// Name of the overlay in the mount table.
+    source: &'static str,
+    /// Where the overlay may lie.
+    points: &'static [&'static str],
+    /// The search path; a name in an earlier directory hides the same in a later one.
+    directories: &'static [&'static str],
+    /// Where each merged extension brings a file of its own.
+    releases: &'static str,
+    /// A file that no extension brings.
+    images_file: &'static str,
+    origin: fn(String) -> UnitOrigin,
+}
+
+const SYSTEM: Kind = Kind {
+    source: "sysext",
+    points: &["/usr", "/opt"],
+    directories: &["/etc/extensions", "/run/extensions", "/var/lib/extensions"],
+    releases: "/usr/lib/extension-release.d",
+    images_file: "/usr/lib/os-release",
+    origin: UnitOrigin::Extension,
+};
+
+const CONFIGURATION: Kind = Kind {
+    source: "confext",
+    points: &["/etc"],
+    directories: &[
+        "/run/confexts",
+        "/var/lib/confexts",
+        "/usr/local/lib/confexts",
+        "/usr/lib/confexts",
+    ],
+    releases: "/etc/extension-release.d",
+    images_file: "/etc/machine-id",
+    origin: UnitOrigin::Confext,
+};
+
+/// The extensions of both kinds.
+pub(super) struct Extensions {
+    /// Over `/usr` and `/opt`.
+    pub(super) system: ExtensionFacts,
+    /// Over `/etc`.
+    pub(super) configuration: ExtensionFacts,
+}
+
+impl Extensions {
+    /// Looks at the mount table and the search path.
+    ///
+    /// # Errors
+    /// If the mount table can't be read. A directory of the search path that can't be read offers
+    /// nothing.
+    pub(super) fn look(host: &Host) -> Result<Self, DiscoveryError> {
+        Ok(Self {
+            system: look(host, &SYSTEM)?,
+            configuration: look(host, &CONFIGURATION)?,
+        })
+    }
+
+    /// The extension that brought the file `path`; nothing if none did, or nobody can tell.
+    pub(super) fn origin_of(&self, host: &Host, path: &str) -> Option<UnitOrigin> {
+        let kinds = [(&SYSTEM, &self.system), (&CONFIGURATION, &self.configuration)];
+        let (kind, facts) = kinds.into_iter().find(|(kind, _)| {
+            kind.points
+                .iter()
+                .any(|point| path.starts_with(&format!("{point}/")))
+        })?;
+        let mut names = facts.merged.iter();
+        let is_in_directory = |name: &&String| {
+            let files = kind
+                .directories
+                .iter()
+                .map(|directory| format!("{directory}/{name}{path}"));
+            files
+                .into_iter()
+                .any(|file| fs::symlink_metadata(host.path(&file)).is_ok())
+        };
+        names
+            .clone()
+            .find(is_in_directory)
+            .or_else(|| {
+                let layer = layer(host, path)?;
+                let is_images = layer_of_image(host, kind) == Some(layer);
+                let brings = |name: &&String| {
+                    self::layer(host, &format!("{}/extension-release.{name}", kind.releases)) == Some(layer)
+                };
+                names.find(brings).filter(|_| !is_images)
+            })
+            .map(|name| (kind.origin)(name.clone()))
+    }
+}
+
+fn layer_of_image(host: &Host, kind: &Kind) -> Option<(u64, u64)> {
+    layer(host, kind.images_file)
+}
+
+/// What tells files of one layer of an overlay from those of another: the device, which the overlay
+/// makes up for each of its file systems, or the highest bits of the inode's number, where it puts
+/// the number of the file system.
+fn layer(host: &Host, path: &str) -> Option<(u64, u64)> {
+    let found = fs::symlink_metadata(host.path(path)).ok()?;
+    Some((found.dev(), found.ino() >> 48))
+}
+
+fn look(host: &Host, kind: &Kind) -> Result<ExtensionFacts, DiscoveryError> {
+    let mut facts = ExtensionFacts {
+        offered: offered(host, kind),
+        ..ExtensionFacts::default()
+    };
+    for point in kind.points {
+        let Some(layers) = overlay_layers(host, point, kind.source)? else {
+            continue;
+        };
+        let by_layer: Vec<String> = layers.iter().filter_map(|layer| name_of(layer)).collect();
+        // An overlay whose layers have no names: the files that all extensions bring tell.
+        let names = if by_layer.is_empty() {
+            released(host, kind)
+        } else {
+            by_layer
+        };
+        facts.merged.extend(names.into_iter().take(MOST));
+    }
+    Ok(facts)
+}
+
+/// The extension of a layer: `NAME` of `…/extensions/NAME/usr`.
+fn name_of(layer: &Path) -> Option<String> {
+    let extension = layer.parent()?;
+    let is_extension = extension.parent()?.file_name()? == "extensions";
+    is_extension.then(|| extension.file_name()?.to_str().map(str::to_owned))?
+}
+
+fn released(host: &Host, kind: &Kind) -> Vec<String> {
+    let names = entries(host, kind.releases).into_iter();
+    names
+        .filter_map(|name| name.strip_prefix("extension-release.").map(str::to_owned))
+        .collect()
+}
+
+/// What the search path offers, by name.
+fn offered(host: &Host, kind: &Kind) -> BTreeMap<String, ExtensionOffer> {
+    let mut offered = BTreeMap::new();
+    for directory in kind.directories {
+        for entry in entries(host, directory) {
+            let path = format!("{directory}/{entry}");
+            if let Some((name, offer)) = offer(host, &entry, path)
+                && !offered.contains_key(&name)
+            {
+                offered.insert(name, offer);
+            }
+        }
+    }
+    offered
+}
+
+fn entries(host: &Host, directory: &str) -> Vec<String> {
+    let found = fs::read_dir(host.path(directory));
+    let names = found.into_iter().flatten().flatten();
+    let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    names.take(MOST).collect()
+}
+
+/// The extension at `path` with its name; nothing if systemd wouldn't take it for one.
+fn offer(host: &Host, entry: &str, path: String) -> Option<(String, ExtensionOffer)> {
+    let real = host.path(&path);
+    let target = fs::read_link(&real).ok().map(|target| absolute(&path, &target));
+    let state = match fs::metadata(&real) {
+        Ok(found) => state(&real, &found),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => OfferState::Dangling,
+        // Nobody knows what is there: it is required of nobody.
+        Err(_) => return None,
+    };
+    let is_directory = fs::metadata(&real).is_ok_and(|found| found.is_dir());
+    let name = entry.strip_suffix(".v").filter(|_| is_directory).unwrap_or(entry);
+    let name = match name.strip_suffix(".raw") {
+        Some(name) => name,
+        None if is_directory || target.is_some() => name,
+        None => return None,
+    };
+    let is_images = [Some(Path::new(&path)), target.as_deref()]
+        .into_iter()
+        .flatten()
+        .any(|path| path.starts_with("/usr") || path.starts_with("/run"));
+    let offer = ExtensionOffer {
+        path,
+        state,
+        is_images,
+    };
+    (!name.is_empty() && !name.starts_with('.')).then(|| (name.to_owned(), offer))
+}
+
+fn state(real: &Path, found: &Metadata) -> OfferState {
+    let is_null = found.file_type().is_char_device();
+    let is_empty = found.is_dir() && fs::read_dir(real).is_ok_and(|mut entries| entries.next().is_none());
+    if is_null || is_empty {
+        OfferState::Masked
+    } else {
+        OfferState::There
+    }
+}
+
+/// Where a link at `path` leads, as a path of the host.
+fn absolute(path: &str, target: &Path) -> PathBuf {
+    let mut absolute = Path::new(path).parent().unwrap_or(Path::new("/")).to_path_buf();
+    for part in target.components() {
+        match part {
+            Component::RootDir => absolute = PathBuf::from("/"),
+            Component::ParentDir => drop(absolute.pop()),
+            Component::Normal(part) => absolute.push(part),
+            Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    absolute
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    struct Machine {
+        _root: tempfile::TempDir,
+        host: Host,
+    }
+
+    impl Machine {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            let host = Host::new(root.path());
+            Self { _root: root, host }
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.host.path(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+
+        fn link(&self, target: &str, path: &str) {
+            let path = self.host.path(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            symlink(target, path).unwrap();
+        }
+
+        fn look(&self) -> Extensions {
+            Extensions::look(&self.host).unwrap()
+        }
+    }
+
+    #[test]
+    fn the_search_path_offers_what_systemd_would_take() {
+        let machine = Machine::new();
+        machine.write("/var/lib/extensions/docker.raw", "x");
+        machine.write("/var/lib/extensions/tree/usr/lib/x", "x");
+        machine.write("/var/lib/extensions/README", "x");
+        machine.write("/var/lib/extensions/.hidden.raw", "x");
+        machine.write("/var/lib/extensions/many.raw.v/many_1.raw", "x");
+        machine.write("/var/lib/extensions/off.raw", "x");
+        fs::create_dir_all(machine.host.path("/etc/extensions/off")).unwrap();
+        machine.link("/dev/null", "/etc/extensions/null.raw");
+        machine.link("/usr/share/nowhere.raw", "/etc/extensions/image.raw");
+        machine.link("../../usr/share/nowhere.raw", "/etc/extensions/image2.raw");
+        machine.write("/var/lib/confexts/settings/etc/x", "x");
+        let found = machine.look();
+        let offered: Vec<(&str, OfferState, bool)> = found
+            .system
+            .offered
+            .iter()
+            .map(|(name, offer)| (name.as_str(), offer.state, offer.is_images))
+            .collect();
+        assert_eq!(
+            offered,
+            [
+                ("docker", OfferState::There, false),
+                ("image", OfferState::Dangling, true),
+                ("image2", OfferState::Dangling, true),
+                ("many", OfferState::There, false),
+                ("null", OfferState::Masked, false),
+                ("off", OfferState::Masked, false),
+                ("tree", OfferState::There, false),
+            ]
+        );
+        assert_eq!(
+            found.system.offered["docker"].path,
+            "/var/lib/extensions/docker.raw"
+        );
+        assert!(found.configuration.offered.contains_key("settings"));
+        assert!(found.system.merged.is_empty() && found.configuration.merged.is_empty());
+    }
+
+    #[test]
+    fn merged_is_what_the_mount_table_shows() {
+        let machine = Machine::new();
+        let table = include_str!("../../tests/fixtures/mountinfo/merged.txt");
+        machine.write("/proc/self/mountinfo", table);
+        assert_eq!(machine.look().system.merged, ["docker".to_owned()].into());
+        // Of an overlay whose layers say nothing, the files that extensions bring.
+        let table = include_str!("../../tests/fixtures/mountinfo/confext.txt");
+        machine.write("/proc/self/mountinfo", table);
+        machine.write("/etc/extension-release.d/extension-release.settings", "ID=_any");
+        assert_eq!(
+            machine.look().configuration.merged,
+            ["settings".to_owned()].into()
+        );
+        machine.write("/proc/self/mountinfo", "?\n");
+        assert!(Extensions::look(&machine.host).is_err());
+    }
+
+    #[test]
+    fn a_file_is_told_to_be_an_extensions_where_that_can_be_told() {
+        let machine = Machine::new();
+        let table = include_str!("../../tests/fixtures/mountinfo/merged.txt");
+        machine.write("/proc/self/mountinfo", table);
+        machine.write("/usr/lib/os-release", "");
+        let unit = "/usr/lib/systemd/system/docker.service";
+        machine.write(unit, "");
+        let found = machine.look();
+        assert_eq!(found.origin_of(&machine.host, unit), None);
+        machine.write(&format!("/var/lib/extensions/docker{unit}"), "");
+        let origin = machine.look().origin_of(&machine.host, unit);
+        assert_eq!(origin, Some(UnitOrigin::Extension("docker".into())));
+        assert_eq!(
+            found.origin_of(&machine.host, "/etc/systemd/system/a.service"),
+            None
+        );
+    }
+}
