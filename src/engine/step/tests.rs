@@ -195,7 +195,7 @@ fn a_slot_that_has_lost_what_was_there_is_left_and_the_attempt_goes_on() {
     let (marking, _) = step(&State::idle(), Event::TrialEnded(TrialEnd::Passed)).unwrap();
     let (state, effects) = step(&marking, marked()).unwrap();
     assert_eq!(effects, [Effect::FallBack(lost.clone())]);
-    assert_eq!(state.running, Running::OnTrial(lost.to_string()));
+    assert_eq!(state.running, RunningSlotState::OnTrial(lost.to_string()));
     let (checking, _) = step(&State::idle(), Event::AttemptRequested).unwrap();
     let (_, effects) = step(&checking, marked()).unwrap();
     assert_eq!(

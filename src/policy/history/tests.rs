@@ -347,7 +347,7 @@ fn regressed(history: &mut History, now: i64) {
     assert!(matches!(outcome, TrialOutcome::RolledBack(_)), "{outcome:?}");
 }
 
-fn is_blocked(history: &History, package: u8, now: i64) -> bool {
+fn is_blocked_at(history: &History, package: u8, now: i64) -> bool {
     history
         .blocked_payload(&[package; 32].into(), UnixTime(now))
         .is_some()
@@ -360,16 +360,16 @@ fn a_payload_lost_by_a_regression_is_put_off_for_an_hour_and_blocked_when_lost_a
     regressed(&mut history, 1000);
     assert!(history.is_unreported());
     for package in [1, 2, 3] {
-        assert!(is_blocked(&history, package, 1000) && is_blocked(&history, package, 999 + HOUR));
-        assert!(!is_blocked(&history, package, 1000 + HOUR));
+        assert!(is_blocked_at(&history, package, 1000) && is_blocked_at(&history, package, 999 + HOUR));
+        assert!(!is_blocked_at(&history, package, 1000 + HOUR));
     }
     // Sooner, by an operator's wish: the first time still counts.
     regressed(&mut history, 2000);
-    assert!(is_blocked(&history, 2, 999 + HOUR) && !is_blocked(&history, 2, 1000 + HOUR));
+    assert!(is_blocked_at(&history, 2, 999 + HOUR) && !is_blocked_at(&history, 2, 1000 + HOUR));
     regressed(&mut history, 1000 + HOUR);
-    assert!(is_blocked(&history, 3, 1 << 40));
+    assert!(is_blocked_at(&history, 3, 1 << 40));
     regressed(&mut history, 1 << 41);
-    assert!(is_blocked(&history, 3, 1 << 50));
+    assert!(is_blocked_at(&history, 3, 1 << 50));
 }
 
 #[test]
@@ -377,9 +377,9 @@ fn no_clock_makes_the_hour_longer_and_what_is_kept_is_forgiven() {
     let mut history = with_images(History::default());
     regressed(&mut history, 1_000_000);
     // Set back: the entry is from the future, and the hour begins anew.
-    assert!(!is_blocked(&history, 1, 10));
+    assert!(!is_blocked_at(&history, 1, 10));
     regressed(&mut history, 10);
-    assert!(is_blocked(&history, 1, 3609) && !is_blocked(&history, 1, 3610));
+    assert!(is_blocked_at(&history, 1, 3609) && !is_blocked_at(&history, 1, 3610));
     history.committed(B, payload(2));
     start(&mut history, B, slot(2, 0));
     history.kept(B);

@@ -1,4 +1,9 @@
 //! A systemd that only knows units: their states and files, and which it was told to start.
+#![allow(
+    clippy::unused_self,
+    clippy::unnecessary_literal_bound,
+    reason = "methods and properties on the bus belong to an object"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

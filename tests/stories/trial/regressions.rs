@@ -339,6 +339,7 @@ async fn a_systemd_that_does_not_answer_requires_nothing_and_holds_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_usable_record_of_the_other_slot_nothing_is_required() {
+    type Spoil<'a> = &'a dyn Fn(&Machine);
     let foreign = |machine: &Machine| {
         let record = machine.scene.node.read(BASELINE);
         let mut json: serde_json::Value = serde_json::from_slice(contents(&record)).unwrap();
@@ -349,13 +350,12 @@ async fn without_a_usable_record_of_the_other_slot_nothing_is_required() {
             .node
             .write(BASELINE, &record_of_version(1, &contents));
     };
-    type Spoil<'a> = &'a dyn Fn(&Machine);
     let cases: [(&str, Spoil<'_>); 3] = [
         ("nothing was recorded before the update", &|machine| {
             fs::remove_file(machine.scene.node.path(BASELINE)).unwrap();
         }),
         ("baseline is no record", &|machine| {
-            machine.scene.node.write(BASELINE, b"?")
+            machine.scene.node.write(BASELINE, b"?");
         }),
         ("is of version \"0.9.0\", which isn't in the other slot", &foreign),
     ];

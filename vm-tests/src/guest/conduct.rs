@@ -19,6 +19,12 @@ pub(crate) enum Conduct {
     Waits,
     /// It comes up without the daemon.
     Unattended,
+    /// It doesn't merge the extensions of the release before: its os-release is another one.
+    LosesExtensions,
+    /// It lacks the helper, which a unit of the operator's runs.
+    LacksHelper,
+    /// Its helper ends at once.
+    BreaksHelper,
 }
 
 impl Conduct {
@@ -32,7 +38,10 @@ impl Conduct {
             | Self::Unjudged
             | Self::Forgetful
             | Self::Waits
-            | Self::Unattended => "good",
+            | Self::Unattended
+            | Self::LosesExtensions
+            | Self::LacksHelper
+            | Self::BreaksHelper => "good",
         }
     }
 
@@ -44,9 +53,13 @@ impl Conduct {
     /// Settings of the health gate: required units, settling time and deadline.
     pub(super) fn settings(self) -> &'static str {
         match self {
-            Self::Good | Self::Panics | Self::Hangs | Self::Unattended => {
-                "HEALTH_UNITS=vm-app\nHEALTH_SETTLE=5\n"
-            }
+            Self::Good
+            | Self::Panics
+            | Self::Hangs
+            | Self::Unattended
+            | Self::LosesExtensions
+            | Self::LacksHelper
+            | Self::BreaksHelper => "HEALTH_UNITS=vm-app\nHEALTH_SETTLE=5\n",
             Self::Unhealthy | Self::Forgetful => "HEALTH_UNITS=vm-app\nHEALTH_SETTLE=5\nHEALTH_DEADLINE=15\n",
             Self::Unjudged => "HEALTH_SETTLE=5\nHEALTH_DEADLINE=15\n",
             Self::Waits => "HEALTH_UNITS=vm-later\nHEALTH_SETTLE=5\nHEALTH_DEADLINE=0\n",

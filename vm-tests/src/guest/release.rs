@@ -28,6 +28,12 @@ const POSTINST: &[u8] = include_bytes!("../../guest/postinst");
 const APP: &[u8] = b"#!/bin/sh\necho 'the application runs'\n";
 /// The same, broken.
 const BROKEN_APP: &[u8] = b"#!/bin/sh\necho 'the application misses its data' >&2\nexit 7\n";
+/// A program of the image that operators' units run.
+const HELPER: &[u8] = b"#!/bin/sh\nexec sleep infinity\n";
+/// The same, broken.
+const BROKEN_HELPER: &[u8] = b"#!/bin/sh\nexit 7\n";
+/// Setting that turns the gate without configuration off.
+const UNGATED: &str = "HEALTH_REGRESSIONS=off\n";
 /// Settings of every node before it has a server.
 const SETTINGS: &str = "GROUP=stable\nSERVER=disabled\n";
 /// Bytes of a slot's filesystem beside the files.
@@ -56,6 +62,8 @@ pub(crate) struct Recipe<'a> {
     pub(crate) daemon: Daemon,
     /// Whether the extension of `/usr` is merged.
     pub(crate) extended: bool,
+    /// Whether what the release before had is looked for when it is to be marked good.
+    pub(crate) gated: bool,
     /// Whether its payload is one of Flatcar's kind, compressed, of version 1; else it is plain, of
     /// version 2.
     pub(crate) compressed: bool,
@@ -71,6 +79,7 @@ impl<'a> Recipe<'a> {
             conduct,
             daemon: Daemon::Todays,
             extended: true,
+            gated: true,
             compressed: false,
         }
     }
@@ -154,7 +163,19 @@ impl Workshop {
             release.version
         );
         files::write(&at("share/flatcar/release"), identity.as_bytes())?;
-        let settings = format!("{SETTINGS}{}", recipe.conduct.settings());
+        let helper = match recipe.conduct {
+            Conduct::LacksHelper => None,
+            Conduct::BreaksHelper => Some(BROKEN_HELPER),
+            _ => Some(HELPER),
+        };
+        if let Some(helper) = helper {
+            files::program(&at("share/vm/helper"), helper)?;
+        }
+        if recipe.conduct == Conduct::LosesExtensions {
+            change_os_release(&at("lib/os-release"))?;
+        }
+        let gate = if recipe.gated { "" } else { UNGATED };
+        let settings = format!("{SETTINGS}{}{gate}", recipe.conduct.settings());
         files::write(&at("share/flatcar/update.conf"), settings.as_bytes())?;
         let key = files::read(&self.public_key)?;
         files::write(&at("share/update_engine/update-payload-key.pub.pem"), &key)?;
@@ -198,6 +219,17 @@ impl Workshop {
         }
         run(join.arg(&stub).arg(&release.kernel)).map(drop)
     }
+}
+
+/// Makes the system another version of its distribution, which extensions of this one don't fit.
+fn change_os_release(path: &Path) -> Result<()> {
+    let text = String::from_utf8(files::read(path)?).context("os-release is no text")?;
+    let lines = text.lines().filter(|line| !line.starts_with("VERSION_ID="));
+    let changed: String = lines
+        .chain(["VERSION_ID=99"])
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    files::write(path, changed.as_bytes())
 }
 
 /// Base address of a 64-bit EFI application.

@@ -34,7 +34,19 @@ impl Victim {
         last_words: &str,
         expected: End,
     ) -> Result<Self> {
-        let (victim, machine) = Self::boot(stage, first, bad)?;
+        Self::prepared(stage, first, bad, |_| Ok(()), last_words, expected)
+    }
+
+    /// The same; `prepare` is done in the first release before it updates.
+    pub(super) fn prepared(
+        stage: &mut Stage,
+        first: &Recipe<'_>,
+        bad: &Recipe<'_>,
+        prepare: impl FnOnce(&mut Machine) -> Result<()>,
+        last_words: &str,
+        expected: End,
+    ) -> Result<Self> {
+        let (victim, machine) = Self::boot(stage, first, bad, prepare)?;
         machine.console().wait_for(last_words)?;
         stage.say(format_args!("the console says: {last_words}"));
         let end = machine.end();
@@ -49,13 +61,19 @@ impl Victim {
     }
 
     /// Returns with the machine that boots the release.
-    fn boot(stage: &mut Stage, first: &Recipe<'_>, bad: &Recipe<'_>) -> Result<(Self, Machine)> {
+    pub(super) fn boot(
+        stage: &mut Stage,
+        first: &Recipe<'_>,
+        bad: &Recipe<'_>,
+        prepare: impl FnOnce(&mut Machine) -> Result<()>,
+    ) -> Result<(Self, Machine)> {
         let first = stage.make(first)?;
         let disk = stage.install(&first)?;
         let bad = stage.make(bad)?;
         stage.offer(&bad)?;
         let mut machine = stage.boot(&disk)?;
         expect_running(&mut machine, Slot::A, &first)?;
+        prepare(&mut machine)?;
         stage.update(&mut machine)?;
         machine.reboot()?;
         let machine = stage.boot(&disk)?;

@@ -8,6 +8,7 @@ mod half_dead_disk;
 mod hangs;
 mod merged_extensions;
 mod panics;
+mod regressions;
 mod two_versions;
 mod unhealthy;
 mod update_and_back;
@@ -40,7 +41,7 @@ pub(crate) struct Control {
 }
 
 /// All stories.
-pub(crate) const STORIES: [Story; 10] = [
+pub(crate) const STORIES: [Story; 13] = [
     two_versions::STORY,
     panics::STORY,
     cut_power::STORY,
@@ -48,6 +49,9 @@ pub(crate) const STORIES: [Story; 10] = [
     half_dead_disk::STORY,
     hangs::STORY,
     unhealthy::STORY,
+    regressions::EXTENSION_LOST,
+    regressions::UNIT_LOST,
+    regressions::UNIT_FLAPS,
     update_and_back::STORY,
     full_boot::STORY,
     cut_download::STORY,

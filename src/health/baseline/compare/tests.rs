@@ -406,8 +406,8 @@ fn any_unit() -> impl Strategy<Value = UnitFacts> {
                 enablement,
                 exit_code,
                 restarts,
-                has_job,
                 active_since,
+                has_job,
                 program_state,
                 ..unit(origin)
             }
