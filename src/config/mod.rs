@@ -24,6 +24,7 @@ mod extra_partitions;
 mod health;
 mod lint;
 mod load;
+mod reference;
 mod setting;
 mod sources;
 mod table;
@@ -38,7 +39,8 @@ pub use extensions::{ExtensionPattern, ExtensionSettings};
 pub use extra_partitions::PartitionSetting;
 pub use health::{HealthSettings, RegressionMode, UnitName};
 pub use load::LoadSettings;
-pub use setting::{Place, Setting, ValueKind, reference};
+pub use reference::reference;
+pub use setting::{Place, Setting, ValueKind};
 pub use sources::{KeyValues, ValueOrigin};
 pub use table::SETTINGS;
 

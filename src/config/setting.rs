@@ -1,9 +1,7 @@
-//! The description of one configuration key, used by parser, reference and status; and the reference
-//! of all, for `docs/configuration.md`.
+//! The description of one configuration key, used by parser, reference and status.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 
-use super::table::SETTINGS;
 use super::{OEM_FILES, UPDATE_FILES};
 
 /// One key that the daemon reads.
@@ -103,32 +101,4 @@ impl fmt::Display for ValueKind {
             Self::Word(words) => write!(f, "`{}`", words.join("`, `")),
         }
     }
-}
-
-/// One Markdown table for each set of files.
-#[must_use]
-pub fn reference() -> String {
-    let mut text = String::new();
-    for place in [Place::Update, Place::Oem] {
-        let settings = SETTINGS.iter().filter(|setting| setting.place == place);
-        // Writing to a string can't fail.
-        let _ = writeln!(text, "In `{}`:\n", place.files().join("`, `"));
-        let _ = writeln!(text, "| key | value | default | meaning |\n|---|---|---|---|");
-        for setting in settings {
-            let _ = writeln!(text, "{}", row(setting));
-        }
-        text.push('\n');
-    }
-    text.trim_end().to_owned()
-}
-
-fn row(setting: &Setting) -> String {
-    let default = match setting.default {
-        "" => "empty".to_owned(),
-        default => format!("`{default}`"),
-    };
-    let Setting {
-        key, kind, meaning, ..
-    } = setting;
-    format!("| `{key}` | {kind} | {default} | {meaning} |")
 }

@@ -4,9 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use slots::{GptError, LayoutFlaw, PartitionNumber, SlotAttributes, WhichCopy};
+use slots::{GptError, SlotAttributes, WhichCopy};
 
-use super::{Holder, SlotName};
+use super::{Holder, LayoutError, SlotName};
 
 /// Why the disk or one of its slots can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -117,30 +117,6 @@ pub enum DiskError {
         /// The kernel's words.
         source: io::Error,
     },
-}
-
-/// Why a table doesn't hold two usable slots.
-#[derive(Debug, thiserror::Error)]
-pub enum LayoutError {
-    /// No partition of the slots' type has its label or PARTUUID.
-    #[error("there is no {0}")]
-    NoSlot(SlotName),
-    /// Two partitions claim to be one slot.
-    #[error("both partition {first} and partition {second} claim to be {slot}")]
-    TwoSlots {
-        /// The slot concerned.
-        slot: SlotName,
-        /// One claimant.
-        first: PartitionNumber,
-        /// The other.
-        second: PartitionNumber,
-    },
-    /// Label and PARTUUID contradict each other.
-    #[error("partition {0} claims to be both slots: its label and its PARTUUID disagree")]
-    BothSlots(PartitionNumber),
-    /// The partition can't be written safely.
-    #[error(transparent)]
-    Flaw(#[from] LayoutFlaw),
 }
 
 /// Why the running slot can't be told from the mount of `/usr`.

@@ -33,7 +33,7 @@ mod sysfs;
 mod target;
 
 pub use discovery::overlay_layers;
-pub use error::{DiscoveryError, DiskError, LayoutError};
+pub use error::{DiscoveryError, DiskError};
 pub(crate) use ioctl::give_back_free_memory;
 pub use ioctl::share_one_heap;
 pub use lock::Holder;
@@ -41,7 +41,7 @@ pub use own_disk::{ForeignError, OwnDisk};
 pub use per_slot::{OpenPair, PairError, PartitionPair};
 pub use priority::Priority;
 pub use sealed::Sealed;
-pub use slot::SlotName;
+pub use slot::{LayoutError, SlotName};
 pub use slot_disk::{BootRisk, GivenUp, Marked, SlotDisk, SlotRow, WentBack};
 pub use slots::SlotAttributes;
 pub use sysfs::Guard;

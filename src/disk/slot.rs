@@ -3,9 +3,7 @@
 use std::fmt;
 use std::ops::Not;
 
-use slots::{Guid, Partition, PartitionNumber, SlotAttributes, Table};
-
-use super::LayoutError;
+use slots::{Guid, LayoutFlaw, Partition, PartitionNumber, SlotAttributes, Table};
 
 /// One of the two slots. `!slot` is the other one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,4 +116,28 @@ fn is(partition: &Partition, slot: SlotName) -> bool {
         SlotName::B => ("USR-B", Guid::FLATCAR_USR_B),
     };
     partition.label == label || partition.guid == guid
+}
+
+/// Why a table doesn't hold two usable slots.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// No partition of the slots' type has its label or PARTUUID.
+    #[error("there is no {0}")]
+    NoSlot(SlotName),
+    /// Two partitions claim to be one slot.
+    #[error("both partition {first} and partition {second} claim to be {slot}")]
+    TwoSlots {
+        /// The slot concerned.
+        slot: SlotName,
+        /// One claimant.
+        first: PartitionNumber,
+        /// The other.
+        second: PartitionNumber,
+    },
+    /// Label and PARTUUID contradict each other.
+    #[error("partition {0} claims to be both slots: its label and its PARTUUID disagree")]
+    BothSlots(PartitionNumber),
+    /// The partition can't be written safely.
+    #[error(transparent)]
+    Flaw(#[from] LayoutFlaw),
 }

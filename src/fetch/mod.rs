@@ -34,7 +34,8 @@ mod stream;
 
 pub use crate::net::RedirectFault;
 pub use error::{FetchError, Interruption};
-pub use fetcher::{FetchRequest, Fetcher};
+pub use fetcher::Fetcher;
+pub use origin::FetchRequest;
 pub use response::Entity;
 pub use settings::FetchSettings;
 pub use stream::{Encoding, PayloadStream};

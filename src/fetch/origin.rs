@@ -1,4 +1,4 @@
-//! Origin of a payload: one URL, and the requests to it.
+//! Origin of a payload: what is asked for, one URL of it, and the requests to that.
 
 use std::error::Error;
 
@@ -9,11 +9,30 @@ use tokio::time::sleep;
 
 use super::error::Interruption;
 use super::rate::{StallDetector, TooSlow};
-use super::{FetchError, FetchSettings};
+use super::{Entity, FetchError, FetchSettings};
 use crate::net::{
     Credentials, HttpClient, HttpRequest, HttpResponse, NetError, Proxies, ServerUrl, content_encoding,
     is_web_page,
 };
+
+/// A download of one payload.
+#[derive(Debug, Clone)]
+pub struct FetchRequest {
+    /// An http or https URL.
+    pub url: String,
+    /// Further URLs of the same payload, each tried once if the one before is refused (403, 404,
+    /// 410) or too slow.
+    pub fallbacks: Vec<String>,
+    /// Offset in bytes of the first byte wanted; 0 for a fresh download.
+    pub start: u64,
+    /// Version of the file that the bytes before `start` came from, if its server named one. For
+    /// the journal only: hashes decide whether it is the same payload.
+    pub entity: Option<Entity>,
+    /// Size in bytes of the whole payload, as offered.
+    pub size: u64,
+    /// For the payload's server; never sent over plain http, nor to a host it redirects to.
+    pub credentials: Option<Credentials>,
+}
 
 #[derive(Debug)]
 pub(super) struct Origin {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::InstallError;
 use super::attempt::{AttemptSetup, at_work, blocking, trusted_keys};
-use super::preflight::PreflightVerdict;
+use super::preflight_result::PreflightVerdict;
 use crate::extension::{
     ExtensionError, ExtensionStore, ExtensionStoreError, PackageOrigin, RunningSystem, download_from_any,
     require_room,

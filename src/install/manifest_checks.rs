@@ -8,7 +8,8 @@ use payload_format::{ApplyError, Event, ImageKind, MajorVersion, Manifest, Metad
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{AttemptSetup, blocking, trusted_keys};
-use super::preflight::{self, PreflightVerdict};
+use super::preflight;
+use super::preflight_result::PreflightVerdict;
 use super::targets::{KernelTarget, Targets};
 use super::{InstallError, Voucher, dirty_partitions, pipeline};
 use crate::amounts::bytes;

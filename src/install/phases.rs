@@ -9,7 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::{AttemptSetup, Site, at_work, blocking};
 use super::postinstall::{self, PostinstMode, PostinstOutcome, ScriptArguments};
-use super::preflight::{self, PAYLOAD_LOOK, PreflightResult, PreflightVerdict};
+use super::preflight;
+use super::preflight_result::{PAYLOAD_LOOK, PreflightResult, PreflightVerdict};
 use super::saved::Saved;
 use super::targets::{ExtraPartitions, Targets, post_pcr_policy};
 use super::{InstallError, PostinstError, dirty_partitions, extensions, manifest_checks, pipeline};

@@ -1,5 +1,5 @@
-//! Preflight: every check that can refuse an update before the network is asked, each with its result
-//! as operators see it. It changes nothing.
+//! Preflight: every check that can refuse an update before the network is asked. It changes
+//! nothing.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -7,46 +7,11 @@ use std::sync::Arc;
 use nix::unistd::{AccessFlags, access};
 
 use super::attempt::{AttemptSetup, trusted_keys};
+use super::preflight_result::{PreflightResult, PreflightVerdict, SLOT_LOOK};
 use super::{InstallError, KernelError, PostinstMode, extensions, kernel};
 use crate::amounts::bytes;
 use crate::disk::BlockTarget;
 use crate::host::free_bytes;
-
-/// The look at the payload's beginning.
-pub const PAYLOAD_LOOK: &str = "payload";
-/// The look at the slot to write.
-pub const SLOT_LOOK: &str = "other slot";
-
-/// One thing that was looked at.
-#[derive(Debug)]
-pub struct PreflightResult {
-    /// The subject of the check, such as `slot` or `payload`.
-    pub subject: String,
-    /// The verdict, with what was found.
-    pub verdict: PreflightVerdict,
-}
-
-/// What was found of one thing.
-#[derive(Debug)]
-pub enum PreflightVerdict {
-    /// It is as it must be, and how it is.
-    Fine(String),
-    /// It refuses no update here, and may make one fail later; and why.
-    Doubtful(String),
-    /// It is as much in doubt without an update, which makes it neither better nor worse; and why.
-    Standing(String),
-    /// It refuses payloads that bring something for it, and no others.
-    Missing(InstallError),
-    /// It refuses the update.
-    Refused(InstallError),
-}
-
-impl PreflightResult {
-    pub(super) fn new(subject: impl Into<String>, verdict: PreflightVerdict) -> Self {
-        let subject = subject.into();
-        Self { subject, verdict }
-    }
-}
 
 /// Free bytes that the engine's own files need: a checkpoint with a manifest, records, preferences.
 const STATE_NEEDS: u64 = 1 << 20;

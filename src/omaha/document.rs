@@ -1,5 +1,7 @@
-//! The XML document of a response, as a small tree of elements with attributes. Text between
-//! elements means nothing in this dialect and is dropped.
+//! XML documents: a response, as a small tree of elements with attributes, and the attribute values
+//! of a request. Text between elements means nothing in this dialect and is dropped.
+
+use std::fmt::{self, Write as _};
 
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
@@ -181,5 +183,25 @@ impl Tree {
             Some(unfinished) => Err(DocumentError::Unfinished(unfinished.name)),
             None => self.root.ok_or(DocumentError::NoRoot),
         }
+    }
+}
+
+/// Displays with `& < > "` as entities, everything outside ASCII as an upper-case hexadecimal
+/// reference (`&#xF6;`), a carriage return as `&#13;`, and without the control characters that XML
+/// cannot carry.
+pub(super) struct Escaped<'a>(pub(super) &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '&' => f.write_str("&amp;"),
+            '<' => f.write_str("&lt;"),
+            '>' => f.write_str("&gt;"),
+            '"' => f.write_str("&quot;"),
+            '\r' => f.write_str("&#13;"),
+            '\t' | '\n' | ' '..='\x7f' => f.write_char(c),
+            '\0'..' ' | '\u{fffe}' | '\u{ffff}' => Ok(()),
+            _ => write!(f, "&#x{:X};", u32::from(c)),
+        })
     }
 }

@@ -11,7 +11,7 @@
 use std::fmt;
 
 use super::code::{ErrorCode, ReportedCode};
-use super::request::Escaped;
+use super::document::Escaped;
 
 /// Something that happened during an attempt, sent in a request of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

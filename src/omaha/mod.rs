@@ -33,6 +33,6 @@ pub use packages::{
     is_file_name, last_parts,
 };
 pub use refusal::refusals;
-pub use reply::{Reply, WebPage};
+pub use reply::Reply;
 pub use request::{Body, Deltas, MachineIdentity, NodeIdentity, Request, announcement};
-pub use response::{CheckAnswer, Response, ResponseError};
+pub use response::{CheckAnswer, Response, ResponseError, WebPage};

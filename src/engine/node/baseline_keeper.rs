@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::gate_records::GateRecords;
 use super::machine::{Machine, unix_time};
-use super::parts::Blocking;
+use super::blocking::Blocking;
 use super::slot_control::partuuid;
 use super::update_history::UpdateHistory;
 use crate::config::RegressionMode;

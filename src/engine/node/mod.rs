@@ -20,12 +20,13 @@
 //! ```
 //!
 //! Configuration, keys and identity are read for each use: operators edit and bind-mount them while
-//! the daemon runs. What blocks is behind [`Blocking`](parts::Blocking), and runs on threads of
+//! the daemon runs. What blocks is behind [`Blocking`](blocking::Blocking), and runs on threads of
 //! its own.
 
 mod attempt_history;
 mod attempt_observer;
 mod baseline_keeper;
+mod blocking;
 mod check_records;
 mod check_schedule;
 mod clock;
@@ -54,13 +55,14 @@ use tokio_util::sync::CancellationToken;
 
 use attempt_observer::AttemptObserver;
 use baseline_keeper::BaselineKeeper;
+use blocking::Blocking;
 use check_schedule::CheckSchedule;
 use clock::{ClockSignal, NotedTimes};
 pub use machine::{DiskChoice, Settings};
 use machine::{Machine, fresh_seed, unix_time};
 use node_reporter::NodeReporter;
 use omaha_session::OmahaSession;
-use parts::{Blocking, Parts};
+use parts::Parts;
 use pending_reboot::PendingReboot;
 use preview::Previewer;
 use slot_control::SlotControl;

@@ -13,9 +13,9 @@
 use std::sync::Arc;
 
 use super::attempt_observer::AttemptObserver;
+use super::blocking::Blocking;
 use super::check_records::{CheckRecords, Requester};
 use super::check_schedule::CheckSchedule;
-use super::parts::Blocking;
 use crate::config::{Config, ServerSetting, WaitingUpdate};
 use crate::engine::{AttemptContext, Checked, Failure, Report};
 use crate::host::Unreadable;

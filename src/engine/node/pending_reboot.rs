@@ -7,11 +7,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use super::attempt_history::AttemptHistory;
-use super::machine::Machine;
+use super::machine::{Machine, clear_extensions};
 use super::payload_prefs::PayloadPrefs;
 use super::slot_control::SlotControl;
 use super::update_history::UpdateHistory;
-use super::withdrawable_slots::clear_extensions;
 use crate::engine::{AttemptContext, BootsNext, State};
 use crate::host::Host;
 use crate::journal::chain;

@@ -10,10 +10,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tokio::time::timeout;
 
+use super::blocking::Blocking;
 use super::machine::{Machine, unix_time};
 use super::offer_policy::OfferPolicy;
 use super::omaha_session::{OmahaSession, read, url};
-use super::parts::Blocking;
 use super::slot_trial::SlotTrial;
 use super::update_runner::UpdateRunner;
 use crate::config::Config;

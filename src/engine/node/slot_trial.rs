@@ -12,8 +12,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::blocking::Blocking;
 use super::machine::Machine;
-use super::parts::Blocking;
 use super::regression_gate::{self, DueLook, RegressionGate};
 use super::slot_control::SlotControl;
 use crate::config::HealthSettings;

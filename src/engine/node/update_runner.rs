@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt_history::AttemptEnd;
 use super::attempt_observer::{AttemptObserver, PayloadFlow};
+use super::blocking::Blocking;
 use super::machine::Machine;
-use super::parts::Blocking;
 use super::slot_control::SlotControl;
 use super::update_history::UpdateHistory;
 use crate::engine::updater::Progress;

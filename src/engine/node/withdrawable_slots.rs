@@ -1,16 +1,14 @@
-//! The disk's slots for an installation: a waiting update is withdrawn before the other slot becomes
-//! unbootable, and system extensions that belong to no slot any more are removed.
+//! The disk's slots for an installation: a waiting update is withdrawn before the other slot
+//! becomes unbootable.
 
 use std::sync::Arc;
 
-use super::machine::Machine;
+use super::machine::{Machine, drop_other_extensions};
 use super::pending_reboot::forget;
 use super::update_history::UpdateHistory;
 use crate::disk::{BlockTarget, BootRisk, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
-use crate::extension::{ExtensionStore, ExtensionStoreError, RunningSystem};
 use crate::host::Host;
 use crate::install::Slots;
-use crate::journal::chain;
 
 /// The disk's slots, of which the other one may be waited for: whoever makes it unbootable takes
 /// that back first.
@@ -107,39 +105,5 @@ impl Slots for WithdrawableSlots {
 
     fn own_disk(&self) -> Result<OwnDisk, DiskError> {
         self.disk.own_disk()
-    }
-}
-
-/// Removes what an attempt left half done that a cut has ended.
-pub(super) fn clear_extensions(machine: &Machine) {
-    change_store(machine, |store, _| store.clear());
-}
-
-/// Removes all but those of `running`, since the other slot does not boot.
-fn drop_other_extensions(machine: &Machine, running: SlotName) {
-    change_store(machine, |store, version| {
-        let slot = running.to_string();
-        let running = RunningSystem { slot: &slot, version };
-        store.prune(None, running)
-    });
-}
-
-fn change_store(
-    machine: &Machine,
-    change: impl FnOnce(&ExtensionStore, &str) -> Result<(), ExtensionStoreError>,
-) {
-    let config = match machine.config() {
-        Ok(config) => config,
-        Err(error) => {
-            tracing::warn!("extensions of no slot may be left: {}", chain(&error));
-            return;
-        }
-    };
-    if config.extensions.wanted.is_empty() {
-        return;
-    }
-    let directory = machine.host().path(&config.extensions.directory);
-    if let Err(error) = change(&ExtensionStore::new(directory), &config.version) {
-        tracing::warn!("extensions of no slot may be left: {}", chain(&error));
     }
 }

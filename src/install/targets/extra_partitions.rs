@@ -19,7 +19,7 @@ use crate::amounts::bytes;
 use crate::disk::{OpenPair, PairError, PartitionPair};
 use crate::install::InstallError;
 use crate::install::attempt::AttemptSetup;
-use crate::install::preflight::{PreflightResult, PreflightVerdict};
+use crate::install::preflight_result::{PreflightResult, PreflightVerdict};
 use crate::install::read_back::ReadBack;
 use crate::plan::ExtraPartition;
 
