@@ -12,9 +12,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::blocking::Blocking;
 use super::gate_records::GateRecords;
 use super::machine::{Machine, unix_time};
-use super::blocking::Blocking;
 use super::slot_control::partuuid;
 use super::update_history::UpdateHistory;
 use crate::config::RegressionMode;
