@@ -17,7 +17,7 @@ use crate::host::Host;
 const MOST: usize = 1024;
 
 /// A kind of extension, as systemd 252 to 257 merges it.
-struct Kind {
+struct ExtensionKind {
     /// Name of the overlay in the mount table.
     source: &'static str,
     /// Where the overlay may lie.
@@ -31,7 +31,7 @@ struct Kind {
     origin: fn(String) -> UnitOrigin,
 }
 
-const SYSTEM: Kind = Kind {
+const SYSTEM: ExtensionKind = ExtensionKind {
     source: "sysext",
     points: &["/usr", "/opt"],
     directories: &["/etc/extensions", "/run/extensions", "/var/lib/extensions"],
@@ -40,7 +40,7 @@ const SYSTEM: Kind = Kind {
     origin: UnitOrigin::Extension,
 };
 
-const CONFIGURATION: Kind = Kind {
+const CONFIGURATION: ExtensionKind = ExtensionKind {
     source: "confext",
     points: &["/etc"],
     directories: &[
@@ -108,7 +108,7 @@ impl Extensions {
     }
 }
 
-fn layer_of_image(host: &Host, kind: &Kind) -> Option<(u64, u64)> {
+fn layer_of_image(host: &Host, kind: &ExtensionKind) -> Option<(u64, u64)> {
     layer(host, kind.images_file)
 }
 
@@ -120,7 +120,7 @@ fn layer(host: &Host, path: &str) -> Option<(u64, u64)> {
     Some((found.dev(), found.ino() >> 48))
 }
 
-fn look(host: &Host, kind: &Kind) -> Result<ExtensionFacts, DiscoveryError> {
+fn look(host: &Host, kind: &ExtensionKind) -> Result<ExtensionFacts, DiscoveryError> {
     let mut facts = ExtensionFacts {
         offered: offered(host, kind),
         ..ExtensionFacts::default()
@@ -148,7 +148,7 @@ fn name_of(layer: &Path) -> Option<String> {
     is_extension.then(|| extension.file_name()?.to_str().map(str::to_owned))?
 }
 
-fn released(host: &Host, kind: &Kind) -> Vec<String> {
+fn released(host: &Host, kind: &ExtensionKind) -> Vec<String> {
     let names = entries(host, kind.releases).into_iter();
     names
         .filter_map(|name| name.strip_prefix("extension-release.").map(str::to_owned))
@@ -156,7 +156,7 @@ fn released(host: &Host, kind: &Kind) -> Vec<String> {
 }
 
 /// What the search path offers, by name.
-fn offered(host: &Host, kind: &Kind) -> BTreeMap<String, ExtensionOffer> {
+fn offered(host: &Host, kind: &ExtensionKind) -> BTreeMap<String, ExtensionOffer> {
     let mut offered = BTreeMap::new();
     for directory in kind.directories {
         for entry in entries(host, directory) {

@@ -35,14 +35,14 @@ struct PackageSources {
 }
 
 /// Change of extensions from the running to the new version.
-pub(super) struct Extensions<'a> {
+pub(super) struct VersionExtensions<'a> {
     host: &'a Host,
     image: &'a Path,
     new: &'a Release,
     running: &'a Release,
 }
 
-impl<'a> Extensions<'a> {
+impl<'a> VersionExtensions<'a> {
     pub(super) fn new(host: &'a Host, image: &'a Path, new: &'a Release, running: &'a Release) -> Self {
         Self {
             host,

@@ -30,7 +30,7 @@ use crate::disk::{DiskError, SlotDisk, SlotRow};
 use crate::extension::ExtensionError;
 use crate::host::{Host, Unreadable};
 use crate::reboot::RebootRequest;
-use extension::Extensions;
+use extension::VersionExtensions;
 pub use package_sources::StoredResponseError;
 use release::Release;
 pub use release::ReleaseError;
@@ -137,7 +137,7 @@ impl Postinst {
         self.run_hook(&slot.letter().to_ascii_uppercase().to_string())?;
         let new = Release::of_image(&self.image)?;
         let running = Release::running(&self.host)?;
-        Extensions::new(&self.host, &self.image, &new, &running)
+        VersionExtensions::new(&self.host, &self.image, &new, &running)
             .update(&self.oem()?)
             .await?;
         opaque::remove(&self.host);

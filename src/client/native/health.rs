@@ -13,7 +13,7 @@ const LABEL: usize = 16;
 
 /// What is recorded and required, and what the last comparison found, before and after.
 pub(super) fn page(report: &HealthReport) -> String {
-    let mut page = Page::default();
+    let mut page = HealthPage::default();
     page.row("Gate", gate(&report.mode));
     page.row("Recorded", &recorded(report));
     page.list("Required", &required(report));
@@ -122,9 +122,9 @@ fn table(findings: &[HealthFinding]) -> String {
 
 /// Rows, each a label and a text.
 #[derive(Default)]
-struct Page(String);
+struct HealthPage(String);
 
-impl Page {
+impl HealthPage {
     fn row(&mut self, label: &str, text: &str) {
         let _ = writeln!(self.0, "{label:<LABEL$} {text}");
     }

@@ -40,8 +40,8 @@ pub fn compare(before: &Baseline, now: &Inventory, excused: &[UnitName]) -> Regr
             _ => &BTreeSet::new(),
         };
         match comparison.unit(unit, lost) {
-            Some(Finding::Certain(state)) => found.certain.push(of_unit(unit, state)),
-            Some(Finding::Perhaps(state)) => found.perhaps.push(of_unit(unit, state)),
+            Some(RegressionFinding::Certain(state)) => found.certain.push(of_unit(unit, state)),
+            Some(RegressionFinding::Perhaps(state)) => found.perhaps.push(of_unit(unit, state)),
             None => {}
         }
     }
@@ -58,12 +58,12 @@ pub fn compare(before: &Baseline, now: &Inventory, excused: &[UnitName]) -> Regr
 }
 
 /// How sure it is that something is worse, and what it is now.
-enum Finding {
+enum RegressionFinding {
     Certain(String),
     Perhaps(String),
 }
 
-impl Finding {
+impl RegressionFinding {
     fn certain_if(is_certain: bool, state: String) -> Self {
         if is_certain {
             Self::Certain(state)
@@ -115,11 +115,11 @@ impl Comparison<'_> {
                 now,
             };
             match self.extension(extension, facts, recorded, merger) {
-                Some(Finding::Certain(state)) => {
+                Some(RegressionFinding::Certain(state)) => {
                     lost.insert(extension.name.as_str());
                     found.certain.push(regression(state));
                 }
-                Some(Finding::Perhaps(state)) => found.perhaps.push(regression(state)),
+                Some(RegressionFinding::Perhaps(state)) => found.perhaps.push(regression(state)),
                 None => {}
             }
         }
@@ -133,17 +133,17 @@ impl Comparison<'_> {
         facts: &ExtensionFacts,
         recorded: &[RecordedExtension],
         merger: &str,
-    ) -> Option<Finding> {
+    ) -> Option<RegressionFinding> {
         let Some(offer) = facts.offered.get(&extension.name) else {
             let state = "not offered any more".to_owned();
-            return extension.is_images.then_some(Finding::Perhaps(state));
+            return extension.is_images.then_some(RegressionFinding::Perhaps(state));
         };
         let path = &offer.path;
         match offer.state {
             OfferState::Masked => return None,
             OfferState::Dangling => {
                 let state = format!("not merged: {path} is a link that leads nowhere");
-                return Some(Finding::Perhaps(state));
+                return Some(RegressionFinding::Perhaps(state));
             }
             OfferState::There => {}
         }
@@ -155,11 +155,13 @@ impl Comparison<'_> {
         }
         let is_under_way = service.is_some_and(|service| service.has_job || service.active == "activating");
         if is_under_way {
-            return Some(Finding::Perhaps(format!("not merged yet by {merger}")));
+            return Some(RegressionFinding::Perhaps(format!("not merged yet by {merger}")));
         }
         match self.replacement(extension, facts, recorded) {
-            Some(other) => Some(Finding::Perhaps(format!("{state}; {other} has taken its place"))),
-            None => Some(Finding::Certain(state)),
+            Some(other) => Some(RegressionFinding::Perhaps(format!(
+                "{state}; {other} has taken its place"
+            ))),
+            None => Some(RegressionFinding::Certain(state)),
         }
     }
 
@@ -188,14 +190,14 @@ impl Comparison<'_> {
 
     /// What is wrong with a unit; `lost` names the extensions of its origin's kind that are lost for
     /// certain.
-    fn unit(&self, unit: &RecordedUnit, lost: &BTreeSet<&str>) -> Option<Finding> {
+    fn unit(&self, unit: &RecordedUnit, lost: &BTreeSet<&str>) -> Option<RegressionFinding> {
         let now = self.now.units.get(&unit.name)?;
         if unit.is_switched_off(now) {
             return None;
         }
         match now.load.as_str() {
             "not-found" => self.not_found(unit, lost),
-            "bad-setting" | "error" => Some(Finding::certain_if(
+            "bad-setting" | "error" => Some(RegressionFinding::certain_if(
                 self.is_judged(unit, now),
                 format!("can't be loaded: {}", now.load),
             )),
@@ -204,24 +206,24 @@ impl Comparison<'_> {
         }
     }
 
-    fn not_found(&self, unit: &RecordedUnit, lost: &BTreeSet<&str>) -> Option<Finding> {
+    fn not_found(&self, unit: &RecordedUnit, lost: &BTreeSet<&str>) -> Option<RegressionFinding> {
         let state = "can't be found".to_owned();
         match &unit.origin {
             UnitOrigin::Extension(name) | UnitOrigin::Confext(name) => {
                 let state = format!("{state}: it came with extension {name}");
                 if lost.contains(name.as_str()) {
-                    return Some(Finding::Certain(state));
+                    return Some(RegressionFinding::Certain(state));
                 }
                 // Of one that the operator has removed nothing is required.
-                self.is_known(name).then_some(Finding::Perhaps(state))
+                self.is_known(name).then_some(RegressionFinding::Perhaps(state))
             }
             UnitOrigin::Operator => {
                 let before = unit.files.get(&unit.fragment)?;
                 let found = self.now.files.get(&unit.fragment)?;
                 let state = format!("{state}, although {} is there", unit.fragment);
-                Some(Finding::certain_if(before == found, state))
+                Some(RegressionFinding::certain_if(before == found, state))
             }
-            UnitOrigin::Image => Some(Finding::Perhaps(state)),
+            UnitOrigin::Image => Some(RegressionFinding::Perhaps(state)),
             UnitOrigin::Generated | UnitOrigin::Runtime | UnitOrigin::Nowhere => None,
         }
     }
@@ -237,28 +239,29 @@ impl Comparison<'_> {
             || recorded.any(|extension| extension.name == name && extension.is_images)
     }
 
-    fn loaded(&self, unit: &RecordedUnit, now: &UnitFacts) -> Option<Finding> {
+    fn loaded(&self, unit: &RecordedUnit, now: &UnitFacts) -> Option<RegressionFinding> {
         if now.is_not_executable() {
             return Some(self.not_executable(unit, now));
         }
         if now.is_active() {
             let up = u64::try_from(self.now.up.as_micros()).unwrap_or(u64::MAX);
             let flaps = now.restarts >= RESTARTS && up.saturating_sub(now.active_since) < CALM;
-            return flaps
-                .then(|| Finding::Perhaps(format!("was restarted {} times since the boot", now.restarts)));
+            return flaps.then(|| {
+                RegressionFinding::Perhaps(format!("was restarted {} times since the boot", now.restarts))
+            });
         }
         if now.is_restarting() {
             let state = format!("ends and is restarted again and again{}", ended(now));
-            return Some(Finding::Perhaps(state));
+            return Some(RegressionFinding::Perhaps(state));
         }
         match now.active.as_str() {
-            "failed" => Some(Finding::Perhaps(format!("has failed{}", ended(now)))),
+            "failed" => Some(RegressionFinding::Perhaps(format!("has failed{}", ended(now)))),
             "inactive" => self.inactive(unit, now),
             _ => None,
         }
     }
 
-    fn not_executable(&self, unit: &RecordedUnit, now: &UnitFacts) -> Finding {
+    fn not_executable(&self, unit: &RecordedUnit, now: &UnitFacts) -> RegressionFinding {
         let (path, state) = match &now.program_state {
             ProgramState::Missing(path) => (path, format!("has no program any more: {path} is missing")),
             ProgramState::InterpreterMissing(path) => (
@@ -266,14 +269,14 @@ impl Comparison<'_> {
                 format!("can't run {}: its interpreter {path} is missing", now.program),
             ),
             ProgramState::Unremarkable => {
-                return Finding::Perhaps(format!("can't execute {}", now.program));
+                return RegressionFinding::Perhaps(format!("can't execute {}", now.program));
             }
         };
-        Finding::certain_if(self.is_judged(unit, now) && is_images(path), state)
+        RegressionFinding::certain_if(self.is_judged(unit, now) && is_images(path), state)
     }
 
     /// A unit that nothing has started, although it is meant to start by itself.
-    fn inactive(&self, unit: &RecordedUnit, now: &UnitFacts) -> Option<Finding> {
+    fn inactive(&self, unit: &RecordedUnit, now: &UnitFacts) -> Option<RegressionFinding> {
         let is_meant = |enablement: &str| enablement.starts_with("enabled");
         let is_mount = unit
             .name
@@ -289,7 +292,7 @@ impl Comparison<'_> {
             true => "isn't active",
             false => "isn't active: its conditions don't hold",
         };
-        Some(Finding::Perhaps(state.to_owned()))
+        Some(RegressionFinding::Perhaps(state.to_owned()))
     }
 
     /// Whether a unit that can't run tells against the image: it is the operator's or an
