@@ -207,6 +207,8 @@ pub(super) fn properties(snapshot: &Snapshot) -> Dictionary {
         boot_warnings: Some(overview.boot_warnings.unwrap_or_default()),
         config_warnings: Some(overview.config_warnings.unwrap_or_default()),
         health_warnings: Some(overview.health_warnings.unwrap_or_default()),
+        trial_deadline: Some(overview.trial_deadline.unwrap_or_default()),
+        installed_updates: Some(overview.installed_updates.unwrap_or_default()),
         ..overview
     });
     all.extend(entry(ATTEMPTS, Variant::from(attempts)));

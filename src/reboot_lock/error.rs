@@ -2,7 +2,7 @@
 
 use crate::net::{ClientTlsError, NetError, UrlFault};
 
-use super::semaphore::{Refusal, SemaphoreFault};
+use super::semaphore::Refusal;
 
 /// Failure of a lock's server. Texts name servers without passwords.
 #[derive(Debug, thiserror::Error)]
@@ -57,15 +57,21 @@ pub enum LockError {
         /// URL of the endpoint that was asked, without its password.
         url: String,
     },
+    /// It has users, and was told none, or by a certificate.
+    #[error(
+        "the etcd at {url} wants a user: set LOCKSMITHD_ETCD_USERNAME and LOCKSMITHD_ETCD_PASSWORD. In API v3 a client certificate \
+         says none, and must have no common name (CN)"
+    )]
+    NoUser {
+        /// URL of the endpoint that was asked, without its password.
+        url: String,
+    },
     /// Others write all the time.
     #[error("the lock changed {0} times while it was to be changed")]
     Raced(u32),
     /// What the lock's rules forbid.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The semaphore can't be read.
-    #[error(transparent)]
-    Semaphore(#[from] SemaphoreFault),
     /// Not an operation of this server.
     #[error("a FleetLock server can't be asked to {0}")]
     NotOffered(&'static str),

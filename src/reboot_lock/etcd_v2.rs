@@ -1,7 +1,9 @@
 //! etcd's v2 API: locksmith's key, changed as locksmith changes it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Method};
 use serde::Deserialize;
 
@@ -12,12 +14,28 @@ use super::store::{Found, SemaphoreStore, Swap};
 
 const KEY_NOT_FOUND: u64 = 100;
 
+/// Bytes that Go's `url.QueryEscape` escapes, the blank among them.
+const GO_QUERY: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// `text` as Go escapes it in a query and in a form.
+pub(super) fn query_escaped(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, GO_QUERY)
+        .to_string()
+        .replace("%20", "+")
+}
+
 /// The semaphore of a group.
 #[derive(Debug)]
 pub(super) struct EtcdV2 {
     endpoints: Endpoints,
     /// Path of the key's URL.
     path: String,
+    /// Where etcd wants a user: over http, too, as locksmith.
+    login: Option<HeaderValue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,11 +57,12 @@ struct ErrorAnswer {
 }
 
 impl EtcdV2 {
-    /// At `key`, which begins with a slash and is escaped once.
-    pub(super) fn new(endpoints: Endpoints, key: &str) -> Self {
+    /// At `key`, which begins with a slash and is escaped once; as the user of `login`, name and password.
+    pub(super) fn new(endpoints: Endpoints, key: &str, login: Option<(String, String)>) -> Self {
         Self {
             endpoints,
             path: format!("/v2/keys{}", key.replace('%', "%25")),
+            login: login.and_then(|(user, password)| basic(&user, &password)),
         }
     }
 
@@ -52,13 +71,13 @@ impl EtcdV2 {
         let mut body = Bytes::new();
         let mut method = Method::GET;
         if let Some(value) = value {
-            let form = url::form_urlencoded::Serializer::new(String::new())
-                .append_pair("value", &value.text())
-                .finish();
-            body = form.into();
+            body = format!("value={}", query_escaped(&value.text())).into();
             method = Method::PUT;
             let kind = HeaderValue::from_static("application/x-www-form-urlencoded");
             headers.insert(CONTENT_TYPE, kind);
+        }
+        if let Some(login) = &self.login {
+            headers.insert(AUTHORIZATION, login.clone());
         }
         let question = Question {
             method,
@@ -81,6 +100,14 @@ impl EtcdV2 {
     }
 }
 
+fn basic(user: &str, password: &str) -> Option<HeaderValue> {
+    let pair = STANDARD.encode(format!("{user}:{password}"));
+    // Letters, digits, `+`, `/` and `=` are fit for a header.
+    let mut value = HeaderValue::try_from(format!("Basic {pair}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 impl SemaphoreStore for EtcdV2 {
     const HAS_NOTES: bool = false;
 
@@ -91,7 +118,8 @@ impl SemaphoreStore for EtcdV2 {
             200 => {
                 let NodeAnswer { node } = answer.json()?;
                 Ok(Some(Found {
-                    semaphore: Semaphore::read(node.value.as_bytes())?,
+                    semaphore: Semaphore::read(node.value.as_bytes())
+                        .map_err(|fault| answer.nonsense(fault.to_string()))?,
                     revision: node.modified_index,
                 }))
             }

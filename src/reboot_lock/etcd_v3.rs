@@ -13,6 +13,10 @@ use super::http::{Answer, Endpoints, Question};
 use super::semaphore::Semaphore;
 use super::store::{Found, SemaphoreStore, Swap};
 
+/// How etcd refuses those who say no user, and those whose certificate says one. The gateway connects to etcd with a
+/// certificate of its own: names in clients' certificates, which count elsewhere, are none here.
+const NO_USER: [&str; 2] = ["user name is empty", "CommonName of client"];
+
 /// The semaphore of a group.
 #[derive(Debug)]
 pub(super) struct EtcdV3 {
@@ -66,10 +70,10 @@ impl EtcdV3 {
         }
     }
 
-    async fn post(&self, path: &str, body: &Value, token: Option<&str>) -> Result<Answer, LockError> {
+    async fn post(&self, path: &str, body: &Value, token: Option<HeaderValue>) -> Result<Answer, LockError> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(token) = token.and_then(|token| HeaderValue::from_str(token).ok()) {
+        if let Some(token) = token {
             headers.insert(AUTHORIZATION, token);
         }
         let question = Question {
@@ -81,6 +85,7 @@ impl EtcdV3 {
         let answer = self.endpoints.ask(&question).await?;
         match answer.status {
             200 => Ok(answer),
+            _ if NO_USER.iter().any(|text| answer.has(text)) => Err(LockError::NoUser { url: answer.url }),
             _ => Err(answer.refused()),
         }
     }
@@ -90,8 +95,11 @@ impl EtcdV3 {
             return self.post(path, body, None).await;
         };
         let login = json!({"name": name, "password": password});
-        let TokenAnswer { token } = self.post("/v3/auth/authenticate", &login, None).await?.json()?;
-        self.post(path, body, Some(&token)).await
+        let answer = self.post("/v3/auth/authenticate", &login, None).await?;
+        let TokenAnswer { token } = answer.json()?;
+        let mut token = HeaderValue::from_str(&token).map_err(|_| answer.nonsense("its token is none"))?;
+        token.set_sensitive(true);
+        self.post(path, body, Some(token)).await
     }
 
     /// Writes `semaphore` if `compare` holds.
@@ -129,7 +137,7 @@ impl SemaphoreStore for EtcdV3 {
                 .map_err(|_| answer.nonsense(format!("revision {text:?}")))?,
         };
         Ok(Some(Found {
-            semaphore: Semaphore::read(&value)?,
+            semaphore: Semaphore::read(&value).map_err(|fault| answer.nonsense(fault.to_string()))?,
             revision,
         }))
     }

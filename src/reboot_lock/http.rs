@@ -8,7 +8,7 @@ use http::{HeaderMap, Method};
 use tokio::time::timeout;
 
 use super::error::LockError;
-use crate::net::{ClientTls, Credentials, HttpClient, HttpRequest, Proxies, ServerUrl};
+use crate::net::{ClientTls, HttpClient, HttpRequest, Proxies, ServerUrl};
 use crate::printable::printable;
 
 /// For one connection to come up.
@@ -24,7 +24,6 @@ pub(super) struct Endpoints {
     client: HttpClient,
     /// Absolute URLs without a last slash.
     urls: Vec<String>,
-    credentials: Option<Credentials>,
     limit: Duration,
     /// The one that has answered last.
     current: AtomicUsize,
@@ -61,16 +60,9 @@ impl Endpoints {
                 .iter()
                 .map(|url| url.trim_end_matches('/').to_owned())
                 .collect(),
-            credentials: None,
             limit,
             current: AtomicUsize::new(0),
         }
-    }
-
-    /// With a user and a password for servers that are asked over https.
-    pub(super) fn with_credentials(mut self, credentials: Option<Credentials>) -> Self {
-        self.credentials = credentials;
-        self
     }
 
     /// Asks one endpoint after the other, from the one that has answered last, until one gives an answer that is no
@@ -109,7 +101,7 @@ impl Endpoints {
             url,
             headers: question.headers.clone(),
             body: question.body.clone(),
-            credentials: self.credentials.clone(),
+            credentials: None,
         };
         let exchange = self.exchange(request, shown.clone());
         timeout(self.limit, exchange).await.unwrap_or_else(|_| {
@@ -154,6 +146,11 @@ impl Answer {
             status: self.status,
             said: printable(&said).into_owned(),
         }
+    }
+
+    /// Whether `text` stands in its body.
+    pub(super) fn has(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.body).contains(text)
     }
 
     pub(super) fn nonsense(&self, why: impl Into<String>) -> LockError {

@@ -13,12 +13,15 @@
 mod error;
 mod etcd_v2;
 mod etcd_v3;
+mod file_lock;
 mod fleet_lock;
 mod http;
 mod report;
 mod semaphore;
 mod settings;
 mod store;
+
+use std::sync::atomic::{AtomicI64, Ordering};
 
 pub use error::{LockError, SettingsFault};
 pub use report::{COORDINATOR, MANAGER_NAME, ManagerReport, publish};
@@ -32,7 +35,7 @@ use store::{Change, SemaphoreStore};
 
 /// A lock, and the id that this node holds it by.
 #[derive(Debug)]
-pub struct Lock(Kind);
+pub struct Lock(Kind, String);
 
 /// The kinds of locks.
 #[derive(Debug)]
@@ -71,7 +74,7 @@ impl Lock {
     /// No lock: every node goes when it wants.
     #[must_use]
     pub const fn none() -> Self {
-        Self(Kind::None)
+        Self(Kind::None, String::new())
     }
 
     /// The id that this node holds it by; empty without a lock.
@@ -81,6 +84,12 @@ impl Lock {
             Kind::None => "",
             Kind::EtcdV2(_, id) | Kind::EtcdV3(_, id) | Kind::FleetLock(_, id) => id,
         }
+    }
+
+    /// Which lock it is: API and key, or server and group; empty without one.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.1
     }
 
     /// Whether holders can be listed, and released for others.
@@ -168,12 +177,13 @@ impl Lock {
     /// # Errors
     /// [`LockError`].
     pub async fn set_max(&self, max: i64) -> Result<i64, LockError> {
-        let before = self.semaphore().await?.max;
+        let before = AtomicI64::new(0);
         self.change("change its places", |semaphore| {
+            before.store(semaphore.max, Ordering::Relaxed);
             Ok(Change::Write(semaphore.with_max(max)))
         })
         .await?;
-        Ok(before)
+        Ok(before.into_inner())
     }
 
     async fn change(

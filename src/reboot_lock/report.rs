@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use super::file_lock;
 use crate::host::{Host, Unreadable};
 
 /// Where the manager leaves it; gone with the reboot.
@@ -38,6 +37,12 @@ pub struct ManagerReport {
     /// Why nothing happens now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub obstacle: Option<String>,
+    /// Who or what is the reason, in a word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_by: Option<String>,
+    /// Why the engine doesn't answer, if it doesn't.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine_silent: Option<String>,
     /// Unix time in seconds since when this node may hold the lock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holding_since: Option<i64>,
@@ -78,21 +83,29 @@ impl ManagerReport {
             .map_err(|error| unreadable(error.into()))
     }
 
-    /// Whether the manager that leaves it on `host` is running; true as well if that can't be told.
+    /// Whether the manager that leaves it on `host` is running; true as well if that can't be told. Nobody's lock is in the
+    /// way of looking, and looking in nobody's way.
     #[must_use]
     pub fn is_from_a_running_one(host: &Host) -> bool {
         let path = host.path(COORDINATOR);
-        let file = match fs::File::open(&path) {
-            Ok(file) => file,
-            Err(error) => return error.kind() != io::ErrorKind::NotFound,
-        };
-        let held = Flock::lock(file, FlockArg::LockSharedNonblock);
-        let name = |text: &str| {
+        loop {
+            let file = match fs::File::open(&path) {
+                Ok(file) => file,
+                Err(error) => return error.kind() != io::ErrorKind::NotFound,
+            };
+            match file_lock::is_held(&file) {
+                Ok(true) => break,
+                // Its holder may have put a new file in its place meanwhile.
+                Ok(false) if !is_named(&file, &path) => {}
+                Ok(false) => return false,
+                Err(_) => return true,
+            }
+        }
+        let is_ours = |text: String| {
             text.lines()
                 .any(|line| line.strip_prefix("NAME=") == Some(MANAGER_NAME))
         };
-        matches!(held, Err((_, Errno::EWOULDBLOCK)))
-            && fs::read_to_string(&path).is_ok_and(|text| name(&text))
+        fs::read_to_string(&path).is_ok_and(is_ours)
     }
 
     /// Leaves it for everybody to read. A crash leaves the old one.
@@ -103,6 +116,17 @@ impl ManagerReport {
         // A plain record with text for keys: it always has a JSON form.
         let text = serde_json::to_string_pretty(self).unwrap_or_default();
         publish(&host.path(FILE), &format!("{text}\n"))
+    }
+}
+
+/// Whether `path` names `file`.
+fn is_named(file: &fs::File, path: &Path) -> bool {
+    let inode = |found: fs::Metadata| (found.dev(), found.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(named)) => inode(open) == inode(named),
+        // Gone: the next look says so.
+        (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => false,
+        _ => true,
     }
 }
 

@@ -33,6 +33,9 @@ pub struct Note {
     pub version: String,
     /// The cause of the rollback that it holds the lock for; empty as long as there is none.
     pub cause: String,
+    /// What a later version has written.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
 }
 
 /// What is wrong with a semaphore.
@@ -138,11 +141,17 @@ impl Semaphore {
             return Err(Refusal::Missing);
         }
         let mut after = self.clone();
-        after.semaphore = self.semaphore.saturating_add(1);
         after.notes.remove(id);
-        if let Some(holders) = &mut after.holders {
-            holders.retain(|holder| holder != id);
-        }
+        let left: Vec<String> = self
+            .holders()
+            .iter()
+            .filter(|holder| *holder != id)
+            .cloned()
+            .collect();
+        // One that stands there twice has taken two places.
+        let freed = i64::try_from(self.holders().len() - left.len()).unwrap_or(i64::MAX);
+        after.semaphore = self.semaphore.saturating_add(freed);
+        after.holders = Some(left);
         Ok(after)
     }
 
@@ -203,6 +212,12 @@ mod tests {
     fn a_count_that_is_wrong_makes_no_more_holders_than_places() {
         let wrong = Semaphore::read(br#"{"semaphore":1,"max":1,"holders":["a"]}"#).unwrap();
         assert_eq!(wrong.lock("b"), Err(Refusal::Full(0)));
+        // Nor fewer places than there are: it would be taken by nobody for ever.
+        let twice = Semaphore::read(br#"{"semaphore":0,"max":2,"holders":["a","a"]}"#).unwrap();
+        assert_eq!(
+            twice.unlock("a").unwrap().text(),
+            r#"{"semaphore":2,"max":2,"holders":[]}"#
+        );
     }
 
     #[test]
@@ -215,6 +230,7 @@ mod tests {
             Note {
                 version: "2".to_owned(),
                 cause: "bad".to_owned(),
+                ..Note::default()
             },
         );
         assert!(
@@ -223,6 +239,11 @@ mod tests {
                 .contains(r#""notes":{"a":{"version":"2","cause":"bad"}}"#)
         );
         assert_eq!(noted.unlock("a").unwrap().notes.len(), 0);
+        // Also beside another holder.
+        let later =
+            r#"{"semaphore":1,"max":2,"holders":["b"],"notes":{"b":{"version":"2","cause":"","since":7}}}"#;
+        let read = Semaphore::read(later.as_bytes()).unwrap();
+        assert!(read.lock("a").unwrap().text().contains(r#""since":7"#));
     }
 
     #[test]

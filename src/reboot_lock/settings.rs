@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::error::SettingsFault;
-use super::etcd_v2::EtcdV2;
+use super::etcd_v2::{EtcdV2, query_escaped};
 use super::etcd_v3::EtcdV3;
 use super::fleet_lock::{FleetLock, zincati_id};
 use super::http::Endpoints;
 use super::{Kind, Lock};
 use crate::config::KeyValues;
 use crate::host::{Host, Unreadable};
-use crate::net::{ClientTls, Credentials, Proxies, ServerUrl};
+use crate::net::{ClientTls, Proxies, ServerUrl};
 
 /// Where settings are looked up, first to last: the files that locksmith's unit reads.
 const FILES: [&str; 2] = ["/etc/flatcar/update.conf", "/usr/share/flatcar/update.conf"];
@@ -20,13 +20,6 @@ const DEFAULT_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 const ETCD_LIMIT: Duration = Duration::from_secs(30);
 /// For one answer of a `FleetLock` server, which drains the node before it answers.
 const FLEET_LOCK_LIMIT: Duration = Duration::from_secs(30 * 60);
-
-/// Bytes that Go's `url.QueryEscape` escapes, the blank among them.
-const GO_QUERY: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
 
 /// A key of the reboot manager.
 #[derive(Debug)]
@@ -98,9 +91,13 @@ pub const MANAGER_SETTINGS: &[ManagerSetting] = &[
     setting(
         "LOCKSMITHD_ETCD_USERNAME",
         "",
-        "user of etcd; with API v2 sent over https only",
+        "user of etcd; API v3 takes no user from a certificate",
     ),
-    setting("LOCKSMITHD_ETCD_PASSWORD", "", "its password"),
+    setting(
+        "LOCKSMITHD_ETCD_PASSWORD",
+        "",
+        "its password; over http anybody on the way can read it",
+    ),
     setting("LOCKSMITHD_GROUP", "", "group of nodes that share a lock in etcd"),
     setting("FLEET_LOCK_URL", "", "base URL of a FleetLock server"),
     setting(
@@ -245,14 +242,14 @@ impl ManagerValues {
         });
         let id = machine_id(host)?;
         match self.get("REBOOT_ETCD_API").as_str() {
-            "v2" => {
-                let login = login.map(|(user, password)| Credentials::new(&user, &password));
-                Ok(Lock(Kind::EtcdV2(
-                    EtcdV2::new(endpoints.with_credentials(login), &key),
-                    id,
-                )))
-            }
-            "v3" => Ok(Lock(Kind::EtcdV3(EtcdV3::new(endpoints, &key, login), id))),
+            "v2" => Ok(Lock(
+                Kind::EtcdV2(EtcdV2::new(endpoints, &key, login), id),
+                format!("{key} in etcd's v2 API"),
+            )),
+            "v3" => Ok(Lock(
+                Kind::EtcdV3(EtcdV3::new(endpoints, &key, login), id),
+                format!("{key} in etcd's v3 API"),
+            )),
             other => Err(SettingsFault::Api(other.to_owned())),
         }
     }
@@ -276,7 +273,11 @@ impl ManagerValues {
         };
         let tls = self.tls(host, "FLEET_LOCK")?;
         let endpoints = Endpoints::new(&urls, Proxies::from_env(), tls, FLEET_LOCK_LIMIT);
-        Ok(Lock(Kind::FleetLock(FleetLock::new(endpoints, &id, &group), id)))
+        let name = format!("group {group} at {}", crate::net::redact_url(&urls.join(",")));
+        Ok(Lock(
+            Kind::FleetLock(FleetLock::new(endpoints, &id, &group), id),
+            name,
+        ))
     }
 
     fn tls(&self, host: &Host, prefix: &str) -> Result<Option<ClientTls>, SettingsFault> {
@@ -352,10 +353,7 @@ fn key(group: &str) -> String {
     if group.is_empty() {
         return format!("{BASE}/semaphore");
     }
-    let group = percent_encoding::utf8_percent_encode(group, GO_QUERY)
-        .to_string()
-        .replace("%20", "+");
-    format!("{BASE}/groups/{group}/semaphore")
+    format!("{BASE}/groups/{}/semaphore", query_escaped(group))
 }
 
 /// The machine's id, which holders are called by.

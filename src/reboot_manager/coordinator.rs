@@ -22,7 +22,7 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::host::Host;
 use crate::reboot_lock::{COORDINATOR, MANAGER_NAME, Strategy};
 
-/// Tries to hold the file: somebody who only looks at it lets go at once.
+/// Tries to hold the file: clients of earlier versions take its lock for an instant to look at it.
 const TRIES: u32 = 5;
 /// Between two of them.
 const RETRY: Duration = Duration::from_millis(50);

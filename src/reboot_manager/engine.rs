@@ -61,6 +61,9 @@ pub(super) async fn read(connection: &Connection) -> EngineView {
     }
 }
 
+/// Characters of a version or a cause that are kept: they go to the record and to the lock's server.
+const LONGEST: usize = 1000;
+
 /// What the engine says, as far as a reboot is concerned.
 fn view(overview: &Overview, attempts: &[AttemptReport]) -> NodeView {
     let running = overview.slots.iter().find(|slot| slot.running);
@@ -71,23 +74,27 @@ fn view(overview: &Overview, attempts: &[AttemptReport]) -> NodeView {
         _ => None,
     };
     let health = match running {
-        _ if !overview.trial.is_empty() => SlotHealth::NotYet(overview.trial.clone()),
+        _ if !overview.trial.is_empty() => SlotHealth::NotYet(trial(overview)),
         None => SlotHealth::NotYet("which slot runs can't be told".to_owned()),
         Some(slot) if !slot.successful => SlotHealth::NotYet("it is not marked good".to_owned()),
         Some(_) => SlotHealth::Good,
     };
-    let installed = attempts.iter().rev().find_map(|attempt| match attempt.outcome {
-        AttemptState::Withdrawn => Some(InstalledOutcome::Withdrawn),
-        AttemptState::RolledBack => Some(InstalledOutcome::RolledBack),
-        AttemptState::Waiting | AttemptState::OnTrial | AttemptState::Kept => Some(InstalledOutcome::Other),
-        AttemptState::UnderWay | AttemptState::Failed | AttemptState::Interrupted | AttemptState::Unknown => {
-            None
-        }
+    let installed = attempts.iter().rev().find_map(|attempt| {
+        let outcome = match attempt.outcome {
+            AttemptState::Withdrawn => InstalledOutcome::Withdrawn,
+            AttemptState::RolledBack => InstalledOutcome::RolledBack,
+            AttemptState::Waiting | AttemptState::OnTrial | AttemptState::Kept => InstalledOutcome::Other,
+            AttemptState::UnderWay
+            | AttemptState::Failed
+            | AttemptState::Interrupted
+            | AttemptState::Unknown => return None,
+        };
+        Some((outcome, attempt))
     });
     NodeView {
         waiting: reason.map(|reason| WantedReboot {
             reason,
-            version: overview.waiting_version.clone(),
+            version: shortened(&overview.waiting_version),
             slot: other.map(|slot| slot.name.clone()),
         }),
         is_resting: matches!(
@@ -95,14 +102,42 @@ fn view(overview: &Overview, attempts: &[AttemptReport]) -> NodeView {
             EngineState::Idle | EngineState::RebootNeeded | EngineState::RollbackNeeded
         ),
         slot: running.map(|slot| slot.name.clone()),
-        version: overview.running_version.clone(),
+        version: shortened(&overview.running_version),
         health,
-        last_outcome: installed,
-        rollback: overview.rollback.0.as_ref().map(|rollback| FailedVersion {
-            version: rollback.version.clone(),
-            cause: rollback.cause.clone(),
-        }),
+        last_outcome: installed.map(|(outcome, _)| outcome),
+        rollback: installed
+            .and_then(|(outcome, attempt)| failed_attempt(outcome, attempt))
+            .or_else(|| {
+                overview.rollback.0.as_ref().map(|rollback| FailedVersion {
+                    version: shortened(&rollback.version),
+                    cause: shortened(&rollback.cause),
+                })
+            }),
+        installed: overview.installed_updates,
     }
+}
+
+/// Why the slot isn't good yet, and whether that can go on for ever: then so does the lock.
+fn trial(overview: &Overview) -> String {
+    // Before it has looked at its node it knows of no slots, and of no deadline either.
+    match overview.trial_deadline {
+        Some(0) if !overview.slots.is_empty() => format!("{}; no deadline ends the trial", overview.trial),
+        _ => overview.trial.clone(),
+    }
+}
+
+/// The failure of the update that was installed last. The engine blames no version that was only interrupted, as by a
+/// power cut, and remembers no rollback from it: the node has left it all the same.
+fn failed_attempt(outcome: InstalledOutcome, attempt: &AttemptReport) -> Option<FailedVersion> {
+    let cause = attempt.reason.as_deref().unwrap_or("the node has left it");
+    (outcome == InstalledOutcome::RolledBack).then(|| FailedVersion {
+        version: shortened(&attempt.to),
+        cause: shortened(cause),
+    })
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(LONGEST).collect()
 }
 
 /// Tells `events` what the engine says whenever it changes, and of root's signals; ends when nobody listens.

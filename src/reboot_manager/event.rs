@@ -28,6 +28,8 @@ pub struct NodeView {
     pub last_outcome: Option<InstalledOutcome>,
     /// The last rollback that it remembers.
     pub rollback: Option<FailedVersion>,
+    /// Number of updates that it has installed so far; none from an engine that doesn't count them.
+    pub installed: Option<u64>,
 }
 
 /// Whether the running slot is good.
@@ -76,9 +78,24 @@ impl NodeView {
 
     /// The rollback since the lock was asked for, by `record`. A reboot that root asked for says nothing of slots: an
     /// update that is installed before the machine goes down is booted by it, and may be gone again when this is read.
+    /// Another version than the one known before has failed since; so has the same one if it was installed once more.
     pub(super) fn rollback_since(&self, record: &HoldRecord) -> Option<FailedVersion> {
-        let is_later = |failed: &&FailedVersion| record.known_rollback.as_ref() != Some(&failed.version);
+        let is_installed_since = record
+            .known_installed
+            .zip(self.installed)
+            .is_some_and(|(before, now)| now > before);
+        let is_again = is_installed_since && self.last_outcome == Some(InstalledOutcome::RolledBack);
+        let is_later =
+            |failed: &&FailedVersion| is_again || record.known_rollback.as_ref() != Some(&failed.version);
         self.rollback.as_ref().filter(is_later).cloned()
+    }
+
+    /// Whether the last update that was installed was found good, and no rollback is remembered since.
+    pub(super) fn is_update_kept(&self) -> bool {
+        self.health == SlotHealth::Good
+            && self.waiting.is_none()
+            && self.rollback.is_none()
+            && self.last_outcome == Some(InstalledOutcome::Other)
     }
 
     /// The rollback that has brought the node back from `wanted`.
@@ -119,6 +136,17 @@ pub enum NoteAnswer {
     Failed(String),
 }
 
+/// Answer to the order to reboot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum RebootAnswer {
+    /// The machine goes down.
+    Ordered,
+    /// It doesn't; why.
+    Refused(String),
+    /// Nobody knows whether it does; why.
+    Lost(String),
+}
+
 /// What the last look before the reboot has found.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Confirmation {
@@ -149,8 +177,8 @@ pub enum ManagerEvent {
     UsersNotified,
     /// Of [`ManagerJob::Confirm`].
     Confirmed(Confirmation),
-    /// Of [`ManagerJob::Reboot`]: ordered, or refused.
-    RebootAnswered(Result<(), String>),
+    /// Of [`ManagerJob::Reboot`].
+    RebootAnswered(RebootAnswer),
     /// Of [`ManagerJob::Settle`].
     Settled,
     /// Of [`ManagerJob::Unlock`]: certain not to be a holder any more, or an error.
@@ -165,7 +193,7 @@ pub enum ManagerEvent {
 /// What that one had sent may take effect all the same.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum ManagerJob {
-    /// Wait until the reboot window is open.
+    /// Wait until the reboot window is open; answers nothing else.
     AwaitWindow,
     /// Look whether it is open.
     LookAtWindow,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::event::{Confirmation, LockAnswer, ManagerEvent, ManagerJob, NoteAnswer};
+use super::event::{Confirmation, LockAnswer, ManagerEvent, ManagerJob, NoteAnswer, RebootAnswer};
 use super::programs::{self, Moment};
 use super::settings::ManagerSettings;
 use super::{engine, logind};
@@ -27,7 +27,11 @@ pub(super) async fn run(settings: Arc<ManagerSettings>, job: ManagerJob, version
                 || (wanted.version, String::new()),
                 |failed| (failed.version, failed.cause),
             );
-            let note = Note { version, cause };
+            let note = Note {
+                version,
+                cause,
+                ..Note::default()
+            };
             ManagerEvent::Locked(match settings.lock.lock(&note).await {
                 Ok(Acquired::Held) => LockAnswer::Granted,
                 Ok(Acquired::Taken(by)) => LockAnswer::Taken(by),
@@ -39,10 +43,11 @@ pub(super) async fn run(settings: Arc<ManagerSettings>, job: ManagerJob, version
         ),
         ManagerJob::Notify => notify(&settings).await,
         ManagerJob::Confirm => confirm(&settings).await,
-        ManagerJob::Reboot => {
-            let asked = async { logind::reboot(&engine::connect().await?).await };
-            ManagerEvent::RebootAnswered(asked.await.map_err(|error: zbus::Error| error.to_string()))
-        }
+        ManagerJob::Reboot => ManagerEvent::RebootAnswered(match engine::connect().await {
+            Ok(connection) => logind::reboot(&connection).await,
+            // Nobody was asked.
+            Err(error) => RebootAnswer::Refused(error.to_string()),
+        }),
         ManagerJob::Settle => {
             programs::run_all(&settings.host, Moment::PostGood, &version).await;
             ManagerEvent::Settled
@@ -55,6 +60,7 @@ pub(super) async fn run(settings: Arc<ManagerSettings>, job: ManagerJob, version
             let note = Note {
                 version: failed.version,
                 cause: failed.cause,
+                ..Note::default()
             };
             ManagerEvent::Noted(match settings.lock.note(&note).await {
                 Ok(Look::Held) => NoteAnswer::Noted,

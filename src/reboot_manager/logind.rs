@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use zbus::{Connection, OwnedObjectPath};
 
+use super::event::RebootAnswer;
 use crate::host::Host;
 use crate::printable::printable;
 
@@ -54,7 +55,27 @@ pub(super) async fn inhibitors(connection: &Connection) -> zbus::Result<Option<S
 }
 
 /// Asks for a reboot, unless a lock was taken in between.
-pub(super) async fn reboot(connection: &Connection) -> zbus::Result<()> {
+pub(super) async fn reboot(connection: &Connection) -> RebootAnswer {
+    match ask_to_reboot(connection).await {
+        Ok(()) => RebootAnswer::Ordered,
+        Err(error) if is_refusal(&error) => RebootAnswer::Refused(error.to_string()),
+        Err(error) => RebootAnswer::Lost(error.to_string()),
+    }
+}
+
+/// Whether logind itself has said no. Nothing else tells what it did: it may have gone, or be slow.
+fn is_refusal(error: &zbus::Error) -> bool {
+    match error {
+        zbus::Error::MethodError(..) => true,
+        zbus::Error::FDO(error) => !matches!(
+            **error,
+            zbus::fdo::Error::NoReply(_) | zbus::fdo::Error::Disconnected(_)
+        ),
+        _ => false,
+    }
+}
+
+async fn ask_to_reboot(connection: &Connection) -> zbus::Result<()> {
     let manager = LoginManagerProxy::new(connection).await?;
     match manager.reboot_with_flags(HEED_INHIBITORS).await {
         // Before systemd 249.

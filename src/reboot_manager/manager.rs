@@ -16,7 +16,7 @@ use super::metrics::exposition;
 use super::record_file::{LeftRecord, RecordFile};
 use super::request_file;
 use super::settings::ManagerSettings;
-use super::state::{ManagerPhase, ManagerState, WantedReboot};
+use super::state::{ManagerPhase, ManagerState, RebootObstacle, WantedReboot};
 use super::step::step;
 use crate::host::Unreadable;
 use crate::journal::{MessageId, chain};
@@ -75,7 +75,13 @@ impl Manager {
     pub fn new(settings: ManagerSettings) -> Result<Self, ManagerError> {
         let coordinator = CoordinatorFile::new(&settings.host, settings.strategy)?;
         let boot = settings.host.identity()?.boot_id;
-        let (file, left) = RecordFile::open(&settings.host)?;
+        let (file, left) = RecordFile::open(&settings.host, settings.lock.name())?;
+        if let Some(other) = file.other_lock() {
+            tracing::warn!(
+                "the settings name another lock than before: this node may still hold {other}, and doesn't give that back. \
+                 Release it there"
+            );
+        }
         let start = |record| ManagerState::new(boot, settings.after_rollback, record);
         let mut state = match left {
             LeftRecord::Nothing => start(None),
@@ -228,10 +234,10 @@ impl Manager {
 
     fn report(&self) -> ManagerReport {
         let phase = self.state.phase();
-        let obstacle = self.state.obstacle().map(|obstacle| {
-            let told = printable(&obstacle.to_string()).into_owned();
-            told.chars().take(1000).collect::<String>()
-        });
+        let told = |text: &str| printable(text).chars().take(1000).collect::<String>();
+        let refused_by = self.state.obstacle().map(RebootObstacle::word);
+        let is_silence = matches!(self.state.obstacle(), Some(RebootObstacle::EngineSilent(_)));
+        let obstacle = self.state.obstacle().map(|obstacle| told(&obstacle.to_string()));
         let time = Timestamp::now();
         let opens = self.settings.windows.next_opening(time);
         let is_open = self.settings.windows.is_open(time);
@@ -244,6 +250,11 @@ impl Manager {
         if let Some(obstacle) = &obstacle {
             let _ = write!(summary, ": {obstacle}");
         }
+        // Whatever else is the matter: what the engine said last may not hold any more.
+        let silence = self.state.silence().map(told);
+        if let Some(silence) = silence.as_ref().filter(|_| !is_silence) {
+            let _ = write!(summary, "; the update engine does not answer: {silence}");
+        }
         ManagerReport {
             phase: phase.word().to_owned(),
             summary,
@@ -251,6 +262,8 @@ impl Manager {
             id: self.settings.lock.id().to_owned(),
             wanted_version: self.state.wanted().map(|wanted| wanted.version),
             obstacle,
+            refused_by: refused_by.map(str::to_owned),
+            engine_silent: silence,
             holding_since: self.file.since(),
             waiting_since: self.waiting_since,
             window_open: is_open,

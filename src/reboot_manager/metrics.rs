@@ -6,7 +6,7 @@ use super::state::ManagerPhase;
 use crate::reboot_lock::ManagerReport;
 
 /// Name, kind and help of each; the order in which they are written.
-const FAMILIES: [(&str, &str); 5] = [
+const FAMILIES: [(&str, &str); 6] = [
     (
         "update_reboot_manager_phase",
         "1 for what the reboot manager is at, 0 for everything else.",
@@ -25,7 +25,11 @@ const FAMILIES: [(&str, &str); 5] = [
     ),
     (
         "update_reboot_manager_obstacle",
-        "1 if something stands in the way, with the reason.",
+        "1 if something stands in the way, with who or what it is, and the reason.",
+    ),
+    (
+        "update_reboot_manager_engine_answers",
+        "Whether the update engine answers.",
     ),
 ];
 
@@ -59,10 +63,14 @@ fn samples(name: &str, report: &ManagerReport) -> Vec<String> {
         Some("seconds") if name.contains("holding") => one(report.holding_since),
         Some("seconds") => one(report.waiting_since),
         Some("open") => one(Some(i64::from(report.window_open))),
+        Some("answers") => one(Some(i64::from(report.engine_silent.is_none()))),
         _ => report
             .obstacle
             .iter()
-            .map(|why| format!("{{reason=\"{}\"}} 1", escaped(why)))
+            .map(|why| {
+                let by = report.refused_by.as_deref().unwrap_or_default();
+                format!("{{by=\"{}\",reason=\"{}\"}} 1", escaped(by), escaped(why))
+            })
             .collect(),
     }
 }
@@ -95,13 +103,18 @@ mod tests {
             phase: "waiting-for-lock".to_owned(),
             waiting_since: Some(7),
             obstacle: Some("taken by \"a\"\n".to_owned()),
+            refused_by: Some("lock-taken".to_owned()),
             ..ManagerReport::default()
         };
         let text = exposition(&report);
         assert!(text.contains("_phase{phase=\"waiting-for-lock\"} 1\n"), "{text}");
         assert!(text.contains("_phase{phase=\"idle\"} 0\n"));
         assert!(text.contains("_waiting_since_seconds 7\n"));
-        assert!(text.contains("{reason=\"taken by \\\"a\\\"\\n\"} 1\n"));
+        assert!(
+            text.contains("_obstacle{by=\"lock-taken\",reason=\"taken by \\\"a\\\"\\n\"} 1\n"),
+            "{text}"
+        );
+        assert!(text.contains("_engine_answers 1\n"));
         assert!(text.contains("_window_open 0\n"));
         assert!(!text.contains("holding_since"));
     }

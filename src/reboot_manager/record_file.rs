@@ -22,6 +22,9 @@ struct Contents {
     /// Unix time in seconds at which this node may have become a holder.
     #[serde(default)]
     since: i64,
+    /// Which lock it is, by its name; none from an earlier version.
+    #[serde(default)]
+    lock: Option<String>,
 }
 
 /// What an earlier process has left.
@@ -40,26 +43,31 @@ pub(super) enum LeftRecord {
 pub(super) struct RecordFile {
     path: PathBuf,
     since: Option<i64>,
+    /// The lock that this node takes now.
+    lock: String,
+    /// The one that the record was written for, if that is known.
+    left: Option<String>,
 }
 
 impl RecordFile {
-    /// Opens it, and gives what an earlier process has left. What is damaged is lost: the engine says whether a slot is on
+    /// Opens it for the lock of this name, and gives what an earlier process has left. What is damaged is lost: the engine says whether a slot is on
     /// trial or was left, and the lock who holds it.
     ///
     /// # Errors
     /// If the file can't be read: it may be there, and well, a moment later.
-    pub(super) fn open(host: &Host) -> Result<(Self, LeftRecord), RecordError> {
+    pub(super) fn open(host: &Host, lock: &str) -> Result<(Self, LeftRecord), RecordError> {
         let path = host.path(FILE);
         let lost = |error: &dyn std::error::Error| {
             tracing::error!("the record of the reboot lock is lost: {}", chain(error));
             LeftRecord::Lost
         };
-        let mut since = None;
+        let (mut since, mut left_lock) = (None, None);
         let left = match record::load_short(&path, VERSION, MOST) {
             Ok(None) => LeftRecord::Nothing,
             Ok(Some(bytes)) => match serde_json::from_slice::<Contents>(&bytes) {
                 Ok(contents) => {
                     since = Some(contents.since);
+                    left_lock = contents.lock;
                     LeftRecord::Hold(contents.record)
                 }
                 Err(error) => lost(&error),
@@ -67,12 +75,24 @@ impl RecordFile {
             Err(error @ RecordError::Read { .. }) => return Err(error),
             Err(error) => lost(&error),
         };
-        Ok((Self { path, since }, left))
+        let file = Self {
+            path,
+            since,
+            lock: lock.to_owned(),
+            left: left_lock,
+        };
+        Ok((file, left))
     }
 
     /// Unix time in seconds at which this node may have become a holder, if it may be one.
     pub(super) const fn since(&self) -> Option<i64> {
         self.since
+    }
+
+    /// The lock that the record was written for, if it is another one than is taken now.
+    pub(super) fn other_lock(&self) -> Option<&str> {
+        let is_other = |left: &&str| !left.is_empty() && *left != self.lock;
+        self.left.as_deref().filter(is_other)
     }
 
     /// Writes it durably. Blocks.
@@ -81,6 +101,7 @@ impl RecordFile {
         let contents = Contents {
             record: record.clone(),
             since,
+            lock: Some(self.lock.clone()),
         };
         // Plain records with text for keys: they always have a JSON form.
         let bytes = serde_json::to_vec(&contents).unwrap_or_default();
@@ -116,6 +137,8 @@ mod tests {
                 cause: "bad".to_owned(),
             }),
             known_rollback: Some("1.8.0".to_owned()),
+            known_installed: Some(7),
+            ordered: true,
         }
     }
 
@@ -123,14 +146,17 @@ mod tests {
     fn a_record_and_its_beginning_survive_the_process() {
         let root = tempfile::tempdir().unwrap();
         let host = Host::new(root.path());
-        let (mut file, none) = RecordFile::open(&host).unwrap();
+        let (mut file, none) = RecordFile::open(&host, "lock").unwrap();
         assert_eq!((none, file.since()), (LeftRecord::Nothing, None));
         file.save(&record(), 100).unwrap();
         file.save(&record(), 200).unwrap();
-        let (mut file, found) = RecordFile::open(&host).unwrap();
+        let (other, _) = RecordFile::open(&host, "another lock").unwrap();
+        assert_eq!(other.other_lock(), Some("lock"));
+        let (mut file, found) = RecordFile::open(&host, "lock").unwrap();
+        assert_eq!(file.other_lock(), None);
         assert_eq!((found, file.since()), (LeftRecord::Hold(record()), Some(100)));
         file.forget().unwrap();
-        assert_eq!(RecordFile::open(&host).unwrap().1, LeftRecord::Nothing);
+        assert_eq!(RecordFile::open(&host, "lock").unwrap().1, LeftRecord::Nothing);
     }
 
     #[test]
@@ -140,15 +166,23 @@ mod tests {
         let path = host.path(FILE);
         let later = br#"{"boot":"1","wanted":null,"colour":"red","since":7}"#;
         record::save(&path, VERSION, later).unwrap();
-        let (file, found) = RecordFile::open(&host).unwrap();
+        let (file, found) = RecordFile::open(&host, "lock").unwrap();
         let LeftRecord::Hold(found) = found else {
             panic!("{found:?}");
         };
         assert_eq!((found.boot.as_str(), file.since()), ("1", Some(7)));
+        // No less is asked of a wish that isn't known: the lock ends with the trial.
+        let later = br#"{"boot":"1","wanted":{"reason":"moonshine","version":"2","slot":null}}"#;
+        record::save(&path, VERSION, later).unwrap();
+        let (_, found) = RecordFile::open(&host, "lock").unwrap();
+        let LeftRecord::Hold(found) = found else {
+            panic!("{found:?}");
+        };
+        assert_eq!(found.wanted.unwrap().reason, Reason::Update);
         std::fs::write(&path, "torn").unwrap();
-        assert_eq!(RecordFile::open(&host).unwrap().1, LeftRecord::Lost);
+        assert_eq!(RecordFile::open(&host, "lock").unwrap().1, LeftRecord::Lost);
         record::save(&path, VERSION, b"no JSON").unwrap();
-        assert_eq!(RecordFile::open(&host).unwrap().1, LeftRecord::Lost);
+        assert_eq!(RecordFile::open(&host, "lock").unwrap().1, LeftRecord::Lost);
     }
 
     #[test]
@@ -156,6 +190,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let host = Host::new(root.path());
         std::fs::create_dir_all(host.path(FILE)).unwrap();
-        assert!(matches!(RecordFile::open(&host), Err(RecordError::Read { .. })));
+        assert!(matches!(
+            RecordFile::open(&host, "lock"),
+            Err(RecordError::Read { .. })
+        ));
     }
 }

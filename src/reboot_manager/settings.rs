@@ -139,7 +139,7 @@ impl ManagerSettings {
 
 /// For a manager that isn't to run any more: what an earlier one may hold stays held. Blocks.
 pub fn warn_of_a_lock_left_behind(host: &Host) {
-    match RecordFile::open(host) {
+    match RecordFile::open(host, "") {
         Ok((_, LeftRecord::Nothing)) => {}
         Ok((file, LeftRecord::Hold(_) | LeftRecord::Lost)) => tracing::warn!(
             "this node may hold the reboot lock since {} (Unix time): release it by locksmithctl unlock, or with the \

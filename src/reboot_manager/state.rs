@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// An installed update waits.
-    Update,
     /// A rollback by an operator waits: the other slot was good once, and has no trial.
     Rollback,
     /// Root has sent `send-need-reboot`'s signal.
     Request,
+    /// An installed update waits; or a wish that a later version of the manager knows, of which no less is asked.
+    #[serde(other)]
+    Update,
 }
 
 /// A reboot that is wanted.
@@ -52,6 +53,12 @@ pub struct HoldRecord {
     /// Version of the last rollback that the engine remembered when the lock was asked for; none without one.
     #[serde(default)]
     pub known_rollback: Option<String>,
+    /// Number of updates that the engine had installed when the lock was asked for; none if it doesn't count them.
+    #[serde(default)]
+    pub known_installed: Option<u64>,
+    /// Whether logind was asked for the reboot, and hasn't refused it: the machine may be going down.
+    #[serde(default)]
+    pub ordered: bool,
 }
 
 /// Treatment of the lock after a rollback: `AFTER_ROLLBACK`.
@@ -131,6 +138,12 @@ pub struct ManagerState {
     pub(super) requested: bool,
     /// Version of the last rollback that the engine remembers.
     pub(super) known_rollback: Option<String>,
+    /// Number of updates that the engine has installed.
+    pub(super) known_installed: Option<u64>,
+    /// Whether the engine has found the last update good.
+    pub(super) is_update_kept: bool,
+    /// Why the engine doesn't answer, if it doesn't.
+    pub(super) silence: Option<String>,
     pub(super) record: Option<HoldRecord>,
     /// Whether an earlier process has left a record that can't be read.
     pub(super) is_record_lost: bool,
@@ -157,6 +170,9 @@ impl ManagerState {
             waiting: None,
             requested: false,
             known_rollback: None,
+            known_installed: None,
+            is_update_kept: false,
+            silence: None,
             record,
             is_record_lost: false,
             is_saved: true,
@@ -191,6 +207,12 @@ impl ManagerState {
     #[must_use]
     pub const fn obstacle(&self) -> Option<&RebootObstacle> {
         self.obstacle.as_ref()
+    }
+
+    /// Why the engine doesn't answer, if it doesn't.
+    #[must_use]
+    pub fn silence(&self) -> Option<&str> {
+        self.silence.as_deref()
     }
 
     /// The reboot that is wanted now.
@@ -248,6 +270,25 @@ impl ManagerPhase {
         Self::Unlocking,
         Self::Held,
     ];
+}
+
+impl RebootObstacle {
+    /// The word for who or what stands in the way, in status and metrics; never renamed.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::EngineSilent(_) => "engine-silent",
+            Self::LockTaken(_) => "lock-taken",
+            Self::LockFailed(_) => "lock-failed",
+            Self::NotSaved(_) => "record",
+            Self::Vetoed(_) => "program",
+            Self::Inhibited(_) => "inhibitor",
+            Self::RebootFailed(_) => "logind",
+            Self::OnTrial(_) => "trial",
+            Self::EngineBusy => "engine-busy",
+            Self::WindowClosed => "window",
+        }
+    }
 }
 
 impl fmt::Display for RebootObstacle {

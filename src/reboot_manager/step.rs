@@ -23,7 +23,7 @@ mod tests;
 
 use super::event::{
     Confirmation, EngineView, LockAnswer, ManagerEffect, ManagerEvent, ManagerJob, NodeView, Notice, Pause,
-    SlotHealth,
+    RebootAnswer, SlotHealth,
 };
 use super::state::{AfterRollback, HoldRecord, ManagerPhase, ManagerState, Reason, RebootObstacle};
 
@@ -59,10 +59,6 @@ impl Next {
     fn answered(&mut self, phase: ManagerPhase, answer: ManagerEvent) {
         match (phase, answer) {
             (ManagerPhase::Waiting | ManagerPhase::Locking, ManagerEvent::Window(true)) => self.lock(),
-            (ManagerPhase::Waiting, ManagerEvent::Window(false)) => {
-                self.state.obstacle = Some(RebootObstacle::WindowClosed);
-                self.start(ManagerJob::AwaitWindow);
-            }
             (ManagerPhase::Locking, ManagerEvent::Window(false)) => {
                 self.give_back(RebootObstacle::WindowClosed);
             }
@@ -85,16 +81,13 @@ impl Next {
                 self.enter_and_start(ManagerPhase::Confirming, ManagerJob::Confirm);
             }
             (ManagerPhase::Confirming, ManagerEvent::Confirmed(confirmation)) => self.confirmed(confirmation),
-            (ManagerPhase::Rebooting, ManagerEvent::RebootAnswered(Ok(()))) => {
-                self.start(ManagerJob::Pause(Pause::Shutdown));
-            }
-            (ManagerPhase::Rebooting, ManagerEvent::RebootAnswered(Err(why))) => {
-                self.state.phase = ManagerPhase::Confirming;
-                self.pause(RebootObstacle::RebootFailed(why), Pause::Retry);
-            }
+            (ManagerPhase::Rebooting, ManagerEvent::RebootAnswered(answer)) => self.reboot_answered(answer),
             (ManagerPhase::Settling, ManagerEvent::Settled) => {
-                if let Some(record) = &mut self.state.record {
-                    record.prepared = false;
+                if let Some(record) = self.state.record.clone() {
+                    self.remember(HoldRecord {
+                        prepared: false,
+                        ..record
+                    });
                 }
                 self.conclude();
             }
@@ -113,13 +106,31 @@ impl Next {
             ManagerPhase::Waiting => self.start(ManagerJob::AwaitWindow),
             ManagerPhase::Locking => self.start(ManagerJob::LookAtWindow),
             ManagerPhase::Preparing => self.start(ManagerJob::Prepare),
+            ManagerPhase::Notifying => self.start(ManagerJob::Notify),
             ManagerPhase::Confirming | ManagerPhase::Rebooting => {
+                self.not_ordered();
                 self.enter_and_start(ManagerPhase::Confirming, ManagerJob::Confirm);
             }
             ManagerPhase::Settling => self.start(ManagerJob::Settle),
             ManagerPhase::Unlocking => self.unlock(),
             ManagerPhase::Held => self.note(),
-            ManagerPhase::Starting | ManagerPhase::Idle | ManagerPhase::Notifying | ManagerPhase::Trial => {}
+            // The engine's next word says the rest.
+            ManagerPhase::Trial => self.state.obstacle = None,
+            ManagerPhase::Starting | ManagerPhase::Idle => {}
+        }
+    }
+
+    fn reboot_answered(&mut self, answer: RebootAnswer) {
+        match answer {
+            RebootAnswer::Ordered => self.start(ManagerJob::Pause(Pause::Shutdown)),
+            // The machine may be going down: nothing is called off, and nothing given back, before it is certain that it
+            // doesn't.
+            RebootAnswer::Lost(why) => self.pause(RebootObstacle::RebootFailed(why), Pause::Shutdown),
+            RebootAnswer::Refused(why) => {
+                self.state.phase = ManagerPhase::Confirming;
+                self.not_ordered();
+                self.pause(RebootObstacle::RebootFailed(why), Pause::Retry);
+            }
         }
     }
 
@@ -152,7 +163,26 @@ impl Next {
         }
     }
 
+    /// The machine does not go down.
+    fn not_ordered(&mut self) {
+        if let Some(record) = self.state.record.clone() {
+            self.save(HoldRecord {
+                ordered: false,
+                ..record
+            });
+        }
+    }
+
+    /// What the record says from here on. A cut before it is next written finds the one before.
+    fn remember(&mut self, record: HoldRecord) {
+        if self.state.record.as_ref() != Some(&record) {
+            self.state.record = Some(record);
+            self.state.is_saved = false;
+        }
+    }
+
     fn engine_is_silent(&mut self, why: String) {
+        self.state.silence = Some(why.clone());
         // What others wait for has its own obstacle.
         if matches!(
             self.state.phase,
@@ -167,6 +197,7 @@ impl Next {
         match phase {
             ManagerPhase::Starting | ManagerPhase::Trial => self.place(view),
             ManagerPhase::Idle => self.rest(),
+            ManagerPhase::Held if self.state.is_update_kept => self.hold_on(),
             ManagerPhase::Held if self.state.wanted().is_some() => self.wait(),
             ManagerPhase::Waiting
             | ManagerPhase::Locking
@@ -192,6 +223,9 @@ impl Next {
 
     /// What is remembered of the engine's answer.
     fn know(&mut self, view: &NodeView) {
+        self.state.silence = None;
+        self.state.known_installed = view.installed;
+        self.state.is_update_kept = view.is_update_kept();
         self.state.waiting.clone_from(&view.waiting);
         self.state.known_rollback = view.rollback.as_ref().map(|failed| failed.version.clone());
     }
@@ -210,6 +244,7 @@ impl Next {
         } else {
             self.state.phase = ManagerPhase::Idle;
             self.state.obstacle = None;
+            self.state.was_vetoed = false;
             self.effects.push(ManagerEffect::Stop);
         }
     }
@@ -238,6 +273,8 @@ impl Next {
             prepared: before.is_some_and(|record| record.prepared),
             failed: failed.clone(),
             known_rollback: self.state.known_rollback.clone(),
+            known_installed: self.state.known_installed,
+            ordered: false,
         });
         self.start(ManagerJob::Lock { wanted, failed });
     }
@@ -259,7 +296,10 @@ impl Next {
 
     fn confirmed(&mut self, found: Confirmation) {
         let view = match found.engine {
-            EngineView::Silent(why) => return self.pause(RebootObstacle::EngineSilent(why), Pause::Retry),
+            EngineView::Silent(why) => {
+                self.state.silence = Some(why.clone());
+                return self.pause(RebootObstacle::EngineSilent(why), Pause::Retry);
+            }
             EngineView::Known(view) => view,
         };
         self.know(&view);
@@ -282,6 +322,7 @@ impl Next {
         }
         self.save(HoldRecord {
             wanted: Some(wanted.clone()),
+            ordered: true,
             ..record
         });
         self.effects.push(ManagerEffect::Say(Notice::Rebooting(wanted)));
@@ -322,6 +363,7 @@ impl Next {
                 self.save(HoldRecord {
                     wanted: None,
                     prepared: false,
+                    ordered: false,
                     ..record
                 });
                 self.hold_on();
@@ -332,13 +374,15 @@ impl Next {
 
     fn unlock(&mut self) {
         self.state.phase = ManagerPhase::Unlocking;
-        let fence = self.state.record.is_some();
+        let fence = self.state.record.is_some() || self.state.is_record_lost;
         self.start(ManagerJob::Unlock { fence });
     }
 
     fn unlocked(&mut self) {
         self.state.tries = 0;
-        if self.state.record.take().is_some() {
+        let may_have_held = self.state.record.take().is_some() || self.state.is_record_lost;
+        self.state.is_record_lost = false;
+        if may_have_held {
             self.effects.push(ManagerEffect::Forget);
             self.effects.push(ManagerEffect::Say(Notice::Released));
         }

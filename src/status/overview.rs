@@ -49,6 +49,11 @@ pub struct Overview {
     /// What is worse in the running slot than before its update, each in a sentence; none from an
     /// earlier engine.
     pub health_warnings: Option<Vec<String>>,
+    /// Seconds within which a slot on trial must be found healthy; 0 if no deadline ends its trial. None from an
+    /// earlier engine.
+    pub trial_deadline: Option<u64>,
+    /// Number of updates that this machine has installed so far; none from an earlier engine.
+    pub installed_updates: Option<u64>,
 }
 
 /// The engine's state in one word.

@@ -65,6 +65,7 @@ impl NodeReporter {
                 .collect(),
             boot_warnings,
             held: self.trial.requirements().err().map(|unknown| unknown.to_string()),
+            trial_deadline: self.trial.deadline(),
             waiting_version: history.waiting().map(|payload| payload.version.clone()),
             rollback: rollback.map(rollback_report),
             rollback_output: rollback

@@ -191,6 +191,16 @@ impl SlotTrial {
         Ok((settings, required))
     }
 
+    /// Seconds within which the running slot must be found healthy; 0 if no deadline ends its trial: it is set so, what is
+    /// required can't be told, or the slot was given up and the node is still there.
+    pub(super) fn deadline(&self) -> u64 {
+        if self.memory(|memory| matches!(memory.state, TrialState::GivenUp(_))) {
+            return 0;
+        }
+        let deadline = self.required().ok().and_then(|(settings, _)| settings.deadline);
+        deadline.map_or(0, |deadline| deadline.as_secs())
+    }
+
     fn enter(&self, state: TrialState) {
         self.memory(|memory| {
             if memory.state != state {

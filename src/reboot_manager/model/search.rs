@@ -21,6 +21,8 @@ pub(super) enum Found {
 
 /// No scenario has more: one that grows beyond is too much for a test.
 const MOST: usize = 400_000;
+/// Nor a deep one.
+const MOST_DEEP: usize = 40_000_000;
 
 #[derive(Default)]
 struct Graph {
@@ -38,6 +40,7 @@ pub(super) fn explore(scenario: Scenario) -> Found {
     graph.add(0, String::new(), &first);
     let mut queue = std::collections::VecDeque::from([(0_u32, first)]);
     let mut steps = 0;
+    let most = if super::is_deep() { MOST_DEEP } else { MOST };
     while let Some((number, world)) = queue.pop_front() {
         for (action, after) in world.successors() {
             steps += 1;
@@ -57,7 +60,7 @@ pub(super) fn explore(scenario: Scenario) -> Found {
                 return graph.violation(what, reached);
             }
         }
-        assert!(numbers.len() < MOST, "too many states");
+        assert!(numbers.len() < most, "too many states");
     }
     match graph.astray() {
         Some(number) => graph.violation("nothing leads to a good end from here".to_owned(), number),

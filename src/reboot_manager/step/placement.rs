@@ -18,6 +18,11 @@ impl Next {
         let Some(wanted) = record.wanted.clone() else {
             return self.hold_on();
         };
+        if !self.state.has_rebooted() && record.ordered {
+            // Until it is certain that the machine doesn't go down: what is called off now would be too late.
+            self.state.phase = ManagerPhase::Rebooting;
+            return self.start(ManagerJob::Pause(Pause::Shutdown));
+        }
         if !self.state.has_rebooted() {
             return if self.state.wanted().is_some() {
                 self.wait();
@@ -28,18 +33,21 @@ impl Next {
         match (view.arrival(&wanted), &view.health) {
             // The lock is there already. Not for a reboot that root asks for, which would take the trial's record away:
             // it waits for the end of the trial.
-            (Arrival::Unknown, _) | (Arrival::There, SlotHealth::NotYet(_))
+            (Arrival::Back | Arrival::Unknown, _) | (Arrival::There, SlotHealth::NotYet(_))
                 if self.state.waiting.is_some() =>
             {
-                self.wait();
+                self.wait_for_another(record, &wanted, view);
             }
             (Arrival::Unknown, _) => self.stay_on_trial("which slot runs can't be told"),
             (Arrival::There, SlotHealth::NotYet(why)) => self.stay_on_trial(why),
             (Arrival::There, SlotHealth::Good) => self.found_good(record, wanted.reason, view),
-            (Arrival::Back, _) if self.state.waiting.is_some() => {
-                self.came_back_to_another(record, &wanted, view);
+            // Not of one that was withdrawn after another one had failed.
+            (Arrival::Back, _)
+                if view.last_outcome == Some(InstalledOutcome::Withdrawn)
+                    && view.rollback_since(&record).is_none() =>
+            {
+                self.call_off();
             }
-            (Arrival::Back, _) if view.last_outcome == Some(InstalledOutcome::Withdrawn) => self.call_off(),
             (Arrival::Back, _) => self.came_back(record.prepared, view.failure_of(&wanted)),
         }
     }
@@ -51,7 +59,7 @@ impl Next {
             // after the first look at the lock.
             _ if self.state.is_record_lost
                 && self.state.after_rollback == AfterRollback::Hold
-                && view.last_outcome == Some(InstalledOutcome::RolledBack) =>
+                && (view.rollback.is_some() || view.last_outcome == Some(InstalledOutcome::RolledBack)) =>
             {
                 let failed = view.rollback.clone().unwrap_or_else(|| FailedVersion {
                     version: String::new(),
@@ -72,6 +80,8 @@ impl Next {
                     prepared: false,
                     failed: None,
                     known_rollback: self.state.known_rollback.clone(),
+                    known_installed: self.state.known_installed,
+                    ordered: false,
                 });
                 self.stay_on_trial(why);
             }
@@ -91,18 +101,20 @@ impl Next {
         {
             return self.came_back(record.prepared, failed);
         }
-        // An earlier rollback is made good by a later update alone.
-        let failed = record.failed.filter(|_| reason != Reason::Update);
-        self.state.record = Some(HoldRecord { failed, ..record });
+        // An earlier rollback is made good by a later update alone: the one that was meant, or one that was installed
+        // before the machine went down for root's request.
+        let is_made_good = reason == Reason::Update || self.state.is_update_kept;
+        let failed = record.failed.filter(|_| !is_made_good);
+        self.remember(HoldRecord { failed, ..record });
         self.enter_and_start(ManagerPhase::Settling, ManagerJob::Settle);
     }
 
     /// Another update waits already, and takes the lock over. If it is withdrawn, the lock is kept for the rollback.
-    fn came_back_to_another(&mut self, record: HoldRecord, wanted: &WantedReboot, view: &NodeView) {
-        let failed = view
-            .rollback
-            .clone()
-            .filter(|failed| failed.version == wanted.version);
+    fn wait_for_another(&mut self, record: HoldRecord, wanted: &WantedReboot, view: &NodeView) {
+        let is_back = view.arrival(wanted) == Arrival::Back;
+        let is_of_it = |failed: &FailedVersion| is_back && failed.version == wanted.version;
+        let failed = view.rollback_since(&record);
+        let failed = failed.or_else(|| view.rollback.clone().filter(is_of_it));
         if let Some(failed) = failed
             && self.state.after_rollback == AfterRollback::Hold
         {
@@ -111,6 +123,7 @@ impl Next {
             self.save(HoldRecord {
                 boot: self.state.boot.clone(),
                 failed: Some(failed),
+                ordered: false,
                 ..record
             });
         }
@@ -128,6 +141,8 @@ impl Next {
                     prepared,
                     failed: Some(failed),
                     known_rollback: self.state.known_rollback.clone(),
+                    known_installed: self.state.known_installed,
+                    ordered: false,
                 });
                 self.hold_on();
             }
@@ -145,8 +160,11 @@ impl Next {
             Some(record) if record.prepared => {
                 self.enter_and_start(ManagerPhase::Settling, ManagerJob::Settle);
             }
-            // Configured since.
+            // Configured since, or a record that holds it for nothing.
             _ if self.state.after_rollback == AfterRollback::Release => self.unlock(),
+            Some(record) if record.failed.is_none() => self.unlock(),
+            // One that nobody was asked for, as after a power cut, or that came while post-good.d ran.
+            _ if self.state.is_update_kept => self.unlock(),
             _ if self.state.wanted().is_some() => self.wait(),
             _ => {
                 self.state.phase = ManagerPhase::Held;

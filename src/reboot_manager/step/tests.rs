@@ -1,4 +1,4 @@
-use super::super::event::{InstalledOutcome, NoteAnswer};
+use super::super::event::{InstalledOutcome, NoteAnswer, RebootAnswer};
 use super::super::state::{FailedVersion, WantedReboot};
 use super::*;
 
@@ -19,6 +19,7 @@ fn view(slot: &str, health: SlotHealth, outcome: InstalledOutcome) -> NodeView {
         health,
         last_outcome: Some(outcome),
         rollback: (outcome == InstalledOutcome::RolledBack).then(failed),
+        installed: Some(1),
     }
 }
 
@@ -273,4 +274,181 @@ fn a_newer_update_that_waits_after_a_rollback_and_is_withdrawn_leaves_the_lock_h
     let (held, jobs) = after(waits, [read(withdrawn), ManagerEvent::Settled]);
     assert_eq!(held.phase(), ManagerPhase::Held);
     assert_eq!(jobs, [ManagerJob::Settle, ManagerJob::Note(failed())]);
+}
+
+/// It was installed, booted by root's request, and left again before anybody saw it; all of that for the second time.
+#[test]
+fn the_same_bad_version_a_second_time_holds_the_lock_again() {
+    let (idle, _) = after(
+        held(),
+        [
+            ManagerEvent::Noted(NoteAnswer::NotHeld),
+            ManagerEvent::Unlocked(Ok(())),
+        ],
+    );
+    let taken = [
+        ManagerEvent::Requested,
+        ManagerEvent::Window(true),
+        ManagerEvent::Locked(LockAnswer::Granted),
+    ];
+    let record = after(idle, taken).0.record().cloned();
+    let installed = |installed| NodeView {
+        installed,
+        ..rolled_back()
+    };
+    for (view, phase) in [
+        (installed(Some(2)), ManagerPhase::Held),
+        (installed(Some(1)), ManagerPhase::Unlocking),
+        // An engine that doesn't count.
+        (installed(None), ManagerPhase::Unlocking),
+    ] {
+        let (state, _) = after(started("4", record.clone()), [read(view), ManagerEvent::Settled]);
+        assert_eq!(state.phase(), phase);
+    }
+}
+
+#[test]
+fn an_update_that_came_in_by_a_request_and_is_good_ends_an_earlier_hold() {
+    let (waiting, _) = after(held(), [ManagerEvent::Requested]);
+    let taken = [
+        ManagerEvent::Window(true),
+        ManagerEvent::Locked(LockAnswer::Granted),
+    ];
+    let record = after(waiting, taken).0.record().cloned();
+    let kept = view("USR-B", SlotHealth::Good, InstalledOutcome::Other);
+    for (view, phase) in [
+        (kept, ManagerPhase::Unlocking),
+        (rolled_back(), ManagerPhase::Held),
+    ] {
+        let (state, _) = after(started("4", record.clone()), [read(view), ManagerEvent::Settled]);
+        assert_eq!(state.phase(), phase);
+    }
+}
+
+/// A version that failed, and another one that was installed in its place and withdrawn, both before the manager looked.
+#[test]
+fn a_withdrawal_after_a_rollback_releases_nothing() {
+    let withdrawn = NodeView {
+        last_outcome: Some(InstalledOutcome::Withdrawn),
+        ..rolled_back()
+    };
+    let (state, _) = after(
+        started("2", record_of_update()),
+        [read(withdrawn), ManagerEvent::Settled],
+    );
+    assert_eq!(state.phase(), ManagerPhase::Held);
+}
+
+/// A node whose manager has asked logind for the reboot.
+fn ordered() -> ManagerState {
+    let mut waits = view("USR-A", SlotHealth::Good, InstalledOutcome::Other);
+    waits.waiting = Some(update());
+    let confirmed = ManagerEvent::Confirmed(Confirmation {
+        engine: EngineView::Known(waits.clone()),
+        is_open: true,
+        inhibitors: None,
+    });
+    let (ordered, jobs) = after(
+        started("1", None),
+        [
+            read(waits),
+            ManagerEvent::Window(true),
+            ManagerEvent::Locked(LockAnswer::Granted),
+            ManagerEvent::Prepared(Ok(())),
+            ManagerEvent::UsersNotified,
+            confirmed,
+        ],
+    );
+    assert_eq!(jobs.last(), Some(&ManagerJob::Reboot));
+    ordered
+}
+
+#[test]
+fn while_the_machine_may_be_going_down_nothing_is_called_off() {
+    let withdrawn = read(view("USR-A", SlotHealth::Good, InstalledOutcome::Withdrawn));
+    let lost = ManagerEvent::RebootAnswered(RebootAnswer::Lost("no answer in 25 s".to_owned()));
+    let (waits, jobs) = after(ordered(), [lost, withdrawn.clone()]);
+    assert_eq!(waits.phase(), ManagerPhase::Rebooting);
+    assert_eq!(jobs, [ManagerJob::Pause(Pause::Shutdown)]);
+    // A manager that is killed amid it, and started anew.
+    let (anew, jobs) = after(started("1", ordered().record().cloned()), [withdrawn.clone()]);
+    assert_eq!(anew.phase(), ManagerPhase::Rebooting);
+    assert_eq!(jobs, [ManagerJob::Pause(Pause::Shutdown)]);
+    for state in [waits, anew] {
+        let (looks, jobs) = after(state, [ManagerEvent::PauseOver]);
+        assert_eq!(
+            (looks.phase(), jobs),
+            (ManagerPhase::Confirming, vec![ManagerJob::Confirm])
+        );
+        assert_eq!(looks.record().map(|record| record.ordered), Some(false));
+    }
+    let refused = ManagerEvent::RebootAnswered(RebootAnswer::Refused("busy".to_owned()));
+    let (off, _) = after(ordered(), [refused, withdrawn]);
+    assert_eq!(off.phase(), ManagerPhase::Settling);
+}
+
+/// As another version of the manager may leave it.
+#[test]
+fn a_record_that_holds_the_lock_for_nothing_gives_it_back() {
+    let record = record_of_update().map(|record| HoldRecord {
+        wanted: None,
+        prepared: false,
+        ..record
+    });
+    let good = view("USR-A", SlotHealth::Good, InstalledOutcome::Other);
+    let (state, jobs) = after(started("2", record), [read(good)]);
+    assert_eq!(state.phase(), ManagerPhase::Unlocking);
+    assert_eq!(jobs, [ManagerJob::Unlock { fence: true }]);
+}
+
+#[test]
+fn what_is_settled_after_a_rollback_is_not_settled_again_by_each_start() {
+    let (state, effects) = step(
+        &after(started("3", record_of_update()), [read(rolled_back())]).0,
+        ManagerEvent::Settled,
+    );
+    let saved = effects.iter().find_map(|effect| match effect {
+        ManagerEffect::Save(record) => Some(record.clone()),
+        _ => None,
+    });
+    assert_eq!(saved.as_ref(), state.record());
+    let (_, jobs) = after(started("3", saved), [read(rolled_back())]);
+    assert_eq!(jobs, [ManagerJob::Note(failed())]);
+}
+
+#[test]
+fn a_record_that_is_lost_is_removed_and_what_it_may_have_asked_for_overtaken() {
+    let good = view("USR-A", SlotHealth::Good, InstalledOutcome::Other);
+    let (state, jobs) = after(started("2", None).with_lost_record(), [read(good)]);
+    assert_eq!(jobs, [ManagerJob::Unlock { fence: true }]);
+    let (_, effects) = step(&state, ManagerEvent::Unlocked(Ok(())));
+    assert!(effects.contains(&ManagerEffect::Forget), "{effects:?}");
+}
+
+#[test]
+fn an_engine_that_does_not_answer_is_told_in_each_phase_until_it_does() {
+    let silent = || ManagerEvent::Engine(EngineView::Silent("gone".to_owned()));
+    for state in [started("1", None), held(), ordered()] {
+        let phase = state.phase();
+        let (state, _) = after(state, [silent()]);
+        assert_eq!((state.phase(), state.silence()), (phase, Some("gone")));
+        let (state, _) = after(state, [read(rolled_back())]);
+        assert_eq!(state.silence(), None);
+    }
+}
+
+/// A later update that no reboot of ours has brought, as after a power cut.
+#[test]
+fn a_later_update_that_nobody_was_asked_for_ends_the_hold_once_it_is_good() {
+    let kept = view("USR-B", SlotHealth::Good, InstalledOutcome::Other);
+    let trial = NodeView {
+        rollback: Some(failed()),
+        ..on_trial()
+    };
+    let anew = after(started("4", held().record().cloned()), [read(trial.clone())]).0;
+    assert_eq!(anew.phase(), ManagerPhase::Held);
+    for state in [held(), anew, started("5", held().record().cloned())] {
+        let (state, _) = after(state, [read(kept.clone()), ManagerEvent::Settled]);
+        assert_eq!(state.phase(), ManagerPhase::Unlocking);
+    }
 }

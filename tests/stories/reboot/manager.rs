@@ -60,6 +60,10 @@ impl Machine {
         self.manager = Some(RebootManager::start(&self.scene.node, &self.scene.bus));
     }
 
+    pub(super) fn stop_daemon(&mut self) {
+        self.daemon.take().unwrap().stop();
+    }
+
     /// Kills the manager and starts it; what the one before has told is gone.
     pub(super) fn restart_manager(&mut self) {
         self.manager.take().unwrap().kill();

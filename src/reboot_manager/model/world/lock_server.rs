@@ -16,7 +16,8 @@ impl World {
 
     /// A write takes effect; no other that was asked for before does any more.
     pub(super) fn write(&mut self, at: usize, write: Write) {
-        for node in &mut self.nodes {
+        let is_blind = self.is_sabotaged(Sabotage::BlindWrites);
+        for node in self.nodes.iter_mut().filter(|_| !is_blind) {
             node.ghost = None;
             if let Some(Running {
                 sent: Some((_, holds)),
@@ -64,14 +65,22 @@ impl World {
             Some((write, true)) => {
                 let (_, mut written) = self.changed("", at, |node, _| node.running = None);
                 written.write(at, write);
-                found.push(written.told("write is answered", at, answered(true)));
+                found.push(written.told("write is answered", at, &answered(true)));
+                if self.budget.repeats > 0 {
+                    // The condition of the second fails: something was written since the read.
+                    let is_blind = self.is_sabotaged(Sabotage::BlindWrites);
+                    let mut twice = written.clone();
+                    twice.budget.repeats -= 1;
+                    twice.nodes[at].ghost = Some(write).filter(|_| is_blind);
+                    found.push(twice.told("write arrives twice", at, &answered(true)));
+                }
                 if self.budget.losses > 0 {
                     written.budget.losses -= 1;
-                    found.push(written.told("write's answer is lost", at, answered(false)));
+                    found.push(written.told("write's answer is lost", at, &answered(false)));
                     let mut late = self.clone();
                     late.budget.losses -= 1;
                     late.nodes[at].abandon();
-                    found.push(late.told("write is late", at, answered(false)));
+                    found.push(late.told("write is late", at, &answered(false)));
                 }
             }
         }
@@ -92,13 +101,13 @@ impl World {
         found.push(match job {
             // Written again: it overtakes what may be on its way.
             ManagerJob::Lock { .. } if is_holder && self.is_sabotaged(Sabotage::NoFence) => {
-                self.told("holds it", at, ManagerEvent::Locked(LockAnswer::Granted))
+                self.told("holds it", at, &ManagerEvent::Locked(LockAnswer::Granted))
             }
             ManagerJob::Lock { .. } if is_holder => asks(Write::Add),
             ManagerJob::Lock { .. } if holders >= self.scenario.places => self.told(
                 "is taken",
                 at,
-                ManagerEvent::Locked(LockAnswer::Taken("others".to_owned())),
+                &ManagerEvent::Locked(LockAnswer::Taken("others".to_owned())),
             ),
             ManagerJob::Lock { .. } => asks(Write::Add),
             ManagerJob::Unlock { fence } => {
@@ -106,7 +115,7 @@ impl World {
                 if is_holder || fence || self.is_sabotaged(Sabotage::UnlockOfAnother) {
                     asks(Write::Remove)
                 } else {
-                    self.told("holds nothing", at, ManagerEvent::Unlocked(Ok(())))
+                    self.told("holds nothing", at, &ManagerEvent::Unlocked(Ok(())))
                 }
             }
             _ => return,

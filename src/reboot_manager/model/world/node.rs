@@ -4,7 +4,8 @@ use super::super::super::{
     AfterRollback, HoldRecord, InstalledOutcome, ManagerEffect, ManagerEvent, ManagerJob, ManagerPhase,
     ManagerState, step,
 };
-use super::EARLIER_BOOT;
+use super::super::coverage;
+use super::{EARLIER_BOOT, THIS_BOOT};
 
 /// A write that the lock's server was asked for, on condition that nothing was written since the read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,12 +25,29 @@ pub(super) struct Running {
 #[allow(clippy::struct_excessive_bools, reason = "each may go with any of the others")]
 pub(super) struct Machine {
     pub(super) is_up: bool,
-    pub(super) runs_new: bool,
-    pub(super) is_waiting: bool,
+    /// The version that runs, the one that ran in the other slot, and whether it runs in slot B.
+    pub(super) runs: u8,
+    pub(super) previous: u8,
+    pub(super) in_b: bool,
+    /// The version that boots next, and whether that is a rollback by an operator.
+    pub(super) waiting: Option<u8>,
+    pub(super) is_rollback: bool,
     pub(super) is_on_trial: bool,
     pub(super) hangs: bool,
+    /// The engine doesn't answer, can't tell its slots, or is amid something.
+    pub(super) is_silent: bool,
+    pub(super) is_blind: bool,
+    pub(super) is_busy: bool,
+    /// logind has taken the order; and whether that was given for an update.
+    pub(super) goes_down: bool,
+    pub(super) is_for_update: bool,
     pub(super) outcome: Option<InstalledOutcome>,
-    pub(super) has_failed: bool,
+    /// The version that was left last, if none was found good since.
+    pub(super) failed: Option<u8>,
+    /// Versions that are not installed any more without an operator: one bit each.
+    pub(super) blocked: u8,
+    /// Updates that were installed.
+    pub(super) installed: u8,
     /// Went down by our order, and is not found good since.
     pub(super) is_ordered: bool,
     /// The update waited when the engine was read for the last time.
@@ -37,13 +55,20 @@ pub(super) struct Machine {
     /// A reboot was ordered for an update that was withdrawn before.
     pub(super) was_misled: bool,
     pub(super) touched_bad: bool,
+    /// Left a version that it had booted by our order: the lock is to be kept.
+    pub(super) must_hold: bool,
+    /// Was to keep it, and has found a later version good since.
+    pub(super) was_mended: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[allow(clippy::struct_excessive_bools, reason = "each may go with any of the others")]
 pub(super) struct Node {
     pub(super) machine: Machine,
     pub(super) manager: Option<ManagerState>,
     pub(super) disk: Option<HoldRecord>,
+    /// What is on the disk can't be read.
+    pub(super) is_damaged: bool,
     pub(super) running: Option<Running>,
     pub(super) is_holder: bool,
     /// A write that nobody waits for any more, and that may still take effect.
@@ -54,24 +79,58 @@ pub(super) struct Node {
     pub(super) is_full: bool,
 }
 
+impl Machine {
+    pub(super) fn new(version: u8) -> Self {
+        Self {
+            is_up: true,
+            runs: version,
+            previous: version,
+            ..Self::default()
+        }
+    }
+}
+
 impl Node {
+    pub(super) fn new(machine: Machine, manager: ManagerState) -> Self {
+        Self {
+            machine,
+            manager: Some(manager),
+            disk: None,
+            is_damaged: false,
+            running: None,
+            is_holder: false,
+            ghost: None,
+            has_news: false,
+            is_full: false,
+        }
+    }
+
     /// Something is under way that nobody else sees.
     pub(super) fn is_amid_own_business(&self) -> bool {
         if self.machine.hangs || !self.machine.is_up {
             return false;
         }
-        let is_own = |running: &Running| {
-            matches!(
-                running.job,
-                ManagerJob::AwaitWindow
-                    | ManagerJob::LookAtWindow
-                    | ManagerJob::Prepare
-                    | ManagerJob::Notify
-                    | ManagerJob::Settle
-                    | ManagerJob::Pause(_)
-            )
+        let is_own = |running: &Running| match running.job {
+            ManagerJob::AwaitWindow
+            | ManagerJob::LookAtWindow
+            | ManagerJob::Prepare
+            | ManagerJob::Notify
+            | ManagerJob::Settle => true,
+            ManagerJob::Pause(_) => !self.machine.goes_down,
+            _ => false,
         };
         self.manager.is_none() || self.has_news || self.running.as_ref().is_some_and(is_own)
+    }
+
+    pub(super) fn start_manager(&mut self, after_rollback: AfterRollback) {
+        let record = self.disk.clone().filter(|_| !self.is_damaged);
+        let manager = ManagerState::new(THIS_BOOT.to_owned(), after_rollback, record);
+        self.manager = Some(if self.is_damaged {
+            manager.with_lost_record()
+        } else {
+            manager
+        });
+        self.has_news = true;
     }
 
     /// What was asked for and isn't waited for any more may still take effect.
@@ -85,30 +144,72 @@ impl Node {
         }
     }
 
+    pub(super) fn install(&mut self, version: u8) {
+        self.machine.waiting = Some(version);
+        self.machine.installed += 1;
+        self.machine.outcome = Some(InstalledOutcome::Other);
+        self.has_news = true;
+    }
+
+    pub(super) fn withdraw(&mut self) {
+        self.machine.waiting = None;
+        self.machine.outcome = Some(InstalledOutcome::Withdrawn);
+        self.has_news = true;
+    }
+
+    pub(super) fn found_good(&mut self) {
+        let machine = &mut self.machine;
+        machine.is_on_trial = false;
+        machine.is_ordered = false;
+        machine.was_mended |= machine.must_hold;
+        machine.must_hold = false;
+        machine.failed = None;
+        self.has_news = true;
+    }
+
     pub(super) fn go_down(&mut self) {
         self.abandon();
         self.manager = None;
         self.has_news = false;
         let machine = &mut self.machine;
         machine.is_up = false;
+        machine.hangs = false;
+        machine.goes_down = false;
+        machine.is_silent = false;
+        machine.is_blind = false;
+        machine.is_busy = false;
         machine.was_confirmed = false;
         if machine.is_on_trial {
             machine.is_on_trial = false;
-            machine.runs_new = false;
+            machine.failed = Some(machine.runs);
             machine.outcome = Some(InstalledOutcome::RolledBack);
-            machine.has_failed = true;
+            machine.must_hold |= machine.is_ordered;
+            machine.switch_slots();
         }
     }
 
-    pub(super) fn boot(&mut self, is_bad: bool) {
+    pub(super) fn boot(&mut self, bad: Option<u8>) {
         let machine = &mut self.machine;
         machine.is_up = true;
-        if std::mem::take(&mut machine.is_waiting) {
-            machine.runs_new = true;
-            machine.is_on_trial = true;
-            machine.touched_bad = is_bad && machine.is_ordered;
-        } else {
-            machine.is_ordered = false;
+        let is_rollback = std::mem::take(&mut machine.is_rollback);
+        match machine.waiting.take() {
+            Some(_) if is_rollback => {
+                machine.failed = Some(machine.runs);
+                machine.outcome = Some(InstalledOutcome::RolledBack);
+                machine.blocked |= 1 << machine.runs;
+                machine.switch_slots();
+                machine.is_ordered = false;
+            }
+            Some(version) => {
+                machine.previous = version;
+                machine.switch_slots();
+                machine.is_on_trial = true;
+                if bad == Some(version) {
+                    machine.blocked |= 1 << version;
+                    machine.touched_bad |= machine.is_ordered;
+                }
+            }
+            None => machine.is_ordered = false,
         }
         if let Some(record) = &mut self.disk
             && !record.boot.is_empty()
@@ -118,25 +219,32 @@ impl Node {
     }
 
     /// Gives the manager an event, and carries out what follows; says so.
-    pub(super) fn tell(&mut self, event: ManagerEvent, after_rollback: AfterRollback) -> String {
+    pub(super) fn tell(&mut self, event: &ManagerEvent) -> String {
         let Some(manager) = &mut self.manager else {
             return String::new();
         };
-        manager.after_rollback = after_rollback;
-        let (mut after, effects) = step(manager, event);
+        let (mut after, effects) = step(manager, event.clone());
+        coverage::note(manager, event, &after, &effects);
         // Nothing is decided by these.
         after.tries = 0;
         after.obstacle = None;
+        after.silence = None;
         let mut said = format!(" -> {}", after.phase().word());
         *manager = after;
         for effect in effects {
             match effect {
                 ManagerEffect::Save(_) if std::mem::take(&mut self.is_full) => {
-                    said += &self.tell(ManagerEvent::NotSaved("full".to_owned()), after_rollback);
+                    said += &self.tell(&ManagerEvent::NotSaved("full".to_owned()));
                     return said;
                 }
-                ManagerEffect::Save(record) => self.disk = Some(record),
-                ManagerEffect::Forget => self.disk = None,
+                ManagerEffect::Save(record) => {
+                    self.disk = Some(record);
+                    self.is_damaged = false;
+                }
+                ManagerEffect::Forget => {
+                    self.disk = None;
+                    self.is_damaged = false;
+                }
                 ManagerEffect::Stop => self.abandon(),
                 ManagerEffect::Start(job) => {
                     self.abandon();
@@ -148,7 +256,8 @@ impl Node {
         said
     }
 
-    pub(super) fn is_settled(&self, is_taken: bool) -> bool {
+    /// Nothing has to follow any more; `newest` is offered, and `is_taken` says that no place is left.
+    pub(super) fn is_settled(&self, newest: u8, is_taken: bool) -> bool {
         let machine = &self.machine;
         if machine.hangs {
             return self.is_holder || !machine.is_ordered;
@@ -156,14 +265,16 @@ impl Node {
         let Some(manager) = &self.manager else {
             return false;
         };
-        if !machine.is_up || self.has_news || self.ghost.is_some() {
+        let is_unsettled = machine.is_silent || machine.is_blind || machine.is_busy || machine.goes_down;
+        if !machine.is_up || self.has_news || self.ghost.is_some() || is_unsettled {
             return false;
         }
+        let is_blocked = machine.blocked & (1 << newest) != 0;
         match manager.phase() {
             ManagerPhase::Idle => {
-                !self.is_holder && (machine.runs_new || machine.outcome.is_some()) && self.disk.is_none()
+                !self.is_holder && (machine.runs == newest || is_blocked) && self.disk.is_none()
             }
-            ManagerPhase::Held => self.is_holder && machine.has_failed,
+            ManagerPhase::Held => self.is_holder && machine.failed.is_some() && is_blocked,
             // The others wait, and nothing else is wrong.
             ManagerPhase::Waiting | ManagerPhase::Locking => {
                 is_taken
@@ -175,5 +286,13 @@ impl Node {
             }
             _ => false,
         }
+    }
+}
+
+impl Machine {
+    /// Runs what is in the other slot.
+    fn switch_slots(&mut self) {
+        std::mem::swap(&mut self.runs, &mut self.previous);
+        self.in_b = !self.in_b;
     }
 }

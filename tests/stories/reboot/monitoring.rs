@@ -1,0 +1,107 @@
+//! What is told of the reboot manager: in metrics, and in its status.
+
+use update_engine::disk::SlotName;
+
+use super::manager::Machine;
+use test_support::etcd::Etcd;
+use crate::support::health::{become_healthy, require_a_file};
+use crate::support::scene::eventually;
+
+const METRICS: &str = "/run/metrics.prom";
+
+/// The values of one metric by what stands behind its name.
+fn metric(machine: &Machine, name: &str) -> Vec<String> {
+    let text = String::from_utf8(machine.scene.node.read(METRICS)).unwrap();
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(&format!("update_reboot_manager_{name}")));
+    lines.map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_say_since_when_the_lock_is_held_what_is_waited_for_and_who_refuses() {
+    let Some(etcd) = Etcd::start() else { return };
+    let lines = format!(
+        "REBOOT_STRATEGY=etcd-lock\nREBOOT_ETCD_API=v3\nLOCKSMITHD_ENDPOINT={}\nREBOOT_METRICS_FILE={METRICS}\n",
+        etcd.url()
+    );
+    let mut machine = Machine::with('1', &lines).await;
+    require_a_file(&machine.scene.node);
+    assert_eq!(machine.lock_command(&["lock", "other"]).await.2, 0);
+    machine.boot(SlotName::A).await;
+    machine.manager().reaches("idle").await;
+    let is = |machine: &Machine, name: &str, value: &str| metric(machine, name) == [value];
+    let is_at = |machine: &Machine, phase: &str| {
+        let phases = metric(machine, "phase");
+        let on: Vec<_> = phases.iter().filter(|line| line.ends_with(" 1")).collect();
+        on == [&format!("{{phase=\"{phase}\"}} 1")]
+    };
+    eventually("idle", || is_at(&machine, "idle")).await;
+    assert_eq!(metric(&machine, "holding_since_seconds"), [""; 0]);
+    assert_eq!(metric(&machine, "waiting_since_seconds"), [""; 0]);
+    assert!(is(&machine, "engine_answers", " 1"));
+
+    machine.update().await;
+    let refused = r#"{by="lock-taken",reason="the reboot lock is taken: 1 of 1 places, by other"} 1"#;
+    eventually("the refusal", || is(&machine, "obstacle", refused)).await;
+    assert!(is_at(&machine, "waiting-for-lock"));
+    assert_eq!(
+        machine.manager().report().refused_by.as_deref(),
+        Some("lock-taken")
+    );
+    let seconds = |name: &str| {
+        let [value] = metric(&machine, name).try_into().unwrap();
+        value.trim().parse::<u64>().unwrap()
+    };
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    assert!((now - 60..=now).contains(&seconds("waiting_since_seconds")));
+    assert_eq!(machine.lock_command(&["release", "other"]).await.2, 0);
+    machine.is_asked_to_reboot(1).await;
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    assert!((now - 60..=now).contains(&seconds("holding_since_seconds")));
+
+    assert_eq!(machine.reboot().await, SlotName::B);
+    machine.manager().reaches("on-trial").await;
+    let is_trial = || {
+        metric(&machine, "obstacle")
+            .concat()
+            .starts_with(r#"{by="trial",reason="#)
+    };
+    eventually("the trial", is_trial).await;
+    become_healthy(&machine.scene.node);
+    machine.manager().reaches("idle").await;
+    eventually("the release", || {
+        metric(&machine, "holding_since_seconds").is_empty()
+    })
+    .await;
+}
+
+/// Both hold the lock until somebody acts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trial_without_deadline_and_a_silent_engine_are_named_in_status() {
+    let lines = "REBOOT_STRATEGY=reboot\nHEALTH_DEADLINE=0\n";
+    let mut machine = Machine::with('1', lines).await;
+    require_a_file(&machine.scene.node);
+    machine.boot(SlotName::A).await;
+    machine.update().await;
+    machine.is_asked_to_reboot(1).await;
+    assert_eq!(machine.reboot().await, SlotName::B);
+    machine.tells("; no deadline ends the trial").await;
+    let (_, told, _) = machine.lock_command(&["status"]).await;
+    assert!(told.contains("; no deadline ends the trial"), "{told}");
+    // The control: with one it is not said.
+    machine.scene.configure("HEALTH_DEADLINE=3600\n");
+    machine.restart_engine(SlotName::B).await;
+    let obstacle = || machine.manager().report().obstacle.unwrap_or_default();
+    eventually("a deadline", || {
+        let told = obstacle();
+        told.contains("not good yet") && !told.contains("no deadline")
+    })
+    .await;
+
+    machine.stop_daemon();
+    let silent = || machine.manager().report().engine_silent.is_some();
+    eventually("the silence", silent).await;
+    let (_, told, _) = machine.lock_command(&["status"]).await;
+    assert!(told.contains("the update engine does not answer"), "{told}");
+}
