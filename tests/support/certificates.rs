@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, crypto::ring};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, crypto::ring};
 use tempfile::TempDir;
 
 const NAMES: &str = "subjectAltName=DNS:localhost,IP:127.0.0.1";
@@ -65,6 +66,15 @@ impl Authority {
         (self.path("client.pem"), self.path("client.key"))
     }
 
+    /// The same without a name in its certificate.
+    pub fn nameless_client(&self) -> (PathBuf, PathBuf) {
+        self.openssl("req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout nameless.key -out nameless.csr -subj /");
+        self.openssl(
+            "x509 -req -in nameless.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out nameless.pem",
+        );
+        (self.path("nameless.pem"), self.path("nameless.key"))
+    }
+
     /// TLS settings of the server, which is `localhost` and 127.0.0.1.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         let chain = CertificateDer::pem_file_iter(self.path("server.pem")).unwrap();
@@ -73,6 +83,27 @@ impl Authority {
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
+            .with_single_cert(chain.map(Result::unwrap).collect(), key)
+            .unwrap();
+        Arc::new(config)
+    }
+
+    /// The same of a server that serves those only who show a certificate of this authority.
+    pub fn server_config_for_its_clients(&self) -> Arc<ServerConfig> {
+        let provider = Arc::new(ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(self.path("ca.pem")).unwrap())
+            .unwrap();
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .unwrap();
+        let chain = CertificateDer::pem_file_iter(self.path("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(self.path("server.key")).unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(clients)
             .with_single_cert(chain.map(Result::unwrap).collect(), key)
             .unwrap();
         Arc::new(config)

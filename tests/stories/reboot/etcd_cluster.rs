@@ -13,7 +13,7 @@ const CERTIFICATE: &str = "LOCKSMITHD_ETCD_CERTFILE=/etc/ssl/etcd/client.pem\n\
     LOCKSMITHD_ETCD_KEYFILE=/etc/ssl/etcd/client-key.pem\n";
 
 /// A machine with a certificate of its own, which takes the lock in `etcd`.
-async fn machine(etcd: &EtcdCluster, api: &str) -> Machine {
+pub(super) async fn machine_with_certificate(etcd: &EtcdCluster, api: &str) -> Machine {
     let lines = format!(
         "REBOOT_STRATEGY=etcd-lock\nREBOOT_ETCD_API={api}\nLOCKSMITHD_ENDPOINT={}\n\
          LOCKSMITHD_ETCD_CAFILE=/etc/ssl/etcd/ca.pem\n{CERTIFICATE}",
@@ -40,7 +40,7 @@ async fn one_of_three_members_dies(api: &str) {
     let Some(mut etcd) = EtcdCluster::start(3, true) else {
         return;
     };
-    let mut machine = machine(&etcd, api).await;
+    let mut machine = machine_with_certificate(&etcd, api).await;
     let id = "1".repeat(32);
     let held = format!("Available: 0\nMax: 1\n\nMACHINE ID\n{id}\n");
     let free = "Available: 1\nMax: 1\n";
@@ -84,7 +84,7 @@ async fn an_etcd_without_locksmiths_api_says_what_to_do() {
     let Some(etcd) = EtcdCluster::start(1, false) else {
         return;
     };
-    let mut machine = machine(&etcd, "v2").await;
+    let mut machine = machine_with_certificate(&etcd, "v2").await;
     machine.boot(SlotName::A).await;
     machine.update().await;
     let why = "has no v2 API: start it with --enable-v2, or set REBOOT_ETCD_API=v3 on all nodes of the group";

@@ -6,9 +6,11 @@ use std::io::BufReader;
 use update_engine::disk::SlotName;
 
 use super::manager::Machine;
-use crate::support::fleet_lock::{FleetLockServer, Message};
+use crate::support::fleet_lock::FleetLockServer;
 use crate::support::health::{become_healthy, require_a_file};
+use crate::support::http_message::Message;
 use crate::support::scene::eventually;
+use test_support::certificates::Authority;
 
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/recordings/fleetlock");
 const MACHINE_ID: &str = "0123456789abcdef0123456789abcdef";
@@ -158,4 +160,48 @@ async fn a_server_that_fails_to_unlock_is_asked_until_it_does() {
 
     server.set_holder("g2", None);
     machine.manager().reaches("idle").await;
+}
+
+/// Trusted by its own authority alone, and for those only who show a certificate of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_certificates_takes_requests_from_those_who_show_one() {
+    let authority = Authority::new();
+    let server = FleetLockServer::start_secure(authority.server_config_for_its_clients());
+    let with =
+        "FLEET_LOCK_CERTFILE=/etc/ssl/lock/client.pem\nFLEET_LOCK_KEYFILE=/etc/ssl/lock/client-key.pem\n";
+    let lines = format!("FLEET_LOCK_CAFILE=/etc/ssl/lock/ca.pem\n{with}");
+    let mut machine = machine(&server.url(), &lines).await;
+    let (certificate, key) = authority.client();
+    for (name, from) in [
+        ("ca.pem", authority.certificate()),
+        ("client.pem", certificate),
+        ("client-key.pem", key),
+    ] {
+        let contents = std::fs::read(from).unwrap();
+        machine
+            .scene
+            .node
+            .write(&format!("/etc/ssl/lock/{name}"), &contents);
+    }
+    machine.boot(SlotName::A).await;
+    machine.manager().reaches("idle").await;
+    machine.update().await;
+    machine.is_asked_to_reboot(1).await;
+    assert_eq!(server.holder("default").as_deref(), Some(ID));
+    assert_eq!(machine.reboot().await, SlotName::B);
+    become_healthy(&machine.scene.node);
+    machine.manager().reaches("idle").await;
+    assert_eq!(server.holder("default"), None);
+
+    let asked = server.requests().len();
+    for lines in [
+        "FLEET_LOCK_CERTFILE=\nFLEET_LOCK_KEYFILE=\n".to_owned(),
+        format!("{with}FLEET_LOCK_CAFILE=\n"),
+    ] {
+        machine.scene.configure(&lines);
+        let (_, error, code) = machine.lock_command(&["release"]).await;
+        assert_eq!(code, 3, "{error}");
+        assert!(error.contains("does not answer"), "{error}");
+        assert_eq!(server.requests().len(), asked, "{error}");
+    }
 }

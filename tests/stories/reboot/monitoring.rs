@@ -3,9 +3,9 @@
 use update_engine::disk::SlotName;
 
 use super::manager::Machine;
-use test_support::etcd::Etcd;
 use crate::support::health::{become_healthy, require_a_file};
 use crate::support::scene::eventually;
+use test_support::etcd::Etcd;
 
 const METRICS: &str = "/run/metrics.prom";
 

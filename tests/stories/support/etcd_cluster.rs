@@ -1,7 +1,8 @@
 //! A real etcd of several members, which clients reach by TLS and with a certificate only.
 
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -73,6 +74,28 @@ impl EtcdCluster {
     /// Its authority.
     pub fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// Sends a request of its clients to its first member, as it is; its answer must be a good one.
+    pub fn ask(&self, request: &str) {
+        let address = self.urls[0].strip_prefix("https://").unwrap();
+        let (certificate, key) = self.authority.client();
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-quiet", "-no_ign_eof", "-connect", address]);
+        command.arg("-cert").arg(certificate).arg("-key").arg(key);
+        command.arg("-CAfile").arg(self.authority.certificate());
+        let process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut process = process.unwrap();
+        let mut input = process.stdin.take().unwrap();
+        input.write_all(request.as_bytes()).unwrap();
+        let answer = process.wait_with_output().unwrap().stdout;
+        drop(input);
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 20"), "{request}\n{answer}");
     }
 
     /// The first member that is left dies.

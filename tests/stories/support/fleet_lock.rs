@@ -1,56 +1,17 @@
 //! A `FleetLock` server that stands in for poseidon's, with its words, its rules and nothing that it drains.
 
 use std::collections::HashMap;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
+
+use super::http_message::Message;
 
 /// Requests below it are sent elsewhere: to the same paths without it.
 const MOVED: &str = "/moved";
-
-/// A whole HTTP message with a length, as on the wire but for the case of its headers' names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    pub first_line: String,
-    pub headers: HashMap<String, String>,
-    pub body: String,
-}
-
-impl Message {
-    /// Reads one; none where the connection ends.
-    pub fn read(from: &mut BufReader<impl Read>) -> Option<Self> {
-        let mut line = || {
-            let mut line = String::new();
-            from.read_line(&mut line).ok()?;
-            line.strip_suffix("\r\n").map(str::to_owned)
-        };
-        let first_line = line()?;
-        let mut headers = HashMap::new();
-        while let Some((name, value)) = line()?.split_once(": ") {
-            headers.insert(name.to_ascii_lowercase(), value.to_owned());
-        }
-        let length = headers.get("content-length").map_or("0", String::as_str);
-        let mut body = vec![0; length.parse().unwrap()];
-        from.read_exact(&mut body).ok()?;
-        Some(Self {
-            first_line,
-            headers,
-            body: String::from_utf8(body).unwrap(),
-        })
-    }
-
-    /// The value of a header, by its name in small letters.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(String::as_str)
-    }
-
-    /// A request's path, an answer's status.
-    pub fn subject(&self) -> &str {
-        self.first_line.split(' ').nth(1).unwrap()
-    }
-}
 
 #[derive(Default)]
 struct Kept {
@@ -62,22 +23,39 @@ struct Kept {
 /// The running server; nobody holds anything at first.
 pub struct FleetLockServer {
     address: SocketAddr,
+    scheme: &'static str,
     kept: Arc<Mutex<Kept>>,
 }
 
 impl FleetLockServer {
     pub fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// Over TLS.
+    pub fn start_secure(tls: Arc<ServerConfig>) -> Self {
+        Self::start_with(Some(tls))
+    }
+
+    fn start_with(tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let kept = Arc::<Mutex<Kept>>::default();
         let server = Self {
             address,
+            scheme: if tls.is_some() { "https" } else { "http" },
             kept: Arc::clone(&kept),
         };
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let kept = Arc::clone(&kept);
-                std::thread::spawn(move || serve(stream.unwrap(), &kept));
+                let (kept, tls, stream) = (Arc::clone(&kept), tls.clone(), stream.unwrap());
+                std::thread::spawn(move || match tls {
+                    None => serve(stream, &kept),
+                    Some(tls) => {
+                        let session = ServerConnection::new(tls).unwrap();
+                        serve(StreamOwned::new(session, stream), &kept);
+                    }
+                });
             }
         });
         server
@@ -85,7 +63,7 @@ impl FleetLockServer {
 
     /// Where it is, without a last slash.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
     /// Where it was: from there it sends to where it is.
@@ -119,8 +97,7 @@ impl FleetLockServer {
     }
 }
 
-fn serve(stream: TcpStream, kept: &Mutex<Kept>) {
-    let mut writer = stream.try_clone().unwrap();
+fn serve(stream: impl Read + Write, kept: &Mutex<Kept>) {
     let mut reader = BufReader::new(stream);
     while let Some(request) = Message::read(&mut reader) {
         let (status, header, body) = {
@@ -130,7 +107,8 @@ fn serve(stream: TcpStream, kept: &Mutex<Kept>) {
         };
         let length = body.len();
         let answer = format!("HTTP/1.1 {status}\r\n{header}\r\nContent-Length: {length}\r\n\r\n{body}");
-        if writer.write_all(answer.as_bytes()).is_err() {
+        let writer = reader.get_mut();
+        if writer.write_all(answer.as_bytes()).is_err() || writer.flush().is_err() {
             return;
         }
     }

@@ -11,6 +11,7 @@ pub mod fetching;
 pub mod fleet_lock;
 pub mod foreground_server;
 pub mod health;
+pub mod http_message;
 pub mod http_servers;
 pub mod image;
 pub mod immediate_checks;
