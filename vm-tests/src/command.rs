@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 /// Tools and the Debian packages that contain them.
-const PACKAGES: [(&str, &str); 13] = [
+const PACKAGES: [(&str, &str); 14] = [
     ("unshare", "util-linux"),
     ("git", "git"),
     ("tar", "tar"),
@@ -21,6 +21,7 @@ const PACKAGES: [(&str, &str); 13] = [
     ("sgdisk", "gdisk"),
     ("cgpt", "cgpt"),
     ("openssl", "openssl"),
+    ("etcd", "etcd-server"),
     ("qemu-system-x86_64", "qemu-system-x86"),
 ];
 

@@ -48,6 +48,8 @@ pub(crate) struct Stage<'a> {
     hardware: Hardware,
     control: bool,
     tries_come_back: bool,
+    /// Lines of a node's configuration beside its server.
+    settings: String,
     server: Server,
     /// Runtime of the server; must end after it.
     _runtime: Runtime,
@@ -83,6 +85,7 @@ impl<'a> Stage<'a> {
             },
             control,
             tries_come_back: false,
+            settings: String::new(),
             _runtime: runtime,
             server,
             boots: 0,
@@ -105,6 +108,11 @@ impl<'a> Stage<'a> {
     pub(crate) fn give_tries_back(&mut self) {
         self.say("control: no try stays spent");
         self.tries_come_back = true;
+    }
+
+    /// Gives nodes these lines in their configuration from the next time that they are pointed to the server.
+    pub(crate) fn set_settings(&mut self, lines: String) {
+        self.settings = lines;
     }
 
     /// Boots by `loader` instead of the one chosen on the command line.
@@ -274,7 +282,7 @@ impl<'a> Stage<'a> {
     /// Points the node in `machine` to this story's server.
     pub(crate) fn configure(&self, machine: &mut Machine) -> Result<()> {
         let port = self.server.address().port();
-        let settings = format!("SERVER=http://10.0.2.2:{port}/v1/update/");
+        let settings = format!("SERVER=http://10.0.2.2:{port}/v1/update/\n{}", self.settings);
         machine.sh(&format!(
             "mkdir -p /etc/flatcar && echo '{settings}' >/etc/flatcar/update.conf && sync"
         ))?;

@@ -1,5 +1,5 @@
-//! Daemon of a release: the current one, as the workspace builds it, or an earlier one, from the
-//! history.
+//! Our programs in a release: the current daemon, as the workspace builds it, or an earlier one, from
+//! the history; and the reboot manager.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -22,27 +22,51 @@ pub(crate) enum Version {
 /// slot.
 const EARLIER: &str = "685c81211752c19234639f6e1bcde25266fa300d";
 
-/// Files of the daemon in the repository, and their paths below `/usr`.
-const PROGRAMS: [(&str, &str); 2] = [
-    ("update_engine", "sbin/update_engine"),
-    ("update_engine_client", "bin/update_engine_client"),
-];
-const FILES: [(&str, &str); 3] = [
-    (
-        "systemd/update-engine.service",
-        "lib/systemd/system/update-engine.service",
-    ),
-    (
-        "systemd/update-engine-postinst.conf",
-        "lib/systemd/system/update-engine-postinst.service.d/limits.conf",
-    ),
-    (
-        "dbus/com.coreos.update1.conf",
-        "share/dbus-1/system.d/com.coreos.update1.conf",
-    ),
-];
+/// Names or paths in the repository, and paths below `/usr`.
+type Files = &'static [(&'static str, &'static str)];
 
-/// A tree with the files of a daemon, as they lie below `/usr`.
+/// Files of the daemon.
+const DAEMON: Parts = Parts {
+    programs: &[
+        ("update_engine", "sbin/update_engine"),
+        ("update_engine_client", "bin/update_engine_client"),
+    ],
+    // The other name under which it marks a slot good.
+    links: &[("../sbin/update_engine", "bin/flatcar-setgoodroot")],
+    files: &[
+        (
+            "systemd/update-engine.service",
+            "lib/systemd/system/update-engine.service",
+        ),
+        (
+            "systemd/update-engine-postinst.conf",
+            "lib/systemd/system/update-engine-postinst.service.d/limits.conf",
+        ),
+        (
+            "dbus/com.coreos.update1.conf",
+            "share/dbus-1/system.d/com.coreos.update1.conf",
+        ),
+    ],
+};
+/// Files of the reboot manager.
+const REBOOT_MANAGER: Parts = Parts {
+    programs: &[("update_reboot_manager", "sbin/update_reboot_manager")],
+    links: &[],
+    files: &[(
+        "systemd/update-reboot-manager.service",
+        "lib/systemd/system/update-reboot-manager.service",
+    )],
+};
+
+/// What belongs together.
+struct Parts {
+    programs: Files,
+    /// Targets, and the links to them.
+    links: Files,
+    files: Files,
+}
+
+/// A tree with some of our files, as they lie below `/usr`.
 #[derive(Debug, Clone)]
 pub(super) struct Daemon {
     tree: PathBuf,
@@ -53,7 +77,14 @@ impl Daemon {
     /// changed.
     pub(super) fn todays(repository: &Path, cache: &Path) -> Result<Self> {
         let tree = cache.join("daemon");
-        make(repository, &repository.join("target"), &tree)?;
+        make(&DAEMON, repository, &repository.join("target"), &tree)?;
+        Ok(Self { tree })
+    }
+
+    /// Today's reboot manager, likewise.
+    pub(super) fn reboot_manager(repository: &Path, cache: &Path) -> Result<Self> {
+        let tree = cache.join("reboot-manager");
+        make(&REBOOT_MANAGER, repository, &repository.join("target"), &tree)?;
         Ok(Self { tree })
     }
 
@@ -67,7 +98,7 @@ impl Daemon {
             check_out(repository, &sources)?;
             // With what the workspace has built for itself, where it is of the same version.
             compile_alike(repository, &sources)?;
-            make(&sources, &repository.join("target"), &made)?;
+            make(&DAEMON, &sources, &repository.join("target"), &made)?;
             std::fs::rename(&made, &tree).context("cannot keep the earlier daemon")?;
         }
         Ok(Self { tree })
@@ -125,14 +156,15 @@ fn compile_alike(repository: &Path, sources: &Path) -> Result<()> {
     files::write(&path, manifest.as_bytes())
 }
 
-fn make(sources: &Path, target: &Path, tree: &Path) -> Result<()> {
+fn make(parts: &Parts, sources: &Path, target: &Path, tree: &Path) -> Result<()> {
     let _ = std::fs::remove_dir_all(tree);
-    for (name, place) in PROGRAMS {
+    for (name, place) in parts.programs {
         files::program(&tree.join(place), &program(sources, target, name)?)?;
     }
-    // The other name under which it marks a slot good.
-    files::link("../sbin/update_engine", &tree.join("bin/flatcar-setgoodroot"))?;
-    for (name, place) in FILES {
+    for (place, link) in parts.links {
+        files::link(place, &tree.join(link))?;
+    }
+    for (name, place) in parts.files {
         files::write(&tree.join(place), &files::read(&sources.join(name))?)?;
     }
     Ok(())

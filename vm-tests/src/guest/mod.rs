@@ -52,6 +52,8 @@ pub(crate) struct Workshop {
     todays: daemon::Daemon,
     /// Made when a story wants it.
     earlier: Mutex<Option<daemon::Daemon>>,
+    /// Likewise.
+    reboot_manager: Mutex<Option<daemon::Daemon>>,
 }
 
 impl Workshop {
@@ -70,6 +72,7 @@ impl Workshop {
             root_image: userland::image(&cache, &packages)?,
             todays: daemon::Daemon::todays(repository, &cache)?,
             earlier: Mutex::new(None),
+            reboot_manager: Mutex::new(None),
             cache,
             packages,
             private_key,
@@ -82,12 +85,26 @@ impl Workshop {
         if version == Daemon::Todays {
             return Ok(self.todays.clone());
         }
-        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = match earlier.take() {
-            Some(made) => made,
-            None => daemon::Daemon::earlier(&self.repository, &self.cache)?,
+        self.once(&self.earlier, daemon::Daemon::earlier)
+    }
+
+    /// The files of the reboot manager.
+    fn reboot_manager(&self) -> Result<daemon::Daemon> {
+        self.once(&self.reboot_manager, daemon::Daemon::reboot_manager)
+    }
+
+    /// What is in `kept`, made by `make` if nothing is yet.
+    fn once(
+        &self,
+        kept: &Mutex<Option<daemon::Daemon>>,
+        make: fn(&Path, &Path) -> Result<daemon::Daemon>,
+    ) -> Result<daemon::Daemon> {
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let daemon = match kept.take() {
+            Some(daemon) => daemon,
+            None => make(&self.repository, &self.cache)?,
         };
-        Ok(earlier.insert(made).clone())
+        Ok(kept.insert(daemon).clone())
     }
 
     /// Directory for logs and disks of stories.

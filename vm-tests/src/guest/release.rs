@@ -34,6 +34,9 @@ const HELPER: &[u8] = b"#!/bin/sh\nexec sleep infinity\n";
 const BROKEN_HELPER: &[u8] = b"#!/bin/sh\nexit 7\n";
 /// Setting that turns the gate without configuration off.
 const UNGATED: &str = "HEALTH_REGRESSIONS=off\n";
+/// Programs of a release with the reboot manager: they record when they ran, with what, and as which unit, where the
+/// manager's own unit can't write. Not in `/etc`, from whose extensions systemd lets nothing be executed.
+const PROGRAMS: [&str; 2] = ["pre-reboot.d", "post-good.d"];
 /// Settings of every node before it has a server.
 const SETTINGS: &str = "GROUP=stable\nSERVER=disabled\n";
 /// Bytes of a slot's filesystem beside the files.
@@ -64,6 +67,8 @@ pub(crate) struct Recipe<'a> {
     pub(crate) extended: bool,
     /// Whether what the release before had is looked for when it is to be marked good.
     pub(crate) gated: bool,
+    /// Whether it brings the reboot manager, which nothing enables.
+    pub(crate) reboot_manager: bool,
     /// Whether its payload is one of Flatcar's kind, compressed, of version 1; else it is plain, of
     /// version 2.
     pub(crate) compressed: bool,
@@ -80,6 +85,7 @@ impl<'a> Recipe<'a> {
             daemon: Daemon::Todays,
             extended: true,
             gated: true,
+            reboot_manager: false,
             compressed: false,
         }
     }
@@ -149,6 +155,18 @@ impl Workshop {
             .arg(self.packages.userland().join("usr/."))
             .arg(tree.path()))?;
         self.daemon(recipe.daemon)?.add_to(tree.path())?;
+        if recipe.reboot_manager {
+            self.reboot_manager()?.add_to(tree.path())?;
+            for moment in PROGRAMS {
+                let program = format!(
+                    "#!/bin/sh\necho {moment} \"$1\" \"$(cat /proc/self/cgroup)\" >>/var/lib/programs-ran\n"
+                );
+                files::program(
+                    &at("lib/update-engine").join(moment).join("10-vm"),
+                    program.as_bytes(),
+                )?;
+            }
+        }
         for (path, contents) in OURS {
             files::write(&at(path), contents)?;
         }

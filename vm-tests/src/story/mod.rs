@@ -1,13 +1,16 @@
 //! Stories, the longest first, so that two at a time end together.
 
 mod bad_release;
+mod bad_version_keeps_lock;
 mod cut_download;
 mod cut_power;
 mod full_boot;
 mod half_dead_disk;
 mod hangs;
+mod managed_node;
 mod merged_extensions;
 mod panics;
+mod reboot_in_window;
 mod regressions;
 mod two_versions;
 mod unhealthy;
@@ -41,18 +44,20 @@ pub(crate) struct Control {
 }
 
 /// All stories.
-pub(crate) const STORIES: [Story; 13] = [
+pub(crate) const STORIES: [Story; 15] = [
     two_versions::STORY,
     panics::STORY,
     cut_power::STORY,
     merged_extensions::STORY,
     half_dead_disk::STORY,
     hangs::STORY,
+    bad_version_keeps_lock::STORY,
     unhealthy::STORY,
     regressions::EXTENSION_LOST,
     regressions::UNIT_LOST,
     regressions::UNIT_FLAPS,
     update_and_back::STORY,
+    reboot_in_window::STORY,
     full_boot::STORY,
     cut_download::STORY,
 ];
