@@ -56,6 +56,7 @@ const OWN_RECORDS: (&str, &[u8]) = (
 
 /// Recipe of a release: what differs from others.
 #[derive(Debug, Clone, Copy)]
+#[allow(clippy::struct_excessive_bools, reason = "each may go with any of the others")]
 pub(crate) struct Recipe<'a> {
     /// Its version.
     pub(crate) version: &'a str,
