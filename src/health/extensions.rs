@@ -218,7 +218,7 @@ fn state(real: &Path, found: &Metadata) -> OfferState {
 }
 
 /// Where a link at `path` leads, as a path of the host.
-fn absolute(path: &str, target: &Path) -> PathBuf {
+pub(super) fn absolute(path: &str, target: &Path) -> PathBuf {
     let mut absolute = Path::new(path).parent().unwrap_or(Path::new("/")).to_path_buf();
     for part in target.components() {
         match part {

@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use super::baseline::{Baseline, FileStamp, Inventory, ProgramState, SystemState, UnitFacts, UnitProperties};
-use super::extensions::Extensions;
+use super::extensions::{Extensions, absolute};
 use crate::disk::DiscoveryError;
 use crate::host::Host;
 use crate::systemd::{ListedUnit, SystemdError, UnitReader};
@@ -21,6 +21,8 @@ const CALLS: usize = 16;
 const MOST: usize = 4096;
 /// Units whose states say whether extensions are merged yet.
 const MERGERS: [&str; 2] = ["systemd-sysext.service", "systemd-confext.service"];
+/// Links that are followed from one to the next.
+const MOST_LINKS: usize = 8;
 /// Longest part of a script that is read for its interpreter, in bytes.
 const FIRST_LINE: u64 = 256;
 
@@ -198,11 +200,16 @@ impl Files<'_> {
             units.insert(name, unit);
         }
         let of_units = units.values().flat_map(UnitFacts::changeable_files);
-        let stamps = of_units
-            .chain(noted)
+        let paths: BTreeSet<String> = of_units.chain(noted).cloned().collect();
+        let stamps = paths
+            .iter()
             .filter_map(|path| Some((path.clone(), self.stamp(path)?)));
+        let dangling = paths
+            .iter()
+            .filter_map(|path| Some((path.clone(), self.missing_target(path)?)));
         Ok(Inventory {
             files: stamps.collect(),
+            dangling: dangling.collect(),
             units,
             extensions: extensions.system,
             confexts: extensions.configuration,
@@ -245,6 +252,19 @@ impl Files<'_> {
             size: found.len(),
             modified: seconds.saturating_add(found.mtime_nsec()),
         })
+    }
+
+    /// Where the link at `path` leads, by whatever links, if nothing is there.
+    fn missing_target(&self, path: &str) -> Option<String> {
+        let mut target = path.to_owned();
+        for _ in 0..MOST_LINKS {
+            let Ok(next) = fs::read_link(self.host.path(&target)) else {
+                break;
+            };
+            target = absolute(&target, &next).to_str()?.to_owned();
+        }
+        let is_missing = target != path && matches!(self.host.is_there(&target), Ok(false));
+        is_missing.then_some(target)
     }
 
     /// Whether there is a default route; nothing if neither table can be read.
@@ -374,6 +394,25 @@ mod tests {
         ] {
             assert_eq!(state(path), ProgramState::Unremarkable, "{path}");
         }
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_told_with_its_last_target() {
+        let (_root, host) = machine(&[("/opt/there.service", ""), ("/etc/systemd/x", "")]);
+        for (target, link) in [
+            ("/opt/there.service", "/etc/systemd/a.service"),
+            ("/usr/share/gone.service", "/etc/systemd/b.service"),
+            ("b.service", "/etc/systemd/c.service"),
+            ("../../opt/gone.service", "/etc/systemd/d.service"),
+        ] {
+            std::os::unix::fs::symlink(target, host.path(link)).unwrap();
+        }
+        let target = |name: &str| Files { host: &host }.missing_target(&format!("/etc/systemd/{name}"));
+        assert_eq!(target("a.service"), None);
+        assert_eq!(target("x"), None);
+        assert_eq!(target("b.service").as_deref(), Some("/usr/share/gone.service"));
+        assert_eq!(target("c.service").as_deref(), Some("/usr/share/gone.service"));
+        assert_eq!(target("d.service").as_deref(), Some("/opt/gone.service"));
     }
 
     #[test]

@@ -220,8 +220,17 @@ impl Comparison<'_> {
             UnitOrigin::Operator => {
                 let before = unit.files.get(&unit.fragment)?;
                 let found = self.now.files.get(&unit.fragment)?;
-                let state = format!("{state}, although {} is there", unit.fragment);
-                Some(RegressionFinding::certain_if(before == found, state))
+                let target = self.now.dangling.get(&unit.fragment);
+                let state = match target {
+                    Some(target) => format!("{state}: {} is a link to {target}", unit.fragment),
+                    None => format!("{state}, although {} is there", unit.fragment),
+                };
+                // What is missing elsewhere than in the image was removed, or comes with a mount.
+                let is_images_doing = target.is_none_or(|target| is_images(target));
+                Some(RegressionFinding::certain_if(
+                    before == found && is_images_doing,
+                    state,
+                ))
             }
             UnitOrigin::Image => Some(RegressionFinding::Perhaps(state)),
             UnitOrigin::Generated | UnitOrigin::Runtime | UnitOrigin::Nowhere => None,

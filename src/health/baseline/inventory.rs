@@ -29,6 +29,8 @@ pub struct Inventory {
     pub confexts: ExtensionFacts,
     /// Files of units by path, as they are now; one that is missing here doesn't exist.
     pub files: BTreeMap<String, FileStamp>,
+    /// Those of these files that are links which lead nowhere, each with the path where it leads.
+    pub dangling: BTreeMap<String, String>,
     /// Whether there is a default route, by IPv4 or IPv6.
     pub default_route: bool,
 }

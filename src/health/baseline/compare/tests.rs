@@ -234,6 +234,24 @@ fn an_operators_unit_that_can_not_be_loaded_is_lost_unless_its_files_have_change
         now.files.clear();
     };
     assert_eq!(certain(removed), [""; 0]);
+    for (target, is_certain) in [
+        ("/usr/share/app/app.service", true),
+        ("/opt/app/app.service", false),
+        ("/usr/local/app.service", false),
+    ] {
+        let linked = |now: &mut Inventory| {
+            not_found(now);
+            now.dangling.insert(FILE.into(), target.into());
+        };
+        let told = format!("unit app.service can't be found: {FILE} is a link to {target} (before: active)");
+        // That of the uncertain also sees that nothing is certain.
+        let found = if is_certain {
+            certain(linked)
+        } else {
+            perhaps(linked)
+        };
+        assert_eq!(found, [told]);
+    }
 }
 
 fn not_executable(state: ProgramState) -> impl Fn(&mut Inventory) {
