@@ -1,6 +1,6 @@
 //! What a power cut makes of writes that were not synced.
 
-use crate::random::Random;
+use test_support::random::Random;
 
 /// Which of them reach the medium. Within one write sectors are whole or not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

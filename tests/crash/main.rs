@@ -31,7 +31,6 @@ mod memory;
 mod node;
 mod oracle;
 mod payload;
-mod random;
 #[path = "../../boot/slots/tests/gpt/readers/mod.rs"]
 mod readers;
 mod scenario;

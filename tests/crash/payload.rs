@@ -6,8 +6,8 @@ use payload_format::ReadBlocks;
 use payload_format::writer::{DeltaImage, DeltaPayload, RsaSigner, Snapshot};
 
 use crate::draft::{BLOCK, Draft, bytes_of};
-use crate::random::Random;
 use test_support::fixtures;
+use test_support::random::Random;
 
 const BLOCKS: usize = 64;
 const OEM_BLOCKS: usize = 12;

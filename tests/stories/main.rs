@@ -5,6 +5,7 @@ mod bus;
 mod client;
 mod compatibility;
 mod docs;
+mod health_histories;
 mod host;
 mod install;
 mod monitoring;

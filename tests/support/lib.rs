@@ -16,6 +16,7 @@ pub mod etcd;
 pub mod fixtures;
 pub mod flatcar_disk;
 pub mod logging_server;
+pub mod random;
 pub mod server;
 
 use std::path::Path;
