@@ -14,6 +14,7 @@
 //! | the Omaha protocol | [`omaha`] |
 //! | the plan of an installation | [`plan`] |
 //! | installation: download, decode, write, verify, commit | [`install`] |
+//! | the image in a slot, judged before it boots | [`image`] |
 //! | system extensions beside the image | [`extension`] |
 //! | downloads over several connections | [`fetch`] |
 //! | HTTP: proxies, redirects, credentials, redaction of URLs | [`net`] |
@@ -44,6 +45,7 @@ pub mod fetch;
 pub mod flags;
 pub mod health;
 pub mod host;
+pub mod image;
 pub mod install;
 pub mod journal;
 pub mod monitoring;

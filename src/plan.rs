@@ -82,6 +82,18 @@ pub struct ExtensionPlan {
     pub packages: Vec<Extension>,
 }
 
+/// What becomes of an update whose image would not merge an extension that the node has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExtensionJudging {
+    /// It is installed, and nobody looks.
+    Off,
+    /// It is installed, and status and journal name the extension.
+    #[default]
+    Warn,
+    /// It is refused.
+    Refuse,
+}
+
 /// What will be written where, and from which URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstallPlan {
@@ -117,6 +129,8 @@ pub struct InstallPlan {
     pub extra_partitions: Vec<ExtraPartition>,
     /// Packages beside the payload, if the daemon is to put any in place.
     pub extensions: Option<ExtensionPlan>,
+    /// What the node's own extensions mean for the update.
+    pub extensions_judged: ExtensionJudging,
     /// Images that are not to be installed, whatever package they come in.
     pub blocked_images: Vec<BlockedImage>,
     /// Trusted public keys (PEM files), read when the signature is checked.

@@ -96,6 +96,7 @@
 //! | 3, 4, 5 | as above |
 //! | 12 `minor_version` | 0: a full payload; 2 to 10: a delta. It tells readers which operations to expect; here each operation is judged by itself |
 //! | 13 `partitions` | one per image, in the order of their data; at most one of each, the slot's required |
+//! | 50001 | ours, optional: what the slot's image says of itself, 1 `os_release` (the file, at most 16 KiB), 2 `systemd` (its version) |
 //! | all others | ignored: those of version 1, and what only Android has a use for (14 `max_timestamp`, dynamic partitions) |
 //!
 //! **`PartitionUpdate`**: 1 `partition_name` (`usr` or `root`: the slot; `kernel`; `pcr_policy`;
@@ -170,7 +171,7 @@ pub use digest::Sha256Digest;
 pub use header::{Header, HeaderError, MajorVersion};
 pub use image::{Image, ImageInfo, ImageKind};
 pub use limits::Limits;
-pub use manifest::{Manifest, ManifestError, OperationError};
+pub use manifest::{ImageRelease, Manifest, ManifestError, OperationError};
 pub use op_id::OpId;
 pub use operation::{Data, Operation, OperationKind, PatchKind, Replay, Run, Source};
 pub use outline::{DynamicGroup, Outline, OutlinedImage, OutlinedInfo, OutlinedOperation, PartitionExtras};

@@ -100,6 +100,22 @@ pub(crate) struct DeltaArchiveManifest {
     pub(crate) minor_version: Option<u32>,
     #[prost(message, repeated, tag = "13")]
     pub(crate) partitions: Vec<PartitionUpdate>,
+    /// Ours; see [`ReleaseInfo`].
+    #[prost(message, optional, tag = "50001")]
+    pub(crate) image_release: Option<ReleaseInfo>,
+}
+
+/// What the slot's image says of itself. An addition of this project: its number is one of those
+/// that protobuf leaves to organizations (50000 to 99999), where neither the original nor Android
+/// has a field, and readers that don't know it skip it.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct ReleaseInfo {
+    /// The file `/usr/lib/os-release`.
+    #[prost(bytes = "vec", optional, tag = "1")]
+    pub(crate) os_release: Option<Vec<u8>>,
+    /// Version of its systemd.
+    #[prost(uint32, optional, tag = "2")]
+    pub(crate) systemd: Option<u32>,
 }
 
 /// One image of major version 2. Fields that only tell an Android client what to run are left out.

@@ -205,6 +205,7 @@ pub(super) fn properties(snapshot: &Snapshot) -> Dictionary {
     } = snapshot.clone();
     let mut all = dictionary(Overview {
         boot_warnings: Some(overview.boot_warnings.unwrap_or_default()),
+        extension_warnings: Some(overview.extension_warnings.unwrap_or_default()),
         config_warnings: Some(overview.config_warnings.unwrap_or_default()),
         health_warnings: Some(overview.health_warnings.unwrap_or_default()),
         trial_deadline: Some(overview.trial_deadline.unwrap_or_default()),

@@ -1,16 +1,21 @@
 //! Settings of the packages beside the payload that the daemon puts in place itself: `EXTENSIONS`,
-//! `EXTENSIONS_DIRECTORY`.
+//! `EXTENSIONS_DIRECTORY`; and of those that the node has: `EXTENSIONS_JUDGED`.
 
 use super::sources::ConfigFiles;
 use super::table;
+use crate::plan::ExtensionJudging;
 
-/// Packages of an offer that the daemon downloads and puts in place together with the slot.
+/// Extensions of an offer, which the daemon downloads and puts in place together with the slot, and
+/// those of the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtensionSettings {
     /// `EXTENSIONS`: which ones; none by default.
     pub wanted: Vec<ExtensionPattern>,
     /// `EXTENSIONS_DIRECTORY`: where each version has its directory; an absolute path of the host.
     pub directory: String,
+    /// `EXTENSIONS_JUDGED`: what becomes of an update that would not merge the node's own; a
+    /// warning by default.
+    pub judged: ExtensionJudging,
 }
 
 /// The name of an extension, or a pattern for several, in which `*` stands for any text.
@@ -59,6 +64,11 @@ impl ExtensionSettings {
             directory: sources
                 .non_empty(&table::EXTENSIONS_DIRECTORY)
                 .unwrap_or_else(|| table::EXTENSIONS_DIRECTORY.default.to_owned()),
+            judged: match sources.find(&table::EXTENSIONS_JUDGED).value {
+                "off" => ExtensionJudging::Off,
+                "refuse" => ExtensionJudging::Refuse,
+                _ => ExtensionJudging::Warn,
+            },
         }
     }
 }

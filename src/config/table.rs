@@ -4,7 +4,7 @@ use super::setting::{Place, Setting, ValueKind};
 use super::{DEFAULT_APP_ID, PUBLIC_SERVER};
 
 /// All of them, in the order of the reference.
-pub const SETTINGS: [&Setting; 28] = [
+pub const SETTINGS: [&Setting; 29] = [
     &SERVER,
     &GROUP,
     &MACHINE_ALIAS,
@@ -18,6 +18,7 @@ pub const SETTINGS: [&Setting; 28] = [
     &REQUIRE_SIGNED_METADATA,
     &EXTENSIONS,
     &EXTENSIONS_DIRECTORY,
+    &EXTENSIONS_JUDGED,
     &HEALTH_UNITS,
     &HEALTH_SETTLE,
     &HEALTH_DEADLINE,
@@ -124,6 +125,16 @@ pub(super) const EXTENSIONS_DIRECTORY: Setting = text(
     "/var/lib/update_engine/extensions",
     "absolute path of the directory in which each version gets its own",
 );
+
+pub(super) const EXTENSIONS_JUDGED: Setting = Setting {
+    kind: ValueKind::Word(&["warn", "refuse", "off"]),
+    ..text(
+        "EXTENSIONS_JUDGED",
+        "warn",
+        "what becomes of an update whose image would not merge a system or configuration extension that is merged now and stays \
+         the same ([below](#extensions-that-the-new-image-would-not-merge)): it is installed with a warning, refused, or nobody looks",
+    )
+};
 
 pub(super) const HEALTH_UNITS: Setting = text(
     "HEALTH_UNITS",

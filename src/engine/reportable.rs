@@ -15,6 +15,7 @@ use crate::disk::DiskError;
 use crate::extension::ExtensionError;
 use crate::fetch::FetchError;
 use crate::host::Unreadable;
+use crate::image::WrongImage;
 use crate::install::InstallError;
 use crate::omaha::{ErrorCode, PostError, ResponseError};
 use crate::payload::{ApplicationError, PayloadError, VerifyError};
@@ -131,8 +132,9 @@ impl Reportable for InstallError {
             E::Signature(error) => of_signature(error),
             E::SlotVerification { .. } => Code::NewRootfsVerification,
             E::FileVerification { image, .. } => of_file(*image),
+            E::WrongImage(error) => of_wrong_image(error),
             E::PcrPost { .. } => Code::PcrPost,
-            E::Postinst(_) | E::Commit { .. } => Code::Postinstall,
+            E::Postinst(_) | E::Commit { .. } | E::ExtensionsLost(_) => Code::Postinstall,
         }
     }
 
@@ -140,6 +142,16 @@ impl Reportable for InstallError {
         match self {
             Self::Blocked { .. } => Obstacle::RolledBack,
             _ => Obstacle::Failed,
+        }
+    }
+}
+
+/// Nothing was wrong with how it came: it should not have been offered.
+fn of_wrong_image(error: &WrongImage) -> ErrorCode {
+    match error {
+        WrongImage::Architecture { .. } | WrongImage::Board { .. } => ErrorCode::NewPartitionInfo,
+        WrongImage::KernelArchitecture { .. } | WrongImage::RootHash { .. } => {
+            ErrorCode::NewKernelVerification
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct NodeFacts {
     pub config_warnings: Vec<String>,
     /// What could keep the node from booting, each in a sentence.
     pub boot_warnings: Vec<String>,
+    /// The extensions that are lost with the update that waits, each in a sentence.
+    pub lost_extensions: Vec<String>,
     /// What is worse in the running slot than before its update, each in a sentence.
     pub health_warnings: Vec<String>,
     /// What the gate without configuration requires and found.
@@ -122,6 +124,7 @@ impl SnapshotSources<'_> {
             last_failure: state.last_failure.as_ref().map(FailureReport::from).into(),
             rollback: facts.rollback.clone().into(),
             boot_warnings: Some(facts.boot_warnings.clone()),
+            extension_warnings: Some(facts.lost_extensions.clone()),
             config_warnings: Some(
                 facts
                     .config_warnings
@@ -242,7 +245,8 @@ fn readable(mut overview: Overview) -> Overview {
         )
         .chain(overview.rollback.0.as_mut().map(|rollback| &mut rollback.cause))
         .chain(overview.boot_warnings.iter_mut().flatten())
-        .chain(overview.health_warnings.iter_mut().flatten());
+        .chain(overview.health_warnings.iter_mut().flatten())
+        .chain(overview.extension_warnings.iter_mut().flatten());
     texts.for_each(make_printable);
     overview
 }

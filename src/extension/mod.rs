@@ -1,18 +1,24 @@
-//! System extensions of an update, which come as packages beside its payload.
+//! System extensions: those of an update, which come as packages beside its payload, and those that
+//! the node has, which the new image may not merge.
 //!
-//! Each is itself a payload, signed like the update's: what the offer says of it (name, size, hash)
+//! Each of an update's is itself a payload, signed like the update's: what the offer says of it (name, size, hash)
 //! only tells whether the right file came, and the signature whether it may be used.
 //!
 //! ```text
 //!  Origin ── download ──▶ Package: size and hash as offered ── build ──▶ signature, image's hash ─▶ file, durable
 //!  store:  .staged/NAME.raw …  ── place ──▶  VERSION/NAME.raw …       all of a version at once
+//!  merged now ─▶ stays under the new image? ── judge, by systemd's rules ─▶ merged there or not, and why
 //! ```
 
 mod download;
+mod in_force;
+mod judge;
 mod owners;
 mod store;
 
 pub use download::{
     DownloadedPackage, ExtensionError, PackageOrigin, download, download_from_any, require_room,
 };
+pub use in_force::{MergedExtension, UnderAnotherImage, is_in_image, merged};
+pub use judge::{ExtensionHost, NotMerged, judge};
 pub use store::{ExtensionStore, ExtensionStoreError, RunningSystem};

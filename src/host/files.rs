@@ -39,7 +39,12 @@ impl Host {
     /// # Errors
     /// [`Unreadable`].
     pub fn read(&self, absolute: &str) -> Result<Option<Vec<u8>>, Unreadable> {
-        self.if_there(absolute, |path| contents(path, LONGEST))
+        self.read_up_to(absolute, LONGEST)
+    }
+
+    /// The same, of at most `longest` bytes.
+    pub(super) fn read_up_to(&self, absolute: &str, longest: u64) -> Result<Option<Vec<u8>>, Unreadable> {
+        self.if_there(absolute, |path| contents(path, longest))
     }
 
     /// Whether `absolute` exists.

@@ -82,7 +82,9 @@ fn is_machine_id(text: &str) -> bool {
         && text.bytes().any(|byte| byte != b'0')
 }
 
-fn machine() -> String {
+/// Architecture of this machine's kernel as `uname -m` prints it.
+#[must_use]
+pub fn machine() -> String {
     nix::sys::utsname::uname()
         .map(|names| names.machine().to_string_lossy().into_owned())
         .unwrap_or_default()

@@ -202,7 +202,15 @@ impl Subprocess {
     /// # Errors
     /// As [`Self::run`].
     pub async fn run_quietly(&self) -> Result<Finished, SubprocessError> {
-        self.run_until(&CancellationToken::new()).await
+        self.run_unlogged(&CancellationToken::new()).await
+    }
+
+    /// Like [`Self::run`], for programs of our own whose output is an answer: it is not logged.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_unlogged(&self, cancel: &CancellationToken) -> Result<Finished, SubprocessError> {
+        self.run_until(cancel).await
     }
 
     async fn run_until(&self, cancel: &CancellationToken) -> Result<Finished, SubprocessError> {

@@ -12,6 +12,7 @@ use super::{KernelError, PostinstError};
 use crate::disk::{DiskError, ForeignError, PairError, SlotName};
 use crate::extension::{ExtensionError, ExtensionStoreError};
 use crate::fetch::FetchError;
+use crate::image::WrongImage;
 use crate::plan::{BlockedImage, ImageHashes};
 use crate::store::record::RecordError;
 
@@ -287,6 +288,12 @@ pub enum InstallError {
         /// Why not. Apart, since errors are returned from everywhere.
         source: Box<ExtensionError>,
     },
+    /// The image is not for this node, or its kernel not for it.
+    #[error(transparent)]
+    WrongImage(#[from] WrongImage),
+    /// Extensions of the node would be merged no more, each in a sentence; there are some.
+    #[error("{}", .0.join("; "))]
+    ExtensionsLost(Vec<String>),
     /// Extensions would not fit.
     #[error("no room for the update's extensions")]
     ExtensionsRoom(#[source] Box<ExtensionError>),
@@ -354,6 +361,7 @@ impl InstallError {
                 | Self::Commit { .. }
                 | Self::KernelDisk(_)
                 | Self::OwnDisk(_)
+                | Self::ExtensionsLost(_)
         );
         !matches!(self, Self::Cancelled | Self::Blocked { .. })
             && !is_about_node

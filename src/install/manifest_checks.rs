@@ -8,8 +8,9 @@ use payload_format::{ApplyError, Event, ImageKind, MajorVersion, Manifest, Metad
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{AttemptSetup, blocking, trusted_keys};
+use super::image_check::{self, ImageWarnings};
 use super::preflight;
-use super::preflight_result::PreflightVerdict;
+use super::preflight_result::{EXTENSION_LOOK, PAYLOAD_LOOK, PreflightResult, PreflightVerdict};
 use super::targets::{KernelTarget, Targets};
 use super::{InstallError, Voucher, dirty_partitions, pipeline};
 use crate::amounts::bytes;
@@ -21,8 +22,8 @@ use crate::plan::ImageHashes;
 ///
 /// # Errors
 /// Metadata that no trusted key signed (in version 1: though the offer has a signature of it),
-/// unsigned payload, an image that the node rolled back from, kernel that doesn't fit, a delta for
-/// another image.
+/// unsigned payload, an image that the node rolled back from or that is for another node, kernel
+/// that doesn't fit, a delta for another image.
 pub(super) fn check(
     attempt: &AttemptSetup,
     manifest: &Manifest,
@@ -35,22 +36,30 @@ pub(super) fn check(
     dirty_partitions::left_out(attempt, manifest, targets).map(drop)
 }
 
-/// The part of it that takes no time.
+/// The part of it that takes no time. Gives what operators should hear of the image.
 ///
 /// # Errors
-/// Metadata that no trusted key signed, unsigned payload, an image that the node rolled back from,
-/// kernel that doesn't fit, a delta of a PCR policy.
-pub(super) fn fits(attempt: &AttemptSetup, manifest: &Manifest, metadata: &[u8]) -> Result<(), InstallError> {
+/// Metadata that no trusted key signed, unsigned payload, an image that the node rolled back from
+/// or that is for another node, kernel that doesn't fit, a delta of a PCR policy.
+pub(super) fn fits(
+    attempt: &AttemptSetup,
+    manifest: &Manifest,
+    metadata: &[u8],
+) -> Result<ImageWarnings, InstallError> {
     let voucher = metadata_is_signed(attempt, metadata)?;
     if !manifest.is_signed() {
         return Err(InstallError::Unsigned);
     }
     is_wanted(attempt, manifest, voucher)?;
+    let warnings = manifest
+        .release()
+        .map(|release| image_check::of_manifest(attempt, release));
+    let warnings = warnings.transpose()?.unwrap_or_default();
     preflight::kernel_fits(attempt, kernel_size(attempt, manifest)?)?;
     let mut images = manifest.images().iter();
     match images.find(|image| image.is_delta() && !image.kind.has_old()) {
         Some(image) => Err(ApplyError::NoSource(image.kind).into()),
-        None => Ok(()),
+        None => Ok(warnings),
     }
 }
 
@@ -109,19 +118,30 @@ fn kernel_size(attempt: &AttemptSetup, manifest: &Manifest) -> Result<u64, Insta
 }
 
 /// Looks at the beginning of the payload. Of a delta the source is not read: that takes its time.
+/// The first result is that of the payload; what else is doubtful of its image comes after it.
 ///
 /// # Errors
 /// What an attempt would refuse when it gets there.
 pub(super) async fn preview(
     attempt: &Arc<AttemptSetup>,
     targets: &Targets,
-) -> Result<PreflightVerdict, InstallError> {
+) -> Result<Vec<PreflightResult>, InstallError> {
     let reader = Reader::new(pipeline::limits(attempt, targets));
     let metadata = metadata(attempt, reader).await;
     let (manifest, bytes) = metadata.map_err(|error| targets.extra_partitions.explain(error))?;
     let (at, of) = (Arc::clone(attempt), Arc::clone(&manifest));
-    blocking(move || fits(&at, &of, &bytes)).await?;
-    Ok(PreflightVerdict::Fine(contents(&manifest)))
+    let warnings = blocking(move || fits(&at, &of, &bytes)).await?;
+    let mut results = vec![PreflightResult::new(
+        PAYLOAD_LOOK,
+        PreflightVerdict::Fine(contents(&manifest)),
+    )];
+    let distribution = warnings.distribution.map(PreflightVerdict::Standing);
+    results.extend(distribution.map(|verdict| PreflightResult::new("distribution", verdict)));
+    if !warnings.extensions.is_empty() {
+        let verdict = PreflightVerdict::Doubtful(warnings.extensions.join("; "));
+        results.push(PreflightResult::new(EXTENSION_LOOK, verdict));
+    }
+    Ok(results)
 }
 
 async fn metadata(

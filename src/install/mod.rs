@@ -7,8 +7,8 @@
 //!
 //! ```text
 //! Installer ──prepare────▶ Ready ──download──▶ Downloaded ──verify──▶ Verified ──postinstall──▶ Tested ──commit──▶ Committed
-//!     keys, running slot good,  │                   re-read from         PCR policy posted,       highest priority,
-//!     target free, /boot space  │                   the medium           slot sealed, script run  one try, re-read
+//!     keys, running slot good,  │                   re-read from         slot sealed, looked at,  highest priority,
+//!     target free, /boot space  │                   the medium; kernel   script run               one try, re-read
 //!                               ▼
 //!          checks of the manifest ─ slot unbootable ─ first write … last write ─ sync ─ hash, signature
 //! ```
@@ -84,6 +84,8 @@ mod attempt;
 mod dirty_partitions;
 mod error;
 mod extensions;
+mod image_check;
+mod image_facts;
 mod kernel;
 mod manifest_checks;
 mod pace;
@@ -101,9 +103,10 @@ mod unbootable;
 
 pub use attempt::Site;
 pub use error::{InstallError, Voucher};
+pub use image_facts::{ImageFacts, LOOKER};
 pub use kernel::KernelError;
 pub use pace::Pace;
 pub use phases::{Downloaded, Installer, Ready, Tested, Verified};
 pub use postinstall::{NO_SCRIPT, PostinstError, PostinstMode, PostinstOutcome, RUNNER};
-pub use preflight_result::{PAYLOAD_LOOK, PreflightResult, PreflightVerdict, SLOT_LOOK};
+pub use preflight_result::{EXTENSION_LOOK, PAYLOAD_LOOK, PreflightResult, PreflightVerdict, SLOT_LOOK};
 pub use slots::Slots;

@@ -1,5 +1,6 @@
 //! The phases of an attempt, as a chain of values. See the [module](super) for the drawing.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,9 @@ use super::preflight;
 use super::preflight_result::{PAYLOAD_LOOK, PreflightResult, PreflightVerdict};
 use super::saved::Saved;
 use super::targets::{ExtraPartitions, Targets, post_pcr_policy};
-use super::{InstallError, PostinstError, dirty_partitions, extensions, manifest_checks, pipeline};
+use super::{
+    InstallError, PostinstError, dirty_partitions, extensions, image_check, manifest_checks, pipeline,
+};
 use crate::disk::give_back_free_memory;
 use crate::host::subprocess::SubprocessError;
 use crate::plan::{ImageHashes, InstallPlan};
@@ -78,7 +81,11 @@ impl Installer {
         let Some(targets) = targets else { return findings };
         let payload = timeout(patience, manifest_checks::preview(&attempt, &targets)).await;
         let verdict = match payload {
-            Ok(verdict) => verdict.unwrap_or_else(PreflightVerdict::Refused),
+            Ok(Ok(results)) => {
+                findings.extend(results);
+                return findings;
+            }
+            Ok(Err(error)) => PreflightVerdict::Refused(error),
             Err(_) => PreflightVerdict::Doubtful(format!(
                 "its server gave no manifest within {} s",
                 patience.as_secs()
@@ -176,10 +183,11 @@ impl Downloaded {
     }
 
     /// Reads slot, kernel and PCR policy back from the medium; of the slot, what was not read while
-    /// it was written.
+    /// it was written. Then slot and kernel are held against each other.
     ///
     /// # Errors
-    /// If anything differs from what the payload says, can't be read, or `cancel` was called.
+    /// If anything differs from what the payload says, can't be read, or `cancel` was called; if
+    /// the kernel is that of another image, or of another machine.
     pub async fn verify(self, cancel: &CancellationToken) -> Result<Verified, InstallError> {
         let Self {
             attempt,
@@ -190,6 +198,7 @@ impl Downloaded {
         let cancel = cancel.clone();
         at_work(attempt.site.pace.priority, move || {
             let verified = targets.verify(&attempt, (&manifest, read_back), &cancel);
+            let verified = verified.and_then(|()| image_check::kernel(&attempt));
             if verified.as_ref().is_err_and(|e| !e.leaves_checkpoint()) {
                 Saved::discard(&attempt);
             }
@@ -214,11 +223,11 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// Puts extensions in place, posts the PCR policy, seals the slot and runs its script. `cancel`
-    /// kills the script, and counts until this returns.
+    /// Seals the slot and looks into it; then puts extensions in place, posts the PCR policy, and
+    /// runs the image's script. `cancel` kills the script, and counts until this returns.
     ///
     /// # Errors
-    /// Whatever says no; the slot is unbootable again then, whatever the script did, and its
+    /// Whatever says no, such as an image for another board; the slot is unbootable again then, whatever the script did, and its
     /// extensions are gone.
     pub async fn postinstall(self, cancel: &CancellationToken) -> Result<Tested, InstallError> {
         let attempt = Arc::clone(&self.attempt);
@@ -228,7 +237,11 @@ impl Verified {
             tested => tested,
         };
         match tested {
-            Ok(outcome) => Ok(Tested { attempt, outcome }),
+            Ok((outcome, lost_extensions)) => Ok(Tested {
+                attempt,
+                outcome,
+                lost_extensions,
+            }),
             Err(error) => {
                 blocking(move || make_unbootable_again(&attempt)).await;
                 Err(error)
@@ -236,18 +249,13 @@ impl Verified {
         }
     }
 
-    async fn run(self, cancel: &CancellationToken) -> Result<PostinstOutcome, InstallError> {
+    /// How the script ended, and which extensions are lost with the image.
+    async fn run(self, cancel: &CancellationToken) -> Result<(PostinstOutcome, Vec<String>), InstallError> {
         let Self { attempt, pcr_policy } = self;
-        extensions::place(&attempt).await?;
         let policy = pcr_policy.then(|| attempt.path(&attempt.plan.pcr_policy));
-        if let (Some(path), Some(url)) = (&policy, &attempt.plan.pcr_policy_server) {
-            tokio::select! {
-                posted = post_pcr_policy(&attempt.site.fetcher, path, url) => posted?,
-                () = cancel.cancelled() => return Err(InstallError::Cancelled),
-            }
-        }
         if attempt.site.postinst == PostinstMode::Skip {
-            return Ok(PostinstOutcome::Clean);
+            put_in_place(&attempt, policy.as_deref(), cancel).await?;
+            return Ok((PostinstOutcome::Clean, Vec::new()));
         }
         let (at, slot) = (Arc::clone(&attempt), attempt.plan.target);
         let seal = blocking(move || at.site.slots.seal(slot))
@@ -258,13 +266,42 @@ impl Verified {
             kernel: attempt.path(&attempt.plan.target_kernel),
             pcr_policy: policy,
         };
-        // Cancelled in there, so that the script is gone when this returns.
-        let outcome = postinstall::run(&attempt.site.host, &arguments, cancel).await;
+        let tested = test(&attempt, &arguments, cancel).await;
         blocking(move || drop(seal)).await;
-        outcome.map_err(|error| match error {
-            PostinstError::Subprocess(SubprocessError::Cancelled { .. }) => InstallError::Cancelled,
-            error => InstallError::Postinst(error),
-        })
+        tested
+    }
+}
+
+/// Looks into the sealed slot, and runs its script if the image is for this node.
+async fn test(
+    attempt: &Arc<AttemptSetup>,
+    arguments: &ScriptArguments,
+    cancel: &CancellationToken,
+) -> Result<(PostinstOutcome, Vec<String>), InstallError> {
+    let lost = image_check::of_slot(attempt, &arguments.device, cancel).await?;
+    put_in_place(attempt, arguments.pcr_policy.as_deref(), cancel).await?;
+    // Cancelled in there, so that the script is gone when this returns.
+    let outcome = postinstall::run(&attempt.site.host, arguments, cancel).await;
+    let outcome = outcome.map_err(|error| match error {
+        PostinstError::Subprocess(SubprocessError::Cancelled { .. }) => InstallError::Cancelled,
+        error => InstallError::Postinst(error),
+    });
+    Ok((outcome?, lost))
+}
+
+/// Puts the update's extensions in place, and posts its PCR policy.
+async fn put_in_place(
+    attempt: &Arc<AttemptSetup>,
+    policy: Option<&Path>,
+    cancel: &CancellationToken,
+) -> Result<(), InstallError> {
+    extensions::place(attempt).await?;
+    let (Some(path), Some(url)) = (policy, &attempt.plan.pcr_policy_server) else {
+        return Ok(());
+    };
+    tokio::select! {
+        posted = post_pcr_policy(&attempt.site.fetcher, path, url) => posted,
+        () = cancel.cancelled() => Err(InstallError::Cancelled),
     }
 }
 
@@ -272,9 +309,16 @@ impl Verified {
 pub struct Tested {
     attempt: Arc<AttemptSetup>,
     outcome: PostinstOutcome,
+    lost_extensions: Vec<String>,
 }
 
 impl Tested {
+    /// The extensions merged now that the image will not merge, each in a sentence.
+    #[must_use]
+    pub fn lost_extensions(&self) -> &[String] {
+        &self.lost_extensions
+    }
+
     /// Makes the slot boot next, once, and reads that back.
     ///
     /// Order, and what a cut between leaves behind:
@@ -290,7 +334,7 @@ impl Tested {
     /// If the running slot is no longer good, or the attributes can't be written; the slot is
     /// unbootable then, as far as the disk lets it.
     pub async fn commit(self) -> Result<PostinstOutcome, InstallError> {
-        let Self { attempt, outcome } = self;
+        let Self { attempt, outcome, .. } = self;
         blocking(move || {
             preflight::running_is_good(&attempt)
                 .and_then(|()| {

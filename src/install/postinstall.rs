@@ -76,6 +76,12 @@ pub enum PostinstError {
         /// Its last words.
         said: String,
     },
+    /// The looker could not mount the slot, or its answer can't be used.
+    #[error("cannot look into the slot: {said}")]
+    Looker {
+        /// Its last words.
+        said: String,
+    },
     /// The daemon's own program can't be found.
     #[error("cannot find the program that runs postinst")]
     Program(#[source] io::Error),

@@ -4,6 +4,8 @@ use super::InstallError;
 
 /// The look at the payload's beginning.
 pub const PAYLOAD_LOOK: &str = "payload";
+/// The look at the node's merged extensions, for the image in the payload.
+pub const EXTENSION_LOOK: &str = "merged extensions";
 /// The look at the slot to write.
 pub const SLOT_LOOK: &str = "other slot";
 

@@ -187,8 +187,10 @@ impl Code {
                 "The disk lies or is broken. Look at the kernel's messages; replace the disk if it happens again.",
             ),
             Self::NewKernelVerification => (
-                "The kernel on the boot partition, read back, is not the new one.",
-                "Check the boot partition's file system, and whether something else writes there.",
+                "The kernel on the boot partition, read back, is not the new one; or it is a kernel for another architecture, or the one \
+                 of another image ([images.md](images.md#the-right-image)).",
+                "Check the boot partition's file system, and whether something else writes there. If the message speaks of another image, \
+                 build the payload anew, of an image and the kernel that was built with it.",
             ),
             Self::PcrVerification => (
                 "The PCR policy, read back, is not the new one.",
@@ -227,7 +229,12 @@ impl Code {
                 "Header and manifest have another size than was offered.",
                 "Let the offer's `MetadataSize` be what `update_payload inspect` says.",
             ),
-            Self::NewPartitionInfo => ("The manifest doesn't say what the new image is.", REBUILD),
+            Self::NewPartitionInfo => (
+                "The manifest doesn't say what the new image is, or the image is for another architecture or board \
+                 ([images.md](images.md#the-right-image)).",
+                "If the message names a board or an architecture, correct which payload the server offers to this node's group; else build \
+                 the payload anew.",
+            ),
             Self::SignedPayloadExpected => ("The payload or an extension carries no signature.", SIGNED),
             Self::PublicKeyVerification => (
                 "No trusted key made the signature of the payload or of an extension, or there is no trusted key on the node.",

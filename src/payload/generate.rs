@@ -10,10 +10,12 @@ use std::thread;
 use payload_format::writer::{
     DeltaImage, DeltaPayload, FullPayload, RsaSigner, SignError, Snapshot, Summary, WriteError,
 };
-use payload_format::{Compression, MajorVersion, PartitionName, PatchKind, ReadBlocks};
+use payload_format::{Compression, ImageRelease, MajorVersion, PartitionName, PatchKind, ReadBlocks};
 
+use super::image_release::image_release;
 use super::output_file::OutputFile;
 use super::progress_bar::ProgressBar;
+use crate::image::{KernelHeader, WrongImage, root_hash};
 
 /// Options of [`generate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct GenerateOptions {
     pub version: MajorVersion,
     /// How chunks may be compressed: each gets its smallest form. None leaves all as they are.
     pub compressions: Vec<Compression>,
+    /// The image's `os-release`; `None` takes the one in the image, if that can be read there.
+    pub os_release: Option<PathBuf>,
     /// Private keys (PEM), in the order of their signatures; none leaves the payload unsigned.
     pub private_keys: Vec<PathBuf>,
 }
@@ -72,6 +76,20 @@ pub enum GenerateError {
     /// An old partition of which there is no new one.
     #[error("there is an old partition {0} and no new one")]
     NoNewPartition(PartitionName),
+    /// An `os-release` that no manifest takes.
+    #[error(
+        "{path} has {len} bytes, more than an os-release has (at most {})",
+        ImageRelease::MAX_LEN
+    )]
+    ReleaseLength {
+        /// Which.
+        path: PathBuf,
+        /// Bytes that it has at least.
+        len: u64,
+    },
+    /// The kernel is that of another image.
+    #[error("the kernel and the image don't belong together")]
+    WrongKernel(#[from] WrongImage),
     /// The payload can't be put together.
     #[error("cannot make a payload of {path}")]
     Write {
@@ -112,6 +130,10 @@ pub fn generate(from: &GenerateOptions, out: &Path) -> Result<Summary, GenerateE
     let image = InputFile::open(&from.image)?;
     let kernel = from.kernel.as_deref().map(InputFile::open).transpose()?;
     let extra_partitions = partitions(&from.extra_partitions)?;
+    if let Some(kernel) = &kernel {
+        belongs(kernel, from.kernel.as_deref().unwrap_or(Path::new("")), &image)?;
+    }
+    let release = image_release(from, image.snapshot())?;
     let failed = |source| GenerateError::Output {
         path: out.into(),
         source,
@@ -125,14 +147,14 @@ pub fn generate(from: &GenerateOptions, out: &Path) -> Result<Summary, GenerateE
             from,
             old,
             (&image, kernel.as_ref(), &extra_partitions),
-            &signers,
+            (&signers[..], release),
             &mut spool,
             &mut file,
         )?,
         None => full(
             from,
             (image, kernel, extra_partitions),
-            &signers,
+            (&signers[..], release),
             &mut spool,
             &mut file,
         ),
@@ -156,7 +178,7 @@ fn full(
         Option<InputFile>,
         Vec<(PartitionName, InputFile)>,
     ),
-    signers: &[RsaSigner],
+    (signers, release): (&[RsaSigner], Option<ImageRelease>),
     spool: &mut File,
     out: &mut impl Write,
 ) -> WriteResult {
@@ -173,6 +195,9 @@ fn full(
     for (name, part) in &mut extra_partitions {
         payload = payload.with_partition(*name, &mut part.file);
     }
+    if let Some(release) = release {
+        payload = payload.with_release(release);
+    }
     for signer in signers {
         payload = payload.with_signer(signer);
     }
@@ -183,7 +208,7 @@ fn delta(
     from: &GenerateOptions,
     old: &DeltaSource,
     (image, kernel, extra_partitions): (&InputFile, Option<&InputFile>, &[(PartitionName, InputFile)]),
-    signers: &[RsaSigner],
+    (signers, release): (&[RsaSigner], Option<ImageRelease>),
     spool: &mut File,
     out: &mut impl Write,
 ) -> Result<WriteResult, GenerateError> {
@@ -215,10 +240,41 @@ fn delta(
             },
         );
     }
+    if let Some(release) = release {
+        payload = payload.with_release(release);
+    }
     for signer in signers {
         payload = payload.with_signer(signer);
     }
     Ok(payload.write(spool, out, &mut |done| progress.show(done)))
+}
+
+/// Where the kernel insists on a `/usr`, and the image has a hash tree, it is this one.
+fn belongs(kernel: &InputFile, path: &Path, image: &InputFile) -> Result<(), GenerateError> {
+    let read = |source| GenerateError::Read {
+        path: path.into(),
+        source,
+    };
+    let mut head = vec![
+        0;
+        usize::try_from(kernel.len)
+            .unwrap_or(usize::MAX)
+            .min(KernelHeader::LEN)
+    ];
+    kernel.read_at(&mut head, 0).map_err(read)?;
+    let Some(embedded) = KernelHeader::of(&head).root_hash else {
+        return Ok(());
+    };
+    match root_hash(image, image.len).map_err(read)? {
+        Some(found) if found != embedded => Err(WrongImage::RootHash {
+            kernel: path.into(),
+            embedded,
+            slot: "the image".to_owned(),
+            found,
+        }
+        .into()),
+        _ => Ok(()),
+    }
 }
 
 fn partitions(paths: &[(PartitionName, PathBuf)]) -> Result<Vec<(PartitionName, InputFile)>, GenerateError> {

@@ -6,6 +6,7 @@ mod check;
 mod construction;
 mod file;
 mod generate;
+mod image_release;
 mod inspect;
 mod map;
 mod offline;

@@ -244,6 +244,7 @@ mod tests {
         let settings = ExtensionSettings {
             wanted: wanted.split_whitespace().map(ExtensionPattern::new).collect(),
             directory: "/x".to_owned(),
+            judged: crate::plan::ExtensionJudging::Warn,
         };
         extensions(offer, &offer.urls, &settings, "1.0.0")
     }

@@ -15,6 +15,7 @@
 
 mod blocked;
 mod contents;
+mod lost_extensions;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,8 @@ use payload_format::Sha256Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use slots::SlotAttributes;
+
+use lost_extensions::LostExtensions;
 
 use super::{
     BlockedPayloads, HoldOff, KnownImages, Rollback, RollbackCause, SlotPayload, Trial, TrialOutcome,
@@ -82,6 +85,12 @@ pub struct History {
         skip_serializing_if = "Option::is_none"
     )]
     first_boot: Option<String>,
+    /// What the payload that was committed last takes from the node, if it takes anything.
+    #[serde(
+        deserialize_with = "tolerant::or_default",
+        skip_serializing_if = "Option::is_none"
+    )]
+    lost_extensions: Option<LostExtensions>,
     /// A record of its own.
     #[serde(skip)]
     images: KnownImages,
@@ -299,19 +308,6 @@ impl History {
     #[must_use]
     pub const fn last_rollback(&self) -> Option<&Rollback> {
         self.last_rollback.as_ref()
-    }
-
-    /// Whether the last update went to the slot `running`.
-    #[must_use]
-    pub fn was_updated(&self, running: &str) -> bool {
-        self.last_target.as_deref() == Some(running)
-    }
-
-    /// Whether the slot was filled by an update. None boots but after it was read back and compared
-    /// with what a trusted key has signed.
-    #[must_use]
-    pub fn is_filled(&self, partuuid: &str) -> bool {
-        self.filled.iter().any(|slot| slot == partuuid)
     }
 
     /// The slot on trial, if any.

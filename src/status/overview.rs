@@ -44,6 +44,9 @@ pub struct Overview {
     pub rollback: Maybe<RollbackReport>,
     /// Risks to a later boot, each in a sentence; none from an earlier engine.
     pub boot_warnings: Option<Vec<String>>,
+    /// Extensions that the update that waits will not merge, each in a sentence; none from an
+    /// earlier engine.
+    pub extension_warnings: Option<Vec<String>>,
     /// Oddities of the configuration, each in a sentence; none from an earlier engine.
     pub config_warnings: Option<Vec<String>>,
     /// What is worse in the running slot than before its update, each in a sentence; none from an

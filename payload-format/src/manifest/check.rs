@@ -7,7 +7,7 @@ use prost::Message as _;
 use super::image;
 use super::room::Room;
 use super::scan::Sifted;
-use super::{Manifest, ManifestError};
+use super::{ImageRelease, Manifest, ManifestError};
 use crate::block::BlockSize;
 use crate::header::MajorVersion;
 use crate::image::{Image, ImageKind};
@@ -36,6 +36,13 @@ pub(super) fn manifest(
     let block_size = wire.block_size.unwrap_or(wire::DEFAULT_BLOCK_SIZE);
     let block_size = BlockSize::new(block_size).ok_or(ManifestError::BlockSize(block_size))?;
     let signatures = (wire.signatures_offset, wire.signatures_size);
+    let release = match (
+        version,
+        wire.image_release.clone().map(ImageRelease::try_from).transpose(),
+    ) {
+        (MajorVersion::V1, _) => None,
+        (MajorVersion::V2, release) => release.or_else(|error| refuse(error).map(|()| None))?,
+    };
     let sources = match version {
         MajorVersion::V1 => procedures(wire, sifted),
         MajorVersion::V2 => partitions(wire, sifted.partitions, limits, refuse)?,
@@ -44,7 +51,10 @@ pub(super) fn manifest(
     for source in sources {
         builder.source(source, refuse)?;
     }
-    builder.finish(signatures, refuse)
+    Ok(Manifest {
+        release,
+        ..builder.finish(signatures, refuse)?
+    })
 }
 
 /// The images of major version 1.
@@ -257,6 +267,7 @@ impl<'a> Builder<'a> {
             operations: self.operations,
             data_len: self.data_len,
             signatures_len,
+            release: None,
         })
     }
 

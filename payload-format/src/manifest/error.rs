@@ -85,6 +85,9 @@ pub enum ManifestError {
     /// An old image in a payload that says that it needs none.
     #[error("the {0} image has an old one, though the payload is a full one by its minor version")]
     DeltaInFull(ImageKind),
+    /// An `os-release` that is longer than any.
+    #[error("the image's os-release has {0} bytes, more than {max}", max = crate::ImageRelease::MAX_LEN)]
+    ReleaseLength(usize),
     /// Only one of `signatures_offset` and `signatures_size`.
     #[error("only one of signatures_offset and signatures_size is present")]
     HalfSignature,

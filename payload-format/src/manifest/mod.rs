@@ -10,10 +10,12 @@ pub(crate) mod cursor;
 mod error;
 mod image;
 mod operation;
+mod release;
 mod room;
 mod scan;
 
 pub use error::{ManifestError, OperationError};
+pub use release::ImageRelease;
 
 use prost::Message;
 
@@ -36,6 +38,7 @@ pub struct Manifest {
     operations: Vec<Operation>,
     data_len: u64,
     signatures_len: u64,
+    release: Option<ImageRelease>,
 }
 
 impl Manifest {
@@ -143,6 +146,13 @@ impl Manifest {
     #[must_use]
     pub const fn is_signed(&self) -> bool {
         self.signatures_len > 0
+    }
+
+    /// What the slot's image says of itself, in payloads of version 2 whose generator has written it
+    /// down.
+    #[must_use]
+    pub const fn release(&self) -> Option<&ImageRelease> {
+        self.release.as_ref()
     }
 
     /// Bytes of memory that it takes, about. Mostly far below a megabyte; within the limits it can

@@ -131,6 +131,14 @@ impl<'a> Outline<'a> {
         (self.version == MajorVersion::V2).then(text).flatten()
     }
 
+    /// What the slot's image says of itself, `os-release` and version of systemd.
+    #[must_use]
+    pub fn image_release(&self) -> Option<(String, Option<u64>)> {
+        let release = || self.message.message(50_001);
+        let release = (self.version == MajorVersion::V2).then(release).flatten()?;
+        Some((release.text(1).unwrap_or_default(), release.number(2)))
+    }
+
     /// Packages of Android's (APEX) that it names.
     #[must_use]
     pub fn apexes(&self) -> usize {
@@ -164,7 +172,7 @@ impl<'a> Outline<'a> {
         const MOST: usize = 16;
         let known = |field: u64| match self.version {
             MajorVersion::V1 => matches!(field, 1..=10 | 12),
-            MajorVersion::V2 => matches!(field, 3..=5 | 12..=18),
+            MajorVersion::V2 => matches!(field, 3..=5 | 12..=18 | 50_001),
         };
         let mut unknown = std::collections::BTreeSet::new();
         for (field, _) in self.message.fields() {

@@ -7,6 +7,7 @@ use super::{Signer, Snapshot};
 use crate::apply::Compression;
 use crate::header::MajorVersion;
 use crate::limits::Limits;
+use crate::manifest::ImageRelease;
 use crate::operation::PatchKind;
 use crate::partition::{ExtraPartitionLimits, PartitionName};
 
@@ -23,6 +24,7 @@ pub struct PayloadBuilder<'a, I> {
     pub(super) limits: Limits,
     /// Of deltas; a full payload has none.
     pub(super) patches: Vec<PatchKind>,
+    pub(super) release: Option<ImageRelease>,
 }
 
 /// A payload that needs no old image. Each image is read once, from its beginning.
@@ -52,6 +54,7 @@ impl<'a, I> PayloadBuilder<'a, I> {
             compressions: vec![Compression::Bzip2],
             limits: anywhere(),
             patches: Vec::new(),
+            release: None,
         }
     }
 
@@ -68,6 +71,14 @@ impl<'a, I> PayloadBuilder<'a, I> {
     #[must_use]
     pub fn with_partition(mut self, name: PartitionName, image: I) -> Self {
         self.extra_partitions.push((name, image));
+        self
+    }
+
+    /// Writes down what the image says of itself, so that nodes can judge it before they write
+    /// anything. Version 2 alone has a place for it.
+    #[must_use]
+    pub fn with_release(mut self, release: ImageRelease) -> Self {
+        self.release = Some(release);
         self
     }
 

@@ -39,7 +39,7 @@ use prost::Message as _;
 
 pub use self::builder::{DeltaImage, DeltaPayload, FullPayload, PayloadBuilder};
 use self::chunk::CompressionOptions;
-pub use self::delta::Snapshot;
+pub use self::delta::{ImageFiles, Snapshot};
 pub use self::error::{Input, WriteError};
 use self::section::{Section, SectionBuilder};
 pub use self::sign::{RsaSigner, SignError, Signer};
@@ -48,7 +48,7 @@ use crate::apply::Compression;
 use crate::digest::Sha256Digest;
 use crate::header::MajorVersion;
 use crate::limits::Limits;
-use crate::manifest::Manifest;
+use crate::manifest::{ImageRelease, Manifest};
 use crate::partition::PartitionName;
 
 /// What was written.
@@ -110,6 +110,7 @@ impl<'a> FullPayload<'a> {
             version,
             compressions,
             limits,
+            release,
             ..
         } = self;
         supported(version, &compressions)?;
@@ -136,6 +137,7 @@ impl<'a> FullPayload<'a> {
             image,
             kernel,
             extra_partitions,
+            release,
             signers: &signers,
         };
         contents.write(spool, out)
@@ -150,6 +152,7 @@ struct Contents<'a> {
     image: Section,
     kernel: Option<Section>,
     extra_partitions: Vec<(PartitionName, Section)>,
+    release: Option<ImageRelease>,
     signers: &'a [&'a dyn Signer],
 }
 
@@ -162,6 +165,7 @@ impl Contents<'_> {
             image,
             kernel,
             extra_partitions,
+            release,
             signers,
         } = self;
         let (image_size, image_sha256, operations) = (image.size, image.sha256, image.operations.len());
@@ -170,8 +174,12 @@ impl Contents<'_> {
             .chain(extra_partitions.iter().map(|(_, section)| section));
         let data_len = image.data_len + files.map(|section| section.data_len).sum::<u64>();
         let signatures_size = sign::blob_len(version, signers)?;
-        let manifest = manifest_builder::build(version, image, kernel, extra_partitions, signatures_size)?
-            .encode_to_vec();
+        let mut manifest =
+            manifest_builder::build(version, image, kernel, extra_partitions, signatures_size)?;
+        if version == MajorVersion::V2 {
+            manifest.image_release = release.as_ref().map(Into::into);
+        }
+        let manifest = manifest.encode_to_vec();
         // Readers have limits: whatever they would refuse isn't written. Which partitions a node
         // has is its own affair.
         let (len, limit) = (manifest.len() as u64, limits.manifest_len);

@@ -5,6 +5,7 @@
 //! | `postinst`, `flatcar-postinst` | an image's part in its own installation: `postinst DEVICE KERNEL=FILE` |
 //! | `flatcar-setgoodroot` | marks the running slot good |
 //! | `update_engine_stub` | tells the server about a system that runs from memory |
+//! | `update-engine-look-at-image` | mounts a slot and says what its image is; the daemon's own helper, likewise |
 //! | `update-engine-run-postinst` | mounts a slot and becomes its postinst; the daemon's own helper, see [`update_engine::install`] |
 //!
 //! One program, so that an image carries its code once.
@@ -21,7 +22,7 @@ use update_engine::flags::{self, CommandLine, FlagRequest};
 use update_engine::host::Host;
 use update_engine::host::mount::{MountError, Mounted};
 use update_engine::host::subprocess::{NO_PROXY_VARIABLES, PROXY_VARIABLES, passed_on};
-use update_engine::install;
+use update_engine::install::{self, ImageFacts};
 use update_engine::journal::chain;
 use update_engine::omaha::{Client, MachineIdentity, Retries, announcement};
 use update_engine::postinst::Postinst;
@@ -35,6 +36,7 @@ pub(crate) enum Role {
     Postinst,
     SetGoodRoot,
     Stub,
+    Looker,
     Runner,
 }
 
@@ -45,6 +47,7 @@ impl Role {
             "postinst" | "flatcar-postinst" => Some(Self::Postinst),
             "flatcar-setgoodroot" => Some(Self::SetGoodRoot),
             "update_engine_stub" => Some(Self::Stub),
+            install::LOOKER => Some(Self::Looker),
             install::RUNNER => Some(Self::Runner),
             _ => None,
         }
@@ -53,6 +56,7 @@ impl Role {
     /// Runs the role; `name` is the path under which the program was called.
     pub(crate) fn play(self, name: &Path, arguments: impl Iterator<Item = OsString>) -> ExitCode {
         match self {
+            Self::Looker => look_at_image(arguments),
             Self::Runner => run_postinst(arguments),
             Self::Postinst => on_host(arguments, |host, line| postinst(name, host, line)),
             Self::SetGoodRoot => on_host(arguments, |host, _| set_good_root(&host)),
@@ -73,6 +77,24 @@ fn on_host(
         Err(errors) => return refuse(&errors),
     };
     play(Host::new(line.text("root").unwrap_or("/")), &line)
+}
+
+/// Mounts a slot, says what its image is, and unmounts it.
+fn look_at_image(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let device = PathBuf::from(arguments.next().unwrap_or_default());
+    let paths: Vec<_> = arguments.map(PathBuf::from).collect();
+    let facts = ImageFacts::of_slot(&Host::new("/"), &device, &paths);
+    match facts.map(|facts| serde_json::to_string(&facts)) {
+        Ok(Ok(facts)) => {
+            println!("{facts}");
+            ExitCode::SUCCESS
+        }
+        Ok(Err(error)) => refuse(&error),
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(install::NO_SCRIPT)
+        }
+    }
 }
 
 /// Mounts a slot and becomes its postinst; returns only if that failed. The mount stays, in the

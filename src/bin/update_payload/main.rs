@@ -125,6 +125,7 @@ fn generate(arguments: Generate) -> Result<(), Failure> {
         old_image,
         old_kernel,
         old_extra_partitions,
+        os_release,
         private_keys,
         out,
         ..
@@ -141,6 +142,7 @@ fn generate(arguments: Generate) -> Result<(), Failure> {
         }),
         version,
         compressions,
+        os_release,
         private_keys,
     };
     let summary = payload::generate(&from, &out)?;

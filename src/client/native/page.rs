@@ -32,6 +32,7 @@ pub(super) fn status(overview: &Overview, diagnostics: Option<&Diagnostics>) -> 
         let time = next.time.map_or_else(|| "none".to_owned(), utc);
         page.row("Next check", &format!("{time}: {}", next.why));
     }
+    page.extension_warnings(overview);
     page.troubles(overview, diagnostics);
     page.health_warnings(overview);
     page.boot_warnings(overview);
@@ -59,6 +60,7 @@ pub(super) fn why(overview: &Overview, diagnostics: Option<&Diagnostics>) -> Str
     }
     page.rollback(overview, diagnostics);
     page.health_warnings(overview);
+    page.extension_warnings(overview);
     page.boot_warnings(overview);
     for warning in overview.config_warnings.iter().flatten() {
         page.row("Configuration", warning);
@@ -172,6 +174,12 @@ impl Page {
     fn boot_warnings(&mut self, overview: &Overview) {
         for warning in overview.boot_warnings.iter().flatten() {
             self.row("May not boot", warning);
+        }
+    }
+
+    fn extension_warnings(&mut self, overview: &Overview) {
+        for warning in overview.extension_warnings.iter().flatten() {
+            self.row("Extension", warning);
         }
     }
 

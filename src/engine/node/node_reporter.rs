@@ -64,6 +64,7 @@ impl NodeReporter {
                 .chain(self.machine.host().machine_id_warning())
                 .collect(),
             boot_warnings,
+            lost_extensions: history.lost_with_waiting().to_vec(),
             held: self.trial.requirements().err().map(|unknown| unknown.to_string()),
             trial_deadline: self.trial.deadline(),
             waiting_version: history.waiting().map(|payload| payload.version.clone()),

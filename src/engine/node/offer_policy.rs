@@ -144,6 +144,7 @@ impl OfferPolicy {
             credentials: config.credentials.clone(),
             extra_partitions: config.extra_partitions.clone(),
             extensions,
+            extensions_judged: config.extensions.judged,
             blocked_images: Vec::new(),
             public_keys: vec![self.machine.host().path(PUBLIC_KEY)],
         })

@@ -204,6 +204,11 @@ impl UpdateHistory {
         Ok(self.change(|history| history.committed(&slot, payload))?)
     }
 
+    /// The extensions that are lost with the update that was remembered last, each in a sentence.
+    pub(super) fn remember_lost(&self, extensions: Vec<String>) {
+        self.change_or_warn(|history| history.loses(extensions));
+    }
+
     fn remember_image(&self, payload: Sha256Digest, image: ImageHashes) -> Result<(), RecordError> {
         let _one_at_a_time = locked(&self.record);
         let mut images = self.read().images().clone();

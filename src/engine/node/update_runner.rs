@@ -184,7 +184,10 @@ impl UpdateRunner {
             .await?;
         let committed = async {
             let verified = downloaded.verify(cancel).await?;
-            verified.postinstall(cancel).await?.commit().await
+            let tested = verified.postinstall(cancel).await?;
+            let lost = tested.lost_extensions().to_vec();
+            self.history.run(move |history| history.remember_lost(lost)).await;
+            tested.commit().await
         };
         let committed = committed.await;
         let context = attempt.clone();

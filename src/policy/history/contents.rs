@@ -55,4 +55,17 @@ impl History {
         let is_first = self.first_boot.as_deref() == Some(boot);
         (is_first && trial.payload.sha256.is_some()).then_some(&trial.payload)
     }
+
+    /// Whether the last update went to the slot `running`.
+    #[must_use]
+    pub fn was_updated(&self, running: &str) -> bool {
+        self.last_target.as_deref() == Some(running)
+    }
+
+    /// Whether the slot was filled by an update. None boots but after it was read back and compared
+    /// with what a trusted key has signed.
+    #[must_use]
+    pub fn is_filled(&self, partuuid: &str) -> bool {
+        self.filled.iter().any(|slot| slot == partuuid)
+    }
 }

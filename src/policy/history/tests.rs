@@ -417,3 +417,25 @@ fn a_version_that_can_not_be_read_forgets_no_payload() {
     history.runs(B, "2");
     assert_eq!((history.version_in(B), history.payload_in(B)), (Some("2"), None));
 }
+
+#[test]
+fn what_an_update_takes_from_the_node_is_told_while_that_update_waits() {
+    let lost = || vec!["the new image will not merge the sysext docker: …".to_owned()];
+    let mut history = updated();
+    assert_eq!(history.lost_with_waiting(), [""; 0]);
+    history.loses(lost());
+    assert_eq!(history.lost_with_waiting(), lost());
+    let json = serde_json::to_string(&history).unwrap();
+    assert_eq!(serde_json::from_str::<History>(&json).unwrap(), history);
+    // It runs, and then another one waits: it may be one that an earlier version has installed.
+    start(&mut history, B, slot(2, 0));
+    assert_eq!(history.lost_with_waiting(), [""; 0]);
+    history.committed(A, payload(2));
+    assert_eq!(history.lost_with_waiting(), [""; 0]);
+    history.loses(Vec::new());
+    assert!(
+        !serde_json::to_string(&history)
+            .unwrap()
+            .contains("lost_extensions")
+    );
+}

@@ -132,6 +132,7 @@ async fn what_changed_is_signalled_and_nothing_else() {
     assert_eq!(read.health_warnings.take(), Some(vec![]));
     assert_eq!(read.trial_deadline.take(), Some(0));
     assert_eq!(read.installed_updates.take(), Some(0));
+    assert_eq!(read.extension_warnings.take(), Some(vec![]));
     assert_eq!(read, downloading(2).overview);
     assert_eq!(
         Diagnostics::read(&client).await.unwrap(),

@@ -17,3 +17,4 @@ mod resume;
 pub(crate) mod update;
 pub(crate) mod v1;
 pub(crate) mod v2;
+mod wrong_image;

@@ -19,6 +19,8 @@ use crate::support::transient::Transient;
 use test_support::fixtures;
 
 const POSTINST: &str = "update-engine-postinst.service";
+/// The look into the slot before it.
+const LOOK: &str = "update-engine-look-at-image.service";
 const SLOT: u64 = 4 << 20;
 /// Where scripts leave word; on the node beside its state.
 const WORD: &str = "/var/lib/update_engine/word";
@@ -31,11 +33,13 @@ struct Machine {
     _directory: TempDir,
 }
 
-/// An image with this script as its postinst, as a signed payload.
-fn payload(directory: &Path, script: &str) -> Vec<u8> {
+/// An image for `board` with this script as its postinst, as a signed payload.
+fn payload(directory: &Path, script: &str, board: &str) -> Vec<u8> {
     use std::os::unix::fs::PermissionsExt as _;
     let (tree, image) = (directory.join("tree"), directory.join("image"));
-    fs::create_dir(&tree).unwrap();
+    fs::create_dir_all(tree.join("share/flatcar")).unwrap();
+    let release = format!("FLATCAR_RELEASE_BOARD={board}\n");
+    fs::write(tree.join("share/flatcar/release"), release).unwrap();
     let postinst = tree.join("postinst");
     fs::write(&postinst, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(postinst, fs::Permissions::from_mode(0o755)).unwrap();
@@ -47,9 +51,13 @@ fn payload(directory: &Path, script: &str) -> Vec<u8> {
 
 impl Machine {
     async fn offered(script: &str) -> Self {
+        Self::offered_for("amd64-usr", script).await
+    }
+
+    async fn offered_for(board: &str, script: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("payload");
-        fs::write(&file, payload(directory.path(), script)).unwrap();
+        fs::write(&file, payload(directory.path(), script, board)).unwrap();
         let catalog = Catalog::open("2.0.0", &file).unwrap();
         let server = Server::start(([127, 0, 0, 1], 0).into(), Some(catalog))
             .await
@@ -221,6 +229,30 @@ async fn a_postinst_that_a_killed_daemon_left_behind_is_ended_before_the_next_on
     assert_eq!(machine.systemd.asked_of(POSTINST), ["start", "stop", "start"]);
     assert_eq!(machine.systemd.end_of(POSTINST), Some((1, 0)));
     assert_eq!(machine.scene.node.disk.attributes(SlotName::B), (2, 1, 0));
+    daemon.stop();
+}
+
+/// The other stories are its control: their images are for the node's own board.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_for_another_board_never_runs_its_postinst() {
+    if !may_mount() {
+        return;
+    }
+    let mut machine = Machine::offered_for("arm64-usr", &format!("echo begun >{WORD}")).await;
+    let daemon = machine.boot().await;
+    machine.scene.attempt(IDLE).await;
+    let said = "the new image is for arm64, this node runs x86-64";
+    assert!(daemon.log().contains(said), "{}", daemon.log());
+    let event = machine.scene.events().pop().unwrap();
+    assert_eq!(event, (3, 0, Some(PRIVATE + 13)));
+    assert_eq!(
+        (machine.systemd.asked_of(LOOK), machine.systemd.asked_of(POSTINST)),
+        (vec!["start"], vec![])
+    );
+    assert_eq!(machine.word(), None);
+    assert_eq!(machine.scene.node.disk.attributes(SlotName::B), (0, 0, 0));
+    let (_, tries, successful) = machine.scene.node.disk.attributes(SlotName::A);
+    assert_eq!((tries, successful), (0, 1));
     daemon.stop();
 }
 

@@ -5,7 +5,7 @@ use test_support::fixtures;
 use tokio_util::sync::CancellationToken;
 use update_engine::disk::SlotName;
 use update_engine::install::{Downloaded, InstallError, Installer, Site};
-use update_engine::plan::InstallPlan;
+use update_engine::plan::{ExtensionJudging, InstallPlan};
 
 /// A plan for slot B, of a payload that lies at `url`.
 pub(crate) fn plan(url: String, payload: &[u8]) -> InstallPlan {
@@ -26,6 +26,7 @@ pub(crate) fn plan(url: String, payload: &[u8]) -> InstallPlan {
         credentials: None,
         extra_partitions: Vec::new(),
         extensions: None,
+        extensions_judged: ExtensionJudging::Warn,
         blocked_images: Vec::new(),
         public_keys: vec![fixtures::payload("test-key.pub.pem")],
     }

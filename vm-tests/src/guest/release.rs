@@ -142,6 +142,7 @@ impl Workshop {
             kernel: Some(release.kernel.clone()),
             version,
             compressions,
+            os_release: None,
             private_keys: vec![self.private_key.clone()],
         };
         generate(&options, &release.payload).context("cannot make a payload")?;

@@ -43,6 +43,7 @@ use self::block_hashes::BlockHashes;
 use self::blocks::BlockList;
 pub use self::blocks::Snapshot;
 use self::encoder::{Encoded, Encoder};
+pub use self::ext::ImageFiles;
 use self::granularity::Granularity;
 use self::origin::{Index, Origin};
 use self::patch::Patcher;
@@ -180,6 +181,7 @@ impl<'a> DeltaPayload<'a> {
             image,
             kernel,
             extra_partitions,
+            release: self.release.clone(),
             signers: &self.signers,
         };
         contents.write(SpoolReader::new(spool, &pieces), out)

@@ -49,6 +49,53 @@ pub(super) fn files(image: &Snapshot<'_>) -> io::Result<Option<Files>> {
     }
 }
 
+/// The files of an image with a file system of this kind, for generators that look into it.
+#[derive(Debug)]
+pub struct ImageFiles<'a> {
+    image: Snapshot<'a>,
+    files: Files,
+}
+
+impl<'a> ImageFiles<'a> {
+    /// Those of `image`; `None` if it is no file system of this kind, or an unusual one, such as
+    /// one with blocks of less than 4 KiB, in which a file's last block is another one's, too.
+    ///
+    /// # Errors
+    /// If the image can't be read.
+    pub fn of(image: Snapshot<'a>) -> io::Result<Option<Self>> {
+        match Volume::open(&image) {
+            Ok(volume) if volume.block_size >= BLOCK => {}
+            Ok(_) | Err(Trouble::Unusual) => return Ok(None),
+            Err(Trouble::Read(error)) => return Err(error),
+        }
+        let files = files(&image)?;
+        Ok(files.map(|files| Self { image, files }))
+    }
+
+    /// Paths of all files and directories, from `/` of the image on, ascending.
+    pub fn paths(&self) -> impl Iterator<Item = &[u8]> {
+        self.files.keys().map(Vec::as_slice)
+    }
+
+    /// The text at `path`, without the zeros behind its end; `None` if there is no such file, or
+    /// one with more than `most` blocks of 4 KiB.
+    ///
+    /// # Errors
+    /// If the image can't be read.
+    pub fn text(&self, path: &[u8], most: u64) -> io::Result<Option<Vec<u8>>> {
+        let Some(blocks) = self.files.get(path).filter(|blocks| blocks.count() <= most) else {
+            return Ok(None);
+        };
+        let mut text = blocks.read(&self.image)?;
+        let end = text
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
+        text.truncate(end);
+        Ok(Some(text))
+    }
+}
+
 /// On the way through all directories.
 struct Walk<'a> {
     volume: Volume<'a>,

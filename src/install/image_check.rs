@@ -1,0 +1,267 @@
+//! The check of an image against the node: whether it is for this node, whether its kernel belongs
+//! to it, and which merged extensions it would not merge.
+//!
+//! ```text
+//!  version 2   the manifest's copy of os-release       before the first write, and in a dry run
+//!  all         kernel's header, slot's hash tree       once both were read back
+//!  all         the image itself: see `image_facts`     once the slot is sealed, before its script
+//! ```
+//!
+//! What the image doesn't say is no mismatch, and a look that fails is none either: the image's
+//! script fails for the same reason, or there is none to know.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use payload_format::{ImageRelease, ReadBlocks};
+use tokio_util::sync::CancellationToken;
+
+use super::attempt::{AttemptSetup, blocking};
+use super::image_facts::{self, ImageFacts};
+use super::{InstallError, PostinstError};
+use crate::disk::BlockTarget;
+use crate::extension::{ExtensionHost, MergedExtension, UnderAnotherImage, judge, merged};
+use crate::host::machine;
+use crate::host::subprocess::SubprocessError;
+use crate::image::{ImageIdentity, KernelHeader, OsRelease, WrongImage, architecture_of, root_hash};
+use crate::plan::ExtensionJudging;
+
+const OS_RELEASE: &str = "/usr/lib/os-release";
+const RELEASE: &str = "/usr/share/flatcar/release";
+/// Directory of each version's own extensions, where configuration names none.
+const DEFAULT_DIRECTORY: &str = "/var/lib/update_engine/extensions";
+
+/// What operators should hear of an image that may be installed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct ImageWarnings {
+    /// That it is of another distribution.
+    pub(super) distribution: Option<String>,
+    /// Merged extensions that it would not merge, each in a sentence.
+    pub(super) extensions: Vec<String>,
+}
+
+/// Checks an image by what its payload's manifest says of it. Changes nothing.
+///
+/// # Errors
+/// It is for another node, or would lose an extension that it must not lose.
+pub(super) fn of_manifest(
+    attempt: &AttemptSetup,
+    release: &ImageRelease,
+) -> Result<ImageWarnings, InstallError> {
+    let facts = ImageFacts {
+        os_release: String::from_utf8_lossy(&release.os_release).into_owned(),
+        systemd: release.systemd,
+        ..ImageFacts::default()
+    };
+    check(attempt, &merged_now(attempt), &facts)
+}
+
+/// Checks the image in the sealed slot `device`; gives what is lost with it, which the journal is
+/// told.
+///
+/// # Errors
+/// It is for another node, or would lose an extension that it must not lose.
+pub(super) async fn of_slot(
+    attempt: &Arc<AttemptSetup>,
+    device: &Path,
+    cancel: &CancellationToken,
+) -> Result<Vec<String>, InstallError> {
+    let at = Arc::clone(attempt);
+    let merged = blocking(move || merged_now(&at)).await;
+    let links = merged
+        .iter()
+        .filter_map(|extension| match &extension.under_another_image {
+            UnderAnotherImage::OfImage(path) => Some(path.clone()),
+            _ => None,
+        });
+    let links = links.collect();
+    let facts = match image_facts::look(&attempt.site.host, device, links, cancel).await {
+        Ok(facts) => facts,
+        Err(PostinstError::Subprocess(SubprocessError::Cancelled { .. })) => {
+            return Err(InstallError::Cancelled);
+        }
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the new image is not looked at before its postinst runs");
+            return Ok(Vec::new());
+        }
+    };
+    let at = Arc::clone(attempt);
+    let warnings = blocking(move || check(&at, &merged, &facts)).await?;
+    let all = warnings.distribution.iter().chain(&warnings.extensions);
+    all.for_each(|warning| tracing::warn!("{warning}"));
+    Ok(warnings.extensions)
+}
+
+/// Checks that the kernel on the boot partition is one for this machine, and the one of the image
+/// in the slot.
+///
+/// # Errors
+/// [`InstallError::WrongImage`], or one of the two can't be read.
+pub(super) fn kernel(attempt: &AttemptSetup) -> Result<(), InstallError> {
+    let path = attempt.path(&attempt.plan.target_kernel);
+    let header = kernel_header(&path).map_err(InstallError::io("reading", &path.display()))?;
+    header.require_architecture(path.clone(), architecture_of(&machine()))?;
+    let Some(embedded) = header.root_hash else {
+        return Ok(());
+    };
+    let slot = attempt.plan.target;
+    let device = attempt.site.slots.open_source(slot);
+    let device = device.map_err(|source| InstallError::Open { slot, source })?;
+    let found = root_hash(&SlotImage(&*device), device.len());
+    match found.map_err(InstallError::io("reading", &slot))? {
+        Some(found) if found != embedded => Err(WrongImage::RootHash {
+            kernel: path,
+            embedded,
+            slot: slot.to_string(),
+            found,
+        }
+        .into()),
+        Some(_) => Ok(()),
+        None => {
+            tracing::warn!(
+                "{} insists on a /usr with a dm-verity hash tree, and none was found in {slot}",
+                path.display()
+            );
+            Ok(())
+        }
+    }
+}
+
+struct SlotImage<'a>(&'a dyn BlockTarget);
+
+impl ReadBlocks for SlotImage<'_> {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> std::io::Result<()> {
+        self.0.read_at(buf, offset)
+    }
+}
+
+fn kernel_header(path: &Path) -> std::io::Result<KernelHeader> {
+    let mut head = Vec::new();
+    File::open(path)?
+        .take(KernelHeader::LEN as u64)
+        .read_to_end(&mut head)?;
+    Ok(KernelHeader::of(&head))
+}
+
+fn check(
+    attempt: &AttemptSetup,
+    merged: &[MergedExtension],
+    facts: &ImageFacts,
+) -> Result<ImageWarnings, InstallError> {
+    // A file that systemd refuses says nothing.
+    let parse = |text: &[u8]| OsRelease::parse(text, facts.systemd).unwrap_or_default();
+    let running = |path| match attempt.site.host.read(path) {
+        Ok(text) => parse(&text.unwrap_or_default()),
+        Err(error) => {
+            tracing::warn!("{error}: {}", error.source);
+            OsRelease::default()
+        }
+    };
+    let running = ImageIdentity::of(&running(OS_RELEASE), &running(RELEASE));
+    let os_release = parse(facts.os_release.as_bytes());
+    let new = ImageIdentity::of(&os_release, &parse(facts.release.as_bytes()));
+    new.require_same_node(&running)?;
+    let machine = machine();
+    let image = ExtensionHost {
+        os_release: &os_release,
+        systemd: facts.systemd,
+        architecture: architecture_of(&machine),
+    };
+    let extensions = lost(merged, image, &facts.missing);
+    if attempt.plan.extensions_judged == ExtensionJudging::Refuse && !extensions.is_empty() {
+        return Err(InstallError::ExtensionsLost(extensions));
+    }
+    Ok(ImageWarnings {
+        distribution: new.other_distribution(&running),
+        extensions,
+    })
+}
+
+/// The extensions of `merged` that systemd in `image` doesn't merge, each in a sentence. Of an
+/// image that says nothing of itself, none.
+fn lost(merged: &[MergedExtension], image: ExtensionHost<'_>, missing: &[PathBuf]) -> Vec<String> {
+    if image.os_release.is_empty() {
+        return Vec::new();
+    }
+    let lost = merged.iter().filter_map(|extension| {
+        let why = match &extension.under_another_image {
+            UnderAnotherImage::Same(Some(release)) => {
+                judge(extension.class, Some(release), image).err()?.to_string()
+            }
+            UnderAnotherImage::OfImage(path) if missing.contains(path) => {
+                format!("the image has no {}", path.display())
+            }
+            UnderAnotherImage::Same(None) | UnderAnotherImage::OfImage(_) | UnderAnotherImage::NotKnown => {
+                return None;
+            }
+        };
+        let (class, name) = (extension.class.word(), &extension.name);
+        Some(format!("the new image will not merge the {class} {name}: {why}"))
+    });
+    lost.collect()
+}
+
+/// The extensions that are merged now, unless nobody wants them judged. Not being able to tell is
+/// logged.
+fn merged_now(attempt: &AttemptSetup) -> Vec<MergedExtension> {
+    if attempt.plan.extensions_judged == ExtensionJudging::Off {
+        return Vec::new();
+    }
+    let own = attempt.plan.extensions.as_ref();
+    let of_versions = own.map_or(DEFAULT_DIRECTORY, |plan| plan.directory.as_str());
+    merged(&attempt.site.host, of_versions).unwrap_or_else(|error| {
+        tracing::warn!("the node's extensions are not judged: {error}: {}", error.source);
+        Vec::new()
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::host::ExtensionClass;
+
+    #[test]
+    fn what_is_lost_is_named_with_its_reason() {
+        let parse = |text: &str| OsRelease::parse(text.as_bytes(), None).unwrap();
+        let same = |name: &str, release: &str| MergedExtension {
+            class: ExtensionClass::System,
+            name: name.to_owned(),
+            under_another_image: UnderAnotherImage::Same(Some(parse(release))),
+        };
+        let merged = [
+            same("k8s", "ID=flatcar\nVERSION_ID=1\n"),
+            same("static", "ID=_any\n"),
+            MergedExtension {
+                class: ExtensionClass::System,
+                name: "docker".to_owned(),
+                under_another_image: UnderAnotherImage::OfImage("/usr/share/docker.raw".into()),
+            },
+            MergedExtension {
+                class: ExtensionClass::Configuration,
+                name: "unknown".to_owned(),
+                under_another_image: UnderAnotherImage::Same(None),
+            },
+        ];
+        let judged = |os_release: &OsRelease, missing: &[PathBuf]| {
+            let image = ExtensionHost {
+                os_release,
+                systemd: Some(257),
+                architecture: "x86-64",
+            };
+            lost(&merged, image, missing)
+        };
+        let image = parse("ID=flatcar\nVERSION_ID=2\n");
+        let k8s = "the new image will not merge the sysext k8s: it is for VERSION_ID=1, the image has 2";
+        let docker = "the new image will not merge the sysext docker: the image has no /usr/share/docker.raw";
+        assert_eq!(judged(&image, &[]), [k8s]);
+        assert_eq!(judged(&image, &["/usr/share/docker.raw".into()]), [k8s, docker]);
+        assert_eq!(
+            judged(&OsRelease::default(), &["/usr/share/docker.raw".into()]),
+            [""; 0]
+        );
+    }
+}

@@ -1,0 +1,173 @@
+//! The look into a written slot by the real daemon, without systemd: an image that would not merge
+//! an extension of the node is installed with a warning, or refused.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::timeout;
+use update_engine::disk::SlotName;
+use update_engine::payload::{GenerateOptions, generate};
+use update_engine::serve::{Catalog, Server};
+use update_engine::status::{CheckResult, Preview, Prospect};
+
+use crate::install::refusals::PRIVATE;
+use crate::support::loops::may_mount;
+use crate::support::node::Node;
+use crate::support::scene::{IDLE, NEED_REBOOT, Scene};
+use payload_format::{Compression, MajorVersion};
+use test_support::{fixtures, project};
+
+const SLOT: u64 = 4 << 20;
+const LOST: &str =
+    "the new image will not merge the sysext k8s: it is for SYSEXT_LEVEL=1.0, the image has 2.0";
+
+/// A node on which systemd has merged two extensions: one in `/opt`, of this level of Flatcar's, and
+/// one that the image brings. The server offers an image of level 2.0. The directory holds the
+/// payload.
+async fn scene(version: MajorVersion, configuration: &str, level: &str) -> (Scene, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let (image, payload) = (directory.path().join("image"), directory.path().join("payload"));
+    let packed = project().join("tests/fixtures/verity/slot.img.zst");
+    fs::write(
+        &image,
+        fixtures::filter("zstd", ["-dc".as_ref(), packed.as_os_str()], b""),
+    )
+    .unwrap();
+    let options = GenerateOptions {
+        image,
+        kernel: None,
+        extra_partitions: Vec::new(),
+        old: None,
+        version,
+        compressions: vec![Compression::Bzip2],
+        os_release: None,
+        private_keys: vec![fixtures::payload("test-key.pem")],
+    };
+    generate(&options, &payload).unwrap();
+    let catalog = Catalog::open("2.0.0", &payload).unwrap();
+    let server = Server::start(([127, 0, 0, 1], 0).into(), Some(catalog))
+        .await
+        .unwrap();
+    let node = Node::with_slots(&server.url(), SLOT);
+    let table = project().join("tests/fixtures/mountinfo/merged.txt");
+    node.write("/proc/self/mountinfo", &fs::read(table).unwrap());
+    node.write("/usr/lib/os-release", b"ID=flatcar\nSYSEXT_LEVEL=1.0\n");
+    node.write("/usr/.systemd-sysext/extensions", b"docker\nk8s\n");
+    node.write("/opt/k8s.raw", b"DDI");
+    fs::create_dir_all(node.path("/etc/extensions")).unwrap();
+    symlink("/opt/k8s.raw", node.path("/etc/extensions/k8s.raw")).unwrap();
+    symlink("/usr/lib/os-release", node.path("/etc/extensions/docker.raw")).unwrap();
+    for (name, level) in [("k8s", level), ("docker", "1.0")] {
+        let release = format!("ID=flatcar\nSYSEXT_LEVEL={level}\n");
+        node.write(
+            &format!("/usr/lib/extension-release.d/extension-release.{name}"),
+            release.as_bytes(),
+        );
+    }
+    let scene = Scene::with(server, node).await;
+    scene.configure(configuration);
+    (scene, directory)
+}
+
+/// What `update_engine_client` prints.
+async fn shown(scene: &Scene, arguments: &[&str]) -> String {
+    let mut process = scene.bus.process(env!("CARGO_BIN_EXE_update_engine_client"));
+    process.args(arguments);
+    let output = tokio::process::Command::from(process).output().await.unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The node's docker is a link into `/usr`, to a file that both images have: it is not judged by
+/// what the running one's says.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_extension_that_is_lost_is_named_by_status_and_journal() {
+    if !may_mount() {
+        return;
+    }
+    let (mut scene, _directory) = scene(MajorVersion::V1, "", "1.0").await;
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(NEED_REBOOT).await;
+    let overview = scene
+        .overview(|overview| {
+            overview
+                .extension_warnings
+                .as_ref()
+                .is_some_and(|lost| !lost.is_empty())
+        })
+        .await;
+    assert_eq!(overview.extension_warnings, Some(vec![LOST.to_owned()]));
+    assert!(daemon.log().contains(LOST), "{}", daemon.log());
+    let status = shown(&scene, &["status"]).await;
+    assert!(status.contains(&format!("Extension        {LOST}\n")), "{status}");
+    assert_eq!(scene.node.disk.attributes(SlotName::B), (2, 1, 0));
+    // It is remembered while the update waits.
+    daemon.stop();
+    let daemon = scene.node.start(&scene.bus, SlotName::A);
+    let remembered = async { while !shown(&scene, &["why"]).await.contains(LOST) {} };
+    timeout(Duration::from_secs(60), remembered)
+        .await
+        .expect("the warning is forgotten");
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_extension_that_must_not_be_lost_refuses_the_image() {
+    if !may_mount() {
+        return;
+    }
+    let (mut scene, _directory) = scene(MajorVersion::V1, "EXTENSIONS_JUDGED=refuse\n", "1.0").await;
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(IDLE).await;
+    assert_eq!(scene.events().pop().unwrap(), (3, 0, Some(PRIVATE + 5)));
+    assert!(shown(&scene, &["why"]).await.contains(LOST));
+    assert_eq!(scene.node.disk.attributes(SlotName::B), (0, 0, 0));
+    let (_, tries, successful) = scene.node.disk.attributes(SlotName::A);
+    assert_eq!((tries, successful), (0, 1));
+    daemon.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_extension_that_fits_or_that_nobody_looks_at_is_no_reason() {
+    if !may_mount() {
+        return;
+    }
+    for (configuration, level) in [
+        ("EXTENSIONS_JUDGED=refuse\n", "2.0"),
+        ("EXTENSIONS_JUDGED=off\n", "1.0"),
+    ] {
+        let (mut scene, _directory) = scene(MajorVersion::V1, configuration, level).await;
+        let daemon = scene.boot(SlotName::A).await;
+        scene.attempt(NEED_REBOOT).await;
+        let overview = scene
+            .overview(|overview| !overview.waiting_version.is_empty())
+            .await;
+        assert_eq!(overview.extension_warnings, Some(Vec::new()));
+        assert!(!daemon.log().contains("will not merge"), "{}", daemon.log());
+        daemon.stop();
+    }
+}
+
+/// In version 2 the manifest says what the image is, as the generator found it there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_names_what_would_be_lost() {
+    if !may_mount() {
+        return;
+    }
+    for (configuration, prospect, result) in [
+        ("", Prospect::Doubtful, CheckResult::Doubtful),
+        ("EXTENSIONS_JUDGED=refuse\n", Prospect::Fail, CheckResult::Failed),
+    ] {
+        let (mut scene, _directory) = scene(MajorVersion::V2, configuration, "1.0").await;
+        let daemon = scene.boot(SlotName::A).await;
+        let before = scene.node.disk.attributes(SlotName::B);
+        let told = shown(&scene, &["check", "--dry-run", "--ask-server", "--json"]).await;
+        let preview: Preview = serde_json::from_str(&told).unwrap();
+        assert_eq!(preview.prospect, prospect, "{preview:?}");
+        let found = preview.checks.iter().find(|check| check.found.contains(LOST));
+        assert_eq!(found.map(|check| check.result), Some(result), "{preview:?}");
+        assert_eq!(scene.node.disk.attributes(SlotName::B), before);
+        daemon.stop();
+    }
+}
