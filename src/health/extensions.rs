@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
 
-use super::baseline::{ExtensionFacts, ExtensionOffer, OfferState, UnitOrigin};
+use super::baseline::{ExtensionFacts, ExtensionOffer, FileStamp, OfferState, UnitOrigin};
 use crate::disk::{DiscoveryError, overlay_layers};
 use crate::host::Host;
 
@@ -181,6 +181,10 @@ fn entries(host: &Host, directory: &str) -> Vec<String> {
 /// The extension at `path` with its name; nothing if systemd wouldn't take it for one.
 fn offer(host: &Host, entry: &str, path: String) -> Option<(String, ExtensionOffer)> {
     let real = host.path(&path);
+    let stamp = fs::symlink_metadata(&real)
+        .ok()
+        .filter(|found| !found.is_symlink())
+        .map(|found| stamp_of(&found));
     let target = fs::read_link(&real).ok().map(|target| absolute(&path, &target));
     let state = match fs::metadata(&real) {
         Ok(found) => state(&real, &found),
@@ -202,9 +206,19 @@ fn offer(host: &Host, entry: &str, path: String) -> Option<(String, ExtensionOff
     let offer = ExtensionOffer {
         path,
         state,
+        stamp,
         is_images,
     };
     (!name.is_empty() && !name.starts_with('.')).then(|| (name.to_owned(), offer))
+}
+
+/// Size and time of a file.
+pub(super) fn stamp_of(found: &Metadata) -> FileStamp {
+    let seconds = found.mtime().saturating_mul(1_000_000_000);
+    FileStamp {
+        size: found.len(),
+        modified: seconds.saturating_add(found.mtime_nsec()),
+    }
 }
 
 fn state(real: &Path, found: &Metadata) -> OfferState {

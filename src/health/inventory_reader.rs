@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
 
 use super::baseline::{Baseline, FileStamp, Inventory, ProgramState, SystemState, UnitFacts, UnitProperties};
-use super::extensions::{Extensions, absolute};
+use super::extensions::{Extensions, absolute, stamp_of};
 use crate::disk::DiscoveryError;
 use crate::host::Host;
 use crate::systemd::{ListedUnit, SystemdError, UnitReader};
@@ -247,11 +246,7 @@ impl Files<'_> {
 
     fn stamp(&self, path: &str) -> Option<FileStamp> {
         let found = fs::symlink_metadata(self.host.path(path)).ok()?;
-        let seconds = found.mtime().saturating_mul(1_000_000_000);
-        Some(FileStamp {
-            size: found.len(),
-            modified: seconds.saturating_add(found.mtime_nsec()),
-        })
+        Some(stamp_of(&found))
     }
 
     /// Where the link at `path` leads, by whatever links, if nothing is there.

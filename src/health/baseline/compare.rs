@@ -5,7 +5,7 @@
 //! | not meant any more: disabled, masked, removed, taken from fstab, excused | nothing |
 //! | still starting | nothing |
 //! | an extension that is offered, and not merged | certain |
-//! | the same while systemd still merges, or where another extension has taken its place | perhaps |
+//! | the same while systemd still merges, or where another extension has taken its place, or its file has changed | perhaps |
 //! | an extension that the image doesn't offer any more, or whose link leads nowhere | perhaps |
 //! | a unit of the operator's, its files as they were, that can't be loaded, or whose program is missing from the image | certain |
 //! | a unit of an extension that is lost for certain | certain |
@@ -157,6 +157,11 @@ impl Comparison<'_> {
         if is_under_way {
             return Some(RegressionFinding::Perhaps(format!("not merged yet by {merger}")));
         }
+        if is_changed(extension, facts) {
+            return Some(RegressionFinding::Perhaps(format!(
+                "{state}; it has changed since"
+            )));
+        }
         match self.replacement(extension, facts, recorded) {
             Some(other) => Some(RegressionFinding::Perhaps(format!(
                 "{state}; {other} has taken its place"
@@ -307,10 +312,17 @@ impl Comparison<'_> {
     /// Whether a unit that can't run tells against the image: it is the operator's or an
     /// extension's, and its files are those that were well.
     fn is_judged(&self, unit: &RecordedUnit, now: &UnitFacts) -> bool {
-        let is_operators = matches!(
-            unit.origin,
-            UnitOrigin::Operator | UnitOrigin::Extension(_) | UnitOrigin::Confext(_)
-        );
+        let (was, is) = (self.before, self.now);
+        let is_same_in = |name: &str, recorded: &[RecordedExtension], facts: &ExtensionFacts| {
+            let known = recorded.iter().find(|extension| extension.name == *name);
+            known.is_some_and(|extension| !is_changed(extension, facts))
+        };
+        let is_operators = match &unit.origin {
+            UnitOrigin::Operator => true,
+            UnitOrigin::Extension(name) => is_same_in(name, &was.extensions, &is.extensions),
+            UnitOrigin::Confext(name) => is_same_in(name, &was.confexts, &is.confexts),
+            _ => false,
+        };
         let is_same = |path: &String| {
             let stamp = unit.files.get(path);
             stamp.is_some() && stamp == self.now.files.get(path)
@@ -318,6 +330,13 @@ impl Comparison<'_> {
         let was_there = unit.files.keys().all(is_same);
         is_operators && was_there && now.changeable_files().all(is_same)
     }
+}
+
+/// Whether the file of an extension is another one than when it was recorded.
+fn is_changed(extension: &RecordedExtension, facts: &ExtensionFacts) -> bool {
+    let now = facts.offered.get(&extension.name).and_then(|offer| offer.stamp);
+    let stamps = extension.stamp.zip(now);
+    stamps.is_some_and(|(before, now)| before != now)
 }
 
 /// What systemd says of how a unit ended, to be added to a sentence.

@@ -256,6 +256,9 @@ pub struct ExtensionOffer {
     pub path: String,
     /// Whether it is there.
     pub state: OfferState,
+    /// Size and time of the file or directory; none of a link, which initrds lead elsewhere for
+    /// each version.
+    pub stamp: Option<FileStamp>,
     /// Whether the image offers it: its path, or where that links to, is in `/usr` or `/run`.
     pub is_images: bool,
 }

@@ -73,6 +73,9 @@ pub struct RecordedExtension {
     /// Whether the image offered it, not the operator.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub is_images: bool,
+    /// Size and time of its file, unless that is a link.
+    #[serde(deserialize_with = "tolerant::or_default")]
+    pub stamp: Option<FileStamp>,
 }
 
 /// What was well when it was taken. Its JSON form is meant for a record; what another version wrote
@@ -199,6 +202,7 @@ fn recorded(facts: &ExtensionFacts) -> Vec<RecordedExtension> {
     let extension = |name: &String| RecordedExtension {
         name: name.clone(),
         is_images: facts.offered.get(name).is_none_or(|offer| offer.is_images),
+        stamp: facts.offered.get(name).and_then(|offer| offer.stamp),
     };
     facts.merged.iter().map(extension).collect()
 }

@@ -41,6 +41,7 @@ fn offer(state: OfferState) -> ExtensionOffer {
     ExtensionOffer {
         path: "/var/lib/extensions/docker.raw".into(),
         state,
+        stamp: Some(stamp(1)),
         is_images: false,
     }
 }
@@ -167,6 +168,11 @@ fn an_extension_that_may_still_come_or_came_otherwise_is_told_only() {
             .insert("docker".into(), offer(OfferState::Dangling));
     };
     assert_eq!(perhaps(dangling).len(), 2);
+    let replaced = |now: &mut Inventory| {
+        unmerge(now);
+        now.extensions.offered.get_mut("docker").unwrap().stamp = Some(stamp(2));
+    };
+    assert!(perhaps(replaced)[0].contains("; it has changed since"));
     let in_the_image = |now: &mut Inventory| {
         now.extensions.merged.clear();
         of(now, "docker.service").origin = UnitOrigin::Image;
