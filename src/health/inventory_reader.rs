@@ -256,7 +256,7 @@ impl Files<'_> {
             let Ok(next) = fs::read_link(self.host.path(&target)) else {
                 break;
             };
-            target = absolute(&target, &next).to_str()?.to_owned();
+            absolute(&target, &next).to_str()?.clone_into(&mut target);
         }
         let is_missing = target != path && matches!(self.host.is_there(&target), Ok(false));
         is_missing.then_some(target)

@@ -39,7 +39,7 @@ pub(crate) const HARMLESS: [Mutation; 22] = mutations! {
         true
     },
     "a timer hasn't elapsed since the start" => |pair, random| {
-        let timer = pair.pick(random, |name, _| name.ends_with(".timer"));
+        let timer = pair.pick(random, |name, _| name.rsplit('.').next() == Some("timer"));
         timer.is_some_and(|name| {
             pair.now(&name).set("SubState", "waiting");
             pair.now(&name.replace(".timer", ".service")).set_all(&[
