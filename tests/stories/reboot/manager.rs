@@ -17,6 +17,8 @@ pub(super) struct Machine {
     pub(super) manager: Option<RebootManager>,
     pub(super) scene: Scene,
     pub(super) logind: FakeLogind,
+    /// The manager's standard error is the journal's.
+    pub(super) manager_in_journal: bool,
     id: String,
 }
 
@@ -44,6 +46,7 @@ impl Machine {
             logind,
             daemon: None,
             manager: None,
+            manager_in_journal: false,
             id,
         }
     }
@@ -57,7 +60,12 @@ impl Machine {
     }
 
     pub(super) fn start_manager(&mut self) {
-        self.manager = Some(RebootManager::start(&self.scene.node, &self.scene.bus));
+        let start = if self.manager_in_journal {
+            RebootManager::start_with_journal
+        } else {
+            RebootManager::start
+        };
+        self.manager = Some(start(&self.scene.node, &self.scene.bus));
     }
 
     pub(super) fn stop_daemon(&mut self) {

@@ -1,13 +1,87 @@
-//! What is told of the reboot manager: in metrics, and in its status.
+//! What is told of the reboot manager: in the journal, in metrics, in its status.
 
 use update_engine::disk::SlotName;
+use update_engine::journal::MessageId;
 
 use super::manager::Machine;
-use crate::support::health::{become_healthy, require_a_file};
+use crate::support::health::{REBOOT, become_healthy, require_a_file};
+use crate::support::journald::JournalSocket;
+use crate::support::node::client;
 use crate::support::scene::eventually;
 use test_support::etcd::Etcd;
 
 const METRICS: &str = "/run/metrics.prom";
+
+/// Message, priority, version and slot of all entries of this kind.
+fn told(journal: &JournalSocket, kind: MessageId) -> Vec<[String; 4]> {
+    let entries = journal.of_kind(kind.id()).into_iter().map(|entry| {
+        assert_eq!(entry["SYSLOG_IDENTIFIER"], "update_reboot_manager");
+        ["MESSAGE", "PRIORITY", "UPDATE_VERSION", "UPDATE_SLOT"]
+            .map(|name| entry.get(name).cloned().unwrap_or_default())
+    });
+    entries.collect()
+}
+
+/// A machine without a lock, whose slot is good once a file is there, and where its manager's entries go.
+async fn journalled() -> (Machine, JournalSocket) {
+    let lines = "REBOOT_STRATEGY=reboot\nHEALTH_DEADLINE=1\n";
+    let mut machine = Machine::with('1', lines).await;
+    require_a_file(&machine.scene.node);
+    let journal = JournalSocket::of(&mut machine.scene.node);
+    // Not the daemon's.
+    machine.scene.node.before = String::new();
+    machine.manager_in_journal = true;
+    machine.boot(SlotName::A).await;
+    (machine, journal)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reboot_that_is_called_off_is_told_with_its_identifiers() {
+    let (mut machine, journal) = journalled().await;
+    machine.logind.inhibit(Some("block"));
+    machine.update().await;
+    machine.manager().reaches("confirming").await;
+    let taken = [
+        "the reboot lock is ours, for version \"2.0.0\"",
+        "6",
+        "2.0.0",
+        "USR-B",
+    ];
+    assert_eq!(told(&journal, MessageId::RebootLockTaken), [taken]);
+    client(&machine.scene.bus, "-reset_status").await;
+    machine.manager().reaches("idle").await;
+    let off = ["the reboot is called off", "6", "", ""];
+    assert_eq!(told(&journal, MessageId::RebootCalledOff), [off]);
+    let released = ["the reboot lock is given back", "6", "", ""];
+    assert_eq!(
+        told(&journal, MessageId::RebootLockReleased).last().unwrap(),
+        &released
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reboot_and_a_hold_are_told_with_version_and_slot() {
+    let (mut machine, journal) = journalled().await;
+    machine.update().await;
+    machine.is_asked_to_reboot(1).await;
+    let ordered = [
+        "asking logind for the reboot into version \"2.0.0\"",
+        "6",
+        "2.0.0",
+        "USR-B",
+    ];
+    assert_eq!(told(&journal, MessageId::RebootOrdered), [ordered]);
+    assert_eq!(machine.reboot().await, SlotName::B);
+    eventually("the rollback", || machine.scene.node.path(REBOOT).exists()).await;
+    assert_eq!(machine.reboot().await, SlotName::A);
+    machine.manager().reaches("held-after-rollback").await;
+    let [message, priority, version, _] = told(&journal, MessageId::RebootLockKept).remove(0);
+    assert!(
+        message.starts_with("the reboot lock is kept after the rollback from \"2.0.0\": health check"),
+        "{message}"
+    );
+    assert_eq!((priority.as_str(), version.as_str()), ("3", "2.0.0"));
+}
 
 /// The values of one metric by what stands behind its name.
 fn metric(machine: &Machine, name: &str) -> Vec<String> {
@@ -104,4 +178,23 @@ async fn a_trial_without_deadline_and_a_silent_engine_are_named_in_status() {
     eventually("the silence", silent).await;
     let (_, told, _) = machine.lock_command(&["status"]).await;
     assert!(told.contains("the update engine does not answer"), "{told}");
+}
+
+/// Also where something else is the matter.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_engine_is_named_while_a_lock_is_given_back() {
+    let lines = "REBOOT_STRATEGY=fleet-lock\nFLEET_LOCK_URL=http://127.0.0.1:1\n";
+    let mut machine = Machine::with('1', lines).await;
+    machine.boot(SlotName::A).await;
+    // What another manager may have left there.
+    machine.manager().reaches("releasing").await;
+    machine.stop_daemon();
+    let silent = || machine.manager().report().engine_silent.is_some();
+    eventually("the silence", silent).await;
+    let report = machine.manager().report();
+    assert_eq!(report.refused_by.as_deref(), Some("lock-failed"), "{report:?}");
+    assert!(
+        report.summary.contains("; the update engine does not answer: "),
+        "{report:?}"
+    );
 }

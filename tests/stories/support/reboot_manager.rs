@@ -1,6 +1,7 @@
 //! The real reboot manager on a node.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
@@ -39,9 +40,22 @@ impl RebootManager {
         (Self::spawn(process, node), socket)
     }
 
+    /// Starts it with its standard error said to be the journal's, as of a service.
+    pub fn start_with_journal(node: &Node, bus: &PrivateBus) -> Self {
+        let mut process = bus.process(PROGRAM);
+        let log = Self::open_log(node).metadata().unwrap();
+        process.env("JOURNAL_STREAM", format!("{}:{}", log.dev(), log.ino()));
+        Self::spawn(process, node)
+    }
+
+    fn open_log(node: &Node) -> File {
+        let log = node.beside("manager.log");
+        File::options().create(true).append(true).open(log).unwrap()
+    }
+
     fn spawn(mut process: Command, node: &Node) -> Self {
         let log = node.beside("manager.log");
-        let file = File::options().create(true).append(true).open(&log).unwrap();
+        let file = Self::open_log(node);
         process.args(["-hurry", "-root"]).arg(node.path("/"));
         process
             .env("TZ", "UTC")
