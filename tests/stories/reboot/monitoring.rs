@@ -29,7 +29,7 @@ async fn journalled() -> (Machine, JournalSocket) {
     require_a_file(&machine.scene.node);
     let journal = JournalSocket::of(&mut machine.scene.node);
     // Not the daemon's.
-    machine.scene.node.before = String::new();
+    machine.scene.node.before = ":".to_owned();
     machine.manager_in_journal = true;
     machine.boot(SlotName::A).await;
     (machine, journal)

@@ -196,7 +196,10 @@ async fn after_a_rollback() {
     fleet.first.manager().reaches("held-after-rollback").await;
     let id = "1".repeat(32);
     let cause = || fleet.etcd.semaphore_v3()["notes"][&id]["cause"].clone();
-    eventually("the note", || cause().is_string()).await;
+    eventually("the note", || {
+        cause().as_str().is_some_and(|cause| !cause.is_empty())
+    })
+    .await;
     let noted = cause();
     fleet.restart_each(SlotName::A, "held-after-rollback").await;
     assert_eq!(fleet.etcd.semaphore_v3()["notes"][&id]["cause"], noted);
