@@ -125,13 +125,18 @@ impl Machine {
         eventually("the order to reboot", || self.logind.reboots() == times).await;
     }
 
-    /// Goes down in order, and boots whatever the loader takes.
-    pub(super) async fn reboot(&mut self) -> SlotName {
+    /// Goes down in order; returns what the loader takes next.
+    pub(super) fn go_down(&mut self) -> SlotName {
         if let Some(manager) = self.manager.take() {
             assert!(manager.stop().success());
         }
         self.daemon.take().unwrap().stop();
-        let slot = self.scene.node.reboot();
+        self.scene.node.reboot()
+    }
+
+    /// Goes down in order, and boots whatever the loader takes.
+    pub(super) async fn reboot(&mut self) -> SlotName {
+        let slot = self.go_down();
         self.boot(slot).await;
         slot
     }

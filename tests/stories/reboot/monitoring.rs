@@ -22,17 +22,29 @@ fn told(journal: &JournalSocket, kind: MessageId) -> Vec<[String; 4]> {
     entries.collect()
 }
 
+/// The same once there is one: the manager reports its phase before it tells the journal.
+async fn at_last_told(journal: &JournalSocket, kind: MessageId) -> Vec<[String; 4]> {
+    eventually("the entry", || !told(journal, kind).is_empty()).await;
+    told(journal, kind)
+}
+
 /// A machine without a lock, whose slot is good once a file is there, and where its manager's entries go.
 async fn journalled() -> (Machine, JournalSocket) {
     let lines = "REBOOT_STRATEGY=reboot\nHEALTH_DEADLINE=1\n";
     let mut machine = Machine::with('1', lines).await;
     require_a_file(&machine.scene.node);
+    machine.manager_in_journal = true;
+    let journal = boot_journalled(&mut machine, SlotName::A).await;
+    (machine, journal)
+}
+
+/// Boots; the journal's socket lies in `/run`, which no boot keeps.
+async fn boot_journalled(machine: &mut Machine, slot: SlotName) -> JournalSocket {
     let journal = JournalSocket::of(&mut machine.scene.node);
     // Not the daemon's.
     machine.scene.node.before = ":".to_owned();
-    machine.manager_in_journal = true;
-    machine.boot(SlotName::A).await;
-    (machine, journal)
+    machine.boot(slot).await;
+    journal
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,14 +59,17 @@ async fn a_reboot_that_is_called_off_is_told_with_its_identifiers() {
         "2.0.0",
         "USR-B",
     ];
-    assert_eq!(told(&journal, MessageId::RebootLockTaken), [taken]);
+    assert_eq!(at_last_told(&journal, MessageId::RebootLockTaken).await, [taken]);
     client(&machine.scene.bus, "-reset_status").await;
     machine.manager().reaches("idle").await;
     let off = ["the reboot is called off", "6", "", ""];
-    assert_eq!(told(&journal, MessageId::RebootCalledOff), [off]);
+    assert_eq!(at_last_told(&journal, MessageId::RebootCalledOff).await, [off]);
     let released = ["the reboot lock is given back", "6", "", ""];
     assert_eq!(
-        told(&journal, MessageId::RebootLockReleased).last().unwrap(),
+        at_last_told(&journal, MessageId::RebootLockReleased)
+            .await
+            .last()
+            .unwrap(),
         &released
     );
 }
@@ -70,12 +85,14 @@ async fn a_reboot_and_a_hold_are_told_with_version_and_slot() {
         "2.0.0",
         "USR-B",
     ];
-    assert_eq!(told(&journal, MessageId::RebootOrdered), [ordered]);
+    assert_eq!(at_last_told(&journal, MessageId::RebootOrdered).await, [ordered]);
     assert_eq!(machine.reboot().await, SlotName::B);
     eventually("the rollback", || machine.scene.node.path(REBOOT).exists()).await;
-    assert_eq!(machine.reboot().await, SlotName::A);
+    let slot = machine.go_down();
+    assert_eq!(slot, SlotName::A);
+    let journal = boot_journalled(&mut machine, slot).await;
     machine.manager().reaches("held-after-rollback").await;
-    let [message, priority, version, _] = told(&journal, MessageId::RebootLockKept).remove(0);
+    let [message, priority, version, _] = at_last_told(&journal, MessageId::RebootLockKept).await.remove(0);
     assert!(
         message.starts_with("the reboot lock is kept after the rollback from \"2.0.0\": health check"),
         "{message}"
