@@ -91,6 +91,11 @@ fn view(overview: &Overview, attempts: &[AttemptReport]) -> NodeView {
         };
         Some((outcome, attempt))
     });
+    let remembered = overview.rollback.0.as_ref().map(|rollback| FailedVersion {
+        version: shortened(&rollback.version),
+        cause: shortened(&rollback.cause),
+    });
+    let left = installed.and_then(|(outcome, attempt)| failed_attempt(outcome, attempt));
     NodeView {
         waiting: reason.map(|reason| WantedReboot {
             reason,
@@ -105,14 +110,7 @@ fn view(overview: &Overview, attempts: &[AttemptReport]) -> NodeView {
         version: shortened(&overview.running_version),
         health,
         last_outcome: installed.map(|(outcome, _)| outcome),
-        rollback: installed
-            .and_then(|(outcome, attempt)| failed_attempt(outcome, attempt))
-            .or_else(|| {
-                overview.rollback.0.as_ref().map(|rollback| FailedVersion {
-                    version: shortened(&rollback.version),
-                    cause: shortened(&rollback.cause),
-                })
-            }),
+        rollback: failure(remembered, left),
         installed: overview.installed_updates,
     }
 }
@@ -134,6 +132,16 @@ fn failed_attempt(outcome: InstalledOutcome, attempt: &AttemptReport) -> Option<
         version: shortened(&attempt.to),
         cause: shortened(cause),
     })
+}
+
+/// What has failed last, of the rollback that the engine remembers and of the update that the node has left. If both are of
+/// one version, the cause that is remembered: which attempt it belongs to the engine tells by times, and after a reboot the
+/// clock may stand behind what it was set to before.
+fn failure(remembered: Option<FailedVersion>, left: Option<FailedVersion>) -> Option<FailedVersion> {
+    match (remembered, left) {
+        (Some(remembered), Some(left)) if remembered.version == left.version => Some(remembered),
+        (remembered, left) => left.or(remembered),
+    }
 }
 
 fn shortened(text: &str) -> String {
@@ -320,4 +328,26 @@ fn matters(change: &Message) -> bool {
     };
     interface == ENGINE_INTERFACE
         && (!invalidated.is_empty() || changed.keys().any(|name| !IDLE_TALK.contains(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_that_the_engine_remembers_counts_for_its_version() {
+        let failed = |version: &str, cause: &str| {
+            Some(FailedVersion {
+                version: version.to_owned(),
+                cause: cause.to_owned(),
+            })
+        };
+        let (remembered, left) = (failed("2", "a unit failed"), failed("2", "went down"));
+        assert_eq!(failure(remembered.clone(), left), remembered);
+        assert_eq!(failure(remembered.clone(), None), remembered);
+        let other = failed("3", "went down");
+        assert_eq!(failure(remembered, other.clone()), other);
+        assert_eq!(failure(None, other.clone()), other);
+        assert_eq!(failure(None, None), None);
+    }
 }
