@@ -121,6 +121,7 @@ fn extensions(snapshot: &Snapshot, wanted: &str) -> ExtensionFacts {
                 if wanted == "sysext" { "extension" } else { wanted }
             ),
             state: OfferState::There,
+            stamp: None,
             is_images: false,
         };
         (name, offer)
