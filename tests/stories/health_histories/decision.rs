@@ -121,7 +121,7 @@ fn extensions(snapshot: &Snapshot, wanted: &str) -> ExtensionFacts {
                 if wanted == "sysext" { "extension" } else { wanted }
             ),
             state: OfferState::There,
-            stamp: None,
+            stamp: Some(FileStamp { size: 1, modified: 0 }),
             is_images: false,
         };
         (name, offer)

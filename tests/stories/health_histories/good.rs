@@ -103,10 +103,13 @@ pub(crate) const HARMLESS: [Mutation; 22] = mutations! {
         pair.after.units.insert("session-c9.scope".into(), unit.into());
         true
     },
-    "a service was restarted some times, now or before" => |pair, random| {
+    "a service was restarted often before, or once now" => |pair, random| {
         some(pair, random, is_service, |pair, name, random| {
-            let count = random.next() % 40;
-            let side = if random.chance(4) { &mut pair.before } else { &mut pair.after };
+            let (side, count) = if random.chance(4) {
+                (&mut pair.before, random.next() % 40)
+            } else {
+                (&mut pair.after, 1)
+            };
             side.unit(name).set("NRestarts", count.to_string());
         })
     },
