@@ -45,6 +45,8 @@ mod flags;
 mod health;
 #[path = "../../src/host/mod.rs"]
 mod host;
+#[path = "../../src/image/mod.rs"]
+mod image;
 #[path = "../../src/install/mod.rs"]
 mod install;
 #[path = "../../src/journal/mod.rs"]

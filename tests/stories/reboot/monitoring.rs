@@ -42,7 +42,7 @@ async fn journalled() -> (Machine, JournalSocket) {
 async fn boot_journalled(machine: &mut Machine, slot: SlotName) -> JournalSocket {
     let journal = JournalSocket::of(&mut machine.scene.node);
     // Not the daemon's.
-    machine.scene.node.before = ":".to_owned();
+    ":".clone_into(&mut machine.scene.node.before);
     machine.boot(slot).await;
     journal
 }
