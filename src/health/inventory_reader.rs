@@ -153,13 +153,13 @@ async fn recorded(
     known.collect()
 }
 
-/// The properties of a unit that is active; its time only if it was restarted.
+/// The properties of a unit that is active; all of them only if it was restarted.
 async fn of_active(systemd: &UnitReader, unit: &ListedUnit) -> Result<UnitProperties, SystemdError> {
     let mut properties = of_list(unit);
     if unit.name.ends_with(".service") {
         let restarts = systemd.restarts(unit).await?;
         if restarts > 0 {
-            properties.extend(systemd.properties(unit).await?);
+            properties.extend(systemd.all_properties(&unit.name).await?);
         }
         properties.insert("NRestarts".to_owned(), restarts.to_string());
     }
@@ -193,7 +193,7 @@ impl Files<'_> {
             let fragment = properties.get("FragmentPath").map_or("", String::as_str);
             let origin = extensions.origin_of(self.host, fragment);
             let mut unit = UnitFacts::of(&properties, origin);
-            if unit.is_not_executable() {
+            if unit.is_not_executable() || unit.restarts > 0 {
                 unit.program_state = self.program_state(&unit.program);
             }
             units.insert(name, unit);

@@ -260,8 +260,14 @@ impl Comparison<'_> {
         if now.is_active() {
             let up = u64::try_from(self.now.up.as_micros()).unwrap_or(u64::MAX);
             let flaps = now.restarts >= RESTARTS && up.saturating_sub(now.active_since) < CALM;
+            // Active for the moment in which its process tries to execute the program.
+            let can_run = now.program_state == ProgramState::Unremarkable;
             return flaps.then(|| {
-                RegressionFinding::Perhaps(format!("was restarted {} times since the boot", now.restarts))
+                if can_run {
+                    RegressionFinding::Perhaps(format!("was restarted {} times since the boot", now.restarts))
+                } else {
+                    self.not_executable(unit, now)
+                }
             });
         }
         if now.is_restarting() {

@@ -99,7 +99,8 @@ impl UnitOrigin {
     }
 }
 
-/// What was found of the program of a unit whose main process couldn't be executed.
+/// What was found of the program of a unit whose main process couldn't be executed, or that was
+/// restarted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum ProgramState {
     /// Nobody has looked, or nothing is wrong with it as far as files tell.

@@ -86,9 +86,17 @@ fn bad(stage: &Stage, conduct: Conduct) -> Recipe<'static> {
     }
 }
 
+/// Prints what a command prints once the daemon has looked around, or what it prints at last.
+const LOOK: &str = "for look in $(seq 100); do shown=$(COMMAND); case $shown in *'WORDS'*) break ;; esac; sleep 0.2; done; \
+                    printf '%s\\n' \"$shown\"";
+
 /// Checks that what a command prints has all of `expected`, and shows it.
 fn expect_shown(stage: &Stage, machine: &mut Machine, command: &str, expected: &[&str]) -> Result<()> {
-    let shown = machine.sh(command)?;
+    // As a word of the shell's.
+    let first = expected
+        .first()
+        .map_or_else(String::new, |words| words.replace('\'', "'\\''"));
+    let shown = machine.sh(&LOOK.replace("COMMAND", command).replace("WORDS", &first))?;
     stage.say(format_args!("{command}:\n{shown}"));
     for words in expected {
         ensure!(

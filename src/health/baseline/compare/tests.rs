@@ -295,6 +295,14 @@ fn an_operators_unit_whose_program_the_image_lacks_is_lost() {
         of(now, "app.service").sub = "auto-restart".into();
     };
     assert_eq!(certain(restarting).len(), 1);
+    // Seen in the moment in which it is active once more.
+    let just_started = |now: &mut Inventory| {
+        missing("/usr/bin/app")(now);
+        let app = of(now, "app.service");
+        (app.active, app.exit_code) = ("active".into(), None);
+        (app.restarts, app.active_since) = (7, 59_000_000);
+    };
+    assert_eq!(certain(just_started).len(), 1);
 }
 
 #[test]
