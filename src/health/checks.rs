@@ -8,9 +8,10 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::statvfs::{FsFlags, statvfs};
 use ring::digest::{SHA256, digest};
 
 use super::Cause;
@@ -43,8 +44,8 @@ pub struct Check {
 /// nowhere, is a check that fails, since it was meant to count.
 ///
 /// # Errors
-/// [`Unreadable`] if a directory or a file is there and can't be looked at, or has a name that is
-/// no text: nobody knows what is required.
+/// [`Unreadable`] if a directory or a file is there and can't be looked at, has a name that is no
+/// text, or lies where nothing can be executed: nobody knows what is required.
 pub fn find(host: &Host) -> Result<Vec<Check>, Unreadable> {
     let mut found: BTreeMap<OsString, Option<Check>> = BTreeMap::new();
     for directory in DIRECTORIES {
@@ -81,7 +82,14 @@ impl Check {
         let executable = match fs::metadata(&file) {
             // A directory, or a link to `/dev/null`.
             Ok(found) if !found.is_file() => return Ok(None),
-            Ok(found) => found.permissions().mode() & 0o111 != 0,
+            Ok(found) if found.permissions().mode() & 0o111 != 0 => {
+                may_execute(&file).map_err(|source| Unreadable {
+                    path: path.clone(),
+                    source,
+                })?;
+                true
+            }
+            Ok(_) => false,
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(source) => return Err(Unreadable { path, source }),
         };
@@ -131,6 +139,17 @@ impl Check {
             }
         }
     }
+}
+
+/// Fails where nothing can be executed: `systemd-confext` merges `/etc` so by default. What such a
+/// check would say of the node is not known, and is not the image's doing.
+fn may_execute(file: &Path) -> io::Result<()> {
+    if statvfs(file)?.flags().contains(FsFlags::ST_NOEXEC) {
+        return Err(io::Error::other(
+            "its file system is mounted noexec: nothing there can be executed",
+        ));
+    }
+    Ok(())
 }
 
 /// Longest name of a unit that systemd accepts, in bytes.

@@ -188,7 +188,7 @@ impl Code {
             ),
             Self::NewKernelVerification => (
                 "The kernel on the boot partition, read back, is not the new one; or it is a kernel for another architecture, or the one \
-                 of another image ([images.md](images.md#the-right-image)).",
+                 of another image ([images.md](images.md)).",
                 "Check the boot partition's file system, and whether something else writes there. If the message speaks of another image, \
                  build the payload anew, of an image and the kernel that was built with it.",
             ),
@@ -231,7 +231,7 @@ impl Code {
             ),
             Self::NewPartitionInfo => (
                 "The manifest doesn't say what the new image is, or the image is for another architecture or board \
-                 ([images.md](images.md#the-right-image)).",
+                 ([images.md](images.md)).",
                 "If the message names a board or an architecture, correct which payload the server offers to this node's group; else build \
                  the payload anew.",
             ),

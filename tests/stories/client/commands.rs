@@ -129,7 +129,13 @@ fn codes() -> Vec<(u32, String, String)> {
     let reference = include_str!("../../../docs/errors.md");
     let text = |cell: &str| {
         let mut said = cell.trim().to_owned();
-        for page in ["configuration.md", "health.md", "operating.md", "rollback.md"] {
+        for page in [
+            "configuration.md",
+            "health.md",
+            "images.md",
+            "operating.md",
+            "rollback.md",
+        ] {
             said = said.replace(&format!("[{page}]({page})"), &format!("docs/{page}"));
         }
         assert!(!said.contains("]("), "{said}");

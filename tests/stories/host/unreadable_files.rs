@@ -11,7 +11,7 @@ use update_engine::serve::{Ask, Exchange};
 use update_engine::status::Obstacle;
 
 use crate::support::health::{CHECK, REBOOT, become_healthy, require_a_file};
-use crate::support::node::CONFIG;
+use crate::support::node::{CONFIG, quoted};
 use crate::support::other_users::{client_process, may_become_others};
 use crate::support::scene::{IDLE, Scene, eventually, operations};
 use test_support::bus::NOBODY_UID;
@@ -243,6 +243,26 @@ async fn a_trial_whose_gate_can_not_be_read_is_held_named_and_ended_by_nobody_bu
         );
         assert!(scene.overview(|_| true).await.rollback.0.is_none());
     }
+}
+
+/// As `systemd-confext` mounts `/etc` by default.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_where_nothing_can_be_executed_holds_the_trial_and_blames_nobody() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let mut scene = on_trial().await;
+    let directory = scene.node.path("/etc/update-engine/health.d");
+    scene.node.before = format!(
+        r#"exec unshare --mount sh -c 'mount --bind "$0" "$0" && mount -o remount,bind,noexec "$0" && exec "$@"' {} "$0" "$@""#,
+        quoted(directory)
+    );
+    let daemon = scene.boot(SlotName::A).await;
+    let said = format!("trial of the running slot: {CHECK} can't be read: its file system is mounted noexec");
+    eventually("it is held", || daemon.log().contains(&said)).await;
+    two_more_looks(&scene).await;
+    assert_eq!(scene.node.disk.attributes(SlotName::A), (2, 0, 0));
+    assert!(!scene.node.path(REBOOT).exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
