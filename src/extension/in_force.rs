@@ -18,7 +18,8 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::getxattr;
 
-use crate::host::{ExtensionClass, Host, Unreadable};
+use super::{ExtensionClass, merged_names};
+use crate::host::{Host, Unreadable};
 use crate::image::OsRelease;
 
 /// Directories in which an extension's file belongs to one version of the system: Flatcar's initrd
@@ -68,7 +69,7 @@ pub enum UnderAnotherImage {
 pub fn merged(host: &Host, of_versions: &str) -> Result<Vec<MergedExtension>, Unreadable> {
     let mut found = Vec::new();
     for class in ExtensionClass::ALL {
-        for name in host.merged_extensions(class)? {
+        for name in merged_names(host, class)? {
             let unreadable = |source| Unreadable {
                 path: format!("the {} {name}", class.word()),
                 source,
@@ -113,14 +114,6 @@ enum ExtensionPlace {
     NotKnown,
 }
 
-/// The directories where systemd looks for extensions, beside `/usr`; the first one counts.
-const fn directories(class: ExtensionClass) -> [&'static str; 3] {
-    match class {
-        ExtensionClass::System => ["/etc/extensions", "/run/extensions", "/var/lib/extensions"],
-        ExtensionClass::Configuration => ["/run/confexts", "/var/lib/confexts", "/usr/local/lib/confexts"],
-    }
-}
-
 fn place(host: &Host, class: ExtensionClass, name: &str, of_versions: &str) -> io::Result<ExtensionPlace> {
     let lies = |path: &Path| host.path(&path.to_string_lossy());
     let files = [
@@ -129,7 +122,7 @@ fn place(host: &Host, class: ExtensionClass, name: &str, of_versions: &str) -> i
         format!("{name}.raw.v"),
         format!("{name}.v"),
     ];
-    for directory in directories(class) {
+    for directory in class.search_path() {
         for file in &files {
             let path = Path::new(directory).join(file);
             let path = match walk(lies, &path, WalkLimit::AtUsr)? {
@@ -274,13 +267,7 @@ mod tests {
         fn new() -> Self {
             let root = tempfile::tempdir().unwrap();
             let host = Host::new(root.path().join("host"));
-            let node = Self { root, host };
-            let table = concat!(
-                env!("CARGO_MANIFEST_DIR"),
-                "/tests/fixtures/mountinfo/confext.txt"
-            );
-            node.write("/proc/self/mountinfo", &fs::read_to_string(table).unwrap());
-            node
+            Self { root, host }
         }
 
         fn write(&self, path: &str, text: &str) -> &Self {
@@ -297,6 +284,16 @@ mod tests {
             self
         }
 
+        /// As systemd would show it in the mount table.
+        fn merge(&self, name: &str) -> &Self {
+            let table = include_str!("../../tests/fixtures/mountinfo/merged.txt");
+            let of_it = format!("/extensions/{name}/");
+            self.write(
+                "/proc/self/mountinfo",
+                &table.replace("/extensions/docker/", &of_it),
+            )
+        }
+
         /// Name and fate of what is merged.
         fn merged(&self) -> Vec<(String, UnderAnotherImage)> {
             let merged = merged(&self.host, "/var/lib/update_engine/extensions").unwrap();
@@ -307,7 +304,7 @@ mod tests {
         }
 
         fn fate(&self, name: &str) -> UnderAnotherImage {
-            self.write("/usr/.systemd-sysext/extensions", &format!("{name}\n"));
+            self.merge(name);
             let (_, fate) = self.merged().pop().unwrap();
             fate
         }
@@ -378,8 +375,10 @@ mod tests {
     #[test]
     fn a_configuration_extension_is_found_by_its_own_directories() {
         let node = Node::new();
-        node.write("/etc/.systemd-confext/extensions", "site\n")
-            .write("/usr/.systemd-sysext/extensions", "")
+        let table = include_str!("../../tests/fixtures/mountinfo/confext.txt");
+        let lines = table.lines().filter(|line| !line.contains(" sysext "));
+        let table: String = lines.flat_map(|line| [line, "\n"]).collect();
+        node.write("/proc/self/mountinfo", &table)
             .write("/var/lib/confexts/site/etc/x", "")
             .write("/etc/extension-release.d/extension-release.site", "ID=_any\n");
         let found = merged(&node.host, "/none").unwrap();

@@ -18,7 +18,7 @@
 
 use std::fmt;
 
-use crate::host::ExtensionClass;
+use super::ExtensionClass;
 use crate::image::OsRelease;
 
 /// The first systemd that knows configuration extensions.

@@ -13,6 +13,7 @@
 mod download;
 mod in_force;
 mod judge;
+mod merged_names;
 mod owners;
 mod store;
 
@@ -21,4 +22,5 @@ pub use download::{
 };
 pub use in_force::{MergedExtension, UnderAnotherImage, is_in_image, merged};
 pub use judge::{ExtensionHost, NotMerged, judge};
+pub use merged_names::{ExtensionClass, merged_names};
 pub use store::{ExtensionStore, ExtensionStoreError, RunningSystem};

@@ -1,7 +1,5 @@
 //! Extensions of the running system: merged ones by the mount table, and those that systemd's search
 //! path offers. Blocks for a moment.
-//!
-//! The exit code of `systemd-sysext` tells nothing: it succeeds also when it has merged nothing.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
@@ -10,49 +8,19 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use super::baseline::{ExtensionFacts, ExtensionOffer, FileStamp, OfferState, UnitOrigin};
-use crate::disk::{DiscoveryError, overlay_layers};
-use crate::host::Host;
+use crate::extension::{ExtensionClass, merged_names};
+use crate::host::{Host, Unreadable};
 
-/// Most extensions that are looked at.
+/// Most entries of a directory that are looked at.
 const MOST: usize = 1024;
 
-/// A kind of extension, as systemd 252 to 257 merges it.
-struct ExtensionKind {
-    /// Name of the overlay in the mount table.
-    source: &'static str,
-    /// Where the overlay may lie.
-    points: &'static [&'static str],
-    /// The search path; a name in an earlier directory hides the same in a later one.
-    directories: &'static [&'static str],
-    /// Where each merged extension brings a file of its own.
-    releases: &'static str,
-    /// A file that no extension brings.
-    images_file: &'static str,
-    origin: fn(String) -> UnitOrigin,
+/// A file that no extension brings.
+const fn images_file(class: ExtensionClass) -> &'static str {
+    match class {
+        ExtensionClass::System => "/usr/lib/os-release",
+        ExtensionClass::Configuration => "/etc/machine-id",
+    }
 }
-
-const SYSTEM: ExtensionKind = ExtensionKind {
-    source: "sysext",
-    points: &["/usr", "/opt"],
-    directories: &["/etc/extensions", "/run/extensions", "/var/lib/extensions"],
-    releases: "/usr/lib/extension-release.d",
-    images_file: "/usr/lib/os-release",
-    origin: UnitOrigin::Extension,
-};
-
-const CONFIGURATION: ExtensionKind = ExtensionKind {
-    source: "confext",
-    points: &["/etc"],
-    directories: &[
-        "/run/confexts",
-        "/var/lib/confexts",
-        "/usr/local/lib/confexts",
-        "/usr/lib/confexts",
-    ],
-    releases: "/etc/extension-release.d",
-    images_file: "/etc/machine-id",
-    origin: UnitOrigin::Confext,
-};
 
 /// The extensions of both kinds.
 pub(super) struct Extensions {
@@ -66,27 +34,36 @@ impl Extensions {
     /// Looks at the mount table and the search path.
     ///
     /// # Errors
-    /// If the mount table can't be read. A directory of the search path that can't be read offers
+    /// If it can't be told what is merged. A directory of the search path that can't be read offers
     /// nothing.
-    pub(super) fn look(host: &Host) -> Result<Self, DiscoveryError> {
+    pub(super) fn look(host: &Host) -> Result<Self, Unreadable> {
+        let look = |class| {
+            Ok(ExtensionFacts {
+                merged: merged_names(host, class)?,
+                offered: offered(host, class),
+            })
+        };
         Ok(Self {
-            system: look(host, &SYSTEM)?,
-            configuration: look(host, &CONFIGURATION)?,
+            system: look(ExtensionClass::System)?,
+            configuration: look(ExtensionClass::Configuration)?,
         })
     }
 
     /// The extension that brought the file `path`; nothing if none did, or nobody can tell.
     pub(super) fn origin_of(&self, host: &Host, path: &str) -> Option<UnitOrigin> {
-        let kinds = [(&SYSTEM, &self.system), (&CONFIGURATION, &self.configuration)];
-        let (kind, facts) = kinds.into_iter().find(|(kind, _)| {
-            kind.points
-                .iter()
-                .any(|point| path.starts_with(&format!("{point}/")))
-        })?;
+        let is_above = |class: &ExtensionClass| {
+            let mut hierarchies = class.hierarchies().iter();
+            hierarchies.any(|hierarchy| path.starts_with(&format!("{hierarchy}/")))
+        };
+        let class = ExtensionClass::ALL.into_iter().find(is_above)?;
+        let (facts, origin): (_, fn(String) -> UnitOrigin) = match class {
+            ExtensionClass::System => (&self.system, UnitOrigin::Extension),
+            ExtensionClass::Configuration => (&self.configuration, UnitOrigin::Confext),
+        };
         let mut names = facts.merged.iter();
         let is_in_directory = |name: &&String| {
-            let files = kind
-                .directories
+            let files = class
+                .search_path()
                 .iter()
                 .map(|directory| format!("{directory}/{name}{path}"));
             files
@@ -98,18 +75,17 @@ impl Extensions {
             .find(is_in_directory)
             .or_else(|| {
                 let layer = layer(host, path)?;
-                let is_images = layer_of_image(host, kind) == Some(layer);
+                let is_images = self::layer(host, images_file(class)) == Some(layer);
                 let brings = |name: &&String| {
-                    self::layer(host, &format!("{}/extension-release.{name}", kind.releases)) == Some(layer)
+                    self::layer(
+                        host,
+                        &format!("{}/extension-release.{name}", class.release_directory()),
+                    ) == Some(layer)
                 };
                 names.find(brings).filter(|_| !is_images)
             })
-            .map(|name| (kind.origin)(name.clone()))
+            .map(|name| origin(name.clone()))
     }
-}
-
-fn layer_of_image(host: &Host, kind: &ExtensionKind) -> Option<(u64, u64)> {
-    layer(host, kind.images_file)
 }
 
 /// What tells files of one layer of an overlay from those of another: the device, which the overlay
@@ -120,45 +96,10 @@ fn layer(host: &Host, path: &str) -> Option<(u64, u64)> {
     Some((found.dev(), found.ino() >> 48))
 }
 
-fn look(host: &Host, kind: &ExtensionKind) -> Result<ExtensionFacts, DiscoveryError> {
-    let mut facts = ExtensionFacts {
-        offered: offered(host, kind),
-        ..ExtensionFacts::default()
-    };
-    for point in kind.points {
-        let Some(layers) = overlay_layers(host, point, kind.source)? else {
-            continue;
-        };
-        let by_layer: Vec<String> = layers.iter().filter_map(|layer| name_of(layer)).collect();
-        // An overlay whose layers have no names: the files that all extensions bring tell.
-        let names = if by_layer.is_empty() {
-            released(host, kind)
-        } else {
-            by_layer
-        };
-        facts.merged.extend(names.into_iter().take(MOST));
-    }
-    Ok(facts)
-}
-
-/// The extension of a layer: `NAME` of `…/extensions/NAME/usr`.
-fn name_of(layer: &Path) -> Option<String> {
-    let extension = layer.parent()?;
-    let is_extension = extension.parent()?.file_name()? == "extensions";
-    is_extension.then(|| extension.file_name()?.to_str().map(str::to_owned))?
-}
-
-fn released(host: &Host, kind: &ExtensionKind) -> Vec<String> {
-    let names = entries(host, kind.releases).into_iter();
-    names
-        .filter_map(|name| name.strip_prefix("extension-release.").map(str::to_owned))
-        .collect()
-}
-
 /// What the search path offers, by name.
-fn offered(host: &Host, kind: &ExtensionKind) -> BTreeMap<String, ExtensionOffer> {
+fn offered(host: &Host, class: ExtensionClass) -> BTreeMap<String, ExtensionOffer> {
     let mut offered = BTreeMap::new();
-    for directory in kind.directories {
+    for directory in class.search_path() {
         for entry in entries(host, directory) {
             let path = format!("{directory}/{entry}");
             if let Some((name, offer)) = offer(host, &entry, path)

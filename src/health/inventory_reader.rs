@@ -10,8 +10,7 @@ use futures_util::stream;
 
 use super::baseline::{Baseline, FileStamp, Inventory, ProgramState, SystemState, UnitFacts, UnitProperties};
 use super::extensions::{Extensions, absolute, stamp_of};
-use crate::disk::DiscoveryError;
-use crate::host::Host;
+use crate::host::{Host, Unreadable};
 use crate::systemd::{ListedUnit, SystemdError, UnitReader};
 
 /// Calls under way at a time.
@@ -34,9 +33,9 @@ pub enum InventoryError {
     /// It did not answer in time.
     #[error("systemd did not answer within {} s", .0.as_secs())]
     Silent(Duration),
-    /// The mount table can't be read.
-    #[error("the mount table can't be read")]
-    Mounts(#[from] DiscoveryError),
+    /// It can't be told which extensions are merged.
+    #[error(transparent)]
+    Extensions(#[from] Unreadable),
     /// systemd doesn't run the system.
     #[error("systemd doesn't run this system")]
     NoSystemd,
@@ -51,9 +50,9 @@ pub enum WantedUnits<'a> {
     Of(&'a Baseline),
 }
 
-/// The default route where it isn't known: one that was not seen is not recorded, and none is
-/// missed.
 impl WantedUnits<'_> {
+    /// The default route where it isn't known: one that was not seen is not recorded, and none is
+    /// missed.
     const fn unknown_route(self) -> bool {
         matches!(self, Self::Of(_))
     }
@@ -186,7 +185,7 @@ impl Files<'_> {
         &self,
         properties: BTreeMap<String, UnitProperties>,
         noted: &[String],
-    ) -> Result<Inventory, DiscoveryError> {
+    ) -> Result<Inventory, Unreadable> {
         let extensions = Extensions::look(self.host)?;
         let mut units = BTreeMap::new();
         for (name, properties) in properties {

@@ -5,7 +5,6 @@
 //! |---|---|
 //! | files of other programs: present, missing or unreadable | [`Host::read`], [`Unreadable`] |
 //! | identity of this machine, for the server | [`Identity`] |
-//! | extensions that are merged now | [`Host::merged_extensions`], [`ExtensionClass`] |
 //! | mount of a freshly written slot, read-only | [`mount`] |
 //! | the image's own programs as subprocesses | [`subprocess`] |
 //! | pressure on processor, disk and memory | [`Host::under_pressure`] |
@@ -17,7 +16,6 @@ mod clock;
 mod files;
 mod first_start;
 mod identity;
-mod merged_extensions;
 pub mod mount;
 mod pressure;
 pub mod subprocess;
@@ -27,7 +25,6 @@ use std::path::{Path, PathBuf};
 pub use clock::{ClockWatch, since_boot};
 pub use files::{Unreadable, free_bytes};
 pub use identity::{Identity, NodeMode, machine};
-pub use merged_extensions::ExtensionClass;
 pub use pressure::{Percent, PressureLimits};
 
 /// The root under which the daemon finds configuration, state, `/boot` and `/run`.

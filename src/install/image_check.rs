@@ -222,7 +222,7 @@ fn merged_now(attempt: &AttemptSetup) -> Vec<MergedExtension> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::host::ExtensionClass;
+    use crate::extension::ExtensionClass;
 
     #[test]
     fn what_is_lost_is_named_with_its_reason() {

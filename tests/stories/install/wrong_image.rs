@@ -161,8 +161,9 @@ async fn an_image_for_another_board_is_refused_before_the_slot_is_touched() {
 fn node_with_an_extension(level: &str) -> Node {
     let node = node();
     let table = project().join("tests/fixtures/mountinfo/merged.txt");
-    node.write("/proc/self/mountinfo", &std::fs::read(table).unwrap());
-    node.write("/usr/.systemd-sysext/extensions", b"k8s\n");
+    let table = std::fs::read_to_string(table).unwrap();
+    let table = table.replace("/extensions/docker/", "/extensions/k8s/");
+    node.write("/proc/self/mountinfo", table.as_bytes());
     node.write("/opt/extensions/k8s-1.29.raw", b"DDI");
     std::fs::create_dir_all(node.path("/etc/extensions")).unwrap();
     let link = node.path("/etc/extensions/k8s.raw");

@@ -52,9 +52,11 @@ async fn scene(version: MajorVersion, configuration: &str, level: &str) -> (Scen
         .unwrap();
     let node = Node::with_slots(&server.url(), SLOT);
     let table = project().join("tests/fixtures/mountinfo/merged.txt");
-    node.write("/proc/self/mountinfo", &fs::read(table).unwrap());
+    let docker = "/run/systemd/sysext/extensions/docker/usr";
+    let both = format!("{docker}:/run/systemd/sysext/extensions/k8s/usr");
+    let table = fs::read_to_string(table).unwrap().replace(docker, &both);
+    node.write("/proc/self/mountinfo", table.as_bytes());
     node.write("/usr/lib/os-release", b"ID=flatcar\nSYSEXT_LEVEL=1.0\n");
-    node.write("/usr/.systemd-sysext/extensions", b"docker\nk8s\n");
     node.write("/opt/k8s.raw", b"DDI");
     fs::create_dir_all(node.path("/etc/extensions")).unwrap();
     symlink("/opt/k8s.raw", node.path("/etc/extensions/k8s.raw")).unwrap();
