@@ -106,6 +106,12 @@ pub fn is_in_image(host: &Host, image: &Path, path: &Path) -> io::Result<bool> {
     Ok(matches!(walk(lies, path, WalkLimit::Never)?, WalkEnd::To(_)))
 }
 
+/// Whether an extension's file at this absolute path belongs to one version of the system.
+#[must_use]
+pub fn is_of_one_version(path: &Path) -> bool {
+    OF_ONE_VERSION.iter().any(|directory| path.starts_with(directory))
+}
+
 /// Where an extension's file lies.
 enum ExtensionPlace {
     /// At this absolute path.
@@ -130,7 +136,7 @@ fn place(host: &Host, class: ExtensionClass, name: &str, of_versions: &str) -> i
                 WalkEnd::To(path) => path,
             };
             let is_below = |directory: &str| path.starts_with(directory);
-            if OF_ONE_VERSION.iter().any(|directory| is_below(directory)) || is_below(of_versions) {
+            if is_of_one_version(&path) || is_below(of_versions) {
                 return Ok(ExtensionPlace::NotKnown);
             }
             return Ok(match () {

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use super::baseline::{ExtensionFacts, ExtensionOffer, FileStamp, OfferState, UnitOrigin};
-use crate::extension::{ExtensionClass, merged_names};
+use crate::extension::{ExtensionClass, is_of_one_version, merged_names};
 use crate::host::{Host, Unreadable};
 
 /// Most entries of a directory that are looked at.
@@ -122,10 +122,6 @@ fn entries(host: &Host, directory: &str) -> Vec<String> {
 /// The extension at `path` with its name; nothing if systemd wouldn't take it for one.
 fn offer(host: &Host, entry: &str, path: String) -> Option<(String, ExtensionOffer)> {
     let real = host.path(&path);
-    let stamp = fs::symlink_metadata(&real)
-        .ok()
-        .filter(|found| !found.is_symlink())
-        .map(|found| stamp_of(&found));
     let target = fs::read_link(&real).ok().map(|target| absolute(&path, &target));
     let state = match fs::metadata(&real) {
         Ok(found) => state(&real, &found),
@@ -144,6 +140,10 @@ fn offer(host: &Host, entry: &str, path: String) -> Option<(String, ExtensionOff
         .into_iter()
         .flatten()
         .any(|path| path.starts_with("/usr") || path.starts_with("/run"));
+    let is_of_one_version = target.as_deref().is_some_and(is_of_one_version);
+    let stamp = (!is_images && !is_of_one_version)
+        .then(|| stamp_of_extension(&real, name))
+        .flatten();
     let offer = ExtensionOffer {
         path,
         state,
@@ -151,6 +151,21 @@ fn offer(host: &Host, entry: &str, path: String) -> Option<(String, ExtensionOff
         is_images,
     };
     (!name.is_empty() && !name.starts_with('.')).then(|| (name.to_owned(), offer))
+}
+
+/// Size and time of an extension's file; of a directory with that of its release files, whichever it
+/// has.
+fn stamp_of_extension(real: &Path, name: &str) -> Option<FileStamp> {
+    let mut stamp = stamp_of(&fs::metadata(real).ok()?);
+    for class in ExtensionClass::ALL {
+        let directory = real.join(class.release_directory().trim_start_matches('/'));
+        if let Ok(found) = fs::metadata(directory.join(format!("extension-release.{name}"))) {
+            let release = stamp_of(&found);
+            stamp.size = stamp.size.saturating_add(release.size);
+            stamp.modified = stamp.modified.max(release.modified);
+        }
+    }
+    Some(stamp)
 }
 
 /// Size and time of a file.

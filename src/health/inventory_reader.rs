@@ -1,12 +1,15 @@
 //! The reader of inventories: asks systemd for its units, and looks at files, mounts and routes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use nix::fcntl::OFlag;
+use tokio::sync::Semaphore;
 
 use super::baseline::{Baseline, FileStamp, Inventory, ProgramState, SystemState, UnitFacts, UnitProperties};
 use super::extensions::{Extensions, absolute, stamp_of};
@@ -86,7 +89,12 @@ async fn take(host: Host, wanted: WantedUnits<'_>) -> Result<Inventory, Inventor
         WantedUnits::Of(record) => record.files().cloned().collect(),
     };
     let unknown_route = wanted.unknown_route();
+    // A look that hangs, in a file system that doesn't answer, is the only one that does.
+    static LOOKING: Semaphore = Semaphore::const_new(1);
+    // Nobody closes it.
+    let only = LOOKING.acquire().await.ok();
     let looked = tokio::task::spawn_blocking(move || {
+        let _only = only;
         let files = Files { host: &host };
         let inventory = files.inventory(properties, &noted)?;
         Ok(Inventory {
@@ -192,7 +200,8 @@ impl Files<'_> {
             let fragment = properties.get("FragmentPath").map_or("", String::as_str);
             let origin = extensions.origin_of(self.host, fragment);
             let mut unit = UnitFacts::of(&properties, origin);
-            if unit.is_not_executable() || unit.restarts > 0 {
+            // The host's files tell nothing of a program that lies in a root of its own.
+            if !unit.has_own_files && (unit.is_not_executable() || unit.restarts > 0) {
                 unit.program_state = self.program_state(&unit.program);
             }
             units.insert(name, unit);
@@ -232,7 +241,13 @@ impl Files<'_> {
 
     /// The interpreter of a script: an absolute path after `#!`.
     fn interpreter(&self, path: &str) -> Option<String> {
-        let file = fs::File::open(self.host.path(path)).ok()?;
+        // A pipe would wait for somebody who writes.
+        let flags = OFlag::O_NONBLOCK.bits();
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(self.host.path(path))
+            .ok()?;
         if !file.metadata().ok()?.is_file() {
             return None;
         }

@@ -6,8 +6,9 @@
 //! | still starting | nothing |
 //! | an extension that is offered, and not merged | certain |
 //! | the same while systemd still merges, or where another extension has taken its place, or its file has changed | perhaps |
+//! | the same beside an unmerged extension that is new or has changed | perhaps |
 //! | an extension that the image doesn't offer any more, or whose link leads nowhere | perhaps |
-//! | a unit of the operator's, its files as they were, that can't be loaded, or whose program is missing from the image | certain |
+//! | a unit of the operator's, its files as they were, with a setting that systemd refuses, or whose program is missing from the image | certain |
 //! | a unit of an extension that is lost for certain | certain |
 //! | the image's unit gone; a unit that failed, or starts again and again; no default route | perhaps |
 
@@ -28,10 +29,18 @@ const CALM: u64 = 30_000_000;
 /// What is worse in `now` than it was in `before`, the units called `excused` aside.
 #[must_use]
 pub fn compare(before: &Baseline, now: &Inventory, excused: &[UnitName]) -> Regressions {
-    let comparison = Comparison { before, now };
     let mut found = Regressions::default();
+    let comparison = Comparison {
+        before,
+        now,
+        is_usr_told: false,
+    };
     let lost_extensions = comparison.extensions(RegressionSubject::Extension, &mut found);
     let lost_confexts = comparison.extensions(RegressionSubject::Confext, &mut found);
+    let comparison = Comparison {
+        is_usr_told: comparison.is_usr_told_by(&lost_extensions),
+        ..comparison
+    };
     let is_excused = |unit: &RecordedUnit| excused.iter().any(|name| name.as_str() == unit.name);
     for unit in before.units.iter().filter(|unit| !is_excused(unit)) {
         let lost = match &unit.origin {
@@ -85,24 +94,40 @@ fn of_unit(unit: &RecordedUnit, state: String) -> Regression {
 struct Comparison<'a> {
     before: &'a Baseline,
     now: &'a Inventory,
+    /// Whether what is missing in `/usr` is the image's or one of the lost extensions'.
+    is_usr_told: bool,
+}
+
+/// The extensions of one kind, before and now.
+#[derive(Clone, Copy)]
+struct ExtensionKind<'a> {
+    recorded: &'a [RecordedExtension],
+    unmerged: &'a [RecordedExtension],
+    facts: &'a ExtensionFacts,
+    /// The unit that merges them.
+    merger: &'static str,
 }
 
 impl Comparison<'_> {
     /// Adds what is wrong with the extensions of one kind; gives the names of those that are lost
     /// for certain.
     fn extensions<'a>(&'a self, subject: RegressionSubject, found: &mut Regressions) -> BTreeSet<&'a str> {
-        let (recorded, facts, merger) = match subject {
-            RegressionSubject::Confext => (
-                &self.before.confexts,
-                &self.now.confexts,
-                "systemd-confext.service",
-            ),
-            _ => (
-                &self.before.extensions,
-                &self.now.extensions,
-                "systemd-sysext.service",
-            ),
+        let (before, now) = (self.before, self.now);
+        let kind = match subject {
+            RegressionSubject::Confext => ExtensionKind {
+                recorded: &before.confexts,
+                unmerged: &before.unmerged_confexts,
+                facts: &now.confexts,
+                merger: "systemd-confext.service",
+            },
+            _ => ExtensionKind {
+                recorded: &before.extensions,
+                unmerged: &before.unmerged_extensions,
+                facts: &now.extensions,
+                merger: "systemd-sysext.service",
+            },
         };
+        let ExtensionKind { recorded, facts, .. } = kind;
         let mut lost = BTreeSet::new();
         for extension in recorded
             .iter()
@@ -114,7 +139,7 @@ impl Comparison<'_> {
                 before: "merged".to_owned(),
                 now,
             };
-            match self.extension(extension, facts, recorded, merger) {
+            match self.extension(extension, kind) {
                 Some(RegressionFinding::Certain(state)) => {
                     lost.insert(extension.name.as_str());
                     found.certain.push(regression(state));
@@ -126,14 +151,29 @@ impl Comparison<'_> {
         lost
     }
 
+    /// Whether no extension has gone from `/usr`, or become another one, but those in `lost`: what is
+    /// missing there may have come with one that the operator has taken away.
+    fn is_usr_told_by(&self, lost: &BTreeSet<&str>) -> bool {
+        let facts = &self.now.extensions;
+        let mut recorded = self.before.extensions.iter();
+        recorded.all(|extension| {
+            let name = extension.name.as_str();
+            let offer = facts.offered.get(name);
+            let is_left_out_by_image =
+                extension.is_images && offer.is_none_or(|offer| offer.state != OfferState::Masked);
+            let is_as_before = facts.merged.contains(name) && !is_changed(extension, facts);
+            lost.contains(name) || is_left_out_by_image || is_as_before
+        })
+    }
+
     /// What is wrong with an extension that isn't merged any more.
-    fn extension(
-        &self,
-        extension: &RecordedExtension,
-        facts: &ExtensionFacts,
-        recorded: &[RecordedExtension],
-        merger: &str,
-    ) -> Option<RegressionFinding> {
+    fn extension(&self, extension: &RecordedExtension, kind: ExtensionKind<'_>) -> Option<RegressionFinding> {
+        let ExtensionKind {
+            recorded,
+            unmerged,
+            facts,
+            merger,
+        } = kind;
         let Some(offer) = facts.offered.get(&extension.name) else {
             let state = "not offered any more".to_owned();
             return extension.is_images.then_some(RegressionFinding::Perhaps(state));
@@ -160,6 +200,11 @@ impl Comparison<'_> {
         if is_changed(extension, facts) {
             return Some(RegressionFinding::Perhaps(format!(
                 "{state}; it has changed since"
+            )));
+        }
+        if let Some(other) = disturbing(facts, recorded, unmerged) {
+            return Some(RegressionFinding::Perhaps(format!(
+                "{state}; {other} is new or has changed, and may keep systemd from merging any"
             )));
         }
         match self.replacement(extension, facts, recorded) {
@@ -202,10 +247,12 @@ impl Comparison<'_> {
         }
         match now.load.as_str() {
             "not-found" => self.not_found(unit, lost),
-            "bad-setting" | "error" => Some(RegressionFinding::certain_if(
+            "bad-setting" => Some(RegressionFinding::certain_if(
                 self.is_judged(unit, now),
-                format!("can't be loaded: {}", now.load),
+                "can't be loaded: bad-setting".to_owned(),
             )),
+            // A file that couldn't be read, or no memory for it: not the image's doing.
+            "error" => Some(RegressionFinding::Perhaps("can't be loaded: error".to_owned())),
             "loaded" => self.loaded(unit, now),
             _ => None,
         }
@@ -231,7 +278,7 @@ impl Comparison<'_> {
                     None => format!("{state}, although {} is there", unit.fragment),
                 };
                 // What is missing elsewhere than in the image was removed, or comes with a mount.
-                let is_images_doing = target.is_none_or(|target| is_images(target));
+                let is_images_doing = target.is_none_or(|target| is_images(target) && self.is_usr_told);
                 Some(RegressionFinding::certain_if(
                     before == found && is_images_doing,
                     state,
@@ -292,7 +339,8 @@ impl Comparison<'_> {
                 return RegressionFinding::Perhaps(format!("can't execute {}", now.program));
             }
         };
-        RegressionFinding::certain_if(self.is_judged(unit, now) && is_images(path), state)
+        let is_images_doing = is_images(path) && self.is_usr_told;
+        RegressionFinding::certain_if(self.is_judged(unit, now) && is_images_doing, state)
     }
 
     /// A unit that nothing has started, although it is meant to start by itself.
@@ -336,6 +384,24 @@ impl Comparison<'_> {
         let was_there = unit.files.keys().all(is_same);
         is_operators && was_there && now.changeable_files().all(is_same)
     }
+}
+
+/// An extension that is offered and not merged, and was not so before: systemd gives a merge up as a
+/// whole if it can't read one of them.
+fn disturbing<'a>(
+    facts: &'a ExtensionFacts,
+    recorded: &[RecordedExtension],
+    unmerged: &[RecordedExtension],
+) -> Option<&'a str> {
+    let is_as_before = |name: &str| {
+        let mut known = recorded.iter().chain(unmerged);
+        known.any(|known| known.name == *name && !is_changed(known, facts))
+    };
+    let mut offered = facts.offered.iter();
+    let found = offered.find(|(name, offer)| {
+        offer.state == OfferState::There && !facts.merged.contains(*name) && !is_as_before(name)
+    });
+    found.map(|(name, _)| name.as_str())
 }
 
 /// Whether the file of an extension is another one than when it was recorded.

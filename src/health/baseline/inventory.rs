@@ -11,6 +11,17 @@ pub type UnitProperties = BTreeMap<String, String>;
 
 /// Exit status by which systemd says that it couldn't execute a program.
 const EXIT_EXEC: i32 = 203;
+/// Settings by which a unit's processes see other files than the host has at a path.
+const OWN_FILES: [&str; 8] = [
+    "RootDirectory",
+    "RootImage",
+    "MountImages",
+    "ExtensionImages",
+    "ExtensionDirectories",
+    "BindPaths",
+    "BindReadOnlyPaths",
+    "TemporaryFileSystem",
+];
 /// `si_code` of a process that exited by itself.
 const CLD_EXITED: i32 = 1;
 
@@ -152,6 +163,8 @@ pub struct UnitFacts {
     pub drop_ins: Vec<String>,
     /// Path of the program of the first `ExecStart=`; may be empty.
     pub program: String,
+    /// Whether its processes see files of the host elsewhere, or others in their place.
+    pub has_own_files: bool,
     /// What is wrong with the program.
     pub program_state: ProgramState,
     /// Where the unit's file comes from.
@@ -187,6 +200,7 @@ impl UnitFacts {
                 .map(str::to_owned)
                 .collect(),
             program: first_program(&text("ExecStart")),
+            has_own_files: OWN_FILES.iter().any(|name| !text(name).is_empty()),
             program_state: ProgramState::Unremarkable,
         }
     }
@@ -257,8 +271,8 @@ pub struct ExtensionOffer {
     pub path: String,
     /// Whether it is there.
     pub state: OfferState,
-    /// Size and time of the file or directory; none of a link, which initrds lead elsewhere for
-    /// each version.
+    /// Size and time of the file, or of a directory with what it says of itself; none where a link
+    /// leads into the image, or to a file that initrds choose for each version.
     pub stamp: Option<FileStamp>,
     /// Whether the image offers it: its path, or where that links to, is in `/usr` or `/run`.
     pub is_images: bool,

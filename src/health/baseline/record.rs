@@ -63,7 +63,7 @@ pub struct RecordedUnit {
     pub files: BTreeMap<String, FileStamp>,
 }
 
-/// An extension that was merged.
+/// An extension that was offered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RecordedExtension {
@@ -73,7 +73,7 @@ pub struct RecordedExtension {
     /// Whether the image offered it, not the operator.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub is_images: bool,
-    /// Size and time of its file, unless that is a link.
+    /// Size and time of its file; none of one that is the image's, or another one for each version.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub stamp: Option<FileStamp>,
 }
@@ -104,6 +104,12 @@ pub struct Baseline {
     /// Merged configuration extensions.
     #[serde(deserialize_with = "tolerant::known")]
     pub confexts: Vec<RecordedExtension>,
+    /// System extensions that were offered, and not merged.
+    #[serde(deserialize_with = "tolerant::known")]
+    pub unmerged_extensions: Vec<RecordedExtension>,
+    /// Configuration extensions that were offered, and not merged.
+    #[serde(deserialize_with = "tolerant::known")]
+    pub unmerged_confexts: Vec<RecordedExtension>,
     /// Whether there was a default route.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub default_route: bool,
@@ -136,8 +142,10 @@ impl Baseline {
                 .map(|(name, unit)| RecordedUnit::of(name, unit, now))
                 .collect(),
             failed: failed.map(|(name, _)| name.clone()).take(MOST).collect(),
-            extensions: recorded(&now.extensions),
-            confexts: recorded(&now.confexts),
+            extensions: recorded(&now.extensions, now.extensions.merged.iter()),
+            confexts: recorded(&now.confexts, now.confexts.merged.iter()),
+            unmerged_extensions: recorded(&now.extensions, unmerged(&now.extensions)),
+            unmerged_confexts: recorded(&now.confexts, unmerged(&now.confexts)),
             default_route: now.default_route,
             up: now.up.as_secs(),
             bound,
@@ -198,13 +206,17 @@ fn is_requirable(name: &str, unit: &UnitFacts) -> bool {
         && !matches!(unit.origin, UnitOrigin::Nowhere | UnitOrigin::Runtime)
 }
 
-fn recorded(facts: &ExtensionFacts) -> Vec<RecordedExtension> {
+fn unmerged(facts: &ExtensionFacts) -> impl Iterator<Item = &String> {
+    facts.offered.keys().filter(|name| !facts.merged.contains(*name))
+}
+
+fn recorded<'a>(facts: &ExtensionFacts, names: impl Iterator<Item = &'a String>) -> Vec<RecordedExtension> {
     let extension = |name: &String| RecordedExtension {
         name: name.clone(),
         is_images: facts.offered.get(name).is_none_or(|offer| offer.is_images),
         stamp: facts.offered.get(name).and_then(|offer| offer.stamp),
     };
-    facts.merged.iter().map(extension).collect()
+    names.map(extension).collect()
 }
 
 #[cfg(test)]

@@ -125,6 +125,68 @@ fn an_offered_extension_that_is_not_merged_is_lost_with_its_units() {
 }
 
 #[test]
+fn beside_an_unmerged_extension_that_is_new_or_has_changed_none_is_lost_for_certain() {
+    let other = |stamp| ExtensionOffer {
+        path: "/var/lib/extensions/other.raw".into(),
+        state: OfferState::There,
+        stamp: Some(stamp),
+        is_images: false,
+    };
+    let with_another = |now: &mut Inventory| {
+        unmerge(now);
+        now.extensions.offered.insert("other".into(), other(stamp(1)));
+    };
+    let told = perhaps(with_another);
+    assert!(told[0].contains("other is new or has changed"), "{told:?}");
+    // One that was never merged keeps nobody else from it, unless it has changed.
+    let mut before = super::super::record::Baseline::default();
+    let mut now = Inventory::default();
+    let docker = RecordedExtension {
+        name: "docker".into(),
+        ..RecordedExtension::default()
+    };
+    let never = RecordedExtension {
+        name: "other".into(),
+        stamp: Some(stamp(1)),
+        ..RecordedExtension::default()
+    };
+    before.extensions = vec![docker];
+    before.unmerged_extensions = vec![never];
+    now.extensions.offered.insert("docker".into(), other(stamp(7)));
+    now.extensions.offered.insert("other".into(), other(stamp(1)));
+    assert_eq!(compare(&before, &now, &[]).certain.len(), 1);
+    now.extensions.offered.insert("other".into(), other(stamp(2)));
+    assert_eq!(compare(&before, &now, &[]).certain.len(), 0);
+}
+
+#[test]
+fn what_is_missing_in_usr_is_not_the_images_doing_once_an_extension_is_gone() {
+    let without_program = |now: &mut Inventory| {
+        let unit = of(now, "app.service");
+        unit.active = "failed".into();
+        unit.exit_code = Some(203);
+        unit.program_state = ProgramState::Missing("/usr/bin/dockerd".into());
+    };
+    assert_eq!(certain(without_program).len(), 1);
+    let masked = |now: &mut Inventory| {
+        unmerge(now);
+        now.extensions.offered.get_mut("docker").unwrap().state = OfferState::Masked;
+        without_program(now);
+    };
+    let told = perhaps(masked);
+    assert!(
+        told.iter().any(|told| told.contains("/usr/bin/dockerd")),
+        "{told:?}"
+    );
+    // Lost with an extension that is lost for certain, it is.
+    let lost = |now: &mut Inventory| {
+        unmerge(now);
+        without_program(now);
+    };
+    assert_eq!(certain(lost).len(), 3);
+}
+
+#[test]
 fn an_extension_that_is_not_meant_any_more_is_not_required_nor_are_its_units() {
     let nothing = [""; 0];
     let removed = |now: &mut Inventory| {
@@ -210,29 +272,25 @@ fn an_extension_that_the_image_has_dropped_is_told() {
 
 #[test]
 fn an_operators_unit_that_can_not_be_loaded_is_lost_unless_its_files_have_changed() {
-    for load in ["bad-setting", "error"] {
-        let broken = |now: &mut Inventory| of(now, "app.service").load = load.into();
-        assert_eq!(
-            certain(broken),
-            [format!(
-                "unit app.service can't be loaded: {load} (before: active)"
-            )]
-        );
-        let edited = |now: &mut Inventory| {
-            broken(now);
-            now.files.insert(FILE.into(), stamp(2));
-        };
-        assert_eq!(perhaps(edited).len(), 1);
-        let with_a_new_drop_in = |now: &mut Inventory| {
-            broken(now);
-            let path = "/etc/systemd/system/app.service.d/a.conf";
-            of(now, "app.service").drop_ins = vec![path.into()];
-            now.files.insert(path.into(), stamp(1));
-        };
-        assert_eq!(perhaps(with_a_new_drop_in).len(), 1);
-        let the_images = |now: &mut Inventory| of(now, "sshd.service").load = load.into();
-        assert_eq!(perhaps(the_images).len(), 1);
-    }
+    let broken = |now: &mut Inventory| of(now, "app.service").load = "bad-setting".into();
+    assert_eq!(
+        certain(broken),
+        ["unit app.service can't be loaded: bad-setting (before: active)"]
+    );
+    let edited = |now: &mut Inventory| {
+        broken(now);
+        now.files.insert(FILE.into(), stamp(2));
+    };
+    assert_eq!(perhaps(edited).len(), 1);
+    let with_a_new_drop_in = |now: &mut Inventory| {
+        broken(now);
+        let path = "/etc/systemd/system/app.service.d/a.conf";
+        of(now, "app.service").drop_ins = vec![path.into()];
+        now.files.insert(path.into(), stamp(1));
+    };
+    assert_eq!(perhaps(with_a_new_drop_in).len(), 1);
+    let the_images = |now: &mut Inventory| of(now, "sshd.service").load = "bad-setting".into();
+    assert_eq!(perhaps(the_images).len(), 1);
     let not_found = |now: &mut Inventory| of(now, "app.service").load = "not-found".into();
     assert_eq!(certain(not_found).len(), 1);
     let removed = |now: &mut Inventory| {
@@ -258,6 +316,12 @@ fn an_operators_unit_that_can_not_be_loaded_is_lost_unless_its_files_have_change
         };
         assert_eq!(found, [told]);
     }
+    // A file that couldn't be read, or no memory.
+    let unread = |now: &mut Inventory| of(now, "app.service").load = "error".into();
+    assert_eq!(
+        perhaps(unread),
+        ["unit app.service can't be loaded: error (before: active)"]
+    );
 }
 
 fn not_executable(state: ProgramState) -> impl Fn(&mut Inventory) {
