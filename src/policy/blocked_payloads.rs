@@ -19,6 +19,10 @@ const MOST_BLOCKED: usize = 16;
 /// outage elsewhere takes down at once must not block an image for ever.
 pub(super) const TRIALS_APART: i64 = 60 * 60;
 
+/// Trials that are lost by a regression at most, however close together the clock has them: one that
+/// starts in the past at every boot would never tell them apart.
+pub(super) const MOST_LOST_TRIALS: u32 = 3;
+
 /// A payload that booted and was not kept, or that makes the same image as one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockedPayload {
@@ -48,6 +52,18 @@ pub struct BlockedPayload {
         skip_serializing_if = "Option::is_none"
     )]
     pub retry_from: Option<UnixTime>,
+    /// Trials that were lost by a regression, while it may be installed once more.
+    #[serde(
+        default,
+        deserialize_with = "tolerant::or_default",
+        skip_serializing_if = "is_none_lost"
+    )]
+    pub lost_trials: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_none_lost(trials: &u32) -> bool {
+    *trials == 0
 }
 
 impl BlockedPayload {
@@ -195,6 +211,7 @@ mod tests {
             cause: "did not come up".to_owned(),
             image: None,
             retry_from: None,
+            lost_trials: 0,
         }
     }
 

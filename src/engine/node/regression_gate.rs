@@ -5,7 +5,7 @@
 //!  to be marked good ─▶ ours, first boot, a record of the other slot's image? ── no ─▶ marked good; says why
 //!                          │ yes
 //!                          ▼                            ┌─ as before, or perhaps worse ─▶ marked good, reported
-//!               inventory, within seconds ─▶ compare ───┤
+//!               inventory, within seconds ─▶ compare ───┤     (what is certain, by a second look)
 //!                          │ no answer: marked good     └─ lost for certain ─┬─ the other slot boots ─▶ left
 //!                          ▼                                                 └─ it doesn't ─▶ marked good, reported
 //! ```
@@ -19,12 +19,17 @@ use super::machine::{Machine, unix_time};
 use super::slot_control::{SlotControl, partuuid};
 use super::update_history::UpdateHistory;
 use crate::config::{RegressionMode, UnitName};
-use crate::health::baseline::{Baseline, Binding, GateOutcome, GateRecord, Inventory, Regressions, compare};
-use crate::health::{Cause, InventoryError};
+use crate::health::baseline::{
+    Baseline, Binding, GateOutcome, GateRecord, Regressions, SystemState, compare,
+};
+use crate::health::{Cause, WantedUnits, take_inventory};
+use crate::host::Host;
 use crate::journal::{MessageId, chain};
 
-/// How long systemd may take for all answers together. After that nothing is required.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+/// How long systemd may take for all answers of a look together. After that nothing is required.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// From a look that found something lost to the one that confirms it.
+const SECOND_LOOK: Duration = Duration::from_secs(1);
 
 /// The gate's state in this process.
 #[derive(Debug, Default)]
@@ -55,12 +60,38 @@ pub(super) struct RegressionGate {
 /// A look that is due, and what it is to be held against.
 #[derive(Debug)]
 pub(super) struct DueLook {
-    pub(super) baseline: Baseline,
+    baseline: Baseline,
     mode: RegressionMode,
     excused: Vec<UnitName>,
     /// PARTUUID of the running slot, and its version.
     slot: String,
     version: String,
+}
+
+impl DueLook {
+    /// What is worse now. What is lost for certain is looked at once more: somebody may just merge
+    /// extensions anew.
+    ///
+    /// # Errors
+    /// Why nothing can be compared.
+    pub(super) async fn look(&self, host: &Host) -> Result<Regressions, String> {
+        let found = self.compare(host).await?;
+        if found.certain.is_empty() {
+            return Ok(found);
+        }
+        tokio::time::sleep(SECOND_LOOK).await;
+        Ok(found.confirmed_by(self.compare(host).await?))
+    }
+
+    async fn compare(&self, host: &Host) -> Result<Regressions, String> {
+        let units = WantedUnits::Of(&self.baseline);
+        let now = take_inventory(host, units, PATIENCE).await;
+        let now = now.map_err(|error| chain(&error))?;
+        if now.system == SystemState::Stopping {
+            return Err("the system is going down".to_owned());
+        }
+        Ok(compare(&self.baseline, &now, &self.excused))
+    }
 }
 
 /// Why no look is due.
@@ -163,17 +194,15 @@ impl RegressionGate {
     }
 
     /// Decides by what was found, and remembers it: the record comes before anything is done.
-    pub(super) fn judge(&self, due: DueLook, found: Result<Inventory, InventoryError>) {
-        let now = match found {
-            Ok(now) => now,
-            Err(error) => {
-                let reason = chain(&error);
+    pub(super) fn judge(&self, due: DueLook, found: Result<Regressions, String>) {
+        let found = match found {
+            Ok(found) => found,
+            Err(reason) => {
                 tracing::warn!("what the version before had is not required: {reason}");
                 self.keep_not_compared(due.slot, due.version, reason);
                 return self.pass();
             }
         };
-        let found = compare(&due.baseline, &now, &due.excused);
         let stays = self.stays_because(due.mode, &found);
         let outcome = match (&stays, found.is_empty()) {
             (_, true) => GateOutcome::AsBefore,
@@ -215,6 +244,19 @@ impl RegressionGate {
         } else {
             Some("HEALTH_REGRESSIONS=report".to_owned())
         }
+    }
+
+    /// The slot that was to be left stays after all: the record, status and history say so.
+    pub(super) fn stay(&self, reason: &str) {
+        if let Ok(Some(mut record)) = self.records.comparison()
+            && record.outcome == GateOutcome::Left
+        {
+            record.outcome = GateOutcome::Kept;
+            reason.clone_into(&mut record.reason);
+            self.keep(&record);
+            self.attempts.remark(&record.slot, &record.sentences().join("; "));
+        }
+        self.pass();
     }
 
     fn tell(&self, record: &GateRecord, baseline: &Baseline) {
@@ -286,8 +328,8 @@ impl RegressionGate {
         })
     }
 
-    /// Nothing stands against the slot any more: also where it could not be left.
-    pub(super) fn pass(&self) {
+    /// Nothing stands against the slot any more.
+    fn pass(&self) {
         self.state(|state| *state = GateState::Passed);
     }
 

@@ -14,14 +14,12 @@ use std::time::Duration;
 
 use super::blocking::Blocking;
 use super::machine::Machine;
-use super::regression_gate::{self, DueLook, RegressionGate};
+use super::regression_gate::{DueLook, RegressionGate};
 use super::slot_control::SlotControl;
 use crate::config::HealthSettings;
 use crate::disk::{DiskError, SlotAttributes};
 use crate::engine::{Fallback, SlotError};
-use crate::health::{
-    self, Cause, NotHealthyYet, Requirement, TrialEnd, Unknown, WantedUnits, take_inventory,
-};
+use crate::health::{self, Cause, NotHealthyYet, Requirement, TrialEnd, Unknown};
 use crate::journal::{MessageId, chain};
 use crate::reboot::reboot_now;
 use crate::systemd::Systemd;
@@ -221,9 +219,7 @@ impl Blocking<SlotTrial> {
     /// that nothing else keeps it from being marked, what the version before had is looked for.
     pub(super) async fn mark_good(&self) -> Result<(), SlotError> {
         if let Some(due) = self.run(SlotTrial::due_look).await {
-            let host = self.on_this_thread().machine.host();
-            let units = WantedUnits::Of(&due.baseline);
-            let found = take_inventory(host, units, regression_gate::PATIENCE).await;
+            let found = due.look(self.on_this_thread().machine.host()).await;
             self.run(move |trial| trial.gate.judge(due, found)).await;
         }
         self.run(SlotTrial::mark_good_now).await
@@ -296,9 +292,12 @@ impl Blocking<SlotTrial> {
             Ok(None) => self.reboot().await,
             Err(error) => Fallback::Stays(format!("the slots can't be read or written: {}", chain(&error))),
         };
-        if is_lost && matches!(fallback, Fallback::Stays(_)) {
-            // It was looked at once, and nobody is held by it.
-            self.on_this_thread().gate.pass();
+        if let Fallback::Stays(reason) = &fallback
+            && is_lost
+        {
+            // It was looked at, and nobody is held by it.
+            let reason = reason.clone();
+            self.run(move |trial| trial.gate.stay(&reason)).await;
         }
         match &fallback {
             Fallback::Rebooting => {}

@@ -84,4 +84,43 @@ impl Regressions {
     pub fn is_empty(&self) -> bool {
         self.certain.is_empty() && self.perhaps.is_empty()
     }
+
+    /// What is worse by both looks; what only one of them found certain is so perhaps.
+    #[must_use]
+    pub fn confirmed_by(&self, again: Self) -> Self {
+        let was_certain = |found: &Regression| {
+            let mut certain = self.certain.iter();
+            certain.any(|other| other.subject == found.subject && other.name == found.name)
+        };
+        let (certain, unsure) = again.certain.into_iter().partition(was_certain);
+        let mut perhaps: Vec<Regression> = unsure;
+        perhaps.extend(again.perhaps);
+        Self { certain, perhaps }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn regression(name: &str) -> Regression {
+        Regression {
+            subject: RegressionSubject::Extension,
+            name: name.to_owned(),
+            before: "merged".to_owned(),
+            now: "not merged".to_owned(),
+        }
+    }
+
+    #[test]
+    fn certain_is_what_two_looks_show() {
+        let look = |certain: &[&str]| Regressions {
+            certain: certain.iter().map(|name| regression(name)).collect(),
+            perhaps: Vec::new(),
+        };
+        let both = look(&["docker", "only-first"]).confirmed_by(look(&["docker", "only-again"]));
+        assert_eq!(both.certain, [regression("docker")]);
+        assert_eq!(both.perhaps, [regression("only-again")]);
+        assert!(look(&["docker"]).confirmed_by(look(&[])).is_empty());
+    }
 }

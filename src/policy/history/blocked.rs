@@ -2,13 +2,14 @@
 //!
 //! A payload whose trial was lost by a regression, which nobody has configured to be a requirement,
 //! is put off at first, and tried once more: what an outage elsewhere takes down must not block an
-//! image for ever. Lost again, an hour or more later, it is blocked as any other.
+//! image for ever. Lost again, an hour or more later, it is blocked as any other; and so at the third
+//! time, whatever the clock says.
 
 use payload_format::Sha256Digest;
 
 use super::History;
 use crate::plan::ImageHashes;
-use crate::policy::blocked_payloads::TRIALS_APART;
+use crate::policy::blocked_payloads::{MOST_LOST_TRIALS, TRIALS_APART};
 use crate::policy::{BlockedPayload, Rollback, SlotPayload};
 use crate::status::UnixTime;
 
@@ -21,6 +22,9 @@ impl History {
             return Some(next);
         };
         let from = earlier.retry_from?;
+        if earlier.lost_trials.saturating_add(1) >= MOST_LOST_TRIALS {
+            return None;
+        }
         // One further ahead is of a clock that was wrong: the hour begins anew.
         (now < from).then(|| from.min(next))
     }
@@ -48,6 +52,8 @@ impl History {
     ) {
         let Some(own) = payload.sha256 else { return };
         let image = self.images.of(&own);
+        let lost_before = self.entry_of(&own).map_or(0, |earlier| earlier.lost_trials);
+        let lost_trials = retry_from.map_or(0, |_| lost_before.saturating_add(1));
         let others = image.into_iter().flat_map(|image| self.images.payloads(image));
         for sha256 in others.filter(|other| *other != own).chain([own]) {
             self.blocked.add(BlockedPayload {
@@ -57,6 +63,7 @@ impl History {
                 cause: cause.to_owned(),
                 image,
                 retry_from,
+                lost_trials,
             });
         }
     }

@@ -387,6 +387,16 @@ fn no_clock_makes_the_hour_longer_and_what_is_kept_is_forgiven() {
 }
 
 #[test]
+fn a_clock_that_starts_in_the_past_at_every_boot_blocks_at_the_third_trial() {
+    let mut history = with_images(History::default());
+    regressed(&mut history, 10);
+    regressed(&mut history, 10);
+    assert!(!is_blocked_at(&history, 1, 10 + 3600));
+    regressed(&mut history, 10);
+    assert!(is_blocked_at(&history, 1, 1 << 40));
+}
+
+#[test]
 fn only_a_payload_of_ours_in_its_first_boot_is_on_its_first_trial() {
     let mut history = updated();
     history.boots(A, "boot 1");

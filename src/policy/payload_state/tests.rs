@@ -220,6 +220,7 @@ fn a_payload_that_was_rolled_back_is_taken_only_when_somebody_asks() {
         cause: "did not come up".into(),
         image: None,
         retry_from: None,
+        lost_trials: 0,
     };
     let input = |trigger| PolicyInput {
         payload_state: &state,
