@@ -44,6 +44,10 @@ pub enum InventoryError {
     NoSystemd,
 }
 
+/// One look at files at a time: one that hangs, in a file system that doesn't answer, is the only one
+/// that does.
+static LOOKING: Semaphore = Semaphore::const_new(1);
+
 /// The units that an inventory is to tell of.
 #[derive(Debug, Clone, Copy)]
 pub enum WantedUnits<'a> {
@@ -89,8 +93,6 @@ async fn take(host: Host, wanted: WantedUnits<'_>) -> Result<Inventory, Inventor
         WantedUnits::Of(record) => record.files().cloned().collect(),
     };
     let unknown_route = wanted.unknown_route();
-    // A look that hangs, in a file system that doesn't answer, is the only one that does.
-    static LOOKING: Semaphore = Semaphore::const_new(1);
     // Nobody closes it.
     let only = LOOKING.acquire().await.ok();
     let looked = tokio::task::spawn_blocking(move || {

@@ -85,7 +85,7 @@ pub enum UnitOrigin {
     Image,
     /// A generator, such as the one for `/etc/fstab`.
     Generated,
-    /// Whoever wrote it to `/run` in this boot.
+    /// Whoever wrote it to `/run` in this boot, or made it without a file.
     Runtime,
     /// No file.
     Nowhere,
@@ -153,8 +153,6 @@ pub struct UnitFacts {
     pub active_since: u64,
     /// Whether a job for it is queued or runs.
     pub has_job: bool,
-    /// Whether it was made at run time, without a file.
-    pub is_transient: bool,
     /// Whether its conditions held when it was last started.
     pub conditions_held: bool,
     /// `FragmentPath`; may be empty.
@@ -191,9 +189,12 @@ impl UnitFacts {
             restarts: u32::try_from(number("NRestarts")).unwrap_or(u32::MAX),
             active_since: number("ActiveEnterTimestampMonotonic"),
             has_job: !matches!(text("Job").as_str(), "" | "0"),
-            is_transient: is("Transient"),
             conditions_held: !matches!(text("ConditionResult").as_str(), "no" | "false" | "0"),
-            origin: extension.unwrap_or_else(|| UnitOrigin::of_path(&fragment)),
+            origin: match extension {
+                _ if is("Transient") => UnitOrigin::Runtime,
+                Some(extension) => extension,
+                None => UnitOrigin::of_path(&fragment),
+            },
             fragment,
             drop_ins: text("DropInPaths")
                 .split_whitespace()

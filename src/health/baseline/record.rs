@@ -200,10 +200,7 @@ impl RecordedUnit {
 /// Whether a unit is one that may be required: its file says how to start it.
 fn is_requirable(name: &str, unit: &UnitFacts) -> bool {
     let counts = SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
-    counts
-        && unit.load == "loaded"
-        && !unit.is_transient
-        && !matches!(unit.origin, UnitOrigin::Nowhere | UnitOrigin::Runtime)
+    counts && unit.load == "loaded" && !matches!(unit.origin, UnitOrigin::Nowhere | UnitOrigin::Runtime)
 }
 
 fn unmerged(facts: &ExtensionFacts) -> impl Iterator<Item = &String> {
@@ -257,7 +254,7 @@ mod tests {
     #[test]
     fn what_is_steadily_active_from_a_file_is_recorded() {
         let transient = UnitFacts {
-            is_transient: true,
+            origin: UnitOrigin::Runtime,
             ..unit("active", 1)
         };
         let without_file = UnitFacts {
