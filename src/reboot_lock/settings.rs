@@ -273,7 +273,9 @@ impl ManagerValues {
         };
         let tls = self.tls(host, "FLEET_LOCK")?;
         let endpoints = Endpoints::new(&urls, Proxies::from_env(), tls, FLEET_LOCK_LIMIT);
-        let name = format!("group {group} at {}", crate::net::redact_url(&urls.join(",")));
+        // One by one: joined, only the first would be an address.
+        let shown: Vec<String> = urls.iter().map(|url| crate::net::redact_url(url)).collect();
+        let name = format!("group {group} at {}", shown.join(","));
         Ok(Lock(
             Kind::FleetLock(FleetLock::new(endpoints, &id, &group), id),
             name,
@@ -412,6 +414,19 @@ mod tests {
             let values = ManagerValues::read(&host).unwrap();
             assert_eq!(values.strategy().unwrap(), Strategy::EtcdLock, "{line:?}");
         }
+    }
+
+    #[test]
+    fn no_servers_password_is_in_the_locks_name() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        let path = host.path(FILES[0]);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let text = "FLEET_LOCK_ID=a\nFLEET_LOCK_URL=http://u:secret@a,http://v:secret@b\n";
+        std::fs::write(path, text).unwrap();
+        let Lock(_, name) = ManagerValues::read(&host).unwrap().fleet_lock(&host).unwrap();
+        assert!(name.contains("http://a") && name.ends_with("http://b"), "{name}");
+        assert!(!name.contains("secret"), "{name}");
     }
 
     #[test]
