@@ -224,6 +224,9 @@ impl Next {
     /// What is remembered of the engine's answer.
     fn know(&mut self, view: &NodeView) {
         self.state.silence = None;
+        if matches!(self.state.obstacle, Some(RebootObstacle::EngineSilent(_))) {
+            self.state.obstacle = None;
+        }
         self.state.known_installed = view.installed;
         self.state.is_update_kept = view.is_update_kept();
         self.state.waiting.clone_from(&view.waiting);

@@ -69,6 +69,8 @@ impl Next {
                 self.came_back(true, failed);
             }
             _ if self.state.waiting.is_some() => self.wait(),
+            // Of a trial in a slot that nobody knows no record can tell later how it ended.
+            SlotHealth::NotYet(why) if view.slot.is_none() => self.stay_on_trial(why),
             SlotHealth::NotYet(why) => {
                 self.save(HoldRecord {
                     boot: String::new(),

@@ -434,6 +434,8 @@ fn an_engine_that_does_not_answer_is_told_in_each_phase_until_it_does() {
         assert_eq!((state.phase(), state.silence()), (phase, Some("gone")));
         let (state, _) = after(state, [read(rolled_back())]);
         assert_eq!(state.silence(), None);
+        let told = state.obstacle().map(|obstacle| format!("{obstacle:?}"));
+        assert!(!told.is_some_and(|told| told.contains("Silent")), "{phase:?}");
     }
 }
 
