@@ -45,6 +45,8 @@ pub struct MergedExtension {
     pub class: ExtensionClass,
     /// The name under which systemd merges it.
     pub name: String,
+    /// Whether systemd chose it from a `.v` directory of versions.
+    pub is_versioned: bool,
     /// What becomes of it under another image.
     pub under_another_image: UnderAnotherImage,
 }
@@ -70,22 +72,26 @@ pub fn merged(host: &Host, of_versions: &str) -> Result<Vec<MergedExtension>, Un
     let mut found = Vec::new();
     for class in ExtensionClass::ALL {
         for name in merged_names(host, class)? {
-            let unreadable = |source| Unreadable {
-                path: format!("the {} {name}", class.word()),
-                source,
-            };
-            let place = place(host, class, &name, of_versions).map_err(unreadable)?;
-            let under_another_image = match place {
-                ExtensionPlace::Stays(path) => {
-                    let release = release(host, class, &name, &path);
-                    UnderAnotherImage::Same(release.map_err(unreadable)?)
-                }
-                ExtensionPlace::OfImage(path) => UnderAnotherImage::OfImage(path),
-                ExtensionPlace::NotKnown => UnderAnotherImage::NotKnown,
-            };
+            let mut is_versioned = false;
+            let found_there = place(host, class, &name, of_versions).and_then(|place| {
+                Ok(match place {
+                    ExtensionPlace::Stays(path) => {
+                        is_versioned = path.extension().is_some_and(|end| end == "v");
+                        UnderAnotherImage::Same(release(host, class, &name, &path)?)
+                    }
+                    ExtensionPlace::OfImage(path) => UnderAnotherImage::OfImage(path),
+                    ExtensionPlace::NotKnown => UnderAnotherImage::NotKnown,
+                })
+            });
+            // One that can't be told must not hide the others.
+            let under_another_image = found_there.unwrap_or_else(|error| {
+                tracing::warn!("the {} {name} is not judged: {error}", class.word());
+                UnderAnotherImage::Same(None)
+            });
             found.push(MergedExtension {
                 class,
                 name,
+                is_versioned,
                 under_another_image,
             });
         }
@@ -93,17 +99,21 @@ pub fn merged(host: &Host, of_versions: &str) -> Result<Vec<MergedExtension>, Un
     Ok(found)
 }
 
-/// Whether there is a file at `path`, an absolute path whose parts in `/usr` are those of the image
-/// mounted at `image`.
+/// Where the file at `path` lies, an absolute path whose parts in `/usr` are those of the image
+/// mounted at `image`: below `image`, unless links lead out of `/usr`. Without links; none if there
+/// is no such file.
 ///
 /// # Errors
 /// If that can't be told.
-pub fn is_in_image(host: &Host, image: &Path, path: &Path) -> io::Result<bool> {
+pub fn path_in_image(host: &Host, image: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
     let lies = |path: &Path| match path.strip_prefix("/usr") {
         Ok(below) => image.join(below),
         Err(_) => host.path(&path.to_string_lossy()),
     };
-    Ok(matches!(walk(lies, path, WalkLimit::Never)?, WalkEnd::To(_)))
+    Ok(match walk(lies, path, WalkLimit::Never)? {
+        WalkEnd::To(found) => Some(lies(&found)),
+        WalkEnd::Nowhere => None,
+    })
 }
 
 /// Whether an extension's file at this absolute path belongs to one version of the system.
@@ -131,6 +141,9 @@ fn place(host: &Host, class: ExtensionClass, name: &str, of_versions: &str) -> i
     for directory in class.search_path() {
         for file in &files {
             let path = Path::new(directory).join(file);
+            if is_images_own(host, &path) {
+                return Ok(ExtensionPlace::NotKnown);
+            }
             let path = match walk(lies, &path, WalkLimit::AtUsr)? {
                 WalkEnd::Nowhere => continue,
                 WalkEnd::To(path) => path,
@@ -147,6 +160,17 @@ fn place(host: &Host, class: ExtensionClass, name: &str, of_versions: &str) -> i
         }
     }
     Ok(ExtensionPlace::NotKnown)
+}
+
+/// Whether `path`, in `/etc`, is a link that the image has there: Flatcar's, which lie in the lower
+/// directory of its overlay on `/etc`, come and go with the image.
+fn is_images_own(host: &Host, path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix("/etc") else {
+        return false;
+    };
+    let target = |path: &Path| fs::read_link(host.path(&path.to_string_lossy())).ok();
+    let images = target(&Path::new("/usr/share/flatcar/etc").join(below));
+    images.is_some() && images == target(path)
 }
 
 /// Where a walk along a path ends.
@@ -406,7 +430,10 @@ mod tests {
         symlink("/usr/share/flatcar/sysext/docker.raw", image.join("absolute")).unwrap();
         symlink("/usr/circle", image.join("circle")).unwrap();
         node.write("/usr/only-in-the-old-one", "");
-        let is_there = |path: &str| is_in_image(&node.host, &image, Path::new(path));
+        let is_there = |path: &str| {
+            let found = path_in_image(&node.host, &image, Path::new(path));
+            found.map(|found| found.is_some())
+        };
         assert!(is_there("/usr/share/flatcar/sysext/docker.raw").unwrap());
         assert!(is_there("/usr/absolute").unwrap());
         assert!(!is_there("/usr/only-in-the-old-one").unwrap());

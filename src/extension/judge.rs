@@ -23,6 +23,8 @@ use crate::image::OsRelease;
 
 /// The first systemd that knows configuration extensions.
 const FIRST_WITH_CONFEXTS: u32 = 254;
+/// The first systemd that chooses an extension from a `.v` directory of versions.
+const FIRST_WITH_VERSIONS: u32 = 256;
 /// The first systemd that takes an extension for a distribution that the image is like.
 const FIRST_WITH_ID_LIKE: u32 = 257;
 /// Scopes of an extension that names none.
@@ -92,17 +94,23 @@ impl fmt::Display for NotMerged {
     }
 }
 
-/// Whether systemd in the image `host` merges an extension that says `release` of itself; none if
-/// there is no file of its name in it, or systemd refuses the file.
+/// Whether systemd in the image `host` merges an extension of a class, versioned if systemd chooses
+/// it from a `.v` directory, that says `release` of itself; none if there is no file of its name in
+/// it, or systemd refuses the file.
 ///
 /// # Errors
 /// [`NotMerged`]: the first of systemd's checks that fails.
 pub fn judge(
-    class: ExtensionClass,
+    (class, is_versioned): (ExtensionClass, bool),
     release: Option<&OsRelease>,
     host: ExtensionHost<'_>,
 ) -> Result<(), NotMerged> {
-    if let (ExtensionClass::Configuration, Some(systemd @ ..FIRST_WITH_CONFEXTS)) = (class, host.systemd) {
+    let first = match class {
+        _ if is_versioned => FIRST_WITH_VERSIONS,
+        ExtensionClass::Configuration => FIRST_WITH_CONFEXTS,
+        ExtensionClass::System => 0,
+    };
+    if let Some(systemd) = host.systemd.filter(|systemd| *systemd < first) {
         return Err(NotMerged::Unsupported { systemd });
     }
     let Some(own_id) = host.os_release.get("ID") else {
@@ -178,7 +186,7 @@ mod tests {
             systemd: Some(systemd),
             architecture: "x86-64",
         };
-        judge(class, Some(&parse(extension)), host).map_err(|why| why.to_string())
+        judge((class, false), Some(&parse(extension)), host).map_err(|why| why.to_string())
     }
 
     #[test]
@@ -227,6 +235,18 @@ mod tests {
         };
         assert!(coreos(256).is_err());
         assert_eq!(coreos(257), Ok(()));
+        let versioned = |systemd| {
+            let release = OsRelease::parse(b"ID=_any\n", None).unwrap();
+            let os_release = OsRelease::parse(FLATCAR.as_bytes(), None).unwrap();
+            let host = ExtensionHost {
+                os_release: &os_release,
+                systemd: Some(systemd),
+                architecture: "x86-64",
+            };
+            judge((ExtensionClass::System, true), Some(&release), host)
+        };
+        assert_eq!(versioned(255), Err(NotMerged::Unsupported { systemd: 255 }));
+        assert_eq!(versioned(256), Ok(()));
     }
 
     #[test]
@@ -263,7 +283,7 @@ mod tests {
                 systemd: Some(self.systemd),
                 architecture: &self.architecture,
             };
-            judge(class.unwrap(), extension.as_ref(), host)
+            judge((class.unwrap(), false), extension.as_ref(), host)
         }
     }
 

@@ -20,7 +20,7 @@ mod store;
 pub use download::{
     DownloadedPackage, ExtensionError, PackageOrigin, download, download_from_any, require_room,
 };
-pub use in_force::{MergedExtension, UnderAnotherImage, is_in_image, is_of_one_version, merged};
+pub use in_force::{MergedExtension, UnderAnotherImage, is_of_one_version, merged, path_in_image};
 pub use judge::{ExtensionHost, NotMerged, judge};
 pub use merged_names::{ExtensionClass, merged_names};
 pub use store::{ExtensionStore, ExtensionStoreError, RunningSystem};

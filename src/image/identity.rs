@@ -74,7 +74,7 @@ impl ImageIdentity {
         };
         let board = first(os_release, ["FLATCAR_BOARD", "COREOS_BOARD"])
             .or_else(|| first(release, ["FLATCAR_RELEASE_BOARD", "COREOS_RELEASE_BOARD"]));
-        let architecture = os_release.get("ARCHITECTURE").map(str::to_owned);
+        let architecture = os_release.get("ARCHITECTURE").map(in_systemds_words);
         Self {
             id: os_release.get("ID").map(str::to_owned),
             architecture: architecture.or_else(|| board.as_deref().and_then(of_board).map(str::to_owned)),
@@ -132,6 +132,16 @@ fn differ(running: Option<&String>, new: Option<&String>) -> Option<(String, Str
     both.filter(|(running, new)| running != new)
 }
 
+/// An architecture that an image names by the kernel's or a distribution's word, in systemd's.
+fn in_systemds_words(architecture: &str) -> String {
+    match architecture {
+        "x86_64" | "amd64" => "x86-64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+    .to_owned()
+}
+
 /// The architecture of one of Flatcar's boards.
 fn of_board(board: &str) -> Option<&'static str> {
     match board.split('-').next()? {
@@ -171,6 +181,19 @@ mod tests {
             other.unwrap_err().to_string(),
             "the new image is for board amd64-generic, this node runs that of amd64-usr"
         );
+    }
+
+    #[test]
+    fn an_architecture_by_another_name_is_the_same() {
+        let named = |word: &str| identity(&format!("ID=x\nARCHITECTURE={word}\n"), "");
+        for word in ["x86-64", "x86_64", "amd64"] {
+            assert_eq!(
+                named(word).require_same_node(&identity(AMD64, "")),
+                Ok(()),
+                "{word}"
+            );
+        }
+        assert!(named("aarch64").require_same_node(&identity(AMD64, "")).is_err());
     }
 
     #[test]

@@ -3,12 +3,13 @@
 //!
 //! ```text
 //!  version 2   the manifest's copy of os-release       before the first write, and in a dry run
-//!  all         kernel's header, slot's hash tree       once both were read back
+//!  all         kernel's header, slot's hash tree       once both were read back, and after the script
 //!  all         the image itself: see `image_facts`     once the slot is sealed, before its script
 //! ```
 //!
-//! What the image doesn't say is no mismatch, and a look that fails is none either: the image's
-//! script fails for the same reason, or there is none to know.
+//! What the image doesn't say is no mismatch. A look that fails is none either (the image's script
+//! fails for the same reason, or there is none to know), unless an image that loses extensions is
+//! to be refused.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -81,6 +82,9 @@ pub(super) async fn of_slot(
         Ok(facts) => facts,
         Err(PostinstError::Subprocess(SubprocessError::Cancelled { .. })) => {
             return Err(InstallError::Cancelled);
+        }
+        Err(error) if attempt.plan.extensions_judged == ExtensionJudging::Refuse => {
+            return Err(InstallError::Postinst(error));
         }
         Err(error) => {
             let error = &error as &dyn std::error::Error;
@@ -189,7 +193,8 @@ fn lost(merged: &[MergedExtension], image: ExtensionHost<'_>, missing: &[PathBuf
     let lost = merged.iter().filter_map(|extension| {
         let why = match &extension.under_another_image {
             UnderAnotherImage::Same(Some(release)) => {
-                judge(extension.class, Some(release), image).err()?.to_string()
+                let form = (extension.class, extension.is_versioned);
+                judge(form, Some(release), image).err()?.to_string()
             }
             UnderAnotherImage::OfImage(path) if missing.contains(path) => {
                 format!("the image has no {}", path.display())
@@ -230,6 +235,7 @@ mod tests {
         let same = |name: &str, release: &str| MergedExtension {
             class: ExtensionClass::System,
             name: name.to_owned(),
+            is_versioned: false,
             under_another_image: UnderAnotherImage::Same(Some(parse(release))),
         };
         let merged = [
@@ -238,11 +244,13 @@ mod tests {
             MergedExtension {
                 class: ExtensionClass::System,
                 name: "docker".to_owned(),
+                is_versioned: false,
                 under_another_image: UnderAnotherImage::OfImage("/usr/share/docker.raw".into()),
             },
             MergedExtension {
                 class: ExtensionClass::Configuration,
                 name: "unknown".to_owned(),
+                is_versioned: false,
                 under_another_image: UnderAnotherImage::Same(None),
             },
         ];

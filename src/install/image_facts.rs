@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::postinstall::NO_SCRIPT;
 use super::{PostinstError, attempt::blocking};
-use crate::extension::is_in_image;
+use crate::extension::path_in_image;
 use crate::host::Host;
 use crate::host::mount::{MountError, Mounted};
 use crate::host::subprocess::Subprocess;
@@ -61,15 +61,20 @@ impl ImageFacts {
     /// Of the image mounted at `image`, on the node `host`.
     #[must_use]
     pub fn of(host: &Host, image: &Path, paths: &[PathBuf]) -> Self {
-        let text = |path: &str| {
-            let text = read(&image.join(path)).unwrap_or_default();
-            String::from_utf8_lossy(&text).into_owned()
+        let inside = |path: &str| {
+            let found = path_in_image(host, image, &Path::new("/usr").join(path));
+            // What lies elsewhere is the running system's.
+            found.ok().flatten().filter(|found| found.starts_with(image))
         };
-        let is_missing = |path: &&PathBuf| matches!(is_in_image(host, image, path), Ok(false));
+        let text = |path: &str| {
+            let text = inside(path).and_then(|path| read(&path).ok());
+            String::from_utf8_lossy(&text.unwrap_or_default()).into_owned()
+        };
+        let is_missing = |path: &&PathBuf| matches!(path_in_image(host, image, path), Ok(None));
         Self {
             os_release: text(OS_RELEASE),
             release: text("share/flatcar/release"),
-            systemd: systemd_version(image),
+            systemd: systemd_version(&inside),
             missing: paths
                 .iter()
                 .take(MOST_PATHS)
@@ -141,11 +146,13 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(contents)
 }
 
-fn systemd_version(image: &Path) -> Option<u32> {
-    let debian = names(&image.join("lib")).filter(|name| name.contains("-linux-"));
+/// The version of the image's systemd, where `inside` says where a path below `/usr` lies in it.
+fn systemd_version(inside: &impl Fn(&str) -> Option<PathBuf>) -> Option<u32> {
+    let names = |path: &str| inside(path).into_iter().flat_map(|path| names(&path));
+    let debian = names("lib").filter(|name| name.contains("-linux-"));
     let debian = debian.map(|name| format!("lib/{name}/systemd"));
     let directories = LIBRARIES.iter().map(|path| (*path).to_owned()).chain(debian);
-    let mut names = directories.flat_map(|path| names(&image.join(path)));
+    let mut names = directories.flat_map(|path| names(&path).collect::<Vec<_>>());
     names.find_map(|name| systemd_version_of(&name))
 }
 
@@ -186,6 +193,12 @@ mod tests {
                 missing: vec![asked[1].into()],
             }
         );
+        // A link out of it leads to the running system's.
+        fs::remove_file(image.join("lib/os-release")).unwrap();
+        fs::create_dir_all(directory.path().join("opt")).unwrap();
+        fs::write(directory.path().join("opt/os-release"), "ID=running\n").unwrap();
+        std::os::unix::fs::symlink("/opt/os-release", image.join("lib/os-release")).unwrap();
+        assert_eq!(ImageFacts::of(&host, &image, &[]).os_release, "");
         let json = serde_json::to_string(&facts).unwrap();
         assert_eq!(serde_json::from_str::<ImageFacts>(&json).unwrap(), facts);
     }

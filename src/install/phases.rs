@@ -198,7 +198,12 @@ impl Downloaded {
         let cancel = cancel.clone();
         at_work(attempt.site.pace.priority, move || {
             let verified = targets.verify(&attempt, (&manifest, read_back), &cancel);
-            let verified = verified.and_then(|()| image_check::kernel(&attempt));
+            // One that the payload doesn't bring is still the old image's: its script may replace it.
+            let brings_kernel = manifest.image(ImageKind::Kernel).is_some();
+            let verified = match verified {
+                Ok(()) if brings_kernel => image_check::kernel(&attempt),
+                verified => verified,
+            };
             if verified.as_ref().is_err_and(|e| !e.leaves_checkpoint()) {
                 Saved::discard(&attempt);
             }
@@ -268,7 +273,11 @@ impl Verified {
         };
         let tested = test(&attempt, &arguments, cancel).await;
         blocking(move || drop(seal)).await;
-        tested
+        let tested = tested?;
+        // The script may have written another one.
+        let at = Arc::clone(&attempt);
+        blocking(move || image_check::kernel(&at)).await?;
+        Ok(tested)
     }
 }
 
