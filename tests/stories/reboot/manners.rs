@@ -256,27 +256,50 @@ async fn beside_another_manager_it_refuses_and_off_is_off() {
     );
 }
 
+fn syscall_of(manager: &RebootManager) -> String {
+    format!("/proc/{}/syscall", manager.id())
+}
+
+/// Whether the kernel shows what the manager waits in: hardened ones show it to a debugger alone.
+fn may_see_syscalls(manager: &RebootManager) -> bool {
+    let shown = std::fs::read_to_string(syscall_of(manager));
+    if let Err(error) = &shown {
+        eprintln!("this kernel doesn't show what a process waits in ({error}): nothing is proven");
+    }
+    shown.is_ok()
+}
+
+/// The time after which the manager's thread wakes up by itself, in milliseconds: -1 for never, none
+/// while it is at work. The fourth argument of `epoll_wait` and `epoll_pwait`, see `proc_pid_syscall(5)`.
+fn wakes_up_after(manager: &RebootManager) -> Option<i32> {
+    let syscall = std::fs::read_to_string(syscall_of(manager)).unwrap();
+    let argument = syscall.split_whitespace().nth(4)?.strip_prefix("0x")?;
+    // An int: its upper half counts for nothing.
+    let lower_half = u64::from_str_radix(argument, 16).unwrap() & u64::from(u32::MAX);
+    Some(u32::try_from(lower_half).unwrap().cast_signed())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_manager_sleeps() {
     let mut machine = Machine::with('1', ALONE).await;
     machine.boot(SlotName::A).await;
     machine.manager().reaches("idle").await;
-    let switches = || {
-        let path = format!("/proc/{}/status", machine.manager().id());
-        let status = std::fs::read_to_string(path).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("voluntary_ctxt_switches"));
-        line.unwrap()
-            .split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-    };
-    // Whatever its start has left behind.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let before = switches();
-    tokio::time::sleep(Duration::from_secs(3)).await;
-    assert_eq!(switches(), before, "it has woken up");
+    if !may_see_syscalls(machine.manager()) {
+        return;
+    }
+    let never = || wakes_up_after(machine.manager()) == Some(-1);
+    eventually("the manager wakes up for events alone", never).await;
+}
+
+/// The control of the one above: a window that is waited for is looked at once a minute.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_windows_a_manager_wakes_up_within_a_minute() {
+    let windows = "REBOOT_WINDOW_START=00:00\nREBOOT_WINDOW_LENGTH=23h59m\nREBOOT_TIME_ZONE=UTC\n";
+    let mut machine = Machine::with('1', &format!("{ALONE}{windows}")).await;
+    machine.boot(SlotName::A).await;
+    machine.manager().reaches("idle").await;
+    let within_a_minute =
+        || wakes_up_after(machine.manager()).is_some_and(|after| (50_000..=60_000).contains(&after));
+    eventually("the manager looks at its windows once a minute", within_a_minute).await;
+    assert_ne!(wakes_up_after(machine.manager()), Some(-1));
 }
