@@ -44,9 +44,9 @@ pub enum ValueKind {
     Number {
         /// What it counts.
         unit: &'static str,
-        /// The least, 0 aside.
+        /// The smallest value, 0 aside.
         min: u64,
-        /// The most.
+        /// The largest value.
         max: u64,
         /// What 0 means, if that is not just the least.
         zero: Option<&'static str>,

@@ -129,9 +129,9 @@ pub enum LayoutError {
     TwoSlots {
         /// The slot concerned.
         slot: SlotName,
-        /// One claimant.
+        /// Partition whose label or PARTUUID is the slot's.
         first: PartitionNumber,
-        /// The other.
+        /// The other partition of which that is true.
         second: PartitionNumber,
     },
     /// Label and PARTUUID contradict each other.

@@ -153,9 +153,9 @@ pub enum Effect {
     Revisit(Trigger),
     /// Remember for as long as this boot lasts that the other slot boots next.
     RememberPending,
-    /// Forget it.
+    /// Forget that the other slot boots next.
     ForgetPending,
-    /// Forget it, and make the other slot unbootable; ends in [`Event::Withdrawn`].
+    /// Forget that, and make the other slot unbootable; ends in [`Event::Withdrawn`].
     Withdraw,
     /// Choose the time of the next check, unless one is chosen already.
     Schedule,

@@ -65,12 +65,12 @@ pub enum BootsNext {
 /// Whether updates are looked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Updates {
-    /// They are.
+    /// The server is asked, by itself and when somebody wants it.
     #[default]
     Enabled,
-    /// `SERVER=disabled`.
+    /// The configuration has `SERVER=disabled`: nothing is asked.
     Disabled,
-    /// Nobody knows, and why: nothing is asked.
+    /// Configuration that can't be read, with the reason: nothing is asked.
     Unknown(String),
 }
 

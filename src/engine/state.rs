@@ -63,7 +63,7 @@ pub enum NextBoot {
 pub enum Flow {
     /// Not yet: the status still says that an update is available.
     Awaited,
-    /// Yes.
+    /// The attempt has told so: the status is that of its operation.
     Begun,
 }
 

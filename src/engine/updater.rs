@@ -146,7 +146,7 @@ pub trait Updater: Send + Sync + 'static {
     /// Whether that is remembered.
     fn is_pending(&self) -> impl Future<Output = bool> + Send;
 
-    /// Forgets it.
+    /// Forgets that the other slot boots next.
     fn forget_pending(&self) -> impl Future<Output = ()> + Send;
 
     /// Makes the other slot unbootable unless it is marked good, and forgets before that it boots

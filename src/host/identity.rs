@@ -95,7 +95,7 @@ const DEV_MODE: &str = "/root/.dev_mode";
 /// Whether this is a production or a developer's node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeMode {
-    /// Ordinary.
+    /// Without that file, as on every node of a fleet.
     Production,
     /// `/root/.dev_mode` exists: no periodic checks, no backoff.
     Developer,

@@ -32,7 +32,7 @@ pub enum WrongImage {
         kernel: PathBuf,
         /// This node's, in systemd's words.
         running: String,
-        /// The kernel's.
+        /// The machine that the kernel is for, in systemd's words.
         new: &'static str,
     },
     /// Its kernel is that of another `/usr`, and would not start this one.

@@ -25,7 +25,7 @@ pub enum RedirectFault {
         /// The host it would lead to, if it differs.
         host: Option<String>,
     },
-    /// No target.
+    /// A redirect without `Location`.
     #[error("it says no target")]
     NoTarget,
     /// The target is no URL.

@@ -139,13 +139,13 @@ pub enum ApplicationError {
         "{path} can't be both source and target: blocks of the old image would be lost before they are read"
     )]
     InPlace {
-        /// The device.
+        /// The block device that was named twice.
         path: PathBuf,
     },
     /// It was another payload the second time.
     #[error("{path} changed while it was applied")]
     Changed {
-        /// The payload.
+        /// File of the payload.
         path: PathBuf,
     },
 }

@@ -82,9 +82,9 @@ pub enum GenerateError {
         ImageRelease::MAX_LEN
     )]
     ReleaseLength {
-        /// Which.
+        /// File that was named as the image's `os-release`.
         path: PathBuf,
-        /// Bytes that it has at least.
+        /// Its length in bytes, or the part of it that was read.
         len: u64,
     },
     /// The kernel is that of another image.
@@ -93,7 +93,7 @@ pub enum GenerateError {
     /// The payload can't be put together.
     #[error("cannot make a payload of {path}")]
     Write {
-        /// The image.
+        /// File of the image.
         path: PathBuf,
         /// The error of the writer.
         source: WriteError,
@@ -101,7 +101,7 @@ pub enum GenerateError {
     /// The payload's file can't be written.
     #[error("cannot write {path}")]
     Output {
-        /// The payload.
+        /// File of the payload.
         path: PathBuf,
         /// The system's error.
         source: io::Error,

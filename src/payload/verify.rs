@@ -18,7 +18,7 @@ pub enum TrustError {
     /// Its file can't be read.
     #[error("cannot read {path}")]
     Read {
-        /// The key.
+        /// File of the key.
         path: PathBuf,
         /// The system's error.
         source: io::Error,
@@ -26,7 +26,7 @@ pub enum TrustError {
     /// Its file holds no key to trust.
     #[error("cannot trust {path}")]
     Key {
-        /// The key.
+        /// File of the key.
         path: PathBuf,
         /// The error of key or signature.
         source: SignatureError,

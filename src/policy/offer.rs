@@ -19,7 +19,7 @@ pub enum RunningSlot {
     /// An image as it was built: dm-verity says so at each read, or it was verified when it was
     /// written, and nothing writes to a slot that runs.
     Intact,
-    /// Not known.
+    /// Nobody knows whether it is as it was built.
     Unknown,
 }
 

@@ -122,7 +122,7 @@ pub enum SettingsFault {
     Number {
         /// Name of the setting in the configuration.
         key: &'static str,
-        /// Its value.
+        /// Value of the setting.
         value: String,
     },
 }

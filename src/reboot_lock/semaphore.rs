@@ -41,10 +41,10 @@ pub struct Note {
 /// What is wrong with a semaphore.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SemaphoreFault {
-    /// Not the JSON of one.
+    /// Text that is no semaphore's JSON.
     #[error("what stands there is no semaphore: {0}")]
     NotOne(String),
-    /// Absurd.
+    /// More holders than anybody has nodes.
     #[error("it has {0} holders")]
     TooManyHolders(usize),
 }

@@ -255,7 +255,7 @@ impl ManagerPhase {
         }
     }
 
-    /// Every one.
+    /// Every state, in the order of the table in docs/reboots.md.
     pub const ALL: [Self; 12] = [
         Self::Starting,
         Self::Idle,

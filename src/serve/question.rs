@@ -59,7 +59,7 @@ pub struct NodeEvent {
 /// Error of parsing a request.
 #[derive(Debug, thiserror::Error)]
 pub enum QuestionError {
-    /// Not well-formed.
+    /// XML that is not well-formed.
     #[error("the request is not well-formed XML")]
     Xml(#[from] quick_xml::Error),
     /// The document ended before its elements did.

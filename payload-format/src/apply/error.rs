@@ -24,9 +24,9 @@ pub enum ApplyError {
     /// An operation of another image, or of none.
     #[error("operation {op} is none of the {image} image")]
     ForeignOperation {
-        /// Which.
+        /// The operation that was asked for.
         op: OpId,
-        /// Whose operations are applied here.
+        /// The image whose operations are applied here.
         image: ImageKind,
     },
     /// An operation that can't be carried out in pieces.
@@ -35,18 +35,18 @@ pub enum ApplyError {
     /// An operation went wrong.
     #[error("operation {op} failed")]
     Operation {
-        /// Which.
+        /// The operation that failed.
         op: OpId,
-        /// How.
+        /// What went wrong.
         #[source]
         fault: Fault,
     },
     /// Copying blocks that no operation writes went wrong.
     #[error("copying blocks {blocks} of the old image failed")]
     Copy {
-        /// Which.
+        /// The blocks that were to be copied.
         blocks: BlockRange,
-        /// How.
+        /// What went wrong.
         #[source]
         fault: Fault,
     },
@@ -69,27 +69,27 @@ pub enum Fault {
     /// The old image can't be read.
     #[error("can't read the old image at byte {offset}")]
     ReadOld {
-        /// From the image's start.
+        /// Offset from the image's start, in bytes.
         offset: u64,
-        /// Why.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// The target can't be read back.
     #[error("can't read the target at byte {offset}")]
     ReadTarget {
-        /// From the image's start.
+        /// Offset from the image's start, in bytes.
         offset: u64,
-        /// Why.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
     /// The target can't be written.
     #[error("can't write the target at byte {offset}")]
     Write {
-        /// From the image's start.
+        /// Offset from the image's start, in bytes.
         offset: u64,
-        /// Why.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -110,7 +110,7 @@ pub enum Fault {
     TrailingBytes {
         /// What the data is.
         compression: Compression,
-        /// In bytes, of the piece that was being read.
+        /// Bytes that follow within the piece that was read.
         len: usize,
     },
     /// The source is not what the operation was made for; nothing was written.
@@ -127,9 +127,9 @@ pub enum Fault {
     /// The result leaves blocks of the image as they were.
     #[error("its result has {len} bytes and leaves the last of its blocks unwritten; {needed} are needed")]
     TooShort {
-        /// In bytes.
+        /// Length of the result in bytes.
         len: u64,
-        /// In bytes: up to the last block within the image.
+        /// Bytes up to the start of the last block within the image.
         needed: u64,
     },
     /// The patch is wrong.

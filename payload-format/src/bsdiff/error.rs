@@ -11,29 +11,29 @@ pub enum PatchError {
     /// A part is compressed in a way that nobody here knows.
     #[error("its {stream} stream has unknown compression {number}")]
     Packing {
-        /// Which.
+        /// The stream concerned.
         stream: Stream,
-        /// As the header says.
+        /// Number of the compression in the header.
         number: u8,
     },
     /// A brotli stream that refers back farther than is remembered, or none at all.
     #[error("its {stream} stream is no brotli stream with a window of 4 MiB at most")]
     Window {
-        /// Which.
+        /// The stream concerned.
         stream: Stream,
     },
     /// Negative, or past the patch's end.
     #[error("its {stream} stream has an impossible length")]
     StreamLength {
-        /// Which.
+        /// The stream concerned.
         stream: Stream,
     },
     /// More of what says where the bytes go than is held in memory.
     #[error("its control stream has {len} bytes; at most {limit} are held in memory")]
     ControlLength {
-        /// In bytes.
+        /// Length of the stream in bytes, decompressed.
         len: u64,
-        /// In bytes.
+        /// The most bytes of it.
         limit: u64,
     },
     /// Negative length of the result.
@@ -42,15 +42,15 @@ pub enum PatchError {
     /// The header's length is not the operation's.
     #[error("its result has {found} bytes instead of {expected}")]
     ResultLength {
-        /// In bytes.
+        /// Length in the patch's header, in bytes.
         found: u64,
-        /// In bytes.
+        /// Length that the operation has to write, in bytes.
         expected: u64,
     },
     /// A stream is damaged or ends early.
     #[error("its {stream} stream is damaged or ends early")]
     Damaged {
-        /// Which.
+        /// The stream concerned.
         stream: Stream,
         /// What the decoder says.
         #[source]
@@ -59,25 +59,25 @@ pub enum PatchError {
     /// A negative count.
     #[error("it has a negative count at byte {at} of the result")]
     NegativeCount {
-        /// From the result's start.
+        /// Offset in the result, in bytes.
         at: u64,
     },
     /// Counts beyond the result's length.
     #[error("it yields more than the {len} bytes of its result")]
     TooLong {
-        /// In bytes.
+        /// Length of the result in bytes.
         len: u64,
     },
     /// The old position leaves 64 bits.
     #[error("it seeks beyond all bounds at byte {at} of the result")]
     Seek {
-        /// From the result's start.
+        /// Offset in the result, in bytes.
         at: u64,
     },
     /// Steps that yield next to nothing.
     #[error("it has more than {limit} steps for a result of {len} bytes")]
     Steps {
-        /// The bound.
+        /// The most steps that a result of this length may take.
         limit: u64,
         /// Bytes of the result.
         len: u64,

@@ -33,9 +33,9 @@ pub enum ManifestError {
     /// A hash of another length than 32 bytes.
     #[error("the {image} image's hash has {len} bytes instead of 32")]
     ImageHash {
-        /// Whose.
+        /// The image that the hash is of.
         image: ImageKind,
-        /// In bytes.
+        /// Length of the hash in bytes.
         len: usize,
     },
     /// An image of no bytes.
@@ -44,11 +44,11 @@ pub enum ManifestError {
     /// An image that doesn't fit.
     #[error("the {image} image has {size} bytes; there is room for {room}")]
     ImageSize {
-        /// Which.
+        /// The image that is too large.
         image: ImageKind,
-        /// In bytes.
+        /// Size of the image in bytes.
         size: u64,
-        /// In bytes.
+        /// The most bytes that it may have.
         room: u64,
     },
     /// A procedure that nobody here knows.
@@ -74,7 +74,7 @@ pub enum ManifestError {
     /// Blocks that the client would have to compute.
     #[error("the {image} image leaves its {what} to be computed here, which is not supported")]
     Computed {
-        /// Which image.
+        /// The image concerned.
         image: ImageKind,
         /// `hash tree` or `error correction`.
         what: &'static str,
@@ -94,9 +94,9 @@ pub enum ManifestError {
     /// The signature blob doesn't begin where the data ends.
     #[error("the signatures begin at byte {offset} after the manifest, the data ends at {data_len}")]
     SignatureOffset {
-        /// As the manifest says.
+        /// Offset that the manifest states, in bytes after the manifest.
         offset: u64,
-        /// Where it must be.
+        /// End of the data, in bytes after the manifest: where they must begin.
         data_len: u64,
     },
     /// More than [`crate::Manifest::MAX_SIGNATURES`].
@@ -108,25 +108,25 @@ pub enum ManifestError {
     /// Many operations write the same blocks again and again.
     #[error("the {image} operations write more than {blocks} blocks in all")]
     Rewrites {
-        /// Of which image.
+        /// The image whose operations they are.
         image: ImageKind,
-        /// The bound.
+        /// The most blocks that they may write, each time counted.
         blocks: u64,
     },
     /// A full image with a gap, or any image of major version 2.
     #[error("no operation writes block {block} of the {image} image")]
     Unwritten {
-        /// Which image.
+        /// The image concerned.
         image: ImageKind,
-        /// The first block of the gap.
+        /// Number of the first block of the gap.
         block: u64,
     },
     /// One operation is wrong.
     #[error("operation {op} {error}")]
     Operation {
-        /// Which.
+        /// The operation that is wrong.
         op: OpId,
-        /// What about it.
+        /// What is wrong with it.
         error: OperationError,
     },
 }
@@ -163,7 +163,7 @@ pub enum OperationError {
         block: u64,
         /// Blocks that there are.
         blocks: u64,
-        /// Where.
+        /// The image whose operation it is.
         image: ImageKind,
     },
     /// A source outside.
@@ -173,7 +173,7 @@ pub enum OperationError {
         block: u64,
         /// Blocks that there are.
         blocks: u64,
-        /// Where.
+        /// The image whose operation it is.
         image: ImageKind,
     },
     /// A source past the end of the old image, where no hash vouches for the content.
@@ -213,9 +213,9 @@ pub enum OperationError {
     /// REPLACE data longer than the destination.
     #[error("has {len} bytes of data for {room} bytes of blocks")]
     DataLength {
-        /// In bytes.
+        /// Length of the hash in bytes.
         len: u64,
-        /// In bytes.
+        /// The most bytes that it may have.
         room: u64,
     },
     /// A copy between different lengths.
@@ -229,23 +229,23 @@ pub enum OperationError {
     /// `src_length` beyond the source extents.
     #[error("reads {len} bytes from {room} bytes of blocks")]
     SourceLength {
-        /// In bytes.
+        /// Length of the hash in bytes.
         len: u64,
-        /// In bytes.
+        /// The most bytes that it may have.
         room: u64,
     },
     /// `dst_length` that doesn't end in the destination's last block.
     #[error("writes {len} bytes to {room} bytes of blocks")]
     ResultLength {
-        /// In bytes.
+        /// Length of the hash in bytes.
         len: u64,
-        /// In bytes.
+        /// The most bytes that it may have.
         room: u64,
     },
     /// It overwrites its own source, which needs the patch in memory.
     #[error("overwrites its own source by a patch of {len} bytes; at most {limit} are held in memory")]
     PatchLength {
-        /// In bytes.
+        /// Length of the hash in bytes.
         len: u64,
         /// In bytes.
         limit: u64,
@@ -253,7 +253,7 @@ pub enum OperationError {
     /// It overwrites its own source, which needs the result in memory.
     #[error("overwrites its own source with {len} bytes; at most {limit} are held in memory")]
     OverwritesSource {
-        /// In bytes.
+        /// Length of the hash in bytes.
         len: u64,
         /// In bytes.
         limit: u64,

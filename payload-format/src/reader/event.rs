@@ -25,7 +25,7 @@ pub enum Event {
     },
     /// An operation is due; its data is whole and verified. Empty if it has none.
     Operation {
-        /// Which.
+        /// The operation that is due.
         op: OpId,
         /// All of its data.
         data: Vec<u8>,
@@ -33,14 +33,14 @@ pub enum Event {
     /// A piece of an operation's data that is larger than [`crate::Limits::whole_data`], in order:
     /// 1 MiB, the last one shorter. Not verified yet.
     Piece {
-        /// Of which operation.
+        /// The operation that the data is of.
         op: OpId,
-        /// Not empty.
+        /// The piece's bytes; never empty.
         data: Vec<u8>,
     },
     /// All pieces of the operation were handed out, and their hash is right.
     PiecesVerified {
-        /// Of which operation.
+        /// The operation that the data is of.
         op: OpId,
     },
 }

@@ -44,23 +44,23 @@ pub enum WriteError {
     /// An image or a kernel can't be read.
     #[error("cannot read the {input}")]
     Read {
-        /// Which.
+        /// The input concerned.
         input: Input,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A payload of nothing would install nothing.
     #[error("the {input} is empty")]
     Empty {
-        /// Which.
+        /// The input concerned.
         input: Input,
     },
     /// The compressor failed.
     #[error("cannot compress the {input}")]
     Compress {
-        /// Which.
+        /// The input concerned.
         input: Input,
-        /// What it says.
+        /// The compressor's error.
         source: io::Error,
     },
     /// Major version 1 has bzip2 alone.
@@ -94,7 +94,7 @@ pub enum WriteError {
     Sign {
         /// Which of the keys, counted from 1.
         number: usize,
-        /// Why.
+        /// The key's error.
         source: SignError,
     },
 }

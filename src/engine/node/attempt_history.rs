@@ -45,7 +45,7 @@ pub(super) struct AttemptHistory {
 /// How an attempt ended that did not install anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AttemptEnd {
-    /// By itself.
+    /// By an error of its own.
     Failed,
     /// The daemon ended.
     Stopped,
