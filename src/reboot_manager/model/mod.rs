@@ -242,25 +242,29 @@ const IMPOSSIBLE: [(&str, &str); 4] = [
 
 #[test]
 fn every_sabotage_is_caught() {
+    const NO_LOCK: &str = "a node is down or on trial without the lock";
+    const WITHDRAWN: &str = "a reboot for an update that was withdrawn";
+    const LOST: &str = "a node that rolled back has lost the lock";
+    const TWO: &str = "2 holders";
     let withdrawn: Change = |budget| budget.withdrawals = 1;
-    let sabotages: [(Sabotage, Scenario); 9] = [
-        (Sabotage::ReleaseAtBoot, GOOD),
-        (Sabotage::ExpiringLease, GOOD),
-        (Sabotage::UnlockOfAnother, of_two(GOOD)),
-        (Sabotage::ReleaseOnRollback, BAD),
-        (Sabotage::LostWithdrawal, with(GOOD, withdrawn)),
-        (Sabotage::TwoManagers, GOOD),
+    let killed_and_lost: Change = |budget| (budget.kills, budget.losses) = (1, 1);
+    let refused: Change = |budget| (budget.withdrawals, budget.refusals) = (1, 1);
+    let sabotages: [(Sabotage, Scenario, &str); 9] = [
+        (Sabotage::ReleaseAtBoot, GOOD, NO_LOCK),
+        (Sabotage::ExpiringLease, GOOD, NO_LOCK),
+        (Sabotage::UnlockOfAnother, of_two(GOOD), NO_LOCK),
+        (Sabotage::ReleaseOnRollback, BAD, LOST),
+        (Sabotage::LostWithdrawal, with(GOOD, withdrawn), WITHDRAWN),
+        (Sabotage::TwoManagers, GOOD, TWO),
+        (Sabotage::NoFence, with(GOOD, killed_and_lost), NO_LOCK),
         (
-            Sabotage::NoFence,
-            with(GOOD, |budget| (budget.kills, budget.losses) = (1, 1)),
+            Sabotage::BlindWrites,
+            with(GOOD, |budget| budget.repeats = 1),
+            TWO,
         ),
-        (Sabotage::BlindWrites, with(GOOD, |budget| budget.repeats = 1)),
-        (
-            Sabotage::ForgottenOrder,
-            with(GOOD, |budget| (budget.withdrawals, budget.refusals) = (1, 1)),
-        ),
+        (Sabotage::ForgottenOrder, with(GOOD, refused), WITHDRAWN),
     ];
-    for (sabotage, scenario) in sabotages {
+    for (sabotage, scenario, expected) in sabotages {
         let found = explore(Scenario {
             sabotage: Some(sabotage),
             ..scenario
@@ -271,6 +275,7 @@ fn every_sabotage_is_caught() {
                     "{sabotage:?}: {what}, in {} steps, after {states} states",
                     path.len()
                 );
+                assert_eq!(what, expected, "{sabotage:?}");
             }
             Found::Nothing { states, .. } => panic!("{sabotage:?} is not caught in {states} states"),
         }
