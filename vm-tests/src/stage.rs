@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use update_engine::serve::{Catalog, NodeEvent, Server};
 
 use crate::disk::{Disk, Slot, Standing, gpt};
-use crate::guest::{Conduct, Recipe, Release, Workshop};
+use crate::guest::{Conduct, Misfit, Recipe, Release, Workshop};
 use crate::loader::Loader;
 use crate::machine::{Hardware, Machine};
 use crate::merged::{expect_merged, expect_not_merged};
@@ -142,6 +142,11 @@ impl<'a> Stage<'a> {
     /// Makes a release by a recipe.
     pub(crate) fn make(&self, recipe: &Recipe<'_>) -> Result<Release> {
         self.workshop.release(&self.directory, recipe)
+    }
+
+    /// Makes a release that is not to be booted.
+    pub(crate) fn unbooted(&self, version: &str, misfit: Misfit) -> Result<Release> {
+        self.workshop.unbooted(&self.directory, version, misfit)
     }
 
     /// Makes a node's disk with `release` in slot A.

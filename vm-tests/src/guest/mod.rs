@@ -17,10 +17,12 @@ mod cpio;
 mod daemon;
 mod extension;
 mod filesystem;
+mod hash_tree;
 mod initrd;
 mod modules;
 mod packages;
 mod release;
+mod unbooted;
 mod units;
 mod userland;
 
@@ -35,6 +37,7 @@ pub(crate) use self::conduct::Conduct;
 pub(crate) use self::daemon::Version as Daemon;
 pub(crate) use self::extension::{SETTING, UNIT};
 pub(crate) use self::release::{Recipe, Release};
+pub(crate) use self::unbooted::Misfit;
 
 use self::packages::Packages;
 use crate::command::{run, tool};

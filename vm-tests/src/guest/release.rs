@@ -23,7 +23,7 @@ const OURS: [(&str, &[u8]); 2] = [
     ),
 ];
 const SHELL: &[u8] = include_bytes!("../../guest/shell");
-const POSTINST: &[u8] = include_bytes!("../../guest/postinst");
+pub(super) const POSTINST: &[u8] = include_bytes!("../../guest/postinst");
 /// The node's application.
 const APP: &[u8] = b"#!/bin/sh\necho 'the application runs'\n";
 /// The same, broken.
@@ -108,17 +108,27 @@ pub(crate) struct Release {
     pub(crate) payload: PathBuf,
 }
 
-impl Workshop {
-    /// Makes a release in `directory`, all but its payload.
-    pub(crate) fn release(&self, directory: &Path, recipe: &Recipe<'_>) -> Result<Release> {
-        let version = recipe.version;
-        let release = Release {
+impl Release {
+    /// Names of its files, of which none is made yet.
+    pub(super) fn in_directory(directory: &Path, version: &str) -> Self {
+        Self {
             version: version.to_owned(),
-            extended: recipe.extended,
-            compressed: recipe.compressed,
+            extended: true,
+            compressed: false,
             image: directory.join(format!("usr-{version}.img")),
             kernel: directory.join(format!("vmlinuz-{version}")),
             payload: directory.join(format!("payload-{version}")),
+        }
+    }
+}
+
+impl Workshop {
+    /// Makes a release in `directory`, all but its payload.
+    pub(crate) fn release(&self, directory: &Path, recipe: &Recipe<'_>) -> Result<Release> {
+        let release = Release {
+            extended: recipe.extended,
+            compressed: recipe.compressed,
+            ..Release::in_directory(directory, recipe.version)
         };
         self.slot_image(directory, &release, recipe)?;
         self.kernel(&release, recipe.conduct)?;
@@ -242,7 +252,7 @@ impl Workshop {
 }
 
 /// Makes the system another version of its distribution, which extensions of this one don't fit.
-fn change_os_release(path: &Path) -> Result<()> {
+pub(super) fn change_os_release(path: &Path) -> Result<()> {
     let text = String::from_utf8(files::read(path)?).context("os-release is no text")?;
     let lines = text.lines().filter(|line| !line.starts_with("VERSION_ID="));
     let changed: String = lines

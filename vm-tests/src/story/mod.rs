@@ -7,6 +7,7 @@ mod cut_power;
 mod full_boot;
 mod half_dead_disk;
 mod hangs;
+mod judged;
 mod managed_node;
 mod merged_extensions;
 mod panics;
@@ -44,7 +45,7 @@ pub(crate) struct Control {
 }
 
 /// All stories.
-pub(crate) const STORIES: [Story; 15] = [
+pub(crate) const STORIES: [Story; 18] = [
     two_versions::STORY,
     panics::STORY,
     cut_power::STORY,
@@ -60,4 +61,7 @@ pub(crate) const STORIES: [Story; 15] = [
     reboot_in_window::STORY,
     full_boot::STORY,
     cut_download::STORY,
+    judged::WRONG_BOARD,
+    judged::WRONG_KERNEL,
+    judged::EXTENSION_JUDGED,
 ];
