@@ -56,6 +56,8 @@ pub(super) enum ControlRequest {
     Preview(OfferSource),
     /// Take back that an update or a rollback waits for the reboot.
     Reset(WaitingSlot),
+    /// Make the staged update the next to boot.
+    Activate,
     /// Make the other slot the next to boot, if it was marked good and not touched since.
     RollBack,
     /// Break off the update that is under way; it can be taken up again from where it was.
@@ -72,6 +74,7 @@ impl ControlRequest {
             Self::Check | Self::Preview(OfferSource::Server) => PolkitAction::Check,
             Self::Preview(OfferSource::LastCheck) => PolkitAction::Preview,
             Self::Reset(_) => PolkitAction::Reset,
+            Self::Activate => PolkitAction::Activate,
             Self::RollBack => PolkitAction::RollBack,
             Self::Cancel => PolkitAction::Cancel,
             Self::MarkGood => PolkitAction::MarkGood,
@@ -93,6 +96,7 @@ impl Control {
             ControlRequest::Check => self.0.ask(Command::AttemptUpdate).await?,
             ControlRequest::Preview(source) => return self.preview(source).await.map(Some),
             ControlRequest::Reset(slot) => self.command(|reply| Command::Withdraw(slot, reply)).await?,
+            ControlRequest::Activate => self.command(Command::Activate).await?,
             ControlRequest::RollBack => self.command(Command::RollBack).await?,
             ControlRequest::Cancel => self.command(Command::Cancel).await?,
             ControlRequest::MarkGood => self.command(Command::MarkGood).await?,

@@ -124,10 +124,10 @@ const OF_MANAGER: [MethodRow; 3] = [
     ),
 ];
 
-const OF_ENGINE: [MethodRow; 7] = control(ENGINE_INTERFACE, Gate::Bus);
-const OF_CONTROL: [MethodRow; 7] = control(CONTROL_INTERFACE, Gate::Polkit);
+const OF_ENGINE: [MethodRow; 8] = control(ENGINE_INTERFACE, Gate::Bus);
+const OF_CONTROL: [MethodRow; 8] = control(CONTROL_INTERFACE, Gate::Polkit);
 
-const fn control(interface: &'static str, gate: Gate) -> [MethodRow; 7] {
+const fn control(interface: &'static str, gate: Gate) -> [MethodRow; 8] {
     use crate::status::OfferSource::{LastCheck, Server};
     [
         (
@@ -154,6 +154,12 @@ const fn control(interface: &'static str, gate: Gate) -> [MethodRow; 7] {
             "Reset",
             "b",
             Method::ControlRequest(gate, ControlRequest::Reset(WaitingSlot::Kept)),
+        ),
+        (
+            interface,
+            "Activate",
+            "",
+            Method::ControlRequest(gate, ControlRequest::Activate),
         ),
         (
             interface,

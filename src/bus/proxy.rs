@@ -75,6 +75,9 @@ pub trait Engine1 {
     /// Withdraws what waits for the reboot.
     fn reset(&self, withdraw_slot: bool) -> zbus::Result<()>;
 
+    /// Makes the staged update the next to boot.
+    fn activate(&self) -> zbus::Result<()>;
+
     /// Makes the other slot the next to boot.
     fn roll_back(&self) -> zbus::Result<()>;
 
@@ -108,6 +111,10 @@ pub trait Control1 {
     /// Withdraws what waits for the reboot.
     #[zbus(allow_interactive_auth)]
     fn reset(&self, withdraw_slot: bool) -> zbus::Result<()>;
+
+    /// Makes the staged update the next to boot.
+    #[zbus(allow_interactive_auth)]
+    fn activate(&self) -> zbus::Result<()>;
 
     /// Makes the other slot the next to boot.
     #[zbus(allow_interactive_auth)]

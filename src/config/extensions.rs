@@ -29,6 +29,12 @@ impl ExtensionPattern {
         Self(text.to_owned())
     }
 
+    /// As it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// The name, if it is one and no pattern for several.
     #[must_use]
     pub fn one(&self) -> Option<&str> {

@@ -76,6 +76,8 @@ pub struct Config {
     pub pcr_policy_server: Option<String>,
     /// `DOWNLOAD_USER` and `DOWNLOAD_PASSWORD`: for the payload's server; none without a user.
     pub credentials: Option<Credentials>,
+    /// `ACTIVATE`: when an installed update becomes the next to boot; at once by default.
+    pub activation: Activation,
     /// `REPLACE_WAITING_UPDATE`: whether a newer update may take the place of one that waits for
     /// its reboot.
     pub waiting_update: WaitingUpdate,
@@ -104,6 +106,29 @@ pub struct Config {
     pub lint: Vec<String>,
     /// Tells one content of the files from another.
     pub fingerprint: u64,
+}
+
+/// What makes an installed update the next to boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Activation {
+    /// Its installation.
+    #[default]
+    AtOnce,
+    /// An orderly reboot.
+    Reboot,
+    /// An order of an operator or a program.
+    Order,
+}
+
+impl Activation {
+    fn read(sources: &ConfigFiles) -> Self {
+        match sources.find(&table::ACTIVATE).value {
+            "at-once" => Self::AtOnce,
+            "reboot" => Self::Reboot,
+            // What can't be used activates nothing by itself.
+            _ => Self::Order,
+        }
+    }
 }
 
 /// What becomes of an update that waits for its reboot when the server offers another one.
@@ -151,6 +176,7 @@ impl Config {
                 let password = sources.text(&table::DOWNLOAD_PASSWORD);
                 Credentials::new(&user, &password)
             }),
+            activation: Activation::read(&sources),
             waiting_update: WaitingUpdate::read(&sources),
             signed_metadata: sources.is_on(&table::REQUIRE_SIGNED_METADATA),
             extra_partitions,

@@ -4,7 +4,7 @@ use super::setting::{Place, Setting, ValueKind};
 use super::{DEFAULT_APP_ID, PUBLIC_SERVER};
 
 /// All of them, in the order of the reference.
-pub const SETTINGS: [&Setting; 29] = [
+pub const SETTINGS: [&Setting; 30] = [
     &SERVER,
     &GROUP,
     &MACHINE_ALIAS,
@@ -14,6 +14,7 @@ pub const SETTINGS: [&Setting; 29] = [
     &PCR_POLICY_SERVER,
     &DOWNLOAD_USER,
     &DOWNLOAD_PASSWORD,
+    &ACTIVATE,
     &REPLACE_WAITING_UPDATE,
     &REQUIRE_SIGNED_METADATA,
     &EXTENSIONS,
@@ -92,6 +93,17 @@ pub(super) const DOWNLOAD_USER: Setting = text(
 pub(super) const DOWNLOAD_PASSWORD: Setting = Setting {
     kind: ValueKind::Secret,
     ..text("DOWNLOAD_PASSWORD", "", "the password that goes with it")
+};
+
+pub(super) const ACTIVATE: Setting = Setting {
+    kind: ValueKind::Word(&["at-once", "reboot", "order"]),
+    otherwise: "order",
+    ..text(
+        "ACTIVATE",
+        "at-once",
+        "when an update that is installed becomes the next to boot: as soon as it is verified, by an orderly reboot, or by order alone \
+         ([staging.md](staging.md)); a value that can't be used counts as `order`",
+    )
 };
 
 pub(super) const REPLACE_WAITING_UPDATE: Setting = Setting {

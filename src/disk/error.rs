@@ -95,6 +95,16 @@ pub enum DiskError {
         /// The attributes found in the table.
         attributes: SlotAttributes,
     },
+    /// A slot that is not to boot could.
+    #[error("{slot} could boot, says the {copy} partition table ({attributes})")]
+    Bootable {
+        /// Which slot.
+        slot: SlotName,
+        /// The copy that says so.
+        copy: WhichCopy,
+        /// What stands there.
+        attributes: SlotAttributes,
+    },
     /// What tells everybody that the slot boots next stands, so that the slot was left as it is.
     #[error("cannot withdraw that {slot} boots next")]
     Announced {
@@ -114,6 +124,14 @@ pub enum DiskError {
     Seal {
         /// The partition's device or the image.
         path: PathBuf,
+        /// The kernel's words.
+        source: io::Error,
+    },
+    /// Programs can't be given the disk's likeness in its place.
+    #[error("cannot make a likeness of {}", disk.display())]
+    Shadow {
+        /// Which disk.
+        disk: PathBuf,
         /// The kernel's words.
         source: io::Error,
     },

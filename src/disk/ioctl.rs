@@ -81,13 +81,34 @@ pub(super) fn free_loop(control: &File) -> io::Result<u32> {
     u32::try_from(number).map_err(|_| io::Error::other(format!("loop device {number}")))
 }
 
-/// Backs `device` read-only by `len` bytes of `file` from `offset` on, until the last user closes
-/// it.
-pub(super) fn attach_loop(device: &File, file: &File, offset: u64, len: u64) -> io::Result<()> {
+/// What a loop device is set up for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LoopKind {
+    /// Reading alone.
+    ReadOnly,
+    /// Reading and writing, in sectors of so many bytes.
+    Writable {
+        /// 512 or 4096.
+        sector: u32,
+    },
+}
+
+/// Backs `device` by `len` bytes of `file` from `offset` on, until the last user closes it.
+/// Writing also takes descriptors that are open for it.
+pub(super) fn attach_loop(
+    device: &File,
+    file: &File,
+    (offset, len): (u64, u64),
+    kind: LoopKind,
+) -> io::Result<()> {
     let fd = u32::try_from(file.as_raw_fd()).map_err(io::Error::other)?;
+    let (block_size, flags) = match kind {
+        LoopKind::ReadOnly => (0, LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR),
+        LoopKind::Writable { sector } => (sector, LO_FLAGS_AUTOCLEAR),
+    };
     let config = LoopConfig {
         fd,
-        block_size: 0,
+        block_size,
         info: LoopInfo {
             device: 0,
             inode: 0,
@@ -97,7 +118,7 @@ pub(super) fn attach_loop(device: &File, file: &File, offset: u64, len: u64) -> 
             number: 0,
             encrypt_type: 0,
             encrypt_key_size: 0,
-            flags: LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR,
+            flags,
             names_and_key: [0; 160],
             init: [0; 2],
         },

@@ -19,6 +19,7 @@
 mod command_line;
 mod discovery;
 mod error;
+mod held_slot;
 mod ioctl;
 mod lock;
 mod medium;
@@ -30,10 +31,12 @@ mod sealed;
 mod slot;
 mod slot_disk;
 mod sysfs;
+mod table_shadow;
 mod target;
 
 pub use discovery::overlay_layers;
 pub use error::{DiscoveryError, DiskError};
+pub use held_slot::HeldSlot;
 pub(crate) use ioctl::give_back_free_memory;
 pub use ioctl::share_one_heap;
 pub use lock::Holder;
@@ -45,4 +48,5 @@ pub use slot::{LayoutError, SlotName};
 pub use slot_disk::{BootRisk, GivenUp, Marked, SlotDisk, SlotRow, WentBack};
 pub use slots::SlotAttributes;
 pub use sysfs::Guard;
+pub use table_shadow::TableShadow;
 pub use target::{BlockTarget, FileTarget};

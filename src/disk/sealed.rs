@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::ioctl::{self, WriteAccess};
+use super::ioctl::{self, LoopKind, WriteAccess};
 
 /// How often a loop device is asked for: between learning its number and taking it, others may have
 /// been faster.
@@ -41,26 +41,11 @@ impl Sealed {
     /// A read-only loop device over `len` bytes of `disk` from `start` on.
     pub(super) fn window(disk: &Path, start: u64, len: u64) -> io::Result<Self> {
         let image = File::open(disk)?;
-        let control = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open("/dev/loop-control")?;
-        let mut taken = io::Error::other("no loop device");
-        for _ in 0..ATTEMPTS {
-            let device = PathBuf::from(format!("/dev/loop{}", ioctl::free_loop(&control)?));
-            let file = File::open(&device)?;
-            match ioctl::attach_loop(&file, &image, start, len) {
-                Ok(()) => {
-                    return Ok(Self {
-                        device,
-                        held: ReadOnlyDevice::Loop { _device: file },
-                    });
-                }
-                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => taken = error,
-                Err(error) => return Err(error),
-            }
-        }
-        Err(taken)
+        let (device, file) = loop_over(&image, start, len, LoopKind::ReadOnly)?;
+        Ok(Self {
+            device,
+            held: ReadOnlyDevice::Loop { _device: file },
+        })
     }
 
     /// Device node to mount: the partition itself, or a read-only loop device over an image.
@@ -78,6 +63,26 @@ impl Drop for Sealed {
             tracing::warn!(device = %self.device.display(), %error, "slot stays read-only");
         }
     }
+}
+
+/// A loop device over `len` bytes of `file` from `start` on, and its node.
+pub(super) fn loop_over(file: &File, start: u64, len: u64, kind: LoopKind) -> io::Result<(PathBuf, File)> {
+    let control = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/loop-control")?;
+    let mut taken = io::Error::other("no loop device");
+    for _ in 0..ATTEMPTS {
+        let path = PathBuf::from(format!("/dev/loop{}", ioctl::free_loop(&control)?));
+        let writes = kind != LoopKind::ReadOnly;
+        let device = OpenOptions::new().read(true).write(writes).open(&path)?;
+        match ioctl::attach_loop(&device, file, (start, len), kind) {
+            Ok(()) => return Ok((path, device)),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => taken = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(taken)
 }
 
 /// Takes back a read-only flag that a killed engine left on `device`.

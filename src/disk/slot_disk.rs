@@ -4,6 +4,7 @@
 mod boot_risk;
 mod discover;
 mod edit;
+mod hold;
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, OfferSummary};
+use crate::config::Activation;
 use crate::disk::SlotName;
 use crate::omaha::Offer;
 use crate::status::Trigger;
@@ -32,6 +33,8 @@ pub struct AttemptContext {
     pub download_seconds: u64,
     /// How long verification, postinst and commit took, in seconds.
     pub finish_seconds: u64,
+    /// What makes the update the next to boot; if that isn't its installation it is staged.
+    pub activation: Activation,
     /// Whether somebody else had asked for a reboot before the new image's postinst could.
     pub reboot_wanted: bool,
     /// An error in spite of which the slot boots next.
@@ -53,6 +56,7 @@ impl AttemptContext {
             fetched: 0,
             download_seconds: 0,
             finish_seconds: 0,
+            activation: Activation::AtOnce,
             reboot_wanted: false,
             remark: None,
             offer_is_excused: false,
@@ -76,6 +80,12 @@ impl AttemptContext {
             version: offer.map(|offer| offer.version.clone()).unwrap_or_default(),
             size: offer.map_or(0, |offer| offer.size),
         }
+    }
+
+    /// Whether the update is staged, and not made the next to boot.
+    #[must_use]
+    pub fn stages(&self) -> bool {
+        self.activation != Activation::AtOnce
     }
 
     /// Whatever ends it is held neither against the payload nor against its URL.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Failure, SlotError};
+use crate::config::Activation;
 use crate::health::{Cause, TrialEnd};
 use crate::status::{NoUpdate, Status, Trigger, WaitingSlot};
 
@@ -36,6 +37,18 @@ pub enum Commitment {
     Clean,
     /// The other slot boots next although the postinst reported an error (exit code 3).
     AfterError(Failure),
+    /// The update is staged: the other slot doesn't boot before it is activated. The error that
+    /// the postinst reported, if it did.
+    Staged(Option<Failure>),
+}
+
+/// Why a staged update can't be activated now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unconfirmed {
+    /// It isn't what was staged any more, and is forgotten.
+    Void(Failure),
+    /// It can't be read back now, and why.
+    NotNow(String),
 }
 
 /// What became of the order to leave the running slot.
@@ -96,6 +109,12 @@ pub enum Event {
     Downloaded(Result<(), Failure>),
     /// The slot was verified, its postinst run and the boot attributes committed, or not.
     Finished(Result<Commitment, Failure>),
+    /// The staged update was read back, and what activates it; or why that is not certain.
+    Confirmed(Result<Activation, Unconfirmed>),
+    /// An operator wants the staged update to boot next.
+    ActivateRequested,
+    /// The staged update boots next, or why not.
+    Activated(Result<(), SlotError>),
     /// The server was told (or could not be: that changes nothing).
     Reported,
     /// A ping ended.
@@ -157,6 +176,12 @@ pub enum Effect {
     ForgetPending,
     /// Forget that, and make the other slot unbootable; ends in [`Event::Withdrawn`].
     Withdraw,
+    /// Read the staged update back, and hold its slot from then on; ends in [`Event::Confirmed`].
+    Confirm,
+    /// Make the staged update the next to boot; ends in [`Event::Activated`].
+    Activate,
+    /// Take note that the staged update is not wanted: nothing activates it any more.
+    Unstage,
     /// Choose the time of the next check, unless one is chosen already.
     Schedule,
 }
@@ -185,6 +210,9 @@ impl fmt::Display for Event {
             Self::Progressed(_) => "progress of a download",
             Self::Downloaded(_) => "the end of a download",
             Self::Finished(_) => "the end of an installation",
+            Self::Confirmed(_) => "the end of reading a staged update back",
+            Self::ActivateRequested => "an activation",
+            Self::Activated(_) => "the end of an activation",
             Self::Reported => "the end of a report",
             Self::Pinged => "the end of a ping",
             Self::Revisited(..) => "the end of a check beside an update that waits",

@@ -27,6 +27,9 @@
 //! What else may become of an update that waits, up to its replacement by another one, is drawn in
 //! `step/waiting.rs`.
 //!
+//! Where configuration separates installation and activation, an attempt ends with the other slot
+//! unbootable: that is drawn in `step/staging.rs`.
+//!
 //! Beside it, the running slot's trial: a job of its own from the start of the daemon to its end.
 //!
 //! ```text
@@ -55,9 +58,9 @@ mod task;
 mod updater;
 
 pub use attempt_context::{AttemptContext, CancelSignal};
-pub use event::{CheckOutcome, Commitment, Effect, Event, Fallback, OfferSummary, Report};
+pub use event::{CheckOutcome, Commitment, Effect, Event, Fallback, OfferSummary, Report, Unconfirmed};
 pub use failure::{Failure, SlotError};
-pub use node::{DiskChoice, Node, Settings};
+pub use node::{ActivationError, DiskChoice, Node, Settings, activate_at_reboot};
 pub use progress::{Meter, Throttle};
 pub use reportable::Reportable;
 pub use snapshot::{BootsNext, NodeFacts, Updates};

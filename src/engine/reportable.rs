@@ -108,7 +108,7 @@ impl Reportable for InstallError {
                 Code::InstallDeviceOpen
             }
             // Distributions' tests know the kernel's failure by this one.
-            E::Kernel { .. } | E::KernelDisk(_) | E::Cancelled => Code::Error,
+            E::Kernel { .. } | E::KernelDisk(_) | E::Staging { .. } | E::Cancelled => Code::Error,
             E::Encoded { source, .. } => source.code(),
             E::Fetch(error) => of_fetch(error),
             E::Format(error) => of_format(error),
@@ -134,7 +134,9 @@ impl Reportable for InstallError {
             E::FileVerification { image, .. } => of_file(*image),
             E::WrongImage(error) => of_wrong_image(error),
             E::PcrPost { .. } => Code::PcrPost,
-            E::Postinst(_) | E::Commit { .. } | E::ExtensionsLost(_) => Code::Postinstall,
+            E::Postinst(_) | E::Commit { .. } | E::NotUnbootable { .. } | E::ExtensionsLost(_) => {
+                Code::Postinstall
+            }
         }
     }
 

@@ -141,7 +141,11 @@ impl SnapshotSources<'_> {
     fn waiting_version(&self) -> String {
         let offered = self.state.offer.as_ref().map(|offer| &offer.version);
         let waiting = self.facts.waiting_version.as_ref();
-        let is_update = self.state.phase == Phase::NeedReboot && self.state.next_boot == NextBoot::Update;
+        let is_update = match self.state.phase {
+            Phase::NeedReboot => self.state.next_boot == NextBoot::Update,
+            Phase::Confirming | Phase::Staged(_) | Phase::Unconfirmed(_) | Phase::Activating(_) => true,
+            _ => false,
+        };
         waiting
             .filter(|_| is_update)
             .or(offered)
@@ -204,7 +208,15 @@ const fn unannounced(state: &State, boots_next: BootsNext) -> &'static str {
 }
 
 fn summary(state: &State, waiting: &str, no_update: Option<&NoUpdate>) -> String {
+    if let Phase::Unconfirmed(why) = &state.phase {
+        return format!("{waiting} is staged, and can't be activated: {why}");
+    }
     match (engine_state(state), no_update) {
+        (EngineState::Staged, _) => {
+            format!("{waiting} is staged: update_engine_client activate makes it the next to boot")
+        }
+        (EngineState::StagedForReboot, _) => format!("{waiting} is staged: an orderly reboot activates it"),
+        (EngineState::Activating, _) => format!("making {waiting}, which is staged, the next to boot"),
         (EngineState::Idle, None) => "nothing is under way".to_owned(),
         (EngineState::Idle, Some(no_update)) => format!("no update: {}", no_update.reason),
         (EngineState::Checking, _) => "asking the server for an update".to_owned(),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Failure;
 use super::event::OfferSummary;
+use crate::config::Activation;
 use crate::journal::MessageId;
 use crate::status::{EngineState, LastCheck, NoUpdate, Obstacle, Operation, Status, Trigger};
 
@@ -41,6 +42,15 @@ pub enum Phase {
     Completing,
     /// The other slot boots next.
     NeedReboot,
+    /// The other slot holds a staged update and is being read back.
+    Confirming,
+    /// The other slot holds a staged update, was read back, and is held; and what activates it.
+    Staged(Activation),
+    /// The other slot holds a staged update and could not be read back, and why: nothing activates
+    /// it.
+    Unconfirmed(String),
+    /// The staged update is being made the next to boot; and what was to activate it.
+    Activating(Activation),
     /// The other slot is being made unbootable; and where the engine rests if it is not.
     Withdrawing(Afterwards),
     /// The other slot is being made the next to boot, as it is.
@@ -74,13 +84,17 @@ pub enum Afterwards {
     Idle,
     /// The other slot boots next all the same.
     NeedReboot,
+    /// An update is staged in the other slot all the same.
+    Staged,
 }
 
-/// An update that waits for the reboot until another one takes its slot.
+/// An update that waits for the reboot, or is staged, until another one takes its slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Superseded {
     /// What it is, unless an earlier process installed it.
     pub(super) offer: Option<OfferSummary>,
+    /// Whether it is staged, and doesn't boot next.
+    pub(super) is_staged: bool,
 }
 
 /// The engine's state; only [`step`](super::step) changes it.
@@ -136,6 +150,17 @@ impl State {
             next_boot: NextBoot::Rollback,
             offer: version.map(|version| OfferSummary { version, size: 0 }),
             ..Self::reboot_pending()
+        }
+    }
+
+    /// After a start while `version`, staged by an earlier process, is still to be read back. The
+    /// other slot doesn't boot, so that the running one may be marked.
+    #[must_use]
+    pub fn staged(version: String) -> Self {
+        Self {
+            phase: Phase::Confirming,
+            offer: Some(OfferSummary { version, size: 0 }),
+            ..Self::idle()
         }
     }
 
@@ -204,17 +229,33 @@ impl State {
 }
 
 impl Phase {
+    /// Whether what was installed only waits to be booted or activated.
+    pub(super) const fn waits(&self) -> bool {
+        matches!(self, Self::NeedReboot | Self::Staged(_))
+    }
+
     /// The word for it on the bus.
     #[must_use]
     pub const fn operation(&self) -> Operation {
         match self {
-            Self::Idle | Self::RollingBack | Self::Withdrawing(Afterwards::Idle) => Operation::Idle,
+            Self::Idle | Self::RollingBack | Self::Withdrawing(Afterwards::Idle | Afterwards::Staged) => {
+                Operation::Idle
+            }
             Self::Checking(_) => Operation::CheckingForUpdate,
             Self::Preparing | Self::Announcing | Self::Downloading(Flow::Awaited) => {
                 Operation::UpdateAvailable
             }
             Self::Downloading(Flow::Begun) => Operation::Downloading,
-            Self::Downloaded | Self::Finishing | Self::Completing => Operation::Finalizing,
+            Self::Downloaded
+            | Self::Finishing
+            | Self::Confirming
+            | Self::Activating(Activation::AtOnce)
+            | Self::Completing => Operation::Finalizing,
+            // The managers' reboot is the orderly one that activates it.
+            Self::Staged(Activation::Reboot) | Self::Activating(Activation::Reboot) => {
+                Operation::UpdatedNeedReboot
+            }
+            Self::Staged(_) | Self::Activating(_) | Self::Unconfirmed(_) => Operation::Idle,
             Self::NeedReboot | Self::Withdrawing(Afterwards::NeedReboot) => Operation::UpdatedNeedReboot,
             Self::Reporting(..) => Operation::ReportingErrorEvent,
         }
@@ -241,8 +282,13 @@ impl Phase {
             Self::Checking(_) => EngineState::Checking,
             Self::Preparing | Self::Announcing | Self::Downloading(Flow::Awaited) => EngineState::Preparing,
             Self::Downloading(Flow::Begun) => EngineState::Downloading,
-            Self::Downloaded | Self::Finishing | Self::Completing => EngineState::Finishing,
+            Self::Downloaded | Self::Finishing | Self::Confirming | Self::Completing => {
+                EngineState::Finishing
+            }
             Self::NeedReboot => EngineState::RebootNeeded,
+            Self::Staged(Activation::Reboot) => EngineState::StagedForReboot,
+            Self::Staged(_) | Self::Unconfirmed(_) => EngineState::Staged,
+            Self::Activating(_) => EngineState::Activating,
             Self::Withdrawing(_) => EngineState::Withdrawing,
             Self::RollingBack => EngineState::RollingBack,
             Self::Reporting(..) => EngineState::Reporting,
@@ -262,6 +308,10 @@ impl fmt::Display for Phase {
             Self::Finishing => "an update is being finished",
             Self::Completing => "a finished update is being reported",
             Self::NeedReboot => "an update waits for the reboot",
+            Self::Confirming => "a staged update is being read back",
+            Self::Staged(_) => "an update is staged",
+            Self::Unconfirmed(_) => "an update is staged that could not be read back",
+            Self::Activating(_) => "a staged update is being activated",
             Self::Withdrawing(_) => "an update is being withdrawn",
             Self::RollingBack => "a rollback is under way",
             Self::Reporting(..) => "a failure is being reported",

@@ -1,6 +1,7 @@
 //! The transitions: pure, total, one match.
 
 mod rollback;
+mod staging;
 mod waiting;
 
 use super::event::{CheckOutcome, Commitment, Effect, Event, Fallback, Report};
@@ -41,11 +42,18 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Unexpec
 
         (Phase::Idle, Event::CheckDue) => next.attempt(Trigger::Schedule),
         (Phase::Idle, Event::AttemptRequested) => next.attempt(Trigger::Operator),
-        (Phase::NeedReboot, Event::CheckDue) => next.revisit(),
+        (Phase::NeedReboot | Phase::Staged(_), Event::CheckDue) => next.revisit(),
+        (Phase::Unconfirmed(_), Event::CheckDue | Event::AttemptRequested) => next.confirm(),
         // It means something only where the update that waits may be replaced, which the
         // configuration says.
-        (Phase::NeedReboot, Event::AttemptRequested) => next.effects.push(Effect::Revisit(Trigger::Operator)),
-        (Phase::NeedReboot, Event::Revisited(outcome, at)) => next.revisited(outcome, at),
+        (Phase::NeedReboot | Phase::Staged(_), Event::AttemptRequested) => {
+            next.effects.push(Effect::Revisit(Trigger::Operator));
+        }
+        (Phase::NeedReboot | Phase::Staged(_), Event::Revisited(outcome, at)) => next.revisited(outcome, at),
+        (Phase::Staged(_) | Phase::Unconfirmed(_), Event::ResetRequested) => next.unstage(),
+        (phase, Event::Confirmed(result)) => next.confirmed(phase, result)?,
+        (phase, Event::ActivateRequested) => next.activate_by_order(phase)?,
+        (phase, Event::Activated(result)) => next.activated(phase, result)?,
         (Phase::NeedReboot, Event::ResetRequested | Event::Overtaken) => next.forget(),
         (phase, Event::WithdrawalRequested(slot)) => next.withdraw(phase, slot)?,
         (phase, Event::Forgotten) if state.may_be_forgotten() => next.forgotten(phase),
@@ -53,7 +61,11 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Unexpec
         (phase, Event::RollbackRequested) => next.roll_back(phase)?,
         (Phase::RollingBack, Event::RolledBack(result)) => next.rolled_back(result),
         (phase, Event::MarkGoodRequested) => next.mark_good_anyway(phase)?,
-        (Phase::Idle, Event::MarkGoodDue | Event::TrialEnded(TrialEnd::Passed)) if state.is_on_trial() => {
+        // Marking the running slot puts it first, where nothing is to boot before it.
+        (
+            Phase::Idle | Phase::Confirming | Phase::Staged(_) | Phase::Unconfirmed(_),
+            Event::MarkGoodDue | Event::TrialEnded(TrialEnd::Passed),
+        ) if state.is_on_trial() => {
             next.mark_good();
         }
         // An attempt is under way and has found the slot on trial. It must not be the last to look.
@@ -82,6 +94,7 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Unexpec
 
         // A ping is no attempt: it may end in any phase, after a reset for instance. So may a check
         // that was dropped too late.
+        (Phase::Staged(_), Event::Pinged) => next.wait_on(),
         (_, Event::Pinged | Event::Revisited(..)) => next.effects.push(Effect::Schedule),
 
         (phase, event) => next.advance(phase, event)?,
@@ -121,7 +134,14 @@ impl Transition {
                 self.enter(Phase::Finishing);
                 self.effects.push(Effect::Finish);
             }
-            (Phase::Finishing, Event::Finished(Ok(commitment))) => self.committed(commitment),
+            (Phase::Finishing, Event::Finished(Ok(Commitment::Staged(None)))) => self.confirm(),
+            (Phase::Finishing, Event::Finished(Ok(Commitment::Staged(Some(failure))))) => {
+                self.fail(failure, Afterwards::Staged);
+            }
+            (Phase::Finishing, Event::Finished(Ok(Commitment::Clean))) => self.committed(None),
+            (Phase::Finishing, Event::Finished(Ok(Commitment::AfterError(failure)))) => {
+                self.committed(Some(failure));
+            }
             (Phase::Completing, Event::Reported) => self.rest(Phase::NeedReboot),
 
             (Phase::Preparing, Event::Prepared(Err(failure)))
@@ -164,6 +184,9 @@ impl Transition {
         self.effects.push(Effect::Signal(self.state.status()));
         if self.state.running != RunningSlotState::Good {
             self.effects.push(Effect::WatchTrial);
+        }
+        if self.state.phase == Phase::Confirming {
+            self.effects.push(Effect::Confirm);
         }
     }
 
@@ -284,15 +307,15 @@ impl Transition {
     /// The other slot boots next from now on, whatever becomes of the report: a daemon that is
     /// restarted while the server is slow must not mark the running slot, which would put it first
     /// again.
-    fn committed(&mut self, commitment: Commitment) {
+    fn committed(&mut self, postinst: Option<Failure>) {
         self.state.next_boot = NextBoot::Update;
         self.effects.push(Effect::RememberPending);
-        match commitment {
-            Commitment::Clean => {
+        match postinst {
+            None => {
                 self.enter(Phase::Completing);
                 self.report(Report::Complete);
             }
-            Commitment::AfterError(failure) => self.fail(failure, Afterwards::NeedReboot),
+            Some(failure) => self.fail(failure, Afterwards::NeedReboot),
         }
     }
 
@@ -300,7 +323,7 @@ impl Transition {
         self.state.last_failure = Some(failure.clone());
         self.state.no_update = match afterwards {
             Afterwards::Idle => Some(NoUpdate::from(&failure)),
-            Afterwards::NeedReboot => None,
+            Afterwards::NeedReboot | Afterwards::Staged => None,
         };
         self.state.progress = 0.0;
         self.enter_and_signal(Phase::Reporting(failure.clone(), afterwards));
@@ -312,6 +335,7 @@ impl Transition {
         match afterwards {
             Afterwards::Idle if self.state.superseded.is_some() => self.waits_on(),
             Afterwards::Idle => self.rest(Phase::Idle),
+            Afterwards::Staged => self.confirm(),
             // The status passes through idle on its way, as reboot managers have always seen it.
             Afterwards::NeedReboot => {
                 self.enter_and_signal(Phase::Idle);

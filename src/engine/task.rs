@@ -17,7 +17,8 @@ use super::clock::Clock;
 use super::progress::Throttle;
 use super::updater::{Progress, Updater};
 use super::{
-    BootsNext, CancelSignal, Effect, Event, NextBoot, NodeFacts, Phase, State, UnexpectedEvent, step,
+    BootsNext, CancelSignal, Commitment, Effect, Event, NextBoot, NodeFacts, Phase, State, UnexpectedEvent,
+    step,
 };
 use crate::status::{Command, SnapshotSender, Status};
 use commands::CommandReply;
@@ -149,7 +150,7 @@ impl<U: Updater> Engine<U> {
     async fn wind_up(&mut self) {
         while let Some(job) = self.jobs.join_next().await {
             match job {
-                Ok(done) if matches!(done.event, Event::Finished(Ok(_)) | Event::RolledBack(Ok(_))) => {
+                Ok(done) if is_next_boot(&done.event) => {
                     let context = done.attempt.map(|attempt| attempt.context);
                     self.updater.remember_pending(context.as_ref()).await;
                 }
@@ -187,8 +188,7 @@ impl<U: Updater> Engine<U> {
         if matches!(done.event, Event::Pinged | Event::Revisited(..)) {
             self.revisit = None;
         }
-        let came_too_late =
-            matches!(done.event, Event::Revisited(..)) && self.state.phase() != &Phase::NeedReboot;
+        let came_too_late = matches!(done.event, Event::Revisited(..)) && !self.state.phase().waits();
         if let Some(attempt) = done.attempt.filter(|_| !came_too_late) {
             self.attempt = Some(attempt);
         }
@@ -273,6 +273,12 @@ impl<U: Updater> Engine<U> {
                 self.cancel = CancelSignal::child_of(&self.stop);
                 self.prepare();
             }
+            Effect::Confirm => self.confirm(),
+            Effect::Activate => self.activate(),
+            Effect::Unstage => {
+                self.drop_revisit();
+                self.updater.unstage().await;
+            }
             Effect::Download => self.download(),
             Effect::Finish => self.finish(),
             Effect::RememberPending => self.remember_pending().await,
@@ -320,7 +326,7 @@ impl<U: Updater> Engine<U> {
     /// Somebody may have changed the partition table by hand while the other slot is waited for:
     /// before anything is decided by that, it is looked at.
     async fn reread_table(&mut self) {
-        if self.state.phase() == &Phase::NeedReboot {
+        if self.state.phase().waits() {
             let facts = self.updater.node_facts().await;
             self.compare_with_table(facts.boots_next).await;
             self.publisher.facts = facts;
@@ -335,6 +341,20 @@ impl<U: Updater> Engine<U> {
             );
             self.handle(Event::Overtaken).await;
         }
+        let is_staged = matches!(self.state.phase(), Phase::Staged(_) | Phase::Unconfirmed(_));
+        if boots_next == BootsNext::Other && is_staged {
+            tracing::warn!("the partition table says that the staged update boots next");
+            self.handle(Event::Activated(Ok(()))).await;
+        }
+    }
+}
+
+/// Whether the other slot boots next since this.
+fn is_next_boot(event: &Event) -> bool {
+    match event {
+        Event::Finished(Ok(commitment)) => !matches!(commitment, Commitment::Staged(_)),
+        Event::RolledBack(Ok(_)) | Event::Activated(Ok(())) => true,
+        _ => false,
     }
 }
 

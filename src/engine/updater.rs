@@ -6,7 +6,9 @@ use tokio::sync::watch;
 
 use super::{
     AttemptContext, CancelSignal, CheckOutcome, Commitment, Failure, Fallback, NodeFacts, Report, SlotError,
+    Unconfirmed,
 };
+use crate::config::Activation;
 use crate::health::{Cause, TrialEnd};
 use crate::policy::ClockStep;
 use crate::status::{CheckEnd, Obstacle, OfferSource, Preview, Trigger};
@@ -130,7 +132,7 @@ pub trait Updater: Send + Sync + 'static {
         cancel: CancelSignal,
     ) -> impl Future<Output = Result<Self::Downloaded, Failure>> + Send;
 
-    /// Verifies the slot, runs its postinst, makes it the one that boots next. Ends soon after
+    /// Verifies the slot, runs its postinst, makes it the one that boots next or stages it. Ends soon after
     /// `cancel`, the slot unbootable.
     fn finish(
         &self,
@@ -139,11 +141,21 @@ pub trait Updater: Send + Sync + 'static {
         cancel: CancelSignal,
     ) -> impl Future<Output = Result<Commitment, Failure>> + Send;
 
+    /// Reads the staged update back and holds its slot from then on; at once if that is so already.
+    /// Gives what is to activate it. Ends soon after `cancel`.
+    fn confirm(&self, cancel: CancelSignal) -> impl Future<Output = Result<Activation, Unconfirmed>> + Send;
+
+    /// Makes the staged update the next to boot, or says why not.
+    fn activate(&self) -> impl Future<Output = Result<(), SlotError>> + Send;
+
+    /// The staged update is not wanted: nothing activates it any more.
+    fn unstage(&self) -> impl Future<Output = ()> + Send;
+
     /// Remembers across a restart of the daemon, but not of the machine, that the other slot boots
     /// next: by `attempt`, or because an operator went back to it.
     fn remember_pending(&self, attempt: Option<&AttemptContext>) -> impl Future<Output = ()> + Send;
 
-    /// Whether that is remembered.
+    /// Whether that is remembered, or an update is staged.
     fn is_pending(&self) -> impl Future<Output = bool> + Send;
 
     /// Forgets that the other slot boots next.

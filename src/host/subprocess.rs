@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use group::Group;
 pub use output::Output;
 
+pub use crate::systemd::DeviceLimits;
 use crate::systemd::{TransientService, TransientUnit};
 
 /// Variables of the environment that name a proxy.
@@ -116,6 +117,7 @@ pub struct Subprocess {
     args: Vec<OsString>,
     limit: Duration,
     unit: Option<String>,
+    devices: Option<DeviceLimits>,
 }
 
 /// A program that was started.
@@ -150,6 +152,7 @@ impl Subprocess {
             args: Vec::new(),
             limit,
             unit: None,
+            devices: None,
         }
     }
 
@@ -164,6 +167,13 @@ impl Subprocess {
     #[must_use]
     pub fn in_unit(mut self, name: &str) -> Self {
         self.unit = Some(name.to_owned());
+        self
+    }
+
+    /// Limits the devices that it reaches; of a unit only.
+    #[must_use]
+    pub fn confined(mut self, devices: DeviceLimits) -> Self {
+        self.devices = Some(devices);
         self
     }
 
@@ -265,6 +275,7 @@ impl Subprocess {
             args: &self.args,
             environment: passed_on().collect(),
             limit: self.limit.saturating_add(2 * GRACE),
+            devices: self.devices.as_ref(),
         };
         let unit = TransientUnit::start(name, &service, output).await;
         let unit = unit.map_err(|source| SubprocessError::Unit {

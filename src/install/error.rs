@@ -43,6 +43,22 @@ pub enum InstallError {
     /// A trusted key is no key, or too weak.
     #[error("cannot use the public keys")]
     Keys(#[source] SignatureError),
+    /// A slot that is staged could boot: its postinst, or somebody else, has changed the table.
+    #[error("{slot} is to stay unbootable until it is activated")]
+    NotUnbootable {
+        /// Which slot.
+        slot: SlotName,
+        /// What the table says.
+        source: DiskError,
+    },
+    /// What was staged is not what was verified, or can't be read.
+    #[error("what is staged in {slot} can't be taken note of")]
+    Staging {
+        /// Which slot.
+        slot: SlotName,
+        /// What can't be read.
+        source: io::Error,
+    },
     /// The running slot is on trial, or is the slot to be written.
     #[error("the running slot {running} has to be good before {target} is written")]
     RunningNotGood {
@@ -359,6 +375,8 @@ impl InstallError {
                 | Self::StateFull { .. }
                 | Self::MakeUnbootable { .. }
                 | Self::Commit { .. }
+                | Self::NotUnbootable { .. }
+                | Self::Staging { .. }
                 | Self::KernelDisk(_)
                 | Self::OwnDisk(_)
                 | Self::ExtensionsLost(_)

@@ -9,6 +9,7 @@
 //! Installer ──prepare────▶ Ready ──download──▶ Downloaded ──verify──▶ Verified ──postinstall──▶ Tested ──commit──▶ Committed
 //!     keys, running slot good,  │                   re-read from         slot sealed, looked at,  highest priority,
 //!     target free, /boot space  │                   the medium; kernel   script run               one try, re-read
+//!                               │                                                               or `stage`: not bootable
 //!                               ▼
 //!          checks of the manifest ─ slot unbootable ─ first write … last write ─ sync ─ hash, signature
 //! ```
@@ -19,6 +20,7 @@
 //! | from then to `commit` | unbootable | stays unbootable |
 //! | the script ran | whatever it set | made unbootable again |
 //! | `commit` returned | boots next, once | – |
+//! | `stage` returned | unbootable, and on record | – |
 //!
 //! The running slot is re-read and must be good before the other one is made unbootable: a slot on
 //! trial is the only one that boots, and its fallback is not ours to overwrite.
@@ -98,6 +100,7 @@ mod read_back;
 mod saved;
 mod schedule;
 mod slots;
+mod staged_image;
 mod targets;
 mod unbootable;
 
@@ -107,6 +110,7 @@ pub use image_facts::{ImageFacts, LOOKER};
 pub use kernel::KernelError;
 pub use pace::Pace;
 pub use phases::{Downloaded, Installer, Ready, Tested, Verified};
-pub use postinstall::{NO_SCRIPT, PostinstError, PostinstMode, PostinstOutcome, RUNNER};
+pub use postinstall::{CONFINED_RUNNER, NO_SCRIPT, PostinstError, PostinstMode, PostinstOutcome, RUNNER};
 pub use preflight_result::{EXTENSION_LOOK, PAYLOAD_LOOK, PreflightResult, PreflightVerdict, SLOT_LOOK};
 pub use slots::Slots;
+pub use staged_image::{StagedImage, read_kernel, read_slot};

@@ -4,15 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use payload_format::ImageKind;
+use payload_format::{ImageInfo, ImageKind};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{AttemptSetup, Site, at_work, blocking};
-use super::postinstall::{self, PostinstMode, PostinstOutcome, ScriptArguments};
+use super::postinstall::{self, Confinement, PostinstMode, PostinstOutcome, ScriptArguments};
 use super::preflight;
 use super::preflight_result::{PAYLOAD_LOOK, PreflightResult, PreflightVerdict};
 use super::saved::Saved;
+use super::staged_image::StagedImage;
 use super::targets::{ExtraPartitions, Targets, post_pcr_policy};
 use super::{
     InstallError, PostinstError, dirty_partitions, extensions, image_check, manifest_checks, pipeline,
@@ -20,6 +21,7 @@ use super::{
 use crate::disk::give_back_free_memory;
 use crate::host::subprocess::SubprocessError;
 use crate::plan::{ImageHashes, InstallPlan};
+use crate::store::record::RecordError;
 
 /// An update that was decided on; nothing was looked at yet.
 pub struct Installer {
@@ -212,10 +214,15 @@ impl Downloaded {
             }
             verified?;
             let pcr_policy = manifest.image(ImageKind::PcrPolicy).is_some();
+            let image = manifest.partition().new;
             drop(manifest);
             // Buffers and manifest: a daemon that waits for weeks must not keep them.
             give_back_free_memory();
-            Ok(Verified { attempt, pcr_policy })
+            Ok(Verified {
+                attempt,
+                image,
+                pcr_policy,
+            })
         })
         .await
     }
@@ -224,6 +231,7 @@ impl Downloaded {
 /// The slot was read back and is right; it is unbootable still.
 pub struct Verified {
     attempt: Arc<AttemptSetup>,
+    image: ImageInfo,
     pcr_policy: bool,
 }
 
@@ -235,7 +243,7 @@ impl Verified {
     /// Whatever says no, such as an image for another board; the slot is unbootable again then, whatever the script did, and its
     /// extensions are gone.
     pub async fn postinstall(self, cancel: &CancellationToken) -> Result<Tested, InstallError> {
-        let attempt = Arc::clone(&self.attempt);
+        let (attempt, image) = (Arc::clone(&self.attempt), self.image);
         let tested = match self.run(cancel).await {
             // It came when nothing that looks at it was under way.
             Ok(_) if cancel.is_cancelled() => Err(InstallError::Cancelled),
@@ -244,6 +252,7 @@ impl Verified {
         match tested {
             Ok((outcome, lost_extensions)) => Ok(Tested {
                 attempt,
+                image,
                 outcome,
                 lost_extensions,
             }),
@@ -256,23 +265,28 @@ impl Verified {
 
     /// How the script ended, and which extensions are lost with the image.
     async fn run(self, cancel: &CancellationToken) -> Result<(PostinstOutcome, Vec<String>), InstallError> {
-        let Self { attempt, pcr_policy } = self;
+        let Self {
+            attempt, pcr_policy, ..
+        } = self;
         let policy = pcr_policy.then(|| attempt.path(&attempt.plan.pcr_policy));
         if attempt.site.postinst == PostinstMode::Skip {
             put_in_place(&attempt, policy.as_deref(), cancel).await?;
             return Ok((PostinstOutcome::Clean, Vec::new()));
         }
         let (at, slot) = (Arc::clone(&attempt), attempt.plan.target);
-        let seal = blocking(move || at.site.slots.seal(slot))
-            .await
-            .map_err(|e| InstallError::Postinst(PostinstError::Seal(e)))?;
+        let (seal, confinement) = blocking(move || {
+            let seal = at.site.slots.seal(slot).map_err(PostinstError::Seal)?;
+            Ok((seal, Confinement::of(&at.site)?))
+        })
+        .await
+        .map_err(InstallError::Postinst)?;
         let arguments = ScriptArguments {
             device: seal.device().to_owned(),
             kernel: attempt.path(&attempt.plan.target_kernel),
             pcr_policy: policy,
         };
-        let tested = test(&attempt, &arguments, cancel).await;
-        blocking(move || drop(seal)).await;
+        let tested = test(&attempt, &arguments, confinement.as_ref(), cancel).await;
+        blocking(move || drop((seal, confinement))).await;
         let tested = tested?;
         // The script may have written another one.
         let at = Arc::clone(&attempt);
@@ -285,12 +299,13 @@ impl Verified {
 async fn test(
     attempt: &Arc<AttemptSetup>,
     arguments: &ScriptArguments,
+    confinement: Option<&Confinement>,
     cancel: &CancellationToken,
 ) -> Result<(PostinstOutcome, Vec<String>), InstallError> {
     let lost = image_check::of_slot(attempt, &arguments.device, cancel).await?;
     put_in_place(attempt, arguments.pcr_policy.as_deref(), cancel).await?;
     // Cancelled in there, so that the script is gone when this returns.
-    let outcome = postinstall::run(&attempt.site.host, arguments, cancel).await;
+    let outcome = postinstall::run(&attempt.site.host, arguments, confinement, cancel).await;
     let outcome = outcome.map_err(|error| match error {
         PostinstError::Subprocess(SubprocessError::Cancelled { .. }) => InstallError::Cancelled,
         error => InstallError::Postinst(error),
@@ -317,6 +332,7 @@ async fn put_in_place(
 /// The image's script agrees.
 pub struct Tested {
     attempt: Arc<AttemptSetup>,
+    image: ImageInfo,
     outcome: PostinstOutcome,
     lost_extensions: Vec<String>,
 }
@@ -351,6 +367,46 @@ impl Tested {
                     let next = attempt.site.slots.make_next(slot);
                     next.map_err(|source| InstallError::Commit { slot, source })
                 })
+                .inspect_err(|_| make_unbootable_again(&attempt))?;
+            Saved::discard(&attempt);
+            dirty_partitions::end(&attempt);
+            extensions::prune(&attempt);
+            give_back_free_memory();
+            Ok(outcome)
+        })
+        .await
+    }
+}
+
+impl Tested {
+    /// Leaves the slot unbootable, to be activated later; `keep` makes the record of that.
+    ///
+    /// Order, and what a cut between leaves behind:
+    /// 1. the record: before it the slot is unbootable and nothing is known of it, so that a later
+    ///    attempt resumes at the payload's end and verifies the slot again; after it the update is
+    ///    staged;
+    /// 2. to 4. as after [`Self::commit`].
+    ///
+    /// # Errors
+    /// If the slot could boot, whoever saw to that, or the record can't be made; the slot is made
+    /// unbootable again then.
+    pub async fn stage(
+        self,
+        keep: impl FnOnce(StagedImage) -> Result<(), RecordError> + Send + 'static,
+    ) -> Result<PostinstOutcome, InstallError> {
+        let Self {
+            attempt,
+            image,
+            outcome,
+            ..
+        } = self;
+        blocking(move || {
+            let slot = attempt.plan.target;
+            let unbootable = attempt.site.slots.require_unbootable(slot);
+            unbootable
+                .map_err(|source| InstallError::NotUnbootable { slot, source })
+                .and_then(|()| StagedImage::of(&attempt, image))
+                .and_then(|staged| keep(staged).map_err(InstallError::State))
                 .inspect_err(|_| make_unbootable_again(&attempt))?;
             Saved::discard(&attempt);
             dirty_partitions::end(&attempt);

@@ -21,10 +21,11 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::disk::DiskError;
+use super::Site;
+use crate::disk::{DiskError, TableShadow};
 use crate::host::Host;
 use crate::host::mount::{MountError, Mounted};
-use crate::host::subprocess::{Subprocess, SubprocessError};
+use crate::host::subprocess::{DeviceLimits, Subprocess, SubprocessError};
 
 /// The script downloads extension images for the new version, over the same slow link.
 const TIME_LIMIT: Duration = Duration::from_secs(3600);
@@ -35,6 +36,9 @@ const AFTER_ERROR: i32 = 3;
 /// The name by which the daemon's program becomes the runner. It is told the slot's device, then
 /// what the script is told beside it, and runs in a mount namespace of its own.
 pub const RUNNER: &str = "update-engine-run-postinst";
+
+/// The name by which it becomes the runner that first makes sure that it can write to no disk.
+pub const CONFINED_RUNNER: &str = "update-engine-run-postinst-confined";
 
 /// The runner's unit. Drop-ins for it apply.
 const UNIT: &str = "update-engine-postinst.service";
@@ -48,6 +52,8 @@ pub const NO_SCRIPT: u8 = 226;
 pub enum PostinstMode {
     /// Run it: the only way on a real machine.
     Run,
+    /// Run it where it can't write the partition table: the slot is to stay unbootable.
+    RunConfined,
     /// Leave it out, where a directory stands for `/` and nothing may be mounted.
     Skip,
 }
@@ -82,6 +88,12 @@ pub enum PostinstError {
         /// Its last words.
         said: String,
     },
+    /// What keeps the script from the partition table needs systemd.
+    #[error("without systemd nothing keeps postinst from switching the slot: ACTIVATE has to be at-once")]
+    NotConfined,
+    /// The script can't be given the disk's likeness.
+    #[error("cannot keep the partition table out of postinst's reach")]
+    Shadow(#[source] DiskError),
     /// The daemon's own program can't be found.
     #[error("cannot find the program that runs postinst")]
     Program(#[source] io::Error),
@@ -113,6 +125,46 @@ pub(super) struct ScriptArguments {
     pub(super) pcr_policy: Option<PathBuf>,
 }
 
+/// What keeps a script from writing the partition table: no device of a disk is writable for it, and
+/// where it looks for the slots' disk it finds a likeness, so that it may switch the slot in there.
+#[derive(Debug)]
+pub(super) struct Confinement {
+    shadow: Option<TableShadow>,
+}
+
+impl Confinement {
+    /// What `site` asks for; nothing if the script may write.
+    ///
+    /// # Errors
+    /// [`PostinstError::NotConfined`], [`PostinstError::Shadow`].
+    pub(super) fn of(site: &Site) -> Result<Option<Self>, PostinstError> {
+        if site.postinst != PostinstMode::RunConfined {
+            return Ok(None);
+        }
+        require_confinable(site)?;
+        let shadow = site.slots.table_shadow().map_err(PostinstError::Shadow)?;
+        Ok(Some(Self { shadow }))
+    }
+
+    fn limits(&self) -> DeviceLimits {
+        let shadow = self.shadow.as_ref();
+        DeviceLimits {
+            stand_in: shadow.map(|shadow| (shadow.disk().to_owned(), shadow.device().to_owned())),
+        }
+    }
+}
+
+/// Refuses a script that is to be kept from the partition table and can't be.
+///
+/// # Errors
+/// [`PostinstError::NotConfined`].
+pub(super) fn require_confinable(site: &Site) -> Result<(), PostinstError> {
+    if site.postinst == PostinstMode::RunConfined && !site.host.has_systemd() {
+        return Err(PostinstError::NotConfined);
+    }
+    Ok(())
+}
+
 /// Mounts the sealed slot and runs its script. When this returns, the script has ended.
 ///
 /// # Errors
@@ -120,10 +172,14 @@ pub(super) struct ScriptArguments {
 pub(super) async fn run(
     host: &Host,
     arguments: &ScriptArguments,
+    confinement: Option<&Confinement>,
     cancel: &CancellationToken,
 ) -> Result<PostinstOutcome, PostinstError> {
     if host.has_systemd() {
-        return run_in_unit(arguments, cancel).await;
+        return run_in_unit(arguments, confinement, cancel).await;
+    }
+    if confinement.is_some() {
+        return Err(PostinstError::NotConfined);
     }
     let device = arguments.device.clone();
     let mounted = tokio::task::spawn_blocking(move || Mounted::new(&device)).await;
@@ -145,10 +201,15 @@ pub(super) async fn run(
 
 async fn run_in_unit(
     arguments: &ScriptArguments,
+    confinement: Option<&Confinement>,
     cancel: &CancellationToken,
 ) -> Result<PostinstOutcome, PostinstError> {
     let program = std::env::current_exe().map_err(PostinstError::Program)?;
-    let runner = Subprocess::new(&program, TIME_LIMIT).called(RUNNER).in_unit(UNIT);
+    let runner = Subprocess::new(&program, TIME_LIMIT).in_unit(UNIT);
+    let runner = match confinement {
+        Some(confinement) => runner.called(CONFINED_RUNNER).confined(confinement.limits()),
+        None => runner.called(RUNNER),
+    };
     let finished = arguments.tell(runner).run(cancel).await?;
     if finished.status.code() == Some(NO_SCRIPT.into()) {
         let said = finished.output.to_string();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use nix::unistd::{AccessFlags, access};
 
 use super::attempt::{AttemptSetup, trusted_keys};
+use super::postinstall::require_confinable;
 use super::preflight_result::{PreflightResult, PreflightVerdict, SLOT_LOOK};
 use super::{InstallError, KernelError, PostinstMode, extensions, kernel};
 use crate::amounts::bytes;
@@ -190,6 +191,9 @@ fn script(attempt: &AttemptSetup) -> PreflightVerdict {
     if attempt.path(CGROUPS).is_dir() && !attempt.path(UNIFIED_CGROUPS).exists() {
         let why = "the node uses control groups of version 1: newer images refuse to be installed here";
         return PreflightVerdict::Doubtful(why.to_owned());
+    }
+    if let Err(error) = require_confinable(&attempt.site) {
+        return PreflightVerdict::Refused(InstallError::Postinst(error));
     }
     let path = attempt.path(EXTENSION_DIRECTORY);
     let existing = path.ancestors().find(|path| path.exists()).unwrap_or(&path);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::disk::{BlockTarget, BootRisk, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
+use crate::disk::{BlockTarget, BootRisk, DiskError, OwnDisk, Sealed, SlotDisk, SlotName, TableShadow};
 use crate::host::Host;
 
 /// The disk that holds the two slots. Every method blocks, and reads the medium anew.
@@ -66,6 +66,21 @@ pub trait Slots: Send + Sync {
     /// If the kernel refuses.
     fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError>;
 
+    /// The likeness of the disk for a program that changes its table by itself; none where the
+    /// slots are reached by nobody through the disk.
+    ///
+    /// # Errors
+    /// If there can be none.
+    fn table_shadow(&self) -> Result<Option<TableShadow>, DiskError> {
+        Ok(None)
+    }
+
+    /// Refuses unless the slot has priority 0, is not successful, and has no try, in both copies.
+    ///
+    /// # Errors
+    /// If not, or the medium can't be read.
+    fn require_unbootable(&self, slot: SlotName) -> Result<(), DiskError>;
+
     /// The disk: nothing beside the slots is written unless it is on it.
     ///
     /// # Errors
@@ -109,6 +124,14 @@ impl Slots for SlotDisk {
 
     fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
         Self::seal(self, slot)
+    }
+
+    fn table_shadow(&self) -> Result<Option<TableShadow>, DiskError> {
+        Self::table_shadow(self)
+    }
+
+    fn require_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+        Self::require_unbootable(self, slot)
     }
 
     fn own_disk(&self) -> Result<OwnDisk, DiskError> {

@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 pub enum MessageId {
     /// The other slot holds an update and boots next.
     Installed,
+    /// The other slot holds an update and doesn't boot before it is activated.
+    Staged,
     /// An attempt failed after an offer had been taken.
     Failed,
     /// A payload is not what was offered, or not signed by a trusted key.
@@ -42,8 +44,9 @@ pub enum MessageId {
 }
 
 impl MessageId {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Installed,
+        Self::Staged,
         Self::Failed,
         Self::PayloadRefused,
         Self::CheckFailed,
@@ -66,6 +69,7 @@ impl MessageId {
     pub const fn id(self) -> &'static str {
         match self {
             Self::Installed => "03565a79a9fe4fc9ae4a27f53e47e96d",
+            Self::Staged => "7d3f0c52b1e84a6f9c20d5a8e41b6730",
             Self::Failed => "6bc48167aafd46a18002773e16965dd1",
             Self::PayloadRefused => "d93aee2f29414e569bb13b2518339005",
             Self::CheckFailed => "405f49730b3d4beba4a6d2934f268687",
@@ -88,6 +92,7 @@ impl MessageId {
     const fn meaning(self) -> &'static str {
         match self {
             Self::Installed => "an update is installed and waits for the reboot",
+            Self::Staged => "an update is staged: it doesn't boot before it is activated",
             Self::Failed => "an update failed after it had been offered and taken",
             Self::PayloadRefused => {
                 "a payload was refused: it is not what was offered, or no trusted key has signed it"
@@ -127,7 +132,7 @@ impl MessageId {
     /// The fields that come with it, beside those of the attempt under way.
     const fn fields(self) -> &'static str {
         match self {
-            Self::Installed | Self::RebootLockTaken | Self::RebootOrdered => {
+            Self::Installed | Self::Staged | Self::RebootLockTaken | Self::RebootOrdered => {
                 "`UPDATE_VERSION`, `UPDATE_SLOT`"
             }
             Self::Failed | Self::PayloadRefused | Self::CheckFailed | Self::Deferred => "`UPDATE_CODE`",

@@ -26,7 +26,7 @@ const fn counter(name: &'static str, help: &'static str) -> Family {
     }
 }
 
-const STANDS: [EngineState; 10] = [
+const STANDS: [EngineState; 13] = [
     EngineState::Idle,
     EngineState::Checking,
     EngineState::Preparing,
@@ -37,6 +37,9 @@ const STANDS: [EngineState; 10] = [
     EngineState::RollingBack,
     EngineState::Withdrawing,
     EngineState::Reporting,
+    EngineState::Staged,
+    EngineState::StagedForReboot,
+    EngineState::Activating,
 ];
 
 const OBSTACLES: [Obstacle; 7] = [
@@ -49,7 +52,7 @@ const OBSTACLES: [Obstacle; 7] = [
     Obstacle::Failed,
 ];
 
-const METRICS: [MetricRow; 25] = [
+const METRICS: [MetricRow; 26] = [
     (
         gauge(
             "update_engine_info",
@@ -214,6 +217,13 @@ const METRICS: [MetricRow; 25] = [
             "Checks by their end: no-update, taken (an update was begun), deferred, failed.",
         ),
         checks,
+    ),
+    (
+        counter(
+            "update_engine_staged_updates_total",
+            "Updates that were staged, to be activated later.",
+        ),
+        |snapshot| vec![Sample::of(snapshot.tally.staged)],
     ),
     (
         counter("update_engine_updates_total", "Updates that were installed."),

@@ -4,6 +4,7 @@
 //! ```text
 //!  began ─▶ UnderWay ─┬─ Failed
 //!                     ├─ Interrupted             by a restart, or by a cut that a later start noticed
+//!                     ├─ Staged ─▶ Waiting, Withdrawn, or OnTrial
 //!                     └─ Waiting ─┬─ Withdrawn   its slot is not bootable any more, and never ran
 //!                                 └─ OnTrial ─┬─ Kept ──┐
 //!                                             └─────────┴─▶ RolledBack
@@ -110,7 +111,8 @@ impl Attempt {
     fn is_installed(&self) -> bool {
         matches!(
             self.state,
-            AttemptState::Waiting
+            AttemptState::Staged
+                | AttemptState::Waiting
                 | AttemptState::Withdrawn
                 | AttemptState::OnTrial
                 | AttemptState::Kept
@@ -126,6 +128,8 @@ pub struct DiskView<'a> {
     pub running: &'a str,
     /// The attributes of the slots by PARTUUID.
     pub slots: &'a [(String, SlotAttributes)],
+    /// PARTUUID of the slot that holds a staged update, if one does.
+    pub staged: Option<&'a str>,
     /// The history of updates.
     pub history: &'a History,
 }
@@ -146,6 +150,11 @@ impl DiskView<'_> {
         self.holds(attempt) && (runs || self.attributes(&attempt.partuuid).is_some_and(untried))
     }
 
+    /// Whether an attempt that was cut had staged its update.
+    fn is_staged(&self, attempt: &Attempt) -> bool {
+        self.holds(attempt) && self.staged == Some(attempt.partuuid.as_str())
+    }
+
     /// Whether the attempt's slot still holds its payload.
     fn holds(&self, attempt: &Attempt) -> bool {
         self.history.payload_in(&attempt.partuuid) == Some(&attempt.sha256)
@@ -160,7 +169,7 @@ impl DiskView<'_> {
 
     /// The state of an attempt that was installed.
     fn state_of(&self, attempt: &Attempt) -> (AttemptState, Option<String>) {
-        use AttemptState::{Kept, OnTrial, RolledBack, Waiting, Withdrawn};
+        use AttemptState::{Kept, OnTrial, RolledBack, Staged, Waiting, Withdrawn};
         if let Some(rollback) = self.history.last_rollback()
             && rollback.payload.sha256 == Some(attempt.sha256)
             && rollback.noticed >= attempt.began
@@ -177,9 +186,14 @@ impl DiskView<'_> {
             Withdrawn if !(runs && self.holds(attempt)) => (Withdrawn, None),
             _ if runs && slot.is_successful() => (Kept, None),
             _ if runs => (OnTrial, None),
-            Waiting if slot.priority().get() == 0 => (Withdrawn, None),
-            Waiting if slot.tries().get() > 0 && self.boots_next(&attempt.partuuid) => (Waiting, None),
-            Waiting if slot.tries().get() > 0 => (Withdrawn, None),
+            Waiting | Staged if slot.priority().get() == 0 => {
+                let is_staged = self.staged == Some(attempt.partuuid.as_str());
+                (if is_staged { Staged } else { Withdrawn }, None)
+            }
+            Waiting | Staged if slot.tries().get() > 0 && self.boots_next(&attempt.partuuid) => {
+                (Waiting, None)
+            }
+            Waiting | Staged if slot.tries().get() > 0 => (Withdrawn, None),
             _ if slot.is_successful() => (attempt.state, None),
             _ => (
                 RolledBack,
@@ -242,6 +256,9 @@ impl Attempts {
             {
                 attempt.state = AttemptState::Waiting;
             }
+            if attempt.state == AttemptState::UnderWay && look.is_some_and(|look| look.is_staged(attempt)) {
+                attempt.state = AttemptState::Staged;
+            }
         }
         self.interrupt();
         if let Some(look) = look {
@@ -254,7 +271,7 @@ impl Attempts {
         let mut overwritten: Vec<String> = Vec::new();
         for attempt in self.0.iter_mut().rev().filter(|attempt| attempt.is_installed()) {
             if overwritten.contains(&attempt.partuuid) {
-                if attempt.state == AttemptState::Waiting {
+                if matches!(attempt.state, AttemptState::Waiting | AttemptState::Staged) {
                     attempt.state = AttemptState::Withdrawn;
                 }
                 continue;

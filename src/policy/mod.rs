@@ -19,6 +19,7 @@ mod grants;
 mod history;
 mod offer;
 mod payload_state;
+mod staged_update;
 mod trial;
 
 pub use attempts::{Attempt, Attempts, DiskView};
@@ -30,4 +31,5 @@ pub use grants::{Contact, GRANT_TIMEOUT, Heartbeat, HoldOff, HoldOffCause, conta
 pub use history::History;
 pub use offer::{Decision, PolicyInput, RunningSlot, decide, wanted_deltas};
 pub use payload_state::{PayloadState, Penalty, penalty};
+pub use staged_update::{ActivatedBy, ActivationInput, ActivationObstacle, StagedFate, StagedUpdate};
 pub use trial::{Rollback, RollbackCause, SlotPayload, Trial, TrialOutcome, TrialProgress};

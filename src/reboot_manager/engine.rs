@@ -25,7 +25,7 @@ use zbus::{Connection, MatchRule, Message, MessageStream};
 
 use super::event::{EngineView, InstalledOutcome, ManagerEvent, NodeView, SlotHealth};
 use super::state::{FailedVersion, Reason, WantedReboot};
-use crate::bus::{ENGINE_INTERFACE, ENGINE_PATH, INTERFACE, SERVICE, StatusFields};
+use crate::bus::{ENGINE_INTERFACE, ENGINE_PATH, Engine1Proxy, INTERFACE, SERVICE, StatusFields};
 use crate::status::{AttemptReport, AttemptState, EngineState, Operation, Overview};
 
 /// Between two tries to reach a bus that has gone.
@@ -64,12 +64,28 @@ pub(super) async fn read(connection: &Connection) -> EngineView {
 /// Characters of a version or a cause that are kept: they go to the record and to the lock's server.
 const LONGEST: usize = 1000;
 
+/// Has an update activated that the reboot is to activate. If that fails the shutdown tries once
+/// more, and the old version boots otherwise.
+pub(super) async fn activate_staged(connection: &Connection) {
+    let activated = async {
+        let overview = Overview::read(connection).await?;
+        if overview.state != EngineState::StagedForReboot {
+            return Ok(());
+        }
+        Engine1Proxy::new(connection).await?.activate().await
+    };
+    if let Err(error) = activated.await {
+        tracing::warn!(%error, "the staged update is not activated before the reboot");
+    }
+}
+
 /// What the engine says, as far as a reboot is concerned.
 fn view(overview: &Overview, attempts: &[AttemptReport]) -> NodeView {
     let running = overview.slots.iter().find(|slot| slot.running);
     let other = overview.slots.iter().find(|slot| !slot.running);
     let reason = match overview.state {
-        EngineState::RebootNeeded => Some(Reason::Update),
+        // The reboot that it orders activates what is staged.
+        EngineState::RebootNeeded | EngineState::StagedForReboot => Some(Reason::Update),
         EngineState::RollbackNeeded => Some(Reason::Rollback),
         _ => None,
     };
@@ -83,7 +99,9 @@ fn view(overview: &Overview, attempts: &[AttemptReport]) -> NodeView {
         let outcome = match attempt.outcome {
             AttemptState::Withdrawn => InstalledOutcome::Withdrawn,
             AttemptState::RolledBack => InstalledOutcome::RolledBack,
-            AttemptState::Waiting | AttemptState::OnTrial | AttemptState::Kept => InstalledOutcome::Other,
+            AttemptState::Staged | AttemptState::Waiting | AttemptState::OnTrial | AttemptState::Kept => {
+                InstalledOutcome::Other
+            }
             AttemptState::UnderWay
             | AttemptState::Failed
             | AttemptState::Interrupted
@@ -104,7 +122,11 @@ fn view(overview: &Overview, attempts: &[AttemptReport]) -> NodeView {
         }),
         is_resting: matches!(
             overview.state,
-            EngineState::Idle | EngineState::RebootNeeded | EngineState::RollbackNeeded
+            EngineState::Idle
+                | EngineState::RebootNeeded
+                | EngineState::RollbackNeeded
+                | EngineState::Staged
+                | EngineState::StagedForReboot
         ),
         slot: running.map(|slot| slot.name.clone()),
         version: shortened(&overview.running_version),

@@ -44,7 +44,10 @@ pub(super) async fn run(settings: Arc<ManagerSettings>, job: ManagerJob, version
         ManagerJob::Notify => notify(&settings).await,
         ManagerJob::Confirm => confirm(&settings).await,
         ManagerJob::Reboot => ManagerEvent::RebootAnswered(match engine::connect().await {
-            Ok(connection) => logind::reboot(&connection).await,
+            Ok(connection) => {
+                engine::activate_staged(&connection).await;
+                logind::reboot(&connection).await
+            }
             // Nobody was asked.
             Err(error) => RebootAnswer::Refused(error.to_string()),
         }),

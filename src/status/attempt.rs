@@ -33,6 +33,8 @@ pub enum AttemptState {
     Failed,
     /// The daemon or the machine went down during the attempt.
     Interrupted,
+    /// The slot is installed and doesn't boot before it is activated.
+    Staged,
     /// The slot is installed and boots next.
     Waiting,
     /// The slot was never booted, and doesn't boot next any more.

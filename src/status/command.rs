@@ -61,6 +61,8 @@ pub enum Command {
     /// while the engine is busy, or when the slot can't be made unbootable; succeeds when
     /// nothing waits.
     Withdraw(WaitingSlot, oneshot::Sender<Result<(), CommandRefusal>>),
+    /// Makes the staged update the next to boot.
+    Activate(oneshot::Sender<Result<(), CommandRefusal>>),
     /// Makes the other slot the next to boot, if it was marked good and nothing has touched it
     /// since.
     RollBack(oneshot::Sender<Result<(), CommandRefusal>>),

@@ -75,6 +75,12 @@ pub enum EngineState {
     Downloading,
     /// The other slot is verified, its postinst run, the slot made the next to boot.
     Finishing,
+    /// The other slot holds a staged update, which an order makes the next to boot.
+    Staged,
+    /// The other slot holds a staged update, which an orderly reboot makes the next to boot.
+    StagedForReboot,
+    /// The staged update is made the next to boot.
+    Activating,
     /// The other slot boots next, with an update.
     RebootNeeded,
     /// The other slot boots next, with what ran before.

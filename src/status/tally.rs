@@ -46,6 +46,9 @@ pub struct Tally {
     /// When a check last ended with a usable answer.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub last_answer: Option<UnixTime>,
+    /// Updates that were staged.
+    #[serde(deserialize_with = "tolerant::or_default", skip_serializing_if = "is_zero")]
+    pub staged: u64,
     /// Updates that were installed and made the next to boot.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub installed: u64,
@@ -75,6 +78,11 @@ pub struct Tally {
     pub finish_millis: Option<u64>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Tally {
     /// Counts a check.
     pub fn checked(&mut self, end: CheckEnd, now: UnixTime) {
@@ -101,6 +109,18 @@ impl Tally {
         self.installed = self.installed.saturating_add(1);
         self.last_installed = Some(now);
         self.finish_millis = Some(after);
+    }
+
+    /// Counts a staged update, `after` milliseconds after its last byte had come.
+    pub fn staged(&mut self, after: u64) {
+        self.staged = self.staged.saturating_add(1);
+        self.finish_millis = Some(after);
+    }
+
+    /// Counts a staged update that was activated as installed.
+    pub fn activated(&mut self, now: UnixTime) {
+        self.installed = self.installed.saturating_add(1);
+        self.last_installed = Some(now);
     }
 
     /// Counts a failure with this code.

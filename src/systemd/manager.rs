@@ -66,6 +66,9 @@ pub(super) trait SystemdUnit {
     fn active_state(&self) -> zbus::Result<String>;
     #[zbus(property)]
     fn active_enter_timestamp_monotonic(&self) -> zbus::Result<u64>;
+    /// The number of the job that is queued or runs for the unit, 0 for none, and its object.
+    #[zbus(property)]
+    fn job(&self) -> zbus::Result<(u32, OwnedObjectPath)>;
 }
 
 #[zbus::proxy(
@@ -154,6 +157,40 @@ impl Systemd {
         answer(ordered).await.map(drop)
     }
 
+    /// Starts the unit called `name`; returns once that is ordered.
+    ///
+    /// # Errors
+    /// If systemd can't be reached or refuses.
+    pub async fn start(self, name: &str) -> Result<(), SystemdError> {
+        let ordered = async {
+            let manager = SystemdManagerProxy::new(&Connection::system().await?).await?;
+            manager.start_unit(name, "replace").await
+        };
+        answer(ordered).await.map(drop)
+    }
+
+    /// Stops the unit called `name`; returns once that is ordered.
+    ///
+    /// # Errors
+    /// If systemd can't be reached or refuses.
+    pub async fn stop(self, name: &str) -> Result<(), SystemdError> {
+        let ordered = async {
+            let manager = SystemdManagerProxy::new(&Connection::system().await?).await?;
+            manager.stop_unit(name, "replace").await
+        };
+        answer(ordered).await.map(drop)
+    }
+
+    /// Whether the machine is going down for an orderly reboot: `reboot.target` is about to be
+    /// reached. Not for a power-off, a halt, a kexec or a soft reboot, which have targets of their
+    /// own.
+    ///
+    /// # Errors
+    /// If systemd can't be reached or refuses.
+    pub async fn is_rebooting(self) -> Result<bool, SystemdError> {
+        answer(is_queued("reboot.target")).await
+    }
+
     /// The state of the unit called `name`, its suffix included.
     ///
     /// # Errors
@@ -167,6 +204,15 @@ async fn answer<T>(call: impl Future<Output = zbus::Result<T>>) -> Result<T, Sys
     Ok(timeout(PATIENCE, call)
         .await
         .map_err(|_| SystemdError::Silent)??)
+}
+
+/// Whether there is a job for the unit called `name`. Nobody stops a target that the machine goes
+/// down by.
+async fn is_queued(name: &str) -> zbus::Result<bool> {
+    let bus = Connection::system().await?;
+    let path = SystemdManagerProxy::new(&bus).await?.load_unit(name).await?;
+    let (job, _) = SystemdUnitProxy::at(&bus, path).await?.job().await?;
+    Ok(job != 0)
 }
 
 async fn unit_state(name: &str) -> zbus::Result<UnitState> {

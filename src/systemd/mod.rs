@@ -18,5 +18,5 @@ mod units;
 
 pub use manager::{Systemd, SystemdError, UnitState};
 pub use notify::ServiceManager;
-pub use transient_unit::{TransientService, TransientUnit};
+pub use transient_unit::{DeviceLimits, TransientService, TransientUnit};
 pub use units::{ListedUnit, Reloads, UnitReader};

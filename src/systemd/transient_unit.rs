@@ -15,7 +15,7 @@ use std::io::{self, PipeWriter};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -26,6 +26,31 @@ use zbus::proxy::CacheProperties;
 use zbus::{Connection, Fd, OwnedObjectPath, Variant};
 
 use super::manager::{SERVICE, SystemdManagerProxy, SystemdServiceProxy, SystemdUnitProxy};
+
+/// Limits of the devices that a program reaches: no disk's device is writable for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceLimits {
+    /// The path of a device, and another device that is seen there instead and may be written.
+    pub stand_in: Option<(PathBuf, PathBuf)>,
+}
+
+impl DeviceLimits {
+    fn properties(&self) -> Vec<(&'static str, Variant<'static>)> {
+        let mut allowed = vec![
+            ("char-*".to_owned(), "rwm".to_owned()),
+            ("block-*".to_owned(), "r".to_owned()),
+        ];
+        let mut properties = vec![("DevicePolicy", Variant::from("closed"))];
+        if let Some((seen, device)) = &self.stand_in {
+            let (seen, device) = (text(seen.as_os_str()), text(device.as_os_str()));
+            allowed.push((device.clone(), "rw".to_owned()));
+            // By its path; not with what is mounted below, of which there is nothing.
+            properties.push(("BindPaths", Variant::from(vec![(device, seen, false, 0_u64)])));
+        }
+        properties.push(("DeviceAllow", Variant::from(allowed)));
+        properties
+    }
+}
 
 /// A program to run as a service.
 #[derive(Debug)]
@@ -41,6 +66,8 @@ pub struct TransientService<'a> {
     /// `RuntimeMaxSec`: systemd ends the program after this time, should no daemon wait for it any
     /// more.
     pub limit: Duration,
+    /// Limits of its devices, if there are any.
+    pub devices: Option<&'a DeviceLimits>,
 }
 
 impl TransientService<'_> {
@@ -80,6 +107,7 @@ impl TransientService<'_> {
             // Until our connection is gone, so that its end can be asked about.
             ("AddRef", Variant::from(true)),
         ];
+        properties.extend(self.devices.iter().flat_map(|limits| limits.properties()));
         if let Some(own) = own_unit() {
             properties.push(("BindsTo", Variant::from(vec![own.clone()])));
             // On stopping, the order is the other way round: the daemon ends first, and reports an

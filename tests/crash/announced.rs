@@ -10,6 +10,10 @@ use crate::story::{CLAIM, MARKER, REQUEST, Story};
 /// nobody can withdraw any more.
 pub(crate) fn check(truth: &Truth, state: &State) -> Result<(), String> {
     let is_there = |path| state.files.contains_key(path);
+    let is_staged = matches!(truth.story, Some(Story::Staged | Story::Unstaged));
+    if is_staged && (is_there(MARKER) || is_there(REQUEST)) {
+        return Err("a reboot is asked for, and nothing is activated".to_owned());
+    }
     if is_there(MARKER) {
         for &reader in &truth.able {
             let entries = readers::entries(&state.disk, truth.sector, reader).unwrap_or_default();

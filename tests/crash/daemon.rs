@@ -1,13 +1,14 @@
 //! The daemon as the recorded program: everything that a story makes it write.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use update_engine::serve::{Catalog, RequestRecord, Server};
@@ -17,7 +18,8 @@ use crate::memory::Told;
 use crate::node::{Node, OEM, OEM_PAIR};
 use crate::oracle::Truth;
 use crate::scenario::Recording;
-use crate::story::{CLAIM, REQUEST, Story};
+use crate::slot_b::Held;
+use crate::story::{CLAIM, EVIDENCE, REQUEST, Story, evidence};
 use crate::superseding;
 use crate::trace::{Trace, process, traced};
 
@@ -47,6 +49,7 @@ pub(crate) fn record(story: Story, mut truth: Truth) -> Recording {
         traced(program, &log)
     });
     assert!(ended.status.success(), "{}", ended.log);
+    assert!(ended.log.contains(story.says()), "{}", ended.log);
     truth.start = ended.start;
     let trace = Trace::load(&log);
     let node = ended.node;
@@ -61,24 +64,31 @@ pub(crate) fn live(story: Story, truth: &Truth, wrap: impl FnOnce(&Path, &Node) 
     let server = runtime.block_on(serve(story, &truth.payload.bytes, &node));
     let configuration = format!(
         "GROUP=stable\nSERVER={}\nHEALTH_SETTLE=0\nHEALTH_DEADLINE=1\nREPLACE_WAITING_UPDATE=yes\n\
-         PARTITION_{OEM}={OEM_PAIR}\n",
-        server.url()
+         PARTITION_{OEM}={OEM_PAIR}\n{}",
+        server.url(),
+        story.activation()
     );
     let mut start = truth.start.clone();
     start
         .files
-        .extend(story.files(&truth.payload.bytes, &configuration));
+        .extend(story.files(&truth.payload.bytes, &truth.updated, &configuration));
     node.put(&start);
     if story.begins_with_request() {
         claim(&node);
         start = node.state();
     }
-    let (status, log) = if story == Story::Superseded {
-        superseding::live(&node, wrap)
-    } else {
-        let mut daemon = Daemon::start(story, &node, wrap);
-        daemon.go_through(story);
-        daemon.stop()
+    let (status, log) = match story {
+        Story::Superseded => superseding::live(&node, wrap),
+        Story::ActivatedByReboot => {
+            let _held = hold(&node, &truth.updated);
+            start = node.state();
+            activate(&node, wrap)
+        }
+        _ => {
+            let mut daemon = Daemon::start(story, &node, wrap);
+            daemon.go_through(story);
+            daemon.stop()
+        }
     };
     let told = told(&server);
     runtime.block_on(server.stop());
@@ -104,6 +114,29 @@ fn claim(node: &Node) {
     let request = fs::metadata(path(REQUEST)).unwrap();
     let claim = format!("{} {} {}", request.ino(), request.mtime(), request.mtime_nsec());
     fs::write(path(CLAIM), claim).unwrap();
+}
+
+/// A daemon has read slot B back and holds it, as far as others can tell.
+fn hold(node: &Node, b: &Held) -> Flock<fs::File> {
+    let path = node.root().join(EVIDENCE.trim_start_matches('/'));
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, evidence(b)).unwrap();
+    Flock::lock(fs::File::open(path).unwrap(), FlockArg::LockExclusiveNonblock).unwrap()
+}
+
+/// What an orderly reboot runs.
+fn activate(node: &Node, wrap: impl FnOnce(&Path, &Node) -> Command) -> (ExitStatus, String) {
+    let (program, log) = (node.path("update-engine-activate"), node.path("log"));
+    symlink(DAEMON, &program).unwrap();
+    let mut command = wrap(&program, node);
+    command
+        .args(["-running_slot", "A", "-root"])
+        .arg(node.root())
+        .arg("-disk")
+        .arg(node.disk())
+        .stderr(fs::File::create(&log).unwrap());
+    let status = command.status().expect("strace is installed");
+    (status, fs::read_to_string(&log).unwrap())
 }
 
 fn told(server: &Server) -> Told {
@@ -172,6 +205,19 @@ impl Daemon {
             // Its outcome is the daemon's: what became of the files shows it.
             Story::Reset => _ = self.ask(&["-reset_status"]),
             Story::Withdrawn => _ = self.ask(&["reset", "--withdraw-slot"]),
+            Story::Staged => {
+                let _ = self.ask(&["-check_for_update"]);
+                self.until_said(&["is read back and held", "update attempt failed"]);
+            }
+            // Refused until it is read back.
+            Story::Activated => {
+                let log = || fs::read_to_string(&self.log).unwrap();
+                until("the staged update is activated", || {
+                    self.ask(&["activate"]) || log().contains("is not activated")
+                });
+                self.until_said(&["UPDATE_STATUS_UPDATED_NEED_REBOOT", "is not activated"]);
+            }
+            Story::Unstaged => until("the staged update is withdrawn", || self.ask(&["-reset_status"])),
             // Refused until the running slot is known to be good.
             Story::WentBack => {
                 let log = || fs::read_to_string(&self.log).unwrap();
@@ -179,8 +225,8 @@ impl Daemon {
                     self.ask(&["rollback"]) || log().contains("no rollback: ")
                 });
             }
-            // It takes a daemon that doesn't wait for minutes.
-            Story::Superseded => unreachable!(),
+            // It takes a daemon that doesn't wait for minutes, or another program.
+            Story::Superseded | Story::ActivatedByReboot => unreachable!(),
         }
     }
 

@@ -78,7 +78,7 @@ const fn story(name: &'static str, sector: usize, story: Story) -> Scenario {
     }
 }
 
-const SCENARIOS: [Scenario; 29] = [
+const SCENARIOS: [Scenario; 33] = [
     scenario("a_full_update_512", 512, Contents::Full, Before::Sound),
     scenario("a_full_update_4096", 4096, Contents::Full, Before::Sound),
     scenario("a_delta_512", 512, Contents::Delta, Before::Sound),
@@ -148,6 +148,14 @@ const SCENARIOS: [Scenario; 29] = [
     story("the_daemon_withdraws_a_slot", 512, Story::Withdrawn),
     story("the_daemon_replaces_an_update", 4096, Story::Superseded),
     story("the_daemon_goes_back", 512, Story::WentBack),
+    story("the_daemon_stages_an_update", 512, Story::Staged),
+    story("a_staged_update_is_activated_by_order", 512, Story::Activated),
+    story(
+        "a_staged_update_is_activated_by_a_reboot",
+        4096,
+        Story::ActivatedByReboot,
+    ),
+    story("a_staged_update_is_withdrawn", 512, Story::Unstaged),
 ];
 
 /// What the command line asks for.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::image::word_of;
 use crate::readers;
 use crate::story::{
-    A, B, BY_HAND, CAUSE, FALLBACK, FILLED_A, HISTORY, RUNNING, Story, WAITING, pref, sha256,
+    A, B, BY_HAND, CAUSE, FALLBACK, FILLED_A, HISTORY, RUNNING, STAGED, Story, WAITING, pref, sha256,
 };
 use crate::tree::Files;
 
@@ -161,6 +161,27 @@ impl Memory {
         let standing = moment.b;
         match story {
             Story::Update => self.check_update(files, standing, told),
+            Story::Staged => {
+                require(
+                    standing.tries == 0 && !moment.b_is_next,
+                    "the new slot boots next, and was only to be staged",
+                )?;
+                self.check_update(files, standing, told)
+            }
+            Story::Unstaged => require(
+                standing.priority == 0 && !moment.b_is_next,
+                "the new slot boots next, and was withdrawn",
+            ),
+            Story::Activated | Story::ActivatedByReboot => {
+                require(
+                    standing.tries == 0 || self.progress() == Some(&json!("Committed")),
+                    "the new slot boots next, and a rollback from it could not be noticed",
+                )?;
+                require(
+                    standing.tries > 0 || files.contains_key(STAGED),
+                    "the staged update is forgotten before it boots next",
+                )
+            }
             Story::Superseded => self.check_superseded(files, standing),
             Story::WentBack => require(
                 !moment.b_is_next

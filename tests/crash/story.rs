@@ -4,6 +4,8 @@ use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use crate::image::word;
+use crate::node::KERNEL_B;
+use crate::slot_b::Held;
 use crate::tree::Files;
 
 /// PARTUUIDs of the slots.
@@ -11,6 +13,9 @@ pub(crate) const A: &str = "03030303-0303-0303-0303-030303030303";
 pub(crate) const B: &str = "04040404-0404-0404-0404-040404040404";
 pub(crate) const HISTORY: &str = "/var/lib/update_engine/history";
 const PREFS: &str = "/var/lib/update_engine/prefs";
+/// The record of a staged update, and the file that a daemon keeps locked while it holds it.
+pub(crate) const STAGED: &str = "/var/lib/update_engine/staged";
+pub(crate) const EVIDENCE: &str = "/run/update_engine/staged";
 pub(crate) const CHECK: &str = "/etc/update-engine/health.d/50-api";
 /// Why slot B was given up, in the story that begins afterwards.
 pub(crate) const CAUSE: &str = "unit kubelet.service is failed";
@@ -48,13 +53,22 @@ pub(crate) enum Story {
     Superseded,
     /// Somebody goes back to slot B, which is good.
     WentBack,
+    /// From the check to the update that is staged.
+    Staged,
+    /// A staged update is read back, and activated by order.
+    Activated,
+    /// A staged update that a daemon holds is activated by an orderly reboot.
+    ActivatedByReboot,
+    /// A staged update is read back, and somebody withdraws it.
+    Unstaged,
 }
 
 impl Story {
     /// Attribute words of A and B.
     pub(crate) const fn words(self) -> (u64, u64) {
         match self {
-            Self::Update | Self::WentBack => (word(2, 0, 1), word(1, 0, 1)),
+            Self::Update | Self::WentBack | Self::Staged => (word(2, 0, 1), word(1, 0, 1)),
+            Self::Activated | Self::ActivatedByReboot | Self::Unstaged => (word(2, 0, 1), word(0, 0, 0)),
             Self::Kept | Self::RolledBack => (word(1, 0, 1), word(2, 0, 0)),
             Self::GivenUp | Self::Reset | Self::Withdrawn | Self::Superseded => {
                 (word(1, 0, 1), word(2, 1, 0))
@@ -72,7 +86,26 @@ impl Story {
     /// Whether B is filled in the story; else it holds the new image from the start, and nobody may
     /// touch it.
     pub(crate) fn fills_b(self) -> bool {
-        matches!(self, Self::Update | Self::Superseded)
+        matches!(self, Self::Update | Self::Superseded | Self::Staged)
+    }
+
+    /// What is in the journal once it has happened, where its files alone don't tell.
+    pub(crate) const fn says(self) -> &'static str {
+        match self {
+            Self::Staged => "is read back and held",
+            Self::Activated | Self::ActivatedByReboot => "is activated: it boots next",
+            Self::Unstaged => "is not staged any more",
+            _ => "",
+        }
+    }
+
+    /// What the configuration says of activation; nothing by default.
+    pub(crate) const fn activation(self) -> &'static str {
+        match self {
+            Self::Staged | Self::Activated | Self::Unstaged => "ACTIVATE=order\n",
+            Self::ActivatedByReboot => "ACTIVATE=reboot\n",
+            _ => "",
+        }
     }
 
     /// The payload from which slot B is filled before, if it boots next already.
@@ -88,12 +121,12 @@ impl Story {
     /// Files that the daemon finds. Whoever was told the news may forget that there are any, and no
     /// resumption of the original's may survive that the slot is written: both are there to be
     /// seen.
-    pub(crate) fn files(self, payload: &[u8], configuration: &str) -> Files {
+    pub(crate) fn files(self, payload: &[u8], b: &Held, configuration: &str) -> Files {
         let mut files = Files::new();
         let mut put = |path: &str, contents: &[u8]| files.insert(path.to_owned(), contents.to_vec());
         put("/etc/flatcar/update.conf", configuration.as_bytes());
         match self {
-            Self::Update => {
+            Self::Update | Self::Staged => {
                 put(&pref("previous-version"), b"0.9.0");
                 put(&pref("manifest-metadata-size"), b"1000");
                 put(&pref("update-state-next-operation"), b"17");
@@ -104,6 +137,10 @@ impl Story {
                 return files;
             }
             Self::Kept => {}
+            Self::Activated | Self::ActivatedByReboot | Self::Unstaged => {
+                put(&pref("previous-version"), RUNNING);
+                put(STAGED, &record(&staged(payload, b)));
+            }
             Self::GivenUp => {
                 put(CHECK, b"not executable: it fails");
             }
@@ -145,6 +182,32 @@ impl Story {
             "unreported": false,
         })
     }
+}
+
+/// The record of a staged update.
+fn staged(payload: &[u8], b: &Held) -> Value {
+    json!({
+        "partuuid": B,
+        "image": sha256(&b.image),
+        "image_bytes": b.image.len(),
+        "kernel": KERNEL_B,
+        "kernel_sha256": sha256(&b.kernel),
+        "kernel_bytes": b.kernel.len(),
+        "version": "2.0.0",
+        "payload": sha256(payload),
+        "has_run_postinst": false,
+        "extensions": [],
+        "staged": 1,
+    })
+}
+
+/// What the file says that a daemon keeps locked while it holds what is staged.
+pub(crate) fn evidence(b: &Held) -> String {
+    let hex = |bytes: &[u8]| -> String {
+        let digest = digest(&SHA256, bytes);
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    hex(format!("{B} {} {}", hex(&b.image), hex(&b.kernel)).as_bytes())
 }
 
 /// Both slots were good once. What B holds was to be left, for some reason.

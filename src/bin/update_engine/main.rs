@@ -49,20 +49,27 @@ enum OptionsError {
 
 impl Options {
     fn new(line: &CommandLine) -> Result<Self, OptionsError> {
-        let host = Host::new(line.text("root").unwrap_or("/"));
-        let postinst = match (line.is_on("skip_postinst"), host.is_real()) {
-            (false, _) => PostinstMode::Run,
-            (true, false) => PostinstMode::Skip,
-            (true, true) => return Err(OptionsError::PostinstNeeded),
-        };
-        let settings = Settings {
-            host,
-            disk: disk(line)?,
-            postinst,
-        };
         let peer = line.text("bus_peer").map(PathBuf::from);
-        Ok(Self { settings, peer })
+        Ok(Self {
+            settings: settings(line)?,
+            peer,
+        })
     }
+}
+
+/// The machine that `line` describes.
+fn settings(line: &CommandLine) -> Result<Settings, OptionsError> {
+    let host = Host::new(line.text("root").unwrap_or("/"));
+    let postinst = match (line.is_on("skip_postinst"), host.is_real()) {
+        (false, _) => PostinstMode::Run,
+        (true, false) => PostinstMode::Skip,
+        (true, true) => return Err(OptionsError::PostinstNeeded),
+    };
+    Ok(Settings {
+        host,
+        disk: disk(line)?,
+        postinst,
+    })
 }
 
 fn disk(line: &CommandLine) -> Result<DiskChoice, OptionsError> {

@@ -6,29 +6,36 @@
 //! | `flatcar-setgoodroot` | marks the running slot good |
 //! | `update_engine_stub` | tells the server about a system that runs from memory |
 //! | `update-engine-look-at-image` | mounts a slot and says what its image is; the daemon's own helper, likewise |
-//! | `update-engine-run-postinst` | mounts a slot and becomes its postinst; the daemon's own helper, see [`update_engine::install`] |
+//! | `update-engine-activate` | makes a staged update the next to boot, if the machine reboots |
+//! | `update-engine-run-postinst`, `…-confined` | mounts a slot and becomes its postinst; the daemon's own helper, see [`update_engine::install`] |
 //!
 //! One program, so that an image carries its code once.
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::fs::File;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use update_engine::config::{Config, ServerSetting};
 use update_engine::disk::SlotDisk;
-use update_engine::flags::{self, CommandLine, FlagRequest};
+use update_engine::engine::{ActivationError, activate_at_reboot};
+use update_engine::flags::{self, CommandLine, Flag, FlagRequest};
 use update_engine::host::Host;
 use update_engine::host::mount::{MountError, Mounted};
 use update_engine::host::subprocess::{NO_PROXY_VARIABLES, PROXY_VARIABLES, passed_on};
 use update_engine::install::{self, ImageFacts};
-use update_engine::journal::chain;
+use update_engine::journal::{AttemptFields, JournalLayer, chain, start_logging};
 use update_engine::omaha::{Client, MachineIdentity, Retries, announcement};
 use update_engine::postinst::Postinst;
 use update_engine::printable;
+use update_engine::systemd::Systemd;
 
-use super::command_line::ROLE;
+use super::command_line::{DISK, ROLE, ROOT, RUNNING_SLOT};
+
+/// Flags of the program that activates a staged update.
+const ACTIVATE: &[Flag] = &[ROOT, DISK, RUNNING_SLOT];
 
 /// Role of the program, if not the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +44,9 @@ pub(crate) enum Role {
     SetGoodRoot,
     Stub,
     Looker,
+    Activate,
     Runner,
+    ConfinedRunner,
 }
 
 impl Role {
@@ -48,7 +57,9 @@ impl Role {
             "flatcar-setgoodroot" => Some(Self::SetGoodRoot),
             "update_engine_stub" => Some(Self::Stub),
             install::LOOKER => Some(Self::Looker),
+            "update-engine-activate" => Some(Self::Activate),
             install::RUNNER => Some(Self::Runner),
+            install::CONFINED_RUNNER => Some(Self::ConfinedRunner),
             _ => None,
         }
     }
@@ -58,6 +69,8 @@ impl Role {
         match self {
             Self::Looker => look_at_image(arguments),
             Self::Runner => run_postinst(arguments),
+            Self::ConfinedRunner => run_confined(arguments),
+            Self::Activate => activate(arguments),
             Self::Postinst => on_host(arguments, |host, line| postinst(name, host, line)),
             Self::SetGoodRoot => on_host(arguments, |host, _| set_good_root(&host)),
             Self::Stub => on_host(arguments, |host, _| finish(blocking(announce(&host)))),
@@ -92,6 +105,59 @@ fn look_at_image(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(Err(error)) => refuse(&error),
         Err(error) => {
             eprintln!("{error}");
+            ExitCode::from(install::NO_SCRIPT)
+        }
+    }
+}
+
+/// Makes a staged update the next to boot. Run when the unit of that name is stopped, which any
+/// shutdown does and an administrator may: only an orderly reboot activates.
+fn activate(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    let line = match flags::parse(ACTIVATE, arguments) {
+        Ok(FlagRequest::Run(line)) => line,
+        Ok(FlagRequest::Help | FlagRequest::Version) => CommandLine::default(),
+        Err(errors) => return refuse(&errors),
+    };
+    let settings = match super::settings(&line) {
+        Ok(settings) => settings,
+        Err(error) => return refuse(&error),
+    };
+    start_logging(JournalLayer::of(&settings.host, AttemptFields::default()));
+    // Where a directory stands for the machine, no systemd knows what becomes of that.
+    if settings.host.is_real() {
+        match blocking(Systemd.is_rebooting()) {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => {
+                tracing::info!("no orderly reboot: what is staged is not activated");
+                return ExitCode::SUCCESS;
+            }
+            Ok(Err(error)) => return refuse(&error),
+            Err(error) => return refuse(&error),
+        }
+    }
+    match activate_at_reboot(settings) {
+        Ok(()) | Err(ActivationError::NothingStaged) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("the old version boots: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The same as [`run_postinst`], if this process can write to no disk: the partition table is to
+/// be out of the script's reach.
+fn run_confined(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.peekable();
+    let device = arguments.peek().map(PathBuf::from).unwrap_or_default();
+    // The control group refuses before the device's read-only flag, and by another error.
+    let opened = File::options().write(true).open(&device);
+    match opened.map_err(|error| error.raw_os_error()) {
+        Err(Some(errno)) if errno == nix::errno::Errno::EPERM as i32 => run_postinst(arguments),
+        _ => {
+            eprintln!(
+                "the partition table is in postinst's reach: this system does not keep units from devices (DevicePolicy=)"
+            );
             ExitCode::from(install::NO_SCRIPT)
         }
     }

@@ -58,6 +58,8 @@ pub(super) enum NativeCommand {
     Cancel,
     /// The two slots: version, priority, tries, successful
     Slots(Form),
+    /// Make the staged update the next to boot
+    Activate,
     /// Make the other slot the next to boot, if it was good once
     Rollback,
     /// Mark the running slot good and put it first, whatever its health

@@ -88,6 +88,7 @@ fn outcome(attempt: &AttemptReport) -> String {
         AttemptState::UnderWay => "under way",
         AttemptState::Failed => "failed",
         AttemptState::Interrupted => "interrupted",
+        AttemptState::Staged => "staged, waits for its activation",
         AttemptState::Waiting => "installed, waits for the reboot",
         AttemptState::Withdrawn => "installed, withdrawn before it ran",
         AttemptState::OnTrial => "runs, on trial",

@@ -157,6 +157,12 @@ impl Remote {
         self.order(reset.map_err(RemoteError::from), by_polkit).await
     }
 
+    pub(super) async fn activate(&self) -> Result<(), RemoteError> {
+        let done = self.engine().await?.activate().await;
+        let by_polkit = async || self.orders().await?.activate().await;
+        self.order(done.map_err(RemoteError::from), by_polkit).await
+    }
+
     pub(super) async fn roll_back(&self) -> Result<(), RemoteError> {
         let done = self.engine().await?.roll_back().await;
         let by_polkit = async || self.orders().await?.roll_back().await;
@@ -204,6 +210,8 @@ impl Remote {
         let resting = [
             EngineState::Idle,
             EngineState::RebootNeeded,
+            EngineState::Staged,
+            EngineState::StagedForReboot,
             EngineState::RollbackNeeded,
         ];
         let overview = self.overview().await;

@@ -41,10 +41,7 @@ async fn carry_out(command: NativeCommand, endpoint: &Endpoint) -> Result<Exit, 
             ask_server,
             json,
         } => return dry_run(&remote, ask_server, json).await,
-        NativeCommand::Check { .. } => {
-            remote.check().await?;
-            tell(&format!("{}\n", remote.overview().await?.summary), false);
-        }
+        NativeCommand::Check { .. } => tell_summary(&remote, remote.check().await).await?,
         NativeCommand::Update => return update(&remote).await,
         NativeCommand::Reset { withdraw_slot } => {
             remote.reset(withdraw_slot).await?;
@@ -54,10 +51,11 @@ async fn carry_out(command: NativeCommand, endpoint: &Endpoint) -> Result<Exit, 
             }
         }
         NativeCommand::Slots(form) => tell(&slots(&remote, form.json).await?, form.json),
-        NativeCommand::Rollback => {
-            remote.roll_back().await?;
-            tell(&format!("{}\n", remote.overview().await?.summary), false);
+        NativeCommand::Activate => {
+            remote.activate().await?;
+            print("the staged update is activated: it boots next\n");
         }
+        NativeCommand::Rollback => tell_summary(&remote, remote.roll_back().await).await?,
         NativeCommand::Cancel => {
             remote.cancel().await?;
             print("the update is broken off; what has been downloaded is kept\n");
@@ -76,6 +74,13 @@ async fn carry_out(command: NativeCommand, endpoint: &Endpoint) -> Result<Exit, 
         NativeCommand::Config { .. } | NativeCommand::RebootLock { .. } => {}
     }
     Ok(Exit::Done)
+}
+
+/// Prints what the engine does once a command is `done`.
+async fn tell_summary(remote: &Remote, done: Result<(), RemoteError>) -> Result<(), RemoteError> {
+    done?;
+    tell(&format!("{}\n", remote.overview().await?.summary), false);
+    Ok(())
 }
 
 async fn status(remote: &Remote, json: bool) -> Result<String, RemoteError> {
@@ -163,7 +168,7 @@ async fn update(remote: &Remote) -> Result<Exit, RemoteError> {
 /// Exit code of an attempt; `None` while it is under way.
 fn outcome(overview: &Overview) -> Option<Exit> {
     match overview.state {
-        EngineState::RebootNeeded => Some(Exit::Done),
+        EngineState::RebootNeeded | EngineState::Staged | EngineState::StagedForReboot => Some(Exit::Done),
         EngineState::RollbackNeeded => Some(Exit::PutOff),
         EngineState::Idle => Some(
             match overview.no_update.0.as_ref().map(|no_update| no_update.kind) {

@@ -109,6 +109,34 @@ impl SlotDisk {
         }
     }
 
+    /// Refuses unless `slot` has priority 0 and is not successful, say both copies of the table.
+    ///
+    /// # Errors
+    /// [`DiskError::Bootable`], or why the table can't be read.
+    pub fn require_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+        let found = self.read()?;
+        for copy in [WhichCopy::Primary, WhichCopy::Backup] {
+            let table = found
+                .gpt
+                .copy(copy)
+                .map_err(|_| self.failed(slots::GptError::NotStored(copy)))?;
+            let layout = Layout::find(table);
+            let layout = layout.map_err(|source| DiskError::Layout {
+                disk: self.disk.clone(),
+                source,
+            })?;
+            let attributes = layout.partition(slot).attributes;
+            if attributes.priority().get() != 0 || attributes.is_successful() {
+                return Err(DiskError::Bootable {
+                    slot,
+                    copy,
+                    attributes,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Leaves the running slot no try, unless it is marked good by now; says whether it did.
     ///
     /// # Errors

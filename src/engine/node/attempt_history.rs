@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::machine::{Machine, unix_time};
 use super::slot_control::partuuid;
+use super::staged_slot;
 use super::update_history::UpdateHistory;
 use crate::disk::DiskError;
 use crate::engine::{AttemptContext, Failure};
@@ -115,6 +116,16 @@ impl AttemptHistory {
         });
     }
 
+    /// The slot of the attempt holds a staged update.
+    pub(super) fn staged(&self, context: &AttemptContext) {
+        self.end(context, |attempt| {
+            attempt.state = AttemptState::Staged;
+            if let Some(failure) = &context.remark {
+                attempt.explain(failure);
+            }
+        });
+    }
+
     fn end(&self, context: &AttemptContext, how: impl FnOnce(&mut Attempt)) {
         let now = unix_time();
         let end = |attempt: &mut Attempt| {
@@ -177,9 +188,11 @@ impl AttemptHistory {
     fn with_look(&self, change: impl FnOnce(Option<DiskView<'_>>, &mut Attempts)) {
         let history = self.history.read();
         let found = self.look_at_slots();
+        let staged = staged_slot::read(self.machine.host());
         let look = found.as_ref().ok().map(|(running, slots)| DiskView {
             running,
             slots,
+            staged: staged.as_ref().map(|staged| staged.partuuid.as_str()),
             history: &history,
         });
         self.change(|attempts| change(look, attempts));

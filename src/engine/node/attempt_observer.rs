@@ -156,6 +156,23 @@ impl AttemptObserver {
         self.history.count(|tally, now| tally.installed(millis, now));
     }
 
+    /// The slot holds the update and doesn't boot, so many milliseconds after the download. The
+    /// running version is noted now: whoever activates it may have no time for that.
+    pub(super) fn staged(&self, context: &AttemptContext, millis: impl FnOnce() -> u64) {
+        self.payload_prefs.installed();
+        if let (Some(slot), Some(offer)) = (context.target, &context.offer) {
+            tracing::info!(
+                MESSAGE_ID = MessageId::Staged.id(),
+                UPDATE_VERSION = offer.version,
+                UPDATE_SLOT = %slot,
+                "version {:?} is staged in {slot}: it doesn't boot before it is activated",
+                offer.version
+            );
+        }
+        let millis = millis();
+        self.history.count(|tally, _| tally.staged(millis));
+    }
+
     /// The attempt has ended without an installation, after the slot was left as it stays.
     pub(super) fn ended(&self, context: &AttemptContext, end: AttemptEnd, failure: &Failure) {
         self.attempts.ended(context, end, failure);

@@ -10,6 +10,7 @@ use super::machine::Machine;
 use super::offer_policy::OfferPolicy;
 use super::omaha_session::read;
 use super::slot_trial::SlotTrial;
+use super::staged_slot::StagedSlot;
 use super::update_history::UpdateHistory;
 use crate::config::Config;
 use crate::disk::Guard;
@@ -20,8 +21,8 @@ use crate::omaha::{
     Body, BootOutcome, CheckAnswer, CheckEvent, Deltas, Flags, MachineIdentity, NodeIdentity, Reply,
 };
 use crate::plan::InstallPlan;
-use crate::policy::{Contact, Heartbeat, History, RunningSlot, contact, wanted_deltas};
-use crate::status::{NoUpdate, Obstacle, Trigger, UnixTime};
+use crate::policy::{Contact, Heartbeat, History, RunningSlot, StagedFate, contact, wanted_deltas};
+use crate::status::{NoUpdate, Obstacle, Tally, Trigger, UnixTime};
 use crate::store::{Key, PrefsError};
 
 /// What checks read and write on this machine.
@@ -32,6 +33,7 @@ pub(super) struct CheckRecords {
     pub(super) trial: Arc<SlotTrial>,
     pub(super) offers: Arc<OfferPolicy>,
     pub(super) schedule: Arc<CheckSchedule>,
+    pub(super) staged: Arc<StagedSlot>,
 }
 
 /// The sender of a request: its identity, and which deltas it can apply.
@@ -116,6 +118,17 @@ impl CheckRecords {
                 (Body::Ping, because(Obstacle::RolledBack, reason, Some(until)))
             }
         }
+    }
+
+    /// Whether the slot runs that a reboot has activated, and the server doesn't know yet.
+    pub(super) fn is_activated_by_reboot(&self) -> bool {
+        matches!(self.staged.look(), Some((_, StagedFate::Runs)))
+    }
+
+    /// The server was told, or could not be.
+    pub(super) fn end_activation(&self) {
+        self.history.count(Tally::activated);
+        self.staged.forget();
     }
 
     /// The outcome of the last update was told.

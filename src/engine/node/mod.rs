@@ -8,6 +8,7 @@
 //!                      ├─ watch_trial, mark_good, ─── SlotTrial ─┐
 //!                      │  fall_back                              ▼
 //!                      ├─ withdraw, roll_back ─────── SlotControl      the partition table, with its records
+//!                      ├─ confirm, activate, unstage ─ StagedSlot      a staged update: its record, the hold, activation
 //!                      ├─ remember_pending, forget ── PendingReboot    the marker and the request for a reboot
 //!                      ├─ node_facts ──────────────── NodeReporter     what the bus shows of slots and rollbacks
 //!                      └─ until_next_check ────────── CheckSchedule
@@ -43,6 +44,7 @@ mod preview;
 mod regression_gate;
 mod slot_control;
 mod slot_trial;
+mod staged_slot;
 mod update_history;
 mod update_runner;
 mod withdrawable_slots;
@@ -67,6 +69,8 @@ use pending_reboot::PendingReboot;
 use preview::Previewer;
 use slot_control::SlotControl;
 use slot_trial::SlotTrial;
+pub use staged_slot::ActivationError;
+use staged_slot::StagedSlot;
 pub(super) use update_history::RememberError;
 use update_history::UpdateHistory;
 use update_runner::UpdateRunner;
@@ -74,14 +78,20 @@ use update_runner::UpdateRunner;
 use super::updater::{Checked, Progress, Updater};
 use super::{
     AttemptContext, CancelSignal, Commitment, Failure, Fallback, NodeFacts, Report, SlotError, State,
+    Unconfirmed,
 };
+use crate::config::Activation;
 use crate::health::{Cause, TrialEnd};
 use crate::host::{NodeMode, since_boot};
 use crate::install::{Downloaded, Ready};
-use crate::journal::AttemptFields;
+use crate::journal::{AttemptFields, chain};
 use crate::plan::InstallPlan;
-use crate::policy::ClockStep;
+use crate::policy::{ActivatedBy, ClockStep};
 use crate::status::{OfferSource, Preview, Trigger};
+use crate::systemd::Systemd;
+
+/// The unit whose stop activates a staged update, if the machine reboots.
+const ACTIVATION_UNIT: &str = "update-engine-activate.service";
 
 /// This machine, as the engine has things done on it.
 pub struct Node {
@@ -94,6 +104,7 @@ pub struct Node {
     previewer: Previewer,
     trial: Blocking<SlotTrial>,
     slots: Blocking<SlotControl>,
+    staged: Blocking<StagedSlot>,
     pending_reboot: Blocking<PendingReboot>,
     reporter: Blocking<NodeReporter>,
     /// Signals that the wall clock was set.
@@ -123,6 +134,7 @@ impl Node {
             history: Blocking::new(&parts.history),
             trial: Blocking::new(&parts.trial),
             slots: Blocking::new(&parts.slots),
+            staged: Blocking::new(&parts.staged),
             schedule: parts.schedule,
             clock: ClockSignal::default(),
         }
@@ -140,11 +152,35 @@ impl Node {
         self.baseline.keep(stop).await;
     }
 
+    /// Has systemd run the program that activates the staged update when an orderly reboot stops
+    /// its unit.
+    async fn arm_activation(&self) {
+        if !self.machine.on_this_thread().host().has_systemd() {
+            return;
+        }
+        if let Err(error) = Systemd.start(ACTIVATION_UNIT).await {
+            tracing::error!(
+                "{ACTIVATION_UNIT}, by which a reboot activates the update: {}",
+                chain(&error)
+            );
+        }
+    }
+
     /// The daemon was asked to end: if the machine is shut down while the running slot is on trial,
     /// that blames nobody. Blocks: the daemon serves no more.
     pub fn end_orderly(&self) {
         self.history.on_this_thread().note_orderly_end();
     }
+}
+
+/// Makes the staged update of the machine that `settings` describe the next to boot, as an orderly
+/// reboot does. Blocks, for three seconds at most unless the disk hangs.
+///
+/// # Errors
+/// [`ActivationError`]; the old version boots.
+pub fn activate_at_reboot(settings: Settings) -> Result<(), ActivationError> {
+    let staged = StagedSlot::new(&Arc::new(Machine::new(settings)));
+    staged.activate(ActivatedBy::Reboot)
 }
 
 impl Updater for Node {
@@ -264,6 +300,41 @@ impl Updater for Node {
         self.runner.finish(attempt, downloaded, &cancel).await
     }
 
+    async fn confirm(&self, cancel: CancelSignal) -> Result<Activation, Unconfirmed> {
+        let confirmed = self
+            .staged
+            .run(move |staged| staged.confirm(cancel.token()))
+            .await;
+        match &confirmed {
+            Ok(Activation::Reboot) => self.arm_activation().await,
+            Ok(_) => {}
+            Err(Unconfirmed::Void(failure)) => {
+                tracing::error!("nothing is staged any more: {}", failure.reason());
+                self.slots.run(SlotControl::unstage).await;
+            }
+            Err(Unconfirmed::NotNow(why)) => tracing::warn!("what is staged can't be activated: {why}"),
+        }
+        confirmed
+    }
+
+    async fn activate(&self) -> Result<(), SlotError> {
+        let activated = self
+            .staged
+            .run(|staged| staged.activate(ActivatedBy::Order))
+            .await;
+        activated
+            .map_err(SlotError::from)
+            .inspect_err(|error| tracing::error!("{error}"))
+    }
+
+    async fn unstage(&self) {
+        self.slots.run(SlotControl::unstage).await;
+        if self.machine.on_this_thread().host().has_systemd() {
+            // It does nothing without a record; it would only keep the boot partition mounted.
+            let _ = Systemd.stop(ACTIVATION_UNIT).await;
+        }
+    }
+
     async fn remember_pending(&self, attempt: Option<&AttemptContext>) {
         let attempt = attempt.cloned();
         self.pending_reboot
@@ -276,7 +347,7 @@ impl Updater for Node {
     }
 
     async fn is_pending(&self) -> bool {
-        self.pending_reboot.run(PendingReboot::is_marked).await
+        self.pending_reboot.run(PendingReboot::is_pending).await
     }
 
     async fn withdraw(&self) -> Result<(), SlotError> {

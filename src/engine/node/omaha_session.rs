@@ -62,6 +62,7 @@ impl OmahaSession {
     async fn try_check(&self, trigger: Trigger) -> Result<Checked<InstallPlan>, Failure> {
         self.observer.run(AttemptObserver::check_began).await;
         let (config, event) = self.check_event().await?;
+        self.report_activation(&config, trigger).await;
         let contact = self
             .records
             .run(move |records| records.contact(trigger, event))
@@ -175,6 +176,26 @@ impl OmahaSession {
         if let Err(failure) = sent.await {
             tracing::warn!("an event did not reach the server: {}", failure.reason());
         }
+    }
+
+    /// An orderly reboot that activates an update can't tell the server: the new slot does, before
+    /// anything else. Once, as of any update: that nobody listens changes nothing.
+    async fn report_activation(&self, config: &Config, trigger: Trigger) {
+        if !self.records.run(CheckRecords::is_activated_by_reboot).await {
+            return;
+        }
+        let sent = self
+            .post(
+                config,
+                trigger,
+                Body::Event(AttemptEvent::Complete),
+                Retries::None,
+            )
+            .await;
+        if let Err(failure) = sent {
+            tracing::warn!("an event did not reach the server: {}", failure.reason());
+        }
+        self.records.run(CheckRecords::end_activation).await;
     }
 
     /// Tells the server what may be told, and asks nothing.

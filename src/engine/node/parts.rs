@@ -19,6 +19,7 @@ use super::preview::PreviewRecords;
 use super::regression_gate::RegressionGate;
 use super::slot_control::SlotControl;
 use super::slot_trial::SlotTrial;
+use super::staged_slot::StagedSlot;
 use super::update_history::UpdateHistory;
 use super::update_runner::Workplace;
 use crate::journal::AttemptFields;
@@ -29,6 +30,7 @@ pub(super) struct Parts {
     pub(super) history: Arc<UpdateHistory>,
     pub(super) slots: Arc<SlotControl>,
     pub(super) trial: Arc<SlotTrial>,
+    pub(super) staged: Arc<StagedSlot>,
     /// The only one that doesn't block.
     pub(super) schedule: Arc<CheckSchedule>,
     attempts: Arc<AttemptHistory>,
@@ -44,7 +46,8 @@ impl Parts {
         let history = Arc::new(UpdateHistory::new(&machine));
         let attempts = Arc::new(AttemptHistory::new(&machine, &history));
         let payload_prefs = Arc::new(PayloadPrefs::new(&machine));
-        let slots = Arc::new(SlotControl::new(&machine, &history, &attempts));
+        let staged = Arc::new(StagedSlot::new(&machine));
+        let slots = Arc::new(SlotControl::new(&machine, &history, &attempts, &staged));
         let gate_records = Arc::new(GateRecords {
             machine: Arc::clone(&machine),
         });
@@ -57,6 +60,7 @@ impl Parts {
             machine,
             history,
             slots,
+            staged,
             attempts,
             payload_prefs,
             gate_records,
@@ -90,6 +94,7 @@ impl Parts {
             trial: Arc::clone(&self.trial),
             offers: Arc::clone(&self.offers),
             schedule: Arc::clone(&self.schedule),
+            staged: Arc::clone(&self.staged),
         }
     }
 
@@ -105,6 +110,7 @@ impl Parts {
         Workplace {
             machine: Arc::clone(&self.machine),
             slots: Arc::clone(&self.slots),
+            staged: Arc::clone(&self.staged),
         }
     }
 
@@ -114,6 +120,7 @@ impl Parts {
             history: Arc::clone(&self.history),
             attempts: Arc::clone(&self.attempts),
             slots: Arc::clone(&self.slots),
+            staged: Arc::clone(&self.staged),
             payload_prefs: Arc::clone(&self.payload_prefs),
         }
     }

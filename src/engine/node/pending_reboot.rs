@@ -10,11 +10,14 @@ use super::attempt_history::AttemptHistory;
 use super::machine::{Machine, clear_extensions};
 use super::payload_prefs::PayloadPrefs;
 use super::slot_control::SlotControl;
+use super::staged_slot::StagedSlot;
 use super::update_history::UpdateHistory;
 use crate::engine::{AttemptContext, BootsNext, State};
 use crate::host::Host;
 use crate::journal::chain;
+use crate::policy::StagedFate;
 use crate::reboot::{RebootRequest, Withdrawn};
+use crate::status::Tally;
 
 /// On a tmpfs: a reboot clears it. Other programs look for it too.
 const MARKER: &str = "/var/run/update_engine_autoupdate_completed";
@@ -25,6 +28,7 @@ pub(super) struct PendingReboot {
     pub(super) history: Arc<UpdateHistory>,
     pub(super) attempts: Arc<AttemptHistory>,
     pub(super) slots: Arc<SlotControl>,
+    pub(super) staged: Arc<StagedSlot>,
     pub(super) payload_prefs: Arc<PayloadPrefs>,
 }
 
@@ -35,8 +39,16 @@ impl PendingReboot {
         let was_cut = self.attempts.is_under_way();
         self.history.note_start();
         clear_extensions(&self.machine);
+        let staged = self.staged.look();
         self.attempts.note_start();
-        if !self.is_waiting(was_cut) {
+        let is_activated = match staged {
+            // No marker of an earlier boot is left; the slot doesn't boot.
+            Some((staged, StagedFate::Staged)) => return State::staged(staged.version),
+            Some((_, StagedFate::Activated)) => true,
+            // The server is told with the first check.
+            Some((_, StagedFate::Runs | StagedFate::Void)) | None => false,
+        };
+        if !self.is_waiting(was_cut, is_activated) {
             return State::idle();
         }
         let history = self.history.read();
@@ -49,8 +61,9 @@ impl PendingReboot {
     }
 
     /// Whether the other slot is waited for: the marker says so, and the partition table doesn't
-    /// say otherwise. An attempt that was cut between commit and marker waits as well.
-    fn is_waiting(&self, was_cut: bool) -> bool {
+    /// say otherwise. An attempt that was cut between commit and marker waits as well, and a staged
+    /// update that `is_activated`.
+    fn is_waiting(&self, was_cut: bool, is_activated: bool) -> bool {
         let host = self.machine.host();
         let (is_marked, boots_next) = (is_marked(host), self.slots.boots_next());
         match (is_marked, boots_next) {
@@ -72,14 +85,33 @@ impl PendingReboot {
                 self.announce(RebootRequest::of(host).is_made());
                 true
             }
+            (is_marked, BootsNext::Other) if is_activated => {
+                if !is_marked {
+                    tracing::warn!(
+                        "a staged update was activated right before the daemon ended: it waits for the reboot"
+                    );
+                    self.announce(RebootRequest::of(host).is_made());
+                }
+                self.end_staging();
+                true
+            }
             (is_marked, _) => is_marked,
         }
+    }
+
+    /// What was staged waits for the reboot, and is counted as installed.
+    fn end_staging(&self) {
+        self.history.count(Tally::activated);
+        self.staged.forget();
     }
 
     /// The other slot boots next: by `attempt`, or by a rollback.
     pub(super) fn remember(&self, attempt: Option<&AttemptContext>) {
         let host = self.machine.host();
-        // A rollback runs no postinst: who wants the reboot by now has wanted it before.
+        // Neither a rollback nor an activation runs a postinst: who wants the reboot by now has
+        // wanted it before.
+        let is_staged = self.staged.is_kept();
+        let attempt = attempt.filter(|_| !is_staged);
         self.announce(attempt.map_or_else(
             || RebootRequest::of(host).is_made(),
             |attempt| attempt.reboot_wanted,
@@ -87,6 +119,10 @@ impl PendingReboot {
         match attempt {
             Some(attempt) => self.attempts.succeeded(attempt),
             None => self.attempts.settle(),
+        }
+        if is_staged {
+            self.end_staging();
+            self.attempts.settle();
         }
     }
 
@@ -104,9 +140,9 @@ impl PendingReboot {
         }
     }
 
-    /// Whether an update waits for the reboot, says the marker.
-    pub(super) fn is_marked(&self) -> bool {
-        is_marked(self.machine.host())
+    /// Whether an update waits for the reboot, says the marker, or is staged.
+    pub(super) fn is_pending(&self) -> bool {
+        is_marked(self.machine.host()) || self.staged.is_kept()
     }
 
     /// Nothing waits any more: marker and request go, and the records say what becomes of the

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use ::slots::SlotAttributes;
 
 use super::attempt_history::AttemptHistory;
-use super::machine::Machine;
+use super::machine::{Machine, drop_other_extensions};
+use super::staged_slot::StagedSlot;
 use super::update_history::{RememberError, UpdateHistory};
 use super::withdrawable_slots::WithdrawableSlots;
 use crate::disk::{DiskError, GivenUp, Marked, SlotDisk, SlotName, WentBack};
@@ -20,6 +21,7 @@ pub(super) struct SlotControl {
     machine: Arc<Machine>,
     history: Arc<UpdateHistory>,
     attempts: Arc<AttemptHistory>,
+    staged: Arc<StagedSlot>,
 }
 
 /// Why the other slot doesn't boot next.
@@ -58,11 +60,13 @@ impl SlotControl {
         machine: &Arc<Machine>,
         history: &Arc<UpdateHistory>,
         attempts: &Arc<AttemptHistory>,
+        staged: &Arc<StagedSlot>,
     ) -> Self {
         Self {
             machine: Arc::clone(machine),
             history: Arc::clone(history),
             attempts: Arc::clone(attempts),
+            staged: Arc::clone(staged),
         }
     }
 
@@ -72,6 +76,7 @@ impl SlotControl {
             disk: self.machine.disk()?,
             machine: Arc::clone(&self.machine),
             history: Arc::clone(&self.history),
+            staged: Arc::clone(&self.staged),
         })
     }
 
@@ -105,6 +110,16 @@ impl SlotControl {
             }
             Err(error) => tracing::warn!("{}", chain(&error)),
         }
+    }
+
+    /// The staged update is not wanted, and so are extensions of its version.
+    pub(super) fn unstage(&self) {
+        self.staged.withdraw();
+        match self.machine.disk() {
+            Ok(disk) => drop_other_extensions(&self.machine, disk.running()),
+            Err(error) => tracing::warn!("extensions of no slot may be left: {}", chain(&error)),
+        }
+        self.attempts.settle();
     }
 
     /// The marker is gone. Where the running slot boots next and is good, it isn't left any more,

@@ -12,11 +12,17 @@ use super::attempt_observer::{AttemptObserver, PayloadFlow};
 use super::blocking::Blocking;
 use super::machine::Machine;
 use super::slot_control::SlotControl;
+use super::staged_slot::StagedSlot;
 use super::update_history::UpdateHistory;
+use crate::config::Activation;
 use crate::engine::updater::Progress;
 use crate::engine::{AttemptContext, CancelSignal, Commitment, Failure};
 use crate::fetch::{FetchSettings, Fetcher};
-use crate::install::{Downloaded, Installer, Pace, PostinstOutcome, PreflightResult, Ready, Site};
+use crate::install::{
+    Downloaded, InstallError, Installer, Pace, PostinstMode, PostinstOutcome, PreflightResult, Ready, Site,
+    Tested,
+};
+use crate::journal::chain;
 use crate::omaha::ErrorCode;
 use crate::plan::InstallPlan;
 use crate::reboot::RebootRequest;
@@ -36,6 +42,7 @@ pub(super) struct UpdateRunner {
 pub(super) struct Workplace {
     pub(super) machine: Arc<Machine>,
     pub(super) slots: Arc<SlotControl>,
+    pub(super) staged: Arc<StagedSlot>,
 }
 
 impl UpdateRunner {
@@ -58,11 +65,12 @@ impl UpdateRunner {
         attempt: &mut AttemptContext,
         plan: InstallPlan,
     ) -> Result<Ready, Failure> {
+        attempt.activation = self.workplace.run(Workplace::prepare_staging).await;
         let (context, begins) = (attempt.clone(), plan.clone());
         self.observer
             .run(move |observer| observer.began(&context, &begins))
             .await;
-        let ready = self.try_prepare(attempt.trigger, plan).await;
+        let ready = self.try_prepare(attempt, plan).await;
         match &ready {
             Ok(ready) => {
                 attempt.resumed = ready.resumes();
@@ -77,9 +85,9 @@ impl UpdateRunner {
         ready
     }
 
-    async fn try_prepare(&self, trigger: Trigger, plan: InstallPlan) -> Result<Ready, Failure> {
+    async fn try_prepare(&self, attempt: &AttemptContext, plan: InstallPlan) -> Result<Ready, Failure> {
         let _alone = self.preflights.lock().await;
-        let site = self.site(trigger).await?;
+        let site = self.site(attempt.trigger, attempt.stages()).await?;
         Ok(Installer::new(plan, site).prepare().await?)
     }
 
@@ -92,7 +100,8 @@ impl UpdateRunner {
     ) -> Result<Vec<PreflightResult>, Failure> {
         // An attempt that begins meanwhile wants the slot for itself.
         let _alone = self.preflights.lock().await;
-        let site = self.site(Trigger::Operator).await?;
+        let stages = self.workplace.run(Workplace::activation).await != Activation::AtOnce;
+        let site = self.site(Trigger::Operator, stages).await?;
         Ok(Installer::new(plan, site).examine(patience).await)
     }
 
@@ -160,6 +169,13 @@ impl UpdateRunner {
         match &committed {
             Ok(Commitment::Clean) => {}
             Ok(Commitment::AfterError(failure)) => attempt.remark = Some(failure.clone()),
+            Ok(Commitment::Staged(remark)) => {
+                attempt.remark.clone_from(remark);
+                let context = attempt.clone();
+                self.observer
+                    .run(move |observer| observer.attempts.staged(&context))
+                    .await;
+            }
             Err(failure) => self.end(attempt, AttemptEnd::of(cancel), failure).await,
         }
         committed
@@ -187,24 +203,45 @@ impl UpdateRunner {
             let tested = verified.postinstall(cancel).await?;
             let lost = tested.lost_extensions().to_vec();
             self.history.run(move |history| history.remember_lost(lost)).await;
-            tested.commit().await
+            if attempt.stages() {
+                self.stage(attempt, tested).await
+            } else {
+                tested.commit().await
+            }
         };
         let committed = committed.await;
         let context = attempt.clone();
         let committed = self.observer.run(move |observer| {
             match &committed {
+                Ok(_) if context.stages() => observer.staged(&context, || millis(begun)),
                 Ok(_) => observer.installed(&context, || millis(begun)),
                 Err(error) => observer.phase_failed(&context, error),
             }
             committed
         });
-        Ok(match committed.await? {
-            PostinstOutcome::Clean => Commitment::Clean,
-            PostinstOutcome::AfterError => Commitment::AfterError(Failure::new(
+        let error = || {
+            Failure::new(
                 ErrorCode::BootedFromFirmwareB,
                 "the new image's postinst ended with exit code 3",
-            )),
+            )
+        };
+        Ok(match (attempt.stages(), committed.await?) {
+            (false, PostinstOutcome::Clean) => Commitment::Clean,
+            (false, PostinstOutcome::AfterError) => Commitment::AfterError(error()),
+            (true, PostinstOutcome::Clean) => Commitment::Staged(None),
+            (true, PostinstOutcome::AfterError) => Commitment::Staged(Some(error())),
         })
+    }
+
+    /// Leaves the update staged. A request for a reboot that the postinst has made goes first:
+    /// nothing waits for a reboot.
+    async fn stage(&self, attempt: &AttemptContext, tested: Tested) -> Result<PostinstOutcome, InstallError> {
+        let was_wanted = attempt.reboot_wanted;
+        self.workplace
+            .run(move |workplace| workplace.withdraw_request_of_postinst(was_wanted))
+            .await;
+        let (context, staged) = (attempt.clone(), self.workplace.on_this_thread().staged.clone());
+        tested.stage(move |image| staged.keep(&context, image)).await
     }
 
     async fn end(&self, attempt: &mut AttemptContext, end: AttemptEnd, failure: &Failure) {
@@ -219,14 +256,40 @@ impl UpdateRunner {
             .await;
     }
 
-    async fn site(&self, trigger: Trigger) -> Result<Site, Failure> {
-        self.workplace.run(move |workplace| workplace.site(trigger)).await
+    async fn site(&self, trigger: Trigger, stages: bool) -> Result<Site, Failure> {
+        self.workplace
+            .run(move |workplace| workplace.site(trigger, stages))
+            .await
     }
 }
 
 impl Workplace {
+    /// What activates an update. Where configuration can't be read nothing is installed.
+    fn activation(&self) -> Activation {
+        let config = self.machine.config();
+        config.map_or(Activation::Order, |config| config.activation)
+    }
+
+    /// The same for an attempt that begins: what is staged is not held any more, or its slot could
+    /// not be opened.
+    fn prepare_staging(&self) -> Activation {
+        self.staged.release();
+        self.activation()
+    }
+
+    /// Withdraws the request for a reboot that a postinst has made, unless one `was_wanted` before.
+    fn withdraw_request_of_postinst(&self, was_wanted: bool) {
+        let request = RebootRequest::of(self.machine.host());
+        if was_wanted || !request.is_made() {
+            return;
+        }
+        if let Err(error) = request.claim().and_then(|()| request.withdraw()) {
+            tracing::warn!("the postinst's request for a reboot stays: {}", chain(&error));
+        }
+    }
+
     /// What an installation that `trigger` has caused works with.
-    fn site(&self, trigger: Trigger) -> Result<Site, Failure> {
+    fn site(&self, trigger: Trigger, stages: bool) -> Result<Site, Failure> {
         let slots = self.slots.for_installation()?;
         let load = self.machine.config()?.load;
         let (patience, priority) = match trigger {
@@ -241,7 +304,10 @@ impl Workplace {
                 floor: load.download_floor,
                 ..patience
             }),
-            postinst: self.machine.postinst(),
+            postinst: match self.machine.postinst() {
+                PostinstMode::Run if stages => PostinstMode::RunConfined,
+                postinst => postinst,
+            },
             pace: Pace {
                 priority,
                 pressure: load.pressure,

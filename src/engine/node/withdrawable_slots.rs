@@ -1,12 +1,14 @@
 //! The disk's slots for an installation: a waiting update is withdrawn before the other slot
 //! becomes unbootable.
 
+use std::io;
 use std::sync::Arc;
 
 use super::machine::{Machine, drop_other_extensions};
 use super::pending_reboot::forget;
+use super::staged_slot::StagedSlot;
 use super::update_history::UpdateHistory;
-use crate::disk::{BlockTarget, BootRisk, DiskError, OwnDisk, Sealed, SlotDisk, SlotName};
+use crate::disk::{BlockTarget, BootRisk, DiskError, OwnDisk, Sealed, SlotDisk, SlotName, TableShadow};
 use crate::host::Host;
 use crate::install::Slots;
 
@@ -15,6 +17,7 @@ use crate::install::Slots;
 ///
 /// The disk's lock is tried first: while another program has it, nothing is given up. Then, in this
 /// order, and what a cut between leaves behind (after a power cut there are no such files at all):
+/// -  the record of a staged update, which may lie in the slot: unbootable already, and unknown from then on;
 /// 0. what the slot holds is forgotten, if it is to be written: a whole slot of unknown version,
 ///    never one of a wrong version. Before this the attempt may still be refused, and whatever the
 ///    slot holds stays known;
@@ -36,6 +39,7 @@ pub(super) struct WithdrawableSlots {
     pub(super) disk: SlotDisk,
     pub(super) machine: Arc<Machine>,
     pub(super) history: Arc<UpdateHistory>,
+    pub(super) staged: Arc<StagedSlot>,
 }
 
 impl WithdrawableSlots {
@@ -78,6 +82,11 @@ impl Slots for WithdrawableSlots {
 
     fn withdraw_and_make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
         self.disk.require_lock()?;
+        let forgotten = self.staged.try_forget();
+        forgotten.map_err(|source| DiskError::Announced {
+            slot,
+            source: io::Error::other(source),
+        })?;
         self.history.forget_contents(&self.disk, slot);
         self.forget_pending_reboot(slot)?;
         self.disk.make_unbootable(slot)
@@ -101,6 +110,14 @@ impl Slots for WithdrawableSlots {
 
     fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError> {
         self.disk.seal(slot)
+    }
+
+    fn table_shadow(&self) -> Result<Option<TableShadow>, DiskError> {
+        self.disk.table_shadow()
+    }
+
+    fn require_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+        self.disk.require_unbootable(slot)
     }
 
     fn own_disk(&self) -> Result<OwnDisk, DiskError> {

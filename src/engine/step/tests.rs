@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod sequences;
+mod table;
 mod waiting;
 
 use super::*;

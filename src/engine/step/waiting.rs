@@ -35,16 +35,28 @@ impl Transition {
             CheckOutcome::Offer(offer) => self.supersede(offer, at),
             CheckOutcome::NoUpdate => {
                 self.state.last_checked = at;
-                self.effects.push(Effect::Schedule);
+                self.wait_on();
             }
             // It is in the journal. What waits is not affected by it.
-            CheckOutcome::Failed(_) | CheckOutcome::NotAsked(_) => self.effects.push(Effect::Schedule),
+            CheckOutcome::Failed(_) | CheckOutcome::NotAsked(_) => self.wait_on(),
         }
+    }
+
+    /// Configuration may have changed what activates an update that is staged.
+    pub(super) fn wait_on(&mut self) {
+        if matches!(self.state.phase, Phase::Staged(_)) {
+            self.effects.push(Effect::Confirm);
+        }
+        self.effects.push(Effect::Schedule);
     }
 
     fn supersede(&mut self, offer: OfferSummary, at: i64) {
         let waiting = self.state.offer.replace(offer);
-        self.state.superseded = Some(Superseded { offer: waiting });
+        let is_staged = matches!(self.state.phase, Phase::Staged(_));
+        self.state.superseded = Some(Superseded {
+            offer: waiting,
+            is_staged,
+        });
         self.state.last_checked = at;
         self.state.last_failure = None;
         self.enter_and_signal(Phase::Preparing);
@@ -53,8 +65,14 @@ impl Transition {
 
     /// The attempt to replace the update has failed before it touched the slot.
     pub(super) fn waits_on(&mut self) {
-        self.state.offer = self.state.superseded.take().and_then(|waiting| waiting.offer);
-        self.rest(Phase::NeedReboot);
+        let waiting = self.state.superseded.take();
+        let is_staged = waiting.as_ref().is_some_and(|waiting| waiting.is_staged);
+        self.state.offer = waiting.and_then(|waiting| waiting.offer);
+        if is_staged {
+            self.confirm();
+        } else {
+            self.rest(Phase::NeedReboot);
+        }
     }
 
     /// Nothing waits any more, by order or because the table says so: whoever shows what was last
@@ -70,6 +88,7 @@ impl Transition {
     pub(super) fn withdraw(&mut self, phase: &Phase, slot: WaitingSlot) -> Result<(), UnexpectedEvent> {
         match (phase, slot) {
             (Phase::Idle, WaitingSlot::Kept) => {}
+            (Phase::Staged(_) | Phase::Unconfirmed(_), _) => self.unstage(),
             (Phase::NeedReboot, WaitingSlot::Kept) => self.forget(),
             (Phase::NeedReboot, WaitingSlot::Unbootable) => self.make_unbootable(Afterwards::NeedReboot),
             // Otherwise it is being marked, or is left for the other one.
@@ -103,7 +122,7 @@ impl Transition {
 
     pub(super) fn withdrawn(&mut self, afterwards: Afterwards) {
         self.rest(match afterwards {
-            Afterwards::Idle => Phase::Idle,
+            Afterwards::Idle | Afterwards::Staged => Phase::Idle,
             Afterwards::NeedReboot => Phase::NeedReboot,
         });
     }

@@ -31,6 +31,7 @@ impl<U: Updater> Engine<U> {
                 let event = Event::WithdrawalRequested(slot);
                 self.start_or_refuse(event, reply).await;
             }
+            Command::Activate(reply) => self.start_or_refuse(Event::ActivateRequested, reply).await,
             Command::RollBack(reply) => self.start_or_refuse(Event::RollbackRequested, reply).await,
             Command::MarkGood(reply) => self.start_or_refuse(Event::MarkGoodRequested, reply).await,
             Command::Cancel(reply) => self.cancel(reply).await,
@@ -45,7 +46,11 @@ impl<U: Updater> Engine<U> {
     async fn start_or_refuse(&mut self, event: Event, reply: CommandReply) {
         let is_mark = event == Event::MarkGoodRequested;
         let accepted = self.request(event).await;
-        let takes_time = is_mark || matches!(self.state.phase(), Phase::Withdrawing(_) | Phase::RollingBack);
+        let takes_time = is_mark
+            || matches!(
+                self.state.phase(),
+                Phase::Withdrawing(_) | Phase::RollingBack | Phase::Activating(_)
+            );
         if accepted.is_ok() && takes_time {
             self.pending_reply = Some(reply);
         } else {
@@ -79,7 +84,9 @@ impl<U: Updater> Engine<U> {
         event: &Event,
     ) -> Option<(CommandReply, Result<(), CommandRefusal>)> {
         let (waiting, result) = match event {
-            Event::Withdrawn(result) | Event::Marked(result) => (&mut self.pending_reply, reply_to(result)),
+            Event::Withdrawn(result) | Event::Marked(result) | Event::Activated(result) => {
+                (&mut self.pending_reply, reply_to(result))
+            }
             Event::RolledBack(result) => (&mut self.pending_reply, reply_to(result)),
             Event::Prepared(_) | Event::Downloaded(_) | Event::Finished(Err(_)) => {
                 (&mut self.cancel_reply, Ok(()))

@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 use super::Engine;
 use crate::engine::progress::Throttle;
 use crate::engine::updater::Updater;
-use crate::engine::{AttemptContext, Event, Failure, Phase, Report};
+use crate::engine::{AttemptContext, CancelSignal, Event, Failure, Phase, Report};
 use crate::health::Cause;
 use crate::omaha::ErrorCode;
 use crate::status::{CommandRefusal, OfferSource, Preview, Trigger};
@@ -121,6 +121,16 @@ impl<U: Updater> Engine<U> {
 
     pub(super) fn withdraw(&mut self) {
         self.spawn(|u| async move { Event::Withdrawn(u.withdraw().await) });
+    }
+
+    /// No operator breaks it off: it changes nothing.
+    pub(super) fn confirm(&mut self) {
+        let cancel = CancelSignal::child_of(&self.stop);
+        self.spawn(|u| async move { Event::Confirmed(u.confirm(cancel).await) });
+    }
+
+    pub(super) fn activate(&mut self) {
+        self.spawn(|u| async move { Event::Activated(u.activate().await) });
     }
 
     pub(super) fn prepare(&mut self) {

@@ -4,6 +4,7 @@
 mod attempts;
 mod cancel;
 mod snapshot;
+mod staging;
 mod stop;
 mod trials;
 mod waiting;
@@ -14,9 +15,11 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::config::Activation;
 use crate::disk::SlotName;
 use crate::engine::{
     AttemptContext, Checked, Commitment, Failure, Fallback, Phase, Report, RunningSlotState, SlotError,
+    Unconfirmed,
 };
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::{Backoff, ErrorCode, Offer, PayloadKind};
@@ -43,6 +46,9 @@ struct Script {
     progress: Vec<Progress>,
     download: Result<(), Failure>,
     finish: Result<Commitment, Failure>,
+    /// What becomes of reading a staged update back, and of its activation.
+    confirmed: Result<Activation, Unconfirmed>,
+    activated: Result<(), SlotError>,
     /// What the partition table says.
     boots_next: BootsNext,
     /// Whether another update is offered while one waits.
@@ -80,6 +86,8 @@ impl Default for Script {
             progress: vec![(1, 100), (50, 100), (100, 100)],
             download: Ok(()),
             finish: Ok(Commitment::Clean),
+            confirmed: Ok(Activation::Order),
+            activated: Ok(()),
             boots_next: BootsNext::default(),
             beside: false,
             withdrawn: (false, Ok(())),
@@ -264,6 +272,20 @@ impl Updater for Scripted {
         self.note("forget").await;
     }
 
+    async fn confirm(&self, _: CancelSignal) -> Result<Activation, Unconfirmed> {
+        self.note("confirm").await;
+        self.script.confirmed.clone()
+    }
+
+    async fn activate(&self) -> Result<(), SlotError> {
+        self.note("activate").await;
+        self.script.activated.clone()
+    }
+
+    async fn unstage(&self) {
+        self.note("unstage").await;
+    }
+
     async fn withdraw(&self) -> Result<(), SlotError> {
         self.note("withdraw").await;
         self.script.withdrawn.1.clone()
@@ -335,6 +357,12 @@ impl World {
         let (reply, answer) = oneshot::channel();
         let command = Command::ResetStatus(reply);
         self.commands.send(command).await.unwrap();
+        answer.await.unwrap()
+    }
+
+    async fn activate(&self) -> Result<(), CommandRefusal> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(Command::Activate(reply)).await.unwrap();
         answer.await.unwrap()
     }
 

@@ -106,7 +106,7 @@ pub(super) fn verify(image: ImageKind, path: PathBuf, new: ImageInfo) -> Result<
 ///
 /// # Errors
 /// Syncing or reading fails.
-fn file_digest(path: &Path) -> io::Result<(Sha256Digest, u64)> {
+pub(in crate::install) fn file_digest(path: &Path) -> io::Result<(Sha256Digest, u64)> {
     let mut file = File::open(path)?;
     file.sync_all()?;
     kernel::forget(&file, 0, 0);

@@ -21,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::extra_partitions::ExtraPartitionTarget;
 pub(super) use self::extra_partitions::{ExtraPartitions, path_of_partition};
-pub(super) use self::file_image::KernelTarget;
 use self::file_image::PcrPolicyTarget;
 pub(super) use self::file_image::post as post_pcr_policy;
+pub(super) use self::file_image::{KernelTarget, file_digest};
 use self::slot::SlotTarget;
 use super::InstallError;
 use super::attempt::AttemptSetup;

@@ -41,6 +41,7 @@ fn slot(priority: u8, tries: u8) -> SlotAttributes {
 struct Machine {
     running: &'static str,
     slots: Vec<(String, SlotAttributes)>,
+    staged: Option<&'static str>,
     history: History,
 }
 
@@ -50,6 +51,7 @@ impl Machine {
         Self {
             running,
             slots: vec![(A.to_owned(), good), (B.to_owned(), b)],
+            staged: None,
             history: History::default(),
         }
     }
@@ -66,6 +68,7 @@ impl Machine {
         DiskView {
             running: self.running,
             slots: &self.slots,
+            staged: self.staged,
             history: &self.history,
         }
     }
@@ -91,6 +94,37 @@ fn failed(attempts: &mut Attempts, attempt: Attempt, why: &str) {
         attempt.code = Some(18);
         why.clone_into(&mut attempt.why);
     });
+}
+
+#[test]
+fn a_staged_attempt_goes_on_as_record_and_disk_say() {
+    for (running, b, staged, state) in [
+        (A, slot(0, 0), Some(B), AttemptState::Staged),
+        (A, slot(0, 0), None, AttemptState::Withdrawn),
+        (A, slot(2, 1), Some(B), AttemptState::Waiting),
+        (A, slot(2, 1), None, AttemptState::Waiting),
+        (B, slot(2, 0), Some(B), AttemptState::OnTrial),
+        (B, slot(2, 0).marked_good(), None, AttemptState::Kept),
+        (A, slot(2, 0), None, AttemptState::RolledBack),
+    ] {
+        let mut attempts = Attempts::default();
+        attempts.begin(begun(1));
+        attempts.end(|attempt| attempt.state = AttemptState::Staged);
+        let mut machine = Machine::running(running, b);
+        machine.staged = staged;
+        attempts.started(Some(machine.look()));
+        assert_eq!(states(&attempts), [state], "{running} {b} {staged:?}");
+    }
+}
+
+#[test]
+fn an_attempt_that_was_cut_after_the_record_is_staged() {
+    let mut attempts = Attempts::default();
+    attempts.begin(begun(1));
+    let mut machine = Machine::running(A, slot(0, 0)).holding(1);
+    machine.staged = Some(B);
+    attempts.started(Some(machine.look()));
+    assert_eq!(states(&attempts), [AttemptState::Staged]);
 }
 
 #[test]

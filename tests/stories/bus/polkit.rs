@@ -165,7 +165,7 @@ async fn without_polkit_nobody_is_let_in_by_it() {
     }
     let bus = PrivateBus::start(Accounts::WithCore);
     let engine = BusEngine::on(&bus).await;
-    assert_eq!(methods().len(), 7);
+    assert_eq!(methods().len(), 8);
     for (method, arguments) in methods() {
         for uid in [CORE_UID, NOBODY_UID] {
             let refused = order(&bus, uid, method, arguments).await;

@@ -15,6 +15,7 @@ fn flaws(unit: &str, drop_ins: &[(&str, &str)]) -> String {
         // Only whether a program is installed can't be told here.
         let text = text
             .replace("ExecStart=/usr/sbin/update_engine", "ExecStart=/bin/true #")
+            .replace("ExecStop=@/usr/sbin/update_engine", "ExecStop=@/bin/true")
             .replace("ExecStart=/usr/sbin/update_reboot_manager", "ExecStart=/bin/true");
         std::fs::write(directory.path().join(from.file_name().unwrap()), text).unwrap();
     }
@@ -50,6 +51,7 @@ fn shipped(name: &str) -> std::path::PathBuf {
 fn systemd_has_nothing_to_say_against_our_units() {
     for unit in [
         "update-engine.service",
+        "update-engine-activate.service",
         "update-engine-stub.service",
         "update-engine-stub.timer",
         "update-reboot-manager.service",
@@ -91,6 +93,41 @@ fn the_reboot_managers_exposure_is_at_most_2_5() {
     let said = String::from_utf8_lossy(&judged.stdout);
     let verdict = said.lines().rev().find(|line| line.contains("exposure level"));
     assert!(judged.status.success(), "{verdict:?}");
+}
+
+/// Anything that is started by a target of a shutdown could run after `/boot` is gone, and what
+/// `shutdown.target` starts would run at a power-off, too.
+#[test]
+fn the_unit_that_activates_works_when_it_is_stopped_and_nothing_starts_it_at_shutdown() {
+    let unit = std::fs::read_to_string(shipped("update-engine-activate.service")).unwrap();
+    let lines: Vec<&str> = unit.lines().filter(|line| !line.starts_with('#')).collect();
+    for line in [
+        "After=update-engine.service dbus.service",
+        "RequiresMountsFor=/boot /var/lib/update_engine",
+        "Type=oneshot",
+        "RemainAfterExit=yes",
+        "ExecStop=@/usr/sbin/update_engine update-engine-activate",
+        "TimeoutStopSec=2",
+        "KillSignal=SIGKILL",
+    ] {
+        assert!(lines.contains(&line), "{line}");
+    }
+    for word in [
+        "[Install]",
+        "ExecStart",
+        "WantedBy",
+        "DefaultDependencies",
+        "Before=",
+    ] {
+        assert!(!lines.iter().any(|line| line.starts_with(word)), "{word}");
+    }
+    for unit in std::fs::read_dir(shipped("")).unwrap() {
+        let path = unit.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+        let starts = |line: &str| line.contains("shutdown.target") || line.contains("reboot.target");
+        assert!(!lines.any(starts), "{}", path.display());
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod promises;
 pub(crate) mod refusals;
 mod resource_limits;
 mod resume;
+mod staging;
 pub(crate) mod update;
 pub(crate) mod v1;
 pub(crate) mod v2;

@@ -338,6 +338,10 @@ impl Slots for Broken {
         Slots::seal(&self.0, slot)
     }
 
+    fn require_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+        self.0.require_unbootable(slot)
+    }
+
     fn own_disk(&self) -> Result<OwnDisk, DiskError> {
         self.0.own_disk()
     }

@@ -12,6 +12,7 @@ mod moments;
 mod newer;
 mod older;
 mod shape;
+mod staged;
 
 use std::collections::BTreeMap;
 use std::fs;

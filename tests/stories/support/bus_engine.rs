@@ -101,7 +101,10 @@ impl Answers {
             Command::Preview(_, reply) => {
                 drop(reply.send(Err(CommandRefusal::NotNow("nothing to be seen here".to_owned()))));
             }
-            Command::RollBack(reply) | Command::MarkGood(reply) | Command::Cancel(reply) => {
+            Command::Activate(reply)
+            | Command::RollBack(reply)
+            | Command::MarkGood(reply)
+            | Command::Cancel(reply) => {
                 let _ = reply.send(Err(CommandRefusal::NotNow("nothing to be done here".to_owned())));
             }
             Command::GetStatus(reply) => drop(reply.send(self.status.clone())),

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
+use update_engine::config::Activation;
 use update_engine::engine::{
     AttemptContext, CancelSignal, Checked, Commitment, Failure, Fallback, Node as Machine, NodeFacts,
-    Progress, Report, SlotError, Updater,
+    Progress, Report, SlotError, Unconfirmed, Updater,
 };
 use update_engine::health::{Cause, TrialEnd};
 use update_engine::status::{OfferSource, Preview, Trigger};
@@ -107,6 +108,18 @@ impl Updater for ImmediateChecks {
 
     async fn forget_pending(&self) {
         self.0.forget_pending().await;
+    }
+
+    async fn confirm(&self, cancel: CancelSignal) -> Result<Activation, Unconfirmed> {
+        self.0.confirm(cancel).await
+    }
+
+    async fn activate(&self) -> Result<(), SlotError> {
+        self.0.activate().await
+    }
+
+    async fn unstage(&self) {
+        self.0.unstage().await;
     }
 
     async fn withdraw(&self) -> Result<(), SlotError> {

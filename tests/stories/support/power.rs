@@ -127,6 +127,10 @@ impl Slots for FailingDisk {
         Slots::seal(&self.disk, slot)
     }
 
+    fn require_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
+        self.disk.require_unbootable(slot)
+    }
+
     fn own_disk(&self) -> Result<OwnDisk, DiskError> {
         self.disk.own_disk()
     }

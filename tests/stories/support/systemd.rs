@@ -256,6 +256,14 @@ impl Unit {
         false
     }
 
+    /// There is one while the unit is being started.
+    #[zbus(property)]
+    fn job(&self) -> (u32, OwnedObjectPath) {
+        let is_started = self.facts().active.starts_with("started");
+        let path = OwnedObjectPath::try_from("/").unwrap();
+        (u32::from(is_started), path)
+    }
+
     #[zbus(property)]
     fn active_enter_timestamp_monotonic(&self) -> u64 {
         u64::from(self.facts().load == "loaded")

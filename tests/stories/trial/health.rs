@@ -167,7 +167,9 @@ async fn a_slot_that_somebody_marks_good_meanwhile_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_machine_is_rebooted_in_an_orderly_way_by_systemd() {
     if message().is_some() {
+        assert!(!Systemd.is_rebooting().await.unwrap(), "it only goes down");
         Systemd.reboot().await.unwrap();
+        assert!(Systemd.is_rebooting().await.unwrap());
         return;
     }
     let bus = PrivateBus::start(Accounts::Ours);
@@ -176,6 +178,15 @@ async fn a_real_machine_is_rebooted_in_an_orderly_way_by_systemd() {
         module_path!(),
         "::a_real_machine_is_rebooted_in_an_orderly_way_by_systemd"
     );
+    // Other ways down are no reboot.
+    for target in [
+        "poweroff.target",
+        "kexec.target",
+        "soft-reboot.target",
+        "shutdown.target",
+    ] {
+        systemd.set(target, "started, replace-irreversibly");
+    }
     let address = bus.address().to_owned();
     let child = move || again(test, "reboot", &[("DBUS_SYSTEM_BUS_ADDRESS", &address)]);
     tokio::task::spawn_blocking(child).await.unwrap();

@@ -150,6 +150,8 @@ pub(crate) struct Standing {
 impl Standing {
     /// Good, and behind an update.
     pub(crate) const GOOD: Self = Self::new(1, 0, true);
+    /// A slot that no loader takes.
+    pub(crate) const UNBOOTABLE: Self = Self::new(0, 0, false);
     /// An update that waits for its boot.
     pub(crate) const WAITING: Self = Self::new(2, 1, false);
     /// An update whose only try is spent: it runs, or has failed.

@@ -39,6 +39,10 @@ const DAEMON: Parts = Parts {
             "lib/systemd/system/update-engine.service",
         ),
         (
+            "systemd/update-engine-activate.service",
+            "lib/systemd/system/update-engine-activate.service",
+        ),
+        (
             "systemd/update-engine-postinst.conf",
             "lib/systemd/system/update-engine-postinst.service.d/limits.conf",
         ),

@@ -73,6 +73,8 @@ pub(crate) struct Recipe<'a> {
     /// Whether its payload is one of Flatcar's kind, compressed, of version 1; else it is plain, of
     /// version 2.
     pub(crate) compressed: bool,
+    /// The `cgpt` by which its postinst switches the slot by itself; none if it doesn't.
+    pub(crate) cgpt: Option<&'a Path>,
 }
 
 impl<'a> Recipe<'a> {
@@ -88,6 +90,7 @@ impl<'a> Recipe<'a> {
             gated: true,
             reboot_manager: false,
             compressed: false,
+            cgpt: None,
         }
     }
 }
@@ -184,6 +187,10 @@ impl Workshop {
         }
         files::program(&at("libexec/vm-shell"), SHELL)?;
         files::program(&at("postinst"), POSTINST)?;
+        if let Some(cgpt) = recipe.cgpt {
+            // The host's is older, and has the same few libraries.
+            files::program(&at("sbin/cgpt"), &files::read(cgpt)?)?;
+        }
         files::program(
             &at("share/vm/app"),
             if recipe.conduct.works() { APP } else { BROKEN_APP },

@@ -13,6 +13,7 @@ mod merged_extensions;
 mod panics;
 mod reboot_in_window;
 mod regressions;
+mod staged;
 mod two_versions;
 mod unhealthy;
 mod update_and_back;
@@ -45,9 +46,12 @@ pub(crate) struct Control {
 }
 
 /// All stories.
-pub(crate) const STORIES: [Story; 18] = [
+pub(crate) const STORIES: [Story; 23] = [
     two_versions::STORY,
     panics::STORY,
+    staged::CUT,
+    staged::ORDER,
+    staged::POSTINST,
     cut_power::STORY,
     merged_extensions::STORY,
     half_dead_disk::STORY,
@@ -59,6 +63,8 @@ pub(crate) const STORIES: [Story; 18] = [
     regressions::UNIT_FLAPS,
     update_and_back::STORY,
     reboot_in_window::STORY,
+    staged::REBOOT,
+    staged::WITHDRAWN,
     full_boot::STORY,
     cut_download::STORY,
     judged::WRONG_BOARD,

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::Activation;
+use crate::engine::Unconfirmed;
 
 fn any_failure() -> impl Strategy<Value = Failure> {
     Just(failure(ErrorCode::Error))
@@ -41,6 +43,16 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Finished(Ok(Commitment::Clean))),
         any_failure().prop_map(|f| Event::Finished(Ok(Commitment::AfterError(f)))),
         any_failure().prop_map(|f| Event::Finished(Err(f))),
+        Just(Event::Finished(Ok(Commitment::Staged(None)))),
+        any_failure().prop_map(|f| Event::Finished(Ok(Commitment::Staged(Some(f))))),
+        Just(Event::Confirmed(Ok(Activation::AtOnce))),
+        Just(Event::Confirmed(Ok(Activation::Reboot))),
+        Just(Event::Confirmed(Ok(Activation::Order))),
+        Just(Event::Confirmed(Err(Unconfirmed::NotNow("busy".into())))),
+        any_failure().prop_map(|f| Event::Confirmed(Err(Unconfirmed::Void(f)))),
+        Just(Event::ActivateRequested),
+        Just(Event::Activated(Ok(()))),
+        Just(Event::Activated(Err(SlotError::Unfit("no kernel".into())))),
         Just(Event::Reported),
         Just(Event::Pinged),
         Just(another()),
@@ -60,7 +72,8 @@ impl Slots {
     fn follow(&mut self, event: &Event, effects: &[Effect]) {
         match event {
             Event::Marked(Ok(())) => self.running = true,
-            Event::Finished(Ok(_)) => self.other = true,
+            Event::Finished(Ok(Commitment::Staged(_))) => {}
+            Event::Finished(Ok(_)) | Event::Activated(Ok(())) => self.other = true,
             _ => {}
         }
         // Likewise: only if the disk says that the running slot is good.
@@ -100,7 +113,8 @@ proptest! {
             let Ok((next, effects)) = step(&state, event) else { continue };
             let jobs = effects.iter().filter(|effect| matches!(effect,
                 Effect::MarkGood | Effect::Check(_) | Effect::Prepare | Effect::Report(_)
-                | Effect::Download | Effect::Finish | Effect::FallBack(_) | Effect::Withdraw)).count();
+                | Effect::Download | Effect::Finish | Effect::FallBack(_) | Effect::Withdraw
+                | Effect::Confirm | Effect::Activate)).count();
             prop_assert!(jobs <= 1, "{effects:?}");
             state = next;
         }

@@ -1,0 +1,41 @@
+//! The hold on a slot that is staged, and the likeness of its disk for the image's own program.
+
+use super::{SlotAccess, SlotDisk};
+use crate::disk::{DiskError, HeldSlot, Sealed, SlotName, TableShadow};
+
+/// Where a [`TableShadow`] is kept, on a tmpfs.
+const SHADOW: &str = "/run/update_engine/table-shadow";
+
+impl SlotDisk {
+    /// `slot`, exclusively and read-only at block level, until that is dropped. Also held by nobody
+    /// if it lies in an image.
+    ///
+    /// # Errors
+    /// [`DiskError::Busy`] when somebody else has it, [`DiskError::Seal`] if the kernel refuses.
+    pub fn hold(&self, slot: SlotName) -> Result<HeldSlot, DiskError> {
+        self.refuse_running(slot)?;
+        match self.access(slot)? {
+            SlotAccess::Node(path) => {
+                let seal = Sealed::partition(&path).map_err(|source| DiskError::Seal { path, source })?;
+                Ok(HeldSlot::new(self.reserve(slot)?, Some(seal)))
+            }
+            SlotAccess::Window(_) => Ok(HeldSlot::new(self.open_source(slot)?, None)),
+        }
+    }
+
+    /// The disk's likeness, for programs that change its table by themselves; none of an image,
+    /// whose slots are reached by nobody through it.
+    ///
+    /// # Errors
+    /// [`DiskError::Shadow`].
+    pub fn table_shadow(&self) -> Result<Option<TableShadow>, DiskError> {
+        if self.device.is_none() {
+            return Ok(None);
+        }
+        let shadow = TableShadow::of(&self.disk, &self.host.path(SHADOW));
+        shadow.map(Some).map_err(|source| DiskError::Shadow {
+            disk: self.disk.clone(),
+            source,
+        })
+    }
+}

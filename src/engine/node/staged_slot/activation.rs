@@ -1,0 +1,173 @@
+//! The activation of a staged update: what is looked at, and the one write.
+
+use std::io;
+
+use super::evidence::{PATIENCE, is_held, lock};
+use super::{StagedSlot, fate};
+use crate::config::{Activation, Config};
+use crate::disk::{DiskError, ForeignError, SlotDisk, SlotName};
+use crate::engine::SlotError;
+use crate::host::Unreadable;
+use crate::journal::{MessageId, chain};
+use crate::policy::{ActivatedBy, ActivationInput, ActivationObstacle, StagedUpdate};
+use crate::store::record::RecordError;
+
+/// Extensions that a distribution's postinst brings for the new version.
+const ENABLED_EXTENSIONS: &str = "/etc/flatcar/enabled-sysext.conf";
+/// In so many boots a reboot is asked for by `ACTIVATE=reboot`. If none of them has activated the
+/// update, reboot managers must not go on for ever.
+const MOST_ANNOUNCED: u8 = 3;
+
+/// Why a staged update was not activated. The slot is as it was, unless the table could not be
+/// read back.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivationError {
+    /// There is no record of one.
+    #[error("no update is staged")]
+    NothingStaged,
+    /// The record can't be read.
+    #[error("what is staged is not known")]
+    Record(#[from] RecordError),
+    /// Something speaks against it.
+    #[error("the staged update is not activated: {0}")]
+    Obstacle(#[from] ActivationObstacle),
+    /// Another program activates or withdraws it.
+    #[error("another program has been activating or withdrawing it for longer than {} s", PATIENCE.as_secs())]
+    Locked,
+    /// The running slot isn't good, or the table can't be read or written.
+    #[error("the staged update is not activated")]
+    Disk(#[from] DiskError),
+    /// Its kernel is on another disk.
+    #[error("the staged update is not activated")]
+    KernelDisk(#[from] ForeignError),
+    /// Configuration or files can't be read.
+    #[error("the staged update is not activated")]
+    Unreadable(#[from] Unreadable),
+    /// The files in `/run` can't be used.
+    #[error("the staged update is not activated: files in /run/update_engine can't be used")]
+    Run(#[source] io::Error),
+}
+
+impl From<ActivationError> for SlotError {
+    fn from(error: ActivationError) -> Self {
+        match error {
+            ActivationError::NothingStaged | ActivationError::Obstacle(_) => Self::Unfit(chain(&error)),
+            _ => Self::io(&error),
+        }
+    }
+}
+
+impl StagedSlot {
+    /// Whether reboot managers are to reboot for it: not if that would come to nothing, or has come
+    /// to nothing too often.
+    pub(super) fn announce(&self, staged: &StagedUpdate, config: &Config) -> Activation {
+        let decided = self
+            .machine
+            .disk()
+            .map_err(ActivationError::from)
+            .and_then(|disk| {
+                self.decide(&disk, staged, (ActivatedBy::Reboot, config))
+                    .map(drop)
+            });
+        if let Err(error) = decided {
+            tracing::warn!("no reboot is asked for: {}", chain(&error));
+            return Activation::Order;
+        }
+        let counted = self.count_announcement();
+        if let Err(error) = &counted {
+            tracing::warn!("no reboot is asked for: {}", chain(error));
+        }
+        match counted {
+            Ok(announced) if announced <= MOST_ANNOUNCED => Activation::Reboot,
+            Ok(_) => {
+                tracing::error!(
+                    "version {:?} is staged, and {MOST_ANNOUNCED} boots have not activated it: no reboot is asked for any more",
+                    staged.version
+                );
+                Activation::Order
+            }
+            Err(_) => Activation::Order,
+        }
+    }
+
+    /// In how many boots a reboot was asked for, with this one.
+    fn count_announcement(&self) -> Result<u8, ActivationError> {
+        // A record that was withdrawn in between must not come back.
+        let _lock = lock(self.host())?;
+        let staged = self.load()?.ok_or(ActivationError::NothingStaged)?;
+        let boot = self.host().identity()?.boot_id;
+        if staged.announced_in == boot {
+            return Ok(staged.announced);
+        }
+        let announced = staged.announced.saturating_add(1);
+        self.save(&StagedUpdate {
+            announced,
+            announced_in: boot,
+            ..staged
+        })?;
+        Ok(announced)
+    }
+
+    /// Makes the staged update the next to boot, by the table alone.
+    ///
+    /// # Errors
+    /// [`ActivationError`]; the old version boots, unless the table can't be read back.
+    pub(in crate::engine::node) fn activate(&self, by: ActivatedBy) -> Result<(), ActivationError> {
+        let _lock = lock(self.host())?;
+        let staged = self.load()?.ok_or(ActivationError::NothingStaged)?;
+        let config = self.machine.config()?;
+        let disk = self.machine.disk()?.with_patience(PATIENCE);
+        let slot = self.decide(&disk, &staged, (by, &config))?;
+        disk.make_next(slot)?;
+        tracing::info!(
+            MESSAGE_ID = MessageId::Installed.id(),
+            UPDATE_VERSION = staged.version,
+            UPDATE_SLOT = %slot,
+            "version {:?} in {slot} is activated: it boots next",
+            staged.version
+        );
+        Ok(())
+    }
+
+    /// Whether it may be activated; gives its slot.
+    fn decide(
+        &self,
+        disk: &SlotDisk,
+        staged: &StagedUpdate,
+        (by, config): (ActivatedBy, &Config),
+    ) -> Result<SlotName, ActivationError> {
+        let slot = !disk.running();
+        disk.require_running_good(slot)?;
+        let fate = fate(disk, staged)?;
+        let kernel = self.host().look_at(&staged.kernel)?;
+        let kernel_bytes = kernel.filter(std::fs::Metadata::is_file).map(|file| file.len());
+        let extensions = self.wanted(config)?;
+        let input = ActivationInput {
+            staged,
+            by,
+            activation: config.activation,
+            fate,
+            is_held: is_held(self.host(), staged).map_err(ActivationError::Run)?,
+            kernel_bytes,
+            extensions: &extensions,
+        };
+        input.decide()?;
+        disk.own_disk()?
+            .require_file_system(self.host(), &staged.kernel)?;
+        Ok(slot)
+    }
+
+    /// Names and patterns of the extensions that are wanted for another version.
+    pub(super) fn wanted(&self, config: &Config) -> Result<Vec<String>, Unreadable> {
+        let own = config
+            .extensions
+            .wanted
+            .iter()
+            .map(|wanted| wanted.as_str().to_owned());
+        let enabled = self.host().read(ENABLED_EXTENSIONS)?.unwrap_or_default();
+        let enabled = String::from_utf8_lossy(&enabled).into_owned();
+        let lines = enabled.lines().map(str::trim);
+        let names = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        Ok(own.chain(names.map(str::to_owned)).collect())
+    }
+}

@@ -1,0 +1,433 @@
+//! The table of `docs/staging.md`, cell by cell: a node as pure as the decisions, which carries out
+//! the effects of [`step`], is booted by the loader's rule, and asks the policy for the rest.
+
+use std::collections::VecDeque;
+
+use slots::{Priority, SlotAttributes, Tries, choose, prioritize};
+
+use super::*;
+use crate::config::Activation;
+use crate::engine::{NextBoot, Unconfirmed};
+use crate::policy::{ActivatedBy, ActivationInput, StagedFate, StagedUpdate};
+
+const TABLE: &str = include_str!("../../../../docs/staging.md");
+const SLOTS: [&str; 2] = ["a", "b"];
+const KERNEL: u64 = 500;
+
+/// A node with an update in slot B, or about to be there.
+#[derive(Clone)]
+struct Node {
+    state: State,
+    /// Index of the slot that runs.
+    running: usize,
+    slots: [SlotAttributes; 2],
+    record: Option<StagedUpdate>,
+    is_held: bool,
+    activation: Activation,
+    replaces: bool,
+    kernel: Option<u64>,
+    wanted: Vec<String>,
+    is_image_as_staged: bool,
+    offer: Answer,
+}
+
+/// What the server answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Nothing,
+    Newer,
+    /// The update that slot B holds, or held.
+    Same,
+    /// Something that can't be installed.
+    Unusable,
+}
+
+fn slot(priority: u8, tries: u8, successful: bool) -> SlotAttributes {
+    let slot = SlotAttributes::default().on_trial(Tries::new(tries).unwrap());
+    let slot = if successful { slot.marked_good() } else { slot };
+    slot.with_priority(Priority::new(priority).unwrap())
+}
+
+fn staged() -> StagedUpdate {
+    serde_json::from_value(serde_json::json!({
+        "partuuid": SLOTS[1],
+        "image": vec![7; 32],
+        "image_bytes": 4096,
+        "kernel": "/boot/flatcar/vmlinuz-b",
+        "kernel_sha256": vec![8; 32],
+        "kernel_bytes": KERNEL,
+        "version": "2.0.0",
+        "extensions": ["docker"],
+    }))
+    .unwrap()
+}
+
+impl Node {
+    fn of(column: &str, activation: Activation) -> Self {
+        let good = State {
+            running: RunningSlotState::Good,
+            ..State::idle()
+        };
+        let on_trial = State {
+            running: RunningSlotState::OnTrial("not healthy yet".into()),
+            ..State::idle()
+        };
+        let resting = |phase| State {
+            phase,
+            ..good.clone()
+        };
+        let record = Some(staged());
+        let (state, running, b, record) = match column {
+            "none" => (good, 0, slot(1, 0, true), None),
+            "empty" => (good, 0, slot(0, 0, false), None),
+            "staged" => (resting(Phase::Staged(activation)), 0, slot(0, 0, false), record),
+            "unread" => {
+                let phase = Phase::Unconfirmed("it was mounted".into());
+                (resting(phase), 0, slot(0, 0, false), record)
+            }
+            "waiting" => (State::reboot_pending(), 0, slot(3, 1, false), None),
+            "on trial" => (on_trial, 1, slot(3, 0, false), None),
+            "good" => (good, 1, slot(3, 0, true), None),
+            "given up" => (good, 0, slot(3, 0, false), None),
+            other => panic!("{other} is no column"),
+        };
+        Self {
+            state,
+            running,
+            slots: [slot(2, 0, true), b],
+            record,
+            is_held: column == "staged",
+            activation,
+            replaces: false,
+            kernel: Some(KERNEL),
+            wanted: vec!["docker".into()],
+            is_image_as_staged: true,
+            offer: Answer::Same,
+        }
+    }
+
+    fn boots_next(&self) -> Option<usize> {
+        choose(self.slots.iter().copied().enumerate()).map(|choice| choice.slot)
+    }
+
+    fn fate(&self) -> Option<StagedFate> {
+        let attributes = |partuuid: &str| {
+            let index = SLOTS.iter().position(|slot| *slot == partuuid)?;
+            Some(self.slots[index])
+        };
+        let next = self.boots_next().map(|next| SLOTS[next]);
+        let record = self.record.as_ref()?;
+        Some(record.fate(SLOTS[self.running], attributes, next))
+    }
+
+    /// The column that it is in.
+    fn column(&self) -> &'static str {
+        let [_, b] = self.slots;
+        if self.running == 1 {
+            return if b.is_successful() { "good" } else { "on trial" };
+        }
+        match (self.fate(), self.is_held) {
+            (Some(StagedFate::Staged), true) => return "staged",
+            (Some(StagedFate::Staged), false) => return "unread",
+            _ => {}
+        }
+        match b.priority().get() {
+            0 => "empty",
+            _ if !b.is_successful() && b.tries().get() == 0 => "given up",
+            _ if !b.is_successful() && self.boots_next() == Some(1) => "waiting",
+            _ => "none",
+        }
+    }
+
+    fn decide(&self, by: ActivatedBy) -> Result<(), String> {
+        let Some(staged) = &self.record else {
+            return Err("no update is staged".into());
+        };
+        let input = ActivationInput {
+            staged,
+            by,
+            activation: self.activation,
+            fate: self.fate().unwrap(),
+            is_held: self.is_held,
+            kernel_bytes: self.kernel,
+            extensions: &self.wanted,
+        };
+        assert!(self.slots[self.running].is_good());
+        input.decide().map_err(|obstacle| obstacle.to_string())
+    }
+
+    fn activate(&mut self, by: ActivatedBy) -> Result<(), SlotError> {
+        self.decide(by).map_err(SlotError::Unfit)?;
+        let other = 1 - self.running;
+        self.slots[other] = self.slots[other].on_trial(Tries::ONE);
+        prioritize(&mut self.slots, other);
+        Ok(())
+    }
+
+    /// The daemon starts: as `PendingReboot` concludes.
+    fn start(&mut self, is_marked: bool) {
+        self.is_held = false;
+        let is_good = self.slots[self.running].is_good();
+        self.state = match self.fate() {
+            // To be read back; a test of its own says that it is.
+            Some(StagedFate::Staged) => State {
+                phase: Phase::Unconfirmed("not read yet".into()),
+                ..State::staged("2.0.0".into())
+            },
+            _ if is_marked => State::reboot_pending(),
+            _ => State::idle(),
+        };
+        if self.fate() == Some(StagedFate::Void) {
+            self.record = None;
+        }
+        if self.state.phase != Phase::NeedReboot && is_good {
+            self.happens(Event::MarkGoodDue);
+        }
+    }
+
+    /// The loader's turn.
+    fn boot(&mut self) {
+        let choice = choose(self.slots.iter().copied().enumerate()).unwrap();
+        self.running = choice.slot;
+        self.slots[choice.slot] = choice.spent;
+        self.start(false);
+    }
+
+    /// The event, and all that follows from it.
+    fn happens(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let Ok((state, effects)) = step(&self.state, event) else {
+                continue;
+            };
+            self.state = state;
+            for effect in effects {
+                events.extend(self.carry_out(&effect));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: &Effect) -> Option<Event> {
+        let offer = || OfferSummary {
+            version: "3.0.0".into(),
+            size: 1,
+        };
+        Some(match effect {
+            Effect::Check(_) => match self.offer {
+                Answer::Nothing => Event::Checked(CheckOutcome::NoUpdate, 1),
+                // What was given up is blamed.
+                Answer::Same if self.column() == "given up" => {
+                    Event::Checked(CheckOutcome::Failed(failure(ErrorCode::IgnoredPerPolicy)), 1)
+                }
+                _ => Event::Checked(CheckOutcome::Offer(offer()), 1),
+            },
+            Effect::Revisit(_) if self.replaces && self.offer == Answer::Newer => {
+                Event::Revisited(CheckOutcome::Offer(offer()), 1)
+            }
+            Effect::Revisit(_) => Event::Pinged,
+            Effect::Prepare if self.offer == Answer::Unusable => {
+                Event::Prepared(Err(failure(ErrorCode::PublicKeyVerification)))
+            }
+            Effect::Prepare => {
+                self.is_held = false;
+                Event::Prepared(Ok(()))
+            }
+            Effect::Report(_) => Event::Reported,
+            Effect::Confirm if self.is_image_as_staged => {
+                self.is_held = true;
+                Event::Confirmed(Ok(self.activation))
+            }
+            Effect::Confirm => {
+                (self.record, self.is_held) = (None, false);
+                let failure = failure(ErrorCode::NewRootfsVerification);
+                Event::Confirmed(Err(Unconfirmed::Void(failure)))
+            }
+            Effect::Activate => Event::Activated(self.activate(ActivatedBy::Order)),
+            effect => return self.change_slots(effect),
+        })
+    }
+
+    fn change_slots(&mut self, effect: &Effect) -> Option<Event> {
+        let other = 1 - self.running;
+        Some(match effect {
+            Effect::MarkGood if !self.slots[self.running].is_successful() => {
+                Event::Marked(Err(SlotError::OnTrial("not healthy yet".into())))
+            }
+            Effect::MarkGood | Effect::MarkGoodAnyway => {
+                self.slots[self.running] = self.slots[self.running].marked_good();
+                prioritize(&mut self.slots, self.running);
+                Event::Marked(Ok(()))
+            }
+            // It goes on for long; nothing else of it matters here.
+            Effect::Download => {
+                self.record = None;
+                self.slots[other] = self.slots[other].unbootable();
+                return None;
+            }
+            Effect::Unstage => {
+                (self.record, self.is_held) = (None, false);
+                return None;
+            }
+            Effect::RememberPending => {
+                self.record = None;
+                return None;
+            }
+            Effect::Withdraw => {
+                if !self.slots[other].is_successful() && self.slots[other].is_selectable() {
+                    self.slots[other] = self.slots[other].unbootable();
+                }
+                Event::Withdrawn(Ok(()))
+            }
+            Effect::RollBack => Event::RolledBack(if self.slots[other].is_successful() {
+                prioritize(&mut self.slots, other);
+                Ok("0.9.0".into())
+            } else {
+                Err(SlotError::Unfit("it was never good".into()))
+            }),
+            _ => return None,
+        })
+    }
+
+    fn plays(&mut self, row: &str) {
+        let is_marked = self.state.phase == Phase::NeedReboot;
+        match row {
+            "restart of the daemon" => self.start(is_marked),
+            "the slot is read back" => {
+                if matches!(self.state.phase, Phase::Unconfirmed(_)) {
+                    self.happens(Event::CheckDue);
+                }
+            }
+            "power cut" | "reset" | "power-off" => self.boot(),
+            "orderly reboot, `reboot`" | "orderly reboot, `order`" => {
+                let _ = self.activate(ActivatedBy::Reboot);
+                self.boot();
+            }
+            "kexec" => self.start(false),
+            "activation by order" => self.happens(Event::ActivateRequested),
+            "reset of the status" => self.happens(Event::ResetRequested),
+            "withdrawal with the slot" => {
+                self.happens(Event::WithdrawalRequested(WaitingSlot::Unbootable));
+            }
+            "newer offer" => self.is_offered(Answer::Newer, false),
+            "newer offer, `REPLACE_WAITING_UPDATE=yes`" => self.is_offered(Answer::Newer, true),
+            "same offer" => self.is_offered(Answer::Same, true),
+            "blamed" | "key gone" => self.is_offered(Answer::Unusable, true),
+            "offer gone" => self.is_offered(Answer::Nothing, true),
+            "rollback by hand" => self.happens(Event::RollbackRequested),
+            "mark-good" => self.happens(Event::MarkGoodRequested),
+            "extension added, then an order" => {
+                self.wanted.push("podman".into());
+                self.happens(Event::ActivateRequested);
+            }
+            "kernel removed, then an order" => {
+                self.kernel = None;
+                self.happens(Event::ActivateRequested);
+            }
+            "put first by hand" => {
+                let other = 1 - self.running;
+                let attributes = self.slots[other];
+                if !attributes.is_successful() && attributes.priority().get() == 0 && self.record.is_some() {
+                    self.slots[other] = attributes.on_trial(Tries::ONE);
+                    prioritize(&mut self.slots, other);
+                }
+                if self.slots[other].priority().get() > 0 {
+                    prioritize(&mut self.slots, other);
+                }
+                if self.boots_next() == Some(other) {
+                    self.happens(Event::Activated(Ok(())));
+                }
+            }
+            "slot changed from outside" => {
+                // Nobody can while it is held.
+                self.is_image_as_staged = self.is_held;
+                if self.column() == "unread" {
+                    self.happens(Event::CheckDue);
+                }
+            }
+            other => panic!("{other} is no row"),
+        }
+    }
+
+    fn is_offered(&mut self, offer: Answer, replaces: bool) {
+        (self.offer, self.replaces) = (offer, replaces);
+        self.happens(Event::CheckDue);
+    }
+}
+
+fn cells(line: &str) -> Vec<&str> {
+    let line = line.trim().trim_matches('|');
+    line.split('|').map(str::trim).collect()
+}
+
+#[test]
+fn every_cell_of_the_documented_table_is_what_happens() {
+    let (_, table) = TABLE.split_once("<!-- cells").unwrap();
+    let (table, _) = table.split_once("<!-- end of cells -->").unwrap();
+    let mut lines = table.lines().filter(|line| line.starts_with('|'));
+    let columns = cells(lines.next().unwrap());
+    lines.next().unwrap();
+    let mut played = 0;
+    let mut flaws = Vec::new();
+    for line in lines {
+        let cells = cells(line);
+        assert_eq!(cells.len(), columns.len(), "{line}");
+        let row = cells[0];
+        let activation = if row.contains("`reboot`") {
+            Activation::Reboot
+        } else {
+            Activation::Order
+        };
+        for (column, expected) in columns.iter().zip(&cells).skip(1) {
+            let mut node = Node::of(column, activation);
+            assert_eq!(node.column(), *column);
+            node.plays(row);
+            if node.column() != *expected {
+                flaws.push(format!(
+                    "{column}, {row}: {} instead of {expected}",
+                    node.column()
+                ));
+            }
+            // Whatever happens, something boots.
+            assert!(node.boots_next().is_some(), "{column}, {row}");
+            played += 1;
+        }
+    }
+    assert!(flaws.is_empty(), "{flaws:#?}");
+    assert_eq!(played, 23 * 8);
+}
+
+#[test]
+fn what_an_orderly_reboot_or_an_order_says_is_asked_of_configuration_each_time() {
+    for (activation, by, may) in [
+        (Activation::Reboot, ActivatedBy::Reboot, true),
+        (Activation::Order, ActivatedBy::Reboot, false),
+        (Activation::AtOnce, ActivatedBy::Reboot, false),
+        (Activation::Reboot, ActivatedBy::Order, true),
+        (Activation::Order, ActivatedBy::Order, true),
+        (Activation::AtOnce, ActivatedBy::Order, true),
+    ] {
+        let mut node = Node::of("staged", activation);
+        assert_eq!(node.activate(by).is_ok(), may, "{activation:?} {by:?}");
+        assert_eq!(node.boots_next() == Some(1), may);
+    }
+}
+
+#[test]
+fn a_record_without_its_slot_is_void() {
+    let mut node = Node::of("staged", Activation::Order);
+    for b in [
+        slot(3, 0, false),
+        slot(1, 1, false),
+        slot(1, 0, true),
+        slot(0, 0, true),
+    ] {
+        node.slots[1] = b;
+        assert_eq!(node.fate(), Some(StagedFate::Void), "{b}");
+        node.decide(ActivatedBy::Order).unwrap_err();
+    }
+    node.slots[1] = slot(3, 1, false);
+    assert_eq!(node.fate(), Some(StagedFate::Activated));
+    node.running = 1;
+    assert_eq!(node.fate(), Some(StagedFate::Runs));
+    assert_eq!(State::reboot_pending().next_boot, NextBoot::Update);
+}

@@ -1,0 +1,254 @@
+//! Updates that are staged, and activated by order or by an orderly reboot: docs/staging.md.
+
+use std::process::{Command, Output};
+
+use update_engine::disk::SlotName;
+use update_engine::status::{AttemptReport, AttemptState, EngineState, Overview};
+
+use crate::support::image::Attributes;
+use crate::support::loops::may_mount;
+use crate::support::node::{Daemon, KERNEL_B, MARKER, client};
+use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
+use test_support::fixtures;
+
+const DAEMON: &str = env!("CARGO_BIN_EXE_update_engine");
+const RECORD: &str = "/var/lib/update_engine/staged";
+const REBOOT_REQUIRED: &str = "/run/reboot-required";
+/// Attributes of a slot that no loader takes, and of one that is to be tried.
+const UNBOOTABLE: Attributes = (0, 0, 0);
+const NEXT: Attributes = (2, 1, 0);
+const COMPLETE: (u32, u32, Option<i64>) = (3, 1, None);
+
+/// A node whose updates are activated as `activate` says.
+async fn scene(activate: &str) -> Scene {
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    scene.node = scene.node.without_postinst();
+    scene.configure(&format!("ACTIVATE={activate}\n"));
+    scene
+}
+
+/// A node on which an update is staged, and its daemon.
+async fn staged(activate: &str) -> (Scene, Daemon) {
+    let mut scene = scene(activate).await;
+    let daemon = scene.boot(SlotName::A).await;
+    let end = if activate == "reboot" { NEED_REBOOT } else { IDLE };
+    scene.attempt(end).await;
+    is_staged(&scene).await;
+    (scene, daemon)
+}
+
+async fn is_staged(scene: &Scene) -> Overview {
+    let overview = scene
+        .overview(|overview| {
+            matches!(overview.state, EngineState::Staged | EngineState::StagedForReboot)
+                && !overview.slots.is_empty()
+        })
+        .await;
+    assert_eq!(overview.waiting_version, "2.0.0");
+    assert_eq!(scene.node.disk.attributes(SlotName::B), UNBOOTABLE);
+    assert!(scene.node.path(RECORD).exists());
+    for announced in [MARKER, REBOOT_REQUIRED] {
+        assert!(!scene.node.path(announced).exists(), "{announced}");
+    }
+    assert!(!scene.events().contains(&COMPLETE), "{:?}", scene.events());
+    overview
+}
+
+async fn outcomes(scene: &Scene) -> Vec<AttemptState> {
+    let attempts = AttemptReport::read_all(&scene.bus.connect().await).await;
+    attempts.unwrap().iter().map(|attempt| attempt.outcome).collect()
+}
+
+/// What systemd runs when the machine goes down for an orderly reboot, while the daemon still runs.
+fn orderly_reboot(scene: &Scene) -> Output {
+    let program = scene.node.beside("update-engine-activate");
+    if !program.exists() {
+        std::os::unix::fs::symlink(DAEMON, &program).unwrap();
+    }
+    let mut command = Command::new(program);
+    command.arg("-root").arg(scene.node.path("/"));
+    command.arg("-disk").arg(scene.node.disk.path());
+    command.args(["-running_slot", "A"]).output().unwrap()
+}
+
+async fn activate(scene: &Scene) -> (String, bool) {
+    let mut process = scene.bus.process(env!("CARGO_BIN_EXE_update_engine_client"));
+    process.arg("activate");
+    let output = tokio::process::Command::from(process).output().await.unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (String::from_utf8(said).unwrap(), output.status.success())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_staged_update_survives_power_cuts_and_boots_once_an_order_has_come() {
+    let (mut scene, daemon) = staged("order").await;
+    assert_eq!(outcomes(&scene).await, [AttemptState::Staged]);
+    daemon.kill();
+    assert_eq!(
+        scene.node.reboot(),
+        SlotName::A,
+        "the old version, after a power cut"
+    );
+
+    let daemon = scene.boot(SlotName::A).await;
+    is_staged(&scene).await;
+    let (said, is_done) = activate(&scene).await;
+    assert!(is_done, "{said}");
+    scene.signals_until(NEED_REBOOT).await;
+    assert_eq!(scene.node.disk.attributes(SlotName::B), NEXT);
+    assert!(scene.node.path(MARKER).exists() && scene.node.path(REBOOT_REQUIRED).exists());
+    assert!(!scene.node.path(RECORD).exists());
+    assert_eq!(scene.events().last(), Some(&COMPLETE));
+    assert_eq!(outcomes(&scene).await, [AttemptState::Waiting]);
+    daemon.stop();
+    assert_eq!(scene.node.reboot(), SlotName::B);
+    scene.node.run_version("2.0.0");
+    scene.server.journal().clear();
+    let _daemon = scene.boot(SlotName::B).await;
+    scene.attempt(IDLE).await;
+    assert_eq!(scene.last_news(), (3, 2, None, Some("1.0.0".to_owned())));
+    assert!(scene.events().is_empty(), "it was told before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_reboot_activates_it_and_the_new_version_tells_the_server() {
+    let (mut scene, daemon) = staged("reboot").await;
+    let overview = is_staged(&scene).await;
+    assert_eq!(overview.state, EngineState::StagedForReboot);
+    let output = orderly_reboot(&scene);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(scene.node.disk.attributes(SlotName::B), NEXT);
+    daemon.stop();
+    assert_eq!(scene.node.reboot(), SlotName::B);
+    scene.node.run_version("2.0.0");
+    scene.server.journal().clear();
+    let _daemon = scene.boot(SlotName::B).await;
+    scene.attempt(IDLE).await;
+    assert_eq!(scene.events(), [COMPLETE]);
+    assert_eq!(scene.last_news(), (3, 2, None, Some("1.0.0".to_owned())));
+    assert!(!scene.node.path(RECORD).exists());
+    assert!(matches!(
+        outcomes(&scene).await[..],
+        [AttemptState::OnTrial | AttemptState::Kept]
+    ));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reboot_activates_nothing_that_no_daemon_holds_or_that_waits_for_an_order() {
+    let (scene, daemon) = staged("reboot").await;
+    // Killed: nobody vouches any more for what was read.
+    daemon.kill();
+    let output = orderly_reboot(&scene);
+    assert!(!output.status.success(), "{output:?}");
+    assert_eq!(scene.node.disk.attributes(SlotName::B), UNBOOTABLE);
+
+    let (scene, _daemon) = staged("order").await;
+    let output = orderly_reboot(&scene);
+    assert!(!output.status.success(), "{output:?}");
+    assert_eq!(scene.node.disk.attributes(SlotName::B), UNBOOTABLE);
+    assert_eq!(scene.node.reboot(), SlotName::A);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_withdrawal_a_manager_that_has_seen_it_reboots_into_the_old_version() {
+    for withdrawal in ["-reset_status", "reset"] {
+        let (scene, daemon) = staged("reboot").await;
+        let (said, status) = client(&scene.bus, withdrawal).await;
+        assert!(status.success(), "{said}");
+        assert!(!scene.node.path(RECORD).exists());
+        let output = orderly_reboot(&scene);
+        assert!(output.status.success(), "nothing is staged: {output:?}");
+        assert!(!activate(&scene).await.1);
+        daemon.stop();
+        assert_eq!(scene.node.reboot(), SlotName::A, "{withdrawal}");
+        assert_eq!(scene.node.disk.attributes(SlotName::B), UNBOOTABLE);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_was_changed_while_nobody_held_it_is_not_activated() {
+    let (mut scene, daemon) = staged("order").await;
+    daemon.stop();
+    scene.node.disk.write(SlotName::B, 4096, b"somebody was here");
+    let _daemon = scene.boot(SlotName::A).await;
+    let failed = scene
+        .overview(|overview| overview.last_failure.0.is_some() && overview.state == EngineState::Idle)
+        .await;
+    assert_eq!(failed.last_failure.0.unwrap().code, 15);
+    assert!(!scene.node.path(RECORD).exists());
+    assert!(!activate(&scene).await.1);
+    assert_eq!(scene.node.disk.attributes(SlotName::B), UNBOOTABLE);
+    // The next check installs it anew.
+    scene.attempt(IDLE).await;
+    is_staged(&scene).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_not_boot_is_not_activated_and_the_reason_is_told() {
+    let (scene, _daemon) = staged("order").await;
+    scene.configure("EXTENSIONS=podman\n");
+    let (said, is_done) = activate(&scene).await;
+    assert!(!is_done && said.contains("podman"), "{said}");
+    scene.configure("");
+
+    let (scene, _daemon) = staged("order").await;
+    std::fs::remove_file(scene.node.path(KERNEL_B)).unwrap();
+    let (said, is_done) = activate(&scene).await;
+    assert!(!is_done && said.contains("vmlinuz-b is missing"), "{said}");
+
+    let (scene, _daemon) = staged("order").await;
+    scene.node.disk.set_attributes(SlotName::A, (2, 1, 0));
+    let (said, is_done) = activate(&scene).await;
+    assert!(!is_done && said.contains("not marked good"), "{said}");
+    assert_eq!(scene.node.disk.attributes(SlotName::B), UNBOOTABLE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_is_changed_counts_for_what_is_staged_too() {
+    let (mut scene, daemon) = staged("order").await;
+    daemon.stop();
+    let config = String::from_utf8(scene.node.read("/etc/flatcar/update.conf")).unwrap();
+    let config = config.replace("ACTIVATE=order", "ACTIVATE=at-once");
+    scene.node.write("/etc/flatcar/update.conf", config.as_bytes());
+    let _daemon = scene.boot(SlotName::A).await;
+    eventually("it is activated", || {
+        scene.node.disk.attributes(SlotName::B) == NEXT
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_three_boots_without_activation_no_reboot_is_asked_for_any_more() {
+    let (mut scene, mut daemon) = staged("reboot").await;
+    for boot in 1..=3 {
+        let overview = is_staged(&scene).await;
+        assert_eq!(overview.state, EngineState::StagedForReboot, "boot {boot}");
+        daemon.kill();
+        assert_eq!(scene.node.reboot(), SlotName::A);
+        daemon = scene.boot(SlotName::A).await;
+    }
+    assert_eq!(is_staged(&scene).await.state, EngineState::Staged);
+    assert!(activate(&scene).await.1, "an order activates it all the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nothing_keeps_a_postinst_from_the_table_nothing_is_staged() {
+    if !may_mount() {
+        return;
+    }
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    scene.configure("ACTIVATE=order\n");
+    let _daemon = scene.boot(SlotName::A).await;
+    let before = scene.node.disk.attributes(SlotName::B);
+    scene.attempt(IDLE).await;
+    let overview = scene.overview(|overview| overview.last_failure.0.is_some()).await;
+    let failure = overview.last_failure.0.unwrap();
+    assert_eq!(failure.code, 5);
+    let causes = failure.causes.concat();
+    assert!(causes.contains("ACTIVATE has to be at-once"), "{causes}");
+    assert_eq!(
+        scene.node.disk.attributes(SlotName::B),
+        before,
+        "nothing was touched"
+    );
+}

@@ -1,0 +1,231 @@
+//! Updates that are staged: kept through a power cut, activated by an orderly reboot or by order,
+//! withdrawn; and the image's own program, which switches slots by itself.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::{Control, Story};
+use crate::disk::{Disk, Slot, Standing};
+use crate::guest::{Conduct, Recipe, Release};
+use crate::machine::Machine;
+use crate::stage::{Stage, expect_running};
+
+pub(super) const CUT: Story = Story {
+    name: "staged-cut",
+    shows: "an update that a reboot is to activate, and the power fails: the old version comes up, and an orderly reboot \
+            activates the update after all",
+    play: cut,
+    usual: false,
+    control: Control {
+        off: "the update is activated at once",
+        fails: "not USR-A runs",
+    },
+};
+
+pub(super) const REBOOT: Story = Story {
+    name: "staged-reboot",
+    shows: "an update is staged, no loader takes it and nothing asks for a reboot; an orderly reboot activates it, and it is kept",
+    play: reboot,
+    usual: true,
+    control: Control {
+        off: "the update waits for an order",
+        fails: "not USR-B runs",
+    },
+};
+
+pub(super) const ORDER: Story = Story {
+    name: "staged-order",
+    shows: "an orderly reboot leaves what waits for an order; once that has come, a power cut boots it",
+    play: order,
+    usual: false,
+    control: Control {
+        off: "no order comes",
+        fails: "not USR-B runs",
+    },
+};
+
+pub(super) const POSTINST: Story = Story {
+    name: "staged-postinst",
+    shows: "an image's postinst calls cgpt to switch the slot: it believes that it has, and the slot stays unbootable",
+    play: postinst,
+    usual: false,
+    control: Control {
+        off: "a drop-in lets the postinst write to disks",
+        fails: "in postinst's reach",
+    },
+};
+
+pub(super) const WITHDRAWN: Story = Story {
+    name: "staged-withdrawn",
+    shows: "an update that a reboot is to activate is withdrawn, and a manager that has seen it reboots all the same: the old \
+            version comes up",
+    play: withdrawn,
+    usual: false,
+    control: Control {
+        off: "nobody withdraws it",
+        fails: "not USR-A runs",
+    },
+};
+
+/// The host's.
+const CGPT: &str = "/usr/bin/cgpt";
+
+/// A machine that stages version 2.0.0.
+struct Node {
+    old: Release,
+    new: Release,
+    disk: Disk,
+    machine: Machine,
+}
+
+impl Node {
+    /// With `ACTIVATE` as given.
+    fn staged(stage: &mut Stage, activate: &str) -> Result<Self> {
+        let mut node = Self::offered(stage, activate, false)?;
+        node.update(stage)?;
+        Ok(node)
+    }
+
+    /// Before it updates to an image whose postinst switches the slot, or doesn't.
+    fn offered(stage: &mut Stage, activate: &str, switches_slot: bool) -> Result<Self> {
+        let old = stage.release("1.0.0", Conduct::Good)?;
+        let new = stage.make(&Recipe {
+            cgpt: switches_slot.then_some(Path::new(CGPT)),
+            ..Recipe::new("2.0.0", Conduct::Good)
+        })?;
+        let disk = stage.install(&old)?;
+        let mut machine = stage.boot(&disk)?;
+        expect_running(&mut machine, Slot::A, &old)?;
+        stage.offer(&new)?;
+        stage.configure(&mut machine)?;
+        machine.sh(&format!(
+            "echo ACTIVATE={activate} >>/etc/flatcar/update.conf && sync"
+        ))?;
+        Ok(Self {
+            old,
+            new,
+            disk,
+            machine,
+        })
+    }
+
+    fn update(&mut self, stage: &Stage) -> Result<()> {
+        stage.say("the node stages an update");
+        let updated = self
+            .machine
+            .sh("update_engine_client update || { journalctl -b -u update-engine -o cat -n 30; exit 1; }");
+        updated.context("the update failed")?;
+        Ok(())
+    }
+
+    fn is_staged(&mut self, stage: &Stage) -> Result<()> {
+        stage.expect(&self.disk, Slot::A, Standing::GOOD)?;
+        stage.expect(&self.disk, Slot::B, Standing::UNBOOTABLE)?;
+        self.machine
+            .sh("test -e /var/lib/update_engine/staged && test ! -e /run/reboot-required")?;
+        stage.say("it is on record, and nothing asks for a reboot");
+        Ok(())
+    }
+
+    /// The machine is switched off without warning.
+    fn cut(self, stage: &mut Stage, slot: Slot) -> Result<Self> {
+        stage.say("the power fails");
+        self.comes_back(stage, slot, |machine| {
+            drop(machine);
+            Ok(())
+        })
+    }
+
+    /// The machine goes down in an orderly way.
+    fn reboot(self, stage: &mut Stage, slot: Slot) -> Result<Self> {
+        self.comes_back(stage, slot, Machine::reboot)
+    }
+
+    fn comes_back(
+        self,
+        stage: &mut Stage,
+        slot: Slot,
+        go_down: impl FnOnce(Machine) -> Result<()>,
+    ) -> Result<Self> {
+        go_down(self.machine)?;
+        let mut machine = stage.boot(&self.disk)?;
+        let release = if slot == Slot::A { &self.old } else { &self.new };
+        expect_running(&mut machine, slot, release)?;
+        Ok(Self { machine, ..self })
+    }
+
+    /// Until the staged slot was read back after a start.
+    fn is_read_back(&mut self) -> Result<()> {
+        let wait = "for look in $(seq 300); do case $(update_engine_client status) in *' is staged: '*) exit 0 ;; esac; \
+                    sleep 0.2; done; update_engine_client status; exit 1";
+        self.machine.sh(wait).context("it is not read back")?;
+        Ok(())
+    }
+}
+
+fn cut(stage: &mut Stage) -> Result<()> {
+    let activate = if stage.is_control() { "at-once" } else { "reboot" };
+    let mut node = Node::staged(stage, activate)?;
+    if !stage.is_control() {
+        node.is_staged(stage)?;
+    }
+    let mut node = node.cut(stage, Slot::A)?;
+    node.is_read_back()?;
+    node.reboot(stage, Slot::B)?;
+    Ok(())
+}
+
+fn reboot(stage: &mut Stage) -> Result<()> {
+    let activate = if stage.is_control() { "order" } else { "reboot" };
+    let mut node = Node::staged(stage, activate)?;
+    node.is_staged(stage)?;
+    let node = node.reboot(stage, Slot::B)?;
+    stage.expect(&node.disk, Slot::B, Standing::TRIED)?;
+    node.machine.console().wait_for("is marked good")?;
+    stage.expect(&node.disk, Slot::B, Standing::KEPT)
+}
+
+fn order(stage: &mut Stage) -> Result<()> {
+    let mut node = Node::staged(stage, "order")?;
+    node.is_staged(stage)?;
+    let mut node = node.reboot(stage, Slot::A)?;
+    node.is_read_back()?;
+    node.is_staged(stage)?;
+    if !stage.is_control() {
+        node.machine.sh("update_engine_client activate")?;
+        stage.expect(&node.disk, Slot::B, Standing::WAITING)?;
+        node.machine.sh("test -e /run/reboot-required")?;
+    }
+    node.cut(stage, Slot::B)?;
+    Ok(())
+}
+
+fn postinst(stage: &mut Stage) -> Result<()> {
+    let mut node = Node::offered(stage, "order", true)?;
+    if stage.is_control() {
+        node.machine.sh(
+            "mkdir -p /etc/systemd/system/update-engine-postinst.service.d && \
+             printf '[Service]\\nDevicePolicy=auto\\nDeviceAllow=\\n' \
+             >/etc/systemd/system/update-engine-postinst.service.d/devices.conf && systemctl daemon-reload",
+        )?;
+    }
+    node.update(stage)?;
+    node.machine.sh("grep -q '15 1 0' /etc/cgpt-has-said")?;
+    stage.say("the postinst has seen its own change");
+    node.is_staged(stage)?;
+    node.machine.sh("update_engine_client activate")?;
+    node.cut(stage, Slot::B)?;
+    Ok(())
+}
+
+fn withdrawn(stage: &mut Stage) -> Result<()> {
+    let mut node = Node::staged(stage, "reboot")?;
+    node.is_staged(stage)?;
+    if !stage.is_control() {
+        node.machine.sh("update_engine_client -reset_status")?;
+        stage.say("it is withdrawn");
+    }
+    let node = node.reboot(stage, Slot::A)?;
+    stage.expect(&node.disk, Slot::B, Standing::UNBOOTABLE)
+}
