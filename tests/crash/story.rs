@@ -1,5 +1,6 @@
 //! What the daemon lives through while it is recorded, and how the node stands before.
 
+use payload_format::Sha256Digest;
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
@@ -203,11 +204,12 @@ fn staged(payload: &[u8], b: &Held) -> Value {
 
 /// What the file says that a daemon keeps locked while it holds what is staged.
 pub(crate) fn evidence(b: &Held) -> String {
-    let hex = |bytes: &[u8]| -> String {
-        let digest = digest(&SHA256, bytes);
-        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
-    };
-    hex(format!("{B} {} {}", hex(&b.image), hex(&b.kernel)).as_bytes())
+    let identity = format!(
+        "{B} {} {}",
+        Sha256Digest::of(&b.image),
+        Sha256Digest::of(&b.kernel)
+    );
+    Sha256Digest::of(identity.as_bytes()).to_string()
 }
 
 /// Both slots were good once. What B holds was to be left, for some reason.

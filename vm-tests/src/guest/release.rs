@@ -171,16 +171,7 @@ impl Workshop {
             .arg(tree.path()))?;
         self.daemon(recipe.daemon)?.add_to(tree.path())?;
         if recipe.reboot_manager {
-            self.reboot_manager()?.add_to(tree.path())?;
-            for moment in PROGRAMS {
-                let program = format!(
-                    "#!/bin/sh\necho {moment} \"$1\" \"$(cat /proc/self/cgroup)\" >>/var/lib/programs-ran\n"
-                );
-                files::program(
-                    &at("lib/update-engine").join(moment).join("10-vm"),
-                    program.as_bytes(),
-                )?;
-            }
+            self.add_reboot_manager(tree.path())?;
         }
         for (path, contents) in OURS {
             files::write(&at(path), contents)?;
@@ -228,6 +219,19 @@ impl Workshop {
         // emulated processor.
         let len = (filesystem::size(tree.path())? + ROOM).next_multiple_of(1 << 20);
         filesystem::image(&release.image, tree.path(), "ext2", len)
+    }
+
+    /// The reboot manager, and programs that record as which unit it runs them.
+    fn add_reboot_manager(&self, tree: &Path) -> Result<()> {
+        self.reboot_manager()?.add_to(tree)?;
+        for moment in PROGRAMS {
+            let program = format!(
+                "#!/bin/sh\necho {moment} \"$1\" \"$(cat /proc/self/cgroup)\" >>/var/lib/programs-ran\n"
+            );
+            let directory = tree.join("lib/update-engine").join(moment);
+            files::program(&directory.join("10-vm"), program.as_bytes())?;
+        }
+        Ok(())
     }
 
     fn kernel(&self, release: &Release, conduct: Conduct) -> Result<()> {
