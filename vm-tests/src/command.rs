@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 /// Tools and the Debian packages that contain them.
-const PACKAGES: [(&str, &str); 14] = [
+const PACKAGES: [(&str, &str); 16] = [
     ("unshare", "util-linux"),
     ("git", "git"),
     ("tar", "tar"),
@@ -23,6 +23,8 @@ const PACKAGES: [(&str, &str); 14] = [
     ("openssl", "openssl"),
     ("etcd", "etcd-server"),
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("qemu-system-aarch64", "qemu-system-arm"),
+    ("aarch64-linux-gnu-objcopy", "binutils-aarch64-linux-gnu"),
 ];
 
 /// A command that is about to run.

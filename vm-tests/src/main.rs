@@ -11,6 +11,7 @@
 //!                  └─▶ update_engine::serve    the server that the node asks
 //! ```
 
+mod architecture;
 mod command;
 mod disk;
 mod files;
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::architecture::Architecture;
 use crate::guest::Workshop;
 use crate::loader::{Loader, Model, SlotLoader};
 use crate::stage::Stage;
@@ -80,6 +82,9 @@ struct Wanted {
     /// Who picks the slot: our EFI application under UEFI firmware, or a model of it in the runner
     #[arg(long, value_enum, default_value = "efi")]
     loader: Choice,
+    /// Processor of the machines; another one than the host's is emulated
+    #[arg(long = "arch", value_enum, default_value = "amd64")]
+    architecture: Architecture,
 }
 
 fn main() -> ExitCode {
@@ -112,9 +117,9 @@ fn play(stories: &[&Story], wanted: &Wanted, control: bool) -> Result<()> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("the crate has no workspace around it")?;
-    let workshop = Workshop::open(repository)?;
+    let workshop = Workshop::open(repository, wanted.architecture)?;
     let loader: Box<dyn Loader> = match wanted.loader {
-        Choice::Efi => Box::new(SlotLoader::build(repository)?),
+        Choice::Efi => Box::new(SlotLoader::build(repository, wanted.architecture)?),
         Choice::Model => Box::new(Model::RULE),
     };
     let performances: Vec<_> = (1..=wanted.times)

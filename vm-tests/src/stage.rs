@@ -78,11 +78,7 @@ impl<'a> Stage<'a> {
             workshop,
             directory,
             loader,
-            hardware: if control {
-                Hardware::CONTROL
-            } else {
-                Hardware::WHOLE
-            },
+            hardware: Hardware::new(workshop.architecture, control),
             control,
             tries_come_back: false,
             settings: String::new(),
@@ -157,7 +153,8 @@ impl<'a> Stage<'a> {
             Slot::A
         ));
         let disk = Disk::install(self.directory.join("disk.img"), self.workshop, release)?;
-        self.loader.install(&disk, &self.directory)?;
+        self.loader
+            .install(&disk, &self.directory, self.workshop.architecture)?;
         Ok(disk)
     }
 
@@ -249,7 +246,9 @@ impl<'a> Stage<'a> {
                 }
             }
         }
-        let start = self.loader.start(disk, &self.directory)?;
+        let start = self
+            .loader
+            .start(disk, &self.directory, self.workshop.architecture)?;
         self.boots += 1;
         let log = self.directory.join(format!("boot-{}.log", self.boots));
         let machine = Machine::start(&start, disk, &self.hardware, &log)?;

@@ -17,7 +17,7 @@ use crate::guest::{Release, Workshop};
 
 pub(crate) const SECTOR: u64 = 512;
 const MIB: u64 = 2048;
-const DISK_SECTORS: u64 = 492 * MIB;
+const DISK_SECTORS: u64 = 524 * MIB;
 const USR: &str = "5dfbf5f4-2848-4bac-aa5e-0d9a20b745a6";
 const LINUX: &str = "0fc63daf-8483-4772-8e79-3d69d8477de4";
 
@@ -56,30 +56,30 @@ const PARTITIONS: [Partition; 7] = [
         "EFI-SYSTEM",
         "c12a7328-f81f-11d2-ba4b-00a0c93ec93b",
         4 * MIB,
-        64 * MIB,
+        96 * MIB,
     ),
     partition(
         2,
         "BIOS-BOOT",
         "21686148-6449-6e6f-744e-656564454649",
-        68 * MIB,
+        100 * MIB,
         2 * MIB,
     ),
-    partition(3, "USR-A", USR, 70 * MIB, 128 * MIB),
-    partition(4, "USR-B", USR, 198 * MIB, 128 * MIB),
-    partition(6, "OEM", LINUX, 326 * MIB, MIB),
+    partition(3, "USR-A", USR, 102 * MIB, 128 * MIB),
+    partition(4, "USR-B", USR, 230 * MIB, 128 * MIB),
+    partition(6, "OEM", LINUX, 358 * MIB, MIB),
     partition(
         7,
         "OEM-CONFIG",
         "c95dc21a-df0e-4340-8d7b-26cbfa9a03e0",
-        327 * MIB,
+        359 * MIB,
         MIB,
     ),
     partition(
         9,
         "ROOT",
         "3884dd41-8582-4404-b9a8-e9b84f2df50e",
-        328 * MIB,
+        360 * MIB,
         160 * MIB,
     ),
 ];

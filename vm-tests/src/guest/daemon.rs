@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::architecture::Architecture;
 use crate::command::{missing, run, tool};
 use crate::files;
 
@@ -79,21 +80,35 @@ pub(super) struct Daemon {
 impl Daemon {
     /// Today's, of the sources in `repository`; built each time, since Cargo knows what has
     /// changed.
-    pub(super) fn todays(repository: &Path, cache: &Path) -> Result<Self> {
+    pub(super) fn todays(repository: &Path, cache: &Path, architecture: Architecture) -> Result<Self> {
         let tree = cache.join("daemon");
-        make(&DAEMON, repository, &repository.join("target"), &tree)?;
+        make(
+            &DAEMON,
+            (repository, architecture),
+            &repository.join("target"),
+            &tree,
+        )?;
         Ok(Self { tree })
     }
 
     /// Today's reboot manager, likewise.
-    pub(super) fn reboot_manager(repository: &Path, cache: &Path) -> Result<Self> {
+    pub(super) fn reboot_manager(
+        repository: &Path,
+        cache: &Path,
+        architecture: Architecture,
+    ) -> Result<Self> {
         let tree = cache.join("reboot-manager");
-        make(&REBOOT_MANAGER, repository, &repository.join("target"), &tree)?;
+        make(
+            &REBOOT_MANAGER,
+            (repository, architecture),
+            &repository.join("target"),
+            &tree,
+        )?;
         Ok(Self { tree })
     }
 
     /// The earlier one; made once, of the sources in the history of `repository`.
-    pub(super) fn earlier(repository: &Path, cache: &Path) -> Result<Self> {
+    pub(super) fn earlier(repository: &Path, cache: &Path, architecture: Architecture) -> Result<Self> {
         let tree = cache.join(format!("daemon-{EARLIER}"));
         if !tree.exists() {
             eprintln!("building the daemon of {EARLIER}");
@@ -102,7 +117,12 @@ impl Daemon {
             check_out(repository, &sources)?;
             // With what the workspace has built for itself, where it is of the same version.
             compile_alike(repository, &sources)?;
-            make(&DAEMON, &sources, &repository.join("target"), &made)?;
+            make(
+                &DAEMON,
+                (&sources, architecture),
+                &repository.join("target"),
+                &made,
+            )?;
             std::fs::rename(&made, &tree).context("cannot keep the earlier daemon")?;
         }
         Ok(Self { tree })
@@ -160,10 +180,18 @@ fn compile_alike(repository: &Path, sources: &Path) -> Result<()> {
     files::write(&path, manifest.as_bytes())
 }
 
-fn make(parts: &Parts, sources: &Path, target: &Path, tree: &Path) -> Result<()> {
+fn make(
+    parts: &Parts,
+    (sources, architecture): (&Path, Architecture),
+    target: &Path,
+    tree: &Path,
+) -> Result<()> {
     let _ = std::fs::remove_dir_all(tree);
     for (name, place) in parts.programs {
-        files::program(&tree.join(place), &program(sources, target, name)?)?;
+        files::program(
+            &tree.join(place),
+            &program((sources, architecture), target, name)?,
+        )?;
     }
     for (place, link) in parts.links {
         files::link(place, &tree.join(link))?;
@@ -176,7 +204,7 @@ fn make(parts: &Parts, sources: &Path, target: &Path, tree: &Path) -> Result<()>
 
 /// A program, without what only a debugger wants. Static: the guest's C library may be older than
 /// the host's.
-fn program(sources: &Path, target: &Path, name: &str) -> Result<Vec<u8>> {
+fn program((sources, architecture): (&Path, Architecture), target: &Path, name: &str) -> Result<Vec<u8>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build
@@ -190,14 +218,22 @@ fn program(sources: &Path, target: &Path, name: &str) -> Result<Vec<u8>> {
             name,
             "--target-dir",
         ])
-        .arg(target)
-        .args(["--", "-C", "target-feature=+crt-static"]);
+        .arg(target);
+    let mut directory = target.to_owned();
+    if let Some(triple) = architecture.rust_target() {
+        build.args(["--target", triple]).env(
+            format!("CARGO_TARGET_{}_LINKER", triple.to_uppercase().replace('-', "_")),
+            format!("{}-gcc", architecture.triplet()),
+        );
+        directory.push(triple);
+    }
+    build.args(["--", "-C", "target-feature=+crt-static"]);
     run(&mut build).with_context(|| format!("{name} does not build"))?;
     let file = tempfile::NamedTempFile::new_in(target)?;
-    let mut strip = tool("objcopy");
+    let mut strip = tool(architecture.objcopy());
     strip
         .arg("--strip-all")
-        .arg(target.join("debug").join(name))
+        .arg(directory.join("debug").join(name))
         .arg(file.path());
     run(&mut strip)?;
     files::read(file.path())

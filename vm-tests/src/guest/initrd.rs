@@ -7,40 +7,21 @@ use anyhow::{Context as _, Result};
 use super::conduct::Conduct;
 use super::cpio::{Archive, Kind};
 use super::{fingerprint, modules};
+use crate::architecture::Architecture;
 use crate::command::{run, tool};
 use crate::files;
 
 const INIT: &[u8] = include_bytes!("../../guest/init");
 
-const DIRECTORIES: [&str; 9] = [
-    "bin",
-    "dev",
-    "lib64",
-    "lib",
-    "lib/x86_64-linux-gnu",
-    "modules",
-    "proc",
-    "sys",
-    "sysroot",
-];
+const DIRECTORIES: [&str; 8] = ["bin", "dev", "lib64", "lib", "modules", "proc", "sys", "sysroot"];
 
-/// Programs and their libraries in the unpacked userland, and where they go.
-const PROGRAMS: [(&str, &str); 5] = [
+/// Programs in the unpacked userland, and where they go.
+const PROGRAMS: [(&str, &str); 2] = [
     ("usr/bin/busybox", "bin/busybox"),
     ("usr/sbin/findfs", "bin/findfs"),
-    (
-        "usr/lib/x86_64-linux-gnu/libblkid.so.1",
-        "lib/x86_64-linux-gnu/libblkid.so.1",
-    ),
-    (
-        "usr/lib/x86_64-linux-gnu/libc.so.6",
-        "lib/x86_64-linux-gnu/libc.so.6",
-    ),
-    (
-        "usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
-        "lib64/ld-linux-x86-64.so.2",
-    ),
 ];
+/// Libraries of theirs.
+const LIBRARIES: [&str; 2] = ["libblkid.so.1", "libc.so.6"];
 
 /// The initrd of `release`, below `cache`.
 pub(super) fn image(
@@ -48,7 +29,7 @@ pub(super) fn image(
     userland: &Path,
     drivers: &Path,
     release: &str,
-    conduct: Conduct,
+    (conduct, architecture): (Conduct, Architecture),
 ) -> Result<PathBuf> {
     let mut archive = Archive::default();
     for directory in DIRECTORIES {
@@ -59,6 +40,14 @@ pub(super) fn image(
     for (from, to) in PROGRAMS {
         archive.add(Kind::Program, to, &files::read(&userland.join(from))?);
     }
+    let libraries = format!("lib/{}", architecture.triplet());
+    let library = |name: &str| files::read(&userland.join("usr").join(&libraries).join(name));
+    archive.add(Kind::Directory, &libraries, &[]);
+    for name in LIBRARIES {
+        archive.add(Kind::Program, &format!("{libraries}/{name}"), &library(name)?);
+    }
+    let (directory, linker) = architecture.linker();
+    archive.add(Kind::Program, &format!("{directory}/{linker}"), &library(linker)?);
     let mut order = String::new();
     for (name, module) in modules::in_order(drivers)? {
         archive.add(Kind::File, &format!("modules/{name}.ko"), &module);

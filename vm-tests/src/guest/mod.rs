@@ -40,10 +40,13 @@ pub(crate) use self::release::{Recipe, Release};
 pub(crate) use self::unbooted::Misfit;
 
 use self::packages::Packages;
+use crate::architecture::Architecture;
 use crate::command::{run, tool};
 
 /// Workshop that makes guests, with its cache.
 pub(crate) struct Workshop {
+    /// Processor of its guests.
+    pub(crate) architecture: Architecture,
     repository: PathBuf,
     cache: PathBuf,
     packages: Packages,
@@ -65,15 +68,19 @@ impl Workshop {
     ///
     /// # Errors
     /// When a tool is missing, named with its package, or fails.
-    pub(crate) fn open(repository: &Path) -> Result<Self> {
-        let cache = repository.join("target/vm-tests");
+    pub(crate) fn open(repository: &Path, architecture: Architecture) -> Result<Self> {
+        let mut cache = repository.join("target/vm-tests");
+        if architecture != Architecture::Amd64 {
+            cache.push(architecture.debian());
+        }
         fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
-        let packages = Packages::get(&cache)?;
+        let packages = Packages::get(&cache, architecture)?;
         let (private_key, public_key) = keys(&cache)?;
         Ok(Self {
+            architecture,
             repository: repository.to_owned(),
-            root_image: userland::image(&cache, &packages)?,
-            todays: daemon::Daemon::todays(repository, &cache)?,
+            root_image: userland::image(&cache, &packages, architecture)?,
+            todays: daemon::Daemon::todays(repository, &cache, architecture)?,
             earlier: Mutex::new(None),
             reboot_manager: Mutex::new(None),
             cache,
@@ -100,12 +107,12 @@ impl Workshop {
     fn once(
         &self,
         kept: &Mutex<Option<daemon::Daemon>>,
-        make: fn(&Path, &Path) -> Result<daemon::Daemon>,
+        make: fn(&Path, &Path, Architecture) -> Result<daemon::Daemon>,
     ) -> Result<daemon::Daemon> {
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         let daemon = match kept.take() {
             Some(daemon) => daemon,
-            None => make(&self.repository, &self.cache)?,
+            None => make(&self.repository, &self.cache, self.architecture)?,
         };
         Ok(kept.insert(daemon).clone())
     }

@@ -1,12 +1,15 @@
 //! Debian packages, installed by mmdebstrap on any host: fetched once, kept until `target` is
 //! cleaned.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::fingerprint;
+use crate::architecture::Architecture;
 use crate::command::{is_root, run, tool};
 
 /// The release of Debian that runs in the guests, whatever the host runs.
@@ -16,6 +19,9 @@ const SUITE: &str = "trixie";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Packages of the userland beyond Debian's essential ones.
 const USERLAND: &str = "systemd,systemd-sysv,dbus,udev,kmod,util-linux,mount,busybox-static";
+/// Of Debian's essential packages those that the guests use, where packages can only be unpacked.
+const EXTRACTED: &str = "base-files,bash,bsdutils,coreutils,dash,debianutils,findutils,grep,gzip,hostname,\
+                         init-system-helpers,libc-bin,ncurses-base,sed,sysvinit-utils,tar";
 /// Paths that no test needs: half of the size.
 const LEFT_OUT: [&str; 4] = [
     "/usr/share/doc/*",
@@ -65,14 +71,26 @@ const NOT_UNPACKED: [&str; 32] = [
 /// Files from Debian's packages.
 pub(super) struct Packages {
     directory: PathBuf,
+    architecture: Architecture,
 }
 
 impl Packages {
     /// Fetches and unpacks missing packages. The files belong to the current user.
-    pub(super) fn get(cache: &Path) -> Result<Self> {
+    pub(super) fn get(cache: &Path, architecture: Architecture) -> Result<Self> {
+        let configured = match architecture {
+            Architecture::Amd64 => None,
+            // Its programs can't be run here, so that nothing configures its packages: what that makes in
+            // /etc and /var doesn't depend on the architecture.
+            Architecture::Arm64 => {
+                let beside = cache.parent().context("the cache has no parent")?;
+                Some(Self::get(beside, Architecture::Amd64)?)
+            }
+        };
         let recipe = [
             SUITE,
             USERLAND,
+            EXTRACTED,
+            architecture.debian(),
             &LEFT_OUT.join(" "),
             &NOT_UNPACKED.join(" "),
             ADD_KERNEL,
@@ -82,12 +100,18 @@ impl Packages {
         if !directory.exists() {
             let fetched = tempfile::tempdir_in(cache)?;
             let archive = fetched.path().join("userland.tar");
-            fetch(&archive)?;
+            fetch(&archive, architecture)?;
             let unpacked = fetched.path().join("unpacked");
             unpack(&archive, &unpacked)?;
+            if let Some(configured) = &configured {
+                take_settings(&unpacked, &configured.directory)?;
+            }
             fs::rename(&unpacked, &directory).context("cannot keep the userland")?;
         }
-        Ok(Self { directory })
+        Ok(Self {
+            directory,
+            architecture,
+        })
     }
 
     /// The root of the userland, as its packages have it; beside it lies `kernel`, which is part of
@@ -109,19 +133,26 @@ impl Packages {
     /// Makes one EFI application of a kernel and its initrd.
     pub(super) fn stub(&self) -> PathBuf {
         self.directory
-            .join("kernel/usr/lib/systemd/boot/efi/linuxx64.efi.stub")
+            .join("kernel/usr/lib/systemd/boot/efi")
+            .join(self.architecture.stub())
     }
 }
 
-fn fetch(archive: &Path) -> Result<()> {
+fn fetch(archive: &Path, architecture: Architecture) -> Result<()> {
     eprintln!("fetching the guests' userland and kernel from Debian (about two minutes)");
+    let (variant, packages, hook) = match architecture {
+        Architecture::Amd64 => ("essential", USERLAND.to_owned(), "customize"),
+        Architecture::Arm64 => ("extract", format!("{EXTRACTED},{USERLAND}"), "extract"),
+    };
     let mut bootstrap = tool("mmdebstrap");
     bootstrap
-        .args(["--quiet", "--variant=essential", "--include", USERLAND])
+        .args(["--quiet", "--include", &packages])
+        .arg(format!("--variant={variant}"))
+        .arg(format!("--architectures={}", architecture.debian()))
         .arg(format!("--keyring={KEYRING}"))
         .args(LEFT_OUT.map(|path| format!("--dpkgopt=path-exclude={path}")))
         // As text: without root it runs as somebody who may not read our files.
-        .args(["--customize-hook", ADD_KERNEL])
+        .args([&format!("--{hook}-hook"), ADD_KERNEL])
         .arg(SUITE)
         .arg(archive);
     // Without one, mmdebstrap knows where Debian is.
@@ -166,6 +197,33 @@ fn unpack(archive: &Path, directory: &Path) -> Result<()> {
         .arg("-xf")
         .arg(archive);
     run(&mut unpack).map(drop)
+}
+
+/// Takes from `configured`, a userland of the same packages for another architecture, all but their
+/// programs.
+fn take_settings(directory: &Path, configured: &Path) -> Result<()> {
+    let of_architecture = |name: &OsStr| name == "usr" || name == "kernel";
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if of_architecture(&entry.file_name()) {
+            continue;
+        }
+        run(tool("rm").arg("-r").arg(entry.path()))?;
+    }
+    for entry in fs::read_dir(configured)? {
+        let entry = entry?;
+        if !of_architecture(&entry.file_name()) {
+            run(tool("cp").arg("-a").arg(entry.path()).arg(directory))?;
+        }
+    }
+    // The dynamic linker's list of the other architecture's libraries.
+    let list = directory.join("etc/ld.so.cache");
+    match fs::remove_file(&list) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", list.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn only_child(directory: &Path, prefix: &str) -> Result<PathBuf> {

@@ -187,8 +187,9 @@ impl Workshop {
             if recipe.conduct.works() { APP } else { BROKEN_APP },
         )?;
         let identity = format!(
-            "FLATCAR_RELEASE_VERSION={}\nFLATCAR_RELEASE_BOARD=amd64-usr\n",
-            release.version
+            "FLATCAR_RELEASE_VERSION={}\nFLATCAR_RELEASE_BOARD={}-usr\n",
+            release.version,
+            self.architecture.debian()
         );
         files::write(&at("share/flatcar/release"), identity.as_bytes())?;
         let helper = match recipe.conduct {
@@ -241,17 +242,20 @@ impl Workshop {
             self.packages.userland(),
             &drivers,
             &release.version,
-            conduct,
+            (conduct, self.architecture),
         )?;
         let stub = self.packages.stub();
         let base = image_base(&files::read(&stub)?)
             .with_context(|| format!("{} is no EFI application", stub.display()))?;
-        let mut join = tool("objcopy");
+        let kernel = self.packages.kernel()?;
+        // Behind the kernel, which is not compressed on arm64.
+        let behind = std::fs::metadata(&kernel)?.len().next_multiple_of(0x200_0000);
+        let mut join = tool(self.architecture.objcopy());
         // The stub looks for these sections; the addresses only have to lie behind its own and
         // apart.
         for (name, file, offset) in [
-            (".linux", &self.packages.kernel()?, 0x200_0000),
-            (".initrd", &initrd, 0x400_0000),
+            (".linux", &kernel, 0x200_0000),
+            (".initrd", &initrd, 0x200_0000 + behind),
         ] {
             join.arg("--add-section")
                 .arg(format!("{name}={}", file.display()))

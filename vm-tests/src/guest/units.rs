@@ -17,7 +17,7 @@ const ENABLED: [(&str, &str); 5] = [
     ("sysinit.target", "systemd-confext.service"),
 ];
 /// Units for what no guest has or wants.
-const MASKED: [&str; 40] = [
+const MASKED: [&str; 41] = [
     "apt-daily.timer",
     "dev-hugepages.mount",
     "dev-mqueue.mount",
@@ -29,6 +29,7 @@ const MASKED: [&str; 40] = [
     "ldconfig.service",
     "modprobe@.service",
     "proc-sys-fs-binfmt_misc.automount",
+    "serial-getty@ttyAMA0.service",
     "serial-getty@ttyS0.service",
     "sys-fs-fuse-connections.mount",
     "sys-kernel-config.mount",

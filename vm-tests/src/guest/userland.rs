@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::packages::Packages;
 use super::{extension, filesystem, units};
+use crate::architecture::Architecture;
 use crate::command::{run, tool};
 use crate::files;
 
@@ -14,11 +15,7 @@ use crate::files;
 pub(crate) const ROOT_LEN: u64 = 128 << 20;
 
 /// Files of ours below `/etc`.
-const OURS: [(&str, &[u8]); 4] = [
-    (
-        "etc/systemd/journald.conf.d/vm.conf",
-        b"[Journal]\nStorage=volatile\nForwardToConsole=yes\nTTYPath=/dev/ttyS0\nMaxLevelConsole=info\n",
-    ),
+const OURS: [(&str, &[u8]); 3] = [
     // Long enough for an emulated processor that shares its host.
     (
         "etc/systemd/system.conf.d/vm.conf",
@@ -43,16 +40,16 @@ const ACCOUNTS: [(&str, &str); 2] = [
 const OF_A_RELEASE: [&str; 2] = ["usr", "kernel"];
 
 /// The root partition's filesystem.
-pub(super) fn image(cache: &Path, packages: &Packages) -> Result<PathBuf> {
+pub(super) fn image(cache: &Path, packages: &Packages, architecture: Architecture) -> Result<PathBuf> {
     let scratch = tempfile::tempdir_in(cache)?;
     let tree = scratch.path().join("tree");
-    populate(&tree, packages.userland())?;
+    populate(&tree, packages.userland(), architecture)?;
     let image = cache.join("root.img");
     filesystem::image(&image, &tree, "ext4", ROOT_LEN)?;
     Ok(image)
 }
 
-fn populate(tree: &Path, userland: &Path) -> Result<()> {
+fn populate(tree: &Path, userland: &Path, architecture: Architecture) -> Result<()> {
     fs::create_dir(tree)?;
     for entry in fs::read_dir(userland).with_context(|| format!("cannot list {}", userland.display()))? {
         let entry = entry?;
@@ -66,6 +63,14 @@ fn populate(tree: &Path, userland: &Path) -> Result<()> {
     for (path, contents) in OURS {
         files::write(&tree.join(path), contents)?;
     }
+    let journal = format!(
+        "[Journal]\nStorage=volatile\nForwardToConsole=yes\nTTYPath=/dev/{}\nMaxLevelConsole=info\n",
+        architecture.console()
+    );
+    files::write(
+        &tree.join("etc/systemd/journald.conf.d/vm.conf"),
+        journal.as_bytes(),
+    )?;
     for (file, line) in ACCOUNTS {
         let path = tree.join(file);
         let mut lines = files::read(&path)?;

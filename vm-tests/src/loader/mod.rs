@@ -10,6 +10,7 @@ use anyhow::Result;
 pub(crate) use self::model::{Model, choose};
 pub(crate) use self::slot_loader::SlotLoader;
 
+use crate::architecture::Architecture;
 use crate::disk::Disk;
 
 /// Start of a machine by QEMU.
@@ -35,18 +36,22 @@ pub(crate) enum Start {
 /// A boot loader: called each time the machine is switched on or reset.
 pub(crate) trait Loader: Sync {
     /// Writes the loader's files to a new disk.
-    fn install(&self, disk: &Disk, scratch: &Path) -> Result<()>;
+    fn install(&self, disk: &Disk, scratch: &Path, architecture: Architecture) -> Result<()>;
 
     /// Does the loader's work between power-on and the kernel, as far as the machine doesn't do it
     /// itself. Files go to `scratch`.
     ///
     /// # Errors
     /// If no slot can be booted, and that is found out here.
-    fn start(&self, disk: &Disk, scratch: &Path) -> Result<Start>;
+    fn start(&self, disk: &Disk, scratch: &Path, architecture: Architecture) -> Result<Start>;
 }
 
 /// Common part of the kernel's command line. `panic=-1`: a panic is a reset, not a machine that
 /// stands still. `no_timer_check`: on a busy host an emulated timer may come too late for the
 /// kernel's check that it works, which ends in a panic of that kernel.
-const COMMAND_LINE: &str =
-    "console=ttyS0 panic=-1 no_timer_check loglevel=5 net.ifnames=0 systemd.show_status=0";
+fn command_line(architecture: Architecture) -> String {
+    format!(
+        "console={} panic=-1 no_timer_check loglevel=5 net.ifnames=0 systemd.show_status=0",
+        architecture.console()
+    )
+}

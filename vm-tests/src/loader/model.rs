@@ -11,7 +11,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{COMMAND_LINE, Loader, Start};
+use super::{Loader, Start, command_line};
+use crate::architecture::Architecture;
 use crate::command::{run, tool};
 use crate::disk::gpt::{self, Table, Which};
 use crate::disk::{Disk, Slot};
@@ -29,11 +30,11 @@ impl Model {
 }
 
 impl Loader for Model {
-    fn install(&self, _disk: &Disk, _scratch: &Path) -> Result<()> {
+    fn install(&self, _disk: &Disk, _scratch: &Path, _architecture: Architecture) -> Result<()> {
         Ok(())
     }
 
-    fn start(&self, disk: &Disk, scratch: &Path) -> Result<Start> {
+    fn start(&self, disk: &Disk, scratch: &Path, architecture: Architecture) -> Result<Start> {
         let file = File::options().read(true).write(true).open(disk.path())?;
         let mut table = gpt::read(&file)?;
         let mut passed_over = Vec::new();
@@ -43,7 +44,7 @@ impl Loader for Model {
                 persist(&file, &table)?;
             }
             let told = if self.repairs { "" } else { " gpt" };
-            match kernel(disk, slot, scratch, told) {
+            match kernel(disk, slot, (scratch, architecture), told) {
                 Ok(start) => return Ok(start),
                 Err(error) => passed_over.push((slot, format!("{error:#}"))),
             }
@@ -83,12 +84,17 @@ fn persist(file: &File, table: &Table) -> Result<()> {
     if intact { Ok(()) } else { gpt::write(file, table) }
 }
 
-fn kernel(disk: &Disk, slot: Slot, scratch: &Path, told: &str) -> Result<Start> {
+fn kernel(
+    disk: &Disk,
+    slot: Slot,
+    (scratch, architecture): (&Path, Architecture),
+    told: &str,
+) -> Result<Start> {
     let at = |name: &str| scratch.join(format!("{name}-{slot}"));
     let (whole, kernel, initrd) = (at("vmlinuz"), at("linux"), at("initrd"));
     disk.esp_read(slot.kernel(), &whole)
         .with_context(|| format!("no kernel for {slot}"))?;
-    let mut split = tool("objcopy");
+    let mut split = tool(architecture.objcopy());
     split
         .arg(format!("--dump-section=.linux={}", kernel.display()))
         .arg(format!("--dump-section=.initrd={}", initrd.display()))
@@ -98,6 +104,10 @@ fn kernel(disk: &Disk, slot: Slot, scratch: &Path, told: &str) -> Result<Start> 
     Ok(Start::Kernel {
         kernel,
         initrd,
-        command_line: format!("{COMMAND_LINE}{told} mount.usr=PARTUUID={}", slot.identity()),
+        command_line: format!(
+            "{}{told} mount.usr=PARTUUID={}",
+            command_line(architecture),
+            slot.identity()
+        ),
     })
 }

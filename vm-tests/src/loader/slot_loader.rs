@@ -1,4 +1,4 @@
-//! Slot loader under real firmware: `boot/loader` and OVMF.
+//! Slot loader under real firmware: `boot/loader` and OVMF or AAVMF.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{COMMAND_LINE, Loader, Start};
+use super::{Loader, Start, command_line};
+use crate::architecture::Architecture;
 use crate::command::run;
 use crate::disk::Disk;
 use crate::files;
-
-const FIRMWARE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
 /// The built slot loader and its firmware.
 pub(crate) struct SlotLoader {
@@ -21,12 +19,17 @@ pub(crate) struct SlotLoader {
 
 impl SlotLoader {
     /// Builds the loader as it is in `repository`.
-    pub(crate) fn build(repository: &Path) -> Result<Self> {
+    pub(crate) fn build(repository: &Path, architecture: Architecture) -> Result<Self> {
+        let firmware = architecture.firmware();
         ensure!(
-            Path::new(FIRMWARE).exists(),
-            "no UEFI firmware at {FIRMWARE}: apt-get install ovmf"
+            Path::new(firmware.code).exists(),
+            "no UEFI firmware at {}: apt-get install {}",
+            firmware.code,
+            firmware.package
         );
-        let built = run(&mut Command::new(repository.join("boot/loader/build")))
+        let built =
+            run(Command::new(repository.join("boot/loader/build"))
+                .args(["--target", architecture.efi_target()]))
             .context("the slot loader does not build; `--loader model` does without")?;
         Ok(Self {
             application: built.trim().into(),
@@ -35,21 +38,23 @@ impl SlotLoader {
 }
 
 impl Loader for SlotLoader {
-    fn install(&self, disk: &Disk, scratch: &Path) -> Result<()> {
-        let command_line = scratch.join("cmdline");
-        files::write(&command_line, COMMAND_LINE.as_bytes())?;
+    fn install(&self, disk: &Disk, scratch: &Path, architecture: Architecture) -> Result<()> {
+        let line = scratch.join("cmdline");
+        files::write(&line, command_line(architecture).as_bytes())?;
         disk.esp_directory("EFI")?;
         disk.esp_directory("EFI/BOOT")?;
-        disk.esp_write("EFI/BOOT/BOOTX64.EFI", &self.application)?;
-        disk.esp_write("cmdline", &command_line)
+        disk.esp_write(architecture.boot_file(), &self.application)?;
+        disk.esp_write("cmdline", &line)
     }
 
-    fn start(&self, _disk: &Disk, scratch: &Path) -> Result<Start> {
+    fn start(&self, _disk: &Disk, scratch: &Path, architecture: Architecture) -> Result<Start> {
+        let firmware = architecture.firmware();
         let variables = scratch.join("firmware-variables");
         // Fresh each time: nothing that the firmware remembers may decide which slot boots.
-        fs::copy(VARIABLES, &variables).with_context(|| format!("cannot copy {VARIABLES}"))?;
+        fs::copy(firmware.variables, &variables)
+            .with_context(|| format!("cannot copy {}", firmware.variables))?;
         Ok(Start::Firmware {
-            code: FIRMWARE.into(),
+            code: firmware.code.into(),
             variables,
         })
     }

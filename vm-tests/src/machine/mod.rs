@@ -26,12 +26,15 @@ pub(crate) use self::monitor::End;
 use self::monitor::Monitor;
 use self::patience::Pulse;
 use self::shell::Shell;
+use crate::architecture::Architecture;
 use crate::disk::Disk;
 use crate::loader::Start;
 
 /// Hardware of a machine, and the limit of its silence.
 #[derive(Debug, Clone)]
 pub(crate) struct Hardware {
+    /// Its processor.
+    architecture: Architecture,
     /// Whether it has a watchdog.
     pub(crate) watchdog: bool,
     /// Longest silence on the console during a wait before the machine is given up.
@@ -39,16 +42,15 @@ pub(crate) struct Hardware {
 }
 
 impl Hardware {
-    /// Default hardware.
-    pub(crate) const WHOLE: Self = Self {
-        watchdog: true,
-        silence: Duration::from_secs(10 * 60),
-    };
-    /// Hardware in a control run, which is likely to end in silence.
-    pub(crate) const CONTROL: Self = Self {
-        watchdog: true,
-        silence: Duration::from_secs(5 * 60),
-    };
+    /// Hardware of a story; a control run is likely to end in silence.
+    pub(crate) fn new(architecture: Architecture, control: bool) -> Self {
+        let minutes = if control { 5 } else { 10 };
+        Self {
+            architecture,
+            watchdog: true,
+            silence: Duration::from_secs(minutes * 60),
+        }
+    }
 }
 
 /// A machine that is on. Dropping it pulls the plug.

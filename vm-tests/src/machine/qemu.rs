@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::Hardware;
+use crate::architecture::Architecture;
 use crate::command::{missing, tool};
 use crate::disk::Disk;
 use crate::loader::Start;
@@ -47,10 +48,11 @@ pub(super) fn spawn(
     monitor: &Path,
     shell: &Path,
 ) -> Result<Child> {
-    let mut qemu = tool("qemu-system-x86_64");
+    let (program, machine) = hardware.architecture.qemu();
+    let mut qemu = tool(program);
     qemu.args([
         "-machine",
-        "q35",
+        machine,
         "-m",
         "768",
         "-smp",
@@ -60,7 +62,7 @@ pub(super) fn spawn(
         "none",
         "-no-reboot",
     ])
-    .args(accelerator())
+    .args(accelerator(hardware.architecture))
     .args(["-serial", "stdio", "-qmp"])
     .arg(format!("unix:{}", monitor.display()))
     .args(["-device", "virtio-serial-pci", "-chardev"])
@@ -124,16 +126,17 @@ fn drive(disk: &Disk) -> Vec<String> {
 }
 
 /// Virtualisation where it works: the device may exist on a host whose processor can't.
-fn accelerator() -> [&'static str; 4] {
+fn accelerator(architecture: Architecture) -> [&'static str; 4] {
     let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let able = processor
         .split_whitespace()
         .any(|flag| flag == "vmx" || flag == "svm");
-    if able && File::options().read(true).write(true).open("/dev/kvm").is_ok() {
+    let is_hosts = architecture == Architecture::Amd64;
+    if able && is_hosts && File::options().read(true).write(true).open("/dev/kvm").is_ok() {
         ["-accel", "kvm", "-cpu", "host"]
     } else {
         // Plain: each feature of a processor that has to be emulated costs time. Boots take a third
         // longer with `max`.
-        ["-accel", "tcg", "-cpu", "qemu64"]
+        ["-accel", "tcg", "-cpu", architecture.processor()]
     }
 }
