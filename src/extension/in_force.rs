@@ -16,8 +16,7 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::getxattr;
-
+use super::merged_release::{ChangeTime, StayingExtension, change_time};
 use super::{ExtensionClass, merged_names};
 use crate::host::{Host, Unreadable};
 use crate::image::OsRelease;
@@ -35,9 +34,6 @@ const OF_ONE_VERSION: [&str; 5] = [
 /// Links that are followed; more are a circle.
 const MOST_LINKS: usize = 40;
 
-/// By which the author of an extension allows its file any name, with the value 0.
-const STRICT: &str = "user.extension-release.strict";
-
 /// An extension that is merged, and its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MergedExtension {
@@ -54,9 +50,10 @@ pub struct MergedExtension {
 /// What becomes of an extension under another image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnderAnotherImage {
-    /// It stays the same. With what it says of itself; none if that can't be told, and nothing is
-    /// to be judged.
+    /// It stays the same. With what it says of itself; none if it says nothing that systemd reads.
     Same(Option<OsRelease>),
+    /// It stays the same, and what it says of itself can't be told; with the reason.
+    NotTold(String),
     /// The image's file at this absolute path, if it has one.
     OfImage(PathBuf),
     /// Another one, or none: whoever puts it there decides with the image.
@@ -73,21 +70,17 @@ pub fn merged(host: &Host, of_versions: &str) -> Result<Vec<MergedExtension>, Un
     for class in ExtensionClass::ALL {
         for name in merged_names(host, class)? {
             let mut is_versioned = false;
-            let found_there = place(host, class, &name, of_versions).and_then(|place| {
-                Ok(match place {
-                    ExtensionPlace::Stays(path) => {
-                        is_versioned = path.extension().is_some_and(|end| end == "v");
-                        UnderAnotherImage::Same(release(host, class, &name, &path)?)
-                    }
-                    ExtensionPlace::OfImage(path) => UnderAnotherImage::OfImage(path),
-                    ExtensionPlace::NotKnown => UnderAnotherImage::NotKnown,
-                })
+            let found_there = place(host, class, &name, of_versions).map(|place| match place {
+                ExtensionPlace::Stays(there) => {
+                    is_versioned = there.is_versioned();
+                    there.under_another_image(host, class, &name)
+                }
+                ExtensionPlace::OfImage(path) => UnderAnotherImage::OfImage(path),
+                ExtensionPlace::NotKnown => UnderAnotherImage::NotKnown,
             });
             // One that can't be told must not hide the others.
-            let under_another_image = found_there.unwrap_or_else(|error| {
-                tracing::warn!("the {} {name} is not judged: {error}", class.word());
-                UnderAnotherImage::Same(None)
-            });
+            let under_another_image =
+                found_there.unwrap_or_else(|error| UnderAnotherImage::NotTold(error.to_string()));
             found.push(MergedExtension {
                 class,
                 name,
@@ -111,7 +104,7 @@ pub fn path_in_image(host: &Host, image: &Path, path: &Path) -> io::Result<Optio
         Err(_) => host.path(&path.to_string_lossy()),
     };
     Ok(match walk(lies, path, WalkLimit::Never)? {
-        WalkEnd::To(found) => Some(lies(&found)),
+        WalkEnd::To(found, _) => Some(lies(&found)),
         WalkEnd::Nowhere => None,
     })
 }
@@ -124,8 +117,7 @@ pub fn is_of_one_version(path: &Path) -> bool {
 
 /// Where an extension's file lies.
 enum ExtensionPlace {
-    /// At this absolute path.
-    Stays(PathBuf),
+    Stays(StayingExtension),
     OfImage(PathBuf),
     NotKnown,
 }
@@ -144,9 +136,9 @@ fn place(host: &Host, class: ExtensionClass, name: &str, of_versions: &str) -> i
             if is_images_own(host, &path) {
                 return Ok(ExtensionPlace::NotKnown);
             }
-            let path = match walk(lies, &path, WalkLimit::AtUsr)? {
+            let (path, newest_link) = match walk(lies, &path, WalkLimit::AtUsr)? {
                 WalkEnd::Nowhere => continue,
-                WalkEnd::To(path) => path,
+                WalkEnd::To(path, newest_link) => (path, newest_link),
             };
             let is_below = |directory: &str| path.starts_with(directory);
             if is_of_one_version(&path) || is_below(of_versions) {
@@ -155,7 +147,7 @@ fn place(host: &Host, class: ExtensionClass, name: &str, of_versions: &str) -> i
             return Ok(match () {
                 () if is_below("/usr") => ExtensionPlace::OfImage(path),
                 () if is_below("/run") => ExtensionPlace::NotKnown,
-                () => ExtensionPlace::Stays(path),
+                () => ExtensionPlace::Stays(StayingExtension { path, newest_link }),
             });
         }
     }
@@ -174,28 +166,30 @@ fn is_images_own(host: &Host, path: &Path) -> bool {
 }
 
 /// Where a walk along a path ends.
-enum WalkEnd {
+pub(super) enum WalkEnd {
     /// There is no such file.
     Nowhere,
-    /// At this absolute path, without links; the rest of it may be unseen, see [`WalkLimit`].
-    To(PathBuf),
+    /// At this absolute path, without links; the rest of it may be unseen, see [`WalkLimit`]. With
+    /// the time of the last change of a link on the way.
+    To(PathBuf, Option<ChangeTime>),
 }
 
 /// Whether what is in `/usr` is looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum WalkLimit {
+pub(super) enum WalkLimit {
     AtUsr,
     Never,
 }
 
 /// Follows the absolute path `path`, with the links on its way, where `lies` says at which path of
 /// ours an absolute path lies.
-fn walk(lies: impl Fn(&Path) -> PathBuf, path: &Path, stop: WalkLimit) -> io::Result<WalkEnd> {
+pub(super) fn walk(lies: impl Fn(&Path) -> PathBuf, path: &Path, stop: WalkLimit) -> io::Result<WalkEnd> {
     let parts = |path: &Path| -> Vec<_> {
         let parts = path.components().rev();
         parts.map(|part| part.as_os_str().to_owned()).collect()
     };
-    let (mut at, mut rest, mut links) = (PathBuf::from("/"), parts(path), 0);
+    let (mut at, mut rest) = (PathBuf::from("/"), parts(path));
+    let (mut links, mut newest) = (0, None);
     while let Some(part) = rest.pop() {
         match Path::new(&part).components().next() {
             Some(Component::RootDir) => at = PathBuf::from("/"),
@@ -207,7 +201,7 @@ fn walk(lies: impl Fn(&Path) -> PathBuf, path: &Path, stop: WalkLimit) -> io::Re
         }
         if stop == WalkLimit::AtUsr && at == Path::new("/usr") {
             at.extend(rest.iter().rev());
-            return Ok(WalkEnd::To(at));
+            return Ok(WalkEnd::To(at, newest));
         }
         let found = match fs::symlink_metadata(lies(&at)) {
             Err(error)
@@ -222,6 +216,7 @@ fn walk(lies: impl Fn(&Path) -> PathBuf, path: &Path, stop: WalkLimit) -> io::Re
         };
         if found.is_symlink() {
             links += 1;
+            newest = newest.max(Some(change_time(&found)));
             if links > MOST_LINKS {
                 return Err(rustix::io::Errno::LOOP.into());
             }
@@ -229,56 +224,7 @@ fn walk(lies: impl Fn(&Path) -> PathBuf, path: &Path, stop: WalkLimit) -> io::Re
             at.pop();
         }
     }
-    Ok(WalkEnd::To(at))
-}
-
-/// What the extension says of itself: in the merged tree, under its own name; or in its directory,
-/// under any name that its author allows. None if neither has it.
-fn release(host: &Host, class: ExtensionClass, name: &str, path: &Path) -> io::Result<Option<OsRelease>> {
-    let merged = format!("{}/extension-release.{name}", class.release_directory());
-    let text = host.read(&merged).map_err(|error| error.source)?;
-    let text = match text {
-        Some(text) => Some(text),
-        None => renamed(host, class, path)?,
-    };
-    // What systemd refuses was not merged either; that it was says that the file has changed.
-    Ok(text.and_then(|text| OsRelease::parse(&text, None).ok()))
-}
-
-/// The only file of another name in an extension's directory that may have one.
-fn renamed(host: &Host, class: ExtensionClass, path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let directory = class.release_directory().trim_start_matches('/');
-    let directory = host.path(&path.to_string_lossy()).join(directory);
-    let entries = match fs::read_dir(directory) {
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-            ) =>
-        {
-            return Ok(None);
-        }
-        entries => entries?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let mut value = [0; 8];
-        let is_free = getxattr(&path, STRICT, &mut value[..]).is_ok_and(|len| {
-            matches!(
-                value.get(..len),
-                Some(b"0" | b"no" | b"false" | b"off" | b"n" | b"f")
-            )
-        });
-        if name.starts_with("extension-release.") && is_free {
-            found.push(path);
-        }
-    }
-    match found.as_slice() {
-        [path] => fs::read(path).map(Some),
-        _ => Ok(None),
-    }
+    Ok(WalkEnd::To(at, newest))
 }
 
 #[cfg(test)]
@@ -286,6 +232,7 @@ fn renamed(host: &Host, class: ExtensionClass, path: &Path) -> io::Result<Option
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use super::super::merged_release::STRICT;
     use super::*;
 
     struct Node {
@@ -314,7 +261,7 @@ mod tests {
             self
         }
 
-        /// As systemd would show it in the mount table.
+        /// As systemd would show it in the mount table, merged now.
         fn merge(&self, name: &str) -> &Self {
             let table = include_str!("../../tests/fixtures/mountinfo/merged.txt");
             let of_it = format!("/extensions/{name}/");
@@ -322,6 +269,14 @@ mod tests {
                 "/proc/self/mountinfo",
                 &table.replace("/extensions/docker/", &of_it),
             )
+            .write("/usr/.systemd-sysext/dev", "0:45\n")
+        }
+
+        /// The merge was before all that was done to files.
+        fn merged_long_ago(&self) -> &Self {
+            let marker = fs::File::open(self.host.path("/usr/.systemd-sysext/dev")).unwrap();
+            marker.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+            self
         }
 
         /// Name and fate of what is merged.
@@ -393,6 +348,7 @@ mod tests {
         let node = Node::new();
         let file = "/var/lib/extensions/renamed/usr/lib/extension-release.d/extension-release.original";
         node.write(file, "ID=_any\n");
+        // systemd merges it no more.
         assert_eq!(node.fate("renamed"), UnderAnotherImage::Same(None));
         let flags = rustix::fs::XattrFlags::empty();
         if rustix::fs::setxattr(node.host.path(file), STRICT, b"0", flags).is_err() {
@@ -402,6 +358,111 @@ mod tests {
         assert!(matches!(node.fate("renamed"), UnderAnotherImage::Same(Some(_))));
     }
 
+    fn sameness(fate: UnderAnotherImage, key: &str) -> Option<String> {
+        match fate {
+            UnderAnotherImage::Same(release) => release?.get(key).map(str::to_owned),
+            UnderAnotherImage::NotTold(why) => Some(why),
+            fate => panic!("{fate:?}"),
+        }
+    }
+
+    #[test]
+    fn an_image_that_was_changed_since_it_was_merged_is_not_judged_by_what_it_was() {
+        let release = "/usr/lib/extension-release.d/extension-release.k8s";
+        let node = || {
+            let node = Node::new();
+            node.write("/opt/k8s-1.raw", "DDI")
+                .link("/etc/extensions/k8s.raw", "/opt/k8s-1.raw")
+                .write(release, "ID=merged\n")
+                .merge("k8s");
+            node
+        };
+        let told = |node: &Node| {
+            let (_, fate) = node.merged().pop().unwrap();
+            sameness(fate, "ID").unwrap()
+        };
+        assert_eq!(told(&node()), "merged");
+        // Image and link are newer than the merge.
+        let changed = node();
+        changed.merged_long_ago();
+        assert_eq!(
+            told(&changed),
+            "/opt/k8s-1.raw was changed after systemd merged it"
+        );
+        let nobody_knows = node();
+        fs::remove_file(nobody_knows.host.path("/usr/.systemd-sysext/dev")).unwrap();
+        assert_eq!(told(&nobody_knows), "nothing says when systemd merged it");
+    }
+
+    /// The image is as old as the merge.
+    #[test]
+    fn a_link_that_was_changed_since_leads_to_another_image() {
+        let node = Node::new();
+        let release = "/usr/lib/extension-release.d/extension-release.k8s";
+        node.write("/opt/k8s-2.raw", "DDI").write(release, "ID=merged\n");
+        let merged = fs::metadata(node.host.path("/opt/k8s-2.raw")).unwrap();
+        // Files are stamped by a clock that goes in steps.
+        let link = node.host.path("/etc/extensions/k8s.raw");
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        loop {
+            let _ = fs::remove_file(&link);
+            symlink("/opt/k8s-2.raw", &link).unwrap();
+            if change_time(&fs::symlink_metadata(&link).unwrap()) > change_time(&merged) {
+                break;
+            }
+        }
+        node.merge("k8s");
+        let marker = fs::File::open(node.host.path("/usr/.systemd-sysext/dev")).unwrap();
+        marker.set_modified(merged.modified().unwrap()).unwrap();
+        let (_, fate) = node.merged().pop().unwrap();
+        assert_eq!(
+            sameness(fate, "ID").unwrap(),
+            "/opt/k8s-2.raw was changed after systemd merged it"
+        );
+    }
+
+    #[test]
+    fn a_directory_is_judged_by_what_it_says_now() {
+        let node = Node::new();
+        let own = "/var/lib/extensions/tools/usr/lib/extension-release.d/extension-release.tools";
+        node.write(
+            "/usr/lib/extension-release.d/extension-release.tools",
+            "ID=merged\n",
+        )
+        .write(own, "ID=now\n")
+        .merge("tools")
+        .merged_long_ago();
+        let fate = || node.merged().pop().unwrap().1;
+        assert_eq!(sameness(fate(), "ID").as_deref(), Some("now"));
+        // A link in it leads to its own files.
+        fs::remove_file(node.host.path(own)).unwrap();
+        node.link(own, "/usr/share/release")
+            .write("/usr/share/release", "ID=of-the-host\n")
+            .write("/var/lib/extensions/tools/usr/share/release", "ID=linked\n");
+        assert_eq!(sameness(fate(), "ID").as_deref(), Some("linked"));
+        fs::remove_file(node.host.path(own)).unwrap();
+        assert_eq!(fate(), UnderAnotherImage::Same(None), "says nothing any more");
+        // Masked since.
+        node.write("/etc/extensions/tools/x", "");
+        fs::remove_file(node.host.path("/etc/extensions/tools/x")).unwrap();
+        assert_eq!(fate(), UnderAnotherImage::NotKnown);
+    }
+
+    #[test]
+    fn a_directory_of_versions_is_judged_while_nothing_was_added() {
+        let node = Node::new();
+        node.write("/var/lib/extensions/k8s.raw.v/k8s_1.raw", "DDI")
+            .write(
+                "/usr/lib/extension-release.d/extension-release.k8s",
+                "ID=merged\n",
+            )
+            .merge("k8s");
+        let fate = || node.merged().pop().unwrap().1;
+        assert_eq!(sameness(fate(), "ID").as_deref(), Some("merged"));
+        node.write("/var/lib/extensions/k8s.raw.v/k8s_2/x", "");
+        assert!(matches!(fate(), UnderAnotherImage::NotTold(_)));
+    }
+
     #[test]
     fn a_configuration_extension_is_found_by_its_own_directories() {
         let node = Node::new();
@@ -409,8 +470,9 @@ mod tests {
         let lines = table.lines().filter(|line| !line.contains(" sysext "));
         let table: String = lines.flat_map(|line| [line, "\n"]).collect();
         node.write("/proc/self/mountinfo", &table)
-            .write("/var/lib/confexts/site/etc/x", "")
-            .write("/etc/extension-release.d/extension-release.site", "ID=_any\n");
+            .write("/etc/extension-release.d/extension-release.site", "ID=_any\n")
+            .write("/var/lib/confexts/site.raw", "DDI")
+            .write("/etc/.systemd-confext/dev", "0:46\n");
         let found = merged(&node.host, "/none").unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].class, ExtensionClass::Configuration);

@@ -14,6 +14,7 @@ mod download;
 mod in_force;
 mod judge;
 mod merged_names;
+mod merged_release;
 mod owners;
 mod store;
 

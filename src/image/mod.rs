@@ -44,13 +44,31 @@ pub fn architecture_of(machine: &str) -> &str {
 
 /// Version of systemd by the name of its own library, `libsystemd-shared-VERSION.so`, in which a
 /// build's suffix may follow the number; none for any other file.
-#[must_use]
-pub fn systemd_version_of(file_name: &str) -> Option<u32> {
+fn systemd_version_of(file_name: &str) -> Option<u32> {
     let version = file_name
         .strip_prefix("libsystemd-shared-")?
         .strip_suffix(".so")?;
     let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
     digits.parse().ok()
+}
+
+/// Directories of systemd's own library, below an image's `/usr`, beside those of Debian's
+/// architectures.
+const LIBRARIES: [&str; 2] = ["lib64/systemd", "lib/systemd"];
+
+/// Version of an image's systemd, where `names` lists a directory below the image's `/usr`: the
+/// highest in the first directory that has its library.
+#[must_use]
+pub fn systemd_version(names: impl Fn(&str) -> Vec<String>) -> Option<u32> {
+    let mut debian = names("lib");
+    debian.retain(|name| name.contains("-linux-"));
+    debian.sort();
+    let debian = debian.iter().map(|name| format!("lib/{name}/systemd"));
+    let mut directories = LIBRARIES.into_iter().map(str::to_owned).chain(debian);
+    directories.find_map(|directory| {
+        let names = names(&directory);
+        names.iter().filter_map(|name| systemd_version_of(name)).max()
+    })
 }
 
 #[cfg(test)]
@@ -68,6 +86,42 @@ mod tests {
             ("libsystemd-shared-99999999999.so", None),
         ] {
             assert_eq!(systemd_version_of(name), version, "{name}");
+        }
+    }
+
+    #[test]
+    fn systemd_is_that_of_its_own_directories_alone() {
+        let version = |files: &[&str]| {
+            systemd_version(|directory| {
+                let below = files
+                    .iter()
+                    .filter_map(|path| path.strip_prefix(directory)?.strip_prefix('/'));
+                below
+                    .filter_map(|path| path.split('/').next())
+                    .map(str::to_owned)
+                    .collect()
+            })
+        };
+        let debian = "lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so";
+        assert_eq!(version(&[debian]), Some(257));
+        assert_eq!(
+            version(&["lib/systemd/libsystemd-shared-255.4.so", debian]),
+            Some(255)
+        );
+        assert_eq!(
+            version(&[
+                "lib64/systemd/libsystemd-shared-252.so",
+                "lib64/systemd/libsystemd-shared-256.so"
+            ]),
+            Some(256)
+        );
+        for elsewhere in [
+            "share/initrd/lib/systemd/libsystemd-shared-252.so",
+            "lib/systemd/portable/libsystemd-shared-252.so",
+            "lib/libsystemd-shared-252.so",
+            "lib/debug/systemd/libsystemd-shared-252.so",
+        ] {
+            assert_eq!(version(&[elsewhere]), None, "{elsewhere}");
         }
     }
 }

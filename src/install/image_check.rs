@@ -41,6 +41,8 @@ pub(super) struct ImageWarnings {
     pub(super) distribution: Option<String>,
     /// Merged extensions that it would not merge, each in a sentence.
     pub(super) extensions: Vec<String>,
+    /// Those of which that can't be told, likewise.
+    pub(super) not_told: Vec<String>,
 }
 
 /// Checks an image by what its payload's manifest says of it. Changes nothing.
@@ -51,22 +53,31 @@ pub(super) fn of_manifest(
     attempt: &AttemptSetup,
     release: &ImageRelease,
 ) -> Result<ImageWarnings, InstallError> {
-    let facts = ImageFacts {
-        os_release: String::from_utf8_lossy(&release.os_release).into_owned(),
-        systemd: release.systemd,
-        ..ImageFacts::default()
-    };
+    let facts = completed(ImageFacts::default(), Some(release));
     check(attempt, &merged_now(attempt), &facts)
 }
 
+/// `facts`, with what the manifest says of the image where the image said nothing.
+fn completed(facts: ImageFacts, release: Option<&ImageRelease>) -> ImageFacts {
+    let Some(release) = release.filter(|_| facts.os_release.is_empty()) else {
+        return facts;
+    };
+    ImageFacts {
+        os_release: String::from_utf8_lossy(&release.os_release).into_owned(),
+        systemd: facts.systemd.or(release.systemd),
+        ..facts
+    }
+}
+
 /// Checks the image in the sealed slot `device`; gives what is lost with it, which the journal is
-/// told.
+/// told. What the image itself doesn't say is taken from `release`, what the manifest says of it.
 ///
 /// # Errors
 /// It is for another node, or would lose an extension that it must not lose.
 pub(super) async fn of_slot(
     attempt: &Arc<AttemptSetup>,
     device: &Path,
+    release: Option<&ImageRelease>,
     cancel: &CancellationToken,
 ) -> Result<Vec<String>, InstallError> {
     let at = Arc::clone(attempt);
@@ -89,22 +100,23 @@ pub(super) async fn of_slot(
         Err(error) => {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, "the new image is not looked at before its postinst runs");
-            return Ok(Vec::new());
+            ImageFacts::default()
         }
     };
-    let at = Arc::clone(attempt);
+    let (at, facts) = (Arc::clone(attempt), completed(facts, release));
     let warnings = blocking(move || check(&at, &merged, &facts)).await?;
     let all = warnings.distribution.iter().chain(&warnings.extensions);
+    let all = all.chain(&warnings.not_told);
     all.for_each(|warning| tracing::warn!("{warning}"));
     Ok(warnings.extensions)
 }
 
 /// Checks that the kernel on the boot partition is one for this machine, and the one of the image
-/// in the slot.
+/// in the slot, whose first `image_size` bytes it is: what lies behind is an older image's.
 ///
 /// # Errors
 /// [`InstallError::WrongImage`], or one of the two can't be read.
-pub(super) fn kernel(attempt: &AttemptSetup) -> Result<(), InstallError> {
+pub(super) fn kernel(attempt: &AttemptSetup, image_size: u64) -> Result<(), InstallError> {
     let path = attempt.path(&attempt.plan.target_kernel);
     let header = kernel_header(&path).map_err(InstallError::io("reading", &path.display()))?;
     header.require_architecture(path.clone(), architecture_of(&machine()))?;
@@ -114,7 +126,7 @@ pub(super) fn kernel(attempt: &AttemptSetup) -> Result<(), InstallError> {
     let slot = attempt.plan.target;
     let device = attempt.site.slots.open_source(slot);
     let device = device.map_err(|source| InstallError::Open { slot, source })?;
-    let found = root_hash(&SlotImage(&*device), device.len());
+    let found = root_hash(&SlotImage(&*device), image_size.min(device.len()));
     match found.map_err(InstallError::io("reading", &slot))? {
         Some(found) if found != embedded => Err(WrongImage::RootHash {
             kernel: path,
@@ -174,39 +186,51 @@ fn check(
         systemd: facts.systemd,
         architecture: architecture_of(&machine),
     };
-    let extensions = lost(merged, image, &facts.missing);
+    let (extensions, not_told) = lost(merged, image, &facts.missing);
     if attempt.plan.extensions_judged == ExtensionJudging::Refuse && !extensions.is_empty() {
         return Err(InstallError::ExtensionsLost(extensions));
     }
     Ok(ImageWarnings {
         distribution: new.other_distribution(&running),
         extensions,
+        not_told,
     })
 }
 
-/// The extensions of `merged` that systemd in `image` doesn't merge, each in a sentence. Of an
-/// image that says nothing of itself, none.
-fn lost(merged: &[MergedExtension], image: ExtensionHost<'_>, missing: &[PathBuf]) -> Vec<String> {
+/// The extensions of `merged` that systemd in `image` doesn't merge, and those of which that can't
+/// be told, each in a sentence. Of an image that says nothing of itself, none.
+fn lost(
+    merged: &[MergedExtension],
+    image: ExtensionHost<'_>,
+    missing: &[PathBuf],
+) -> (Vec<String>, Vec<String>) {
+    let (mut lost, mut not_told) = (Vec::new(), Vec::new());
     if image.os_release.is_empty() {
-        return Vec::new();
+        return (lost, not_told);
     }
-    let lost = merged.iter().filter_map(|extension| {
+    for extension in merged {
+        let (class, name) = (extension.class.word(), &extension.name);
         let why = match &extension.under_another_image {
-            UnderAnotherImage::Same(Some(release)) => {
+            UnderAnotherImage::Same(release) => {
                 let form = (extension.class, extension.is_versioned);
-                judge(form, Some(release), image).err()?.to_string()
+                judge(form, release.as_ref(), image)
+                    .err()
+                    .map(|why| why.to_string())
             }
             UnderAnotherImage::OfImage(path) if missing.contains(path) => {
-                format!("the image has no {}", path.display())
+                Some(format!("the image has no {}", path.display()))
             }
-            UnderAnotherImage::Same(None) | UnderAnotherImage::OfImage(_) | UnderAnotherImage::NotKnown => {
-                return None;
+            UnderAnotherImage::NotTold(why) => {
+                not_told.push(format!(
+                    "whether the new image will merge the {class} {name} can't be told: {why}"
+                ));
+                None
             }
+            UnderAnotherImage::OfImage(_) | UnderAnotherImage::NotKnown => None,
         };
-        let (class, name) = (extension.class.word(), &extension.name);
-        Some(format!("the new image will not merge the {class} {name}: {why}"))
-    });
-    lost.collect()
+        lost.extend(why.map(|why| format!("the new image will not merge the {class} {name}: {why}")));
+    }
+    (lost, not_told)
 }
 
 /// The extensions that are merged now, unless nobody wants them judged. Not being able to tell is
@@ -251,7 +275,7 @@ mod tests {
                 class: ExtensionClass::Configuration,
                 name: "unknown".to_owned(),
                 is_versioned: false,
-                under_another_image: UnderAnotherImage::Same(None),
+                under_another_image: UnderAnotherImage::NotTold("it was changed".to_owned()),
             },
         ];
         let judged = |os_release: &OsRelease, missing: &[PathBuf]| {
@@ -265,11 +289,17 @@ mod tests {
         let image = parse("ID=flatcar\nVERSION_ID=2\n");
         let k8s = "the new image will not merge the sysext k8s: it is for VERSION_ID=1, the image has 2";
         let docker = "the new image will not merge the sysext docker: the image has no /usr/share/docker.raw";
-        assert_eq!(judged(&image, &[]), [k8s]);
-        assert_eq!(judged(&image, &["/usr/share/docker.raw".into()]), [k8s, docker]);
+        let unknown = "whether the new image will merge the confext unknown can't be told: it was changed";
+        let sentences = |sentences: &[&str]| -> Vec<String> {
+            sentences.iter().map(|&sentence| sentence.to_owned()).collect()
+        };
+        assert_eq!(judged(&image, &[]), (sentences(&[k8s]), sentences(&[unknown])));
+        let missing = ["/usr/share/docker.raw".into()];
         assert_eq!(
-            judged(&OsRelease::default(), &["/usr/share/docker.raw".into()]),
-            [""; 0]
+            judged(&image, &missing),
+            (sentences(&[k8s, docker]), sentences(&[unknown]))
         );
+        let silent = OsRelease::default();
+        assert_eq!(judged(&silent, &missing), (Vec::new(), Vec::new()));
     }
 }

@@ -20,7 +20,7 @@ use crate::extension::path_in_image;
 use crate::host::Host;
 use crate::host::mount::{MountError, Mounted};
 use crate::host::subprocess::Subprocess;
-use crate::image::{OS_RELEASE, systemd_version_of};
+use crate::image::{OS_RELEASE, systemd_version};
 
 /// The name by which the daemon's program becomes the looker. It is told the slot's device, then
 /// absolute paths that are to be looked up in the image, and prints [`ImageFacts`] as JSON.
@@ -38,10 +38,6 @@ const LONGEST: u64 = 16 << 10;
 
 /// Paths that are looked up at most; nobody has so many extensions.
 const MOST_PATHS: usize = 64;
-
-/// Directories of systemd's own library, below an image's `/usr`, beside those of Debian's
-/// architectures.
-const LIBRARIES: [&str; 2] = ["lib64/systemd", "lib/systemd"];
 
 /// What an image says of itself. What can't be read is missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,7 +70,7 @@ impl ImageFacts {
         Self {
             os_release: text(OS_RELEASE),
             release: text("share/flatcar/release"),
-            systemd: systemd_version(&inside),
+            systemd: systemd_version(|path| inside(path).iter().flat_map(|path| names(path)).collect()),
             missing: paths
                 .iter()
                 .take(MOST_PATHS)
@@ -144,16 +140,6 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         File::open(path)?.take(LONGEST).read_to_end(&mut contents)?;
     }
     Ok(contents)
-}
-
-/// The version of the image's systemd, where `inside` says where a path below `/usr` lies in it.
-fn systemd_version(inside: &impl Fn(&str) -> Option<PathBuf>) -> Option<u32> {
-    let names = |path: &str| inside(path).into_iter().flat_map(|path| names(&path));
-    let debian = names("lib").filter(|name| name.contains("-linux-"));
-    let debian = debian.map(|name| format!("lib/{name}/systemd"));
-    let directories = LIBRARIES.iter().map(|path| (*path).to_owned()).chain(debian);
-    let mut names = directories.flat_map(|path| names(&path).collect::<Vec<_>>());
-    names.find_map(|name| systemd_version_of(&name))
 }
 
 /// Names in a directory; none if it can't be read.

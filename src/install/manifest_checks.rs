@@ -137,9 +137,15 @@ pub(super) async fn preview(
     )];
     let distribution = warnings.distribution.map(PreflightVerdict::Standing);
     results.extend(distribution.map(|verdict| PreflightResult::new("distribution", verdict)));
-    if !warnings.extensions.is_empty() {
-        let verdict = PreflightVerdict::Doubtful(warnings.extensions.join("; "));
-        results.push(PreflightResult::new(EXTENSION_LOOK, verdict));
+    let verdicts = [
+        (warnings.extensions, PreflightVerdict::Doubtful as fn(String) -> _),
+        (warnings.not_told, PreflightVerdict::Standing),
+    ];
+    for (sentences, verdict) in verdicts {
+        if !sentences.is_empty() {
+            let verdict = verdict(sentences.join("; "));
+            results.push(PreflightResult::new(EXTENSION_LOOK, verdict));
+        }
     }
     Ok(results)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use payload_format::{ImageInfo, ImageKind};
+use payload_format::{ImageInfo, ImageKind, ImageRelease};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -203,7 +203,7 @@ impl Downloaded {
             // One that the payload doesn't bring is still the old image's: its script may replace it.
             let brings_kernel = manifest.image(ImageKind::Kernel).is_some();
             let verified = match verified {
-                Ok(()) if brings_kernel => image_check::kernel(&attempt),
+                Ok(()) if brings_kernel => image_check::kernel(&attempt, manifest.partition().new.size),
                 verified => verified,
             };
             if verified.as_ref().is_err_and(|e| !e.leaves_checkpoint()) {
@@ -214,13 +214,14 @@ impl Downloaded {
             }
             verified?;
             let pcr_policy = manifest.image(ImageKind::PcrPolicy).is_some();
-            let image = manifest.partition().new;
+            let (image, release) = (manifest.partition().new, manifest.release().cloned());
             drop(manifest);
             // Buffers and manifest: a daemon that waits for weeks must not keep them.
             give_back_free_memory();
             Ok(Verified {
                 attempt,
                 image,
+                release,
                 pcr_policy,
             })
         })
@@ -232,6 +233,8 @@ impl Downloaded {
 pub struct Verified {
     attempt: Arc<AttemptSetup>,
     image: ImageInfo,
+    /// What the manifest says of the image, if it does.
+    release: Option<ImageRelease>,
     pcr_policy: bool,
 }
 
@@ -266,7 +269,10 @@ impl Verified {
     /// How the script ended, and which extensions are lost with the image.
     async fn run(self, cancel: &CancellationToken) -> Result<(PostinstOutcome, Vec<String>), InstallError> {
         let Self {
-            attempt, pcr_policy, ..
+            attempt,
+            image,
+            release,
+            pcr_policy,
         } = self;
         let policy = pcr_policy.then(|| attempt.path(&attempt.plan.pcr_policy));
         if attempt.site.postinst == PostinstMode::Skip {
@@ -285,12 +291,19 @@ impl Verified {
             kernel: attempt.path(&attempt.plan.target_kernel),
             pcr_policy: policy,
         };
-        let tested = test(&attempt, &arguments, confinement.as_ref(), cancel).await;
+        let tested = test(
+            &attempt,
+            release.as_ref(),
+            &arguments,
+            confinement.as_ref(),
+            cancel,
+        )
+        .await;
         blocking(move || drop((seal, confinement))).await;
         let tested = tested?;
         // The script may have written another one.
         let at = Arc::clone(&attempt);
-        blocking(move || image_check::kernel(&at)).await?;
+        blocking(move || image_check::kernel(&at, image.size)).await?;
         Ok(tested)
     }
 }
@@ -298,11 +311,12 @@ impl Verified {
 /// Looks into the sealed slot, and runs its script if the image is for this node.
 async fn test(
     attempt: &Arc<AttemptSetup>,
+    release: Option<&ImageRelease>,
     arguments: &ScriptArguments,
     confinement: Option<&Confinement>,
     cancel: &CancellationToken,
 ) -> Result<(PostinstOutcome, Vec<String>), InstallError> {
-    let lost = image_check::of_slot(attempt, &arguments.device, cancel).await?;
+    let lost = image_check::of_slot(attempt, &arguments.device, release, cancel).await?;
     put_in_place(attempt, arguments.pcr_policy.as_deref(), cancel).await?;
     // Cancelled in there, so that the script is gone when this returns.
     let outcome = postinstall::run(&attempt.site.host, arguments, confinement, cancel).await;

@@ -7,7 +7,7 @@ use payload_format::writer::{ImageFiles, Snapshot};
 use payload_format::{ImageRelease, MajorVersion};
 
 use super::generate::{GenerateError, GenerateOptions};
-use crate::image::{OS_RELEASE, systemd_version_of};
+use crate::image::{OS_RELEASE, systemd_version};
 
 /// The `os-release` that was named, or else that of the image, if it has a file system that can be
 /// read here (ext2, ext3, ext4); with the version of the image's systemd, likewise. None in version
@@ -45,16 +45,26 @@ pub(super) fn image_release(
         Ok(text)
     });
     let own = || match &files {
-        Some(files) => files.text(format!("/{OS_RELEASE}").as_bytes(), 4).map_err(read),
+        Some(files) => {
+            let path = format!("/{OS_RELEASE}");
+            files
+                .text(path.as_bytes(), ImageRelease::MAX_LEN as u64)
+                .map_err(read)
+        }
         None => Ok(None),
     };
     let os_release = match named {
         Some(named) => Some(named?),
-        None => own()?.filter(|text| !text.is_empty() && text.len() <= ImageRelease::MAX_LEN),
+        None => own()?.filter(|text| !text.is_empty()),
     };
-    let systemd = files.iter().flat_map(ImageFiles::paths).find_map(|path| {
-        let name = path.rsplit(|byte| *byte == b'/').next()?;
-        systemd_version_of(std::str::from_utf8(name).ok()?)
+    let systemd = files.as_ref().and_then(|files| {
+        systemd_version(|path| {
+            let path = format!("/{path}");
+            let found = files.names(path.as_bytes());
+            found
+                .map(|name| String::from_utf8_lossy(name).into_owned())
+                .collect()
+        })
     });
     Ok(os_release.map(|os_release| ImageRelease { os_release, systemd }))
 }

@@ -68,6 +68,8 @@ pub struct Summary {
     pub operations: usize,
     /// Signatures at its end.
     pub signatures: usize,
+    /// Whether its manifest says what the image is.
+    pub has_release: bool,
 }
 
 impl<'a> FullPayload<'a> {
@@ -179,6 +181,7 @@ impl Contents<'_> {
         if version == MajorVersion::V2 {
             manifest.image_release = release.as_ref().map(Into::into);
         }
+        let has_release = manifest.image_release.is_some();
         let manifest = manifest.encode_to_vec();
         // Readers have limits: whatever they would refuse isn't written. Which partitions a node
         // has is its own affair.
@@ -196,6 +199,7 @@ impl Contents<'_> {
             image_sha256,
             operations,
             signatures: signers.len(),
+            has_release,
         })
     }
 }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use payload_format::ImageKind;
+use payload_format::{ImageKind, MajorVersion};
 use tracing_subscriber::filter::LevelFilter;
 use update_engine::journal::chain;
 use update_engine::payload::{
@@ -118,6 +118,7 @@ fn apply(arguments: Apply) -> Result<(), Failure> {
 fn generate(arguments: Generate) -> Result<(), Failure> {
     let (version, compressions) = (arguments.version(), arguments.compressions());
     let patches = arguments.patch_kinds();
+    let is_v2 = version == MajorVersion::V2;
     let Generate {
         new_image,
         new_kernel,
@@ -154,6 +155,12 @@ fn generate(arguments: Generate) -> Result<(), Failure> {
         summary.image_size,
         summary.signatures
     );
+    if is_v2 && !summary.has_release {
+        println!(
+            "nodes can't judge the image before they write it: no os-release could be read in it (they are read in ext2, ext3 \
+             and ext4); give it with --os-release FILE"
+        );
+    }
     Ok(())
 }
 

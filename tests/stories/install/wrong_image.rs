@@ -39,10 +39,13 @@ fn kernel(text: &str) -> Vec<u8> {
 
 /// The fixture's image and a kernel as a signed payload.
 fn payload(version: MajorVersion, kernel: &[u8], release: Option<&str>) -> Vec<u8> {
+    payload_of(&image(), version, kernel, release)
+}
+
+fn payload_of(image: &[u8], version: MajorVersion, kernel: &[u8], release: Option<&str>) -> Vec<u8> {
     let key = String::from_utf8(fixture("test-key.pem")).unwrap();
     let signer = RsaSigner::from_pem(&key).unwrap();
-    let (image, mut kernel, mut out) = (image(), kernel, Vec::new());
-    let mut image = image.as_slice();
+    let (mut image, mut kernel, mut out) = (image, kernel, Vec::new());
     let mut payload = FullPayload::new(&mut image)
         .with_kernel(&mut kernel)
         .with_version(version)
@@ -109,6 +112,25 @@ async fn a_kernel_of_another_image_is_found_before_the_reboot() {
     }
 }
 
+/// Whatever an older, larger image has left behind the new one is none of it.
+#[tokio::test]
+async fn a_hash_tree_behind_the_image_is_an_older_images() {
+    let node = node();
+    let version = MajorVersion::V2;
+    installed(&node, payload(version, &kernel(ROOT_HASH), None), |plan| plan)
+        .await
+        .unwrap();
+    // Up to the end of its file system, as its superblock says.
+    let mut image = image();
+    let number = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
+    let end = u64::from(number(1024 + 4)) * (1024 << number(1024 + 0x18));
+    image.truncate(usize::try_from(end).unwrap());
+    let kernel = kernel(&ROOT_HASH.replace('0', "1"));
+    installed(&node, payload_of(&image, version, &kernel, None), |plan| plan)
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn a_kernel_for_another_machine_is_found_before_the_reboot() {
     let mut arm64 = vec![0; 4096];
@@ -173,6 +195,8 @@ fn node_with_an_extension(level: &str) -> Node {
         "/usr/lib/extension-release.d/extension-release.k8s",
         release.as_bytes(),
     );
+    // As systemd does when it merges.
+    node.write("/usr/.systemd-sysext/dev", b"0:45\n");
     node
 }
 
@@ -226,7 +250,11 @@ fn the_root_hash_is_that_of_veritysetup() {
 fn a_generator_finds_what_an_image_says_of_itself() {
     let image = Memory(image());
     let files = ImageFiles::of(Snapshot::new(&image, image.0.len() as u64)).unwrap();
-    let text = files.unwrap().text(b"/lib/os-release", 4).unwrap().unwrap();
+    let text = files
+        .unwrap()
+        .text(b"/lib/os-release", 16 << 10)
+        .unwrap()
+        .unwrap();
     let text = String::from_utf8(text).unwrap();
     assert!(
         text.starts_with("NAME=") && text.ends_with("FLATCAR_BOARD=\"amd64-usr\"\n"),

@@ -131,6 +131,36 @@ impl Drop for Serving {
     }
 }
 
+/// An image whose release can't be read is no fault, but its maker should know what nodes can't do.
+#[test]
+fn generate_says_where_it_found_no_release() {
+    let bench = Bench::new();
+    let (image, out, key) = (bench.path("image"), bench.path("out"), payload("test-key.pem"));
+    // As little as btrfs is to this generator.
+    fs::write(&image, vec![7; 1 << 20]).unwrap();
+    let made = |further: &[&dyn AsRef<Path>]| {
+        let mut arguments: Vec<&dyn AsRef<Path>> = vec![
+            &"generate",
+            &"--new-image",
+            &image,
+            &"--private-key",
+            &key,
+            &"--out",
+            &out,
+        ];
+        arguments.extend(further);
+        let said = tool(&arguments);
+        assert_eq!(said.code, Some(0), "{}", said.stderr);
+        said.stdout.contains("no os-release could be read in it") && said.stdout.contains("--os-release")
+    };
+    assert!(made(&[&"--format", &"v2"]));
+    let os_release = bench.path("os-release");
+    fs::write(&os_release, "ID=flatcar\n").unwrap();
+    assert!(!made(&[&"--format", &"v2", &"--os-release", &os_release]));
+    // Version 1 has no place for it.
+    assert!(!made(&[]));
+}
+
 #[test]
 fn serve_says_where_it_is_answers_and_ends_cleanly() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_update_payload"));

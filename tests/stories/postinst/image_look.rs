@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -27,14 +28,22 @@ const LOST: &str =
 /// one that the image brings. The server offers an image of level 2.0. The directory holds the
 /// payload.
 async fn scene(version: MajorVersion, configuration: &str, level: &str) -> (Scene, TempDir) {
+    scene_of(version, configuration, level, |_, _| None).await
+}
+
+/// The same, with the image changed; what the manifest is to say of it may be given.
+async fn scene_of(
+    version: MajorVersion,
+    configuration: &str,
+    level: &str,
+    change: impl FnOnce(&mut [u8], &TempDir) -> Option<PathBuf>,
+) -> (Scene, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let (image, payload) = (directory.path().join("image"), directory.path().join("payload"));
     let packed = project().join("tests/fixtures/verity/slot.img.zst");
-    fs::write(
-        &image,
-        fixtures::filter("zstd", ["-dc".as_ref(), packed.as_os_str()], b""),
-    )
-    .unwrap();
+    let mut bytes = fixtures::filter("zstd", ["-dc".as_ref(), packed.as_os_str()], b"");
+    let os_release = change(&mut bytes, &directory);
+    fs::write(&image, bytes).unwrap();
     let options = GenerateOptions {
         image,
         kernel: None,
@@ -42,7 +51,7 @@ async fn scene(version: MajorVersion, configuration: &str, level: &str) -> (Scen
         old: None,
         version,
         compressions: vec![Compression::Bzip2],
-        os_release: None,
+        os_release,
         private_keys: vec![fixtures::payload("test-key.pem")],
     };
     generate(&options, &payload).unwrap();
@@ -68,6 +77,8 @@ async fn scene(version: MajorVersion, configuration: &str, level: &str) -> (Scen
             release.as_bytes(),
         );
     }
+    // As systemd does when it merges.
+    node.write("/usr/.systemd-sysext/dev", b"0:45\n");
     let scene = Scene::with(server, node).await;
     scene.configure(configuration);
     (scene, directory)
@@ -172,4 +183,51 @@ async fn a_dry_run_names_what_would_be_lost() {
         assert_eq!(scene.node.disk.attributes(SlotName::B), before);
         daemon.stop();
     }
+}
+
+/// What the manifest says counts where the image itself says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_says_nothing_is_judged_by_its_manifest() {
+    if !may_mount() {
+        return;
+    }
+    let (mut scene, _directory) = scene_of(MajorVersion::V2, "", "1.0", |image, directory| {
+        // Its name in the directory; ext2 has no checksums.
+        let name = b"os-release";
+        let at = image.windows(name.len()).position(|bytes| bytes == name);
+        image[at.unwrap()] = b'x';
+        let named = directory.path().join("os-release");
+        fs::write(&named, "ID=flatcar\nSYSEXT_LEVEL=2.0\n").unwrap();
+        Some(named)
+    })
+    .await;
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(NEED_REBOOT).await;
+    let overview = scene
+        .overview(|overview| !overview.waiting_version.is_empty())
+        .await;
+    // The file to which the node's docker leads is gone, too.
+    let warnings = overview.extension_warnings.unwrap();
+    assert!(warnings.contains(&LOST.to_owned()), "{warnings:?}");
+    assert!(daemon.log().contains(LOST), "{}", daemon.log());
+    daemon.stop();
+}
+
+/// An extension that was changed since it was merged is named in the journal, and refuses nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_extension_that_was_changed_since_is_not_judged() {
+    if !may_mount() {
+        return;
+    }
+    let (mut scene, _directory) = scene(MajorVersion::V2, "EXTENSIONS_JUDGED=refuse\n", "1.0").await;
+    let marker = fs::File::open(scene.node.path("/usr/.systemd-sysext/dev")).unwrap();
+    marker.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let daemon = scene.boot(SlotName::A).await;
+    let told = shown(&scene, &["check", "--dry-run", "--ask-server", "--json"]).await;
+    let said = "whether the new image will merge the sysext k8s can't be told: /opt/k8s.raw was changed";
+    assert!(told.contains(said), "{told}");
+    scene.attempt(NEED_REBOOT).await;
+    assert!(daemon.log().contains(said), "{}", daemon.log());
+    assert!(!daemon.log().contains("will not merge"), "{}", daemon.log());
+    daemon.stop();
 }

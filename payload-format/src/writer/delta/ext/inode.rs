@@ -1,8 +1,8 @@
 //! The inode of a file: its size and where its content is.
 
-use super::Trouble;
 use super::field::Field;
 use super::superblock::Volume;
+use super::{Trouble, spend};
 
 /// Flags of an inode: its map is a tree of extents; its content is in the inode itself.
 const EXTENTS: u32 = 0x8_0000;
@@ -15,9 +15,6 @@ const WRITTEN: u16 = 0x8000;
 
 /// Levels of a tree of extents at most.
 const DEPTH: u16 = 5;
-
-/// Nodes, tables and runs of one file at most.
-const PIECES: usize = 1 << 24;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -63,12 +60,13 @@ impl Inode {
         })
     }
 
-    /// Its blocks in order, holes left out.
-    pub(super) fn runs(&self, volume: &Volume<'_>) -> Result<Vec<BlockRun>, Trouble> {
+    /// Its blocks in order, holes left out; `left` is how many blocks may still be named, those of
+    /// the map itself included.
+    pub(super) fn runs(&self, volume: &Volume<'_>, left: &mut u64) -> Result<Vec<BlockRun>, Trouble> {
         let mut map = Map {
             volume,
             runs: Vec::new(),
-            pieces: PIECES,
+            left,
         };
         match self.flags {
             flags if flags & INLINE != 0 => {}
@@ -83,8 +81,7 @@ impl Inode {
 struct Map<'a> {
     volume: &'a Volume<'a>,
     runs: Vec<BlockRun>,
-    /// Nodes, tables and runs that may still come.
-    pieces: usize,
+    left: &'a mut u64,
 }
 
 impl Map<'_> {
@@ -141,12 +138,13 @@ impl Map<'_> {
 
     /// A node or a table.
     fn child(&mut self, block: u64) -> Result<Vec<u8>, Trouble> {
-        self.spend()?;
+        spend(self.left, 1)?;
         self.volume.read(block, 1)
     }
 
     fn push(&mut self, start: u64, count: u64) -> Result<(), Trouble> {
-        self.spend()?;
+        // A run of no blocks has its price, too.
+        spend(self.left, count.max(1))?;
         if !self.volume.holds(start, count) {
             return Err(Trouble::Unusual);
         }
@@ -155,11 +153,6 @@ impl Map<'_> {
             Some(last) => last.count += count,
             None => self.runs.push(BlockRun { start, count }),
         }
-        Ok(())
-    }
-
-    fn spend(&mut self) -> Result<(), Trouble> {
-        self.pieces = self.pieces.checked_sub(1).ok_or(Trouble::Unusual)?;
         Ok(())
     }
 }

@@ -3,7 +3,9 @@
 //! A generator's input is its user's own image, and nothing is written by what is found here: a
 //! file that was understood wrongly makes a delta larger, no more. So whatever is unusual counts as
 //! unreadable, and the image is then compared by content alone. Still nothing is believed without
-//! bounds: each inode is visited once, and no file is longer than the image.
+//! bounds, so that the time and memory of a walk are a multiple of the image's length, whatever is
+//! in it: each inode is visited once, and there are limits to how many inodes there are, how many
+//! blocks all files together name, and how long all paths are.
 
 mod field;
 mod inode;
@@ -13,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use self::inode::{BlockRun, Inode, Kind};
-use self::superblock::Volume;
+use self::superblock::{LARGEST_BLOCK, Volume};
 use super::blocks::{BlockList, Snapshot};
 use crate::writer::section::BLOCK;
 
@@ -25,6 +27,10 @@ const ROOT: u32 = 2;
 
 /// Bytes of directories that are read at most: larger ones are listed by nobody.
 const DIRECTORY: u64 = 16 << 20;
+
+/// How often each block of an image may be named, on average. Files share blocks in images of
+/// Android alone.
+const SHARED: u64 = 4;
 
 /// Why the files can't be told.
 enum Trouble {
@@ -43,17 +49,31 @@ impl From<io::Error> for Trouble {
 /// The files of `image`; `None` if it is no file system of this kind, or an unusual one.
 pub(super) fn files(image: &Snapshot<'_>) -> io::Result<Option<Files>> {
     match Walk::all(image) {
-        Ok(files) => Ok(Some(files)),
+        Ok(files) => Ok(Some(
+            files
+                .into_iter()
+                .map(|(path, file)| (path, file.blocks))
+                .collect(),
+        )),
         Err(Trouble::Unusual) => Ok(None),
         Err(Trouble::Read(error)) => Err(error),
     }
+}
+
+/// A file or directory that was found.
+#[derive(Debug)]
+struct FoundFile {
+    kind: Kind,
+    /// In bytes.
+    size: u64,
+    blocks: BlockList,
 }
 
 /// The files of an image with a file system of this kind, for generators that look into it.
 #[derive(Debug)]
 pub struct ImageFiles<'a> {
     image: Snapshot<'a>,
-    files: Files,
+    files: BTreeMap<Vec<u8>, FoundFile>,
 }
 
 impl<'a> ImageFiles<'a> {
@@ -68,30 +88,39 @@ impl<'a> ImageFiles<'a> {
             Ok(_) | Err(Trouble::Unusual) => return Ok(None),
             Err(Trouble::Read(error)) => return Err(error),
         }
-        let files = files(&image)?;
-        Ok(files.map(|files| Self { image, files }))
+        match Walk::all(&image) {
+            Ok(files) => Ok(Some(Self { image, files })),
+            Err(Trouble::Unusual) => Ok(None),
+            Err(Trouble::Read(error)) => Err(error),
+        }
     }
 
-    /// Paths of all files and directories, from `/` of the image on, ascending.
-    pub fn paths(&self) -> impl Iterator<Item = &[u8]> {
-        self.files.keys().map(Vec::as_slice)
+    /// Names of the files and directories in the directory at `path`, which begins with `/`,
+    /// ascending; none if there is no such directory.
+    pub fn names(&self, path: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let above = [path, b"/"].concat();
+        let below = self.files.range(above.clone()..);
+        below
+            .map_while(move |(path, _)| path.strip_prefix(above.as_slice()))
+            .filter(|name| !name.contains(&b'/'))
     }
 
-    /// The text at `path`, without the zeros behind its end; `None` if there is no such file, or
-    /// one with more than `most` blocks of 4 KiB.
+    /// The content of the file at `path`, as long as its inode says; `None` if there is no such
+    /// file, or one that has holes or more than `most` bytes.
     ///
     /// # Errors
     /// If the image can't be read.
     pub fn text(&self, path: &[u8], most: u64) -> io::Result<Option<Vec<u8>>> {
-        let Some(blocks) = self.files.get(path).filter(|blocks| blocks.count() <= most) else {
+        let is_whole = |file: &&FoundFile| {
+            let least = file.size.div_ceil(BLOCK);
+            let blocks = least..least + LARGEST_BLOCK / BLOCK;
+            file.kind == Kind::File && file.size <= most && blocks.contains(&file.blocks.count())
+        };
+        let Some(file) = self.files.get(path).filter(is_whole) else {
             return Ok(None);
         };
-        let mut text = blocks.read(&self.image)?;
-        let end = text
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |last| last + 1);
-        text.truncate(end);
+        let mut text = file.blocks.read(&self.image)?;
+        text.truncate(usize::try_from(file.size).unwrap_or(usize::MAX));
         Ok(Some(text))
     }
 }
@@ -99,16 +128,38 @@ impl<'a> ImageFiles<'a> {
 /// On the way through all directories.
 struct Walk<'a> {
     volume: Volume<'a>,
-    files: Files,
+    files: BTreeMap<Vec<u8>, FoundFile>,
     seen: BTreeSet<u32>,
     left: Vec<(u32, Vec<u8>)>,
+    budget: WalkBudget,
+}
+
+/// What may still come.
+struct WalkBudget {
+    inodes: u64,
+    /// Of the file system, named by all files, directories and their maps.
+    blocks: u64,
+    /// Bytes of all paths. Each file has an inode, which is longer than most paths.
+    paths: u64,
+}
+
+/// Takes `count` off what is `left`.
+fn spend(left: &mut u64, count: u64) -> Result<(), Trouble> {
+    *left = left.checked_sub(count).ok_or(Trouble::Unusual)?;
+    Ok(())
 }
 
 impl<'a> Walk<'a> {
-    fn all(image: &Snapshot<'a>) -> Result<Files, Trouble> {
+    fn all(image: &Snapshot<'a>) -> Result<BTreeMap<Vec<u8>, FoundFile>, Trouble> {
+        let volume = Volume::open(image)?;
         let mut walk = Self {
-            volume: Volume::open(image)?,
-            files: Files::new(),
+            budget: WalkBudget {
+                inodes: volume.inode_room(),
+                blocks: volume.blocks().saturating_mul(SHARED),
+                paths: image.len(),
+            },
+            volume,
+            files: BTreeMap::new(),
             seen: BTreeSet::from([ROOT]),
             left: vec![(ROOT, Vec::new())],
         };
@@ -119,25 +170,31 @@ impl<'a> Walk<'a> {
     }
 
     fn visit(&mut self, number: u32, path: Vec<u8>) -> Result<(), Trouble> {
+        spend(&mut self.budget.inodes, 1)?;
         let inode = Inode::read(&self.volume, number)?;
-        let runs = inode.runs(&self.volume)?;
+        let runs = inode.runs(&self.volume, &mut self.budget.blocks)?;
         if inode.kind == Kind::Directory {
             if inode.size > DIRECTORY {
                 return Err(Trouble::Unusual);
             }
             for run in &runs {
                 let content = self.volume.read(run.start, run.count)?;
-                self.list(&content, &path);
+                self.list(&content, &path)?;
             }
         }
-        self.files.insert(path, self.blocks(&runs));
+        let file = FoundFile {
+            kind: inode.kind,
+            size: inode.size,
+            blocks: self.blocks(&runs),
+        };
+        self.files.insert(path, file);
         Ok(())
     }
 
     /// Remembers what blocks of a directory name: entries of inode (4 bytes), length (2), length of
     /// the name (1), type (1), name. No entry crosses a block; blocks of a directory's index look
     /// like entries that name nothing.
-    fn list(&mut self, content: &[u8], path: &[u8]) {
+    fn list(&mut self, content: &[u8], path: &[u8]) -> Result<(), Trouble> {
         let mut at = 0;
         while let Some((entry, name)) = content.get(at..).and_then(<[u8]>::split_first_chunk::<8>) {
             let inode = u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]);
@@ -145,10 +202,13 @@ impl<'a> Walk<'a> {
             let name = name.get(..usize::from(entry[6])).unwrap_or_default();
             let is_file = matches!(entry[7], 1 | 2);
             if inode != 0 && is_file && name != b"." && name != b".." && self.seen.insert(inode) {
-                self.left.push((inode, [path, b"/", name].concat()));
+                let path = [path, b"/", name].concat();
+                spend(&mut self.budget.paths, path.len() as u64)?;
+                self.left.push((inode, path));
             }
             at += len.max(8);
         }
+        Ok(())
     }
 
     /// As blocks of 4 KiB, whatever the file system's are.

@@ -7,6 +7,9 @@ use crate::writer::delta::blocks::Snapshot;
 /// Where the superblock is, in bytes, and how much of it is of interest.
 const SUPERBLOCK: (u64, usize) = (1024, 1024);
 
+/// In bytes.
+pub(super) const LARGEST_BLOCK: u64 = 65_536;
+
 const MAGIC: u16 = 0xef53;
 
 /// Features that make a layout unusual: compression, an outside journal, groups of descriptors
@@ -52,11 +55,21 @@ impl<'a> Volume<'a> {
         };
         let usual = field.u16(56) == MAGIC
             && incompatible & INCOMPATIBLE == 0
-            && (1024..=65_536).contains(&block_size)
+            && (1024..=LARGEST_BLOCK).contains(&block_size)
             && volume.inodes_per_group > 0
             && (128..=block_size).contains(&volume.inode_size)
             && (32..=1024).contains(&volume.descriptor_size);
         usual.then_some(volume).ok_or(Trouble::Unusual)
+    }
+
+    /// Blocks that the image has.
+    pub(super) fn blocks(&self) -> u64 {
+        self.image.len() / self.block_size
+    }
+
+    /// Inodes for which the image has room.
+    pub(super) fn inode_room(&self) -> u64 {
+        self.image.len() / self.inode_size
     }
 
     /// So many blocks, all within the image.

@@ -102,3 +102,103 @@ fn what_is_no_file_system_or_a_damaged_one_has_no_files() {
         let _ = files(&Snapshot::new(&damaged, len)).unwrap();
     }
 }
+
+/// Place of the inode that the file at this path has.
+fn inode_of(image: &Memory, path: &str) -> usize {
+    let snapshot = Snapshot::new(image, image.0.len() as u64);
+    let volume = Volume::open(&snapshot).unwrap_or_else(|_| panic!("no file system"));
+    // Its size tells it from all others.
+    let (_, content) = contents().into_iter().find(|(of, _)| *of == path).unwrap();
+    let size = u32::try_from(content.len()).unwrap();
+    let mut numbers = 11..600;
+    let number = numbers.find(|number| {
+        let inode = volume.inode(*number).unwrap_or([0; 128]);
+        inode[4..8] == size.to_le_bytes()
+    });
+    let inode = volume.inode(number.unwrap()).unwrap_or([0; 128]);
+    let mut places = image.0.windows(inode.len());
+    places.position(|bytes| bytes == inode).unwrap()
+}
+
+#[test]
+fn a_text_is_as_long_as_its_inode_says() {
+    for kind in ["ext2", "ext4"] {
+        let mut image = image(kind, "4096");
+        let len = image.0.len() as u64;
+        let text = |image: &Memory, path: &str, most| {
+            let files = ImageFiles::of(Snapshot::new(image, len)).unwrap().unwrap();
+            files.text(path.as_bytes(), most).unwrap()
+        };
+        let small = contents().remove(0).1;
+        assert_eq!(text(&image, "/small", 5000), Some(small.clone()), "{kind}");
+        assert_eq!(text(&image, "/small", 4999), None);
+        assert_eq!(text(&image, "/share", 1 << 20), None, "a directory");
+        assert_eq!(text(&image, "/empty", 0), Some(Vec::new()));
+        // Whatever is behind its end in its last block, zeros included.
+        let at = inode_of(&image, "/small");
+        image.0[at + 4..at + 8].copy_from_slice(&4998_u32.to_le_bytes());
+        assert_eq!(text(&image, "/small", 5000).as_deref(), small.get(..4998));
+        image.0[at + 4..at + 8].copy_from_slice(&9000_u32.to_le_bytes());
+        assert_eq!(text(&image, "/small", 10_000), None, "longer than its blocks");
+    }
+}
+
+#[test]
+fn names_are_those_of_one_directory() {
+    let image = image("ext4", "4096");
+    let files = ImageFiles::of(Snapshot::new(&image, image.0.len() as u64));
+    let files = files.unwrap().unwrap();
+    let names = |path: &str| -> Vec<String> {
+        let names = files.names(path.as_bytes());
+        names
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect()
+    };
+    assert_eq!(names(""), ["empty", "lost+found", "share", "small"]);
+    assert_eq!(names("/share"), ["deep", "large"]);
+    assert_eq!(names("/share/de"), [""; 0]);
+    assert_eq!(names("/small"), [""; 0]);
+}
+
+/// A hostile image's inodes could each name the same blocks again and again.
+#[test]
+fn files_that_are_longer_than_their_image_together_are_not_walked_through() {
+    let mut image = image("ext4", "4096");
+    let at = inode_of(&image, "/share/large") + 40;
+    let block = u32::from_le_bytes(image.0[at + 20..at + 24].try_into().unwrap());
+    let len = image.0.len() as u64;
+    // Four extents of which each is as long as the image has room for behind that block.
+    let count = u16::try_from(len / 4096 - u64::from(block)).unwrap();
+    image.0[at + 2..at + 4].copy_from_slice(&4_u16.to_le_bytes());
+    for extent in 0..4 {
+        let at = at + 12 + 12 * extent;
+        image.0[at..at + 12].fill(0);
+        image.0[at + 4..at + 6].copy_from_slice(&count.to_le_bytes());
+        image.0[at + 8..at + 12].copy_from_slice(&block.to_le_bytes());
+    }
+    let walked = |image: &Memory| files(&Snapshot::new(image, len)).unwrap().is_some();
+    assert!(walked(&image), "shared blocks are no reason");
+    // A node of 340 such extents, which the inode names four times.
+    let own = image.0.clone();
+    let (_, other) = contents().remove(1);
+    let place = own.windows(64).position(|bytes| bytes == &other[..64]).unwrap();
+    let node = u32::try_from(place / 4096).unwrap();
+    image.0[at + 6..at + 8].copy_from_slice(&4_u16.to_le_bytes());
+    image.0[place..place + 4096].fill(0);
+    for (at, entries, depth) in [(at, 4_u16, 4_u16), (place, 340, 0)] {
+        image.0[at..at + 2].copy_from_slice(&0xf30a_u16.to_le_bytes());
+        image.0[at + 2..at + 4].copy_from_slice(&entries.to_le_bytes());
+        image.0[at + 6..at + 8].copy_from_slice(&depth.to_le_bytes());
+        for entry in 0..usize::from(entries) {
+            let at = at + 12 + 12 * entry;
+            image.0[at..at + 12].fill(0);
+            if depth > 0 {
+                image.0[at + 4..at + 8].copy_from_slice(&node.to_le_bytes());
+            } else {
+                image.0[at + 4..at + 6].copy_from_slice(&count.to_le_bytes());
+                image.0[at + 8..at + 12].copy_from_slice(&block.to_le_bytes());
+            }
+        }
+    }
+    assert!(!walked(&image));
+}
