@@ -111,13 +111,15 @@ impl Objects {
 }
 
 /// The arguments of `call`. Their types are the method's, by which it was found; only values can be
-/// wrong.
+/// wrong, and what follows them: a bus passes no such call on, but where there is none nobody has
+/// looked at it.
 fn arguments<T>(call: &Call) -> fdo::Result<T>
 where
     T: for<'d> DynamicDeserialize<'d>,
 {
     let body = call.message().body();
-    body.deserialize()
+    body.validate()
+        .and_then(|()| body.deserialize())
         .map_err(|error| fdo::Error::InvalidArgs(error.to_string()))
 }
 
