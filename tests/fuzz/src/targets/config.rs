@@ -1,6 +1,6 @@
 //! Configuration files of the daemon.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use update_engine::config::{
@@ -89,7 +89,7 @@ fn check(bytes: &[u8], bug: Bug) {
     patterns(&mut input);
 }
 
-/// Stars in patterns, beside a reader that tries every place.
+/// Stars in patterns, beside a reader that tries every place at once.
 fn patterns(input: &mut Input<'_>) {
     let pattern = input.bytes(12).escape_ascii().to_string();
     let name = input.text();
@@ -104,15 +104,20 @@ fn patterns(input: &mut Input<'_>) {
     }
 }
 
-/// A pattern with stars, tried at each place.
+/// A pattern with stars: the ends that a name may have come to, byte by byte of the pattern.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    match pattern.split_first() {
-        None => name.is_empty(),
-        Some((b'*', rest)) => (0..=name.len()).any(|at| matches(rest, &name[at..])),
-        Some((byte, rest)) => name
-            .split_first()
-            .is_some_and(|(first, name)| first == byte && matches(rest, name)),
+    let mut ends = BTreeSet::from([0]);
+    for byte in pattern {
+        ends = match ends.first() {
+            Some(first) if *byte == b'*' => (*first..=name.len()).collect(),
+            _ => ends
+                .into_iter()
+                .filter(|end| name.get(*end) == Some(byte))
+                .map(|end| end + 1)
+                .collect(),
+        };
     }
+    ends.contains(&name.len())
 }
 
 /// A file, or none.

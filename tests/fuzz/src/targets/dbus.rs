@@ -42,7 +42,7 @@ const INTERFACES: [&str; 6] = [
     "org.freedesktop.DBus.Introspectable",
     "a.b",
 ];
-const MEMBERS: [&str; 17] = [
+const MEMBERS: [&str; 18] = [
     "AttemptUpdate",
     "ResetStatus",
     "GetStatus",
@@ -50,6 +50,7 @@ const MEMBERS: [&str; 17] = [
     "Preview",
     "PreviewAsking",
     "Reset",
+    "Activate",
     "RollBack",
     "Cancel",
     "MarkGood",
@@ -127,6 +128,7 @@ impl CallDraft {
             ("GetStatus", "") if is(PATHS[0], MANAGER) => "status",
             ("Check", "") if is(PATHS[1], ENGINE) => "attempt",
             ("Preview" | "PreviewAsking", "") if is(PATHS[1], ENGINE) => "preview",
+            ("Activate", "") if is(PATHS[1], ENGINE) => "activate",
             ("RollBack", "") if is(PATHS[1], ENGINE) => "roll back",
             ("Cancel", "") if is(PATHS[1], ENGINE) => "cancel",
             ("MarkGood", "") if is(PATHS[1], ENGINE) => "mark good",
@@ -348,6 +350,7 @@ fn word(command: &Command) -> &'static str {
         Command::ResetStatus(_) => "reset status",
         Command::Withdraw(WaitingSlot::Kept, _) => "keep",
         Command::Withdraw(WaitingSlot::Unbootable, _) => "withdraw",
+        Command::Activate(_) => "activate",
         Command::RollBack(_) => "roll back",
         Command::MarkGood(_) => "mark good",
         Command::Cancel(_) => "cancel",
@@ -362,6 +365,7 @@ fn carry_out(command: Command) {
         Command::AttemptUpdate(reply) => drop(reply.send(())),
         Command::ResetStatus(reply) => drop(reply.send(true)),
         Command::Withdraw(_, reply)
+        | Command::Activate(reply)
         | Command::RollBack(reply)
         | Command::MarkGood(reply)
         | Command::Cancel(reply) => drop(reply.send(Ok(()))),

@@ -11,6 +11,7 @@ use update_engine::health::baseline::{Baseline, GateRecord};
 use update_engine::install::ImageFacts;
 use update_engine::policy::{
     Attempts, ClockStep, DiskView, History, HoldOff, KnownImages, PayloadState, RollbackCause, SlotPayload,
+    StagedUpdate,
 };
 use update_engine::reboot_lock::ManagerReport;
 use update_engine::reboot_manager::HoldRecord;
@@ -31,7 +32,7 @@ pub(super) const TARGET: Target = Target {
 
 fn check(bytes: &[u8], bug: Bug) {
     let mut input = Input::new(bytes);
-    match input.byte() % 9 {
+    match input.byte() % 10 {
         0 => history(&mut input, bug),
         1 => attempts(&mut input),
         2 => drop(stable::<KnownImages>(input.rest())),
@@ -40,7 +41,8 @@ fn check(bytes: &[u8], bug: Bug) {
         5 => drop(stable::<HoldRecord>(input.rest())),
         6 => drop(stable::<ImageFacts>(input.rest())),
         7 => files(&mut input),
-        _ => preferences(&mut input),
+        8 => preferences(&mut input),
+        _ => drop(stable::<StagedUpdate>(input.rest())),
     }
 }
 
@@ -159,6 +161,7 @@ fn attempts(input: &mut Input<'_>) {
     let view = DiskView {
         running,
         slots: &slots,
+        staged: is_started.then_some("b"),
         history: &history,
     };
     let first = attempts.iter().next().cloned();
