@@ -48,7 +48,8 @@ impl CommandLine {
     /// Longest file and finished line in bytes: the limit of the kernel on x86, without the NUL.
     pub const LIMIT: usize = 2047;
 
-    /// Reads the file: lines are joined by blanks; those that start with `#` are left out.
+    /// Reads the file: lines are joined by blanks; those that start with `#` are left out. A
+    /// carriage return ends a line as well: on a console it would hide what stands before it.
     ///
     /// # Errors
     /// If it is no ASCII text or too long.
@@ -66,7 +67,7 @@ impl CommandLine {
         // ASCII, as was just seen: nothing is lost.
         let text = String::from_utf8_lossy(bytes);
         let mut line = String::new();
-        for part in text.lines().map(str::trim) {
+        for part in text.split(['\r', '\n']).map(str::trim) {
             if !part.is_empty() && !part.starts_with('#') {
                 append(&mut line, part);
             }

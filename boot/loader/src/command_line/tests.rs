@@ -28,6 +28,18 @@ fn the_slots_values_stand_where_the_builder_put_places() {
 }
 
 #[test]
+fn a_carriage_return_ends_a_line_wherever_it_stands() {
+    for text in [
+        "quiet\rro",
+        "quiet\r\nro",
+        "quiet \r\r\n\rro\r",
+        "quiet\r# no\nro",
+    ] {
+        assert_eq!(line(text), line("quiet\nro"), "{text:?}");
+    }
+}
+
+#[test]
 fn a_line_that_names_no_slot_gets_the_partition_at_its_end() {
     assert_eq!(
         expanded("quiet", Letter::A).unwrap(),
