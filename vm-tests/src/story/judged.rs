@@ -56,12 +56,12 @@ const JOURNAL: &str = "journalctl -b -u update-engine -o cat --cursor-file=/run/
 const UNBOOTABLE: Standing = Standing::new(0, 0, false);
 
 /// A node that runs from slot A, with an older release in slot B to fall back to.
-struct Node {
+struct JudgingNode {
     disk: Disk,
     machine: Machine,
 }
 
-impl Node {
+impl JudgingNode {
     /// With an earlier daemon if this is a control run in which that turns `off` what is shown.
     fn boot(stage: &mut Stage, off: bool) -> Result<Self> {
         let daemon = if stage.is_control() && off {
@@ -126,7 +126,7 @@ impl Node {
 }
 
 fn extension_judged(stage: &mut Stage) -> Result<()> {
-    let mut node = Node::boot(stage, false)?;
+    let mut node = JudgingNode::boot(stage, false)?;
     let judging = if stage.is_control() { "off" } else { "refuse" };
     stage.set_settings(format!("EXTENSIONS_JUDGED={judging}\n"));
     let refused = stage.unbooted("2.0.0", Misfit::Extensions)?;
@@ -151,7 +151,7 @@ fn extension_judged(stage: &mut Stage) -> Result<()> {
 }
 
 fn wrong_board(stage: &mut Stage) -> Result<()> {
-    let mut node = Node::boot(stage, true)?;
+    let mut node = JudgingNode::boot(stage, true)?;
     let reason = "the new image is for board amd64-generic, this node runs that of amd64-usr";
     let by_manifest = stage.unbooted("2.0.0", Misfit::Board)?;
     node.refuses(stage, &by_manifest, reason, false)?;
@@ -161,7 +161,7 @@ fn wrong_board(stage: &mut Stage) -> Result<()> {
 }
 
 fn wrong_kernel(stage: &mut Stage) -> Result<()> {
-    let mut node = Node::boot(stage, true)?;
+    let mut node = JudgingNode::boot(stage, true)?;
     let reason = "vmlinuz-b belongs to another image: it insists on a /usr with the dm-verity root hash";
     node.refuses(stage, &stage.unbooted("2.0.0", Misfit::Kernel)?, reason, true)?;
     node.takes(stage, &stage.unbooted("2.0.1", Misfit::None)?)
