@@ -209,8 +209,8 @@ impl Code {
                 "Serve a full payload to nodes whose slot was changed; make room on `/var`.",
             ),
             _ => (
-                "The new image's postinst failed, or the slot could not be made the one that boots next.",
-                "Read its output in the journal (`journalctl -u update-engine`).",
+                "The new image's postinst failed, the image would not merge an extension of the node's (`EXTENSIONS_JUDGED=refuse`), or the slot could not be made the one that boots next.",
+                "If the message names an extension, provide one that fits the new image; else read the postinst's output in the journal (`journalctl -u update-engine`).",
             ),
         }
     }
