@@ -42,6 +42,17 @@ impl ImageHashes {
     }
 }
 
+/// The image of an extra partition, and where it lies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionImage {
+    /// Path of the partition on the host.
+    pub path: String,
+    /// SHA-256 of the partition's first `bytes` bytes.
+    pub sha256: Sha256Digest,
+    /// Size of the image in bytes.
+    pub bytes: u64,
+}
+
 /// An image that the node rolled back from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockedImage {

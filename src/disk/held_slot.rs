@@ -1,11 +1,11 @@
-//! A held slot: opened exclusively and read-only at block level, so that what was read of it stays
-//! true.
+//! A held slot, or a partition beside it: opened exclusively and read-only at block level, so that
+//! what was read of it stays true.
 
 use std::sync::Arc;
 
 use super::{BlockTarget, Sealed};
 
-/// A slot that nobody else can open exclusively, mount or begin to write, until this is dropped.
+/// A slot or an extra partition that nobody else can open exclusively, mount or begin to write, until this is dropped.
 /// Whoever had it open for writing before can still write. Of an image, or of a disk whose
 /// partitions the kernel doesn't know, nothing holds others off.
 pub struct HeldSlot {

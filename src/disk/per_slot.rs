@@ -9,7 +9,8 @@ use std::sync::Arc;
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc::{O_EXCL, O_PATH};
 
-use super::{BlockTarget, DiskError, FileTarget, ForeignError, OwnDisk, SlotName};
+use super::sealed::unseal;
+use super::{BlockTarget, DiskError, FileTarget, ForeignError, HeldSlot, OwnDisk, Sealed, SlotName};
 use crate::host::Host;
 
 /// What stands for the slot's letter in a template.
@@ -98,6 +99,24 @@ impl PartitionPair {
     /// # Errors
     /// [`PairError`] but for `Template`, `Disk` and `TooSmall`.
     pub fn open(&self, host: &Host, target: SlotName, own: &OwnDisk) -> Result<OpenPair, PairError> {
+        self.open_by(Named::for_writing, host, target, own)
+    }
+
+    /// Opens both as [`Self::open`] does, but for reading: nothing is changed.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn reserve(&self, host: &Host, target: SlotName, own: &OwnDisk) -> Result<OpenPair, PairError> {
+        self.open_by(Named::reserved, host, target, own)
+    }
+
+    fn open_by(
+        &self,
+        open_target: fn(&Named) -> Result<Arc<dyn BlockTarget>, PairError>,
+        host: &Host,
+        target: SlotName,
+        own: &OwnDisk,
+    ) -> Result<OpenPair, PairError> {
         let written = Named::look(host, &self.path(target), own)?;
         let running = Named::look(host, &self.path(!target), own)?;
         if written.identity == running.identity {
@@ -108,9 +127,23 @@ impl PartitionPair {
         }
         Ok(OpenPair {
             source: running.for_reading()?,
-            target: written.exclusively()?,
+            target: open_target(&written)?,
         })
     }
+}
+
+/// The extra partition `name`, a path of the host, exclusively and read-only at block level until
+/// that is dropped. It must be a partition of `own`.
+///
+/// # Errors
+/// [`PairError`], as [`PartitionPair::open`].
+pub(super) fn hold(host: &Host, name: &str, own: &OwnDisk) -> Result<HeldSlot, PairError> {
+    let named = Named::look(host, name, own)?;
+    let seal = match named.identity {
+        PartitionId::Device(_) => Some(Sealed::partition(&named.path).map_err(open_error(&named.path))?),
+        PartitionId::File(..) => None,
+    };
+    Ok(HeldSlot::new(named.reserved()?, seal))
 }
 
 /// What a name leads to.
@@ -146,14 +179,24 @@ impl Named {
         Ok(Arc::new(FileTarget::new(Box::new(file), 0, len)))
     }
 
-    fn exclusively(&self) -> Result<Arc<dyn BlockTarget>, PairError> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
+    /// For writing, by us alone; a read-only flag that a killed engine has left goes first.
+    fn for_writing(&self) -> Result<Arc<dyn BlockTarget>, PairError> {
+        if matches!(self.identity, PartitionId::Device(_)) {
+            unseal(&self.path).map_err(open_error(&self.path))?;
+        }
+        self.alone(OpenOptions::new().read(true).write(true))
+    }
+
+    fn reserved(&self) -> Result<Arc<dyn BlockTarget>, PairError> {
+        self.alone(OpenOptions::new().read(true))
+    }
+
+    fn alone(&self, options: &mut OpenOptions) -> Result<Arc<dyn BlockTarget>, PairError> {
         if matches!(self.identity, PartitionId::Device(_)) {
             // Without O_CREAT this means: nobody else has mounted it or opened it likewise.
             options.custom_flags(O_EXCL);
         }
-        let mut file = self.open(&options)?;
+        let mut file = self.open(options)?;
         let len = file.seek(SeekFrom::End(0)).map_err(open_error(&self.path))?;
         if matches!(self.identity, PartitionId::Device(_)) {
             return Ok(Arc::new(FileTarget::new(Box::new(file), 0, len)));

@@ -113,4 +113,4 @@ pub use phases::{Downloaded, Installer, Ready, Tested, Verified};
 pub use postinstall::{CONFINED_RUNNER, NO_SCRIPT, PostinstError, PostinstMode, PostinstOutcome, RUNNER};
 pub use preflight_result::{EXTENSION_LOOK, PAYLOAD_LOOK, PreflightResult, PreflightVerdict, SLOT_LOOK};
 pub use slots::Slots;
-pub use staged_image::{StagedImage, read_kernel, read_slot};
+pub use staged_image::{StagedImage, read_image, read_kernel};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use payload_format::{ImageInfo, ImageKind, ImageRelease};
+use payload_format::{ImageKind, ImageRelease};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +13,7 @@ use super::postinstall::{self, Confinement, PostinstMode, PostinstOutcome, Scrip
 use super::preflight;
 use super::preflight_result::{PAYLOAD_LOOK, PreflightResult, PreflightVerdict};
 use super::saved::Saved;
-use super::staged_image::StagedImage;
+use super::staged_image::{StagedImage, VerifiedImages};
 use super::targets::{ExtraPartitions, Targets, post_pcr_policy};
 use super::{
     InstallError, PostinstError, dirty_partitions, extensions, image_check, manifest_checks, pipeline,
@@ -214,13 +214,13 @@ impl Downloaded {
             }
             verified?;
             let pcr_policy = manifest.image(ImageKind::PcrPolicy).is_some();
-            let (image, release) = (manifest.partition().new, manifest.release().cloned());
+            let (images, release) = (VerifiedImages::of(&manifest), manifest.release().cloned());
             drop(manifest);
             // Buffers and manifest: a daemon that waits for weeks must not keep them.
             give_back_free_memory();
             Ok(Verified {
                 attempt,
-                image,
+                images,
                 release,
                 pcr_policy,
             })
@@ -232,7 +232,7 @@ impl Downloaded {
 /// The slot was read back and is right; it is unbootable still.
 pub struct Verified {
     attempt: Arc<AttemptSetup>,
-    image: ImageInfo,
+    images: VerifiedImages,
     /// What the manifest says of the image, if it does.
     release: Option<ImageRelease>,
     pcr_policy: bool,
@@ -246,7 +246,7 @@ impl Verified {
     /// Whatever says no, such as an image for another board; the slot is unbootable again then, whatever the script did, and its
     /// extensions are gone.
     pub async fn postinstall(self, cancel: &CancellationToken) -> Result<Tested, InstallError> {
-        let (attempt, image) = (Arc::clone(&self.attempt), self.image);
+        let (attempt, images) = (Arc::clone(&self.attempt), self.images.clone());
         let tested = match self.run(cancel).await {
             // It came when nothing that looks at it was under way.
             Ok(_) if cancel.is_cancelled() => Err(InstallError::Cancelled),
@@ -255,7 +255,7 @@ impl Verified {
         match tested {
             Ok((outcome, lost_extensions)) => Ok(Tested {
                 attempt,
-                image,
+                images,
                 outcome,
                 lost_extensions,
             }),
@@ -346,7 +346,7 @@ async fn put_in_place(
 /// The image's script agrees.
 pub struct Tested {
     attempt: Arc<AttemptSetup>,
-    image: ImageInfo,
+    images: VerifiedImages,
     outcome: PostinstOutcome,
     lost_extensions: Vec<String>,
 }
@@ -410,7 +410,7 @@ impl Tested {
     ) -> Result<PostinstOutcome, InstallError> {
         let Self {
             attempt,
-            image,
+            images,
             outcome,
             ..
         } = self;
@@ -419,7 +419,7 @@ impl Tested {
             let unbootable = attempt.site.slots.require_unbootable(slot);
             unbootable
                 .map_err(|source| InstallError::NotUnbootable { slot, source })
-                .and_then(|()| StagedImage::of(&attempt, image))
+                .and_then(|()| StagedImage::of(&attempt, &images))
                 .and_then(|staged| keep(staged).map_err(InstallError::State))
                 .inspect_err(|_| make_unbootable_again(&attempt))?;
             Saved::discard(&attempt);

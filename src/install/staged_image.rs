@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use payload_format::{ImageInfo, Sha256Digest};
+use payload_format::{ImageInfo, ImageKind, Manifest, PartitionName, Sha256Digest};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::AttemptSetup;
@@ -13,6 +13,7 @@ use super::read_back::ReadBack;
 use super::targets::file_digest;
 use super::{InstallError, PostinstMode};
 use crate::disk::{BlockTarget, SlotName};
+use crate::plan::{InstallPlan, PartitionImage};
 
 /// What was staged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,22 +26,62 @@ pub struct StagedImage {
     pub kernel_path: String,
     /// The kernel, as its file holds it.
     pub kernel: ImageInfo,
+    /// Extra partitions that the payload has brought.
+    pub partitions: Vec<PartitionImage>,
     /// Whether the image's postinst has agreed.
     pub has_run_postinst: bool,
 }
 
+/// What of an update was verified on the medium and is to be recognized later.
+#[derive(Debug, Clone)]
+pub(super) struct VerifiedImages {
+    /// The slot's.
+    slot: ImageInfo,
+    partitions: Vec<(PartitionName, ImageInfo)>,
+}
+
+impl VerifiedImages {
+    /// What `manifest` says.
+    pub(super) fn of(manifest: &Manifest) -> Self {
+        let partitions = manifest.images().iter().filter_map(|image| match image.kind {
+            ImageKind::ExtraPartition(name) => Some((name, image.new)),
+            _ => None,
+        });
+        Self {
+            slot: manifest.partition().new,
+            partitions: partitions.collect(),
+        }
+    }
+
+    /// Those beside the slot, where `plan` puts them.
+    fn partitions_at(&self, plan: &InstallPlan) -> Vec<PartitionImage> {
+        let placed = |(name, image): &(PartitionName, ImageInfo)| {
+            let mut targets = plan.extra_partitions.iter();
+            // Invariant: only those that have a target are built.
+            let target = targets.find(|target| target.name == *name)?;
+            Some(PartitionImage {
+                path: target.pair.path(plan.target),
+                sha256: image.sha256,
+                bytes: image.size,
+            })
+        };
+        self.partitions.iter().filter_map(placed).collect()
+    }
+}
+
 impl StagedImage {
-    /// What `attempt` has verified, of which `image` is the slot's.
+    /// What `attempt` has verified.
     ///
     /// # Errors
     /// The kernel can't be read.
-    pub(super) fn of(attempt: &AttemptSetup, image: ImageInfo) -> Result<Self, InstallError> {
+    pub(super) fn of(attempt: &AttemptSetup, verified: &VerifiedImages) -> Result<Self, InstallError> {
         let slot = attempt.plan.target;
         let kernel_path = attempt.plan.target_kernel.clone();
         let kernel = read_kernel(&attempt.path(&kernel_path));
         Ok(Self {
             slot,
-            image,
+            image: verified.slot,
+            partitions: verified.partitions_at(&attempt.plan),
             kernel: kernel.map_err(|source| InstallError::Staging { slot, source })?,
             kernel_path,
             has_run_postinst: attempt.site.postinst != PostinstMode::Skip,
@@ -48,19 +89,19 @@ impl StagedImage {
     }
 }
 
-/// SHA-256 of the first `bytes` bytes of `slot`, read from the medium; none if cancelled.
+/// SHA-256 of the first `bytes` bytes of `target`, read from the medium; none if cancelled.
 ///
 /// # Errors
 /// It can't be read.
-pub fn read_slot(
-    slot: &Arc<dyn BlockTarget>,
+pub fn read_image(
+    target: &Arc<dyn BlockTarget>,
     bytes: u64,
     cancel: &CancellationToken,
 ) -> io::Result<Option<Sha256Digest>> {
-    if bytes > slot.len() {
+    if bytes > target.len() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    ReadBack::new(Arc::clone(slot), bytes).finish(cancel)
+    ReadBack::new(Arc::clone(target), bytes).finish(cancel)
 }
 
 /// Size and SHA-256 of the kernel at `path`.

@@ -19,6 +19,7 @@ use serde_json::Value;
 use slots::SlotAttributes;
 
 use crate::config::Activation;
+use crate::plan::PartitionImage;
 use crate::status::UnixTime;
 use crate::store::tolerant;
 
@@ -39,6 +40,10 @@ pub struct StagedUpdate {
     pub kernel_sha256: Sha256Digest,
     /// Size of the kernel in bytes.
     pub kernel_bytes: u64,
+    /// The extra partitions that came with it. A list that can't be read is not taken for an empty
+    /// one: they would not be read back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<PartitionImage>,
     /// The version, for display; may be empty.
     #[serde(default, deserialize_with = "tolerant::text")]
     pub version: String,
@@ -89,6 +94,7 @@ impl StagedUpdate {
                 staged.kernel.clone(),
                 staged.kernel_sha256,
                 staged.kernel_bytes,
+                staged.partitions.clone(),
             )
         };
         what(self) == what(other)

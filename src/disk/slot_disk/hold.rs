@@ -1,7 +1,8 @@
 //! The hold on a slot that is staged, and the likeness of its disk for the image's own program.
 
 use super::{SlotAccess, SlotDisk};
-use crate::disk::{DiskError, HeldSlot, Sealed, SlotName, TableShadow};
+use crate::disk::{DiskError, HeldSlot, PairError, Sealed, SlotName, TableShadow, per_slot};
+use crate::host::Host;
 
 /// Where a [`TableShadow`] is kept, on a tmpfs.
 const SHADOW: &str = "/run/update_engine/table-shadow";
@@ -21,6 +22,14 @@ impl SlotDisk {
             }
             SlotAccess::Window(_) => Ok(HeldSlot::new(self.open_source(slot)?, None)),
         }
+    }
+
+    /// The extra partition at `path` of `host`, likewise.
+    ///
+    /// # Errors
+    /// It isn't there, is in use, or is no partition of this disk.
+    pub fn hold_extra_partition(&self, host: &Host, path: &str) -> Result<HeldSlot, PairError> {
+        per_slot::hold(host, path, &self.own_disk().map_err(Box::new)?)
     }
 
     /// The disk's likeness, for programs that change its table by themselves; none of an image,

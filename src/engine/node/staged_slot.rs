@@ -23,28 +23,29 @@
 
 mod activation;
 mod evidence;
+mod read_back;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use nix::fcntl::Flock;
 use tokio_util::sync::CancellationToken;
 
 pub use activation::ActivationError;
+use read_back::{not_now, void};
 
 use super::machine::{Machine, unix_time};
 use super::slot_control::partuuid;
-use crate::config::{Activation, Config};
+use crate::config::Activation;
 use crate::disk::{DiskError, HeldSlot, SlotDisk, SlotName};
-use crate::engine::{AttemptContext, Failure, Unconfirmed};
+use crate::engine::{AttemptContext, Unconfirmed};
 use crate::host::Host;
-use crate::install::{StagedImage, read_kernel, read_slot};
+use crate::install::StagedImage;
 use crate::journal::chain;
 use crate::omaha::ErrorCode;
-use crate::policy::{ActivationObstacle, StagedFate, StagedUpdate};
+use crate::policy::{StagedFate, StagedUpdate};
 use crate::store::record::{self, RecordError, Version};
 
 const FILE: &str = "/var/lib/update_engine/staged";
@@ -58,12 +59,12 @@ pub(super) struct StagedSlot {
     hold: Mutex<Option<Hold>>,
 }
 
-/// What is kept from the moment that the slot was read back.
+/// What is kept from the moment that all of it was read back.
 struct Hold {
     staged: StagedUpdate,
     // In this order.
     _evidence: Flock<File>,
-    _slot: HeldSlot,
+    _parts: Vec<HeldSlot>,
 }
 
 impl StagedSlot {
@@ -99,6 +100,7 @@ impl StagedSlot {
             kernel: image.kernel_path,
             kernel_sha256: image.kernel.sha256,
             kernel_bytes: image.kernel.size,
+            partitions: image.partitions,
             version: attempt.offered().version,
             payload: attempt.offer.as_ref().map(|offer| offer.sha256),
             has_run_postinst: image.has_run_postinst,
@@ -211,98 +213,39 @@ impl StagedSlot {
         tracing::info!("version {:?} is not staged any more", staged.version);
     }
 
-    /// Reads slot and kernel back, and holds the slot from then on; at once if that is so already.
+    /// Reads back what is staged, and holds it from then on; at once if that is so already.
     /// Gives what is to activate it.
     ///
     /// # Errors
     /// It isn't what was staged, and is forgotten; or can't be had now.
     pub(super) fn confirm(&self, cancel: &CancellationToken) -> Result<Activation, Unconfirmed> {
-        let not_now = |error: &dyn std::error::Error| Unconfirmed::NotNow(chain(error));
-        let config = self.machine.config().map_err(|error| not_now(&error))?;
+        let confirmed = self.try_confirm(cancel);
+        if let Err(Unconfirmed::Void(_)) = &confirmed {
+            self.forget();
+        }
+        confirmed
+    }
+
+    fn try_confirm(&self, cancel: &CancellationToken) -> Result<Activation, Unconfirmed> {
+        let config = self.machine.config().map_err(not_now)?;
         let staged = match self.load() {
             Ok(Some(staged)) => staged,
-            Ok(None) => return Err(self.void(ErrorCode::Error, "its record is gone".to_owned())),
-            Err(error) if error.is_passing() => return Err(not_now(&error)),
-            Err(error) => return Err(self.void(ErrorCode::Error, chain(&error))),
+            Ok(None) => return Err(void(ErrorCode::Error, "its record is gone".to_owned())),
+            Err(error) if error.is_passing() => return Err(not_now(error)),
+            Err(error) => return Err(void(ErrorCode::Error, chain(&error))),
         };
         let is_held = self
             .hold()
             .as_ref()
             .is_some_and(|hold| hold.staged.is_same(&staged));
         if !is_held {
-            self.read_back(&staged, &config, cancel)?;
+            let held = self.read_back(&staged, &config, cancel)?;
+            *self.hold() = Some(held);
         }
         Ok(match config.activation {
             Activation::Reboot => self.announce(&staged, &config),
             other => other,
         })
-    }
-
-    fn read_back(
-        &self,
-        staged: &StagedUpdate,
-        config: &Config,
-        cancel: &CancellationToken,
-    ) -> Result<(), Unconfirmed> {
-        let not_now = |error: &dyn std::error::Error| Unconfirmed::NotNow(chain(error));
-        let disk = self.machine.disk().map_err(|error| not_now(&error))?;
-        let fate = fate(&disk, staged).map_err(|error| not_now(&error))?;
-        let slot = !disk.running();
-        if fate != StagedFate::Staged {
-            return Err(self.void(ErrorCode::Error, ActivationObstacle::SlotChanged.to_string()));
-        }
-        let held = disk.hold(slot).map_err(|error| not_now(&error))?;
-        let priority = config.load.scheduled;
-        // A thread of its own: claims can't be taken back.
-        let read = thread::scope(|scope| {
-            let reader = scope.spawn(|| {
-                if let Err(error) = priority.claim() {
-                    tracing::warn!(%error, "reading the staged slot claims more than it should");
-                }
-                read_slot(held.target(), staged.image_bytes, cancel)
-            });
-            reader.join()
-        });
-        match read.unwrap_or_else(|panic| std::panic::resume_unwind(panic)) {
-            Ok(Some(found)) if found == staged.image => {}
-            Ok(Some(found)) => {
-                let expected = staged.image;
-                let sentence = format!("{slot} has SHA-256 {found} instead of {expected}, which was staged");
-                return Err(self.void(ErrorCode::NewRootfsVerification, sentence));
-            }
-            Ok(None) => return Err(Unconfirmed::NotNow("reading it was broken off".to_owned())),
-            Err(error) => {
-                let sentence = format!("{slot}, which was staged, can't be read: {error}");
-                return Err(self.void(ErrorCode::NewRootfsVerification, sentence));
-            }
-        }
-        match read_kernel(&self.host().path(&staged.kernel)) {
-            Ok(found) if (found.sha256, found.size) == (staged.kernel_sha256, staged.kernel_bytes) => {}
-            Ok(found) => {
-                let sentence = format!(
-                    "{} has SHA-256 {} instead of {}, which was staged",
-                    staged.kernel, found.sha256, staged.kernel_sha256
-                );
-                return Err(self.void(ErrorCode::NewKernelVerification, sentence));
-            }
-            Err(error) => {
-                let sentence = format!("{}, which was staged, can't be read: {error}", staged.kernel);
-                return Err(self.void(ErrorCode::NewKernelVerification, sentence));
-            }
-        }
-        let evidence = evidence::leave(self.host(), staged).map_err(|error| not_now(&error))?;
-        tracing::info!("version {:?} in {slot} is read back and held", staged.version);
-        *self.hold() = Some(Hold {
-            staged: staged.clone(),
-            _evidence: evidence,
-            _slot: held,
-        });
-        Ok(())
-    }
-
-    fn void(&self, code: ErrorCode, sentence: String) -> Unconfirmed {
-        self.forget();
-        Unconfirmed::Void(Failure::new(code, sentence))
     }
 }
 

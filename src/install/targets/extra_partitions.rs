@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{ImageDevice, ImageTarget, hash};
 use crate::amounts::bytes;
-use crate::disk::{OpenPair, PairError, PartitionPair};
+use crate::disk::{OpenPair, OwnDisk, PairError, PartitionPair, SlotName};
+use crate::host::Host;
 use crate::install::InstallError;
 use crate::install::attempt::AttemptSetup;
 use crate::install::preflight_result::{PreflightResult, PreflightVerdict};
@@ -36,7 +37,7 @@ impl ExtraPartitions {
     pub(in crate::install) fn open(attempt: &AttemptSetup) -> Self {
         let (mut open, mut refused) = (Vec::new(), Vec::new());
         for ExtraPartition { name, pair } in &attempt.plan.extra_partitions {
-            match opened(attempt, pair) {
+            match opened(attempt, pair, PartitionPair::open) {
                 Ok(pair) => open.push((*name, pair)),
                 Err(error) => {
                     let told = &error as &dyn std::error::Error;
@@ -55,7 +56,7 @@ impl ExtraPartitions {
         for target in &attempt.plan.extra_partitions {
             let subject = format!("partition {}", target.name);
             let path = target.pair.path(attempt.plan.target);
-            match opened(attempt, &target.pair) {
+            match opened(attempt, &target.pair, PartitionPair::reserve) {
                 Ok(pair) => {
                     let found = format!("{path}, {}, nobody uses it", bytes(pair.target.len()));
                     findings.push(PreflightResult::new(subject, PreflightVerdict::Fine(found)));
@@ -111,9 +112,13 @@ impl ExtraPartitions {
 }
 
 /// The pair, if both of it are partitions of the disk that holds the slots.
-fn opened(attempt: &AttemptSetup, pair: &PartitionPair) -> Result<OpenPair, PairError> {
+fn opened(
+    attempt: &AttemptSetup,
+    pair: &PartitionPair,
+    open: fn(&PartitionPair, &Host, SlotName, &OwnDisk) -> Result<OpenPair, PairError>,
+) -> Result<OpenPair, PairError> {
     let own = attempt.site.slots.own_disk().map_err(Box::new)?;
-    pair.open(&attempt.site.host, attempt.plan.target, &own)
+    open(pair, &attempt.site.host, attempt.plan.target, &own)
 }
 
 /// Where the partition that payloads call `name` lies.

@@ -24,9 +24,9 @@ use crate::support::scene::{NEED_REBOOT, Scene, eventually};
 use test_support::fixtures;
 use test_support::server::Server;
 
-const PAIR: &str = "/dev/disk/by-partlabel/OEM-%s";
-const OEM_A: &str = "/dev/disk/by-partlabel/OEM-A";
-const OEM_B: &str = "/dev/disk/by-partlabel/OEM-B";
+pub(super) const PAIR: &str = "/dev/disk/by-partlabel/OEM-%s";
+pub(super) const OEM_A: &str = "/dev/disk/by-partlabel/OEM-A";
+pub(super) const OEM_B: &str = "/dev/disk/by-partlabel/OEM-B";
 const ROOM: usize = 3 << 20;
 /// Bytes after the last partition's data, at most.
 const SIGNATURES: usize = 1000;

@@ -2,9 +2,11 @@
 
 use std::process::{Command, Output};
 
+use nix::fcntl::{Flock, FlockArg};
 use update_engine::disk::SlotName;
 use update_engine::status::{AttemptReport, AttemptState, EngineState, Overview};
 
+use super::extra_partitions::{self, OEM_A, OEM_B, PAIR};
 use crate::support::image::Attributes;
 use crate::support::loops::may_mount;
 use crate::support::node::{Daemon, KERNEL_B, MARKER, client};
@@ -171,16 +173,52 @@ async fn a_slot_that_was_changed_while_nobody_held_it_is_not_activated() {
     daemon.stop();
     scene.node.disk.write(SlotName::B, 4096, b"somebody was here");
     let _daemon = scene.boot(SlotName::A).await;
-    let failed = scene
-        .overview(|overview| overview.last_failure.0.is_some() && overview.state == EngineState::Idle)
-        .await;
-    assert_eq!(failed.last_failure.0.unwrap().code, 15);
-    assert!(!scene.node.path(RECORD).exists());
-    assert!(!activate(&scene).await.1);
-    assert_eq!(scene.node.disk.attributes(SlotName::B), UNBOOTABLE);
+    is_forgotten(&scene, "USR-B has SHA-256").await;
     // The next check installs it anew.
     scene.attempt(IDLE).await;
     is_staged(&scene).await;
+}
+
+/// What was staged is found changed: nothing activates it any more.
+async fn is_forgotten(scene: &Scene, why: &str) {
+    let failed = scene
+        .overview(|overview| overview.last_failure.0.is_some() && overview.state == EngineState::Idle)
+        .await;
+    let failure = failed.last_failure.0.unwrap();
+    assert_eq!(failure.code, 15);
+    assert!(failure.sentence.contains(why), "{failure:?}");
+    assert!(!scene.node.path(RECORD).exists());
+    assert!(!activate(scene).await.1);
+    assert_eq!(scene.node.disk.attributes(SlotName::B), UNBOOTABLE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_was_brought_is_read_back_and_held_as_the_slot_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let payload = directory.path().join("payload");
+    std::fs::write(&payload, extra_partitions::payload(&[0x11; 5000])).unwrap();
+    let mut scene = Scene::offering(&payload).await;
+    scene.node = scene.node.without_postinst();
+    for oem in [OEM_A, OEM_B] {
+        scene.node.write(oem, &[0xbb; 8192]);
+    }
+    scene.configure(&format!("ACTIVATE=order\nPARTITION_oem={PAIR}\n"));
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(IDLE).await;
+    is_staged(&scene).await;
+    let lock = || {
+        let file = std::fs::File::open(scene.node.path(OEM_B)).unwrap();
+        Flock::lock(file, FlockArg::LockExclusiveNonblock)
+    };
+    assert!(lock().is_err(), "nobody else may have it");
+    daemon.stop();
+
+    assert!(lock().is_ok());
+    let mut contents = scene.node.read(OEM_B);
+    contents[4000] ^= 1;
+    scene.node.write(OEM_B, &contents);
+    let _daemon = scene.boot(SlotName::A).await;
+    is_forgotten(&scene, "OEM-B has SHA-256").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use payload_format::Sha256Digest;
 use serde_json::{Value, json};
+use update_engine::plan::PartitionImage;
 use update_engine::policy::StagedUpdate;
 use update_engine::status::UnixTime;
 
@@ -26,6 +27,7 @@ fn the_record_of_a_staged_update_means_what_it_meant() {
         kernel: "/boot/flatcar/vmlinuz-b".to_owned(),
         kernel_sha256: Sha256Digest::of(b"kernel"),
         kernel_bytes: 500_000,
+        partitions: Vec::new(),
         version: "2.0.0".to_owned(),
         payload: Some(Sha256Digest::of(b"payload")),
         has_run_postinst: true,
@@ -65,6 +67,21 @@ fn what_another_version_writes_otherwise_leaves_the_rest_usable_and_is_kept() {
         older.as_object_mut().unwrap().remove(optional);
     }
     serde_json::from_value::<StagedUpdate>(older).unwrap();
+}
+
+#[test]
+fn partitions_that_can_not_be_read_are_not_taken_for_none() {
+    let partition = PartitionImage {
+        path: "/dev/disk/by-partlabel/OEM-B".to_owned(),
+        sha256: Sha256Digest::of(b"oem"),
+        bytes: 5000,
+    };
+    let mut golden = golden();
+    golden["partitions"] = json!([partition]);
+    let read: StagedUpdate = serde_json::from_value(golden.clone()).unwrap();
+    assert_eq!(read.partitions, [partition]);
+    golden["partitions"] = json!(["/dev/disk/by-partlabel/OEM-B"]);
+    serde_json::from_value::<StagedUpdate>(golden).unwrap_err();
 }
 
 #[test]

@@ -53,6 +53,13 @@ impl Console {
         })
     }
 
+    /// All that was printed since the machine was switched on.
+    pub(crate) fn text(&self) -> String {
+        let (said, _) = &*self.said;
+        let said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.text.clone()
+    }
+
     /// Waits until `words` have been printed since the machine was switched on, and returns them
     /// with the rest of the line.
     ///
