@@ -12,7 +12,7 @@ use crate::command::{run, tool};
 use crate::files;
 
 /// Files of ours below `/usr`, whatever the release.
-const OURS: [(&str, &[u8]); 2] = [
+const OURS: [(&str, &[u8]); 3] = [
     (
         "lib/systemd/system/vm-shell.service",
         include_bytes!("../../guest/vm-shell.service"),
@@ -20,6 +20,10 @@ const OURS: [(&str, &[u8]); 2] = [
     (
         "lib/systemd/system/vm-app.service",
         include_bytes!("../../guest/vm-app.service"),
+    ),
+    (
+        "lib/systemd/system/update-engine-activate.service.d/emulated.conf",
+        include_bytes!("../../guest/emulated.conf"),
     ),
 ];
 const SHELL: &[u8] = include_bytes!("../../guest/shell");

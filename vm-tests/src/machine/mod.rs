@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::Child;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 pub(crate) use self::console::Console;
 pub(crate) use self::monitor::End;
@@ -116,13 +116,26 @@ impl Machine {
         Ok(end)
     }
 
+    /// Runs a script in the machine without waiting for its answer, which may never come. No other
+    /// script can be run afterwards: its answer would be taken for this one's.
+    pub(crate) fn order(&self, script: &str) -> Result<()> {
+        self.shell.send(script)
+    }
+
     /// Asks for a reboot and waits for the reset.
     pub(crate) fn reboot(self) -> Result<()> {
-        self.shell.send("systemctl reboot")?;
-        match self.end()? {
-            End::Reset => Ok(()),
-            other => bail!("the machine was to reboot, but: {other:?}"),
-        }
+        self.goes_down("systemctl reboot", End::Reset)
+    }
+
+    /// Runs a script by which the machine ends in this way, and waits for that.
+    pub(crate) fn goes_down(self, script: &str, expected: End) -> Result<()> {
+        self.order(script)?;
+        let end = self.end()?;
+        ensure!(
+            end == expected,
+            "{script:?} was to end in {expected:?}, but: {end:?}"
+        );
+        Ok(())
     }
 }
 

@@ -46,9 +46,10 @@ pub(crate) struct Control {
 }
 
 /// All stories.
-pub(crate) const STORIES: [Story; 23] = [
+pub(crate) const STORIES: [Story; 24] = [
     two_versions::STORY,
     panics::STORY,
+    staged::DOWN,
     staged::CUT,
     staged::ORDER,
     staged::POSTINST,

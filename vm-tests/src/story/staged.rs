@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use super::{Control, Story};
 use crate::disk::{Disk, Slot, Standing};
 use crate::guest::{Conduct, Recipe, Release};
-use crate::machine::Machine;
+use crate::machine::{End, Machine};
 use crate::stage::{Stage, expect_running};
 
 pub(super) const CUT: Story = Story {
@@ -31,6 +31,18 @@ pub(super) const REBOOT: Story = Story {
     control: Control {
         off: "the update waits for an order",
         fails: "not USR-B runs",
+    },
+};
+
+pub(super) const DOWN: Story = Story {
+    name: "staged-down",
+    shows: "what an orderly reboot is to activate, nothing else does: its unit is stopped, the daemon starts anew, the machine \
+            is powered off, reached by a kexec, reboots softly",
+    play: down,
+    usual: false,
+    control: Control {
+        off: "its unit activates at any shutdown, as it would below shutdown.target",
+        fails: "not USR-A runs",
     },
 };
 
@@ -70,6 +82,22 @@ pub(super) const WITHDRAWN: Story = Story {
 
 /// The host's.
 const CGPT: &str = "/usr/bin/cgpt";
+/// Lets the unit's program ask nobody why it is stopped: where a directory stands for the machine it can't.
+const AT_ANY_SHUTDOWN: &str = "\
+mkdir -p /etc/systemd/system/update-engine-activate.service.d
+cat >/etc/systemd/system/update-engine-activate.service.d/any.conf <<END
+[Service]
+ExecStop=
+ExecStop=@/usr/sbin/update_engine update-engine-activate -root /.. -disk /dev/vda -running_slot A
+END
+systemctl daemon-reload";
+/// The words of a console at an orderly reboot, in this order.
+const ACTIVATED_IN_TIME: [&str; 4] = [
+    "Stopping update-engine-activate.service",
+    "is activated: it boots next",
+    "Stopped update-engine-activate.service",
+    "Unmounting boot.mount",
+];
 
 /// A machine that stages version 2.0.0.
 struct Node {
@@ -142,6 +170,19 @@ impl Node {
         self.comes_back(stage, slot, Machine::reboot)
     }
 
+    /// The machine goes down by a script, in this way, and activates nothing.
+    fn goes_down(self, stage: &mut Stage, script: &str, end: End) -> Result<Self> {
+        stage.say(format_args!("{script:?}"));
+        let directory = stage.directory().to_owned();
+        let node = self.comes_back(stage, Slot::A, |machine| {
+            machine
+                .goes_down(script, end)
+                .with_context(|| format!("see {}", directory.display()))
+        })?;
+        stage.expect(&node.disk, Slot::B, Standing::UNBOOTABLE)?;
+        Ok(node)
+    }
+
     fn comes_back(
         self,
         stage: &mut Stage,
@@ -180,10 +221,45 @@ fn reboot(stage: &mut Stage) -> Result<()> {
     let activate = if stage.is_control() { "order" } else { "reboot" };
     let mut node = Node::staged(stage, activate)?;
     node.is_staged(stage)?;
+    let console = node.machine.console().clone();
     let node = node.reboot(stage, Slot::B)?;
+    let said = console.text();
+    let mut rest = said.as_str();
+    for words in ACTIVATED_IN_TIME {
+        let found = rest.split_once(words);
+        (_, rest) = found.with_context(|| format!("the console doesn't say {words:?}, or too early"))?;
+    }
+    stage.say("it was activated before /boot was unmounted");
     stage.expect(&node.disk, Slot::B, Standing::TRIED)?;
     node.machine.console().wait_for("is marked good")?;
     stage.expect(&node.disk, Slot::B, Standing::KEPT)
+}
+
+fn down(stage: &mut Stage) -> Result<()> {
+    let mut node = Node::staged(stage, "reboot")?;
+    node.is_staged(stage)?;
+    if stage.is_control() {
+        node.machine.sh(AT_ANY_SHUTDOWN)?;
+    } else {
+        node.machine.sh("systemctl stop update-engine-activate")?;
+        stage.expect(&node.disk, Slot::B, Standing::UNBOOTABLE)?;
+        node.machine.sh("systemctl restart update-engine")?;
+        node.is_read_back()?;
+        node.machine.sh("systemctl is-active update-engine-activate")?;
+        stage.expect(&node.disk, Slot::B, Standing::UNBOOTABLE)?;
+    }
+    let mut node = node.goes_down(stage, "systemctl poweroff", End::PowerOff)?;
+    node.is_read_back()?;
+    // No kernel is loaded: systemd reboots instead once all units have been stopped for it.
+    let kexec = "systemctl start --no-block --job-mode=replace-irreversibly kexec.target";
+    let mut node = node.goes_down(stage, kexec, End::Reset)?;
+    node.is_read_back()?;
+    node.machine.order("systemctl soft-reboot")?;
+    node.machine.console().wait_for("Soft-reboot finished")?;
+    stage.say("the machine is up again after a soft reboot");
+    stage.expect(&node.disk, Slot::B, Standing::UNBOOTABLE)?;
+    node.cut(stage, Slot::A)?;
+    Ok(())
 }
 
 fn order(stage: &mut Stage) -> Result<()> {

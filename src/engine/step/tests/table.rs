@@ -22,13 +22,28 @@ struct Node {
     running: usize,
     slots: [SlotAttributes; 2],
     record: Option<StagedUpdate>,
+    /// What was staged when this began.
+    remembered: Option<StagedUpdate>,
     is_held: bool,
     activation: Activation,
-    replaces: bool,
     kernel: Option<u64>,
     wanted: Vec<String>,
     is_image_as_staged: bool,
     offer: Answer,
+    /// Whether anything in `/run` asks for a reboot.
+    asks_for_reboot: bool,
+    sabotage: Option<Sabotage>,
+}
+
+/// What would be wrong, and must show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sabotage {
+    /// Activation goes by what was staged once, not by record and disk.
+    FromMemory,
+    /// The program that an orderly reboot runs is run, and not told why, by any shutdown.
+    AtAnyShutdown,
+    /// A reboot is asked for once an update is staged.
+    AsksOnceStaged,
 }
 
 /// What the server answers.
@@ -36,6 +51,8 @@ struct Node {
 enum Answer {
     Nothing,
     Newer,
+    /// The same, where what waits may be replaced.
+    Replacement,
     /// The update that slot B holds, or held.
     Same,
     /// Something that can't be installed.
@@ -95,14 +112,16 @@ impl Node {
             state,
             running,
             slots: [slot(2, 0, true), b],
+            remembered: record.clone(),
             record,
             is_held: column == "staged",
             activation,
-            replaces: false,
             kernel: Some(KERNEL),
             wanted: vec!["docker".into()],
             is_image_as_staged: true,
             offer: Answer::Same,
+            asks_for_reboot: column == "waiting",
+            sabotage: None,
         }
     }
 
@@ -140,6 +159,14 @@ impl Node {
     }
 
     fn decide(&self, by: ActivatedBy) -> Result<(), String> {
+        if self.sabotage == Some(Sabotage::FromMemory) {
+            let is_meant = by == ActivatedBy::Order || self.activation == Activation::Reboot;
+            return if self.remembered.is_some() && is_meant {
+                Ok(())
+            } else {
+                Err("not here".into())
+            };
+        }
         let Some(staged) = &self.record else {
             return Err("no update is staged".into());
         };
@@ -190,6 +217,7 @@ impl Node {
         let choice = choose(self.slots.iter().copied().enumerate()).unwrap();
         self.running = choice.slot;
         self.slots[choice.slot] = choice.spent;
+        self.asks_for_reboot = false;
         self.start(false);
     }
 
@@ -221,7 +249,7 @@ impl Node {
                 }
                 _ => Event::Checked(CheckOutcome::Offer(offer()), 1),
             },
-            Effect::Revisit(_) if self.replaces && self.offer == Answer::Newer => {
+            Effect::Revisit(_) if self.offer == Answer::Replacement => {
                 Event::Revisited(CheckOutcome::Offer(offer()), 1)
             }
             Effect::Revisit(_) => Event::Pinged,
@@ -235,6 +263,7 @@ impl Node {
             Effect::Report(_) => Event::Reported,
             Effect::Confirm if self.is_image_as_staged => {
                 self.is_held = true;
+                self.asks_for_reboot |= self.sabotage == Some(Sabotage::AsksOnceStaged);
                 Event::Confirmed(Ok(self.activation))
             }
             Effect::Confirm => {
@@ -260,7 +289,7 @@ impl Node {
             }
             // It goes on for long; nothing else of it matters here.
             Effect::Download => {
-                self.record = None;
+                (self.record, self.asks_for_reboot) = (None, false);
                 self.slots[other] = self.slots[other].unbootable();
                 return None;
             }
@@ -269,10 +298,15 @@ impl Node {
                 return None;
             }
             Effect::RememberPending => {
-                self.record = None;
+                (self.record, self.asks_for_reboot) = (None, true);
+                return None;
+            }
+            Effect::ForgetPending => {
+                self.asks_for_reboot = false;
                 return None;
             }
             Effect::Withdraw => {
+                self.asks_for_reboot = false;
                 if !self.slots[other].is_successful() && self.slots[other].is_selectable() {
                     self.slots[other] = self.slots[other].unbootable();
                 }
@@ -297,24 +331,40 @@ impl Node {
                     self.happens(Event::CheckDue);
                 }
             }
-            "power cut" | "reset" | "power-off" => self.boot(),
-            "orderly reboot, `reboot`" | "orderly reboot, `order`" => {
-                let _ = self.activate(ActivatedBy::Reboot);
+            "power cut" | "reset" => self.boot(),
+            "power-off" => {
+                self.goes_down();
                 self.boot();
             }
-            "kexec" => self.start(false),
+            "orderly reboot, `reboot`" | "orderly reboot, `order`" => self.reboots(),
+            "reset of the status, then an orderly reboot" => {
+                self.happens(Event::ResetRequested);
+                self.reboots();
+            }
+            "kexec" => {
+                self.goes_down();
+                self.asks_for_reboot = false;
+                self.start(false);
+            }
             "activation by order" => self.happens(Event::ActivateRequested),
             "reset of the status" => self.happens(Event::ResetRequested),
             "withdrawal with the slot" => {
                 self.happens(Event::WithdrawalRequested(WaitingSlot::Unbootable));
             }
-            "newer offer" => self.is_offered(Answer::Newer, false),
-            "newer offer, `REPLACE_WAITING_UPDATE=yes`" => self.is_offered(Answer::Newer, true),
-            "same offer" => self.is_offered(Answer::Same, true),
-            "blamed" | "key gone" => self.is_offered(Answer::Unusable, true),
-            "offer gone" => self.is_offered(Answer::Nothing, true),
+            "newer offer" => self.is_offered(Answer::Newer),
+            "newer offer, `REPLACE_WAITING_UPDATE=yes`" => self.is_offered(Answer::Replacement),
+            "same offer" => self.is_offered(Answer::Same),
+            "blamed" | "key gone" => self.is_offered(Answer::Unusable),
+            "offer gone" => self.is_offered(Answer::Nothing),
             "rollback by hand" => self.happens(Event::RollbackRequested),
             "mark-good" => self.happens(Event::MarkGoodRequested),
+            row => self.plays_on_disk(row),
+        }
+    }
+
+    /// What somebody does to disk or configuration.
+    fn plays_on_disk(&mut self, row: &str) {
+        match row {
             "extension added, then an order" => {
                 self.wanted.push("podman".into());
                 self.happens(Event::ActivateRequested);
@@ -348,8 +398,20 @@ impl Node {
         }
     }
 
-    fn is_offered(&mut self, offer: Answer, replaces: bool) {
-        (self.offer, self.replaces) = (offer, replaces);
+    fn reboots(&mut self) {
+        let _ = self.activate(ActivatedBy::Reboot);
+        self.boot();
+    }
+
+    /// Units are stopped, not for an orderly reboot.
+    fn goes_down(&mut self) {
+        if self.sabotage == Some(Sabotage::AtAnyShutdown) {
+            let _ = self.activate(ActivatedBy::Reboot);
+        }
+    }
+
+    fn is_offered(&mut self, offer: Answer) {
+        self.offer = offer;
         self.happens(Event::CheckDue);
     }
 }
@@ -359,8 +421,9 @@ fn cells(line: &str) -> Vec<&str> {
     line.split('|').map(str::trim).collect()
 }
 
-#[test]
-fn every_cell_of_the_documented_table_is_what_happens() {
+/// Plays every cell of the documented table, with both ways of activation unless the row names one;
+/// gives what is not as documented, and the number of cells.
+fn play(sabotage: Option<Sabotage>) -> (Vec<String>, usize) {
     let (_, table) = TABLE.split_once("<!-- cells").unwrap();
     let (table, _) = table.split_once("<!-- end of cells -->").unwrap();
     let mut lines = table.lines().filter(|line| line.starts_with('|'));
@@ -372,28 +435,82 @@ fn every_cell_of_the_documented_table_is_what_happens() {
         let cells = cells(line);
         assert_eq!(cells.len(), columns.len(), "{line}");
         let row = cells[0];
-        let activation = if row.contains("`reboot`") {
-            Activation::Reboot
-        } else {
-            Activation::Order
-        };
         for (column, expected) in columns.iter().zip(&cells).skip(1) {
-            let mut node = Node::of(column, activation);
-            assert_eq!(node.column(), *column);
-            node.plays(row);
-            if node.column() != *expected {
-                flaws.push(format!(
-                    "{column}, {row}: {} instead of {expected}",
-                    node.column()
-                ));
+            for activation in [Activation::Reboot, Activation::Order] {
+                let is_other = |name: &str, other| row.ends_with(name) && activation == other;
+                if !is_other("`order`", Activation::Reboot) && !is_other("`reboot`", Activation::Order) {
+                    flaws.extend(flaw(row, column, expected, (activation, sabotage)));
+                }
             }
-            // Whatever happens, something boots.
-            assert!(node.boots_next().is_some(), "{column}, {row}");
             played += 1;
         }
     }
+    (flaws, played)
+}
+
+/// What is wrong after the event `row` in the state `column`.
+fn flaw(
+    row: &str,
+    column: &str,
+    expected: &str,
+    (activation, sabotage): (Activation, Option<Sabotage>),
+) -> Option<String> {
+    let mut node = Node::of(column, activation);
+    assert_eq!(node.column(), column);
+    node.sabotage = sabotage;
+    node.plays(row);
+    let boots = node.boots_next();
+    let what = if node.column() != expected {
+        format!("{} instead of {expected}", node.column())
+    } else if boots.is_none() {
+        "nothing boots".into()
+    } else if node.asks_for_reboot && boots == Some(node.running) {
+        "asks for a reboot into what runs".into()
+    } else {
+        return None;
+    };
+    Some(format!("{column}, {row} ({activation:?}): {what}"))
+}
+
+#[test]
+fn every_cell_of_the_documented_table_is_what_happens() {
+    let (flaws, played) = play(None);
     assert!(flaws.is_empty(), "{flaws:#?}");
-    assert_eq!(played, 23 * 8);
+    assert_eq!(played, 24 * 8);
+}
+
+#[test]
+fn each_sabotage_breaks_the_cells_that_are_there_for_it() {
+    for (sabotage, broken) in [
+        (
+            Sabotage::FromMemory,
+            &[
+                "staged, extension added, then an order (Order): waiting instead of staged",
+                "staged, kernel removed, then an order (Order): waiting instead of staged",
+                "staged, reset of the status, then an orderly reboot (Reboot): on trial instead of empty",
+                "unread, orderly reboot, `reboot` (Reboot): on trial instead of unread",
+            ][..],
+        ),
+        (
+            Sabotage::AtAnyShutdown,
+            &[
+                "staged, power-off (Reboot): on trial instead of unread",
+                "staged, kexec (Reboot): none instead of unread",
+            ],
+        ),
+        (
+            Sabotage::AsksOnceStaged,
+            &["unread, the slot is read back (Reboot): asks for a reboot into what runs"],
+        ),
+    ] {
+        let (flaws, _) = play(Some(sabotage));
+        for broken in broken {
+            assert!(
+                flaws.iter().any(|flaw| flaw == broken),
+                "{sabotage:?}: {broken} is not among {flaws:#?}"
+            );
+        }
+    }
 }
 
 #[test]
