@@ -102,6 +102,7 @@ mod schedule;
 mod slots;
 mod staged_image;
 mod targets;
+mod tested;
 mod unbootable;
 
 pub use attempt::Site;
@@ -109,8 +110,9 @@ pub use error::{InstallError, Voucher};
 pub use image_facts::{ImageFacts, LOOKER};
 pub use kernel::KernelError;
 pub use pace::Pace;
-pub use phases::{Downloaded, Installer, Ready, Tested, Verified};
+pub use phases::{Downloaded, Installer, Ready, Verified};
 pub use postinstall::{CONFINED_RUNNER, NO_SCRIPT, PostinstError, PostinstMode, PostinstOutcome, RUNNER};
 pub use preflight_result::{EXTENSION_LOOK, PAYLOAD_LOOK, PreflightResult, PreflightVerdict, SLOT_LOOK};
 pub use slots::Slots;
 pub use staged_image::{StagedImage, read_image, read_kernel};
+pub use tested::Tested;

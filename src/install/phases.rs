@@ -13,15 +13,13 @@ use super::postinstall::{self, Confinement, PostinstMode, PostinstOutcome, Scrip
 use super::preflight;
 use super::preflight_result::{PAYLOAD_LOOK, PreflightResult, PreflightVerdict};
 use super::saved::Saved;
-use super::staged_image::{StagedImage, VerifiedImages};
+use super::staged_image::VerifiedImages;
 use super::targets::{ExtraPartitions, Targets, post_pcr_policy};
-use super::{
-    InstallError, PostinstError, dirty_partitions, extensions, image_check, manifest_checks, pipeline,
-};
+use super::tested::Tested;
+use super::{InstallError, PostinstError, extensions, image_check, manifest_checks, pipeline};
 use crate::disk::give_back_free_memory;
 use crate::host::subprocess::SubprocessError;
 use crate::plan::{ImageHashes, InstallPlan};
-use crate::store::record::RecordError;
 
 /// An update that was decided on; nothing was looked at yet.
 pub struct Installer {
@@ -270,7 +268,7 @@ impl Verified {
     async fn run(self, cancel: &CancellationToken) -> Result<(PostinstOutcome, Vec<String>), InstallError> {
         let Self {
             attempt,
-            image,
+            images,
             release,
             pcr_policy,
         } = self;
@@ -303,7 +301,7 @@ impl Verified {
         let tested = tested?;
         // The script may have written another one.
         let at = Arc::clone(&attempt);
-        blocking(move || image_check::kernel(&at, image.size)).await?;
+        blocking(move || image_check::kernel(&at, images.slot.size)).await?;
         Ok(tested)
     }
 }
@@ -343,99 +341,10 @@ async fn put_in_place(
     }
 }
 
-/// The image's script agrees.
-pub struct Tested {
-    attempt: Arc<AttemptSetup>,
-    images: VerifiedImages,
-    outcome: PostinstOutcome,
-    lost_extensions: Vec<String>,
-}
-
-impl Tested {
-    /// The extensions merged now that the image will not merge, each in a sentence.
-    #[must_use]
-    pub fn lost_extensions(&self) -> &[String] {
-        &self.lost_extensions
-    }
-
-    /// Makes the slot boot next, once, and reads that back.
-    ///
-    /// Order, and what a cut between leaves behind:
-    /// 1. boot attributes (the disk's own ordered write): before it the slot is unbootable, or as
-    ///    its script set it; after it the new image boots next;
-    /// 2. the checkpoint is removed: without that, a later attempt at the same payload would find
-    ///    it, resume at its end and verify the slot again;
-    /// 3. no partition counts as torn any more: without that, one that the next payload for this
-    ///    slot leaves out is copied;
-    /// 4. extensions of versions in neither slot go: without that, they go with the next update.
-    ///
-    /// # Errors
-    /// If the running slot is no longer good, or the attributes can't be written; the slot is
-    /// unbootable then, as far as the disk lets it.
-    pub async fn commit(self) -> Result<PostinstOutcome, InstallError> {
-        let Self { attempt, outcome, .. } = self;
-        blocking(move || {
-            preflight::running_is_good(&attempt)
-                .and_then(|()| {
-                    let slot = attempt.plan.target;
-                    let next = attempt.site.slots.make_next(slot);
-                    next.map_err(|source| InstallError::Commit { slot, source })
-                })
-                .inspect_err(|_| make_unbootable_again(&attempt))?;
-            Saved::discard(&attempt);
-            dirty_partitions::end(&attempt);
-            extensions::prune(&attempt);
-            give_back_free_memory();
-            Ok(outcome)
-        })
-        .await
-    }
-}
-
-impl Tested {
-    /// Leaves the slot unbootable, to be activated later; `keep` makes the record of that.
-    ///
-    /// Order, and what a cut between leaves behind:
-    /// 1. the record: before it the slot is unbootable and nothing is known of it, so that a later
-    ///    attempt resumes at the payload's end and verifies the slot again; after it the update is
-    ///    staged;
-    /// 2. to 4. as after [`Self::commit`].
-    ///
-    /// # Errors
-    /// If the slot could boot, whoever saw to that, or the record can't be made; the slot is made
-    /// unbootable again then.
-    pub async fn stage(
-        self,
-        keep: impl FnOnce(StagedImage) -> Result<(), RecordError> + Send + 'static,
-    ) -> Result<PostinstOutcome, InstallError> {
-        let Self {
-            attempt,
-            images,
-            outcome,
-            ..
-        } = self;
-        blocking(move || {
-            let slot = attempt.plan.target;
-            let unbootable = attempt.site.slots.require_unbootable(slot);
-            unbootable
-                .map_err(|source| InstallError::NotUnbootable { slot, source })
-                .and_then(|()| StagedImage::of(&attempt, &images))
-                .and_then(|staged| keep(staged).map_err(InstallError::State))
-                .inspect_err(|_| make_unbootable_again(&attempt))?;
-            Saved::discard(&attempt);
-            dirty_partitions::end(&attempt);
-            extensions::prune(&attempt);
-            give_back_free_memory();
-            Ok(outcome)
-        })
-        .await
-    }
-}
-
 /// The failed attempt's slot must not boot. Failing to see to that is logged: the error that led
 /// here is the one to be reported; what came beside the image stays then, since the slot might
 /// boot.
-fn make_unbootable_again(attempt: &AttemptSetup) {
+pub(super) fn make_unbootable_again(attempt: &AttemptSetup) {
     let slot = attempt.plan.target;
     match attempt.site.slots.withdraw_and_make_unbootable(slot) {
         Ok(()) => extensions::take_back(attempt),

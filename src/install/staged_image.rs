@@ -36,7 +36,7 @@ pub struct StagedImage {
 #[derive(Debug, Clone)]
 pub(super) struct VerifiedImages {
     /// The slot's.
-    slot: ImageInfo,
+    pub(super) slot: ImageInfo,
     partitions: Vec<(PartitionName, ImageInfo)>,
 }
 
