@@ -20,6 +20,7 @@
 //! | HTTP: proxies, redirects, credentials, redaction of URLs | [`net`] |
 //! | the disk, its slots and their boot attributes | [`disk`] |
 //! | the health of a slot on trial | [`health`] |
+//! | the end of a hang of a slot on trial, without the daemon | [`trial_deadline`] |
 //! | durable state: preferences and records | [`store`] |
 //! | configuration files | [`config`] |
 //! | status line, watchdog and metrics | [`monitoring`] |
@@ -63,5 +64,6 @@ pub mod serve;
 pub mod status;
 pub mod store;
 pub mod systemd;
+pub mod trial_deadline;
 
 pub use printable::printable;

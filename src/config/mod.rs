@@ -28,6 +28,7 @@ mod reference;
 mod setting;
 mod sources;
 mod table;
+mod trial_deadline;
 
 use crate::host::Unreadable;
 use crate::omaha::{MachineIdentity, NodeIdentity};
@@ -43,6 +44,7 @@ pub use reference::reference;
 pub use setting::{Place, Setting, ValueKind};
 pub use sources::{KeyValues, ValueOrigin};
 pub use table::SETTINGS;
+pub use trial_deadline::{TrialDeadlineFlaw, TrialDeadlineSettings};
 
 /// Where update settings are looked up, first to last.
 pub const UPDATE_FILES: [&str; 3] = [
@@ -164,6 +166,7 @@ impl Config {
         let health = HealthSettings::from_sources(&sources);
         let mut lint = sources.lint();
         lint.extend(health.lint());
+        lint.extend(TrialDeadlineSettings::from_sources(&sources).lint());
         Ok(Self {
             version: sources.text(&table::VERSION),
             board: sources.text(&table::BOARD),

@@ -4,7 +4,7 @@ use super::setting::{Place, Setting, ValueKind};
 use super::{DEFAULT_APP_ID, PUBLIC_SERVER};
 
 /// All of them, in the order of the reference.
-pub const SETTINGS: [&Setting; 30] = [
+pub const SETTINGS: [&Setting; 31] = [
     &SERVER,
     &GROUP,
     &MACHINE_ALIAS,
@@ -25,6 +25,7 @@ pub const SETTINGS: [&Setting; 30] = [
     &HEALTH_DEADLINE,
     &HEALTH_REGRESSIONS,
     &HEALTH_EXCUSED,
+    &TRIAL_DEADLINE,
     &INSTALL_PRIORITY,
     &INSTALL_PRIORITY_ON_DEMAND,
     &INSTALL_PRESSURE_CPU,
@@ -195,6 +196,21 @@ pub(super) const HEALTH_EXCUSED: Setting = text(
     "",
     "units that may be lost or fail after an update without anybody being told, separated by blanks",
 );
+
+pub(super) const TRIAL_DEADLINE: Setting = Setting {
+    kind: ValueKind::Number {
+        unit: "seconds",
+        min: 1,
+        max: 604_800,
+        zero: Some("never"),
+    },
+    ..text(
+        "TRIAL_DEADLINE",
+        "0",
+        "by when after the boot a new slot must be marked good, whether or not any daemon runs; else the node is reset, and the \
+         other slot boots. It must be later than `HEALTH_DEADLINE` and `HEALTH_SETTLE` together ([deadline.md](deadline.md))",
+    )
+};
 
 const PRIORITY: ValueKind = ValueKind::Word(&["normal", "low", "idle"]);
 pub(super) const INSTALL_PRIORITY: Setting = Setting {

@@ -1,9 +1,9 @@
 //! The kernel calls that have no safe form: sector size, read-only flag, loop devices, a thread's
-//! claims, memory that was freed.
+//! claims, memory that was freed, watchdogs.
 //!
 //! The only unsafe code of the project. Each function is a whole operation: no descriptor, pointer
 //! or half-filled structure leaves this file. Numbers and layouts are those of `linux/fs.h`,
-//! `linux/loop.h` and `linux/ioprio.h`.
+//! `linux/loop.h`, `linux/ioprio.h` and `linux/watchdog.h`.
 #![allow(
     unsafe_code,
     reason = "kernel calls pass pointers; every call site says why it is sound"
@@ -19,6 +19,8 @@ nix::ioctl_read_bad!(blksszget, 0x1268, c_int);
 nix::ioctl_write_ptr_bad!(blkroset, 0x125d, c_int);
 nix::ioctl_none_bad!(loop_ctl_get_free, 0x4c82);
 nix::ioctl_write_ptr_bad!(loop_configure, 0x4c0a, LoopConfig);
+nix::ioctl_readwrite!(watchdog_set_timeout, b'W', 6, c_int);
+nix::ioctl_read!(watchdog_keep_alive, b'W', 5, c_int);
 
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
@@ -127,6 +129,25 @@ pub(super) fn attach_loop(
     // SAFETY: both descriptors are open for the whole call; the kernel only reads the structure,
     // which has its layout and lives until the call returns.
     unsafe { loop_configure(device.as_raw_fd(), &raw const config) }?;
+    Ok(())
+}
+
+/// Sets the time-out of an open watchdog, which begins anew; gives the time-out that it has then, in
+/// seconds.
+pub(crate) fn set_watchdog_timeout(device: &File, seconds: u32) -> io::Result<u32> {
+    let mut timeout = c_int::try_from(seconds).map_err(io::Error::other)?;
+    // SAFETY: the descriptor is open for the whole call, and the kernel reads and writes one int that
+    // lives until it returns.
+    unsafe { watchdog_set_timeout(device.as_raw_fd(), &raw mut timeout) }?;
+    u32::try_from(timeout).map_err(|_| io::Error::other(format!("a time-out of {timeout} s")))
+}
+
+/// Feeds an open watchdog: its time-out begins anew.
+pub(crate) fn feed_watchdog(device: &File) -> io::Result<()> {
+    let mut ignored: c_int = 0;
+    // SAFETY: the descriptor is open for the whole call; drivers ignore the argument or write one
+    // int to it, which lives until the call returns.
+    unsafe { watchdog_keep_alive(device.as_raw_fd(), &raw mut ignored) }?;
     Ok(())
 }
 

@@ -60,7 +60,7 @@ mod updater;
 pub use attempt_context::{AttemptContext, CancelSignal};
 pub use event::{CheckOutcome, Commitment, Effect, Event, Fallback, OfferSummary, Report, Unconfirmed};
 pub use failure::{Failure, SlotError};
-pub use node::{ActivationError, DiskChoice, Node, Settings, activate_at_reboot};
+pub use node::{ActivationError, DiskChoice, Node, Settings, activate_at_reboot, record_hang};
 pub use progress::{Meter, Throttle};
 pub use reportable::Reportable;
 pub use snapshot::{BootsNext, NodeFacts, Updates};

@@ -31,6 +31,11 @@ pub enum Cause {
         /// What, each in a sentence.
         what: Vec<String>,
     },
+    /// The slot was not marked good by `TRIAL_DEADLINE`, and the node was reset.
+    Hang {
+        /// The units that were still starting, as far as that was known.
+        starting: Vec<String>,
+    },
     /// Units are required, and systemd can't be asked.
     Systemd {
         /// The reason for which it can't be asked.
@@ -47,6 +52,11 @@ impl Cause {
             Self::Unit { name, state, .. } => format!("unit {name} is {state}"),
             Self::Check { path, ended, .. } => format!("health check {path} {ended}"),
             Self::Lost { what } => lost(what),
+            Self::Hang { starting } if starting.is_empty() => "did not come up in time".to_owned(),
+            Self::Hang { starting } => {
+                let starting = listed(starting, ", ", " and ");
+                format!("did not come up in time: {starting} had not started")
+            }
             Self::Systemd { reason } => format!("systemd can't be asked about units: {reason}"),
         }
     }
@@ -57,7 +67,7 @@ impl Cause {
         match self {
             Self::Unit { journal, .. } => journal,
             Self::Check { output, .. } => output,
-            Self::Lost { .. } | Self::Systemd { .. } => "",
+            Self::Lost { .. } | Self::Hang { .. } | Self::Systemd { .. } => "",
         }
     }
 }
@@ -76,14 +86,19 @@ impl fmt::Display for Cause {
 const MOST_TOLD: usize = 8;
 
 fn lost(what: &[String]) -> String {
-    let told: Vec<&str> = what.iter().take(MOST_TOLD).map(String::as_str).collect();
-    let rest = what.len().saturating_sub(MOST_TOLD);
+    format!("lost with the update: {}", listed(what, "; ", "; and "))
+}
+
+/// The first of `texts`, and the number of the rest.
+fn listed(texts: &[String], comma: &str, and: &str) -> String {
+    let told: Vec<&str> = texts.iter().take(MOST_TOLD).map(String::as_str).collect();
+    let rest = texts.len().saturating_sub(MOST_TOLD);
     let and_more = if rest == 0 {
         String::new()
     } else {
-        format!("; and {rest} more")
+        format!("{and}{rest} more")
     };
-    format!("lost with the update: {}{and_more}", told.join("; "))
+    told.join(comma) + &and_more
 }
 
 /// The end of `text` in at most `most` bytes, at the start of a character.
@@ -116,6 +131,18 @@ mod tests {
         assert_eq!(
             lost(10).summary(),
             "lost with the update: 0; 1; 2; 3; 4; 5; 6; 7; and 2 more"
+        );
+    }
+
+    #[test]
+    fn a_hang_names_the_units_that_had_not_started() {
+        let hang = |units: &[&str]| Cause::Hang {
+            starting: units.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(hang(&[]).to_string(), "did not come up in time");
+        assert_eq!(
+            hang(&["a.service", "b.mount"]).to_string(),
+            "did not come up in time: a.service, b.mount had not started"
         );
     }
 

@@ -30,6 +30,15 @@ pub(super) fn of(host: &Host) -> Vec<Box<dyn RebootStrategy>> {
     }
 }
 
+/// Has the kernel reset the machine; it does so once more for a key of a console, should it refuse.
+pub(super) fn reset(host: &Host) -> io::Result<()> {
+    if !host.is_real() {
+        return Recorded(host.clone()).record();
+    }
+    let Err(refusal) = nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_AUTOBOOT);
+    fs::write("/proc/sysrq-trigger", "b").map_err(|_| refusal.into())
+}
+
 impl RebootStrategy for Systemd {
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async { Systemd::reboot(*self).await.map_err(|error| chain(&error)) })

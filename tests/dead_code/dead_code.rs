@@ -81,6 +81,8 @@ mod status;
 mod store;
 #[path = "../../src/systemd/mod.rs"]
 mod systemd;
+#[path = "../../src/trial_deadline/mod.rs"]
+mod trial_deadline;
 
 #[path = "../../src/bin/update_engine_client.rs"]
 mod update_engine_client;

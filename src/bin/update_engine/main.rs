@@ -5,6 +5,7 @@
 //! status 0 on SIGTERM and SIGINT, with 1 when it cannot serve.
 
 mod command_line;
+mod deadline;
 mod role;
 
 use std::path::PathBuf;

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `postinst`, `flatcar-postinst` | an image's part in its own installation: `postinst DEVICE KERNEL=FILE` |
 //! | `flatcar-setgoodroot` | marks the running slot good |
+//! | `update-engine-trial-deadline` | arms what ends a hang of a slot on trial: see [`update_engine::trial_deadline`] |
+//! | `@update-engine-trial-deadline` | the process that it leaves behind |
 //! | `update_engine_stub` | tells the server about a system that runs from memory |
 //! | `update-engine-look-at-image` | mounts a slot and says what its image is; the daemon's own helper, likewise |
 //! | `update-engine-activate` | makes a staged update the next to boot, if the machine reboots |
@@ -31,8 +33,10 @@ use update_engine::omaha::{Client, MachineIdentity, Retries, announcement};
 use update_engine::postinst::Postinst;
 use update_engine::printable;
 use update_engine::systemd::Systemd;
+use update_engine::trial_deadline;
 
 use super::command_line::{DISK, ROLE, ROOT, RUNNING_SLOT};
+use super::deadline;
 
 /// Flags of the program that activates a staged update.
 const ACTIVATE: &[Flag] = &[ROOT, DISK, RUNNING_SLOT];
@@ -42,6 +46,8 @@ const ACTIVATE: &[Flag] = &[ROOT, DISK, RUNNING_SLOT];
 pub(crate) enum Role {
     Postinst,
     SetGoodRoot,
+    TrialDeadline,
+    Keeper,
     Stub,
     Looker,
     Activate,
@@ -55,6 +61,8 @@ impl Role {
         match name.file_name()?.to_str()? {
             "postinst" | "flatcar-postinst" => Some(Self::Postinst),
             "flatcar-setgoodroot" => Some(Self::SetGoodRoot),
+            trial_deadline::PROGRAM => Some(Self::TrialDeadline),
+            trial_deadline::KEEPER => Some(Self::Keeper),
             "update_engine_stub" => Some(Self::Stub),
             install::LOOKER => Some(Self::Looker),
             "update-engine-activate" => Some(Self::Activate),
@@ -71,6 +79,8 @@ impl Role {
             Self::Runner => run_postinst(arguments),
             Self::ConfinedRunner => run_confined(arguments),
             Self::Activate => activate(arguments),
+            Self::Keeper => deadline::keep(arguments),
+            Self::TrialDeadline => on_host(arguments, |host, line| deadline::arm_or_disarm(&host, line)),
             Self::Postinst => on_host(arguments, |host, line| postinst(name, host, line)),
             Self::SetGoodRoot => on_host(arguments, |host, _| set_good_root(&host)),
             Self::Stub => on_host(arguments, |host, _| finish(blocking(announce(&host)))),
@@ -188,7 +198,7 @@ fn run_postinst(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     ExitCode::from(install::NO_SCRIPT)
 }
 
-fn refuse(error: &dyn Error) -> ExitCode {
+pub(super) fn refuse(error: &dyn Error) -> ExitCode {
     eprintln!("{}", printable(&chain(error)));
     ExitCode::FAILURE
 }
@@ -209,6 +219,7 @@ fn blocking<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
 }
 
 fn set_good_root(host: &Host) -> ExitCode {
+    trial_deadline::disarm_or_warn(host);
     match SlotDisk::discover(host).and_then(|disk| disk.mark_good()) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => refuse(&error),

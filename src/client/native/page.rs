@@ -10,8 +10,12 @@ use crate::status::{
     CheckResult, Diagnostics, FailureReport, Obstacle, Overview, PreflightCheck, Preview, Prospect, Transfer,
 };
 
-/// The page of `status`.
-pub(super) fn status(overview: &Overview, diagnostics: Option<&Diagnostics>) -> String {
+/// The page of `status`; `deadline` says who ends a hang, where somebody would.
+pub(super) fn status(
+    overview: &Overview,
+    diagnostics: Option<&Diagnostics>,
+    deadline: Option<&str>,
+) -> String {
     let mut page = Page::default();
     page.row("State", &overview.summary);
     page.row("Running version", known(&overview.running_version));
@@ -23,6 +27,9 @@ pub(super) fn status(overview: &Overview, diagnostics: Option<&Diagnostics>) -> 
     }
     if !overview.trial.is_empty() {
         page.row("On trial", &overview.trial);
+    }
+    if let Some(deadline) = deadline {
+        page.row("Trial deadline", deadline);
     }
     match &overview.last_check.0 {
         Some(check) => page.row("Last check", &format!("{}: {}", utc(check.time), check.outcome)),

@@ -9,8 +9,11 @@ use super::progress::{Follower, ProgressDisplay};
 use super::remote::{Remote, RemoteError};
 use super::{Exit, health, history, page, reboot_lock, settings, time};
 use crate::client::Endpoint;
+use crate::host::Host;
+use crate::journal::chain;
 use crate::printable::printable;
 use crate::status::{EngineState, Obstacle, OfferSource, Overview};
+use crate::trial_deadline;
 
 /// Carries out a command. Results go to standard output, errors to standard error.
 pub async fn run(arguments: Arguments) -> Exit {
@@ -85,12 +88,21 @@ async fn tell_summary(remote: &Remote, done: Result<(), RemoteError>) -> Result<
 
 async fn status(remote: &Remote, json: bool) -> Result<String, RemoteError> {
     let (overview, diagnostics) = (remote.overview().await?, remote.diagnostics().await);
+    // Asked here, so that it is told of a daemon that hangs, too.
+    let deadline = trial_deadline::armed(&Host::new("/"));
     if !json {
-        return Ok(page::status(&overview, diagnostics.as_ref()));
+        let deadline = match deadline {
+            Ok(state) => state.map(|state| state.to_string()),
+            Err(error) => Some(chain(&error)),
+        };
+        return Ok(page::status(&overview, diagnostics.as_ref(), deadline.as_deref()));
     }
     let mut value = json!(overview);
     if let (Some(object), Some(diagnostics)) = (value.as_object_mut(), diagnostics) {
         object.insert("rollback_output".to_owned(), diagnostics.rollback_output.into());
+    }
+    if let (Some(object), Ok(Some(deadline))) = (value.as_object_mut(), deadline) {
+        object.insert("armed_trial_deadline".to_owned(), json!(deadline));
     }
     Ok(pretty(&value))
 }

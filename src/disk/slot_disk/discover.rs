@@ -1,12 +1,45 @@
 //! Discovery of a `SlotDisk`: below the mount of `/usr`, or by the node of a slot.
 
+use std::path::PathBuf;
+
+use slots::Guid;
+
 use super::{SlotDisk, read_layout, slot_of};
 use crate::disk::command_line;
 use crate::disk::discovery::{PartitionOnDisk, RunningPartition, partition_at, running_partition};
 use crate::disk::{DiscoveryError, DiskError};
 use crate::host::Host;
 
+/// Type of an EFI system partition.
+const EFI_SYSTEM: Guid = Guid::new(
+    0xc12a_7328,
+    0xf81f,
+    0x11d2,
+    [0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b],
+);
+
 impl SlotDisk {
+    /// The node of the first EFI system partition of this disk, on which the kernels lie; none if it
+    /// has none, or is an image.
+    ///
+    /// # Errors
+    /// When the table or sysfs can't be read.
+    pub fn efi_partition(&self) -> Result<Option<PathBuf>, DiskError> {
+        let Some(device) = &self.device else {
+            return Ok(None);
+        };
+        let gpt = self.read()?.gpt;
+        let mut partitions = gpt.table().partitions();
+        let Some(partition) = partitions.find(|partition| partition.kind == EFI_SYSTEM) else {
+            return Ok(None);
+        };
+        let Some(known) = device.partition(partition.number.get())? else {
+            return Ok(None);
+        };
+        let node = known.node()?;
+        Ok(Some(self.host.path(&node.to_string_lossy())))
+    }
+
     /// The disk from which `/usr` is mounted, through device-mapper if need be, and below merged
     /// extensions.
     ///

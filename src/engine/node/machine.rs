@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ring::rand::SecureRandom as _;
 
 use crate::config::{Config, HealthSettings};
-use crate::disk::{DiskError, SlotDisk, SlotName};
+use crate::disk::{DiskError, SlotDisk, SlotName, kernel_path, missing_kernel};
 use crate::extension::{ExtensionStore, ExtensionStoreError, RunningSystem};
 use crate::host::{Host, Unreadable};
 use crate::install::PostinstMode;
@@ -127,28 +127,12 @@ impl Machine {
 
     /// Where the kernel of `slot` lies.
     pub(super) fn kernel(&self, slot: SlotName) -> Result<String, Unreadable> {
-        Ok(format!("{}/vmlinuz-{}", self.boot_directory()?, slot.letter()))
-    }
-
-    /// The directory of kernels: installations from before the distribution's change of name keep
-    /// theirs. If it can't be told which this is neither is written: a loader would take the other.
-    fn boot_directory(&self) -> Result<&'static str, Unreadable> {
-        for old in ["/boot/coreos/vmlinuz-a", "/boot/coreos/vmlinuz-b"] {
-            if self.host().is_there(old)? {
-                return Ok("/boot/coreos");
-            }
-        }
-        Ok("/boot/flatcar")
+        kernel_path(self.host(), slot)
     }
 
     /// Why the kernel of `slot` can't be relied on, if it can't.
     pub(super) fn missing_kernel(&self, slot: SlotName) -> Option<String> {
-        let found = self.kernel(slot).and_then(|kernel| {
-            let found = self.host().look_at(&kernel)?;
-            let is_there = found.is_some_and(|file| file.is_file() && file.len() > 0);
-            Ok((!is_there).then(|| format!("{slot} has no kernel at {kernel}")))
-        });
-        found.unwrap_or_else(|error| Some(chain(&error)))
+        missing_kernel(self.host(), slot)
     }
 
     /// A preference. One that can't be read counts as forgotten: it is our own, and nobody could

@@ -82,8 +82,8 @@ use super::{
 };
 use crate::config::Activation;
 use crate::health::{Cause, TrialEnd};
-use crate::host::{NodeMode, since_boot};
-use crate::install::{Downloaded, Ready};
+use crate::host::{Host, NodeMode, since_boot};
+use crate::install::{Downloaded, PostinstMode, Ready};
 use crate::journal::{AttemptFields, chain};
 use crate::plan::InstallPlan;
 use crate::policy::{ActivatedBy, ClockStep};
@@ -92,6 +92,9 @@ use crate::systemd::Systemd;
 
 /// The unit whose stop activates a staged update, if the machine reboots.
 const ACTIVATION_UNIT: &str = "update-engine-activate.service";
+
+/// The directory of our records.
+const STATE: &str = "/var/lib/update_engine";
 
 /// This machine, as the engine has things done on it.
 pub struct Node {
@@ -181,6 +184,27 @@ impl Node {
 pub fn activate_at_reboot(settings: Settings) -> Result<(), ActivationError> {
     let staged = StagedSlot::new(&Arc::new(Machine::new(settings)));
     staged.activate(ActivatedBy::Reboot)
+}
+
+/// Records, without an engine, that the running slot of `host` is left for a hang, with the units that
+/// were still starting.
+///
+/// # Errors
+/// A sentence that says why it is not recorded.
+pub fn record_hang(host: &Host, starting: &[String]) -> Result<(), String> {
+    let machine = Arc::new(Machine::new(Settings {
+        host: host.clone(),
+        disk: DiskChoice::OfUsr,
+        postinst: PostinstMode::Run,
+    }));
+    if !host.path(STATE).is_dir() {
+        return Err(format!("{STATE} is not there"));
+    }
+    let disk = machine.disk().map_err(|error| chain(&error))?;
+    let history = UpdateHistory::new(&machine);
+    history
+        .remember_hang(&disk, starting)
+        .map_err(|error| chain(&error))
 }
 
 impl Updater for Node {

@@ -25,6 +25,7 @@ use crate::omaha::{CheckAnswer, CheckEvent, ErrorCode, HttpStatus, Offer, Reply}
 use crate::plan::InstallPlan;
 use crate::status::{CheckResult, Obstacle, OfferSource, PreflightCheck, Preview, Prospect};
 use crate::store::LastAnswer;
+use crate::trial_deadline::on_next_trial;
 
 /// The update server's answer is waited for as long. Clients of a bus wait 25 s for both.
 const SERVER: Duration = Duration::from_secs(12);
@@ -63,6 +64,18 @@ impl PreviewRecords {
             return Err(Failure::new(ErrorCode::DeferredPerPolicy, why).of_kind(Obstacle::OnTrial));
         }
         Ok(())
+    }
+}
+
+impl PreviewRecords {
+    /// Who would end a hang of the new slot, where that is configured.
+    fn trial_deadline(&self) -> Option<PreflightResult> {
+        let verdict = match on_next_trial(self.machine.host())? {
+            Ok(who) => PreflightVerdict::Fine(who),
+            Err(why) => PreflightVerdict::Standing(why),
+        };
+        let subject = "trial deadline".to_owned();
+        Some(PreflightResult { subject, verdict })
     }
 }
 
@@ -178,6 +191,7 @@ impl Previewer {
             findings.iter_mut().for_each(marked_first);
         }
         settle(&mut findings);
+        findings.extend(self.records.run(PreviewRecords::trial_deadline).await);
         let checks: Vec<_> = findings.iter().map(checked).collect();
         let mut preview = match (
             findings.iter().find_map(refusal),

@@ -15,6 +15,7 @@ use crate::engine::{BootsNext, Fallback, SlotError};
 use crate::health::Cause;
 use crate::journal::MessageId;
 use crate::journal::chain;
+use crate::trial_deadline::disarm_or_warn;
 
 /// What is done to the slots by order, or because of a trial. The disk is found anew for each use.
 pub(super) struct SlotControl {
@@ -86,8 +87,10 @@ impl SlotControl {
         found.unwrap_or_default()
     }
 
-    /// Makes the running slot good, and the first choice of the loader.
+    /// Makes the running slot good, and the first choice of the loader; what would end a hang is
+    /// disarmed before.
     pub(super) fn mark_running_good(&self, disk: &SlotDisk) -> Result<(), DiskError> {
+        disarm_or_warn(self.machine.host());
         let running = disk.running();
         match disk.mark_good()? {
             Marked::Written => tracing::info!(

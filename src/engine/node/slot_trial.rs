@@ -23,6 +23,7 @@ use crate::health::{self, Cause, NotHealthyYet, Requirement, TrialEnd, Unknown};
 use crate::journal::{MessageId, chain};
 use crate::reboot::reboot_now;
 use crate::systemd::Systemd;
+use crate::trial_deadline::disarm_or_warn;
 
 /// The running slot's trial, as far as this process has followed it.
 pub(super) struct SlotTrial {
@@ -105,8 +106,10 @@ impl SlotTrial {
         })
     }
 
-    /// Once the requirements are readable the whole deadline counts, for later daemons too.
+    /// Once the requirements are readable the whole deadline counts, for later daemons too. Until
+    /// then no deadline ends the trial, not even the one that needs no daemon.
     fn put_off_deadline(&self) {
+        disarm_or_warn(self.machine.host());
         if let Err(error) = self.machine.host().start_anew() {
             tracing::warn!(
                 "a later daemon's deadline counts from this boot's first: {}",

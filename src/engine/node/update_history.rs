@@ -257,6 +257,32 @@ impl UpdateHistory {
         self.change_or_warn(|history| history.kept(running));
     }
 
+    /// The running slot is about to be left for a hang. A cause that was recorded before stays: the
+    /// node hung on its way out.
+    ///
+    /// # Errors
+    /// When the cause can't be recorded.
+    pub(super) fn remember_hang(&self, disk: &SlotDisk, starting: &[String]) -> Result<(), RememberError> {
+        let running = partuuid(disk, disk.running())?;
+        let version = self.machine.running_version();
+        let hang = Cause::Hang {
+            starting: starting.to_vec(),
+        };
+        let why = RollbackCause {
+            cause: hang.summary(),
+            output: String::new(),
+            is_regression: false,
+        };
+        Ok(self.change(|history| {
+            let was_given_up = history.trial().is_some_and(|trial| {
+                trial.partuuid == running && matches!(trial.progress, TrialProgress::GivenUp(_))
+            });
+            if !was_given_up {
+                history.given_up(&running, &version, why);
+            }
+        })?)
+    }
+
     /// The running slot is about to be left.
     pub(super) fn remember_given_up(&self, disk: &SlotDisk, cause: &Cause) {
         let version = self.machine.running_version();

@@ -16,6 +16,10 @@ fn flaws(unit: &str, drop_ins: &[(&str, &str)]) -> String {
         let text = text
             .replace("ExecStart=/usr/sbin/update_engine", "ExecStart=/bin/true #")
             .replace("ExecStop=@/usr/sbin/update_engine", "ExecStop=@/bin/true")
+            .replace(
+                "ExecStart=/usr/sbin/update-engine-trial-deadline",
+                "ExecStart=/bin/true",
+            )
             .replace("ExecStart=/usr/sbin/update_reboot_manager", "ExecStart=/bin/true");
         std::fs::write(directory.path().join(from.file_name().unwrap()), text).unwrap();
     }
@@ -54,6 +58,7 @@ fn systemd_has_nothing_to_say_against_our_units() {
         "update-engine-activate.service",
         "update-engine-stub.service",
         "update-engine-stub.timer",
+        "update-engine-trial-deadline.service",
         "update-reboot-manager.service",
     ] {
         assert_eq!(flaws(unit, &[]), "", "{unit}");

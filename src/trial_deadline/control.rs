@@ -1,0 +1,170 @@
+//! The keeper's socket: its state for everybody, its end for root.
+//!
+//! The socket is an abstract one, which needs no file system and outlives the change from the initrd
+//! to the system. Anybody could take its name while there is no keeper, so only root is believed.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::time::Duration;
+
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::Uid;
+use serde::{Deserialize, Serialize};
+
+use super::PROGRAM;
+use super::keeper::WATCHDOG_DELAY;
+use crate::host::Host;
+use crate::journal::chain;
+
+/// The request that ends it; none asks for its state alone.
+pub(super) const DISARM: &[u8] = b"disarm\n";
+/// How long one side waits for the other.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// Bytes of an answer, at most.
+const LONGEST: u64 = 4096;
+
+/// An armed deadline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArmedDeadline {
+    /// The keeper's process.
+    pub pid: u32,
+    /// Seconds until it resets the node; none once it was disarmed.
+    #[serde(default)]
+    pub left: Option<u64>,
+    /// Node of the watchdog behind it.
+    #[serde(default)]
+    pub watchdog: Option<String>,
+    /// Why there is none, if there is none.
+    #[serde(default)]
+    pub no_watchdog: String,
+}
+
+impl fmt::Display for ArmedDeadline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pid, watchdog, .. } = self;
+        let Some(left) = self.left else {
+            let watchdog = watchdog.as_deref().unwrap_or_default();
+            return write!(f, "none; process {pid} feeds {watchdog}, which can't be stopped");
+        };
+        write!(f, "in {left} s process {pid} resets the node")?;
+        match watchdog {
+            Some(watchdog) => write!(
+                f,
+                ", or {watchdog} {} s later if that process can't",
+                WATCHDOG_DELAY.as_secs()
+            ),
+            None => write!(
+                f,
+                "; nothing would if that process couldn't: {}",
+                self.no_watchdog
+            ),
+        }
+    }
+}
+
+/// Why the keeper doesn't say, or doesn't do it.
+#[derive(Debug, thiserror::Error)]
+pub enum DeadlineControlError {
+    /// It can't be reached, or doesn't answer.
+    #[error("whatever keeps the trial deadline does not answer")]
+    Silent(#[source] io::Error),
+    /// Somebody else has its name.
+    #[error("user {0} has taken the name of what keeps the trial deadline")]
+    NotRoot(Uid),
+    /// Only root ends it.
+    #[error("user {0} may not disarm the trial deadline")]
+    NotAllowed(Uid),
+    /// It answers in words that are not known.
+    #[error("whatever keeps the trial deadline answers {0:?}")]
+    Unknown(String),
+}
+
+/// The armed deadline of this machine, if there is one.
+///
+/// # Errors
+/// When that can't be told.
+pub fn armed(host: &Host) -> Result<Option<ArmedDeadline>, DeadlineControlError> {
+    ask(host, &[])
+}
+
+/// Disarms the deadline. Gives the state afterwards: nothing if there is no keeper any more, as if
+/// there was none; what feeds a watchdog that can't be stopped. Only root may.
+///
+/// # Errors
+/// When the keeper can't be reached or doesn't answer: it may be armed still.
+pub fn disarm(host: &Host) -> Result<Option<ArmedDeadline>, DeadlineControlError> {
+    let user = Uid::effective();
+    if !is_trusted(host, user) {
+        return Err(DeadlineControlError::NotAllowed(user));
+    }
+    Ok(ask(host, DISARM)?.filter(|state| state.watchdog.is_some()))
+}
+
+/// Disarms the deadline, as whoever marks the running slot good does first. After a cut between the
+/// two the slot is on trial without a deadline, which keeps the node up; the other way round a healthy
+/// node could be reset. A keeper that doesn't answer must not cost the slot: it looks at the table
+/// before it resets, and its watchdog leads back into a slot that is good.
+pub fn disarm_or_warn(host: &Host) {
+    match disarm(host) {
+        Ok(None) => {}
+        Ok(Some(feeding)) => tracing::warn!("trial deadline: {feeding}"),
+        Err(error) => tracing::warn!("the trial deadline may still be armed: {}", chain(&error)),
+    }
+}
+
+fn ask(host: &Host, request: &[u8]) -> Result<Option<ArmedDeadline>, DeadlineControlError> {
+    let silent = DeadlineControlError::Silent;
+    let address = address(host).map_err(silent)?;
+    let mut stream = match UnixStream::connect_addr(&address) {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(None),
+        Err(error) => return Err(silent(error)),
+    };
+    let peer = getsockopt(&stream, sockopt::PeerCredentials).map_err(|error| silent(error.into()))?;
+    let peer = Uid::from_raw(peer.uid());
+    if !is_trusted(host, peer) {
+        return Err(DeadlineControlError::NotRoot(peer));
+    }
+    stream.set_read_timeout(Some(PATIENCE)).map_err(silent)?;
+    let mut answer = String::new();
+    let mut exchange = || {
+        stream.write_all(request)?;
+        stream.shutdown(Shutdown::Write)?;
+        (&stream).take(LONGEST).read_to_string(&mut answer)
+    };
+    match exchange() {
+        // It has ended in between.
+        Ok(0) => return Ok(None),
+        Err(error) if has_ended(error.kind()) => return Ok(None),
+        Ok(_) => {}
+        Err(error) => return Err(silent(error)),
+    }
+    let state = serde_json::from_str(&answer).map_err(|_| DeadlineControlError::Unknown(answer))?;
+    Ok(Some(state))
+}
+
+/// Whether the other side of a connection went away before it was served.
+fn has_ended(error: io::ErrorKind) -> bool {
+    matches!(error, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+}
+
+/// Whether `user` keeps the deadline of `host`, or may end it. Of a directory that stands for a
+/// machine its own users do.
+pub(super) fn is_trusted(host: &Host, user: Uid) -> bool {
+    user.is_root() || (!host.is_real() && user == Uid::effective())
+}
+
+/// The keeper's address; each root has its own.
+pub(super) fn address(host: &Host) -> io::Result<SocketAddr> {
+    let mut name = PROGRAM.to_owned();
+    if !host.is_real() {
+        let mut hasher = DefaultHasher::new();
+        host.path("/").hash(&mut hasher);
+        name = format!("{name}-{:016x}", hasher.finish());
+    }
+    SocketAddr::from_abstract_name(name)
+}

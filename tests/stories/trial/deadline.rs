@@ -1,0 +1,197 @@
+//! The trial deadline on a disk of its own: what arms it, what disarms it, and what it ends.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::Command;
+
+use update_engine::disk::SlotName;
+use update_engine::host::Host;
+
+use crate::support::device::Device;
+use crate::support::image::Attributes;
+use crate::support::loops::may_mount;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_update_engine");
+const ARM: &str = "update-engine-trial-deadline";
+const UNIT: &str = "usr/lib/systemd/system/update-engine.service";
+/// By which a machine that only stands for one is reset.
+const RESET: &str = "/run/update_engine/reboot";
+const HISTORY: &str = "/var/lib/update_engine/history";
+const GOOD: Attributes = (1, 0, 1);
+const ON_TRIAL: Attributes = (2, 0, 0);
+
+/// A machine whose slot B is on trial, with a deadline 900 s after the boot.
+struct Trial {
+    device: Device,
+    host: Host,
+}
+
+impl Trial {
+    /// `up` seconds after the boot.
+    fn new(up: &str) -> Self {
+        let device = Device::new(1 << 20);
+        device.image.set_attributes(SlotName::A, GOOD);
+        device.image.set_attributes(SlotName::B, ON_TRIAL);
+        let host = device.host(&device.partition(4));
+        let trial = Self { device, host };
+        let settings = "HEALTH_DEADLINE=600\nTRIAL_DEADLINE=900\n";
+        trial.write("usr/share/flatcar/update.conf", settings);
+        trial.write("proc/uptime", &format!("{up} 0.00\n"));
+        trial.write("boot/flatcar/vmlinuz-a", "a kernel");
+        trial.write(UNIT, "[Service]\n");
+        fs::create_dir_all(trial.path("usr/lib/systemd/system/multi-user.target.wants")).unwrap();
+        let wants = "usr/lib/systemd/system/multi-user.target.wants/update-engine.service";
+        symlink("../update-engine.service", trial.path(wants)).unwrap();
+        fs::create_dir_all(trial.path("var/lib/update_engine")).unwrap();
+        trial
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.host.path(path)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// What the program prints under one of its names.
+    fn run(&self, name: &str, arguments: &[&str]) -> String {
+        let link = self.device.path(name);
+        if !link.exists() {
+            symlink(PROGRAM, &link).unwrap();
+        }
+        let output = Command::new(link)
+            .arg("-root")
+            .arg(self.path(""))
+            .args(arguments)
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{printed}{output:?}");
+        printed.trim_end().to_owned()
+    }
+
+    fn status(&self) -> String {
+        self.run(ARM, &["status"])
+    }
+
+    /// Arms it one second before the deadline, and waits for the end of what keeps it.
+    fn outlives_its_deadline(&self) {
+        let armed = self.run(ARM, &[]);
+        assert!(armed.contains("resets the node"), "{armed}");
+        while self.status() != "none" {}
+    }
+
+    fn was_reset(&self) -> bool {
+        self.path(RESET).exists()
+    }
+}
+
+#[test]
+fn what_is_armed_stays_as_it_is_until_it_is_not_to_be_armed_any_more() {
+    if !may_mount() {
+        return;
+    }
+    let trial = Trial::new("100.00");
+    let armed = trial.run(ARM, &[]);
+    assert!(armed.starts_with("trial deadline: in 7"), "{armed}");
+    assert!(armed.ends_with("there is no watchdog"), "{armed}");
+    let keeper = |said: &str| {
+        said.split("process ")
+            .nth(1)
+            .unwrap()
+            .split(' ')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let again = trial.run(ARM, &[]);
+    assert!(again.starts_with("trial deadline, armed before: in 7"), "{again}");
+    assert_eq!(keeper(&again), keeper(&armed));
+    fs::create_dir_all(trial.path("etc/systemd/system")).unwrap();
+    symlink(
+        "/dev/null",
+        trial.path("etc/systemd/system/update-engine.service"),
+    )
+    .unwrap();
+    assert_eq!(
+        trial.run(ARM, &[]),
+        "trial deadline disarmed: the daemon is not to run: update-engine.service is masked"
+    );
+    assert_eq!(trial.status(), "none");
+    assert!(
+        trial
+            .run(ARM, &[])
+            .starts_with("no trial deadline: the daemon is not to run")
+    );
+}
+
+#[test]
+fn marking_good_disarms() {
+    if !may_mount() {
+        return;
+    }
+    let trial = Trial::new("100.00");
+    trial.run(ARM, &[]);
+    assert!(trial.status().contains("resets the node"));
+    trial.run("flatcar-setgoodroot", &[]);
+    assert_eq!(trial.status(), "none");
+    assert_eq!(trial.device.image.attributes(SlotName::B), (2, 0, 1));
+    assert_eq!(trial.run(ARM, &[]), "no trial deadline: USR-B is marked good");
+}
+
+#[test]
+fn a_slot_that_is_not_marked_good_in_time_is_left_with_its_cause() {
+    if !may_mount() {
+        return;
+    }
+    let trial = Trial::new("899.00");
+    trial.outlives_its_deadline();
+    assert!(trial.was_reset());
+    let history = String::from_utf8_lossy(&fs::read(trial.path(HISTORY)).unwrap()).into_owned();
+    assert!(history.contains("did not come up in time"), "{history}");
+}
+
+type Change = fn(&Trial);
+
+#[test]
+fn what_has_changed_by_the_deadline_keeps_it_from_resetting() {
+    if !may_mount() {
+        return;
+    }
+    let changes: [(&str, Change); 3] = [
+        ("marked good by hand, by another program", |trial| {
+            trial.device.image.set_attributes(SlotName::B, (2, 0, 1));
+        }),
+        ("the other slot is being written", |trial| {
+            trial.device.image.set_attributes(SlotName::A, (0, 0, 0));
+        }),
+        ("the other slot's kernel is gone", |trial| {
+            fs::remove_file(trial.path("boot/flatcar/vmlinuz-a")).unwrap();
+        }),
+    ];
+    for (what, change) in changes {
+        // Time for the change.
+        let trial = Trial::new("897.00");
+        let armed = trial.run(ARM, &[]);
+        assert!(armed.contains("resets the node"), "{what}: {armed}");
+        change(&trial);
+        while trial.status() != "none" {}
+        assert!(!trial.was_reset(), "{what}");
+        assert!(!trial.path(HISTORY).exists(), "{what}");
+    }
+}
+
+#[test]
+fn where_nobody_has_set_a_deadline_nothing_is_armed_or_said() {
+    if !may_mount() {
+        return;
+    }
+    let trial = Trial::new("100.00");
+    trial.write("usr/share/flatcar/update.conf", "HEALTH_DEADLINE=600\n");
+    assert_eq!(trial.run(ARM, &[]), "");
+    assert_eq!(trial.status(), "none");
+}
