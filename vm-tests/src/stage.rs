@@ -96,7 +96,7 @@ impl<'a> Stage<'a> {
 
     /// Takes the watchdog out of the machine.
     pub(crate) fn remove_watchdog(&mut self) {
-        self.say("control: the machine has no watchdog");
+        self.say("the machine has no watchdog");
         self.hardware.watchdog = false;
     }
 

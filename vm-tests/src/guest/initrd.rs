@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use super::conduct::Conduct;
 use super::cpio::{Archive, Kind};
+use super::release::Recipe;
 use super::{fingerprint, modules};
 use crate::architecture::Architecture;
 use crate::command::{run, tool};
@@ -29,7 +29,7 @@ pub(super) fn image(
     userland: &Path,
     drivers: &Path,
     release: &str,
-    (conduct, architecture): (Conduct, Architecture),
+    (recipe, architecture): (&Recipe<'_>, Architecture),
 ) -> Result<PathBuf> {
     let mut archive = Archive::default();
     for directory in DIRECTORIES {
@@ -55,7 +55,9 @@ pub(super) fn image(
     }
     archive.add(Kind::File, "modules/order", order.as_bytes());
     archive.add(Kind::File, "release", release.as_bytes());
-    archive.add(Kind::File, "conduct", conduct.in_initrd().as_bytes());
+    archive.add(Kind::File, "conduct", recipe.conduct.in_initrd().as_bytes());
+    let deadline = recipe.deadline.in_initrd(recipe.hang);
+    archive.add(Kind::File, "deadline", deadline.as_bytes());
     compressed(cache, &archive.finish())
 }
 

@@ -17,6 +17,7 @@ mod cpio;
 mod daemon;
 mod extension;
 mod filesystem;
+mod hang;
 mod hash_tree;
 mod initrd;
 mod modules;
@@ -36,6 +37,7 @@ use sha2::{Digest as _, Sha256};
 pub(crate) use self::conduct::Conduct;
 pub(crate) use self::daemon::Version as Daemon;
 pub(crate) use self::extension::{SETTING, UNIT};
+pub(crate) use self::hang::{Deadline, Hang, SECONDS as HANG_DEADLINE};
 pub(crate) use self::release::{Recipe, Release};
 pub(crate) use self::unbooted::Misfit;
 

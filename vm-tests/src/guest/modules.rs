@@ -8,11 +8,12 @@ use anyhow::{Context as _, Result, bail};
 
 /// Modules that a guest needs; the rest follows from their own lists. `crc32c_generic` is asked for
 /// by ext4 when it mounts, not when it is loaded; the two character sets by vfat; `loop` and
-/// `overlay` by extensions.
-const WANTED: [&str; 10] = [
+/// `overlay` by extensions. `softdog` is loaded where a story wants it.
+const WANTED: [&str; 11] = [
     "virtio_blk",
     "virtio_net",
     "i6300esb",
+    "softdog",
     "crc32c_generic",
     "ext4",
     "vfat",

@@ -7,6 +7,7 @@ use payload_format::{Compression, MajorVersion};
 use update_engine::payload::{GenerateOptions, generate};
 
 use super::conduct::Conduct;
+use super::hang::{Deadline, Hang};
 use super::{Daemon, Workshop, filesystem, initrd};
 use crate::command::{run, tool};
 use crate::files;
@@ -74,6 +75,10 @@ pub(crate) struct Recipe<'a> {
     pub(crate) gated: bool,
     /// Whether it brings the reboot manager, which nothing enables.
     pub(crate) reboot_manager: bool,
+    /// Where it stops for good, if it does.
+    pub(crate) hang: Option<Hang>,
+    /// Who arms its trial deadline.
+    pub(crate) deadline: Deadline,
     /// Whether its payload is one of Flatcar's kind, compressed, of version 1; else it is plain, of
     /// version 2.
     pub(crate) compressed: bool,
@@ -93,6 +98,8 @@ impl<'a> Recipe<'a> {
             extended: true,
             gated: true,
             reboot_manager: false,
+            hang: None,
+            deadline: Deadline::Off,
             compressed: false,
             cgpt: None,
         }
@@ -138,7 +145,7 @@ impl Workshop {
             ..Release::in_directory(directory, recipe.version)
         };
         self.slot_image(directory, &release, recipe)?;
-        self.kernel(&release, recipe.conduct)?;
+        self.kernel(&release, recipe)?;
         Ok(release)
     }
 
@@ -208,7 +215,8 @@ impl Workshop {
             change_os_release(&at("lib/os-release"))?;
         }
         let gate = if recipe.gated { "" } else { UNGATED };
-        let settings = format!("{SETTINGS}{}{gate}", recipe.conduct.settings());
+        let deadline = recipe.deadline.settings();
+        let settings = format!("{SETTINGS}{}{gate}{deadline}", recipe.conduct.settings());
         files::write(&at("share/flatcar/update.conf"), settings.as_bytes())?;
         let key = files::read(&self.public_key)?;
         files::write(&at("share/update_engine/update-payload-key.pub.pem"), &key)?;
@@ -219,6 +227,10 @@ impl Workshop {
         ];
         for (_, (path, contents)) in off.into_iter().filter(|(is_off, _)| *is_off) {
             files::write(&at(path), contents)?;
+        }
+        recipe.deadline.add_to(tree.path())?;
+        if let Some(hang) = recipe.hang {
+            hang.add_to(tree.path())?;
         }
         // No larger than it has to be: each byte is downloaded, written, read back and hashed by an
         // emulated processor.
@@ -239,14 +251,14 @@ impl Workshop {
         Ok(())
     }
 
-    fn kernel(&self, release: &Release, conduct: Conduct) -> Result<()> {
+    fn kernel(&self, release: &Release, recipe: &Recipe<'_>) -> Result<()> {
         let drivers = self.packages.modules()?;
         let initrd = initrd::image(
             &self.cache,
             self.packages.userland(),
             &drivers,
             &release.version,
-            (conduct, self.architecture),
+            (recipe, self.architecture),
         )?;
         let stub = self.packages.stub();
         let base = image_base(&files::read(&stub)?)

@@ -4,6 +4,7 @@ mod bad_release;
 mod bad_version_keeps_lock;
 mod cut_download;
 mod cut_power;
+mod deadline;
 mod full_boot;
 mod half_dead_disk;
 mod hangs;
@@ -46,7 +47,7 @@ pub(crate) struct Control {
 }
 
 /// All stories.
-pub(crate) const STORIES: [Story; 24] = [
+pub(crate) const STORIES: [Story; 31] = [
     two_versions::STORY,
     panics::STORY,
     staged::DOWN,
@@ -71,4 +72,11 @@ pub(crate) const STORIES: [Story; 24] = [
     judged::WRONG_BOARD,
     judged::WRONG_KERNEL,
     judged::EXTENSION_JUDGED,
+    deadline::DAEMON_CANT_START,
+    deadline::KEPT,
+    deadline::INITRD,
+    deadline::SYSINIT,
+    deadline::CONFEXT,
+    deadline::SYSTEMD_FROZEN,
+    deadline::KEEPER_STOPPED,
 ];

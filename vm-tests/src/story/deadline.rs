@@ -1,0 +1,165 @@
+//! Hangs of an update that the trial deadline ends, and one that it must not end.
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::bad_release::Victim;
+use super::{Control, Story};
+use crate::disk::{Slot, Standing};
+use crate::guest::{Conduct, Deadline, HANG_DEADLINE, Hang, Recipe};
+use crate::machine::End;
+use crate::stage::{Stage, expect_running};
+
+/// A story of a hang, with or without the deadline.
+const fn hang(
+    name: &'static str,
+    shows: &'static str,
+    play: fn(&mut Stage) -> Result<()>,
+    usual: bool,
+) -> Story {
+    Story {
+        name,
+        shows,
+        play,
+        usual,
+        control: Control {
+            off: "the image sets no TRIAL_DEADLINE",
+            fails: "the machine doesn't end",
+        },
+    }
+}
+
+pub(super) const INITRD: Story = hang(
+    "deadline-initrd",
+    "B hangs in the initrd: the deadline that this has armed resets, and A is back with the cause",
+    |stage| {
+        play(
+            stage,
+            Hang::Initrd,
+            "this initrd hangs",
+            "did not come up in time",
+        )
+    },
+    false,
+);
+pub(super) const SYSINIT: Story = hang(
+    "deadline-sysinit",
+    "a unit of B hangs before sysinit.target: the deadline outlives the switch from the initrd, and A names the unit",
+    |stage| {
+        let cause = "did not come up in time: vm-stuck.service had not started";
+        play(stage, Hang::Sysinit, "a unit hangs", cause)
+    },
+    true,
+);
+pub(super) const CONFEXT: Story = hang(
+    "deadline-confext",
+    "B hangs in the merge of configuration extensions: the deadline resets, and A names the unit",
+    |stage| {
+        let cause = "did not come up in time: systemd-confext.service had not started";
+        play(stage, Hang::Confext, "the merge hangs", cause)
+    },
+    false,
+);
+pub(super) const DAEMON_CANT_START: Story = hang(
+    "deadline-daemon",
+    "B's daemon can't start: the deadline resets, and A is back with the cause",
+    |stage| play(stage, Hang::Daemon, "the daemon ends", "did not come up in time"),
+    false,
+);
+pub(super) const SYSTEMD_FROZEN: Story = hang(
+    "deadline-systemd",
+    "B's systemd freezes: the deadline resets without it, and A is back with the cause",
+    |stage| {
+        play(
+            stage,
+            Hang::Systemd,
+            "Freezing execution",
+            "did not come up in time",
+        )
+    },
+    false,
+);
+pub(super) const KEEPER_STOPPED: Story = hang(
+    "deadline-softdog",
+    "B hangs, and the process that keeps the deadline is stopped: the watchdog behind it resets",
+    |stage| {
+        let last_words = if stage.is_control() {
+            "this initrd hangs"
+        } else {
+            "this initrd hangs, and so does the process"
+        };
+        play(stage, Hang::Keeper, last_words, "did not come up")
+    },
+    false,
+);
+pub(super) const KEPT: Story = Story {
+    name: "deadline-kept",
+    shows: "B's daemon is killed on trial and leaves the deadline as it was; marking B good disarms it, and nothing resets",
+    play: play_kept,
+    usual: true,
+    control: Control {
+        off: "B's daemon can't start, so that nobody marks it good",
+        fails: "ended",
+    },
+};
+
+fn play(stage: &mut Stage, hang: Hang, last_words: &str, cause: &str) -> Result<()> {
+    stage.remove_watchdog();
+    let deadline = match hang {
+        _ if stage.is_control() => Deadline::Off,
+        Hang::Initrd | Hang::Keeper | Hang::Sysinit => Deadline::InInitrd,
+        Hang::Confext | Hang::Daemon | Hang::Systemd => Deadline::InSystem,
+    };
+    let first = Recipe::new("1.0.0", Conduct::Good);
+    let bad = Recipe {
+        hang: Some(hang),
+        deadline,
+        ..Recipe::new("2.0.0", Conduct::Good)
+    };
+    let node = Victim::between(stage, &first, &bad, last_words, End::Reset)?;
+    let machine = node.is_back(stage, cause)?;
+    node.recovers(stage, machine)
+}
+
+/// The process that keeps the deadline, as the status tells it.
+const KEEPER: &str =
+    "update_engine_client status | sed -n 's/^Trial deadline .* process \\([0-9]*\\) resets.*/\\1/p'";
+/// Has the daemon end without a chance to do anything, and start anew.
+const KILL_DAEMON: &str = "systemctl kill -s KILL update-engine; systemctl restart update-engine";
+
+fn play_kept(stage: &mut Stage) -> Result<()> {
+    stage.remove_watchdog();
+    let first = stage.release("1.0.0", Conduct::Good)?;
+    let disk = stage.install(&first)?;
+    let second = stage.make(&Recipe {
+        deadline: Deadline::InInitrd,
+        hang: stage.is_control().then_some(Hang::Daemon),
+        ..Recipe::new("2.0.0", Conduct::Waits)
+    })?;
+    stage.offer(&second)?;
+    let mut machine = stage.boot(&disk)?;
+    expect_running(&mut machine, Slot::A, &first)?;
+    stage.update(&mut machine)?;
+    machine.reboot()?;
+    let mut machine = stage.boot(&disk)?;
+    expect_running(&mut machine, Slot::B, &second)?;
+    if stage.is_control() {
+        machine.console().wait_for("is marked good")?;
+    }
+    let keeper = machine.sh(KEEPER)?;
+    ensure!(!keeper.trim().is_empty(), "the status tells of no deadline");
+    machine.sh(KILL_DAEMON)?;
+    let after = machine.sh(KEEPER)?;
+    ensure!(
+        keeper == after,
+        "process {keeper} kept the deadline, now {after} does"
+    );
+    stage.say(format_args!("process {} keeps the deadline", keeper.trim()));
+    machine.sh("update_engine_client mark-good")?;
+    let status = machine.sh("update-engine-trial-deadline status")?;
+    ensure!(status.trim() == "none", "a deadline is still armed: {status}");
+    stage.say("nothing is armed any more");
+    let wait = format!("while [ \"$(cut -d. -f1 /proc/uptime)\" -le {HANG_DEADLINE} ]; do sleep 1; done");
+    machine.sh(&wait).context("B is reset although it is good")?;
+    stage.say("the node is up after the deadline");
+    stage.expect(&disk, Slot::B, Standing::KEPT)
+}
