@@ -64,6 +64,9 @@ const MEMBERS: [&str; 18] = [
 ];
 const SIGNATURES: [&str; 9] = ["", "b", "s", "ss", "ssv", "v", "ay", "a{sv}", "bb"];
 
+/// On a machine with much else to do.
+const PATIENCE: Duration = Duration::from_secs(8);
+
 fn check(bytes: &[u8], bug: Bug) {
     let mut input = Input::new(bytes);
     let service = service();
@@ -246,12 +249,12 @@ impl Service {
         let mut told = Vec::new();
         // A call without an answer may be carried out after the ping has its own.
         while !has_pong || (answers == 0 && !is_silent) {
-            let answered = self.read().expect("an answer within two seconds");
+            let answered = self.read().expect("an answer in time");
             answers += usize::from(answered == Some(serial));
             has_pong |= answered == Some(serial + 1);
         }
         while told.len() < expects {
-            match self.told.recv_timeout(Duration::from_secs(2)) {
+            match self.told.recv_timeout(PATIENCE) {
                 Ok(command) => told.push(command),
                 Err(_) => break,
             }
@@ -279,6 +282,16 @@ impl Service {
 
     /// Sends bytes on a connection of their own; the next call is answered all the same.
     fn garble(&mut self, bytes: &[u8]) {
+        // The library sets aside what a header claims, up to 128 MiB (docs/security.md): that takes
+        // all the time of a run, and shows nothing new.
+        let claims = |range: std::ops::Range<usize>| bytes.get(range).is_some_and(|high| high != [0, 0]);
+        let is_large = match bytes.first() {
+            Some(b'l') => claims(6..8) || claims(14..16),
+            _ => claims(4..6) || claims(12..14),
+        };
+        if is_large {
+            return;
+        }
         if let Ok(mut stream) = connect() {
             let _ = stream.write_all(bytes);
         }
@@ -302,7 +315,7 @@ fn path() -> std::path::PathBuf {
 /// Connects and says who we are.
 fn connect() -> io::Result<UnixStream> {
     let mut stream = UnixStream::connect(path())?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")?;
     let mut lines = 0;
     let mut byte = [0];
