@@ -32,7 +32,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::architecture::Architecture;
-use crate::guest::Workshop;
+use crate::guest::{Debian, Workshop};
 use crate::loader::{Loader, Model, SlotLoader};
 use crate::stage::Stage;
 use crate::story::{Control, STORIES, Story};
@@ -85,6 +85,9 @@ struct Wanted {
     /// Processor of the machines; another one than the host's is emulated
     #[arg(long = "arch", value_enum, default_value = "amd64")]
     architecture: Architecture,
+    /// The system of the machines
+    #[arg(long, value_enum, default_value = "debian-13")]
+    guest: Debian,
 }
 
 fn main() -> ExitCode {
@@ -117,7 +120,7 @@ fn play(stories: &[&Story], wanted: &Wanted, control: bool) -> Result<()> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("the crate has no workspace around it")?;
-    let workshop = Workshop::open(repository, wanted.architecture)?;
+    let workshop = Workshop::open(repository, wanted.architecture, wanted.guest)?;
     let loader: Box<dyn Loader> = match wanted.loader {
         Choice::Efi => Box::new(SlotLoader::build(repository, wanted.architecture)?),
         Choice::Model => Box::new(Model::RULE),

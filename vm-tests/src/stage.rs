@@ -308,7 +308,7 @@ pub(crate) fn expect_running(machine: &mut Machine, slot: Slot, release: &Releas
         release.version
     );
     if release.extended {
-        expect_merged(machine)
+        expect_merged(machine, release.debian)
     } else {
         expect_not_merged(machine)
     }

@@ -2,13 +2,14 @@
 //!
 //! They lie on the root partition, and systemd merges them at each boot. The first is an image, as
 //! most are. The second is a directory, merged the way of current Flatcar: the real `/etc` is the
-//! overlay's upper directory, and stays writable.
+//! overlay's upper directory, and stays writable. systemd 252 knows only the first kind.
 
 use std::path::Path;
 
 use anyhow::Result;
 
 use super::filesystem;
+use super::packages::Debian;
 use crate::files;
 
 /// Unit that the extension of `/usr` brings.
@@ -25,14 +26,31 @@ const LEN: u64 = 1 << 20;
 /// Has systemd merge extensions of `/etc` in the manner described above.
 const MUTABLE: &[u8] = b"[Service]\nExecStart=\nExecStart=systemd-confext --mutable=yes refresh\n";
 
-/// Puts both into a root partition's tree, for a system with this os-release.
-pub(super) fn add_to(tree: &Path, os_release: &str) -> Result<()> {
+/// Has systemd look at its units once more after it has merged extensions of `/usr`, where it doesn't
+/// do so by itself: as Flatcar's `ensure-sysext.service` does.
+const RELOAD: (&str, &[u8]) = (
+    "vm-reload.service",
+    b"[Unit]\nDefaultDependencies=no\nBindsTo=systemd-sysext.service\nAfter=systemd-sysext.service\n\
+      Before=sysinit.target\n\
+      [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=systemctl daemon-reload\n\
+      ExecStart=systemctl restart --no-block multi-user.target\n[Install]\nWantedBy=sysinit.target\n",
+);
+
+/// Puts them into a root partition's tree, for a system with this os-release.
+pub(super) fn add_to(tree: &Path, os_release: &str, debian: Debian) -> Result<()> {
     let fits: String = os_release
         .lines()
         .filter(|line| line.starts_with("ID=") || line.starts_with("VERSION_ID="))
         .flat_map(|line| [line, "\n"])
         .collect();
     of_usr(tree, &fits)?;
+    if !debian.has_confexts() {
+        let (name, unit) = RELOAD;
+        let system = tree.join("etc/systemd/system");
+        files::write(&system.join(name), unit)?;
+        let wanted = system.join("sysinit.target.wants").join(name);
+        return files::link(&format!("/etc/systemd/system/{name}"), &wanted);
+    }
     let etc = tree.join("var/lib/confexts/vm-settings/etc");
     files::write(
         &etc.join("extension-release.d/extension-release.vm-settings"),

@@ -38,6 +38,7 @@ pub(crate) use self::conduct::Conduct;
 pub(crate) use self::daemon::Version as Daemon;
 pub(crate) use self::extension::{SETTING, UNIT};
 pub(crate) use self::hang::{Deadline, Hang, SECONDS as HANG_DEADLINE};
+pub(crate) use self::packages::Debian;
 pub(crate) use self::release::{Recipe, Release};
 pub(crate) use self::unbooted::Misfit;
 
@@ -70,18 +71,18 @@ impl Workshop {
     ///
     /// # Errors
     /// When a tool is missing, named with its package, or fails.
-    pub(crate) fn open(repository: &Path, architecture: Architecture) -> Result<Self> {
+    pub(crate) fn open(repository: &Path, architecture: Architecture, debian: Debian) -> Result<Self> {
         let mut cache = repository.join("target/vm-tests");
         if architecture != Architecture::Amd64 {
             cache.push(architecture.debian());
         }
         fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
-        let packages = Packages::get(&cache, architecture)?;
+        let packages = Packages::get(&cache, architecture, debian)?;
         let (private_key, public_key) = keys(&cache)?;
         Ok(Self {
             architecture,
             repository: repository.to_owned(),
-            root_image: userland::image(&cache, &packages, architecture)?,
+            root_image: userland::image(&cache, &packages)?,
             todays: daemon::Daemon::todays(repository, &cache, architecture)?,
             earlier: Mutex::new(None),
             reboot_manager: Mutex::new(None),
@@ -121,7 +122,11 @@ impl Workshop {
 
     /// Directory for logs and disks of stories.
     pub(crate) fn scratch(&self) -> PathBuf {
-        self.cache.join("runs")
+        let name = match self.packages.debian {
+            Debian::Bookworm => "runs-debian-12",
+            Debian::Trixie => "runs",
+        };
+        self.cache.join(name)
     }
 }
 

@@ -7,13 +7,55 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
 
 use super::fingerprint;
 use crate::architecture::Architecture;
 use crate::command::{is_root, run, tool};
 
 /// The release of Debian that runs in the guests, whatever the host runs.
-const SUITE: &str = "trixie";
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Debian {
+    /// Debian 12, with systemd 252, which merges no extensions of `/etc`, and doesn't look at its
+    /// units anew after it has merged those of `/usr`.
+    #[value(name = "debian-12")]
+    Bookworm,
+    /// Debian 13, with systemd 257.
+    #[value(name = "debian-13")]
+    Trixie,
+}
+
+impl Debian {
+    /// Its name in Debian's archive.
+    const fn suite(self) -> &'static str {
+        match self {
+            Self::Bookworm => "bookworm",
+            Self::Trixie => "trixie",
+        }
+    }
+
+    /// Its `VERSION_ID`.
+    pub(crate) const fn version(self) -> &'static str {
+        match self {
+            Self::Bookworm => "12",
+            Self::Trixie => "13",
+        }
+    }
+
+    /// Version of its systemd.
+    pub(crate) const fn systemd(self) -> u32 {
+        match self {
+            Self::Bookworm => 252,
+            Self::Trixie => 257,
+        }
+    }
+
+    /// Whether its systemd merges extensions of `/etc`.
+    pub(crate) const fn has_confexts(self) -> bool {
+        self.systemd() >= 254
+    }
+}
+
 /// Keys of Debian, from the package `debian-archive-keyring`: other hosts don't trust them by
 /// default.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -71,23 +113,29 @@ const NOT_UNPACKED: [&str; 32] = [
 /// Files from Debian's packages.
 pub(super) struct Packages {
     directory: PathBuf,
-    architecture: Architecture,
+    /// Where those of the kernel are: that of Debian 13 with either userland, since drivers that one has
+    /// built in are modules in another.
+    kernel: PathBuf,
+    /// For which they are.
+    pub(super) architecture: Architecture,
+    /// Of which they are.
+    pub(super) debian: Debian,
 }
 
 impl Packages {
     /// Fetches and unpacks missing packages. The files belong to the current user.
-    pub(super) fn get(cache: &Path, architecture: Architecture) -> Result<Self> {
+    pub(super) fn get(cache: &Path, architecture: Architecture, debian: Debian) -> Result<Self> {
         let configured = match architecture {
             Architecture::Amd64 => None,
             // Its programs can't be run here, so that nothing configures its packages: what that makes in
             // /etc and /var doesn't depend on the architecture.
             Architecture::Arm64 => {
                 let beside = cache.parent().context("the cache has no parent")?;
-                Some(Self::get(beside, Architecture::Amd64)?)
+                Some(Self::get(beside, Architecture::Amd64, debian)?)
             }
         };
         let recipe = [
-            SUITE,
+            debian.suite(),
             USERLAND,
             EXTRACTED,
             architecture.debian(),
@@ -100,7 +148,7 @@ impl Packages {
         if !directory.exists() {
             let fetched = tempfile::tempdir_in(cache)?;
             let archive = fetched.path().join("userland.tar");
-            fetch(&archive, architecture)?;
+            fetch(&archive, architecture, debian)?;
             let unpacked = fetched.path().join("unpacked");
             unpack(&archive, &unpacked)?;
             if let Some(configured) = &configured {
@@ -108,9 +156,15 @@ impl Packages {
             }
             fs::rename(&unpacked, &directory).context("cannot keep the userland")?;
         }
+        let kernel = match debian {
+            Debian::Bookworm => Self::get(cache, architecture, Debian::Trixie)?.kernel,
+            Debian::Trixie => directory.join("kernel"),
+        };
         Ok(Self {
             directory,
+            kernel,
             architecture,
+            debian,
         })
     }
 
@@ -122,23 +176,23 @@ impl Packages {
 
     /// The kernel itself.
     pub(super) fn kernel(&self) -> Result<PathBuf> {
-        only_child(&self.directory.join("kernel/boot"), "vmlinuz-")
+        only_child(&self.kernel.join("boot"), "vmlinuz-")
     }
 
     /// Its modules.
     pub(super) fn modules(&self) -> Result<PathBuf> {
-        Ok(only_child(&self.directory.join("kernel/usr/lib/modules"), "")?.join("kernel"))
+        Ok(only_child(&self.kernel.join("usr/lib/modules"), "")?.join("kernel"))
     }
 
     /// Makes one EFI application of a kernel and its initrd.
     pub(super) fn stub(&self) -> PathBuf {
-        self.directory
-            .join("kernel/usr/lib/systemd/boot/efi")
+        self.kernel
+            .join("usr/lib/systemd/boot/efi")
             .join(self.architecture.stub())
     }
 }
 
-fn fetch(archive: &Path, architecture: Architecture) -> Result<()> {
+fn fetch(archive: &Path, architecture: Architecture, debian: Debian) -> Result<()> {
     eprintln!("fetching the guests' userland and kernel from Debian (about two minutes)");
     let (variant, packages, hook) = match architecture {
         Architecture::Amd64 => ("essential", USERLAND.to_owned(), "customize"),
@@ -153,7 +207,7 @@ fn fetch(archive: &Path, architecture: Architecture) -> Result<()> {
         .args(LEFT_OUT.map(|path| format!("--dpkgopt=path-exclude={path}")))
         // As text: without root it runs as somebody who may not read our files.
         .args([&format!("--{hook}-hook"), ADD_KERNEL])
-        .arg(SUITE)
+        .arg(debian.suite())
         .arg(archive);
     // Without one, mmdebstrap knows where Debian is.
     if let Some(mirror) = mirror() {

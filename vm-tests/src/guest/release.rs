@@ -8,7 +8,7 @@ use update_engine::payload::{GenerateOptions, generate};
 
 use super::conduct::Conduct;
 use super::hang::{Deadline, Hang};
-use super::{Daemon, Workshop, filesystem, initrd};
+use super::{Daemon, Debian, Workshop, filesystem, initrd};
 use crate::command::{run, tool};
 use crate::files;
 
@@ -113,6 +113,8 @@ pub(crate) struct Release {
     pub(crate) version: String,
     /// Whether the extension of `/usr` is merged.
     pub(crate) extended: bool,
+    /// The system that it was made of.
+    pub(crate) debian: Debian,
     compressed: bool,
     /// Filesystem for a slot.
     pub(crate) image: PathBuf,
@@ -122,27 +124,26 @@ pub(crate) struct Release {
     pub(crate) payload: PathBuf,
 }
 
-impl Release {
-    /// Names of its files, of which none is made yet.
-    pub(super) fn in_directory(directory: &Path, version: &str) -> Self {
-        Self {
+impl Workshop {
+    /// A release whose files are in `directory`, none of which is made yet.
+    pub(super) fn release_in(&self, directory: &Path, version: &str) -> Release {
+        Release {
             version: version.to_owned(),
             extended: true,
+            debian: self.packages.debian,
             compressed: false,
             image: directory.join(format!("usr-{version}.img")),
             kernel: directory.join(format!("vmlinuz-{version}")),
             payload: directory.join(format!("payload-{version}")),
         }
     }
-}
 
-impl Workshop {
     /// Makes a release in `directory`, all but its payload.
     pub(crate) fn release(&self, directory: &Path, recipe: &Recipe<'_>) -> Result<Release> {
         let release = Release {
             extended: recipe.extended,
             compressed: recipe.compressed,
-            ..Release::in_directory(directory, recipe.version)
+            ..self.release_in(directory, recipe.version)
         };
         self.slot_image(directory, &release, recipe)?;
         self.kernel(&release, recipe)?;

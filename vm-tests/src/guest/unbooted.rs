@@ -12,6 +12,7 @@ use payload_format::{MajorVersion, Sha256Digest};
 
 use super::release::{POSTINST, Release, change_os_release};
 use super::{Workshop, filesystem, hash_tree};
+use crate::architecture::Architecture;
 use crate::files;
 
 /// What of a release doesn't fit the nodes.
@@ -31,33 +32,39 @@ pub(crate) enum Misfit {
 
 /// Bytes of the file system.
 const LEN: u64 = 4 << 20;
-/// Library by whose name the version of an image's systemd is told.
-const SYSTEMD: &str = "lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so";
-/// Bytes of the kernel, and the place of the root hash in it.
-const KERNEL: (usize, usize) = (64 << 10, 64);
+/// Bytes of the kernel.
+const KERNEL_LEN: usize = 64 << 10;
 
 impl Workshop {
     /// Makes a release that is not to be booted in `directory`, all but its payload.
     pub(crate) fn unbooted(&self, directory: &Path, version: &str, misfit: Misfit) -> Result<Release> {
-        let release = Release::in_directory(directory, version);
+        let release = self.release_in(directory, version);
         let tree = tempfile::tempdir_in(directory)?;
         let at = |path: &str| tree.path().join(path);
+        let architecture = self.architecture.debian();
         let os_release = files::read(&self.packages.userland().join("usr/lib/os-release"))?;
         let mut os_release = String::from_utf8(os_release).context("os-release is no text")?;
         if misfit == Misfit::Board {
-            os_release.push_str("FLATCAR_BOARD=amd64-generic\n");
+            os_release = format!("{os_release}FLATCAR_BOARD={architecture}-generic\n");
         }
         files::write(&at("lib/os-release"), os_release.as_bytes())?;
         if misfit == Misfit::Extensions {
             change_os_release(&at("lib/os-release"))?;
         }
         let board = match misfit {
-            Misfit::BoardOfReleaseFile => "amd64-generic",
-            _ => "amd64-usr",
+            Misfit::BoardOfReleaseFile => "generic",
+            _ => "usr",
         };
-        let identity = format!("FLATCAR_RELEASE_VERSION={version}\nFLATCAR_RELEASE_BOARD={board}\n");
+        let identity =
+            format!("FLATCAR_RELEASE_VERSION={version}\nFLATCAR_RELEASE_BOARD={architecture}-{board}\n");
         files::write(&at("share/flatcar/release"), identity.as_bytes())?;
-        files::write(&at(SYSTEMD), b"")?;
+        // By its name the version of an image's systemd is told.
+        let systemd = format!(
+            "lib/{}/systemd/libsystemd-shared-{}.so",
+            self.architecture.triplet(),
+            self.packages.debian.systemd()
+        );
+        files::write(&at(&systemd), b"")?;
         files::program(&at("postinst"), POSTINST)?;
         filesystem::image(&release.image, tree.path(), "ext2", LEN)?;
         let mut image = files::read(&release.image)?;
@@ -66,7 +73,7 @@ impl Workshop {
         if misfit == Misfit::Kernel {
             root_hash[0] ^= 1;
         }
-        files::write(&release.kernel, &kernel(root_hash))?;
+        files::write(&release.kernel, &kernel(self.architecture, root_hash))?;
         if misfit == Misfit::Kernel {
             self.payload_of_any_kernel(&release)
                 .context("cannot make a payload")?;
@@ -89,13 +96,16 @@ impl Workshop {
     }
 }
 
-/// The beginning of a kernel for x86 that insists on a `/usr` with this root hash.
-fn kernel(root_hash: [u8; 32]) -> Vec<u8> {
-    let (len, place) = KERNEL;
-    let mut kernel = vec![0x90; len];
-    kernel[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-    kernel[0x202..0x206].copy_from_slice(b"HdrS");
+/// The beginning of a kernel that insists on a `/usr` with this root hash.
+fn kernel(architecture: Architecture, root_hash: [u8; 32]) -> Vec<u8> {
+    let mut kernel = vec![0x90; KERNEL_LEN];
     let digits = Sha256Digest::from(root_hash).to_string();
-    kernel[place..place + digits.len()].copy_from_slice(digits.as_bytes());
+    let (magic, place): (&[(usize, &[u8])], _) = match architecture {
+        Architecture::Amd64 => (&[(0x1fe, &[0x55, 0xaa]), (0x202, b"HdrS")], 64),
+        Architecture::Arm64 => (&[(0x38, b"ARM\x64")], 512),
+    };
+    for (at, bytes) in magic.iter().copied().chain([(place, digits.as_bytes())]) {
+        kernel[at..at + bytes.len()].copy_from_slice(bytes);
+    }
     kernel
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::packages::Debian;
 use crate::files;
 
 /// Units that start with the system, after what wants them.
@@ -14,8 +15,9 @@ const ENABLED: [(&str, &str); 5] = [
     ("multi-user.target", "vm-shell.service"),
     ("multi-user.target", "vm-app.service"),
     ("sysinit.target", "systemd-sysext.service"),
-    ("sysinit.target", "systemd-confext.service"),
+    ("sysinit.target", CONFEXT),
 ];
+const CONFEXT: &str = "systemd-confext.service";
 /// Units for what no guest has or wants.
 const MASKED: [&str; 41] = [
     "apt-daily.timer",
@@ -79,9 +81,10 @@ const NO_GENERATORS: [&str; 14] = [
 ];
 
 /// Enables and masks in the system below `tree`.
-pub(super) fn arrange(tree: &Path) -> Result<()> {
+pub(super) fn arrange(tree: &Path, debian: Debian) -> Result<()> {
     let system = tree.join("etc/systemd/system");
-    for (target, unit) in ENABLED {
+    let is_there = |unit: &str| unit != CONFEXT || debian.has_confexts();
+    for (target, unit) in ENABLED.into_iter().filter(|(_, unit)| is_there(unit)) {
         let link = system.join(format!("{target}.wants")).join(unit);
         files::link(&format!("/usr/lib/systemd/system/{unit}"), &link)?;
     }

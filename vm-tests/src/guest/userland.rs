@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result};
 
 use super::packages::Packages;
 use super::{extension, filesystem, units};
-use crate::architecture::Architecture;
 use crate::command::{run, tool};
 use crate::files;
 
@@ -40,16 +39,17 @@ const ACCOUNTS: [(&str, &str); 2] = [
 const OF_A_RELEASE: [&str; 2] = ["usr", "kernel"];
 
 /// The root partition's filesystem.
-pub(super) fn image(cache: &Path, packages: &Packages, architecture: Architecture) -> Result<PathBuf> {
+pub(super) fn image(cache: &Path, packages: &Packages) -> Result<PathBuf> {
     let scratch = tempfile::tempdir_in(cache)?;
     let tree = scratch.path().join("tree");
-    populate(&tree, packages.userland(), architecture)?;
-    let image = cache.join("root.img");
+    populate(&tree, packages)?;
+    let image = cache.join(format!("root-{}.img", packages.debian.version()));
     filesystem::image(&image, &tree, "ext4", ROOT_LEN)?;
     Ok(image)
 }
 
-fn populate(tree: &Path, userland: &Path, architecture: Architecture) -> Result<()> {
+fn populate(tree: &Path, packages: &Packages) -> Result<()> {
+    let (userland, debian) = (packages.userland(), packages.debian);
     fs::create_dir(tree)?;
     for entry in fs::read_dir(userland).with_context(|| format!("cannot list {}", userland.display()))? {
         let entry = entry?;
@@ -65,7 +65,7 @@ fn populate(tree: &Path, userland: &Path, architecture: Architecture) -> Result<
     }
     let journal = format!(
         "[Journal]\nStorage=volatile\nForwardToConsole=yes\nTTYPath=/dev/{}\nMaxLevelConsole=info\n",
-        architecture.console()
+        packages.architecture.console()
     );
     files::write(
         &tree.join("etc/systemd/journald.conf.d/vm.conf"),
@@ -79,6 +79,6 @@ fn populate(tree: &Path, userland: &Path, architecture: Architecture) -> Result<
     }
     let os_release =
         fs::read_to_string(userland.join("usr/lib/os-release")).context("the userland has no os-release")?;
-    extension::add_to(tree, &os_release)?;
-    units::arrange(tree)
+    extension::add_to(tree, &os_release, debian)?;
+    units::arrange(tree, debian)
 }
