@@ -51,6 +51,8 @@ impl Extensions {
 
     /// The extension that brought the file `path`; nothing if none did, or nobody can tell.
     pub(super) fn origin_of(&self, host: &Host, path: &str) -> Option<UnitOrigin> {
+        let path = behind_link_of_root(host, path);
+        let path = path.as_str();
         let is_above = |class: &ExtensionClass| {
             let mut hierarchies = class.hierarchies().iter();
             hierarchies.any(|hierarchy| path.starts_with(&format!("{hierarchy}/")))
@@ -85,6 +87,20 @@ impl Extensions {
                 names.find(brings).filter(|_| !is_images)
             })
             .map(|name| origin(name.clone()))
+    }
+}
+
+/// `path` where its first directory leads: systemd of Debian 12 calls the directory of its units
+/// `/lib/systemd/system`, and `/lib` is a link into `/usr`.
+fn behind_link_of_root(host: &Host, path: &str) -> String {
+    let parts = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    let Some((directory, below)) = parts else {
+        return path.to_owned();
+    };
+    let directory = format!("/{directory}");
+    match fs::read_link(host.path(&directory)) {
+        Ok(target) => format!("{}/{below}", absolute(&directory, &target).display()),
+        Err(_) => path.to_owned(),
     }
 }
 
@@ -309,6 +325,11 @@ mod tests {
         machine.write(&format!("/var/lib/extensions/docker{unit}"), "");
         let origin = machine.look().origin_of(&machine.host, unit);
         assert_eq!(origin, Some(UnitOrigin::Extension("docker".into())));
+        // Debian 12 knows it by another name.
+        let known_as = unit.trim_start_matches("/usr");
+        assert_eq!(machine.look().origin_of(&machine.host, known_as), None);
+        machine.link("usr/lib", "/lib");
+        assert_eq!(machine.look().origin_of(&machine.host, known_as), origin);
         assert_eq!(
             found.origin_of(&machine.host, "/etc/systemd/system/a.service"),
             None
