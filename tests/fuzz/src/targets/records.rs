@@ -17,6 +17,7 @@ use update_engine::reboot_lock::ManagerReport;
 use update_engine::reboot_manager::HoldRecord;
 use update_engine::status::UnixTime;
 use update_engine::store::record::{self, Version};
+use update_engine::trial_deadline::ArmedDeadline;
 
 use super::scratch;
 use crate::input::Input;
@@ -32,7 +33,7 @@ pub(super) const TARGET: Target = Target {
 
 fn check(bytes: &[u8], bug: Bug) {
     let mut input = Input::new(bytes);
-    match input.byte() % 10 {
+    match input.byte() % 11 {
         0 => history(&mut input, bug),
         1 => attempts(&mut input),
         2 => drop(stable::<KnownImages>(input.rest())),
@@ -42,7 +43,8 @@ fn check(bytes: &[u8], bug: Bug) {
         6 => drop(stable::<ImageFacts>(input.rest())),
         7 => files(&mut input),
         8 => preferences(&mut input),
-        _ => drop(stable::<StagedUpdate>(input.rest())),
+        9 => drop(stable::<StagedUpdate>(input.rest())),
+        _ => drop(stable::<ArmedDeadline>(input.rest())),
     }
 }
 
