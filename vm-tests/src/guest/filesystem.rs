@@ -8,6 +8,10 @@ use anyhow::{Context as _, Result};
 use crate::command::{as_root, run};
 
 const BLOCK: u64 = 4096;
+/// Bytes of files for each byte of inodes: mke2fs makes one of 256 bytes for each 4 KiB.
+const FILES_PER_INODES: u64 = 16;
+/// Bytes of an image beside files and inodes.
+const ROOM: u64 = 3 << 20;
 /// Same time and identifiers in every image, so that equal releases are equal bytes.
 const EPOCH: &str = "1700000000";
 const IDENTIFIER: &str = "6d1f5a52-8a53-4e0c-9d4c-6f2b6f6c7a11";
@@ -27,8 +31,14 @@ pub(super) fn image(image: &Path, tree: &Path, kind: &str, len: u64) -> Result<(
     run(&mut make).map(drop)
 }
 
+/// Bytes of an image that holds the files of `tree` and little more.
+pub(super) fn least(tree: &Path) -> Result<u64> {
+    let files = size(tree)?;
+    Ok((files + files / FILES_PER_INODES + ROOM).next_multiple_of(1 << 20))
+}
+
 /// Bytes that the files of `tree` take in an image.
-pub(super) fn size(tree: &Path) -> Result<u64> {
+fn size(tree: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(tree).with_context(|| format!("cannot list {}", tree.display()))? {
         let entry = entry?;

@@ -44,8 +44,6 @@ const UNGATED: &str = "HEALTH_REGRESSIONS=off\n";
 const PROGRAMS: [&str; 2] = ["pre-reboot.d", "post-good.d"];
 /// Settings of every node before it has a server.
 const SETTINGS: &str = "GROUP=stable\nSERVER=disabled\n";
-/// Bytes of a slot's filesystem beside the files.
-const ROOM: u64 = 6 << 20;
 
 /// File in a slot that turns extensions off.
 const NO_EXTENSIONS: (&str, &[u8]) = (
@@ -235,8 +233,12 @@ impl Workshop {
         }
         // No larger than it has to be: each byte is downloaded, written, read back and hashed by an
         // emulated processor.
-        let len = (filesystem::size(tree.path())? + ROOM).next_multiple_of(1 << 20);
-        filesystem::image(&release.image, tree.path(), "ext2", len)
+        filesystem::image(
+            &release.image,
+            tree.path(),
+            "ext2",
+            filesystem::least(tree.path())?,
+        )
     }
 
     /// The reboot manager, and programs that record as which unit it runs them.
