@@ -202,12 +202,7 @@ impl Workshop {
             self.architecture.debian()
         );
         files::write(&at("share/flatcar/release"), identity.as_bytes())?;
-        let helper = match recipe.conduct {
-            Conduct::LacksHelper => None,
-            Conduct::BreaksHelper => Some(BROKEN_HELPER),
-            _ => Some(HELPER),
-        };
-        if let Some(helper) = helper {
+        if let Some(helper) = helper(recipe.conduct) {
             files::program(&at("share/vm/helper"), helper)?;
         }
         if recipe.conduct == Conduct::LosesExtensions {
@@ -233,12 +228,8 @@ impl Workshop {
         }
         // No larger than it has to be: each byte is downloaded, written, read back and hashed by an
         // emulated processor.
-        filesystem::image(
-            &release.image,
-            tree.path(),
-            "ext2",
-            filesystem::least(tree.path())?,
-        )
+        let len = filesystem::least(tree.path())?;
+        filesystem::image(&release.image, tree.path(), "ext2", len)
     }
 
     /// The reboot manager, and programs that record as which unit it runs them.
@@ -282,6 +273,15 @@ impl Workshop {
                 .arg(format!("{name}={:#x}", base + offset));
         }
         run(join.arg(&stub).arg(&release.kernel)).map(drop)
+    }
+}
+
+/// The program of the image that operators' units run.
+fn helper(conduct: Conduct) -> Option<&'static [u8]> {
+    match conduct {
+        Conduct::LacksHelper => None,
+        Conduct::BreaksHelper => Some(BROKEN_HELPER),
+        _ => Some(HELPER),
     }
 }
 
