@@ -25,7 +25,7 @@ use zbus::{Connection, MatchRule, Message, MessageStream};
 
 use super::event::{EngineView, InstalledOutcome, ManagerEvent, NodeView, SlotHealth};
 use super::state::{FailedVersion, Reason, WantedReboot};
-use crate::bus::{ENGINE_INTERFACE, ENGINE_PATH, Engine1Proxy, INTERFACE, SERVICE, StatusFields};
+use crate::bus::{ENGINE_INTERFACE, ENGINE_PATH, INTERFACE, SERVICE, StatusFields};
 use crate::status::{AttemptReport, AttemptState, EngineState, Operation, Overview};
 
 /// Between two tries to reach a bus that has gone.
@@ -64,21 +64,6 @@ pub(super) async fn read(connection: &Connection) -> EngineView {
 /// Characters of a version or a cause that are kept: they go to the record and to the lock's server.
 const LONGEST: usize = 1000;
 
-/// Has an update activated that the reboot is to activate. If that fails the shutdown tries once
-/// more, and the old version boots otherwise.
-pub(super) async fn activate_staged(connection: &Connection) {
-    let activated = async {
-        let overview = Overview::read(connection).await?;
-        if overview.state != EngineState::StagedForReboot {
-            return Ok(());
-        }
-        Engine1Proxy::new(connection).await?.activate().await
-    };
-    if let Err(error) = activated.await {
-        tracing::warn!(%error, "the staged update is not activated before the reboot");
-    }
-}
-
 /// What the engine says, as far as a reboot is concerned.
 fn view(overview: &Overview, attempts: &[AttemptReport]) -> NodeView {
     let running = overview.slots.iter().find(|slot| slot.running);
@@ -99,10 +84,10 @@ fn view(overview: &Overview, attempts: &[AttemptReport]) -> NodeView {
         let outcome = match attempt.outcome {
             AttemptState::Withdrawn => InstalledOutcome::Withdrawn,
             AttemptState::RolledBack => InstalledOutcome::RolledBack,
-            AttemptState::Staged | AttemptState::Waiting | AttemptState::OnTrial | AttemptState::Kept => {
-                InstalledOutcome::Other
-            }
-            AttemptState::UnderWay
+            AttemptState::Waiting | AttemptState::OnTrial | AttemptState::Kept => InstalledOutcome::Other,
+            // Nothing came of it yet, and nothing of the one before is made good by it.
+            AttemptState::Staged
+            | AttemptState::UnderWay
             | AttemptState::Failed
             | AttemptState::Interrupted
             | AttemptState::Unknown => return None,
@@ -134,6 +119,9 @@ fn view(overview: &Overview, attempts: &[AttemptReport]) -> NodeView {
         last_outcome: installed.map(|(outcome, _)| outcome),
         rollback: failure(remembered, left),
         installed: overview.installed_updates,
+        is_staged: attempts
+            .iter()
+            .any(|attempt| attempt.outcome == AttemptState::Staged),
     }
 }
 
@@ -355,6 +343,24 @@ fn matters(change: &Message) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn attempt(to: &str, outcome: AttemptState) -> AttemptReport {
+        AttemptReport {
+            to: to.to_owned(),
+            outcome,
+            ..AttemptReport::default()
+        }
+    }
+
+    #[test]
+    fn what_is_only_staged_makes_no_rollback_good() {
+        let overview = Overview::default();
+        let left = attempt("2", AttemptState::RolledBack);
+        let view = view(&overview, &[left, attempt("3", AttemptState::Staged)]);
+        assert_eq!(view.last_outcome, Some(InstalledOutcome::RolledBack));
+        assert!(view.is_staged && !view.is_update_kept());
+        assert_eq!(view.rollback.map(|failed| failed.version), Some("2".to_owned()));
+    }
 
     #[test]
     fn the_cause_that_the_engine_remembers_counts_for_its_version() {

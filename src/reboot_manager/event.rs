@@ -30,6 +30,8 @@ pub struct NodeView {
     pub rollback: Option<FailedVersion>,
     /// Number of updates that it has installed so far; none from an engine that doesn't count them.
     pub installed: Option<u64>,
+    /// Whether an update is staged: the next boot doesn't take it unless it is activated.
+    pub is_staged: bool,
 }
 
 /// Whether the running slot is good.
@@ -48,7 +50,7 @@ pub enum InstalledOutcome {
     Withdrawn,
     /// The node left it again.
     RolledBack,
-    /// It waits, is on trial, or was kept.
+    /// It waits, is on trial, or was kept. One that is staged is none of these.
     Other,
 }
 
@@ -71,7 +73,9 @@ impl NodeView {
             (Some(_), Some(_)) => Arrival::Back,
             (Some(_), None) => Arrival::Unknown,
             (None, _) if wanted.reason != Reason::Update => Arrival::There,
-            (None, _) if self.last_outcome == Some(InstalledOutcome::RolledBack) => Arrival::Back,
+            (None, _) if self.is_staged || self.last_outcome == Some(InstalledOutcome::RolledBack) => {
+                Arrival::Back
+            }
             (None, _) => Arrival::There,
         }
     }

@@ -44,10 +44,8 @@ pub(super) async fn run(settings: Arc<ManagerSettings>, job: ManagerJob, version
         ManagerJob::Notify => notify(&settings).await,
         ManagerJob::Confirm => confirm(&settings).await,
         ManagerJob::Reboot => ManagerEvent::RebootAnswered(match engine::connect().await {
-            Ok(connection) => {
-                engine::activate_staged(&connection).await;
-                logind::reboot(&connection).await
-            }
+            // What is staged the shutdown activates, once it is certain that there is one.
+            Ok(connection) => logind::reboot(&connection).await,
             // Nobody was asked.
             Err(error) => RebootAnswer::Refused(error.to_string()),
         }),

@@ -52,7 +52,7 @@ pub enum AttemptState {
 }
 
 /// One attempt to install what the server offered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict")]
 pub struct AttemptReport {
     /// Unix time at which the offer was taken.

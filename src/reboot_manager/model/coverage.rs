@@ -125,6 +125,7 @@ fn one_of_each() -> Vec<ManagerEvent> {
         last_outcome: Some(InstalledOutcome::Other),
         rollback: None,
         installed: Some(0),
+        is_staged: false,
     };
     let confirmation = Confirmation {
         engine: EngineView::Known(view.clone()),

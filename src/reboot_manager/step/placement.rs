@@ -41,9 +41,10 @@ impl Next {
             (Arrival::Unknown, _) => self.stay_on_trial("which slot runs can't be told"),
             (Arrival::There, SlotHealth::NotYet(why)) => self.stay_on_trial(why),
             (Arrival::There, SlotHealth::Good) => self.found_good(record, wanted.reason, view),
-            // Not of one that was withdrawn after another one had failed.
+            // Not of one that was withdrawn after another one had failed. One that is staged still was not activated
+            // by the reboot: it has not failed.
             (Arrival::Back, _)
-                if view.last_outcome == Some(InstalledOutcome::Withdrawn)
+                if (view.is_staged || view.last_outcome == Some(InstalledOutcome::Withdrawn))
                     && view.rollback_since(&record).is_none() =>
             {
                 self.call_off();

@@ -20,6 +20,7 @@ fn view(slot: &str, health: SlotHealth, outcome: InstalledOutcome) -> NodeView {
         last_outcome: Some(outcome),
         rollback: (outcome == InstalledOutcome::RolledBack).then(failed),
         installed: Some(1),
+        is_staged: false,
     }
 }
 
@@ -102,6 +103,28 @@ fn held() -> ManagerState {
 
 fn is_unlock(job: &ManagerJob) -> bool {
     matches!(job, ManagerJob::Unlock { .. })
+}
+
+#[test]
+fn a_reboot_that_did_not_activate_what_is_staged_is_no_rollback() {
+    let mut staged = view("USR-A", SlotHealth::Good, InstalledOutcome::Other);
+    staged.is_staged = true;
+    let (state, jobs) = after(
+        started("2", record_of_update()),
+        [read(staged), ManagerEvent::Settled],
+    );
+    assert_ne!(state.phase(), ManagerPhase::Held);
+    assert!(state.record().is_none_or(|record| record.failed.is_none()));
+    assert!(jobs.iter().any(is_unlock), "{jobs:?}");
+}
+
+#[test]
+fn staging_alone_gives_no_lock_back_that_is_held_after_a_rollback() {
+    let mut staged = rolled_back();
+    (staged.is_staged, staged.rollback) = (true, None);
+    let (state, jobs) = after(held(), [read(staged)]);
+    assert_eq!(state.phase(), ManagerPhase::Held);
+    assert!(!jobs.iter().any(is_unlock), "{jobs:?}");
 }
 
 #[test]

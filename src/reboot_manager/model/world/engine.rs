@@ -110,6 +110,7 @@ impl World {
                 cause: "bad".to_owned(),
             }),
             installed: Some(machine.installed.into()),
+            is_staged: false,
         })
     }
 }
