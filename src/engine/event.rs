@@ -42,9 +42,22 @@ pub enum Commitment {
     Staged(Option<Failure>),
 }
 
+/// How a staged update stands that was read back and is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// What is to activate it, by configuration.
+    pub activation: Activation,
+    /// What keeps it from being activated in that way, in a sentence; none if nothing does.
+    pub obstacle: Option<String>,
+}
+
 /// Why a staged update can't be activated now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unconfirmed {
+    /// The table says that it boots next already.
+    Activated,
+    /// Its slot runs.
+    Runs,
     /// It isn't what was staged any more, and is forgotten.
     Void(Failure),
     /// It can't be read back now, and why.
@@ -81,7 +94,8 @@ pub enum Event {
     /// The partition table says that the running slot boots next, although the other one was waited
     /// for: somebody has changed it by hand.
     Overtaken,
-    /// The slot of the withdrawn update boots no more, or why that is not sure.
+    /// The slot of the withdrawn update boots no more, or why that is not sure. Of one that was
+    /// staged: nothing activates it any more.
     Withdrawn(Result<(), SlotError>),
     /// An operator wants the other slot, which was good once, to boot next.
     RollbackRequested,
@@ -110,7 +124,7 @@ pub enum Event {
     /// The slot was verified, its postinst run and the boot attributes committed, or not.
     Finished(Result<Commitment, Failure>),
     /// The staged update was read back, and what activates it; or why that is not certain.
-    Confirmed(Result<Activation, Unconfirmed>),
+    Confirmed(Result<Readiness, Unconfirmed>),
     /// An operator wants the staged update to boot next.
     ActivateRequested,
     /// The staged update boots next, or why not.
@@ -180,8 +194,11 @@ pub enum Effect {
     Confirm,
     /// Make the staged update the next to boot; ends in [`Event::Activated`].
     Activate,
-    /// Take note that the staged update is not wanted: nothing activates it any more.
+    /// Break off reading the staged update back, and see to it that nothing activates it any more;
+    /// ends in [`Event::Withdrawn`].
     Unstage,
+    /// Tell the server that the node is alive; ends in [`Event::Pinged`].
+    Ping,
     /// Choose the time of the next check, unless one is chosen already.
     Schedule,
 }

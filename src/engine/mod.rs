@@ -58,7 +58,9 @@ mod task;
 mod updater;
 
 pub use attempt_context::{AttemptContext, CancelSignal};
-pub use event::{CheckOutcome, Commitment, Effect, Event, Fallback, OfferSummary, Report, Unconfirmed};
+pub use event::{
+    CheckOutcome, Commitment, Effect, Event, Fallback, OfferSummary, Readiness, Report, Unconfirmed,
+};
 pub use failure::{Failure, SlotError};
 pub use node::{ActivationError, DiskChoice, Node, Settings, activate_at_reboot, record_hang};
 pub use progress::{Meter, Throttle};

@@ -211,6 +211,9 @@ fn summary(state: &State, waiting: &str, no_update: Option<&NoUpdate>) -> String
     if let Phase::Unconfirmed(why) = &state.phase {
         return format!("{waiting} is staged, and can't be activated: {why}");
     }
+    if let (Phase::Staged(_), Some(obstacle)) = (&state.phase, &state.staged_obstacle) {
+        return format!("{waiting} is staged: {obstacle}");
+    }
     match (engine_state(state), no_update) {
         (EngineState::Staged, _) => {
             format!("{waiting} is staged: update_engine_client activate makes it the next to boot")

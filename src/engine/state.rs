@@ -107,6 +107,8 @@ pub struct State {
     /// What waits for the reboot while another update is looked at that is to take its place.
     pub(super) superseded: Option<Superseded>,
     pub(super) next_boot: NextBoot,
+    /// What keeps a staged update from being activated, in a sentence.
+    pub(super) staged_obstacle: Option<String>,
     pub(super) progress: f64,
     pub(super) last_failure: Option<Failure>,
     pub(super) last_check: Option<LastCheck>,
@@ -124,6 +126,7 @@ impl State {
             offer: None,
             superseded: None,
             next_boot: NextBoot::Update,
+            staged_obstacle: None,
             progress: 0.0,
             last_failure: None,
             last_check: None,

@@ -7,6 +7,7 @@ mod waiting;
 use super::event::{CheckOutcome, Commitment, Effect, Event, Fallback, Report};
 use super::state::{Afterwards, Flow, NextBoot, Phase, RunningSlotState, State};
 use super::{Failure, SlotError};
+use crate::config::Activation;
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::ErrorCode;
 use crate::status::{LastCheck, NoUpdate, Obstacle, Trigger};
@@ -43,21 +44,28 @@ pub fn step(state: &State, event: Event) -> Result<(State, Vec<Effect>), Unexpec
         (Phase::Idle, Event::CheckDue) => next.attempt(Trigger::Schedule),
         (Phase::Idle, Event::AttemptRequested) => next.attempt(Trigger::Operator),
         (Phase::NeedReboot | Phase::Staged(_), Event::CheckDue) => next.revisit(),
-        (Phase::Unconfirmed(_), Event::CheckDue | Event::AttemptRequested) => next.confirm(),
+        // No check: what were granted could not be taken while the slot is on record.
+        (Phase::Unconfirmed(_), Event::CheckDue) => {
+            next.effects.push(Effect::Ping);
+            next.confirm();
+        }
+        (Phase::Unconfirmed(_), Event::AttemptRequested) => next.confirm(),
         // It means something only where the update that waits may be replaced, which the
         // configuration says.
         (Phase::NeedReboot | Phase::Staged(_), Event::AttemptRequested) => {
             next.effects.push(Effect::Revisit(Trigger::Operator));
         }
         (Phase::NeedReboot | Phase::Staged(_), Event::Revisited(outcome, at)) => next.revisited(outcome, at),
-        (Phase::Staged(_) | Phase::Unconfirmed(_), Event::ResetRequested) => next.unstage(),
+        (Phase::Confirming | Phase::Staged(_) | Phase::Unconfirmed(_), Event::ResetRequested) => {
+            next.unstage();
+        }
         (phase, Event::Confirmed(result)) => next.confirmed(phase, result)?,
         (phase, Event::ActivateRequested) => next.activate_by_order(phase)?,
         (phase, Event::Activated(result)) => next.activated(phase, result)?,
         (Phase::NeedReboot, Event::ResetRequested | Event::Overtaken) => next.forget(),
         (phase, Event::WithdrawalRequested(slot)) => next.withdraw(phase, slot)?,
         (phase, Event::Forgotten) if state.may_be_forgotten() => next.forgotten(phase),
-        (Phase::Withdrawing(afterwards), Event::Withdrawn(_)) => next.withdrawn(*afterwards),
+        (Phase::Withdrawing(afterwards), Event::Withdrawn(result)) => next.withdrawn(*afterwards, &result),
         (phase, Event::RollbackRequested) => next.roll_back(phase)?,
         (Phase::RollingBack, Event::RolledBack(result)) => next.rolled_back(result),
         (phase, Event::MarkGoodRequested) => next.mark_good_anyway(phase)?,
@@ -219,8 +227,13 @@ impl Transition {
                 RunningSlotState::OnTrial(error.to_string())
             }
         };
-        if let Phase::Checking(trigger) = phase {
-            self.effects.push(Effect::Check(*trigger));
+        match phase {
+            Phase::Checking(trigger) => self.effects.push(Effect::Check(*trigger)),
+            // Its activation has waited for this.
+            Phase::Staged(Activation::AtOnce) if self.state.running == RunningSlotState::Good => {
+                self.effects.push(Effect::Confirm);
+            }
+            _ => {}
         }
     }
 

@@ -61,6 +61,8 @@ pub struct Engine<U: Updater> {
     stop: CancellationToken,
     /// Breaks off the attempt under way; `stop` does so, too.
     cancel: CancelSignal,
+    /// Breaks off reading back what is staged.
+    reading: CancelSignal,
 }
 
 /// What woke the task.
@@ -109,6 +111,7 @@ impl<U: Updater> Engine<U> {
             pending_reply: None,
             cancel_reply: None,
             cancel: CancelSignal::child_of(&stop),
+            reading: CancelSignal::child_of(&stop),
             stop,
         };
         engine.schedule();
@@ -199,8 +202,7 @@ impl<U: Updater> Engine<U> {
         let answer = self.reply_due_after(&done.event);
         self.handle(done.event).await;
         if let Some((reply, result)) = answer {
-            // A client that has gone needs no answer.
-            let _ = reply.send(result);
+            reply.send(result);
         }
     }
 
@@ -277,8 +279,10 @@ impl<U: Updater> Engine<U> {
             Effect::Activate => self.activate(),
             Effect::Unstage => {
                 self.drop_revisit();
-                self.updater.unstage().await;
+                self.reading.cancel_by_operator();
+                self.unstage();
             }
+            Effect::Ping => self.ping(),
             Effect::Download => self.download(),
             Effect::Finish => self.finish(),
             Effect::RememberPending => self.remember_pending().await,
@@ -326,7 +330,7 @@ impl<U: Updater> Engine<U> {
     /// Somebody may have changed the partition table by hand while the other slot is waited for:
     /// before anything is decided by that, it is looked at.
     async fn reread_table(&mut self) {
-        if self.state.phase().waits() {
+        if self.state.phase().waits() || matches!(self.state.phase(), Phase::Unconfirmed(_)) {
             let facts = self.updater.node_facts().await;
             self.compare_with_table(facts.boots_next).await;
             self.publisher.facts = facts;

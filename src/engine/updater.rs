@@ -5,10 +5,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{
-    AttemptContext, CancelSignal, CheckOutcome, Commitment, Failure, Fallback, NodeFacts, Report, SlotError,
-    Unconfirmed,
+    AttemptContext, CancelSignal, CheckOutcome, Commitment, Failure, Fallback, NodeFacts, Readiness, Report,
+    SlotError, Unconfirmed,
 };
-use crate::config::Activation;
 use crate::health::{Cause, TrialEnd};
 use crate::policy::ClockStep;
 use crate::status::{CheckEnd, Obstacle, OfferSource, Preview, Trigger};
@@ -142,14 +141,17 @@ pub trait Updater: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Commitment, Failure>> + Send;
 
     /// Reads the staged update back and holds its slot from then on; at once if that is so already.
-    /// Gives what is to activate it. Ends soon after `cancel`.
-    fn confirm(&self, cancel: CancelSignal) -> impl Future<Output = Result<Activation, Unconfirmed>> + Send;
+    /// Gives how it stands. Ends soon after `cancel`.
+    fn confirm(&self, cancel: CancelSignal) -> impl Future<Output = Result<Readiness, Unconfirmed>> + Send;
 
     /// Makes the staged update the next to boot, or says why not.
     fn activate(&self) -> impl Future<Output = Result<(), SlotError>> + Send;
 
-    /// The staged update is not wanted: nothing activates it any more.
-    fn unstage(&self) -> impl Future<Output = ()> + Send;
+    /// The staged update is not wanted: nothing activates it any more; or says why that is not sure.
+    fn unstage(&self) -> impl Future<Output = Result<(), SlotError>> + Send;
+
+    /// Tells the server that the node is alive.
+    fn ping(&self) -> impl Future<Output = ()> + Send;
 
     /// Remembers across a restart of the daemon, but not of the machine, that the other slot boots
     /// next: by `attempt`, or because an operator went back to it.

@@ -75,7 +75,8 @@ pub trait Slots: Send + Sync {
         Ok(None)
     }
 
-    /// Refuses unless the slot has priority 0, is not successful, and has no try, in both copies.
+    /// Refuses unless the slot has priority 0 and is not successful, in both copies: no loader takes it,
+    /// however many tries it has.
     ///
     /// # Errors
     /// If not, or the medium can't be read.

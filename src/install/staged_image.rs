@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::AttemptSetup;
 use super::read_back::ReadBack;
 use super::targets::file_digest;
-use super::{InstallError, PostinstMode};
+use super::{InstallError, PostinstMode, PostinstOutcome};
 use crate::disk::{BlockTarget, SlotName};
 use crate::plan::{InstallPlan, PartitionImage};
 
@@ -30,6 +30,8 @@ pub struct StagedImage {
     pub partitions: Vec<PartitionImage>,
     /// Whether the image's postinst has agreed.
     pub has_run_postinst: bool,
+    /// Whether it has reported an error all the same (exit code 3), which the server is told.
+    pub is_told_as_failed: bool,
 }
 
 /// What of an update was verified on the medium and is to be recognized later.
@@ -74,7 +76,11 @@ impl StagedImage {
     ///
     /// # Errors
     /// The kernel can't be read.
-    pub(super) fn of(attempt: &AttemptSetup, verified: &VerifiedImages) -> Result<Self, InstallError> {
+    pub(super) fn of(
+        attempt: &AttemptSetup,
+        verified: &VerifiedImages,
+        outcome: PostinstOutcome,
+    ) -> Result<Self, InstallError> {
         let slot = attempt.plan.target;
         let kernel_path = attempt.plan.target_kernel.clone();
         let kernel = read_kernel(&attempt.path(&kernel_path));
@@ -85,6 +91,7 @@ impl StagedImage {
             kernel: kernel.map_err(|source| InstallError::Staging { slot, source })?,
             kernel_path,
             has_run_postinst: attempt.site.postinst != PostinstMode::Skip,
+            is_told_as_failed: outcome == PostinstOutcome::AfterError,
         })
     }
 }

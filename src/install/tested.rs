@@ -85,7 +85,7 @@ impl Tested {
             let unbootable = attempt.site.slots.require_unbootable(slot);
             unbootable
                 .map_err(|source| InstallError::NotUnbootable { slot, source })
-                .and_then(|()| StagedImage::of(&attempt, &images))
+                .and_then(|()| StagedImage::of(&attempt, &images, outcome))
                 .and_then(|staged| keep(staged).map_err(InstallError::State))
                 .inspect_err(|_| make_unbootable_again(&attempt))?;
             Saved::discard(&attempt);

@@ -59,15 +59,35 @@ pub struct StagedUpdate {
     /// When it was staged.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub staged: UnixTime,
-    /// In how many boots a reboot was asked for, so that it would be activated.
-    #[serde(default, deserialize_with = "tolerant::or_default")]
-    pub announced: u8,
-    /// The id of the last one of them.
-    #[serde(default, deserialize_with = "tolerant::text")]
-    pub announced_in: String,
+    /// How many orderly reboots were to activate it.
+    #[serde(
+        default,
+        deserialize_with = "tolerant::or_default",
+        skip_serializing_if = "is_zero"
+    )]
+    pub reboots: u8,
+    /// Whether its activation was counted already.
+    #[serde(
+        default,
+        deserialize_with = "tolerant::or_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_counted: bool,
+    /// Whether the server was told of a failure (exit code 3 of its postinst): no success follows.
+    #[serde(
+        default,
+        deserialize_with = "tolerant::or_default",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_told_as_failed: bool,
     /// Fields of newer versions, kept for them.
     #[serde(flatten)]
     pub unknown: BTreeMap<String, Value>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+const fn is_zero(number: &u8) -> bool {
+    *number == 0
 }
 
 /// What the partition table says of a staged update.
@@ -146,6 +166,8 @@ pub struct ActivationInput<'a> {
     pub is_held: bool,
     /// Size of the kernel file in bytes; none if it isn't there.
     pub kernel_bytes: Option<u64>,
+    /// Whether the kernel file is as old as when it was read back.
+    pub is_kernel_as_read: bool,
     /// Names and patterns of the extensions that are wanted now.
     pub extensions: &'a [String],
 }
@@ -175,6 +197,9 @@ pub enum ActivationObstacle {
         /// The size that it had, in bytes.
         expected: u64,
     },
+    /// The loader may find another kernel.
+    #[error("its kernel {0} was written since it was read back")]
+    KernelWritten(String),
     /// The slot would come up without it.
     #[error(
         "the extension {0:?} is wanted since, and was not staged with it: withdraw the update and check again"
@@ -206,6 +231,9 @@ impl ActivationInput<'_> {
                     found,
                     expected: self.staged.kernel_bytes,
                 });
+            }
+            Some(_) if !self.is_kernel_as_read => {
+                return Err(ActivationObstacle::KernelWritten(path()));
             }
             Some(_) => {}
         }

@@ -12,6 +12,9 @@ const REBOOT_REQUIRED: &str = "/run/reboot-required";
 /// Says which request for a reboot is ours.
 const CLAIM: &str = "/run/update_engine/reboot-required";
 
+/// Says that there was none when a program was started that must ask for none.
+const ABSENCE: &str = "/run/update_engine/no-reboot-required";
+
 /// The outcome of a withdrawal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Withdrawn {
@@ -99,6 +102,43 @@ impl<'h> RebootRequest<'h> {
         })
     }
 
+    /// Takes note that nobody has asked for a reboot yet, before a program is run that may ask for
+    /// one, and is not to.
+    ///
+    /// # Errors
+    /// When the note can't be written.
+    pub fn note_absence(self) -> io::Result<()> {
+        let path = self.host.path(ABSENCE);
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        fs::write(path, "")
+    }
+
+    /// Whether that was noted, and nothing withdrawn since: the program, or we, ended before.
+    #[must_use]
+    pub fn is_absence_noted(self) -> bool {
+        // A note that can't be looked at withdraws nothing.
+        self.host.is_there(ABSENCE).unwrap_or(false)
+    }
+
+    /// Withdraws a request that was made since [`Self::note_absence`], then takes the note away.
+    ///
+    /// # Errors
+    /// When one of them can't be removed.
+    pub fn withdraw_unwanted(self) -> io::Result<Withdrawn> {
+        let withdrawn = if self.is_made() {
+            self.claim()?;
+            self.withdraw()?
+        } else {
+            Withdrawn::NotOurs
+        };
+        match fs::remove_file(self.host.path(ABSENCE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(withdrawn),
+        }
+    }
+
     /// The identity of a request: inode and modification time, which change when the file is
     /// touched anew.
     fn identity(self) -> io::Result<String> {
@@ -140,6 +180,20 @@ mod tests {
         file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
         assert_eq!(request.withdraw().unwrap(), Withdrawn::NotOurs);
         assert!(request.is_made());
+    }
+
+    #[test]
+    fn a_request_that_was_made_where_none_was_to_be_is_withdrawn() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        let request = RebootRequest::of(&host);
+        assert!(!request.is_absence_noted());
+        request.note_absence().unwrap();
+        assert!(request.is_absence_noted());
+        request.make().unwrap();
+        assert_eq!(request.withdraw_unwanted().unwrap(), Withdrawn::Gone);
+        assert!(!request.is_made() && !request.is_absence_noted());
+        assert_eq!(request.withdraw_unwanted().unwrap(), Withdrawn::NotOurs);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use zbus::proxy::CacheProperties;
 use zbus::{Connection, OwnedObjectPath, Variant};
 
@@ -12,6 +12,9 @@ pub(super) const SERVICE: &str = "org.freedesktop.systemd1";
 
 /// systemd answers at once or hangs.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the start of a unit may take that waits for mounts.
+const START: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",
@@ -126,6 +129,14 @@ pub enum SystemdError {
     /// It did not answer in time.
     #[error("systemd did not answer within {} s", PATIENCE.as_secs())]
     Silent,
+    /// A unit was started, and is not active.
+    #[error("{unit} was started, and is {state:?} instead of active")]
+    NotActive {
+        /// Its name.
+        unit: String,
+        /// Its state.
+        state: String,
+    },
 }
 
 impl SystemdError {
@@ -167,6 +178,32 @@ impl Systemd {
             manager.start_unit(name, "replace").await
         };
         answer(ordered).await.map(drop)
+    }
+
+    /// Starts the unit called `name`; returns once it is active.
+    ///
+    /// # Errors
+    /// If systemd can't be reached or refuses, or the unit does not become active within half a
+    /// minute, whether it fails or is left out by its conditions.
+    pub async fn bring_up(self, name: &str) -> Result<(), SystemdError> {
+        self.start(name).await?;
+        let settled = async {
+            while answer(is_queued(name)).await? {
+                sleep(LOOK_AGAIN).await;
+            }
+            Ok::<_, SystemdError>(())
+        };
+        if let Ok(settled) = timeout(START, settled).await {
+            settled?;
+        }
+        let state = self.unit_state(name).await?;
+        if state.is_active() {
+            return Ok(());
+        }
+        Err(SystemdError::NotActive {
+            unit: name.to_owned(),
+            state: state.state,
+        })
     }
 
     /// Stops the unit called `name`; returns once that is ordered.

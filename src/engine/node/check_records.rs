@@ -125,9 +125,16 @@ impl CheckRecords {
         matches!(self.staged.look(), Some((_, StagedFate::Runs)))
     }
 
+    /// Whether the server was told of a failure of that update: it hears of no success.
+    pub(super) fn is_told_as_failed(&self) -> bool {
+        self.staged.is_told_as_failed()
+    }
+
     /// The server was told, or could not be.
     pub(super) fn end_activation(&self) {
-        self.history.count(Tally::activated);
+        if self.staged.note_activated() {
+            self.history.count(Tally::activated);
+        }
         self.staged.forget();
     }
 

@@ -77,8 +77,8 @@ use update_runner::UpdateRunner;
 
 use super::updater::{Checked, Progress, Updater};
 use super::{
-    AttemptContext, CancelSignal, Commitment, Failure, Fallback, NodeFacts, Report, SlotError, State,
-    Unconfirmed,
+    AttemptContext, CancelSignal, Commitment, Failure, Fallback, NodeFacts, Readiness, Report, SlotError,
+    State, Unconfirmed,
 };
 use crate::config::Activation;
 use crate::health::{Cause, TrialEnd};
@@ -156,17 +156,18 @@ impl Node {
     }
 
     /// Has systemd run the program that activates the staged update when an orderly reboot stops
-    /// its unit.
-    async fn arm_activation(&self) {
-        if !self.machine.on_this_thread().host().has_systemd() {
-            return;
+    /// its unit; or says why it will not.
+    async fn arm_activation(&self) -> Result<(), String> {
+        let machine = self.machine.on_this_thread();
+        if !machine.host().is_real() {
+            // Whoever plays the machine runs the program.
+            return Ok(());
         }
-        if let Err(error) = Systemd.start(ACTIVATION_UNIT).await {
-            tracing::error!(
-                "{ACTIVATION_UNIT}, by which a reboot activates the update: {}",
-                chain(&error)
-            );
+        if !machine.host().has_systemd() {
+            return Err("no systemd runs here, so that a reboot would not activate it".to_owned());
         }
+        let armed = Systemd.bring_up(ACTIVATION_UNIT).await;
+        armed.map_err(|error| format!("a reboot would not activate it: {}", chain(&error)))
     }
 
     /// The daemon was asked to end: if the machine is shut down while the running slot is on trial,
@@ -295,7 +296,14 @@ impl Updater for Node {
                 .run(move |observer| observer.failed(&context, &failure))
                 .await;
         }
-        self.session.send_event(attempt, report).await;
+        let is_complete = *report == Report::Complete;
+        let is_told = is_complete && self.staged.run(StagedSlot::is_told_as_failed).await;
+        if !is_told {
+            self.session.send_event(attempt, report).await;
+        }
+        if is_complete {
+            self.staged.run(StagedSlot::forget).await;
+        }
         if matches!(report, Report::Complete | Report::Failed(_)) {
             self.observer.run(AttemptObserver::reported).await;
         }
@@ -324,17 +332,23 @@ impl Updater for Node {
         self.runner.finish(attempt, downloaded, &cancel).await
     }
 
-    async fn confirm(&self, cancel: CancelSignal) -> Result<Activation, Unconfirmed> {
-        let confirmed = self
+    async fn confirm(&self, cancel: CancelSignal) -> Result<Readiness, Unconfirmed> {
+        let mut confirmed = self
             .staged
             .run(move |staged| staged.confirm(cancel.token()))
             .await;
-        match &confirmed {
-            Ok(Activation::Reboot) => self.arm_activation().await,
-            Ok(_) => {}
+        match &mut confirmed {
+            Ok(readiness) if readiness.activation == Activation::Reboot => {
+                if let Err(why) = self.arm_activation().await {
+                    tracing::error!("what is staged: {why}");
+                    readiness.obstacle = Some(why);
+                }
+            }
+            Ok(_) | Err(Unconfirmed::Activated | Unconfirmed::Runs) => {}
             Err(Unconfirmed::Void(failure)) => {
                 tracing::error!("nothing is staged any more: {}", failure.reason());
-                self.slots.run(SlotControl::unstage).await;
+                // Logged there; it is found void again after a restart.
+                let _ = self.unstage().await;
             }
             Err(Unconfirmed::NotNow(why)) => tracing::warn!("what is staged can't be activated: {why}"),
         }
@@ -351,12 +365,20 @@ impl Updater for Node {
             .inspect_err(|error| tracing::error!("{error}"))
     }
 
-    async fn unstage(&self) {
-        self.slots.run(SlotControl::unstage).await;
+    async fn unstage(&self) -> Result<(), SlotError> {
+        let withdrawn = self.slots.run(SlotControl::unstage).await;
+        withdrawn
+            .map_err(|error| SlotError::io(&error))
+            .inspect_err(|error| tracing::error!("{error}"))?;
         if self.machine.on_this_thread().host().has_systemd() {
             // It does nothing without a record; it would only keep the boot partition mounted.
             let _ = Systemd.stop(ACTIVATION_UNIT).await;
         }
+        Ok(())
+    }
+
+    async fn ping(&self) {
+        self.session.ping().await;
     }
 
     async fn remember_pending(&self, attempt: Option<&AttemptContext>) {

@@ -184,16 +184,11 @@ impl OmahaSession {
         if !self.records.run(CheckRecords::is_activated_by_reboot).await {
             return;
         }
-        let sent = self
-            .post(
-                config,
-                trigger,
-                Body::Event(AttemptEvent::Complete),
-                Retries::None,
-            )
-            .await;
-        if let Err(failure) = sent {
-            tracing::warn!("an event did not reach the server: {}", failure.reason());
+        if !self.records.run(CheckRecords::is_told_as_failed).await {
+            let complete = Body::Event(AttemptEvent::Complete);
+            if let Err(failure) = self.post(config, trigger, complete, Retries::None).await {
+                tracing::warn!("an event did not reach the server: {}", failure.reason());
+            }
         }
         self.records.run(CheckRecords::end_activation).await;
     }

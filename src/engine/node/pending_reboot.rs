@@ -37,13 +37,19 @@ impl PendingReboot {
     /// process prepared. Notices a rollback.
     pub(super) fn initial_state(&self) -> State {
         let was_cut = self.attempts.is_under_way();
+        withdraw_request_of_postinst(self.machine.host());
         self.history.note_start();
         clear_extensions(&self.machine);
         let staged = self.staged.look();
         self.attempts.note_start();
         let is_activated = match staged {
             // No marker of an earlier boot is left; the slot doesn't boot.
-            Some((staged, StagedFate::Staged)) => return State::staged(staged.version),
+            Some((staged, StagedFate::Staged)) => {
+                // What the attempt may have had no time for: without it the server is not told from
+                // which version the update came.
+                self.payload_prefs.installed();
+                return State::staged(staged.version);
+            }
             Some((_, StagedFate::Activated)) => true,
             // The server is told with the first check.
             Some((_, StagedFate::Runs | StagedFate::Void)) | None => false,
@@ -101,8 +107,9 @@ impl PendingReboot {
 
     /// What was staged waits for the reboot, and is counted as installed.
     fn end_staging(&self) {
-        self.history.count(Tally::activated);
-        self.staged.forget();
+        if self.staged.note_activated() {
+            self.history.count(Tally::activated);
+        }
     }
 
     /// The other slot boots next: by `attempt`, or by a rollback.
@@ -148,10 +155,23 @@ impl PendingReboot {
     /// Nothing waits any more: marker and request go, and the records say what becomes of the
     /// slots.
     pub(super) fn forget(&self) {
+        self.staged.forget();
         if let Err(error) = forget(self.machine.host()) {
             tracing::warn!("cannot forget that a reboot was due: {}", chain(&error));
         }
         self.slots.remember_no_longer_waiting();
+    }
+}
+
+/// A postinst was killed with the daemon while its update was to be staged: nothing waits for the
+/// reboot that it may have asked for.
+fn withdraw_request_of_postinst(host: &Host) {
+    let request = RebootRequest::of(host);
+    if !request.is_absence_noted() {
+        return;
+    }
+    if let Err(error) = request.withdraw_unwanted() {
+        tracing::warn!("a postinst's request for a reboot stays: {}", chain(&error));
     }
 }
 

@@ -7,7 +7,7 @@ use ::slots::SlotAttributes;
 
 use super::attempt_history::AttemptHistory;
 use super::machine::{Machine, drop_other_extensions};
-use super::staged_slot::StagedSlot;
+use super::staged_slot::{StagedSlot, WithdrawError};
 use super::update_history::{RememberError, UpdateHistory};
 use super::withdrawable_slots::WithdrawableSlots;
 use crate::disk::{DiskError, GivenUp, Marked, SlotDisk, SlotName, WentBack};
@@ -92,13 +92,14 @@ impl SlotControl {
     pub(super) fn mark_running_good(&self, disk: &SlotDisk) -> Result<(), DiskError> {
         disarm_or_warn(self.machine.host());
         let running = disk.running();
-        match disk.mark_good()? {
-            Marked::Written => tracing::info!(
+        match self.staged.unless_activated(disk, || disk.mark_good())? {
+            None => tracing::info!("{running} is good already, and the staged update boots next"),
+            Some(Marked::Written) => tracing::info!(
                 MESSAGE_ID = MessageId::MarkedGood.id(),
                 UPDATE_SLOT = %running,
                 "{running} is marked good"
             ),
-            Marked::Already => tracing::debug!("{running} was good already"),
+            Some(Marked::Already) => tracing::debug!("{running} was good already"),
         }
         self.remember_running_kept(disk);
         Ok(())
@@ -116,13 +117,21 @@ impl SlotControl {
     }
 
     /// The staged update is not wanted, and so are extensions of its version.
-    pub(super) fn unstage(&self) {
-        self.staged.withdraw();
+    ///
+    /// # Errors
+    /// [`WithdrawError`].
+    pub(super) fn unstage(&self) -> Result<(), WithdrawError> {
+        let withdrawn = self.staged.withdraw();
+        if withdrawn.is_err() {
+            self.attempts.settle();
+            return withdrawn;
+        }
         match self.machine.disk() {
             Ok(disk) => drop_other_extensions(&self.machine, disk.running()),
             Err(error) => tracing::warn!("extensions of no slot may be left: {}", chain(&error)),
         }
         self.attempts.settle();
+        withdrawn
     }
 
     /// The marker is gone. Where the running slot boots next and is good, it isn't left any more,

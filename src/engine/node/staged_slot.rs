@@ -17,7 +17,8 @@
 //! 2. activation is the ordered write of the table alone: one version boots or the other;
 //! 3. marker and request for a reboot: without them a daemon that is started anew leaves them, since
 //!    the record is there and the table says that its slot boots next;
-//! 4. the record is removed: without that, the new slot's daemon finds it, and tells the server.
+//! 4. the server is told: without that, the new slot's daemon finds the record, and tells it;
+//! 5. the record is removed: without that, the server is told twice.
 //!
 //! A withdrawal removes the record first of all, and holds nothing any more when it is answered.
 
@@ -38,9 +39,8 @@ use read_back::{not_now, void};
 
 use super::machine::{Machine, unix_time};
 use super::slot_control::partuuid;
-use crate::config::Activation;
 use crate::disk::{DiskError, HeldSlot, SlotDisk, SlotName};
-use crate::engine::{AttemptContext, Unconfirmed};
+use crate::engine::{AttemptContext, Readiness, Unconfirmed};
 use crate::host::Host;
 use crate::install::StagedImage;
 use crate::journal::chain;
@@ -57,11 +57,15 @@ const LONGEST: usize = 1 << 16;
 pub(super) struct StagedSlot {
     machine: Arc<Machine>,
     hold: Mutex<Option<Hold>>,
+    /// Held while the slot is read back, and by a withdrawal.
+    reading: Mutex<()>,
 }
 
 /// What is kept from the moment that all of it was read back.
 struct Hold {
     staged: StagedUpdate,
+    /// The mark of the kernel.
+    kernel: String,
     // In this order.
     _evidence: Flock<File>,
     _parts: Vec<HeldSlot>,
@@ -72,6 +76,7 @@ impl StagedSlot {
         Self {
             machine: Arc::clone(machine),
             hold: Mutex::default(),
+            reading: Mutex::default(),
         }
     }
 
@@ -106,8 +111,9 @@ impl StagedSlot {
             has_run_postinst: image.has_run_postinst,
             extensions: extensions.map_err(unwritten)?,
             staged: unix_time(),
-            announced: 0,
-            announced_in: String::new(),
+            reboots: 0,
+            is_counted: false,
+            is_told_as_failed: image.is_told_as_failed,
             unknown: BTreeMap::new(),
         };
         *self.hold() = None;
@@ -189,44 +195,97 @@ impl StagedSlot {
         record::remove(&self.host().path(FILE))
     }
 
-    /// The staged update is not wanted. One that an orderly reboot has activated a moment ago is
-    /// made unbootable again: whoever was told of a withdrawal must not see it booted.
-    pub(super) fn withdraw(&self) {
+    /// The staged update is not wanted. One that an orderly reboot has activated a moment ago, or a
+    /// write of the table has half activated, is made unbootable again: whoever was told of a
+    /// withdrawal must not see it booted. A slot that was marked good meanwhile is another's.
+    ///
+    /// # Errors
+    /// Another program activates it; its record stays; or its slot may boot.
+    pub(super) fn withdraw(&self) -> Result<(), WithdrawError> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         self.release();
         if !self.is_kept() {
-            return;
+            return Ok(());
         }
-        let lock = evidence::lock(self.host());
-        if let Err(error) = &lock {
-            tracing::warn!("{}", chain(error));
-        }
+        let _lock = evidence::lock(self.host()).map_err(|error| WithdrawError::Locked(Box::new(error)))?;
         let staged = read(self.host());
-        self.forget();
-        let Some(staged) = staged else { return };
-        let unbootable = self.machine.disk().and_then(|disk| match fate(&disk, &staged)? {
-            StagedFate::Activated => disk.make_unbootable(!disk.running()),
-            StagedFate::Staged | StagedFate::Runs | StagedFate::Void => Ok(()),
-        });
-        if let Err(error) = unbootable {
-            tracing::error!("what was staged may boot: {}", chain(&error));
+        record::remove(&self.host().path(FILE))?;
+        let disk = self.machine.disk()?;
+        if let Some(staged) = &staged
+            && fate(&disk, staged)? == StagedFate::Runs
+        {
+            return Ok(());
         }
-        tracing::info!("version {:?} is not staged any more", staged.version);
+        let other = !disk.running();
+        let attributes = disk.attributes(other)?;
+        if attributes.is_selectable() {
+            disk.require_running_good(other)?;
+        }
+        if !attributes.is_successful() {
+            disk.make_unbootable(other)?;
+        }
+        let version = staged.map(|staged| staged.version).unwrap_or_default();
+        tracing::info!("version {version:?} is not staged any more");
+        Ok(())
+    }
+
+    /// The update was activated and waits for the reboot; says whether that was not counted yet.
+    /// The record stays until the server was told: a reboot may come first.
+    pub(super) fn note_activated(&self) -> bool {
+        self.release();
+        let counted = match self.load() {
+            Ok(Some(staged)) if staged.is_counted => return false,
+            Ok(Some(staged)) => self.save(&StagedUpdate {
+                is_counted: true,
+                ..staged
+            }),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = counted {
+            tracing::warn!("the activation may be counted twice: {}", chain(&error));
+        }
+        true
+    }
+
+    /// Whether the server was told of a failure of what is staged, or waits.
+    pub(super) fn is_told_as_failed(&self) -> bool {
+        read(self.host()).is_some_and(|staged| staged.is_told_as_failed)
+    }
+
+    /// Runs `change`, which may put the running slot first, unless the staged update boots next by
+    /// now: an orderly reboot may have activated it while the daemon is stopped.
+    ///
+    /// # Errors
+    /// Those of `change`.
+    pub(super) fn unless_activated<T>(
+        &self,
+        disk: &SlotDisk,
+        change: impl FnOnce() -> Result<T, DiskError>,
+    ) -> Result<Option<T>, DiskError> {
+        if !self.is_kept() {
+            return change().map(Some);
+        }
+        // Marking goes on whoever has the lock.
+        let _lock = evidence::lock(self.host()).inspect_err(|error| tracing::warn!("{}", chain(error)));
+        let fate = read(self.host()).map(|staged| fate(disk, &staged)).transpose()?;
+        if fate == Some(StagedFate::Activated) && disk.attributes(disk.running())?.is_successful() {
+            return Ok(None);
+        }
+        change().map(Some)
     }
 
     /// Reads back what is staged, and holds it from then on; at once if that is so already.
-    /// Gives what is to activate it.
+    /// Gives how it stands.
     ///
     /// # Errors
-    /// It isn't what was staged, and is forgotten; or can't be had now.
-    pub(super) fn confirm(&self, cancel: &CancellationToken) -> Result<Activation, Unconfirmed> {
-        let confirmed = self.try_confirm(cancel);
-        if let Err(Unconfirmed::Void(_)) = &confirmed {
-            self.forget();
+    /// It isn't what was staged, and is to be withdrawn; boots next or runs already; or can't be had
+    /// now.
+    pub(super) fn confirm(&self, cancel: &CancellationToken) -> Result<Readiness, Unconfirmed> {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if cancel.is_cancelled() {
+            return Err(Unconfirmed::NotNow("reading it was broken off".to_owned()));
         }
-        confirmed
-    }
-
-    fn try_confirm(&self, cancel: &CancellationToken) -> Result<Activation, Unconfirmed> {
         let config = self.machine.config().map_err(not_now)?;
         let staged = match self.load() {
             Ok(Some(staged)) => staged,
@@ -234,19 +293,26 @@ impl StagedSlot {
             Err(error) if error.is_passing() => return Err(not_now(error)),
             Err(error) => return Err(void(ErrorCode::Error, chain(&error))),
         };
-        let is_held = self
-            .hold()
-            .as_ref()
-            .is_some_and(|hold| hold.staged.is_same(&staged));
-        if !is_held {
-            let held = self.read_back(&staged, &config, cancel)?;
-            *self.hold() = Some(held);
-        }
-        Ok(match config.activation {
-            Activation::Reboot => self.announce(&staged, &config),
-            other => other,
+        self.read_back(&staged, &config, cancel)?;
+        Ok(Readiness {
+            activation: config.activation,
+            obstacle: self.obstacle(&staged, &config),
         })
     }
+}
+
+/// Why a staged update is not withdrawn for certain.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WithdrawError {
+    /// It is staged still.
+    #[error("the staged update is not withdrawn")]
+    Locked(#[source] Box<ActivationError>),
+    /// It is staged still.
+    #[error("the record of the staged update stays")]
+    Record(#[from] RecordError),
+    /// There is no record of it any more.
+    #[error("what was staged may boot")]
+    Disk(#[from] DiskError),
 }
 
 /// What is staged on `host`; a record that can't be read counts as forgotten, which is logged.

@@ -198,9 +198,18 @@ impl UpdateRunner {
         self.history
             .run(move |history| history.remember_target(&context, image))
             .await?;
+        let expects_no_request = attempt.stages() && !attempt.reboot_wanted;
         let committed = async {
             let verified = downloaded.verify(cancel).await?;
-            let tested = verified.postinstall(cancel).await?;
+            if expects_no_request {
+                self.workplace.run(Workplace::note_absence_of_request).await;
+            }
+            let tested = verified.postinstall(cancel).await;
+            if expects_no_request {
+                // Whether it has agreed or not: nothing waits for a reboot.
+                self.workplace.run(Workplace::withdraw_request_of_postinst).await;
+            }
+            let tested = tested?;
             let lost = tested.lost_extensions().to_vec();
             self.history.run(move |history| history.remember_lost(lost)).await;
             if attempt.stages() {
@@ -233,13 +242,8 @@ impl UpdateRunner {
         })
     }
 
-    /// Leaves the update staged. A request for a reboot that the postinst has made goes first:
-    /// nothing waits for a reboot.
+    /// Leaves the update staged.
     async fn stage(&self, attempt: &AttemptContext, tested: Tested) -> Result<PostinstOutcome, InstallError> {
-        let was_wanted = attempt.reboot_wanted;
-        self.workplace
-            .run(move |workplace| workplace.withdraw_request_of_postinst(was_wanted))
-            .await;
         let (context, staged) = (attempt.clone(), self.workplace.on_this_thread().staged.clone());
         tested.stage(move |image| staged.keep(&context, image)).await
     }
@@ -277,13 +281,17 @@ impl Workplace {
         self.activation()
     }
 
-    /// Withdraws the request for a reboot that a postinst has made, unless one `was_wanted` before.
-    fn withdraw_request_of_postinst(&self, was_wanted: bool) {
-        let request = RebootRequest::of(self.machine.host());
-        if was_wanted || !request.is_made() {
-            return;
+    /// So that a daemon that is started anew withdraws what a postinst has asked for that was killed
+    /// with this one.
+    fn note_absence_of_request(&self) {
+        if let Err(error) = RebootRequest::of(self.machine.host()).note_absence() {
+            tracing::warn!("a request for a reboot may outlive us: {}", chain(&error));
         }
-        if let Err(error) = request.claim().and_then(|()| request.withdraw()) {
+    }
+
+    /// Withdraws the request for a reboot that a postinst has made where there was none before.
+    fn withdraw_request_of_postinst(&self) {
+        if let Err(error) = RebootRequest::of(self.machine.host()).withdraw_unwanted() {
             tracing::warn!("the postinst's request for a reboot stays: {}", chain(&error));
         }
     }

@@ -49,17 +49,28 @@ impl WithdrawableSlots {
         self.disk.require_running_good(other)?;
         let attributes = self.disk.attributes(other)?;
         if attributes.is_successful() || !attributes.is_selectable() {
+            self.forget_staged(other)?;
             self.forget_pending_reboot(other)?;
             // A rollback has put it first.
             self.disk.mark_good()?;
             return Ok(());
         }
         self.disk.require_lock()?;
+        self.forget_staged(other)?;
         self.forget_pending_reboot(other)?;
         self.disk.make_unbootable(other)?;
         drop_other_extensions(&self.machine, !other);
         tracing::info!("{other} is withdrawn: it does not boot");
         Ok(())
+    }
+
+    /// Also of one that was activated the server may be told by its record.
+    fn forget_staged(&self, slot: SlotName) -> Result<(), DiskError> {
+        let forgotten = self.staged.try_forget();
+        forgotten.map_err(|source| DiskError::Announced {
+            slot,
+            source: io::Error::other(source),
+        })
     }
 
     fn forget_pending_reboot(&self, slot: SlotName) -> Result<(), DiskError> {
@@ -82,11 +93,7 @@ impl Slots for WithdrawableSlots {
 
     fn withdraw_and_make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
         self.disk.require_lock()?;
-        let forgotten = self.staged.try_forget();
-        forgotten.map_err(|source| DiskError::Announced {
-            slot,
-            source: io::Error::other(source),
-        })?;
+        self.forget_staged(slot)?;
         self.history.forget_contents(&self.disk, slot);
         self.forget_pending_reboot(slot)?;
         self.disk.make_unbootable(slot)

@@ -7,8 +7,11 @@
 //!                     │        │                       └─│──────────── refused ───────┘
 //!                     └────────┼─ not now ─▶ Unconfirmed │
 //!                              │                 │       └─ another payload ─▶ Preparing …
-//!                              └─ another image ─┴─ reset, withdrawal ─▶ Idle
+//!                              └─ another image ─┴─ reset, withdrawal ─▶ Withdrawing ─▶ Idle, or Confirming
 //! ```
+//!
+//! A reset and a withdrawal break the reading off, too. Marking the running slot good puts it first,
+//! so that nothing is activated meanwhile.
 //!
 //! What an orderly reboot activates it does without the engine: see `docs/staging.md`. The status
 //! of an update that it will activate is that of one that waits for the reboot, since the reboot
@@ -17,8 +20,8 @@
 use super::{Transition, UnexpectedEvent};
 use crate::config::Activation;
 use crate::engine::SlotError;
-use crate::engine::event::{Effect, Event, Report, Unconfirmed};
-use crate::engine::state::{Afterwards, NextBoot, Phase};
+use crate::engine::event::{Effect, Event, Readiness, Report, Unconfirmed};
+use crate::engine::state::{Afterwards, NextBoot, Phase, RunningSlotState};
 
 impl Transition {
     /// What was staged is read back before anything else is said of it.
@@ -30,14 +33,16 @@ impl Transition {
     pub(super) fn confirmed(
         &mut self,
         phase: &Phase,
-        result: Result<Activation, Unconfirmed>,
+        result: Result<Readiness, Unconfirmed>,
     ) -> Result<(), UnexpectedEvent> {
         match (phase, result) {
-            (Phase::Staged(before), Ok(now)) if *before == now && now != Activation::AtOnce => {}
-            (Phase::Confirming | Phase::Staged(_), Ok(Activation::AtOnce)) => {
-                self.activate(Activation::AtOnce);
+            (Phase::Confirming | Phase::Staged(_), Ok(readiness)) => self.ready(phase, readiness),
+            (Phase::Confirming | Phase::Staged(_), Err(Unconfirmed::Activated)) => self.complete(),
+            // What comes of it is told with the next check.
+            (Phase::Confirming | Phase::Staged(_), Err(Unconfirmed::Runs)) => {
+                self.state.offer = None;
+                self.rest(Phase::Idle);
             }
-            (Phase::Confirming | Phase::Staged(_), Ok(activation)) => self.rest(Phase::Staged(activation)),
             (Phase::Confirming | Phase::Staged(_), Err(Unconfirmed::Void(failure))) => {
                 self.fail(failure, Afterwards::Idle);
             }
@@ -50,8 +55,28 @@ impl Transition {
         Ok(())
     }
 
+    fn ready(&mut self, phase: &Phase, readiness: Readiness) {
+        let Readiness { activation, obstacle } = readiness;
+        // A reboot that would come to nothing is not asked for.
+        let activation = match activation {
+            Activation::Reboot if obstacle.is_some() => Activation::Order,
+            activation => activation,
+        };
+        self.state.staged_obstacle = obstacle;
+        let is_marking = self.state.running == RunningSlotState::Marking;
+        match (phase, activation) {
+            (_, Activation::AtOnce) if !is_marking => self.activate(Activation::AtOnce),
+            (Phase::Staged(before), now) if *before == now => {}
+            (_, activation) => self.rest(Phase::Staged(activation)),
+        }
+    }
+
     pub(super) fn activate_by_order(&mut self, phase: &Phase) -> Result<(), UnexpectedEvent> {
         match phase {
+            Phase::Staged(_) if self.state.running == RunningSlotState::Marking => Err(UnexpectedEvent {
+                phase: "the running slot is being marked good".to_owned(),
+                event: Event::ActivateRequested.to_string(),
+            }),
             Phase::Staged(activation) => {
                 self.activate(*activation);
                 Ok(())
@@ -76,23 +101,28 @@ impl Transition {
         result: Result<(), SlotError>,
     ) -> Result<(), UnexpectedEvent> {
         match (phase, result) {
-            (Phase::Activating(_) | Phase::Staged(_) | Phase::Unconfirmed(_), Ok(())) => {
-                self.state.next_boot = NextBoot::Update;
-                self.effects.push(Effect::RememberPending);
-                self.enter(Phase::Completing);
-                self.report(Report::Complete);
+            (Phase::Activating(_) | Phase::Staged(_) | Phase::Unconfirmed(_), Ok(())) => self.complete(),
+            (Phase::Activating(activation), Err(error)) => {
+                self.state.staged_obstacle = Some(error.to_string());
+                self.rest(Phase::Staged(*activation));
             }
-            (Phase::Activating(activation), Err(_)) => self.rest(Phase::Staged(*activation)),
             (phase, result) => return Err(UnexpectedEvent::new(phase, &Event::Activated(result))),
         }
         Ok(())
     }
 
-    /// The staged update is not wanted. Its slot doesn't boot already.
+    /// It boots next.
+    fn complete(&mut self) {
+        self.state.next_boot = NextBoot::Update;
+        self.effects.push(Effect::RememberPending);
+        self.enter(Phase::Completing);
+        self.report(Report::Complete);
+    }
+
+    /// The staged update is not wanted. Whether it can't be activated any more is answered then.
     pub(super) fn unstage(&mut self) {
-        self.state.offer = None;
+        self.enter_and_signal_change(Phase::Withdrawing(Afterwards::Staged));
         self.effects.push(Effect::Unstage);
-        self.rest(Phase::Idle);
     }
 
     fn enter_and_signal_change(&mut self, phase: Phase) {

@@ -19,6 +19,7 @@
 //! not boot.
 
 use super::{Transition, UnexpectedEvent};
+use crate::engine::SlotError;
 use crate::engine::event::{CheckOutcome, Effect, Event, OfferSummary};
 use crate::engine::state::{Afterwards, Phase, RunningSlotState, Superseded};
 use crate::status::{Trigger, WaitingSlot};
@@ -88,7 +89,7 @@ impl Transition {
     pub(super) fn withdraw(&mut self, phase: &Phase, slot: WaitingSlot) -> Result<(), UnexpectedEvent> {
         match (phase, slot) {
             (Phase::Idle, WaitingSlot::Kept) => {}
-            (Phase::Staged(_) | Phase::Unconfirmed(_), _) => self.unstage(),
+            (Phase::Confirming | Phase::Staged(_) | Phase::Unconfirmed(_), _) => self.unstage(),
             (Phase::NeedReboot, WaitingSlot::Kept) => self.forget(),
             (Phase::NeedReboot, WaitingSlot::Unbootable) => self.make_unbootable(Afterwards::NeedReboot),
             // Otherwise it is being marked, or is left for the other one.
@@ -120,10 +121,16 @@ impl Transition {
         }
     }
 
-    pub(super) fn withdrawn(&mut self, afterwards: Afterwards) {
-        self.rest(match afterwards {
-            Afterwards::Idle | Afterwards::Staged => Phase::Idle,
-            Afterwards::NeedReboot => Phase::NeedReboot,
-        });
+    /// One that is on record still is staged still.
+    pub(super) fn withdrawn(&mut self, afterwards: Afterwards, result: &Result<(), SlotError>) {
+        match (afterwards, result) {
+            (Afterwards::Staged, Err(_)) => self.confirm(),
+            (Afterwards::Staged, Ok(())) => {
+                self.state.offer = None;
+                self.rest(Phase::Idle);
+            }
+            (Afterwards::Idle, _) => self.rest(Phase::Idle),
+            (Afterwards::NeedReboot, _) => self.rest(Phase::NeedReboot),
+        }
     }
 }

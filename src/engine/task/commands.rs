@@ -8,7 +8,25 @@ use crate::engine::{Event, Phase, SlotError, UnexpectedEvent};
 use crate::status::{Command, CommandRefusal};
 
 /// Tells the caller that a command was carried out, or why not.
-pub(super) type CommandReply = oneshot::Sender<Result<(), CommandRefusal>>;
+type Reply = oneshot::Sender<Result<(), CommandRefusal>>;
+
+/// The caller of a command that takes time.
+pub(super) enum CommandReply {
+    /// Hears why it was not carried out.
+    WithReason(Reply),
+    /// Hears whether it was.
+    Plain(oneshot::Sender<bool>),
+}
+
+impl CommandReply {
+    /// A client that has gone needs no answer.
+    pub(super) fn send(self, result: Result<(), CommandRefusal>) {
+        match self {
+            Self::WithReason(reply) => drop(reply.send(result)),
+            Self::Plain(reply) => drop(reply.send(result.is_ok())),
+        }
+    }
+}
 
 impl<U: Updater> Engine<U> {
     pub(super) async fn command(&mut self, command: Command) {
@@ -25,7 +43,12 @@ impl<U: Updater> Engine<U> {
                 let _ = reply.send(());
             }
             Command::ResetStatus(reply) => {
-                let _ = reply.send(self.request(Event::ResetRequested).await.is_ok());
+                let is_accepted = self.request(Event::ResetRequested).await.is_ok();
+                if is_accepted && matches!(self.state.phase(), Phase::Withdrawing(_)) {
+                    self.pending_reply = Some(CommandReply::Plain(reply));
+                } else {
+                    let _ = reply.send(is_accepted);
+                }
             }
             Command::Withdraw(slot, reply) => {
                 let event = Event::WithdrawalRequested(slot);
@@ -43,7 +66,7 @@ impl<U: Updater> Engine<U> {
     }
 
     /// Replies with a refusal at once, or once the job is done that the command takes.
-    async fn start_or_refuse(&mut self, event: Event, reply: CommandReply) {
+    async fn start_or_refuse(&mut self, event: Event, reply: Reply) {
         let is_mark = event == Event::MarkGoodRequested;
         let accepted = self.request(event).await;
         let takes_time = is_mark
@@ -52,7 +75,7 @@ impl<U: Updater> Engine<U> {
                 Phase::Withdrawing(_) | Phase::RollingBack | Phase::Activating(_)
             );
         if accepted.is_ok() && takes_time {
-            self.pending_reply = Some(reply);
+            self.pending_reply = Some(CommandReply::WithReason(reply));
         } else {
             let _ = reply.send(accepted.map_err(CommandRefusal::from));
         }
@@ -61,7 +84,7 @@ impl<U: Updater> Engine<U> {
     /// Answers once it is certain what becomes of the attempt: only its end says whether the cancel
     /// came in time. Between two phases it did: the next one heeds it first, and a server that is
     /// told of them may be silent for long.
-    async fn cancel(&mut self, reply: CommandReply) {
+    async fn cancel(&mut self, reply: Reply) {
         let accepted = if self.cancel_reply.is_some() {
             Err(CommandRefusal::CancelledAlready)
         } else {
@@ -72,7 +95,7 @@ impl<U: Updater> Engine<U> {
             Ok(()) if matches!(self.state.phase(), Phase::Announcing | Phase::Downloaded) => {
                 let _ = reply.send(Ok(()));
             }
-            Ok(()) => self.cancel_reply = Some(reply),
+            Ok(()) => self.cancel_reply = Some(CommandReply::WithReason(reply)),
             // A client that has gone needs no answer.
             Err(refusal) => drop(reply.send(Err(refusal))),
         }

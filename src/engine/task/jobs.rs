@@ -123,14 +123,30 @@ impl<U: Updater> Engine<U> {
         self.spawn(|u| async move { Event::Withdrawn(u.withdraw().await) });
     }
 
-    /// No operator breaks it off: it changes nothing.
+    /// A withdrawal breaks it off.
     pub(super) fn confirm(&mut self) {
         let cancel = CancelSignal::child_of(&self.stop);
+        self.reading = cancel.clone();
         self.spawn(|u| async move { Event::Confirmed(u.confirm(cancel).await) });
     }
 
     pub(super) fn activate(&mut self) {
         self.spawn(|u| async move { Event::Activated(u.activate().await) });
+    }
+
+    pub(super) fn unstage(&mut self) {
+        self.spawn(|u| async move { Event::Withdrawn(u.unstage().await) });
+    }
+
+    /// Beside what is under way.
+    pub(super) fn ping(&mut self) {
+        if self.revisit.is_some() {
+            return;
+        }
+        self.revisit = Some(self.talk(|u| async move {
+            u.ping().await;
+            (Event::Pinged, None)
+        }));
     }
 
     pub(super) fn prepare(&mut self) {

@@ -18,8 +18,8 @@ use super::*;
 use crate::config::Activation;
 use crate::disk::SlotName;
 use crate::engine::{
-    AttemptContext, Checked, Commitment, Failure, Fallback, Phase, Report, RunningSlotState, SlotError,
-    Unconfirmed,
+    AttemptContext, Checked, Commitment, Failure, Fallback, Phase, Readiness, Report, RunningSlotState,
+    SlotError, Unconfirmed,
 };
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::{Backoff, ErrorCode, Offer, PayloadKind};
@@ -47,7 +47,8 @@ struct Script {
     download: Result<(), Failure>,
     finish: Result<Commitment, Failure>,
     /// What becomes of reading a staged update back, and of its activation.
-    confirmed: Result<Activation, Unconfirmed>,
+    confirmed: Result<Readiness, Unconfirmed>,
+    unstaged: Result<(), SlotError>,
     activated: Result<(), SlotError>,
     /// What the partition table says.
     boots_next: BootsNext,
@@ -86,7 +87,8 @@ impl Default for Script {
             progress: vec![(1, 100), (50, 100), (100, 100)],
             download: Ok(()),
             finish: Ok(Commitment::Clean),
-            confirmed: Ok(Activation::Order),
+            confirmed: Ok(ready(Activation::Order)),
+            unstaged: Ok(()),
             activated: Ok(()),
             boots_next: BootsNext::default(),
             beside: false,
@@ -272,7 +274,7 @@ impl Updater for Scripted {
         self.note("forget").await;
     }
 
-    async fn confirm(&self, _: CancelSignal) -> Result<Activation, Unconfirmed> {
+    async fn confirm(&self, _: CancelSignal) -> Result<Readiness, Unconfirmed> {
         self.note("confirm").await;
         self.script.confirmed.clone()
     }
@@ -282,13 +284,26 @@ impl Updater for Scripted {
         self.script.activated.clone()
     }
 
-    async fn unstage(&self) {
+    async fn unstage(&self) -> Result<(), SlotError> {
         self.note("unstage").await;
+        self.script.unstaged.clone()
+    }
+
+    async fn ping(&self) {
+        self.note("ping").await;
     }
 
     async fn withdraw(&self) -> Result<(), SlotError> {
         self.note("withdraw").await;
         self.script.withdrawn.1.clone()
+    }
+}
+
+/// Read back, and nothing speaks against its activation.
+fn ready(activation: Activation) -> Readiness {
+    Readiness {
+        activation,
+        obstacle: None,
     }
 }
 

@@ -256,17 +256,134 @@ async fn a_setting_that_is_changed_counts_for_what_is_staged_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_three_boots_without_activation_no_reboot_is_asked_for_any_more() {
+async fn after_three_orderly_reboots_without_activation_no_reboot_is_asked_for_any_more() {
     let (mut scene, mut daemon) = staged("reboot").await;
-    for boot in 1..=3 {
+    let boots = [true, false, false, true, false, true];
+    for (boot, is_orderly) in boots.into_iter().enumerate() {
         let overview = is_staged(&scene).await;
         assert_eq!(overview.state, EngineState::StagedForReboot, "boot {boot}");
+        // A power cut says nothing.
         daemon.kill();
+        if is_orderly {
+            let output = orderly_reboot(&scene);
+            assert!(!output.status.success(), "nobody holds it: {output:?}");
+        }
         assert_eq!(scene.node.reboot(), SlotName::A);
         daemon = scene.boot(SlotName::A).await;
     }
-    assert_eq!(is_staged(&scene).await.state, EngineState::Staged);
-    assert!(activate(&scene).await.1, "an order activates it all the same");
+    let overview = is_staged(&scene).await;
+    assert_eq!(overview.state, EngineState::Staged);
+    assert!(
+        overview.summary.contains("3 orderly reboots"),
+        "{}",
+        overview.summary
+    );
+    let output = orderly_reboot(&scene);
+    assert!(output.status.success(), "a reboot activates it still: {output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_takes_back_what_a_reboot_has_activated_and_one_that_fails_says_so() {
+    let (scene, _daemon) = staged("reboot").await;
+    let lock = scene.node.path("/run/update_engine/staging.lock");
+    let file = std::fs::File::options().write(true).open(lock).unwrap();
+    let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
+    for withdrawal in ["-reset_status", "reset"] {
+        let (said, status) = client(&scene.bus, withdrawal).await;
+        assert!(!status.success(), "another program activates it: {said}");
+        assert!(scene.node.path(RECORD).exists());
+        is_staged(&scene).await;
+    }
+    drop(lock);
+    let output = orderly_reboot(&scene);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(scene.node.disk.attributes(SlotName::B), NEXT);
+    let (said, status) = client(&scene.bus, "-reset_status").await;
+    assert!(status.success(), "{said}");
+    assert_eq!(scene.node.disk.attributes(SlotName::B), UNBOOTABLE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kernel_that_can_not_be_read_now_is_waited_for() {
+    let (mut scene, daemon) = staged("order").await;
+    daemon.stop();
+    let kernel = scene.node.path(KERNEL_B);
+    let aside = kernel.with_extension("aside");
+    std::fs::rename(&kernel, &aside).unwrap();
+    std::fs::create_dir(&kernel).unwrap();
+    let daemon = scene.boot(SlotName::A).await;
+    let unread = |overview: &Overview| overview.summary.contains("can't be activated");
+    let overview = scene.overview(unread).await;
+    assert!(overview.summary.contains("can't be read"), "{}", overview.summary);
+    assert!(overview.last_failure.0.is_none());
+    daemon.stop();
+    std::fs::remove_dir(&kernel).unwrap();
+    std::fs::rename(&aside, &kernel).unwrap();
+    let _daemon = scene.boot(SlotName::A).await;
+    is_staged(&scene).await;
+    assert!(activate(&scene).await.1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kernel_that_was_written_since_it_was_read_back_is_not_booted() {
+    let (scene, _daemon) = staged("reboot").await;
+    let mut kernel = scene.node.read(KERNEL_B);
+    kernel[100] ^= 1;
+    scene.node.write(KERNEL_B, &kernel);
+    let output = orderly_reboot(&scene);
+    assert!(!output.status.success(), "{output:?}");
+    let (said, is_done) = activate(&scene).await;
+    assert!(!is_done && said.contains("was written since"), "{said}");
+    assert_eq!(scene.node.disk.attributes(SlotName::B), UNBOOTABLE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_was_activated_right_before_the_daemon_ended_is_told_by_the_new_version() {
+    let (mut scene, daemon) = staged("order").await;
+    daemon.kill();
+    scene.node.disk.set_attributes(SlotName::B, NEXT);
+    let daemon = scene.boot(SlotName::A).await;
+    scene.signals_until(NEED_REBOOT).await;
+    assert!(scene.node.path(MARKER).exists());
+    assert!(!scene.events().contains(&COMPLETE), "{:?}", scene.events());
+    daemon.stop();
+    assert_eq!(scene.node.reboot(), SlotName::B);
+    scene.node.run_version("2.0.0");
+    scene.server.journal().clear();
+    let _daemon = scene.boot(SlotName::B).await;
+    scene.attempt(IDLE).await;
+    assert_eq!(scene.events(), [COMPLETE]);
+    assert!(!scene.node.path(RECORD).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_cut_the_running_version_is_noted_once_more() {
+    let (mut scene, daemon) = staged("order").await;
+    daemon.kill();
+    let noted = "/var/lib/update_engine/prefs/previous-version";
+    assert_eq!(scene.node.read(noted), b"1.0.0");
+    scene.node.write(noted, b"");
+    let _daemon = scene.boot(SlotName::A).await;
+    is_staged(&scene).await;
+    assert_eq!(scene.node.read(noted), b"1.0.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_extension_that_is_switched_off_since_is_no_obstacle() {
+    let (scene, _daemon) = staged("order").await;
+    scene.node.write("/etc/flatcar/enabled-sysext.conf", b"-podman\n");
+    let (said, is_done) = activate(&scene).await;
+    assert!(is_done, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_for_a_reboot_that_a_killed_postinst_has_left_is_withdrawn() {
+    let (mut scene, daemon) = staged("order").await;
+    daemon.kill();
+    scene.node.write("/run/update_engine/no-reboot-required", b"");
+    scene.node.write(REBOOT_REQUIRED, b"");
+    let _daemon = scene.boot(SlotName::A).await;
+    is_staged(&scene).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

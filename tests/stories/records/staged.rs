@@ -33,9 +33,17 @@ fn the_record_of_a_staged_update_means_what_it_meant() {
         has_run_postinst: true,
         extensions: vec!["oem-*".to_owned(), "docker-flatcar".to_owned()],
         staged: UnixTime(1_796_000_000),
-        announced: 1,
-        announced_in: "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0".to_owned(),
-        unknown: BTreeMap::new(),
+        reboots: 0,
+        is_counted: false,
+        is_told_as_failed: false,
+        // Of a version before.
+        unknown: BTreeMap::from([
+            ("announced".to_owned(), json!(1)),
+            (
+                "announced_in".to_owned(),
+                json!("0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0"),
+            ),
+        ]),
     };
     assert_eq!(read, expected);
     assert_eq!(serde_json::to_value(read).unwrap(), golden());
@@ -46,24 +54,17 @@ fn what_another_version_writes_otherwise_leaves_the_rest_usable_and_is_kept() {
     let mut newer = golden();
     newer["verity"] = json!({ "root": "abc" });
     newer["extensions"] = json!([{ "name": "docker" }, "podman"]);
-    newer["announced"] = json!("often");
+    newer["reboots"] = json!("often");
+    newer["is_counted"] = json!("yes");
     newer["version"] = json!(3);
     let read: StagedUpdate = serde_json::from_value(newer).unwrap();
-    assert_eq!((read.extensions.len(), read.announced), (1, 0));
+    assert_eq!((read.extensions.len(), read.reboots), (1, 0));
     assert_eq!(read.version, "3");
     let again = serde_json::to_value(&read).unwrap();
     assert_eq!(again["verity"], json!({ "root": "abc" }));
 
     let mut older = golden();
-    for optional in [
-        "version",
-        "payload",
-        "has_run_postinst",
-        "extensions",
-        "staged",
-        "announced",
-        "announced_in",
-    ] {
+    for optional in ["version", "payload", "has_run_postinst", "extensions", "staged"] {
         older.as_object_mut().unwrap().remove(optional);
     }
     serde_json::from_value::<StagedUpdate>(older).unwrap();

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use update_engine::config::Activation;
 use update_engine::engine::{
     AttemptContext, CancelSignal, Checked, Commitment, Failure, Fallback, Node as Machine, NodeFacts,
-    Progress, Report, SlotError, Unconfirmed, Updater,
+    Progress, Readiness, Report, SlotError, Unconfirmed, Updater,
 };
 use update_engine::health::{Cause, TrialEnd};
 use update_engine::status::{OfferSource, Preview, Trigger};
@@ -110,7 +109,7 @@ impl Updater for ImmediateChecks {
         self.0.forget_pending().await;
     }
 
-    async fn confirm(&self, cancel: CancelSignal) -> Result<Activation, Unconfirmed> {
+    async fn confirm(&self, cancel: CancelSignal) -> Result<Readiness, Unconfirmed> {
         self.0.confirm(cancel).await
     }
 
@@ -118,8 +117,12 @@ impl Updater for ImmediateChecks {
         self.0.activate().await
     }
 
-    async fn unstage(&self) {
-        self.0.unstage().await;
+    async fn unstage(&self) -> Result<(), SlotError> {
+        self.0.unstage().await
+    }
+
+    async fn ping(&self) {
+        self.0.ping().await;
     }
 
     async fn withdraw(&self) -> Result<(), SlotError> {

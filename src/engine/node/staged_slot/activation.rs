@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::evidence::{PATIENCE, is_held, lock};
+use super::evidence::{PATIENCE, held, kernel_mark, lock};
 use super::{StagedSlot, fate};
 use crate::config::{Activation, Config};
 use crate::disk::{DiskError, ForeignError, SlotDisk, SlotName};
@@ -14,9 +14,9 @@ use crate::store::record::RecordError;
 
 /// Extensions that a distribution's postinst brings for the new version.
 const ENABLED_EXTENSIONS: &str = "/etc/flatcar/enabled-sysext.conf";
-/// In so many boots a reboot is asked for by `ACTIVATE=reboot`. If none of them has activated the
-/// update, reboot managers must not go on for ever.
-const MOST_ANNOUNCED: u8 = 3;
+/// After so many orderly reboots that have not activated the update none is asked for any more:
+/// reboot managers must not go on for ever.
+const MOST_REBOOTS: u8 = 3;
 
 /// Why a staged update was not activated. The slot is as it was, unless the table could not be
 /// read back.
@@ -58,54 +58,36 @@ impl From<ActivationError> for SlotError {
 }
 
 impl StagedSlot {
-    /// Whether reboot managers are to reboot for it: not if that would come to nothing, or has come
-    /// to nothing too often.
-    pub(super) fn announce(&self, staged: &StagedUpdate, config: &Config) -> Activation {
-        let decided = self
-            .machine
-            .disk()
-            .map_err(ActivationError::from)
-            .and_then(|disk| {
-                self.decide(&disk, staged, (ActivatedBy::Reboot, config))
-                    .map(drop)
-            });
-        if let Err(error) = decided {
-            tracing::warn!("no reboot is asked for: {}", chain(&error));
-            return Activation::Order;
-        }
-        let counted = self.count_announcement();
-        if let Err(error) = &counted {
-            tracing::warn!("no reboot is asked for: {}", chain(error));
-        }
-        match counted {
-            Ok(announced) if announced <= MOST_ANNOUNCED => Activation::Reboot,
-            Ok(_) => {
-                tracing::error!(
-                    "version {:?} is staged, and {MOST_ANNOUNCED} boots have not activated it: no reboot is asked for any more",
-                    staged.version
-                );
-                Activation::Order
-            }
-            Err(_) => Activation::Order,
-        }
+    /// What keeps the staged update from being activated in the way that configuration has it, in
+    /// a sentence.
+    pub(super) fn obstacle(&self, staged: &StagedUpdate, config: &Config) -> Option<String> {
+        let by = match config.activation {
+            Activation::Reboot => ActivatedBy::Reboot,
+            Activation::Order | Activation::AtOnce => ActivatedBy::Order,
+        };
+        let disk = self.machine.disk().map_err(ActivationError::from);
+        let decided = disk.and_then(|disk| self.decide(&disk, staged, (by, config)));
+        let obstacle = match decided {
+            Err(error) => chain(&error),
+            Ok(_) if by == ActivatedBy::Reboot && staged.reboots >= MOST_REBOOTS => format!(
+                "{MOST_REBOOTS} orderly reboots have not activated it: none is asked for any more, an order activates it"
+            ),
+            Ok(_) => return None,
+        };
+        tracing::warn!("version {:?}: {obstacle}", staged.version);
+        Some(obstacle)
     }
 
-    /// In how many boots a reboot was asked for, with this one.
-    fn count_announcement(&self) -> Result<u8, ActivationError> {
-        // A record that was withdrawn in between must not come back.
-        let _lock = lock(self.host())?;
-        let staged = self.load()?.ok_or(ActivationError::NothingStaged)?;
-        let boot = self.host().identity()?.boot_id;
-        if staged.announced_in == boot {
-            return Ok(staged.announced);
+    /// Counts an orderly reboot that is to activate the update, before anything else is done: also
+    /// one that is cut short has then come to nothing.
+    fn count_reboot(&self, staged: &StagedUpdate) {
+        let counted = self.save(&StagedUpdate {
+            reboots: staged.reboots.saturating_add(1),
+            ..staged.clone()
+        });
+        if let Err(error) = counted {
+            tracing::warn!("this reboot is not counted: {}", chain(&error));
         }
-        let announced = staged.announced.saturating_add(1);
-        self.save(&StagedUpdate {
-            announced,
-            announced_in: boot,
-            ..staged
-        })?;
-        Ok(announced)
     }
 
     /// Makes the staged update the next to boot, by the table alone.
@@ -116,6 +98,9 @@ impl StagedSlot {
         let _lock = lock(self.host())?;
         let staged = self.load()?.ok_or(ActivationError::NothingStaged)?;
         let config = self.machine.config()?;
+        if by == ActivatedBy::Reboot && config.activation == Activation::Reboot {
+            self.count_reboot(&staged);
+        }
         let disk = self.machine.disk()?.with_patience(PATIENCE);
         let slot = self.decide(&disk, &staged, (by, &config))?;
         disk.make_next(slot)?;
@@ -140,15 +125,17 @@ impl StagedSlot {
         disk.require_running_good(slot)?;
         let fate = fate(disk, staged)?;
         let kernel = self.host().look_at(&staged.kernel)?;
-        let kernel_bytes = kernel.filter(std::fs::Metadata::is_file).map(|file| file.len());
+        let kernel = kernel.filter(std::fs::Metadata::is_file);
+        let held = held(self.host(), staged).map_err(ActivationError::Run)?;
         let extensions = self.wanted(config)?;
         let input = ActivationInput {
             staged,
             by,
             activation: config.activation,
             fate,
-            is_held: is_held(self.host(), staged).map_err(ActivationError::Run)?,
-            kernel_bytes,
+            is_held: held.is_some(),
+            kernel_bytes: kernel.as_ref().map(std::fs::Metadata::len),
+            is_kernel_as_read: kernel.as_ref().map(kernel_mark) == held,
             extensions: &extensions,
         };
         input.decide()?;
@@ -167,7 +154,8 @@ impl StagedSlot {
         let enabled = self.host().read(ENABLED_EXTENSIONS)?.unwrap_or_default();
         let enabled = String::from_utf8_lossy(&enabled).into_owned();
         let lines = enabled.lines().map(str::trim);
-        let names = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+        // A name behind a `-` is not wanted.
+        let names = lines.filter(|line| !line.is_empty() && !line.starts_with(['#', '-']));
         Ok(own.chain(names.map(str::to_owned)).collect())
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,27 +38,38 @@ fn open_in_run(host: &Host, path: &str) -> io::Result<File> {
     options.open(path)
 }
 
-/// Leaves the evidence, which counts until the file is closed.
-pub(super) fn leave(host: &Host, staged: &StagedUpdate) -> io::Result<Flock<File>> {
+/// What a kernel's file is recognized by without reading it: size and time of its last change.
+/// Neither inode nor ctime: FAT makes them up anew whenever it is mounted.
+pub(super) fn kernel_mark(file: &fs::Metadata) -> String {
+    format!("{} {}.{:09}", file.len(), file.mtime(), file.mtime_nsec())
+}
+
+/// Leaves the evidence, with the mark of the kernel that was read, which counts until the file is
+/// closed.
+pub(super) fn leave(host: &Host, staged: &StagedUpdate, kernel: &str) -> io::Result<Flock<File>> {
     let file = open_in_run(host, EVIDENCE)?;
     let mut file = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
     file.set_len(0)?;
-    file.write_all(name_of(staged).as_bytes())?;
+    file.write_all(format!("{}\n{kernel}", name_of(staged)).as_bytes())?;
     Ok(file)
 }
 
-/// Whether a living process, this one or another, holds the slot of `staged` that it has read back.
-pub(super) fn is_held(host: &Host, staged: &StagedUpdate) -> io::Result<bool> {
+/// The mark of the kernel that was read, if a living process, this one or another, holds the slot
+/// of `staged` that it has read back.
+pub(super) fn held(host: &Host, staged: &StagedUpdate) -> io::Result<Option<String>> {
     let mut file = match File::open(host.path(EVIDENCE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    let mut name = String::new();
-    (&mut file).take(1 << 10).read_to_string(&mut name)?;
+    let mut evidence = String::new();
+    (&mut file).take(1 << 10).read_to_string(&mut evidence)?;
     match Flock::lock(file, FlockArg::LockSharedNonblock) {
         // Nobody vouches for it any more.
-        Ok(_) => Ok(false),
-        Err((_, Errno::EWOULDBLOCK)) => Ok(name == name_of(staged)),
+        Ok(_) => Ok(None),
+        Err((_, Errno::EWOULDBLOCK)) => {
+            let (name, kernel) = evidence.split_once('\n').unwrap_or((&evidence, ""));
+            Ok((name == name_of(staged)).then(|| kernel.to_owned()))
+        }
         Err((_, errno)) => Err(errno.into()),
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Hold, StagedSlot, evidence, fate};
 use crate::config::Config;
-use crate::disk::{HeldSlot, Priority};
+use crate::disk::{HeldSlot, Priority, SlotDisk};
 use crate::engine::{Failure, Unconfirmed};
 use crate::install::{read_image, read_kernel};
 use crate::journal::chain;
@@ -18,7 +18,8 @@ use crate::omaha::ErrorCode;
 use crate::policy::{ActivationObstacle, StagedFate, StagedUpdate};
 
 impl StagedSlot {
-    /// Holds and reads back what `staged` says.
+    /// Holds and reads back what `staged` says; at once if that is so already, and the kernel was not
+    /// written since.
     ///
     /// # Errors
     /// It isn't what was staged, or can't be had now.
@@ -27,12 +28,24 @@ impl StagedSlot {
         staged: &StagedUpdate,
         config: &Config,
         cancel: &CancellationToken,
-    ) -> Result<Hold, Unconfirmed> {
+    ) -> Result<(), Unconfirmed> {
         let disk = self.machine.disk().map_err(not_now)?;
-        if fate(&disk, staged).map_err(not_now)? != StagedFate::Staged {
-            let sentence = ActivationObstacle::SlotChanged.to_string();
-            return Err(void(ErrorCode::Error, sentence));
+        match fate(&disk, staged).map_err(not_now)? {
+            StagedFate::Staged => {}
+            StagedFate::Activated => return Err(Unconfirmed::Activated),
+            StagedFate::Runs => return Err(Unconfirmed::Runs),
+            StagedFate::Void => {
+                let sentence = ActivationObstacle::SlotChanged.to_string();
+                return Err(void(ErrorCode::Error, sentence));
+            }
         }
+        let kernel = self.kernel_now(staged);
+        let is_held = |hold: &Hold| hold.staged.is_same(staged) && Some(&hold.kernel) == kernel.as_ref();
+        if self.hold().as_ref().is_some_and(is_held) {
+            return Ok(());
+        }
+        // Its evidence is locked.
+        self.release();
         let slot = !disk.running();
         let held = disk.hold(slot).map_err(not_now)?;
         let reader = Reader {
@@ -47,20 +60,40 @@ impl StagedSlot {
             reader.check(&held, &partition.path, (partition.sha256, partition.bytes))?;
             parts.push(held);
         }
-        self.check_kernel(staged)?;
-        let evidence = evidence::leave(self.host(), staged).map_err(not_now)?;
+        self.check_kernel(&disk, staged)?;
+        let kernel = kernel.unwrap_or_default();
+        let evidence = evidence::leave(self.host(), staged, &kernel).map_err(not_now)?;
         tracing::info!("version {:?} in {slot} is read back and held", staged.version);
-        Ok(Hold {
+        *self.hold() = Some(Hold {
             staged: staged.clone(),
+            kernel,
             _evidence: evidence,
             _parts: parts,
-        })
+        });
+        Ok(())
     }
 
-    fn check_kernel(&self, staged: &StagedUpdate) -> Result<(), Unconfirmed> {
+    /// The mark of the kernel as it is now.
+    fn kernel_now(&self, staged: &StagedUpdate) -> Option<String> {
+        let found = self.host().look_at(&staged.kernel).ok()?;
+        found.as_ref().map(evidence::kernel_mark)
+    }
+
+    /// Only another content, or none on a boot partition that is there, is not what was staged.
+    fn check_kernel(&self, disk: &SlotDisk, staged: &StagedUpdate) -> Result<(), Unconfirmed> {
         let StagedUpdate { kernel, .. } = staged;
-        let found = read_kernel(&self.host().path(kernel));
-        let found = found.map_err(|error| unreadable(ErrorCode::NewKernelVerification, kernel, &error))?;
+        let found = match read_kernel(&self.host().path(kernel)) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(reason) = self.machine.missing_kernel(disk.running()) {
+                    return Err(Unconfirmed::NotNow(reason));
+                }
+                let own = disk.own_disk().map_err(not_now)?;
+                own.require_file_system(self.host(), kernel).map_err(not_now)?;
+                return Err(unreadable(ErrorCode::NewKernelVerification, kernel, &error));
+            }
+            Err(error) => return Err(Unconfirmed::NotNow(format!("{kernel} can't be read: {error}"))),
+        };
         if found.size != staged.kernel_bytes {
             let sentence = format!(
                 "{kernel} has {} bytes instead of {}, which were staged",

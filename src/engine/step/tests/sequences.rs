@@ -4,10 +4,22 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::Activation;
-use crate::engine::Unconfirmed;
+use crate::engine::{Readiness, Unconfirmed};
 
 fn any_failure() -> impl Strategy<Value = Failure> {
     Just(failure(ErrorCode::Error))
+}
+
+fn ready(obstacle: Option<&str>) -> impl Strategy<Value = Event> {
+    let obstacle = obstacle.map(str::to_owned);
+    proptest::sample::select(vec![Activation::AtOnce, Activation::Reboot, Activation::Order]).prop_map(
+        move |activation| {
+            Event::Confirmed(Ok(Readiness {
+                activation,
+                obstacle: obstacle.clone(),
+            }))
+        },
+    )
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
@@ -45,9 +57,10 @@ fn any_event() -> impl Strategy<Value = Event> {
         any_failure().prop_map(|f| Event::Finished(Err(f))),
         Just(Event::Finished(Ok(Commitment::Staged(None)))),
         any_failure().prop_map(|f| Event::Finished(Ok(Commitment::Staged(Some(f))))),
-        Just(Event::Confirmed(Ok(Activation::AtOnce))),
-        Just(Event::Confirmed(Ok(Activation::Reboot))),
-        Just(Event::Confirmed(Ok(Activation::Order))),
+        ready(None),
+        ready(Some("no kernel")),
+        Just(Event::Confirmed(Err(Unconfirmed::Activated))),
+        Just(Event::Confirmed(Err(Unconfirmed::Runs))),
         Just(Event::Confirmed(Err(Unconfirmed::NotNow("busy".into())))),
         any_failure().prop_map(|f| Event::Confirmed(Err(Unconfirmed::Void(f)))),
         Just(Event::ActivateRequested),
@@ -73,7 +86,9 @@ impl Slots {
         match event {
             Event::Marked(Ok(())) => self.running = true,
             Event::Finished(Ok(Commitment::Staged(_))) => {}
-            Event::Finished(Ok(_)) | Event::Activated(Ok(())) => self.other = true,
+            Event::Finished(Ok(_))
+            | Event::Activated(Ok(()))
+            | Event::Confirmed(Err(Unconfirmed::Activated)) => self.other = true,
             _ => {}
         }
         // Likewise: only if the disk says that the running slot is good.
@@ -114,7 +129,7 @@ proptest! {
             let jobs = effects.iter().filter(|effect| matches!(effect,
                 Effect::MarkGood | Effect::Check(_) | Effect::Prepare | Effect::Report(_)
                 | Effect::Download | Effect::Finish | Effect::FallBack(_) | Effect::Withdraw
-                | Effect::Confirm | Effect::Activate)).count();
+                | Effect::Confirm | Effect::Activate | Effect::Unstage)).count();
             prop_assert!(jobs <= 1, "{effects:?}");
             state = next;
         }

@@ -7,7 +7,7 @@ use slots::{Priority, SlotAttributes, Tries, choose, prioritize};
 
 use super::*;
 use crate::config::Activation;
-use crate::engine::{NextBoot, Unconfirmed};
+use crate::engine::{NextBoot, Readiness, Unconfirmed};
 use crate::policy::{ActivatedBy, ActivationInput, StagedFate, StagedUpdate};
 
 const TABLE: &str = include_str!("../../../../docs/staging.md");
@@ -177,6 +177,7 @@ impl Node {
             fate: self.fate().unwrap(),
             is_held: self.is_held,
             kernel_bytes: self.kernel,
+            is_kernel_as_read: self.kernel.is_some(),
             extensions: &self.wanted,
         };
         assert!(self.slots[self.running].is_good());
@@ -264,7 +265,10 @@ impl Node {
             Effect::Confirm if self.is_image_as_staged => {
                 self.is_held = true;
                 self.asks_for_reboot |= self.sabotage == Some(Sabotage::AsksOnceStaged);
-                Event::Confirmed(Ok(self.activation))
+                Event::Confirmed(Ok(Readiness {
+                    activation: self.activation,
+                    obstacle: None,
+                }))
             }
             Effect::Confirm => {
                 (self.record, self.is_held) = (None, false);
@@ -295,7 +299,7 @@ impl Node {
             }
             Effect::Unstage => {
                 (self.record, self.is_held) = (None, false);
-                return None;
+                Event::Withdrawn(Ok(()))
             }
             Effect::RememberPending => {
                 (self.record, self.asks_for_reboot) = (None, true);
@@ -527,6 +531,24 @@ fn what_an_orderly_reboot_or_an_order_says_is_asked_of_configuration_each_time()
         assert_eq!(node.activate(by).is_ok(), may, "{activation:?} {by:?}");
         assert_eq!(node.boots_next() == Some(1), may);
     }
+}
+
+#[test]
+fn nothing_is_activated_while_the_running_slot_is_being_marked() {
+    let staged = State {
+        phase: Phase::Staged(Activation::Order),
+        running: RunningSlotState::Marking,
+        ..State::staged("2.0.0".into())
+    };
+    step(&staged, Event::ActivateRequested).unwrap_err();
+    let at_once = Readiness {
+        activation: Activation::AtOnce,
+        obstacle: None,
+    };
+    let (waits, effects) = step(&staged, Event::Confirmed(Ok(at_once))).unwrap();
+    assert!(!effects.contains(&Effect::Activate), "{effects:?}");
+    let (_, effects) = step(&waits, Event::Marked(Ok(()))).unwrap();
+    assert!(effects.contains(&Effect::Confirm), "{effects:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Updates that are staged, and activated by order.
 
 use super::*;
+use crate::status::EngineState;
 
 fn staging() -> Script {
     Script {
@@ -39,7 +40,7 @@ async fn a_staged_update_is_read_back_and_waits_for_its_activation() {
 #[tokio::test(start_paused = true)]
 async fn what_a_reboot_activates_needs_a_reboot_already_and_nothing_says_so_elsewhere() {
     let script = Script {
-        confirmed: Ok(Activation::Reboot),
+        confirmed: Ok(ready(Activation::Reboot)),
         ..staging()
     };
     let mut world = World::start(good(), script);
@@ -73,7 +74,6 @@ async fn a_reset_and_a_withdrawal_take_it_back() {
 #[tokio::test(start_paused = true)]
 async fn after_a_start_it_is_read_back_before_it_can_be_activated() {
     let world = World::start(State::staged("2.0.0".to_owned()), staging());
-    assert!(!world.reset().await, "it is being read back");
     settle().await;
     world.activate().await.unwrap();
     assert_eq!(world.end().await[..2], ["confirm", "activate"]);
@@ -97,6 +97,84 @@ async fn what_can_t_be_read_back_is_not_activated_and_tried_again_with_the_next_
         "{done:?}"
     );
     assert!(!done.contains(&"activate".to_owned()), "{done:?}");
+    assert!(done.contains(&"ping".to_owned()), "the server is told: {done:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_it_is_being_read_back_it_can_be_withdrawn() {
+    for slot in [None, Some(WaitingSlot::Unbootable)] {
+        let world = World::start(State::staged("2.0.0".to_owned()), staging());
+        match slot {
+            None => assert!(world.reset().await),
+            Some(slot) => world.withdraw(slot).await.unwrap(),
+        }
+        settle().await;
+        assert_eq!(world.status().await.operation, Operation::Idle);
+        world.activate().await.unwrap_err();
+        assert!(world.end().await.contains(&"unstage".to_owned()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_that_fails_is_answered_with_the_reason_and_it_is_staged_still() {
+    let script = Script {
+        unstaged: Err(SlotError::Unfit("a read-only file system".to_owned())),
+        withdrawn: (true, Ok(())),
+        ..staging()
+    };
+    let world = World::start(State::staged("2.0.0".to_owned()), script);
+    settle().await;
+    let refusal = world.withdraw(WaitingSlot::Unbootable).await.unwrap_err();
+    assert_eq!(refusal.to_string(), "a read-only file system");
+    assert!(!world.reset().await);
+    settle().await;
+    assert_eq!(world.status().await.new_version, "2.0.0");
+    world.activate().await.unwrap();
+    let done = world.end().await;
+    assert_eq!(
+        done[..5],
+        ["confirm", "unstage", "confirm", "unstage", "confirm"],
+        "{done:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reboot_that_would_not_activate_it_is_not_asked_for_and_the_reason_is_told() {
+    let script = Script {
+        confirmed: Ok(Readiness {
+            activation: Activation::Reboot,
+            obstacle: Some("its unit is not active".to_owned()),
+        }),
+        ..staging()
+    };
+    let world = World::start(State::staged("2.0.0".to_owned()), script);
+    settle().await;
+    assert_eq!(world.status().await.operation, Operation::Idle);
+    let overview = world.snapshot.borrow().overview.clone();
+    assert_eq!(overview.state, EngineState::Staged);
+    assert_eq!(overview.summary, "2.0.0 is staged: its unit is not active");
+    world.activate().await.unwrap();
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_boots_next_or_runs_already_is_not_taken_for_a_changed_one() {
+    for (found, operation) in [
+        (Unconfirmed::Activated, Operation::UpdatedNeedReboot),
+        (Unconfirmed::Runs, Operation::Idle),
+    ] {
+        let script = Script {
+            confirmed: Err(found.clone()),
+            ..staging()
+        };
+        let world = World::start(State::staged("2.0.0".to_owned()), script);
+        settle().await;
+        assert_eq!(world.status().await.operation, operation);
+        let done = world.end().await;
+        let is_remembered = done.contains(&"remember".to_owned());
+        assert_eq!(is_remembered, found == Unconfirmed::Activated, "{done:?}");
+        assert!(!done.iter().any(|done| done.starts_with("failed")), "{done:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +195,7 @@ async fn what_is_not_what_was_staged_ends_as_a_failure() {
 #[tokio::test(start_paused = true)]
 async fn what_is_to_be_activated_at_once_is() {
     let script = Script {
-        confirmed: Ok(Activation::AtOnce),
+        confirmed: Ok(ready(Activation::AtOnce)),
         ..staging()
     };
     let world = World::start(State::staged("2.0.0".to_owned()), script);
