@@ -44,7 +44,7 @@ pub enum Commitment {
 
 /// How a staged update stands that was read back and is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Readiness {
+pub struct StagedReadiness {
     /// What is to activate it, by configuration.
     pub activation: Activation,
     /// What keeps it from being activated in that way, in a sentence; none if nothing does.
@@ -124,7 +124,7 @@ pub enum Event {
     /// The slot was verified, its postinst run and the boot attributes committed, or not.
     Finished(Result<Commitment, Failure>),
     /// The staged update was read back, and what activates it; or why that is not certain.
-    Confirmed(Result<Readiness, Unconfirmed>),
+    Confirmed(Result<StagedReadiness, Unconfirmed>),
     /// An operator wants the staged update to boot next.
     ActivateRequested,
     /// The staged update boots next, or why not.

@@ -59,7 +59,7 @@ mod updater;
 
 pub use attempt_context::{AttemptContext, CancelSignal};
 pub use event::{
-    CheckOutcome, Commitment, Effect, Event, Fallback, OfferSummary, Readiness, Report, Unconfirmed,
+    CheckOutcome, Commitment, Effect, Event, Fallback, OfferSummary, Report, StagedReadiness, Unconfirmed,
 };
 pub use failure::{Failure, SlotError};
 pub use node::{ActivationError, DiskChoice, Node, Settings, activate_at_reboot, record_hang};

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{
-    AttemptContext, CancelSignal, CheckOutcome, Commitment, Failure, Fallback, NodeFacts, Readiness, Report,
-    SlotError, Unconfirmed,
+    AttemptContext, CancelSignal, CheckOutcome, Commitment, Failure, Fallback, NodeFacts, Report, SlotError,
+    StagedReadiness, Unconfirmed,
 };
 use crate::health::{Cause, TrialEnd};
 use crate::policy::ClockStep;
@@ -142,7 +142,10 @@ pub trait Updater: Send + Sync + 'static {
 
     /// Reads the staged update back and holds its slot from then on; at once if that is so already.
     /// Gives how it stands. Ends soon after `cancel`.
-    fn confirm(&self, cancel: CancelSignal) -> impl Future<Output = Result<Readiness, Unconfirmed>> + Send;
+    fn confirm(
+        &self,
+        cancel: CancelSignal,
+    ) -> impl Future<Output = Result<StagedReadiness, Unconfirmed>> + Send;
 
     /// Makes the staged update the next to boot, or says why not.
     fn activate(&self) -> impl Future<Output = Result<(), SlotError>> + Send;

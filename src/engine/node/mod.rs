@@ -77,8 +77,8 @@ use update_runner::UpdateRunner;
 
 use super::updater::{Checked, Progress, Updater};
 use super::{
-    AttemptContext, CancelSignal, Commitment, Failure, Fallback, NodeFacts, Readiness, Report, SlotError,
-    State, Unconfirmed,
+    AttemptContext, CancelSignal, Commitment, Failure, Fallback, NodeFacts, Report, SlotError,
+    StagedReadiness, State, Unconfirmed,
 };
 use crate::config::Activation;
 use crate::health::{Cause, TrialEnd};
@@ -332,7 +332,7 @@ impl Updater for Node {
         self.runner.finish(attempt, downloaded, &cancel).await
     }
 
-    async fn confirm(&self, cancel: CancelSignal) -> Result<Readiness, Unconfirmed> {
+    async fn confirm(&self, cancel: CancelSignal) -> Result<StagedReadiness, Unconfirmed> {
         let mut confirmed = self
             .staged
             .run(move |staged| staged.confirm(cancel.token()))

@@ -40,7 +40,7 @@ use read_back::{not_now, void};
 use super::machine::{Machine, unix_time};
 use super::slot_control::partuuid;
 use crate::disk::{DiskError, HeldSlot, SlotDisk, SlotName};
-use crate::engine::{AttemptContext, Readiness, Unconfirmed};
+use crate::engine::{AttemptContext, StagedReadiness, Unconfirmed};
 use crate::host::Host;
 use crate::install::StagedImage;
 use crate::journal::chain;
@@ -281,7 +281,7 @@ impl StagedSlot {
     /// # Errors
     /// It isn't what was staged, and is to be withdrawn; boots next or runs already; or can't be had
     /// now.
-    pub(super) fn confirm(&self, cancel: &CancellationToken) -> Result<Readiness, Unconfirmed> {
+    pub(super) fn confirm(&self, cancel: &CancellationToken) -> Result<StagedReadiness, Unconfirmed> {
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         if cancel.is_cancelled() {
             return Err(Unconfirmed::NotNow("reading it was broken off".to_owned()));
@@ -294,7 +294,7 @@ impl StagedSlot {
             Err(error) => return Err(void(ErrorCode::Error, chain(&error))),
         };
         self.read_back(&staged, &config, cancel)?;
-        Ok(Readiness {
+        Ok(StagedReadiness {
             activation: config.activation,
             obstacle: self.obstacle(&staged, &config),
         })

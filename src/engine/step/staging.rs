@@ -20,7 +20,7 @@
 use super::{Transition, UnexpectedEvent};
 use crate::config::Activation;
 use crate::engine::SlotError;
-use crate::engine::event::{Effect, Event, Readiness, Report, Unconfirmed};
+use crate::engine::event::{Effect, Event, Report, StagedReadiness, Unconfirmed};
 use crate::engine::state::{Afterwards, NextBoot, Phase, RunningSlotState};
 
 impl Transition {
@@ -33,7 +33,7 @@ impl Transition {
     pub(super) fn confirmed(
         &mut self,
         phase: &Phase,
-        result: Result<Readiness, Unconfirmed>,
+        result: Result<StagedReadiness, Unconfirmed>,
     ) -> Result<(), UnexpectedEvent> {
         match (phase, result) {
             (Phase::Confirming | Phase::Staged(_), Ok(readiness)) => self.ready(phase, readiness),
@@ -55,8 +55,8 @@ impl Transition {
         Ok(())
     }
 
-    fn ready(&mut self, phase: &Phase, readiness: Readiness) {
-        let Readiness { activation, obstacle } = readiness;
+    fn ready(&mut self, phase: &Phase, readiness: StagedReadiness) {
+        let StagedReadiness { activation, obstacle } = readiness;
         // A reboot that would come to nothing is not asked for.
         let activation = match activation {
             Activation::Reboot if obstacle.is_some() => Activation::Order,

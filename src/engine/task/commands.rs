@@ -8,12 +8,12 @@ use crate::engine::{Event, Phase, SlotError, UnexpectedEvent};
 use crate::status::{Command, CommandRefusal};
 
 /// Tells the caller that a command was carried out, or why not.
-type Reply = oneshot::Sender<Result<(), CommandRefusal>>;
+type ResultSender = oneshot::Sender<Result<(), CommandRefusal>>;
 
 /// The caller of a command that takes time.
 pub(super) enum CommandReply {
     /// Hears why it was not carried out.
-    WithReason(Reply),
+    WithReason(ResultSender),
     /// Hears whether it was.
     Plain(oneshot::Sender<bool>),
 }
@@ -66,7 +66,7 @@ impl<U: Updater> Engine<U> {
     }
 
     /// Replies with a refusal at once, or once the job is done that the command takes.
-    async fn start_or_refuse(&mut self, event: Event, reply: Reply) {
+    async fn start_or_refuse(&mut self, event: Event, reply: ResultSender) {
         let is_mark = event == Event::MarkGoodRequested;
         let accepted = self.request(event).await;
         let takes_time = is_mark
@@ -84,7 +84,7 @@ impl<U: Updater> Engine<U> {
     /// Answers once it is certain what becomes of the attempt: only its end says whether the cancel
     /// came in time. Between two phases it did: the next one heeds it first, and a server that is
     /// told of them may be silent for long.
-    async fn cancel(&mut self, reply: Reply) {
+    async fn cancel(&mut self, reply: ResultSender) {
         let accepted = if self.cancel_reply.is_some() {
             Err(CommandRefusal::CancelledAlready)
         } else {

@@ -18,8 +18,8 @@ use super::*;
 use crate::config::Activation;
 use crate::disk::SlotName;
 use crate::engine::{
-    AttemptContext, Checked, Commitment, Failure, Fallback, Phase, Readiness, Report, RunningSlotState,
-    SlotError, Unconfirmed,
+    AttemptContext, Checked, Commitment, Failure, Fallback, Phase, Report, RunningSlotState, SlotError,
+    StagedReadiness, Unconfirmed,
 };
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::{Backoff, ErrorCode, Offer, PayloadKind};
@@ -47,7 +47,7 @@ struct Script {
     download: Result<(), Failure>,
     finish: Result<Commitment, Failure>,
     /// What becomes of reading a staged update back, and of its activation.
-    confirmed: Result<Readiness, Unconfirmed>,
+    confirmed: Result<StagedReadiness, Unconfirmed>,
     unstaged: Result<(), SlotError>,
     activated: Result<(), SlotError>,
     /// What the partition table says.
@@ -274,7 +274,7 @@ impl Updater for Scripted {
         self.note("forget").await;
     }
 
-    async fn confirm(&self, _: CancelSignal) -> Result<Readiness, Unconfirmed> {
+    async fn confirm(&self, _: CancelSignal) -> Result<StagedReadiness, Unconfirmed> {
         self.note("confirm").await;
         self.script.confirmed.clone()
     }
@@ -300,8 +300,8 @@ impl Updater for Scripted {
 }
 
 /// Read back, and nothing speaks against its activation.
-fn ready(activation: Activation) -> Readiness {
-    Readiness {
+fn ready(activation: Activation) -> StagedReadiness {
+    StagedReadiness {
         activation,
         obstacle: None,
     }

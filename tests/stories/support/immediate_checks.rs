@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use update_engine::engine::{
     AttemptContext, CancelSignal, Checked, Commitment, Failure, Fallback, Node as Machine, NodeFacts,
-    Progress, Readiness, Report, SlotError, Unconfirmed, Updater,
+    Progress, Report, SlotError, StagedReadiness, Unconfirmed, Updater,
 };
 use update_engine::health::{Cause, TrialEnd};
 use update_engine::status::{OfferSource, Preview, Trigger};
@@ -109,7 +109,7 @@ impl Updater for ImmediateChecks {
         self.0.forget_pending().await;
     }
 
-    async fn confirm(&self, cancel: CancelSignal) -> Result<Readiness, Unconfirmed> {
+    async fn confirm(&self, cancel: CancelSignal) -> Result<StagedReadiness, Unconfirmed> {
         self.0.confirm(cancel).await
     }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::Activation;
-use crate::engine::{Readiness, Unconfirmed};
+use crate::engine::{StagedReadiness, Unconfirmed};
 
 fn any_failure() -> impl Strategy<Value = Failure> {
     Just(failure(ErrorCode::Error))
@@ -14,7 +14,7 @@ fn ready(obstacle: Option<&str>) -> impl Strategy<Value = Event> {
     let obstacle = obstacle.map(str::to_owned);
     proptest::sample::select(vec![Activation::AtOnce, Activation::Reboot, Activation::Order]).prop_map(
         move |activation| {
-            Event::Confirmed(Ok(Readiness {
+            Event::Confirmed(Ok(StagedReadiness {
                 activation,
                 obstacle: obstacle.clone(),
             }))

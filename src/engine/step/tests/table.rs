@@ -7,7 +7,7 @@ use slots::{Priority, SlotAttributes, Tries, choose, prioritize};
 
 use super::*;
 use crate::config::Activation;
-use crate::engine::{NextBoot, Readiness, Unconfirmed};
+use crate::engine::{NextBoot, StagedReadiness, Unconfirmed};
 use crate::policy::{ActivatedBy, ActivationInput, StagedFate, StagedUpdate};
 
 const TABLE: &str = include_str!("../../../../docs/staging.md");
@@ -265,7 +265,7 @@ impl Node {
             Effect::Confirm if self.is_image_as_staged => {
                 self.is_held = true;
                 self.asks_for_reboot |= self.sabotage == Some(Sabotage::AsksOnceStaged);
-                Event::Confirmed(Ok(Readiness {
+                Event::Confirmed(Ok(StagedReadiness {
                     activation: self.activation,
                     obstacle: None,
                 }))
@@ -541,7 +541,7 @@ fn nothing_is_activated_while_the_running_slot_is_being_marked() {
         ..State::staged("2.0.0".into())
     };
     step(&staged, Event::ActivateRequested).unwrap_err();
-    let at_once = Readiness {
+    let at_once = StagedReadiness {
         activation: Activation::AtOnce,
         obstacle: None,
     };

@@ -141,7 +141,7 @@ async fn a_withdrawal_that_fails_is_answered_with_the_reason_and_it_is_staged_st
 #[tokio::test(start_paused = true)]
 async fn a_reboot_that_would_not_activate_it_is_not_asked_for_and_the_reason_is_told() {
     let script = Script {
-        confirmed: Ok(Readiness {
+        confirmed: Ok(StagedReadiness {
             activation: Activation::Reboot,
             obstacle: Some("its unit is not active".to_owned()),
         }),
