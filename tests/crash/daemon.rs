@@ -120,7 +120,11 @@ fn claim(node: &Node) {
 fn hold(node: &Node, b: &Held) -> Flock<fs::File> {
     let path = node.root().join(EVIDENCE.trim_start_matches('/'));
     fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(&path, evidence(b)).unwrap();
+    // With the mark of the kernel that was read.
+    let kernel = fs::metadata(node.root().join("boot/flatcar/vmlinuz-b")).unwrap();
+    let (size, seconds, nanoseconds) = (kernel.len(), kernel.mtime(), kernel.mtime_nsec());
+    let evidence = format!("{}\n{size} {seconds}.{nanoseconds:09}", evidence(b));
+    fs::write(&path, evidence).unwrap();
     Flock::lock(fs::File::open(path).unwrap(), FlockArg::LockExclusiveNonblock).unwrap()
 }
 

@@ -341,6 +341,7 @@ async fn a_kernel_that_was_written_since_it_was_read_back_is_not_booted() {
 async fn one_that_was_activated_right_before_the_daemon_ended_is_told_by_the_new_version() {
     let (mut scene, daemon) = staged("order").await;
     daemon.kill();
+    scene.node.disk.set_attributes(SlotName::A, (1, 0, 1));
     scene.node.disk.set_attributes(SlotName::B, NEXT);
     let daemon = scene.boot(SlotName::A).await;
     assert!(scene.node.path(MARKER).exists());
