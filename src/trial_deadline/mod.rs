@@ -13,7 +13,7 @@
 //!
 //! Invariant: nothing is armed and nothing resets unless the slot is on trial by the disk's table, the
 //! other slot is good and has its kernel, read at that moment. Only the watchdog can't look: it fires
-//! [`keeper::WATCHDOG_DELAY`] after the process should have, when that could not.
+//! `WATCHDOG_DELAY` after the process should have, when that could not.
 //!
 //! | what | where |
 //! |---|---|
