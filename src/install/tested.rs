@@ -50,10 +50,7 @@ impl Tested {
                     next.map_err(|source| InstallError::Commit { slot, source })
                 })
                 .inspect_err(|_| make_unbootable_again(&attempt))?;
-            Saved::discard(&attempt);
-            dirty_partitions::end(&attempt);
-            extensions::prune(&attempt);
-            give_back_free_memory();
+            end(&attempt);
             Ok(outcome)
         })
         .await
@@ -88,12 +85,17 @@ impl Tested {
                 .and_then(|()| StagedImage::of(&attempt, &images, outcome))
                 .and_then(|staged| keep(staged).map_err(InstallError::State))
                 .inspect_err(|_| make_unbootable_again(&attempt))?;
-            Saved::discard(&attempt);
-            dirty_partitions::end(&attempt);
-            extensions::prune(&attempt);
-            give_back_free_memory();
+            end(&attempt);
             Ok(outcome)
         })
         .await
     }
+}
+
+/// What an attempt that has succeeded leaves to be forgotten, see [`Tested::commit`].
+fn end(attempt: &AttemptSetup) {
+    Saved::discard(attempt);
+    dirty_partitions::end(attempt);
+    extensions::prune(attempt);
+    give_back_free_memory();
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::inventory::{ExtensionOffer, FileStamp};
+use super::super::inventory::{ExtensionOffer, FileStamp, OfferState};
+use super::extensions::stem;
 use super::*;
 use crate::status::UnixTime;
 
