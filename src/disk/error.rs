@@ -98,7 +98,7 @@ pub enum DiskError {
     /// A slot that is not to boot could.
     #[error("{slot} could boot, says the {copy} partition table ({attributes})")]
     Bootable {
-        /// Which slot.
+        /// The slot that could boot.
         slot: SlotName,
         /// The copy that says so.
         copy: WhichCopy,
@@ -130,7 +130,7 @@ pub enum DiskError {
     /// Programs can't be given the disk's likeness in its place.
     #[error("cannot make a likeness of {}", disk.display())]
     Shadow {
-        /// Which disk.
+        /// Device of the slots' disk.
         disk: PathBuf,
         /// The kernel's words.
         source: io::Error,

@@ -86,7 +86,7 @@ pub(super) fn free_loop(control: &File) -> io::Result<u32> {
 /// What a loop device is set up for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LoopKind {
-    /// Reading alone.
+    /// Its bytes are read, and can't be written.
     ReadOnly,
     /// Reading and writing, in sectors of so many bytes.
     Writable {

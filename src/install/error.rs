@@ -46,7 +46,7 @@ pub enum InstallError {
     /// A slot that is staged could boot: its postinst, or somebody else, has changed the table.
     #[error("{slot} is to stay unbootable until it is activated")]
     NotUnbootable {
-        /// Which slot.
+        /// The slot that the update was written to.
         slot: SlotName,
         /// What the table says.
         source: DiskError,
@@ -54,7 +54,7 @@ pub enum InstallError {
     /// What was staged is not what was verified, or can't be read.
     #[error("what is staged in {slot} can't be taken note of")]
     Staging {
-        /// Which slot.
+        /// The slot that the update was written to.
         slot: SlotName,
         /// What can't be read.
         source: io::Error,

@@ -13,9 +13,9 @@ use crate::disk::{SlotAttributes, SlotName};
 /// What is armed, or why nothing is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ArmDecision {
-    /// A deadline.
+    /// A deadline is armed.
     Arm(Plan),
-    /// Nothing.
+    /// Nothing is armed, for this reason.
     Nothing(NotArmed),
 }
 

@@ -118,7 +118,7 @@ impl Architecture {
         }
     }
 
-    /// Serial console.
+    /// The kernel's name of the serial console.
     pub(crate) fn console(self) -> &'static str {
         match self {
             Self::Amd64 => "ttyS0",

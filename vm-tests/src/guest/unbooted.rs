@@ -18,7 +18,7 @@ use crate::files;
 /// What of a release doesn't fit the nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Misfit {
-    /// Nothing.
+    /// Everything fits.
     None,
     /// Its `VERSION_ID`, which the nodes' extensions don't have.
     Extensions,

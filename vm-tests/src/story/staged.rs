@@ -80,7 +80,7 @@ pub(super) const WITHDRAWN: Story = Story {
     },
 };
 
-/// The host's.
+/// The host's cgpt, which the guest gets.
 const CGPT: &str = "/usr/bin/cgpt";
 /// Lets the unit's program ask nobody why it is stopped: where a directory stands for the machine it can't.
 const AT_ANY_SHUTDOWN: &str = "\

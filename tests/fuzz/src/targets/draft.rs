@@ -81,7 +81,7 @@ impl Draft {
         }
     }
 
-    /// The payload.
+    /// The payload's bytes: header, manifest, data.
     pub(crate) fn payload(&self) -> Vec<u8> {
         let (mut messages, mut data) = (Vec::new(), Vec::new());
         for operation in &self.operations {

@@ -17,7 +17,7 @@ pub(crate) fn directory() -> &'static PathBuf {
     })
 }
 
-/// Removes it.
+/// Removes the scratch directory.
 #[cfg(test)]
 pub(crate) fn remove() {
     fs::remove_dir_all(directory()).expect("a directory of our own");
