@@ -7,11 +7,13 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
+use std::os::fd::AsRawFd as _;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt};
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,9 @@ use crate::journal::chain;
 pub(super) const DISARM: &[u8] = b"disarm\n";
 /// How long one side waits for the other.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a full queue is waited for, and how long between two tries.
+const CONNECTING: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(50);
 /// Bytes of an answer, at most.
 const LONGEST: u64 = 4096;
 
@@ -118,8 +123,7 @@ pub fn disarm_or_warn(host: &Host) {
 
 fn ask(host: &Host, request: &[u8]) -> Result<Option<ArmedDeadline>, DeadlineControlError> {
     let silent = DeadlineControlError::Silent;
-    let address = address(host).map_err(silent)?;
-    let mut stream = match UnixStream::connect_addr(&address) {
+    let mut stream = match connect_soon(&name(host)) {
         Ok(stream) => stream,
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(None),
         Err(error) => return Err(silent(error)),
@@ -130,6 +134,7 @@ fn ask(host: &Host, request: &[u8]) -> Result<Option<ArmedDeadline>, DeadlineCon
         return Err(DeadlineControlError::NotRoot(peer));
     }
     stream.set_read_timeout(Some(PATIENCE)).map_err(silent)?;
+    stream.set_write_timeout(Some(PATIENCE)).map_err(silent)?;
     let mut answer = String::new();
     let mut exchange = || {
         stream.write_all(request)?;
@@ -158,13 +163,61 @@ pub(super) fn is_trusted(host: &Host, user: Uid) -> bool {
     user.is_root() || (!host.is_real() && user == Uid::effective())
 }
 
+/// Connects to the abstract socket called `name`. Anybody may have taken the name, and accept
+/// nobody: a blocking `connect` would then wait for ever, and whoever marks a slot good with it.
+fn connect_soon(name: &str) -> io::Result<UnixStream> {
+    let address = UnixAddr::new_abstract(name.as_bytes())?;
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let until = Instant::now() + CONNECTING;
+    while let Err(error) = connect(socket.as_raw_fd(), &address) {
+        // Its queue is full.
+        if error != Errno::EAGAIN || Instant::now() >= until {
+            return Err(error.into());
+        }
+        std::thread::sleep(AGAIN);
+    }
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
 /// The keeper's address; each root has its own.
 pub(super) fn address(host: &Host) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(name(host))
+}
+
+fn name(host: &Host) -> String {
     let mut name = PROGRAM.to_owned();
     if !host.is_real() {
         let mut hasher = DefaultHasher::new();
         host.path("/").hash(&mut hasher);
         name = format!("{name}-{:016x}", hasher.finish());
     }
-    SocketAddr::from_abstract_name(name)
+    name
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use nix::sys::socket::{Backlog, bind, listen};
+
+    use super::*;
+
+    /// Anybody can take the name where there is no keeper.
+    #[test]
+    fn whoever_takes_the_name_and_accepts_nobody_holds_nothing_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let host = Host::new(directory.path().to_owned());
+        let address = UnixAddr::new_abstract(name(&host).as_bytes()).unwrap();
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let taken = socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+        bind(taken.as_raw_fd(), &address).unwrap();
+        listen(&taken, Backlog::new(0).unwrap()).unwrap();
+        let _in_the_queue = connect_soon(&name(&host)).unwrap();
+        assert!(matches!(armed(&host), Err(DeadlineControlError::Silent(_))));
+        assert!(matches!(disarm(&host), Err(DeadlineControlError::Silent(_))));
+        drop(taken);
+        assert_eq!(armed(&host).unwrap(), None);
+    }
 }
