@@ -57,10 +57,9 @@ impl Transition {
 
     fn ready(&mut self, phase: &Phase, readiness: StagedReadiness) {
         let StagedReadiness { activation, obstacle } = readiness;
-        // A reboot that would come to nothing is not asked for.
-        let activation = match activation {
-            Activation::Reboot if obstacle.is_some() => Activation::Order,
-            activation => activation,
+        let activation = match obstacle {
+            Some(_) => without_reboot(activation),
+            None => activation,
         };
         self.state.staged_obstacle = obstacle;
         let is_marking = self.state.running == RunningSlotState::Marking;
@@ -104,7 +103,7 @@ impl Transition {
             (Phase::Activating(_) | Phase::Staged(_) | Phase::Unconfirmed(_), Ok(())) => self.complete(),
             (Phase::Activating(activation), Err(error)) => {
                 self.state.staged_obstacle = Some(error.to_string());
-                self.rest(Phase::Staged(*activation));
+                self.rest(Phase::Staged(without_reboot(*activation)));
             }
             (phase, result) => return Err(UnexpectedEvent::new(phase, &Event::Activated(result))),
         }
@@ -131,5 +130,14 @@ impl Transition {
         if self.state.phase.operation() != before {
             self.effects.push(Effect::Signal(self.state.status()));
         }
+    }
+}
+
+/// What remains of `activation` where something keeps the update from being activated: a reboot that
+/// would come to nothing is not asked for. The next look at the slot may raise it again.
+fn without_reboot(activation: Activation) -> Activation {
+    match activation {
+        Activation::Reboot => Activation::Order,
+        other => other,
     }
 }

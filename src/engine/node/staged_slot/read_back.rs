@@ -61,7 +61,10 @@ impl StagedSlot {
             parts.push(held);
         }
         self.check_kernel(&disk, staged)?;
-        let kernel = kernel.unwrap_or_default();
+        let Some(kernel) = kernel else {
+            let path = &staged.kernel;
+            return Err(Unconfirmed::NotNow(format!("{path} could not be looked at")));
+        };
         let evidence = evidence::leave(self.host(), staged, &kernel).map_err(not_now)?;
         tracing::info!("version {:?} in {slot} is read back and held", staged.version);
         *self.hold() = Some(Hold {

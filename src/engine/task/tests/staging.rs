@@ -205,17 +205,20 @@ async fn what_is_to_be_activated_at_once_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_activation_that_fails_leaves_it_staged() {
-    let script = Script {
-        activated: Err(SlotError::Unfit("no kernel".to_owned())),
-        ..staging()
-    };
-    let world = World::start(State::staged("2.0.0".to_owned()), script);
-    settle().await;
-    assert_eq!(world.activate().await.unwrap_err().to_string(), "no kernel");
-    assert_eq!(world.status().await.operation, Operation::Idle);
-    let done = world.end().await;
-    assert!(!done.contains(&"remember".to_owned()), "{done:?}");
+async fn an_activation_that_fails_leaves_it_staged_and_asks_for_no_reboot() {
+    for activation in [Activation::Order, Activation::Reboot] {
+        let script = Script {
+            activated: Err(SlotError::Unfit("no kernel".to_owned())),
+            confirmed: Ok(ready(activation)),
+            ..staging()
+        };
+        let world = World::start(State::staged("2.0.0".to_owned()), script);
+        settle().await;
+        assert_eq!(world.activate().await.unwrap_err().to_string(), "no kernel");
+        assert_eq!(world.status().await.operation, Operation::Idle, "{activation:?}");
+        let done = world.end().await;
+        assert!(!done.contains(&"remember".to_owned()), "{done:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
