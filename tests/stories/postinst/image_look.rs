@@ -154,7 +154,7 @@ async fn an_extension_that_fits_or_that_nobody_looks_at_is_no_reason() {
         let daemon = scene.boot(SlotName::A).await;
         scene.attempt(NEED_REBOOT).await;
         let overview = scene
-            .overview(|overview| !overview.waiting_version.is_empty())
+            .overview(|overview| overview.installed_updates == Some(1))
             .await;
         assert_eq!(overview.extension_warnings, Some(Vec::new()));
         assert!(!daemon.log().contains("will not merge"), "{}", daemon.log());
@@ -203,8 +203,12 @@ async fn an_image_that_says_nothing_is_judged_by_its_manifest() {
     .await;
     let daemon = scene.boot(SlotName::A).await;
     scene.attempt(NEED_REBOOT).await;
+    // The state comes first, what the node's records say of it a look later.
     let overview = scene
-        .overview(|overview| !overview.waiting_version.is_empty())
+        .overview(|overview| {
+            let warnings = overview.extension_warnings.as_deref();
+            warnings.is_some_and(|warnings| !warnings.is_empty())
+        })
         .await;
     // The file to which the node's docker leads is gone, too.
     let warnings = overview.extension_warnings.unwrap();

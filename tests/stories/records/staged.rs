@@ -49,6 +49,34 @@ fn the_record_of_a_staged_update_means_what_it_meant() {
     assert_eq!(serde_json::to_value(read).unwrap(), golden());
 }
 
+/// Each field that the record of today has beside those of the first one, by its name on the disk.
+#[test]
+fn what_was_added_since_the_first_record_has_the_names_that_it_had() {
+    let partition = PartitionImage {
+        path: "/dev/disk/by-partlabel/OEM-B".to_owned(),
+        sha256: Sha256Digest::of(b"oem"),
+        bytes: 5000,
+    };
+    let mut todays = golden();
+    for old in ["announced", "announced_in"] {
+        todays.as_object_mut().unwrap().remove(old).unwrap();
+    }
+    todays["partitions"] = json!([{
+        "path": "/dev/disk/by-partlabel/OEM-B",
+        "sha256": json!(Sha256Digest::of(b"oem")),
+        "bytes": 5000,
+    }]);
+    todays["reboots"] = json!(2);
+    todays["is_counted"] = json!(true);
+    todays["is_told_as_failed"] = json!(true);
+    let read: StagedUpdate = serde_json::from_value(todays.clone()).unwrap();
+    assert_eq!(read.partitions, [partition]);
+    assert_eq!(read.reboots, 2);
+    assert!(read.is_counted && read.is_told_as_failed);
+    assert_eq!(read.unknown, BTreeMap::new());
+    assert_eq!(serde_json::to_value(read).unwrap(), todays);
+}
+
 #[test]
 fn what_another_version_writes_otherwise_leaves_the_rest_usable_and_is_kept() {
     let mut newer = golden();
@@ -59,6 +87,7 @@ fn what_another_version_writes_otherwise_leaves_the_rest_usable_and_is_kept() {
     newer["version"] = json!(3);
     let read: StagedUpdate = serde_json::from_value(newer).unwrap();
     assert_eq!((read.extensions.len(), read.reboots), (1, 0));
+    assert!(!read.is_counted);
     assert_eq!(read.version, "3");
     let again = serde_json::to_value(&read).unwrap();
     assert_eq!(again["verity"], json!({ "root": "abc" }));
