@@ -4,6 +4,7 @@ use clap::{Command, CommandFactory as _};
 use update_engine::client::{FLAGS, native};
 use update_engine::config::{Place, SETTINGS};
 use update_engine::reboot_lock::MANAGER_SETTINGS;
+use update_engine::trial_deadline::PROGRAM;
 
 use super::arguments::Cli;
 use super::command_line::{DAEMON, ROLE};
@@ -30,6 +31,7 @@ pub(crate) fn all() -> Vec<Page> {
         set_good_root(),
         postinst(),
         stub(),
+        trial_deadline(),
         configuration(),
     ];
     pages.extend(of_subcommands(native::command()));
@@ -190,6 +192,29 @@ fn stub() -> Page {
                /usr/.noupdate exists."],
         )
         .section("SEE ALSO", &["update_engine(8), update.conf(5)"])
+}
+
+fn trial_deadline() -> Page {
+    let about = "end a hang of a slot on trial";
+    let command = dialect(PROGRAM, about, ROLE).override_usage(format!("{PROGRAM} [disarm|status]"));
+    Page::of_command(&built(command), "8")
+        .section(
+            "NOTES",
+            &["Where TRIAL_DEADLINE is set and the running slot is on trial, leaves a process behind that resets the node at \
+               the deadline unless the slot was marked good by then, and a watchdog behind that process. Armed only where \
+               the other slot is good and has its kernel, and the update engine is to run in this boot. What is armed is \
+               kept, or set anew if the settings are others by now. Prints what it does, or why nothing is armed.",
+              "Run by update-engine-trial-deadline.service, which is off by default, and by initrds."],
+        )
+        .terms(
+            "COMMANDS",
+            owned([
+                ("disarm", "Disarms the deadline, for this boot. Marking the slot good does the same first. For root."),
+                ("status", "Prints when the node is reset, and by whom."),
+            ]),
+        )
+        .section("EXIT STATUS", &["1 if nothing could be decided, armed or disarmed; what was armed before is left as it was."])
+        .section("SEE ALSO", &["update_engine(8), flatcar-setgoodroot(8), update_engine_client-status(1), update.conf(5)"])
 }
 
 fn configuration() -> Page {
