@@ -44,7 +44,7 @@ pub use reference::reference;
 pub use setting::{Place, Setting, ValueKind};
 pub use sources::{KeyValues, ValueOrigin};
 pub use table::SETTINGS;
-pub use trial_deadline::{TrialDeadlineFlaw, TrialDeadlineSettings};
+pub use trial_deadline::{TrialDeadlineFlaw, TrialDeadlineSettings, WatchdogChoice};
 
 /// Where update settings are looked up, first to last.
 pub const UPDATE_FILES: [&str; 3] = [

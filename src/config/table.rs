@@ -4,7 +4,7 @@ use super::setting::{Place, Setting, ValueKind};
 use super::{DEFAULT_APP_ID, PUBLIC_SERVER};
 
 /// All of them, in the order of the reference.
-pub const SETTINGS: [&Setting; 31] = [
+pub const SETTINGS: [&Setting; 32] = [
     &SERVER,
     &GROUP,
     &MACHINE_ALIAS,
@@ -26,6 +26,7 @@ pub const SETTINGS: [&Setting; 31] = [
     &HEALTH_REGRESSIONS,
     &HEALTH_EXCUSED,
     &TRIAL_DEADLINE,
+    &TRIAL_DEADLINE_WATCHDOG,
     &INSTALL_PRIORITY,
     &INSTALL_PRIORITY_ON_DEMAND,
     &INSTALL_PRESSURE_CPU,
@@ -208,7 +209,18 @@ pub(super) const TRIAL_DEADLINE: Setting = Setting {
         "TRIAL_DEADLINE",
         "0",
         "by when after the boot a new slot must be marked good, whether or not any daemon runs; else the node is reset, and the \
-         other slot boots. It must be later than `HEALTH_DEADLINE` and `HEALTH_SETTLE` together ([deadline.md](deadline.md))",
+         other slot boots. It must be later than `HEALTH_DEADLINE` and `HEALTH_SETTLE` together, and waits for these where the \
+         daemon starts late ([deadline.md](deadline.md))",
+    )
+};
+
+pub(super) const TRIAL_DEADLINE_WATCHDOG: Setting = Setting {
+    kind: ValueKind::Word(&["softdog", "hardware", "off"]),
+    ..text(
+        "TRIAL_DEADLINE_WATCHDOG",
+        "softdog",
+        "the watchdog that stands behind the trial deadline: the kernel's own, hardware if some is free and else softdog, or \
+         none. `hardware` is for images in which no program wants it for itself ([deadline.md](deadline.md))",
     )
 };
 

@@ -341,6 +341,23 @@ fn what_an_installation_may_take_is_configured() {
 }
 
 #[test]
+fn hardware_stands_behind_the_trial_deadline_only_where_somebody_says_so() {
+    for (text, expected) in [
+        ("", WatchdogChoice::Softdog),
+        ("TRIAL_DEADLINE_WATCHDOG=any", WatchdogChoice::Softdog),
+        ("TRIAL_DEADLINE_WATCHDOG=hardware", WatchdogChoice::Hardware),
+        ("TRIAL_DEADLINE_WATCHDOG=off", WatchdogChoice::Off),
+    ] {
+        let read = |path: &str| Ok((path == UPDATE_FILES[0]).then(|| text.into()));
+        assert_eq!(
+            TrialDeadlineSettings::load(read).unwrap().watchdog,
+            expected,
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn limits_out_of_range_are_named_and_do_not_count() {
     let text = "INSTALL_PRIORITY=lowest\nINSTALL_PRESSURE_IO=101\nINSTALL_PRESSURE_CPU=0\nDOWNLOAD_LIMIT=100";
     let config = load(&[(UPDATE_FILES[0], text)]);

@@ -17,6 +17,20 @@ pub struct TrialDeadlineSettings {
     pub health: Option<Duration>,
     /// `HEALTH_SETTLE`, in seconds, which may run out after `HEALTH_DEADLINE`.
     pub settle: Duration,
+    /// `TRIAL_DEADLINE_WATCHDOG`: softdog by default.
+    pub watchdog: WatchdogChoice,
+}
+
+/// Which watchdog may stand behind the trial deadline.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WatchdogChoice {
+    /// The kernel's own. Others' programs want hardware, and start later.
+    #[default]
+    Softdog,
+    /// Hardware that is free, or else softdog.
+    Hardware,
+    /// None.
+    Off,
 }
 
 /// Why a `TRIAL_DEADLINE` can't be used beside the settings of the health gate.
@@ -55,7 +69,19 @@ impl TrialDeadlineSettings {
             trial: unless_zero(&table::TRIAL_DEADLINE),
             health: unless_zero(&table::HEALTH_DEADLINE),
             settle: seconds(&table::HEALTH_SETTLE),
+            watchdog: match sources.find(&table::TRIAL_DEADLINE_WATCHDOG).value {
+                "hardware" => WatchdogChoice::Hardware,
+                "off" => WatchdogChoice::Off,
+                _ => WatchdogChoice::Softdog,
+            },
         }
+    }
+
+    /// The longest that the health gate may take after the daemon's first start; none if it may take
+    /// as long as it likes.
+    #[must_use]
+    pub fn gate(&self) -> Option<Duration> {
+        Some(self.health?.saturating_add(self.settle))
     }
 
     /// The deadline, if one is set.
@@ -66,8 +92,7 @@ impl TrialDeadlineSettings {
         let Some(trial) = self.trial else {
             return Ok(None);
         };
-        let health = self.health.ok_or(TrialDeadlineFlaw::NoHealthDeadline)?;
-        let gate = health.saturating_add(self.settle);
+        let gate = self.gate().ok_or(TrialDeadlineFlaw::NoHealthDeadline)?;
         if trial <= gate {
             return Err(TrialDeadlineFlaw::TooEarly { trial, gate });
         }
@@ -97,6 +122,7 @@ mod tests {
             trial: some(trial),
             health: some(health),
             settle: Duration::from_secs(settle),
+            watchdog: WatchdogChoice::Softdog,
         }
     }
 

@@ -21,6 +21,9 @@ nix::ioctl_none_bad!(loop_ctl_get_free, 0x4c82);
 nix::ioctl_write_ptr_bad!(loop_configure, 0x4c0a, LoopConfig);
 nix::ioctl_readwrite!(watchdog_set_timeout, b'W', 6, c_int);
 nix::ioctl_read!(watchdog_keep_alive, b'W', 5, c_int);
+nix::ioctl_read!(watchdog_set_options, b'W', 4, c_int);
+
+const WDIOS_DISABLECARD: c_int = 1;
 
 const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
@@ -148,6 +151,15 @@ pub(crate) fn feed_watchdog(device: &File) -> io::Result<()> {
     // SAFETY: the descriptor is open for the whole call; drivers ignore the argument or write one
     // int to it, which lives until the call returns.
     unsafe { watchdog_keep_alive(device.as_raw_fd(), &raw mut ignored) }?;
+    Ok(())
+}
+
+/// Stops an open watchdog. Some drivers can't, and some kernels let none.
+pub(crate) fn disable_watchdog(device: &File) -> io::Result<()> {
+    let mut options = WDIOS_DISABLECARD;
+    // SAFETY: the descriptor is open for the whole call, and the kernel reads one int that lives until
+    // it returns.
+    unsafe { watchdog_set_options(device.as_raw_fd(), &raw mut options) }?;
     Ok(())
 }
 

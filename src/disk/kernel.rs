@@ -15,12 +15,18 @@ pub fn kernel_path(host: &Host, slot: SlotName) -> Result<String, Unreadable> {
 /// Why the kernel of `slot` can't be relied on, if it can't.
 #[must_use]
 pub fn missing_kernel(host: &Host, slot: SlotName) -> Option<String> {
-    let found = kernel_path(host, slot).and_then(|kernel| {
-        let found = host.look_at(&kernel)?;
-        let is_there = found.is_some_and(|file| file.is_file() && file.len() > 0);
-        Ok((!is_there).then(|| format!("{slot} has no kernel at {kernel}")))
-    });
-    found.unwrap_or_else(|error| Some(chain(&error)))
+    absent_kernel(host, slot).unwrap_or_else(|error| Some(chain(&error)))
+}
+
+/// Why there is no kernel of `slot`, if there is none.
+///
+/// # Errors
+/// When that can't be told.
+pub fn absent_kernel(host: &Host, slot: SlotName) -> Result<Option<String>, Unreadable> {
+    let kernel = kernel_path(host, slot)?;
+    let found = host.look_at(&kernel)?;
+    let is_there = found.is_some_and(|file| file.is_file() && file.len() > 0);
+    Ok((!is_there).then(|| format!("{slot} has no kernel at {kernel}")))
 }
 
 /// The directory of kernels: installations from before the distribution's change of name keep

@@ -43,7 +43,16 @@ pub enum Cause {
     },
 }
 
+/// What the summary of every [`Cause::Hang`] begins with.
+const HANG: &str = "did not come up in time";
+
 impl Cause {
+    /// Whether `summary` is that of a [`Cause::Hang`].
+    #[must_use]
+    pub fn is_hang(summary: &str) -> bool {
+        summary.starts_with(HANG)
+    }
+
     /// The requirement that is not met, without the output of units and checks, which not everyone
     /// may read.
     #[must_use]
@@ -52,10 +61,10 @@ impl Cause {
             Self::Unit { name, state, .. } => format!("unit {name} is {state}"),
             Self::Check { path, ended, .. } => format!("health check {path} {ended}"),
             Self::Lost { what } => lost(what),
-            Self::Hang { starting } if starting.is_empty() => "did not come up in time".to_owned(),
+            Self::Hang { starting } if starting.is_empty() => HANG.to_owned(),
             Self::Hang { starting } => {
                 let starting = listed(starting, ", ", " and ");
-                format!("did not come up in time: {starting} had not started")
+                format!("{HANG}: {starting} had not started")
             }
             Self::Systemd { reason } => format!("systemd can't be asked about units: {reason}"),
         }

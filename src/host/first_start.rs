@@ -30,6 +30,13 @@ impl Host {
         }
     }
 
+    /// Time from the boot to the daemon's first start, if that was recorded in this boot.
+    #[must_use]
+    pub fn first_start(&self) -> Option<Duration> {
+        let boot = self.boot_id().ok()?;
+        parse(&fs::read_to_string(self.path(FIRST_START)).ok()?, &boot)
+    }
+
     /// Makes now the time of the first start.
     ///
     /// # Errors
@@ -112,6 +119,7 @@ mod tests {
         assert_eq!(machine.since("one", "20.50"), 0.0);
         assert_eq!(machine.since("one", "50.00"), 29.5);
         assert_eq!(machine.since("one", "620.50"), 600.0);
+        assert_eq!(machine.host.first_start(), Some(Duration::from_secs_f64(20.5)));
         // Also where /run outlives it.
         assert_eq!(machine.since("two", "21.00"), 0.0);
         assert_eq!(machine.since("two", "22.00"), 1.0);

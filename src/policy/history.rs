@@ -268,6 +268,16 @@ impl History {
         });
     }
 
+    /// The slot `running` was given up for a cause that `is_withdrawn`, and is not left after all.
+    pub fn withdrawn(&mut self, running: &str, is_withdrawn: impl Fn(&RollbackCause) -> bool) {
+        if let Some(trial) = &mut self.trial
+            && trial.partuuid == running
+            && matches!(&trial.progress, TrialProgress::GivenUp(why) if is_withdrawn(why))
+        {
+            trial.progress = TrialProgress::CameUp;
+        }
+    }
+
     /// The machine is shut down in an orderly way while `running` is on trial. A slot that was
     /// given up stays so: that is how it ends.
     pub fn ended_orderly(&mut self, running: &str) {

@@ -17,6 +17,11 @@ use crate::systemd::Systemd;
 /// The file in which [`Recorded`] records a reboot.
 const REBOOT: &str = "/run/update_engine/reboot";
 
+/// By which the kernel takes what a magic key would tell it.
+const SYSRQ_TRIGGER: &str = "/proc/sysrq-trigger";
+/// How long the kernel may take to shut devices down before it resets.
+const DEVICES_LIMIT: Duration = Duration::from_secs(10);
+
 /// The program that orders a reboot returns at once.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(30);
 
@@ -30,13 +35,23 @@ pub(super) fn of(host: &Host) -> Vec<Box<dyn RebootStrategy>> {
     }
 }
 
-/// Has the kernel reset the machine; it does so once more for a key of a console, should it refuse.
+/// Has the kernel reset the machine. Its orderly way shuts devices down, any of which may hang or be
+/// the hang: a thread then takes the way of the magic key, which asks no device.
 pub(super) fn reset(host: &Host) -> io::Result<()> {
     if !host.is_real() {
         return Recorded(host.clone()).record();
     }
+    let trigger = host.path(SYSRQ_TRIGGER);
+    // Without a thread there is one way less.
+    let _ = std::thread::Builder::new().spawn(move || reset_by_key(&trigger, DEVICES_LIMIT));
     let Err(refusal) = nix::sys::reboot::reboot(nix::sys::reboot::RebootMode::RB_AUTOBOOT);
-    fs::write("/proc/sysrq-trigger", "b").map_err(|_| refusal.into())
+    reset_by_key(&host.path(SYSRQ_TRIGGER), Duration::ZERO).map_err(|_| refusal.into())
+}
+
+/// As the magic key `b` does, after `delay`: at once, whatever devices and other processors do.
+fn reset_by_key(trigger: &Path, delay: Duration) -> io::Result<()> {
+    std::thread::sleep(delay);
+    fs::write(trigger, "b")
 }
 
 impl RebootStrategy for Systemd {
@@ -77,5 +92,19 @@ impl Recorded {
 impl RebootStrategy for Recorded {
     fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async { self.record().map_err(|error| chain(&error)) })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_is_told_by_one_letter_to_reset_at_once() {
+        let root = tempfile::tempdir().unwrap();
+        let trigger = root.path().join("sysrq-trigger");
+        reset_by_key(&trigger, Duration::from_millis(1)).unwrap();
+        assert_eq!(fs::read(trigger).unwrap(), b"b");
     }
 }

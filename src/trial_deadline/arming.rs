@@ -1,5 +1,5 @@
 //! The program that arms: once in the initrd or as soon as the system's units start, and again by
-//! whoever wants to. What is armed stays as it is, unless nothing would be armed any more.
+//! whoever wants to. What is armed stays as it is, unless something else or nothing would be armed now.
 
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader};
@@ -7,17 +7,20 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::KEEPER;
 use super::control::{self, ArmedDeadline, DeadlineControlError};
 use super::decision::{ArmDecision, NotArmed, Plan, decide};
 use super::facts::{Facts, FactsError};
-use super::keeper::{Orders, bounded};
+use super::keeper::Orders;
+use super::process::bounded;
+use super::{KEEPER, left_running};
 use crate::host::Host;
 
 /// How long disk and systemd are waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The program that is running, wherever its file was.
 const OURSELVES: &str = "/proc/self/exe";
+/// Two deadlines that differ by no more are the same one, told at different times.
+const SAME: u64 = 5;
 
 /// What came of an arming.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub enum Armed {
     Now(ArmedDeadline),
     /// It was before, and is left as it was.
     Before(ArmedDeadline),
+    /// It was before, and is kept as it is set now.
+    Anew(ArmedDeadline),
     /// It was before, and was disarmed.
     NoLonger(NotArmed),
     /// Nothing is armed.
@@ -37,6 +42,7 @@ impl fmt::Display for Armed {
         match self {
             Self::Now(state) => write!(f, "trial deadline: {state}"),
             Self::Before(state) => write!(f, "trial deadline, armed before: {state}"),
+            Self::Anew(state) => write!(f, "trial deadline, set anew: {state}"),
             Self::NoLonger(reason) => write!(f, "trial deadline disarmed: {reason}"),
             Self::Not(reason) => write!(f, "no trial deadline: {reason}"),
         }
@@ -57,37 +63,78 @@ pub enum ArmError {
     Keeper(#[source] io::Error),
 }
 
-/// Arms the trial deadline of this boot, if there is to be one.
+/// Arms the trial deadline of this boot, if there is to be one. A watchdog that a killed keeper has left
+/// running is stopped first, or fed.
 ///
 /// # Errors
 /// When that can't be decided or done. What was armed before is left as it was then.
 pub fn arm(host: &Host) -> Result<Armed, ArmError> {
-    let before = control::armed(host)?.filter(|state| state.left.is_some());
+    let before = match control::armed(host)? {
+        Some(state) if state.keeper_was_killed => take_over(host, &state).map_err(ArmError::Keeper)?,
+        state => state,
+    };
     let (reading, up) = (host.clone(), host.clone());
     let facts = bounded(PATIENCE, move || Facts::read(&reading))??;
     let up = up.up().map_err(ArmError::Keeper)?;
     let decision = facts.map_or(ArmDecision::Nothing(NotArmed::Off), |facts| decide(&facts, up));
-    match (decision, before) {
-        (ArmDecision::Arm(plan), None) => start_keeper(host, plan).map(Armed::Now).map_err(ArmError::Keeper),
-        (ArmDecision::Nothing(reason), Some(_)) if reason.disarms() => {
+    let armed = match (decision, before) {
+        (ArmDecision::Arm(plan), None) => Armed::Now(start_anew(host, plan)?),
+        (ArmDecision::Arm(plan), Some(before)) if is_kept(&before, &plan) => Armed::Before(before),
+        (ArmDecision::Arm(plan), Some(_)) => match control::keep_another(host, plan.clone())? {
+            Some(state) => Armed::Anew(state),
+            None => Armed::Now(start_anew(host, plan)?),
+        },
+        (ArmDecision::Nothing(reason), Some(before)) if before.left.is_some() && reason.disarms() => {
             control::disarm(host)?;
-            Ok(Armed::NoLonger(reason))
+            Armed::NoLonger(reason)
         }
-        (_, Some(before)) => Ok(Armed::Before(before)),
-        (ArmDecision::Nothing(reason), None) => Ok(Armed::Not(reason)),
+        (ArmDecision::Nothing(_), Some(before)) if before.left.is_some() => Armed::Before(before),
+        (ArmDecision::Nothing(reason), _) => Armed::Not(reason),
+    };
+    // What an initrd has armed is noted here first.
+    if let Armed::Before(state) | Armed::Anew(state) = &armed {
+        left_running::note(host, state);
     }
+    Ok(armed)
+}
+
+/// Whether what is armed is what would be: the same deadline, and a watchdog behind it if there is one
+/// to be had.
+fn is_kept(armed: &ArmedDeadline, plan: &Plan) -> bool {
+    let is_same = |left: u64| left.abs_diff(plan.after.as_secs()) <= SAME;
+    armed.left.is_some_and(is_same) && (armed.watchdog.is_some() || plan.watchdog.is_err())
+}
+
+/// Stops the watchdog of a keeper that was killed. Gives the state of a new one which feeds it, if it
+/// can't be stopped.
+fn take_over(host: &Host, state: &ArmedDeadline) -> io::Result<Option<ArmedDeadline>> {
+    let Err(why) = left_running::stop(host, state) else {
+        return Ok(None);
+    };
+    let node = state.watchdog.clone().unwrap_or_default().into();
+    tracing::warn!("{state}; {why}");
+    start_keeper(&Orders {
+        root: host.path("/"),
+        after: None,
+        watchdog: Ok(node),
+    })
+    .map(Some)
+}
+
+fn start_anew(host: &Host, plan: Plan) -> Result<ArmedDeadline, ArmError> {
+    let orders = Orders {
+        root: host.path("/"),
+        after: Some(plan.after),
+        watchdog: plan.watchdog,
+    };
+    start_keeper(&orders).map_err(ArmError::Keeper)
 }
 
 /// Starts the keeper, and waits until it has armed everything.
-fn start_keeper(host: &Host, plan: Plan) -> io::Result<ArmedDeadline> {
-    let orders = Orders {
-        root: host.path("/"),
-        after: plan.after,
-        watchdog: plan.watchdog,
-    };
+fn start_keeper(orders: &Orders) -> io::Result<ArmedDeadline> {
     let mut keeper = Command::new(OURSELVES)
         .arg0(KEEPER)
-        .arg(serde_json::to_string(&orders)?)
+        .arg(serde_json::to_string(orders)?)
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -99,5 +146,8 @@ fn start_keeper(host: &Host, plan: Plan) -> io::Result<ArmedDeadline> {
         .ok_or_else(|| io::Error::other("it has no output"))?;
     let mut line = String::new();
     BufReader::new(output).read_line(&mut line)?;
-    serde_json::from_str(&line).map_err(|_| io::Error::other(format!("it says {:?}", line.trim_end())))
+    let state: ArmedDeadline = serde_json::from_str(&line)
+        .map_err(|_| io::Error::other(format!("it says {:?}", line.trim_end())))?;
+    left_running::note(&Host::new(&orders.root), &state);
+    Ok(state)
 }

@@ -1,14 +1,15 @@
 //! The boot partition, on which the kernels lie, where it is not mounted yet.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::disk::{self, SlotDisk, SlotName};
-use crate::host::Host;
+use crate::host::{Host, Unreadable};
 use crate::journal::chain;
 
 const BOOT: &str = "/boot";
@@ -25,40 +26,80 @@ enum Boot {
     FileSystem,
 }
 
-/// Why the kernel of `slot` can't be relied on, if it can't. Where `/boot` isn't mounted the disk's
-/// EFI system partition is, read-only and for this look alone.
-pub(super) fn missing_kernel(host: &Host, disk: &SlotDisk, slot: SlotName) -> Option<String> {
+/// The kernel of the slot that is to boot after a reset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kernel {
+    /// It is there.
+    There,
+    /// It isn't, in a sentence.
+    Missing(String),
+    /// That can't be told, and why.
+    Unknown(String),
+    /// Nobody has looked.
+    NotLookedAt,
+}
+
+impl Kernel {
+    fn of(found: Result<Option<String>, Unreadable>) -> Self {
+        match found {
+            Ok(None) => Self::There,
+            Ok(Some(missing)) => Self::Missing(missing),
+            Err(error) => Self::Unknown(chain(&error)),
+        }
+    }
+}
+
+/// The kernel of `slot`. Where `/boot` isn't mounted the disk's EFI system partition is, read-only and
+/// for this look alone: nobody can mount it for writing until it is unmounted again.
+pub(super) fn kernel(host: &Host, disk: &SlotDisk, slot: SlotName) -> Kernel {
     let boot = if host.is_real() {
         on_boot(&fs::read_to_string(host.path("/proc/self/mountinfo")).unwrap_or_default())
     } else {
         Boot::FileSystem
     };
     if boot != Boot::OnDemand {
-        let missing = disk::missing_kernel(host, slot);
-        if missing.is_none() || boot == Boot::FileSystem {
-            return missing;
+        let found = Kernel::of(disk::absent_kernel(host, slot));
+        if boot == Boot::FileSystem || found == Kernel::There {
+            return found;
         }
     }
     let partition = match disk.efi_partition() {
         Ok(Some(partition)) => partition,
         Ok(None) => {
-            return Some(format!(
+            return Kernel::Missing(format!(
                 "{BOOT} is not mounted, and the disk has no EFI system partition"
             ));
         }
-        Err(error) => return Some(chain(&error)),
+        Err(error) => return Kernel::Unknown(chain(&error)),
+    };
+    let unknown = |why: &dyn fmt::Display| {
+        Kernel::Unknown(format!("{} can't be looked at: {why}", partition.display()))
     };
     std::thread::scope(|scope| {
         // The mount namespace of a thread ends with it.
-        let looking = scope.spawn(|| {
-            mount_for_this_thread(&host.path(BOOT), &partition).map(|()| disk::missing_kernel(host, slot))
-        });
-        match looking.join() {
-            Ok(Ok(missing)) => missing,
-            Ok(Err(error)) => Some(format!("{} can't be mounted: {error}", partition.display())),
-            Err(_) => Some(format!("{} can't be looked at", partition.display())),
+        let looking = std::thread::Builder::new().spawn_scoped(scope, || look_into(host, &partition, slot));
+        match looking.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(Ok(found))) => Kernel::of(found),
+            Ok(Ok(Err(error))) | Err(error) => unknown(&error),
+            Ok(Err(_)) => unknown(&"the look ended early"),
         }
     })
+}
+
+/// Looks for the kernel of `slot` on `partition`, mounted for this thread.
+fn look_into(
+    host: &Host,
+    partition: &Path,
+    slot: SlotName,
+) -> io::Result<Result<Option<String>, Unreadable>> {
+    let point = host.path(BOOT);
+    mount_for_this_thread(&point, partition)?;
+    let found = disk::absent_kernel(host, slot);
+    // The end of the namespace would unmount it as well, a while after the thread's.
+    if umount2(&point, MntFlags::empty()).is_err() {
+        let _ = umount2(&point, MntFlags::MNT_DETACH);
+    }
+    Ok(found)
 }
 
 /// What the topmost line of `/boot` in this mount table is.

@@ -17,20 +17,29 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, get
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 
-use super::PROGRAM;
+use super::decision::Plan;
 use super::keeper::WATCHDOG_DELAY;
+use super::{PROGRAM, left_running};
 use crate::host::Host;
 use crate::journal::chain;
 
-/// The request that ends it; none asks for its state alone.
-pub(super) const DISARM: &[u8] = b"disarm\n";
+/// What a client wants of the keeper; none asks for its state alone.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum KeeperRequest {
+    /// Its end.
+    Disarm,
+    /// That it keeps this deadline from now on, in place of what it kept.
+    Keep(Plan),
+}
+
 /// How long one side waits for the other.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a full queue is waited for, and how long between two tries.
 const CONNECTING: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_millis(50);
-/// Bytes of an answer, at most.
-const LONGEST: u64 = 4096;
+/// Bytes of a request or an answer, at most.
+pub(super) const LONGEST: u64 = 4096;
 
 /// An armed deadline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +55,9 @@ pub struct ArmedDeadline {
     /// Why there is none, if there is none.
     #[serde(default)]
     pub no_watchdog: String,
+    /// Whether the process was killed: the watchdog alone resets the node then, whatever the slot is.
+    #[serde(default)]
+    pub keeper_was_killed: bool,
 }
 
 impl fmt::Display for ArmedDeadline {
@@ -55,6 +67,14 @@ impl fmt::Display for ArmedDeadline {
             let watchdog = watchdog.as_deref().unwrap_or_default();
             return write!(f, "none; process {pid} feeds {watchdog}, which can't be stopped");
         };
+        if self.keeper_was_killed {
+            let watchdog = watchdog.as_deref().unwrap_or_default();
+            return write!(
+                f,
+                "in about {left} s {watchdog} resets the node, also if its slot is good: process {pid}, which has armed \
+                 it, was killed"
+            );
+        }
         write!(f, "in {left} s process {pid} resets the node")?;
         match watchdog {
             Some(watchdog) => write!(
@@ -86,27 +106,95 @@ pub enum DeadlineControlError {
     /// It answers in words that are not known.
     #[error("whatever keeps the trial deadline answers {0:?}")]
     Unknown(String),
+    /// It is armed still.
+    #[error("the trial deadline is not disarmed: {0}")]
+    StillArmed(ArmedDeadline),
+    /// Its watchdog is, and nobody feeds that.
+    #[error("{state}; {why}; {PROGRAM} stops or feeds it where it is run anew")]
+    LeftRunning {
+        /// What resets the node.
+        state: ArmedDeadline,
+        /// Why it is not stopped.
+        why: String,
+    },
 }
 
-/// The armed deadline of this machine, if there is one.
+/// What came of disarming.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disarmed {
+    /// Nothing was armed.
+    Before,
+    /// Nothing is armed any more; this process has ended.
+    Now(u32),
+    /// This process feeds a watchdog that can't be stopped, from now on or before.
+    Fed {
+        /// The keeper's state.
+        state: ArmedDeadline,
+        /// Whether it did so before.
+        before: bool,
+    },
+}
+
+impl fmt::Display for Disarmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Before => f.write_str("nothing was armed"),
+            Self::Now(pid) => write!(f, "disarmed; process {pid} has ended"),
+            Self::Fed { state, .. } => state.fmt(f),
+        }
+    }
+}
+
+/// The armed deadline of this machine, if there is one; else the watchdog that a killed keeper has
+/// left running.
 ///
 /// # Errors
 /// When that can't be told.
 pub fn armed(host: &Host) -> Result<Option<ArmedDeadline>, DeadlineControlError> {
-    ask(host, &[])
+    Ok(ask(host, None)?.or_else(|| left_running::look(host)))
 }
 
-/// Disarms the deadline. Gives the state afterwards: nothing if there is no keeper any more, as if
-/// there was none; what feeds a watchdog that can't be stopped. Only root may.
+/// Disarms the deadline. Only root may.
 ///
 /// # Errors
-/// When the keeper can't be reached or doesn't answer: it may be armed still.
-pub fn disarm(host: &Host) -> Result<Option<ArmedDeadline>, DeadlineControlError> {
+/// When the keeper can't be reached, doesn't answer or doesn't obey, or has left a watchdog running
+/// that can't be stopped from here: the node may be reset still.
+pub fn disarm(host: &Host) -> Result<Disarmed, DeadlineControlError> {
     let user = Uid::effective();
     if !is_trusted(host, user) {
         return Err(DeadlineControlError::NotAllowed(user));
     }
-    Ok(ask(host, DISARM)?.filter(|state| state.watchdog.is_some()))
+    let state = match armed(host)? {
+        None => return Ok(Disarmed::Before),
+        Some(state) if state.keeper_was_killed => return stop_left_running(host, state),
+        Some(state) if state.left.is_none() => return Ok(Disarmed::Fed { state, before: true }),
+        Some(state) => state,
+    };
+    match ask(host, Some(&KeeperRequest::Disarm))? {
+        // It has ended in between, by itself or by force.
+        None => match left_running::look(host) {
+            Some(state) => stop_left_running(host, state),
+            None => Ok(Disarmed::Now(state.pid)),
+        },
+        Some(state) if state.left.is_some() => Err(DeadlineControlError::StillArmed(state)),
+        Some(state) if state.watchdog.is_some() => Ok(Disarmed::Fed { state, before: false }),
+        Some(state) => Ok(Disarmed::Now(state.pid)),
+    }
+}
+
+fn stop_left_running(host: &Host, state: ArmedDeadline) -> Result<Disarmed, DeadlineControlError> {
+    match left_running::stop(host, &state) {
+        Ok(()) => Ok(Disarmed::Now(state.pid)),
+        Err(why) => Err(DeadlineControlError::LeftRunning { state, why }),
+    }
+}
+
+/// Has the keeper keep this deadline in place of its own. Gives its state; none if it has ended.
+///
+/// # Errors
+/// As [`disarm`].
+pub(super) fn keep_another(host: &Host, plan: Plan) -> Result<Option<ArmedDeadline>, DeadlineControlError> {
+    ask(host, Some(&KeeperRequest::Keep(plan)))
 }
 
 /// Disarms the deadline, as whoever marks the running slot good does first. After a cut between the
@@ -115,13 +203,16 @@ pub fn disarm(host: &Host) -> Result<Option<ArmedDeadline>, DeadlineControlError
 /// before it resets, and its watchdog leads back into a slot that is good.
 pub fn disarm_or_warn(host: &Host) {
     match disarm(host) {
-        Ok(None) => {}
-        Ok(Some(feeding)) => tracing::warn!("trial deadline: {feeding}"),
+        Ok(Disarmed::Before | Disarmed::Fed { before: true, .. }) => {}
+        Ok(Disarmed::Fed { state, before: false }) => tracing::warn!("trial deadline: {state}"),
+        Ok(Disarmed::Now(pid)) => {
+            tracing::info!("the trial deadline is disarmed; process {pid} has ended");
+        }
         Err(error) => tracing::warn!("the trial deadline may still be armed: {}", chain(&error)),
     }
 }
 
-fn ask(host: &Host, request: &[u8]) -> Result<Option<ArmedDeadline>, DeadlineControlError> {
+fn ask(host: &Host, request: Option<&KeeperRequest>) -> Result<Option<ArmedDeadline>, DeadlineControlError> {
     let silent = DeadlineControlError::Silent;
     let mut stream = match connect_soon(&name(host)) {
         Ok(stream) => stream,
@@ -137,7 +228,9 @@ fn ask(host: &Host, request: &[u8]) -> Result<Option<ArmedDeadline>, DeadlineCon
     stream.set_write_timeout(Some(PATIENCE)).map_err(silent)?;
     let mut answer = String::new();
     let mut exchange = || {
-        stream.write_all(request)?;
+        if let Some(request) = request {
+            stream.write_all(&serde_json::to_vec(request)?)?;
+        }
         stream.shutdown(Shutdown::Write)?;
         (&stream).take(LONGEST).read_to_string(&mut answer)
     };

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::host::Host;
@@ -22,8 +22,12 @@ const UNITS: [&str; 4] = [
     "/usr/local/lib/systemd/system",
     "/usr/lib/systemd/system",
 ];
-/// Targets other than the default one in which it is known to start.
+/// The target of a boot, unless the command line names another one.
+const DEFAULT_TARGET: &str = "default.target";
+/// Targets that bring each other's units.
 const TARGETS: [&str; 2] = ["multi-user.target", "graphical.target"];
+/// Links from one name of a unit to the next that are followed.
+const MOST_LINKS: usize = 8;
 /// Words of the kernel's command line for other targets than the default one.
 const OTHER_TARGETS: [&str; 10] = [
     "1",
@@ -93,6 +97,8 @@ impl DaemonStart {
             "" => return Self::Unknown(format!("systemctl says {text:?}")),
             "masked" => return Self::NotMeant(format!("{UNIT} is masked")),
             "not-found" => return Self::NotMeant(format!("there is no {UNIT}")),
+            // Somebody wants it to run, and what makes it up can't be understood.
+            "bad-setting" | "error" => return Self::Meant,
             _ => {}
         }
         if property("ActiveState") != "inactive" || is_set("Job") {
@@ -112,27 +118,57 @@ impl DaemonStart {
             return Self::NotMeant("/usr/.noupdate is there".to_owned());
         }
         let command_line = fs::read_to_string(host.path("/proc/cmdline")).unwrap_or_default();
-        if let Some(why) = kept_from_starting(&command_line) {
-            return Self::NotMeant(why);
+        let target = match target_of(&command_line) {
+            Ok(target) => target,
+            Err(why) => return Self::NotMeant(why),
+        };
+        if unit_file(host, UNIT).is_none() {
+            return Self::NotMeant(format!("there is no {UNIT}"));
         }
-        let units = UNITS.map(|directory| host.path(directory));
-        let file = units.iter().map(|directory| directory.join(UNIT));
-        let file = file.filter_map(|file| Some((fs::symlink_metadata(&file).ok()?, file)));
-        match file.into_iter().next() {
-            None => return Self::NotMeant(format!("there is no {UNIT}")),
-            Some((found, file)) if is_mask(&found, &file) => {
-                return Self::NotMeant(format!("{UNIT} is masked"));
-            }
-            Some(_) => {}
+        if is_masked(host, UNIT) {
+            return Self::NotMeant(format!("{UNIT} is masked"));
         }
-        let is_wanted = units.iter().any(|directory| {
-            TARGETS.iter().any(|target| {
-                let wants = directory.join(format!("{target}.wants")).join(UNIT);
-                fs::symlink_metadata(wants).is_ok()
-            })
+        let target = resolved(host, target.unwrap_or(DEFAULT_TARGET));
+        let targets = if TARGETS.contains(&target.as_str()) {
+            TARGETS.map(str::to_owned).to_vec()
+        } else {
+            vec![target]
+        };
+        let is_wanted = targets.iter().any(|target| {
+            let wants = format!("{target}.wants/{UNIT}");
+            let mut wants = UNITS.iter().map(|directory| host.path(directory).join(&wants));
+            wants.any(|wants| fs::symlink_metadata(wants).is_ok())
         });
         if is_wanted { Self::Meant } else { Self::NotStarted }
     }
+}
+
+/// The file of `unit` that counts.
+fn unit_file(host: &Host, unit: &str) -> Option<(fs::Metadata, PathBuf)> {
+    let files = UNITS.iter().map(|directory| host.path(directory).join(unit));
+    let mut files = files.filter_map(|file| Some((fs::symlink_metadata(&file).ok()?, file)));
+    files.next()
+}
+
+/// Whether the file of `unit` that counts is a mask.
+pub(super) fn is_masked(host: &Host, unit: &str) -> bool {
+    unit_file(host, unit).is_some_and(|(found, file)| is_mask(&found, &file))
+}
+
+/// The name under which `target` starts. A default one that no file tells is the usual.
+fn resolved(host: &Host, target: &str) -> String {
+    let mut name = target.to_owned();
+    for _ in 0..MOST_LINKS {
+        let link = unit_file(host, &name).and_then(|(_, file)| fs::read_link(file).ok());
+        match link.as_deref().and_then(Path::file_name) {
+            Some(next) => name = next.to_string_lossy().into_owned(),
+            None => break,
+        }
+    }
+    if name == DEFAULT_TARGET {
+        TARGETS[0].clone_into(&mut name);
+    }
+    name
 }
 
 /// An empty file or a link to `/dev/null`.
@@ -143,24 +179,24 @@ fn is_mask(found: &fs::Metadata, file: &Path) -> bool {
     found.is_file() && found.len() == 0
 }
 
-/// Why the daemon doesn't start with this command line of the kernel, if it doesn't.
-fn kept_from_starting(command_line: &str) -> Option<String> {
+/// The target that this command line of the kernel names, if it names one; why the daemon doesn't start
+/// with it, if that is certain.
+fn target_of(command_line: &str) -> Result<Option<&str>, String> {
     let words = command_line.split_ascii_whitespace();
     // What follows is the first program's.
     let words = words.take_while(|word| *word != "--");
-    let mut target = None;
+    let mut target = Ok(None);
     for word in words {
         if word.strip_prefix("systemd.mask=") == Some(UNIT) {
-            return Some(format!("{UNIT} is masked on the kernel's command line"));
+            return Err(format!("{UNIT} is masked on the kernel's command line"));
         }
         if let Some(unit) = word.strip_prefix("systemd.unit=") {
-            target = (!TARGETS.contains(&unit)).then_some(word);
+            target = Ok(Some(unit));
         } else if OTHER_TARGETS.contains(&word) {
-            target = Some(word);
+            target = Err(format!("the kernel's command line has {word}"));
         }
     }
-    let target = target?;
-    Some(format!("the kernel's command line has {target}"))
+    target
 }
 
 #[cfg(test)]
@@ -212,6 +248,10 @@ mod tests {
                 not_meant("there is no update-engine.service"),
             ),
             (
+                format!("LoadState=bad-setting\nActiveState=inactive\n{never}"),
+                DaemonStart::Meant,
+            ),
+            (
                 "?".to_owned(),
                 DaemonStart::Unknown("systemctl says \"?\"".to_owned()),
             ),
@@ -247,21 +287,61 @@ mod tests {
 
     #[test]
     fn the_command_line_may_mask_it_or_name_a_target_without_it() {
-        for line in [
-            "quiet",
-            "systemd.unit=multi-user.target",
-            "rescue systemd.unit=graphical.target",
-            "-- rescue",
+        for (line, target) in [
+            ("quiet", None),
+            ("systemd.unit=kdump.target", Some("kdump.target")),
+            ("rescue systemd.unit=graphical.target", Some("graphical.target")),
+            ("-- rescue", None),
         ] {
-            assert_eq!(kept_from_starting(line), None, "{line}");
+            assert_eq!(target_of(line), Ok(target), "{line}");
         }
-        for line in [
-            "systemd.mask=update-engine.service",
-            "systemd.unit=rescue.target",
-            "systemd.unit=kdump.target",
-            "single",
+        for line in ["systemd.mask=update-engine.service", "single"] {
+            assert!(target_of(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_target_that_the_boot_is_for_tells_whether_it_starts() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        let image = host.path("/usr/lib/systemd/system");
+        fs::create_dir_all(image.join("multi-user.target.wants")).unwrap();
+        fs::write(image.join(UNIT), "[Service]\n").unwrap();
+        symlink(
+            format!("../{UNIT}"),
+            image.join("multi-user.target.wants").join(UNIT),
+        )
+        .unwrap();
+        let etc = host.path("/etc/systemd/system");
+        fs::create_dir_all(&etc).unwrap();
+        fs::create_dir_all(host.path("/proc")).unwrap();
+        symlink("multi-user.target", image.join("runlevel3.target")).unwrap();
+        for (default, command_line, expected) in [
+            ("graphical.target", "", DaemonStart::Meant),
+            ("/usr/lib/systemd/system/runlevel3.target", "", DaemonStart::Meant),
+            ("default.target", "", DaemonStart::Meant),
+            ("kdump.target", "", DaemonStart::NotStarted),
+            (
+                "kdump.target",
+                "systemd.unit=multi-user.target",
+                DaemonStart::Meant,
+            ),
+            (
+                "graphical.target",
+                "systemd.unit=rescue.target",
+                DaemonStart::NotStarted,
+            ),
         ] {
-            assert!(kept_from_starting(line).is_some(), "{line}");
+            let link = etc.join(DEFAULT_TARGET);
+            symlink(default, &link).unwrap();
+            fs::write(host.path("/proc/cmdline"), command_line).unwrap();
+            assert_eq!(DaemonStart::look(&host), expected, "{default} {command_line}");
+            fs::remove_file(link).unwrap();
         }
+        fs::write(host.path("/proc/cmdline"), "quiet").unwrap();
+        fs::create_dir_all(etc.join("site.target.wants")).unwrap();
+        symlink("/x", etc.join("site.target.wants").join(UNIT)).unwrap();
+        symlink("site.target", etc.join(DEFAULT_TARGET)).unwrap();
+        assert_eq!(DaemonStart::look(&host), DaemonStart::Meant);
     }
 }

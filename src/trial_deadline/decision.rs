@@ -1,14 +1,22 @@
-//! The decision whether a trial deadline is armed, and whether it may still reset. Pure.
+//! The decisions: whether a trial deadline is armed, and what becomes of one that has come. Pure.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::boot_partition::Kernel;
 use super::daemon_start::DaemonStart;
-use super::facts::Facts;
+use super::facts::{BothSlots, Facts, FactsError};
 use super::keeper::WATCHDOG_DELAY;
-use super::watchdog;
 use crate::config::TrialDeadlineFlaw;
 use crate::disk::{SlotAttributes, SlotName};
+use crate::journal::chain;
+
+/// How long after a deadline that nobody answers to the node is reset all the same.
+const WELL_OVER: Duration = Duration::from_secs(60);
+/// How long after what the health gate may take the node may need for an orderly reboot.
+const ORDERLY_REBOOT: Duration = Duration::from_secs(60);
 
 /// What is armed, or why nothing is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +28,7 @@ pub enum ArmDecision {
 }
 
 /// What is armed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Time from now until the node is reset.
     pub after: Duration,
@@ -51,6 +59,9 @@ pub enum NotArmed {
     /// The other slot has no kernel, in a sentence.
     #[error("{0}: there is nothing to go back to")]
     NoKernel(String),
+    /// It can't be told whether it has one.
+    #[error("the kernel of the other slot is not known: {0}")]
+    KernelUnknown(String),
     /// Nobody would mark the slot good.
     #[error("the daemon is not to run: {0}")]
     NoDaemon(String),
@@ -72,10 +83,47 @@ pub enum NotArmed {
 
 impl NotArmed {
     /// Whether an armed deadline is disarmed for this reason. One that was armed and has passed ends
-    /// by itself, and a systemd that doesn't answer is what it was armed for.
+    /// by itself, and a disk or a systemd that doesn't answer is what it was armed for.
     #[must_use]
     pub const fn disarms(&self) -> bool {
-        !matches!(self, Self::DaemonUnknown(_) | Self::Passed { .. })
+        !matches!(
+            self,
+            Self::KernelUnknown(_) | Self::DaemonUnknown(_) | Self::Passed { .. }
+        )
+    }
+}
+
+/// What becomes of an armed deadline that has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The node is reset.
+    Reset,
+    /// The slot stays, for this reason.
+    Stays(String),
+    /// The health gate may still find it healthy, for so long.
+    NotYet(Duration),
+    /// Nothing can be told, and why: it is looked once more.
+    LookAgain(String),
+}
+
+impl BothSlots {
+    /// Whether the running slot is on trial, and the other one boots.
+    pub(super) fn lead_back(&self) -> bool {
+        self.require_way_back().is_ok()
+    }
+
+    /// Refuses where they don't.
+    pub(super) fn require_way_back(&self) -> Result<(), NotArmed> {
+        let (running, attributes) = self.running;
+        if attributes.is_successful() {
+            return Err(NotArmed::MarkedGood(running));
+        }
+        let (slot, attributes) = self.other;
+        if attributes.is_good() {
+            Ok(())
+        } else {
+            Err(NotArmed::NothingToGoBackTo { slot, attributes })
+        }
     }
 }
 
@@ -89,8 +137,7 @@ pub fn decide(facts: &Facts, up: Duration) -> ArmDecision {
 }
 
 fn plan(facts: &Facts, up: Duration) -> Result<Plan, NotArmed> {
-    let deadline = facts.settings.usable()?.ok_or(NotArmed::Off)?;
-    require_way_back(facts)?;
+    let deadline = require_boot_after(facts)?;
     match &facts.daemon {
         DaemonStart::Meant => {}
         DaemonStart::NotMeant(why) => return Err(NotArmed::NoDaemon(why.clone())),
@@ -101,43 +148,71 @@ fn plan(facts: &Facts, up: Duration) -> Result<Plan, NotArmed> {
         .checked_sub(up)
         .filter(|left| !left.is_zero())
         .ok_or(NotArmed::Passed { deadline, up })?;
-    let least = after.saturating_add(WATCHDOG_DELAY);
-    let watchdog = watchdog::choose(&facts.watchdogs, least, facts.systemd_feeds_first);
+    let watchdog = facts.watchdog(after.saturating_add(WATCHDOG_DELAY));
     Ok(Plan { after, watchdog })
 }
 
-/// Why an armed deadline that has come does not reset, if it doesn't. A daemon that was to start and
-/// didn't, or a systemd that doesn't answer, is what the deadline is for.
-pub(super) fn stays(facts: &Facts) -> Option<NotArmed> {
-    let reason = facts
-        .settings
-        .usable()
-        .map_err(NotArmed::from)
-        .and_then(|deadline| {
-            deadline.ok_or(NotArmed::Off)?;
-            require_way_back(facts)?;
-            match &facts.daemon {
-                DaemonStart::NotMeant(why) => Err(NotArmed::NoDaemon(why.clone())),
-                DaemonStart::Meant | DaemonStart::NotStarted | DaemonStart::Unknown(_) => Ok(()),
-            }
-        });
-    reason.err()
+/// The deadline, if one counts and a reset would lead to the other slot.
+fn require_boot_after(facts: &Facts) -> Result<Duration, NotArmed> {
+    let deadline = facts.settings.usable()?.ok_or(NotArmed::Off)?;
+    facts.slots.require_way_back()?;
+    match &facts.kernel {
+        Kernel::There => Ok(deadline),
+        Kernel::Missing(missing) => Err(NotArmed::NoKernel(missing.clone())),
+        Kernel::Unknown(why) => Err(NotArmed::KernelUnknown(why.clone())),
+        Kernel::NotLookedAt => Err(NotArmed::KernelUnknown("nobody has looked".to_owned())),
+    }
 }
 
-/// Refuses unless the running slot is on trial, and the other one boots.
-fn require_way_back(facts: &Facts) -> Result<(), NotArmed> {
-    let (running, attributes) = facts.running;
-    if attributes.is_successful() {
-        return Err(NotArmed::MarkedGood(running));
+/// What becomes of a deadline that came `overdue` ago, `up` after the boot: by what was found, and by
+/// the table alone if only that answered.
+///
+/// It was armed where the other slot was good and had its kernel. Where nothing answers, nothing says
+/// otherwise, and that nothing answers is the hang; but that may be a moment's, or this process' own.
+/// An error is an answer: a disk that can't be read for it may boot neither slot.
+pub(super) fn at_deadline(
+    found: &Result<Option<Facts>, FactsError>,
+    slots: Option<&BothSlots>,
+    overdue: Duration,
+    up: Duration,
+) -> Verdict {
+    if let Some(Err(reason)) = slots.map(BothSlots::require_way_back) {
+        return Verdict::Stays(reason.to_string());
     }
-    let (slot, attributes) = facts.other;
-    if !attributes.is_good() {
-        return Err(NotArmed::NothingToGoBackTo { slot, attributes });
+    match found {
+        Ok(None) => Verdict::Stays(NotArmed::Off.to_string()),
+        Ok(Some(facts)) => of_facts(facts, overdue, up),
+        Err(error) if overdue < WELL_OVER => Verdict::LookAgain(chain(error)),
+        Err(error) if error.is_silence() => Verdict::Reset,
+        Err(error) => Verdict::Stays(chain(error)),
     }
-    match &facts.missing_kernel {
-        Some(missing) => Err(NotArmed::NoKernel(missing.clone())),
-        None => Ok(()),
+}
+
+/// A daemon that was to start and didn't, or a systemd that doesn't answer, is what the deadline is
+/// for.
+fn of_facts(facts: &Facts, overdue: Duration, up: Duration) -> Verdict {
+    match require_boot_after(facts) {
+        Ok(_) => {}
+        Err(reason @ NotArmed::KernelUnknown(_)) if overdue < WELL_OVER => {
+            return Verdict::LookAgain(reason.to_string());
+        }
+        Err(reason) => return Verdict::Stays(reason.to_string()),
     }
+    match &facts.daemon {
+        DaemonStart::NotMeant(why) => Verdict::Stays(NotArmed::NoDaemon(why.clone()).to_string()),
+        DaemonStart::Meant | DaemonStart::NotStarted | DaemonStart::Unknown(_) => {
+            still_watched(facts, overdue, up).map_or(Verdict::Reset, Verdict::NotYet)
+        }
+    }
+}
+
+/// For how long the health gate may still find the slot healthy, which counts from the daemon's first
+/// start: that may have been late. No longer than if it had started at the deadline.
+fn still_watched(facts: &Facts, overdue: Duration, up: Duration) -> Option<Duration> {
+    let longest = facts.settings.gate()?.saturating_add(ORDERLY_REBOOT);
+    let until = facts.daemon_started?.saturating_add(longest);
+    let left = until.checked_sub(up)?.min(longest.checked_sub(overdue)?);
+    (!left.is_zero()).then_some(left)
 }
 
 #[cfg(test)]
@@ -146,7 +221,8 @@ mod tests {
     use slots::{Priority, Tries};
 
     use super::*;
-    use crate::config::TrialDeadlineSettings;
+    use crate::config::{TrialDeadlineSettings, WatchdogChoice};
+    use crate::trial_deadline::systemd_watchdog::SystemdWatchdog;
     use crate::trial_deadline::watchdog::WatchdogFacts;
 
     const UP: Duration = Duration::from_secs(4);
@@ -172,14 +248,30 @@ mod tests {
                 trial: Some(seconds(900)),
                 health: Some(seconds(600)),
                 settle: seconds(45),
+                watchdog: WatchdogChoice::Hardware,
             },
-            running: (SlotName::B, tried()),
-            other: (SlotName::A, good()),
-            missing_kernel: None,
+            slots: BothSlots {
+                running: (SlotName::B, tried()),
+                other: (SlotName::A, good()),
+            },
+            kernel: Kernel::There,
             daemon: DaemonStart::Meant,
+            daemon_started: None,
             watchdogs: Vec::new(),
-            systemd_feeds_first: false,
+            systemd: SystemdWatchdog::Unused,
         }
+    }
+
+    /// The verdict at the deadline, where all is found out.
+    fn verdict(facts: &Facts) -> Verdict {
+        after(facts, 0)
+    }
+
+    /// The same, so many seconds later.
+    fn after(facts: &Facts, overdue: u64) -> Verdict {
+        let (slots, found) = (facts.slots, Ok(Some(facts.clone())));
+        let up = seconds(900 + overdue);
+        at_deadline(&found, Some(&slots), seconds(overdue), up)
     }
 
     fn but(change: impl FnOnce(&mut Facts)) -> Facts {
@@ -194,7 +286,7 @@ mod tests {
             panic!("nothing is armed");
         };
         assert_eq!(plan.after, seconds(896));
-        assert_eq!(stays(&on_trial()), None);
+        assert_eq!(verdict(&on_trial()), Verdict::Reset);
     }
 
     #[test]
@@ -217,11 +309,11 @@ mod tests {
             ),
             // A slot that was good before this boot, or was marked good by hand meanwhile.
             (
-                but(|facts| facts.running.1 = good()),
+                but(|facts| facts.slots.running.1 = good()),
                 NotArmed::MarkedGood(SlotName::B),
             ),
             (
-                but(|facts| facts.other.1 = unbootable),
+                but(|facts| facts.slots.other.1 = unbootable),
                 NotArmed::NothingToGoBackTo {
                     slot: SlotName::A,
                     attributes: unbootable,
@@ -229,14 +321,14 @@ mod tests {
             ),
             // Both on trial: nobody knows that either works.
             (
-                but(|facts| facts.other.1 = tried()),
+                but(|facts| facts.slots.other.1 = tried()),
                 NotArmed::NothingToGoBackTo {
                     slot: SlotName::A,
                     attributes: tried(),
                 },
             ),
             (
-                but(|facts| facts.missing_kernel = Some(no_kernel.clone())),
+                but(|facts| facts.kernel = Kernel::Missing(no_kernel.clone())),
                 NotArmed::NoKernel(no_kernel.clone()),
             ),
             (
@@ -252,7 +344,7 @@ mod tests {
             );
             assert!(reason.disarms(), "{reason}");
             // And what was armed before doesn't reset.
-            assert_eq!(stays(&facts), Some(reason));
+            assert_eq!(verdict(&facts), Verdict::Stays(reason.to_string()));
         }
     }
 
@@ -263,7 +355,7 @@ mod tests {
         let reason = NotArmed::DaemonUnknown(silent);
         assert_eq!(decide(&unknown, UP), ArmDecision::Nothing(reason.clone()));
         assert!(!reason.disarms());
-        assert_eq!(stays(&unknown), None);
+        assert_eq!(verdict(&unknown), Verdict::Reset);
         let late = NotArmed::Passed {
             deadline: seconds(900),
             up: seconds(900),
@@ -280,7 +372,7 @@ mod tests {
         let never = but(|facts| facts.daemon = DaemonStart::NotStarted);
         assert_eq!(decide(&never, UP), ArmDecision::Nothing(NotArmed::NotStarted));
         assert!(NotArmed::NotStarted.disarms());
-        assert_eq!(stays(&never), None);
+        assert_eq!(verdict(&never), Verdict::Reset);
     }
 
     #[test]
@@ -298,9 +390,79 @@ mod tests {
             ArmDecision::Nothing(reason) => panic!("{reason}"),
         };
         assert!(chosen(&facts).unwrap_err().contains("at most 900 s"));
-        facts.watchdogs[0].longest = Some(seconds(896 + 60));
+        facts.watchdogs[0].longest = Some(seconds(896) + WATCHDOG_DELAY);
         assert_eq!(chosen(&facts).unwrap(), PathBuf::from("/dev/watchdog0"));
-        facts.systemd_feeds_first = true;
+        facts.systemd = SystemdWatchdog::Number(0);
         assert!(chosen(&facts).unwrap_err().contains("RuntimeWatchdogSec"));
+    }
+
+    /// What became of it where only so much answered, so many seconds after the deadline.
+    fn unanswered(error: FactsError, slots: Option<BothSlots>, overdue: u64) -> Verdict {
+        at_deadline(
+            &Err(error),
+            slots.as_ref(),
+            seconds(overdue),
+            seconds(900 + overdue),
+        )
+    }
+
+    #[test]
+    fn what_does_not_answer_is_asked_again_and_is_the_hang_once_the_deadline_is_well_over() {
+        let silent = || FactsError::TimedOut(20);
+        let no_thread = || FactsError::Thread(std::io::ErrorKind::WouldBlock.into());
+        let on_trial = Some(on_trial().slots);
+        for slots in [None, on_trial] {
+            assert!(matches!(unanswered(silent(), slots, 20), Verdict::LookAgain(_)));
+            assert!(matches!(unanswered(no_thread(), slots, 0), Verdict::LookAgain(_)));
+            assert_eq!(unanswered(silent(), slots, 60), Verdict::Reset);
+            assert_eq!(unanswered(no_thread(), slots, 60), Verdict::Reset);
+        }
+    }
+
+    #[test]
+    fn a_table_that_answers_decides_although_nothing_else_does() {
+        let mut slots = on_trial().slots;
+        slots.running.1 = good();
+        for overdue in [20, 60, 600] {
+            let verdict = unanswered(FactsError::TimedOut(20), Some(slots), overdue);
+            assert_eq!(verdict, Verdict::Stays("USR-B is marked good".to_owned()));
+        }
+    }
+
+    #[test]
+    fn an_error_is_an_answer_and_resets_nothing() {
+        let unreadable = || {
+            FactsError::Settings(crate::host::Unreadable {
+                path: "/etc/flatcar/update.conf".to_owned(),
+                source: std::io::ErrorKind::PermissionDenied.into(),
+            })
+        };
+        let slots = Some(on_trial().slots);
+        assert!(matches!(
+            unanswered(unreadable(), slots, 5),
+            Verdict::LookAgain(_)
+        ));
+        assert!(matches!(unanswered(unreadable(), slots, 60), Verdict::Stays(_)));
+        let kernel = but(|facts| facts.kernel = Kernel::Unknown("an error".to_owned()));
+        assert!(matches!(after(&kernel, 0), Verdict::LookAgain(_)));
+        assert!(matches!(after(&kernel, 60), Verdict::Stays(_)));
+        let ArmDecision::Nothing(reason) = decide(&kernel, UP) else {
+            panic!("armed without a known kernel");
+        };
+        assert!(!reason.disarms());
+    }
+
+    #[test]
+    fn a_daemon_that_started_late_has_the_whole_time_that_the_health_gate_may_take() {
+        // 600 s and 45 s, and 60 s for the reboot that the daemon orders then.
+        let late = but(|facts| facts.daemon_started = Some(seconds(400)));
+        assert_eq!(verdict(&late), Verdict::NotYet(seconds(205)));
+        assert_eq!(after(&late, 205), Verdict::Reset);
+        let early = but(|facts| facts.daemon_started = Some(seconds(195)));
+        assert_eq!(verdict(&early), Verdict::Reset);
+        // A record that is made anew again and again puts nothing off for ever.
+        let anew = |overdue: u64| but(|facts| facts.daemon_started = Some(seconds(900 + overdue)));
+        assert_eq!(after(&anew(700), 700), Verdict::NotYet(seconds(5)));
+        assert_eq!(after(&anew(705), 705), Verdict::Reset);
     }
 }

@@ -1,17 +1,20 @@
 //! What the decision is made from, read at the moment of each use.
 
 use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use super::boot_partition;
-use super::daemon_start::DaemonStart;
+use super::boot_partition::{self, Kernel};
+use super::daemon_start::{DaemonStart, is_masked};
 use super::keeper::WATCHDOG_DELAY;
-use super::runtime_watchdog::systemd_feeds_first;
-use super::watchdog::{self, WatchdogFacts};
+use super::systemd_watchdog::SystemdWatchdog;
+use super::watchdog::{self, Wanted, WatchdogFacts};
 use crate::config::TrialDeadlineSettings;
 use crate::disk::{DiskError, SlotAttributes, SlotDisk, SlotName};
 use crate::host::{Host, Unreadable};
 use crate::journal::chain;
 
+const UNIT: &str = "update-engine-trial-deadline.service";
 /// By which the system starts the unit that arms.
 const WANTS: [&str; 2] = [
     "/etc/systemd/system/sysinit.target.wants/update-engine-trial-deadline.service",
@@ -23,18 +26,27 @@ const WANTS: [&str; 2] = [
 pub struct Facts {
     /// The deadlines that are set.
     pub settings: TrialDeadlineSettings,
-    /// The running slot, and its attributes on the medium.
+    /// The slots.
+    pub slots: BothSlots,
+    /// The other slot's kernel; not looked at where the slots alone keep everything from being armed.
+    pub kernel: Kernel,
+    /// Whether somebody would mark the slot good.
+    pub daemon: DaemonStart,
+    /// Time from the boot to the daemon's first start, if it has started.
+    pub daemon_started: Option<Duration>,
+    /// The machine's watchdogs.
+    pub watchdogs: Vec<WatchdogFacts>,
+    /// systemd's use of one of them.
+    pub systemd: SystemdWatchdog,
+}
+
+/// Both slots, by the table on the medium.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BothSlots {
+    /// The running slot, and its attributes.
     pub running: (SlotName, SlotAttributes),
     /// The other slot, likewise.
     pub other: (SlotName, SlotAttributes),
-    /// Why the other slot's kernel can't be relied on, if it can't.
-    pub missing_kernel: Option<String>,
-    /// Whether somebody would mark the slot good.
-    pub daemon: DaemonStart,
-    /// The machine's watchdogs.
-    pub watchdogs: Vec<WatchdogFacts>,
-    /// Whether systemd has or will have the first of them.
-    pub systemd_feeds_first: bool,
 }
 
 /// Why nothing can be decided.
@@ -54,6 +66,28 @@ pub enum FactsError {
     TimedOut(u64),
 }
 
+impl FactsError {
+    /// Whether nothing has answered, and not with an error either.
+    pub(super) const fn is_silence(&self) -> bool {
+        matches!(self, Self::Thread(_) | Self::TimedOut(_))
+    }
+}
+
+impl BothSlots {
+    fn of(disk: &SlotDisk) -> Result<Self, DiskError> {
+        let slot = |slot| Ok::<_, DiskError>((slot, disk.attributes(slot)?));
+        Ok(Self {
+            running: slot(disk.running())?,
+            other: slot(!disk.running())?,
+        })
+    }
+
+    /// Reads the table. Blocks, perhaps for ever.
+    pub(super) fn read(host: &Host) -> Result<Self, DiskError> {
+        Self::of(&SlotDisk::discover(host)?)
+    }
+}
+
 impl Facts {
     /// Reads them. Nothing but the settings is read where no deadline is set. Blocks, perhaps for
     /// ever.
@@ -63,17 +97,52 @@ impl Facts {
             return Ok(None);
         }
         let disk = SlotDisk::discover(host)?;
-        let slot = |slot| Ok::<_, DiskError>((slot, disk.attributes(slot)?));
-        let (running, other) = (slot(disk.running())?, slot(!disk.running())?);
-        Ok(Some(Self {
+        let slots = BothSlots::of(&disk)?;
+        Ok(Some(Self::around(host, settings, &disk, slots)))
+    }
+
+    /// The same for an armed deadline that has come: `tell` gets the slots, whatever becomes of the
+    /// rest.
+    pub(super) fn read_slots_first(
+        host: &Host,
+        tell: impl FnOnce(BothSlots),
+    ) -> Result<Option<Self>, FactsError> {
+        let disk = SlotDisk::discover(host)?;
+        let slots = BothSlots::of(&disk)?;
+        tell(slots);
+        let settings = TrialDeadlineSettings::load(|path| host.read(path))?;
+        if settings.trial.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Self::around(host, settings, &disk, slots)))
+    }
+
+    fn around(host: &Host, settings: TrialDeadlineSettings, disk: &SlotDisk, slots: BothSlots) -> Self {
+        // The look may mount the boot partition, at which a mount by others could fail: not without need.
+        let kernel = if slots.lead_back() {
+            boot_partition::kernel(host, disk, slots.other.0)
+        } else {
+            Kernel::NotLookedAt
+        };
+        Self {
             settings,
-            running,
-            other,
-            missing_kernel: boot_partition::missing_kernel(host, &disk, other.0),
+            slots,
+            kernel,
             daemon: DaemonStart::look(host),
+            daemon_started: host.first_start(),
             watchdogs: WatchdogFacts::all(host),
-            systemd_feeds_first: systemd_feeds_first(host),
-        }))
+            systemd: SystemdWatchdog::read(host),
+        }
+    }
+
+    /// The watchdog that would be armed for `least`.
+    pub(super) fn watchdog(&self, least: Duration) -> Result<PathBuf, String> {
+        let wanted = Wanted {
+            least,
+            choice: self.settings.watchdog,
+            systemd: &self.systemd,
+        };
+        watchdog::choose(&self.watchdogs, &wanted)
     }
 }
 
@@ -92,11 +161,17 @@ pub fn on_next_trial(host: &Host) -> Option<Result<String, String>> {
     };
     let is_wanted = |wants: &str| host.path(wants).symlink_metadata().is_ok();
     if !WANTS.into_iter().any(is_wanted) {
-        let why = "nobody would end a hang: nothing starts update-engine-trial-deadline.service";
-        return Some(Err(why.to_owned()));
+        return Some(Err(format!("nobody would end a hang: nothing starts {UNIT}")));
     }
-    let least = deadline.saturating_add(WATCHDOG_DELAY);
-    let chosen = watchdog::choose(&WatchdogFacts::all(host), least, systemd_feeds_first(host));
+    if is_masked(host, UNIT) {
+        return Some(Err(format!("nobody would end a hang: {UNIT} is masked")));
+    }
+    let wanted = Wanted {
+        least: deadline.saturating_add(WATCHDOG_DELAY),
+        choice: settings.watchdog,
+        systemd: &SystemdWatchdog::read(host),
+    };
+    let chosen = watchdog::choose(&WatchdogFacts::all(host), &wanted);
     let process = format!(
         "a hang ends {} s after the boot, by a process",
         deadline.as_secs()
@@ -105,4 +180,47 @@ pub fn on_next_trial(host: &Host) -> Option<Result<String, String>> {
         Ok(node) => Ok(format!("{process} and {}", node.display())),
         Err(why) => Ok(format!("{process} alone: {why}")),
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn before_an_update_it_is_told_who_would_end_a_hang_and_where_nobody_would() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        let write = |path: &str, text: &str| {
+            let path = host.path(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        assert_eq!(on_next_trial(&host), None);
+        let settings = "/etc/flatcar/update.conf";
+        write(settings, "TRIAL_DEADLINE=600\n");
+        let nobody = |why: &str| Some(Err(format!("nobody would end a hang: {why}")));
+        let flaw = "TRIAL_DEADLINE=600 is not later than HEALTH_DEADLINE and HEALTH_SETTLE together (645 s)";
+        assert_eq!(on_next_trial(&host), nobody(flaw));
+        write(settings, "TRIAL_DEADLINE=900\n");
+        assert_eq!(on_next_trial(&host), nobody(&format!("nothing starts {UNIT}")));
+        write(WANTS[1], "");
+        assert_eq!(
+            on_next_trial(&host).unwrap().unwrap(),
+            "a hang ends 900 s after the boot, by a process alone: there is no watchdog"
+        );
+        let softdog = "/sys/class/watchdog/watchdog0";
+        write(&format!("{softdog}/identity"), "Software Watchdog\n");
+        write(&format!("{softdog}/state"), "inactive\n");
+        assert_eq!(
+            on_next_trial(&host).unwrap().unwrap(),
+            "a hang ends 900 s after the boot, by a process and /dev/watchdog0"
+        );
+        fs::create_dir_all(host.path("/etc/systemd/system")).unwrap();
+        symlink("/dev/null", host.path("/etc/systemd/system").join(UNIT)).unwrap();
+        assert_eq!(on_next_trial(&host), nobody(&format!("{UNIT} is masked")));
+    }
 }

@@ -3,48 +3,55 @@
 //! It needs nothing but the kernel: no file, no systemd, no memory that could be paged out. What it
 //! does at the deadline may block on a disk or on systemd, so it is done in threads which are not
 //! waited for longer than [`PATIENCE`].
+//!
+//! ```text
+//!  deadline ─▶ look ─ stays ─▶ disarmed: gone, or feeds a watchdog that does not stop
+//!               │ ▲└─ nothing known, or the daemon started late: once more in a while
+//!               │ └───────────────────────────────────────────┘
+//!               └─ reset ─▶ cause recorded ─▶ table and clients once more ─ marked good ─▶ withdrawn
+//!                                                       └─────────────────────────▶ the kernel resets
+//! ```
 
-use std::fs::{self, OpenOptions};
+use std::convert::identity;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::mman::{MlockAllFlags, mlockall};
-use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::SignalFd;
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Uid, setsid};
 use serde::{Deserialize, Serialize};
 
-use super::control::{self, ArmedDeadline, DISARM};
-use super::decision::stays;
-use super::facts::{Facts, FactsError};
-use super::watchdog::ArmedWatchdog;
+use super::control::{self, ArmedDeadline, KeeperRequest, LONGEST};
+use super::decision::{Plan, Verdict, at_deadline};
+use super::facts::{BothSlots, Facts};
+use super::last_words::{Level, speak, tell};
+use super::left_running;
+use super::process::{bounded, leave_initrds_group, signals, stay_in_memory};
+use super::watchdog::{ArmedWatchdog, StillRuns};
 use crate::host::Host;
-use crate::host::subprocess::Subprocess;
-use crate::journal::chain;
 use crate::reboot::reset_now;
 
-/// How much later than the process the watchdog resets: the process has twice [`PATIENCE`] for what
-/// it does before it resets.
-pub(super) const WATCHDOG_DELAY: Duration = Duration::from_secs(60);
+/// How much later than the process the watchdog resets: the process looks for a minute, speaks for
+/// [`PATIENCE`], looks once more, and resets.
+pub(super) const WATCHDOG_DELAY: Duration = Duration::from_secs(120);
 /// How long disk and systemd are waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long systemd and journald are waited for, within that.
-const SYSTEMD: Duration = Duration::from_secs(5);
-/// Units that are named; of more their number.
-const MOST_NAMED: usize = 8;
+/// How long the table is waited for in the last look.
+const LAST_LOOK: Duration = Duration::from_secs(5);
+/// How long between two looks of which nothing came.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 /// What a keeper is told when it is started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Orders {
     pub(super) root: PathBuf,
-    /// Time until the reset.
-    pub(super) after: Duration,
+    /// Time until the reset; none where a watchdog is to be fed, and nothing else.
+    pub(super) after: Option<Duration>,
     /// Node of the watchdog, or why there is none.
     pub(super) watchdog: Result<PathBuf, String>,
 }
@@ -60,18 +67,46 @@ pub enum KeeperError {
     Cannot(&'static str, #[source] io::Error),
 }
 
-/// Records durably why the running slot is left: it gets the units that were still starting.
-pub type RecordHang = fn(&Host, &[String]) -> Result<(), String>;
+/// What the history of updates is told, durably.
+#[derive(Debug, Clone, Copy)]
+pub struct HangRecords {
+    /// The running slot is left, and why: it gets the units that were still starting.
+    pub record: fn(&Host, &[String]) -> Result<(), String>,
+    /// It is not left after all.
+    pub withdraw: fn(&Host) -> Result<(), String>,
+}
 
 struct Keeper {
     host: Host,
     listener: UnixListener,
     signals: SignalFd,
     /// None once it was disarmed, and only a watchdog is fed.
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
     watchdog: Option<ArmedWatchdog>,
     no_watchdog: String,
-    record: RecordHang,
+    records: HangRecords,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    /// As it was ordered.
+    ordered: Instant,
+    /// When it is looked whether to reset: later if nothing came of the look before.
+    next_look: Instant,
+}
+
+impl Deadline {
+    fn after(after: Duration) -> Self {
+        let ordered = Instant::now() + after;
+        Self {
+            ordered,
+            next_look: ordered,
+        }
+    }
+
+    fn has_come(self) -> bool {
+        self.next_look <= Instant::now()
+    }
 }
 
 /// What a wait ended with.
@@ -86,74 +121,76 @@ enum Woken {
 ///
 /// # Errors
 /// When nothing could be armed.
-pub fn keep(orders: &str, record: RecordHang) -> Result<(), KeeperError> {
+pub fn keep(orders: &str, records: HangRecords) -> Result<(), KeeperError> {
     let orders: Orders = serde_json::from_str(orders).map_err(KeeperError::Orders)?;
-    let mut keeper = Keeper::arm(orders, record)?;
+    let mut keeper = Keeper::arm(orders, records)?;
     let state = serde_json::to_string(&keeper.state()).unwrap_or_default();
     // Who has started us may be gone.
     let _ = writeln!(io::stdout(), "{state}");
     keeper.run();
+    left_running::forget(&keeper.host);
     Ok(())
 }
 
 impl Keeper {
-    fn arm(orders: Orders, record: RecordHang) -> Result<Self, KeeperError> {
+    fn arm(orders: Orders, records: HangRecords) -> Result<Self, KeeperError> {
         let host = Host::new(&orders.root);
-        let deadline = Instant::now() + orders.after;
+        let deadline = orders.after.map(Deadline::after);
         let cannot = |what| move |error: io::Error| KeeperError::Cannot(what, error);
         // Fails only if it was done.
         let _ = setsid();
         let listener = control::address(&host).and_then(|address| UnixListener::bind_addr(&address));
         let listener = listener.map_err(cannot("take the keeper's name"))?;
+        // Who has connected may be gone before he is served.
+        listener.set_nonblocking(true).map_err(cannot("listen"))?;
         let signals = signals().map_err(cannot("catch signals"))?;
         if host.is_real() {
             stay_in_memory();
         }
-        let (watchdog, no_watchdog) = match orders.watchdog {
-            Ok(node) => match ArmedWatchdog::arm(&host, &node, orders.after + WATCHDOG_DELAY) {
-                Ok(watchdog) => (Some(watchdog), String::new()),
-                Err(error) => (None, format!("{} can't be armed: {error}", node.display())),
-            },
+        leave_initrds_group(&host);
+        let least = orders.after.map(|after| after + WATCHDOG_DELAY);
+        let (watchdog, no_watchdog) = match ArmedWatchdog::ordered(&host, orders.watchdog, least) {
+            Ok(watchdog) => (Some(watchdog), String::new()),
             Err(why) => (None, why),
         };
+        if deadline.is_none() && watchdog.is_none() {
+            return Err(cannot("feed a watchdog")(io::Error::other(no_watchdog)));
+        }
         Ok(Self {
             host,
             listener,
             signals,
-            deadline: Some(deadline),
+            deadline,
             watchdog,
             no_watchdog,
-            record,
+            records,
         })
     }
 
     fn state(&self) -> ArmedDeadline {
-        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now()).as_secs();
+        let left = |deadline: Deadline| deadline.next_look.saturating_duration_since(Instant::now());
         ArmedDeadline {
             pid: std::process::id(),
-            left: self.deadline.map(left),
+            left: self.deadline.map(|deadline| left(deadline).as_secs()),
             watchdog: self
                 .watchdog
                 .as_ref()
                 .map(|watchdog| watchdog.node.display().to_string()),
             no_watchdog: self.no_watchdog.clone(),
+            keeper_was_killed: false,
         }
     }
 
     fn run(&mut self) {
         loop {
             match self.wait() {
-                Woken::Signal => self.disarm(),
-                Woken::Connection => {
-                    if let Ok((stream, _)) = self.listener.accept() {
-                        self.serve(stream);
-                    }
-                }
+                Woken::Signal => self.disarm("by a signal"),
+                Woken::Connection => self.serve_all(),
                 Woken::Time => {}
             }
             self.feed_if_need_be();
-            if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                self.end_hang();
+            if let Some(deadline) = self.deadline.filter(|deadline| deadline.has_come()) {
+                self.end_hang(deadline);
             }
             if self.deadline.is_none() && self.watchdog.is_none() {
                 return;
@@ -177,7 +214,7 @@ impl Keeper {
     fn wait(&self) -> Woken {
         let until_deadline = self
             .deadline
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            .map(|deadline| deadline.next_look.saturating_duration_since(Instant::now()));
         let until_feeding = self.must_feed().map(ArmedWatchdog::feeding_interval);
         let wait = until_deadline.into_iter().chain(until_feeding).min();
         // A begun millisecond counts whole: no turn in vain.
@@ -197,197 +234,157 @@ impl Keeper {
         }
     }
 
+    fn serve_all(&mut self) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            self.serve(stream);
+        }
+    }
+
     /// Answers one client; only root is listened to, so that nobody else can keep us waiting.
     fn serve(&mut self, mut stream: UnixStream) {
         let user = getsockopt(&stream, sockopt::PeerCredentials).map(|peer| Uid::from_raw(peer.uid()));
-        let is_trusted = user.is_ok_and(|user| control::is_trusted(&self.host, user));
-        if is_trusted && asks_to_disarm(&mut stream) {
-            self.disarm();
+        if user.is_ok_and(|user| control::is_trusted(&self.host, user)) {
+            match request_of(&mut stream) {
+                Some(KeeperRequest::Disarm) => self.disarm("by order"),
+                Some(KeeperRequest::Keep(plan)) => self.keep_another(plan),
+                None => {}
+            }
         }
         let state = serde_json::to_string(&self.state()).unwrap_or_default();
         let _ = stream.set_nonblocking(true);
         let _ = stream.write_all(state.as_bytes());
     }
 
-    /// Nothing resets any more. A watchdog that can't be stopped is fed for ever.
-    fn disarm(&mut self) {
-        self.deadline = None;
-        let Some(watchdog) = &mut self.watchdog else {
-            return;
-        };
-        if watchdog.can_be_stopped && watchdog.stop().is_ok() {
-            self.watchdog = None;
+    /// Keeps another deadline. A watchdog that is armed stays, and counts anew.
+    fn keep_another(&mut self, plan: Plan) {
+        self.deadline = Some(Deadline::after(plan.after));
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.arm_anew(plan.after + WATCHDOG_DELAY);
             return;
         }
-        let node = watchdog.node.display().to_string();
-        self.tell(&format!(
-            "{node} can't be stopped; this process feeds it from now on"
-        ));
+        match ArmedWatchdog::ordered(&self.host, plan.watchdog, Some(plan.after + WATCHDOG_DELAY)) {
+            Ok(watchdog) => self.watchdog = Some(watchdog),
+            Err(why) => self.no_watchdog = why,
+        }
     }
 
-    /// The deadline has come: looks once more, tells why, and resets.
+    /// Nothing resets any more. A watchdog that doesn't stop is fed for ever.
+    fn disarm(&mut self, why: &str) {
+        if self.deadline.take().is_some() {
+            let text = format!("the trial deadline is disarmed {why}");
+            tell(&self.host, Level::Info, &text);
+        }
+        let Some(watchdog) = self.watchdog.take() else {
+            return;
+        };
+        match watchdog.stop(&self.host) {
+            Ok(()) => {}
+            Err(running) => {
+                self.tell(&running.to_string());
+                if let StillRuns::Held(watchdog) = running {
+                    let pid = std::process::id();
+                    self.tell(&format!("process {pid} feeds it from now on"));
+                    self.watchdog = Some(watchdog);
+                }
+            }
+        }
+    }
+
+    /// The deadline has come: looks whether to reset.
+    fn end_hang(&mut self, deadline: Deadline) {
+        let (wait, watchdog) = match self.look(deadline) {
+            Verdict::Reset => return self.leave_slot(),
+            Verdict::Stays(reason) => {
+                self.tell(&format!(
+                    "the slot is on trial after its deadline, and stays: {reason}"
+                ));
+                return self.disarm("for that");
+            }
+            Verdict::LookAgain(why) => {
+                self.tell(&format!("the deadline has come, and nothing is known: {why}"));
+                (BETWEEN_LOOKS, None)
+            }
+            Verdict::NotYet(wait) => (wait, Some(wait + WATCHDOG_DELAY)),
+        };
+        self.deadline = Some(Deadline {
+            next_look: Instant::now() + wait,
+            ..deadline
+        });
+        if let (Some(watchdog), Some(least)) = (&mut self.watchdog, watchdog) {
+            watchdog.arm_anew(least);
+        }
+    }
+
+    /// What becomes of the deadline, by the table first.
+    fn look(&self, deadline: Deadline) -> Verdict {
+        let (sender, slots) = mpsc::channel();
+        let host = self.host.clone();
+        let found = bounded(PATIENCE, move || {
+            Facts::read_slots_first(&host, |slots| {
+                let _ = sender.send(slots);
+            })
+        });
+        let found = found.and_then(identity);
+        let up = self.host.up().unwrap_or(Duration::MAX);
+        let overdue = deadline.ordered.elapsed();
+        at_deadline(&found, slots.try_recv().ok().as_ref(), overdue, up)
+    }
+
+    /// Tells why, and resets.
     ///
     /// Order, and what a cut between leaves behind:
     /// 1. the kernel's log and the journal, for who reads them;
-    /// 2. the cause in the history: the other slot's daemon reports it instead of "did not come up";
+    /// 2. the cause in the history: the other slot's daemon reports it instead of "did not come up". If
+    ///    the slot was marked good while it was written, the next daemon here withdraws it, as we do;
     /// 3. the reset. The try was spent at the boot, so that the loader takes the other slot.
-    fn end_hang(&mut self) {
-        if let Some(reason) = self.reason_to_stay() {
-            self.tell(&format!(
-                "the slot is on trial after its deadline, and stays: {reason}"
-            ));
-            self.disarm();
+    fn leave_slot(&mut self) {
+        self.tell("the slot was not marked good in time");
+        let (host, records) = (self.host.clone(), self.records);
+        let _ = bounded(PATIENCE, move || speak(&host, records));
+        if let Some(reason) = self.late_objection() {
+            self.tell(&format!("the slot stays: {reason}"));
+            let (host, records) = (self.host.clone(), self.records);
+            if let Ok(Err(error)) = bounded(PATIENCE, move || (records.withdraw)(&host)) {
+                self.tell(&format!("the cause is still recorded: {error}"));
+            }
+            if self.deadline.is_some_and(Deadline::has_come) {
+                self.disarm("for that");
+            }
             return;
         }
-        self.tell("the slot was not marked good in time");
-        let (host, record) = (self.host.clone(), self.record);
-        let _ = bounded(PATIENCE, move || last_words(&host, record));
         self.tell("resetting the node into the other slot");
         match reset_now(&self.host) {
             Ok(()) => self.deadline = None,
             Err(error) => {
                 self.tell(&format!("the node can't be reset: {error}"));
                 // Once more in a while, unless the watchdog does it.
-                self.deadline = Some(Instant::now() + PATIENCE);
+                self.deadline = Some(Deadline::after(PATIENCE));
             }
         }
     }
 
-    /// Why nothing resets, if it doesn't. A disk that doesn't answer says nothing against it.
-    fn reason_to_stay(&self) -> Option<String> {
+    /// Why nothing resets after all: the slot was marked good while the cause was recorded, or whoever
+    /// is about to has disarmed.
+    fn late_objection(&mut self) -> Option<String> {
         let host = self.host.clone();
-        match bounded(PATIENCE, move || Facts::read(&host)) {
-            Ok(Ok(Some(facts))) => stays(&facts).map(|reason| reason.to_string()),
-            Ok(Ok(None)) => Some("TRIAL_DEADLINE is not set any more".to_owned()),
-            Ok(Err(error)) => Some(chain(&error)),
-            Err(error) => {
-                self.tell(&chain(&error));
-                None
-            }
+        let slots = bounded(LAST_LOOK, move || BothSlots::read(&host));
+        self.serve_all();
+        if !self.deadline.is_some_and(Deadline::has_come) {
+            return Some("the deadline was disarmed or set anew meanwhile".to_owned());
         }
+        let refusal = slots.ok()?.ok()?.require_way_back().err();
+        refusal.map(|refusal| refusal.to_string())
     }
 
     fn tell(&self, text: &str) {
-        tell(&self.host, text);
+        tell(&self.host, Level::Critical, text);
     }
 }
 
-/// The result of `work` in a thread of its own, which is left alone if it takes longer.
-pub(super) fn bounded<T: Send + 'static>(
-    limit: Duration,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, FactsError> {
-    let (sender, receiver) = mpsc::channel();
-    let thread = std::thread::Builder::new().spawn(move || sender.send(work()));
-    thread.map_err(FactsError::Thread)?;
-    receiver
-        .recv_timeout(limit)
-        .map_err(|_| FactsError::TimedOut(limit.as_secs()))
-}
-
-/// Tells the kernel's log, which journald reads; written to disk at once for its importance.
-fn tell(host: &Host, text: &str) {
-    let log = OpenOptions::new().write(true).open(host.path("/dev/kmsg"));
-    if let Ok(mut log) = log {
-        let _ = log.write_all(format!("<2>{}: {text}\n", super::PROGRAM).as_bytes());
-    }
-}
-
-fn last_words(host: &Host, record: RecordHang) {
-    let starting = still_starting(host);
-    if !starting.is_empty() {
-        tell(host, &format!("still starting: {}", named(&starting)));
-    }
-    if let Err(error) = record(host, &starting) {
-        tell(host, &format!("the cause is not recorded: {error}"));
-    }
-    let _ = output_of(host, "/usr/bin/journalctl", &["--sync"]);
-}
-
-/// The units that systemd is still starting; none if it doesn't say.
-fn still_starting(host: &Host) -> Vec<String> {
-    let jobs = output_of(
-        host,
-        "/usr/bin/systemctl",
-        &["list-jobs", "--no-legend", "--plain"],
-    );
-    units_of(&jobs.unwrap_or_default())
-}
-
-/// The units in the table of jobs that are being started, not those that wait for them.
-fn units_of(jobs: &str) -> Vec<String> {
-    let unit = |line: &str| {
-        let mut words = line.split_ascii_whitespace().skip(1);
-        let (unit, kind, state) = (words.next()?, words.next()?, words.next()?);
-        (kind == "start" && state == "running").then(|| unit.to_owned())
-    };
-    jobs.lines().filter_map(unit).collect()
-}
-
-/// `units` in a sentence.
-fn named(units: &[String]) -> String {
-    let first: Vec<_> = units.iter().take(MOST_NAMED).map(String::as_str).collect();
-    let first = first.join(", ");
-    match units.len().saturating_sub(MOST_NAMED) {
-        0 => first,
-        more => format!("{first} and {more} more"),
-    }
-}
-
-fn output_of(host: &Host, program: &str, arguments: &[&str]) -> Option<String> {
-    if !host.has_systemd() {
-        return None;
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .ok()?;
-    let program = Subprocess::new(Path::new(program), SYSTEMD).args(arguments.iter().copied());
-    let finished = runtime.block_on(program.run_quietly()).ok()?;
-    finished.status.success().then(|| finished.output.to_string())
-}
-
-/// Whether the client sends the request that ends us.
-fn asks_to_disarm(stream: &mut UnixStream) -> bool {
-    let mut request = [0; DISARM.len()];
+/// What the client wants; nothing but the state if that makes no sense.
+fn request_of(stream: &mut UnixStream) -> Option<KeeperRequest> {
+    let mut request = Vec::new();
     let _ = stream.set_read_timeout(Some(control::PATIENCE));
-    let length = stream.read(&mut request).unwrap_or(0);
-    &request[..length] == DISARM
-}
-
-/// Signals that end other programs: whoever sends one means an orderly end.
-fn signals() -> io::Result<SignalFd> {
-    let mut set = SigSet::empty();
-    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        set.add(signal);
-    }
-    set.thread_block()?;
-    Ok(SignalFd::new(&set)?)
-}
-
-/// Neither paged out nor chosen where memory runs short. Without either it works as long as the
-/// machine has memory.
-fn stay_in_memory() {
-    let _ = fs::write("/proc/self/oom_score_adj", "-1000");
-    let _ = mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn units_that_wait_for_others_are_not_those_that_hang() {
-        let jobs = "  1 multi-user.target start waiting\n 70 vm-stuck.service start running\n \
-                    71 old.service stop running\n x\n";
-        assert_eq!(units_of(jobs), ["vm-stuck.service"]);
-        assert_eq!(units_of(""), [""; 0]);
-    }
-
-    #[test]
-    fn of_many_units_the_first_are_named() {
-        let units: Vec<_> = (1..=10).map(|number| format!("{number}.service")).collect();
-        assert_eq!(named(&units[..2]), "1.service, 2.service");
-        assert!(named(&units).ends_with("8.service and 2 more"));
-    }
+    stream.take(LONGEST).read_to_end(&mut request).ok()?;
+    serde_json::from_slice(&request).ok()
 }

@@ -30,15 +30,20 @@ mod daemon_start;
 mod decision;
 mod facts;
 mod keeper;
-mod runtime_watchdog;
+mod last_words;
+mod left_running;
+mod process;
+mod systemd_watchdog;
 mod watchdog;
 
 pub use arming::{ArmError, Armed, arm};
-pub use control::{ArmedDeadline, DeadlineControlError, armed, disarm, disarm_or_warn};
+pub use boot_partition::Kernel;
+pub use control::{ArmedDeadline, DeadlineControlError, Disarmed, armed, disarm, disarm_or_warn};
 pub use daemon_start::DaemonStart;
 pub use decision::{ArmDecision, NotArmed, Plan, decide};
-pub use facts::{Facts, FactsError, on_next_trial};
-pub use keeper::{KeeperError, RecordHang, keep};
+pub use facts::{BothSlots, Facts, FactsError, on_next_trial};
+pub use keeper::{HangRecords, KeeperError, keep};
+pub use systemd_watchdog::SystemdWatchdog;
 pub use watchdog::WatchdogFacts;
 
 /// Name of the program that arms.

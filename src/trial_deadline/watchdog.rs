@@ -1,11 +1,14 @@
 //! Watchdogs: those that the kernel has, the choice of one, and one that is armed.
 
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::disk::{feed_watchdog, set_watchdog_timeout};
+use super::systemd_watchdog::SystemdWatchdog;
+use crate::config::WatchdogChoice;
+use crate::disk::{disable_watchdog, feed_watchdog, set_watchdog_timeout};
 use crate::host::Host;
 
 const CLASS: &str = "/sys/class/watchdog";
@@ -63,43 +66,63 @@ impl WatchdogFacts {
         PathBuf::from(format!("/dev/watchdog{}", self.number))
     }
 
+    /// Whether the watchdog at `node` runs; also if that can't be told.
+    pub(super) fn runs(host: &Host, node: &Path) -> bool {
+        let all = Self::all(host);
+        all.iter()
+            .find(|watchdog| watchdog.node() == node)
+            .is_none_or(|watchdog| watchdog.is_open)
+    }
+
+    fn is_soft(&self) -> bool {
+        self.identity == SOFTDOG
+    }
+
     /// Why it can't be used, if it can't.
-    fn obstacle(&self, least: Duration, systemd_feeds_first: bool) -> Option<String> {
+    fn obstacle(&self, wanted: &Wanted<'_>) -> Option<String> {
         let node = self.node();
         let node = node.display();
         if self.is_open {
             return Some(format!("{node} is in use"));
         }
-        if self.number == 0 && systemd_feeds_first {
-            return Some(format!("{node} is systemd's (RuntimeWatchdogSec)"));
+        if let Some(claim) = wanted.systemd.claims(self.number) {
+            return Some(format!("{node} is {claim}"));
         }
-        let longest = self.longest.filter(|&longest| longest < least)?;
+        if wanted.choice == WatchdogChoice::Softdog && !self.is_soft() {
+            return Some(format!(
+                "{node} ({}) is for others unless TRIAL_DEADLINE_WATCHDOG=hardware",
+                self.identity
+            ));
+        }
+        let longest = self.longest.filter(|&longest| longest < wanted.least)?;
         Some(format!(
             "{node} waits for at most {} s, not {}",
             longest.as_secs(),
-            least.as_secs()
+            wanted.least.as_secs()
         ))
     }
 }
 
-/// The watchdog that is armed for `least`, or why none is. Those that can be stopped come first, then
-/// hardware.
-pub(super) fn choose(
-    watchdogs: &[WatchdogFacts],
-    least: Duration,
-    systemd_feeds_first: bool,
-) -> Result<PathBuf, String> {
-    let usable = |watchdog: &&WatchdogFacts| watchdog.obstacle(least, systemd_feeds_first).is_none();
-    let rank = |watchdog: &&WatchdogFacts| {
-        let is_soft = watchdog.identity == SOFTDOG;
-        (!watchdog.can_be_stopped, is_soft, watchdog.number)
-    };
+/// What a watchdog is wanted for, and which are others'.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// The time after which it is to reset, at least.
+    pub(super) least: Duration,
+    pub(super) choice: WatchdogChoice,
+    pub(super) systemd: &'a SystemdWatchdog,
+}
+
+/// The watchdog that is armed, or why none is. Those that can be stopped come first, then hardware.
+pub(super) fn choose(watchdogs: &[WatchdogFacts], wanted: &Wanted<'_>) -> Result<PathBuf, String> {
+    if wanted.choice == WatchdogChoice::Off {
+        return Err("TRIAL_DEADLINE_WATCHDOG=off".to_owned());
+    }
+    let usable = |watchdog: &&WatchdogFacts| watchdog.obstacle(wanted).is_none();
+    let rank = |watchdog: &&WatchdogFacts| (!watchdog.can_be_stopped, watchdog.is_soft(), watchdog.number);
     if let Some(chosen) = watchdogs.iter().filter(usable).min_by_key(rank) {
         return Ok(chosen.node());
     }
-    let obstacles = watchdogs
-        .iter()
-        .filter_map(|watchdog| watchdog.obstacle(least, systemd_feeds_first));
+    let obstacles = watchdogs.iter().filter_map(|watchdog| watchdog.obstacle(wanted));
     let obstacles: Vec<_> = obstacles.collect();
     Err(if obstacles.is_empty() {
         "there is no watchdog".to_owned()
@@ -113,39 +136,90 @@ pub(super) fn choose(
 pub(super) struct ArmedWatchdog {
     device: File,
     pub(super) node: PathBuf,
-    pub(super) can_be_stopped: bool,
+    can_be_stopped: bool,
     /// Whether it took no time-out long enough, and can't be stopped: it is fed from the start.
     pub(super) is_short: bool,
     timeout: Duration,
 }
 
+/// A watchdog that runs on although it was to stop.
+#[derive(Debug)]
+pub(super) enum StillRuns {
+    /// It has to be fed.
+    Held(ArmedWatchdog),
+    /// It can't be opened any more, and resets the machine unless whoever has it feeds it.
+    Lost(PathBuf, io::Error),
+}
+
+impl fmt::Display for StillRuns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held(watchdog) => write!(f, "{} can't be stopped", watchdog.node.display()),
+            Self::Lost(node, error) => {
+                write!(f, "{} runs on and can't be fed: {error}", node.display())
+            }
+        }
+    }
+}
+
 impl ArmedWatchdog {
+    /// Has the watchdog reset the machine after `least`; one that is only to be fed is had without.
+    ///
+    /// # Errors
+    /// Why none is armed, in a sentence.
+    pub(super) fn ordered(
+        host: &Host,
+        node: Result<PathBuf, String>,
+        least: Option<Duration>,
+    ) -> Result<Self, String> {
+        let node = node?;
+        let armed = match least {
+            Some(least) => Self::arm(host, &node, least),
+            None => Self::open(host, &node),
+        };
+        armed.map_err(|error| format!("{} can't be armed: {error}", node.display()))
+    }
+
     /// Has the watchdog at `node` reset the machine after `least` or somewhat later.
     ///
     /// # Errors
     /// When it can't be opened, or takes no time-out as long as that and was stopped again.
-    pub(super) fn arm(host: &Host, node: &Path, least: Duration) -> io::Result<Self> {
-        let known = WatchdogFacts::all(host);
-        let known = known.iter().find(|watchdog| watchdog.node() == node);
-        let path = host.path(&node.to_string_lossy());
+    fn arm(host: &Host, node: &Path, least: Duration) -> io::Result<Self> {
         // From here on it runs, with a time-out of the driver's.
-        let device = OpenOptions::new().write(true).open(path)?;
-        let mut armed = Self {
-            device,
-            node: node.to_owned(),
-            can_be_stopped: known.is_some_and(|watchdog| watchdog.can_be_stopped),
-            is_short: false,
-            timeout: least,
-        };
+        let mut armed = Self::open(host, node)?;
         let Err(error) = armed.set_timeout(least) else {
             return Ok(armed);
         };
-        if armed.can_be_stopped {
-            armed.stop()?;
-            return Err(error);
+        match armed.stop(host) {
+            Ok(()) => Err(error),
+            Err(StillRuns::Held(mut armed)) => {
+                armed.is_short = true;
+                Ok(armed)
+            }
+            Err(lost @ StillRuns::Lost(..)) => Err(io::Error::other(lost.to_string())),
         }
-        armed.is_short = true;
-        Ok(armed)
+    }
+
+    /// Has the watchdog at `node`, which may run already.
+    ///
+    /// # Errors
+    /// When it can't be opened, above all because somebody else has it.
+    pub(super) fn open(host: &Host, node: &Path) -> io::Result<Self> {
+        let known = WatchdogFacts::all(host);
+        let known = known.iter().find(|watchdog| watchdog.node() == node);
+        let path = host.path(&node.to_string_lossy());
+        Ok(Self {
+            device: OpenOptions::new().write(true).open(path)?,
+            node: node.to_owned(),
+            can_be_stopped: known.is_some_and(|watchdog| watchdog.can_be_stopped),
+            is_short: false,
+            timeout: Duration::ZERO,
+        })
+    }
+
+    /// Has it reset after `least` from now. One that takes no time-out as long is fed from now on.
+    pub(super) fn arm_anew(&mut self, least: Duration) {
+        self.is_short = self.set_timeout(least).is_err();
     }
 
     fn set_timeout(&mut self, least: Duration) -> io::Result<()> {
@@ -162,16 +236,43 @@ impl ArmedWatchdog {
     /// How often it is fed, where it is. A driver that took no time-out has one of its own, a minute
     /// as a rule.
     pub(super) fn feeding_interval(&self) -> Duration {
-        (self.timeout / 4).min(Duration::from_secs(5))
+        const LONGEST: Duration = Duration::from_secs(5);
+        match self.timeout / 4 {
+            Duration::ZERO => LONGEST,
+            quarter => quarter.min(LONGEST),
+        }
     }
 
     pub(super) fn feed(&self) -> io::Result<()> {
         feed_watchdog(&self.device)
     }
 
-    /// Stops it: drivers know by this character that the end is meant.
-    pub(super) fn stop(&mut self) -> io::Result<()> {
-        self.device.write_all(b"V")
+    /// Stops it, and looks whether it has stopped.
+    ///
+    /// # Errors
+    /// [`StillRuns`]: what the driver takes for an answer is not what it does.
+    pub(super) fn stop(mut self, host: &Host) -> Result<(), StillRuns> {
+        if !self.can_be_stopped {
+            return Err(StillRuns::Held(self));
+        }
+        // Not every driver takes the order, nor the character by which it knows that the end is meant.
+        // What it has done, sysfs tells.
+        let ordered = disable_watchdog(&self.device);
+        if ordered.is_ok() && !WatchdogFacts::runs(host, &self.node) {
+            return Ok(());
+        }
+        let _ = self.device.write_all(b"V");
+        drop(self.device);
+        if !WatchdogFacts::runs(host, &self.node) {
+            return Ok(());
+        }
+        match Self::open(host, &self.node) {
+            Ok(armed) => Err(StillRuns::Held(Self {
+                can_be_stopped: false,
+                ..armed
+            })),
+            Err(error) => Err(StillRuns::Lost(self.node, error)),
+        }
     }
 }
 
@@ -192,10 +293,17 @@ mod tests {
         }
     }
 
+    const UNUSED: &SystemdWatchdog = &SystemdWatchdog::Unused;
+    const ANY: Wanted<'_> = Wanted {
+        least: LEAST,
+        choice: WatchdogChoice::Hardware,
+        systemd: UNUSED,
+    };
+
     #[test]
-    fn hardware_that_can_be_stopped_comes_first() {
+    fn hardware_that_can_be_stopped_comes_first_where_hardware_is_wanted() {
         let (soft, hard) = (watchdog(0, SOFTDOG), watchdog(1, "iTCO_wdt"));
-        let chosen = |all: &[WatchdogFacts]| choose(all, LEAST, false).unwrap();
+        let chosen = |all: &[WatchdogFacts]| choose(all, &ANY).unwrap();
         let both = [soft.clone(), hard.clone()];
         assert_eq!(chosen(&both), Path::new("/dev/watchdog1"));
         let unstoppable = WatchdogFacts {
@@ -215,16 +323,64 @@ mod tests {
     }
 
     #[test]
+    fn hardware_is_left_to_others_unless_it_is_wanted() {
+        let by_default = Wanted {
+            choice: WatchdogChoice::Softdog,
+            ..ANY
+        };
+        let (hard, soft) = (watchdog(0, "iTCO_wdt"), watchdog(1, SOFTDOG));
+        assert_eq!(
+            choose(&[hard.clone(), soft.clone()], &by_default).unwrap(),
+            Path::new("/dev/watchdog1")
+        );
+        assert_eq!(
+            choose(&[hard], &by_default).unwrap_err(),
+            "/dev/watchdog0 (iTCO_wdt) is for others unless TRIAL_DEADLINE_WATCHDOG=hardware"
+        );
+        let off = Wanted {
+            choice: WatchdogChoice::Off,
+            ..ANY
+        };
+        assert_eq!(choose(&[soft], &off).unwrap_err(), "TRIAL_DEADLINE_WATCHDOG=off");
+    }
+
+    #[test]
     fn where_none_can_be_used_each_says_why() {
-        assert_eq!(choose(&[], LEAST, false).unwrap_err(), "there is no watchdog");
+        assert_eq!(choose(&[], &ANY).unwrap_err(), "there is no watchdog");
         let short = WatchdogFacts {
             longest: Some(Duration::from_secs(613)),
             ..watchdog(1, "iTCO_wdt")
         };
+        let systemd = SystemdWatchdog::Number(0);
+        let wanted = Wanted {
+            systemd: &systemd,
+            ..ANY
+        };
         assert_eq!(
-            choose(&[watchdog(0, "i6300ESB timer"), short], LEAST, true).unwrap_err(),
+            choose(&[watchdog(0, "i6300ESB timer"), short], &wanted).unwrap_err(),
             "/dev/watchdog0 is systemd's (RuntimeWatchdogSec); /dev/watchdog1 waits for at most 613 s, not 960"
         );
+    }
+
+    /// A file takes no time-out and no order to stop.
+    #[test]
+    fn a_watchdog_that_runs_on_after_it_was_to_stop_is_held_and_fed() {
+        let root = tempfile::tempdir().unwrap();
+        let host = Host::new(root.path());
+        let class = host.path(CLASS).join("watchdog0");
+        fs::create_dir_all(&class).unwrap();
+        fs::create_dir(host.path("/dev")).unwrap();
+        fs::write(host.path("/dev/watchdog0"), "").unwrap();
+        fs::write(class.join("nowayout"), "0\n").unwrap();
+        let node = Path::new("/dev/watchdog0");
+        fs::write(class.join("state"), "inactive\n").unwrap();
+        ArmedWatchdog::arm(&host, node, LEAST).unwrap_err();
+        assert_eq!(fs::read(host.path("/dev/watchdog0")).unwrap(), b"V");
+        fs::write(class.join("state"), "active\n").unwrap();
+        let armed = ArmedWatchdog::arm(&host, node, LEAST).unwrap();
+        assert!(armed.is_short);
+        assert_eq!(armed.feeding_interval(), Duration::from_secs(5));
+        assert!(matches!(armed.stop(&host), Err(StillRuns::Held(_))));
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use update_engine::engine::record_hang;
+use update_engine::engine::{record_hang, withdraw_hang};
 use update_engine::flags::CommandLine;
 use update_engine::host::Host;
 use update_engine::journal::chain;
 use update_engine::printable;
-use update_engine::trial_deadline::{self, ArmError, Armed, NotArmed};
+use update_engine::trial_deadline::{self, ArmError, Armed, HangRecords, NotArmed};
 
 use super::role::refuse;
 
@@ -17,7 +17,7 @@ pub(super) fn arm_or_disarm(host: &Host, line: &CommandLine) -> ExitCode {
     let said = match line.arguments.first().map(String::as_str) {
         None => arm(host),
         Some("disarm") => trial_deadline::disarm(host)
-            .map(|left| left.map(|left| left.to_string()))
+            .map(|disarmed| Some(disarmed.to_string()))
             .map_err(ArmError::from),
         Some("status") => trial_deadline::armed(host)
             .map(|state| Some(state.map_or_else(|| "none".to_owned(), |state| state.to_string())))
@@ -48,7 +48,11 @@ fn arm(host: &Host) -> Result<Option<String>, ArmError> {
 /// Is the process that waits for the trial deadline. Who has started it reads one line.
 pub(super) fn keep(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let orders = arguments.next().unwrap_or_default();
-    match trial_deadline::keep(&orders.to_string_lossy(), record_hang) {
+    let records = HangRecords {
+        record: record_hang,
+        withdraw: withdraw_hang,
+    };
+    match trial_deadline::keep(&orders.to_string_lossy(), records) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("{}", printable(&chain(&error)));

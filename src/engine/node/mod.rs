@@ -81,6 +81,7 @@ use super::{
     StagedReadiness, State, Unconfirmed,
 };
 use crate::config::Activation;
+use crate::disk::SlotDisk;
 use crate::health::{Cause, TrialEnd};
 use crate::host::{Host, NodeMode, since_boot};
 use crate::install::{Downloaded, PostinstMode, Ready};
@@ -193,6 +194,21 @@ pub fn activate_at_reboot(settings: Settings) -> Result<(), ActivationError> {
 /// # Errors
 /// A sentence that says why it is not recorded.
 pub fn record_hang(host: &Host, starting: &[String]) -> Result<(), String> {
+    change_history(host, |history, disk| history.remember_hang(disk, starting))
+}
+
+/// Withdraws what [`record_hang`] has recorded: the slot stays.
+///
+/// # Errors
+/// A sentence that says why it is not withdrawn.
+pub fn withdraw_hang(host: &Host) -> Result<(), String> {
+    change_history(host, UpdateHistory::forget_hang)
+}
+
+fn change_history(
+    host: &Host,
+    change: impl FnOnce(&UpdateHistory, &SlotDisk) -> Result<(), RememberError>,
+) -> Result<(), String> {
     let machine = Arc::new(Machine::new(Settings {
         host: host.clone(),
         disk: DiskChoice::OfUsr,
@@ -202,10 +218,7 @@ pub fn record_hang(host: &Host, starting: &[String]) -> Result<(), String> {
         return Err(format!("{STATE} is not there"));
     }
     let disk = machine.disk().map_err(|error| chain(&error))?;
-    let history = UpdateHistory::new(&machine);
-    history
-        .remember_hang(&disk, starting)
-        .map_err(|error| chain(&error))
+    change(&UpdateHistory::new(&machine), &disk).map_err(|error| chain(&error))
 }
 
 impl Updater for Node {

@@ -283,6 +283,21 @@ impl UpdateHistory {
         })?)
     }
 
+    /// The running slot is not left for a hang after all.
+    ///
+    /// # Errors
+    /// When what was recorded can't be withdrawn.
+    pub(super) fn forget_hang(&self, disk: &SlotDisk) -> Result<(), RememberError> {
+        let running = partuuid(disk, disk.running())?;
+        let is_good = disk.attributes(disk.running())?.is_successful();
+        Ok(self.change(|history| {
+            history.withdrawn(&running, |why| Cause::is_hang(&why.cause));
+            if is_good {
+                history.kept(&running);
+            }
+        })?)
+    }
+
     /// The running slot is about to be left.
     pub(super) fn remember_given_up(&self, disk: &SlotDisk, cause: &Cause) {
         let version = self.machine.running_version();

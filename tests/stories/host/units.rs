@@ -65,6 +65,15 @@ fn systemd_has_nothing_to_say_against_our_units() {
     }
 }
 
+/// It may mount the boot partition read-only, for itself: nobody can mount it for writing meanwhile.
+#[test]
+fn the_trial_deadline_is_armed_before_the_boot_partition_is_checked_or_mounted() {
+    let unit = std::fs::read_to_string(shipped("update-engine-trial-deadline.service")).unwrap();
+    for line in ["Wants=local-fs-pre.target", "Before=local-fs-pre.target"] {
+        assert!(unit.lines().any(|found| found == line), "{line}");
+    }
+}
+
 #[test]
 fn the_daemon_can_want_a_complete_boot_and_wait_for_none() {
     const UNIT: &str = "update-engine.service";

@@ -5,8 +5,10 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::Command;
 
-use update_engine::disk::SlotName;
+use update_engine::disk::{SlotDisk, SlotName};
+use update_engine::engine::{record_hang, withdraw_hang};
 use update_engine::host::Host;
+use update_engine::trial_deadline::{HangRecords, keep};
 
 use crate::support::device::Device;
 use crate::support::image::Attributes;
@@ -20,6 +22,12 @@ const RESET: &str = "/run/update_engine/reboot";
 const HISTORY: &str = "/var/lib/update_engine/history";
 const GOOD: Attributes = (1, 0, 1);
 const ON_TRIAL: Attributes = (2, 0, 0);
+
+/// The process of which `said` tells.
+fn keeper(said: &str) -> String {
+    let process = said.split("process ").nth(1).unwrap();
+    process.split(' ').next().unwrap().to_owned()
+}
 
 /// A machine whose slot B is on trial, with a deadline 900 s after the boot.
 struct Trial {
@@ -99,15 +107,6 @@ fn what_is_armed_stays_as_it_is_until_it_is_not_to_be_armed_any_more() {
     let armed = trial.run(ARM, &[]);
     assert!(armed.starts_with("trial deadline: in 7"), "{armed}");
     assert!(armed.ends_with("there is no watchdog"), "{armed}");
-    let keeper = |said: &str| {
-        said.split("process ")
-            .nth(1)
-            .unwrap()
-            .split(' ')
-            .next()
-            .unwrap()
-            .to_owned()
-    };
     let again = trial.run(ARM, &[]);
     assert!(again.starts_with("trial deadline, armed before: in 7"), "{again}");
     assert_eq!(keeper(&again), keeper(&armed));
@@ -194,4 +193,108 @@ fn where_nobody_has_set_a_deadline_nothing_is_armed_or_said() {
     trial.write("usr/share/flatcar/update.conf", "HEALTH_DEADLINE=600\n");
     assert_eq!(trial.run(ARM, &[]), "");
     assert_eq!(trial.status(), "none");
+}
+
+#[test]
+fn a_later_setting_counts_although_an_earlier_one_is_armed() {
+    if !may_mount() {
+        return;
+    }
+    let trial = Trial::new("100.00");
+    let armed = trial.run(ARM, &[]);
+    trial.write("etc/flatcar/update.conf", "TRIAL_DEADLINE=2000\n");
+    let anew = trial.run(ARM, &[]);
+    assert!(anew.starts_with("trial deadline, set anew: in 18"), "{anew}");
+    assert_eq!(keeper(&anew), keeper(&armed));
+    assert!(trial.status().starts_with("in 18"));
+    trial.write("etc/flatcar/update.conf", "TRIAL_DEADLINE=0\n");
+    assert_eq!(
+        trial.run(ARM, &[]),
+        "trial deadline disarmed: TRIAL_DEADLINE is not set"
+    );
+    assert_eq!(trial.status(), "none");
+    assert_eq!(trial.run(ARM, &["disarm"]), "nothing was armed");
+}
+
+#[test]
+fn who_marks_the_slot_good_while_the_cause_is_recorded_is_not_too_late() {
+    if !may_mount() {
+        return;
+    }
+    let trial = Trial::new("899.00");
+    let records = HangRecords {
+        record: |host, starting| {
+            record_hang(host, starting)?;
+            assert!(host.path(HISTORY).exists());
+            let disk = SlotDisk::discover(host).map_err(|error| error.to_string())?;
+            disk.mark_good().map_err(|error| error.to_string()).map(drop)
+        },
+        withdraw: withdraw_hang,
+    };
+    let root = trial.path("").display().to_string();
+    let orders =
+        format!(r#"{{"root":"{root}","after":{{"secs":0,"nanos":1}},"watchdog":{{"Err":"there is none"}}}}"#);
+    keep(&orders, records).unwrap();
+    assert!(!trial.was_reset());
+    let history = String::from_utf8_lossy(&fs::read(trial.path(HISTORY)).unwrap()).into_owned();
+    assert!(!history.contains("did not come up in time"), "{history}");
+}
+
+#[test]
+fn in_an_initrd_it_belongs_to_no_unit() {
+    if !may_mount() {
+        return;
+    }
+    let group = "sys/fs/cgroup/cgroup.procs";
+    let trial = Trial::new("100.00");
+    trial.write(group, "");
+    trial.run(ARM, &[]);
+    trial.run(ARM, &["disarm"]);
+    assert_eq!(fs::read(trial.path(group)).unwrap(), b"0");
+    trial.write(group, "");
+    fs::create_dir_all(trial.path("run/systemd/system")).unwrap();
+    trial.run(ARM, &[]);
+    trial.run(ARM, &["disarm"]);
+    assert_eq!(fs::read(trial.path(group)).unwrap(), b"");
+}
+
+/// A watchdog that takes no time-out and can't be stopped, as a file.
+#[test]
+fn a_keeper_that_is_killed_leaves_word_of_its_watchdog_and_the_next_one_takes_that_over() {
+    if !may_mount() {
+        return;
+    }
+    let trial = Trial::new("100.00");
+    let class = |attribute: &str| format!("sys/class/watchdog/watchdog0/{attribute}");
+    trial.write(&class("identity"), "Software Watchdog\n");
+    trial.write(&class("nowayout"), "1\n");
+    trial.write(&class("state"), "inactive\n");
+    trial.write("dev/watchdog0", "");
+    let armed = trial.run(ARM, &[]);
+    assert!(armed.contains(", or /dev/watchdog0 "), "{armed}");
+    trial.write(&class("state"), "active\n");
+    let killed = keeper(&armed);
+    let kill = |signal: &str, process: &str| {
+        let status = Command::new("kill").args([signal, process]).status().unwrap();
+        assert!(status.success());
+    };
+    kill("-KILL", &killed);
+    let word = format!(
+        "/dev/watchdog0 resets the node, also if its slot is good: process {killed}, which has armed it, was killed"
+    );
+    while !trial.status().contains(&word) {}
+    let anew = trial.run(ARM, &[]);
+    assert!(anew.starts_with("trial deadline, set anew: in 7"), "{anew}");
+    assert_ne!(keeper(&anew), killed);
+    let fed = trial.run(ARM, &["disarm"]);
+    assert_eq!(
+        fed,
+        format!(
+            "none; process {} feeds /dev/watchdog0, which can't be stopped",
+            keeper(&anew)
+        )
+    );
+    assert_eq!(trial.run(ARM, &["disarm"]), fed);
+    kill("-KILL", &keeper(&anew));
+    while !trial.status().contains("was killed") {}
 }
