@@ -100,6 +100,11 @@ impl<'a> Stage<'a> {
         self.hardware.watchdog = false;
     }
 
+    /// Lets time pass from the next boot on as the guest's processor works, or as the host's does.
+    pub(crate) fn set_own_clock(&mut self, own: bool) {
+        self.hardware.own_clock = own;
+    }
+
     /// Restores a spent try at each boot from now on.
     pub(crate) fn give_tries_back(&mut self) {
         self.say("control: no try stays spent");

@@ -24,17 +24,23 @@ pub(crate) enum Hang {
     Initrd,
     /// There, and the process that keeps the deadline is stopped: softdog is left.
     Keeper,
+    /// There, and no process runs any more: the kernel has panicked, and doesn't reset.
+    Kernel,
     /// In a unit before `sysinit.target`.
     Sysinit,
     /// In the merge of the extensions of `/etc`.
     Confext,
+    /// In a unit that never becomes active, for which the daemon waits.
+    Unit,
     /// The daemon ends at once, again and again.
     Daemon,
+    /// The daemon is stopped by a signal once it has started.
+    DaemonStopped,
     /// systemd freezes before the daemon starts.
     Systemd,
 }
 
-/// Seconds since the boot: enough for an emulated processor that shares its host.
+/// Seconds since the boot, by the guest's clock: enough for a boot.
 pub(crate) const SECONDS: u32 = 240;
 
 const UNIT: &str = "update-engine-trial-deadline.service";
@@ -47,10 +53,14 @@ const NO_WATCHDOG: (&str, &[u8]) = (
 
 impl Deadline {
     /// Lines of the image's configuration.
-    pub(super) fn settings(self) -> String {
-        match self {
-            Self::Off => String::new(),
-            Self::InSystem | Self::InInitrd => format!("HEALTH_DEADLINE=200\nTRIAL_DEADLINE={SECONDS}\n"),
+    pub(super) fn settings(self, hang: Option<Hang>) -> String {
+        match (self, hang) {
+            (Self::Off, _) => String::new(),
+            // It is busy, and softdog comes later.
+            (_, Some(Hang::Kernel)) => "HEALTH_DEADLINE=30\nTRIAL_DEADLINE=60\n".to_owned(),
+            (Self::InSystem | Self::InInitrd, _) => {
+                format!("HEALTH_DEADLINE=150\nTRIAL_DEADLINE={SECONDS}\n")
+            }
         }
     }
 
@@ -59,8 +69,10 @@ impl Deadline {
         match (self, hang) {
             (Self::InInitrd, Some(Hang::Initrd)) => "armed stop",
             (Self::InInitrd, Some(Hang::Keeper)) => "armed softdog stop",
+            (Self::InInitrd, Some(Hang::Kernel)) => "armed softdog panic",
             (Self::InInitrd, _) => "armed",
             (_, Some(Hang::Initrd | Hang::Keeper)) => "stop",
+            (_, Some(Hang::Kernel)) => "panic",
             _ => "",
         }
     }
@@ -85,7 +97,7 @@ impl Hang {
     pub(super) fn add_to(self, slot: &Path) -> Result<()> {
         let units = slot.join("lib/systemd/system");
         let (path, contents, target) = match self {
-            Self::Initrd | Self::Keeper => return Ok(()),
+            Self::Initrd | Self::Keeper | Self::Kernel => return Ok(()),
             Self::Sysinit => (
                 "vm-stuck.service",
                 "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\n\
@@ -99,6 +111,20 @@ impl Hang {
                 "[Service]\nTimeoutStartSec=infinity\nExecStart=\n\
                  ExecStart=sh -c 'echo guest: the merge hangs >/dev/console; exec sleep infinity'\n",
                 None,
+            ),
+            Self::Unit => (
+                "vm-stuck.service",
+                "[Unit]\nBefore=update-engine.service\n\
+                 [Service]\nType=notify\nTimeoutStartSec=infinity\n\
+                 ExecStart=sh -c 'echo guest: a unit never becomes active >/dev/console; exec sleep infinity'\n",
+                Some("multi-user.target"),
+            ),
+            Self::DaemonStopped => (
+                "vm-stop.service",
+                "[Unit]\nAfter=update-engine.service\n\
+                 [Service]\nType=oneshot\n\
+                 ExecStart=sh -c 'systemctl kill -s STOP update-engine && echo guest: the daemon is stopped >/dev/console'\n",
+                Some("multi-user.target"),
             ),
             Self::Daemon => (
                 "update-engine.service.d/broken.conf",

@@ -209,7 +209,7 @@ impl Workshop {
             change_os_release(&at("lib/os-release"))?;
         }
         let gate = if recipe.gated { "" } else { UNGATED };
-        let deadline = recipe.deadline.settings();
+        let deadline = recipe.deadline.settings(recipe.hang);
         let settings = format!("{SETTINGS}{}{gate}{deadline}", recipe.conduct.settings());
         files::write(&at("share/flatcar/update.conf"), settings.as_bytes())?;
         let key = files::read(&self.public_key)?;

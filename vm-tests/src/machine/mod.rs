@@ -37,6 +37,9 @@ pub(crate) struct Hardware {
     architecture: Architecture,
     /// Whether it has a watchdog.
     pub(crate) watchdog: bool,
+    /// Whether an emulated processor's instructions make its clock: on a busy host no time passes for
+    /// the guest while it is not let run. Idle, it waits as long as its clock says.
+    pub(crate) own_clock: bool,
     /// Longest silence on the console during a wait before the machine is given up.
     silence: Duration,
 }
@@ -48,6 +51,7 @@ impl Hardware {
         Self {
             architecture,
             watchdog: true,
+            own_clock: false,
             silence: Duration::from_secs(minutes * 60),
         }
     }

@@ -62,7 +62,7 @@ pub(super) fn spawn(
         "none",
         "-no-reboot",
     ])
-    .args(accelerator(hardware.architecture))
+    .args(accelerator(hardware))
     .args(["-serial", "stdio", "-qmp"])
     .arg(format!("unix:{}", monitor.display()))
     .args(["-device", "virtio-serial-pci", "-chardev"])
@@ -126,17 +126,24 @@ fn drive(disk: &Disk) -> Vec<String> {
 }
 
 /// Virtualisation where it works: the device may exist on a host whose processor can't.
-fn accelerator(architecture: Architecture) -> [&'static str; 4] {
+fn accelerator(hardware: &Hardware) -> Vec<&'static str> {
+    let architecture = hardware.architecture;
     let processor = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let able = processor
         .split_whitespace()
         .any(|flag| flag == "vmx" || flag == "svm");
     let is_hosts = architecture == Architecture::Amd64;
     if able && is_hosts && File::options().read(true).write(true).open("/dev/kvm").is_ok() {
-        ["-accel", "kvm", "-cpu", "host"]
+        // A host that lets guests run on its processor lets them run in time.
+        vec!["-accel", "kvm", "-cpu", "host"]
     } else {
         // Plain: each feature of a processor that has to be emulated costs time. Boots take a third
         // longer with `max`.
-        ["-accel", "tcg", "-cpu", architecture.processor()]
+        let mut emulated = vec!["-accel", "tcg", "-cpu", architecture.processor()];
+        if hardware.own_clock {
+            // 2 ns for each instruction.
+            emulated.extend(["-icount", "shift=1"]);
+        }
+        emulated
     }
 }

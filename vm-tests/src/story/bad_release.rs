@@ -47,17 +47,37 @@ impl Victim {
         expected: End,
     ) -> Result<Self> {
         let (victim, machine) = Self::boot(stage, first, bad, prepare)?;
+        victim.ends(stage, machine, last_words, expected)
+    }
+
+    /// The same; the release that fails is booted with a clock of its own if so asked.
+    pub(super) fn with_clock(
+        stage: &mut Stage,
+        (first, bad): (&Recipe<'_>, &Recipe<'_>),
+        own_clock: bool,
+        last_words: &str,
+        expected: End,
+    ) -> Result<Self> {
+        let victim = Self::installed(stage, first, bad, |_| Ok(()))?;
+        stage.set_own_clock(own_clock);
+        let machine = victim.boot_bad(stage)?;
+        stage.set_own_clock(false);
+        victim.ends(stage, machine, last_words, expected)
+    }
+
+    /// The release fails, up to its end.
+    fn ends(self, stage: &Stage, machine: Machine, last_words: &str, expected: End) -> Result<Self> {
         machine.console().wait_for(last_words)?;
         stage.say(format_args!("the console says: {last_words}"));
         let end = machine.end();
-        let standing = victim.disk.standing(Slot::B)?;
+        let standing = self.disk.standing(Slot::B)?;
         let end = end.with_context(|| format!("after {last_words:?}, with {}: {standing}", Slot::B))?;
         ensure!(
             end == expected,
             "after {last_words:?} the machine ends in {end:?}"
         );
         stage.say(format_args!("the machine ends: {end:?}"));
-        Ok(victim)
+        Ok(self)
     }
 
     /// Returns with the machine that boots the release.
@@ -67,6 +87,18 @@ impl Victim {
         bad: &Recipe<'_>,
         prepare: impl FnOnce(&mut Machine) -> Result<()>,
     ) -> Result<(Self, Machine)> {
+        let victim = Self::installed(stage, first, bad, prepare)?;
+        let machine = victim.boot_bad(stage)?;
+        Ok((victim, machine))
+    }
+
+    /// Returns once the release is to boot next.
+    fn installed(
+        stage: &mut Stage,
+        first: &Recipe<'_>,
+        bad: &Recipe<'_>,
+        prepare: impl FnOnce(&mut Machine) -> Result<()>,
+    ) -> Result<Self> {
         let first = stage.make(first)?;
         let disk = stage.install(&first)?;
         let bad = stage.make(bad)?;
@@ -76,9 +108,13 @@ impl Victim {
         prepare(&mut machine)?;
         stage.update(&mut machine)?;
         machine.reboot()?;
-        let machine = stage.boot(&disk)?;
-        stage.expect(&disk, Slot::B, Standing::TRIED)?;
-        Ok((Self { disk, first }, machine))
+        Ok(Self { disk, first })
+    }
+
+    fn boot_bad(&self, stage: &mut Stage) -> Result<Machine> {
+        let machine = stage.boot(&self.disk)?;
+        stage.expect(&self.disk, Slot::B, Standing::TRIED)?;
+        Ok(machine)
     }
 
     /// Boots the node after the bad release has failed: slot A runs, and knows what it came back

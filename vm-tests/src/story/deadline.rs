@@ -91,6 +91,34 @@ pub(super) const KEEPER_STOPPED: Story = hang(
     },
     false,
 );
+pub(super) const KERNEL: Story = hang(
+    "deadline-kernel",
+    "B's kernel stands still, and no process runs: softdog resets, which the initrd has armed",
+    |stage| play(stage, Hang::Kernel, "this kernel hangs", "did not come up"),
+    false,
+);
+pub(super) const UNIT: Story = hang(
+    "deadline-unit",
+    "a unit of B never becomes active, and the daemon waits for it: the deadline resets, and A names the unit",
+    |stage| {
+        let cause = "did not come up in time: vm-stuck.service had not started";
+        play(stage, Hang::Unit, "a unit never becomes active", cause)
+    },
+    false,
+);
+pub(super) const DAEMON_STOPPED: Story = hang(
+    "deadline-stopped",
+    "B's daemon hangs once it has started: the deadline resets, and A is back with the cause",
+    |stage| {
+        play(
+            stage,
+            Hang::DaemonStopped,
+            "the daemon is stopped",
+            "did not come up in time",
+        )
+    },
+    false,
+);
 pub(super) const KEPT: Story = Story {
     name: "deadline-kept",
     shows: "B's daemon is killed on trial and leaves the deadline as it was; marking B good disarms it, and nothing resets",
@@ -106,18 +134,30 @@ fn play(stage: &mut Stage, hang: Hang, last_words: &str, cause: &str) -> Result<
     stage.remove_watchdog();
     let deadline = match hang {
         _ if stage.is_control() => Deadline::Off,
-        Hang::Initrd | Hang::Keeper | Hang::Sysinit => Deadline::InInitrd,
-        Hang::Confext | Hang::Daemon | Hang::Systemd => Deadline::InSystem,
+        Hang::Initrd | Hang::Keeper | Hang::Kernel | Hang::Sysinit => Deadline::InInitrd,
+        Hang::Confext | Hang::Unit | Hang::Daemon | Hang::DaemonStopped | Hang::Systemd => Deadline::InSystem,
+    };
+    // One that is stopped in time has not marked the slot good.
+    let conduct = if hang == Hang::DaemonStopped {
+        Conduct::Waits
+    } else {
+        Conduct::Good
     };
     let first = Recipe::new("1.0.0", Conduct::Good);
     let bad = Recipe {
         hang: Some(hang),
         deadline,
-        ..Recipe::new("2.0.0", Conduct::Good)
+        ..Recipe::new("2.0.0", conduct)
     };
-    let node = Victim::between(stage, &first, &bad, last_words, End::Reset)?;
+    // The deadline is not to come before the hang. A kernel that stands still is busy.
+    let own_clock = hang != Hang::Kernel;
+    let node = Victim::with_clock(stage, (&first, &bad), own_clock, last_words, End::Reset)?;
     let machine = node.is_back(stage, cause)?;
-    node.recovers(stage, machine)
+    if hang == Hang::Sysinit {
+        // So it goes after each of them.
+        node.recovers(stage, machine)?;
+    }
+    Ok(())
 }
 
 /// The process that keeps the deadline, as the status tells it.
@@ -140,6 +180,7 @@ fn play_kept(stage: &mut Stage) -> Result<()> {
     expect_running(&mut machine, Slot::A, &first)?;
     stage.update(&mut machine)?;
     machine.reboot()?;
+    stage.set_own_clock(true);
     let mut machine = stage.boot(&disk)?;
     expect_running(&mut machine, Slot::B, &second)?;
     if stage.is_control() {

@@ -47,7 +47,7 @@ pub(crate) struct Control {
 }
 
 /// All stories.
-pub(crate) const STORIES: [Story; 31] = [
+pub(crate) const STORIES: [Story; 34] = [
     two_versions::STORY,
     panics::STORY,
     staged::DOWN,
@@ -79,4 +79,7 @@ pub(crate) const STORIES: [Story; 31] = [
     deadline::CONFEXT,
     deadline::SYSTEMD_FROZEN,
     deadline::KEEPER_STOPPED,
+    deadline::KERNEL,
+    deadline::UNIT,
+    deadline::DAEMON_STOPPED,
 ];
