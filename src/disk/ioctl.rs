@@ -3,7 +3,7 @@
 //!
 //! The only unsafe code of the project. Each function is a whole operation: no descriptor, pointer
 //! or half-filled structure leaves this file. Numbers and layouts are those of `linux/fs.h`,
-//! `linux/loop.h`, `linux/ioprio.h` and `linux/watchdog.h`.
+//! `linux/blkpg.h`, `linux/loop.h`, `linux/ioprio.h` and `linux/watchdog.h`.
 #![allow(
     unsafe_code,
     reason = "kernel calls pass pointers; every call site says why it is sound"
@@ -15,8 +15,13 @@ use std::os::fd::AsRawFd;
 
 use nix::libc::{self, c_int, c_long};
 
+/// What `BLKPG` does to a partition.
+const BLKPG_ADD_PARTITION: c_int = 1;
+const BLKPG_DEL_PARTITION: c_int = 2;
+
 nix::ioctl_read_bad!(blksszget, 0x1268, c_int);
 nix::ioctl_write_ptr_bad!(blkroset, 0x125d, c_int);
+nix::ioctl_write_ptr_bad!(blkpg, 0x1269, PartitionCall);
 nix::ioctl_none_bad!(loop_ctl_get_free, 0x4c82);
 nix::ioctl_write_ptr_bad!(loop_configure, 0x4c0a, LoopConfig);
 nix::ioctl_readwrite!(watchdog_set_timeout, b'W', 6, c_int);
@@ -51,6 +56,54 @@ struct LoopConfig {
     block_size: u32,
     info: LoopInfo,
     reserved: [u64; 8],
+}
+
+/// `struct blkpg_ioctl_arg`.
+#[repr(C)]
+struct PartitionCall {
+    op: c_int,
+    flags: c_int,
+    len: c_int,
+    data: *const PartitionPlace,
+}
+
+/// `struct blkpg_partition`.
+#[repr(C)]
+struct PartitionPlace {
+    start: i64,
+    len: i64,
+    number: c_int,
+    names: [u8; 64 + 64],
+}
+
+/// Makes `len` bytes of `disk` from `start` on its partition `number`, to the kernel: nothing is
+/// written.
+pub(super) fn add_partition(disk: &File, number: u32, (start, len): (u64, u64)) -> io::Result<()> {
+    call_for_partition(disk, BLKPG_ADD_PARTITION, number, (start, len))
+}
+
+/// The kernel forgets partition `number` of `disk`, unless somebody has it open.
+pub(super) fn remove_partition(disk: &File, number: u32) -> io::Result<()> {
+    call_for_partition(disk, BLKPG_DEL_PARTITION, number, (0, 0))
+}
+
+fn call_for_partition(disk: &File, op: c_int, number: u32, (start, len): (u64, u64)) -> io::Result<()> {
+    let place = PartitionPlace {
+        start: i64::try_from(start).map_err(io::Error::other)?,
+        len: i64::try_from(len).map_err(io::Error::other)?,
+        number: c_int::try_from(number).map_err(io::Error::other)?,
+        names: [0; 128],
+    };
+    let call = PartitionCall {
+        op,
+        flags: 0,
+        len: c_int::try_from(size_of::<PartitionPlace>()).map_err(io::Error::other)?,
+        data: &raw const place,
+    };
+    // SAFETY: the descriptor is open for the whole call; the kernel only reads both structures, which
+    // have its layout and live until the call returns.
+    unsafe { blkpg(disk.as_raw_fd(), &raw const call) }?;
+    Ok(())
 }
 
 /// Logical sector size of a block device, in bytes.
@@ -250,5 +303,7 @@ mod tests {
     fn structures_have_the_kernels_size() {
         assert_eq!(size_of::<LoopInfo>(), 232);
         assert_eq!(size_of::<LoopConfig>(), 304);
+        assert_eq!(size_of::<PartitionPlace>(), 152);
+        assert_eq!(size_of::<PartitionCall>(), 24);
     }
 }

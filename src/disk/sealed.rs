@@ -41,7 +41,7 @@ impl Sealed {
     /// A read-only loop device over `len` bytes of `disk` from `start` on.
     pub(super) fn window(disk: &Path, start: u64, len: u64) -> io::Result<Self> {
         let image = File::open(disk)?;
-        let (device, file) = loop_over(&image, start, len, LoopKind::ReadOnly)?;
+        let (device, file) = loop_over(&image, (start, len), LoopKind::ReadOnly, |_| Ok(()))?;
         Ok(Self {
             device,
             held: ReadOnlyDevice::Loop { _device: file },
@@ -65,18 +65,26 @@ impl Drop for Sealed {
     }
 }
 
-/// A loop device over `len` bytes of `file` from `start` on, and its node.
-pub(super) fn loop_over(file: &File, start: u64, len: u64, kind: LoopKind) -> io::Result<(PathBuf, File)> {
+/// A loop device over so many bytes of `file`, from an offset on, and its node. Its number is told
+/// `announce` before it is a device of anything.
+pub(super) fn loop_over(
+    file: &File,
+    window: (u64, u64),
+    kind: LoopKind,
+    announce: impl Fn(u32) -> io::Result<()>,
+) -> io::Result<(PathBuf, File)> {
     let control = OpenOptions::new()
         .read(true)
         .write(true)
         .open("/dev/loop-control")?;
     let mut taken = io::Error::other("no loop device");
     for _ in 0..ATTEMPTS {
-        let path = PathBuf::from(format!("/dev/loop{}", ioctl::free_loop(&control)?));
+        let number = ioctl::free_loop(&control)?;
+        announce(number)?;
+        let path = PathBuf::from(format!("/dev/loop{number}"));
         let writes = kind != LoopKind::ReadOnly;
         let device = OpenOptions::new().read(true).write(writes).open(&path)?;
-        match ioctl::attach_loop(&device, file, (start, len), kind) {
+        match ioctl::attach_loop(&device, file, window, kind) {
             Ok(()) => return Ok((path, device)),
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => taken = error,
             Err(error) => return Err(error),

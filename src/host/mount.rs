@@ -126,6 +126,21 @@ impl Mounted {
     }
 }
 
+/// Shows this process, and what it starts, one node in place of another: the `.1` of each is seen
+/// as its `.0`. Others see nothing of it.
+///
+/// # Errors
+/// The call that the kernel refuses; some may be shown then.
+pub fn show_in_place(shown: &[(PathBuf, PathBuf)]) -> Result<(), Errno> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
+    let none = None::<&str>;
+    nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)?;
+    for (node, place) in shown {
+        nix::mount::mount(Some(node), place, none, MsFlags::MS_BIND, none)?;
+    }
+    Ok(())
+}
+
 fn mount(device: &Path, on: &Path, kind: &str, options: Option<&str>) -> Result<(), Errno> {
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
     nix::mount::mount(Some(device), on, Some(kind), flags, options)

@@ -111,7 +111,9 @@ pub use image_facts::{ImageFacts, LOOKER};
 pub use kernel::KernelError;
 pub use pace::Pace;
 pub use phases::{Downloaded, Installer, Ready, Verified};
-pub use postinstall::{CONFINED_RUNNER, NO_SCRIPT, PostinstError, PostinstMode, PostinstOutcome, RUNNER};
+pub use postinstall::{
+    CONFINED_RUNNER, END_OF_SHOWN, NO_SCRIPT, PostinstError, PostinstMode, PostinstOutcome, RUNNER,
+};
 pub use preflight_result::{EXTENSION_LOOK, PAYLOAD_LOOK, PreflightResult, PreflightVerdict, SLOT_LOOK};
 pub use slots::Slots;
 pub use staged_image::{StagedImage, read_image, read_kernel};

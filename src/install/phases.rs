@@ -280,7 +280,7 @@ impl Verified {
         let (at, slot) = (Arc::clone(&attempt), attempt.plan.target);
         let (seal, confinement) = blocking(move || {
             let seal = at.site.slots.seal(slot).map_err(PostinstError::Seal)?;
-            Ok((seal, Confinement::of(&at.site)?))
+            Ok((seal, Confinement::of(&at.site, slot)?))
         })
         .await
         .map_err(InstallError::Postinst)?;

@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Site;
-use crate::disk::{DiskError, TableShadow};
+use crate::disk::{DiskError, SlotName, TableShadow};
 use crate::host::Host;
 use crate::host::mount::{MountError, Mounted};
 use crate::host::subprocess::{DeviceLimits, Subprocess, SubprocessError};
@@ -37,8 +37,13 @@ const AFTER_ERROR: i32 = 3;
 /// what the script is told beside it, and runs in a mount namespace of its own.
 pub const RUNNER: &str = "update-engine-run-postinst";
 
-/// The name by which it becomes the runner that first makes sure that it can write to no disk.
+/// The name by which it becomes the runner that first makes sure that it can write to no disk. It is
+/// first told which nodes the script sees in place of which others, in pairs, up to
+/// [`END_OF_SHOWN`].
 pub const CONFINED_RUNNER: &str = "update-engine-run-postinst-confined";
+
+/// What follows is what [`RUNNER`] is told.
+pub const END_OF_SHOWN: &str = "--";
 
 /// The runner's unit. Drop-ins for it apply.
 const UNIT: &str = "update-engine-postinst.service";
@@ -126,31 +131,46 @@ pub(super) struct ScriptArguments {
 }
 
 /// What keeps a script from writing the partition table: no device of a disk is writable for it, and
-/// where it looks for the slots' disk it finds a likeness, so that it may switch the slot in there.
+/// where it looks for the slots' disk and for the slot it finds a likeness, so that it may switch the
+/// slot in there. It reaches the disk by the slot, too: a partition's number leads to its disk.
 #[derive(Debug)]
 pub(super) struct Confinement {
     shadow: Option<TableShadow>,
 }
 
 impl Confinement {
-    /// What `site` asks for; nothing if the script may write.
+    /// What `site` asks for with a script in `slot`; nothing if it may write.
     ///
     /// # Errors
     /// [`PostinstError::NotConfined`], [`PostinstError::Shadow`].
-    pub(super) fn of(site: &Site) -> Result<Option<Self>, PostinstError> {
+    pub(super) fn of(site: &Site, slot: SlotName) -> Result<Option<Self>, PostinstError> {
         if site.postinst != PostinstMode::RunConfined {
             return Ok(None);
         }
         require_confinable(site)?;
-        let shadow = site.slots.table_shadow().map_err(PostinstError::Shadow)?;
+        let shadow = site.slots.table_shadow(slot).map_err(PostinstError::Shadow)?;
         Ok(Some(Self { shadow }))
     }
 
-    fn limits(&self) -> DeviceLimits {
-        let shadow = self.shadow.as_ref();
-        DeviceLimits {
-            stand_in: shadow.map(|shadow| (shadow.disk().to_owned(), shadow.device().to_owned())),
-        }
+    /// `runner`, with the limits, told what to show the script in place of
+    /// what; the slot is at `device`.
+    fn confine(&self, runner: Subprocess, device: &Path) -> Subprocess {
+        let shown = self
+            .shadow
+            .iter()
+            .flat_map(|shadow| {
+                [
+                    (shadow.device().to_owned(), shadow.disk().to_owned()),
+                    (shadow.partition(), device.to_owned()),
+                ]
+            })
+            .collect::<Vec<_>>();
+        let writable = shown.iter().map(|(node, _)| node.clone()).collect();
+        let runner = runner.called(CONFINED_RUNNER).confined(DeviceLimits { writable });
+        let told = shown
+            .into_iter()
+            .fold(runner, |runner, (node, place)| runner.arg(node).arg(place));
+        told.arg(END_OF_SHOWN)
     }
 }
 
@@ -207,7 +227,7 @@ async fn run_in_unit(
     let program = std::env::current_exe().map_err(PostinstError::Program)?;
     let runner = Subprocess::new(&program, TIME_LIMIT).in_unit(UNIT);
     let runner = match confinement {
-        Some(confinement) => runner.called(CONFINED_RUNNER).confined(confinement.limits()),
+        Some(confinement) => confinement.confine(runner, &arguments.device),
         None => runner.called(RUNNER),
     };
     let finished = arguments.tell(runner).run(cancel).await?;

@@ -66,12 +66,12 @@ pub trait Slots: Send + Sync {
     /// If the kernel refuses.
     fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError>;
 
-    /// The likeness of the disk for a program that changes its table by itself; none where the
-    /// slots are reached by nobody through the disk.
+    /// The likeness of the disk, with the slot's partition, for a program that changes its table by
+    /// itself; none where the slots are reached by nobody through the disk.
     ///
     /// # Errors
     /// If there can be none.
-    fn table_shadow(&self) -> Result<Option<TableShadow>, DiskError> {
+    fn table_shadow(&self, _slot: SlotName) -> Result<Option<TableShadow>, DiskError> {
         Ok(None)
     }
 
@@ -127,8 +127,8 @@ impl Slots for SlotDisk {
         Self::seal(self, slot)
     }
 
-    fn table_shadow(&self) -> Result<Option<TableShadow>, DiskError> {
-        Self::table_shadow(self)
+    fn table_shadow(&self, slot: SlotName) -> Result<Option<TableShadow>, DiskError> {
+        Self::table_shadow(self, slot)
     }
 
     fn require_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {

@@ -27,28 +27,52 @@ use zbus::{Connection, Fd, OwnedObjectPath, Variant};
 
 use super::manager::{SERVICE, SystemdManagerProxy, SystemdServiceProxy, SystemdUnitProxy};
 
-/// Limits of the devices that a program reaches: no disk's device is writable for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The character devices that a program with limits reaches, beside those that `DevicePolicy=closed`
+/// allows anyway (`/dev/null`, random numbers, terminals). Many others are ways to a disk past its
+/// block device: `/dev/sg*`, `/dev/bsg/*`, `/dev/nvme*`, `/dev/ng*`, `/dev/mapper/control`.
+const CHARACTER_DEVICES: [&str; 6] = [
+    "/dev/fuse",
+    "/dev/kmsg",
+    "/dev/loop-control",
+    "/dev/tpm0",
+    "/dev/tpmrm0",
+    "char-pts",
+];
+
+/// All capabilities but `CAP_SYS_RAWIO`, with which commands that write are passed to a disk that
+/// is open for reading.
+const NO_RAW_IO: u64 = !(1 << 17);
+
+/// libblkid remembers what it finds at which path: what is shown in place of a device is not to be
+/// remembered for others.
+const REMEMBERED: &str = "-/run/blkid";
+
+/// Limits of the devices that a program reaches: it can open no disk's device for writing, and pass
+/// no command to one through another device.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeviceLimits {
-    /// The path of a device, and another device that is seen there instead and may be written.
-    pub stand_in: Option<(PathBuf, PathBuf)>,
+    /// Block devices that it may write all the same.
+    pub writable: Vec<PathBuf>,
 }
 
 impl DeviceLimits {
     fn properties(&self) -> Vec<(&'static str, Variant<'static>)> {
-        let mut allowed = vec![
-            ("char-*".to_owned(), "rwm".to_owned()),
-            ("block-*".to_owned(), "r".to_owned()),
-        ];
-        let mut properties = vec![("DevicePolicy", Variant::from("closed"))];
-        if let Some((seen, device)) = &self.stand_in {
-            let (seen, device) = (text(seen.as_os_str()), text(device.as_os_str()));
-            allowed.push((device.clone(), "rw".to_owned()));
-            // By its path; not with what is mounted below, of which there is nothing.
-            properties.push(("BindPaths", Variant::from(vec![(device, seen, false, 0_u64)])));
-        }
-        properties.push(("DeviceAllow", Variant::from(allowed)));
-        properties
+        vec![
+            ("DevicePolicy", Variant::from("closed")),
+            ("DeviceAllow", Variant::from(self.allowed())),
+            ("CapabilityBoundingSet", Variant::from(NO_RAW_IO)),
+            ("ReadOnlyPaths", Variant::from(vec![REMEMBERED.to_owned()])),
+        ]
+    }
+
+    /// Devices, and what of them is allowed.
+    fn allowed(&self) -> Vec<(String, String)> {
+        let writable = self.writable.iter().map(|device| text(device.as_os_str()));
+        let writable = writable.chain(CHARACTER_DEVICES.map(str::to_owned));
+        let writable = writable.map(|device| (device, "rw".to_owned()));
+        std::iter::once(("block-*".to_owned(), "r".to_owned()))
+            .chain(writable)
+            .collect()
     }
 }
 
@@ -298,6 +322,24 @@ mod tests {
     #[test]
     fn a_name_becomes_a_path_as_systemd_makes_it() {
         assert_eq!(escaped("update-engine.service"), "update_2dengine_2eservice");
+    }
+
+    #[test]
+    fn of_block_devices_only_those_that_are_named_may_be_written_and_no_class_of_others() {
+        let limits = DeviceLimits {
+            writable: vec!["/dev/loop3".into()],
+        };
+        let writable: Vec<_> = limits
+            .allowed()
+            .into_iter()
+            .filter(|(_, access)| access != "r")
+            .collect();
+        assert_eq!(writable[0], ("/dev/loop3".to_owned(), "rw".to_owned()));
+        for (device, access) in &writable[1..] {
+            assert_eq!(access, "rw", "{device}");
+            assert!(CHARACTER_DEVICES.contains(&device.as_str()), "{device}");
+            assert!(!device.contains('*'), "{device}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use update_engine::disk::SlotDisk;
 use update_engine::engine::{ActivationError, activate_at_reboot};
 use update_engine::flags::{self, CommandLine, Flag, FlagRequest};
 use update_engine::host::Host;
-use update_engine::host::mount::{MountError, Mounted};
+use update_engine::host::mount::{MountError, Mounted, show_in_place};
 use update_engine::host::subprocess::{NO_PROXY_VARIABLES, PROXY_VARIABLES, passed_on};
 use update_engine::install::{self, ImageFacts};
 use update_engine::journal::{AttemptFields, JournalLayer, chain, start_logging};
@@ -76,7 +76,7 @@ impl Role {
     pub(crate) fn play(self, name: &Path, arguments: impl Iterator<Item = OsString>) -> ExitCode {
         match self {
             Self::Looker => look_at_image(arguments),
-            Self::Runner => run_postinst(arguments),
+            Self::Runner => run_postinst(arguments, &[]),
             Self::ConfinedRunner => run_confined(arguments),
             Self::Activate => activate(arguments),
             Self::Keeper => deadline::keep(arguments),
@@ -156,26 +156,37 @@ fn activate(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 /// The same as [`run_postinst`], if this process can write to no disk: the partition table is to
-/// be out of the script's reach.
-fn run_confined(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+/// be out of the script's reach, which sees other nodes in place of the slot's and its disk's.
+fn run_confined(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut shown = Vec::new();
+    while let Some(node) = arguments.next().filter(|node| node != install::END_OF_SHOWN) {
+        shown.push((
+            PathBuf::from(node),
+            PathBuf::from(arguments.next().unwrap_or_default()),
+        ));
+    }
     let mut arguments = arguments.peekable();
     let device = arguments.peek().map(PathBuf::from).unwrap_or_default();
-    // The control group refuses before the device's read-only flag, and by another error.
-    let opened = File::options().write(true).open(&device);
-    match opened.map_err(|error| error.raw_os_error()) {
-        Err(Some(errno)) if errno == nix::errno::Errno::EPERM as i32 => run_postinst(arguments),
-        _ => {
-            eprintln!(
-                "the partition table is in postinst's reach: this system does not keep units from devices (DevicePolicy=)"
-            );
-            ExitCode::from(install::NO_SCRIPT)
-        }
+    let places = shown.iter().map(|(_, place)| place);
+    if !places.chain([&device]).all(|place| is_out_of_reach(place)) {
+        eprintln!(
+            "the partition table is in postinst's reach: this system does not keep units from devices (DevicePolicy=)"
+        );
+        return ExitCode::from(install::NO_SCRIPT);
     }
+    run_postinst(arguments, &shown)
 }
 
-/// Mounts a slot and becomes its postinst; returns only if that failed. The mount stays, in the
-/// namespace of the unit that we are.
-fn run_postinst(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+/// Whether the control group refuses to have the device opened for writing; it does so before the
+/// device's read-only flag, and by another error.
+fn is_out_of_reach(device: &Path) -> bool {
+    let opened = File::options().write(true).open(device);
+    opened.is_err_and(|error| error.raw_os_error() == Some(nix::errno::Errno::EPERM as i32))
+}
+
+/// Mounts a slot and becomes its postinst, which sees `shown`; returns only if that failed. The mount
+/// stays, in the namespace of the unit that we are.
+fn run_postinst(mut arguments: impl Iterator<Item = OsString>, shown: &[(PathBuf, PathBuf)]) -> ExitCode {
     let device = PathBuf::from(arguments.next().unwrap_or_default());
     let directory = match Mounted::new(&device) {
         Ok(mounted) => mounted.keep(),
@@ -187,6 +198,13 @@ fn run_postinst(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(install::NO_SCRIPT);
         }
     };
+    // After the mount, which is of the slot itself.
+    if !shown.is_empty()
+        && let Err(error) = show_in_place(shown)
+    {
+        eprintln!("cannot show postinst a likeness of the disk: {error}");
+        return ExitCode::from(install::NO_SCRIPT);
+    }
     let script = directory.join("postinst");
     let error = Command::new(&script)
         .arg(device)

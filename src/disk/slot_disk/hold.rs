@@ -4,9 +4,6 @@ use super::{SlotAccess, SlotDisk};
 use crate::disk::{DiskError, HeldSlot, PairError, Sealed, SlotName, TableShadow, per_slot};
 use crate::host::Host;
 
-/// Where a [`TableShadow`] is kept, on a tmpfs.
-const SHADOW: &str = "/run/update_engine/table-shadow";
-
 impl SlotDisk {
     /// `slot`, exclusively and read-only at block level, until that is dropped. Also held by nobody
     /// if it lies in an image.
@@ -32,16 +29,20 @@ impl SlotDisk {
         per_slot::hold(host, path, &self.own_disk().map_err(Box::new)?)
     }
 
-    /// The disk's likeness, for programs that change its table by themselves; none of an image,
-    /// whose slots are reached by nobody through it.
+    /// The disk's likeness with the partition of `slot`, for programs that change the table by
+    /// themselves; none of an image, whose slots are reached by nobody through it.
     ///
     /// # Errors
     /// [`DiskError::Shadow`].
-    pub fn table_shadow(&self) -> Result<Option<TableShadow>, DiskError> {
+    pub fn table_shadow(&self, slot: SlotName) -> Result<Option<TableShadow>, DiskError> {
         if self.device.is_none() {
             return Ok(None);
         }
-        let shadow = TableShadow::of(&self.disk, &self.host.path(SHADOW));
+        let partition = self.layout.partition(slot);
+        // A checked partition: it lies within 64 bits of bytes.
+        let start = partition.first_lba * self.sector_bytes;
+        let place = (partition.number.get(), start, self.slot_len(slot));
+        let shadow = TableShadow::of(&self.host, &self.disk, place);
         shadow.map(Some).map_err(|source| DiskError::Shadow {
             disk: self.disk.clone(),
             source,

@@ -119,8 +119,8 @@ impl Slots for WithdrawableSlots {
         self.disk.seal(slot)
     }
 
-    fn table_shadow(&self) -> Result<Option<TableShadow>, DiskError> {
-        self.disk.table_shadow()
+    fn table_shadow(&self, slot: SlotName) -> Result<Option<TableShadow>, DiskError> {
+        self.disk.table_shadow(slot)
     }
 
     fn require_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {

@@ -117,22 +117,20 @@ fn the_unit_that_activates_works_when_it_is_stopped_and_nothing_starts_it_at_shu
     let lines: Vec<&str> = unit.lines().filter(|line| !line.starts_with('#')).collect();
     for line in [
         "After=update-engine.service dbus.service",
+        "After=boot.automount",
         "RequiresMountsFor=/boot /var/lib/update_engine",
-        "Type=oneshot",
+        // Something of the host's own mount namespace uses /boot, so that no automount's time-out unmounts it.
+        "WorkingDirectory=/boot",
+        "ExecStart=/usr/bin/sleep infinity",
         "RemainAfterExit=yes",
         "ExecStop=@/usr/sbin/update_engine update-engine-activate",
         "TimeoutStopSec=2",
         "KillSignal=SIGKILL",
+        "SuccessExitStatus=SIGKILL",
     ] {
         assert!(lines.contains(&line), "{line}");
     }
-    for word in [
-        "[Install]",
-        "ExecStart",
-        "WantedBy",
-        "DefaultDependencies",
-        "Before=",
-    ] {
+    for word in ["[Install]", "WantedBy", "DefaultDependencies", "Before="] {
         assert!(!lines.iter().any(|line| line.starts_with(word)), "{word}");
     }
     for unit in std::fs::read_dir(shipped("")).unwrap() {

@@ -3,10 +3,11 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use update_engine::disk::{DiskError, SlotDisk, SlotName};
+use update_engine::disk::{DiskError, SlotDisk, SlotName, TableShadow};
 
 use crate::support::device::Device;
 use crate::support::image::Image;
@@ -117,4 +118,77 @@ fn a_sealed_slot_of_an_image_is_a_read_only_device_of_its_bytes() {
         assert!(Instant::now() < deadline, "a loop device stays");
         std::thread::yield_now();
     }
+}
+
+const UDEV_RULE: &str = "run/udev/rules.d/00-update-engine-table-shadow.rules";
+
+fn length(node: &Path) -> String {
+    run("blockdev", &["--getsize64", node.to_str().unwrap()])
+}
+
+#[test]
+fn a_shadow_of_the_table_has_the_slots_partition_as_the_table_says_it() {
+    if !may_mount() {
+        return;
+    }
+    let device = Device::new(1 << 20);
+    let host = device.host(&device.partition(3));
+    let disk = SlotDisk::discover(&host).unwrap();
+    let before = fs::read(device.image.path()).unwrap();
+    let shadow = disk.table_shadow(SlotName::B).unwrap().unwrap();
+    assert_eq!(shadow.disk(), host.path(device.disk().to_str().unwrap()));
+    let partition = shadow.partition();
+    assert_eq!(length(&partition), length(&device.partition(4)));
+    // Whoever goes by the partition alone: its number leads to its disk, and that has its label.
+    let probe = [
+        "-p",
+        "-o",
+        "value",
+        "-s",
+        "PART_ENTRY_NAME",
+        partition.to_str().unwrap(),
+    ];
+    assert_eq!(run("blkid", &probe).trim(), "USR-B");
+    let seen = SlotDisk::open(shadow.device(), SlotName::A).unwrap();
+    seen.make_next(SlotName::B).unwrap();
+    assert_eq!(seen.boots_next().unwrap(), Some(SlotName::B));
+    assert!(
+        fs::read(device.image.path()).unwrap() == before,
+        "the disk was written"
+    );
+    let rule = fs::read_to_string(host.path(UDEV_RULE)).unwrap();
+    let name = shadow.device().file_name().unwrap().to_str().unwrap().to_owned();
+    assert!(rule.contains(&format!("KERNEL==\"{name}|{name}p*\"")), "{rule}");
+    drop(shadow);
+    assert!(!partition.exists());
+    assert!(!host.path(UDEV_RULE).exists());
+}
+
+#[test]
+fn what_a_killed_engine_leaves_of_a_shadow_is_removed() {
+    if !may_mount() {
+        return;
+    }
+    let device = Device::new(1 << 20);
+    let host = device.host(&device.partition(3));
+    let disk = SlotDisk::discover(&host).unwrap();
+    let shadow = disk.table_shadow(SlotName::B).unwrap().unwrap();
+    let (partition, loop_device) = (shadow.partition(), shadow.device().to_owned());
+    let rule = fs::read_to_string(host.path(UDEV_RULE)).unwrap();
+    // While it is in use it stays, and so does the rule.
+    assert!(TableShadow::remove_leftover(&host).is_err());
+    assert!(partition.exists() && host.path(UDEV_RULE).exists());
+    drop(shadow);
+    // The kernel frees the loop device of a process that was killed, not its partition.
+    let other = device.path("other.img");
+    File::create(&other).unwrap().set_len(1 << 20).unwrap();
+    let node = loop_device.to_str().unwrap();
+    run("losetup", &[node, other.to_str().unwrap()]);
+    run("addpart", &[node, "4", "8", "8"]);
+    run("losetup", &["--detach", node]);
+    assert!(partition.exists());
+    fs::write(host.path(UDEV_RULE), rule).unwrap();
+    TableShadow::remove_leftover(&host).unwrap();
+    assert!(!partition.exists());
+    assert!(!host.path(UDEV_RULE).exists());
 }

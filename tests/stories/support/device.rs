@@ -100,7 +100,7 @@ impl Device {
             source.display()
         );
         fs::write(root.join("proc/self/mountinfo"), mount).unwrap();
-        for directory in ["dev", "sys/dev"] {
+        for directory in ["dev", "sys/block", "sys/dev"] {
             symlink(Path::new("/").join(directory), root.join(directory)).unwrap();
         }
         Host::new(root)

@@ -59,7 +59,8 @@ pub(super) const ORDER: Story = Story {
 
 pub(super) const POSTINST: Story = Story {
     name: "staged-postinst",
-    shows: "an image's postinst calls cgpt to switch the slot: it believes that it has, and the slot stays unbootable",
+    shows: "an image's postinst finds the disk by its partition and calls cgpt to switch the slot, as Flatcar's does: it believes \
+            that it has, the slot stays unbootable, and nothing is left of what it saw, not by a daemon that was killed either",
     play: postinst,
     usual: false,
     control: Control {
@@ -153,6 +154,36 @@ impl Node {
         self.machine
             .sh("test -e /var/lib/update_engine/staged && test ! -e /run/reboot-required")?;
         stage.say("it is on record, and nothing asks for a reboot");
+        Ok(())
+    }
+
+    /// The daemon is killed while the postinst runs, and starts anew.
+    fn loses_its_daemon(&mut self, stage: &Stage) -> Result<()> {
+        stage.say("the daemon is killed while the postinst runs");
+        self.machine.sh(
+            "touch /etc/postinst-waits && (update_engine_client update >/dev/null 2>&1 &); \
+             for look in $(seq 600); do test -e /run/postinst-waits && break; sleep 0.5; done; \
+             test -e /run/postinst-waits && ls /dev/loop*p4 && \
+             systemctl kill --kill-whom=main --signal=KILL update-engine && rm /etc/postinst-waits && \
+             for look in $(seq 100); do systemctl is-active update-engine-postinst || break; sleep 0.2; done; \
+             ls -l /dev/loop*p4 /run/udev/rules.d/00-update-engine-table-shadow.rules && systemctl restart update-engine && \
+             for look in $(seq 100); do test -e /run/udev/rules.d/00-update-engine-table-shadow.rules || break; sleep 0.2; done",
+        )
+        .context("the daemon was not killed in time, or left nothing")?;
+        self.has_no_likeness()?;
+        stage.say("what it left was removed");
+        stage.expect(&self.disk, Slot::B, Standing::UNBOOTABLE)
+    }
+
+    /// Neither loop device nor partition, nor the rule about them.
+    fn has_no_likeness(&mut self) -> Result<()> {
+        self.machine
+            .sh(
+                "udevadm settle; ls -l /run/udev/rules.d /dev/loop*; losetup --list; \
+                 test ! -e /run/udev/rules.d/00-update-engine-table-shadow.rules && \
+                 ! ls /dev/loop*p* && ! losetup --list | grep table-shadow",
+            )
+            .context("something is left of the disk's likeness")?;
         Ok(())
     }
 
@@ -286,9 +317,17 @@ fn postinst(stage: &mut Stage) -> Result<()> {
              >/etc/systemd/system/update-engine-postinst.service.d/devices.conf && systemctl daemon-reload",
         )?;
     }
+    if !stage.is_control() {
+        node.loses_its_daemon(stage)?;
+    }
     node.update(stage)?;
-    node.machine.sh("grep -q '15 1 0' /etc/cgpt-has-said")?;
+    node.machine
+        .sh("cat /etc/cgpt-has-said && grep -qE '^USR-B [1-9][0-9]* 1 0 ' /etc/cgpt-has-said")?;
     stage.say("the postinst has seen its own change");
+    node.machine
+        .sh("grep vda4 /etc/links-have-been && ! grep loop /etc/links-have-been")?;
+    stage.say("nobody was led to the likeness of the disk");
+    node.has_no_likeness()?;
     node.is_staged(stage)?;
     node.machine.sh("update_engine_client activate")?;
     node.cut(stage, Slot::B)?;
