@@ -127,9 +127,9 @@ pub enum DiskError {
         /// The kernel's words.
         source: io::Error,
     },
-    /// Programs can't be given the disk's likeness in its place.
-    #[error("cannot make a likeness of {}", disk.display())]
-    Shadow {
+    /// Programs can't be given a dummy disk in its place.
+    #[error("cannot make a dummy disk in place of {}", disk.display())]
+    DummyDisk {
         /// Device of the slots' disk.
         disk: PathBuf,
         /// The kernel's words.

@@ -18,6 +18,7 @@
 
 mod command_line;
 mod discovery;
+mod dummy_disk;
 mod error;
 mod held_slot;
 mod ioctl;
@@ -32,10 +33,10 @@ mod sealed;
 mod slot;
 mod slot_disk;
 mod sysfs;
-mod table_shadow;
 mod target;
 
 pub use discovery::overlay_layers;
+pub use dummy_disk::DummyDisk;
 pub use error::{DiscoveryError, DiskError};
 pub use held_slot::HeldSlot;
 pub(crate) use ioctl::give_back_free_memory;
@@ -51,5 +52,4 @@ pub use slot::{LayoutError, SlotName};
 pub use slot_disk::{BootRisk, GivenUp, Marked, SlotDisk, SlotRow, WentBack};
 pub use slots::SlotAttributes;
 pub use sysfs::Guard;
-pub use table_shadow::TableShadow;
 pub use target::{BlockTarget, FileTarget};

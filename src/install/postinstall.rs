@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Site;
-use crate::disk::{DiskError, SlotName, TableShadow};
+use crate::disk::{DiskError, DummyDisk, SlotName};
 use crate::host::Host;
 use crate::host::mount::{MountError, Mounted};
 use crate::host::subprocess::{DeviceLimits, Subprocess, SubprocessError};
@@ -96,9 +96,9 @@ pub enum PostinstError {
     /// What keeps the script from the partition table needs systemd.
     #[error("without systemd nothing keeps postinst from switching the slot: ACTIVATE has to be at-once")]
     NotConfined,
-    /// The script can't be given the disk's likeness.
+    /// The script can't be given the dummy disk.
     #[error("cannot keep the partition table out of postinst's reach")]
-    Shadow(#[source] DiskError),
+    DummyDisk(#[source] DiskError),
     /// The daemon's own program can't be found.
     #[error("cannot find the program that runs postinst")]
     Program(#[source] io::Error),
@@ -131,37 +131,37 @@ pub(super) struct ScriptArguments {
 }
 
 /// What keeps a script from writing the partition table: no device of a disk is writable for it, and
-/// where it looks for the slots' disk and for the slot it finds a likeness, so that it may switch the
+/// where it looks for the slots' disk and for the slot it finds a dummy disk, so that it may switch the
 /// slot in there. It reaches the disk by the slot, too: a partition's number leads to its disk.
 #[derive(Debug)]
 pub(super) struct Confinement {
-    shadow: Option<TableShadow>,
+    dummy: Option<DummyDisk>,
 }
 
 impl Confinement {
     /// What `site` asks for with a script in `slot`; nothing if it may write.
     ///
     /// # Errors
-    /// [`PostinstError::NotConfined`], [`PostinstError::Shadow`].
+    /// [`PostinstError::NotConfined`], [`PostinstError::DummyDisk`].
     pub(super) fn of(site: &Site, slot: SlotName) -> Result<Option<Self>, PostinstError> {
         if site.postinst != PostinstMode::RunConfined {
             return Ok(None);
         }
         require_confinable(site)?;
-        let shadow = site.slots.table_shadow(slot).map_err(PostinstError::Shadow)?;
-        Ok(Some(Self { shadow }))
+        let dummy = site.slots.dummy_disk(slot).map_err(PostinstError::DummyDisk)?;
+        Ok(Some(Self { dummy }))
     }
 
     /// `runner`, with the limits, told what to show the script in place of
     /// what; the slot is at `device`.
     fn confine(&self, runner: Subprocess, device: &Path) -> Subprocess {
         let shown = self
-            .shadow
+            .dummy
             .iter()
-            .flat_map(|shadow| {
+            .flat_map(|dummy| {
                 [
-                    (shadow.device().to_owned(), shadow.disk().to_owned()),
-                    (shadow.partition(), device.to_owned()),
+                    (dummy.device().to_owned(), dummy.disk().to_owned()),
+                    (dummy.partition(), device.to_owned()),
                 ]
             })
             .collect::<Vec<_>>();

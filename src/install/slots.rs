@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::disk::{BlockTarget, BootRisk, DiskError, OwnDisk, Sealed, SlotDisk, SlotName, TableShadow};
+use crate::disk::{BlockTarget, BootRisk, DiskError, DummyDisk, OwnDisk, Sealed, SlotDisk, SlotName};
 use crate::host::Host;
 
 /// The disk that holds the two slots. Every method blocks, and reads the medium anew.
@@ -66,12 +66,12 @@ pub trait Slots: Send + Sync {
     /// If the kernel refuses.
     fn seal(&self, slot: SlotName) -> Result<Sealed, DiskError>;
 
-    /// The likeness of the disk, with the slot's partition, for a program that changes its table by
+    /// The dummy disk in place of the disk, with the slot's partition, for a program that changes its table by
     /// itself; none where the slots are reached by nobody through the disk.
     ///
     /// # Errors
     /// If there can be none.
-    fn table_shadow(&self, _slot: SlotName) -> Result<Option<TableShadow>, DiskError> {
+    fn dummy_disk(&self, _slot: SlotName) -> Result<Option<DummyDisk>, DiskError> {
         Ok(None)
     }
 
@@ -127,8 +127,8 @@ impl Slots for SlotDisk {
         Self::seal(self, slot)
     }
 
-    fn table_shadow(&self, slot: SlotName) -> Result<Option<TableShadow>, DiskError> {
-        Self::table_shadow(self, slot)
+    fn dummy_disk(&self, slot: SlotName) -> Result<Option<DummyDisk>, DiskError> {
+        Self::dummy_disk(self, slot)
     }
 
     fn require_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {

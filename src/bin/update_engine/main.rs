@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use update_engine::bus::{self, BusError, BusService};
-use update_engine::disk::{SlotName, TableShadow, share_one_heap};
+use update_engine::disk::{DummyDisk, SlotName, share_one_heap};
 use update_engine::engine::{DiskChoice, Engine, Node, Settings, Updater as _};
 use update_engine::flags::{self, CommandLine, FlagRequest};
 use update_engine::host::Host;
@@ -168,8 +168,8 @@ async fn run(options: Options, attempt_fields: AttemptFields) -> Result<(), Daem
     let (sender, news) = SnapshotSender::new();
     let (commands, received) = mpsc::channel(16);
     let host = options.settings.host.clone();
-    if let Err(error) = TableShadow::remove_leftover(&host) {
-        tracing::warn!(%error, "a likeness of the partition table stays for now");
+    if let Err(error) = DummyDisk::remove_leftover(&host) {
+        tracing::warn!(%error, "a dummy disk stays for now");
     }
     let node = Arc::new(Node::new(options.settings, attempt_fields));
     let beginning = (node.initial_state(), node.node_facts().await);

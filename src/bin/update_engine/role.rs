@@ -202,7 +202,7 @@ fn run_postinst(mut arguments: impl Iterator<Item = OsString>, shown: &[(PathBuf
     if !shown.is_empty()
         && let Err(error) = show_in_place(shown)
     {
-        eprintln!("cannot show postinst a likeness of the disk: {error}");
+        eprintln!("cannot show postinst a dummy disk: {error}");
         return ExitCode::from(install::NO_SCRIPT);
     }
     let script = directory.join("postinst");

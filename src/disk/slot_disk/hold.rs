@@ -1,7 +1,7 @@
-//! The hold on a slot that is staged, and the likeness of its disk for the image's own program.
+//! The hold on a slot that is staged, and the dummy disk for the image's own program.
 
 use super::{SlotAccess, SlotDisk};
-use crate::disk::{DiskError, HeldSlot, PairError, Sealed, SlotName, TableShadow, per_slot};
+use crate::disk::{DiskError, DummyDisk, HeldSlot, PairError, Sealed, SlotName, per_slot};
 use crate::host::Host;
 
 impl SlotDisk {
@@ -29,12 +29,12 @@ impl SlotDisk {
         per_slot::hold(host, path, &self.own_disk().map_err(Box::new)?)
     }
 
-    /// The disk's likeness with the partition of `slot`, for programs that change the table by
+    /// A dummy disk in place of this one, with the partition of `slot`, for programs that change the table by
     /// themselves; none of an image, whose slots are reached by nobody through it.
     ///
     /// # Errors
-    /// [`DiskError::Shadow`].
-    pub fn table_shadow(&self, slot: SlotName) -> Result<Option<TableShadow>, DiskError> {
+    /// [`DiskError::DummyDisk`].
+    pub fn dummy_disk(&self, slot: SlotName) -> Result<Option<DummyDisk>, DiskError> {
         if self.device.is_none() {
             return Ok(None);
         }
@@ -42,8 +42,8 @@ impl SlotDisk {
         // A checked partition: it lies within 64 bits of bytes.
         let start = partition.first_lba * self.sector_bytes;
         let place = (partition.number.get(), start, self.slot_len(slot));
-        let shadow = TableShadow::of(&self.host, &self.disk, place);
-        shadow.map(Some).map_err(|source| DiskError::Shadow {
+        let dummy = DummyDisk::of(&self.host, &self.disk, place);
+        dummy.map(Some).map_err(|source| DiskError::DummyDisk {
             disk: self.disk.clone(),
             source,
         })

@@ -8,7 +8,7 @@ use super::machine::{Machine, drop_other_extensions};
 use super::pending_reboot::forget;
 use super::staged_slot::StagedSlot;
 use super::update_history::UpdateHistory;
-use crate::disk::{BlockTarget, BootRisk, DiskError, OwnDisk, Sealed, SlotDisk, SlotName, TableShadow};
+use crate::disk::{BlockTarget, BootRisk, DiskError, DummyDisk, OwnDisk, Sealed, SlotDisk, SlotName};
 use crate::host::Host;
 use crate::install::Slots;
 
@@ -119,8 +119,8 @@ impl Slots for WithdrawableSlots {
         self.disk.seal(slot)
     }
 
-    fn table_shadow(&self, slot: SlotName) -> Result<Option<TableShadow>, DiskError> {
-        self.disk.table_shadow(slot)
+    fn dummy_disk(&self, slot: SlotName) -> Result<Option<DummyDisk>, DiskError> {
+        self.disk.dummy_disk(slot)
     }
 
     fn require_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {

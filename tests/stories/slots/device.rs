@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use update_engine::disk::{DiskError, SlotDisk, SlotName, TableShadow};
+use update_engine::disk::{DiskError, DummyDisk, SlotDisk, SlotName};
 
 use crate::support::device::Device;
 use crate::support::image::Image;
@@ -120,14 +120,14 @@ fn a_sealed_slot_of_an_image_is_a_read_only_device_of_its_bytes() {
     }
 }
 
-const UDEV_RULE: &str = "run/udev/rules.d/00-update-engine-table-shadow.rules";
+const UDEV_RULE: &str = "run/udev/rules.d/00-update-engine-dummy-disk.rules";
 
 fn length(node: &Path) -> String {
     run("blockdev", &["--getsize64", node.to_str().unwrap()])
 }
 
 #[test]
-fn a_shadow_of_the_table_has_the_slots_partition_as_the_table_says_it() {
+fn a_dummy_disk_has_the_slots_partition_as_the_table_says_it() {
     if !may_mount() {
         return;
     }
@@ -135,9 +135,9 @@ fn a_shadow_of_the_table_has_the_slots_partition_as_the_table_says_it() {
     let host = device.host(&device.partition(3));
     let disk = SlotDisk::discover(&host).unwrap();
     let before = fs::read(device.image.path()).unwrap();
-    let shadow = disk.table_shadow(SlotName::B).unwrap().unwrap();
-    assert_eq!(shadow.disk(), host.path(device.disk().to_str().unwrap()));
-    let partition = shadow.partition();
+    let dummy = disk.dummy_disk(SlotName::B).unwrap().unwrap();
+    assert_eq!(dummy.disk(), host.path(device.disk().to_str().unwrap()));
+    let partition = dummy.partition();
     assert_eq!(length(&partition), length(&device.partition(4)));
     // Whoever goes by the partition alone: its number leads to its disk, and that has its label.
     let probe = [
@@ -149,7 +149,7 @@ fn a_shadow_of_the_table_has_the_slots_partition_as_the_table_says_it() {
         partition.to_str().unwrap(),
     ];
     assert_eq!(run("blkid", &probe).trim(), "USR-B");
-    let seen = SlotDisk::open(shadow.device(), SlotName::A).unwrap();
+    let seen = SlotDisk::open(dummy.device(), SlotName::A).unwrap();
     seen.make_next(SlotName::B).unwrap();
     assert_eq!(seen.boots_next().unwrap(), Some(SlotName::B));
     assert!(
@@ -157,28 +157,28 @@ fn a_shadow_of_the_table_has_the_slots_partition_as_the_table_says_it() {
         "the disk was written"
     );
     let rule = fs::read_to_string(host.path(UDEV_RULE)).unwrap();
-    let name = shadow.device().file_name().unwrap().to_str().unwrap().to_owned();
+    let name = dummy.device().file_name().unwrap().to_str().unwrap().to_owned();
     assert!(rule.contains(&format!("KERNEL==\"{name}|{name}p*\"")), "{rule}");
-    drop(shadow);
+    drop(dummy);
     assert!(!partition.exists());
     assert!(!host.path(UDEV_RULE).exists());
 }
 
 #[test]
-fn what_a_killed_engine_leaves_of_a_shadow_is_removed() {
+fn what_a_killed_engine_leaves_of_a_dummy_disk_is_removed() {
     if !may_mount() {
         return;
     }
     let device = Device::new(1 << 20);
     let host = device.host(&device.partition(3));
     let disk = SlotDisk::discover(&host).unwrap();
-    let shadow = disk.table_shadow(SlotName::B).unwrap().unwrap();
-    let (partition, loop_device) = (shadow.partition(), shadow.device().to_owned());
+    let dummy = disk.dummy_disk(SlotName::B).unwrap().unwrap();
+    let (partition, loop_device) = (dummy.partition(), dummy.device().to_owned());
     let rule = fs::read_to_string(host.path(UDEV_RULE)).unwrap();
     // While it is in use it stays, and so does the rule.
-    assert!(TableShadow::remove_leftover(&host).is_err());
+    assert!(DummyDisk::remove_leftover(&host).is_err());
     assert!(partition.exists() && host.path(UDEV_RULE).exists());
-    drop(shadow);
+    drop(dummy);
     // The kernel frees the loop device of a process that was killed, not its partition.
     let other = device.path("other.img");
     File::create(&other).unwrap().set_len(1 << 20).unwrap();
@@ -188,7 +188,7 @@ fn what_a_killed_engine_leaves_of_a_shadow_is_removed() {
     run("losetup", &["--detach", node]);
     assert!(partition.exists());
     fs::write(host.path(UDEV_RULE), rule).unwrap();
-    TableShadow::remove_leftover(&host).unwrap();
+    DummyDisk::remove_leftover(&host).unwrap();
     assert!(!partition.exists());
     assert!(!host.path(UDEV_RULE).exists());
 }

@@ -166,24 +166,24 @@ impl Node {
              test -e /run/postinst-waits && ls /dev/loop*p4 && \
              systemctl kill --kill-whom=main --signal=KILL update-engine && rm /etc/postinst-waits && \
              for look in $(seq 100); do systemctl is-active update-engine-postinst || break; sleep 0.2; done; \
-             ls -l /dev/loop*p4 /run/udev/rules.d/00-update-engine-table-shadow.rules && systemctl restart update-engine && \
-             for look in $(seq 100); do test -e /run/udev/rules.d/00-update-engine-table-shadow.rules || break; sleep 0.2; done",
+             ls -l /dev/loop*p4 /run/udev/rules.d/00-update-engine-dummy-disk.rules && systemctl restart update-engine && \
+             for look in $(seq 100); do test -e /run/udev/rules.d/00-update-engine-dummy-disk.rules || break; sleep 0.2; done",
         )
         .context("the daemon was not killed in time, or left nothing")?;
-        self.has_no_likeness()?;
+        self.has_no_dummy_disk()?;
         stage.say("what it left was removed");
         stage.expect(&self.disk, Slot::B, Standing::UNBOOTABLE)
     }
 
     /// Neither loop device nor partition, nor the rule about them.
-    fn has_no_likeness(&mut self) -> Result<()> {
+    fn has_no_dummy_disk(&mut self) -> Result<()> {
         self.machine
             .sh(
                 "udevadm settle; ls -l /run/udev/rules.d /dev/loop*; losetup --list; \
-                 test ! -e /run/udev/rules.d/00-update-engine-table-shadow.rules && \
-                 ! ls /dev/loop*p* && ! losetup --list | grep table-shadow",
+                 test ! -e /run/udev/rules.d/00-update-engine-dummy-disk.rules && \
+                 ! ls /dev/loop*p* && ! losetup --list | grep dummy-disk",
             )
-            .context("something is left of the disk's likeness")?;
+            .context("something is left of the dummy disk")?;
         Ok(())
     }
 
@@ -326,8 +326,8 @@ fn postinst(stage: &mut Stage) -> Result<()> {
     stage.say("the postinst has seen its own change");
     node.machine
         .sh("grep vda4 /etc/links-have-been && ! grep loop /etc/links-have-been")?;
-    stage.say("nobody was led to the likeness of the disk");
-    node.has_no_likeness()?;
+    stage.say("nobody was led to the dummy disk");
+    node.has_no_dummy_disk()?;
     node.is_staged(stage)?;
     node.machine.sh("update_engine_client activate")?;
     node.cut(stage, Slot::B)?;

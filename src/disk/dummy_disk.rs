@@ -1,4 +1,4 @@
-//! A shadow of a disk's partition table, for programs that switch slots by themselves: a loop
+//! A dummy disk in place of the slots' disk, for programs that switch slots by themselves: a loop
 //! device that looks like the disk, with both copies of its table, one partition, and nothing
 //! between them; its writes go nowhere.
 //!
@@ -25,9 +25,9 @@ use crate::host::Host;
 /// Bytes at either end of the disk that are copied: both copies of a table, whatever its sectors.
 const ENDS: u64 = 2 << 20;
 /// Where its bytes are kept, on a tmpfs; the name is gone at once, but the kernel shows it.
-const BACKING: &str = "/run/update_engine/table-shadow";
+const BACKING: &str = "/run/update_engine/dummy-disk";
 /// The rule, read before all others.
-const RULE: &str = "/run/udev/rules.d/00-update-engine-table-shadow.rules";
+const RULE: &str = "/run/udev/rules.d/00-update-engine-dummy-disk.rules";
 /// Whoever has udev running has this.
 const UDEV_CONTROL: &str = "/run/udev/control";
 /// Between two attempts to remove a partition that somebody looks at, as udev does now and then.
@@ -35,9 +35,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How often that is tried.
 const ATTEMPTS: usize = 40;
 
-/// A loop device in the likeness of a disk, with one of its partitions. Both go when this is dropped.
+/// A loop device with a disk's partition table and one of its partitions. Both go when this is dropped.
 #[derive(Debug)]
-pub struct TableShadow {
+pub struct DummyDisk {
     disk: PathBuf,
     device: PathBuf,
     number: u32,
@@ -48,8 +48,8 @@ pub struct TableShadow {
     rule: UdevRule,
 }
 
-impl TableShadow {
-    /// A shadow of `disk`, with the partition of that number, at that offset and of that many
+impl DummyDisk {
+    /// A dummy disk in place of `disk`, with the partition of that number, at that offset and of that many
     /// bytes. A rule for udev is there as long as it is.
     pub(super) fn of(host: &Host, disk: &Path, (number, start, len): (u32, u64, u64)) -> io::Result<Self> {
         Self::remove_leftover(host)?;
@@ -66,7 +66,7 @@ impl TableShadow {
         let kind = LoopKind::Writable { sector };
         let announce = |number| rule.announce(number);
         let (device, loop_device) = loop_over(&copy, (0, disk_len), kind, announce)?;
-        let mut shadow = Self {
+        let mut dummy = Self {
             disk: disk.to_path_buf(),
             device,
             number,
@@ -74,15 +74,15 @@ impl TableShadow {
             loop_device,
             rule,
         };
-        ioctl::add_partition(&shadow.loop_device, number, (start, len))?;
-        match File::open(shadow.partition()) {
-            Ok(partition) => shadow.partition = Some(partition),
+        ioctl::add_partition(&dummy.loop_device, number, (start, len))?;
+        match File::open(dummy.partition()) {
+            Ok(partition) => dummy.partition = Some(partition),
             Err(error) => {
-                shadow.remove_partition();
+                dummy.remove_partition();
                 return Err(error);
             }
         }
-        Ok(shadow)
+        Ok(dummy)
     }
 
     /// Removes what an engine that was killed has left of one.
@@ -99,7 +99,7 @@ impl TableShadow {
             remove_partitions_left(host, number)?;
         }
         drop(UdevRule::new(host));
-        tracing::info!("what was left of a likeness of the partition table is removed");
+        tracing::info!("what was left of a dummy disk is removed");
         Ok(())
     }
 
@@ -141,7 +141,7 @@ impl TableShadow {
     }
 }
 
-impl Drop for TableShadow {
+impl Drop for DummyDisk {
     fn drop(&mut self) {
         if self.partition.take().is_some() {
             self.remove_partition();
