@@ -1,5 +1,5 @@
 //! A model checker over the [`step`](super::step()) that ships: two or three nodes, a lock of one or two places, good versions
-//! and a bad one; nodes lose power, roll back and hang, managers are killed, records can't be written or read, answers of
+//! and a bad one, activated at once or staged; nodes lose power, roll back and hang, managers are killed, records can't be written or read, answers of
 //! engine, logind and the lock's server are lost, late or come twice, clocks are set and windows close.
 //!
 //! Each world that can be reached is looked at once; nodes that are alike are exchanged for each other. Held in each:
@@ -16,7 +16,7 @@ mod world;
 
 use super::AfterRollback;
 use search::{Found, explore};
-use world::{Budget, Sabotage, Scenario};
+use world::{Activation, Budget, Sabotage, Scenario};
 
 /// Searches for more than a test has time for, with `REBOOT_MODEL=deep`.
 fn is_deep() -> bool {
@@ -41,6 +41,7 @@ const NOTHING: Budget = Budget {
     business: 0,
     refusals: 0,
     damages: 0,
+    unactivated: 0,
 };
 
 const GOOD: Scenario = Scenario {
@@ -50,6 +51,7 @@ const GOOD: Scenario = Scenario {
     bad: None,
     after_rollback: AfterRollback::Hold,
     tells_holders: true,
+    activation: Activation::AtOnce,
     sabotage: None,
     budget: NOTHING,
 };
@@ -65,6 +67,13 @@ const MENDED: Scenario = Scenario {
 
 const fn on(nodes: usize, scenario: Scenario) -> Scenario {
     Scenario { nodes, ..scenario }
+}
+
+const fn activated_by(activation: Activation, scenario: Scenario) -> Scenario {
+    Scenario {
+        activation,
+        ..scenario
+    }
 }
 
 const fn of_two(scenario: Scenario) -> Scenario {
@@ -181,6 +190,63 @@ fn a_request_at_any_moment_releases_no_bad_version() {
     holds("requests, mended", mended);
 }
 
+/// What happens to updates that are staged, beside what may happen to any.
+const STAGED: [(&str, Change); 8] = [
+    ("nothing", |_| ()),
+    ("not activated by a reboot", |budget| budget.unactivated = 1),
+    ("not activated by any reboot", |budget| budget.unactivated = 2),
+    ("not activated, a manager is killed", |budget| {
+        (budget.unactivated, budget.kills) = (1, 1);
+    }),
+    ("not activated, power cut", |budget| {
+        (budget.unactivated, budget.cuts) = (1, 1);
+    }),
+    ("not activated, withdrawn", |budget| {
+        (budget.unactivated, budget.withdrawals) = (1, 1);
+    }),
+    ("not activated, request", |budget| {
+        (budget.unactivated, budget.requests) = (1, 1);
+    }),
+    ("not activated, damaged record", |budget| {
+        (budget.unactivated, budget.damages) = (1, 1);
+    }),
+];
+
+/// The manager's reboot activates them; where that comes to nothing, no version has failed by it, and no lock is held or given
+/// back for it.
+#[test]
+fn a_reboot_activates_what_is_staged_and_one_that_does_not_is_no_rollback() {
+    for (name, kind) in STAGED {
+        for (what, scenario) in [
+            ("good", on(2, GOOD)),
+            ("bad", on(2, BAD)),
+            ("mended", on(1, MENDED)),
+        ] {
+            let staged = activated_by(Activation::Reboot, with(scenario, kind));
+            holds(&format!("staged for a reboot, {what}, {name}"), staged);
+        }
+    }
+    for (name, kind) in ONCE.iter().chain(&FAULTS) {
+        let staged = activated_by(Activation::Reboot, with(on(1, MENDED), *kind));
+        holds(&format!("staged for a reboot, mended, {name}"), staged);
+    }
+}
+
+/// Nobody is rebooted for them before, and a lock that is held after a rollback is not given back for one that is only staged.
+#[test]
+fn what_is_staged_until_an_order_comes_asks_for_no_reboot_before() {
+    for (name, kind) in ONCE.iter().chain(&FAULTS) {
+        for (what, scenario) in [("good", on(1, GOOD)), ("mended", on(1, MENDED))] {
+            let staged = activated_by(Activation::Order, with(scenario, *kind));
+            holds(&format!("staged until an order, {what}, {name}"), staged);
+        }
+    }
+    for (what, scenario) in [("good", on(2, GOOD)), ("bad", on(2, BAD)), ("mended", MENDED)] {
+        let staged = activated_by(Activation::Order, scenario);
+        holds(&format!("staged until an order, two nodes, {what}"), staged);
+    }
+}
+
 #[test]
 fn what_an_operator_releases_is_not_held_any_more() {
     holds("released", with(BAD, |budget| budget.releases = 1));
@@ -246,10 +312,15 @@ fn every_sabotage_is_caught() {
     const WITHDRAWN: &str = "a reboot for an update that was withdrawn";
     const LOST: &str = "a node that rolled back has lost the lock";
     const TWO: &str = "2 holders";
+    const NOTHING_FAILED: &str = "the lock is kept for a rollback that never was";
     let withdrawn: Change = |budget| budget.withdrawals = 1;
     let killed_and_lost: Change = |budget| (budget.kills, budget.losses) = (1, 1);
     let refused: Change = |budget| (budget.withdrawals, budget.refusals) = (1, 1);
-    let sabotages: [(Sabotage, Scenario, &str); 9] = [
+    let unactivated = activated_by(
+        Activation::Reboot,
+        with(on(1, GOOD), |budget| budget.unactivated = 2),
+    );
+    let sabotages: [(Sabotage, Scenario, &str); 11] = [
         (Sabotage::ReleaseAtBoot, GOOD, NO_LOCK),
         (Sabotage::ExpiringLease, GOOD, NO_LOCK),
         (Sabotage::UnlockOfAnother, of_two(GOOD), NO_LOCK),
@@ -263,6 +334,12 @@ fn every_sabotage_is_caught() {
             TWO,
         ),
         (Sabotage::ForgottenOrder, with(GOOD, refused), WITHDRAWN),
+        (
+            Sabotage::StagedIsInstalled,
+            activated_by(Activation::Order, MENDED),
+            LOST,
+        ),
+        (Sabotage::UnactivatedIsBack, unactivated, NOTHING_FAILED),
     ];
     for (sabotage, scenario, expected) in sabotages {
         let found = explore(Scenario {

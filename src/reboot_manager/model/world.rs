@@ -30,8 +30,20 @@ pub(super) struct Scenario {
     pub(super) after_rollback: AfterRollback,
     /// Whether the lock's server tells who holds it.
     pub(super) tells_holders: bool,
+    pub(super) activation: Activation,
     pub(super) sabotage: Option<Sabotage>,
     pub(super) budget: Budget,
+}
+
+/// What activates an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Activation {
+    /// Its installation.
+    AtOnce,
+    /// It is staged, and an orderly reboot activates it.
+    Reboot,
+    /// It is staged, and an operator activates it.
+    Order,
 }
 
 /// A fault that must be found.
@@ -48,6 +60,10 @@ pub(super) enum Sabotage {
     BlindWrites,
     /// An answer of logind that is lost counts as a refusal.
     ForgottenOrder,
+    /// An update that is only staged counts as the one that was installed last.
+    StagedIsInstalled,
+    /// Nobody tells that an update is staged still.
+    UnactivatedIsBack,
 }
 
 /// How often what may go wrong may do so, in all.
@@ -86,6 +102,8 @@ pub(super) struct Budget {
     pub(super) refusals: u8,
     /// A record is damaged while its manager doesn't run.
     pub(super) damages: u8,
+    /// An orderly reboot doesn't activate what is staged.
+    pub(super) unactivated: u8,
 }
 
 #[derive(Debug, Clone)]
@@ -173,6 +191,13 @@ impl World {
             if self.nodes.iter().any(is_lost) {
                 return Some("a node that rolled back has lost the lock".to_owned());
             }
+        }
+        let is_held_for_nothing = |node: &Node| {
+            let is_held = |manager: &ManagerState| manager.phase() == ManagerPhase::Held;
+            !node.has_news && node.machine.failed.is_none() && node.manager.as_ref().is_some_and(is_held)
+        };
+        if self.scenario.activation != Activation::AtOnce && self.nodes.iter().any(is_held_for_nothing) {
+            return Some("the lock is kept for a rollback that never was".to_owned());
         }
         let misled = self.nodes.iter().any(|node| node.machine.was_misled);
         misled.then(|| "a reboot for an update that was withdrawn".to_owned())

@@ -3,7 +3,7 @@
 use super::super::super::{
     EngineView, FailedVersion, InstalledOutcome, NodeView, Reason, SlotHealth, WantedReboot,
 };
-use super::{Sabotage, Successors, World};
+use super::{Activation, Sabotage, Successors, World};
 
 impl World {
     /// What happens to a node by itself.
@@ -15,11 +15,7 @@ impl World {
             return;
         }
         if machine.goes_down {
-            found.push(self.changed("goes down", at, |node, _| {
-                node.machine.is_ordered = true;
-                node.machine.was_misled |= node.machine.is_for_update && !node.machine.was_confirmed;
-                node.go_down();
-            }));
+            self.orderly_reboot(at, found);
         }
         if machine.is_silent {
             found.push(self.changed("engine answers again", at, |node, _| {
@@ -49,13 +45,40 @@ impl World {
         }
     }
 
+    /// It activates what is staged, if that is meant and succeeds.
+    fn orderly_reboot(&self, at: usize, found: &mut Successors) {
+        let machine = &self.nodes[at].machine;
+        let activates = machine.staged.is_some() && self.scenario.activation == Activation::Reboot;
+        found.push(self.changed("goes down", at, |node, _| {
+            node.machine.is_ordered = true;
+            node.machine.was_misled |= node.machine.is_for_update && !node.machine.was_confirmed;
+            if activates {
+                node.activate();
+            }
+            node.go_down();
+        }));
+        if activates && self.budget.unactivated > 0 {
+            found.push(
+                self.changed("goes down, nothing is activated", at, |node, budget| {
+                    budget.unactivated -= 1;
+                    node.machine.reboots += 1;
+                    node.machine.is_ordered = true;
+                    node.go_down();
+                }),
+            );
+        }
+    }
+
     fn updates(&self, at: usize, found: &mut Successors) {
         let machine = &self.nodes[at].machine;
-        let offered = self.offered;
+        let (offered, activation) = (self.offered, self.scenario.activation);
         if machine.is_on_trial || machine.runs == offered {
             return;
         }
-        match machine.waiting {
+        if machine.staged.is_some() && machine.staged_for_reboot(activation).is_none() {
+            found.push(self.changed("operator activates", at, |node, _| node.activate()));
+        }
+        match machine.waiting.or(machine.staged) {
             Some(waiting) if waiting < offered && !machine.is_rollback => {
                 found.push(
                     self.changed("waiting update is taken back for a newer one", at, |node, _| {
@@ -64,12 +87,14 @@ impl World {
                 );
             }
             None if machine.blocked & (1 << offered) == 0 => {
-                found.push(self.changed("update is installed", at, |node, _| node.install(offered)));
+                found.push(self.changed("update is installed", at, |node, _| {
+                    node.install(offered, activation);
+                }));
             }
             None if self.budget.reinstalls > 0 && machine.failed == Some(offered) => {
                 found.push(self.changed("operator installs it again", at, |node, budget| {
                     budget.reinstalls -= 1;
-                    node.install(offered);
+                    node.install(offered, activation);
                 }));
             }
             Some(_) | None => {}
@@ -84,7 +109,10 @@ impl World {
         }
         let is_lost = self.is_sabotaged(Sabotage::LostWithdrawal)
             && machine.outcome == Some(InstalledOutcome::Withdrawn);
-        let waiting = machine.waiting.or_else(|| is_lost.then_some(self.offered));
+        let staged = machine.staged_for_reboot(self.scenario.activation);
+        let waiting = machine.waiting.or(staged);
+        let waiting = waiting.or_else(|| is_lost.then_some(self.offered));
+        let is_misread = machine.staged.is_some() && self.is_sabotaged(Sabotage::StagedIsInstalled);
         let is_good = !machine.is_on_trial || self.is_sabotaged(Sabotage::ReleaseAtBoot);
         EngineView::Known(NodeView {
             waiting: waiting.map(|version| WantedReboot {
@@ -104,13 +132,20 @@ impl World {
             } else {
                 SlotHealth::NotYet("looked at".to_owned())
             },
-            last_outcome: machine.outcome,
-            rollback: machine.failed.map(|version| FailedVersion {
-                version: version.to_string(),
-                cause: "bad".to_owned(),
-            }),
+            last_outcome: if is_misread {
+                Some(InstalledOutcome::Other)
+            } else {
+                machine.outcome
+            },
+            rollback: machine
+                .failed
+                .filter(|_| !is_misread)
+                .map(|version| FailedVersion {
+                    version: version.to_string(),
+                    cause: "bad".to_owned(),
+                }),
             installed: Some(machine.installed.into()),
-            is_staged: false,
+            is_staged: machine.staged.is_some() && !self.is_sabotaged(Sabotage::UnactivatedIsBack),
         })
     }
 }

@@ -37,10 +37,14 @@ const FAULTS: [Fault; 10] = [
     (
         "update is withdrawn",
         |budget| &mut budget.withdrawals,
-        |node| node.machine.waiting.is_some() && !node.machine.is_rollback,
+        |node| {
+            let machine = &node.machine;
+            machine.staged.is_some() || machine.waiting.is_some() && !machine.is_rollback
+        },
         |node| {
             // Nor is it offered to this node again.
-            node.machine.blocked |= node.machine.waiting.map_or(0, |version| 1 << version);
+            let version = node.machine.waiting.or(node.machine.staged);
+            node.machine.blocked |= version.map_or(0, |version| 1 << version);
             node.withdraw();
         },
     ),
@@ -56,7 +60,8 @@ const FAULTS: [Fault; 10] = [
         |node| {
             let machine = &node.machine;
             let is_other = machine.previous != machine.runs;
-            machine.is_up && !machine.is_on_trial && machine.waiting.is_none() && is_other
+            let is_free = machine.waiting.is_none() && machine.staged.is_none();
+            machine.is_up && !machine.is_on_trial && is_free && is_other
         },
         |node| {
             node.machine.waiting = Some(node.machine.previous);

@@ -45,9 +45,11 @@ impl World {
 
     /// Nothing that the manager does stands between the last look and the order to reboot.
     fn confirm_job(&self, at: usize, found: &mut Successors) {
+        let activation = self.scenario.activation;
         let (_, mut looked) = self.changed("", at, |node, _| {
             let machine = &mut node.machine;
-            machine.was_confirmed = machine.waiting.is_some() && !machine.is_rollback;
+            let is_update = machine.waiting.is_some() && !machine.is_rollback;
+            machine.was_confirmed = is_update || machine.staged_for_reboot(activation).is_some();
         });
         let confirmation = |is_open, inhibitors: Option<&str>| {
             ManagerEvent::Confirmed(Confirmation {

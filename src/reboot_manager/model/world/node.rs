@@ -5,7 +5,11 @@ use super::super::super::{
     ManagerState, step,
 };
 use super::super::coverage;
-use super::{EARLIER_BOOT, THIS_BOOT};
+use super::{Activation, EARLIER_BOOT, THIS_BOOT};
+
+/// After so many orderly reboots that have not activated what is staged the engine asks for none any more. It is one more in
+/// earnest.
+const MOST_REBOOTS: u8 = 2;
 
 /// A write that the lock's server was asked for, on condition that nothing was written since the read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,6 +36,9 @@ pub(super) struct Machine {
     /// The version that boots next, and whether that is a rollback by an operator.
     pub(super) waiting: Option<u8>,
     pub(super) is_rollback: bool,
+    /// The version that is staged in the other slot, and how many orderly reboots have not activated it.
+    pub(super) staged: Option<u8>,
+    pub(super) reboots: u8,
     pub(super) is_on_trial: bool,
     pub(super) hangs: bool,
     /// The engine doesn't answer, can't tell its slots, or is amid something.
@@ -144,15 +151,28 @@ impl Node {
         }
     }
 
-    pub(super) fn install(&mut self, version: u8) {
-        self.machine.waiting = Some(version);
-        self.machine.installed += 1;
-        self.machine.outcome = Some(InstalledOutcome::Other);
+    pub(super) fn install(&mut self, version: u8, activation: Activation) {
+        self.machine.staged = Some(version);
+        self.machine.reboots = 0;
         self.has_news = true;
+        if activation == Activation::AtOnce {
+            self.activate();
+        }
+    }
+
+    /// What is staged boots next.
+    pub(super) fn activate(&mut self) {
+        if let Some(version) = self.machine.staged.take() {
+            self.machine.waiting = Some(version);
+            self.machine.installed += 1;
+            self.machine.outcome = Some(InstalledOutcome::Other);
+            self.has_news = true;
+        }
     }
 
     pub(super) fn withdraw(&mut self) {
         self.machine.waiting = None;
+        self.machine.staged = None;
         self.machine.outcome = Some(InstalledOutcome::Withdrawn);
         self.has_news = true;
     }
@@ -290,6 +310,12 @@ impl Node {
 }
 
 impl Machine {
+    /// What is staged, if the engine asks for a reboot for its sake.
+    pub(super) fn staged_for_reboot(&self, activation: Activation) -> Option<u8> {
+        let is_meant = activation == Activation::Reboot && self.reboots < MOST_REBOOTS;
+        self.staged.filter(|_| is_meant)
+    }
+
     /// Runs what is in the other slot.
     fn switch_slots(&mut self) {
         std::mem::swap(&mut self.runs, &mut self.previous);
