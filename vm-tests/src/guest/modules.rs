@@ -8,8 +8,9 @@ use anyhow::{Context as _, Result, bail};
 
 /// Modules that a guest needs; the rest follows from their own lists. `crc32c_generic` is asked for
 /// by ext4 when it mounts, not when it is loaded; the two character sets by vfat; `loop` and
-/// `overlay` by extensions. `softdog` is loaded where a story wants it.
-const WANTED: [&str; 11] = [
+/// `overlay` by extensions; `autofs4` by what is mounted on demand. `softdog` is loaded where a
+/// story wants it.
+const WANTED: [&str; 12] = [
     "virtio_blk",
     "virtio_net",
     "i6300esb",
@@ -21,6 +22,7 @@ const WANTED: [&str; 11] = [
     "nls_ascii",
     "loop",
     "overlay",
+    "autofs4",
 ];
 
 /// The wanted modules below `directory` and those they need, each after what it needs.

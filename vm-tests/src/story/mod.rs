@@ -47,9 +47,10 @@ pub(crate) struct Control {
 }
 
 /// All stories.
-pub(crate) const STORIES: [Story; 34] = [
+pub(crate) const STORIES: [Story; 35] = [
     two_versions::STORY,
     panics::STORY,
+    staged::AUTOMOUNT,
     staged::DOWN,
     staged::CUT,
     staged::ORDER,

@@ -34,6 +34,18 @@ pub(super) const REBOOT: Story = Story {
     },
 };
 
+pub(super) const AUTOMOUNT: Story = Story {
+    name: "staged-automount",
+    shows: "/boot is mounted on demand, and unmounted when nobody uses it for two seconds: an orderly reboot activates the \
+            update all the same",
+    play: automount,
+    usual: false,
+    control: Control {
+        off: "nothing keeps /boot in use",
+        fails: "not USR-B runs",
+    },
+};
+
 pub(super) const DOWN: Story = Story {
     name: "staged-down",
     shows: "what an orderly reboot is to activate, nothing else does: its unit is stopped, the daemon starts anew, the machine \
@@ -91,6 +103,20 @@ cat >/etc/systemd/system/update-engine-activate.service.d/any.conf <<END
 ExecStop=
 ExecStop=@/usr/sbin/update_engine update-engine-activate -root /.. -disk /dev/vda -running_slot A
 END
+systemctl daemon-reload";
+/// From now on `/boot` is mounted on demand.
+const ON_DEMAND: &str = "\
+device=$(findmnt --noheadings --output SOURCE /boot)
+printf '[Mount]\\nWhat=%s\\nWhere=/boot\\nType=vfat\\nOptions=iocharset=ascii\\n' $device \
+  >/etc/systemd/system/boot.mount
+printf '[Automount]\\nWhere=/boot\\nTimeoutIdleSec=2\\n' >/etc/systemd/system/boot.automount
+systemctl daemon-reload && umount /boot && systemctl start boot.automount && systemctl restart update-engine
+findmnt --types autofs /boot && ls /boot/flatcar && findmnt --types vfat /boot";
+/// The unit does its work when it is stopped, and nothing before.
+const WITHOUT_PROCESS: &str = "\
+mkdir -p /etc/systemd/system/update-engine-activate.service.d
+printf '[Service]\\nType=oneshot\\nWorkingDirectory=\\nExecStart=\\n' \
+  >/etc/systemd/system/update-engine-activate.service.d/idle.conf
 systemctl daemon-reload";
 /// The words of a console at an orderly reboot, in this order.
 const ACTIVATED_IN_TIME: [&str; 4] = [
@@ -264,6 +290,32 @@ fn reboot(stage: &mut Stage) -> Result<()> {
     stage.expect(&node.disk, Slot::B, Standing::TRIED)?;
     node.machine.console().wait_for("is marked good")?;
     stage.expect(&node.disk, Slot::B, Standing::KEPT)
+}
+
+fn automount(stage: &mut Stage) -> Result<()> {
+    let mut node = Node::offered(stage, "reboot", false)?;
+    node.machine.sh(ON_DEMAND)?;
+    stage.say("/boot is mounted on demand");
+    let unmounted =
+        "for look in $(seq 100); do findmnt --types vfat /boot >/dev/null || exit 0; sleep 0.2; done; exit 1";
+    node.machine
+        .sh(unmounted)
+        .context("/boot stays mounted although nobody uses it")?;
+    if stage.is_control() {
+        node.machine.sh(WITHOUT_PROCESS)?;
+    }
+    node.update(stage)?;
+    node.is_staged(stage)?;
+    if stage.is_control() {
+        node.machine.sh(unmounted)?;
+    } else {
+        node.machine
+            .sh("sleep 10; findmnt --types vfat /boot")
+            .context("/boot was unmounted while an update is staged")?;
+        stage.say("/boot stays mounted while the update is staged");
+    }
+    let node = node.reboot(stage, Slot::B)?;
+    stage.expect(&node.disk, Slot::B, Standing::TRIED)
 }
 
 fn down(stage: &mut Stage) -> Result<()> {
