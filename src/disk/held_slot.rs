@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use super::{BlockTarget, Sealed};
 
-/// A slot or an extra partition that nobody else can open exclusively, mount or begin to write, until this is dropped.
-/// Whoever had it open for writing before can still write. Of an image, or of a disk whose
-/// partitions the kernel doesn't know, nothing holds others off.
+/// A slot or an extra partition that nobody else can open exclusively, mount or begin to write,
+/// until this is dropped. Whoever had it open for writing before can still write. Of an image, or of
+/// a disk whose partitions the kernel doesn't know, nothing holds others off.
 pub struct HeldSlot {
     // Closed before the read-only flag is taken back.
     target: Arc<dyn BlockTarget>,
@@ -15,7 +15,7 @@ pub struct HeldSlot {
 }
 
 impl HeldSlot {
-    pub(super) fn new(target: Arc<dyn BlockTarget>, seal: Option<Sealed>) -> Self {
+    pub(crate) fn new(target: Arc<dyn BlockTarget>, seal: Option<Sealed>) -> Self {
         Self { target, _seal: seal }
     }
 

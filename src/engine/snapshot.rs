@@ -108,6 +108,8 @@ impl SnapshotSources<'_> {
     fn overview(self) -> Overview {
         let Self { state, facts, .. } = self;
         let waiting_version = self.waiting_version();
+        // Also after a reset, which leaves the slot of an update that waited as it is.
+        let boots_update = self.has_installed_update() || facts.boots_next == BootsNext::Other;
         let no_update = self.no_update();
         Overview {
             state: engine_state(state),
@@ -124,7 +126,11 @@ impl SnapshotSources<'_> {
             last_failure: state.last_failure.as_ref().map(FailureReport::from).into(),
             rollback: facts.rollback.clone().into(),
             boot_warnings: Some(facts.boot_warnings.clone()),
-            extension_warnings: Some(facts.lost_extensions.clone()),
+            extension_warnings: Some(if boots_update {
+                facts.lost_extensions.clone()
+            } else {
+                Vec::new()
+            }),
             config_warnings: Some(
                 facts
                     .config_warnings
@@ -141,16 +147,20 @@ impl SnapshotSources<'_> {
     fn waiting_version(&self) -> String {
         let offered = self.state.offer.as_ref().map(|offer| &offer.version);
         let waiting = self.facts.waiting_version.as_ref();
-        let is_update = match self.state.phase {
-            Phase::NeedReboot => self.state.next_boot == NextBoot::Update,
-            Phase::Confirming | Phase::Staged(_) | Phase::Unconfirmed(_) | Phase::Activating(_) => true,
-            _ => false,
-        };
         waiting
-            .filter(|_| is_update)
+            .filter(|_| self.has_installed_update())
             .or(offered)
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// Whether an update waits for the reboot, or is staged.
+    fn has_installed_update(&self) -> bool {
+        match self.state.phase {
+            Phase::NeedReboot => self.state.next_boot == NextBoot::Update,
+            Phase::Confirming | Phase::Staged(_) | Phase::Unconfirmed(_) | Phase::Activating(_) => true,
+            _ => false,
+        }
     }
 
     fn no_update(&self) -> Option<NoUpdate> {

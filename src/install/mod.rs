@@ -116,5 +116,5 @@ pub use postinstall::{
 };
 pub use preflight_result::{EXTENSION_LOOK, PAYLOAD_LOOK, PreflightResult, PreflightVerdict, SLOT_LOOK};
 pub use slots::Slots;
-pub use staged_image::{StagedImage, read_image, read_kernel};
+pub use staged_image::{StagedImage, read_image, read_kernel, read_kernel_until};
 pub use tested::Tested;

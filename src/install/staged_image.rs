@@ -1,15 +1,18 @@
 //! The staged image: what a slot and its kernel hold once they are verified and not made bootable,
 //! told so that it can be recognized later.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use payload_format::{ImageInfo, ImageKind, Manifest, PartitionName, Sha256Digest};
+use ring::digest;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::AttemptSetup;
-use super::read_back::ReadBack;
+use super::read_back::{ReadBack, digest_of};
 use super::targets::file_digest;
 use super::{InstallError, PostinstMode, PostinstOutcome};
 use crate::disk::{BlockTarget, SlotName};
@@ -118,4 +121,30 @@ pub fn read_image(
 pub fn read_kernel(path: &Path) -> io::Result<ImageInfo> {
     let (sha256, size) = file_digest(path)?;
     Ok(ImageInfo { size, sha256 })
+}
+
+/// SHA-256 of the kernel at `path`, which should have `bytes` bytes, as others would read it now; none
+/// if it isn't read by `until`.
+///
+/// # Errors
+/// It isn't there, or can't be read.
+pub fn read_kernel_until(
+    path: &Path,
+    bytes: u64,
+    until: Option<Instant>,
+) -> io::Result<Option<Sha256Digest>> {
+    const STEP: usize = 1 << 20;
+    // One byte more shows a file that has grown.
+    let mut file = File::open(path)?.take(bytes.saturating_add(1));
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let mut buffer = vec![0; STEP];
+    loop {
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return Ok(None);
+        }
+        match file.read(&mut buffer)? {
+            0 => return Ok(Some(digest_of(hash))),
+            count => hash.update(&buffer[..count]),
+        }
+    }
 }

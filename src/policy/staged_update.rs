@@ -4,7 +4,7 @@
 //! ```text
 //!  installed ─▶ Staged ── read back, held ─▶ may be activated ── order | orderly reboot ─▶ the table ─▶ Activated ─▶ Runs
 //!                 ▲  └─ a restart: to be read back anew ─┘
-//!                 └─ anything else that the table says of its slot: Void, and forgotten
+//!                 └─ anything else that the table says of its slot: Tried or Void, and forgotten
 //! ```
 //!
 //! The record says what was verified; the partition table says whether it boots. Where the two
@@ -99,6 +99,8 @@ pub enum StagedFate {
     Activated,
     /// Its slot runs.
     Runs,
+    /// Its slot has spent its try, and another one runs.
+    Tried,
     /// Something else has become of its slot.
     Void,
 }
@@ -136,6 +138,7 @@ impl StagedUpdate {
             Some(slot) if slot.is_successful() => StagedFate::Void,
             Some(slot) if slot.priority().get() == 0 => StagedFate::Staged,
             Some(slot) if slot.is_selectable() && boots_next == Some(&self.partuuid) => StagedFate::Activated,
+            Some(slot) if slot.tries().get() == 0 => StagedFate::Tried,
             _ => StagedFate::Void,
         }
     }

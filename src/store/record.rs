@@ -95,15 +95,21 @@ impl RecordError {
     /// Whether descriptors or memory were short: a moment later it may work.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        let (Self::Read { source, .. } | Self::Write { source, .. }) = self else {
-            return false;
-        };
-        let errno = source.raw_os_error().map(Errno::from_raw);
-        matches!(
-            errno,
-            Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR)
-        )
+        match self {
+            Self::Read { source, .. } | Self::Write { source, .. } => is_passing(source),
+            _ => false,
+        }
     }
+}
+
+/// Whether descriptors or memory were short: a moment later the same call may work.
+#[must_use]
+pub fn is_passing(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(
+        errno,
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EINTR)
+    )
 }
 
 /// Replaces the record at `path`, durably, in a file of mode 0600.

@@ -11,8 +11,8 @@
 //! 4. the slot runs, is kept, was left or withdrawn: after the disk says so, and drawn from what it
 //!    says.
 //!
-//! A record that can't be read, whatever is in it, is replaced by the next attempt. One that can't
-//! be written is complained of and holds nobody up.
+//! A record that is damaged, whatever is in it, is replaced by the next attempt. One that can't be
+//! read now stays as it is. One that can't be written is complained of and holds nobody up.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -189,7 +189,11 @@ impl AttemptHistory {
         let history = self.history.read();
         let found = self.look_at_slots();
         let staged = staged_slot::read(self.machine.host());
-        let look = found.as_ref().ok().map(|(running, slots)| DiskView {
+        if let Err(error) = &staged {
+            tracing::warn!("what became of earlier attempts is not known: {}", chain(error));
+        }
+        let look = found.as_ref().ok().zip(staged.as_ref().ok());
+        let look = look.map(|((running, slots), staged)| DiskView {
             running,
             slots,
             staged: staged.as_ref().map(|staged| staged.partuuid.as_str()),
@@ -215,7 +219,14 @@ impl AttemptHistory {
     fn change(&self, change: impl FnOnce(&mut Attempts)) {
         // It guards a file that is replaced as a whole, so that a panic leaves nothing half done.
         let _one_at_a_time = self.record.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = self.read();
+        let before = match self.load() {
+            Err(AttemptsError::Record(error)) if error.is_passing() => {
+                tracing::warn!("the history of attempts is not kept: {}", chain(&error));
+                return;
+            }
+            Err(_) => self.read(),
+            Ok(before) => before,
+        };
         let mut attempts = before.clone();
         change(&mut attempts);
         if attempts != before

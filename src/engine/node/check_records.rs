@@ -23,6 +23,7 @@ use crate::omaha::{
 use crate::plan::InstallPlan;
 use crate::policy::{Contact, Heartbeat, History, RunningSlot, StagedFate, contact, wanted_deltas};
 use crate::status::{NoUpdate, Obstacle, Tally, Trigger, UnixTime};
+use crate::store::record::RecordError;
 use crate::store::{Key, PrefsError};
 
 /// What checks read and write on this machine.
@@ -122,11 +123,14 @@ impl CheckRecords {
 
     /// Whether the slot runs that a reboot has activated, and the server doesn't know yet.
     pub(super) fn is_activated_by_reboot(&self) -> bool {
-        matches!(self.staged.look(), Some((_, StagedFate::Runs)))
+        matches!(self.staged.look(), Ok(Some((_, StagedFate::Runs))))
     }
 
     /// Whether the server was told of a failure of that update: it hears of no success.
-    pub(super) fn is_told_as_failed(&self) -> bool {
+    ///
+    /// # Errors
+    /// The record can't be read now.
+    pub(super) fn is_told_as_failed(&self) -> Result<bool, RecordError> {
         self.staged.is_told_as_failed()
     }
 

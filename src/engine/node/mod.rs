@@ -89,10 +89,6 @@ use crate::journal::{AttemptFields, chain};
 use crate::plan::InstallPlan;
 use crate::policy::{ActivatedBy, ClockStep};
 use crate::status::{OfferSource, Preview, Trigger};
-use crate::systemd::Systemd;
-
-/// The unit whose stop activates a staged update, if the machine reboots.
-const ACTIVATION_UNIT: &str = "update-engine-activate.service";
 
 /// The directory of our records.
 const STATE: &str = "/var/lib/update_engine";
@@ -154,21 +150,6 @@ impl Node {
     /// Records what is well while a good slot runs, until `stop` and once more then.
     pub async fn keep_baseline(&self, stop: &CancellationToken) {
         self.baseline.keep(stop).await;
-    }
-
-    /// Has systemd run the program that activates the staged update when an orderly reboot stops
-    /// its unit; or says why it will not.
-    async fn arm_activation(&self) -> Result<(), String> {
-        let machine = self.machine.on_this_thread();
-        if !machine.host().is_real() {
-            // Whoever plays the machine runs the program.
-            return Ok(());
-        }
-        if !machine.host().has_systemd() {
-            return Err("no systemd runs here, so that a reboot would not activate it".to_owned());
-        }
-        let armed = Systemd.bring_up(ACTIVATION_UNIT).await;
-        armed.map_err(|error| format!("a reboot would not activate it: {}", chain(&error)))
     }
 
     /// The daemon was asked to end: if the machine is shut down while the running slot is on trial,
@@ -310,12 +291,22 @@ impl Updater for Node {
                 .await;
         }
         let is_complete = *report == Report::Complete;
-        let is_told = is_complete && self.staged.run(StagedSlot::is_told_as_failed).await;
-        if !is_told {
-            self.session.send_event(attempt, report).await;
-        }
-        if is_complete {
-            self.staged.run(StagedSlot::forget).await;
+        let is_told = if is_complete {
+            self.staged.run(StagedSlot::is_told_as_failed).await
+        } else {
+            Ok(false)
+        };
+        match is_told {
+            Ok(is_told) => {
+                if !is_told {
+                    self.session.send_event(attempt, report).await;
+                }
+                if is_complete {
+                    self.staged.run(StagedSlot::forget).await;
+                }
+            }
+            // The record stays: the new version tells the server.
+            Err(error) => tracing::warn!("what the server has heard is not known: {}", chain(&error)),
         }
         if matches!(report, Report::Complete | Report::Failed(_)) {
             self.observer.run(AttemptObserver::reported).await;
@@ -352,7 +343,7 @@ impl Updater for Node {
             .await;
         match &mut confirmed {
             Ok(readiness) if readiness.activation == Activation::Reboot => {
-                if let Err(why) = self.arm_activation().await {
+                if let Err(why) = self.staged.on_this_thread().arm().await {
                     tracing::error!("what is staged: {why}");
                     readiness.obstacle = Some(why);
                 }
@@ -383,10 +374,7 @@ impl Updater for Node {
         withdrawn
             .map_err(|error| SlotError::io(&error))
             .inspect_err(|error| tracing::error!("{error}"))?;
-        if self.machine.on_this_thread().host().has_systemd() {
-            // It does nothing without a record; it would only keep the boot partition mounted.
-            let _ = Systemd.stop(ACTIVATION_UNIT).await;
-        }
+        self.staged.on_this_thread().disarm().await;
         Ok(())
     }
 

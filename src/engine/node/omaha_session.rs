@@ -184,7 +184,14 @@ impl OmahaSession {
         if !self.records.run(CheckRecords::is_activated_by_reboot).await {
             return;
         }
-        if !self.records.run(CheckRecords::is_told_as_failed).await {
+        let is_told = match self.records.run(CheckRecords::is_told_as_failed).await {
+            Ok(is_told) => is_told,
+            Err(error) => {
+                tracing::warn!("what the server has heard is not known: {}", chain(&error));
+                return;
+            }
+        };
+        if !is_told {
             let complete = Body::Event(AttemptEvent::Complete);
             if let Err(failure) = self.post(config, trigger, complete, Retries::None).await {
                 tracing::warn!("an event did not reach the server: {}", failure.reason());

@@ -43,16 +43,30 @@ impl PendingReboot {
         let staged = self.staged.look();
         self.attempts.note_start();
         let is_activated = match staged {
+            // What it is can't be told now: reading it back says so, and is tried again.
+            Err(error) => {
+                tracing::warn!("what is staged is not known: {}", chain(&error));
+                return State::staged(String::new());
+            }
             // No marker of an earlier boot is left; the slot doesn't boot.
-            Some((staged, StagedFate::Staged)) => {
+            Ok(Some((staged, StagedFate::Staged))) => {
                 // What the attempt may have had no time for: without it the server is not told from
                 // which version the update came.
                 self.payload_prefs.installed();
                 return State::staged(staged.version);
             }
-            Some((_, StagedFate::Activated)) => true,
+            Ok(Some((_, StagedFate::Activated))) => true,
             // The server is told with the first check.
-            Some((_, StagedFate::Runs | StagedFate::Void)) | None => false,
+            Ok(Some((_, StagedFate::Runs))) => {
+                self.end_staging();
+                false
+            }
+            Ok(Some((_, StagedFate::Tried))) => {
+                self.end_staging();
+                self.staged.forget();
+                false
+            }
+            Ok(Some((_, StagedFate::Void)) | None) => false,
         };
         if !self.is_waiting(was_cut, is_activated) {
             return State::idle();

@@ -29,6 +29,7 @@ mod read_back;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::Flock;
@@ -59,6 +60,8 @@ pub(super) struct StagedSlot {
     hold: Mutex<Option<Hold>>,
     /// Held while the slot is read back, and by a withdrawal.
     reading: Mutex<()>,
+    /// How many readings in a row have failed by an error that may stay.
+    failed_readings: AtomicU8,
 }
 
 /// What is kept from the moment that all of it was read back.
@@ -77,6 +80,7 @@ impl StagedSlot {
             machine: Arc::clone(machine),
             hold: Mutex::default(),
             reading: Mutex::default(),
+            failed_readings: AtomicU8::default(),
         }
     }
 
@@ -117,6 +121,7 @@ impl StagedSlot {
             unknown: BTreeMap::new(),
         };
         *self.hold() = None;
+        self.failed_readings.store(0, Ordering::Relaxed);
         self.save(&staged)
     }
 
@@ -138,20 +143,17 @@ impl StagedSlot {
     }
 
     /// What has become of what is staged, seen from a start of the daemon. What is void is
-    /// forgotten, and so is a record that can't be read: nothing becomes bootable by that.
-    pub(super) fn look(&self) -> Option<(StagedUpdate, StagedFate)> {
-        let staged = match self.load() {
-            Ok(staged) => staged?,
-            Err(error) => {
-                tracing::warn!("what was staged counts as forgotten: {}", chain(&error));
-                if !error.is_passing() {
-                    self.forget();
-                }
-                return None;
-            }
+    /// forgotten, and so is a record that holds something else: nothing becomes bootable by that.
+    ///
+    /// # Errors
+    /// The record can't be read now: whether something is staged isn't known.
+    pub(super) fn look(&self) -> Result<Option<(StagedUpdate, StagedFate)>, RecordError> {
+        let Some(staged) = read(self.host())? else {
+            self.forget();
+            return Ok(None);
         };
         let fate = self.machine.disk().and_then(|disk| fate(&disk, &staged));
-        match fate {
+        Ok(match fate {
             Ok(StagedFate::Void) => {
                 tracing::warn!(
                     "version {:?} is not staged any more: something else has become of its slot",
@@ -168,7 +170,7 @@ impl StagedSlot {
                 );
                 Some((staged, StagedFate::Staged))
             }
-        }
+        })
     }
 
     /// Holds nothing any more: the slot may be opened for writing, and can't be activated.
@@ -208,7 +210,7 @@ impl StagedSlot {
             return Ok(());
         }
         let _lock = evidence::lock(self.host()).map_err(|error| WithdrawError::Locked(Box::new(error)))?;
-        let staged = read(self.host());
+        let staged = read(self.host())?;
         record::remove(&self.host().path(FILE))?;
         let disk = self.machine.disk()?;
         if let Some(staged) = &staged
@@ -249,12 +251,17 @@ impl StagedSlot {
     }
 
     /// Whether the server was told of a failure of what is staged, or waits.
-    pub(super) fn is_told_as_failed(&self) -> bool {
-        read(self.host()).is_some_and(|staged| staged.is_told_as_failed)
+    ///
+    /// # Errors
+    /// The record can't be read now.
+    pub(super) fn is_told_as_failed(&self) -> Result<bool, RecordError> {
+        let staged = read(self.host())?;
+        Ok(staged.is_some_and(|staged| staged.is_told_as_failed))
     }
 
     /// Runs `change`, which may put the running slot first, unless the staged update boots next by
-    /// now: an orderly reboot may have activated it while the daemon is stopped.
+    /// now: an orderly reboot may have activated it while the daemon is stopped. What boots next while
+    /// the record can't be read may be the staged update.
     ///
     /// # Errors
     /// Those of `change`.
@@ -268,8 +275,18 @@ impl StagedSlot {
         }
         // Marking goes on whoever has the lock.
         let _lock = evidence::lock(self.host()).inspect_err(|error| tracing::warn!("{}", chain(error)));
-        let fate = read(self.host()).map(|staged| fate(disk, &staged)).transpose()?;
-        if fate == Some(StagedFate::Activated) && disk.attributes(disk.running())?.is_successful() {
+        let is_activated = match read(self.host()) {
+            Ok(Some(staged)) => fate(disk, &staged)? == StagedFate::Activated,
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(
+                    "whether a staged update boots next is not known: {}",
+                    chain(&error)
+                );
+                disk.boots_next()? == Some(!disk.running())
+            }
+        };
+        if is_activated && disk.attributes(disk.running())?.is_successful() {
             return Ok(None);
         }
         change().map(Some)
@@ -315,15 +332,26 @@ pub(super) enum WithdrawError {
     Disk(#[from] DiskError),
 }
 
-/// What is staged on `host`; a record that can't be read counts as forgotten, which is logged.
-pub(super) fn read(host: &Host) -> Option<StagedUpdate> {
-    load(host).unwrap_or_else(|error| {
-        tracing::warn!("what was staged counts as forgotten: {}", chain(&error));
-        None
-    })
+/// What is staged on `host`. A record that is damaged, or on a medium that is, counts as forgotten,
+/// which is logged.
+///
+/// # Errors
+/// The record can't be read now: whether something is staged isn't known.
+pub(super) fn read(host: &Host) -> Result<Option<StagedUpdate>, RecordError> {
+    match load(host) {
+        Err(error) if !error.is_passing() => {
+            tracing::warn!("what was staged counts as forgotten: {}", chain(&error));
+            Ok(None)
+        }
+        staged => staged,
+    }
 }
 
 fn load(host: &Host) -> Result<Option<StagedUpdate>, RecordError> {
+    // Takes no descriptor: where none is left it is still known that nothing is staged.
+    if matches!(host.is_there(FILE), Ok(false)) {
+        return Ok(None);
+    }
     let path = host.path(FILE);
     let contents = record::load_short(&path, VERSION, LONGEST)?;
     let staged = contents.map(|contents| serde_json::from_slice(&contents));

@@ -17,7 +17,8 @@ use crate::install::Slots;
 ///
 /// The disk's lock is tried first: while another program has it, nothing is given up. Then, in this
 /// order, and what a cut between leaves behind (after a power cut there are no such files at all):
-/// -  the record of a staged update, which may lie in the slot: unbootable already, and unknown from then on;
+/// -  the record of a staged update, which may lie in the slot: unbootable already, and unknown from
+///    then on;
 /// 0. what the slot holds is forgotten, if it is to be written: a whole slot of unknown version,
 ///    never one of a wrong version. Before this the attempt may still be refused, and whatever the
 ///    slot holds stays known;

@@ -158,6 +158,7 @@ impl Updater for Scripted {
             running_version: "1.0.0".to_owned(),
             waiting_version: Some("2.0.0".to_owned()),
             boots_next: self.script.boots_next,
+            lost_extensions: vec!["docker is lost".to_owned()],
             ..NodeFacts::default()
         }
     }

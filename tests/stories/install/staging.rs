@@ -1,6 +1,6 @@
 //! Updates that are staged, and activated by order or by an orderly reboot: docs/staging.md.
 
-use std::process::{Command, Output};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use update_engine::disk::SlotName;
@@ -13,7 +13,6 @@ use crate::support::node::{Daemon, KERNEL_B, MARKER, client};
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
 use test_support::fixtures;
 
-const DAEMON: &str = env!("CARGO_BIN_EXE_update_engine");
 const RECORD: &str = "/var/lib/update_engine/staged";
 const REBOOT_REQUIRED: &str = "/run/reboot-required";
 /// Attributes of a slot that no loader takes, and of one that is to be tried.
@@ -61,21 +60,13 @@ async fn outcomes(scene: &Scene) -> Vec<AttemptState> {
     attempts.unwrap().iter().map(|attempt| attempt.outcome).collect()
 }
 
-/// What systemd runs when the machine goes down for an orderly reboot, while the daemon still runs.
-fn orderly_reboot(scene: &Scene) -> Output {
-    let program = scene.node.beside("update-engine-activate");
-    if !program.exists() {
-        std::os::unix::fs::symlink(DAEMON, &program).unwrap();
-    }
-    let mut command = Command::new(program);
-    command.arg("-root").arg(scene.node.path("/"));
-    command.arg("-disk").arg(scene.node.disk.path());
-    command.args(["-running_slot", "A"]).output().unwrap()
+async fn activate(scene: &Scene) -> (String, bool) {
+    client_command(scene, "activate").await
 }
 
-async fn activate(scene: &Scene) -> (String, bool) {
+async fn client_command(scene: &Scene, command: &str) -> (String, bool) {
     let mut process = scene.bus.process(env!("CARGO_BIN_EXE_update_engine_client"));
-    process.arg("activate");
+    process.arg(command);
     let output = tokio::process::Command::from(process).output().await.unwrap();
     let said = [output.stdout, output.stderr].concat();
     (String::from_utf8(said).unwrap(), output.status.success())
@@ -117,7 +108,7 @@ async fn an_orderly_reboot_activates_it_and_the_new_version_tells_the_server() {
     let (mut scene, daemon) = staged("reboot").await;
     let overview = is_staged(&scene).await;
     assert_eq!(overview.state, EngineState::StagedForReboot);
-    let output = orderly_reboot(&scene);
+    let output = scene.node.activate_at_reboot();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(scene.node.disk.attributes(SlotName::B), NEXT);
     daemon.stop();
@@ -140,12 +131,12 @@ async fn a_reboot_activates_nothing_that_no_daemon_holds_or_that_waits_for_an_or
     let (scene, daemon) = staged("reboot").await;
     // Killed: nobody vouches any more for what was read.
     daemon.kill();
-    let output = orderly_reboot(&scene);
+    let output = scene.node.activate_at_reboot();
     assert!(!output.status.success(), "{output:?}");
     assert_eq!(scene.node.disk.attributes(SlotName::B), UNBOOTABLE);
 
     let (scene, _daemon) = staged("order").await;
-    let output = orderly_reboot(&scene);
+    let output = scene.node.activate_at_reboot();
     assert!(!output.status.success(), "{output:?}");
     assert_eq!(scene.node.disk.attributes(SlotName::B), UNBOOTABLE);
     assert_eq!(scene.node.reboot(), SlotName::A);
@@ -158,7 +149,7 @@ async fn after_a_withdrawal_a_manager_that_has_seen_it_reboots_into_the_old_vers
         let (said, status) = client(&scene.bus, withdrawal).await;
         assert!(status.success(), "{said}");
         assert!(!scene.node.path(RECORD).exists());
-        let output = orderly_reboot(&scene);
+        let output = scene.node.activate_at_reboot();
         assert!(output.status.success(), "nothing is staged: {output:?}");
         assert!(!activate(&scene).await.1);
         daemon.stop();
@@ -265,7 +256,7 @@ async fn after_three_orderly_reboots_without_activation_no_reboot_is_asked_for_a
         // A power cut says nothing.
         daemon.kill();
         if is_orderly {
-            let output = orderly_reboot(&scene);
+            let output = scene.node.activate_at_reboot();
             assert!(!output.status.success(), "nobody holds it: {output:?}");
         }
         assert_eq!(scene.node.reboot(), SlotName::A);
@@ -278,7 +269,7 @@ async fn after_three_orderly_reboots_without_activation_no_reboot_is_asked_for_a
         "{}",
         overview.summary
     );
-    let output = orderly_reboot(&scene);
+    let output = scene.node.activate_at_reboot();
     assert!(output.status.success(), "a reboot activates it still: {output:?}");
 }
 
@@ -295,7 +286,7 @@ async fn a_withdrawal_takes_back_what_a_reboot_has_activated_and_one_that_fails_
         is_staged(&scene).await;
     }
     drop(lock);
-    let output = orderly_reboot(&scene);
+    let output = scene.node.activate_at_reboot();
     assert!(output.status.success(), "{output:?}");
     assert_eq!(scene.node.disk.attributes(SlotName::B), NEXT);
     let (said, status) = client(&scene.bus, "-reset_status").await;
@@ -330,11 +321,117 @@ async fn a_kernel_that_was_written_since_it_was_read_back_is_not_booted() {
     let mut kernel = scene.node.read(KERNEL_B);
     kernel[100] ^= 1;
     scene.node.write(KERNEL_B, &kernel);
-    let output = orderly_reboot(&scene);
+    let output = scene.node.activate_at_reboot();
     assert!(!output.status.success(), "{output:?}");
     let (said, is_done) = activate(&scene).await;
     assert!(!is_done && said.contains("was written since"), "{said}");
     assert_eq!(scene.node.disk.attributes(SlotName::B), UNBOOTABLE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_kernel_of_the_same_length_and_time_of_change_is_not_booted() {
+    let (scene, _daemon) = staged("reboot").await;
+    let path = scene.node.path(KERNEL_B);
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let mut kernel = scene.node.read(KERNEL_B);
+    kernel[100] ^= 1;
+    scene.node.write(KERNEL_B, &kernel);
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(modified).unwrap();
+    let output = scene.node.activate_at_reboot();
+    assert!(!output.status.success(), "{output:?}");
+    let (said, is_done) = activate(&scene).await;
+    assert!(!is_done && said.contains("was written since"), "{said}");
+    assert_eq!(scene.node.disk.attributes(SlotName::B), UNBOOTABLE);
+}
+
+/// Starts the daemon; returns once it answers. What the one before had to say comes first on the bus.
+async fn start_anew(scene: &Scene) -> Daemon {
+    let daemon = scene.node.start(&scene.bus, SlotName::A);
+    let bus = scene.bus.connect().await;
+    while Overview::read(&bus).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    daemon
+}
+
+/// The daemon can't open the file at `path`: too many are open.
+fn without_descriptor_for(path: &str, scene: &mut Scene) {
+    scene.node.before = format!(
+        r#"exec strace -D -f -o /dev/null -P '{}' -e trace=openat -e inject=openat:error=EMFILE "$0" "$@""#,
+        scene.node.path(path).display()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_of_attempts_that_can_not_be_read_now_is_not_replaced() {
+    let (mut scene, daemon) = staged("order").await;
+    let again = async |scene: &mut Scene| {
+        assert!(client(&scene.bus, "-reset_status").await.1.success());
+        scene.attempt(IDLE).await;
+        is_staged(scene).await;
+    };
+    again(&mut scene).await;
+    let both = [AttemptState::Withdrawn, AttemptState::Staged];
+    assert_eq!(outcomes(&scene).await, both);
+    daemon.stop();
+    without_descriptor_for("/var/lib/update_engine/attempts", &mut scene);
+    let daemon = start_anew(&scene).await;
+    is_staged(&scene).await;
+    again(&mut scene).await;
+    daemon.stop();
+    scene.node.before = ":".to_owned();
+    let _daemon = start_anew(&scene).await;
+    is_staged(&scene).await;
+    assert_eq!(outcomes(&scene).await, both);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_can_not_be_read_now_is_not_taken_for_none() {
+    let (mut scene, daemon) = staged("order").await;
+    daemon.stop();
+    without_descriptor_for(RECORD, &mut scene);
+    let daemon = scene.boot(SlotName::A).await;
+    let unread = |overview: &Overview| overview.summary.contains("can't be activated");
+    let overview = scene.overview(unread).await;
+    assert_eq!(overview.state, EngineState::Staged);
+    assert_eq!(outcomes(&scene).await, [AttemptState::Staged]);
+    assert!(!activate(&scene).await.1);
+    daemon.stop();
+    scene.node.before = ":".to_owned();
+    let _daemon = start_anew(&scene).await;
+    is_staged(&scene).await;
+    assert!(activate(&scene).await.1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn marking_good_takes_no_activation_back_while_the_record_can_not_be_read() {
+    let (mut scene, daemon) = staged("reboot").await;
+    let output = scene.node.activate_at_reboot();
+    assert!(output.status.success(), "{output:?}");
+    daemon.stop();
+    without_descriptor_for(RECORD, &mut scene);
+    let _daemon = scene.boot(SlotName::A).await;
+    let waits = |overview: &Overview| overview.state == EngineState::RebootNeeded;
+    scene.overview(waits).await;
+    // Refused or not.
+    let _ = client_command(&scene, "mark-good").await;
+    assert_eq!(scene.node.disk.attributes(SlotName::B), NEXT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_reboot_has_activated_counts_as_installed_although_it_never_came_up() {
+    let (mut scene, daemon) = staged("reboot").await;
+    assert_eq!(is_staged(&scene).await.installed_updates, Some(0));
+    let output = scene.node.activate_at_reboot();
+    assert!(output.status.success(), "{output:?}");
+    daemon.stop();
+    assert_eq!(scene.node.reboot(), SlotName::B);
+    assert_eq!(scene.node.reboot(), SlotName::A);
+    let _daemon = scene.boot(SlotName::A).await;
+    let counted = |overview: &Overview| overview.installed_updates == Some(1);
+    scene.overview(counted).await;
+    assert!(!scene.node.path(RECORD).exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

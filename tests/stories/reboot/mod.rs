@@ -12,3 +12,4 @@ mod marker;
 mod monitoring;
 pub(crate) mod replacing;
 mod restarts;
+mod staged;

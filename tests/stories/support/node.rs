@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -145,6 +145,19 @@ impl Node {
         let boot: u32 = String::from_utf8(self.read(BOOT_ID)).unwrap().parse().unwrap();
         self.write(BOOT_ID, (boot + 1).to_string().as_bytes());
         self.disk.boot()
+    }
+
+    /// What systemd runs when the machine, booted from slot A, goes down for an orderly reboot, while
+    /// the daemon still runs.
+    pub fn activate_at_reboot(&self) -> Output {
+        let program = self.beside("update-engine-activate");
+        if !program.exists() {
+            std::os::unix::fs::symlink(DAEMON, &program).unwrap();
+        }
+        let mut command = Command::new(program);
+        command.arg("-root").arg(self.path("/"));
+        command.arg("-disk").arg(self.disk.path());
+        command.args(["-running_slot", "A"]).output().unwrap()
     }
 
     /// Starts the daemon, as if booted from `running`.

@@ -1,6 +1,7 @@
 //! The activation of a staged update: what is looked at, and the one write.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use super::evidence::{PATIENCE, held, kernel_mark, lock};
 use super::{StagedSlot, fate};
@@ -8,15 +9,22 @@ use crate::config::{Activation, Config};
 use crate::disk::{DiskError, ForeignError, SlotDisk, SlotName};
 use crate::engine::SlotError;
 use crate::host::Unreadable;
+use crate::install::read_kernel_until;
 use crate::journal::{MessageId, chain};
 use crate::policy::{ActivatedBy, ActivationInput, ActivationObstacle, StagedUpdate};
 use crate::store::record::RecordError;
+use crate::systemd::Systemd;
 
+/// The unit whose stop activates a staged update, if the machine reboots.
+const UNIT: &str = "update-engine-activate.service";
 /// Extensions that a distribution's postinst brings for the new version.
 const ENABLED_EXTENSIONS: &str = "/etc/flatcar/enabled-sysext.conf";
 /// After so many orderly reboots that have not activated the update none is asked for any more:
 /// reboot managers must not go on for ever.
 const MOST_REBOOTS: u8 = 3;
+/// How long a shutdown waits for the kernel to be read once more. On a disk that is slower, its size
+/// and its time of change have to do.
+const KERNEL_AT_REBOOT: Duration = Duration::from_millis(500);
 
 /// Why a staged update was not activated. The slot is as it was, unless the table could not be
 /// read back.
@@ -58,6 +66,31 @@ impl From<ActivationError> for SlotError {
 }
 
 impl StagedSlot {
+    /// Has systemd run the program that activates the staged update when an orderly reboot stops
+    /// its unit.
+    ///
+    /// # Errors
+    /// Why it will not, in a sentence.
+    pub(in crate::engine::node) async fn arm(&self) -> Result<(), String> {
+        if !self.host().is_real() {
+            // Whoever plays the machine runs the program.
+            return Ok(());
+        }
+        if !self.host().has_systemd() {
+            return Err("no systemd runs here, so that a reboot would not activate it".to_owned());
+        }
+        let armed = Systemd.bring_up(UNIT).await;
+        armed.map_err(|error| format!("a reboot would not activate it: {}", chain(&error)))
+    }
+
+    /// Nothing is staged any more: the program would do nothing, and its unit only keep the boot
+    /// partition mounted.
+    pub(in crate::engine::node) async fn disarm(&self) {
+        if self.host().has_systemd() {
+            let _ = Systemd.stop(UNIT).await;
+        }
+    }
+
     /// What keeps the staged update from being activated in the way that configuration has it, in
     /// a sentence.
     pub(super) fn obstacle(&self, staged: &StagedUpdate, config: &Config) -> Option<String> {
@@ -103,6 +136,7 @@ impl StagedSlot {
         }
         let disk = self.machine.disk()?.with_patience(PATIENCE);
         let slot = self.decide(&disk, &staged, (by, &config))?;
+        self.require_kernel(&staged, by)?;
         disk.make_next(slot)?;
         tracing::info!(
             MESSAGE_ID = MessageId::Installed.id(),
@@ -111,6 +145,24 @@ impl StagedSlot {
             "version {:?} in {slot} is activated: it boots next",
             staged.version
         );
+        Ok(())
+    }
+
+    /// Reads the kernel once more: another one may have the same length, and a time of change that
+    /// was set back.
+    fn require_kernel(&self, staged: &StagedUpdate, by: ActivatedBy) -> Result<(), ActivationError> {
+        let until = (by == ActivatedBy::Reboot).then(|| Instant::now() + KERNEL_AT_REBOOT);
+        let path = || staged.kernel.clone();
+        let found = read_kernel_until(&self.host().path(&staged.kernel), staged.kernel_bytes, until);
+        let found = found.map_err(|source| Unreadable { path: path(), source })?;
+        if found.is_some_and(|found| found != staged.kernel_sha256) {
+            // The next check reads everything back anew.
+            self.release();
+            return Err(ActivationObstacle::KernelWritten(path()).into());
+        }
+        if found.is_none() {
+            tracing::info!("{} is not read once more: there is no time for it", staged.kernel);
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use payload_format::Sha256Digest;
@@ -16,6 +17,11 @@ use crate::install::{read_image, read_kernel};
 use crate::journal::chain;
 use crate::omaha::ErrorCode;
 use crate::policy::{ActivationObstacle, StagedFate, StagedUpdate};
+use crate::store::record::is_passing;
+
+/// After so many readings in a row that fail by an error that may stay, what is staged counts as
+/// lost: it is installed anew, where the node would get no update any more.
+const MOST_FAILED_READINGS: u8 = 3;
 
 impl StagedSlot {
     /// Holds and reads back what `staged` says; at once if that is so already, and the kernel was not
@@ -34,7 +40,7 @@ impl StagedSlot {
             StagedFate::Staged => {}
             StagedFate::Activated => return Err(Unconfirmed::Activated),
             StagedFate::Runs => return Err(Unconfirmed::Runs),
-            StagedFate::Void => {
+            StagedFate::Tried | StagedFate::Void => {
                 let sentence = ActivationObstacle::SlotChanged.to_string();
                 return Err(void(ErrorCode::Error, sentence));
             }
@@ -49,6 +55,7 @@ impl StagedSlot {
         let slot = !disk.running();
         let held = disk.hold(slot).map_err(not_now)?;
         let reader = Reader {
+            staged: self,
             priority: config.load.scheduled,
             cancel,
         };
@@ -66,6 +73,7 @@ impl StagedSlot {
             return Err(Unconfirmed::NotNow(format!("{path} could not be looked at")));
         };
         let evidence = evidence::leave(self.host(), staged, &kernel).map_err(not_now)?;
+        self.failed_readings.store(0, Ordering::Relaxed);
         tracing::info!("version {:?} in {slot} is read back and held", staged.version);
         *self.hold() = Some(Hold {
             staged: staged.clone(),
@@ -93,9 +101,10 @@ impl StagedSlot {
                 }
                 let own = disk.own_disk().map_err(not_now)?;
                 own.require_file_system(self.host(), kernel).map_err(not_now)?;
-                return Err(unreadable(ErrorCode::NewKernelVerification, kernel, &error));
+                let sentence = format!("{kernel}, which was staged, is not there");
+                return Err(void(ErrorCode::NewKernelVerification, sentence));
             }
-            Err(error) => return Err(Unconfirmed::NotNow(format!("{kernel} can't be read: {error}"))),
+            Err(error) => return Err(self.unreadable(ErrorCode::NewKernelVerification, kernel, &error)),
         };
         if found.size != staged.kernel_bytes {
             let sentence = format!(
@@ -110,10 +119,25 @@ impl StagedSlot {
             (found.sha256, staged.kernel_sha256),
         )
     }
+
+    /// What `name` holds can't be read: the error may pass. What ends before its time holds
+    /// something else.
+    fn unreadable(&self, code: ErrorCode, name: &(impl Display + ?Sized), error: &io::Error) -> Unconfirmed {
+        let sentence = format!("{name}, which was staged, can't be read: {error}");
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return void(code, sentence);
+        }
+        let stays = !is_passing(error);
+        if stays && self.failed_readings.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_FAILED_READINGS {
+            return void(code, sentence);
+        }
+        Unconfirmed::NotNow(sentence)
+    }
 }
 
 /// Reader of what is held.
 struct Reader<'a> {
+    staged: &'a StagedSlot,
     priority: Priority,
     cancel: &'a CancellationToken,
 }
@@ -130,7 +154,7 @@ impl Reader<'_> {
         match self.read(held, bytes) {
             Ok(Some(found)) => compare(code, name, (found, expected)),
             Ok(None) => Err(Unconfirmed::NotNow("reading it was broken off".to_owned())),
-            Err(error) => Err(unreadable(code, name, &error)),
+            Err(error) => Err(self.staged.unreadable(code, name, &error)),
         }
     }
 
@@ -161,14 +185,75 @@ fn compare(
     Err(void(code, sentence))
 }
 
-fn unreadable(code: ErrorCode, name: &(impl Display + ?Sized), error: &io::Error) -> Unconfirmed {
-    void(code, format!("{name}, which was staged, can't be read: {error}"))
-}
-
 pub(super) fn void(code: ErrorCode, sentence: String) -> Unconfirmed {
     Unconfirmed::Void(Failure::new(code, sentence))
 }
 
 pub(super) fn not_now(error: impl std::error::Error) -> Unconfirmed {
     Unconfirmed::NotNow(chain(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use nix::errno::Errno;
+
+    use super::super::super::{DiskChoice, Machine, Settings};
+    use super::*;
+    use crate::disk::BlockTarget;
+    use crate::host::Host;
+    use crate::install::PostinstMode;
+
+    /// A slot that can't be read, and why.
+    struct Unreadable(Errno);
+
+    impl BlockTarget for Unreadable {
+        fn len(&self) -> u64 {
+            4096
+        }
+
+        fn read_at(&self, _buffer: &mut [u8], _offset: u64) -> io::Result<()> {
+            Err(self.0.into())
+        }
+
+        fn write_at(&self, _buffer: &[u8], _offset: u64) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn forget(&self, _offset: u64, _len: u64) {}
+    }
+
+    /// Whether each of five readings, one after the other, counts the update as lost.
+    fn lost(errno: Errno, bytes: u64) -> [bool; 5] {
+        let machine = Machine::new(Settings {
+            host: Host::new("/nowhere"),
+            disk: DiskChoice::OfUsr,
+            postinst: PostinstMode::Skip,
+        });
+        let staged = StagedSlot::new(&Arc::new(machine));
+        let reader = Reader {
+            staged: &staged,
+            priority: Priority::Normal,
+            cancel: &CancellationToken::new(),
+        };
+        let held = HeldSlot::new(Arc::new(Unreadable(errno)), None);
+        let expected = (Sha256Digest::of(b"image"), bytes);
+        [(); 5].map(|()| match reader.check(&held, "USR-B", expected) {
+            Err(Unconfirmed::Void(_)) => true,
+            Err(Unconfirmed::NotNow(_)) => false,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    #[test]
+    fn a_slot_that_can_not_be_read_is_lost_after_the_third_time_and_for_want_of_memory_never() {
+        assert_eq!(lost(Errno::EIO, 4096), [false, false, true, true, true]);
+        assert_eq!(lost(Errno::ENOMEM, 4096), [false; 5]);
+        assert_eq!(lost(Errno::ENOMEM, 8192), [true; 5], "it is too short");
+    }
 }

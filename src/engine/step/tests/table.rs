@@ -205,7 +205,7 @@ impl Node {
             _ if is_marked => State::reboot_pending(),
             _ => State::idle(),
         };
-        if self.fate() == Some(StagedFate::Void) {
+        if matches!(self.fate(), Some(StagedFate::Tried | StagedFate::Void)) {
             self.record = None;
         }
         if self.state.phase != Phase::NeedReboot && is_good {
@@ -554,14 +554,14 @@ fn nothing_is_activated_while_the_running_slot_is_being_marked() {
 #[test]
 fn a_record_without_its_slot_is_void() {
     let mut node = Node::of("staged", Activation::Order);
-    for b in [
-        slot(3, 0, false),
-        slot(1, 1, false),
-        slot(1, 0, true),
-        slot(0, 0, true),
+    for (b, fate) in [
+        (slot(3, 0, false), StagedFate::Tried),
+        (slot(1, 1, false), StagedFate::Void),
+        (slot(1, 0, true), StagedFate::Void),
+        (slot(0, 0, true), StagedFate::Void),
     ] {
         node.slots[1] = b;
-        assert_eq!(node.fate(), Some(StagedFate::Void), "{b}");
+        assert_eq!(node.fate(), Some(fate), "{b}");
         node.decide(ActivatedBy::Order).unwrap_err();
     }
     node.slots[1] = slot(3, 1, false);

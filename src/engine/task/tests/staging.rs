@@ -57,10 +57,14 @@ async fn a_reset_and_a_withdrawal_take_it_back() {
         let world = World::start(good(), staging());
         world.attempt().await;
         settle().await;
+        let lost = || world.snapshot.borrow().overview.extension_warnings.clone();
+        assert_eq!(lost(), Some(vec!["docker is lost".to_owned()]));
         match slot {
             None => assert!(world.reset().await),
             Some(slot) => world.withdraw(slot).await.unwrap(),
         }
+        settle().await;
+        assert_eq!(lost(), Some(Vec::new()));
         let status = world.status().await;
         assert_eq!(
             (status.operation, status.new_version.as_str()),
