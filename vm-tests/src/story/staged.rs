@@ -167,9 +167,10 @@ impl Node {
 
     fn update(&mut self, stage: &Stage) -> Result<()> {
         stage.say("the node stages an update");
+        // udev has the whole disk locked while it looks at it, for long on a host that is busy.
         let updated = self
             .machine
-            .sh("update_engine_client update || { journalctl -b -u update-engine -o cat -n 30; exit 1; }");
+            .sh("udevadm settle --timeout=300; update_engine_client update || { journalctl -b -u update-engine -o cat -n 30; exit 1; }");
         updated.context("the update failed")?;
         Ok(())
     }
