@@ -27,11 +27,13 @@ mod unbooted;
 mod units;
 mod userland;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest as _, Sha256};
 
 pub(crate) use self::conduct::Conduct;
@@ -63,6 +65,8 @@ pub(crate) struct Workshop {
     earlier: Mutex<Option<daemon::Daemon>>,
     /// Likewise.
     reboot_manager: Mutex<Option<daemon::Daemon>>,
+    /// Keeps other runs off the cache: each makes the daemon's files anew.
+    _lock: Flock<File>,
 }
 
 impl Workshop {
@@ -77,6 +81,7 @@ impl Workshop {
             cache.push(architecture.debian());
         }
         fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+        let lock = lock(&cache)?;
         let packages = Packages::get(&cache, architecture, debian)?;
         let (private_key, public_key) = keys(&cache)?;
         Ok(Self {
@@ -86,6 +91,7 @@ impl Workshop {
             todays: daemon::Daemon::todays(repository, &cache, architecture)?,
             earlier: Mutex::new(None),
             reboot_manager: Mutex::new(None),
+            _lock: lock,
             cache,
             packages,
             private_key,
@@ -127,6 +133,22 @@ impl Workshop {
             Debian::Trixie => "runs",
         };
         self.cache.join(name)
+    }
+}
+
+/// The cache's lock, for which another run is waited for.
+fn lock(cache: &Path) -> Result<Flock<File>> {
+    let path = cache.join("lock");
+    let context = || format!("cannot lock {}", path.display());
+    let file = File::create(&path).with_context(context)?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err((file, Errno::EWOULDBLOCK)) => {
+            eprintln!("vm-tests: another run uses {}: waiting for its end", cache.display());
+            let lock = Flock::lock(file, FlockArg::LockExclusive);
+            lock.map_err(|(_, error)| error).with_context(context)
+        }
+        Err((_, error)) => Err(error).with_context(context),
     }
 }
 
