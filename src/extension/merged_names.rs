@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   mountinfo:  99 67 0:45 / /usr ro … - overlay sysext ro,lowerdir=/run/systemd/sysext/extensions/NAME/usr:…
+//!               98 24 0:49 / /etc ro … - overlay confext ro,lowerdir=/run/systemd/sysext/confexts/NAME/etc:…
 //! ```
 //!
 //! The mount table decides: the exit code of `systemd-sysext` tells nothing, and a file that lies in
@@ -99,10 +100,11 @@ pub fn merged_names(host: &Host, class: ExtensionClass) -> Result<BTreeSet<Strin
     Ok(merged)
 }
 
-/// The extension of a layer: `NAME` of `…/extensions/NAME/usr`.
+/// The extension of a layer: `NAME` of `…/extensions/NAME/usr` or `…/confexts/NAME/etc`.
 fn name_of(layer: &Path) -> Option<String> {
     let extension = layer.parent()?;
-    let is_extension = extension.parent()?.file_name()? == "extensions";
+    let directory = extension.parent()?.file_name()?;
+    let is_extension = directory == "extensions" || directory == "confexts";
     is_extension.then(|| extension.file_name()?.to_str().map(str::to_owned))?
 }
 
@@ -140,7 +142,7 @@ mod tests {
         let table = fs::read(format!("{FIXTURES}/{table}.txt")).unwrap();
         write("/proc/self/mountinfo", &table);
         write("/usr/lib/extension-release.d/extension-release.stale", b"");
-        write("/etc/extension-release.d/extension-release.site", b"");
+        write("/etc/extension-release.d/extension-release.by-file", b"");
         merged_names(&host, class).unwrap().into_iter().collect()
     }
 
@@ -156,10 +158,15 @@ mod tests {
             ("two-overlays", &["docker"]),
             ("no-slot-merged", &["docker"]),
             ("confext", &["docker"]),
+            ("merged-257", &["engine", "tools"]),
         ] {
             assert_eq!(merged(table, ExtensionClass::System), expected, "{table}");
-            // That overlay's layers have no names.
-            let configuration: &[&str] = if table == "confext" { &["site"] } else { &[] };
+            let configuration: &[&str] = match table {
+                // That overlay's layers have no names.
+                "confext" => &["by-file"],
+                "merged-257" => &["site"],
+                _ => &[],
+            };
             assert_eq!(
                 merged(table, ExtensionClass::Configuration),
                 configuration,

@@ -11,7 +11,8 @@ use update_engine::status::UnixTime;
 use super::mutation::Pair;
 use super::recording::{Extension, Missing, Snapshot, Unit};
 
-const MERGERS: [&str; 2] = ["systemd-sysext.service", "systemd-confext.service"];
+/// What merges extensions.
+pub(crate) const MERGERS: [&str; 2] = ["systemd-sysext.service", "systemd-confext.service"];
 
 /// What the gate says.
 pub(crate) struct Verdict {

@@ -156,8 +156,13 @@ impl Pair {
     /// The extension isn't merged on trial: the mount table of the overlay says so, and the overlay
     /// goes with its last extension.
     pub(crate) fn unmerge(&mut self, kind: &str, name: &str) -> bool {
-        let directory = format!("/run/systemd/{kind}/extensions/{name}/");
-        let others = format!("/run/systemd/{kind}/extensions/");
+        let all = if kind == "confext" {
+            "confexts"
+        } else {
+            "extensions"
+        };
+        let others = format!("/run/systemd/sysext/{all}/");
+        let directory = format!("{others}{name}/");
         let mut changed = false;
         self.after.mounts.retain_mut(|line| {
             let Some((head, options)) = line.split_once("lowerdir=") else {

@@ -20,7 +20,12 @@ pub(crate) const OUTAGES: [Mutation; 20] = mutations! {
         true
     },
     "an extension without units isn't merged" => |pair, random| {
-        let merged = merged_and_offered(pair);
+        let mut merged = merged_and_offered(pair);
+        merged.retain(|(kind, name)| {
+            let start = start_of_units(kind, name);
+            let units = &pair.before.units;
+            !units.iter().any(|(unit, facts)| unit.starts_with(&start) && facts.is_active())
+        });
         one_of(random, &merged).cloned().is_some_and(|(kind, name)| pair.unmerge(&kind, &name))
     },
     "no extension is merged any more" => |pair, _| {
@@ -31,9 +36,12 @@ pub(crate) const OUTAGES: [Mutation; 20] = mutations! {
         !merged.is_empty()
     },
     "a confext isn't merged, and its unit is gone" => |pair, _| {
-        with_confext(pair);
-        lose(pair, "confext", "site");
-        true
+        let confext = ("confext".to_owned(), "site".to_owned());
+        let merged = merged_and_offered(pair).contains(&confext);
+        if merged {
+            lose(pair, "confext", "site");
+        }
+        merged
     },
     "an extension isn't merged, and the operator's unit that runs its program says 203" => |pair, _| {
         let active = pair.now("acme-control.service").is_active();
@@ -176,37 +184,10 @@ fn with_unit_of_extension(pair: &mut Pair) -> bool {
     merged
 }
 
-/// A confext with a unit is merged before and after, as systemd 257 does it on an `/etc` that may be
-/// written.
-fn with_confext(pair: &mut Pair) {
-    let mut unit = Unit::default();
-    unit.set_all(&[
-        ("Id", "site-agent.service"),
-        ("LoadState", "loaded"),
-        ("ActiveState", "active"),
-        ("SubState", "running"),
-        ("UnitFileState", "static"),
-        ("FragmentPath", "/etc/systemd/system/site-agent.service"),
-    ]);
-    pair.both("site-agent.service", unit);
-    for side in [&mut pair.before, &mut pair.after] {
-        side.offered.push(("confext".into(), "site".into()));
-        side.mounts.push(
-            "310 25 0:52 / /etc ro,relatime - overlay confext ro,lowerdir=/run/systemd/confext/meta/etc:\
-             /run/systemd/confext/extensions/site/etc:/etc,redirect_dir=on"
-                .into(),
-        );
-    }
-}
-
 /// The extension isn't merged, so systemd knows nothing of its units.
 fn lose(pair: &mut Pair, kind: &str, name: &str) {
     pair.unmerge(kind, name);
-    let start = if kind == "confext" {
-        "site-agent.".into()
-    } else {
-        format!("{name}.")
-    };
+    let start = start_of_units(kind, name);
     let units: Vec<String> = pair
         .after
         .units
@@ -216,6 +197,15 @@ fn lose(pair: &mut Pair, kind: &str, name: &str) {
         .collect();
     for unit in units {
         pair.not_found(&unit);
+    }
+}
+
+/// How the names of the extension's units begin.
+fn start_of_units(kind: &str, name: &str) -> String {
+    if kind == "confext" {
+        "site-agent.".to_owned()
+    } else {
+        format!("{name}.")
     }
 }
 

@@ -113,8 +113,13 @@ impl Snapshot {
                     continue;
                 };
                 let parts: Vec<&str> = rest.split('/').collect();
-                if let [kind @ ("sysext" | "confext"), "extensions", name, ..] = parts[..] {
-                    merged.push((kind.to_owned(), name.to_owned()));
+                let kind = match parts[..] {
+                    ["sysext", "extensions", ..] => "sysext",
+                    ["sysext", "confexts", ..] => "confext",
+                    _ => continue,
+                };
+                if let Some(name) = parts.get(2) {
+                    merged.push((kind.to_owned(), (*name).to_owned()));
                 }
             }
         }

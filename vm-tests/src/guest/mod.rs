@@ -144,7 +144,10 @@ fn lock(cache: &Path) -> Result<Flock<File>> {
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(lock),
         Err((file, Errno::EWOULDBLOCK)) => {
-            eprintln!("vm-tests: another run uses {}: waiting for its end", cache.display());
+            eprintln!(
+                "vm-tests: another run uses {}: waiting for its end",
+                cache.display()
+            );
             let lock = Flock::lock(file, FlockArg::LockExclusive);
             lock.map_err(|(_, error)| error).with_context(context)
         }
