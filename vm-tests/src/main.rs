@@ -13,6 +13,7 @@
 
 mod architecture;
 mod command;
+mod denials;
 mod disk;
 mod files;
 mod guest;
@@ -166,7 +167,8 @@ impl Performance<'_> {
             .scratch()
             .join(format!("{kind}{}-{}", story.name, self.turn));
         let result = Stage::set(story.name, self.control, directory.clone(), workshop, loader)
-            .and_then(|mut stage| (story.play)(&mut stage));
+            .and_then(|mut stage| (story.play)(&mut stage))
+            .and_then(|()| denials::expect_none(&directory));
         let took = begun.elapsed();
         match self.judge(result) {
             Ok(()) => {

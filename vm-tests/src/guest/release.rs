@@ -10,7 +10,7 @@ use super::conduct::Conduct;
 use super::hang::{Deadline, Hang};
 use super::{Daemon, Debian, Workshop, filesystem, initrd};
 use crate::command::{run, tool};
-use crate::files;
+use crate::{denials, files};
 
 /// Files of ours below `/usr`, whatever the release.
 const OURS: [(&str, &[u8]); 3] = [
@@ -185,6 +185,10 @@ impl Workshop {
         }
         for (path, contents) in OURS {
             files::write(&at(path), contents)?;
+        }
+        let (drop_in, contents) = denials::DROP_IN;
+        for unit in denials::UNITS {
+            files::write(&at(&format!("lib/systemd/system/{unit}.d/{drop_in}")), contents)?;
         }
         files::program(&at("libexec/vm-shell"), SHELL)?;
         files::program(&at("postinst"), POSTINST)?;

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use update_engine::journal::MessageId;
 
 use super::{Control, Story};
+use crate::denials;
 use crate::disk::{Slot, Standing};
 use crate::guest::{Conduct, Recipe, Release};
 use crate::machine::Machine;
@@ -25,6 +26,9 @@ fn play(stage: &mut Stage) -> Result<()> {
     let disk = stage.install(&first)?;
     let mut machine = stage.boot(&disk)?;
     expect_running(&mut machine, Slot::A, &first)?;
+    // Here for all stories: each of them fails if one of our units is killed for a call.
+    denials::expect_they_kill(&mut machine)?;
+    stage.say("what the daemon's unit denies kills");
 
     for (running, target, version) in [(Slot::A, Slot::B, "2.0.0"), (Slot::B, Slot::A, "3.0.0")] {
         let conduct = if stage.is_control() {
