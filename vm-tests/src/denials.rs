@@ -21,13 +21,13 @@ pub(crate) const UNITS: [&str; 4] = [
 ];
 /// How systemd tells of a process that SIGSYS has ended.
 const KILLED: &str = "status=31/SYS";
-/// Has the daemon's unit, under another name, do what it denies; prints how that ended with the
-/// drop-in, and without it.
+/// Has the daemon's unit, under another name and without the daemon's name on the bus, do what it
+/// denies; prints how that ended with the drop-in, and without it.
 const TRY_TO_MOUNT: &str = r"at=/run/systemd/system/vm-denied.service
 mkdir -p $at.d
-cp /usr/lib/systemd/system/update-engine.service $at
+grep -v ^BusName= /usr/lib/systemd/system/update-engine.service >$at
 cp /usr/lib/systemd/system/update-engine.service.d/kill-on-denial.conf $at.d
-printf '[Service]\nType=oneshot\nBusName=\nRestart=no\nStateDirectory=\nExecStart=\nExecStart=mount -t tmpfs none /mnt\n' >$at.d/mount.conf
+printf '[Service]\nType=oneshot\nRestart=no\nStateDirectory=\nExecStart=\nExecStart=mount -t tmpfs none /mnt\n' >$at.d/mount.conf
 for turn in with without; do
     systemctl daemon-reload
     systemctl start vm-denied && exit 1
