@@ -30,7 +30,7 @@ cp /usr/lib/systemd/system/update-engine.service.d/kill-on-denial.conf $at.d
 printf '[Service]\nType=oneshot\nRestart=no\nStateDirectory=\nExecStart=\nExecStart=mount -t tmpfs none /mnt\n' >$at.d/mount.conf
 for turn in with without; do
     systemctl daemon-reload
-    systemctl start vm-denied && exit 1
+    systemctl start vm-denied 2>/dev/null && exit 1
     echo $(systemctl show -P ExecMainCode -P ExecMainStatus vm-denied)
     rm -f $at.d/kill-on-denial.conf
 done
