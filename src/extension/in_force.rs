@@ -16,6 +16,7 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
+use super::image_signature::ImageSignature;
 use super::merged_release::{ChangeTime, StayingExtension, change_time};
 use super::{ExtensionClass, merged_names};
 use crate::host::{Host, Unreadable};
@@ -50,14 +51,24 @@ pub struct MergedExtension {
 /// What becomes of an extension under another image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnderAnotherImage {
-    /// It stays the same. With what it says of itself; none if it says nothing that systemd reads.
-    Same(Option<OsRelease>),
+    /// It stays the same.
+    Same(SameExtension),
     /// It stays the same, and what it says of itself can't be told; with the reason.
     NotTold(String),
     /// The image's file at this absolute path, if it has one.
     OfImage(PathBuf),
     /// Another one, or none: whoever puts it there decides with the image.
     NotKnown,
+}
+
+/// An extension that stays the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SameExtension {
+    /// What it says of itself; none if it says nothing that systemd reads.
+    pub release: Option<OsRelease>,
+    /// The signatures of its images that have one, or why one can't be read. Of a directory of
+    /// versions, those of all.
+    pub signatures: Vec<Result<ImageSignature, String>>,
 }
 
 /// The extensions that are merged on `host`, by class and name. `of_versions` is one more directory
@@ -304,10 +315,7 @@ mod tests {
                 "/usr/lib/extension-release.d/extension-release.k8s",
                 "ID=flatcar\nSYSEXT_LEVEL=1.0\n",
             );
-        let UnderAnotherImage::Same(Some(release)) = node.fate("k8s") else {
-            panic!("{:?}", node.merged());
-        };
-        assert_eq!(release.get("SYSEXT_LEVEL"), Some("1.0"));
+        assert_eq!(sameness(node.fate("k8s"), "SYSEXT_LEVEL").as_deref(), Some("1.0"));
     }
 
     #[test]
@@ -349,18 +357,23 @@ mod tests {
         let file = "/var/lib/extensions/renamed/usr/lib/extension-release.d/extension-release.original";
         node.write(file, "ID=_any\n");
         // systemd merges it no more.
-        assert_eq!(node.fate("renamed"), UnderAnotherImage::Same(None));
+        assert_eq!(node.fate("renamed"), silent());
         let flags = rustix::fs::XattrFlags::empty();
         if rustix::fs::setxattr(node.host.path(file), STRICT, b"0", flags).is_err() {
             // This file system has no such attributes.
             return;
         }
-        assert!(matches!(node.fate("renamed"), UnderAnotherImage::Same(Some(_))));
+        assert_eq!(sameness(node.fate("renamed"), "ID").as_deref(), Some("_any"));
+    }
+
+    /// Of an extension that says nothing.
+    fn silent() -> UnderAnotherImage {
+        UnderAnotherImage::Same(SameExtension::default())
     }
 
     fn sameness(fate: UnderAnotherImage, key: &str) -> Option<String> {
         match fate {
-            UnderAnotherImage::Same(release) => release?.get(key).map(str::to_owned),
+            UnderAnotherImage::Same(same) => same.release?.get(key).map(str::to_owned),
             UnderAnotherImage::NotTold(why) => Some(why),
             fate => panic!("{fate:?}"),
         }
@@ -441,7 +454,7 @@ mod tests {
             .write("/var/lib/extensions/tools/usr/share/release", "ID=linked\n");
         assert_eq!(sameness(fate(), "ID").as_deref(), Some("linked"));
         fs::remove_file(node.host.path(own)).unwrap();
-        assert_eq!(fate(), UnderAnotherImage::Same(None), "says nothing any more");
+        assert_eq!(fate(), silent(), "says nothing any more");
         // Masked since.
         node.write("/etc/extensions/tools/x", "");
         fs::remove_file(node.host.path("/etc/extensions/tools/x")).unwrap();
@@ -476,10 +489,8 @@ mod tests {
         let found = merged(&node.host, "/none").unwrap();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].class, ExtensionClass::Configuration);
-        assert!(matches!(
-            found[0].under_another_image,
-            UnderAnotherImage::Same(Some(_))
-        ));
+        let fate = found[0].under_another_image.clone();
+        assert_eq!(sameness(fate, "ID").as_deref(), Some("_any"));
     }
 
     #[test]

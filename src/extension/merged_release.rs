@@ -21,12 +21,17 @@ use std::path::{Path, PathBuf};
 use rustix::fs::getxattr;
 
 use super::ExtensionClass;
-use super::in_force::{UnderAnotherImage, WalkEnd, WalkLimit, walk};
-use crate::host::{Host, Unreadable};
-use crate::image::OsRelease;
+use super::image_signature::ImageSignature;
+use super::in_force::{SameExtension, UnderAnotherImage, WalkEnd, WalkLimit, walk};
+use crate::host::{Host, Unreadable, machine};
+use crate::image::{OsRelease, architecture_of};
 
 /// By which the author of an extension allows its file any name, with the value 0.
 pub(super) const STRICT: &str = "user.extension-release.strict";
+
+/// Ends of the names of files beside an image that have its root hash, or more, in place of its own
+/// partitions.
+const BESIDE: [&str; 4] = ["roothash", "roothash.p7s", "usrhash", "verity"];
 
 /// Entries of a `.v` directory that are looked at; one with more can't be told.
 const MOST: usize = 256;
@@ -107,16 +112,17 @@ impl StayingExtension {
         if is_masked().map_err(unreadable)? {
             return Ok(UnderAnotherImage::NotKnown);
         }
-        let text = if found.is_dir() && !self.is_versioned() {
-            self.own_text(host, class, name)?
+        let (text, signatures) = if found.is_dir() && !self.is_versioned() {
+            (self.own_text(host, class, name)?, Vec::new())
         } else {
-            self.require_unchanged(host, class, &found)?;
+            let images = self.unchanged_images(host, class, &found)?;
             let merged = format!("{}/extension-release.{name}", class.release_directory());
-            Some(host.read(&merged)?.ok_or(NotTold::NoRelease)?)
+            let text = host.read(&merged)?.ok_or(NotTold::NoRelease)?;
+            (Some(text), signatures(host, &images))
         };
         // What systemd refuses counts as nothing.
         let release = text.and_then(|text| OsRelease::parse(&text, None).ok());
-        Ok(UnderAnotherImage::Same(release))
+        Ok(UnderAnotherImage::Same(SameExtension { release, signatures }))
     }
 
     /// The file in its directory under its own name, or else the only one under another name that
@@ -144,16 +150,23 @@ impl StayingExtension {
         Ok(host.read(&path.to_string_lossy())?)
     }
 
-    /// Nothing that decides about the next merge is newer than the last one.
-    fn require_unchanged(&self, host: &Host, class: ExtensionClass, found: &Metadata) -> Result<(), NotTold> {
+    /// The image, or those among which systemd chooses: nothing that decides about the next merge is
+    /// newer than the last one.
+    fn unchanged_images(
+        &self,
+        host: &Host,
+        class: ExtensionClass,
+        found: &Metadata,
+    ) -> Result<Vec<PathBuf>, NotTold> {
         let merged = merge_time(host, class)?;
         let is_newer = |time: ChangeTime| time > merged;
         if is_newer(change_time(found)) || self.newest_link.is_some_and(is_newer) {
             return Err(NotTold::Changed(self.path.clone()));
         }
         if !found.is_dir() {
-            return Ok(());
+            return Ok(vec![self.path.clone()]);
         }
+        let mut images = Vec::new();
         let read = |source| NotTold::Read {
             path: self.path.clone(),
             source,
@@ -173,9 +186,25 @@ impl StayingExtension {
             if is_newer(change_time(&found)) {
                 return Err(NotTold::Changed(path));
             }
+            images.push(path);
         }
-        Ok(())
+        Ok(images)
     }
+}
+
+/// The signatures of those of these images that have one, or why one can't be read.
+fn signatures(host: &Host, images: &[PathBuf]) -> Vec<Result<ImageSignature, String>> {
+    let lies = |path: &Path| host.path(&path.to_string_lossy());
+    let machine = machine();
+    let signature = |path: &PathBuf| {
+        let beside = BESIDE.map(|end| path.with_extension(end));
+        if let Some(beside) = beside.iter().find(|beside| lies(beside).exists()) {
+            return Some(Err(format!("{} is not read", beside.display())));
+        }
+        let found = ImageSignature::of_file(&lies(path), architecture_of(&machine)).transpose()?;
+        Some(found.map_err(|error| format!("{}: {error}", path.display())))
+    };
+    images.iter().filter_map(signature).collect()
 }
 
 /// When systemd merged the extensions of a class that are merged now.

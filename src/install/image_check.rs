@@ -13,7 +13,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use payload_format::{ImageRelease, ReadBlocks};
@@ -23,7 +23,9 @@ use super::attempt::{AttemptSetup, blocking};
 use super::image_facts::{self, ImageFacts};
 use super::{InstallError, PostinstError};
 use crate::disk::BlockTarget;
-use crate::extension::{ExtensionHost, MergedExtension, UnderAnotherImage, judge, merged};
+use crate::extension::{
+    ExtensionHost, MergedExtension, NodeCertificates, SameExtension, UnderAnotherImage, judge, merged,
+};
 use crate::host::machine;
 use crate::host::subprocess::SubprocessError;
 use crate::image::{ImageIdentity, KernelHeader, OsRelease, WrongImage, architecture_of, root_hash};
@@ -186,7 +188,8 @@ fn check(
         systemd: facts.systemd,
         architecture: architecture_of(&machine),
     };
-    let (extensions, not_told) = lost(merged, image, &facts.missing);
+    let certificates = NodeCertificates::of(&attempt.site.host);
+    let (extensions, not_told) = lost(merged, image, facts, &certificates);
     if attempt.plan.extensions_judged == ExtensionJudging::Refuse && !extensions.is_empty() {
         return Err(InstallError::ExtensionsLost(extensions));
     }
@@ -202,7 +205,8 @@ fn check(
 fn lost(
     merged: &[MergedExtension],
     image: ExtensionHost<'_>,
-    missing: &[PathBuf],
+    facts: &ImageFacts,
+    node: &NodeCertificates,
 ) -> (Vec<String>, Vec<String>) {
     let (mut lost, mut not_told) = (Vec::new(), Vec::new());
     if image.os_release.is_empty() {
@@ -210,27 +214,46 @@ fn lost(
     }
     for extension in merged {
         let (class, name) = (extension.class.word(), &extension.name);
-        let why = match &extension.under_another_image {
-            UnderAnotherImage::Same(release) => {
+        let (mut why, mut unknown) = (None, None);
+        match &extension.under_another_image {
+            UnderAnotherImage::Same(same) => {
                 let form = (extension.class, extension.is_versioned);
-                judge(form, release.as_ref(), image)
+                why = judge(form, same.release.as_ref(), image)
                     .err()
-                    .map(|why| why.to_string())
+                    .map(|why| why.to_string());
+                unknown = unknown_signature(class, same, facts, node).filter(|_| why.is_none());
             }
-            UnderAnotherImage::OfImage(path) if missing.contains(path) => {
-                Some(format!("the image has no {}", path.display()))
+            UnderAnotherImage::OfImage(path) if facts.missing.contains(path) => {
+                why = Some(format!("the image has no {}", path.display()));
             }
-            UnderAnotherImage::NotTold(why) => {
-                not_told.push(format!(
-                    "whether the new image will merge the {class} {name} can't be told: {why}"
-                ));
-                None
-            }
-            UnderAnotherImage::OfImage(_) | UnderAnotherImage::NotKnown => None,
-        };
+            UnderAnotherImage::NotTold(why) => unknown = Some(why.clone()),
+            UnderAnotherImage::OfImage(_) | UnderAnotherImage::NotKnown => {}
+        }
         lost.extend(why.map(|why| format!("the new image will not merge the {class} {name}: {why}")));
+        not_told.extend(
+            unknown.map(|why| {
+                format!("whether the new image will merge the {class} {name} can't be told: {why}")
+            }),
+        );
     }
     (lost, not_told)
+}
+
+/// Why it can't be told whether systemd takes the signature of an extension's image; none if it does,
+/// or there is no signature.
+fn unknown_signature(
+    class: &'static str,
+    same: &SameExtension,
+    facts: &ImageFacts,
+    node: &NodeCertificates,
+) -> Option<String> {
+    same.signatures.iter().find_map(|signature| match signature {
+        Ok(signature) => {
+            let judged = node.judge(class, signature, facts.certificates.as_deref());
+            judged.err().map(|why| why.to_string())
+        }
+        Err(why) => Some(why.clone()),
+    })
 }
 
 /// The extensions that are merged now, unless nobody wants them judged. Not being able to tell is
@@ -250,8 +273,11 @@ fn merged_now(attempt: &AttemptSetup) -> Vec<MergedExtension> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::extension::ExtensionClass;
+    use crate::host::Host;
 
     #[test]
     fn what_is_lost_is_named_with_its_reason() {
@@ -260,7 +286,10 @@ mod tests {
             class: ExtensionClass::System,
             name: name.to_owned(),
             is_versioned: false,
-            under_another_image: UnderAnotherImage::Same(Some(parse(release))),
+            under_another_image: UnderAnotherImage::Same(SameExtension {
+                release: Some(parse(release)),
+                signatures: Vec::new(),
+            }),
         };
         let merged = [
             same("k8s", "ID=flatcar\nVERSION_ID=1\n"),
@@ -284,7 +313,12 @@ mod tests {
                 systemd: Some(257),
                 architecture: "x86-64",
             };
-            lost(&merged, image, missing)
+            let facts = ImageFacts {
+                missing: missing.to_owned(),
+                ..ImageFacts::default()
+            };
+            let nowhere = Host::new("/nonexistent");
+            lost(&merged, image, &facts, &NodeCertificates::of(&nowhere))
         };
         let image = parse("ID=flatcar\nVERSION_ID=2\n");
         let k8s = "the new image will not merge the sysext k8s: it is for VERSION_ID=1, the image has 2";

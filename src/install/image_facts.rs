@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::postinstall::NO_SCRIPT;
 use super::{PostinstError, attempt::blocking};
-use crate::extension::path_in_image;
+use crate::extension::{CertificateDirectory, image_certificates, path_in_image};
 use crate::host::Host;
 use crate::host::mount::{MountError, Mounted};
 use crate::host::subprocess::Subprocess;
@@ -51,6 +51,8 @@ pub struct ImageFacts {
     pub systemd: Option<u32>,
     /// Those of the paths asked for that it doesn't have.
     pub missing: Vec<PathBuf>,
+    /// Its certificates for signatures of extensions' images; none if they can't be told.
+    pub certificates: Option<Vec<CertificateDirectory>>,
 }
 
 impl ImageFacts {
@@ -77,6 +79,7 @@ impl ImageFacts {
                 .filter(is_missing)
                 .cloned()
                 .collect(),
+            certificates: image_certificates(host, image),
         }
     }
 
@@ -177,6 +180,7 @@ mod tests {
                 release: String::new(),
                 systemd: Some(257),
                 missing: vec![asked[1].into()],
+                certificates: Some(vec![CertificateDirectory::new(); 2]),
             }
         );
         // A link out of it leads to the running system's.
@@ -194,6 +198,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let host = Host::new(directory.path());
         let facts = ImageFacts::of(&host, &directory.path().join("nowhere"), &[]);
-        assert_eq!(facts, ImageFacts::default());
+        let certificates = facts.certificates.clone();
+        assert_eq!(certificates, Some(vec![CertificateDirectory::new(); 2]));
+        let rest = ImageFacts {
+            certificates: None,
+            ..facts
+        };
+        assert_eq!(rest, ImageFacts::default());
     }
 }

@@ -6,6 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 use tokio::time::timeout;
 use update_engine::disk::SlotName;
@@ -14,7 +16,7 @@ use update_engine::serve::{Catalog, Server};
 use update_engine::status::{CheckResult, Preview, Prospect};
 
 use crate::install::refusals::PRIVATE;
-use crate::support::loops::may_mount;
+use crate::support::loops::{may_mount, run};
 use crate::support::node::Node;
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene};
 use payload_format::{Compression, MajorVersion};
@@ -234,4 +236,89 @@ async fn an_extension_that_was_changed_since_is_not_judged() {
     assert!(daemon.log().contains(said), "{}", daemon.log());
     assert!(!daemon.log().contains("will not merge"), "{}", daemon.log());
     daemon.stop();
+}
+
+/// What real systemd was shown: a signed image, and a certificate.
+fn recorded(kind: &str, name: &str) -> serde_json::Value {
+    let path = project().join("tests/fixtures/extensions/signatures-257.jsonl");
+    let text = fs::read_to_string(path).unwrap();
+    let mut lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines
+        .find(|line| line[kind] == name && line["merged"].is_null())
+        .unwrap()
+}
+
+/// An image that is signed by the key of the certificate `site`.
+fn signed_image() -> Vec<u8> {
+    let recorded = recorded("image", "signed");
+    let mut image = vec![0; usize::try_from(recorded["length"].as_u64().unwrap()).unwrap()];
+    for (sector, bytes) in recorded["sectors"].as_object().unwrap() {
+        let bytes = STANDARD.decode(bytes.as_str().unwrap()).unwrap();
+        let at = 512 * sector.parse::<usize>().unwrap();
+        image[at..at + bytes.len()].copy_from_slice(&bytes);
+    }
+    image
+}
+
+/// The extension's image is signed. Its certificate lies in the new image, in `/etc`, or in neither,
+/// where the new kernel may know it all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signature_is_told_by_certificates_and_refuses_nothing() {
+    if !may_mount() || std::env::consts::ARCH != "x86_64" {
+        return;
+    }
+    let certificate = recorded("certificate", "site")["text"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let said = "whether the new image will merge the sysext k8s can't be told: its image is signed, and ";
+    for place in ["new image", "etc", "neither"] {
+        let refuse = "EXTENSIONS_JUDGED=refuse\n";
+        let (mut scene, _directory) = scene_of(MajorVersion::V2, refuse, "2.0", |image, directory| {
+            let [file, pem, commands] = ["with", "pem", "commands"].map(|name| directory.path().join(name));
+            fs::write(&file, &*image).unwrap();
+            fs::write(&pem, &certificate).unwrap();
+            let name = if place == "new image" {
+                "site.crt"
+            } else {
+                "site.pem"
+            };
+            let source = pem.display();
+            // No file fits in there beside those that it has.
+            let room = "cd lib\nrm libsystemd-shared-257.so\nmkdir verity.d\ncd verity.d\n";
+            let write = format!("{room}write {source} {name}\n");
+            fs::write(&commands, write).unwrap();
+            let [file_name, commands] = [&file, &commands].map(|path| path.to_str().unwrap());
+            run("debugfs", &["-w", "-f", commands, file_name]);
+            image.copy_from_slice(&fs::read(&file).unwrap());
+            None
+        })
+        .await;
+        scene.node.write("/opt/k8s.raw", &signed_image());
+        scene.node.write("/usr/.systemd-sysext/dev", b"0:45\n");
+        if place == "etc" {
+            scene.node.write("/etc/verity.d/site.crt", certificate.as_bytes());
+        }
+        let daemon = scene.boot(SlotName::A).await;
+        let told = shown(&scene, &["check", "--dry-run", "--ask-server", "--json"]).await;
+        // The certificates of an image are in no manifest.
+        let unseen = format!("{said}the certificates of the new image are not known");
+        assert_eq!(told.contains(&unseen), place != "etc", "{place}: {told}");
+        scene.attempt(NEED_REBOOT).await;
+        let unknown = format!("{said}neither the new image nor /etc/verity.d has a certificate for it");
+        assert_eq!(
+            daemon.log().contains(&unknown),
+            place == "neither",
+            "{place}: {}",
+            daemon.log()
+        );
+        assert!(
+            !daemon.log().contains("will not merge"),
+            "{place}: {}",
+            daemon.log()
+        );
+        daemon.stop();
+    }
 }

@@ -1,9 +1,18 @@
-//! What images and extensions say of themselves, and the mount table that says what is merged.
+//! What images and extensions say of themselves, the signatures of their images, and the mount table
+//! that says what is merged.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
 use update_engine::disk::overlay_layers;
-use update_engine::extension::{ExtensionClass, ExtensionHost, NotMerged, judge, merged_names};
+use update_engine::extension::{
+    CertificateDirectory, CertificateFile, ExtensionClass, ExtensionHost, ImageSignature, NodeCertificates,
+    NotMerged, judge, merged_names,
+};
 use update_engine::image::{ImageIdentity, KernelHeader, OsRelease, root_hash};
 
 use super::memory::Memory;
@@ -14,13 +23,16 @@ use crate::{Bug, Target};
 pub(super) const TARGET: Target = Target {
     name: "extensions",
     property: "Any value that is quoted as os-release(5) says is read as it was; an extension for any image is \
-               merged, one for another is not; an overlay's directories are those that it was mounted from.",
+               merged, one for another is not; an overlay's directories are those that it was mounted from; a \
+               signature is taken for the root hash that was signed and for no other.",
     check,
 };
 
 fn check(bytes: &[u8], bug: Bug) {
     let mut input = Input::new(bytes);
-    match input.byte() % 4 {
+    let kind = input.byte();
+    match kind % 4 {
+        _ if kind == u8::MAX => signed(&mut input, bug),
         0 => os_release(&mut input, bug),
         1 => judged(&mut input),
         2 => mounted(&mut input),
@@ -123,6 +135,62 @@ fn judged(input: &mut Input<'_>) {
     }
 }
 
+/// A signature partition that real systemd took, and the directory with its certificate.
+static SIGNED: LazyLock<(Vec<u8>, [CertificateDirectory; 1])> = LazyLock::new(|| {
+    let recorded = include_str!("../../../fixtures/extensions/signatures-257.jsonl");
+    let find = |kind: &str, name: &str| {
+        let mut lines = recorded
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        lines.find(|line| line[kind] == name).expect("a recorded one")
+    };
+    let image = find("image", "signed");
+    let sectors = image["sectors"].as_object().expect("sectors").iter();
+    let sectors: BTreeMap<u64, Vec<u8>> = sectors
+        .map(|(number, bytes)| {
+            let bytes = STANDARD.decode(bytes.as_str().expect("base64")).expect("base64");
+            (number.parse().expect("a number"), bytes)
+        })
+        .collect();
+    // Without the zeros at the end of each.
+    let begins = |sector: &&u64| sectors[*sector].starts_with(br#"{"rootHash""#);
+    let first = *sectors.keys().find(begins).expect("the signature's partition");
+    let text = (first..).map_while(|sector| sectors.get(&sector));
+    let partition: Vec<u8> = text.flatten().copied().collect();
+    let pem = find("certificate", "site");
+    let lines = pem["text"].as_str().expect("PEM").lines();
+    let body: String = lines.filter(|line| !line.starts_with('-')).collect();
+    let file = ("site.crt".to_owned(), CertificateFile::Certificate(body));
+    (partition, [CertificateDirectory::from([file])])
+});
+
+/// A signature partition with a few other bytes.
+fn signed(input: &mut Input<'_>, bug: Bug) {
+    let (partition, certificates) = &*SIGNED;
+    let root_hash = |partition: &[u8]| {
+        let said: Value = serde_json::from_slice(partition).ok()?;
+        Some(said["rootHash"].as_str()?.to_ascii_lowercase())
+    };
+    let mut changed = partition.clone();
+    for _ in 0..input.byte() % 4 {
+        let at = input.below(changed.len());
+        changed[at] = input.byte();
+    }
+    let Ok(signature) = ImageSignature::of_partition(&changed) else {
+        return;
+    };
+    let host = scratch::host(&[]);
+    let judged = NodeCertificates::of(&host).judge("sysext", &signature, Some(certificates));
+    let is_another = root_hash(&changed) != root_hash(partition);
+    if judged.is_ok() || bug.strikes(is_another) {
+        assert!(!is_another, "taken for another root hash");
+    }
+    assert!(
+        judged.is_ok() || changed != *partition,
+        "not taken as it was signed"
+    );
+}
+
 /// A table with an overlay of any directories.
 fn mounted(input: &mut Input<'_>) {
     let directories: Vec<String> = (0..=input.below(4))
@@ -196,6 +264,7 @@ fn raw(input: &mut Input<'_>) {
         );
     }
     let _ = KernelHeader::of(bytes);
+    let _ = ImageSignature::of_partition(bytes);
     let image = Memory::new(bytes.to_vec());
     if let Ok(Some(hash)) = root_hash(image.as_ref(), bytes.len() as u64) {
         assert!(
