@@ -174,7 +174,7 @@ impl ImageSignature {
         let said: SignatureJson = serde_json::from_slice(text).map_err(|error| json(&error))?;
         let root_hash = said.root_hash.to_ascii_lowercase();
         let is_hex = root_hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_hex || root_hash.len() % 2 != 0 || !HASH_BYTES.contains(&(root_hash.len() / 2)) {
+        if !is_hex || !root_hash.len().is_multiple_of(2) || !HASH_BYTES.contains(&(root_hash.len() / 2)) {
             return Err(SignatureUnreadable::RootHash(said.root_hash));
         }
         let der = STANDARD.decode(said.signature).map_err(|error| json(&error))?;
@@ -414,7 +414,8 @@ mod tests {
 
     #[test]
     fn an_image_without_a_signature_has_none() {
-        for image in [&b""[..], b"hsqs", &[0; 1 << 16]] {
+        let zeros = vec![0; 1 << 16];
+        for image in [&b""[..], b"hsqs", &zeros] {
             assert_eq!(of(image, "x86-64"), Ok(None));
         }
     }

@@ -221,7 +221,8 @@ fn read_directory(
         let Ok(name) = entry?.file_name().into_string() else {
             continue;
         };
-        if name.starts_with('.') || !name.ends_with(".crt") {
+        let is_certificate = Path::new(&name).extension().is_some_and(|end| end == "crt");
+        if name.starts_with('.') || !is_certificate {
             continue;
         }
         let file = match lies(&directory.join(&name)) {

@@ -155,6 +155,7 @@ fn names(directory: &Path) -> impl Iterator<Item = String> + use<> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::extension::CertificateFile;
 
     #[test]
     fn an_image_is_looked_at_without_following_it_out_of_itself() {
@@ -189,6 +190,16 @@ mod tests {
         fs::write(directory.path().join("opt/os-release"), "ID=running\n").unwrap();
         std::os::unix::fs::symlink("/opt/os-release", image.join("lib/os-release")).unwrap();
         assert_eq!(ImageFacts::of(&host, &image, &[]).os_release, "");
+        let file = |name: &str, file| (name.to_owned(), file);
+        let certificates = CertificateDirectory::from([
+            file("a.crt", CertificateFile::Hides),
+            file("b.crt", CertificateFile::Certificate("MAA=".to_owned())),
+            file("c.crt", CertificateFile::NotTold),
+        ]);
+        let facts = ImageFacts {
+            certificates: Some(vec![certificates]),
+            ..facts
+        };
         let json = serde_json::to_string(&facts).unwrap();
         assert_eq!(serde_json::from_str::<ImageFacts>(&json).unwrap(), facts);
     }
