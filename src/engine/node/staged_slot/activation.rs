@@ -22,9 +22,10 @@ const ENABLED_EXTENSIONS: &str = "/etc/flatcar/enabled-sysext.conf";
 /// After so many orderly reboots that have not activated the update none is asked for any more:
 /// reboot managers must not go on for ever.
 const MOST_REBOOTS: u8 = 3;
-/// How long a shutdown waits for the kernel to be read once more. On a disk that is slower, its size
-/// and its time of change have to do.
+/// How long a shutdown, and an order, wait for the kernel to be read once more. On a disk that is
+/// slower, its size and its time of change have to do.
 const KERNEL_AT_REBOOT: Duration = Duration::from_millis(500);
+const KERNEL_BY_ORDER: Duration = Duration::from_secs(5);
 
 /// Why a staged update was not activated. The slot is as it was, unless the table could not be
 /// read back.
@@ -151,7 +152,11 @@ impl StagedSlot {
     /// Reads the kernel once more: another one may have the same length, and a time of change that
     /// was set back.
     fn require_kernel(&self, staged: &StagedUpdate, by: ActivatedBy) -> Result<(), ActivationError> {
-        let until = (by == ActivatedBy::Reboot).then(|| Instant::now() + KERNEL_AT_REBOOT);
+        let until = Instant::now()
+            + match by {
+                ActivatedBy::Reboot => KERNEL_AT_REBOOT,
+                ActivatedBy::Order => KERNEL_BY_ORDER,
+            };
         let path = || staged.kernel.clone();
         let found = read_kernel_until(&self.host().path(&staged.kernel), staged.kernel_bytes, until);
         let found = found.map_err(|source| Unreadable { path: path(), source })?;
