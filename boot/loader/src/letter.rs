@@ -33,6 +33,15 @@ impl Letter {
         }
     }
 
+    /// The other slot.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
     /// The letter in lower case, as in file names.
     #[must_use]
     pub const fn lower(self) -> char {

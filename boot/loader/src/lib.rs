@@ -18,6 +18,7 @@
 //! | what it needs from the firmware | [`Machine`] |
 //! | which kernel file belongs to which partition | [`Letter`] |
 //! | the kernel's command line | [`CommandLine`] |
+//! | the watchdog that a kernel on trial takes over | [`Handover`], [`ArmedTco`] |
 //! | the firmware itself (feature `efi`) | `efi` |
 //!
 //! Tables, attributes, the choice and the ordered write are those of the daemon: crate [`slots`].
@@ -32,9 +33,14 @@ mod error;
 mod letter;
 mod machine;
 mod sequence;
+mod watchdog;
 
 pub use command_line::{CommandLine, CommandLineError, RootHash};
 pub use error::{GaveUp, PassedOver};
 pub use letter::Letter;
 pub use machine::Machine;
 pub use sequence::boot;
+pub use watchdog::{
+    ArmedTco, Chipset, Handover, HandoverError, LpcRegister, NotArmed, OpenTimeout, Sha256Digest, TcoError,
+    TcoPlace, TcoRegister, TcoTimeout,
+};

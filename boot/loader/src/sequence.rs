@@ -3,14 +3,14 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use slots::{Choice, Committed, Disk, Gpt, GptError, Guid, Partition, PartitionNumber, Table, WhichCopy};
+use slots::{Choice, Committed, Gpt, GptError, Guid, Partition, PartitionNumber, Table, WhichCopy};
 
 use crate::command_line::{CommandLine, RootHash};
 use crate::error::{GaveUp, PassedOver};
 use crate::letter::Letter;
-use crate::machine::Machine;
+use crate::machine::{DiskError, Machine};
+use crate::watchdog::{self, Trial};
 
-type DiskError<M> = <<M as Machine>::Disk as Disk>::Error;
 type Passed<M> = PassedOver<DiskError<M>, <M as Machine>::Error>;
 
 /// Boots the machine: repairs the partition table, then tries the slots in the order of their
@@ -32,7 +32,7 @@ pub fn boot<M: Machine>(machine: &mut M) -> GaveUp<DiskError<M>> {
             };
         };
         tried.push(choice.slot);
-        let Err(reason) = attempt(machine, &gpt, &slot, choice);
+        let Err(reason) = attempt(machine, &gpt, &slot, choice, &tried);
         machine.complain("passed over", &reason);
     }
 }
@@ -71,6 +71,7 @@ fn attempt<M: Machine>(
     gpt: &Gpt,
     partition: &Partition,
     choice: Choice<PartitionNumber>,
+    tried: &[PartitionNumber],
 ) -> Result<core::convert::Infallible, Passed<M>> {
     let slot = Letter::of(partition).ok_or(PassedOver::Unknown(partition.number))?;
     machine.say(format_args!(
@@ -78,15 +79,41 @@ fn attempt<M: Machine>(
         partition.number, choice.found
     ));
     spend(machine, gpt, slot, choice)?;
-    let path = kernel::<M>(machine, slot)?;
-    let command_line = command_line(machine, &path, slot, partition)?;
-    machine.say(format_args!("starting {path} {command_line}"));
-    let kernel = match machine.load(&path, &command_line) {
-        Ok(kernel) => kernel,
-        Err(source) => return Err(PassedOver::Unloadable { path, source }),
+    let path = match machine.kernel_path(slot) {
+        Ok(Some(path)) => path,
+        Ok(None) => return Err(PassedOver::NoKernel(slot)),
+        Err((path, source)) => return Err(PassedOver::Unloadable { path, source }),
     };
-    let source = machine.start(kernel);
-    Err(PassedOver::Returned { path, source })
+    let mut command_line = command_line(machine, &path, slot, partition)?;
+    let armed = if choice.found.is_successful() {
+        None
+    } else {
+        let trial = Trial {
+            slot,
+            number: choice.slot,
+            tried,
+        };
+        watchdog::arm(machine, trial, &path, &mut command_line)
+    };
+    let reason = start(machine, path, &command_line);
+    // The slot that boots next has nobody who takes it over.
+    if let (Some(armed), Some(chipset)) = (armed, machine.chipset()) {
+        armed.halt(chipset);
+        machine.say(format_args!("the TCO timer is halted again"));
+    }
+    Err(reason)
+}
+
+/// Loads a kernel and starts it. Returns only if that failed.
+fn start<M: Machine>(machine: &mut M, path: String, command_line: &str) -> Passed<M> {
+    machine.say(format_args!("starting {path} {command_line}"));
+    match machine.load(&path, command_line) {
+        Ok(kernel) => {
+            let source = machine.start(kernel);
+            PassedOver::Returned { path, source }
+        }
+        Err(source) => PassedOver::Unloadable { path, source },
+    }
 }
 
 /// Writes the spent try to the medium. A slot that was marked good needs no try, and boots even
@@ -115,19 +142,6 @@ fn spend<M: Machine>(
         Err(source) => return Err(PassedOver::TryNotSpent { slot, source }),
     }
     Ok(())
-}
-
-/// Path of the slot's kernel: the first that exists. If that can't be read, the others are not
-/// tried: they may hold an older kernel.
-fn kernel<M: Machine>(machine: &mut M, slot: Letter) -> Result<String, Passed<M>> {
-    for path in slot.kernels() {
-        match machine.read(&path, 1) {
-            Ok(Some(_)) => return Ok(path),
-            Ok(None) => {}
-            Err(source) => return Err(PassedOver::Unloadable { path, source }),
-        }
-    }
-    Err(PassedOver::NoKernel(slot))
 }
 
 fn command_line<M: Machine>(

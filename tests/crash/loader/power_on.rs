@@ -5,7 +5,7 @@ use std::any::Any;
 use std::fmt::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use slot_loader::Machine;
+use slot_loader::{Chipset, Machine, Sha256Digest};
 
 use super::medium::{Fault, Lasting, Medium};
 use crate::device::Device;
@@ -39,6 +39,14 @@ impl<'a> Machine for PowerOn<'a> {
             return Ok(Some(vec![b'k'; limit.min(64)]));
         }
         Ok(None)
+    }
+
+    fn digest(&mut self, _: &str) -> Result<Sha256Digest, Fault> {
+        Err(Fault)
+    }
+
+    fn chipset(&mut self) -> Option<&mut dyn Chipset> {
+        None
     }
 
     fn load(&mut self, path: &str, _: &str) -> Result<char, Fault> {

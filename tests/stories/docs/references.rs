@@ -226,7 +226,7 @@ fn source_below(directory: &Path) -> String {
 #[test]
 fn every_type_of_the_glossary_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let source: String = ["src", "payload-format/src", "boot/slots/src"]
+    let source: String = ["src", "payload-format/src", "boot/slots/src", "boot/loader/src"]
         .iter()
         .map(|directory| source_below(&root.join(directory)))
         .collect();

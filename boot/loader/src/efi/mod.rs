@@ -2,7 +2,8 @@
 //!
 //! | topic | where |
 //! |---|---|
-//! | entry, panic, and every `unsafe` line | [`raw`] |
+//! | entry, panic, and every `unsafe` line but | [`raw`] |
+//! | those of the chipset's registers, on x86-64 | `chipset` |
 //! | the boot disk as [`slots::Disk`] | [`boot_disk`] |
 //! | files of the EFI system partition | [`system_partition`] |
 //! | all of it as [`crate::Machine`] | [`firmware`] |
@@ -11,6 +12,8 @@
 //! on every disk, so that another one in the same machine may look just like it.
 
 mod boot_disk;
+#[cfg(target_arch = "x86_64")]
+mod chipset;
 mod error;
 mod firmware;
 mod raw;

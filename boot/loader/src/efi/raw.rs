@@ -1,4 +1,5 @@
-//! All `unsafe` code, each line with the reason for which it is sound.
+//! All `unsafe` code but that of the chipset's registers, each line with the reason for which it is
+//! sound.
 #![allow(unsafe_code)]
 
 use core::ffi::c_void;

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use sha2::{Digest as _, Sha256};
 use uefi::boot::{self, LoadImageSource};
 use uefi::proto::BootPolicy;
 use uefi::proto::device_path::DevicePath;
@@ -13,6 +14,10 @@ use uefi::proto::media::fs::SimpleFileSystem;
 use uefi::{CStr16, Handle, Status};
 
 use super::error::FirmwareError;
+use crate::watchdog::Sha256Digest;
+
+/// Bytes of a file that are read at once to hash it.
+const CHUNK: usize = 1 << 20;
 
 /// A partition with files, by its handle and device path.
 pub(super) struct SystemPartition {
@@ -39,6 +44,32 @@ impl SystemPartition {
 
     /// The first bytes of the file at `path`, at most `limit`; `None` if there is no such file.
     pub(super) fn read(&self, path: &CStr16, limit: usize) -> Result<Option<Vec<u8>>, FirmwareError> {
+        self.open(path, |file| read(file, limit))
+    }
+
+    /// SHA-256 digest of the file at `path`; `None` if there is no such file.
+    pub(super) fn digest(&self, path: &CStr16) -> Result<Option<Sha256Digest>, FirmwareError> {
+        self.open(path, |file| {
+            let mut sum = Sha256::new();
+            let mut chunk = alloc::vec![0; CHUNK];
+            loop {
+                let length = file
+                    .read(&mut chunk)
+                    .map_err(FirmwareError::of("reading the file"))?;
+                if length == 0 {
+                    return Ok(Sha256Digest(sum.finalize().into()));
+                }
+                sum.update(&chunk[..length]);
+            }
+        })
+    }
+
+    /// What `work` makes of the file at `path`; `None` if there is no such file.
+    fn open<T>(
+        &self,
+        path: &CStr16,
+        work: impl FnOnce(&mut RegularFile) -> Result<T, FirmwareError>,
+    ) -> Result<Option<T>, FirmwareError> {
         let mut files = boot::open_protocol_exclusive::<SimpleFileSystem>(self.handle)
             .map_err(FirmwareError::of("opening the EFI system partition"))?;
         let mut root = files
@@ -50,7 +81,7 @@ impl SystemPartition {
                     call: "opening a directory as a file",
                     status: Status::INVALID_PARAMETER,
                 })?;
-                read(&mut file, limit).map(Some)
+                work(&mut file).map(Some)
             }
             Err(error) if error.status() == Status::NOT_FOUND => Ok(None),
             Err(error) => Err(FirmwareError::of("opening the file")(error)),

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-use slot_loader::Machine;
+use slot_loader::{Chipset, Machine, Sha256Digest};
 use slots::{Disk, Geometry, SectorSize, SlotAttributes};
 
+use crate::chipset::FakeChipset;
 use crate::image;
 
 /// Behaviour of the file that is a kernel.
@@ -80,10 +81,16 @@ impl Disk for Medium {
     }
 }
 
+/// Digest of every kernel.
+pub(crate) const DIGEST: Sha256Digest = Sha256Digest([0x6b; 32]);
+
 pub(crate) struct Fake {
     pub(crate) disk: Medium,
     pub(crate) kernels: BTreeMap<&'static str, Kernel>,
     pub(crate) command_line: Option<Vec<u8>>,
+    /// Files that are neither.
+    pub(crate) files: BTreeMap<&'static str, Vec<u8>>,
+    pub(crate) chipset: Option<FakeChipset>,
     pub(crate) console: String,
     /// The slots on the medium when a kernel file was first looked for.
     pub(crate) when_read: Option<[SlotAttributes; 2]>,
@@ -108,6 +115,8 @@ impl Fake {
             ]
             .into(),
             command_line: Some(b"usr=@PARTUUID@".to_vec()),
+            files: BTreeMap::new(),
+            chipset: Some(FakeChipset::q35()),
             console: String::new(),
             when_read: None,
         }
@@ -145,6 +154,9 @@ impl Machine for Fake {
         if path == "\\cmdline" {
             return Ok(self.command_line.clone());
         }
+        if let Some(bytes) = self.files.get(path) {
+            return Ok(Some(bytes[..bytes.len().min(limit)].to_vec()));
+        }
         if self.when_read.is_none() && self.disk.writable {
             self.when_read = Some(self.slots());
         }
@@ -152,6 +164,17 @@ impl Machine for Fake {
             Some(Kernel::Unreadable) => Err(Fault("bad sector")),
             found => Ok(found.map(|_| vec![b'k'; limit])),
         }
+    }
+
+    fn digest(&mut self, path: &str) -> Result<Sha256Digest, Fault> {
+        match self.kernels.get(path) {
+            Some(Kernel::Unreadable) | None => Err(Fault("bad sector")),
+            Some(_) => Ok(DIGEST),
+        }
+    }
+
+    fn chipset(&mut self) -> Option<&mut dyn Chipset> {
+        Some(self.chipset.as_mut()?)
     }
 
     fn load(&mut self, path: &str, command_line: &str) -> Result<Self::Kernel, Fault> {

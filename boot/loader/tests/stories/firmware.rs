@@ -2,8 +2,11 @@
 
 use std::fs;
 
+use sha2::{Digest as _, Sha256};
+use slot_loader::Sha256Digest;
+
 use crate::image::{PARTUUID_A, PARTUUID_B, attributes, disk, good, trial};
-use crate::machine::{Machine, application};
+use crate::machine::{Files, Machine, application};
 
 /// Gives up as slot B, runs as slot A: see `examples/fake_kernel.rs`.
 const B_GIVES_UP: &[u8] = b"console=ttyS0 usr=PARTUUID=@PARTUUID@ fake=return-@SLOT@";
@@ -67,6 +70,39 @@ fn a_kernel_that_is_none_and_one_that_returns_are_passed_over() {
             &format!("console=ttyS0 usr=PARTUUID={PARTUUID_A} fake=return-a"),
         );
         assert_eq!(attributes(&machine.disk(0), 512), [good(1), trial(2, 1)]);
+    }
+}
+
+/// The control is the second run: without the file the same kernel stands still to its end.
+#[test]
+fn a_kernel_on_trial_that_hangs_is_reset_by_the_timer_that_its_file_asks_for() {
+    let kernel = kernel();
+    let digest: [u8; 32] = Sha256::digest(&kernel).into();
+    let digest = Sha256Digest(digest);
+    let handover = format!("KERNEL={digest}\nITCO_TIMEOUT=30\nOPEN_TIMEOUT=60\nFED_BY=systemd\n");
+    let hangs: Files<'_> = &[
+        ("vmlinuz-a", &kernel),
+        ("vmlinuz-b", &kernel),
+        ("cmdline", b"usr=@PARTUUID@ fake=hang-@SLOT@"),
+        ("vmlinuz-b.watchdog", handover.as_bytes()),
+    ];
+    let (armed, last_words) = ("armed the TCO timer", "nothing has ended the hang");
+    for with_file in [true, false] {
+        let files = if with_file { hangs } else { &hangs[..3] };
+        let machine = Machine::new(disk(512, good(1), trial(2, 1)), 512, files);
+        let console = machine.power_on("\0");
+        let word = if with_file {
+            " watchdog.open_timeout=60"
+        } else {
+            ""
+        };
+        runs(&console, &format!("usr={PARTUUID_B} fake=hang-b{word}"));
+        assert_eq!(console.contains(armed), with_file, "{console}");
+        assert_eq!(console.contains(last_words), !with_file, "{console}");
+        // The next boot is the good slot's, and nothing is armed for it.
+        let console = machine.power_on("\0");
+        runs(&console, &format!("usr={PARTUUID_A} fake=hang-a"));
+        assert!(!console.contains(armed), "{console}");
     }
 }
 

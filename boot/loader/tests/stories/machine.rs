@@ -83,6 +83,8 @@ impl Machine {
     fn qemu(&self, serial: &Path) -> Command {
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args(["-machine", "q35,accel=tcg", "-m", "256", "-no-reboot"])
+            // The chipset's watchdog may reset; QEMU before 8.0 keeps it from that.
+            .args(["-global", "ICH9-LPC.noreboot=false"])
             .args(["-display", "none", "-monitor", "none", "-nic", "none"])
             .args(["-serial", &format!("file:{}", serial.display())])
             .args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={CODE}")]);
