@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio::runtime::Runtime;
 use update_engine::serve::{Catalog, NodeEvent, Server};
 
+use crate::architecture::Architecture;
 use crate::disk::{Disk, Slot, Standing, gpt};
 use crate::guest::{Conduct, Misfit, Recipe, Release, Workshop};
 use crate::loader::Loader;
@@ -103,6 +104,20 @@ impl<'a> Stage<'a> {
     /// Lets time pass from the next boot on as the guest's processor works, or as the host's does.
     pub(crate) fn set_own_clock(&mut self, own: bool) {
         self.hardware.own_clock = own;
+    }
+
+    /// Leaves the machine with its chipset's watchdog alone, for the loader to arm.
+    ///
+    /// # Errors
+    /// If the machine or the loader has none.
+    pub(crate) fn watch_by_chipset(&mut self) -> Result<()> {
+        ensure!(
+            self.hardware.architecture == Architecture::Amd64 && self.loader.arms_watchdogs(),
+            "only on x86-64 a watchdog is armed before the kernel, and only by the real loader"
+        );
+        self.remove_watchdog();
+        self.hardware.chipset_watchdog = true;
+        Ok(())
     }
 
     /// Restores a spent try at each boot from now on.

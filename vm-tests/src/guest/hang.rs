@@ -46,7 +46,7 @@ pub(crate) const SECONDS: u32 = 240;
 const UNIT: &str = "update-engine-trial-deadline.service";
 const UNIT_FILE: &[u8] = include_bytes!("../../../systemd/update-engine-trial-deadline.service");
 /// systemd leaves the watchdog to the deadline.
-const NO_WATCHDOG: (&str, &[u8]) = (
+pub(super) const NO_WATCHDOG: (&str, &[u8]) = (
     "lib/systemd/system.conf.d/zz-no-watchdog.conf",
     b"[Manager]\nRuntimeWatchdogSec=off\n",
 );

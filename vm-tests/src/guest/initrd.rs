@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use super::cpio::{Archive, Kind};
+use super::handover::Takeover;
 use super::release::Recipe;
 use super::{fingerprint, modules};
 use crate::architecture::Architecture;
@@ -49,7 +50,7 @@ pub(super) fn image(
     let (directory, linker) = architecture.linker();
     archive.add(Kind::Program, &format!("{directory}/{linker}"), &library(linker)?);
     let mut order = String::new();
-    for (name, module) in modules::in_order(drivers)? {
+    for (name, module) in modules::in_order(drivers, architecture)? {
         archive.add(Kind::File, &format!("modules/{name}.ko"), &module);
         order.extend([name.as_str(), ".ko\n"]);
     }
@@ -58,6 +59,8 @@ pub(super) fn image(
     archive.add(Kind::File, "conduct", recipe.conduct.in_initrd().as_bytes());
     let deadline = recipe.deadline.in_initrd(recipe.hang);
     archive.add(Kind::File, "deadline", deadline.as_bytes());
+    let takeover = recipe.takeover.map_or("", Takeover::in_initrd);
+    archive.add(Kind::File, "takeover", takeover.as_bytes());
     compressed(cache, &archive.finish())
 }
 

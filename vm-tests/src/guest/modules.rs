@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::architecture::Architecture;
+
 /// Modules that a guest needs; the rest follows from their own lists. `crc32c_generic` is asked for
 /// by ext4 when it mounts, not when it is loaded; the two character sets by vfat; `loop` and
 /// `overlay` by extensions; `autofs4` by what is mounted on demand. `softdog` is loaded where a
@@ -25,12 +27,20 @@ const WANTED: [&str; 12] = [
     "autofs4",
 ];
 
+/// The watchdog of the chipset that QEMU's machines for x86-64 have: the device on which it is found, and
+/// its driver. Loaded where a story wants them.
+const CHIPSET: [&str; 2] = ["lpc_ich", "iTCO_wdt"];
+
 /// The wanted modules below `directory` and those they need, each after what it needs.
-pub(super) fn in_order(directory: &Path) -> Result<Vec<(String, Vec<u8>)>> {
+pub(super) fn in_order(directory: &Path, architecture: Architecture) -> Result<Vec<(String, Vec<u8>)>> {
     let mut known = HashMap::new();
     find(directory, &mut known)?;
     let mut order = Vec::new();
-    for name in WANTED {
+    let chipset: &[&str] = match architecture {
+        Architecture::Amd64 => &CHIPSET,
+        Architecture::Arm64 => &[],
+    };
+    for name in WANTED.iter().chain(chipset) {
         add(name, &known, &mut order)?;
     }
     Ok(order)

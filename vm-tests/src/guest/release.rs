@@ -7,6 +7,7 @@ use payload_format::{Compression, MajorVersion};
 use update_engine::payload::{GenerateOptions, generate};
 
 use super::conduct::Conduct;
+use super::handover::Takeover;
 use super::hang::{Deadline, Hang};
 use super::{Daemon, Debian, Workshop, filesystem, initrd};
 use crate::command::{run, tool};
@@ -75,6 +76,10 @@ pub(crate) struct Recipe<'a> {
     pub(crate) reboot_manager: bool,
     /// Where it stops for good, if it does.
     pub(crate) hang: Option<Hang>,
+    /// What becomes of a watchdog that the slot loader has armed, if its kernel takes that over.
+    pub(crate) takeover: Option<Takeover>,
+    /// Whether its postinst says so to the loader.
+    pub(crate) handover: bool,
     /// Who arms its trial deadline.
     pub(crate) deadline: Deadline,
     /// Whether its payload is one of Flatcar's kind, compressed, of version 1; else it is plain, of
@@ -97,6 +102,8 @@ impl<'a> Recipe<'a> {
             gated: true,
             reboot_manager: false,
             hang: None,
+            takeover: None,
+            handover: false,
             deadline: Deadline::Off,
             compressed: false,
             cgpt: None,
@@ -229,6 +236,9 @@ impl Workshop {
         recipe.deadline.add_to(tree.path())?;
         if let Some(hang) = recipe.hang {
             hang.add_to(tree.path())?;
+        }
+        if let Some(takeover) = recipe.takeover {
+            takeover.add_to(tree.path(), recipe.handover)?;
         }
         // No larger than it has to be: each byte is downloaded, written, read back and hashed by an
         // emulated processor.

@@ -38,6 +38,11 @@ pub(crate) trait Loader: Sync {
     /// Writes the loader's files to a new disk.
     fn install(&self, disk: &Disk, scratch: &Path, architecture: Architecture) -> Result<()>;
 
+    /// Whether it arms watchdogs.
+    fn arms_watchdogs(&self) -> bool {
+        false
+    }
+
     /// Does the loader's work between power-on and the kernel, as far as the machine doesn't do it
     /// itself. Files go to `scratch`.
     ///

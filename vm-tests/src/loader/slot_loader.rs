@@ -47,6 +47,10 @@ impl Loader for SlotLoader {
         disk.esp_write("cmdline", &line)
     }
 
+    fn arms_watchdogs(&self) -> bool {
+        true
+    }
+
     fn start(&self, _disk: &Disk, scratch: &Path, architecture: Architecture) -> Result<Start> {
         let firmware = architecture.firmware();
         let variables = scratch.join("firmware-variables");

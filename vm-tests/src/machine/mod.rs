@@ -34,9 +34,11 @@ use crate::loader::Start;
 #[derive(Debug, Clone)]
 pub(crate) struct Hardware {
     /// Its processor.
-    architecture: Architecture,
-    /// Whether it has a watchdog.
+    pub(crate) architecture: Architecture,
+    /// Whether it has a watchdog of its own.
     pub(crate) watchdog: bool,
+    /// Whether the chipset's watchdog may reset it.
+    pub(crate) chipset_watchdog: bool,
     /// Whether an emulated processor's instructions make its clock: on a busy host no time passes for
     /// the guest while it is not let run. Idle, it waits as long as its clock says.
     pub(crate) own_clock: bool,
@@ -51,6 +53,7 @@ impl Hardware {
         Self {
             architecture,
             watchdog: true,
+            chipset_watchdog: false,
             own_clock: false,
             silence: Duration::from_secs(minutes * 60),
         }

@@ -80,6 +80,10 @@ pub(super) fn spawn(
     if hardware.watchdog {
         qemu.args(["-device", "i6300esb", "-action", "watchdog=reset"]);
     }
+    if hardware.chipset_watchdog {
+        // QEMU before 8.0 straps it off.
+        qemu.args(["-global", "ICH9-LPC.noreboot=false", "-action", "watchdog=reset"]);
+    }
     match start {
         Start::Kernel {
             kernel,

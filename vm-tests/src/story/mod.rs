@@ -15,6 +15,7 @@ mod panics;
 mod reboot_in_window;
 mod regressions;
 mod staged;
+mod tco;
 mod two_versions;
 mod unhealthy;
 mod update_and_back;
@@ -47,7 +48,7 @@ pub(crate) struct Control {
 }
 
 /// All stories.
-pub(crate) const STORIES: [Story; 35] = [
+pub(crate) const STORIES: [Story; 38] = [
     two_versions::STORY,
     panics::STORY,
     staged::AUTOMOUNT,
@@ -83,4 +84,7 @@ pub(crate) const STORIES: [Story; 35] = [
     deadline::KERNEL,
     deadline::UNIT,
     deadline::DAEMON_STOPPED,
+    tco::BEFORE_DRIVER,
+    tco::AFTER_DRIVER,
+    tco::KEPT,
 ];
