@@ -62,7 +62,10 @@ pub(super) const CONFEXT: Story = hang(
 pub(super) const DAEMON_CANT_START: Story = hang(
     "deadline-daemon",
     "B's daemon can't start: the deadline resets, and A is back with the cause",
-    |stage| play(stage, Hang::Daemon, "the daemon ends", "did not come up in time"),
+    |stage| {
+        let last_words = "Failed to start update-engine.service";
+        play(stage, Hang::Daemon, last_words, "did not come up in time")
+    },
     false,
 );
 pub(super) const SYSTEMD_FROZEN: Story = hang(
