@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::block::BlockRange;
+use crate::content::ContentTables;
 use crate::digest::Sha256Digest;
 use crate::op_id::OpId;
 use crate::partition::PartitionName;
@@ -82,6 +84,8 @@ pub struct Image {
     pub old: Option<ImageInfo>,
     /// What the result must be.
     pub new: ImageInfo,
+    /// How it is made of content, in content payloads; it has no operations then.
+    pub content: Option<Arc<ContentTables>>,
     /// Numbers of its operations.
     pub(crate) operations: Range<u32>,
     /// Blocks of the new image that no operation writes, in ascending order: they are those of the

@@ -127,6 +127,13 @@
 //! **`Signature`**: entries have no version; any one by a trusted key will do. 3
 //! `unpadded_signature_size` tells how much of the data counts.
 //!
+//! ## Content payloads
+//!
+//! With minor version 50001 the slot's partition has field 50001, content tables, in place of
+//! operations: its image is made of content, of which packed chunks follow the data of all
+//! operations. Refused unless [`Limits::content_payloads`] is set. `docs/content-payloads.md` has
+//! the fields.
+//!
 //! # How to read one
 //!
 //! [`Reader`] takes bytes in any pieces and gives [`Event`]s: the checked [`Manifest`] first, then
@@ -149,6 +156,7 @@ mod block;
 mod bsdiff;
 mod bunzip;
 mod bzip;
+mod content;
 mod digest;
 mod header;
 mod image;
@@ -167,6 +175,10 @@ pub mod writer;
 pub use apply::{Applier, ApplyError, Compression, Fault, ReadBlocks, Streamed, WriteBlocks};
 pub use block::{BlockRange, BlockSize, Extent};
 pub use bsdiff::{PatchError, Stream};
+pub use content::{
+    Chunk, ChunkHash, ChunkerParams, ContentBuilder, ContentEncoder, ContentError, ContentTables, OldContent,
+    Segment, TablesError,
+};
 pub use digest::Sha256Digest;
 pub use header::{Header, HeaderError, MajorVersion};
 pub use image::{Image, ImageInfo, ImageKind};
@@ -174,7 +186,9 @@ pub use limits::Limits;
 pub use manifest::{ImageRelease, Manifest, ManifestError, OperationError};
 pub use op_id::OpId;
 pub use operation::{Data, Operation, OperationKind, PatchKind, Replay, Run, Source};
-pub use outline::{DynamicGroup, Outline, OutlinedImage, OutlinedInfo, OutlinedOperation, PartitionExtras};
+pub use outline::{
+    DynamicGroup, Outline, OutlinedContent, OutlinedImage, OutlinedInfo, OutlinedOperation, PartitionExtras,
+};
 pub use partition::{ExtraPartitionLimits, PartitionName};
 pub use reader::{Checkpoint, Event, Finished, FormatError, Metadata, Part, Reader};
 pub use signature::{PublicKeys, SignatureError};

@@ -27,6 +27,8 @@ pub struct Limits {
     pub operations: usize,
     /// Extents of all operations together: likewise.
     pub extents: usize,
+    /// Content payloads are taken: whoever reads them builds their image from content tables.
+    pub content_payloads: bool,
     /// Operation data up to this many bytes is handed out whole and verified; larger data streams.
     pub whole_data: u64,
 }
@@ -45,6 +47,7 @@ impl Limits {
             manifest_len: 8 * MIB,
             operations: 1 << 16,
             extents: 1 << 19,
+            content_payloads: false,
             whole_data: 16 * MIB,
         }
     }

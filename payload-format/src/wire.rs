@@ -139,6 +139,57 @@ pub(crate) struct PartitionUpdate {
     /// Likewise, for forward error correction.
     #[prost(message, optional, tag = "15")]
     pub(crate) fec_extent: Option<WireExtent>,
+    /// Ours; see [`WireContentTables`].
+    #[prost(message, optional, tag = "50001")]
+    pub(crate) content: Option<WireContentTables>,
+}
+
+/// How an image is made of content. An addition of this project, as [`ReleaseInfo`].
+///
+/// The lists are packed ones of protobuf, which lie in a message as bytes do. They are declared as
+/// bytes here, and taken apart with a limit.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct WireContentTables {
+    #[prost(uint32, optional, tag = "1")]
+    pub(crate) chunk_min: Option<u32>,
+    #[prost(uint32, optional, tag = "2")]
+    pub(crate) chunk_mask_bits: Option<u32>,
+    #[prost(uint32, optional, tag = "3")]
+    pub(crate) chunk_max: Option<u32>,
+    #[prost(uint32, optional, tag = "4")]
+    pub(crate) prefix_len: Option<u32>,
+    #[prost(message, repeated, tag = "5")]
+    pub(crate) encoders: Vec<WireEncoder>,
+    /// `repeated uint32`, packed.
+    #[prost(bytes = "vec", tag = "6")]
+    pub(crate) chunk_lengths: Vec<u8>,
+    /// `repeated uint32`, packed.
+    #[prost(bytes = "vec", tag = "7")]
+    pub(crate) packed_lengths: Vec<u8>,
+    /// 16 bytes of each.
+    #[prost(bytes = "vec", tag = "8")]
+    pub(crate) chunk_hashes: Vec<u8>,
+    /// `repeated uint32`, packed: 0 none, else a number of `encoders`, from 1.
+    #[prost(bytes = "vec", tag = "9")]
+    pub(crate) segment_encoders: Vec<u8>,
+    /// `repeated sint64`, packed: first block, counted from the end of the segment before.
+    #[prost(bytes = "vec", tag = "10")]
+    pub(crate) segment_starts: Vec<u8>,
+    /// `repeated uint32`, packed.
+    #[prost(bytes = "vec", tag = "11")]
+    pub(crate) segment_blocks: Vec<u8>,
+    /// `repeated uint32`, packed: bytes of content of each segment that has an encoder.
+    #[prost(bytes = "vec", tag = "12")]
+    pub(crate) encoded_lengths: Vec<u8>,
+}
+
+/// An encoder, exactly.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct WireEncoder {
+    #[prost(string, optional, tag = "1")]
+    pub(crate) name: Option<String>,
+    #[prost(sint32, optional, tag = "2")]
+    pub(crate) level: Option<i32>,
 }
 
 /// One step of an image's construction.

@@ -1,6 +1,7 @@
 //! The checks of a manifest, from wire messages to checked types.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use prost::Message as _;
 
@@ -9,6 +10,7 @@ use super::room::Room;
 use super::scan::Sifted;
 use super::{ImageRelease, Manifest, ManifestError};
 use crate::block::BlockSize;
+use crate::content::ContentTables;
 use crate::header::MajorVersion;
 use crate::image::{Image, ImageKind};
 use crate::limits::Limits;
@@ -62,6 +64,7 @@ fn procedures(wire: wire::DeltaArchiveManifest, sifted: Sifted<'_>) -> Vec<Encod
     let mut sources = vec![EncodedImage {
         kind: Ok(ImageKind::Slot),
         operations: sifted.partition,
+        content: None,
         old: wire.old_partition_info,
         new: wire.new_partition_info,
     }];
@@ -69,6 +72,7 @@ fn procedures(wire: wire::DeltaArchiveManifest, sifted: Sifted<'_>) -> Vec<Encod
         sources.push(EncodedImage {
             kind: procedure_kind(procedure.r#type),
             operations,
+            content: None,
             old: procedure.old_info,
             new: procedure.new_info,
         });
@@ -91,13 +95,15 @@ fn partitions<'a>(
     refuse: Refuse<'_>,
 ) -> Result<Vec<EncodedImage<'a>>, ManifestError> {
     let minor = wire.minor_version.unwrap_or(0);
-    if minor == IN_PLACE || minor > Manifest::MAX_MINOR_VERSION {
+    let is_content = minor == Manifest::CONTENT_MINOR_VERSION && limits.content_payloads;
+    if minor == IN_PLACE || (minor > Manifest::MAX_MINOR_VERSION && !is_content) {
         refuse(ManifestError::MinorVersion(minor))?;
     }
     let partitions = wire.partitions.into_iter().zip(operations);
     let source = |(partition, operations): (wire::PartitionUpdate, _)| EncodedImage {
         kind: named(&partition, minor, limits),
         operations,
+        content: partition.content,
         old: partition.old_partition_info,
         new: partition.new_partition_info,
     };
@@ -120,8 +126,12 @@ fn named(partition: &wire::PartitionUpdate, minor: u32, limits: &Limits) -> Resu
     if partition.fec_extent.is_some() {
         return Err(computed("error correction"));
     }
-    if minor == 0 && partition.old_partition_info.is_some() {
+    let is_content = minor == Manifest::CONTENT_MINOR_VERSION;
+    if (minor == 0 || is_content) && partition.old_partition_info.is_some() {
         return Err(ManifestError::DeltaInFull(image));
+    }
+    if partition.content.is_some() != (is_content && image == ImageKind::Slot) {
+        return Err(ManifestError::MisplacedContent(image));
     }
     Ok(image)
 }
@@ -137,6 +147,7 @@ struct EncodedImage<'a> {
     kind: Result<ImageKind, ManifestError>,
     /// Encoded.
     operations: Vec<&'a [u8]>,
+    content: Option<wire::WireContentTables>,
     old: Option<wire::InstallInfo>,
     new: Option<wire::InstallInfo>,
 }
@@ -150,6 +161,8 @@ struct Builder<'a> {
     operations: Vec<Operation>,
     /// Where the next operation's data must begin.
     data_len: u64,
+    /// Bytes of content, which follows the data of all operations.
+    content_len: u64,
     /// Pieces that sources may still fall into, over all images.
     pieces: usize,
     /// Operations of images that were refused.
@@ -167,6 +180,7 @@ impl<'a> Builder<'a> {
             images: Vec::new(),
             operations: Vec::new(),
             data_len: 0,
+            content_len: 0,
             pieces: limits.extents.saturating_mul(2),
             skipped: 0,
             slot_refused: false,
@@ -178,11 +192,16 @@ impl<'a> Builder<'a> {
         let EncodedImage {
             kind,
             operations,
+            content,
             old,
             new,
         } = source;
         let is_slot = is_slot(&kind);
-        let Err(error) = kind.and_then(|kind| self.image(kind, &operations, (old, new))) else {
+        let image = |kind| match &content {
+            Some(content) => self.content_image(kind, &operations, content, new),
+            None => self.image(kind, &operations, (old, new)),
+        };
+        let Err(error) = kind.and_then(image) else {
             return Ok(());
         };
         refuse(error)?;
@@ -228,8 +247,41 @@ impl<'a> Builder<'a> {
             kind,
             old,
             new,
+            content: None,
             operations: self.numbers(first)?,
             unwritten,
+        });
+        Ok(())
+    }
+
+    /// An image that is made of content.
+    fn content_image(
+        &mut self,
+        kind: ImageKind,
+        operations: &[&[u8]],
+        content: &wire::WireContentTables,
+        new: Option<wire::InstallInfo>,
+    ) -> Result<(), ManifestError> {
+        if self.images.iter().any(|image| image.kind == kind) {
+            return Err(ManifestError::RepeatedImage(kind));
+        }
+        if !operations.is_empty() {
+            return Err(ManifestError::MisplacedContent(kind));
+        }
+        let room = Room::new(self.version, kind, self.block_size, self.limits);
+        let new = new
+            .ok_or(ManifestError::NoImageInfo(kind))
+            .and_then(|info| room.info(info))?;
+        let tables = ContentTables::parse(content, new.size).map_err(ManifestError::Content)?;
+        self.content_len = tables.data_len();
+        let first = self.next_number()?;
+        self.images.push(Image {
+            kind,
+            old: None,
+            new,
+            content: Some(Arc::new(tables)),
+            operations: self.numbers(first)?,
+            unwritten: Vec::new(),
         });
         Ok(())
     }
@@ -248,9 +300,13 @@ impl<'a> Builder<'a> {
         signatures: (Option<u64>, Option<u64>),
         refuse: Refuse<'_>,
     ) -> Result<Manifest, ManifestError> {
+        let data_len = self
+            .data_len
+            .checked_add(self.content_len)
+            .ok_or(ManifestError::DataLength)?;
         let signatures_len = match signatures {
             (None, None | Some(0)) => Ok(0),
-            (Some(offset), Some(len)) => self.signatures(offset, len),
+            (Some(offset), Some(len)) => signatures_len_of((offset, len), data_len),
             _ => Err(ManifestError::HalfSignature),
         };
         let signatures_len = signatures_len.or_else(|error| refuse(error).map(|()| 0))?;
@@ -265,22 +321,21 @@ impl<'a> Builder<'a> {
             block_size: self.block_size,
             images: self.images,
             operations: self.operations,
-            data_len: self.data_len,
+            data_len,
             signatures_len,
             release: None,
         })
     }
+}
 
-    fn signatures(&self, offset: u64, len: u64) -> Result<u64, ManifestError> {
-        if len > Manifest::MAX_SIGNATURES {
-            return Err(ManifestError::SignatureSize(len));
-        }
-        if len > 0 && offset != self.data_len {
-            let data_len = self.data_len;
-            return Err(ManifestError::SignatureOffset { offset, data_len });
-        }
-        Ok(len)
+fn signatures_len_of((offset, len): (u64, u64), data_len: u64) -> Result<u64, ManifestError> {
+    if len > Manifest::MAX_SIGNATURES {
+        return Err(ManifestError::SignatureSize(len));
     }
+    if len > 0 && offset != data_len {
+        return Err(ManifestError::SignatureOffset { offset, data_len });
+    }
+    Ok(len)
 }
 
 fn is_slot(kind: &Result<ImageKind, ManifestError>) -> bool {

@@ -47,7 +47,8 @@ impl Cursor<'_> {
         Ok((tag >> 3, content))
     }
 
-    fn varint(&mut self) -> Option<u64> {
+    /// The next number, if it is whole.
+    pub(crate) fn varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let byte = *self.bytes.get(self.at)?;

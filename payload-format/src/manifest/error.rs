@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::content::TablesError;
 use crate::image::ImageKind;
 use crate::in_place::TooManyPieces;
 use crate::op_id::OpId;
@@ -82,6 +83,13 @@ pub enum ManifestError {
     /// A minor version of another time.
     #[error("minor version {0} is none of 0 and 2 to {max}", max = crate::Manifest::MAX_MINOR_VERSION)]
     MinorVersion(u32),
+    /// Content tables of an image that don't hold together.
+    #[error("the content tables are wrong")]
+    Content(#[source] TablesError),
+    /// Content tables where none belong: of another image than the slot's, beside operations, or in
+    /// a payload of another minor version.
+    #[error("the {0} image has content tables, or lacks them, against the payload's minor version")]
+    MisplacedContent(ImageKind),
     /// An old image in a payload that says that it needs none.
     #[error("the {0} image has an old one, though the payload is a full one by its minor version")]
     DeltaInFull(ImageKind),

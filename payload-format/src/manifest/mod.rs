@@ -17,9 +17,12 @@ mod scan;
 pub use error::{ManifestError, OperationError};
 pub use release::ImageRelease;
 
+use std::sync::Arc;
+
 use prost::Message;
 
 use crate::block::BlockSize;
+use crate::content::ContentTables;
 use crate::header::MajorVersion;
 use crate::image::{Image, ImageKind};
 use crate::limits::Limits;
@@ -36,6 +39,7 @@ pub struct Manifest {
     /// Where the slot's image stands among them.
     partition: usize,
     operations: Vec<Operation>,
+    /// Of operations and content.
     data_len: u64,
     signatures_len: u64,
     release: Option<ImageRelease>,
@@ -48,6 +52,9 @@ impl Manifest {
     /// The last minor version of major version 2 that was there when this was written. Minor
     /// versions tell which operations a reader must know; here the operations tell it themselves.
     pub const MAX_MINOR_VERSION: u32 = 10;
+
+    /// The minor version of content payloads, which readers that know no content tables refuse.
+    pub const CONTENT_MINOR_VERSION: u32 = 50_001;
 
     /// Reads the manifest's bytes.
     ///
@@ -161,10 +168,16 @@ impl Manifest {
     pub fn memory(&self) -> u64 {
         let operations = self.operations.iter();
         let memory: usize = operations.map(Operation::memory).sum();
-        memory as u64
+        memory as u64 + self.content().map_or(0, |content| content.memory())
     }
 
-    /// Bytes of all operations' data.
+    /// The content tables of the slot's image, in content payloads.
+    #[must_use]
+    pub fn content(&self) -> Option<&Arc<ContentTables>> {
+        self.partition().content.as_ref()
+    }
+
+    /// Bytes of all operations' data, and of all content.
     #[must_use]
     pub const fn data_len(&self) -> u64 {
         self.data_len

@@ -5,6 +5,7 @@ use std::fmt;
 use super::message::EncodedMessage;
 use super::operation::{OutlinedOperation, extent_of};
 use crate::image::ImageKind;
+use crate::manifest::cursor::Cursor;
 use crate::partition::{self, PartitionName};
 
 /// What a payload says of an image.
@@ -90,6 +91,22 @@ pub struct PartitionExtras {
     pub signatures: usize,
 }
 
+/// What a payload says of an image's content, in content payloads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutlinedContent {
+    /// Chunks.
+    pub chunks: usize,
+    /// Bytes of all packed chunks.
+    pub data_len: u64,
+    /// Segments.
+    pub segments: usize,
+    /// Names of encoders and their levels.
+    pub encoders: Vec<(String, i64)>,
+}
+
+/// Encoders that are shown.
+const MAX_ENCODERS: usize = 16;
+
 impl<'a> OutlinedImage<'a> {
     /// The image that it is on a node, if it is any. Of an extra partition the node decides.
     #[must_use]
@@ -124,6 +141,26 @@ impl<'a> OutlinedImage<'a> {
         operations.map(|operation| OutlinedOperation(EncodedMessage(operation)))
     }
 
+    /// Its content tables, if it has any.
+    #[must_use]
+    pub fn content(&self) -> Option<OutlinedContent> {
+        let is_partition = matches!(self.name, ImageName::Partition(_));
+        let tables = self.message.message(50_001).filter(|_| is_partition)?;
+        let encoder = |encoder: &[u8]| {
+            let encoder = EncodedMessage(encoder);
+            let level = encoder.number(2).unwrap_or(0);
+            let level = (level >> 1).cast_signed() ^ -(level & 1).cast_signed();
+            (encoder.text(1).unwrap_or_default(), level)
+        };
+        let packed = numbers(tables.bytes(7).unwrap_or_default());
+        Some(OutlinedContent {
+            chunks: numbers(tables.bytes(6).unwrap_or_default()).count(),
+            data_len: packed.fold(0, u64::saturating_add),
+            segments: numbers(tables.bytes(9).unwrap_or_default()).count(),
+            encoders: tables.all(5).take(MAX_ENCODERS).map(encoder).collect(),
+        })
+    }
+
     /// What else it says. Nothing in major version 1.
     #[must_use]
     pub fn extras(&self) -> PartitionExtras {
@@ -143,6 +180,12 @@ impl<'a> OutlinedImage<'a> {
             signatures: message.all(5).count(),
         }
     }
+}
+
+/// The numbers of a packed list, up to one that is broken.
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+    let mut cursor = Cursor { bytes, at: 0 };
+    std::iter::from_fn(move || cursor.varint())
 }
 
 fn info(info: EncodedMessage<'_>) -> OutlinedInfo<'_> {

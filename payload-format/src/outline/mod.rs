@@ -11,7 +11,7 @@ mod image;
 mod message;
 mod operation;
 
-pub use image::{OutlinedImage, OutlinedInfo, PartitionExtras};
+pub use image::{OutlinedContent, OutlinedImage, OutlinedInfo, PartitionExtras};
 pub use operation::OutlinedOperation;
 
 use image::{Fields, ImageName};
@@ -84,12 +84,18 @@ impl<'a> Outline<'a> {
     pub fn data_end(&self) -> u64 {
         let end =
             |offset: Option<u64>, len: Option<u64>| offset.unwrap_or(0).saturating_add(len.unwrap_or(0));
+        let content: u64 = self
+            .images()
+            .filter_map(|image| image.content())
+            .fold(0, |sum, content| sum.saturating_add(content.data_len));
         let operations = self.images().flat_map(|image| image.operations());
         let ends = operations
             .filter(|operation| operation.data_len().is_some_and(|len| len > 0))
             .map(|operation| end(operation.data_offset(), operation.data_len()));
         let signatures = end(self.message.number(4), self.message.number(5));
-        ends.fold(signatures, u64::max)
+        // Content follows the data of all operations, and signatures follow both.
+        let data = ends.fold(0, u64::max).saturating_add(content);
+        data.max(signatures)
     }
 
     /// What it builds, in the payload's order.

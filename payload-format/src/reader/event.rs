@@ -38,6 +38,12 @@ pub enum Event {
         /// The piece's bytes; never empty.
         data: Vec<u8>,
     },
+    /// The next piece of a content payload's packed chunks, after all operations: 1 MiB, the last one
+    /// shorter. Not verified: a [`crate::ContentBuilder`] does that.
+    Content {
+        /// The piece's bytes; never empty.
+        data: Vec<u8>,
+    },
     /// All pieces of the operation were handed out, and their hash is right.
     PiecesVerified {
         /// The operation that the data is of.

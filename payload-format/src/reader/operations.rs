@@ -19,6 +19,8 @@ pub(super) struct Operations {
     /// After the last operation that was handed out whole.
     done: Checkpoint,
     buffer: Vec<u8>,
+    /// Bytes of content that are still to come, after all operations.
+    content_left: u64,
     /// Set while an operation's data streams.
     streaming: Option<Streaming>,
 }
@@ -32,6 +34,7 @@ struct Streaming {
 impl Operations {
     pub(super) fn at(manifest: Arc<Manifest>, done: Checkpoint) -> Self {
         Self {
+            content_left: manifest.content().map_or(0, |content| content.data_len()),
             manifest,
             done,
             buffer: Vec::new(),
@@ -68,7 +71,7 @@ impl Operations {
 
     /// Once every operation was handed out: what follows.
     pub(super) fn complete(&self) -> Option<SignatureBlob> {
-        let complete = self.manifest.operation(self.done.next).is_none();
+        let complete = self.manifest.operation(self.done.next).is_none() && self.content_left == 0;
         complete.then(|| SignatureBlob {
             len: self.manifest.signatures_len(),
             version: self.manifest.version(),
@@ -86,7 +89,7 @@ impl Operations {
         input: &mut &[u8],
     ) -> Result<Option<Event>, FormatError> {
         let Some(operation) = self.manifest.operation(self.done.next) else {
-            return Ok(None);
+            return Ok(self.content(intake, input));
         };
         let (op, data) = (operation.id, operation.data);
         match data {
@@ -94,6 +97,20 @@ impl Operations {
             Some(data) if data.len <= limits.whole_data => self.whole(op, data, intake, input),
             Some(data) => self.piece(op, data, intake, input),
         }
+    }
+
+    /// The next piece of a content payload's packed chunks: nobody here knows where one ends. Its
+    /// hashes are not looked at either: they are of content, which only a builder has.
+    fn content(&mut self, intake: &mut Intake, input: &mut &[u8]) -> Option<Event> {
+        let len = self.content_left.min(PIECE);
+        if len == 0 || !intake.fill(&mut self.buffer, len, input) {
+            return None;
+        }
+        self.content_left -= len;
+        self.done.offset = intake.offset;
+        self.done.hashes = intake.hashes.clone();
+        let data = std::mem::take(&mut self.buffer);
+        Some(Event::Content { data })
     }
 
     fn whole(

@@ -33,6 +33,10 @@ pub type FullPayload<'a> = PayloadBuilder<'a, &'a mut (dyn Read + Send)>;
 /// A payload of version 2 that makes images of old ones.
 pub type DeltaPayload<'a> = PayloadBuilder<'a, DeltaImage<'a>>;
 
+/// A payload of version 2 whose image is made of its content, whatever of it nodes have. Kernel and
+/// extra partitions are sent as in a full payload.
+pub type ContentPayload<'a> = PayloadBuilder<'a, Snapshot<'a>>;
+
 /// An image of a delta.
 #[derive(Debug, Clone, Copy)]
 pub struct DeltaImage<'a> {

@@ -3,6 +3,7 @@
 use super::WriteError;
 use super::section::{BLOCK, Section, addressable};
 use crate::header::MajorVersion;
+use crate::manifest::Manifest;
 use crate::partition::PartitionName;
 use crate::wire::{
     DEFAULT_BLOCK_SIZE, DeltaArchiveManifest, InstallInfo, InstallOperation, InstallProcedure, KERNEL,
@@ -40,10 +41,10 @@ fn partitions(
         .iter()
         .chain(extra_partitions.iter().map(|(_, section)| section));
     let data_len = image.data_len + files.map(|section| section.data_len).sum::<u64>();
-    let is_delta = image.old.is_some() || kernel.as_ref().is_some_and(|kernel| kernel.old.is_some());
+    let minor_version = minor_version(&image, kernel.as_ref());
     let mut manifest = DeltaArchiveManifest {
         block_size: Some(DEFAULT_BLOCK_SIZE),
-        minor_version: Some(if is_delta { DELTA } else { FULL }),
+        minor_version: Some(minor_version),
         ..DeltaArchiveManifest::default()
     };
     manifest.partitions.push(PartitionUpdate {
@@ -59,6 +60,15 @@ fn partitions(
         .extend(extra_partitions.map(|(name, section)| section.partition(name.as_str())));
     promise_signatures(MajorVersion::V2, &mut manifest, data_len, signatures_size)?;
     Ok(manifest)
+}
+
+/// Which operations a reader must know.
+fn minor_version(image: &Section, kernel: Option<&Section>) -> u32 {
+    if image.content.is_some() {
+        return Manifest::CONTENT_MINOR_VERSION;
+    }
+    let is_delta = image.old.is_some() || kernel.is_some_and(|kernel| kernel.old.is_some());
+    if is_delta { DELTA } else { FULL }
 }
 
 fn procedures(
@@ -114,6 +124,7 @@ impl Section {
             new_partition_info: Some(self.info()),
             old_partition_info: self.old,
             operations: self.operations,
+            content: self.content,
             ..PartitionUpdate::default()
         }
     }

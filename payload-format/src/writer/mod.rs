@@ -25,6 +25,7 @@ mod assemble;
 mod builder;
 mod chunk;
 mod compressor;
+mod content;
 mod delta;
 mod error;
 mod hashing_writer;
@@ -37,8 +38,9 @@ use std::io::{Read, Seek, SeekFrom, Write};
 
 use prost::Message as _;
 
-pub use self::builder::{DeltaImage, DeltaPayload, FullPayload, PayloadBuilder};
+pub use self::builder::{ContentPayload, DeltaImage, DeltaPayload, FullPayload, PayloadBuilder};
 use self::chunk::CompressionOptions;
+pub use self::content::ContentOptions;
 pub use self::delta::{ImageFiles, Snapshot};
 pub use self::error::{Input, WriteError};
 use self::section::{Section, SectionBuilder};

@@ -6,7 +6,7 @@ use super::chunk::{self, CHUNK, CompressedChunk, CompressionOptions};
 use super::{Input, WriteError};
 use crate::digest::{RunningHash, Sha256Digest};
 use crate::header::MajorVersion;
-use crate::wire::{DEFAULT_BLOCK_SIZE, InstallInfo, InstallOperation, WireExtent};
+use crate::wire::{DEFAULT_BLOCK_SIZE, InstallInfo, InstallOperation, WireContentTables, WireExtent};
 
 /// Bytes of a block.
 pub(super) const BLOCK: u64 = DEFAULT_BLOCK_SIZE as u64;
@@ -30,6 +30,8 @@ pub(super) struct SectionBuilder<'a> {
 /// What became of an input.
 pub(super) struct Section {
     pub(super) operations: Vec<InstallOperation>,
+    /// In content payloads, in place of operations.
+    pub(super) content: Option<WireContentTables>,
     /// The image it is built from, in deltas.
     pub(super) old: Option<InstallInfo>,
     /// Of the input.
@@ -81,6 +83,7 @@ impl<'a> SectionBuilder<'a> {
         }
         Ok(Section {
             operations,
+            content: None,
             old: None,
             size: whole.len,
             sha256: whole.sha256,

@@ -67,6 +67,7 @@ impl Applying {
                 self.streamed = Some(streamed);
             }
             Event::PiecesVerified { .. } => self.streamed.take().unwrap().finish().unwrap(),
+            Event::Content { .. } => unreachable!("there are operations alone"),
         }
     }
 

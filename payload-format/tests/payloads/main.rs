@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod applying;
+mod content;
 mod edges;
 mod fixture;
 mod handmade;

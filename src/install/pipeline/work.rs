@@ -131,8 +131,9 @@ impl Work {
                 }
                 self.schedule.finish(op.index());
             }
-            // Comes before there is any work.
-            Event::Metadata { .. } => {}
+            // The one comes before there is any work, the other never: the limits of nodes refuse
+            // content payloads.
+            Event::Metadata { .. } | Event::Content { .. } => {}
         }
         Ok(EventOutcome::Taken)
     }

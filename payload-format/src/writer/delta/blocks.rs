@@ -22,8 +22,13 @@ impl<'a> Snapshot<'a> {
     }
 
     /// In bytes.
-    pub(super) fn len(&self) -> u64 {
+    pub(in crate::writer) fn len(&self) -> u64 {
         self.len
+    }
+
+    /// The image, and its length in bytes.
+    pub(in crate::writer) fn parts(&self) -> (&'a dyn ReadBlocks, u64) {
+        (self.image, self.len)
     }
 
     /// Blocks that it touches.
@@ -39,7 +44,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Bytes from any place, all within the image.
-    pub(super) fn read_bytes(&self, place: u64, buffer: &mut [u8]) -> io::Result<()> {
+    pub(in crate::writer) fn read_bytes(&self, place: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.image.read_at(buffer, place)
     }
 

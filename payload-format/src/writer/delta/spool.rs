@@ -67,6 +67,7 @@ impl<'a> OperationSpool<'a> {
             operations.push(operation);
         }
         Section {
+            content: None,
             operations,
             old: old.map(BlockHashes::info),
             size: new.len,

@@ -154,6 +154,7 @@ impl Site {
                 streamed.write(&data).unwrap();
             }
             Event::PiecesVerified { .. } => self.streamed.take().unwrap().finish().unwrap(),
+            Event::Content { .. } => unreachable!("there are operations alone"),
         }
     }
 

@@ -40,6 +40,7 @@ fn take(site: &mut Site, event: Event) -> Result<(), ApplyError> {
             site.streamed.as_mut().unwrap().write(&data)
         }
         Event::PiecesVerified { .. } => site.streamed.take().unwrap().finish(),
+        Event::Content { .. } => unreachable!("there are operations alone"),
         metadata @ Event::Metadata { .. } => {
             site.event(metadata);
             Ok(())

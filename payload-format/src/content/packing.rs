@@ -1,0 +1,72 @@
+//! The packed form of a chunk: one zstd frame that refers back into the content before the chunk.
+//!
+//! A node that builds the image has all content before a chunk, wherever it came from. So a chunk
+//! is fetched alone and still compressed about as well as in one stream with its neighbours.
+
+use std::io;
+use std::ops::Range;
+
+use zstd::zstd_safe::{CCtx, CParameter, DCtx};
+
+use super::encoder::failed;
+
+/// Bytes of content that the packed form may refer back to, at most: memory of every node.
+pub(crate) const MAX_PREFIX: u32 = 4 << 20;
+
+/// Packs chunks of a content that lies in memory.
+pub(crate) struct Packer<'a> {
+    compressor: CCtx<'a>,
+    content: &'a [u8],
+    prefix_len: usize,
+}
+
+impl<'a> Packer<'a> {
+    pub(crate) fn new(content: &'a [u8], prefix_len: u32, level: i32) -> io::Result<Self> {
+        let mut compressor = CCtx::create();
+        for parameter in [
+            CParameter::CompressionLevel(level),
+            CParameter::ContentSizeFlag(false),
+            CParameter::ChecksumFlag(false),
+        ] {
+            compressor.set_parameter(parameter).map_err(failed)?;
+        }
+        let prefix_len = usize::try_from(prefix_len).unwrap_or(usize::MAX);
+        Ok(Self {
+            compressor,
+            content,
+            prefix_len,
+        })
+    }
+
+    /// Packs one chunk; as it is if it doesn't become smaller.
+    pub(crate) fn pack(&mut self, chunk: Range<usize>) -> io::Result<Vec<u8>> {
+        let prefix = &self.content[chunk.start.saturating_sub(self.prefix_len)..chunk.start];
+        let chunk = &self.content[chunk];
+        if !prefix.is_empty() {
+            self.compressor.ref_prefix(prefix).map_err(failed)?;
+        }
+        let mut packed = Vec::with_capacity(zstd::zstd_safe::compress_bound(chunk.len()));
+        self.compressor.compress2(&mut packed, chunk).map_err(failed)?;
+        if packed.len() < chunk.len() {
+            return Ok(packed);
+        }
+        Ok(chunk.to_vec())
+    }
+}
+
+/// Unpacks a chunk of `len` bytes. The frame holds nothing else.
+pub(crate) fn unpack(packed: &[u8], prefix: &[u8], len: usize) -> io::Result<Vec<u8>> {
+    if packed.len() == len {
+        return Ok(packed.to_vec());
+    }
+    let mut context = DCtx::create();
+    if !prefix.is_empty() {
+        context.ref_prefix(prefix).map_err(failed)?;
+    }
+    let mut chunk = Vec::with_capacity(len);
+    let unpacked = context.decompress(&mut chunk, packed).map_err(failed)?;
+    if unpacked != len {
+        return Err(io::Error::other(format!("{unpacked} bytes instead of {len}")));
+    }
+    Ok(chunk)
+}

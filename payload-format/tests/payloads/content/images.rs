@@ -1,0 +1,305 @@
+//! Images of every kind: made of blocks, by `mke2fs`, by `mkfs.btrfs`, and by the kernel's btrfs.
+
+use std::path::Path;
+use std::process::Command;
+
+use payload_format::ContentEncoder;
+use payload_format::writer::ContentOptions;
+use proptest::prelude::*;
+use proptest::sample::Index;
+
+use super::{build, check, generate, read, small_chunks};
+
+/// Bytes that look like nothing else, by their seed.
+fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut step = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    (0..len.div_ceil(8))
+        .flat_map(|_| step().to_le_bytes())
+        .take(len)
+        .collect()
+}
+
+/// Text that compresses.
+fn text(seed: u64, len: usize) -> Vec<u8> {
+    let words = noise(seed, len / 4 + 8);
+    let text = words
+        .iter()
+        .flat_map(|byte| format!("{:x} word{} ", byte / 9, byte % 31).into_bytes());
+    text.take(len).collect()
+}
+
+/// A piece of an image.
+#[derive(Debug, Clone)]
+enum Piece {
+    Zeros(usize),
+    Noise(u64, usize),
+    Text(u64, usize),
+}
+
+impl Piece {
+    fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Zeros(len) => vec![0; *len],
+            Self::Noise(seed, len) => noise(*seed, *len),
+            Self::Text(seed, len) => text(*seed, *len),
+        }
+    }
+}
+
+fn pieces() -> impl Strategy<Value = Vec<Piece>> {
+    let piece = prop_oneof![
+        (1_usize..20_000).prop_map(Piece::Zeros),
+        (0_u64..6, 1_usize..20_000).prop_map(|(seed, len)| Piece::Noise(seed, len)),
+        (0_u64..6, 1_usize..60_000).prop_map(|(seed, len)| Piece::Text(seed, len)),
+    ];
+    prop::collection::vec(piece, 1..12)
+}
+
+fn image(pieces: &[Piece]) -> Vec<u8> {
+    pieces.iter().flat_map(Piece::bytes).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_image_comes_of_any_other(old in pieces(), new in pieces()) {
+        check(&image(&old), &image(&new));
+    }
+
+    #[test]
+    fn an_edited_image_takes_little(
+        pieces in pieces(),
+        at in any::<Index>(),
+        removed in 0_usize..3000,
+        inserted in 0_usize..3000,
+    ) {
+        let old = image(&pieces);
+        let at = at.index(old.len());
+        let end = old.len().min(at + removed);
+        let new = [&old[..at], &noise(77, inserted + 1), &old[end..]].concat();
+        let built = check(&old, &new);
+        // Zeros are found by blocks, which an insertion shifts: runs of content begin elsewhere.
+        let runs = pieces.iter().filter(|piece| matches!(piece, Piece::Zeros(_))).count();
+        // What was inserted, in chunks of at least 256 bytes, and some until cuts agree again.
+        let fresh = inserted / 256 + 10 + 4 * runs;
+        prop_assert!(built.from_old + fresh >= built.chunks, "{} of {}", built.from_old, built.chunks);
+    }
+}
+
+/// A tree of files, by name.
+type Tree = std::collections::BTreeMap<String, Vec<u8>>;
+
+fn tree() -> Tree {
+    let small = (0..40).map(|number: u32| (format!("share/small/{number}"), text(number.into(), 3000)));
+    let large = [
+        ("lib/library".to_owned(), noise(1, 300_000)),
+        ("lib/program".to_owned(), text(2, 500_000)),
+        ("share/document".to_owned(), text(3, 200_000)),
+        ("empty".to_owned(), Vec::new()),
+    ];
+    small.chain(large).collect()
+}
+
+/// What happens to a file from one version to the next.
+#[derive(Debug, Clone)]
+enum Edit {
+    Remove(Index),
+    Rename(Index),
+    Insert(Index, Index, usize),
+    Add(u64, usize),
+}
+
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    let edit = prop_oneof![
+        any::<Index>().prop_map(Edit::Remove),
+        any::<Index>().prop_map(Edit::Rename),
+        (any::<Index>(), any::<Index>(), 1_usize..5000)
+            .prop_map(|(file, at, len)| Edit::Insert(file, at, len)),
+        (100_u64..200, 1_usize..90_000).prop_map(|(seed, len)| Edit::Add(seed, len)),
+    ];
+    prop::collection::vec(edit, 0..6)
+}
+
+fn edited(mut tree: Tree, edits: &[Edit]) -> Tree {
+    for edit in edits {
+        let name = |file: &Index| tree.keys().nth(file.index(tree.len())).unwrap().clone();
+        match edit {
+            Edit::Remove(file) => drop(tree.remove(&name(file))),
+            Edit::Rename(file) => {
+                let name = name(file);
+                let content = tree.remove(&name).unwrap();
+                tree.insert(format!("{name}-renamed"), content);
+            }
+            Edit::Insert(file, at, len) => {
+                let name = name(file);
+                let content = tree.get_mut(&name).unwrap();
+                let at = at.index(content.len() + 1);
+                content.splice(at..at, noise(*len as u64, *len));
+            }
+            Edit::Add(seed, len) => drop(tree.insert(format!("added-{seed}"), text(*seed, *len))),
+        }
+    }
+    tree
+}
+
+/// The image that a tool makes of a tree; `arguments` go before tree and image.
+fn made(tool: &str, tree: &Tree, arguments: &[&str]) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let (root, image) = (directory.path().join("tree"), directory.path().join("image"));
+    std::fs::create_dir(&root).unwrap();
+    for (name, content) in tree {
+        let path = root.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let file = std::fs::File::create(&image).unwrap();
+    file.set_len(32 << 20).unwrap();
+    let places = ["/usr/sbin", "/sbin", "/usr/bin"].map(|place| Path::new(place).join(tool));
+    let program = places.iter().find(|path| path.exists()).expect(tool);
+    let output = Command::new(program)
+        .args(arguments)
+        .arg(&root)
+        .arg(&image)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    std::fs::read(image).unwrap()
+}
+
+fn ext4(tree: &Tree) -> Vec<u8> {
+    made(
+        "mke2fs",
+        tree,
+        &["-q", "-t", "ext4", "-b", "4096", "-O", "^has_journal", "-d"],
+    )
+}
+
+fn btrfs(tree: &Tree) -> Vec<u8> {
+    made(
+        "mkfs.btrfs",
+        tree,
+        &["-q", "--mixed", "-m", "single", "-d", "single", "--rootdir"],
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+
+    #[test]
+    fn the_next_ext4_image_comes_of_the_one_before(edits in edits()) {
+        let (old, new) = (ext4(&tree()), ext4(&edited(tree(), &edits)));
+        let built = check(&old, &new);
+        prop_assert!(built.from_old * 10 > built.chunks * 8, "{} of {}", built.from_old, built.chunks);
+    }
+
+    #[test]
+    fn the_next_btrfs_image_comes_of_the_one_before(edits in edits()) {
+        let (old, new) = (btrfs(&tree()), btrfs(&edited(tree(), &edits)));
+        let built = check(&old, &new);
+        prop_assert!(built.from_old * 10 > built.chunks * 8, "{} of {}", built.from_old, built.chunks);
+    }
+}
+
+/// An image of `tests/fixtures/content`.
+fn fixture(name: &str) -> Vec<u8> {
+    crate::fixture::image(&format!("../content/{name}"))
+}
+
+#[test]
+fn what_the_kernel_compressed_is_made_again_bit_for_bit() {
+    let (old, new) = (fixture("btrfs-old.img"), fixture("btrfs-new.img"));
+    let built = check(&old, &new);
+    let read = read(&generate(&new, &small_chunks()));
+    let tables = read.manifest.content().unwrap();
+    assert_eq!(
+        tables.encoders(),
+        [ContentEncoder::new("btrfs-zstd-1.5.7", 3).unwrap()]
+    );
+    let encoded = tables
+        .segments()
+        .iter()
+        .filter(|segment| segment.encoder.is_some())
+        .count();
+    assert!(encoded >= 10, "{encoded} segments are encoded");
+    // The insertion, the new file and the file system's own blocks.
+    assert!(
+        built.fetched * 4 < read.data.len(),
+        "{} of {}",
+        built.fetched,
+        read.data.len()
+    );
+}
+
+/// The control: as blocks, whose compressed extents have nothing in common, far more is fetched.
+#[test]
+fn without_the_encoder_an_edit_costs_what_follows_it() {
+    let (old, new) = (fixture("btrfs-old.img"), fixture("btrfs-new.img"));
+    let with = check(&old, &new);
+    let without = |image: &[u8]| {
+        let mut image = image.to_vec();
+        // No file system is found there any more.
+        image[(64 << 10) + 0x40..][..8].fill(b'x');
+        image
+    };
+    let without = check(&without(&old), &without(&new));
+    assert!(
+        without.fetched > 2 * with.fetched,
+        "{} and {}",
+        with.fetched,
+        without.fetched
+    );
+}
+
+#[test]
+fn the_same_image_gives_the_same_payload() {
+    let image = fixture("btrfs-new.img");
+    let options = ContentOptions::default();
+    assert!(generate(&image, &options) == generate(&image, &options));
+    let read = read(&generate(&image, &options));
+    assert!(build(&read, None).unwrap().image == image);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// An old image may be anything: it costs bytes, never the result, and never more than a walk
+    /// over it.
+    #[test]
+    fn a_damaged_old_image_is_good_for_what_is_left(
+        damage in prop::collection::vec((any::<Index>(), any::<u8>()), 1..400),
+        in_metadata in any::<bool>(),
+    ) {
+        use std::sync::LazyLock;
+        static NEW: LazyLock<super::Read> =
+            LazyLock::new(|| read(&generate(&fixture("btrfs-new.img"), &small_chunks())));
+        static OLD: LazyLock<(Vec<u8>, Vec<usize>)> = LazyLock::new(|| {
+            let old = fixture("btrfs-old.img");
+            // Bytes of the superblock, and of blocks that begin as nodes of a tree do: with a
+            // checksum, and the file system's id.
+            let id = old[(64 << 10) + 0x20..][..16].to_vec();
+            let nodes = old.chunks_exact(4096).enumerate().filter(|(_, block)| block[0x20..0x30] == id[..]);
+            let places = nodes.flat_map(|(number, _)| number * 4096..number * 4096 + 4096).collect();
+            (old, places)
+        });
+        let (old, places) = &*OLD;
+        let mut old = old.clone();
+        for (at, byte) in damage {
+            let at = if in_metadata { places[at.index(places.len())] } else { at.index(old.len()) };
+            old[at] ^= byte;
+        }
+        let built = build(&NEW, Some(&old)).unwrap();
+        let whole = NEW.manifest.partition().new.sha256;
+        prop_assert_eq!(payload_format::Sha256Digest::of(&built.image), whole);
+    }
+}

@@ -1,0 +1,130 @@
+//! Content payloads: whatever the old image is, the new one comes out, or nothing does.
+
+mod images;
+mod refusals;
+
+use std::sync::Arc;
+
+use payload_format::writer::{ContentOptions, ContentPayload, Snapshot};
+use payload_format::{
+    ChunkerParams, ContentBuilder, ContentError, ContentTables, Event, ExtraPartitionLimits, Limits,
+    Manifest, OldContent, Reader, Sha256Digest,
+};
+
+use crate::memory::Memory;
+
+/// A content payload that was read.
+struct Read {
+    manifest: Arc<Manifest>,
+    /// All packed chunks.
+    data: Vec<u8>,
+}
+
+/// Limits of whoever takes content payloads.
+fn limits() -> Limits {
+    Limits {
+        content_payloads: true,
+        extra_partitions: ExtraPartitionLimits::Any,
+        ..Limits::for_slot(1 << 30)
+    }
+}
+
+/// Small chunks, so that small images have many.
+fn small_chunks() -> ContentOptions {
+    ContentOptions {
+        chunker: ChunkerParams::new(256, 9, 4096).unwrap(),
+        prefix_len: 8 << 10,
+        level: 3,
+    }
+}
+
+fn generate(image: &[u8], options: &ContentOptions) -> Vec<u8> {
+    let memory = Memory::new(image.to_vec());
+    let snapshot = Snapshot::new(memory.as_ref(), image.len() as u64);
+    let (mut spool, mut out) = (std::io::Cursor::new(Vec::new()), Vec::new());
+    let payload = ContentPayload::new(snapshot).with_threads(2.try_into().unwrap());
+    let summary = payload.write(options, &mut spool, &mut out, &mut |_| {}).unwrap();
+    assert_eq!(summary.payload_size, out.len() as u64);
+    assert_eq!(summary.image_sha256, Sha256Digest::of(image));
+    out
+}
+
+fn read(payload: &[u8]) -> Read {
+    let mut reader = Reader::new(limits());
+    let (mut manifest, mut data) = (None, Vec::new());
+    for piece in payload.chunks(70_001) {
+        let mut input = piece;
+        while let Some(event) = reader.read(&mut input).unwrap() {
+            match event {
+                Event::Metadata { manifest: found, .. } => manifest = Some(found),
+                Event::Content { data: piece } => data.extend_from_slice(&piece),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    let finished = reader.finish().unwrap();
+    assert_eq!(finished.payload_sha256, Sha256Digest::of(payload));
+    let manifest = manifest.unwrap();
+    assert_eq!(manifest.content().unwrap().data_len(), data.len() as u64);
+    Read { manifest, data }
+}
+
+/// What was built, and how many chunks came from the old image.
+struct Built {
+    image: Vec<u8>,
+    from_old: usize,
+    chunks: usize,
+    /// Bytes of packed chunks that came from the payload.
+    fetched: usize,
+}
+
+/// Builds the image as a node would, on top of garbage.
+fn build(read: &Read, old: Option<&[u8]>) -> Result<Built, ContentError> {
+    let tables = read.manifest.content().unwrap();
+    let image_len = read.manifest.partition().new.size;
+    let mut old = old.map(|old| find(old, tables));
+    let target = Memory::garbage(image_len.next_multiple_of(4096));
+    let mut builder = ContentBuilder::new(Arc::clone(tables), image_len, target.clone());
+    let (mut place, mut from_old, mut fetched) = (0, 0, 0);
+    while let Some((number, chunk)) = builder.due() {
+        let packed_len = chunk.packed_len as usize;
+        let content = old.as_mut().and_then(|old| {
+            let content = old.read(number).unwrap();
+            assert_eq!(content.is_some(), old.has(number));
+            content
+        });
+        if let Some(content) = content {
+            builder.take(&content)?;
+            from_old += 1;
+        } else {
+            builder.take_packed(&read.data[place..place + packed_len])?;
+            fetched += packed_len;
+        }
+        place += packed_len;
+    }
+    builder.finish()?;
+    let mut image = target.bytes();
+    image.truncate(usize::try_from(image_len).unwrap());
+    Ok(Built {
+        image,
+        from_old,
+        chunks: tables.chunks().len(),
+        fetched,
+    })
+}
+
+fn find(old: &[u8], tables: &Arc<ContentTables>) -> OldContent {
+    let len = old.len() as u64;
+    OldContent::find(Memory::new(old.to_vec()), len, Arc::clone(tables)).unwrap()
+}
+
+/// The new image must come of this old one, and of none.
+fn check(old: &[u8], new: &[u8]) -> Built {
+    let read = read(&generate(new, &small_chunks()));
+    let whole = build(&read, None).unwrap();
+    assert!(whole.image == new, "from nothing");
+    assert_eq!(whole.fetched, read.data.len());
+    let built = build(&read, Some(old)).unwrap();
+    assert!(built.image == new, "from the old image");
+    built
+}
