@@ -240,7 +240,9 @@ fn of_application(error: &ApplicationError) -> ErrorCode {
         E::Verify(VerifyError::Payload(error)) => of_payload_file(error),
         E::Verify(VerifyError::Signature { source, .. }) => of_signature(source),
         E::NoImage(_) => Code::NewPartitionInfo,
-        E::NoSource(_) | E::Mismatch { .. } | E::InPlace { .. } => Code::OperationExecution,
+        E::NoSource(_) | E::Mismatch { .. } | E::InPlace { .. } | E::Content { .. } => {
+            Code::OperationExecution
+        }
         E::Operation { source, .. } => of_apply(source),
         E::Read { .. } | E::Write { .. } | E::Changed { .. } => Code::DownloadWrite,
     }

@@ -11,6 +11,7 @@ use payload_format::{
 };
 
 use super::construction::{Construction, ImageFile, hash};
+use super::content::{self, BuildError, ContentReport};
 use super::file::{PayloadError, PayloadFile};
 use super::output_file::OutputFile;
 use super::verify::{SignatureStatus, Trust, VerifyError, verify};
@@ -36,7 +37,7 @@ pub fn apply(
     payload: &PayloadFile,
     images: &[Building],
     trust: &Trust,
-) -> Result<SignatureStatus, ApplicationError> {
+) -> Result<(SignatureStatus, Option<ContentReport>), ApplicationError> {
     let manifest = payload.metadata()?.manifest;
     for building in images {
         check(&manifest, building)?;
@@ -54,11 +55,13 @@ pub fn apply(
             path: payload.path().into(),
         });
     }
-    for site in &sites {
+    let mut report = None;
+    for (site, building) in sites.iter().zip(images) {
+        report = report.or(site.build_content(payload, building.source.as_deref())?);
         site.complete()?;
     }
     sites.into_iter().try_for_each(AppliedImage::publish)?;
-    Ok(verdict)
+    Ok((verdict, report))
 }
 
 /// Whether an image can be built, seen before anything is read in full or written.
@@ -66,6 +69,9 @@ fn check(manifest: &Manifest, building: &Building) -> Result<(), ApplicationErro
     let kind = building.kind;
     let image = manifest.image(kind).ok_or(ApplicationError::NoImage(kind))?;
     match (&image.old, &building.source) {
+        (None, Some(source)) if image.content.is_some() && is_same_device(source, &building.target) => {
+            Err(ApplicationError::InPlace { path: source.clone() })
+        }
         (None, _) => Ok(()),
         (Some(_), None) => Err(ApplicationError::NoSource(kind)),
         (Some(_), Some(source)) if is_same_device(source, &building.target) => {
@@ -134,6 +140,14 @@ pub enum ApplicationError {
         /// The error of the operation.
         source: ApplyError,
     },
+    /// The image can't be built of its content.
+    #[error("cannot build {path}")]
+    Content {
+        /// Path of the image that was being built.
+        path: PathBuf,
+        /// Why. Apart, since errors are returned from everywhere.
+        source: Box<BuildError>,
+    },
     /// A device would lose the old image while the new one is built from it.
     #[error(
         "{path} can't be both source and target: blocks of the old image would be lost before they are read"
@@ -201,6 +215,28 @@ impl AppliedImage {
     fn take(&mut self, event: &Event) -> Result<(), ApplicationError> {
         let done = self.construction.take(event);
         done.map_err(|source| self.failed(source))
+    }
+
+    /// Builds the image of a content payload.
+    fn build_content(
+        &self,
+        payload: &PayloadFile,
+        old: Option<&Path>,
+    ) -> Result<Option<ContentReport>, ApplicationError> {
+        let Some(tables) = &self.image.content else {
+            return Ok(None);
+        };
+        let target = self.output.file().try_clone();
+        let target = target.map_err(|source| ApplicationError::Write {
+            path: self.target.clone(),
+            source,
+        })?;
+        let image = (tables, self.image.new.size);
+        let report = content::build(payload, image, old, Arc::new(ImageFile(target)));
+        report.map(Some).map_err(|source| ApplicationError::Content {
+            path: self.target.clone(),
+            source: Box::new(source),
+        })
     }
 
     /// Copies what no operation writes, and checks the result.

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use payload_format::{
-    Applier, ApplyError, Event, Extent, ExtraPartitionLimits, Finished, Image, ImageInfo, ImageKind,
-    MajorVersion, Manifest, Operation, ReadBlocks, Sha256Digest, WriteBlocks,
+    Applier, ApplyError, ContentTables, Event, Extent, ExtraPartitionLimits, Finished, Image, ImageInfo,
+    ImageKind, MajorVersion, Manifest, Operation, ReadBlocks, Sha256Digest, WriteBlocks,
 };
 use ring::digest::{Context, SHA256};
 
 use super::construction::{Construction, ImageFile, hash, value};
+use super::content::{self, BuildError};
 use super::file::{PayloadError, PayloadFile};
 use super::verify::{Trust, VerifyError, verify, verify_with};
 
@@ -44,6 +45,14 @@ pub enum CheckError {
         image: ImageKind,
         /// Why. Apart, since errors are returned from everywhere.
         source: Box<ApplyError>,
+    },
+    /// Its content doesn't make the image.
+    #[error("{path} would fail on every node, at its content")]
+    Content {
+        /// The payload's file.
+        path: PathBuf,
+        /// Why. Apart, as above.
+        source: Box<BuildError>,
     },
     /// Its operations make another image than it says.
     #[error(
@@ -117,7 +126,7 @@ pub fn check(payload: &PayloadFile, trust: &Trust) -> Result<CheckReport, CheckE
         }
         trials.iter_mut().try_for_each(|trial| trial.take(event))
     })?;
-    trials.into_iter().try_for_each(TrialImage::finish)?;
+    trials.into_iter().try_for_each(|trial| trial.finish(payload))?;
     Ok(CheckReport { finished, deltas })
 }
 
@@ -172,6 +181,7 @@ struct TrialImage {
     path: PathBuf,
     kind: ImageKind,
     new: ImageInfo,
+    content: Option<Arc<ContentTables>>,
     construction: Construction,
     result: ResultSink,
 }
@@ -197,7 +207,7 @@ impl TrialImage {
         };
         let (result, target): (_, Arc<dyn WriteBlocks>) = if image.is_delta() {
             (ResultSink::Dropped, Arc::new(Nowhere))
-        } else if is_in_order(manifest, image) {
+        } else if image.content.is_none() && is_in_order(manifest, image) {
             let hashed = Arc::new(InOrder::new(image.new.size));
             (ResultSink::InOrder(Arc::clone(&hashed)), hashed)
         } else {
@@ -211,6 +221,7 @@ impl TrialImage {
             path: path.to_owned(),
             kind,
             new: image.new,
+            content: image.content.clone(),
             construction: Construction::new(manifest, kind, applier),
             result,
         })
@@ -223,7 +234,8 @@ impl TrialImage {
     }
 
     /// Holds what came of it against what the manifest says.
-    fn finish(self) -> Result<(), CheckError> {
+    fn finish(self, payload: &PayloadFile) -> Result<(), CheckError> {
+        self.build_content(payload)?;
         let (path, image, expected) = (self.path, self.kind, self.new.sha256);
         let found = match self.result {
             ResultSink::Dropped => return Ok(()),
@@ -241,6 +253,26 @@ impl TrialImage {
             image,
             expected,
             found,
+        })
+    }
+}
+
+impl TrialImage {
+    /// Makes the image of a content payload, all of it from the payload.
+    fn build_content(&self, payload: &PayloadFile) -> Result<(), CheckError> {
+        let (Some(tables), ResultSink::Spooled(file)) = (&self.content, &self.result) else {
+            return Ok(());
+        };
+        let target = file.try_clone().map_err(|source| CheckError::Spool {
+            path: self.path.clone(),
+            image: self.kind,
+            source,
+        })?;
+        let image = (tables, self.new.size);
+        let built = content::build(payload, image, None, Arc::new(ImageFile(target)));
+        built.map(drop).map_err(|source| CheckError::Content {
+            path: self.path.clone(),
+            source: Box::new(source),
         })
     }
 }

@@ -125,6 +125,14 @@ impl PayloadFile {
         Ok((header, bytes))
     }
 
+    /// The `len` bytes at `offset`.
+    pub(super) fn at(&self, offset: u64, len: u32) -> Result<Vec<u8>, PayloadError> {
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+        let read = self.file.read_exact_at(&mut bytes, offset);
+        read.map_err(|source| self.unread(source))?;
+        Ok(bytes)
+    }
+
     /// The first `len` bytes, or what there is of them.
     fn start(&self, len: u64) -> Result<Vec<u8>, PayloadError> {
         let mut bytes = Vec::new();
@@ -266,6 +274,7 @@ fn packing(file: &File) -> io::Result<Option<&'static str>> {
 fn anywhere(slot_len: u64) -> Limits {
     Limits {
         extra_partitions: ExtraPartitionLimits::Any,
+        content_payloads: true,
         ..Limits::for_slot(slot_len)
     }
 }

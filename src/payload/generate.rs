@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use payload_format::writer::{
-    DeltaImage, DeltaPayload, FullPayload, RsaSigner, SignError, Snapshot, Summary, WriteError,
+    ContentOptions, ContentPayload, DeltaImage, DeltaPayload, FullPayload, RsaSigner, SignError, Snapshot,
+    Summary, WriteError,
 };
 use payload_format::{Compression, ImageRelease, MajorVersion, PartitionName, PatchKind, ReadBlocks};
 
@@ -28,6 +29,8 @@ pub struct GenerateOptions {
     pub extra_partitions: Vec<(PartitionName, PathBuf)>,
     /// What a delta is made from; `None` makes a full payload.
     pub old: Option<DeltaSource>,
+    /// Sends the image as its content, of which a node fetches what it doesn't have: in version 2.
+    pub content: bool,
     /// Major version of the format.
     pub version: MajorVersion,
     /// How chunks may be compressed: each gets its smallest form. None leaves all as they are.
@@ -73,6 +76,9 @@ pub enum GenerateError {
     /// Deltas are of version 2.
     #[error("deltas are made in format v2 alone")]
     DeltaOfVersion1,
+    /// Content payloads are full ones of version 2.
+    #[error("content payloads are made in format v2 alone, and from no old image")]
+    ContentOfOther,
     /// An old partition of which there is no new one.
     #[error("there is an old partition {0} and no new one")]
     NoNewPartition(PartitionName),
@@ -114,14 +120,7 @@ pub enum GenerateError {
 /// # Errors
 /// [`GenerateError`].
 pub fn generate(from: &GenerateOptions, out: &Path) -> Result<Summary, GenerateError> {
-    if from.old.is_some() && from.version == MajorVersion::V1 {
-        return Err(GenerateError::DeltaOfVersion1);
-    }
-    let is_new = |old: &PartitionName| from.extra_partitions.iter().any(|(name, _)| name == old);
-    let mut old = from.old.iter().flat_map(|old| &old.extra_partitions);
-    if let Some((name, _)) = old.find(|(name, _)| !is_new(name)) {
-        return Err(GenerateError::NoNewPartition(*name));
-    }
+    check(from)?;
     let signers = from
         .private_keys
         .iter()
@@ -151,6 +150,13 @@ pub fn generate(from: &GenerateOptions, out: &Path) -> Result<Summary, GenerateE
             &mut spool,
             &mut file,
         )?,
+        None if from.content => content(
+            from,
+            (&image, kernel.as_ref(), &extra_partitions),
+            (&signers[..], release),
+            &mut spool,
+            &mut file,
+        ),
         None => full(
             from,
             (image, kernel, extra_partitions),
@@ -166,6 +172,22 @@ pub fn generate(from: &GenerateOptions, out: &Path) -> Result<Summary, GenerateE
     drop(file);
     output.publish().map_err(failed)?;
     Ok(summary)
+}
+
+/// Whether the options go together.
+fn check(from: &GenerateOptions) -> Result<(), GenerateError> {
+    if from.old.is_some() && from.version == MajorVersion::V1 {
+        return Err(GenerateError::DeltaOfVersion1);
+    }
+    if from.content && (from.old.is_some() || from.version == MajorVersion::V1) {
+        return Err(GenerateError::ContentOfOther);
+    }
+    let is_new = |old: &PartitionName| from.extra_partitions.iter().any(|(name, _)| name == old);
+    let mut old = from.old.iter().flat_map(|old| &old.extra_partitions);
+    if let Some((name, _)) = old.find(|(name, _)| !is_new(name)) {
+        return Err(GenerateError::NoNewPartition(*name));
+    }
+    Ok(())
 }
 
 /// What the writer says.
@@ -202,6 +224,38 @@ fn full(
         payload = payload.with_signer(signer);
     }
     payload.write(spool, out, &mut |done| progress.show(done))
+}
+
+fn content(
+    from: &GenerateOptions,
+    (image, kernel, extra_partitions): (&InputFile, Option<&InputFile>, &[(PartitionName, InputFile)]),
+    (signers, release): (&[RsaSigner], Option<ImageRelease>),
+    spool: &mut File,
+    out: &mut impl Write,
+) -> WriteResult {
+    let files = kernel
+        .into_iter()
+        .chain(extra_partitions.iter().map(|(_, part)| part));
+    let total = image.len + files.map(|part| part.len).sum::<u64>();
+    let mut progress = ProgressBar::new("compressing", total);
+    let mut payload = ContentPayload::new(image.snapshot())
+        .with_compressions(&from.compressions)
+        .with_threads(threads());
+    if let Some(kernel) = kernel {
+        payload = payload.with_kernel(kernel.snapshot());
+    }
+    for (name, part) in extra_partitions {
+        payload = payload.with_partition(*name, part.snapshot());
+    }
+    if let Some(release) = release {
+        payload = payload.with_release(release);
+    }
+    for signer in signers {
+        payload = payload.with_signer(signer);
+    }
+    payload.write(&ContentOptions::default(), spool, out, &mut |done| {
+        progress.show(done);
+    })
 }
 
 fn delta(

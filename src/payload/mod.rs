@@ -4,6 +4,7 @@
 mod apply;
 mod check;
 mod construction;
+mod content;
 mod file;
 mod generate;
 mod image_release;
@@ -16,9 +17,10 @@ mod verify;
 
 pub use self::apply::{ApplicationError, Building, apply};
 pub use self::check::{CheckError, CheckReport, NodeRefusal, check};
+pub use self::content::{BuildError, ContentReport};
 pub use self::file::{PayloadError, PayloadFile, PayloadMetadata};
 pub use self::generate::{DeltaSource, GenerateError, GenerateOptions, generate};
-pub use self::inspect::{ImageDescription, Inspection, Sum, inspect};
+pub use self::inspect::{ContentDescription, ImageDescription, Inspection, Sum, inspect};
 pub use self::map::map;
 pub use self::offline::{OfflineError, Signature, attach, digests};
 pub use self::progress_bar::ProgressBar;

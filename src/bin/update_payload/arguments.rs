@@ -115,6 +115,9 @@ pub(crate) struct Generate {
     /// How a delta may patch what is similar: each piece takes the smallest [default: all]
     #[arg(long, value_enum, value_delimiter = ',', requires = "old_image")]
     pub(crate) patches: Vec<Patching>,
+    /// Sends the image as its content, of which a node fetches what it doesn't have; in v2
+    #[arg(long, conflicts_with = "old_image")]
+    pub(crate) content: bool,
     /// The image's os-release, which v2 tells nodes before they write anything [default: that of an ext2, ext3 or ext4 image]
     #[arg(long, value_name = "FILE")]
     pub(crate) os_release: Option<PathBuf>,

@@ -105,9 +105,12 @@ fn apply(arguments: Apply) -> Result<(), Failure> {
         target,
         source: old(name).map(|(_, path)| path.clone()),
     }));
-    let verdict = payload::apply(&PayloadFile::open(&file)?, &images, &trust)?;
+    let (verdict, content) = payload::apply(&PayloadFile::open(&file)?, &images, &trust)?;
     for image in images {
         println!("{}: complete, its hash is right", image.target.display());
+    }
+    if let Some(content) = content {
+        println!("{content}");
     }
     if verdict == SignatureStatus::Unchecked {
         println!("the payload's origin was not checked");
@@ -123,6 +126,7 @@ fn generate(arguments: Generate) -> Result<(), Failure> {
         new_image,
         new_kernel,
         extra_partitions,
+        content,
         old_image,
         old_kernel,
         old_extra_partitions,
@@ -141,6 +145,7 @@ fn generate(arguments: Generate) -> Result<(), Failure> {
             extra_partitions: old_extra_partitions,
             patches,
         }),
+        content,
         version,
         compressions,
         os_release,

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use payload_format::{
-    MajorVersion, Outline, OutlinedImage, OutlinedInfo, OutlinedOperation, PartitionExtras,
+    MajorVersion, Outline, OutlinedContent, OutlinedImage, OutlinedInfo, OutlinedOperation, PartitionExtras,
 };
 use serde::{Serialize, Serializer};
 
@@ -28,6 +28,9 @@ pub struct ImageDescription {
     pub old: Option<Sum>,
     /// What it must become, if that is said.
     pub new: Option<Sum>,
+    /// How it is made of content, in content payloads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<ContentDescription>,
     /// How many operations of each kind.
     pub operations: BTreeMap<String, usize>,
     /// Length of its data, in bytes.
@@ -35,6 +38,17 @@ pub struct ImageDescription {
     /// What is to be done beside, in sentences' parts; for nobody here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub extras: Vec<String>,
+}
+
+/// How an image is made of content.
+#[derive(Debug, Clone, Serialize)]
+pub struct ContentDescription {
+    /// Chunks that the content is cut into.
+    pub chunks: usize,
+    /// Segments that the image is made of.
+    pub segments: usize,
+    /// Names of the encoders that make segments, with their levels.
+    pub encoders: Vec<String>,
 }
 
 /// Size and hash of an image, as far as they are said.
@@ -57,14 +71,28 @@ impl ImageDescription {
             *operations.entry(kind).or_default() += 1;
             data_size = data_size.saturating_add(operation.data_len().unwrap_or(0));
         }
+        let content = image.content();
+        data_size = data_size.saturating_add(content.as_ref().map_or(0, |content| content.data_len));
         Self {
             kind: image.to_string(),
+            content: content.map(ContentDescription::new),
             target: needs_target(image.kind()),
             old: image.old_info().map(Sum::new),
             new: image.new_info().map(Sum::new),
             operations,
             data_size,
             extras: extras(&image.extras()),
+        }
+    }
+}
+
+impl ContentDescription {
+    fn new(content: OutlinedContent) -> Self {
+        let encoder = |(name, level): (String, i64)| format!("{} level {level}", name.escape_debug());
+        Self {
+            chunks: content.chunks,
+            segments: content.segments,
+            encoders: content.encoders.into_iter().map(encoder).collect(),
         }
     }
 }

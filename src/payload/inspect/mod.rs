@@ -10,7 +10,7 @@ use payload_format::{
 use serde::Serialize;
 
 use self::image::Operations;
-pub use self::image::{ImageDescription, Sum};
+pub use self::image::{ContentDescription, ImageDescription, Sum};
 use super::check::{refusals_of_images, refusals_of_signatures};
 use super::file::{PayloadError, PayloadFile};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Android, ImageDescription, Inspection, Sum};
+use super::{Android, ContentDescription, ImageDescription, Inspection, Sum};
 
 impl fmt::Display for Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,6 +72,18 @@ impl fmt::Display for ImageDescription {
         }
         if let Some(old) = &self.old {
             writeln!(f, "  from: {old}")?;
+        }
+        if let Some(content) = &self.content {
+            let encoders = match content.encoders.as_slice() {
+                [] => "as they are".to_owned(),
+                encoders => format!("as they are or by {}", encoders.join(", ")),
+            };
+            let ContentDescription { chunks, segments, .. } = content;
+            let size = self.data_size;
+            return writeln!(
+                f,
+                "  by: {chunks} chunks of content, {size} bytes of data; {segments} segments of it, {encoders}"
+            );
         }
         let counts: Vec<_> = self
             .operations

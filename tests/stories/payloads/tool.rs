@@ -1,6 +1,7 @@
 //! `update_payload` at the command line, on payloads that the original's generator made.
 
 mod apply;
+mod content;
 mod inspect;
 mod verify;
 

@@ -51,6 +51,7 @@ async fn scene_of(
         kernel: None,
         extra_partitions: Vec::new(),
         old: None,
+        content: false,
         version,
         compressions: vec![Compression::Bzip2],
         os_release,

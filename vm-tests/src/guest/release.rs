@@ -170,6 +170,7 @@ impl Workshop {
             extra_partitions: Vec::new(),
             image: release.image.clone(),
             kernel: Some(release.kernel.clone()),
+            content: false,
             version,
             compressions,
             os_release: None,

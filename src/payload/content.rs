@@ -1,0 +1,124 @@
+//! The image of a content payload, built from what an old image has and from the payload's file.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use payload_format::{ContentBuilder, ContentError, ContentTables, OldContent, WriteBlocks};
+
+use super::construction::ImageFile;
+use super::file::{PayloadError, PayloadFile};
+
+/// Where the content came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ContentReport {
+    /// Chunks of the image's content.
+    pub chunks: usize,
+    /// Chunks that the old image had.
+    pub from_old: usize,
+    /// Bytes of their content.
+    pub from_old_len: u64,
+    /// Bytes of the payload that a node would fetch for the others.
+    pub fetched_len: u64,
+    /// Ranges that these bytes lie in.
+    pub ranges: usize,
+    /// Bytes of the payload before its data, which every node fetches, too.
+    pub metadata_len: u64,
+}
+
+impl fmt::Display for ContentReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} of {} chunks were in the old image, {} bytes of content; the others are {} bytes of the payload \
+             in {} ranges, beside {} bytes of metadata",
+            self.from_old, self.chunks, self.from_old_len, self.fetched_len, self.ranges, self.metadata_len
+        )
+    }
+}
+
+/// Why an image can't be built of its content.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The payload can't be read.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// The old image can't be read.
+    #[error("cannot read {path}")]
+    Old {
+        /// Path of the file or device.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The content isn't what the manifest says, or the image can't be written.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+}
+
+/// Builds the image of `tables`, of `image_len` bytes, from what the old one has and the payload.
+///
+/// # Errors
+/// [`BuildError`]; what was written is of no use then.
+pub(super) fn build(
+    payload: &PayloadFile,
+    (tables, image_len): (&Arc<ContentTables>, u64),
+    old: Option<&Path>,
+    target: Arc<dyn WriteBlocks>,
+) -> Result<ContentReport, BuildError> {
+    let mut old = match old {
+        Some(path) => Some((find(path, tables)?, path)),
+        None => None,
+    };
+    let metadata = payload.metadata()?;
+    let metadata_len = metadata.size + metadata.signatures_size;
+    // The data of operations comes first.
+    let operations_len = metadata.manifest.data_len() - tables.data_len();
+    let mut place = metadata_len + operations_len;
+    let has = |number| old.as_ref().is_some_and(|(old, _)| old.has(number));
+    let missing = tables.missing(has);
+    let mut report = ContentReport {
+        chunks: tables.chunks().len(),
+        fetched_len: missing.iter().map(|range| range.end - range.start).sum(),
+        ranges: missing.len(),
+        metadata_len,
+        ..ContentReport::default()
+    };
+    let mut builder = ContentBuilder::new(Arc::clone(tables), image_len, target);
+    while let Some((number, chunk)) = builder.due() {
+        let content = match &mut old {
+            Some((old, path)) => read(old, number, path)?,
+            None => None,
+        };
+        if let Some(content) = content {
+            builder.take(&content)?;
+            report.from_old += 1;
+            report.from_old_len += u64::from(chunk.len);
+        } else {
+            builder.take_packed(&payload.at(place, chunk.packed_len)?)?;
+        }
+        place += u64::from(chunk.packed_len);
+    }
+    builder.finish()?;
+    Ok(report)
+}
+
+fn read(old: &mut OldContent, number: usize, path: &Path) -> Result<Option<Vec<u8>>, BuildError> {
+    old.read(number).map_err(|source| BuildError::Old {
+        path: path.into(),
+        source,
+    })
+}
+
+fn find(path: &Path, tables: &Arc<ContentTables>) -> Result<OldContent, BuildError> {
+    let failed = |source| BuildError::Old {
+        path: path.into(),
+        source,
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    // A block device has no length to be told by its metadata.
+    let len = file.seek(SeekFrom::End(0)).map_err(failed)?;
+    OldContent::find(Arc::new(ImageFile(file)), len, Arc::clone(tables)).map_err(failed)
+}
