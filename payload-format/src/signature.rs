@@ -146,11 +146,12 @@ impl PublicKeys {
     }
 }
 
-/// The part of the data that counts.
+/// The part of the data that counts; none if that is more than there is.
 fn unpadded(signature: wire::Signature) -> Option<Vec<u8>> {
     let mut data = signature.data?;
     if let Some(len) = signature.unpadded_signature_size {
-        data.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+        let len = usize::try_from(len).ok().filter(|len| *len <= data.len())?;
+        data.truncate(len);
     }
     Some(data)
 }
