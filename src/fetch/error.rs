@@ -110,6 +110,12 @@ pub enum FetchError {
         /// The `Content-Range` of the response, or a text for its absence.
         answer: String,
     },
+    /// Part of a file was asked for, and the whole of it came.
+    #[error("{url} was asked for a part of the file and gives the whole: its server has no ranges")]
+    NoRanges {
+        /// URL of the request, without user, password and query.
+        url: String,
+    },
     /// The server delivers less than the floor.
     #[error("{url} brought {bytes} bytes in {} s, up to byte {offset} of {size}: too slow", window.as_secs())]
     TooSlow {
@@ -176,7 +182,8 @@ pub enum Interruption {
 
 impl FetchError {
     /// Whether the next URL is tried: this one doesn't have the payload, or delivers it too slowly.
-    pub(super) const fn lets_another_url_try(&self) -> bool {
+    #[must_use]
+    pub const fn lets_another_url_try(&self) -> bool {
         match self {
             Self::Status { status, .. } | Self::PasswordWithheld { status, .. } => {
                 matches!(status, 403 | 404 | 410)

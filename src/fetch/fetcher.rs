@@ -1,10 +1,12 @@
 //! Downloads of payloads and small files: the entry point.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 
 use super::origin::Origin;
-use super::{FetchError, FetchRequest, FetchSettings, PayloadStream};
+use super::{FetchError, FetchRequest, FetchSettings, PayloadStream, RangeStream};
 
 /// Opens payload streams with one set of time-outs and retries.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +30,14 @@ impl Fetcher {
     /// Whatever speaks against this URL or its answer; an HTTP error status at once, no answer
     /// after the settings' retries.
     pub async fn open(&self, request: FetchRequest) -> Result<PayloadStream, FetchError> {
-        PayloadStream::open(self.settings.clone(), request).await
+        PayloadStream::open(self.settings.clone(), request, None).await
+    }
+
+    /// Requests parts of a payload, in their order; nobody is asked before [`RangeStream::next`].
+    /// [`FetchRequest::start`] and its entity don't count.
+    #[must_use]
+    pub fn ranges(&self, request: FetchRequest, ranges: Vec<Range<u64>>) -> RangeStream {
+        RangeStream::new(&self.settings, request, ranges)
     }
 
     /// Size in bytes of the file at `url`, for files that were offered without a size; `None` if

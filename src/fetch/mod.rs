@@ -13,6 +13,10 @@
 //!            └ below the floor ────▶ the next URL, from the byte reached
 //! ```
 //!
+//! Of parts of a payload ([`RangeStream`]) each is such a stream, with a last byte of its own; some
+//! are asked for ahead, so that a server's distance costs little. A server without ranges is
+//! refused: the whole file would come for each of them.
+//!
 //! Invariants, whatever a server does: never a byte past the offered size, never a file of
 //! another size, never a wait without end, credentials over https only, and https never left by a
 //! redirect. The content is not checked here: hashes and signatures are the installer's. So a
@@ -27,6 +31,7 @@
 mod error;
 mod fetcher;
 mod origin;
+mod ranges;
 mod rate;
 mod response;
 mod settings;
@@ -36,6 +41,7 @@ pub use crate::net::RedirectFault;
 pub use error::{FetchError, Interruption};
 pub use fetcher::Fetcher;
 pub use origin::FetchRequest;
-pub use response::Entity;
+pub use ranges::RangeStream;
+pub use response::{Encoding, Entity};
 pub use settings::FetchSettings;
-pub use stream::{Encoding, PayloadStream};
+pub use stream::PayloadStream;

@@ -99,14 +99,19 @@ impl Origin {
         *source
     }
 
-    /// A request for the bytes from `start`, without a condition on the file's version.
-    pub(super) fn get(&self, start: u64) -> HttpRequest {
+    /// A request for the bytes from `start`, up to `end` or the file's, without a condition on the
+    /// file's version.
+    pub(super) fn get(&self, start: u64, end: Option<u64>) -> HttpRequest {
         let mut request = self.request(Method::GET);
-        if start > 0 {
-            // Invariant: digits are fit for headers.
-            if let Ok(range) = HeaderValue::try_from(format!("bytes={start}-")) {
-                request.headers.insert(RANGE, range);
-            }
+        let range = match end {
+            None if start == 0 => None,
+            None => Some(format!("bytes={start}-")),
+            // The last byte, not the one after it.
+            Some(end) => Some(format!("bytes={start}-{}", end.saturating_sub(1))),
+        };
+        // Invariant: digits are fit for headers.
+        if let Some(range) = range.and_then(|range| HeaderValue::try_from(range).ok()) {
+            request.headers.insert(RANGE, range);
         }
         request.credentials.clone_from(&self.credentials);
         request

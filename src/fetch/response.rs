@@ -2,6 +2,7 @@
 //! §14, §15), the version of the file as its server names it (§8.8), and the body.
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -58,6 +59,8 @@ pub(super) struct Asked<'a> {
     pub(super) url: &'a str,
     /// Offset of the first byte wanted.
     pub(super) start: u64,
+    /// Offset after the last byte wanted, if only a part of the file is.
+    pub(super) end: Option<u64>,
     /// Size of the payload, in bytes.
     pub(super) size: u64,
     /// Version of the file that the bytes before `start` came from.
@@ -100,6 +103,11 @@ pub(super) fn judge(status: StatusCode, headers: &HeaderMap, asked: &Asked) -> R
 }
 
 fn whole(headers: &HeaderMap, asked: &Asked) -> Result<Part, FetchError> {
+    if asked.end.is_some() {
+        return Err(FetchError::NoRanges {
+            url: asked.url.to_owned(),
+        });
+    }
     let ending = match length(headers) {
         Some(served) if served != asked.size => return Err(wrong_size(asked, served)),
         Some(_) => Ending::Counted,
@@ -123,8 +131,9 @@ fn partial(headers: &HeaderMap, asked: &Asked) -> Result<Part, FetchError> {
     if let Some(served) = range.total.filter(|total| *total != asked.size) {
         return Err(wrong_size(asked, served));
     }
+    let end = asked.end.unwrap_or(asked.size);
     let counted = length(headers).is_none_or(|n| range.last.checked_sub(range.first) == n.checked_sub(1));
-    if range.first != asked.start || range.last < range.first || range.last >= asked.size || !counted {
+    if range.first != asked.start || range.last < range.first || range.last >= end || !counted {
         return Err(wrong());
     }
     let entity = Entity::of(headers);
@@ -200,6 +209,23 @@ fn number(digits: &str) -> Option<u64> {
         .bytes()
         .all(|b| b.is_ascii_digit())
         .then(|| digits.parse().ok())?
+}
+
+/// `Content-Encoding` of the response that the last bytes came in: it may explain wrong bytes.
+#[derive(Debug, Default)]
+pub struct Encoding(Mutex<Option<String>>);
+
+impl Encoding {
+    /// Value of the header; `None` if the bytes came unencoded.
+    #[must_use]
+    pub fn get(&self) -> Option<String> {
+        // A text: a panic elsewhere cannot have left it half written.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set(&self, encoding: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = encoding;
+    }
 }
 
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 use super::error::Interruption;
 use super::origin::Origin;
 use super::rate::{Floor, RateLimit};
-use super::response::{Asked, Broken, DownloadBody, Part, judge};
+use super::response::{Asked, Broken, DownloadBody, Encoding, Part, judge};
 use super::{Entity, FetchError, FetchRequest, FetchSettings};
 use crate::net::{Credentials, HttpRequest, HttpResponse, content_encoding};
 
@@ -24,6 +24,8 @@ pub struct PayloadStream {
     credentials: Option<Credentials>,
     size: u64,
     start: u64,
+    /// Offset after the last byte wanted, where that isn't the payload's last.
+    end: Option<u64>,
     /// Offset of the next byte to deliver.
     offset: u64,
     entity: Option<Entity>,
@@ -32,23 +34,6 @@ pub struct PayloadStream {
     source: Source,
     limit: Option<RateLimit>,
     floor: Floor,
-}
-
-/// `Content-Encoding` of the response that the last bytes came in: it may explain wrong bytes.
-#[derive(Debug, Default)]
-pub struct Encoding(Mutex<Option<String>>);
-
-impl Encoding {
-    /// Value of the header; `None` if the bytes came unencoded.
-    #[must_use]
-    pub fn get(&self) -> Option<String> {
-        // A text: a panic elsewhere cannot have left it half written.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, encoding: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = encoding;
-    }
 }
 
 /// Source of the next bytes.
@@ -64,8 +49,13 @@ enum Source {
 }
 
 impl PayloadStream {
-    /// Requests a payload; see [`super::Fetcher::open`].
-    pub(super) async fn open(settings: FetchSettings, request: FetchRequest) -> Result<Self, FetchError> {
+    /// Requests a payload; see [`super::Fetcher::open`]. With an `end` only the bytes before it, of
+    /// a server that has ranges.
+    pub(super) async fn open(
+        settings: FetchSettings,
+        request: FetchRequest,
+        end: Option<u64>,
+    ) -> Result<Self, FetchError> {
         let FetchRequest {
             url,
             fallbacks,
@@ -87,6 +77,7 @@ impl PayloadStream {
             credentials,
             size,
             start,
+            end,
             offset,
             entity,
             encoding: Arc::default(),
@@ -95,7 +86,7 @@ impl PayloadStream {
             limit,
             floor,
         };
-        if start < size {
+        if start < stream.end() {
             stream.begin().await?;
         }
         Ok(stream)
@@ -106,6 +97,11 @@ impl PayloadStream {
     #[must_use]
     pub fn start(&self) -> u64 {
         self.start
+    }
+
+    /// Offset after the last byte that is delivered.
+    fn end(&self) -> u64 {
+        self.end.unwrap_or(self.size)
     }
 
     /// Which file the server is sending, for resuming later; none if it doesn't say.
@@ -132,6 +128,7 @@ impl PayloadStream {
 
     async fn try_next(&mut self) -> Result<Option<Bytes>, FetchError> {
         loop {
+            let is_complete = self.offset == self.end();
             match &mut self.source {
                 Source::Ended => return Ok(None),
                 Source::Request { at } => {
@@ -141,7 +138,7 @@ impl PayloadStream {
                     let fast_enough = self.waited(began.elapsed(), 0);
                     resumed.and(fast_enough).or_else(|error| self.move_on(error))?;
                 }
-                Source::Body(body) if self.offset == self.size => {
+                Source::Body(body) if is_complete => {
                     let too_long = body.goes_on().await;
                     return if too_long { Err(self.too_long()) } else { Ok(None) };
                 }
@@ -169,7 +166,7 @@ impl PayloadStream {
     /// Cuts off of `bytes`, which end at `position`, what was delivered before, and refuses what
     /// lies past the payload's end. `None` when nothing of it is new.
     fn accept(&mut self, mut bytes: Bytes, position: u64) -> Result<Option<Bytes>, FetchError> {
-        if position > self.size {
+        if position > self.end() {
             return Err(self.too_long());
         }
         let Some(new) = position.checked_sub(self.offset).filter(|new| *new > 0) else {
@@ -267,7 +264,7 @@ impl PayloadStream {
         let response = self.first_answer().await?;
         match self.judge(&response) {
             Ok(part) => self.begin_with(response, part),
-            Err(error @ FetchError::WrongRange { .. }) if self.start > 0 => {
+            Err(error @ FetchError::WrongRange { .. }) if self.start > 0 && self.end.is_none() => {
                 tracing::info!(error = &error as &dyn Error, "downloading from the beginning");
                 self.begin_anew();
                 let response = self.first_answer().await?;
@@ -323,7 +320,7 @@ impl PayloadStream {
     }
 
     fn request(&self) -> HttpRequest {
-        self.origin.get(self.offset)
+        self.origin.get(self.offset, self.end)
     }
 
     fn judge(&self, response: &HttpResponse) -> Result<Part, FetchError> {
@@ -339,6 +336,7 @@ impl PayloadStream {
         Asked {
             url: self.origin.shown(),
             start: self.offset,
+            end: self.end,
             size: self.size,
             entity,
         }

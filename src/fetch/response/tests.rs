@@ -17,6 +17,7 @@ fn resumed(status: u16, pairs: &[(&'static str, &'static str)]) -> Result<Part, 
     let asked = Asked {
         url: "http://h/p",
         start: 400,
+        end: None,
         size: 1000,
         entity: entity.as_ref(),
     };
@@ -27,6 +28,7 @@ fn fresh(status: u16, pairs: &[(&'static str, &'static str)]) -> Result<Part, Fe
     let asked = Asked {
         url: "http://h/p",
         start: 0,
+        end: None,
         size: 1000,
         entity: None,
     };
@@ -149,9 +151,36 @@ proptest::proptest! {
     ) {
         let headers = [("content-range", range), ("content-length", length)];
         let headers = headers.iter().map(|(k, v)| (k.parse().unwrap(), v.parse().unwrap())).collect();
-        let asked = Asked { url: "http://h/p", start: 400, size: 1000, entity: None };
+        let asked = Asked { url: "http://h/p", start: 400, end: None, size: 1000, entity: None };
         if let Ok(part) = judge(StatusCode::from_u16(status).unwrap(), &headers, &asked) {
             proptest::prop_assert_eq!(part.start, if status == 200 { 0 } else { 400 });
         }
     }
+}
+
+#[test]
+fn of_a_part_nothing_else_is_taken() {
+    let asked = Asked {
+        url: "http://h/p",
+        start: 0,
+        end: Some(400),
+        size: 1000,
+        entity: None,
+    };
+    let judged = |status: u16, pairs: &[(&'static str, &'static str)]| {
+        judge(StatusCode::from_u16(status).unwrap(), &headers(pairs), &asked)
+    };
+    for range in ["bytes 0-399/1000", "bytes 0-99/1000", "bytes 0-399/*"] {
+        assert_eq!(
+            judged(206, &[("content-range", range)]).unwrap().start,
+            0,
+            "{range}"
+        );
+    }
+    for range in ["bytes 0-400/1000", "bytes 0-999/1000", "bytes 1-399/1000"] {
+        let judged = judged(206, &[("content-range", range)]);
+        assert!(matches!(judged, Err(FetchError::WrongRange { .. })), "{range}");
+    }
+    let whole = judged(200, &[("content-length", "1000")]);
+    assert!(matches!(whole, Err(FetchError::NoRanges { .. })), "{whole:?}");
 }

@@ -79,18 +79,20 @@ impl Answer<'_> {
         }
     }
 
-    /// The first byte to send, when a range is asked for and given.
-    fn range(&self) -> Option<usize> {
-        let first = self
-            .request
-            .header("range")?
-            .strip_prefix("bytes=")?
-            .strip_suffix('-')?;
+    /// The first byte to send and the one after the last, when a range is asked for and given; the
+    /// latter may lie anywhere.
+    fn range(&self) -> Option<(usize, usize)> {
+        let range = self.request.header("range")?.strip_prefix("bytes=")?;
+        let (first, last) = range.split_once('-')?;
+        let end = match last {
+            "" => usize::MAX,
+            last => last.parse::<usize>().unwrap() + 1,
+        };
         let same = match self.request.header("if-range") {
             Some(tag) => Some(tag) == self.etag(),
             None => true,
         };
-        (same && !self.faults.has("no-range")).then(|| first.parse().unwrap())
+        (same && !self.faults.has("no-range")).then(|| (first.parse().unwrap(), end))
     }
 
     fn send_file(&self, content: &[u8], stream: &mut impl Write, gate: &Gate) -> io::Result<()> {
@@ -100,15 +102,18 @@ impl Answer<'_> {
                 write!(stream, "HTTP/1.1 200 OK\r\n")?;
                 (0, content)
             }
-            Some(first) if first >= total => {
+            Some((first, _)) if first >= total => {
                 let range = format!("Content-Range: bytes */{total}");
                 return write!(stream, "HTTP/1.1 416 No\r\n{range}\r\nContent-Length: 0\r\n\r\n");
             }
-            Some(first) => {
-                let first = first + usize::from(self.faults.has("wrong-range"));
+            Some((first, end)) => {
+                let (first, end) = (
+                    first + usize::from(self.faults.has("wrong-range")),
+                    end.min(total),
+                );
                 write!(stream, "HTTP/1.1 206 Partial Content\r\n")?;
-                write!(stream, "Content-Range: bytes {first}-{}/{total}\r\n", total - 1)?;
-                (first, &content[first..])
+                write!(stream, "Content-Range: bytes {first}-{}/{total}\r\n", end - 1)?;
+                (first, &content[first..end])
             }
         };
         self.send_headers(body.len(), stream)?;
