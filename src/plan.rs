@@ -80,6 +80,37 @@ pub struct Extension {
     pub sha256: Sha256Digest,
 }
 
+/// A content payload of the same image beside the payload. No hash of it is of use: whoever leaves
+/// bytes out can't take it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentPackage {
+    /// As it stands in the offer.
+    pub name: String,
+    /// Where it is fetched from.
+    pub url: String,
+    /// Where it is asked for next if that is refused there, or comes too slowly.
+    pub fallback_urls: Vec<String>,
+    /// Bytes of all of it, above 0.
+    pub size: u64,
+}
+
+/// What came of an attempt's content package.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentUse {
+    /// The package's name, as in the offer.
+    #[serde(default, deserialize_with = "tolerant::text")]
+    pub package: String,
+    /// Bytes of it that were to be fetched; known once the running slot was looked through.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
+    pub expected: Option<u64>,
+    /// Bytes of it that were fetched.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
+    pub fetched: u64,
+    /// Why the payload was fetched instead, in a sentence; none if it wasn't.
+    #[serde(default, deserialize_with = "tolerant::or_default")]
+    pub failure: Option<String>,
+}
+
 /// What is put in place together with the slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtensionPlan {
@@ -124,6 +155,8 @@ pub struct InstallPlan {
     pub signed_metadata: bool,
     /// The offer says that this is a delta.
     pub is_delta: bool,
+    /// The content payload that is tried before this one; none unless `CONTENT_PAYLOADS` is on.
+    pub content: Option<ContentPackage>,
     /// The slot to write: never the running one.
     pub target: SlotName,
     /// Kernel file of the target slot, as a path of the host (`/boot/flatcar/vmlinuz-b`).

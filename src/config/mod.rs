@@ -86,6 +86,8 @@ pub struct Config {
     /// `REQUIRE_SIGNED_METADATA`: whether payloads are refused whose metadata no trusted key
     /// signed.
     pub signed_metadata: bool,
+    /// `CONTENT_PAYLOADS`: whether an offer's content payload is tried before its payload.
+    pub content_payloads: bool,
     /// `PARTITION_…`: extra partitions that payloads may bring; none by default.
     pub extra_partitions: Vec<ExtraPartition>,
     /// `EXTENSIONS…`: packages beside the payload that the daemon puts in place itself; none by
@@ -182,6 +184,7 @@ impl Config {
             activation: Activation::read(&sources),
             waiting_update: WaitingUpdate::read(&sources),
             signed_metadata: sources.is_on(&table::REQUIRE_SIGNED_METADATA),
+            content_payloads: sources.is_on(&table::CONTENT_PAYLOADS),
             extra_partitions,
             extensions: ExtensionSettings::read(&sources),
             health,

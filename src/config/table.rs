@@ -4,7 +4,7 @@ use super::setting::{Place, Setting, ValueKind};
 use super::{DEFAULT_APP_ID, PUBLIC_SERVER};
 
 /// All of them, in the order of the reference.
-pub const SETTINGS: [&Setting; 32] = [
+pub const SETTINGS: [&Setting; 33] = [
     &SERVER,
     &GROUP,
     &MACHINE_ALIAS,
@@ -17,6 +17,7 @@ pub const SETTINGS: [&Setting; 32] = [
     &ACTIVATE,
     &REPLACE_WAITING_UPDATE,
     &REQUIRE_SIGNED_METADATA,
+    &CONTENT_PAYLOADS,
     &EXTENSIONS,
     &EXTENSIONS_DIRECTORY,
     &EXTENSIONS_JUDGED,
@@ -125,6 +126,16 @@ pub(super) const REQUIRE_SIGNED_METADATA: Setting = Setting {
         "no",
         "whether a payload is refused, before anything is written, unless a trusted key signed its metadata: those of version 1 need the \
          signature in their offer then ([security.md](security.md#before-a-signature-is-seen)); a value that can't be used counts as `yes`",
+    )
+};
+
+pub(super) const CONTENT_PAYLOADS: Setting = Setting {
+    kind: ANSWER,
+    ..text(
+        "CONTENT_PAYLOADS",
+        "no",
+        "whether a content payload that an offer lists beside its payload is tried first, of which only that is fetched which the \
+         running slot doesn't have ([content-payloads.md](content-payloads.md)); whatever fails there, the payload is fetched instead",
     )
 };
 

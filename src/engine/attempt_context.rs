@@ -10,6 +10,7 @@ use super::{Failure, OfferSummary};
 use crate::config::Activation;
 use crate::disk::SlotName;
 use crate::omaha::Offer;
+use crate::plan::ContentUse;
 use crate::status::Trigger;
 
 /// One attempt: who asked for it, what was offered, and what its phases found out so far. It
@@ -27,8 +28,10 @@ pub struct AttemptContext {
     pub resumed: bool,
     /// Bytes of the payload that the earlier attempt has brought.
     pub resumed_at: u64,
-    /// Bytes of the payload that came in this one.
+    /// Bytes that came in this one, those of a content package included.
     pub fetched: u64,
+    /// What came of the offer's content package, if it was tried.
+    pub content: Option<ContentUse>,
     /// How long fetching and writing took, in seconds.
     pub download_seconds: u64,
     /// How long verification, postinst and commit took, in seconds.
@@ -54,6 +57,7 @@ impl AttemptContext {
             resumed: false,
             resumed_at: 0,
             fetched: 0,
+            content: None,
             download_seconds: 0,
             finish_seconds: 0,
             activation: Activation::AtOnce,

@@ -6,6 +6,7 @@ use std::thread;
 
 use payload_format::PublicKeys;
 
+use super::content::ContentLog;
 use super::{InstallError, Pace, PostinstMode, Slots};
 use crate::disk::Priority;
 use crate::fetch::Fetcher;
@@ -31,6 +32,8 @@ pub struct Site {
 pub(super) struct AttemptSetup {
     pub(super) plan: InstallPlan,
     pub(super) site: Site,
+    /// What comes of the plan's content package.
+    pub(super) content: ContentLog,
 }
 
 impl AttemptSetup {

@@ -14,6 +14,7 @@ use super::preflight_result::{EXTENSION_LOOK, PAYLOAD_LOOK, PreflightResult, Pre
 use super::targets::{KernelTarget, Targets};
 use super::{InstallError, Voucher, dirty_partitions, pipeline};
 use crate::amounts::bytes;
+use crate::omaha::MetadataClaim;
 use crate::plan::ImageHashes;
 
 /// Checks everything that only the manifest (`metadata`: all before the data, as it came) tells.
@@ -36,6 +37,24 @@ pub(super) fn check(
     dirty_partitions::left_out(attempt, manifest, targets).map(drop)
 }
 
+/// The same of a content payload, of whose metadata an offer claims nothing: its own signature
+/// counts.
+///
+/// # Errors
+/// Likewise.
+pub(super) fn check_content(
+    attempt: &AttemptSetup,
+    manifest: &Manifest,
+    metadata: &[u8],
+    targets: &Targets,
+) -> Result<(), InstallError> {
+    if manifest.version() != MajorVersion::V2 {
+        return Err(InstallError::MetadataUnsigned);
+    }
+    fits_claim(attempt, manifest, metadata, None)?;
+    dirty_partitions::left_out(attempt, manifest, targets).map(drop)
+}
+
 /// The part of it that takes no time. Gives what operators should hear of the image.
 ///
 /// # Errors
@@ -46,7 +65,16 @@ pub(super) fn fits(
     manifest: &Manifest,
     metadata: &[u8],
 ) -> Result<ImageWarnings, InstallError> {
-    let voucher = metadata_is_signed(attempt, metadata)?;
+    fits_claim(attempt, manifest, metadata, attempt.plan.metadata.as_ref())
+}
+
+fn fits_claim(
+    attempt: &AttemptSetup,
+    manifest: &Manifest,
+    metadata: &[u8],
+    claim: Option<&MetadataClaim>,
+) -> Result<ImageWarnings, InstallError> {
+    let voucher = metadata_is_signed(attempt, metadata, claim)?;
     if !manifest.is_signed() {
         return Err(InstallError::Unsigned);
     }
@@ -88,7 +116,11 @@ pub(super) fn made_by(manifest: &Manifest) -> ImageHashes {
 
 /// A trusted key made the signature of the metadata: that in the payload, which major version 2
 /// must have, and that in the offer, if there is one. Tells whether there was any.
-fn metadata_is_signed(attempt: &AttemptSetup, metadata: &[u8]) -> Result<Voucher, InstallError> {
+fn metadata_is_signed(
+    attempt: &AttemptSetup,
+    metadata: &[u8],
+    claim: Option<&MetadataClaim>,
+) -> Result<Voucher, InstallError> {
     let metadata = Metadata::parse(metadata).map_err(InstallError::Format)?;
     let keys = || trusted_keys(&attempt.plan.public_keys);
     let mut voucher = Voucher::Nobody;
@@ -97,7 +129,7 @@ fn metadata_is_signed(attempt: &AttemptSetup, metadata: &[u8]) -> Result<Voucher
         signed.map_err(InstallError::MetadataSignature)?;
         voucher = Voucher::TrustedKey;
     }
-    let Some(claim) = &attempt.plan.metadata else {
+    let Some(claim) = claim else {
         return match voucher {
             Voucher::Nobody if attempt.plan.signed_metadata => Err(InstallError::MetadataUnsigned),
             voucher => Ok(voucher),

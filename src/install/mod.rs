@@ -79,10 +79,17 @@
 //! payload leaves out stays as it is, unless an attempt at another payload has torn it: then it
 //! becomes a copy of the running slot's.
 //!
+//! # Content payloads
+//!
+//! Where the plan names a content package, `download` tries that first (see `content`). It leaves no
+//! checkpoint, and whatever fails in it, the payload is downloaded as if there were none. What an
+//! earlier attempt has saved of the payload is gone on with before.
+//!
 //! What must not happen here: a write to the running slot, a write to the other one while it is
 //! bootable, a file as large as a payload.
 
 mod attempt;
+mod content;
 mod dirty_partitions;
 mod error;
 mod extensions;
@@ -106,6 +113,7 @@ mod tested;
 mod unbootable;
 
 pub use attempt::Site;
+pub use content::ContentLog;
 pub use error::{InstallError, Voucher};
 pub use image_facts::{ImageFacts, LOOKER};
 pub use kernel::KernelError;

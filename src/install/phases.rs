@@ -9,6 +9,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::{AttemptSetup, Site, at_work, blocking};
+use super::content::{self, ContentLog};
 use super::postinstall::{self, Confinement, PostinstMode, PostinstOutcome, ScriptArguments};
 use super::preflight;
 use super::preflight_result::{PAYLOAD_LOOK, PreflightResult, PreflightVerdict};
@@ -31,7 +32,11 @@ impl Installer {
     #[must_use]
     pub fn new(plan: InstallPlan, site: Site) -> Self {
         Self {
-            attempt: Arc::new(AttemptSetup { plan, site }),
+            attempt: Arc::new(AttemptSetup {
+                plan,
+                site,
+                content: ContentLog::default(),
+            }),
         }
     }
 
@@ -79,6 +84,7 @@ impl Installer {
         })
         .await;
         let Some(targets) = targets else { return findings };
+        findings.extend(attempt.plan.content.as_ref().map(content::prospect));
         let payload = timeout(patience, manifest_checks::preview(&attempt, &targets)).await;
         let verdict = match payload {
             Ok(Ok(results)) => {
@@ -117,8 +123,15 @@ impl Ready {
         self.saved.as_ref().map_or(0, Saved::offset)
     }
 
-    /// Downloads the payload into the slot. `progress` hears how many bytes of the payload have
-    /// come, those of an attempt that is taken up again included.
+    /// What comes of the plan's content package, while the download runs and after it.
+    #[must_use]
+    pub fn content(&self) -> ContentLog {
+        self.attempt.content.clone()
+    }
+
+    /// Downloads the payload into the slot; or its image by the plan's content package. `progress`
+    /// hears how many bytes have come, those of an attempt that is taken up again included. It
+    /// begins anew if the content package is given up.
     ///
     /// When this returns, the slot holds what the payload says and all of it was signed; whether
     /// the medium kept it is not known yet.
@@ -159,7 +172,15 @@ impl Ready {
             saved,
         } = self;
         extensions::stage(&attempt, cancel).await?;
-        let written = pipeline::run(&attempt, &targets, saved, progress, cancel).await?;
+        // Bytes of the payload that are there already are not thrown away.
+        let content = match saved {
+            None => Box::pin(content::install(&attempt, &targets, progress, cancel)).await?,
+            Some(_) => None,
+        };
+        let written = match content {
+            Some(written) => written,
+            None => pipeline::run(&attempt, &targets, saved, progress, cancel).await?,
+        };
         Ok(Downloaded {
             attempt,
             targets,

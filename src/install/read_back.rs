@@ -59,6 +59,11 @@ impl ReadBack {
         Ok(true)
     }
 
+    /// The hash of what was read so far.
+    pub(super) fn so_far(&self) -> Sha256Digest {
+        digest_of(self.hash.clone())
+    }
+
     /// The hash, once the rest was synced and read as well; none if cancelled.
     ///
     /// # Errors

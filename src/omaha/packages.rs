@@ -22,6 +22,9 @@ const LONGEST_NAME: usize = 128;
 /// it.
 const HOSTED: &str = "extrafile-";
 
+/// The end of content payloads' names, whatever servers put before it.
+const CONTENT: &str = ".content";
+
 /// How a package's name is that of the file that is looked for, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NameMatch {
@@ -138,6 +141,13 @@ impl OfferedPackage {
             size: size(name, package.attribute("size")),
             sha256: sha256(package.attribute("hash_sha256")),
         }
+    }
+
+    /// Whether it is a content payload of the offer's image: no package that must be taken, and
+    /// named so.
+    #[must_use]
+    pub fn is_content(&self) -> bool {
+        self.need == Need::Optional && self.name.ends_with(CONTENT)
     }
 
     /// Size and hash that it must turn out to have.

@@ -22,6 +22,7 @@ use serde_json::Value;
 use slots::{SlotAttributes, choose};
 
 use super::History;
+use crate::plan::ContentUse;
 use crate::status::{AttemptState, Trigger, UnixTime};
 use crate::store::tolerant;
 
@@ -65,9 +66,16 @@ pub struct Attempt {
     /// Bytes of the payload that an earlier attempt had written.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub resumed_at: u64,
-    /// Bytes of the payload that were fetched in this attempt.
+    /// Bytes that were fetched in this attempt, those of a content package included.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub fetched: u64,
+    /// What came of the offer's content package, if it was tried.
+    #[serde(
+        default,
+        deserialize_with = "tolerant::or_default",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub content: Option<ContentUse>,
     /// Duration of fetching and writing, in seconds.
     #[serde(default, deserialize_with = "tolerant::or_default")]
     pub download_seconds: u64,
@@ -321,9 +329,14 @@ impl Attempts {
                 slot,
                 partuuid,
                 why,
+                content,
                 ..
             } = attempt;
-            for text in [from, to, slot, partuuid, why] {
+            let of_content = content.iter_mut().flat_map(|content| {
+                let ContentUse { package, failure, .. } = content;
+                std::iter::once(package).chain(failure)
+            });
+            for text in [from, to, slot, partuuid, why].into_iter().chain(of_content) {
                 if let Some((end, _)) = text.char_indices().nth(LONGEST) {
                     text.truncate(end);
                     text.push('…');

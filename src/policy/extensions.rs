@@ -121,11 +121,12 @@ struct Choice<'a> {
 
 impl<'a> Choice<'a> {
     fn of(offer: &'a Offer) -> Self {
-        let name = |extra: &'a OfferedPackage| before_hosting(stem(&extra.name), &offer.version);
+        let name = |extra: &&'a OfferedPackage| before_hosting(stem(&extra.name), &offer.version);
+        let extras: Vec<_> = offer.extras.iter().filter(|extra| !extra.is_content()).collect();
         Self {
-            extras: offer.extras.iter().collect(),
-            names: offer.extras.iter().map(name).collect(),
-            taken: vec![None; offer.extras.len()],
+            names: extras.iter().map(name).collect(),
+            taken: vec![None; extras.len()],
+            extras,
         }
     }
 

@@ -29,7 +29,7 @@ pub use clock_step::ClockStep;
 pub use extensions::{ExtensionsError, extensions};
 pub use grants::{Contact, GRANT_TIMEOUT, Heartbeat, HoldOff, HoldOffCause, contact};
 pub use history::History;
-pub use offer::{Decision, PolicyInput, RunningSlot, decide, wanted_deltas};
+pub use offer::{Decision, PolicyInput, RunningSlot, content_package, decide, wanted_deltas};
 pub use payload_state::{PayloadState, Penalty, penalty};
 pub use staged_update::{ActivatedBy, ActivationInput, ActivationObstacle, StagedFate, StagedUpdate};
 pub use trial::{Rollback, RollbackCause, SlotPayload, Trial, TrialOutcome, TrialProgress};

@@ -8,6 +8,7 @@ use super::BlockedPayload;
 use super::payload_state::PayloadState;
 use crate::host::NodeMode;
 use crate::omaha::{Deltas, Offer};
+use crate::plan::ContentPackage;
 use crate::status::{Trigger, UnixTime};
 
 /// Failed deltas after which only full payloads are asked for, until one update has succeeded.
@@ -91,9 +92,62 @@ pub fn decide<'a>(offer: &'a Offer, input: &PolicyInput<'a>) -> Decision<'a> {
     }
 }
 
+/// The content payload of the offer's image: the first of its further packages that is named as one
+/// and has a size; none if there is none. It lies where the payload does: below `urls`, which are
+/// the payload's, the best first.
+#[must_use]
+pub fn content_package(offer: &Offer, urls: &[String]) -> Option<ContentPackage> {
+    let mut found = offer.extras.iter().filter(|extra| extra.is_content());
+    let (name, size) = found.find_map(|extra| Some((&extra.name, extra.size.clone().ok()?)))?;
+    // Invariant: every URL of an offer ends in its package's name.
+    let mut urls = urls.iter().map(|url| {
+        let base = url.strip_suffix(offer.package.as_str()).unwrap_or(url);
+        format!("{base}{name}")
+    });
+    Some(ContentPackage {
+        name: name.clone(),
+        url: urls.next()?,
+        fallback_urls: urls.collect(),
+        size,
+    })
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::omaha::{CheckAnswer, Response};
+
+    fn content_of(packages: &str) -> Option<ContentPackage> {
+        let body = format!(
+            r#"<response><app><updatecheck status="ok"><urls><url codebase="http://x/d/"/><url codebase="http://y"/></urls>
+               <manifest version="1"><packages><package name="update.gz" size="10"/>{packages}</packages>
+               <actions><action event="postinstall" sha256="{}"/></actions></manifest></updatecheck></app></response>"#,
+            "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="
+        );
+        match Response::parse(body.as_bytes()).unwrap().answer {
+            CheckAnswer::Offer(offer) => content_package(&offer, &offer.urls),
+            CheckAnswer::NoUpdate => panic!("no offer"),
+        }
+    }
+
+    #[test]
+    fn the_first_further_package_that_is_named_as_one_and_has_a_size_is_the_content_payload() {
+        let found = content_of(
+            r#"<package name="oem-a.gz" size="5"/><package name="a.content" size="0"/>
+               <package name="b.content" size="7" required="true"/><package name="../c.content" size="7"/>
+               <package name="extrafile-amd64-1-update.content" size="7" required="false"/>
+               <package name="d.content" size="9"/>"#,
+        );
+        let expected = ContentPackage {
+            name: "extrafile-amd64-1-update.content".to_owned(),
+            url: "http://x/d/extrafile-amd64-1-update.content".to_owned(),
+            fallback_urls: vec!["http://y/extrafile-amd64-1-update.content".to_owned()],
+            size: 7,
+        };
+        assert_eq!(found, Some(expected));
+        assert_eq!(content_of(r#"<package name="content" size="5"/>"#), None);
+    }
 
     #[test]
     fn deltas_are_for_slots_that_are_known_until_three_have_failed() {

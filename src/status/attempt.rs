@@ -71,8 +71,21 @@ pub struct AttemptReport {
     pub bytes_total: u64,
     /// Bytes of the payload that an earlier attempt had written; this one resumed there.
     pub bytes_resumed: u64,
-    /// Bytes of the payload that were fetched in this attempt.
+    /// Bytes that were fetched in this attempt, those of a content package included.
     pub bytes_fetched: u64,
+    /// Name of the content package that was tried before the payload; none if none was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_package: Option<String>,
+    /// Bytes of it that were to be fetched; none if it was given up before that was known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_expected: Option<u64>,
+    /// Bytes of it that were fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_fetched: Option<u64>,
+    /// Why it was given up and the payload fetched, in a sentence; none if it made the image, or the
+    /// attempt ended with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_failure: Option<String>,
     /// Duration of fetching and writing, in seconds.
     pub download_seconds: u64,
     /// Duration of verification, postinst and commit, in seconds.
@@ -90,13 +103,13 @@ pub struct AttemptReport {
     pub times: u32,
 }
 
-/// The progress of a download.
+/// The progress of a download: of the payload, or of what is fetched of a content package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict")]
 pub struct Transfer {
     /// Bytes of the payload that have come, including those of an earlier attempt.
     pub bytes_done: u64,
-    /// Size of the payload in bytes.
+    /// Size of the payload in bytes, or bytes to be fetched of a content package.
     pub bytes_total: u64,
     /// Rate over the last seconds; none until there is one.
     pub bytes_per_second: Option<u64>,

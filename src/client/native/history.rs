@@ -25,11 +25,14 @@ pub(super) fn table(attempts: &[AttemptReport]) -> String {
     let mut table = line(&HEADINGS.map(str::to_owned), &widths);
     for (attempt, row) in attempts.iter().zip(&rows) {
         table += &line(row, &widths);
+        // Writing to a String cannot fail.
+        if let Some(content) = content(attempt) {
+            let _ = writeln!(table, "    {content}");
+        }
         if let Some(reason) = &attempt.reason {
             let code = attempt
                 .code
                 .map_or_else(String::new, |code| format!("code {code}: "));
-            // Writing to a String cannot fail.
             let _ = writeln!(table, "    {code}{reason}");
         }
     }
@@ -76,6 +79,17 @@ fn fetched(attempt: &AttemptReport) -> String {
     }
 }
 
+/// What came of the content package, if one was tried.
+fn content(attempt: &AttemptReport) -> Option<String> {
+    let name = attempt.content_package.as_ref()?;
+    let fetched = bytes(attempt.content_fetched.unwrap_or_default());
+    let expected = attempt.content_expected.map(bytes);
+    let of = expected.map_or_else(String::new, |expected| format!(" of {expected}"));
+    let given_up = attempt.content_failure.as_ref();
+    let given_up = given_up.map_or_else(String::new, |why| format!(", given up: {why}"));
+    Some(format!("content package {name}: {fetched}{of} fetched{given_up}"))
+}
+
 fn took(attempt: &AttemptReport) -> String {
     let seconds = attempt.download_seconds.saturating_add(attempt.finish_seconds);
     attempt
@@ -117,6 +131,10 @@ mod tests {
             bytes_total: 3 << 20,
             bytes_resumed: 0,
             bytes_fetched: 3 << 20,
+            content_package: None,
+            content_expected: None,
+            content_fetched: None,
+            content_failure: None,
             download_seconds: 60,
             finish_seconds: 15,
             asked_by: Trigger::Schedule,
@@ -145,8 +163,15 @@ mod tests {
             times: 3,
             ..attempt()
         };
+        let by_content = AttemptReport {
+            content_package: Some("update.content".to_owned()),
+            content_expected: Some(2 << 20),
+            content_fetched: Some(1 << 20),
+            content_failure: Some("chunk 7 is not what the manifest says".to_owned()),
+            ..attempt()
+        };
         assert_eq!(
-            table(&[attempt(), cut, resumed]),
+            table(&[attempt(), cut, resumed, by_content]),
             "\
 began                    from   to     slot   asked by  fetched                took        outcome
 2023-11-14 22:13:20 UTC  1.0.0  2.0.0  USR-B  schedule  3.0 MiB                1 min 15 s  booted, found good
@@ -154,6 +179,8 @@ began                    from   to     slot   asked by  fetched                t
     the power was cut, or the daemon was killed
 2023-11-14 22:13:20 UTC  1.0.0  2.0.0  USR-B  operator  1.0 MiB after 1.0 MiB  1 min 15 s  failed, 3 times in a row
     code 10: the payload is another
+2023-11-14 22:13:20 UTC  1.0.0  2.0.0  USR-B  schedule  3.0 MiB                1 min 15 s  booted, found good
+    content package update.content: 1.0 MiB of 2.0 MiB fetched, given up: chunk 7 is not what the manifest says
 "
         );
         assert_eq!(table(&[]), "no attempt at an update is remembered\n");

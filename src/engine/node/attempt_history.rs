@@ -78,6 +78,7 @@ impl AttemptHistory {
             asked_by: context.trigger,
             resumed_at: 0,
             fetched: 0,
+            content: None,
             download_seconds: 0,
             finish_seconds: 0,
             state: AttemptState::UnderWay,
@@ -132,6 +133,7 @@ impl AttemptHistory {
             attempt.ended = Some(now);
             attempt.resumed_at = context.resumed_at;
             attempt.fetched = context.fetched;
+            attempt.content.clone_from(&context.content);
             attempt.download_seconds = context.download_seconds;
             attempt.finish_seconds = context.finish_seconds;
             how(attempt);

@@ -196,6 +196,7 @@ fn rollback_report(rollback: &Rollback) -> RollbackReport {
 }
 
 fn attempt_report(attempt: &Attempt) -> AttemptReport {
+    let content = attempt.content.as_ref();
     AttemptReport {
         began: attempt.began.0,
         ended: attempt.ended.map(|ended| ended.0),
@@ -206,6 +207,10 @@ fn attempt_report(attempt: &Attempt) -> AttemptReport {
         bytes_total: attempt.size,
         bytes_resumed: attempt.resumed_at,
         bytes_fetched: attempt.fetched,
+        content_package: content.map(|content| content.package.clone()),
+        content_expected: content.and_then(|content| content.expected),
+        content_fetched: content.map(|content| content.fetched),
+        content_failure: content.and_then(|content| content.failure.clone()),
         download_seconds: attempt.download_seconds,
         finish_seconds: attempt.finish_seconds,
         asked_by: attempt.asked_by,

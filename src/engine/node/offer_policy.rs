@@ -9,7 +9,9 @@ use crate::config::Config;
 use crate::engine::{AttemptContext, Checked, Failure};
 use crate::omaha::{ErrorCode, Offer, PayloadKind};
 use crate::plan::{BlockedImage, InstallPlan};
-use crate::policy::{BlockedPayload, Decision, PayloadState, PolicyInput, decide, extensions};
+use crate::policy::{
+    BlockedPayload, Decision, PayloadState, PolicyInput, content_package, decide, extensions,
+};
 use crate::status::{Obstacle, Trigger};
 
 /// The one key of the image; operators bind-mount over it.
@@ -127,7 +129,9 @@ impl OfferPolicy {
         };
         let urls = [std::slice::from_ref(&url), &fallback_urls[..]].concat();
         let extensions = extensions(offer, &urls, &config.extensions, &config.version)?;
+        let content = content_package(offer, &urls).filter(|_| config.content_payloads);
         Ok(InstallPlan {
+            content,
             version: offer.version.clone(),
             url,
             fallback_urls,

@@ -19,8 +19,8 @@ use crate::engine::updater::Progress;
 use crate::engine::{AttemptContext, CancelSignal, Commitment, Failure};
 use crate::fetch::{FetchSettings, Fetcher};
 use crate::install::{
-    Downloaded, InstallError, Installer, Pace, PostinstMode, PostinstOutcome, PreflightResult, Ready, Site,
-    Tested,
+    ContentLog, Downloaded, InstallError, Installer, Pace, PostinstMode, PostinstOutcome, PreflightResult,
+    Ready, Site, Tested,
 };
 use crate::journal::chain;
 use crate::omaha::ErrorCode;
@@ -113,9 +113,10 @@ impl UpdateRunner {
         progress: watch::Sender<Progress>,
         cancel: &CancelSignal,
     ) -> Result<Downloaded, Failure> {
-        let begun = Instant::now();
+        let (begun, log) = (Instant::now(), ready.content());
         let downloaded = self.try_download(attempt, ready, &progress, cancel.token()).await;
-        attempt.fetched = progress.borrow().0.saturating_sub(attempt.resumed_at);
+        attempt.content = log.get();
+        attempt.fetched = progress.borrow().0.saturating_sub(attempt.resumed_at) + given_up(&log);
         attempt.download_seconds = begun.elapsed().as_secs();
         if let Err(failure) = &downloaded {
             self.end(attempt, AttemptEnd::of(cancel), failure).await;
@@ -135,16 +136,16 @@ impl UpdateRunner {
         self.workplace
             .run(|workplace| workplace.machine.prefs().forbid_resume())
             .await?;
-        let begun = Instant::now();
+        let (begun, log) = (Instant::now(), ready.content());
         let mut flow: Option<(u64, u64)> = None;
         let mut tell = |done: u64| {
             flow = Some((flow.map_or(done, |(first, _)| first), done));
-            progress.send_replace((done, total));
+            progress.send_replace((done, log.expected().unwrap_or(total)));
         };
         let downloaded = ready.download(&mut tell, cancel).await;
         let flow = flow.map(|(first, last)| PayloadFlow {
             first,
-            last,
+            last: last.saturating_add(given_up(&log)),
             millis: millis(begun),
         });
         let context = attempt.clone();
@@ -333,6 +334,12 @@ impl AttemptEnd {
             (true, true) => Self::Cancelled,
         }
     }
+}
+
+/// Bytes that were fetched of a content package for nothing.
+fn given_up(content: &ContentLog) -> u64 {
+    let given_up = content.get().filter(|content| content.failure.is_some());
+    given_up.map_or(0, |content| content.fetched)
 }
 
 fn millis(since: Instant) -> u64 {

@@ -15,7 +15,7 @@ use crate::install::attempt::AttemptSetup;
 use crate::install::targets::{ImageDevice, Targets};
 
 /// All images that a payload builds.
-pub(super) struct OpenImages {
+pub(in crate::install) struct OpenImages {
     manifest: Arc<Manifest>,
     sites: Vec<OpenImage>,
 }
@@ -35,7 +35,7 @@ impl OpenImages {
     ///
     /// # Errors
     /// If anything can't be opened.
-    pub(super) fn open(
+    pub(in crate::install) fn open(
         attempt: &AttemptSetup,
         manifest: &Arc<Manifest>,
         targets: &Targets,
@@ -66,7 +66,7 @@ impl OpenImages {
     ///
     /// # Errors
     /// See [`Applier::apply`].
-    pub(super) fn apply(&self, op: OpId, data: &[u8]) -> Result<(), ApplyError> {
+    pub(in crate::install) fn apply(&self, op: OpId, data: &[u8]) -> Result<(), ApplyError> {
         self.applier(op)?.apply(op, data)
     }
 
@@ -74,7 +74,7 @@ impl OpenImages {
     ///
     /// # Errors
     /// See [`Applier::stream`].
-    pub(super) fn stream(&self, op: OpId) -> Result<Streamed, ApplyError> {
+    pub(in crate::install) fn stream(&self, op: OpId) -> Result<Streamed, ApplyError> {
         self.applier(op)?.stream(op)
     }
 
@@ -102,7 +102,7 @@ impl OpenImages {
     ///
     /// # Errors
     /// The first one that can't be synced.
-    pub(super) fn sync(&self) -> Result<(), InstallError> {
+    pub(in crate::install) fn sync(&self) -> Result<(), InstallError> {
         for site in &self.sites {
             site.target
                 .sync()
@@ -118,7 +118,7 @@ impl OpenImages {
 
 /// A target as operations see it. What they write is synced now and then even within one of them:
 /// some write hundreds of MiB.
-struct NewBlocks {
+pub(in crate::install) struct NewBlocks {
     image: Arc<dyn BlockTarget>,
     /// Bytes since the last sync from here.
     written: AtomicU64,
@@ -128,7 +128,7 @@ impl NewBlocks {
     /// Bytes that may be dirty.
     const DIRTY: u64 = 16 << 20;
 
-    const fn new(image: Arc<dyn BlockTarget>) -> Self {
+    pub(in crate::install) const fn new(image: Arc<dyn BlockTarget>) -> Self {
         Self {
             image,
             written: AtomicU64::new(0),
@@ -164,7 +164,7 @@ fn is_due(bytes: &AtomicU64, more: &[u8], limit: u64) -> bool {
 }
 
 /// An old image as operations see it. What they read leaves the page cache again.
-struct OldBlocks {
+pub(in crate::install) struct OldBlocks {
     image: Arc<dyn BlockTarget>,
     /// Bytes since pages were dropped.
     read: AtomicU64,
@@ -174,7 +174,7 @@ impl OldBlocks {
     /// Bytes that may stay in the page cache.
     const KEPT: u64 = 8 << 20;
 
-    fn new(image: Arc<dyn BlockTarget>) -> Self {
+    pub(in crate::install) fn new(image: Arc<dyn BlockTarget>) -> Self {
         Self {
             image,
             read: AtomicU64::new(0),

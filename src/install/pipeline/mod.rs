@@ -2,11 +2,11 @@
 
 mod coordinator;
 mod feed;
-mod images;
+pub(super) mod images;
 mod messages;
 mod read_back_thread;
 mod reader_input;
-mod unwritten_blocks;
+pub(super) mod unwritten_blocks;
 mod work;
 mod worker_pool;
 

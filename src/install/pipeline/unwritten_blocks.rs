@@ -17,7 +17,7 @@ const STEP: u64 = 4096;
 ///
 /// # Errors
 /// Anything that can't be copied, or `cancel` was called.
-pub(super) fn copy(
+pub(in crate::install) fn copy(
     attempt: &AttemptSetup,
     manifest: &Manifest,
     images: &OpenImages,

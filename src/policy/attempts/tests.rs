@@ -22,6 +22,7 @@ fn begun(number: u8) -> Attempt {
         asked_by: Trigger::Schedule,
         resumed_at: 0,
         fetched: 0,
+        content: None,
         download_seconds: 0,
         finish_seconds: 0,
         state: AttemptState::UnderWay,

@@ -18,7 +18,7 @@ fn payload() -> Vec<u8> {
     std::fs::read(fixtures::payload("full.payload")).unwrap()
 }
 
-async fn history(bus: &PrivateBus, arguments: &[&str]) -> Output {
+pub(crate) async fn history(bus: &PrivateBus, arguments: &[&str]) -> Output {
     let client = bus.process(env!("CARGO_BIN_EXE_update_engine_client"));
     let mut client = tokio::process::Command::from(client);
     let output = client.arg("history").args(arguments).output().await.unwrap();

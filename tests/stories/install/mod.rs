@@ -2,6 +2,7 @@
 
 mod any_image;
 mod bad_servers;
+mod content;
 mod delta_okay;
 mod endurance;
 mod extensions;

@@ -18,6 +18,7 @@ pub(crate) fn plan(url: String, payload: &[u8]) -> InstallPlan {
         metadata: None,
         signed_metadata: false,
         is_delta: false,
+        content: None,
         target: SlotName::B,
         target_kernel: "/boot/flatcar/vmlinuz-b".to_owned(),
         source_kernel: "/boot/flatcar/vmlinuz-a".to_owned(),

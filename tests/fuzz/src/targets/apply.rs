@@ -84,7 +84,9 @@ fn operations(draft: &Draft) -> (Arc<Manifest>, Vec<Vec<u8>>) {
         match event {
             Event::Metadata { manifest: read, .. } => manifest = Some(read),
             Event::Operation { data, .. } => all.push(data),
-            Event::Piece { .. } | Event::PiecesVerified { .. } => unreachable!("all of it is short"),
+            Event::Piece { .. } | Event::PiecesVerified { .. } | Event::Content { .. } => {
+                unreachable!("all of it is short, and content is refused")
+            }
         }
     }
     (manifest.expect("the first event"), all)

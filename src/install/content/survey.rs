@@ -1,0 +1,159 @@
+//! What is known before anything is written: that the manifest may be trusted, which chunks the
+//! running slot has, and which ranges are to be fetched.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use payload_format::{ContentTables, Manifest, OldContent, ReadBlocks, Reader};
+use tokio_util::sync::CancellationToken;
+
+use super::ContentFailure;
+use super::metadata::PackageMetadata;
+use crate::disk::give_back_free_memory;
+use crate::install::attempt::AttemptSetup;
+use crate::install::pipeline::images::OldBlocks;
+use crate::install::targets::Targets;
+use crate::install::{InstallError, manifest_checks};
+
+/// See the module.
+pub(super) struct Survey {
+    pub(super) reader: Reader,
+    pub(super) manifest: Arc<Manifest>,
+    /// Header and manifest, with their signatures.
+    pub(super) metadata: Vec<u8>,
+    pub(super) tables: Arc<ContentTables>,
+    /// What the running slot has.
+    pub(super) old: OldContent,
+    /// Bytes of operations' data, which follow the metadata.
+    pub(super) operations_len: u64,
+    /// What is fetched: places in the package, in order.
+    pub(super) ranges: Vec<Range<u64>>,
+}
+
+impl Survey {
+    /// Checks the manifest, and looks through the running slot. Changes nothing.
+    ///
+    /// # Errors
+    /// Whatever speaks against the package.
+    pub(super) fn make(
+        attempt: &AttemptSetup,
+        targets: &Targets,
+        fetched: PackageMetadata,
+        cancel: &CancellationToken,
+    ) -> Result<Self, ContentFailure> {
+        let PackageMetadata {
+            reader,
+            manifest,
+            bytes: metadata,
+            ..
+        } = fetched;
+        manifest_checks::check_content(attempt, &manifest, &metadata, targets)?;
+        let tables = Arc::clone(manifest.content().ok_or(ContentFailure::NoContent)?);
+        let old = look_through(attempt, &tables, cancel)?;
+        // Invariant: the manifest's check has summed them up.
+        let operations_len = manifest.data_len().saturating_sub(tables.data_len());
+        let metadata_len = metadata.len() as u64;
+        let ranges = ranges(
+            metadata_len,
+            operations_len,
+            tables.missing(|chunk| old.has(chunk)),
+        );
+        give_back_free_memory();
+        let survey = Self {
+            reader,
+            manifest,
+            metadata,
+            tables,
+            old,
+            operations_len,
+            ranges,
+        };
+        let (expected, payload) = (survey.expected(), attempt.plan.payload_size);
+        if expected >= payload {
+            return Err(ContentFailure::NoGain { expected, payload });
+        }
+        Ok(survey)
+    }
+
+    /// Bytes that are fetched of the package in all.
+    pub(super) fn expected(&self) -> u64 {
+        let ranges = self.ranges.iter().map(|range| range.end - range.start);
+        self.metadata.len() as u64 + ranges.sum::<u64>()
+    }
+
+    /// Place of the first packed chunk in the package.
+    pub(super) fn first_chunk(&self) -> u64 {
+        self.metadata.len() as u64 + self.operations_len
+    }
+
+    pub(super) fn chunks(&self) -> usize {
+        self.tables.chunks().len()
+    }
+
+    /// How many of them the running slot has.
+    pub(super) fn chunks_there(&self) -> usize {
+        (0..self.chunks()).filter(|chunk| self.old.has(*chunk)).count()
+    }
+}
+
+/// The ranges of the package: of operations' data, and of chunks that are `missing`, which are
+/// counted from the first chunk.
+fn ranges(metadata_len: u64, operations_len: u64, missing: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    let first_chunk = metadata_len + operations_len;
+    let operations = (operations_len > 0).then_some(metadata_len..first_chunk);
+    let mut ranges: Vec<Range<u64>> = operations.into_iter().collect();
+    for range in missing {
+        let range = range.start + first_chunk..range.end + first_chunk;
+        match ranges.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => ranges.push(range),
+        }
+    }
+    ranges
+}
+
+fn look_through(
+    attempt: &AttemptSetup,
+    tables: &Arc<ContentTables>,
+    cancel: &CancellationToken,
+) -> Result<OldContent, ContentFailure> {
+    let slot = !attempt.plan.target;
+    let running = attempt.site.slots.open_source(slot);
+    let running = running.map_err(|source| InstallError::Open { slot, source })?;
+    let len = running.len();
+    let running = Arc::new(Cancellable {
+        image: OldBlocks::new(running),
+        cancel: cancel.clone(),
+    });
+    OldContent::find(running, len, Arc::clone(tables)).map_err(ContentFailure::Running)
+}
+
+/// An image that can't be read any more once the attempt was cancelled: looking through it takes
+/// long.
+struct Cancellable {
+    image: OldBlocks,
+    cancel: CancellationToken,
+}
+
+impl ReadBlocks for Cancellable {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.cancel.is_cancelled() {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        self.image.read_at(buf, offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_come_first_and_what_touches_is_one_range() {
+        assert_eq!(ranges(10, 0, vec![0..5, 9..12]), [10..15, 19..22]);
+        assert_eq!(ranges(10, 7, vec![0..5, 9..12]), [10..22, 26..29]);
+        assert_eq!(ranges(10, 7, vec![1..5, 6..9]), [10..17, 18..22, 23..26]);
+        assert_eq!(ranges(10, 0, Vec::new()), []);
+    }
+}
