@@ -176,6 +176,7 @@ impl Draft {
             image,
             kernel,
             oem: None,
+            content: None,
         }
     }
 
@@ -213,6 +214,7 @@ impl Draft {
             image: images.next().unwrap(),
             kernel: images.next(),
             oem: images.next(),
+            content: None,
         }
     }
 

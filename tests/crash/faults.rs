@@ -163,7 +163,7 @@ pub(crate) fn of_the_installer(scenario: &Scenario, points: usize) -> Verdicts {
         let node = Node::new();
         node.put(&truth.start);
         let fault = fault(&node, (call, path, outcome), nth);
-        let output = attempt(&node, &truth.payload.bytes, |program| faulted(program, &fault));
+        let output = attempt(&node, &truth.payload, |program| faulted(program, &fault));
         if !matches!(output.status.code(), Some(0 | 1)) {
             return Err(format!(
                 "{nth}. {call} of {path}: {} {}",

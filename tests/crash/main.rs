@@ -78,7 +78,7 @@ const fn story(name: &'static str, sector: usize, story: Story) -> Scenario {
     }
 }
 
-const SCENARIOS: [Scenario; 33] = [
+const SCENARIOS: [Scenario; 35] = [
     scenario("a_full_update_512", 512, Contents::Full, Before::Sound),
     scenario("a_full_update_4096", 4096, Contents::Full, Before::Sound),
     scenario("a_delta_512", 512, Contents::Delta, Before::Sound),
@@ -112,6 +112,8 @@ const SCENARIOS: [Scenario; 33] = [
         Contents::Generated,
         Before::Sound,
     ),
+    scenario("a_content_payload_512", 512, Contents::Content, Before::Sound),
+    scenario("a_content_payload_4096", 4096, Contents::Content, Before::Sound),
     scenario("a_partition_beside_512", 512, Contents::Partition, Before::Sound),
     scenario(
         "a_delta_of_a_partition_beside_4096",
@@ -315,8 +317,8 @@ fn run(options: &Options, tests: Vec<(String, Test)>) -> ExitCode {
 
 /// The program that is recorded: one attempt of the real installer.
 fn attempt(arguments: &[String]) -> ExitCode {
-    let [root, disk, payload, url] = arguments else {
-        panic!("attempt ROOT DISK PAYLOAD URL");
+    let [root, disk, payload, url, content] = arguments else {
+        panic!("attempt ROOT DISK PAYLOAD URL BYTES-OF-CONTENT-PAYLOAD");
     };
     let payload = std::fs::read(payload).unwrap();
     let attempt = Attempt {
@@ -324,6 +326,7 @@ fn attempt(arguments: &[String]) -> ExitCode {
         disk: Path::new(disk),
         url: url.clone(),
         payload: &payload,
+        content: content.parse().unwrap(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.unwrap().block_on(attempt.run(fetcher())) {

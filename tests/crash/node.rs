@@ -12,12 +12,15 @@ use update_engine::disk::{PartitionPair, SlotDisk, SlotName};
 use update_engine::fetch::{FetchSettings, Fetcher};
 use update_engine::host::Host;
 use update_engine::install::{InstallError, Pace, PostinstMode, Site};
-use update_engine::plan::{ExtraPartition, InstallPlan};
+use update_engine::plan::{ContentPackage, ExtraPartition, InstallPlan};
 
 use crate::extensions;
 use crate::installing::{install, plan};
 use crate::machine::{Paths, State};
 use crate::tree::Files;
+
+/// The content payload's name at its server.
+pub(crate) const CONTENT: &str = "update.content";
 
 pub(crate) const KERNEL_A: &str = "/boot/flatcar/vmlinuz-a";
 pub(crate) const KERNEL_B: &str = "/boot/flatcar/vmlinuz-b";
@@ -107,6 +110,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) disk: &'a Path,
     pub(crate) url: String,
     pub(crate) payload: &'a [u8],
+    /// Bytes of the content payload beside it; 0 if there is none.
+    pub(crate) content: u64,
 }
 
 impl Attempt<'_> {
@@ -136,6 +141,13 @@ impl Attempt<'_> {
         let plan = InstallPlan {
             extra_partitions: vec![extra_partition],
             extensions: extensions::plan(self.root, &self.url),
+            content: (self.content > 0).then(|| ContentPackage {
+                name: CONTENT.to_owned(),
+                // Invariant: the payload is called `p`.
+                url: format!("{}{CONTENT}", self.url.strip_suffix('p').unwrap()),
+                fallback_urls: Vec::new(),
+                size: self.content,
+            }),
             ..plan(self.url.clone(), self.payload)
         };
         install(plan, site).await

@@ -12,7 +12,7 @@ use crate::image::{ENTRY, is_good, is_selectable, place, word_of};
 use crate::loader;
 use crate::machine::State;
 use crate::memory::{Memory, Moment, Told};
-use crate::node::{Attempt, KERNEL_A, KERNEL_B, Node, OEM_A, OEM_B, fetcher};
+use crate::node::{Attempt, CONTENT, KERNEL_A, KERNEL_B, Node, OEM_A, OEM_B, fetcher};
 use crate::payload::{OEM_TAIL, Payload};
 use crate::readers::{self, Firmware, Outcome, READERS, Reader, Table};
 use crate::slot_b::Held;
@@ -208,6 +208,7 @@ impl<'a> Afterlife<'a> {
     pub(crate) fn new(truth: &'a Truth) -> Self {
         let server = Server::start();
         server.serve("p", truth.payload.bytes.clone());
+        server.serve(CONTENT, truth.payload.content.clone().unwrap_or_default());
         server.serve(extensions::PACKAGE, extensions::package());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Self {
@@ -304,6 +305,12 @@ impl<'a> Afterlife<'a> {
             disk: &disk,
             url: self.server.url("p"),
             payload: &self.truth.payload.bytes,
+            content: self
+                .truth
+                .payload
+                .content
+                .as_ref()
+                .map_or(0, |content| content.len() as u64),
         };
         let ended = self.runtime.block_on(attempt.run(self.fetcher.clone()));
         ended.map_err(|error| format!("the next attempt fails: {}", chain(&error)))?;

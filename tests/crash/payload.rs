@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use payload_format::ReadBlocks;
-use payload_format::writer::{DeltaImage, DeltaPayload, RsaSigner, Snapshot};
+use payload_format::writer::{ContentOptions, ContentPayload, DeltaImage, DeltaPayload, RsaSigner, Snapshot};
 
 use crate::draft::{BLOCK, Draft, bytes_of};
 use test_support::fixtures;
@@ -20,6 +20,8 @@ pub(crate) struct Payload {
     pub(crate) kernel: Option<Vec<u8>>,
     /// None: the extra partition stays as it is.
     pub(crate) oem: Option<Vec<u8>>,
+    /// The content payload of the same, which lies beside it.
+    pub(crate) content: Option<Vec<u8>>,
 }
 
 /// An image of which some parts compress.
@@ -167,6 +169,41 @@ pub(crate) fn generated_delta(old: &[u8], old_kernel: &[u8]) -> Payload {
         image,
         kernel: Some(kernel),
         oem: None,
+        content: None,
+    }
+}
+
+/// A full payload of version 2, and its content payload, of which half is in `old`.
+pub(crate) fn with_content(old: &[u8]) -> Payload {
+    let mut image = image(2);
+    let half = image.len() / 2;
+    image[..half].copy_from_slice(&old[..half]);
+    let mut draft = Draft::default();
+    for nth in 0..BLOCKS / 2 {
+        let extents = [(nth * 2, 2)];
+        draft.pack(&extents, &bytes_of(&image, &extents), nth);
+    }
+    draft.begin_next();
+    let kernel = kernel(12);
+    for (nth, bytes) in kernel.chunks(2 * BLOCK).enumerate() {
+        draft.pack(&[(nth * 2, bytes.len().div_ceil(BLOCK))], bytes, nth);
+    }
+    let key = std::fs::read_to_string(fixtures::payload("test-key.pem")).unwrap();
+    let signer = RsaSigner::from_pem(&key).unwrap();
+    let mut content = Vec::new();
+    ContentPayload::new(Image(&image).snapshot())
+        .with_kernel(Image(&kernel).snapshot())
+        .with_signer(&signer)
+        .write(
+            &ContentOptions::default(),
+            &mut Cursor::new(Vec::new()),
+            &mut content,
+            &mut |_| {},
+        )
+        .unwrap();
+    Payload {
+        content: Some(content),
+        ..draft.version_2(vec![(None, image), (None, kernel)])
     }
 }
 

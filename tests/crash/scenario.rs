@@ -8,7 +8,7 @@ use crate::extensions;
 use crate::image::{disk, word};
 use crate::loss::{Kind, Loss};
 use crate::machine::{Machine, State};
-use crate::node::{KERNEL_A, KERNEL_B, Node, OEM_A, OEM_B};
+use crate::node::{CONTENT, KERNEL_A, KERNEL_B, Node, OEM_A, OEM_B};
 use crate::oracle::{Truth, platforms, readable};
 use crate::payload::{self, Payload};
 use crate::slot_b::Held;
@@ -35,6 +35,8 @@ pub(crate) enum Contents {
     Partition,
     /// A delta of version 2, of that partition as well.
     PartitionDelta,
+    /// Of version 2, beside a content payload.
+    Content,
 }
 
 /// How the node stands before.
@@ -169,6 +171,7 @@ impl Scenario {
             Contents::FullV2 => payload::full_v2(None),
             Contents::DeltaV2 => payload::delta_v2(old, &payload::kernel(11), None),
             Contents::Generated => payload::generated_delta(old, &payload::kernel(11)),
+            Contents::Content => payload::with_content(old),
             Contents::Partition => payload::full_v2(Some(payload::oem(22))),
             Contents::PartitionDelta => payload::delta_v2(old, &payload::kernel(11), Some(&payload::oem(21))),
         }
@@ -224,7 +227,7 @@ fn record(truth: Truth) -> Recording {
     let node = Node::new();
     node.put(&truth.start);
     let log = node.path("trace");
-    let output = attempt(&node, &truth.payload.bytes, |program| traced(program, &log));
+    let output = attempt(&node, &truth.payload, |program| traced(program, &log));
     assert_eq!(output.status.success(), !truth.refused, "{}", said(&output));
     let trace = Trace::load(&log);
     Recording { truth, trace, node }
@@ -234,19 +237,21 @@ fn record(truth: Truth) -> Recording {
 /// of it.
 pub(crate) fn attempt(
     node: &Node,
-    payload: &[u8],
+    payload: &Payload,
     wrap: impl FnOnce(&Path) -> std::process::Command,
 ) -> Output {
     let server = Server::start();
-    server.serve("p", payload);
+    server.serve("p", payload.bytes.clone());
+    server.serve(CONTENT, payload.content.clone().unwrap_or_default());
     server.serve(extensions::PACKAGE, extensions::package());
     let file = node.path("payload");
-    std::fs::write(&file, payload).unwrap();
+    std::fs::write(&file, &payload.bytes).unwrap();
     let mut command = wrap(&std::env::current_exe().unwrap());
     command
         .arg("attempt")
         .args([node.root(), node.disk(), file])
-        .arg(server.url("p"));
+        .arg(server.url("p"))
+        .arg(payload.content.as_ref().map_or(0, Vec::len).to_string());
     command.output().expect("strace is installed")
 }
 
