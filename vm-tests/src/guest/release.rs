@@ -204,26 +204,7 @@ impl Workshop {
             // The host's is older, and has the same few libraries.
             files::program(&at("sbin/cgpt"), &files::read(cgpt)?)?;
         }
-        files::program(
-            &at("share/vm/app"),
-            if recipe.conduct.works() { APP } else { BROKEN_APP },
-        )?;
-        let identity = format!(
-            "FLATCAR_RELEASE_VERSION={}\nFLATCAR_RELEASE_BOARD={}-usr\n",
-            release.version,
-            self.architecture.debian()
-        );
-        files::write(&at("share/flatcar/release"), identity.as_bytes())?;
-        if let Some(helper) = helper(recipe.conduct) {
-            files::program(&at("share/vm/helper"), helper)?;
-        }
-        if recipe.conduct == Conduct::LosesExtensions {
-            change_os_release(&at("lib/os-release"))?;
-        }
-        let gate = if recipe.gated { "" } else { UNGATED };
-        let deadline = recipe.deadline.settings(recipe.hang);
-        let settings = format!("{SETTINGS}{}{gate}{deadline}", recipe.conduct.settings());
-        files::write(&at("share/flatcar/update.conf"), settings.as_bytes())?;
+        self.add_conduct(tree.path(), release, recipe)?;
         let key = files::read(&self.public_key)?;
         files::write(&at("share/update_engine/update-payload-key.pub.pem"), &key)?;
         let off = [
@@ -245,6 +226,31 @@ impl Workshop {
         // emulated processor.
         let len = filesystem::least(tree.path())?;
         filesystem::image(&release.image, tree.path(), "ext2", len)
+    }
+
+    /// What the release says of itself, its settings, and what makes it behave as it is to.
+    fn add_conduct(&self, tree: &Path, release: &Release, recipe: &Recipe<'_>) -> Result<()> {
+        let at = |path: &str| tree.join(path);
+        files::program(
+            &at("share/vm/app"),
+            if recipe.conduct.works() { APP } else { BROKEN_APP },
+        )?;
+        let identity = format!(
+            "FLATCAR_RELEASE_VERSION={}\nFLATCAR_RELEASE_BOARD={}-usr\n",
+            release.version,
+            self.architecture.debian()
+        );
+        files::write(&at("share/flatcar/release"), identity.as_bytes())?;
+        if let Some(helper) = helper(recipe.conduct) {
+            files::program(&at("share/vm/helper"), helper)?;
+        }
+        if recipe.conduct == Conduct::LosesExtensions {
+            change_os_release(&at("lib/os-release"))?;
+        }
+        let gate = if recipe.gated { "" } else { UNGATED };
+        let deadline = recipe.deadline.settings(recipe.hang);
+        let settings = format!("{SETTINGS}{}{gate}{deadline}", recipe.conduct.settings());
+        files::write(&at("share/flatcar/update.conf"), settings.as_bytes())
     }
 
     /// The reboot manager, and programs that record as which unit it runs them.
