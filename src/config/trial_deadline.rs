@@ -29,7 +29,7 @@ pub enum WatchdogChoice {
     Softdog,
     /// Hardware that is free, or else softdog.
     Hardware,
-    /// None.
+    /// No watchdog: the process alone ends a hang.
     Off,
 }
 

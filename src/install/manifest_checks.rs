@@ -41,7 +41,7 @@ pub(super) fn check(
 /// counts.
 ///
 /// # Errors
-/// Likewise.
+/// As for [`check`], and for any payload that isn't of version 2.
 pub(super) fn check_content(
     attempt: &AttemptSetup,
     manifest: &Manifest,

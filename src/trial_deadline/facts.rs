@@ -26,7 +26,7 @@ const WANTS: [&str; 2] = [
 pub struct Facts {
     /// The deadlines that are set.
     pub settings: TrialDeadlineSettings,
-    /// The slots.
+    /// Boot attributes of the running and the other slot.
     pub slots: BothSlots,
     /// The other slot's kernel; not looked at where the slots alone keep everything from being armed.
     pub kernel: Kernel,

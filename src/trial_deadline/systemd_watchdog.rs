@@ -23,7 +23,7 @@ const FIRST: &str = "watchdog";
 /// Which watchdog systemd feeds, or will feed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SystemdWatchdog {
-    /// None.
+    /// systemd feeds no watchdog.
     Unused,
     /// The one with this number.
     Number(u32),

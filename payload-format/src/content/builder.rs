@@ -65,7 +65,7 @@ impl ContentBuilder {
     /// Takes the content of the chunk that is due, wherever it comes from.
     ///
     /// # Errors
-    /// Likewise.
+    /// [`ContentError`]: the chunk isn't what the manifest says, or the image can't be written.
     pub fn take(&mut self, content: &[u8]) -> Result<(), ContentError> {
         let (chunk, Chunk { hash, .. }) = self.expect()?;
         if ChunkHash::of(content) != hash {

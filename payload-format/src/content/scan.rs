@@ -147,7 +147,7 @@ fn split(range: BlockRange) -> impl Iterator<Item = BlockRange> {
 /// An image that is read by blocks.
 pub(super) struct BlockReader<'a> {
     pub(super) image: &'a dyn ReadBlocks,
-    /// In bytes.
+    /// Length of the image, in bytes.
     pub(super) len: u64,
 }
 

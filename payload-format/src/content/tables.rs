@@ -24,10 +24,10 @@ const _: () = assert!(BLOCK_LEN as u64 == BLOCK && BLOCK_BYTES as u64 == BLOCK);
 pub struct ChunkHash([u8; Self::LEN]);
 
 impl ChunkHash {
-    /// In bytes.
+    /// Length of a hash, in bytes.
     pub const LEN: usize = 16;
 
-    /// Of a chunk's content.
+    /// The hash of a chunk's content.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
         let digest = Sha256Digest::of(content);

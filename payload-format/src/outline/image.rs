@@ -94,11 +94,11 @@ pub struct PartitionExtras {
 /// What a payload says of an image's content, in content payloads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutlinedContent {
-    /// Chunks.
+    /// Number of chunks.
     pub chunks: usize,
     /// Bytes of all packed chunks.
     pub data_len: u64,
-    /// Segments.
+    /// Number of segments that the image is put together from.
     pub segments: usize,
     /// Names of encoders and their levels.
     pub encoders: Vec<(String, i64)>,

@@ -44,7 +44,7 @@ pub enum HandoverError {
     NotText {
         /// Offset from the start of the file.
         offset: usize,
-        /// The byte.
+        /// The byte that isn't printable ASCII.
         value: u8,
     },
     /// A line that sets nothing, or what is not known here.
@@ -52,7 +52,7 @@ pub enum HandoverError {
     Unknown {
         /// Number of the line, from 1.
         number: usize,
-        /// The line.
+        /// The line, as it stands in the file.
         line: String,
     },
     /// A line that sets what an earlier one has set.
@@ -66,7 +66,7 @@ pub enum HandoverError {
     /// A value that is none of those that its key takes.
     #[error("{key} is {value:?}, not {wanted}")]
     Value {
-        /// The key.
+        /// The key before the equals sign.
         key: &'static str,
         /// Its value.
         value: String,

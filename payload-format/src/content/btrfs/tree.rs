@@ -22,7 +22,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// In bytes.
+    /// Length of a key on disk, in bytes.
     pub(super) const LEN: usize = 17;
 
     pub(super) fn parse(field: DiskStructure<'_>) -> Option<Self> {
