@@ -93,6 +93,20 @@ fn kibibytes(daemon: &Daemon, field: &str) -> u64 {
     line.unwrap().trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// What is the daemon's own may take this much, in KiB: 64 MiB with the 7 MiB of the released
+/// program.
+const OWN_MEMORY: u64 = 57 << 10;
+
+/// What was resident of `daemon` at its peak, without the pages of its program file, in KiB.
+///
+/// An unoptimised program has 22 MiB of these, three times as many as a released one, and more with
+/// each feature; the kernel drops them when it needs room.
+fn peak_of_own(daemon: &Daemon) -> u64 {
+    let peak = kibibytes(daemon, "VmHWM:") - kibibytes(daemon, "RssFile:");
+    eprintln!("{peak} KiB of its own resident at the peak");
+    peak
+}
+
 /// Fails if anything but the disk is large: below the node's root, among the temporary files, or
 /// open without a name.
 fn assert_no_large_file(node: &Node, daemon: &Daemon) {
@@ -138,14 +152,14 @@ async fn it_does_not_disturb_the_node_a_gibibyte_leaves_memory_files_and_page_ca
         assert_no_large_file(&scene.node, &daemon);
         last = scene.signal().await;
     }
-    let peak = kibibytes(&daemon, "VmHWM:");
-    assert!(peak < 64 << 10, "{peak} KiB resident at the peak");
+    let peak = peak_of_own(&daemon);
+    assert!(peak < OWN_MEMORY, "{peak} KiB resident at the peak");
     let cached = scene.node.disk.cached();
     assert!(
         cached < 64 << 20,
         "{cached} bytes of the slot stay in the page cache"
     );
-    eprintln!("{peak} KiB resident at the peak, {cached} bytes cached");
+    eprintln!("{cached} bytes cached");
     assert!(daemon.stop().success());
     large.assert_installed();
 }
@@ -164,9 +178,8 @@ async fn it_does_not_disturb_the_node_however_long_a_patch_is() {
     let mut scene = Scene::with(server, node).await;
     let daemon = scene.boot(SlotName::A).await;
     scene.attempt(NEED_REBOOT).await;
-    let peak = kibibytes(&daemon, "VmHWM:");
+    let peak = peak_of_own(&daemon);
     assert!(peak < 96 << 10, "{peak} KiB resident at the peak");
-    eprintln!("{peak} KiB resident at the peak");
     daemon.stop();
     assert!(scene.node.disk.slot(SlotName::B) == images.new);
 }
@@ -179,9 +192,8 @@ async fn it_does_not_disturb_the_node_whatever_a_manifest_claims() {
     let daemon = scene.boot(SlotName::A).await;
     scene.attempt(IDLE).await;
     assert_eq!(scene.events().last(), Some(&(3, 0, Some(PRIVATE + 29))));
-    let peak = kibibytes(&daemon, "VmHWM:");
+    let peak = peak_of_own(&daemon);
     // The longest manifest has 7 MiB.
-    assert!(peak < 64 << 10, "{peak} KiB resident at the peak");
-    eprintln!("{peak} KiB resident at the peak");
+    assert!(peak < OWN_MEMORY, "{peak} KiB resident at the peak");
     daemon.stop();
 }
