@@ -111,6 +111,8 @@ pub enum RebootObstacle {
     LockFailed(String),
     /// The record can't be written.
     NotSaved(String),
+    /// The record of an earlier process can't be read: it may have ordered a reboot.
+    RecordLost,
     /// A program of `pre-reboot.d` refused.
     Vetoed(String),
     /// An inhibitor lock of logind stands in the way.
@@ -236,6 +238,14 @@ impl ManagerState {
 }
 
 impl ManagerPhase {
+    /// Whether a reboot is being prepared that may still be called off.
+    pub(super) const fn is_preparation(self) -> bool {
+        matches!(
+            self,
+            Self::Waiting | Self::Locking | Self::Preparing | Self::Notifying | Self::Confirming
+        )
+    }
+
     /// The word for it in status and metrics; never renamed.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -281,6 +291,7 @@ impl RebootObstacle {
             Self::LockTaken(_) => "lock-taken",
             Self::LockFailed(_) => "lock-failed",
             Self::NotSaved(_) => "record",
+            Self::RecordLost => "record-lost",
             Self::Vetoed(_) => "program",
             Self::Inhibited(_) => "inhibitor",
             Self::RebootFailed(_) => "logind",
@@ -298,6 +309,9 @@ impl fmt::Display for RebootObstacle {
             Self::LockTaken(why) => write!(f, "the reboot lock is taken: {why}"),
             Self::LockFailed(why) => write!(f, "the reboot lock can't be used: {why}"),
             Self::NotSaved(why) => write!(f, "nothing can be recorded, so the lock is not asked for: {why}"),
+            Self::RecordLost => f.write_str(
+                "the record of the reboot lock is lost: a reboot that was ordered before is waited for",
+            ),
             Self::Vetoed(why) => write!(f, "{why}"),
             Self::Inhibited(why) => write!(f, "an inhibitor lock stands in the way: {why}"),
             Self::RebootFailed(why) => write!(f, "logind does not reboot: {why}"),

@@ -195,19 +195,14 @@ impl Next {
     fn engine_was_read(&mut self, phase: ManagerPhase, view: &NodeView) {
         self.know(view);
         match phase {
+            ManagerPhase::Starting if self.knows_no_order() => self.outlast_a_shutdown(),
             ManagerPhase::Starting | ManagerPhase::Trial => self.place(view),
             ManagerPhase::Idle => self.rest(),
             ManagerPhase::Held if self.state.is_update_kept => self.hold_on(),
             ManagerPhase::Held if self.state.wanted().is_some() => self.wait(),
-            ManagerPhase::Waiting
-            | ManagerPhase::Locking
-            | ManagerPhase::Preparing
-            | ManagerPhase::Notifying
-            | ManagerPhase::Confirming
-                if self.state.wanted().is_none() =>
-            {
-                self.call_off();
-            }
+            // The answer that is on its way places the node.
+            ManagerPhase::Confirming if self.knows_no_order() => {}
+            phase if phase.is_preparation() && self.state.wanted().is_none() => self.call_off(),
             // The last look before the reboot tells a changed update, and the end of each of these looks again.
             ManagerPhase::Waiting
             | ManagerPhase::Locking
@@ -306,6 +301,9 @@ impl Next {
             EngineView::Known(view) => view,
         };
         self.know(&view);
+        if self.knows_no_order() {
+            return self.place(&view);
+        }
         let (Some(wanted), Some(record)) = (self.state.wanted(), self.state.record.clone()) else {
             return self.call_off();
         };
@@ -349,6 +347,8 @@ impl Next {
 
     fn end_preparation(&mut self) {
         match &self.state.record {
+            // What an earlier process may hold is given back.
+            None if self.state.is_record_lost => self.unlock(),
             None => self.rest(),
             Some(record) if record.prepared => {
                 self.state.phase = ManagerPhase::Settling;

@@ -207,4 +207,4 @@ fn notice_word(notice: &Notice) -> &'static str {
 /// Words that [`job_word`], [`notice_word`] and [`RebootObstacle::word`] have: raised with a new one.
 pub(super) const JOBS: usize = 17;
 pub(super) const NOTICES: usize = 6;
-pub(super) const OBSTACLES: usize = 10;
+pub(super) const OBSTACLES: usize = 11;

@@ -190,6 +190,29 @@ fn a_request_at_any_moment_releases_no_bad_version() {
     holds("requests, mended", mended);
 }
 
+/// The manager that is killed may have ordered a reboot that logind is amid, and only its record knows.
+#[test]
+fn a_manager_that_is_killed_and_has_lost_its_record_gives_nothing_back_while_the_machine_goes_down() {
+    let change: Change = |budget| (budget.kills, budget.damages) = (1, 1);
+    for (what, scenario) in [
+        ("good", on(2, GOOD)),
+        ("bad", on(2, BAD)),
+        ("mended", on(1, MENDED)),
+    ] {
+        let lost = with(scenario, change);
+        holds(&format!("{what}, killed, damaged"), lost);
+        let withdrawn = with(lost, |budget| budget.withdrawals = 1);
+        holds(&format!("{what}, killed, damaged, withdrawn"), withdrawn);
+        let staged = activated_by(Activation::Reboot, lost);
+        holds(&format!("staged for a reboot, {what}, killed, damaged"), staged);
+        let staged = with(staged, |budget| budget.unactivated = 1);
+        holds(
+            &format!("staged for a reboot, {what}, killed, damaged, not activated"),
+            staged,
+        );
+    }
+}
+
 /// What happens to updates that are staged, beside what may happen to any.
 const STAGED: [(&str, Change); 8] = [
     ("nothing", |_| ()),

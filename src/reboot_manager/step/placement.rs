@@ -53,6 +53,17 @@ impl Next {
         }
     }
 
+    /// Whether an earlier process may have ordered a reboot that nobody knows of any more.
+    pub(super) fn knows_no_order(&self) -> bool {
+        self.state.is_record_lost && self.state.record.is_none()
+    }
+
+    /// Until it is certain that the machine doesn't go down: what is given back now would be too early.
+    pub(super) fn outlast_a_shutdown(&mut self) {
+        self.state.phase = ManagerPhase::Rebooting;
+        self.pause(RebootObstacle::RecordLost, Pause::Shutdown);
+    }
+
     /// The first start on this node, or the record is lost. Another manager may have taken the lock in this node's name.
     fn place_without_record(&mut self, view: &NodeView) {
         match &view.health {

@@ -45,6 +45,20 @@ fn read(view: NodeView) -> ManagerEvent {
     ManagerEvent::Engine(EngineView::Known(view))
 }
 
+/// The last look, at an open window.
+fn confirmed(view: NodeView) -> ManagerEvent {
+    ManagerEvent::Confirmed(Confirmation {
+        engine: EngineView::Known(view),
+        is_open: true,
+        inhibitors: None,
+    })
+}
+
+/// Without the record: what is read before it is certain that the machine doesn't go down, and after.
+fn read_twice(view: NodeView) -> Vec<ManagerEvent> {
+    vec![read(view.clone()), ManagerEvent::PauseOver, confirmed(view)]
+}
+
 /// A manager that starts in the boot of this id, with the record of an earlier one.
 fn started(boot: &str, record: Option<HoldRecord>) -> ManagerState {
     ManagerState::new(boot.to_owned(), AfterRollback::Hold, record)
@@ -256,7 +270,7 @@ fn without_its_record_a_node_that_rolled_back_keeps_the_lock() {
     for (start, events, phase) in [
         (
             started("3", None).with_lost_record(),
-            vec![read(rolled_back()), ManagerEvent::Settled],
+            [read_twice(rolled_back()), vec![ManagerEvent::Settled]].concat(),
             ManagerPhase::Held,
         ),
         // Another manager may have held it for what is over, or an operator has given it back.
@@ -267,7 +281,7 @@ fn without_its_record_a_node_that_rolled_back_keeps_the_lock() {
         ),
         (
             started("3", None).with_lost_record(),
-            vec![read(view("USR-A", SlotHealth::Good, InstalledOutcome::Withdrawn))],
+            read_twice(view("USR-A", SlotHealth::Good, InstalledOutcome::Withdrawn)),
             ManagerPhase::Unlocking,
         ),
         (
@@ -275,7 +289,7 @@ fn without_its_record_a_node_that_rolled_back_keeps_the_lock() {
                 after_rollback: AfterRollback::Release,
                 ..started("3", None).with_lost_record()
             },
-            vec![read(rolled_back())],
+            read_twice(rolled_back()),
             ManagerPhase::Unlocking,
         ),
     ] {
@@ -366,11 +380,7 @@ fn a_withdrawal_after_a_rollback_releases_nothing() {
 fn ordered() -> ManagerState {
     let mut waits = view("USR-A", SlotHealth::Good, InstalledOutcome::Other);
     waits.waiting = Some(update());
-    let confirmed = ManagerEvent::Confirmed(Confirmation {
-        engine: EngineView::Known(waits.clone()),
-        is_open: true,
-        inhibitors: None,
-    });
+    let confirmed = confirmed(waits.clone());
     let (ordered, jobs) = after(
         started("1", None),
         [
@@ -442,8 +452,15 @@ fn what_is_settled_after_a_rollback_is_not_settled_again_by_each_start() {
 #[test]
 fn a_record_that_is_lost_is_removed_and_what_it_may_have_asked_for_overtaken() {
     let good = view("USR-A", SlotHealth::Good, InstalledOutcome::Other);
-    let (state, jobs) = after(started("2", None).with_lost_record(), [read(good)]);
-    assert_eq!(jobs, [ManagerJob::Unlock { fence: true }]);
+    let lost = started("2", None).with_lost_record();
+    let (waits, jobs) = after(lost, [read(good.clone()), read(good.clone())]);
+    assert_eq!(jobs, [ManagerJob::Pause(Pause::Shutdown)]);
+    assert_eq!(waits.obstacle(), Some(&RebootObstacle::RecordLost));
+    let (state, jobs) = after(
+        waits,
+        [ManagerEvent::PauseOver, read(good.clone()), confirmed(good)],
+    );
+    assert_eq!(jobs, [ManagerJob::Confirm, ManagerJob::Unlock { fence: true }]);
     let (_, effects) = step(&state, ManagerEvent::Unlocked(Ok(())));
     assert!(effects.contains(&ManagerEffect::Forget), "{effects:?}");
 }
