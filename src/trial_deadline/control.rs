@@ -60,6 +60,13 @@ pub struct ArmedDeadline {
     pub keeper_was_killed: bool,
 }
 
+impl ArmedDeadline {
+    /// Whether nothing is armed any more, and nothing to be fed: its keeper is about to end.
+    const fn is_ending(&self) -> bool {
+        self.left.is_none() && self.watchdog.is_none()
+    }
+}
+
 impl fmt::Display for ArmedDeadline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pid, watchdog, .. } = self;
@@ -151,7 +158,8 @@ impl fmt::Display for Disarmed {
 /// # Errors
 /// When that can't be told.
 pub fn armed(host: &Host) -> Result<Option<ArmedDeadline>, DeadlineControlError> {
-    Ok(ask(host, None)?.or_else(|| left_running::look(host)))
+    let state = ask(host, None)?.filter(|state| !state.is_ending());
+    Ok(state.or_else(|| left_running::look(host)))
 }
 
 /// Disarms the deadline. Only root may.
@@ -293,9 +301,30 @@ fn name(host: &Host) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use nix::sys::socket::{Backlog, bind, listen};
 
     use super::*;
+
+    /// Between the order to disarm and its end a keeper still answers.
+    #[test]
+    fn a_keeper_that_is_about_to_end_keeps_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let host = Host::new(directory.path().to_owned());
+        let keeper = UnixListener::bind_addr(&address(&host).unwrap()).unwrap();
+        let answers = std::thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut stream, _) = keeper.accept().unwrap();
+                stream
+                    .write_all(br#"{"pid":219,"no_watchdog":"there is none"}"#)
+                    .unwrap();
+            }
+        });
+        assert_eq!(armed(&host).unwrap(), None);
+        assert_eq!(disarm(&host).unwrap(), Disarmed::Before);
+        answers.join().unwrap();
+    }
 
     /// Anybody can take the name where there is no keeper.
     #[test]
