@@ -12,11 +12,14 @@ use super::decision::{ArmDecision, NotArmed, Plan, decide};
 use super::facts::{Facts, FactsError};
 use super::keeper::Orders;
 use super::process::bounded;
-use super::{KEEPER, left_running};
+use super::{KEEPER, PROGRAM, left_running};
 use crate::host::Host;
+use crate::journal::chain;
 
 /// How long disk and systemd are waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The same for somebody who only asks.
+const ASKING: Duration = Duration::from_secs(12);
 /// The program that is running, wherever its file was.
 const OURSELVES: &str = "/proc/self/exe";
 /// Two deadlines that differ by no more are the same one, told at different times.
@@ -96,6 +99,27 @@ pub fn arm(host: &Host) -> Result<Armed, ArmError> {
         left_running::note(host, state);
     }
     Ok(armed)
+}
+
+/// Why nobody would end a hang of this boot, in a sentence, where nothing is armed: see
+/// [`armed`](super::armed). None where nothing is to be: no deadline is set, or the running slot is
+/// marked good.
+#[must_use]
+pub fn why_not_armed(host: &Host) -> Option<String> {
+    let nobody = |why: &str| Some(format!("none, and nobody would end a hang: {why}"));
+    let reading = host.clone();
+    let facts = match bounded(ASKING, move || Facts::read_without_mounting(&reading)) {
+        Ok(Ok(facts)) => facts?,
+        Ok(Err(error)) | Err(error) => return nobody(&format!("why is not known: {}", chain(&error))),
+    };
+    match decide(&facts, host.up().unwrap_or_default()) {
+        ArmDecision::Nothing(NotArmed::Off | NotArmed::MarkedGood(_)) => None,
+        ArmDecision::Nothing(reason) => nobody(&reason.to_string()),
+        // Nothing starts the unit, or the deadline was disarmed: by hand, or since the trial is held.
+        ArmDecision::Arm(_) => nobody(&format!(
+            "it was not armed, or was disarmed, as the journal says; {PROGRAM} arms it"
+        )),
+    }
 }
 
 /// Whether what is armed is what would be: the same deadline, and a watchdog behind it if there is one

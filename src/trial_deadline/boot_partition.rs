@@ -52,11 +52,7 @@ impl Kernel {
 /// The kernel of `slot`. Where `/boot` isn't mounted the disk's EFI system partition is, read-only and
 /// for this look alone: nobody can mount it for writing until it is unmounted again.
 pub(super) fn kernel(host: &Host, disk: &SlotDisk, slot: SlotName) -> Kernel {
-    let boot = if host.is_real() {
-        on_boot(&fs::read_to_string(host.path("/proc/self/mountinfo")).unwrap_or_default())
-    } else {
-        Boot::FileSystem
-    };
+    let boot = boot(host);
     if boot != Boot::OnDemand {
         let found = Kernel::of(disk::absent_kernel(host, slot));
         if boot == Boot::FileSystem || found == Kernel::There {
@@ -86,6 +82,16 @@ pub(super) fn kernel(host: &Host, disk: &SlotDisk, slot: SlotName) -> Kernel {
     })
 }
 
+/// The same for somebody who only asks, and mounts nothing: where `/boot` isn't mounted the kernel counts
+/// as there.
+pub(super) fn kernel_if_mounted(host: &Host, _: &SlotDisk, slot: SlotName) -> Kernel {
+    if boot(host) == Boot::FileSystem {
+        Kernel::of(disk::absent_kernel(host, slot))
+    } else {
+        Kernel::There
+    }
+}
+
 /// Looks for the kernel of `slot` on `partition`, mounted for this thread.
 fn look_into(
     host: &Host,
@@ -100,6 +106,15 @@ fn look_into(
         let _ = umount2(&point, MntFlags::MNT_DETACH);
     }
     Ok(found)
+}
+
+/// What is mounted on the boot directory of `host`; of a directory that stands for a machine all is.
+fn boot(host: &Host) -> Boot {
+    if host.is_real() {
+        on_boot(&fs::read_to_string(host.path("/proc/self/mountinfo")).unwrap_or_default())
+    } else {
+        Boot::FileSystem
+    }
 }
 
 /// What the topmost line of `/boot` in this mount table is.

@@ -21,6 +21,9 @@ const WANTS: [&str; 2] = [
     "/usr/lib/systemd/system/sysinit.target.wants/update-engine-trial-deadline.service",
 ];
 
+/// How the kernel of a slot is looked at.
+type KernelLook = fn(&Host, &SlotDisk, SlotName) -> Kernel;
+
 /// What the decision is made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
@@ -92,13 +95,22 @@ impl Facts {
     /// Reads them. Nothing but the settings is read where no deadline is set. Blocks, perhaps for
     /// ever.
     pub(super) fn read(host: &Host) -> Result<Option<Self>, FactsError> {
+        Self::read_by(host, boot_partition::kernel)
+    }
+
+    /// The same for somebody who only asks, and mounts nothing: see [`boot_partition::kernel_if_mounted`].
+    pub(super) fn read_without_mounting(host: &Host) -> Result<Option<Self>, FactsError> {
+        Self::read_by(host, boot_partition::kernel_if_mounted)
+    }
+
+    fn read_by(host: &Host, look: KernelLook) -> Result<Option<Self>, FactsError> {
         let settings = TrialDeadlineSettings::load(|path| host.read(path))?;
         if settings.trial.is_none() {
             return Ok(None);
         }
         let disk = SlotDisk::discover(host)?;
         let slots = BothSlots::of(&disk)?;
-        Ok(Some(Self::around(host, settings, &disk, slots)))
+        Ok(Some(Self::around(host, settings, &disk, slots, look)))
     }
 
     /// The same for an armed deadline that has come: `tell` gets the slots, whatever becomes of the
@@ -114,13 +126,20 @@ impl Facts {
         if settings.trial.is_none() {
             return Ok(None);
         }
-        Ok(Some(Self::around(host, settings, &disk, slots)))
+        let look = boot_partition::kernel;
+        Ok(Some(Self::around(host, settings, &disk, slots, look)))
     }
 
-    fn around(host: &Host, settings: TrialDeadlineSettings, disk: &SlotDisk, slots: BothSlots) -> Self {
+    fn around(
+        host: &Host,
+        settings: TrialDeadlineSettings,
+        disk: &SlotDisk,
+        slots: BothSlots,
+        look: KernelLook,
+    ) -> Self {
         // The look may mount the boot partition, at which a mount by others could fail: not without need.
         let kernel = if slots.lead_back() {
-            boot_partition::kernel(host, disk, slots.other.0)
+            look(host, disk, slots.other.0)
         } else {
             Kernel::NotLookedAt
         };

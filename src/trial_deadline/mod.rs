@@ -22,6 +22,7 @@
 //! | the program that arms | [`arm`] |
 //! | the process that waits | [`keep`] |
 //! | state of the keeper, and its end | [`armed`], [`disarm`] |
+//! | why there is no keeper | [`why_not_armed`] |
 
 mod arming;
 mod boot_partition;
@@ -36,7 +37,7 @@ mod process;
 mod systemd_watchdog;
 mod watchdog;
 
-pub use arming::{ArmError, Armed, arm};
+pub use arming::{ArmError, Armed, arm, why_not_armed};
 pub use boot_partition::Kernel;
 pub use control::{ArmedDeadline, DeadlineControlError, Disarmed, armed, disarm, disarm_or_warn};
 pub use daemon_start::DaemonStart;

@@ -210,7 +210,7 @@ fn trial_deadline() -> Page {
             "COMMANDS",
             owned([
                 ("disarm", "Disarms the deadline, for this boot. Marking the slot good does the same first. For root."),
-                ("status", "Prints when the node is reset, and by whom."),
+                ("status", "Prints when the node is reset, and by whom; where a deadline is set and nothing is armed on trial, why."),
             ]),
         )
         .section("EXIT STATUS", &["1 if nothing could be decided, armed or disarmed; what was armed before is left as it was."])

@@ -20,7 +20,7 @@ pub(super) fn arm_or_disarm(host: &Host, line: &CommandLine) -> ExitCode {
             .map(|disarmed| Some(disarmed.to_string()))
             .map_err(ArmError::from),
         Some("status") => trial_deadline::armed(host)
-            .map(|state| Some(state.map_or_else(|| "none".to_owned(), |state| state.to_string())))
+            .map(|state| Some(state.map_or_else(|| unarmed(host), |state| state.to_string())))
             .map_err(ArmError::from),
         Some(_) => {
             eprintln!("usage: {} [disarm|status]", trial_deadline::PROGRAM);
@@ -36,6 +36,10 @@ pub(super) fn arm_or_disarm(host: &Host, line: &CommandLine) -> ExitCode {
         }
         Err(error) => refuse(&error),
     }
+}
+
+fn unarmed(host: &Host) -> String {
+    trial_deadline::why_not_armed(host).unwrap_or_else(|| "none".to_owned())
 }
 
 fn arm(host: &Host) -> Result<Option<String>, ArmError> {

@@ -89,10 +89,14 @@ async fn tell_summary(remote: &Remote, done: Result<(), RemoteError>) -> Result<
 async fn status(remote: &Remote, json: bool) -> Result<String, RemoteError> {
     let (overview, diagnostics) = (remote.overview().await?, remote.diagnostics().await);
     // Asked here, so that it is told of a daemon that hangs, too.
-    let deadline = trial_deadline::armed(&Host::new("/"));
+    let host = Host::new("/");
+    let deadline = trial_deadline::armed(&host);
+    let unarmed = matches!(deadline, Ok(None) if is_on_trial(&overview))
+        .then(|| trial_deadline::why_not_armed(&host))
+        .flatten();
     if !json {
         let deadline = match deadline {
-            Ok(state) => state.map(|state| state.to_string()),
+            Ok(state) => state.map(|state| state.to_string()).or(unarmed),
             Err(error) => Some(chain(&error)),
         };
         return Ok(page::status(&overview, diagnostics.as_ref(), deadline.as_deref()));
@@ -104,7 +108,15 @@ async fn status(remote: &Remote, json: bool) -> Result<String, RemoteError> {
     if let (Some(object), Ok(Some(deadline))) = (value.as_object_mut(), deadline) {
         object.insert("armed_trial_deadline".to_owned(), json!(deadline));
     }
+    if let (Some(object), Some(unarmed)) = (value.as_object_mut(), unarmed) {
+        object.insert("no_trial_deadline".to_owned(), unarmed.into());
+    }
     Ok(pretty(&value))
+}
+
+/// Whether the running slot may be on trial: also where the engine can't read the slots.
+fn is_on_trial(overview: &Overview) -> bool {
+    !overview.slots.iter().any(|slot| slot.running && slot.successful)
 }
 
 async fn slots(remote: &Remote, json: bool) -> Result<String, RemoteError> {

@@ -90,7 +90,11 @@ impl Trial {
     fn outlives_its_deadline(&self) {
         let armed = self.run(ARM, &[]);
         assert!(armed.contains("resets the node"), "{armed}");
-        while self.status() != "none" {}
+        self.waits_for_the_keepers_end();
+    }
+
+    fn waits_for_the_keepers_end(&self) {
+        while !self.status().starts_with("none") {}
     }
 
     fn was_reset(&self) -> bool {
@@ -120,11 +124,48 @@ fn what_is_armed_stays_as_it_is_until_it_is_not_to_be_armed_any_more() {
         trial.run(ARM, &[]),
         "trial deadline disarmed: the daemon is not to run: update-engine.service is masked"
     );
-    assert_eq!(trial.status(), "none");
+    assert_eq!(
+        trial.status(),
+        nobody("the daemon is not to run: update-engine.service is masked")
+    );
     assert!(
         trial
             .run(ARM, &[])
             .starts_with("no trial deadline: the daemon is not to run")
+    );
+}
+
+/// The status where a deadline is set, the slot is on trial, and nothing is armed.
+fn nobody(why: &str) -> String {
+    format!("none, and nobody would end a hang: {why}")
+}
+
+#[test]
+fn where_nothing_is_armed_the_status_says_so_and_why() {
+    if !may_mount() {
+        return;
+    }
+    let trial = Trial::new("100.00");
+    let unarmed = nobody(&format!(
+        "it was not armed, or was disarmed, as the journal says; {ARM} arms it"
+    ));
+    assert_eq!(trial.status(), unarmed);
+    trial.run(ARM, &[]);
+    trial.run(ARM, &["disarm"]);
+    assert_eq!(trial.status(), unarmed);
+    trial.device.image.set_attributes(SlotName::A, (0, 0, 0));
+    let told = trial.status();
+    assert!(
+        told.starts_with(&nobody("USR-A is not good (")) && told.ends_with("there is nothing to go back to"),
+        "{told}"
+    );
+    let settings = trial.path("usr/share/flatcar/update.conf");
+    fs::remove_file(&settings).unwrap();
+    fs::create_dir(&settings).unwrap();
+    let told = trial.status();
+    assert!(
+        told.starts_with(&nobody("why is not known: the deadline is not known: ")),
+        "{told}"
     );
 }
 
@@ -178,7 +219,7 @@ fn what_has_changed_by_the_deadline_keeps_it_from_resetting() {
         let armed = trial.run(ARM, &[]);
         assert!(armed.contains("resets the node"), "{what}: {armed}");
         change(&trial);
-        while trial.status() != "none" {}
+        trial.waits_for_the_keepers_end();
         assert!(!trial.was_reset(), "{what}");
         assert!(!trial.path(HISTORY).exists(), "{what}");
     }
