@@ -24,7 +24,7 @@ pub(crate) enum Hang {
     Initrd,
     /// There, and the process that keeps the deadline is stopped: softdog is left.
     Keeper,
-    /// There, and no process runs any more: the kernel has panicked, and doesn't reset.
+    /// There, and nothing runs any more: the kernel has panicked, and doesn't reset. A hardware watchdog is left.
     Kernel,
     /// In a unit before `sysinit.target`.
     Sysinit,
@@ -56,8 +56,10 @@ impl Deadline {
     pub(super) fn settings(self, hang: Option<Hang>) -> String {
         match (self, hang) {
             (Self::Off, _) => String::new(),
-            // It is busy, and softdog comes later.
-            (_, Some(Hang::Kernel)) => "HEALTH_DEADLINE=30\nTRIAL_DEADLINE=60\n".to_owned(),
+            // It is busy, and the watchdog comes two minutes later.
+            (_, Some(Hang::Kernel)) => {
+                "HEALTH_DEADLINE=60\nTRIAL_DEADLINE=120\nTRIAL_DEADLINE_WATCHDOG=hardware\n".to_owned()
+            }
             (Self::InSystem | Self::InInitrd, _) => {
                 format!("HEALTH_DEADLINE=150\nTRIAL_DEADLINE={SECONDS}\n")
             }
@@ -69,7 +71,7 @@ impl Deadline {
         match (self, hang) {
             (Self::InInitrd, Some(Hang::Initrd)) => "armed stop",
             (Self::InInitrd, Some(Hang::Keeper)) => "armed softdog stop",
-            (Self::InInitrd, Some(Hang::Kernel)) => "armed softdog panic",
+            (Self::InInitrd, Some(Hang::Kernel)) => "armed panic",
             (Self::InInitrd, _) => "armed",
             (_, Some(Hang::Initrd | Hang::Keeper)) => "stop",
             (_, Some(Hang::Kernel)) => "panic",

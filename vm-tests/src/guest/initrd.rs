@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result};
 
 use super::cpio::{Archive, Kind};
 use super::handover::Takeover;
+use super::packages::Packages;
 use super::release::Recipe;
 use super::{fingerprint, modules};
-use crate::architecture::Architecture;
 use crate::command::{run, tool};
 use crate::files;
 
@@ -27,11 +27,11 @@ const LIBRARIES: [&str; 2] = ["libblkid.so.1", "libc.so.6"];
 /// The initrd of `release`, below `cache`.
 pub(super) fn image(
     cache: &Path,
-    userland: &Path,
-    drivers: &Path,
+    packages: &Packages,
     release: &str,
-    (recipe, architecture): (&Recipe<'_>, Architecture),
+    recipe: &Recipe<'_>,
 ) -> Result<PathBuf> {
+    let (userland, architecture) = (packages.userland(), packages.architecture);
     let mut archive = Archive::default();
     for directory in DIRECTORIES {
         archive.add(Kind::Directory, directory, &[]);
@@ -49,12 +49,7 @@ pub(super) fn image(
     }
     let (directory, linker) = architecture.linker();
     archive.add(Kind::Program, &format!("{directory}/{linker}"), &library(linker)?);
-    let mut order = String::new();
-    for (name, module) in modules::in_order(drivers, architecture)? {
-        archive.add(Kind::File, &format!("modules/{name}.ko"), &module);
-        order.extend([name.as_str(), ".ko\n"]);
-    }
-    archive.add(Kind::File, "modules/order", order.as_bytes());
+    add_modules(&mut archive, packages)?;
     archive.add(Kind::File, "release", release.as_bytes());
     archive.add(Kind::File, "conduct", recipe.conduct.in_initrd().as_bytes());
     let deadline = recipe.deadline.in_initrd(recipe.hang);
@@ -64,9 +59,20 @@ pub(super) fn image(
     compressed(cache, &archive.finish())
 }
 
+/// Adds the drivers to the directory `modules`, and the order in which they can be loaded.
+pub(super) fn add_modules(archive: &mut Archive, packages: &Packages) -> Result<()> {
+    let mut order = String::new();
+    for (name, module) in modules::in_order(&packages.modules()?, packages.architecture)? {
+        archive.add(Kind::File, &format!("modules/{name}.ko"), &module);
+        order.extend([name.as_str(), ".ko\n"]);
+    }
+    archive.add(Kind::File, "modules/order", order.as_bytes());
+    Ok(())
+}
+
 /// Compressed, so that the payload's compression finds nothing left to do: bzip2 is slow to unpack
 /// on an emulated processor.
-fn compressed(cache: &Path, archive: &[u8]) -> Result<PathBuf> {
+pub(super) fn compressed(cache: &Path, archive: &[u8]) -> Result<PathBuf> {
     let packed = cache.join(format!("initrd-{}.gz", fingerprint(&[archive])));
     if !packed.exists() {
         // Two stories may want the same one at the same time: a file that exists is complete.

@@ -24,6 +24,7 @@ mod initrd;
 mod modules;
 mod packages;
 mod release;
+mod systemd_initrd;
 mod unbooted;
 mod units;
 mod userland;
@@ -43,7 +44,7 @@ pub(crate) use self::extension::{SETTING, UNIT};
 pub(crate) use self::handover::{OPEN_TIMEOUT, Takeover};
 pub(crate) use self::hang::{Deadline, Hang, SECONDS as HANG_DEADLINE};
 pub(crate) use self::packages::Debian;
-pub(crate) use self::release::{Recipe, Release};
+pub(crate) use self::release::{Initrd, Recipe, Release};
 pub(crate) use self::unbooted::Misfit;
 
 use self::packages::Packages;

@@ -9,7 +9,7 @@ use update_engine::payload::{GenerateOptions, generate};
 use super::conduct::Conduct;
 use super::handover::Takeover;
 use super::hang::{Deadline, Hang};
-use super::{Daemon, Debian, Workshop, filesystem, initrd};
+use super::{Daemon, Debian, Workshop, filesystem, initrd, systemd_initrd};
 use crate::command::{run, tool};
 use crate::{denials, files};
 
@@ -58,6 +58,15 @@ const OWN_RECORDS: (&str, &[u8]) = (
     b"[Service]\nStateDirectory=own-records\nBindPaths=/var/lib/own-records:/var/lib/update_engine\n",
 );
 
+/// What a release's initrd is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Initrd {
+    /// busybox and a script.
+    Busybox,
+    /// systemd, as dracut and mkosi-initrd make them. The unit in it arms the trial deadline if one is set.
+    Systemd,
+}
+
 /// Recipe of a release: what differs from others.
 #[derive(Debug, Clone, Copy)]
 #[allow(clippy::struct_excessive_bools, reason = "each may go with any of the others")]
@@ -82,6 +91,8 @@ pub(crate) struct Recipe<'a> {
     pub(crate) handover: bool,
     /// Who arms its trial deadline.
     pub(crate) deadline: Deadline,
+    /// What its initrd is made of.
+    pub(crate) initrd: Initrd,
     /// Whether its payload is one of Flatcar's kind, compressed, of version 1; else it is plain, of
     /// version 2.
     pub(crate) compressed: bool,
@@ -105,6 +116,7 @@ impl<'a> Recipe<'a> {
             takeover: None,
             handover: false,
             deadline: Deadline::Off,
+            initrd: Initrd::Busybox,
             compressed: false,
             cgpt: None,
         }
@@ -267,14 +279,11 @@ impl Workshop {
     }
 
     fn kernel(&self, release: &Release, recipe: &Recipe<'_>) -> Result<()> {
-        let drivers = self.packages.modules()?;
-        let initrd = initrd::image(
-            &self.cache,
-            self.packages.userland(),
-            &drivers,
-            &release.version,
-            (recipe, self.architecture),
-        )?;
+        let make = match recipe.initrd {
+            Initrd::Busybox => initrd::image,
+            Initrd::Systemd => systemd_initrd::image,
+        };
+        let initrd = make(&self.cache, &self.packages, &release.version, recipe)?;
         let stub = self.packages.stub();
         let base = image_base(&files::read(&stub)?)
             .with_context(|| format!("{} is no EFI application", stub.display()))?;

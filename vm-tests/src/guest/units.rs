@@ -88,6 +88,12 @@ pub(super) fn arrange(tree: &Path, debian: Debian) -> Result<()> {
         let link = system.join(format!("{target}.wants")).join(unit);
         files::link(&format!("/usr/lib/systemd/system/{unit}"), &link)?;
     }
+    mask(tree)
+}
+
+/// Masks what no guest has or wants in the system below `tree`.
+pub(super) fn mask(tree: &Path) -> Result<()> {
+    let system = tree.join("etc/systemd/system");
     let generators = tree.join("etc/systemd/system-generators");
     let masked = MASKED.iter().map(|unit| system.join(unit));
     for path in masked.chain(NO_GENERATORS.iter().map(|name| generators.join(name))) {

@@ -7,19 +7,20 @@ use anyhow::{Context as _, Result};
 
 use super::packages::Packages;
 use super::{extension, filesystem, units};
+use crate::architecture::Architecture;
 use crate::command::{run, tool};
 use crate::files;
 
 /// Bytes of its filesystem.
 pub(crate) const ROOT_LEN: u64 = 128 << 20;
 
-/// Files of ours below `/etc`.
-const OURS: [(&str, &[u8]); 3] = [
-    // Long enough for an emulated processor that shares its host.
-    (
-        "etc/systemd/system.conf.d/vm.conf",
-        b"[Manager]\nRuntimeWatchdogSec=300\nDefaultTimeoutStartSec=300\nDefaultDeviceTimeoutSec=300\n",
-    ),
+/// Long enough for an emulated processor that shares its host.
+const TIMEOUTS: (&str, &[u8]) = (
+    "etc/systemd/system.conf.d/vm.conf",
+    b"[Manager]\nRuntimeWatchdogSec=300\nDefaultTimeoutStartSec=300\nDefaultDeviceTimeoutSec=300\n",
+);
+/// Files of ours below `/etc`, of the initrd's with systemd as well.
+const OURS: [(&str, &[u8]); 2] = [
     // The rest of what a machine has is of no interest here, and each event costs time.
     (
         "etc/systemd/system/systemd-udev-trigger.service.d/vm.conf",
@@ -48,6 +49,21 @@ pub(super) fn image(cache: &Path, packages: &Packages) -> Result<PathBuf> {
     Ok(image)
 }
 
+/// Has the system below `tree` look at few devices, and tell its journal to the console.
+pub(super) fn quieten(tree: &Path, architecture: Architecture) -> Result<()> {
+    for (path, contents) in OURS {
+        files::write(&tree.join(path), contents)?;
+    }
+    let journal = format!(
+        "[Journal]\nStorage=volatile\nForwardToConsole=yes\nTTYPath=/dev/{}\nMaxLevelConsole=info\n",
+        architecture.console()
+    );
+    files::write(
+        &tree.join("etc/systemd/journald.conf.d/vm.conf"),
+        journal.as_bytes(),
+    )
+}
+
 fn populate(tree: &Path, packages: &Packages) -> Result<()> {
     let (userland, debian) = (packages.userland(), packages.debian);
     fs::create_dir(tree)?;
@@ -60,17 +76,9 @@ fn populate(tree: &Path, packages: &Packages) -> Result<()> {
     for directory in ["usr", "boot", "oem"] {
         fs::create_dir_all(tree.join(directory))?;
     }
-    for (path, contents) in OURS {
-        files::write(&tree.join(path), contents)?;
-    }
-    let journal = format!(
-        "[Journal]\nStorage=volatile\nForwardToConsole=yes\nTTYPath=/dev/{}\nMaxLevelConsole=info\n",
-        packages.architecture.console()
-    );
-    files::write(
-        &tree.join("etc/systemd/journald.conf.d/vm.conf"),
-        journal.as_bytes(),
-    )?;
+    let (manager, timeouts) = TIMEOUTS;
+    files::write(&tree.join(manager), timeouts)?;
+    quieten(tree, packages.architecture)?;
     for (file, line) in ACCOUNTS {
         let path = tree.join(file);
         let mut lines = files::read(&path)?;

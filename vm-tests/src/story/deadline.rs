@@ -5,7 +5,8 @@ use anyhow::{Context as _, Result, ensure};
 use super::bad_release::Victim;
 use super::{Control, Story};
 use crate::disk::{Slot, Standing};
-use crate::guest::{Conduct, Deadline, HANG_DEADLINE, Hang, Recipe};
+use crate::files;
+use crate::guest::{Conduct, Deadline, HANG_DEADLINE, Hang, Initrd, Recipe};
 use crate::machine::End;
 use crate::stage::{Stage, expect_running};
 
@@ -96,7 +97,7 @@ pub(super) const KEEPER_STOPPED: Story = hang(
 );
 pub(super) const KERNEL: Story = hang(
     "deadline-kernel",
-    "B's kernel stands still, and no process runs: softdog resets, which the initrd has armed",
+    "B's kernel has panicked and stands still: the hardware watchdog resets, which the deadline has armed in the initrd",
     |stage| play(stage, Hang::Kernel, "this kernel hangs", "did not come up"),
     false,
 );
@@ -133,8 +134,45 @@ pub(super) const KEPT: Story = Story {
     },
 };
 
+/// Part of what the unit says that finds a deadline armed.
+const ARMED_BEFORE: &str = "trial deadline, armed before: ";
+
+pub(super) const INITRD_UNIT: Story = hang(
+    "deadline-merge",
+    "B hangs in the merge of configuration extensions by an initrd with systemd: the deadline that the documented unit has armed resets, and A is back with the cause",
+    |stage| {
+        let cause = "did not come up in time";
+        play_in(stage, Initrd::Systemd, Hang::Initrd, "the merge hangs", cause)
+    },
+    false,
+);
+pub(super) const SWITCH: Story = hang(
+    "deadline-switch",
+    "a unit of B hangs before sysinit.target: the deadline of an initrd with systemd outlives the switch to the root, and A names the unit",
+    |stage| {
+        let cause = "did not come up in time: vm-stuck.service had not started";
+        play_in(stage, Initrd::Systemd, Hang::Sysinit, "a unit hangs", cause)?;
+        let log = files::read(&stage.directory().join("boot-2.log"))?;
+        let armed_before = String::from_utf8_lossy(&log).contains(ARMED_BEFORE);
+        ensure!(armed_before, "the system's unit found nothing armed");
+        stage.say("the system's unit found the deadline armed");
+        Ok(())
+    },
+    false,
+);
+
 fn play(stage: &mut Stage, hang: Hang, last_words: &str, cause: &str) -> Result<()> {
-    stage.remove_watchdog();
+    play_in(stage, Initrd::Busybox, hang, last_words, cause)
+}
+
+fn play_in(stage: &mut Stage, initrd: Initrd, hang: Hang, last_words: &str, cause: &str) -> Result<()> {
+    let end = if hang == Hang::Kernel {
+        // No systemd of B's will ever open it.
+        End::Watchdog
+    } else {
+        stage.remove_watchdog();
+        End::Reset
+    };
     let deadline = match hang {
         _ if stage.is_control() => Deadline::Off,
         Hang::Initrd | Hang::Keeper | Hang::Kernel | Hang::Sysinit => Deadline::InInitrd,
@@ -150,13 +188,14 @@ fn play(stage: &mut Stage, hang: Hang, last_words: &str, cause: &str) -> Result<
     let bad = Recipe {
         hang: Some(hang),
         deadline,
+        initrd,
         ..Recipe::new("2.0.0", conduct)
     };
     // The deadline is not to come before the hang. A kernel that stands still is busy.
     let own_clock = hang != Hang::Kernel;
-    let node = Victim::with_clock(stage, (&first, &bad), own_clock, last_words, End::Reset)?;
+    let node = Victim::with_clock(stage, (&first, &bad), own_clock, last_words, end)?;
     let machine = node.is_back(stage, cause)?;
-    if hang == Hang::Sysinit {
+    if hang == Hang::Sysinit && initrd == Initrd::Busybox {
         // So it goes after each of them.
         node.recovers(stage, machine)?;
     }
@@ -166,6 +205,8 @@ fn play(stage: &mut Stage, hang: Hang, last_words: &str, cause: &str) -> Result<
 /// The process that keeps the deadline, as the status tells it.
 const KEEPER: &str =
     "update_engine_client status | sed -n 's/^Trial deadline .* process \\([0-9]*\\) resets.*/\\1/p'";
+/// The same on trial, while nothing is armed.
+const NOBODY: &str = "none, and nobody would end a hang";
 /// Has the daemon end without a chance to do anything, and start anew.
 const KILL_DAEMON: &str = "systemctl kill -s KILL update-engine; systemctl restart update-engine";
 
@@ -198,6 +239,21 @@ fn play_kept(stage: &mut Stage) -> Result<()> {
         "process {keeper} kept the deadline, now {after} does"
     );
     stage.say(format_args!("process {} keeps the deadline", keeper.trim()));
+    machine.sh("update-engine-trial-deadline disarm")?;
+    let status = machine.sh("update_engine_client status")?;
+    let says_nobody = status
+        .lines()
+        .any(|line| line.starts_with("Trial deadline") && line.contains(NOBODY));
+    ensure!(
+        says_nobody,
+        "the status is silent about a hang that nobody would end:\n{status}"
+    );
+    stage.say(format_args!("disarmed, the status says: {NOBODY}"));
+    let armed = machine.sh("update-engine-trial-deadline")?;
+    ensure!(
+        armed.contains("resets the node"),
+        "it is not armed again: {armed}"
+    );
     machine.sh("update_engine_client mark-good")?;
     let status = machine.sh("update-engine-trial-deadline status")?;
     ensure!(status.trim() == "none", "a deadline is still armed: {status}");

@@ -48,7 +48,7 @@ pub(crate) struct Control {
 }
 
 /// All stories.
-pub(crate) const STORIES: [Story; 38] = [
+pub(crate) const STORIES: [Story; 40] = [
     two_versions::STORY,
     panics::STORY,
     staged::AUTOMOUNT,
@@ -80,6 +80,8 @@ pub(crate) const STORIES: [Story; 38] = [
     deadline::SYSINIT,
     deadline::CONFEXT,
     deadline::SYSTEMD_FROZEN,
+    deadline::INITRD_UNIT,
+    deadline::SWITCH,
     deadline::KEEPER_STOPPED,
     deadline::KERNEL,
     deadline::UNIT,
