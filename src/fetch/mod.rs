@@ -14,8 +14,9 @@
 //! ```
 //!
 //! Of parts of a payload ([`RangeStream`]) each is such a stream, with a last byte of its own; some
-//! are asked for ahead, so that a server's distance costs little. A server without ranges is
-//! refused: the whole file would come for each of them.
+//! are asked for ahead, so that a server's distance costs little. All of them together are asked
+//! again as often as one download. A server without ranges is refused: the whole file would come
+//! for each of them.
 //!
 //! Invariants, whatever a server does: never a byte past the offered size, never a file of
 //! another size, never a wait without end, credentials over https only, and https never left by a

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
@@ -14,11 +15,17 @@ use crate::net::redact_url;
 /// Connections at a time: one that is read, and those whose answers are waited for meanwhile.
 const CONNECTIONS: usize = 4;
 
+/// A server that falls silent for so long is asked again: whoever fetches parts can do without, and
+/// shouldn't wait for long.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// The bytes of ranges of one payload, in their order. Each is asked for on a connection of its
-/// own, and goes on after interruptions as any download does.
+/// own, and goes on after interruptions as any download does; but all of them together have the
+/// resumptions of one download, and a range as many as were left when it was asked for.
 #[derive(Debug)]
 pub struct RangeStream {
-    /// Of each range: without limit and floor, which are those of all of them together.
+    /// Of the next range: without limit and floor, which are those of all of them together, and
+    /// with the resumptions that are left.
     settings: FetchSettings,
     request: FetchRequest,
     waiting: VecDeque<Range<u64>>,
@@ -42,6 +49,7 @@ impl RangeStream {
             settings: FetchSettings {
                 rate: None,
                 floor: None,
+                stall_window: settings.stall_window.min(SILENCE),
                 ..settings.clone()
             },
             request,
@@ -71,10 +79,12 @@ impl RangeStream {
             let began = Instant::now();
             if let Some(stream) = &mut self.current {
                 let next = stream.next().await.transpose()?;
+                let resumes = stream.resumes();
                 self.waited(began, next.as_ref().map_or(0, Bytes::len))?;
                 if next.is_some() {
                     return Ok(next);
                 }
+                self.settings.resumes = self.settings.resumes.saturating_sub(resumes);
                 self.current = None;
             } else if let Some(asked) = self.asked.front_mut() {
                 // One task each; a panic of it is passed on.

@@ -99,6 +99,11 @@ impl PayloadStream {
         self.start
     }
 
+    /// How often the current URL was asked again after an interruption.
+    pub(super) const fn resumes(&self) -> u32 {
+        self.resumes
+    }
+
     /// Offset after the last byte that is delivered.
     fn end(&self) -> u64 {
         self.end.unwrap_or(self.size)

@@ -177,6 +177,44 @@ async fn bytes_are_handed_on_as_they_come_and_a_dropped_wait_loses_none() {
     assert!(all == payload());
 }
 
+/// What comes of ten parts of 15 bytes.
+async fn parts(server: &Server, faults: &str, settings: FetchSettings) -> (usize, Option<FetchError>) {
+    let parts = (0..10).map(|number| number * 1000..number * 1000 + 15).collect();
+    let mut stream = Fetcher::new(settings).ranges(request(server, faults), parts);
+    let mut all = Vec::new();
+    while let Some(bytes) = stream.next().await {
+        match bytes {
+            Ok(bytes) => all.extend_from_slice(&bytes),
+            Err(error) => return (all.len(), Some(error)),
+        }
+    }
+    let payload = payload();
+    let expected = (0..10).flat_map(|number| payload[number * 1000..][..15].to_vec());
+    assert_eq!(all, expected.collect::<Vec<u8>>());
+    (all.len(), None)
+}
+
+/// A server may answer each of hundreds of ranges with a cut or with silence.
+#[tokio::test]
+async fn parts_of_a_payload_have_the_resumptions_of_one_download_together() {
+    let few = |resumes| FetchSettings {
+        resumes,
+        ..impatient()
+    };
+    let server = server();
+    // Each answer ends after ten bytes: a part needs two.
+    let (len, error) = parts(&server, "cut=10", few(10)).await;
+    assert!(error.is_none() && len == 150, "{error:?}");
+    for fault in ["cut=10", "stall=10"] {
+        let before = server.requests().len();
+        let (len, error) = parts(&server, fault, few(3)).await;
+        assert!(matches!(error, Some(FetchError::Interrupted { .. })), "{error:?}");
+        // Three whole ones, and those that were asked for before.
+        assert!((45..=8 * 15).contains(&len), "{len} bytes");
+        assert!(server.requests().len() - before < 20);
+    }
+}
+
 #[tokio::test]
 async fn a_server_without_ranges_is_good_for_a_whole_download_with_cuts() {
     for server_kind in [

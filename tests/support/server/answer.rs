@@ -112,8 +112,16 @@ impl Answer<'_> {
                     end.min(total),
                 );
                 write!(stream, "HTTP/1.1 206 Partial Content\r\n")?;
-                write!(stream, "Content-Range: bytes {first}-{}/{total}\r\n", end - 1)?;
-                (first, &content[first..end])
+                if !self.faults.has("no-content-range") {
+                    write!(stream, "Content-Range: bytes {first}-{}/{total}\r\n", end - 1)?;
+                }
+                if self.faults.has("range-goes-on") {
+                    (first, &content[first..])
+                } else if self.faults.has("other-range") && end < total {
+                    (first, &content[first + 1..=end])
+                } else {
+                    (first, &content[first..end])
+                }
             }
         };
         self.send_headers(body.len(), stream)?;

@@ -14,6 +14,9 @@
 //! | `gate=N` | pieces of N bytes, each when the test releases it |
 //! | `no-range` | ranges are ignored: 200 and the whole file |
 //! | `wrong-range` | a range that starts one byte later than asked for |
+//! | `other-range` | the range that was asked for, by its header, and the bytes that begin one later |
+//! | `range-goes-on` | a range that begins where it should, and the file's bytes to its end |
+//! | `no-content-range` | a range, and nothing that says which |
 //! | `no-etag` | no ETag |
 //! | `other-etag` | the same file under another ETag |
 //! | `changed` | another file of the same length, with another ETag |
