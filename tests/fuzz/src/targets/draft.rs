@@ -284,10 +284,10 @@ fn range((start, count): Extent) -> Vec<u8> {
 
 /// A protobuf message being written.
 #[derive(Debug, Default, Clone)]
-struct Message(Vec<u8>);
+pub(crate) struct Message(pub(crate) Vec<u8>);
 
 impl Message {
-    fn varint(mut self, mut value: u64) -> Self {
+    pub(crate) fn varint(mut self, mut value: u64) -> Self {
         while value >= 0x80 {
             self.0.push(value.to_le_bytes()[0] | 0x80);
             value >>= 7;
@@ -296,11 +296,11 @@ impl Message {
         self
     }
 
-    fn number(self, field: u64, value: u64) -> Self {
+    pub(crate) fn number(self, field: u64, value: u64) -> Self {
         self.varint(field << 3).varint(value)
     }
 
-    fn bytes(self, field: u64, bytes: &[u8]) -> Self {
+    pub(crate) fn bytes(self, field: u64, bytes: &[u8]) -> Self {
         let mut message = self.varint(field << 3 | 2).varint(bytes.len() as u64);
         message.0.extend_from_slice(bytes);
         message

@@ -2,8 +2,11 @@
 
 mod apply;
 mod bsdiff;
+mod btrfs;
 mod bzip2;
 mod config;
+mod content;
+mod content_draft;
 mod dbus;
 mod disk;
 mod draft;
@@ -13,6 +16,7 @@ mod loader;
 mod lock_server;
 mod manager_settings;
 mod memory;
+mod old_image;
 mod omaha;
 mod patch;
 mod payload;
@@ -29,6 +33,8 @@ use crate::Target;
 pub const TARGETS: &[Target] = &[
     payload::TARGET,
     apply::TARGET,
+    content::TARGET,
+    old_image::TARGET,
     bsdiff::TARGET,
     bzip2::TARGET,
     gpt::TARGET,
