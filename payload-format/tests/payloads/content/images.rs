@@ -1,5 +1,6 @@
 //! Images of every kind: made of blocks, by `mke2fs`, by `mkfs.btrfs`, and by the kernel's btrfs.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -149,26 +150,22 @@ fn edited(mut tree: Tree, edits: &[Edit]) -> Tree {
     tree
 }
 
-/// The image that a tool makes of a tree; `arguments` go before tree and image.
+/// The image that a tool makes of a tree; in its `arguments` these are `TREE` and `IMAGE`.
 fn made(tool: &str, tree: &Tree, arguments: &[&str]) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let (root, image) = (directory.path().join("tree"), directory.path().join("image"));
     std::fs::create_dir(&root).unwrap();
-    for (name, content) in tree {
-        let path = root.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-    }
+    write(tree, &root);
     let file = std::fs::File::create(&image).unwrap();
     file.set_len(32 << 20).unwrap();
     let places = ["/usr/sbin", "/sbin", "/usr/bin"].map(|place| Path::new(place).join(tool));
     let program = places.iter().find(|path| path.exists()).expect(tool);
-    let output = Command::new(program)
-        .args(arguments)
-        .arg(&root)
-        .arg(&image)
-        .output()
-        .unwrap();
+    let arguments = arguments.iter().map(|argument| match *argument {
+        "TREE" => root.as_os_str(),
+        "IMAGE" => image.as_os_str(),
+        argument => OsStr::new(argument),
+    });
+    let output = Command::new(program).args(arguments).output().unwrap();
     assert!(
         output.status.success(),
         "{}",
@@ -181,7 +178,18 @@ fn ext4(tree: &Tree) -> Vec<u8> {
     made(
         "mke2fs",
         tree,
-        &["-q", "-t", "ext4", "-b", "4096", "-O", "^has_journal", "-d"],
+        &[
+            "-q",
+            "-t",
+            "ext4",
+            "-b",
+            "4096",
+            "-O",
+            "^has_journal",
+            "-d",
+            "TREE",
+            "IMAGE",
+        ],
     )
 }
 
@@ -189,8 +197,58 @@ fn btrfs(tree: &Tree) -> Vec<u8> {
     made(
         "mkfs.btrfs",
         tree,
-        &["-q", "--mixed", "-m", "single", "-d", "single", "--rootdir"],
+        &[
+            "-q",
+            "--mixed",
+            "-m",
+            "single",
+            "-d",
+            "single",
+            "--rootdir",
+            "TREE",
+            "IMAGE",
+        ],
     )
+}
+
+fn squashfs(tree: &Tree) -> Vec<u8> {
+    let options = ["-noappend", "-quiet", "-no-progress", "-comp", "zstd"];
+    made("mksquashfs", tree, &[&["TREE", "IMAGE"], &options[..]].concat())
+}
+
+fn erofs(tree: &Tree) -> Vec<u8> {
+    made("mkfs.erofs", tree, &["--quiet", "-zlz4hc", "IMAGE", "TREE"])
+}
+
+/// As the kernel writes btrfs with zstd. Only root may mount; nobody in some containers.
+fn kernel_btrfs(tree: &Tree) -> Option<Vec<u8>> {
+    let directory = tempfile::tempdir().unwrap();
+    let (image, root) = (directory.path().join("image"), directory.path().join("root"));
+    std::fs::create_dir(&root).unwrap();
+    std::fs::write(&image, btrfs(&Tree::new())).unwrap();
+    // Nobody but this thread sees the mount, which ends with the program.
+    let fill = r#"mount -o loop,compress-force=zstd:3 "$0" "$1" && cp -r "$2/." "$1" && umount "$1""#;
+    let files = tempfile::tempdir().unwrap();
+    write(tree, files.path());
+    let paths = [image.as_path(), root.as_path(), files.path()];
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", fill])
+        .args(paths)
+        .output()
+        .unwrap();
+    if !output.status.success() {
+        eprint!("nothing is shown: {}", String::from_utf8_lossy(&output.stderr));
+        return None;
+    }
+    Some(std::fs::read(image).unwrap())
+}
+
+fn write(tree: &Tree, root: &Path) {
+    for (name, content) in tree {
+        let path = root.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
 }
 
 proptest! {
@@ -208,6 +266,33 @@ proptest! {
         let (old, new) = (btrfs(&tree()), btrfs(&edited(tree(), &edits)));
         let built = check(&old, &new);
         prop_assert!(built.from_old * 10 > built.chunks * 8, "{} of {}", built.from_old, built.chunks);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3))]
+
+    #[test]
+    fn a_squashfs_and_an_erofs_image_come_of_the_one_before_and_of_each_other(edits in edits()) {
+        let (old, new) = (tree(), edited(tree(), &edits));
+        let (squashfs_new, erofs_new) = (squashfs(&new), erofs(&new));
+        check(&squashfs(&old), &squashfs_new);
+        check(&erofs(&old), &erofs_new);
+        check(&ext4(&old), &erofs_new);
+    }
+
+    /// Of the kernel's image one byte in ten is fetched for an edit at most; as blocks, most.
+    #[test]
+    fn the_next_btrfs_image_of_the_kernel_comes_of_the_one_before(edits in edits()) {
+        let images = kernel_btrfs(&tree()).zip(kernel_btrfs(&edited(tree(), &edits)));
+        let Some((old, new)) = images else { return Ok(()) };
+        let built = check(&old, &new);
+        prop_assert!(built.from_old * 10 > built.chunks * 8, "{} of {}", built.from_old, built.chunks);
+        let encoded = read(&generate(&new, &small_chunks()));
+        let is_encoded = |segment: &payload_format::Segment| segment.encoder.is_some();
+        prop_assert!(encoded.manifest.content().unwrap().segments().iter().any(is_encoded));
+        // Of an image that another program made.
+        check(&ext4(&tree()), &new);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Content payloads: whatever the old image is, the new one comes out, or nothing does.
 
 mod images;
+mod independent;
 mod refusals;
 
 use std::sync::Arc;
@@ -80,13 +81,24 @@ struct Built {
 
 /// Builds the image as a node would, on top of garbage.
 fn build(read: &Read, old: Option<&[u8]>) -> Result<Built, ContentError> {
+    let image_len = read.manifest.partition().new.size;
+    let target = Memory::garbage(image_len.next_multiple_of(4096));
+    build_on(read, old, &target, usize::MAX)
+}
+
+/// The same on what lies there; it ends before chunk number `until`.
+fn build_on(
+    read: &Read,
+    old: Option<&[u8]>,
+    target: &Arc<Memory>,
+    until: usize,
+) -> Result<Built, ContentError> {
     let tables = read.manifest.content().unwrap();
     let image_len = read.manifest.partition().new.size;
     let mut old = old.map(|old| find(old, tables));
-    let target = Memory::garbage(image_len.next_multiple_of(4096));
     let mut builder = ContentBuilder::new(Arc::clone(tables), image_len, target.clone());
     let (mut place, mut from_old, mut fetched) = (0, 0, 0);
-    while let Some((number, chunk)) = builder.due() {
+    while let Some((number, chunk)) = builder.due().filter(|(number, _)| *number < until) {
         let packed_len = chunk.packed_len as usize;
         let content = old.as_mut().and_then(|old| {
             let content = old.read(number).unwrap();
@@ -126,5 +138,18 @@ fn check(old: &[u8], new: &[u8]) -> Built {
     assert_eq!(whole.fetched, read.data.len());
     let built = build(&read, Some(old)).unwrap();
     assert!(built.image == new, "from the old image");
+    // What a cut left makes no difference to who begins anew.
+    let target = Memory::garbage((new.len() as u64).next_multiple_of(4096));
+    let last = built.chunks.checked_sub(1);
+    for until in last.into_iter().flat_map(|last| [last / 3, last]) {
+        let cut = build_on(&read, Some(old), &target, until);
+        let (left, missing) = (built.chunks - until, cut.err());
+        let Some(ContentError::Incomplete { missing }) = missing else {
+            panic!("{missing:?}");
+        };
+        assert_eq!(missing, left);
+    }
+    let anew = build_on(&read, Some(old), &target, usize::MAX).unwrap();
+    assert!(anew.image == new, "after cuts");
     built
 }
