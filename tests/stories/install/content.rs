@@ -1,7 +1,10 @@
 //! Content payloads: an image is made of what the running slot has, and of few bytes; and the payload
 //! takes the package's place wherever that fails.
 
+mod failures;
+
 use std::fs;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -19,6 +22,7 @@ use crate::support::installing::plan;
 use crate::support::loops::run;
 use crate::support::node::{KERNEL_B, Node, sha256};
 use crate::support::scene::{NEED_REBOOT, Scene};
+use payload_format::writer::{RsaSigner, sign_unsigned};
 use payload_format::{Compression, MajorVersion};
 use test_support::fixtures;
 use test_support::server::Server;
@@ -54,6 +58,21 @@ enum Signer {
     Nobody,
 }
 
+/// For a full payload of this image and kernel, signed by the trusted key.
+fn options((image, kernel): (&Path, &Path), version: MajorVersion) -> GenerateOptions {
+    GenerateOptions {
+        image: image.to_owned(),
+        kernel: Some(kernel.to_owned()),
+        extra_partitions: Vec::new(),
+        old: None,
+        content: false,
+        version,
+        compressions: vec![Compression::Bzip2],
+        os_release: None,
+        private_keys: vec![fixtures::payload("test-key.pem")],
+    }
+}
+
 /// The payload of the new image, and its content payload.
 struct Payloads {
     _directory: TempDir,
@@ -80,15 +99,9 @@ impl Payloads {
         fs::write(&new, image("btrfs-new.img")).unwrap();
         let make = |name: &str, content: bool, version: MajorVersion, key: &Path| {
             let options = GenerateOptions {
-                image: new.clone(),
-                kernel: Some(kernel.clone()),
-                extra_partitions: Vec::new(),
-                old: None,
                 content,
-                version,
-                compressions: vec![Compression::Bzip2],
-                os_release: None,
                 private_keys: vec![key.to_owned()],
+                ..options((&new, &kernel), version)
             };
             generate(&options, &path(name)).unwrap();
             path(name)
@@ -102,6 +115,17 @@ impl Payloads {
 
     fn new() -> Self {
         Self::signed(Signer::Trusted)
+    }
+
+    /// Another payload of the same image and kernel.
+    fn again() -> Vec<u8> {
+        let directory = tempfile::tempdir().unwrap();
+        let (new, kernel) = (directory.path().join("new.img"), directory.path().join("kernel"));
+        fs::write(&kernel, kernel_contents()).unwrap();
+        fs::write(&new, image("btrfs-new.img")).unwrap();
+        let out = directory.path().join("out");
+        generate(&options((&new, &kernel), MajorVersion::V2), &out).unwrap();
+        fs::read(out).unwrap()
     }
 
     fn full(&self) -> Vec<u8> {
@@ -263,6 +287,29 @@ async fn outcome(node: &Node, plan: InstallPlan) -> (Result<(), InstallError>, C
     (installed.await, log.get().unwrap())
 }
 
+/// The content payload as a later version may make it, signed by the trusted key.
+fn of_another_encoder() -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("new.img"), image("btrfs-new.img")).unwrap();
+    fs::write(path("kernel"), kernel_contents()).unwrap();
+    let options = GenerateOptions {
+        content: true,
+        private_keys: Vec::new(),
+        ..options((&path("new.img"), &path("kernel")), MajorVersion::V2)
+    };
+    generate(&options, &path("unsigned")).unwrap();
+    let mut payload = fs::read(path("unsigned")).unwrap();
+    let name = b"btrfs-zstd-1.5.7";
+    let at = payload.windows(name.len()).position(|window| window == name);
+    payload[at.unwrap() + name.len() - 1] = b'8';
+    let key = fs::read_to_string(fixtures::payload("test-key.pem")).unwrap();
+    let signer = RsaSigner::from_pem(&key).unwrap();
+    let mut out = Vec::new();
+    sign_unsigned(&mut Cursor::new(payload), &[&signer], &mut out).unwrap();
+    out
+}
+
 /// Bytes of the package's end, of which none is fetched: its own signature.
 const SIGNATURE: usize = 300;
 
@@ -270,13 +317,26 @@ const SIGNATURE: usize = 300;
 async fn whatever_fails_in_the_package_the_payload_is_installed_instead() {
     let payloads = Payloads::new();
     let whole = payloads.content();
+    let unknown = of_another_encoder();
     // The package, the faults with which it comes, what is said.
     let mut damaged = whole.clone();
     // Blocks of no file come last, and are another image's in no other.
     damaged[whole.len() - SIGNATURE - 1000] ^= 4;
-    let cases: [(&[u8], &str, &str); 8] = [
+    let cases: [(&[u8], &str, &str); 16] = [
         (&whole, "no-range", "its server has no ranges"),
+        (&whole, ";no-range", "its server has no ranges"),
         (&whole, "wrong-range", "answers with"),
+        (&whole, ";;wrong-range", "answers with"),
+        (&whole, "no-content-range", "answers with"),
+        (&whole, ";;range-goes-on", "answers with"),
+        (&whole, ";;other-range", "operation 0"),
+        (&whole, ";longer=1", "bytes long"),
+        (&whole, ";;shorter=1", "bytes long"),
+        (
+            &unknown,
+            "",
+            "encoder \"btrfs-zstd-1.5.8\" with level 3 is unknown here",
+        ),
         (&whole, "status=404", "404"),
         (&whole, ";;cut=100", "broke off"),
         (&whole, ";;changed", "operation 0"),
@@ -305,15 +365,22 @@ async fn whatever_fails_in_the_package_the_payload_is_installed_instead() {
 
 #[tokio::test]
 async fn until_a_trusted_key_vouches_for_it_nothing_is_touched_and_then_the_slot_does_not_boot() {
+    let unknown = of_another_encoder();
     for (by, of_content, expected) in [
         (Signer::Nobody, "", Fate::Untouched),
+        // Not by a key, but by what it asks for.
+        (Signer::Trusted, "unknown", Fate::Untouched),
         (Signer::Trusted, "no-range", Fate::Untouched),
         (Signer::Trusted, ";;changed", Fate::Unbootable),
     ] {
         let payloads = Payloads::signed(by);
         let (node, server) = (node("disabled"), Server::start());
         server.serve("update.content", payloads.content());
-        let plan = both(&server, &payloads, (of_content, "status=404"));
+        let mut plan = both(&server, &payloads, (of_content, "status=404"));
+        if let Some(content) = plan.content.as_mut().filter(|_| of_content == "unknown") {
+            server.serve("update.content", unknown.clone());
+            (content.url, content.size) = (server.url("update.content"), unknown.len() as u64);
+        }
         let (installed, content) = outcome(&node, plan).await;
         assert!(matches!(installed, Err(InstallError::Fetch(_))), "{installed:?}");
         assert!(content.failure.is_some());

@@ -1,0 +1,205 @@
+//! What goes wrong while a content payload is installed, or after that: the running slot changes, the
+//! daemon is killed, its server falls silent, its image doesn't come up.
+
+use std::fs;
+use std::time::Duration;
+
+use test_support::server::Server;
+use tokio_util::sync::CancellationToken;
+use update_engine::disk::SlotName;
+use update_engine::fetch::{FetchSettings, Fetcher};
+use update_engine::install::{Installer, PostinstMode};
+use update_engine::plan::ContentUse;
+use update_engine::serve::Catalog;
+use update_engine::status::Obstacle;
+
+use super::{
+    PACKAGE, Payloads, both, fate_is_untouched, image, is_installed, kernel_contents, node, offered,
+};
+use crate::install::v1::{Fate, fate};
+use crate::support::node::{KERNEL_B, Node, sha256};
+use crate::support::scene::{NEED_REBOOT, Scene, eventually};
+use crate::trial::blame::scheduled_attempt;
+use crate::trial::rollback::grant_times_out;
+
+/// Where the files of the running image lie: behind its superblock.
+const FILES: u64 = 1 << 20;
+
+/// Installs both while operations and chunks of the package are held back until `meanwhile` was
+/// called, once the slot is ours.
+async fn installed_while(meanwhile: impl FnOnce(&Node)) -> (Node, ContentUse) {
+    let payloads = Payloads::new();
+    let (node, server) = (node("disabled"), Server::start());
+    server.serve("update.content", payloads.content());
+    let plan = both(&server, &payloads, (";;gate=1048576", ""));
+    let cancel = CancellationToken::new();
+    let ready = Installer::new(plan, node.site(PostinstMode::Skip))
+        .prepare()
+        .await
+        .unwrap();
+    let log = ready.content();
+    let mut tell = |_| {};
+    let mut download = Box::pin(ready.download(&mut tell, &cancel));
+    let is_touched = async {
+        while fate_is_untouched(&node) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        _ = &mut download => panic!("it ended while its bytes were held back"),
+        () = is_touched => {}
+    }
+    assert_eq!(fate(&node), Fate::Unbootable);
+    meanwhile(&node);
+    server.release(1 << 20);
+    let downloaded = download.await.unwrap();
+    let tested = downloaded.verify(&cancel).await.unwrap();
+    let tested = tested.postinstall(&cancel).await.unwrap();
+    tested.commit().await.unwrap();
+    (node, log.get().unwrap())
+}
+
+#[tokio::test]
+async fn a_running_slot_that_changes_under_us_costs_the_package_and_not_the_image() {
+    // The control: it doesn't change.
+    let (node, content) = installed_while(|_| {}).await;
+    is_installed(&node);
+    assert_eq!(content.failure, None);
+
+    // Its files become those of another version, or nothing at all.
+    let new = image("btrfs-new.img");
+    let garbage = vec![0xee; new.len() - usize::try_from(FILES).unwrap()];
+    for other in [&new[usize::try_from(FILES).unwrap()..], &garbage] {
+        let (node, content) = installed_while(|node| node.disk.write(SlotName::A, FILES, other)).await;
+        let failure = content.failure.unwrap();
+        assert!(
+            failure.contains("is not in the running slot any more"),
+            "{failure}"
+        );
+        assert_eq!(sha256(&node.disk.slot(SlotName::B)), sha256(&new));
+        assert!(node.read(KERNEL_B) == kernel_contents());
+        assert_eq!(node.disk.attributes(SlotName::B), (2, 1, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_asked_a_few_times_before_the_payload_is_fetched() {
+    let payloads = Payloads::new();
+    // At the header, at the manifest, and at the data.
+    for faults in ["stall=10", ";stall=100", ";;stall=100"] {
+        let (node, server) = (node("disabled"), Server::start());
+        server.serve("update.content", payloads.content());
+        let mut site = node.site(PostinstMode::Skip);
+        site.fetcher = Fetcher::new(FetchSettings {
+            stall_window: Duration::from_millis(200),
+            resume_delay: Duration::ZERO,
+            resumes: 4,
+            no_answer_retries: 0,
+            ..FetchSettings::default()
+        });
+        let ready = Installer::new(both(&server, &payloads, (faults, "")), site);
+        let (ready, cancel) = (ready.prepare().await.unwrap(), CancellationToken::new());
+        let log = ready.content();
+        let downloaded = ready.download(&mut |_| {}, &cancel).await.unwrap();
+        let tested = downloaded.verify(&cancel).await.unwrap();
+        let tested = tested.postinstall(&cancel).await.unwrap();
+        tested.commit().await.unwrap();
+        is_installed(&node);
+        let failure = log.get().unwrap().failure.unwrap();
+        assert!(failure.contains("fewer than 900 bytes came"), "{failure}");
+        let asked = server.requests().len();
+        // Header and manifest, four resumptions, those that were asked for ahead, and the payload.
+        assert!(asked <= 2 + 4 + 4 + 1, "{faults}: {asked} requests");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_killed_anywhere_begins_anew_and_gets_there() {
+    let payloads = Payloads::new();
+    // Slow enough to be met at work.
+    let mut scene = offered(&payloads, "CONTENT_PAYLOADS=on\nDOWNLOAD_LIMIT=32768\n").await;
+    let old = scene.node.disk.slot(SlotName::B);
+    let is_written = |node: &Node, len: usize| {
+        let slot = node.disk.slot(SlotName::B);
+        let written = slot.iter().zip(&old).filter(|(now, before)| now != before);
+        written.take(len).count() == len
+    };
+    // As soon as it is ours, with the first bytes of the image, and later.
+    for len in [0, 1, 200_000] {
+        let daemon = scene.boot(SlotName::A).await;
+        scene.attempt("UPDATE_STATUS_DOWNLOADING").await;
+        eventually("the slot is written", || {
+            !fate_is_untouched(&scene.node) && is_written(&scene.node, len)
+        })
+        .await;
+        daemon.kill();
+        assert_eq!(fate(&scene.node), Fate::Unbootable);
+        assert_eq!(
+            sha256(&scene.node.disk.slot(SlotName::A)),
+            sha256(&image("btrfs-old.img"))
+        );
+    }
+    scene.configure("DOWNLOAD_LIMIT=0\n");
+    scene.server.journal().clear();
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(NEED_REBOOT).await;
+    is_installed(&scene.node);
+    let downloads = scene.server.journal().downloads();
+    assert!(
+        downloads.iter().all(|download| download.name == PACKAGE),
+        "{downloads:?}"
+    );
+    assert!(daemon.stop().success());
+}
+
+/// The server offers the content payload beside these bytes, which are of the same image.
+fn offer(scene: &Scene, version: &str, full: &[u8], payloads: &Payloads) {
+    let path = scene.node.beside(&format!("{}.payload", sha256(full)));
+    fs::write(&path, full).unwrap();
+    let catalog = Catalog::open(version, &path).unwrap();
+    let catalog = catalog.with_package(PACKAGE.parse().unwrap(), &payloads.content);
+    scene.server.replace(Some(catalog.unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_never_came_up_is_installed_again_by_neither_package() {
+    let payloads = Payloads::new();
+    // Another payload of the same image, and so with another hash in the offer.
+    let again = Payloads::again();
+    // Once it was made of content, once of the payload.
+    for first in ["CONTENT_PAYLOADS=on\n", "CONTENT_PAYLOADS=off\n"] {
+        let mut scene = offered(&payloads, first).await;
+        scene.update().await;
+        scene.come_back().await.stop();
+        scene.configure("CONTENT_PAYLOADS=on\n");
+        scene.server.journal().clear();
+        offer(&scene, "2.0.1", &again, &payloads);
+        let other = vec![0xb0; image("btrfs-new.img").len()];
+        scene.node.disk.write(SlotName::B, 0, &other);
+        let slot = || {
+            (
+                scene.node.disk.attributes(SlotName::B),
+                sha256(&scene.node.disk.slot(SlotName::B)),
+            )
+        };
+        let before = slot();
+        let failure = scheduled_attempt(&scene.node).await.unwrap_err();
+        assert_eq!(failure.obstacle, Obstacle::RolledBack, "{failure:?}");
+        assert!(failure.reason().contains("makes the same image"), "{failure:?}");
+        assert_eq!(slot(), before, "{first}");
+        let asked = scene.server.journal().downloads();
+        let of_content = asked.iter().filter(|download| download.name == PACKAGE).count();
+        // Header and manifest told it; nothing more was fetched.
+        assert_eq!(of_content, 2, "{asked:?}");
+
+        // The control: nothing is blamed any more.
+        grant_times_out(&scene.node);
+        fs::remove_file(scene.node.path("/var/lib/update_engine/history")).unwrap();
+        // How it ends is another matter: this image has no postinst.
+        let _ = scheduled_attempt(&scene.node).await;
+        assert_eq!(
+            sha256(&scene.node.disk.slot(SlotName::B)),
+            sha256(&image("btrfs-new.img"))
+        );
+    }
+}
