@@ -71,7 +71,7 @@ fn files(path: &Path) -> BTreeMap<PathBuf, String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offer_is_told_with_every_look_at_the_node_and_nothing_is_touched() {
     let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
-    scene.configure("PARTITION_oem=/nowhere/OEM-%s\n");
+    scene.configure("PARTITION_oem=/nowhere/OEM-%s\nTRIAL_DEADLINE=900\n");
     let _daemon = scene.boot(SlotName::A).await;
     scene.overview(|overview| !overview.slots.is_empty()).await;
     let disk = || sha256(&std::fs::read(scene.node.disk.path()).unwrap());
@@ -105,6 +105,7 @@ async fn an_offer_is_told_with_every_look_at_the_node_and_nothing_is_touched() {
         "other slot ok USR-B, 16.0 MiB, nobody uses it",
         "partition oem ok not needed by this payload: the target of partition oem can't be used: cannot open ",
         "payload ok signed, and all of it fits: image of 16.0 MiB, kernel of 395.5 KiB",
+        "trial deadline doubtful nobody would end a hang: nothing starts update-engine-trial-deadline.service",
     ] {
         assert!(
             lines.iter().any(|line| line.starts_with(begin)),
