@@ -11,6 +11,10 @@ use super::ioctl;
 use super::lock::OpenDisk;
 use super::target::forget;
 
+/// The page cache drops nothing of a page that a range only touches, and a sector is less than a
+/// page, a table's entries less than a page of 64 KiB. It may also hold some MiB in one piece.
+const PIECE: u64 = 4 << 20;
+
 /// What a path named as disk turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum MediumKind {
@@ -21,7 +25,7 @@ pub(super) enum MediumKind {
 }
 
 /// An open disk. Reads bypass what the page cache remembers, so that after a failed sync we see
-/// what the medium holds.
+/// what the medium holds: each drops all of [`PIECE`] around what it reads.
 #[derive(Debug)]
 pub(super) struct Medium {
     file: OpenDisk,
@@ -110,7 +114,9 @@ impl Disk for Medium {
 
     fn read(&mut self, lba: u64, buf: &mut [u8]) -> io::Result<()> {
         let offset = self.offset(lba)?;
-        forget(&self.file, offset, u64::try_from(buf.len()).unwrap_or(u64::MAX));
+        let end = offset.saturating_add(u64::try_from(buf.len()).unwrap_or(u64::MAX));
+        let start = offset - offset % PIECE;
+        forget(&self.file, start, end.div_ceil(PIECE).saturating_mul(PIECE) - start);
         self.file.read_exact_at(buf, offset)
     }
 

@@ -11,7 +11,7 @@ use update_engine::disk::{DiskError, DummyDisk, SlotDisk, SlotName};
 
 use crate::support::device::Device;
 use crate::support::image::Image;
-use crate::support::loops::{may_mount, run};
+use crate::support::loops::{Loop, may_mount, run};
 
 fn image() -> (TempDir, Image) {
     let directory = TempDir::new().unwrap();
@@ -45,6 +45,23 @@ fn usr_from_another_partition_of_the_disk_is_no_slot() {
     let error = SlotDisk::discover(&device.host(&device.partition(6))).unwrap_err();
     let text = std::error::Error::source(&error).unwrap().to_string();
     assert!(text.starts_with("/usr comes from partition 6 of "), "{text}");
+}
+
+#[test]
+fn a_table_comes_from_the_medium_whatever_the_page_cache_remembers() {
+    if !may_mount() {
+        return;
+    }
+    let (_directory, image) = image();
+    let device = Loop::writable(image.path());
+    // What is cached of a device goes when nobody has it open, and a node's disk is always in use.
+    let _in_use = File::open(device.device()).unwrap();
+    let disk = SlotDisk::open(device.device(), SlotName::A).unwrap();
+    let before = disk.boots_next().unwrap();
+    // Below the device, of which the cache learns nothing.
+    image.set_attributes(SlotName::B, (9, 0, 1));
+    assert_ne!(before, Some(SlotName::B));
+    assert_eq!(disk.boots_next().unwrap(), Some(SlotName::B));
 }
 
 #[test]
