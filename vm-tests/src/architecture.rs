@@ -9,6 +9,9 @@ pub(crate) enum Architecture {
     Amd64,
     /// 64-bit ARM: programs and loader are cross-built, QEMU emulates it.
     Arm64,
+    /// The same with memory pages of 16 KiB: another kernel of Debian 13, on a processor that has them.
+    #[value(name = "arm64-16k")]
+    Arm64Pages16K,
 }
 
 /// UEFI firmware of QEMU's machines.
@@ -26,7 +29,23 @@ impl Architecture {
     pub(crate) fn debian(self) -> &'static str {
         match self {
             Self::Amd64 => "amd64",
-            Self::Arm64 => "arm64",
+            Self::Arm64 | Self::Arm64Pages16K => "arm64",
+        }
+    }
+
+    /// Debian's flavour of its kernel (`linux-image-FLAVOUR`), if it isn't the architecture's own.
+    pub(crate) fn kernel_flavour(self) -> Option<&'static str> {
+        match self {
+            Self::Amd64 | Self::Arm64 => None,
+            Self::Arm64Pages16K => Some("arm64-16k"),
+        }
+    }
+
+    /// Bytes of a page of memory under that kernel.
+    pub(crate) fn page_size(self) -> u32 {
+        match self {
+            Self::Amd64 | Self::Arm64 => 4096,
+            Self::Arm64Pages16K => 16384,
         }
     }
 
@@ -34,7 +53,7 @@ impl Architecture {
     pub(crate) fn triplet(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64-linux-gnu",
-            Self::Arm64 => "aarch64-linux-gnu",
+            Self::Arm64 | Self::Arm64Pages16K => "aarch64-linux-gnu",
         }
     }
 
@@ -42,7 +61,7 @@ impl Architecture {
     pub(crate) fn linker(self) -> (&'static str, &'static str) {
         match self {
             Self::Amd64 => ("lib64", "ld-linux-x86-64.so.2"),
-            Self::Arm64 => ("lib", "ld-linux-aarch64.so.1"),
+            Self::Arm64 | Self::Arm64Pages16K => ("lib", "ld-linux-aarch64.so.1"),
         }
     }
 
@@ -50,7 +69,7 @@ impl Architecture {
     pub(crate) fn rust_target(self) -> Option<&'static str> {
         match self {
             Self::Amd64 => None,
-            Self::Arm64 => Some("aarch64-unknown-linux-gnu"),
+            Self::Arm64 | Self::Arm64Pages16K => Some("aarch64-unknown-linux-gnu"),
         }
     }
 
@@ -58,7 +77,7 @@ impl Architecture {
     pub(crate) fn efi_target(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64-unknown-uefi",
-            Self::Arm64 => "aarch64-unknown-uefi",
+            Self::Arm64 | Self::Arm64Pages16K => "aarch64-unknown-uefi",
         }
     }
 
@@ -66,7 +85,7 @@ impl Architecture {
     pub(crate) fn objcopy(self) -> &'static str {
         match self {
             Self::Amd64 => "objcopy",
-            Self::Arm64 => "aarch64-linux-gnu-objcopy",
+            Self::Arm64 | Self::Arm64Pages16K => "aarch64-linux-gnu-objcopy",
         }
     }
 
@@ -74,7 +93,7 @@ impl Architecture {
     pub(crate) fn boot_file(self) -> &'static str {
         match self {
             Self::Amd64 => "EFI/BOOT/BOOTX64.EFI",
-            Self::Arm64 => "EFI/BOOT/BOOTAA64.EFI",
+            Self::Arm64 | Self::Arm64Pages16K => "EFI/BOOT/BOOTAA64.EFI",
         }
     }
 
@@ -82,7 +101,7 @@ impl Architecture {
     pub(crate) fn stub(self) -> &'static str {
         match self {
             Self::Amd64 => "linuxx64.efi.stub",
-            Self::Arm64 => "linuxaa64.efi.stub",
+            Self::Arm64 | Self::Arm64Pages16K => "linuxaa64.efi.stub",
         }
     }
 
@@ -94,7 +113,7 @@ impl Architecture {
                 variables: "/usr/share/OVMF/OVMF_VARS_4M.fd",
                 package: "ovmf",
             },
-            Self::Arm64 => Firmware {
+            Self::Arm64 | Self::Arm64Pages16K => Firmware {
                 code: "/usr/share/AAVMF/AAVMF_CODE.fd",
                 variables: "/usr/share/AAVMF/AAVMF_VARS.fd",
                 package: "qemu-efi-aarch64",
@@ -106,7 +125,7 @@ impl Architecture {
     pub(crate) fn qemu(self) -> (&'static str, &'static str) {
         match self {
             Self::Amd64 => ("qemu-system-x86_64", "q35"),
-            Self::Arm64 => ("qemu-system-aarch64", "virt"),
+            Self::Arm64 | Self::Arm64Pages16K => ("qemu-system-aarch64", "virt"),
         }
     }
 
@@ -115,6 +134,8 @@ impl Architecture {
         match self {
             Self::Amd64 => "qemu64",
             Self::Arm64 => "cortex-a57",
+            // An A57 has pages of 4 and 64 KiB.
+            Self::Arm64Pages16K => "cortex-a76",
         }
     }
 
@@ -122,7 +143,7 @@ impl Architecture {
     pub(crate) fn console(self) -> &'static str {
         match self {
             Self::Amd64 => "ttyS0",
-            Self::Arm64 => "ttyAMA0",
+            Self::Arm64 | Self::Arm64Pages16K => "ttyAMA0",
         }
     }
 }

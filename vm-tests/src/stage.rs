@@ -136,6 +136,11 @@ impl<'a> Stage<'a> {
         self.loader = loader;
     }
 
+    /// The processor of its machines.
+    pub(crate) fn architecture(&self) -> Architecture {
+        self.hardware.architecture
+    }
+
     /// Logs and disks of this story.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory

@@ -38,7 +38,7 @@ pub(super) fn in_order(directory: &Path, architecture: Architecture) -> Result<V
     let mut order = Vec::new();
     let chipset: &[&str] = match architecture {
         Architecture::Amd64 => &CHIPSET,
-        Architecture::Arm64 => &[],
+        Architecture::Arm64 | Architecture::Arm64Pages16K => &[],
     };
     for name in WANTED.iter().chain(chipset) {
         add(name, &known, &mut order)?;

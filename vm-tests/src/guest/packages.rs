@@ -129,11 +129,12 @@ impl Packages {
             Architecture::Amd64 => None,
             // Its programs can't be run here, so that nothing configures its packages: what that makes in
             // /etc and /var doesn't depend on the architecture.
-            Architecture::Arm64 => {
+            Architecture::Arm64 | Architecture::Arm64Pages16K => {
                 let beside = cache.parent().context("the cache has no parent")?;
                 Some(Self::get(beside, Architecture::Amd64, debian)?)
             }
         };
+        let add_kernel = add_kernel(architecture);
         let recipe = [
             debian.suite(),
             USERLAND,
@@ -141,7 +142,7 @@ impl Packages {
             architecture.debian(),
             &LEFT_OUT.join(" "),
             &NOT_UNPACKED.join(" "),
-            ADD_KERNEL,
+            &add_kernel,
         ];
         let name = format!("debian-{}", fingerprint(&recipe.map(str::as_bytes)));
         let directory = cache.join(name);
@@ -192,11 +193,21 @@ impl Packages {
     }
 }
 
+/// The hook that adds the kernel, of another flavour if the guest has one.
+fn add_kernel(architecture: Architecture) -> String {
+    match architecture.kernel_flavour() {
+        Some(flavour) => ADD_KERNEL.replace("$architecture", flavour),
+        None => ADD_KERNEL.to_owned(),
+    }
+}
+
 fn fetch(archive: &Path, architecture: Architecture, debian: Debian) -> Result<()> {
     eprintln!("fetching the guests' userland and kernel from Debian (about two minutes)");
     let (variant, packages, hook) = match architecture {
         Architecture::Amd64 => ("essential", USERLAND.to_owned(), "customize"),
-        Architecture::Arm64 => ("extract", format!("{EXTRACTED},{USERLAND}"), "extract"),
+        Architecture::Arm64 | Architecture::Arm64Pages16K => {
+            ("extract", format!("{EXTRACTED},{USERLAND}"), "extract")
+        }
     };
     let mut bootstrap = tool("mmdebstrap");
     bootstrap
@@ -206,7 +217,7 @@ fn fetch(archive: &Path, architecture: Architecture, debian: Debian) -> Result<(
         .arg(format!("--keyring={KEYRING}"))
         .args(LEFT_OUT.map(|path| format!("--dpkgopt=path-exclude={path}")))
         // As text: without root it runs as somebody who may not read our files.
-        .args([&format!("--{hook}-hook"), ADD_KERNEL])
+        .args([format!("--{hook}-hook"), add_kernel(architecture)])
         .arg(debian.suite())
         .arg(archive);
     // Without one, mmdebstrap knows where Debian is.

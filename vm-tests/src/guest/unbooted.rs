@@ -102,7 +102,7 @@ fn kernel(architecture: Architecture, root_hash: [u8; 32]) -> Vec<u8> {
     let digits = Sha256Digest::from(root_hash).to_string();
     let (magic, place): (&[(usize, &[u8])], _) = match architecture {
         Architecture::Amd64 => (&[(0x1fe, &[0x55, 0xaa]), (0x202, b"HdrS")], 64),
-        Architecture::Arm64 => (&[(0x38, b"ARM\x64")], 512),
+        Architecture::Arm64 | Architecture::Arm64Pages16K => (&[(0x38, b"ARM\x64")], 512),
     };
     for (at, bytes) in magic.iter().copied().chain([(place, digits.as_bytes())]) {
         kernel[at..at + bytes.len()].copy_from_slice(bytes);

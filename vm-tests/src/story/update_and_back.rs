@@ -1,6 +1,6 @@
 //! Two updates in a row, from slot to slot and back.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use update_engine::journal::MessageId;
 
 use super::{Control, Story};
@@ -26,6 +26,11 @@ fn play(stage: &mut Stage) -> Result<()> {
     let disk = stage.install(&first)?;
     let mut machine = stage.boot(&disk)?;
     expect_running(&mut machine, Slot::A, &first)?;
+    let page_size = machine.sh("getconf PAGESIZE")?;
+    ensure!(
+        page_size.trim() == stage.architecture().page_size().to_string(),
+        "the kernel has pages of {page_size} bytes"
+    );
     // Here for all stories: each of them fails if one of our units is killed for a call.
     denials::expect_they_kill(&mut machine)?;
     stage.say("what the daemon's unit denies kills");
