@@ -116,7 +116,11 @@ impl Disk for Medium {
         let offset = self.offset(lba)?;
         let end = offset.saturating_add(u64::try_from(buf.len()).unwrap_or(u64::MAX));
         let start = offset - offset % PIECE;
-        forget(&self.file, start, end.div_ceil(PIECE).saturating_mul(PIECE) - start);
+        forget(
+            &self.file,
+            start,
+            end.div_ceil(PIECE).saturating_mul(PIECE) - start,
+        );
         self.file.read_exact_at(buf, offset)
     }
 
