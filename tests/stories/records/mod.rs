@@ -91,6 +91,8 @@ async fn a_real_run_leaves_what_other_versions_read() {
         for moment in &today {
             moment.write(Path::new(&directory));
         }
+        let ids = older::MESSAGE_IDS.map(|(name, id)| format!("{name} {}\n", id.id()));
+        fs::write(Path::new(&directory).join("message-ids"), ids.concat()).unwrap();
     }
     for version in VERSIONS {
         let kept = fs::read_dir(fixtures(version)).unwrap();

@@ -7,6 +7,7 @@ use update_engine::disk::SlotName;
 use update_engine::extension::{ExtensionStore, RunningSystem};
 use update_engine::host::Host;
 use update_engine::install::{Installer, PostinstMode};
+use update_engine::journal::MessageId;
 use update_engine::policy::{History, PayloadState, TrialProgress};
 use update_engine::status::UnixTime;
 use update_engine::store::{Key, PREFS_DIR, Prefs};
@@ -339,25 +340,34 @@ fn the_first_start_of_a_boot_that_another_version_noted_counts() {
     }
 }
 
+/// What is kept of each version as `message-ids`, a name and an identifier in each line.
+pub(super) const MESSAGE_IDS: [(&str, MessageId); 17] = [
+    ("installed", MessageId::Installed),
+    ("staged", MessageId::Staged),
+    ("failed", MessageId::Failed),
+    ("payload-refused", MessageId::PayloadRefused),
+    ("check-failed", MessageId::CheckFailed),
+    ("deferred", MessageId::Deferred),
+    ("rolled-back", MessageId::RolledBack),
+    ("marked-good", MessageId::MarkedGood),
+    ("deadline-passed", MessageId::DeadlinePassed),
+    ("table-repaired", MessageId::TableRepaired),
+    ("reboot-lock-taken", MessageId::RebootLockTaken),
+    ("reboot-lock-released", MessageId::RebootLockReleased),
+    ("reboot-lock-kept", MessageId::RebootLockKept),
+    ("reboot-ordered", MessageId::RebootOrdered),
+    ("reboot-called-off", MessageId::RebootCalledOff),
+    ("lost", MessageId::Lost),
+    ("worse-than-before", MessageId::WorseThanBefore),
+];
+
 #[test]
 fn identifiers_of_messages_are_those_of_every_version() {
-    use update_engine::journal::MessageId;
-    let today = [
-        ("installed", MessageId::Installed),
-        ("failed", MessageId::Failed),
-        ("payload-refused", MessageId::PayloadRefused),
-        ("check-failed", MessageId::CheckFailed),
-        ("deferred", MessageId::Deferred),
-        ("rolled-back", MessageId::RolledBack),
-        ("marked-good", MessageId::MarkedGood),
-        ("deadline-passed", MessageId::DeadlinePassed),
-        ("table-repaired", MessageId::TableRepaired),
-    ];
     for version in VERSIONS {
         let kept = fs::read_to_string(super::fixtures(version).join("message-ids")).unwrap();
         for line in kept.lines() {
             let (name, id) = line.split_once(' ').unwrap();
-            let (_, notable) = today.iter().find(|(known, _)| *known == name).unwrap();
+            let (_, notable) = MESSAGE_IDS.iter().find(|(known, _)| *known == name).unwrap();
             assert_eq!(notable.id(), id, "{version} {name}");
         }
     }
