@@ -252,7 +252,13 @@ pub(crate) fn attempt(
         .args([node.root(), node.disk(), file])
         .arg(server.url("p"))
         .arg(payload.content.as_ref().map_or(0, Vec::len).to_string());
-    command.output().expect("strace is installed")
+    let output = command.output().expect("strace is installed");
+    if payload.content.is_some() && output.status.success() {
+        // Else the scenario would show the payload's installation a second time.
+        let is_fetched = server.requests().iter().any(|request| request.path == "/p");
+        assert!(!is_fetched, "the content payload was given up");
+    }
+    output
 }
 
 pub(crate) fn said(output: &Output) -> String {
