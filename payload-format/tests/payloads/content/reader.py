@@ -124,7 +124,7 @@ def signed(number):
 
 
 def read(payload):
-    """The partition of the slot and the packed chunks of a content payload."""
+    """The slot's partition, that of a kernel made of content, and the packed chunks of a content payload."""
     if payload[:4] != b"CrAU" or int.from_bytes(payload[4:12], "big") != 2:
         fail("no payload of version 2")
     manifest_len = int.from_bytes(payload[12:20], "big")
@@ -134,12 +134,14 @@ def read(payload):
         fail("no content payload")
     data = payload[24 + manifest_len + signatures_len :]
     operations_len = 0
-    slot = None
+    slot = kernel = None
     for partition in map(fields, manifest[13]):
         operations_len += sum(fields(operation).get(3, [0])[0] for operation in partition.get(8, []))
         if partition[1][0] in (b"usr", b"root"):
             slot = partition
-    return slot, data[operations_len:]
+        elif partition[1][0] == b"kernel" and 50002 in partition:
+            kernel = partition
+    return slot, kernel, data[operations_len:]
 
 
 def columns(tables):
@@ -174,15 +176,33 @@ def content_of(chunks, packed, prefix_len, zstd):
     return bytes(content)
 
 
+def hash_tree(image, data_blocks, salt):
+    """The hash tree of dm-verity over an image's first blocks, the top level first."""
+
+    def level_of(data):
+        blocks = (data[at : at + BLOCK] for at in range(0, len(data), BLOCK))
+        hashes = b"".join(hashlib.sha256(salt + block).digest() for block in blocks)
+        return hashes + bytes(-len(hashes) % BLOCK)
+
+    levels = [level_of(image[: data_blocks * BLOCK])]
+    while len(levels[-1]) > BLOCK:
+        levels.append(level_of(levels[-1]))
+    return b"".join(reversed(levels))
+
+
 def main(path, out, original=None):
     zstd = Zstd()
     with open(path, "rb") as file:
-        slot, packed = read(file.read())
+        slot, kernel, packed = read(file.read())
     new = fields(slot[7][0])
     image_len, digest = new[1][0], new[2][0]
     tables = fields(slot[50001][0])
     chunks, segments = columns(tables)
     content = content_of(chunks, packed, tables.get(4, [0])[0], zstd)
+    if kernel:
+        new, start = fields(kernel[7][0]), kernel[50002][0]
+        if hashlib.sha256(content[start : start + new[1][0]]).digest() != new[2][0]:
+            fail("the kernel has another hash")
     if original:
         with open(original, "rb") as file:
             original = file.read()
@@ -210,12 +230,17 @@ def main(path, out, original=None):
             compared += 1
     if at != len(content):
         fail("content is left")
+    if 13 in tables:
+        tree = fields(tables[13][0])
+        data_blocks, start, salt = tree[1][0], tree[2][0], tree.get(3, [b""])[0]
+        hashes = hash_tree(image, data_blocks, salt)
+        image[start * BLOCK : start * BLOCK + len(hashes)] = hashes
     image = bytes(image[:image_len])
     if hashlib.sha256(image).digest() != digest:
         fail("the image has another hash")
     with open(out, "wb") as file:
         file.write(image)
-    print(f"{encoded} encoded, {compared} compared")
+    print(f"{encoded} encoded, {compared} compared; kernel: {bool(kernel)}, hash tree: {13 in tables}")
 
 
 if __name__ == "__main__":
