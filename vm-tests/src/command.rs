@@ -8,12 +8,13 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 /// Tools and the Debian packages that contain them.
-const PACKAGES: [(&str, &str); 16] = [
+const PACKAGES: [(&str, &str); 17] = [
     ("unshare", "util-linux"),
     ("git", "git"),
     ("tar", "tar"),
     ("mmdebstrap", "mmdebstrap"),
     ("mke2fs", "e2fsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
     ("mformat", "mtools"),
     ("mcopy", "mtools"),
     ("mdel", "mtools"),

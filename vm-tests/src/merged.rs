@@ -15,7 +15,7 @@ pub(crate) fn expect_merged(machine: &mut Machine, debian: Debian) -> Result<()>
     let mounts = mounts(machine)?;
     let slot = mounts
         .iter()
-        .find(|mount| mount.point == "/usr" && mount.kind == "ext2")
+        .find(|mount| mount.point == "/usr" && matches!(mount.kind.as_str(), "ext2" | "btrfs"))
         .with_context(|| format!("no slot is mounted: {mounts:?}"))?;
     let covers =
         |mount: &&Mount| mount.point == "/usr" && mount.source == "sysext" && mount.parent == slot.id;

@@ -192,6 +192,44 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// Offers a release with its content payload as a further package.
+    pub(crate) fn offer_content(&self, release: &Release) -> Result<()> {
+        self.workshop.payload(release)?;
+        let content = self.workshop.content_payload(release)?;
+        self.say(format_args!(
+            "the server offers {} and its content",
+            release.version
+        ));
+        let catalog = Catalog::open(&release.version, &release.payload)?;
+        let catalog = catalog.with_package("update.content".parse()?, &content)?;
+        self.server.replace(Some(catalog));
+        Ok(())
+    }
+
+    /// Checks that the release was made of its content payload, and of fewer bytes than half of the
+    /// payload.
+    pub(crate) fn expect_content(&self, release: &Release) -> Result<()> {
+        let downloads = self.server.journal().downloads();
+        let of_content = downloads
+            .iter()
+            .filter(|download| download.name == "update.content");
+        ensure!(
+            of_content.count() == downloads.len() && !downloads.is_empty(),
+            "the payload was fetched: {downloads:?}"
+        );
+        let fetched: u64 = downloads.iter().map(|download| download.len).sum();
+        let payload = fs::metadata(&release.payload)?.len();
+        ensure!(
+            fetched * 2 < payload,
+            "{fetched} bytes were fetched, the payload has {payload}"
+        );
+        self.say(format_args!(
+            "{fetched} bytes were fetched in {} ranges, the payload has {payload}",
+            downloads.len()
+        ));
+        Ok(())
+    }
+
     /// Offers a release, and sends it at `pace` bytes per second.
     pub(crate) fn offer_slowly(&self, release: &Release, pace: NonZeroU64) -> Result<()> {
         self.workshop.payload(release)?;

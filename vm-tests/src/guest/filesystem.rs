@@ -1,11 +1,11 @@
 //! File systems, made from files without mounting.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
-use crate::command::{as_root, run};
+use crate::command::{as_root, is_root, run, tool};
 
 const BLOCK: u64 = 4096;
 /// Bytes of files for each byte of inodes: mke2fs makes one of 256 bytes for each 4 KiB.
@@ -29,6 +29,27 @@ pub(super) fn image(image: &Path, tree: &Path, kind: &str, len: u64) -> Result<(
         .arg(image)
         .arg(format!("{}k", len >> 10));
     run(&mut make).map(drop)
+}
+
+/// Makes a btrfs of the files of `tree`, compressed with zstd by this machine's kernel. Its
+/// identifier is another one each time: a kernel takes two file systems with one for the same.
+///
+/// # Errors
+/// Only root may mount it.
+pub(super) fn btrfs(image: &Path, tree: &Path, len: u64) -> Result<()> {
+    let file = File::create(image).with_context(|| format!("cannot make {}", image.display()))?;
+    file.set_len(len)?;
+    run(tool("mkfs.btrfs")
+        .args(["-q", "--mixed", "-m", "single", "-d", "single"])
+        .arg(image))?;
+    ensure!(is_root(), "only root can mount a btrfs, to fill it");
+    let root = tempfile::tempdir()?;
+    // In a mount namespace of its own: nothing stays mounted, whatever happens.
+    let script = r#"mount -o loop,compress-force=zstd:3 "$0" "$1" && cp -a "$2/." "$1" && umount "$1""#;
+    run(tool("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .args([image, root.path(), tree]))
+    .map(drop)
 }
 
 /// Bytes of an image that holds the files of `tree` and little more.

@@ -56,6 +56,8 @@ pub(super) fn image(
     archive.add(Kind::File, "deadline", deadline.as_bytes());
     let takeover = recipe.takeover.map_or("", Takeover::in_initrd);
     archive.add(Kind::File, "takeover", takeover.as_bytes());
+    let filesystem = if recipe.btrfs { "btrfs" } else { "ext2" };
+    archive.add(Kind::File, "filesystem", filesystem.as_bytes());
     compressed(cache, &archive.finish())
 }
 

@@ -10,9 +10,9 @@ use crate::architecture::Architecture;
 
 /// Modules that a guest needs; the rest follows from their own lists. `crc32c_generic` is asked for
 /// by ext4 when it mounts, not when it is loaded; the two character sets by vfat; `loop` and
-/// `overlay` by extensions; `autofs4` by what is mounted on demand. `softdog` is loaded where a
-/// story wants it.
-const WANTED: [&str; 12] = [
+/// `overlay` by extensions; `autofs4` by what is mounted on demand. `softdog` and `btrfs` are loaded
+/// where a story wants them.
+const WANTED: [&str; 13] = [
     "virtio_blk",
     "virtio_net",
     "i6300esb",
@@ -25,6 +25,7 @@ const WANTED: [&str; 12] = [
     "loop",
     "overlay",
     "autofs4",
+    "btrfs",
 ];
 
 /// The watchdog of the chipset that QEMU's machines for x86-64 have: the device on which it is found, and

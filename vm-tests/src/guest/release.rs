@@ -96,6 +96,8 @@ pub(crate) struct Recipe<'a> {
     /// Whether its payload is one of Flatcar's kind, compressed, of version 1; else it is plain, of
     /// version 2.
     pub(crate) compressed: bool,
+    /// Whether its image is a btrfs that this machine's kernel has compressed; else it is ext2.
+    pub(crate) btrfs: bool,
     /// The `cgpt` by which its postinst switches the slot by itself; none if it doesn't.
     pub(crate) cgpt: Option<&'a Path>,
 }
@@ -118,6 +120,7 @@ impl<'a> Recipe<'a> {
             deadline: Deadline::Off,
             initrd: Initrd::Busybox,
             compressed: false,
+            btrfs: false,
             cgpt: None,
         }
     }
@@ -178,18 +181,38 @@ impl Workshop {
             (MajorVersion::V2, Vec::new())
         };
         let options = GenerateOptions {
+            version,
+            compressions,
+            ..self.payload_options(release)
+        };
+        generate(&options, &release.payload).context("cannot make a payload")?;
+        Ok(())
+    }
+
+    /// Makes the content payload of a release.
+    pub(crate) fn content_payload(&self, release: &Release) -> Result<PathBuf> {
+        let content = release.payload.with_extension("content");
+        let options = GenerateOptions {
+            content: true,
+            ..self.payload_options(release)
+        };
+        generate(&options, &content).context("cannot make a content payload")?;
+        Ok(content)
+    }
+
+    /// A payload of version 2, plain.
+    fn payload_options(&self, release: &Release) -> GenerateOptions {
+        GenerateOptions {
             old: None,
             extra_partitions: Vec::new(),
             image: release.image.clone(),
             kernel: Some(release.kernel.clone()),
             content: false,
-            version,
-            compressions,
+            version: MajorVersion::V2,
+            compressions: Vec::new(),
             os_release: None,
             private_keys: vec![self.private_key.clone()],
-        };
-        generate(&options, &release.payload).context("cannot make a payload")?;
-        Ok(())
+        }
     }
 
     fn slot_image(&self, directory: &Path, release: &Release, recipe: &Recipe<'_>) -> Result<()> {
@@ -237,6 +260,9 @@ impl Workshop {
         // No larger than it has to be: each byte is downloaded, written, read back and hashed by an
         // emulated processor.
         let len = filesystem::least(tree.path())?;
+        if recipe.btrfs {
+            return filesystem::btrfs(&release.image, tree.path(), len);
+        }
         filesystem::image(&release.image, tree.path(), "ext2", len)
     }
 

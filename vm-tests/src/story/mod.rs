@@ -2,6 +2,7 @@
 
 mod bad_release;
 mod bad_version_keeps_lock;
+mod content_payload;
 mod cut_download;
 mod cut_power;
 mod deadline;
@@ -48,7 +49,7 @@ pub(crate) struct Control {
 }
 
 /// All stories.
-pub(crate) const STORIES: [Story; 40] = [
+pub(crate) const STORIES: [Story; 41] = [
     two_versions::STORY,
     panics::STORY,
     staged::AUTOMOUNT,
@@ -66,6 +67,7 @@ pub(crate) const STORIES: [Story; 40] = [
     regressions::UNIT_LOST,
     regressions::UNIT_FLAPS,
     update_and_back::STORY,
+    content_payload::STORY,
     reboot_in_window::STORY,
     staged::REBOOT,
     staged::WITHDRAWN,
