@@ -21,12 +21,13 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// The bytes of ranges of one payload, in their order. Each is asked for on a connection of its
 /// own, and goes on after interruptions as any download does; but all of them together have the
-/// resumptions of one download, and a range as many as were left when it was asked for.
+/// resumptions of one download.
 #[derive(Debug)]
 pub struct RangeStream {
-    /// Of the next range: without limit and floor, which are those of all of them together, and
-    /// with the resumptions that are left.
+    /// Of each range: without limit and floor, which are those of all of them together.
     settings: FetchSettings,
+    /// Resumptions that are left to the current range and those behind it.
+    resumes: u32,
     request: FetchRequest,
     waiting: VecDeque<Range<u64>>,
     /// Those that were asked for, in order. Dropping one ends its connection.
@@ -42,6 +43,7 @@ pub struct RangeStream {
 impl RangeStream {
     pub(super) fn new(settings: &FetchSettings, request: FetchRequest, ranges: Vec<Range<u64>>) -> Self {
         Self {
+            resumes: settings.resumes,
             limit: settings.rate.map(RateLimit::new),
             floor: Floor::new(settings),
             // What comes ahead would come beside the limit.
@@ -84,7 +86,7 @@ impl RangeStream {
                 if next.is_some() {
                     return Ok(next);
                 }
-                self.settings.resumes = self.settings.resumes.saturating_sub(resumes);
+                self.resumes = self.resumes.saturating_sub(resumes);
                 self.current = None;
             } else if let Some(asked) = self.asked.front_mut() {
                 // One task each; a panic of it is passed on.
@@ -94,6 +96,9 @@ impl RangeStream {
                 });
                 self.asked.pop_front();
                 self.current = opened.transpose()?;
+                if let Some(stream) = &mut self.current {
+                    stream.allow_resumes(self.resumes);
+                }
                 self.waited(began, 0)?;
             } else {
                 return Ok(None);

@@ -99,6 +99,11 @@ impl PayloadStream {
         self.start
     }
 
+    /// Changes how often it may be asked for again: since it was opened, others may have used that.
+    pub(super) const fn allow_resumes(&mut self, resumes: u32) {
+        self.settings.resumes = resumes;
+    }
+
     /// How often the current URL was asked again after an interruption.
     pub(super) const fn resumes(&self) -> u32 {
         self.resumes
@@ -186,7 +191,7 @@ impl PayloadStream {
 
     /// Plans the next request, unless the resumptions are used up.
     fn broke_off(&mut self, why: Interruption) -> Result<(), FetchError> {
-        if self.resumes == self.settings.resumes {
+        if self.resumes >= self.settings.resumes {
             return Err(self.interrupted(why));
         }
         self.resumes += 1;
