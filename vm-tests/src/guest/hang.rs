@@ -32,7 +32,7 @@ pub(crate) enum Hang {
     Confext,
     /// In a unit that never becomes active, for which the daemon waits.
     Unit,
-    /// The daemon ends at once, again and again.
+    /// The daemon ends at once, each time that it is started.
     Daemon,
     /// The daemon is stopped by a signal once it has started.
     DaemonStopped,
@@ -130,8 +130,9 @@ impl Hang {
             ),
             Self::Daemon => (
                 "update-engine.service.d/broken.conf",
-                // Its sandbox has no console.
-                "[Service]\nExecStart=\nExecStart=false\n",
+                // Its sandbox has no console. systemd gives up after a while, or the machine of a control run, which
+                // nothing ends, would never be silent.
+                "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=3\n[Service]\nExecStart=\nExecStart=false\n",
                 None,
             ),
             Self::Systemd => (
