@@ -4,17 +4,21 @@
 use std::fs;
 use std::time::Duration;
 
+use payload_format::MajorVersion;
+use test_support::random::Random;
 use test_support::server::Server;
 use tokio_util::sync::CancellationToken;
 use update_engine::disk::SlotName;
 use update_engine::fetch::{FetchSettings, Fetcher};
-use update_engine::install::{Installer, PostinstMode};
+use update_engine::install::{InstallError, Installer, PostinstMode};
+use update_engine::payload::{GenerateOptions, generate};
 use update_engine::plan::ContentUse;
 use update_engine::serve::Catalog;
 use update_engine::status::Obstacle;
 
 use super::{
-    PACKAGE, Payloads, both, fate_is_untouched, image, is_installed, kernel_contents, node, offered,
+    PACKAGE, Payloads, both, fate_is_untouched, image, is_installed, kernel_contents, node, offered, options,
+    outcome,
 };
 use crate::install::v1::{Fate, fate};
 use crate::support::node::{KERNEL_B, Node, sha256};
@@ -83,6 +87,41 @@ async fn a_running_slot_that_changes_under_us_costs_the_package_and_not_the_imag
         assert!(node.read(KERNEL_B) == kernel_contents());
         assert_eq!(node.disk.attributes(SlotName::B), (2, 1, 0));
     }
+}
+
+#[tokio::test]
+async fn a_package_that_saves_nothing_is_left_before_anything_is_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    // The running slot has nothing of it, and nothing makes it smaller.
+    fs::write(path("new.img"), Random::new(1).bytes(1 << 20)).unwrap();
+    fs::write(path("kernel"), kernel_contents()).unwrap();
+    let full = options((&path("new.img"), &path("kernel")), MajorVersion::V2);
+    let content = GenerateOptions {
+        content: true,
+        ..full.clone()
+    };
+    for (options, name) in [(full, "full"), (content, "content")] {
+        generate(&options, &path(name)).unwrap();
+    }
+    let (node, server) = (node("disabled"), Server::start());
+    let payloads = Payloads {
+        full: path("full"),
+        content: path("content"),
+        _directory: directory,
+    };
+    server.serve("update.content", payloads.content());
+    let (installed, content) = outcome(&node, both(&server, &payloads, ("", "status=404"))).await;
+    assert!(matches!(installed, Err(InstallError::Fetch(_))), "{installed:?}");
+    let failure = content.failure.unwrap();
+    assert!(failure.contains("would be fetched, the payload has"), "{failure}");
+    assert_eq!(fate(&node), Fate::Untouched);
+    let of_content = server
+        .requests()
+        .into_iter()
+        .filter(|request| request.path.ends_with("content"));
+    // Header and manifest.
+    assert_eq!(of_content.count(), 2);
 }
 
 #[tokio::test]
