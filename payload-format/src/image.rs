@@ -86,6 +86,9 @@ pub struct Image {
     pub new: ImageInfo,
     /// How it is made of content, in content payloads; it has no operations then.
     pub content: Option<Arc<ContentTables>>,
+    /// The first byte of the slot's content that is this image, byte for byte: of the kernel, in
+    /// content payloads. It has no operations then.
+    pub content_start: Option<u64>,
     /// Numbers of its operations.
     pub(crate) operations: Range<u32>,
     /// Blocks of the new image that no operation writes, in ascending order: they are those of the

@@ -176,8 +176,8 @@ pub use apply::{Applier, ApplyError, Compression, Fault, ReadBlocks, Streamed, W
 pub use block::{BlockRange, BlockSize, Extent};
 pub use bsdiff::{PatchError, Stream};
 pub use content::{
-    Chunk, ChunkHash, ChunkerParams, ContentBuilder, ContentEncoder, ContentError, ContentTables, OldContent,
-    Segment, TablesError,
+    Chunk, ChunkHash, ChunkerParams, ContentBuilder, ContentCopy, ContentEncoder, ContentError,
+    ContentTables, OldContent, Segment, TablesError, VerityTree,
 };
 pub use digest::Sha256Digest;
 pub use header::{Header, HeaderError, MajorVersion};

@@ -142,6 +142,9 @@ pub(crate) struct PartitionUpdate {
     /// Ours; see [`WireContentTables`].
     #[prost(message, optional, tag = "50001")]
     pub(crate) content: Option<WireContentTables>,
+    /// Ours: the first byte of the slot's content that is this image, which has no operations then.
+    #[prost(uint64, optional, tag = "50002")]
+    pub(crate) content_start: Option<u64>,
 }
 
 /// How an image is made of content. An addition of this project, as [`ReleaseInfo`].
@@ -181,6 +184,20 @@ pub(crate) struct WireContentTables {
     /// `repeated uint32`, packed: bytes of content of each segment that has an encoder.
     #[prost(bytes = "vec", tag = "12")]
     pub(crate) encoded_lengths: Vec<u8>,
+    #[prost(message, optional, tag = "13")]
+    pub(crate) verity_tree: Option<WireVerityTree>,
+}
+
+/// A hash tree of dm-verity: format 1, SHA-256, blocks of 4096 bytes.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct WireVerityTree {
+    #[prost(uint64, optional, tag = "1")]
+    pub(crate) data_blocks: Option<u64>,
+    /// A block's number.
+    #[prost(uint64, optional, tag = "2")]
+    pub(crate) tree_start: Option<u64>,
+    #[prost(bytes = "vec", optional, tag = "3")]
+    pub(crate) salt: Option<Vec<u8>>,
 }
 
 /// An encoder, exactly.

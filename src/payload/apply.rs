@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use payload_format::{
-    Applier, ApplyError, Event, Image, ImageInfo, ImageKind, Manifest, ReadBlocks, Sha256Digest,
+    Applier, ApplyError, ContentCopy, Event, Image, ImageInfo, ImageKind, Manifest, ReadBlocks, Sha256Digest,
 };
 
 use super::construction::{Construction, ImageFile, hash};
@@ -55,11 +55,16 @@ pub fn apply(
             path: payload.path().into(),
         });
     }
+    let copies = sites
+        .iter()
+        .map(AppliedImage::copy)
+        .collect::<Result<Vec<_>, _>>()?;
+    let copies: Vec<_> = copies.into_iter().flatten().collect();
     let mut report = None;
     for (site, building) in sites.iter().zip(images) {
-        report = report.or(site.build_content(payload, building.source.as_deref())?);
-        site.complete()?;
+        report = report.or(site.build_content(payload, building.source.as_deref(), &copies)?);
     }
+    sites.iter().try_for_each(AppliedImage::complete)?;
     sites.into_iter().try_for_each(AppliedImage::publish)?;
     Ok((verdict, report))
 }
@@ -217,22 +222,34 @@ impl AppliedImage {
         done.map_err(|source| self.failed(source))
     }
 
-    /// Builds the image of a content payload.
+    /// The part of the slot's content that it is, if it is one.
+    fn copy(&self) -> Result<Option<ContentCopy>, ApplicationError> {
+        let target = Arc::new(ImageFile(self.file()?));
+        Ok(content::copy_of(&self.image, target))
+    }
+
+    /// What is written.
+    fn file(&self) -> Result<File, ApplicationError> {
+        let file = self.output.file().try_clone();
+        file.map_err(|source| ApplicationError::Write {
+            path: self.target.clone(),
+            source,
+        })
+    }
+
+    /// Builds the image of a content payload, and `copies` of its content.
     fn build_content(
         &self,
         payload: &PayloadFile,
         old: Option<&Path>,
+        copies: &[ContentCopy],
     ) -> Result<Option<ContentReport>, ApplicationError> {
         let Some(tables) = &self.image.content else {
             return Ok(None);
         };
-        let target = self.output.file().try_clone();
-        let target = target.map_err(|source| ApplicationError::Write {
-            path: self.target.clone(),
-            source,
-        })?;
+        let target = Arc::new(ImageFile(self.file()?));
         let image = (tables, self.image.new.size);
-        let report = content::build(payload, image, old, Arc::new(ImageFile(target)));
+        let report = content::build(payload, image, old, (target, copies));
         report.map(Some).map_err(|source| ApplicationError::Content {
             path: self.target.clone(),
             source: Box::new(source),

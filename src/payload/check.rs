@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use payload_format::{
-    Applier, ApplyError, ContentTables, Event, Extent, ExtraPartitionLimits, Finished, Image, ImageInfo,
-    ImageKind, MajorVersion, Manifest, Operation, ReadBlocks, Sha256Digest, WriteBlocks,
+    Applier, ApplyError, ContentCopy, Event, Extent, ExtraPartitionLimits, Finished, Image, ImageKind,
+    MajorVersion, Manifest, Operation, ReadBlocks, Sha256Digest, WriteBlocks,
 };
 use ring::digest::{Context, SHA256};
 
@@ -126,7 +126,14 @@ pub fn check(payload: &PayloadFile, trust: &Trust) -> Result<CheckReport, CheckE
         }
         trials.iter_mut().try_for_each(|trial| trial.take(event))
     })?;
-    trials.into_iter().try_for_each(|trial| trial.finish(payload))?;
+    let copies = trials
+        .iter()
+        .map(TrialImage::copy)
+        .collect::<Result<Vec<_>, _>>()?;
+    let copies: Vec<_> = copies.into_iter().flatten().collect();
+    let mut built = trials.iter().map(|trial| trial.build_content(payload, &copies));
+    built.try_for_each(|built| built)?;
+    trials.into_iter().try_for_each(TrialImage::finish)?;
     Ok(CheckReport { finished, deltas })
 }
 
@@ -180,8 +187,7 @@ pub(super) fn refusals_of_signatures(version: MajorVersion, own: u64, of_metadat
 struct TrialImage {
     path: PathBuf,
     kind: ImageKind,
-    new: ImageInfo,
-    content: Option<Arc<ContentTables>>,
+    image: Image,
     construction: Construction,
     result: ResultSink,
 }
@@ -207,7 +213,7 @@ impl TrialImage {
         };
         let (result, target): (_, Arc<dyn WriteBlocks>) = if image.is_delta() {
             (ResultSink::Dropped, Arc::new(Nowhere))
-        } else if image.content.is_none() && is_in_order(manifest, image) {
+        } else if !is_content(image) && is_in_order(manifest, image) {
             let hashed = Arc::new(InOrder::new(image.new.size));
             (ResultSink::InOrder(Arc::clone(&hashed)), hashed)
         } else {
@@ -220,8 +226,7 @@ impl TrialImage {
         Ok(Self {
             path: path.to_owned(),
             kind,
-            new: image.new,
-            content: image.content.clone(),
+            image: image.clone(),
             construction: Construction::new(manifest, kind, applier),
             result,
         })
@@ -234,13 +239,13 @@ impl TrialImage {
     }
 
     /// Holds what came of it against what the manifest says.
-    fn finish(self, payload: &PayloadFile) -> Result<(), CheckError> {
-        self.build_content(payload)?;
-        let (path, image, expected) = (self.path, self.kind, self.new.sha256);
+    fn finish(self) -> Result<(), CheckError> {
+        let new = self.image.new;
+        let (path, image, expected) = (self.path, self.kind, new.sha256);
         let found = match self.result {
             ResultSink::Dropped => return Ok(()),
             ResultSink::InOrder(hashed) => hashed.value(),
-            ResultSink::Spooled(file) => match hash(&file, self.new.size) {
+            ResultSink::Spooled(file) => match hash(&file, new.size) {
                 Ok(found) => found,
                 Err(source) => return Err(CheckError::Spool { path, image, source }),
             },
@@ -258,18 +263,33 @@ impl TrialImage {
 }
 
 impl TrialImage {
-    /// Makes the image of a content payload, all of it from the payload.
-    fn build_content(&self, payload: &PayloadFile) -> Result<(), CheckError> {
-        let (Some(tables), ResultSink::Spooled(file)) = (&self.content, &self.result) else {
-            return Ok(());
+    /// Where the image of a content payload is made, or one that is part of its content.
+    fn target(&self) -> Result<Option<Arc<ImageFile>>, CheckError> {
+        let ResultSink::Spooled(file) = &self.result else {
+            return Ok(None);
         };
         let target = file.try_clone().map_err(|source| CheckError::Spool {
             path: self.path.clone(),
             image: self.kind,
             source,
         })?;
-        let image = (tables, self.new.size);
-        let built = content::build(payload, image, None, Arc::new(ImageFile(target)));
+        Ok(Some(Arc::new(ImageFile(target))))
+    }
+
+    /// The part of the slot's content that it is, if it is one.
+    fn copy(&self) -> Result<Option<ContentCopy>, CheckError> {
+        let target = self.target()?;
+        Ok(target.and_then(|target| content::copy_of(&self.image, target)))
+    }
+
+    /// Makes the image of a content payload, all of it from the payload, and `copies` of its
+    /// content.
+    fn build_content(&self, payload: &PayloadFile, copies: &[ContentCopy]) -> Result<(), CheckError> {
+        let (Some(tables), Some(target)) = (&self.image.content, self.target()?) else {
+            return Ok(());
+        };
+        let image = (tables, self.image.new.size);
+        let built = content::build(payload, image, None, (target, copies));
         built.map(drop).map_err(|source| CheckError::Content {
             path: self.path.clone(),
             source: Box::new(source),
@@ -283,6 +303,11 @@ fn failed(path: &Path, image: ImageKind, source: payload_format::ApplyError) -> 
         image,
         source: Box::new(source),
     }
+}
+
+/// Whether it is made of content: its own, or the slot's.
+const fn is_content(image: &Image) -> bool {
+    image.content.is_some() || image.content_start.is_some()
 }
 
 /// Whether the operations write each block once, from the first on, and read none.

@@ -6,7 +6,9 @@ use std::io::{Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use payload_format::{ContentBuilder, ContentError, ContentTables, OldContent, WriteBlocks};
+use payload_format::{
+    ContentBuilder, ContentCopy, ContentError, ContentTables, Image, OldContent, WriteBlocks,
+};
 
 use super::construction::ImageFile;
 use super::file::{PayloadError, PayloadFile};
@@ -26,6 +28,9 @@ pub struct ContentReport {
     pub ranges: usize,
     /// Bytes of the payload before its data, which every node fetches, too.
     pub metadata_len: u64,
+    /// Bytes of operations' data, likewise: of images beside the slot's that aren't part of its
+    /// content.
+    pub operations_len: u64,
 }
 
 impl fmt::Display for ContentReport {
@@ -33,8 +38,14 @@ impl fmt::Display for ContentReport {
         write!(
             f,
             "{} of {} chunks were in the old image, {} bytes of content; the others are {} bytes of the payload \
-             in {} ranges, beside {} bytes of metadata",
-            self.from_old, self.chunks, self.from_old_len, self.fetched_len, self.ranges, self.metadata_len
+             in {} ranges, beside {} bytes of metadata and {} of other images",
+            self.from_old,
+            self.chunks,
+            self.from_old_len,
+            self.fetched_len,
+            self.ranges,
+            self.metadata_len,
+            self.operations_len
         )
     }
 }
@@ -58,7 +69,15 @@ pub enum BuildError {
     Content(#[from] ContentError),
 }
 
-/// Builds the image of `tables`, of `image_len` bytes, from what the old one has and the payload.
+/// The part of the slot's content that an image is, for who writes it to `target`.
+pub(super) fn copy_of(image: &Image, target: Arc<dyn WriteBlocks>) -> Option<ContentCopy> {
+    let start = image.content_start?;
+    let len = image.new.size;
+    Some(ContentCopy { start, len, target })
+}
+
+/// Builds the image of `tables`, of `image_len` bytes, from what the old one has and the payload;
+/// and the images that are part of its content.
 ///
 /// # Errors
 /// [`BuildError`]; what was written is of no use then.
@@ -66,7 +85,7 @@ pub(super) fn build(
     payload: &PayloadFile,
     (tables, image_len): (&Arc<ContentTables>, u64),
     old: Option<&Path>,
-    target: Arc<dyn WriteBlocks>,
+    (target, copies): (Arc<dyn WriteBlocks>, &[ContentCopy]),
 ) -> Result<ContentReport, BuildError> {
     let mut old = match old {
         Some(path) => Some((find(path, tables)?, path)),
@@ -84,9 +103,11 @@ pub(super) fn build(
         fetched_len: missing.iter().map(|range| range.end - range.start).sum(),
         ranges: missing.len(),
         metadata_len,
+        operations_len,
         ..ContentReport::default()
     };
-    let mut builder = ContentBuilder::new(Arc::clone(tables), image_len, target);
+    let builder = ContentBuilder::new(Arc::clone(tables), image_len, target);
+    let mut builder = builder.with_copies(copies.to_vec());
     while let Some((number, chunk)) = builder.due() {
         let content = match &mut old {
             Some((old, path)) => read(old, number, path)?,

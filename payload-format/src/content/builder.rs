@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::ContentError;
 use super::packing;
 use super::tables::{BLOCK, BLOCK_LEN, Chunk, ChunkHash, ContentTables, Segment};
+use super::verity::TreeBuilder;
 use crate::apply::WriteBlocks;
 use crate::block::BlockRange;
 
@@ -12,19 +13,35 @@ use crate::block::BlockRange;
 const ZEROS: usize = 1 << 20;
 
 /// Builds one image. Memory: the tables, the prefix of the next chunk and the content of one
-/// segment, with what it is encoded to: some 12 MiB at most beside the tables.
+/// segment, with what it is encoded to: some 12 MiB at most beside the tables; and 32 bytes for each
+/// block that the hash tree is of.
 pub struct ContentBuilder {
     tables: Arc<ContentTables>,
     /// Bytes of the image.
     image_len: u64,
     target: Arc<dyn WriteBlocks>,
+    tree: Option<TreeBuilder>,
+    copies: Vec<ContentCopy>,
     /// Content that was taken: what the next chunk may refer back to, and then what no segment has
     /// taken yet.
     content: Vec<u8>,
     /// Bytes of `content` that segments have taken.
     used: usize,
+    /// Bytes of content that were taken in all.
+    taken: u64,
     next_chunk: usize,
     next_segment: usize,
+}
+
+/// Part of the content that is an image of its own, beside the slot's.
+#[derive(Clone)]
+pub struct ContentCopy {
+    /// Its first byte of content: [`crate::Image::content_start`].
+    pub start: u64,
+    /// Bytes of that image.
+    pub len: u64,
+    /// What it is written to.
+    pub target: Arc<dyn WriteBlocks>,
 }
 
 impl ContentBuilder {
@@ -32,14 +49,24 @@ impl ContentBuilder {
     #[must_use]
     pub fn new(tables: Arc<ContentTables>, image_len: u64, target: Arc<dyn WriteBlocks>) -> Self {
         Self {
+            tree: tables.verity_tree().map(TreeBuilder::new),
             tables,
             image_len,
             target,
+            copies: Vec::new(),
             content: Vec::new(),
             used: 0,
+            taken: 0,
             next_chunk: 0,
             next_segment: 0,
         }
+    }
+
+    /// Writes other images, which are part of the content, too. Before the first chunk is taken.
+    #[must_use]
+    pub fn with_copies(mut self, copies: Vec<ContentCopy>) -> Self {
+        self.copies = copies;
+        self
     }
 
     /// The chunk that is due, by its number; `None` if the content is complete.
@@ -71,18 +98,21 @@ impl ContentBuilder {
         if ChunkHash::of(content) != hash {
             return Err(ContentError::ChunkHash { chunk });
         }
+        self.copy_out(content)?;
         self.content.extend_from_slice(content);
+        self.taken += content.len() as u64;
         self.next_chunk += 1;
         while self.write_segment()? {}
         self.forget();
         Ok(())
     }
 
-    /// Writes zeros wherever no segment has written, once the content is complete.
+    /// Writes the hash tree, and zeros wherever nothing else is written, once the content is
+    /// complete.
     ///
     /// # Errors
     /// [`ContentError`].
-    pub fn finish(self) -> Result<(), ContentError> {
+    pub fn finish(mut self) -> Result<(), ContentError> {
         let missing = self.tables.chunks.len() - self.next_chunk;
         if missing > 0 {
             return Err(ContentError::Incomplete { missing });
@@ -96,6 +126,27 @@ impl ContentBuilder {
                 offset += len as u64;
             }
         }
+        let tree = self.tree.take().map(TreeBuilder::tree);
+        if let Some((place, tree)) = self.tables.verity_tree().zip(tree) {
+            self.write(place.blocks().start() * BLOCK, &tree)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what of the next `content` other images are made of.
+    fn copy_out(&self, content: &[u8]) -> Result<(), ContentError> {
+        let now = self.taken..self.taken + content.len() as u64;
+        for copy in &self.copies {
+            let end = copy.start.saturating_add(copy.len).min(now.end);
+            let start = copy.start.max(now.start);
+            // Invariant: within `content`, where there is anything of it.
+            let within = |at: u64| usize::try_from(at - now.start).unwrap_or(usize::MAX);
+            if start < end {
+                let offset = start - copy.start;
+                let written = copy.target.write_at(&content[within(start)..within(end)], offset);
+                written.map_err(|source| ContentError::Write { offset, source })?;
+            }
+        }
         Ok(())
     }
 
@@ -107,7 +158,7 @@ impl ContentBuilder {
 
     /// Writes the next segment if its content is complete; whether it was.
     fn write_segment(&mut self) -> Result<bool, ContentError> {
-        let Some(segment) = self.tables.segments.get(self.next_segment) else {
+        let Some(segment) = self.tables.segments.get(self.next_segment).copied() else {
             return Ok(false);
         };
         let content = self.content.get(self.used..).unwrap_or_default();
@@ -115,11 +166,16 @@ impl ContentBuilder {
             return Ok(false);
         };
         let offset = segment.blocks.start() * BLOCK;
-        match segment.encoder {
-            None => self.write(offset, content)?,
-            Some(_) => self.write(offset, &self.encode(segment, content)?)?,
+        let encoded = match segment.encoder {
+            None => None,
+            Some(_) => Some(self.encode(&segment, content)?),
+        };
+        let blocks = encoded.as_deref().unwrap_or(content);
+        self.write(offset, blocks)?;
+        if let Some(tree) = &mut self.tree {
+            tree.put(offset, blocks);
         }
-        self.used += content.len();
+        self.used += segment.len as usize;
         self.next_segment += 1;
         Ok(true)
     }

@@ -67,8 +67,8 @@ pub enum TablesError {
         /// Blocks of the image.
         blocks: u64,
     },
-    /// Two segments that write the same block.
-    #[error("two segments write block {0}")]
+    /// Two segments, or one and the hash tree, that write the same block.
+    #[error("block {0} is written twice")]
     Overlap(u64),
     /// Chunks and segments are of different contents.
     #[error("the chunks have {chunks} bytes of content, the segments {segments}")]

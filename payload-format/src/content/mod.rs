@@ -33,15 +33,18 @@ mod packing;
 mod ranges;
 mod scan;
 mod tables;
+mod verity;
 
-pub use builder::ContentBuilder;
+pub use builder::{ContentBuilder, ContentCopy};
 pub use chunker::ChunkerParams;
 pub use encoder::ContentEncoder;
 pub use error::{ContentError, TablesError};
 pub use old::OldContent;
 pub use tables::{Chunk, ChunkHash, ContentTables, Segment};
+pub use verity::VerityTree;
 
 pub(crate) use builder::padded;
 pub(crate) use chunker::Chunker;
 pub(crate) use packing::Packer;
-pub(crate) use scan::scan;
+pub(crate) use scan::{FoundPiece, scan};
+pub(crate) use verity::find_tree;

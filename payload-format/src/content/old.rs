@@ -45,7 +45,7 @@ impl OldContent {
         let mut search = Search::new(&tables);
         let mut chunker = Chunker::new(tables.chunker());
         let (mut pieces, mut start) = (Vec::new(), 0_u64);
-        scan::<io::Error>(image.as_ref(), image_len, &mut |found| {
+        scan::<io::Error>(image.as_ref(), image_len, None, &mut |found| {
             if pieces.len() >= ContentTables::MAX_ENTRIES {
                 return Ok(());
             }

@@ -44,13 +44,15 @@ impl FoundPiece<'_> {
     }
 }
 
-/// Hands out the content of the first `len` bytes of `image`, piece by piece, in order.
+/// Hands out the content of the first `len` bytes of `image`, piece by piece, in order; but for what
+/// lies in the blocks `without`.
 ///
 /// # Errors
 /// The image's, and those of `take`.
 pub(crate) fn scan<E: From<io::Error>>(
     image: &dyn ReadBlocks,
     len: u64,
+    without: Option<BlockRange>,
     take: &mut dyn FnMut(FoundPiece<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let blocks = len.div_ceil(BLOCK);
@@ -63,7 +65,13 @@ pub(crate) fn scan<E: From<io::Error>>(
         })?;
     }
     let reader = BlockReader { image, len };
-    let mut seen = BlockSet::new(if extents.is_empty() { 0 } else { blocks });
+    let is_empty = extents.is_empty() && without.is_none();
+    let mut seen = BlockSet::new(if is_empty {
+        0
+    } else {
+        blocks.min(MAX_IMAGE / BLOCK)
+    });
+    without.map(|without| seen.insert(without));
     for extent in extents {
         // What several files share, or claim, is the content of the first.
         if seen.insert(extent.blocks) {

@@ -4,7 +4,7 @@
 use super::columns::{Column, put, put_signed};
 use super::encoder::MAX_ENCODED;
 use super::packing::MAX_PREFIX;
-use super::{ChunkerParams, ContentEncoder, TablesError};
+use super::{ChunkerParams, ContentEncoder, TablesError, VerityTree};
 use crate::block::BlockRange;
 use crate::digest::Sha256Digest;
 use crate::wire;
@@ -73,6 +73,7 @@ pub struct ContentTables {
     pub(crate) encoders: Vec<ContentEncoder>,
     pub(crate) chunks: Vec<Chunk>,
     pub(crate) segments: Vec<Segment>,
+    pub(crate) verity_tree: Option<VerityTree>,
     pub(crate) data_len: u64,
 }
 
@@ -120,6 +121,18 @@ impl ContentTables {
         &self.segments
     }
 
+    /// The hash tree that is computed once all content is there, if the image has one.
+    #[must_use]
+    pub const fn verity_tree(&self) -> Option<&VerityTree> {
+        self.verity_tree.as_ref()
+    }
+
+    /// Bytes of the content.
+    #[must_use]
+    pub fn content_len(&self) -> u64 {
+        self.chunks.iter().map(|chunk| u64::from(chunk.len)).sum()
+    }
+
     /// Bytes of all packed chunks, which follow the data of all operations.
     #[must_use]
     pub const fn data_len(&self) -> u64 {
@@ -132,7 +145,8 @@ impl ContentTables {
         (self.chunks.len() * size_of::<Chunk>() + self.segments.len() * size_of::<Segment>()) as u64
     }
 
-    /// Blocks of an image of so many bytes that no segment writes: they are zero. In order.
+    /// Blocks of an image of so many bytes that neither a segment nor the hash tree writes: they are
+    /// zero. In order.
     #[must_use]
     pub fn zeros(&self, image_len: u64) -> Vec<BlockRange> {
         let (mut zeros, mut next) = (Vec::new(), 0);
@@ -145,7 +159,10 @@ impl ContentTables {
     }
 
     fn sorted(&self) -> Vec<BlockRange> {
-        let mut ranges: Vec<_> = self.segments.iter().map(|segment| segment.blocks).collect();
+        let segments = self.segments.iter().map(|segment| segment.blocks);
+        let mut ranges: Vec<_> = segments
+            .chain(self.verity_tree.iter().map(VerityTree::blocks))
+            .collect();
         ranges.sort_unstable_by_key(|range| range.start());
         ranges
     }
@@ -168,13 +185,18 @@ impl ContentTables {
             data_len: chunks.iter().map(|chunk| u64::from(chunk.packed_len)).sum(),
             chunks,
             segments,
+            verity_tree: wire
+                .verity_tree
+                .as_ref()
+                .map(|tree| verity_tree(tree, blocks))
+                .transpose()?,
         };
         tables.check_content(blocks)?;
         Ok(tables)
     }
 
     fn check_content(&self, blocks: u64) -> Result<(), TablesError> {
-        let chunks: u64 = self.chunks.iter().map(|chunk| u64::from(chunk.len)).sum();
+        let chunks = self.content_len();
         let segments: u64 = self.segments.iter().map(|segment| u64::from(segment.len)).sum();
         if chunks != segments {
             return Err(TablesError::ContentLength { chunks, segments });
@@ -199,6 +221,7 @@ impl ContentTables {
             chunk_max: Some(self.chunker.max()),
             prefix_len: Some(self.prefix_len),
             encoders: self.encoders.iter().copied().map(wire_encoder).collect(),
+            verity_tree: self.verity_tree.as_ref().map(wire_tree),
             ..wire::WireContentTables::default()
         };
         for chunk in &self.chunks {
@@ -233,6 +256,23 @@ fn wire_encoder(encoder: ContentEncoder) -> wire::WireEncoder {
     wire::WireEncoder {
         name: Some(encoder.name().to_owned()),
         level: Some(encoder.level()),
+    }
+}
+
+fn verity_tree(wire: &wire::WireVerityTree, blocks: u64) -> Result<VerityTree, TablesError> {
+    VerityTree::new(
+        wire.data_blocks.unwrap_or(0),
+        wire.tree_start.unwrap_or(0),
+        wire.salt.as_deref().unwrap_or_default(),
+        blocks,
+    )
+}
+
+fn wire_tree(tree: &VerityTree) -> wire::WireVerityTree {
+    wire::WireVerityTree {
+        data_blocks: Some(tree.data_blocks()),
+        tree_start: Some(tree.blocks().start()),
+        salt: Some(tree.salt().to_vec()),
     }
 }
 

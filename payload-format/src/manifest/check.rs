@@ -65,6 +65,7 @@ fn procedures(wire: wire::DeltaArchiveManifest, sifted: Sifted<'_>) -> Vec<Encod
         kind: Ok(ImageKind::Slot),
         operations: sifted.partition,
         content: None,
+        content_start: None,
         old: wire.old_partition_info,
         new: wire.new_partition_info,
     }];
@@ -73,6 +74,7 @@ fn procedures(wire: wire::DeltaArchiveManifest, sifted: Sifted<'_>) -> Vec<Encod
             kind: procedure_kind(procedure.r#type),
             operations,
             content: None,
+            content_start: None,
             old: procedure.old_info,
             new: procedure.new_info,
         });
@@ -104,6 +106,7 @@ fn partitions<'a>(
         kind: named(&partition, minor, limits),
         operations,
         content: partition.content,
+        content_start: partition.content_start,
         old: partition.old_partition_info,
         new: partition.new_partition_info,
     };
@@ -133,6 +136,9 @@ fn named(partition: &wire::PartitionUpdate, minor: u32, limits: &Limits) -> Resu
     if partition.content.is_some() != (is_content && image == ImageKind::Slot) {
         return Err(ManifestError::MisplacedContent(image));
     }
+    if partition.content_start.is_some() && !(is_content && image == ImageKind::Kernel) {
+        return Err(ManifestError::MisplacedContent(image));
+    }
     Ok(image)
 }
 
@@ -148,6 +154,7 @@ struct EncodedImage<'a> {
     /// Encoded.
     operations: Vec<&'a [u8]>,
     content: Option<wire::WireContentTables>,
+    content_start: Option<u64>,
     old: Option<wire::InstallInfo>,
     new: Option<wire::InstallInfo>,
 }
@@ -193,13 +200,14 @@ impl<'a> Builder<'a> {
             kind,
             operations,
             content,
+            content_start,
             old,
             new,
         } = source;
         let is_slot = is_slot(&kind);
-        let image = |kind| match &content {
-            Some(content) => self.content_image(kind, &operations, content, new),
-            None => self.image(kind, &operations, (old, new)),
+        let image = |kind| match (&content, content_start) {
+            (None, None) => self.image(kind, &operations, (old, new)),
+            (tables, start) => self.content_image(kind, &operations, (tables.as_ref(), start), new),
         };
         let Err(error) = kind.and_then(image) else {
             return Ok(());
@@ -248,18 +256,19 @@ impl<'a> Builder<'a> {
             old,
             new,
             content: None,
+            content_start: None,
             operations: self.numbers(first)?,
             unwritten,
         });
         Ok(())
     }
 
-    /// An image that is made of content.
+    /// An image that is made of content: by tables, or from a byte of the slot's content on.
     fn content_image(
         &mut self,
         kind: ImageKind,
         operations: &[&[u8]],
-        content: &wire::WireContentTables,
+        (content, content_start): (Option<&wire::WireContentTables>, Option<u64>),
         new: Option<wire::InstallInfo>,
     ) -> Result<(), ManifestError> {
         if self.images.iter().any(|image| image.kind == kind) {
@@ -272,14 +281,16 @@ impl<'a> Builder<'a> {
         let new = new
             .ok_or(ManifestError::NoImageInfo(kind))
             .and_then(|info| room.info(info))?;
-        let tables = ContentTables::parse(content, new.size).map_err(ManifestError::Content)?;
-        self.content_len = tables.data_len();
+        let tables = content.map(|content| ContentTables::parse(content, new.size));
+        let tables = tables.transpose().map_err(ManifestError::Content)?;
+        self.content_len += tables.as_ref().map_or(0, ContentTables::data_len);
         let first = self.next_number()?;
         self.images.push(Image {
             kind,
             old: None,
             new,
-            content: Some(Arc::new(tables)),
+            content: tables.map(Arc::new),
+            content_start,
             operations: self.numbers(first)?,
             unwritten: Vec::new(),
         });
@@ -304,6 +315,10 @@ impl<'a> Builder<'a> {
             .data_len
             .checked_add(self.content_len)
             .ok_or(ManifestError::DataLength)?;
+        self.images
+            .iter()
+            .try_for_each(|image| within_content(image, &self.images))
+            .or_else(&mut *refuse)?;
         let signatures_len = match signatures {
             (None, None | Some(0)) => Ok(0),
             (Some(offset), Some(len)) => signatures_len_of((offset, len), data_len),
@@ -326,6 +341,25 @@ impl<'a> Builder<'a> {
             release: None,
         })
     }
+}
+
+/// Whether an image that is part of the slot's content lies within it.
+fn within_content(image: &Image, images: &[Image]) -> Result<(), ManifestError> {
+    let Some(start) = image.content_start else {
+        return Ok(());
+    };
+    let tables = images.iter().find_map(|image| image.content.as_ref());
+    let content = tables.map_or(0, |tables| tables.content_len());
+    let end = start.checked_add(image.new.size);
+    if end.is_some_and(|end| end <= content) {
+        return Ok(());
+    }
+    Err(ManifestError::PastContent {
+        image: image.kind,
+        start,
+        size: image.new.size,
+        content,
+    })
 }
 
 fn signatures_len_of((offset, len): (u64, u64), data_len: u64) -> Result<u64, ManifestError> {

@@ -90,6 +90,18 @@ pub enum ManifestError {
     /// a payload of another minor version.
     #[error("the {0} image has content tables, or lacks them, against the payload's minor version")]
     MisplacedContent(ImageKind),
+    /// An image that is said to be part of the slot's content, and isn't.
+    #[error("the {image} is {size} bytes from byte {start} on of a content of {content} bytes")]
+    PastContent {
+        /// Which image.
+        image: ImageKind,
+        /// Its first byte of content.
+        start: u64,
+        /// Bytes of the image.
+        size: u64,
+        /// Bytes of content.
+        content: u64,
+    },
     /// An old image in a payload that says that it needs none.
     #[error("the {0} image has an old one, though the payload is a full one by its minor version")]
     DeltaInFull(ImageKind),

@@ -102,6 +102,8 @@ pub struct OutlinedContent {
     pub segments: usize,
     /// Names of encoders and their levels.
     pub encoders: Vec<(String, i64)>,
+    /// Blocks at the image's beginning whose hash tree the reader computes.
+    pub hash_tree_of: Option<u64>,
 }
 
 /// Encoders that are shown.
@@ -158,7 +160,15 @@ impl<'a> OutlinedImage<'a> {
             data_len: packed.fold(0, u64::saturating_add),
             segments: numbers(tables.bytes(9).unwrap_or_default()).count(),
             encoders: tables.all(5).take(MAX_ENCODERS).map(encoder).collect(),
+            hash_tree_of: tables.message(13).map(|tree| tree.number(1).unwrap_or(0)),
         })
+    }
+
+    /// The first byte of the slot's content that it is, if it is part of that.
+    #[must_use]
+    pub fn content_start(&self) -> Option<u64> {
+        let is_partition = matches!(self.name, ImageName::Partition(_));
+        self.message.number(50_002).filter(|_| is_partition)
     }
 
     /// What else it says. Nothing in major version 1.

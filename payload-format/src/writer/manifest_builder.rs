@@ -125,6 +125,7 @@ impl Section {
             old_partition_info: self.old,
             operations: self.operations,
             content: self.content,
+            content_start: self.content_start,
             ..PartitionUpdate::default()
         }
     }

@@ -32,6 +32,8 @@ pub(super) struct Section {
     pub(super) operations: Vec<InstallOperation>,
     /// In content payloads, in place of operations.
     pub(super) content: Option<WireContentTables>,
+    /// The first byte of the slot's content that it is, in place of operations.
+    pub(super) content_start: Option<u64>,
     /// The image it is built from, in deltas.
     pub(super) old: Option<InstallInfo>,
     /// Of the input.
@@ -41,6 +43,23 @@ pub(super) struct Section {
     pub(super) data_offset: u64,
     pub(super) data_len: u64,
     pub(super) data_sha256: Sha256Digest,
+}
+
+impl Section {
+    /// Of an image that nothing makes yet.
+    pub(super) fn without_data(size: u64, sha256: Sha256Digest) -> Self {
+        Self {
+            operations: Vec::new(),
+            content: None,
+            content_start: None,
+            old: None,
+            size,
+            sha256,
+            data_offset: 0,
+            data_len: 0,
+            data_sha256: RunningHash::default().value(),
+        }
+    }
 }
 
 impl<'a> SectionBuilder<'a> {
@@ -83,13 +102,10 @@ impl<'a> SectionBuilder<'a> {
         }
         Ok(Section {
             operations,
-            content: None,
-            old: None,
-            size: whole.len,
-            sha256: whole.sha256,
             data_offset,
             data_len: self.spooled - data_offset,
             data_sha256: data_sha256.value(),
+            ..Section::without_data(whole.len, whole.sha256)
         })
     }
 

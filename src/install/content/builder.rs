@@ -54,7 +54,7 @@ impl Builder {
         let images = OpenImages::open(attempt, &manifest, &self.targets)?;
         let mut supply = Supply::new(pieces, std::mem::take(&mut survey.ranges));
         self.operations(&mut survey, &images, &mut supply)?;
-        self.content(&mut survey, &mut supply)?;
+        self.content(&mut survey, &images, &mut supply)?;
         unwritten_blocks::copy(attempt, &manifest, &images, &self.cancel)?;
         for dirty in dirty_partitions::left_out(attempt, &manifest, &self.targets)? {
             dirty_partitions::copy(attempt, dirty, &self.cancel)?;
@@ -91,11 +91,17 @@ impl Builder {
         }
     }
 
-    /// Makes the slot's image of its content.
-    fn content(&self, survey: &mut Survey, supply: &mut Supply) -> Result<(), ContentFailure> {
+    /// Makes the slot's image of its content, and the images that are part of it.
+    fn content(
+        &self,
+        survey: &mut Survey,
+        images: &OpenImages,
+        supply: &mut Supply,
+    ) -> Result<(), ContentFailure> {
         let target = Arc::new(NewBlocks::new(Arc::clone(&self.targets.slot)));
         let image_len = survey.manifest.partition().new.size;
-        let mut builder = ContentBuilder::new(Arc::clone(&survey.tables), image_len, target);
+        let builder = ContentBuilder::new(Arc::clone(&survey.tables), image_len, target);
+        let mut builder = builder.with_copies(images.content_copies());
         let (mut place, mut unlooked) = (survey.first_chunk(), STEP);
         let mut throttle = PressureThrottle::default();
         while let Some((number, chunk)) = builder.due() {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use payload_format::{
-    Applier, ApplyError, BlockRange, Image, ImageKind, Manifest, OpId, ReadBlocks, Streamed, WriteBlocks,
+    Applier, ApplyError, BlockRange, ContentCopy, Image, ImageKind, Manifest, OpId, ReadBlocks, Streamed,
+    WriteBlocks,
 };
 
 use crate::disk::BlockTarget;
@@ -84,6 +85,20 @@ impl OpenImages {
     /// See [`Applier::copy`].
     pub(super) fn copy(&self, image: ImageKind, blocks: BlockRange) -> Result<(), ApplyError> {
         self.site(image)?.applier.copy(blocks)
+    }
+
+    /// The images that are part of the slot's content, and where they are written.
+    pub(in crate::install) fn content_copies(&self) -> Vec<ContentCopy> {
+        let copy = |image: &Image| {
+            let start = image.content_start?;
+            let site = self.site(image.kind).ok()?;
+            Some(ContentCopy {
+                start,
+                len: image.new.size,
+                target: Arc::new(NewBlocks::new(Arc::clone(&site.target))),
+            })
+        };
+        self.manifest.images().iter().filter_map(copy).collect()
     }
 
     fn applier(&self, op: OpId) -> Result<&Applier, ApplyError> {

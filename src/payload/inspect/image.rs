@@ -31,6 +31,9 @@ pub struct ImageDescription {
     /// How it is made of content, in content payloads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<ContentDescription>,
+    /// The first byte of the slot's content that it is, in place of operations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_start: Option<u64>,
     /// How many operations of each kind.
     pub operations: BTreeMap<String, usize>,
     /// Length of its data, in bytes.
@@ -49,6 +52,9 @@ pub struct ContentDescription {
     pub segments: usize,
     /// Names of the encoders that make segments, with their levels.
     pub encoders: Vec<String>,
+    /// Blocks at the image's beginning whose hash tree is computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash_tree_of: Option<u64>,
 }
 
 /// Size and hash of an image, as far as they are said.
@@ -76,6 +82,7 @@ impl ImageDescription {
         Self {
             kind: image.to_string(),
             content: content.map(ContentDescription::new),
+            content_start: image.content_start(),
             target: needs_target(image.kind()),
             old: image.old_info().map(Sum::new),
             new: image.new_info().map(Sum::new),
@@ -93,6 +100,7 @@ impl ContentDescription {
             chunks: content.chunks,
             segments: content.segments,
             encoders: content.encoders.into_iter().map(encoder).collect(),
+            hash_tree_of: content.hash_tree_of,
         }
     }
 }

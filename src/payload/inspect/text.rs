@@ -80,10 +80,17 @@ impl fmt::Display for ImageDescription {
             };
             let ContentDescription { chunks, segments, .. } = content;
             let size = self.data_size;
-            return writeln!(
+            writeln!(
                 f,
                 "  by: {chunks} chunks of content, {size} bytes of data; {segments} segments of it, {encoders}"
-            );
+            )?;
+            return match content.hash_tree_of {
+                Some(blocks) => writeln!(f, "  and: the hash tree of {blocks} blocks, computed"),
+                None => Ok(()),
+            };
+        }
+        if let Some(start) = self.content_start {
+            return writeln!(f, "  by: the slot's content from byte {start} on");
         }
         let counts: Vec<_> = self
             .operations

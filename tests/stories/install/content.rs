@@ -251,6 +251,55 @@ async fn a_package_that_fails_is_told_of_and_the_payload_is_installed_in_the_sam
     assert!(daemon.stop().success());
 }
 
+/// An image as blocks: no file system is found in it.
+fn as_blocks(name: &str) -> Vec<u8> {
+    let mut image = image(name);
+    image[(64 << 10) + 0x40..][..8].fill(b'x');
+    image
+}
+
+/// As on Flatcar, whose `/usr` holds the kernel that is beside it, too.
+#[tokio::test]
+async fn a_kernel_that_the_image_holds_is_made_of_its_content() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let new = as_blocks("btrfs-new.img");
+    let (blocks, _) = new.as_chunks::<4096>();
+    let is_data = |at: &usize| {
+        blocks[*at..at + 18]
+            .iter()
+            .all(|block| block.iter().any(|byte| *byte != 0))
+    };
+    let first = (0..blocks.len() - 18).find(is_data).unwrap();
+    // It ends within a block, and is the kernel of no other image.
+    let kernel = &new[first * 4096..][..70_000];
+    fs::write(path("new.img"), &new).unwrap();
+    fs::write(path("kernel"), kernel).unwrap();
+    let make = |name: &str, content: bool| {
+        let (new, kernel) = (path("new.img"), path("kernel"));
+        let options = GenerateOptions {
+            content,
+            ..options((&new, &kernel), MajorVersion::V2)
+        };
+        generate(&options, &path(name)).unwrap();
+        path(name)
+    };
+    let payloads = Payloads {
+        full: make("update.gz", false),
+        content: make("update.content", true),
+        _directory: tempfile::tempdir().unwrap(),
+    };
+    let (node, server) = (node("disabled"), Server::start());
+    node.disk.write(SlotName::A, 0, &as_blocks("btrfs-old.img"));
+    server.serve("update.content", payloads.content());
+    let (installed, content) = outcome(&node, both(&server, &payloads, ("", ""))).await;
+    installed.unwrap();
+    assert_eq!(content.failure, None);
+    assert!(node.disk.slot(SlotName::B) == new);
+    assert!(node.read(KERNEL_B) == kernel);
+    assert_eq!(content.expected, Some(content.fetched));
+}
+
 /// The plan of an attempt at both, whose package comes with these faults, and its payload with
 /// others.
 fn both(server: &Server, payloads: &Payloads, (of_content, of_full): (&str, &str)) -> InstallPlan {

@@ -2,8 +2,9 @@
 
 use std::io;
 
-use super::ContentOptions;
+use super::kernel::KernelTracker;
 use super::workers::Batches;
+use super::{ContentOptions, ImageParts};
 use crate::block::BlockRange;
 use crate::content::{self, Chunker, ContentEncoder, Segment};
 use crate::writer::Snapshot;
@@ -15,6 +16,8 @@ const TRIALS: usize = 64;
 pub(super) struct FoundContent {
     pub(super) segments: Vec<Segment>,
     pub(super) encoders: Vec<ContentEncoder>,
+    /// The first byte of content that is the kernel, if all of it is content.
+    pub(super) kernel_start: Option<u64>,
 }
 
 /// Finds the content and hands it on.
@@ -23,10 +26,15 @@ pub(super) struct Feeder {
     batches: Batches,
     segments: Vec<Segment>,
     encoders: Encoders,
+    /// Blocks that are computed.
+    computed: Option<BlockRange>,
+    kernel: Option<KernelTracker>,
+    /// Bytes of content so far.
+    len: u64,
 }
 
 impl Feeder {
-    pub(super) fn new(options: ContentOptions, batches: Batches) -> Self {
+    pub(super) fn new(options: ContentOptions, parts: &ImageParts, batches: Batches) -> Self {
         Self {
             options,
             batches,
@@ -35,6 +43,9 @@ impl Feeder {
                 used: Vec::new(),
                 trials: TRIALS,
             },
+            computed: parts.computed(),
+            kernel: parts.kernel.map(KernelTracker::new),
+            len: 0,
         }
     }
 
@@ -42,7 +53,7 @@ impl Feeder {
     pub(super) fn feed(mut self, image: Snapshot<'_>) -> io::Result<FoundContent> {
         let mut chunker = Chunker::new(self.options.chunker);
         let (blocks, len) = image.parts();
-        content::scan::<io::Error>(blocks, len, &mut |found| {
+        content::scan::<io::Error>(blocks, len, self.computed, &mut |found| {
             let encoder = found
                 .decoded
                 .and_then(|decoded| self.encoders.encoder_of(decoded, found.stored, found.blocks));
@@ -57,6 +68,10 @@ impl Feeder {
                 len: u32::try_from(content.len()).unwrap_or(u32::MAX),
                 encoder,
             });
+            if let Some(kernel) = &mut self.kernel {
+                kernel.take(found.blocks, self.len, content);
+            }
+            self.len += content.len() as u64;
             if found.begins_unit {
                 chunker.end_unit(&mut |chunk| self.batches.push(chunk))?;
             }
@@ -67,6 +82,7 @@ impl Feeder {
         Ok(FoundContent {
             segments: self.segments,
             encoders: self.encoders.used,
+            kernel_start: self.kernel.and_then(|kernel| kernel.start()),
         })
     }
 }

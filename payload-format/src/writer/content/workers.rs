@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use super::ContentOptions;
 use super::feeder::{Feeder, FoundContent};
+use super::{ContentOptions, ImageParts};
 use crate::content::{self, Chunk, ChunkHash};
 use crate::writer::{Input, Snapshot, WriteError};
 
@@ -34,7 +34,7 @@ pub(super) struct PackedBatch {
 
 /// Batch *i* goes to worker *i* mod *n*, and results are taken from the workers in the same turn.
 pub(super) fn pack(
-    image: Snapshot<'_>,
+    (image, parts): (Snapshot<'_>, &ImageParts),
     options: &ContentOptions,
     threads: NonZeroUsize,
     sink: &mut dyn FnMut(PackedBatch) -> Result<(), WriteError>,
@@ -49,8 +49,8 @@ pub(super) fn pack(
             feeds.push(feed);
             results.push(result);
         }
-        let feeder =
-            scope.spawn(move || Feeder::new(*options, Batches::new(options.prefix_len, feeds)).feed(image));
+        let batches = Batches::new(options.prefix_len, feeds);
+        let feeder = scope.spawn(move || Feeder::new(*options, parts, batches).feed(image));
         let collected = collect(&results, sink);
         drop(results);
         let fed = feeder

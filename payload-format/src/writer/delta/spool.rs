@@ -6,7 +6,6 @@ use std::ops::Range;
 
 use super::block_hashes::BlockHashes;
 use super::encoder::Encoded;
-use crate::digest::Sha256Digest;
 use crate::wire::InstallOperation;
 use crate::writer::WriteError;
 use crate::writer::section::Section;
@@ -67,14 +66,11 @@ impl<'a> OperationSpool<'a> {
             operations.push(operation);
         }
         Section {
-            content: None,
             operations,
             old: old.map(BlockHashes::info),
-            size: new.len,
-            sha256: new.sha256,
             data_offset,
             data_len: self.data_len - data_offset,
-            data_sha256: Sha256Digest::of(&[]),
+            ..Section::without_data(new.len, new.sha256)
         }
     }
 }

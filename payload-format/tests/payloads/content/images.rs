@@ -12,7 +12,7 @@ use proptest::sample::Index;
 use super::{Built, build, check, generate, read, small_chunks};
 
 /// Bytes that look like nothing else, by their seed.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(super) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut step = || {
         state ^= state << 13;
@@ -95,9 +95,9 @@ proptest! {
 }
 
 /// A tree of files, by name.
-type Tree = std::collections::BTreeMap<String, Vec<u8>>;
+pub(super) type Tree = std::collections::BTreeMap<String, Vec<u8>>;
 
-fn tree() -> Tree {
+pub(super) fn tree() -> Tree {
     let small = (0..40).map(|number: u32| (format!("share/small/{number}"), text(number.into(), 3000)));
     let large = [
         ("lib/library".to_owned(), noise(1, 300_000)),
@@ -183,7 +183,7 @@ fn made(tool: &str, tree: &Tree, arguments: &[&str]) -> Vec<u8> {
     std::fs::read(image).unwrap()
 }
 
-fn ext4(tree: &Tree) -> Vec<u8> {
+pub(super) fn ext4(tree: &Tree) -> Vec<u8> {
     made(
         "mke2fs",
         tree,
@@ -202,7 +202,7 @@ fn ext4(tree: &Tree) -> Vec<u8> {
     )
 }
 
-fn btrfs(tree: &Tree) -> Vec<u8> {
+pub(super) fn btrfs(tree: &Tree) -> Vec<u8> {
     made(
         "mkfs.btrfs",
         tree,

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use super::images::noise;
+use super::parts::{generate_with, with_verity};
 use super::{generate, small_chunks};
 use payload_format::writer::ContentOptions;
 
@@ -41,6 +43,17 @@ fn the_documented_format_is_enough_to_build_the_image() {
         let of_encoders: u32 = counts.iter().sum();
         assert!(of_encoders >= 10 || image != &kernels, "{said}");
     }
+}
+
+/// Two parts of a release that take no bytes of their own.
+#[test]
+fn it_computes_the_hash_tree_and_finds_the_kernel() {
+    let kernel = noise(3, 70_000);
+    let image = with_verity([noise(4, 9 * 4096), kernel.clone()].concat());
+    let (output, read) = read(&generate_with(&image, &kernel), &image);
+    assert!(read == Some(image), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("kernel: True, hash tree: True"), "{said}");
 }
 
 /// It holds the payload against what it says, else it would show nothing.

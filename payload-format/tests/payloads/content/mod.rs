@@ -2,6 +2,7 @@
 
 mod images;
 mod independent;
+mod parts;
 mod refusals;
 
 use std::sync::Arc;

@@ -98,7 +98,10 @@ proptest! {
     ) {
         use std::sync::LazyLock;
         static PAYLOAD: LazyLock<Vec<u8>> =
-            LazyLock::new(|| generate(&crate::fixture::image("../content/btrfs-new.img"), &small_chunks()));
+            LazyLock::new(|| {
+                let image = crate::fixture::image("../content/btrfs-new.img");
+                generate(&super::parts::with_verity(image), &small_chunks())
+            });
         let mut payload = PAYLOAD.clone();
         let len = manifest(&payload).len();
         for (at, byte) in damage {
