@@ -3,7 +3,10 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use payload_format::{ContentBuilder, ContentError, ContentTables, Manifest, ReadBlocks, WriteBlocks};
+use payload_format::{
+    ContentBuilder, ContentCopy, ContentError, ContentTables, ImageKind, Manifest, ReadBlocks, VerityTree,
+    WriteBlocks,
+};
 
 use super::content_draft::{BLOCK, ContentDraft, read};
 use super::memory::Memory;
@@ -38,7 +41,7 @@ fn check(bytes: &[u8], bug: Bug) {
     within_bounds(tables, &manifest, data.len());
     ranges_hold_what_is_missing(tables, there);
     match build(&manifest, &data, (&draft.chunks, there)) {
-        Ok(mut image) => {
+        Ok((mut image, kernel)) => {
             let is_packed = |number: usize| tables.chunks()[number].packed_len < tables.chunks()[number].len;
             let packed =
                 (0..tables.chunks().len()).filter(|&number| is_packed(number) && !has(there, number));
@@ -47,6 +50,7 @@ fn check(bytes: &[u8], bug: Bug) {
                 image[100] ^= 1;
             }
             assert!(!is_sound || image == draft.image, "another image");
+            assert!(!is_sound || kernel == draft.kernel(), "another kernel");
         }
         Err(error) => assert!(!is_sound, "{error}"),
     }
@@ -57,7 +61,8 @@ fn within_bounds(tables: &ContentTables, manifest: &Manifest, data_len: usize) {
     let image_len = manifest.partition().new.size;
     let mut written = vec![false; usize::try_from(image_len).expect("small").div_ceil(BLOCK)];
     let all = tables.segments().iter().map(|segment| segment.blocks);
-    for range in all.chain(tables.zeros(image_len)) {
+    let tree = tables.verity_tree().map(VerityTree::blocks);
+    for range in all.chain(tables.zeros(image_len)).chain(tree) {
         for block in range.start()..range.end() {
             let block = &mut written[usize::try_from(block).expect("in memory")];
             assert!(!*block, "a block is written twice");
@@ -74,6 +79,12 @@ fn within_bounds(tables: &ContentTables, manifest: &Manifest, data_len: usize) {
     assert_eq!(of_chunks, of_segments);
     assert!(of_chunks <= 32 * (written.len() * BLOCK) as u64, "{of_chunks}");
     assert_eq!(tables.data_len(), data_len as u64);
+    if let Some(kernel) = manifest.image(ImageKind::Kernel) {
+        let end = kernel
+            .content_start
+            .and_then(|start| start.checked_add(kernel.new.size));
+        assert!(end.is_some_and(|end| end <= of_chunks), "{kernel:?}");
+    }
 }
 
 const fn has(there: u8, chunk: usize) -> bool {
@@ -100,12 +111,13 @@ fn ranges_hold_what_is_missing(tables: &ContentTables, there: u8) {
     }
 }
 
-/// The image, up to the end of its last block, built on top of garbage.
+/// The image, up to the end of its last block, built on top of garbage; and the kernel, if it is
+/// part of the content.
 fn build(
     manifest: &Manifest,
     data: &[u8],
     (chunks, there): (&[Vec<u8>], u8),
-) -> Result<Vec<u8>, ContentError> {
+) -> Result<(Vec<u8>, Vec<u8>), ContentError> {
     let tables = manifest.content().expect("a content payload");
     let image_len = manifest.partition().new.size;
     let blocks = usize::try_from(image_len).expect("small").div_ceil(BLOCK);
@@ -113,7 +125,20 @@ fn build(
         image: Memory::new(vec![0xa5; blocks * BLOCK]),
         written: Mutex::new(vec![false; blocks]),
     });
-    let mut builder = ContentBuilder::new(Arc::clone(tables), image_len, target.clone());
+    let kernel = manifest
+        .image(ImageKind::Kernel)
+        .filter(|kernel| kernel.content_start.is_some());
+    let kernel_len = kernel.map_or(0, |kernel| kernel.new.size);
+    let kernel_target = Memory::new(vec![0xa5; usize::try_from(kernel_len).expect("small")]);
+    let copy = kernel
+        .and_then(|kernel| kernel.content_start)
+        .map(|start| ContentCopy {
+            start,
+            len: kernel_len,
+            target: kernel_target.clone(),
+        });
+    let builder = ContentBuilder::new(Arc::clone(tables), image_len, target.clone());
+    let mut builder = builder.with_copies(copy.into_iter().collect());
     let mut place = 0;
     while let Some((number, chunk)) = builder.due() {
         let packed_len = usize::try_from(chunk.packed_len).expect("small");
@@ -126,7 +151,7 @@ fn build(
     builder.finish()?;
     let written = target.written.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(written.iter().all(|written| *written), "a block wasn't written");
-    Ok(target.image.bytes())
+    Ok((target.image.bytes(), kernel_target.bytes()))
 }
 
 /// Takes each block once.

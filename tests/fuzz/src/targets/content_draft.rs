@@ -31,6 +31,9 @@ pub(crate) struct ContentDraft {
     encoders: Vec<(String, i32)>,
     columns: [Vec<u64>; FIELDS.len()],
     hashes: Vec<u8>,
+    tree: Option<TreeDraft>,
+    /// Bytes of the kernel, and its first byte of content, where it is part of that.
+    kernel: Option<(usize, u64)>,
     /// Packed chunks.
     data: Vec<u8>,
     /// Content of each chunk.
@@ -41,8 +44,17 @@ pub(crate) struct ContentDraft {
     pub(crate) image_len: usize,
 }
 
+/// A hash tree that is computed: of how many blocks, where it begins, and the salt.
+#[derive(Debug, Clone)]
+struct TreeDraft {
+    data_blocks: u64,
+    start: u64,
+    salt: Vec<u8>,
+}
+
 impl ContentDraft {
-    /// An image of up to 24 blocks, of segments in any order.
+    /// An image of up to 24 blocks, of segments in any order; some 160 if it has a hash tree of
+    /// several levels.
     pub(crate) fn any(input: &mut Input<'_>) -> Self {
         let blocks = 1 + input.below(24);
         let max = *input.one_of(&[65_536, 512, 4096, 262_144]);
@@ -86,7 +98,33 @@ impl ContentDraft {
             left -= len;
         }
         draft.cut(input, &content, &lengths);
+        if !content.is_empty() && input.is_odd() {
+            let start = usize::from(input.short()) % content.len();
+            let len = 1 + usize::from(input.short()) % (content.len() - start);
+            draft.kernel = Some((len, start as u64));
+        }
+        if input.is_odd() {
+            draft.add_tree(input);
+        }
         draft
+    }
+
+    /// Appends the hash tree of the image, or of its beginning.
+    fn add_tree(&mut self, input: &mut Input<'_>) {
+        // Zeros, which no segment writes, but for a tree of two levels.
+        let more = if input.byte() > 200 { 130 } else { 2 };
+        self.image.resize(self.image.len() + more * BLOCK, 0);
+        let blocks = self.image.len() / BLOCK;
+        let data_blocks = blocks - input.below(blocks - 1);
+        let salt = input.list().to_vec();
+        let tree = hash_tree(&self.image[..data_blocks * BLOCK], &salt);
+        self.image.extend(tree);
+        self.image_len = self.image.len();
+        self.tree = Some(TreeDraft {
+            data_blocks: data_blocks as u64,
+            start: blocks as u64,
+            salt,
+        });
     }
 
     /// An image that is these chunks as they are, each in its own right, and zeros to the end of
@@ -164,7 +202,7 @@ impl ContentDraft {
 
     /// Changes something of the tables or a byte of the data.
     pub(crate) fn damage(&mut self, input: &mut Input<'_>) {
-        let what = input.below(FIELDS.len() + 4);
+        let what = input.below(FIELDS.len() + 6);
         let at = usize::from(input.short());
         let numbers = [0, 1, 2, 1 << 31, u64::from(u32::MAX), 1 << 32, u64::MAX, 1 << 63];
         let number = match input.byte() {
@@ -189,8 +227,29 @@ impl ContentDraft {
             1 => self.encoders[0].1 = i32::from(input.byte()) - 100,
             2 if choice == 0 => drop(self.hashes.pop()),
             2 => flip(&mut self.hashes, at),
+            3 => match (&mut self.tree, choice) {
+                (Some(tree), 0) => tree.data_blocks = number,
+                (Some(tree), 1) => tree.start = number,
+                (Some(tree), _) => tree.salt.resize(at % 300, 7),
+                (None, _) => {
+                    self.tree = Some(TreeDraft {
+                        data_blocks: number,
+                        start: input.short().into(),
+                        salt: Vec::new(),
+                    });
+                }
+            },
+            4 => self.kernel = Some((1 + at, number)),
             _ => flip(&mut self.data, at),
         }
+    }
+
+    /// The kernel that is part of the content, as far as it is.
+    pub(crate) fn kernel(&self) -> Vec<u8> {
+        let (len, start) = self.kernel.unwrap_or_default();
+        let content = self.chunks.iter().flatten().copied();
+        let start = usize::try_from(start).unwrap_or(usize::MAX);
+        content.skip(start).take(len).collect()
     }
 
     /// The payload, unsigned.
@@ -212,13 +271,27 @@ impl ContentDraft {
                 .fold(Message::default(), |list, &number| list.varint(number));
             tables = tables.bytes(*field, &list.0);
         }
-        let tables = tables.bytes(8, &self.hashes);
+        let mut tables = tables.bytes(8, &self.hashes);
+        if let Some(tree) = &self.tree {
+            let message = Message::default()
+                .number(1, tree.data_blocks)
+                .number(2, tree.start);
+            tables = tables.bytes(13, &message.bytes(3, &tree.salt).0);
+        }
         let partition = Message::default()
             .bytes(1, b"usr")
             .bytes(7, &info.0)
             .bytes(50_001, &tables.0);
         let manifest = Message::default().number(3, BLOCK as u64).number(12, 50_001);
-        let manifest = manifest.bytes(13, &partition.0).0;
+        let mut manifest = manifest.bytes(13, &partition.0);
+        if let Some((len, start)) = self.kernel {
+            let kernel = self.kernel();
+            let info = Message::default().number(1, len as u64);
+            let info = info.bytes(2, Sha256Digest::of(&kernel).as_bytes());
+            let partition = Message::default().bytes(1, b"kernel").bytes(7, &info.0);
+            manifest = manifest.bytes(13, &partition.number(50_002, start).0);
+        }
+        let manifest = manifest.0;
         let mut bytes = b"CrAU".to_vec();
         bytes.extend(2_u64.to_be_bytes());
         bytes.extend((manifest.len() as u64).to_be_bytes());
@@ -245,6 +318,19 @@ pub(crate) fn read(payload: &[u8]) -> Option<(Arc<Manifest>, Vec<u8>)> {
     }
     reader.finish().ok()?;
     Some((manifest?, data))
+}
+
+/// The hash tree of dm-verity, the level of one block first.
+fn hash_tree(data: &[u8], salt: &[u8]) -> Vec<u8> {
+    let hashes = data
+        .chunks(BLOCK)
+        .flat_map(|block| *Sha256Digest::of(&[salt, block].concat()).as_bytes());
+    let mut level: Vec<u8> = hashes.collect();
+    level.resize(level.len().next_multiple_of(BLOCK), 0);
+    if level.len() == BLOCK {
+        return level;
+    }
+    [hash_tree(&level, salt), level].concat()
 }
 
 /// Runs of blocks of an image, in any order.
