@@ -100,7 +100,7 @@ fn fixture(place: &Workplace) -> Outcome<Archive> {
 
 impl Workplace {
     /// The archive `name`, written by `script` with its path behind.
-    fn make(&self, name: &str, script: &str) -> Outcome<Archive> {
+    pub fn make(&self, name: &str, script: &str) -> Outcome<Archive> {
         let account = self.path(&format!("{name}.json"));
         if self.reuse && account.exists() {
             return Ok(serde_json::from_slice(&fs::read(account)?)?);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Measures the update engine beside other installers, on this machine. Run it in release, as root,
 /// on a quiet machine.
-#[derive(clap::Parser)]
+#[derive(Debug, Clone, clap::Parser)]
 #[command(name = "bench")]
 pub struct Arguments {
     /// Size of the image: a number of bytes, or with M or G at the end
@@ -22,7 +22,16 @@ pub struct Arguments {
     /// Takes images, payloads and their figures from an earlier run of the same size
     #[arg(long)]
     pub reuse: bool,
-    /// Only contestants whose name contains one of these
+    /// Measures content payloads instead, of images made of two versions of Debian packages
+    #[arg(long)]
+    pub content: bool,
+    /// Images to measure them with instead: the old one, the new one and its kernel
+    #[arg(long, num_args = 3, value_names = ["OLD", "NEW", "KERNEL"], requires = "content")]
+    pub images: Vec<PathBuf>,
+    /// Where update-engine's programs lie, unless they were built beside this one
+    #[arg(long, value_name = "DIR")]
+    pub programs: Option<PathBuf>,
+    /// Only contestants, or pairs of images, whose name contains one of these
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
 }

@@ -18,6 +18,7 @@ mod archives;
 mod arguments;
 mod bars;
 mod by_file;
+mod content;
 mod contest;
 mod figures;
 mod image;
@@ -52,6 +53,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Outcome {
+    if arguments.content {
+        return content::run(arguments);
+    }
     packages::require()?;
     let place = workplace::Workplace::open(arguments)?;
     let images = image::make(&place)?;

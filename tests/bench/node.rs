@@ -52,6 +52,15 @@ impl Server {
         package: Option<&Path>,
         offer: Offer,
     ) -> Outcome<Self> {
+        Self::serving(place, payload, package.map(|path| ("package", path)), offer)
+    }
+
+    fn serving(
+        place: &Workplace,
+        payload: &Archive,
+        package: Option<(&str, &Path)>,
+        offer: Offer,
+    ) -> Outcome<Self> {
         let version = if offer == Offer::Newer { "2.0.0" } else { VERSION };
         let mut serve = Command::new(place.program("update_payload")?);
         serve
@@ -64,10 +73,8 @@ impl Server {
                 "--payload",
             ])
             .arg(&payload.path);
-        if let Some(package) = package {
-            serve
-                .arg("--package")
-                .arg(format!("package={}", package.display()));
+        if let Some((name, path)) = package {
+            serve.arg("--package").arg(format!("{name}={}", path.display()));
         }
         let log = File::create(place.path("server.log"))?;
         let mut process = serve.stdout(Stdio::piped()).stderr(log).spawn()?;
@@ -79,6 +86,17 @@ impl Server {
             process,
             url: url.trim().to_owned(),
         })
+    }
+
+    /// Serves `payload`, and beside it the content payload of the same image.
+    pub fn with_content(place: &Workplace, payload: &Archive, content: &Path) -> Outcome<Self> {
+        let package = Some(("update.content", content));
+        Self::serving(place, payload, package, Offer::Newer)
+    }
+
+    /// As nodes want it.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// Where the other file is.
@@ -107,6 +125,11 @@ pub struct Node {
 impl Node {
     /// A node as it was installed, with `old` in slot A, if that is there.
     pub fn install(place: &Workplace, server: &Server) -> Outcome<Self> {
+        Self::configured(place, &server.url, "")
+    }
+
+    /// Likewise; it asks `url`, and has further settings.
+    pub fn configured(place: &Workplace, url: &str, settings: &str) -> Outcome<Self> {
         let (root, disk) = (place.path("root"), place.path("disk.img"));
         if root.exists() {
             fs::remove_dir_all(&root)?;
@@ -114,7 +137,7 @@ impl Node {
         let files: [(&str, String); 6] = [
             (
                 "etc/flatcar/update.conf",
-                format!("GROUP=stable\nSERVER={}\n", server.url),
+                format!("GROUP=stable\nSERVER={url}\n{settings}"),
             ),
             ("etc/machine-id", "3d1219c7c4c5404aaa1f6d2a48adfda4\n".to_owned()),
             ("boot/flatcar/vmlinuz-a", "kernel\n".repeat(1000)),

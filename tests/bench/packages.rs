@@ -25,9 +25,34 @@ const NEEDED: [(&str, &str); 17] = [
     ("zstd", "zstd"),
 ];
 
+/// Likewise, to measure content payloads.
+const NEEDED_FOR_CONTENT: [(&str, &str); 12] = [
+    ("casync", "casync"),
+    ("cmp", "diffutils"),
+    ("dpkg-deb", "dpkg"),
+    ("fincore", "util-linux-extra"),
+    ("mke2fs", "e2fsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
+    ("mkfs.erofs", "erofs-utils"),
+    ("mksquashfs", "squashfs-tools"),
+    ("openssl", "openssl"),
+    ("time", "time"),
+    ("veritysetup", "cryptsetup-bin"),
+    ("zck_delta_size", "zchunk"),
+];
+
 /// Installs what is missing, or names it where that can't be done.
 pub fn require() -> Outcome {
-    let mut missing: Vec<&str> = NEEDED
+    install(&NEEDED)
+}
+
+/// Likewise, for content payloads.
+pub fn require_content() -> Outcome {
+    install(&NEEDED_FOR_CONTENT)
+}
+
+fn install(needed: &[(&str, &'static str)]) -> Outcome {
+    let mut missing: Vec<&str> = needed
         .iter()
         .filter(|(program, _)| !is_installed(program))
         .map(|(_, package)| *package)

@@ -22,9 +22,14 @@ pub fn word(path: &(impl AsRef<Path> + ?Sized)) -> String {
 
 /// Runs `script`; what it complained of is the error.
 pub fn run(script: &str) -> Outcome {
+    output(script).map(drop)
+}
+
+/// Likewise; gives what it printed.
+pub fn output(script: &str) -> Outcome<String> {
     let output = bash(script).output()?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let told = String::from_utf8_lossy(&output.stderr);
     Err(format!("{script}: {}: {told}", output.status).into())

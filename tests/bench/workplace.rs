@@ -24,10 +24,13 @@ impl Workplace {
         }
         fs::create_dir_all(&directory)?;
         let program = std::env::current_exe()?;
-        let programs = program
-            .ancestors()
-            .nth(2)
-            .ok_or("a program without a directory")?;
+        let programs = match &arguments.programs {
+            Some(programs) => programs,
+            None => program
+                .ancestors()
+                .nth(2)
+                .ok_or("a program without a directory")?,
+        };
         let place = Self {
             directory,
             programs: programs.to_owned(),
@@ -35,6 +38,18 @@ impl Workplace {
             reuse: arguments.reuse,
         };
         place.make_keys()?;
+        Ok(place)
+    }
+
+    /// One for images of so many bytes in this directory, which is kept.
+    pub fn at(arguments: &Arguments, name: &str, size: u64) -> Outcome<Self> {
+        let work = arguments.work.join(name);
+        let mut place = Self::open(&Arguments {
+            work,
+            reuse: true,
+            ..arguments.clone()
+        })?;
+        place.size = size;
         Ok(place)
     }
 

@@ -54,7 +54,7 @@ pub struct Artefact {
 }
 
 impl Machine {
-    fn this() -> Self {
+    pub fn this() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let field = |text: &str, name: &str| {
             let line = text.lines().find(|line| line.starts_with(name));
