@@ -6,7 +6,7 @@
 use std::io;
 use std::ops::Range;
 
-use zstd::zstd_safe::{CCtx, CParameter, DCtx};
+use zstd::zstd_safe::{self, CCtx, CParameter, DCtx};
 
 use super::encoder::failed;
 
@@ -45,7 +45,7 @@ impl<'a> Packer<'a> {
         if !prefix.is_empty() {
             self.compressor.ref_prefix(prefix).map_err(failed)?;
         }
-        let mut packed = Vec::with_capacity(zstd::zstd_safe::compress_bound(chunk.len()));
+        let mut packed = Vec::with_capacity(zstd_safe::compress_bound(chunk.len()));
         self.compressor.compress2(&mut packed, chunk).map_err(failed)?;
         if packed.len() < chunk.len() {
             return Ok(packed);
@@ -59,6 +59,14 @@ pub(crate) fn unpack(packed: &[u8], prefix: &[u8], len: usize) -> io::Result<Vec
     if packed.len() == len {
         return Ok(packed.to_vec());
     }
+    // The library would go on with any frame behind the first.
+    let frame = zstd_safe::find_frame_compressed_size(packed).map_err(failed)?;
+    if frame != packed.len() {
+        return Err(io::Error::other(format!(
+            "a frame of {frame} bytes is followed by {} more",
+            packed.len() - frame
+        )));
+    }
     let mut context = DCtx::create();
     if !prefix.is_empty() {
         context.ref_prefix(prefix).map_err(failed)?;
@@ -69,4 +77,23 @@ pub(crate) fn unpack(packed: &[u8], prefix: &[u8], len: usize) -> io::Result<Vec
         return Err(io::Error::other(format!("{unpacked} bytes instead of {len}")));
     }
     Ok(chunk)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_one_frame_and_nothing_behind_it() {
+        let content = b"the same words, and the same words again, and the same words again".repeat(9);
+        let half = content.len() / 2;
+        let mut packer = Packer::new(&content, 0, 3).unwrap();
+        let whole = packer.pack(0..content.len()).unwrap();
+        assert_eq!(unpack(&whole, &[], content.len()).unwrap(), content);
+        let halves = [0..half, half..content.len()].map(|range| packer.pack(range).unwrap());
+        let error = unpack(&halves.concat(), &[], content.len()).unwrap_err();
+        assert!(error.to_string().contains("is followed by"), "{error}");
+        assert!(unpack(&whole[..whole.len() - 1], &[], content.len()).is_err());
+    }
 }
