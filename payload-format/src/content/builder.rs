@@ -126,9 +126,14 @@ impl ContentBuilder {
                 offset += len as u64;
             }
         }
-        let tree = self.tree.take().map(TreeBuilder::tree);
+        let tree = self.tree.take();
         if let Some((place, tree)) = self.tables.verity_tree().zip(tree) {
-            self.write(place.blocks().start() * BLOCK, &tree)?;
+            let mut offset = place.blocks().start() * BLOCK;
+            // One after the other: all of them again would take as much memory as the lowest.
+            for level in tree.levels() {
+                self.write(offset, &level)?;
+                offset += level.len() as u64;
+            }
         }
         Ok(())
     }

@@ -139,8 +139,8 @@ impl TreeBuilder {
         }
     }
 
-    /// The tree, as it lies in the image.
-    pub(super) fn tree(self) -> Vec<u8> {
+    /// The levels of the tree, in the order in which they lie in the image.
+    pub(super) fn levels(self) -> Vec<Vec<u8>> {
         let mut levels = vec![self.hashes];
         while let Some(below) = levels.last().filter(|level| level.len() > BLOCK_LEN) {
             let (blocks, _) = below.as_chunks::<BLOCK_LEN>();
@@ -152,7 +152,7 @@ impl TreeBuilder {
             levels.push(level);
         }
         levels.reverse();
-        levels.concat()
+        levels
     }
 }
 
@@ -188,7 +188,7 @@ pub(crate) fn find_tree(image: &dyn ReadBlocks, len: u64) -> io::Result<Option<V
     for run in runs(0, tree.data_blocks) {
         builder.put(run.start() * BLOCK, &reader.read(run)?);
     }
-    let computed = builder.tree();
+    let computed = builder.levels().concat();
     let mut at = 0;
     for run in runs(tree.blocks.start(), tree.blocks.end()) {
         let stored = reader.read(run)?;
