@@ -1,10 +1,14 @@
 //! What goes wrong while a content payload is installed, or after that: the running slot changes, the
-//! daemon is killed, its server falls silent, its image doesn't come up.
+//! daemon is killed, its server lies or falls silent,
+//! its image doesn't come up.
 
 use std::fs;
+use std::io::Cursor;
 use std::time::Duration;
 
 use payload_format::MajorVersion;
+use payload_format::writer::{RsaSigner, sign_unsigned};
+use test_support::fixtures;
 use test_support::random::Random;
 use test_support::server::Server;
 use tokio_util::sync::CancellationToken;
@@ -17,8 +21,8 @@ use update_engine::serve::Catalog;
 use update_engine::status::Obstacle;
 
 use super::{
-    PACKAGE, Payloads, both, fate_is_untouched, image, is_installed, kernel_contents, node, offered, options,
-    outcome,
+    PACKAGE, Payloads, SIGNATURE, Signer, both, fate_is_untouched, image, is_installed, kernel_contents,
+    node, offered, options, outcome,
 };
 use crate::install::v1::{Fate, fate};
 use crate::support::node::{KERNEL_B, Node, sha256};
@@ -47,11 +51,7 @@ async fn installed_while(meanwhile: impl FnOnce(&Node)) -> (Node, ContentUse) {
     let log = ready.content();
     let mut tell = |_| {};
     let mut download = Box::pin(ready.download(&mut tell, &cancel));
-    let is_touched = async {
-        while fate_is_untouched(&node) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
+    let is_touched = eventually("the slot is ours", || !fate_is_untouched(&node));
     tokio::select! {
         _ = &mut download => panic!("it ended while its bytes were held back"),
         () = is_touched => {}
@@ -244,5 +244,138 @@ async fn an_image_that_never_came_up_is_installed_again_by_neither_package() {
             sha256(&scene.node.disk.slot(SlotName::B)),
             sha256(&image("btrfs-new.img"))
         );
+    }
+}
+
+#[tokio::test]
+async fn until_a_trusted_key_vouches_for_it_nothing_is_touched_and_then_the_slot_does_not_boot() {
+    let unknown = of_another_encoder();
+    for (by, of_content, expected) in [
+        (Signer::Nobody, "", Fate::Untouched),
+        // Not by a key, but by what it asks for.
+        (Signer::Trusted, "unknown", Fate::Untouched),
+        (Signer::Trusted, "no-range", Fate::Untouched),
+        (Signer::Trusted, ";;changed", Fate::Unbootable),
+    ] {
+        let payloads = Payloads::signed(by);
+        let (node, server) = (node("disabled"), Server::start());
+        server.serve("update.content", payloads.content());
+        let mut plan = both(&server, &payloads, (of_content, "status=404"));
+        if let Some(content) = plan.content.as_mut().filter(|_| of_content == "unknown") {
+            server.serve("update.content", unknown.clone());
+            (content.url, content.size) = (server.url("update.content"), unknown.len() as u64);
+        }
+        let (installed, content) = outcome(&node, plan).await;
+        assert!(matches!(installed, Err(InstallError::Fetch(_))), "{installed:?}");
+        assert!(content.failure.is_some());
+        assert_eq!(fate(&node), expected, "{by:?} {of_content}");
+        assert!(node.slot_attributes(SlotName::A).is_good());
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_cancelled_is_no_failure_and_leaves_a_slot_that_does_not_boot() {
+    let payloads = Payloads::new();
+    let (node, server) = (node("disabled"), Server::start());
+    server.serve("update.content", payloads.content());
+    // The operations' bytes are held back once the slot is ours.
+    let plan = both(&server, &payloads, (";;hold=5000", ""));
+    let cancel = CancellationToken::new();
+    let ready = Installer::new(plan.clone(), node.site(PostinstMode::Skip))
+        .prepare()
+        .await
+        .unwrap();
+    let log = ready.content();
+    let mut tell = |_| {};
+    let mut download = Box::pin(ready.download(&mut tell, &cancel));
+    let is_touched = eventually("the slot is ours", || !fate_is_untouched(&node));
+    tokio::select! {
+        _ = &mut download => panic!("it ended before it was cancelled"),
+        () = is_touched => {}
+    }
+    cancel.cancel();
+    let error = download.await.err().unwrap();
+    assert!(matches!(error, InstallError::Cancelled), "{error:?}");
+    assert_eq!(log.get().unwrap().failure, None);
+    assert_eq!(fate(&node), Fate::Unbootable);
+
+    // The next attempt begins anew, and gets through.
+    let whole = both(&server, &payloads, ("", ""));
+    let (installed, content) = outcome(&node, whole).await;
+    installed.unwrap();
+    is_installed(&node);
+    assert_eq!(content.failure, None);
+}
+
+/// The content payload as a later version may make it, signed by the trusted key.
+fn of_another_encoder() -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    fs::write(path("new.img"), image("btrfs-new.img")).unwrap();
+    fs::write(path("kernel"), kernel_contents()).unwrap();
+    let options = GenerateOptions {
+        content: true,
+        private_keys: Vec::new(),
+        ..options((&path("new.img"), &path("kernel")), MajorVersion::V2)
+    };
+    generate(&options, &path("unsigned")).unwrap();
+    let mut payload = fs::read(path("unsigned")).unwrap();
+    let name = b"btrfs-zstd-1.5.7";
+    let at = payload.windows(name.len()).position(|window| window == name);
+    payload[at.unwrap() + name.len() - 1] = b'8';
+    let key = fs::read_to_string(fixtures::payload("test-key.pem")).unwrap();
+    let signer = RsaSigner::from_pem(&key).unwrap();
+    let mut out = Vec::new();
+    sign_unsigned(&mut Cursor::new(payload), &[&signer], &mut out).unwrap();
+    out
+}
+
+#[tokio::test]
+async fn whatever_fails_in_the_package_the_payload_is_installed_instead() {
+    let payloads = Payloads::new();
+    let whole = payloads.content();
+    let unknown = of_another_encoder();
+    // The package, the faults with which it comes, what is said.
+    let mut damaged = whole.clone();
+    // Blocks of no file come last, and are another image's in no other.
+    damaged[whole.len() - SIGNATURE - 1000] ^= 4;
+    let cases: [(&[u8], &str, &str); 16] = [
+        (&whole, "no-range", "its server has no ranges"),
+        (&whole, ";no-range", "its server has no ranges"),
+        (&whole, "wrong-range", "answers with"),
+        (&whole, ";;wrong-range", "answers with"),
+        (&whole, "no-content-range", "answers with"),
+        (&whole, ";;range-goes-on", "answers with"),
+        (&whole, ";;other-range", "operation 0"),
+        (&whole, ";longer=1", "bytes long"),
+        (&whole, ";;shorter=1", "bytes long"),
+        (
+            &unknown,
+            "",
+            "encoder \"btrfs-zstd-1.5.8\" with level 3 is unknown here",
+        ),
+        (&whole, "status=404", "404"),
+        (&whole, ";;cut=100", "broke off"),
+        (&whole, ";;changed", "operation 0"),
+        (&damaged, "", "chunk "),
+        (
+            b"<html>no payload at all, but some bytes</html>",
+            "",
+            "not an update payload",
+        ),
+        (&payloads.full(), "", "no content payload"),
+    ];
+    for (package, faults, said) in cases {
+        let (node, server) = (node("disabled"), Server::start());
+        server.serve("update.content", package);
+        let mut plan = both(&server, &payloads, (faults, ""));
+        if let Some(content) = &mut plan.content {
+            content.size = package.len() as u64;
+        }
+        let (installed, content) = outcome(&node, plan).await;
+        installed.unwrap();
+        is_installed(&node);
+        let failure = content.failure.unwrap_or_default();
+        assert!(failure.contains(said), "{faults}: {failure}");
     }
 }
