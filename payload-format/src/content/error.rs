@@ -52,7 +52,7 @@ pub enum TablesError {
     Encoder {
         /// Its name, cut if it is long.
         name: String,
-        /// Its level.
+        /// The level of compression that it names.
         level: i32,
     },
     /// A segment outside the image.
@@ -60,7 +60,7 @@ pub enum TablesError {
     PastEnd {
         /// Number of the segment, from 0.
         segment: usize,
-        /// First block.
+        /// Block that it would begin with, from 0; the table may say less than that.
         start: i128,
         /// First block after it.
         end: i128,
@@ -140,7 +140,7 @@ pub enum ContentError {
     /// The image isn't complete.
     #[error("{missing} chunks are missing")]
     Incomplete {
-        /// How many.
+        /// Chunks that were not taken before the end.
         missing: usize,
     },
 }

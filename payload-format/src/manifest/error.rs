@@ -93,7 +93,7 @@ pub enum ManifestError {
     /// An image that is said to be part of the slot's content, and isn't.
     #[error("the {image} is {size} bytes from byte {start} on of a content of {content} bytes")]
     PastContent {
-        /// Which image.
+        /// The image that is beside the slot's.
         image: ImageKind,
         /// Its first byte of content.
         start: u64,

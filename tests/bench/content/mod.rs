@@ -37,7 +37,7 @@ use crate::shell::word;
 pub struct Run {
     /// Of packages, with all heads of answers.
     pub bytes: u64,
-    /// For packages.
+    /// Requests for packages or ranges of them; those of the Omaha exchange don't count.
     pub requests: u64,
     pub figures: Figures,
 }

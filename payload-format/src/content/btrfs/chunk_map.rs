@@ -15,7 +15,7 @@ const MAX: usize = 1 << 14;
 /// Runs of logical addresses, each in one place.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ChunkMap {
-    /// By address.
+    /// Sorted by their logical addresses, which all differ.
     runs: Vec<MappedRun>,
 }
 

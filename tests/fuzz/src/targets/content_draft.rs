@@ -34,7 +34,7 @@ pub(crate) struct ContentDraft {
     tree: Option<TreeDraft>,
     /// Bytes of the kernel, and its first byte of content, where it is part of that.
     kernel: Option<(usize, u64)>,
-    /// Packed chunks.
+    /// The packed chunks, one after the other, as they lie in the payload.
     data: Vec<u8>,
     /// Content of each chunk.
     pub(crate) chunks: Vec<Vec<u8>>,
