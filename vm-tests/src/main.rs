@@ -91,6 +91,9 @@ struct Wanted {
     guest: Debian,
 }
 
+/// How much of a failed story's console is printed.
+const LAST_LINES: usize = 30;
+
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Task::List => {
@@ -159,8 +162,8 @@ struct Performance<'a> {
 }
 
 impl Performance<'_> {
-    /// Plays it; keeps its logs and disk if it fails. Gives how long it took if it passed.
-    fn play(&self, workshop: &Workshop, loader: &dyn Loader) -> Option<Duration> {
+    /// Plays it; keeps its logs and disk if it fails. Gives how long it took if it passed, else why it failed.
+    fn play(&self, workshop: &Workshop, loader: &dyn Loader) -> Result<Duration, String> {
         let (story, begun) = (self.story, Instant::now());
         let kind = if self.control { "control-" } else { "" };
         let directory = workshop
@@ -174,16 +177,17 @@ impl Performance<'_> {
             Ok(()) => {
                 println!("{}: passed in {} s", story.name, took.as_secs());
                 let _ = std::fs::remove_dir_all(directory);
-                Some(took)
+                Ok(took)
             }
             Err(error) => {
-                println!(
-                    "{}: FAILED after {} s: {error:#}\nlogs: {}",
-                    story.name,
+                let why = format!(
+                    "FAILED after {} s: {error:#}\nlogs: {}\n{}",
                     took.as_secs(),
-                    directory.display()
+                    directory.display(),
+                    last_lines(&directory)
                 );
-                None
+                println!("{}: {why}", story.name);
+                Err(why)
             }
         }
     }
@@ -207,22 +211,43 @@ impl Performance<'_> {
     }
 }
 
-/// Prints how long each story took, each time.
-fn report(stories: &[&Story], played: &[(&str, Option<Duration>)], all: Duration) -> Result<()> {
+/// The end of a failed story's latest console.
+fn last_lines(directory: &Path) -> String {
+    let logs = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let latest = logs
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .max_by_key(|path| path.metadata().and_then(|metadata| metadata.modified()).ok());
+    let said = latest
+        .and_then(|path| std::fs::read(path).ok())
+        .unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let lines: Vec<&str> = said.lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+}
+
+/// Prints how long each story took, each time, and at the very end once more why some failed: of a long run, often the
+/// end alone is kept.
+fn report(stories: &[&Story], played: &[(&str, Result<Duration, String>)], all: Duration) -> Result<()> {
     let mut failed = Vec::new();
     println!();
     for story in stories {
         let outcomes: Vec<_> = played.iter().filter(|(name, _)| *name == story.name).collect();
         let seconds = outcomes.iter().map(|(_, took)| match took {
-            Some(took) => format!("{} s", took.as_secs()),
-            None => "failed".to_owned(),
+            Ok(took) => format!("{} s", took.as_secs()),
+            Err(_) => "failed".to_owned(),
         });
         println!("{:<18} {}", story.name, seconds.collect::<Vec<_>>().join(", "));
-        if outcomes.iter().any(|(_, took)| took.is_none()) {
+        if outcomes.iter().any(|(_, took)| took.is_err()) {
             failed.push(story.name);
         }
     }
     println!("{:<18} {} s", "all", all.as_secs());
+    for (name, outcome) in played {
+        if let Err(why) = outcome {
+            println!("\n{name}: {why}");
+        }
+    }
     ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     let passed = played.len();
     println!("{passed} passed, 0 failed");
