@@ -110,6 +110,9 @@ pub(super) fn spawn(
 }
 
 /// The disk as the block device called `disk`, with a recorder in between if it has one.
+///
+/// QEMU merges writes of a guest up to the 1,024 pieces of memory that the host's kernel takes at once. The recorder adds
+/// two of its own to what it logs and refuses the sum, and the guest gets an I/O error: nothing may be merged before it.
 fn drive(disk: &Disk) -> Vec<String> {
     let image = disk.path().display();
     let Some(recording) = disk.recording() else {
@@ -123,10 +126,9 @@ fn drive(disk: &Disk) -> Vec<String> {
         format!("driver=file,node-name=recording,filename={}", recording.display()),
         "driver=blklogwrites,node-name=disk,file=image,log=recording,log-sector-size=512".into(),
     ];
-    nodes
-        .into_iter()
-        .flat_map(|node| ["-blockdev".into(), node])
-        .collect()
+    let unmerged = ["-global".into(), "virtio-blk-device.request-merging=off".into()];
+    let nodes = nodes.into_iter().flat_map(|node| ["-blockdev".into(), node]);
+    unmerged.into_iter().chain(nodes).collect()
 }
 
 /// Virtualisation where it works: the device may exist on a host whose processor can't.
