@@ -3,8 +3,10 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use payload_format::{
     ContentBuilder, ContentCopy, ContentError, ContentTables, Image, OldContent, WriteBlocks,
@@ -107,7 +109,8 @@ pub(super) fn build(
         ..ContentReport::default()
     };
     let builder = ContentBuilder::new(Arc::clone(tables), image_len, target);
-    let mut builder = builder.with_copies(copies.to_vec());
+    let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let mut builder = builder.with_threads(threads).with_copies(copies.to_vec());
     while let Some((number, chunk)) = builder.due() {
         let content = match &mut old {
             Some((old, path)) => read(old, number, path)?,

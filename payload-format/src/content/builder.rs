@@ -1,26 +1,41 @@
-//! The builder of an image: takes its content, chunk by chunk, and writes the blocks it becomes.
+//! The builder of an image: takes its content, chunk by chunk, and has the blocks written that it
+//! becomes.
+//!
+//! ```text
+//!        who calls                                     threads of the builder
+//!  chunk ─▶ unpacked ─▶ hashed ─▶ segments ══batches══▶ encoded, side by side ══▶ written, in order,
+//!                                                                               zeros in between
+//! ```
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use super::ContentError;
-use super::packing;
-use super::tables::{BLOCK, BLOCK_LEN, Chunk, ChunkHash, ContentTables, Segment};
+use super::encoder_pool::EncoderPool;
+use super::packing::Unpacker;
+use super::tables::{BLOCK, BLOCK_LEN, Chunk, ChunkHash, ContentTables};
 use super::verity::TreeBuilder;
+use super::zero_writer::ZeroWriter;
 use crate::apply::WriteBlocks;
 use crate::block::BlockRange;
 
-/// Bytes of zeros that are written at a time.
-const ZEROS: usize = 1 << 20;
-
-/// Builds one image. Memory: the tables, the prefix of the next chunk and the content of one
-/// segment, with what it is encoded to: some 12 MiB at most beside the tables; and 32 bytes for each
-/// block that the hash tree is of.
+/// Builds one image. Memory: the tables; the prefix of the next chunk and the content of one
+/// segment, 6 MiB at most; 12 MiB of segments that are encoded or wait for that; 3 MiB for each
+/// encoder, or 20 MiB for the only one where segments are longer than btrfs makes them; and 32 bytes
+/// for each block that the hash tree is of.
+///
+/// An error may come a while after the segment was taken that it is of: it is told with a later
+/// chunk, or in the end. It is that of the first segment that failed, whatever later ones did.
+/// Nothing is written any more once an error was told, or the builder was dropped.
 pub struct ContentBuilder {
     tables: Arc<ContentTables>,
     /// Bytes of the image.
     image_len: u64,
     target: Arc<dyn WriteBlocks>,
-    tree: Option<TreeBuilder>,
+    /// Encoders that run side by side, at most.
+    threads: NonZeroUsize,
+    pool: Pool,
+    unpacker: Unpacker,
     copies: Vec<ContentCopy>,
     /// Content that was taken: what the next chunk may refer back to, and then what no segment has
     /// taken yet.
@@ -31,6 +46,14 @@ pub struct ContentBuilder {
     taken: u64,
     next_chunk: usize,
     next_segment: usize,
+}
+
+/// The pool, from the first segment on.
+enum Pool {
+    NotStarted,
+    Runs(EncoderPool),
+    /// An error was told.
+    Failed,
 }
 
 /// Part of the content that is an image of its own, beside the slot's.
@@ -49,7 +72,9 @@ impl ContentBuilder {
     #[must_use]
     pub fn new(tables: Arc<ContentTables>, image_len: u64, target: Arc<dyn WriteBlocks>) -> Self {
         Self {
-            tree: tables.verity_tree().map(TreeBuilder::new),
+            threads: NonZeroUsize::MIN,
+            pool: Pool::NotStarted,
+            unpacker: Unpacker::new(),
             tables,
             image_len,
             target,
@@ -60,6 +85,13 @@ impl ContentBuilder {
             next_chunk: 0,
             next_segment: 0,
         }
+    }
+
+    /// Encodes on so many threads, at most, in place of one. Before the first chunk is taken.
+    #[must_use]
+    pub const fn with_threads(mut self, threads: NonZeroUsize) -> Self {
+        self.threads = threads;
+        self
     }
 
     /// Writes other images, which are part of the content, too. Before the first chunk is taken.
@@ -79,36 +111,28 @@ impl ContentBuilder {
     /// Takes the chunk that is due, as it lies in the payload.
     ///
     /// # Errors
-    /// [`ContentError`]: the chunk isn't what the manifest says, or the image can't be written.
+    /// [`ContentError`]: the chunk isn't what the manifest says, or the image can't be built or
+    /// written.
     pub fn take_packed(&mut self, packed: &[u8]) -> Result<(), ContentError> {
-        let (chunk, Chunk { len, .. }) = self.expect()?;
-        let prefix_len = (self.tables.prefix_len as usize).min(self.content.len());
-        let prefix = &self.content[self.content.len() - prefix_len..];
-        let content = packing::unpack(packed, prefix, len as usize);
-        let content = content.map_err(|source| ContentError::Unpack { chunk, source })?;
-        self.take(&content)
+        match self.unpack(packed) {
+            Ok(content) => self.take(&content),
+            Err(error) => Err(self.fail(error)),
+        }
     }
 
     /// Takes the content of the chunk that is due, wherever it comes from.
     ///
     /// # Errors
-    /// [`ContentError`]: the chunk isn't what the manifest says, or the image can't be written.
+    /// [`ContentError`]: the chunk isn't what the manifest says, or the image can't be built or
+    /// written.
     pub fn take(&mut self, content: &[u8]) -> Result<(), ContentError> {
-        let (chunk, Chunk { hash, .. }) = self.expect()?;
-        if ChunkHash::of(content) != hash {
-            return Err(ContentError::ChunkHash { chunk });
+        match self.put(content) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.fail(error)),
         }
-        self.copy_out(content)?;
-        self.content.extend_from_slice(content);
-        self.taken += content.len() as u64;
-        self.next_chunk += 1;
-        while self.write_segment()? {}
-        self.forget();
-        Ok(())
     }
 
-    /// Writes the hash tree, and zeros wherever nothing else is written, once the content is
-    /// complete.
+    /// Waits until everything is written, and writes the hash tree, once the content is complete.
     ///
     /// # Errors
     /// [`ContentError`].
@@ -117,16 +141,14 @@ impl ContentBuilder {
         if missing > 0 {
             return Err(ContentError::Incomplete { missing });
         }
-        let zeros = vec![0; ZEROS];
-        for range in self.tables.zeros(self.image_len) {
-            let (mut offset, end) = (range.start() * BLOCK, range.end() * BLOCK);
-            while offset < end {
-                let len = usize::try_from(end - offset).map_or(ZEROS, |len| len.min(ZEROS));
-                self.write(offset, &zeros[..len])?;
-                offset += len as u64;
+        let tree = match std::mem::replace(&mut self.pool, Pool::Failed) {
+            Pool::NotStarted => {
+                self.zeros().finish(self.target.as_ref())?;
+                self.tables.verity_tree().map(TreeBuilder::new)
             }
-        }
-        let tree = self.tree.take();
+            Pool::Runs(pool) => pool.end()?,
+            Pool::Failed => return Err(ContentError::FailedBefore),
+        };
         if let Some((place, tree)) = self.tables.verity_tree().zip(tree) {
             let mut offset = place.blocks().start() * BLOCK;
             // One after the other: all of them again would take as much memory as the lowest.
@@ -136,6 +158,37 @@ impl ContentBuilder {
             }
         }
         Ok(())
+    }
+
+    fn unpack(&mut self, packed: &[u8]) -> Result<Vec<u8>, ContentError> {
+        let (chunk, Chunk { len, .. }) = self.expect()?;
+        let prefix_len = (self.tables.prefix_len as usize).min(self.content.len());
+        let prefix = &self.content[self.content.len() - prefix_len..];
+        let content = self.unpacker.unpack(packed, prefix, len as usize);
+        content.map_err(|source| ContentError::Unpack { chunk, source })
+    }
+
+    fn put(&mut self, content: &[u8]) -> Result<(), ContentError> {
+        let (chunk, Chunk { hash, .. }) = self.expect()?;
+        if ChunkHash::of(content) != hash {
+            return Err(ContentError::ChunkHash { chunk });
+        }
+        self.copy_out(content)?;
+        self.content.extend_from_slice(content);
+        self.taken += content.len() as u64;
+        self.next_chunk += 1;
+        while self.put_segment()? {}
+        self.forget();
+        Ok(())
+    }
+
+    /// The first error: that of a segment that was taken before, if there is one. Nothing is written
+    /// any more.
+    fn fail(&mut self, error: ContentError) -> ContentError {
+        match std::mem::replace(&mut self.pool, Pool::Failed) {
+            Pool::Runs(pool) => pool.end().err().unwrap_or(error),
+            Pool::NotStarted | Pool::Failed => error,
+        }
     }
 
     /// Writes what of the next `content` other images are made of.
@@ -161,43 +214,36 @@ impl ContentBuilder {
         })
     }
 
-    /// Writes the next segment if its content is complete; whether it was.
-    fn write_segment(&mut self) -> Result<bool, ContentError> {
-        let Some(segment) = self.tables.segments.get(self.next_segment).copied() else {
+    /// Hands on the next segment if its content is complete; whether it was.
+    fn put_segment(&mut self) -> Result<bool, ContentError> {
+        let number = self.next_segment;
+        let Some(segment) = self.tables.segments.get(number).copied() else {
             return Ok(false);
         };
         let content = self.content.get(self.used..).unwrap_or_default();
         let Some(content) = content.get(..segment.len as usize) else {
             return Ok(false);
         };
-        let offset = segment.blocks.start() * BLOCK;
-        let encoded = match segment.encoder {
-            None => None,
-            Some(_) => Some(self.encode(&segment, content)?),
+        if matches!(self.pool, Pool::NotStarted) {
+            let target = Arc::clone(&self.target);
+            let pool = EncoderPool::start(&self.tables, target, self.zeros(), self.threads);
+            self.pool = Pool::Runs(pool.map_err(ContentError::Threads)?);
+        }
+        let Pool::Runs(pool) = &mut self.pool else {
+            return Err(ContentError::FailedBefore);
         };
-        let blocks = encoded.as_deref().unwrap_or(content);
-        self.write(offset, blocks)?;
-        if let Some(tree) = &mut self.tree {
-            tree.put(offset, blocks);
+        if !pool.put(number, segment, content) {
+            // What it has failed of takes this one's place.
+            return Err(ContentError::FailedBefore);
         }
         self.used += segment.len as usize;
         self.next_segment += 1;
         Ok(true)
     }
 
-    fn encode(&self, segment: &Segment, content: &[u8]) -> Result<Vec<u8>, ContentError> {
-        let number = self.next_segment;
-        encode(&self.tables, segment, content).map_err(|error| match error {
-            EncodeFailure::Length { found, room } => ContentError::Encode {
-                segment: number,
-                found,
-                room,
-            },
-            EncodeFailure::Io(source) => ContentError::Encoder {
-                segment: number,
-                source,
-            },
-        })
+    /// What nothing else writes.
+    fn zeros(&self) -> ZeroWriter {
+        ZeroWriter::new(self.tables.zeros(self.image_len))
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), ContentError> {
@@ -223,22 +269,6 @@ impl std::fmt::Debug for ContentBuilder {
             .field("next_segment", &self.next_segment)
             .finish_non_exhaustive()
     }
-}
-
-enum EncodeFailure {
-    Length { found: u64, room: u64 },
-    Io(std::io::Error),
-}
-
-/// The blocks that a segment with an encoder writes.
-fn encode(tables: &ContentTables, segment: &Segment, content: &[u8]) -> Result<Vec<u8>, EncodeFailure> {
-    // Invariant: `ContentTables::parse` has checked the index.
-    let encoder = segment
-        .encoder
-        .and_then(|index| tables.encoders.get(usize::from(index)));
-    let encoder = encoder.ok_or_else(|| EncodeFailure::Io(std::io::ErrorKind::InvalidData.into()))?;
-    let frame = encoder.encode(content).map_err(EncodeFailure::Io)?;
-    padded(frame, segment.blocks).map_err(|(found, room)| EncodeFailure::Length { found, room })
 }
 
 /// Fills the blocks up with zeros. An error has both lengths in bytes.

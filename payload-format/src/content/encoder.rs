@@ -7,7 +7,7 @@
 
 use std::io;
 
-use zstd::bulk;
+use zstd::bulk::Decompressor;
 use zstd::zstd_safe::{CCtx, CParameter};
 
 use super::TablesError;
@@ -87,6 +87,14 @@ impl ContentEncoder {
 /// The parameters are those of the level for exactly this length, which the library chooses itself
 /// once it knows the length. btrfs limits the window to 128 KiB, the most that an extent holds.
 fn btrfs_zstd(level: i32, content: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoded = Vec::with_capacity(zstd::zstd_safe::compress_bound(content.len()));
+    let compressed = btrfs_compressor(level)?.compress2(&mut encoded, content);
+    compressed.map_err(failed)?;
+    Ok(encoded)
+}
+
+/// A new one each time: its output depends on nothing that it has compressed before.
+fn btrfs_compressor(level: i32) -> io::Result<CCtx<'static>> {
     let mut compressor = CCtx::create();
     for parameter in [
         CParameter::CompressionLevel(level),
@@ -95,14 +103,16 @@ fn btrfs_zstd(level: i32, content: &[u8]) -> io::Result<Vec<u8>> {
     ] {
         compressor.set_parameter(parameter).map_err(failed)?;
     }
-    let mut encoded = Vec::with_capacity(zstd::zstd_safe::compress_bound(content.len()));
-    compressor.compress2(&mut encoded, content).map_err(failed)?;
-    Ok(encoded)
+    Ok(compressor)
 }
 
 /// Unpacks one zstd frame of at most `limit` bytes of content at the start of `encoded`; what
-/// follows it must be zeros.
-pub(crate) fn decode_btrfs_zstd(encoded: &[u8], limit: usize) -> io::Result<Vec<u8>> {
+/// follows it must be zeros. One decoder does for many.
+pub(crate) fn decode_btrfs_zstd(
+    decoder: &mut Decompressor<'_>,
+    encoded: &[u8],
+    limit: usize,
+) -> io::Result<Vec<u8>> {
     let len = zstd::zstd_safe::find_frame_compressed_size(encoded).map_err(failed)?;
     let (frame, padding) = encoded
         .split_at_checked(len)
@@ -110,7 +120,7 @@ pub(crate) fn decode_btrfs_zstd(encoded: &[u8], limit: usize) -> io::Result<Vec<
     if padding.iter().any(|byte| *byte != 0) {
         return Err(io::ErrorKind::InvalidData.into());
     }
-    bulk::decompress(frame, limit.min(MAX_ENCODED))
+    decoder.decompress(frame, limit.min(MAX_ENCODED))
 }
 
 /// The library's error.
@@ -133,6 +143,10 @@ mod tests {
         (0..len / 4).flat_map(|at| word(at).to_le_bytes()).collect()
     }
 
+    fn decode(encoded: &[u8], limit: usize) -> io::Result<Vec<u8>> {
+        decode_btrfs_zstd(&mut Decompressor::new().unwrap(), encoded, limit)
+    }
+
     /// No update of a library may change these: nodes would make other images than were signed. A
     /// newer library is another encoder, with another name.
     #[test]
@@ -149,7 +163,7 @@ mod tests {
         let made = digests.map(|(level, len, _)| {
             let encoder = ContentEncoder::new("btrfs-zstd-1.5.7", level).unwrap();
             let frame = encoder.encode(&sample(len)).unwrap();
-            assert_eq!(decode_btrfs_zstd(&frame, MAX_ENCODED).unwrap(), sample(len));
+            assert_eq!(decode(&frame, MAX_ENCODED).unwrap(), sample(len));
             let digest = Sha256Digest::of(&frame).to_string();
             (level, len, digest[..16].to_owned())
         });
@@ -157,6 +171,20 @@ mod tests {
             made,
             digests.map(|(level, len, digest)| (level, len, digest.to_owned()))
         );
+    }
+
+    #[test]
+    fn an_encoder_takes_3_mib_for_what_btrfs_encodes_and_20_for_the_most() {
+        for (len, limit) in [(131_072, 3 << 20), (1 << 20, 20 << 20)] {
+            let takes = ContentEncoder::LEVELS.map(|level| {
+                let mut compressor = btrfs_compressor(level).unwrap();
+                let mut encoded = Vec::with_capacity(2 << 20);
+                compressor.compress2(&mut encoded, &sample(len)).unwrap();
+                compressor.sizeof()
+            });
+            let most = takes.max().unwrap();
+            assert!(most <= limit && most > limit / 2, "{most} bytes for {len}");
+        }
     }
 
     #[test]
@@ -177,10 +205,10 @@ mod tests {
             .encode(&sample(8192))
             .unwrap();
         encoded.resize(4096, 0);
-        assert_eq!(decode_btrfs_zstd(&encoded, 8192).unwrap(), sample(8192));
-        assert!(decode_btrfs_zstd(&encoded, 8191).is_err());
+        assert_eq!(decode(&encoded, 8192).unwrap(), sample(8192));
+        assert!(decode(&encoded, 8191).is_err());
         encoded[4095] = 1;
-        assert!(decode_btrfs_zstd(&encoded, 8192).is_err());
-        assert!(decode_btrfs_zstd(&[], 8192).is_err());
+        assert!(decode(&encoded, 8192).is_err());
+        assert!(decode(&[], 8192).is_err());
     }
 }

@@ -143,4 +143,10 @@ pub enum ContentError {
         /// Chunks that were not taken before the end.
         missing: usize,
     },
+    /// No threads to encode on.
+    #[error("no thread can be started that encodes")]
+    Threads(#[source] io::Error),
+    /// More is asked of a builder that has told an error.
+    #[error("the image has failed before")]
+    FailedBefore,
 }

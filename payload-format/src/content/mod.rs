@@ -22,11 +22,13 @@
 //!
 //! `docs/content-payloads.md` describes the format field by field.
 
+mod batch_queue;
 mod btrfs;
 mod builder;
 mod chunker;
 mod columns;
 mod encoder;
+mod encoder_pool;
 mod error;
 mod old;
 mod packing;
@@ -34,6 +36,7 @@ mod ranges;
 mod scan;
 mod tables;
 mod verity;
+mod zero_writer;
 
 pub use builder::{ContentBuilder, ContentCopy};
 pub use chunker::ChunkerParams;

@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use zstd::bulk::Decompressor;
+
 use super::chunker::Chunker;
 use super::encoder::decode_btrfs_zstd;
 use super::scan::{BlockReader, scan};
@@ -21,6 +23,7 @@ pub struct OldContent {
     places: Vec<u64>,
     /// Pieces of the old content, in order.
     pieces: Vec<Piece>,
+    decoder: Decompressor<'static>,
     /// The piece that was read last.
     last: Option<(usize, Vec<u8>)>,
 }
@@ -75,6 +78,7 @@ impl OldContent {
             tables,
             places,
             pieces,
+            decoder: Decompressor::new()?,
             last: None,
         })
     }
@@ -127,7 +131,8 @@ impl OldContent {
             };
             let stored = reader.read(piece.blocks)?;
             let content = if piece.is_zstd {
-                let Ok(content) = decode_btrfs_zstd(&stored, ContentTables::MAX_SEGMENT as usize) else {
+                let limit = ContentTables::MAX_SEGMENT as usize;
+                let Ok(content) = decode_btrfs_zstd(&mut self.decoder, &stored, limit) else {
                     return Ok(None);
                 };
                 content

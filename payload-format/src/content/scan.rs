@@ -13,6 +13,8 @@
 
 use std::io;
 
+use zstd::bulk::Decompressor;
+
 use super::btrfs::{self, FileExtent, MAX_COMPRESSED};
 use super::encoder::decode_btrfs_zstd;
 use super::tables::{BLOCK, BLOCK_LEN, ContentTables};
@@ -72,10 +74,11 @@ pub(crate) fn scan<E: From<io::Error>>(
         blocks.min(MAX_IMAGE / BLOCK)
     });
     without.map(|without| seen.insert(without));
+    let mut zstd = Decompressor::new()?;
     for extent in extents {
         // What several files share, or claim, is the content of the first.
         if seen.insert(extent.blocks) {
-            file_extent(&reader, extent, take)?;
+            file_extent(&reader, extent, &mut zstd, take)?;
         }
     }
     others(&reader, &seen, blocks, take)
@@ -84,6 +87,7 @@ pub(crate) fn scan<E: From<io::Error>>(
 fn file_extent<E: From<io::Error>>(
     reader: &BlockReader<'_>,
     extent: FileExtent,
+    zstd: &mut Decompressor<'_>,
     take: &mut dyn FnMut(FoundPiece<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut begins_unit = extent.begins_file;
@@ -92,7 +96,7 @@ fn file_extent<E: From<io::Error>>(
         let limit = usize::try_from(MAX_COMPRESSED).unwrap_or(0);
         let decoded = Some(&stored).filter(|_| extent.is_zstd);
         // One that doesn't unpack is content as it is.
-        let decoded = decoded.and_then(|stored| decode_btrfs_zstd(stored, limit).ok());
+        let decoded = decoded.and_then(|stored| decode_btrfs_zstd(zstd, stored, limit).ok());
         let decoded = decoded.filter(|decoded| !decoded.is_empty());
         take(FoundPiece {
             blocks,

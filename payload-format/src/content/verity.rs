@@ -102,7 +102,7 @@ fn levels(data_blocks: u64) -> impl Iterator<Item = u64> {
 
 /// Computes a tree while its data is written, in any order.
 pub(super) struct TreeBuilder {
-    salt: RunningHash,
+    hasher: BlockHasher,
     data_blocks: u64,
     /// The lowest level, filled up to whole blocks.
     hashes: Vec<u8>,
@@ -111,31 +111,40 @@ pub(super) struct TreeBuilder {
 impl TreeBuilder {
     /// Of data that is zero where nothing is put.
     pub(super) fn new(tree: &VerityTree) -> Self {
-        let mut salt = RunningHash::default();
-        salt.update(&tree.salt);
-        let of_zeros = hash(&salt, &[0; BLOCK_LEN]);
+        let block_hasher = BlockHasher::new(&tree.salt);
+        let of_zeros = block_hasher.hash(&[0; BLOCK_LEN]);
         // Invariant: at most `VerityTree::MAX_DATA_BLOCKS`.
         let len = usize::try_from(tree.data_blocks).unwrap_or(0);
         let mut hashes = of_zeros.repeat(len);
         hashes.resize(hashes.len().next_multiple_of(BLOCK_LEN), 0);
         Self {
-            salt,
+            hasher: block_hasher,
             data_blocks: tree.data_blocks,
             hashes,
         }
     }
 
+    /// What hashes blocks for it: anywhere, for [`Self::put_hashes`].
+    pub(super) fn hasher(&self) -> BlockHasher {
+        self.hasher.clone()
+    }
+
     /// Takes whole blocks that lie at `offset`; those that are none of the data don't matter.
-    pub(super) fn put(&mut self, offset: u64, bytes: &[u8]) {
-        let first = offset / BLOCK;
+    fn put(&mut self, offset: u64, bytes: &[u8]) {
+        let (blocks, _) = bytes.as_chunks::<BLOCK_LEN>();
+        let hashes: Vec<_> = blocks.iter().map(|block| self.hasher.hash(block)).collect();
+        self.put_hashes(offset / BLOCK, &hashes);
+    }
+
+    /// Takes the hashes of blocks, from the block `first` on; likewise.
+    pub(super) fn put_hashes(&mut self, first: u64, found: &[[u8; Sha256Digest::LEN]]) {
         let (hashes, _) = self.hashes.as_chunks_mut::<{ Sha256Digest::LEN }>();
         let places = hashes
             .iter_mut()
             .take(usize::try_from(self.data_blocks).unwrap_or(0));
         let places = places.skip(usize::try_from(first).unwrap_or(usize::MAX));
-        let (blocks, _) = bytes.as_chunks::<BLOCK_LEN>();
-        for (place, block) in places.zip(blocks) {
-            *place = hash(&self.salt, block);
+        for (place, hash) in places.zip(found) {
+            *place = *hash;
         }
     }
 
@@ -146,7 +155,7 @@ impl TreeBuilder {
             let (blocks, _) = below.as_chunks::<BLOCK_LEN>();
             let mut level = blocks
                 .iter()
-                .flat_map(|block| hash(&self.salt, block))
+                .flat_map(|block| self.hasher.hash(block))
                 .collect::<Vec<u8>>();
             level.resize(level.len().next_multiple_of(BLOCK_LEN), 0);
             levels.push(level);
@@ -156,10 +165,24 @@ impl TreeBuilder {
     }
 }
 
-fn hash(salt: &RunningHash, block: &[u8]) -> [u8; Sha256Digest::LEN] {
-    let mut running = salt.clone();
-    running.update(block);
-    *running.value().as_bytes()
+/// Hashes blocks behind a tree's salt.
+#[derive(Clone)]
+pub(super) struct BlockHasher {
+    salt: RunningHash,
+}
+
+impl BlockHasher {
+    fn new(salt: &[u8]) -> Self {
+        let mut running = RunningHash::default();
+        running.update(salt);
+        Self { salt: running }
+    }
+
+    pub(super) fn hash(&self, block: &[u8; BLOCK_LEN]) -> [u8; Sha256Digest::LEN] {
+        let mut running = self.salt.clone();
+        running.update(block);
+        *running.value().as_bytes()
+    }
 }
 
 /// Finds the tree of an image of `len` bytes, by the superblock that stands between its data and

@@ -1,5 +1,6 @@
-//! The thread that builds the images of a content package, and reads them back.
+//! The thread that has the images of a content package built, and reads them back.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -101,7 +102,8 @@ impl Builder {
         let target = Arc::new(NewBlocks::new(Arc::clone(&self.targets.slot)));
         let image_len = survey.manifest.partition().new.size;
         let builder = ContentBuilder::new(Arc::clone(&survey.tables), image_len, target);
-        let mut builder = builder.with_copies(images.content_copies());
+        let workers = NonZeroUsize::new(self.attempt.site.pace.workers).unwrap_or(NonZeroUsize::MIN);
+        let mut builder = builder.with_threads(workers).with_copies(images.content_copies());
         let (mut place, mut unlooked) = (survey.first_chunk(), STEP);
         let mut throttle = PressureThrottle::default();
         while let Some((number, chunk)) = builder.due() {

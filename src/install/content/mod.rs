@@ -6,10 +6,11 @@
 //!                                                  a refusal up to here changes nothing │
 //!  other slot unbootable, in both copies of the table ◀─────────────────────────────────┘
 //!         │
-//!         ▼             runtime's thread                        one thread
+//!         ▼             runtime's thread                    one thread          encoder pool
 //!  operations, chunks   ranges ══1 MiB ahead══▶ unpacked ─┐
-//!                               running slot ──▶ hashed ──┴─▶ encoded, written ─▶ synced, read back: the
-//!                                                                                 manifest's hash decides
+//!                               running slot ──────────────┴─▶ hashed ══▶ encoded ══▶ written in order
+//!                                                                                        │
+//!                                        synced, read back: the manifest's hash decides ◀┘
 //! ```
 //!
 //! What makes it safe, whatever server and running slot hold:
@@ -22,7 +23,8 @@
 //! - *Failures.* Whatever fails, the payload takes the place of the package, in the same attempt and
 //!   with the same settings. The slot is unbootable then, or was not touched. Only who cancels ends
 //!   the attempt.
-//! - *Memory.* The tables, what is known of the running slot, and one operation or 12 MiB.
+//! - *Memory.* The tables, what is known of the running slot, and one operation or what
+//!   [`payload_format::ContentBuilder`] takes: some 25 MiB.
 
 mod builder;
 mod metadata;

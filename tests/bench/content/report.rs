@@ -9,17 +9,17 @@ use serde::Serialize;
 use super::pairs::{MONTH, PACKAGES};
 use super::{Measured, Outcome, Times};
 use crate::bars::float;
-use crate::figures::Figures;
 use crate::report::Machine;
 
 #[derive(Serialize)]
 pub struct Report {
     pub machine: Machine,
     pub pairs: Vec<Measured>,
-    /// The month's payload, and the content payload of which all is fetched, without delay.
-    pub loopback: Option<Figures>,
-    pub nothing: Option<Figures>,
-    /// At 50 Mbit/s with 40 ms before each request.
+    /// The month's update without delay.
+    pub month: Option<Times>,
+    /// Likewise, where all of the content payload is fetched.
+    pub nothing: Option<Times>,
+    /// The month's at 50 Mbit/s with 40 ms before each request.
     pub mobile: Option<Times>,
 }
 
@@ -51,7 +51,7 @@ impl Report {
         Self {
             machine: Machine::this(),
             pairs: Vec::new(),
-            loopback: None,
+            month: None,
             nothing: None,
             mobile: None,
         }
@@ -90,12 +90,12 @@ impl Report {
             .collect();
         if let Some(month) = self.pairs.iter().find(|pair| pair.name == MONTH) {
             bars.extend(of_month(month));
-            bars.extend(self.times(month));
         }
+        bars.extend(self.times());
         bars
     }
 
-    fn times(&self, month: &Measured) -> Vec<Bar> {
+    fn times(&self) -> Vec<Bar> {
         let mut bars = Vec::new();
         let mut push = |what: &str, value, must, aim, unit| {
             bars.push(Bar {
@@ -116,8 +116,8 @@ impl Report {
                 "×",
             );
         }
-        if let Some((payload, nothing)) = self.loopback.zip(self.nothing) {
-            let ratio = nothing.wall / payload.wall;
+        if let Some(Times { payload, content }) = self.nothing {
+            let ratio = content.wall / payload.wall;
             push(
                 "wall on loopback, everything fetched, of the payload's",
                 ratio,
@@ -126,8 +126,8 @@ impl Report {
                 "×",
             );
         }
-        if let Some(payload) = self.loopback {
-            let more = month.run.figures.cpu - payload.cpu;
+        if let Some(Times { payload, content }) = self.month {
+            let more = content.cpu - payload.cpu;
             push("processor time beyond the payload's", more, 15.0, None, "s");
         }
         bars
@@ -187,6 +187,7 @@ impl Report {
                 float(figures.peak_kib) / 1024.0
             );
         }
+        self.times_table(text);
         *text += "\n| what others fetch (no payload's signatures, no kernel beside the image) | pair | bytes | % |\n\
                  |---|---|---|---|\n";
         for (pair, rival) in self
@@ -199,6 +200,29 @@ impl Report {
                 text,
                 "| {} | {} | {} | {per_cent:.2} |",
                 rival.name, pair.name, rival.bytes
+            );
+        }
+    }
+
+    /// The same update by payload and by content payload.
+    fn times_table(&self, text: &mut String) {
+        *text += "\n| time, fastest of the rounds | payload | CPU | content payload | CPU | wall |\n|---|---|---|---|---|---|\n";
+        for (name, times) in [
+            ("a month, loopback", self.month),
+            ("a month, 50 Mbit/s and 40 ms", self.mobile),
+            ("everything fetched, loopback", self.nothing),
+        ] {
+            let Some(Times { payload, content }) = times else {
+                continue;
+            };
+            let _ = writeln!(
+                text,
+                "| {name} | {:.1} s | {:.1} s | {:.1} s | {:.1} s | {:.2} × |",
+                payload.wall,
+                payload.cpu,
+                content.wall,
+                content.cpu,
+                content.wall / payload.wall
             );
         }
     }
