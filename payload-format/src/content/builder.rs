@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::ContentError;
 use super::encoder_pool::EncoderPool;
-use super::packing::Unpacker;
+use super::packing::ChunkUnpacker;
 use super::tables::{BLOCK, BLOCK_LEN, Chunk, ChunkHash, ContentTables};
 use super::verity::TreeBuilder;
 use super::zero_writer::ZeroWriter;
@@ -34,8 +34,8 @@ pub struct ContentBuilder {
     target: Arc<dyn WriteBlocks>,
     /// Encoders that run side by side, at most.
     threads: NonZeroUsize,
-    pool: Pool,
-    unpacker: Unpacker,
+    pool: PoolState,
+    unpacker: ChunkUnpacker,
     copies: Vec<ContentCopy>,
     /// Content that was taken: what the next chunk may refer back to, and then what no segment has
     /// taken yet.
@@ -49,7 +49,7 @@ pub struct ContentBuilder {
 }
 
 /// The pool, from the first segment on.
-enum Pool {
+enum PoolState {
     NotStarted,
     Runs(EncoderPool),
     /// An error was told.
@@ -73,8 +73,8 @@ impl ContentBuilder {
     pub fn new(tables: Arc<ContentTables>, image_len: u64, target: Arc<dyn WriteBlocks>) -> Self {
         Self {
             threads: NonZeroUsize::MIN,
-            pool: Pool::NotStarted,
-            unpacker: Unpacker::new(),
+            pool: PoolState::NotStarted,
+            unpacker: ChunkUnpacker::new(),
             tables,
             image_len,
             target,
@@ -141,13 +141,13 @@ impl ContentBuilder {
         if missing > 0 {
             return Err(ContentError::Incomplete { missing });
         }
-        let tree = match std::mem::replace(&mut self.pool, Pool::Failed) {
-            Pool::NotStarted => {
+        let tree = match std::mem::replace(&mut self.pool, PoolState::Failed) {
+            PoolState::NotStarted => {
                 self.zeros().finish(self.target.as_ref())?;
                 self.tables.verity_tree().map(TreeBuilder::new)
             }
-            Pool::Runs(pool) => pool.end()?,
-            Pool::Failed => return Err(ContentError::FailedBefore),
+            PoolState::Runs(pool) => pool.end()?,
+            PoolState::Failed => return Err(ContentError::FailedBefore),
         };
         if let Some((place, tree)) = self.tables.verity_tree().zip(tree) {
             let mut offset = place.blocks().start() * BLOCK;
@@ -185,9 +185,9 @@ impl ContentBuilder {
     /// The first error: that of a segment that was taken before, if there is one. Nothing is written
     /// any more.
     fn fail(&mut self, error: ContentError) -> ContentError {
-        match std::mem::replace(&mut self.pool, Pool::Failed) {
-            Pool::Runs(pool) => pool.end().err().unwrap_or(error),
-            Pool::NotStarted | Pool::Failed => error,
+        match std::mem::replace(&mut self.pool, PoolState::Failed) {
+            PoolState::Runs(pool) => pool.end().err().unwrap_or(error),
+            PoolState::NotStarted | PoolState::Failed => error,
         }
     }
 
@@ -224,12 +224,12 @@ impl ContentBuilder {
         let Some(content) = content.get(..segment.len as usize) else {
             return Ok(false);
         };
-        if matches!(self.pool, Pool::NotStarted) {
+        if matches!(self.pool, PoolState::NotStarted) {
             let target = Arc::clone(&self.target);
             let pool = EncoderPool::start(&self.tables, target, self.zeros(), self.threads);
-            self.pool = Pool::Runs(pool.map_err(ContentError::Threads)?);
+            self.pool = PoolState::Runs(pool.map_err(ContentError::Threads)?);
         }
-        let Pool::Runs(pool) = &mut self.pool else {
+        let PoolState::Runs(pool) = &mut self.pool else {
             return Err(ContentError::FailedBefore);
         };
         if !pool.put(number, segment, content) {

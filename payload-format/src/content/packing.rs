@@ -56,9 +56,9 @@ impl<'a> Packer<'a> {
 
 /// Unpacks chunks, with one decoder for all of them: a new one asks the processor what it can do, which
 /// takes 20 µs in a virtual machine.
-pub(crate) struct Unpacker(DCtx<'static>);
+pub(crate) struct ChunkUnpacker(DCtx<'static>);
 
-impl Unpacker {
+impl ChunkUnpacker {
     /// What a dictionary of the library's own format begins with.
     const DICTIONARY: [u8; 4] = 0xec30_a437_u32.to_le_bytes();
 
@@ -107,7 +107,7 @@ mod tests {
         let half = content.len() / 2;
         let mut packer = Packer::new(&content, 0, 3).unwrap();
         let whole = packer.pack(0..content.len()).unwrap();
-        let mut unpacker = Unpacker::new();
+        let mut unpacker = ChunkUnpacker::new();
         let mut unpack = |packed: &[u8], len| unpacker.unpack(packed, &[], len);
         assert_eq!(unpack(&whole, content.len()).unwrap(), content);
         let halves = [0..half, half..content.len()].map(|range| packer.pack(range).unwrap());
@@ -120,12 +120,12 @@ mod tests {
     #[test]
     fn any_content_is_a_prefix() {
         let words = b"the same words, and the same words again, and the same words again".repeat(9);
-        let magic = Unpacker::DICTIONARY;
+        let magic = ChunkUnpacker::DICTIONARY;
         let pack = |content: &[u8], start: usize| {
             let mut packer = Packer::new(content, 1 << 17, 3).unwrap();
             packer.pack(start..content.len()).unwrap()
         };
-        let mut unpacker = Unpacker::new();
+        let mut unpacker = ChunkUnpacker::new();
         for start in [&magic[..], &[&magic[..], &words].concat(), &words, b"the s", b""] {
             let content = [start, &words].concat();
             let packed = pack(&content, start.len());

@@ -89,15 +89,15 @@ mod tests {
     use crate::apply::ReadBlocks;
 
     #[derive(Default)]
-    struct Noted(Mutex<Vec<(u64, usize)>>);
+    struct NotedZeros(Mutex<Vec<(u64, usize)>>);
 
-    impl ReadBlocks for Noted {
+    impl ReadBlocks for NotedZeros {
         fn read_at(&self, _: &mut [u8], _: u64) -> io::Result<()> {
             Err(io::ErrorKind::Unsupported.into())
         }
     }
 
-    impl WriteBlocks for Noted {
+    impl WriteBlocks for NotedZeros {
         fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
             assert!(buf.iter().all(|byte| *byte == 0));
             self.0.lock().unwrap().push((offset, buf.len()));
@@ -109,7 +109,7 @@ mod tests {
     fn each_block_is_written_once_as_the_parts_grow() {
         let ranges = [(0, 1), (5, 700), (701, 702), (1000, 2000)];
         let ranges = ranges.map(|(start, end)| BlockRange::new(start, end).unwrap());
-        let target = Noted::default();
+        let target = NotedZeros::default();
         let mut zeros = ZeroWriter::new(ranges.to_vec());
         let mut written = 0;
         for done in [0, 1, 1, 50, 99, 100] {
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn without_segments_all_is_left_for_the_end() {
-        let target = Noted::default();
+        let target = NotedZeros::default();
         let zeros = ZeroWriter::new(vec![BlockRange::new(3, 9).unwrap()]);
         zeros.finish(&target).unwrap();
         assert_eq!(*target.0.lock().unwrap(), [(3 * BLOCK, 6 * 4096)]);
