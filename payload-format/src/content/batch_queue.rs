@@ -194,21 +194,31 @@ mod tests {
     use super::*;
     use crate::block::BlockRange;
 
-    /// Of 256 blocks, as they are: half a MiB for every MiB that it costs.
+    /// One that takes a MiB, it says.
     fn batch() -> SegmentBatch {
+        SegmentBatch {
+            cost: 1 << 20,
+            ..SegmentBatch::default()
+        }
+    }
+
+    #[test]
+    fn a_batch_costs_its_content_and_its_blocks() {
         let segment = Segment {
-            blocks: BlockRange::new(0, 128).unwrap(),
-            len: 512 << 10,
-            encoder: None,
+            blocks: BlockRange::new(0, 100).unwrap(),
+            len: 7,
+            encoder: Some(0),
         };
         let mut batch = SegmentBatch::default();
-        batch.push(segment, &vec![1; 512 << 10]);
-        batch
+        batch.push(segment, &[1; 7]);
+        assert_eq!((batch.cost(), batch.is_full()), (409_607, false));
+        batch.push(segment, &[1; 7]);
+        assert!(batch.is_full());
     }
 
     #[test]
     fn more_is_given_once_there_is_room() {
-        const GIVEN: usize = 100;
+        const GIVEN: usize = 10_000;
         let queue = BatchQueue::default();
         let fit = HELD / batch().cost();
         thread::scope(|scope| {
@@ -218,18 +228,15 @@ mod tests {
                 }
                 queue.close();
             });
-            drop(queue.wait_until(|state| state.waiting.len() == fit));
-            let mut most = 0;
             for number in 0..GIVEN {
+                // Nothing is taken before no more fits in.
+                let is_full = |state: &QueueState| state.waiting.len() >= fit || state.given == GIVEN;
+                assert!(queue.wait_until(is_full).held <= HELD, "at batch {number}");
                 let (taken, batch) = queue.take_waiting().unwrap();
                 assert_eq!(taken, number);
-                let (cost, built) = (batch.cost(), BlockBatch::default());
-                queue.put_built(number, cost, built);
-                most = most.max(queue.state().held);
-                let built = queue.take_built(number).unwrap();
-                queue.written(built);
+                queue.put_built(number, batch.cost(), BlockBatch::default());
+                queue.written(queue.take_built(number).unwrap());
             }
-            assert_eq!(most, fit * batch().cost());
             assert!(queue.take_waiting().is_none() && queue.take_built(GIVEN).is_none());
         });
         assert_eq!(queue.state().held, 0);
