@@ -80,6 +80,9 @@ struct Wanted {
     /// How often each story is played
     #[arg(long, default_value_t = 1)]
     times: u32,
+    /// How often a `deadline-` or `tco-` story boots its new release, once that is installed
+    #[arg(long, default_value_t = 1)]
+    rounds: u32,
     /// Who picks the slot: our EFI application under UEFI firmware, or a model of it in the runner
     #[arg(long, value_enum, default_value = "efi")]
     loader: Choice,
@@ -131,9 +134,12 @@ fn play(stories: &[&Story], wanted: &Wanted, control: bool) -> Result<()> {
     };
     let performances: Vec<_> = (1..=wanted.times)
         .flat_map(|turn| {
-            stories
-                .iter()
-                .map(move |story| Performance { story, turn, control })
+            stories.iter().map(move |story| Performance {
+                story,
+                turn,
+                rounds: wanted.rounds,
+                control,
+            })
         })
         .collect();
     let (waiting, played) = (Mutex::new(performances.iter()), Mutex::new(Vec::new()));
@@ -158,6 +164,7 @@ fn play(stories: &[&Story], wanted: &Wanted, control: bool) -> Result<()> {
 struct Performance<'a> {
     story: &'a Story,
     turn: u32,
+    rounds: u32,
     control: bool,
 }
 
@@ -170,7 +177,10 @@ impl Performance<'_> {
             .scratch()
             .join(format!("{kind}{}-{}", story.name, self.turn));
         let result = Stage::set(story.name, self.control, directory.clone(), workshop, loader)
-            .and_then(|mut stage| (story.play)(&mut stage))
+            .and_then(|mut stage| {
+                stage.set_rounds(self.rounds);
+                (story.play)(&mut stage)
+            })
             .and_then(|()| denials::expect_none(&directory));
         let took = begun.elapsed();
         match self.judge(result) {

@@ -55,6 +55,7 @@ pub(crate) struct Stage<'a> {
     /// Runtime of the server; must end after it.
     _runtime: Runtime,
     boots: u32,
+    rounds: u32,
     begun: Instant,
 }
 
@@ -86,6 +87,7 @@ impl<'a> Stage<'a> {
             _runtime: runtime,
             server,
             boots: 0,
+            rounds: 1,
             begun: Instant::now(),
         })
     }
@@ -93,6 +95,16 @@ impl<'a> Stage<'a> {
     /// Whether this is a control run: what the story proves is to be off, and the story to fail.
     pub(crate) fn is_control(&self) -> bool {
         self.control
+    }
+
+    /// How often what follows on an update is played, at least once.
+    pub(crate) fn rounds(&self) -> u32 {
+        self.rounds
+    }
+
+    /// Has it played so often.
+    pub(crate) fn set_rounds(&mut self, rounds: u32) {
+        self.rounds = rounds.max(1);
     }
 
     /// Takes the watchdog out of the machine.

@@ -17,6 +17,20 @@ pub(super) struct Victim {
     pub(super) disk: Disk,
     /// In slot A, good.
     first: Release,
+    /// In slot B.
+    pub(super) second: Release,
+}
+
+/// A hang, and how it is to end.
+pub(super) struct HangCourse<'a> {
+    /// Whether the release that hangs has a clock of its own.
+    pub(super) own_clock: bool,
+    /// What the console says before or in the hang.
+    pub(super) last_words: &'a [&'a str],
+    /// How the machine ends.
+    pub(super) end: End,
+    /// What the other slot says of it.
+    pub(super) cause: &'a str,
 }
 
 impl Victim {
@@ -47,28 +61,43 @@ impl Victim {
         expected: End,
     ) -> Result<Self> {
         let (victim, machine) = Self::boot(stage, first, bad, prepare)?;
-        victim.ends(stage, machine, last_words, expected)
+        victim.ends(stage, machine, &[last_words], expected)?;
+        Ok(victim)
     }
 
-    /// The same; the release that fails is booted with a clock of its own if so asked.
-    pub(super) fn with_clock(
+    /// Has a node install a release, and plays what follows as often as the stage has rounds, each time on the disk as
+    /// the update has left it. Returns the node and what came of the last round.
+    pub(super) fn rounds<T>(
         stage: &mut Stage,
-        (first, bad): (&Recipe<'_>, &Recipe<'_>),
-        own_clock: bool,
-        last_words: &str,
-        expected: End,
-    ) -> Result<Self> {
-        let victim = Self::installed(stage, first, bad, |_| Ok(()))?;
-        stage.set_own_clock(own_clock);
-        let machine = victim.boot_bad(stage)?;
+        (first, second): (&Recipe<'_>, &Recipe<'_>),
+        play: impl Fn(&mut Stage, &Self) -> Result<T>,
+    ) -> Result<(Self, T)> {
+        let node = Self::installed(stage, first, second, |_| Ok(()))?;
+        let updated = node.disk.copy(&stage.directory().join("updated.img"))?;
+        for round in 1..stage.rounds() {
+            drop(play(stage, &node).with_context(|| format!("in round {round}"))?);
+            stage.say(format_args!("round {round} passed"));
+            updated.copy(node.disk.path())?;
+        }
+        let last = play(stage, &node).with_context(|| format!("in round {}", stage.rounds()))?;
+        Ok((node, last))
+    }
+
+    /// Boots the release that hangs, up to the end of that, and the node afterwards, as [`Self::is_back`] does.
+    pub(super) fn hangs(&self, stage: &mut Stage, course: &HangCourse<'_>) -> Result<Machine> {
+        stage.set_own_clock(course.own_clock);
+        let machine = self.boot_bad(stage)?;
         stage.set_own_clock(false);
-        victim.ends(stage, machine, last_words, expected)
+        self.ends(stage, machine, course.last_words, course.end)?;
+        self.is_back(stage, course.cause)
     }
 
     /// The release fails, up to its end.
-    fn ends(self, stage: &Stage, machine: Machine, last_words: &str, expected: End) -> Result<Self> {
-        machine.console().wait_for(last_words)?;
-        stage.say(format_args!("the console says: {last_words}"));
+    fn ends(&self, stage: &Stage, machine: Machine, last_words: &[&str], expected: End) -> Result<()> {
+        for words in last_words {
+            machine.console().wait_for(words)?;
+            stage.say(format_args!("the console says: {words}"));
+        }
         let end = machine.end();
         let standing = self.disk.standing(Slot::B)?;
         let end = end.with_context(|| format!("after {last_words:?}, with {}: {standing}", Slot::B))?;
@@ -77,7 +106,7 @@ impl Victim {
             "after {last_words:?} the machine ends in {end:?}"
         );
         stage.say(format_args!("the machine ends: {end:?}"));
-        Ok(self)
+        Ok(())
     }
 
     /// Returns with the machine that boots the release.
@@ -101,14 +130,14 @@ impl Victim {
     ) -> Result<Self> {
         let first = stage.make(first)?;
         let disk = stage.install(&first)?;
-        let bad = stage.make(bad)?;
-        stage.offer(&bad)?;
+        let second = stage.make(bad)?;
+        stage.offer(&second)?;
         let mut machine = stage.boot(&disk)?;
         expect_running(&mut machine, Slot::A, &first)?;
         prepare(&mut machine)?;
         stage.update(&mut machine)?;
         machine.reboot()?;
-        Ok(Self { disk, first })
+        Ok(Self { disk, first, second })
     }
 
     fn boot_bad(&self, stage: &mut Stage) -> Result<Machine> {

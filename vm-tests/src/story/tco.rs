@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::bad_release::Victim;
+use super::bad_release::{HangCourse, Victim};
 use super::{Control, Story};
 use crate::disk::{Slot, Standing};
 use crate::guest::{Conduct, OPEN_TIMEOUT, Recipe, Takeover};
@@ -50,11 +50,19 @@ fn play_hang(stage: &mut Stage, takeover: Takeover) -> Result<()> {
         handover: !stage.is_control(),
         ..Recipe::new("2.0.0", Conduct::Good)
     };
-    // The timer is not to end a boot that a busy host makes slow.
-    let node = Victim::with_clock(stage, (&first, &bad), true, "this initrd hangs", End::Watchdog)?;
-    let machine = node.is_back(stage, "did not come up")?;
-    ensure!(!machine.console().text().contains(ARMED), "A is good, and armed");
-    Ok(())
+    let course = HangCourse {
+        // The timer is not to end a boot that a busy host makes slow.
+        own_clock: true,
+        last_words: &["this initrd hangs"],
+        end: End::Watchdog,
+        cause: "did not come up",
+    };
+    let round = |stage: &mut Stage, node: &Victim| {
+        let machine = node.hangs(stage, &course)?;
+        ensure!(!machine.console().text().contains(ARMED), "A is good, and armed");
+        Ok(())
+    };
+    Victim::rounds(stage, (&first, &bad), round).map(drop)
 }
 
 /// Waits until a timer that nobody has opened so far would have reset: the kernel's time counts from
@@ -69,31 +77,29 @@ fn outlive() -> String {
 
 fn play_kept(stage: &mut Stage) -> Result<()> {
     stage.watch_by_chipset()?;
-    let first = stage.release("1.0.0", Conduct::Good)?;
-    let disk = stage.install(&first)?;
+    let first = Recipe::new("1.0.0", Conduct::Good);
     let takeover = if stage.is_control() {
         Takeover::Unopened
     } else {
         Takeover::Fed
     };
-    let second = stage.make(&Recipe {
+    let second = Recipe {
         takeover: Some(takeover),
         handover: true,
         ..Recipe::new("2.0.0", Conduct::Good)
-    })?;
-    stage.offer(&second)?;
-    let mut machine = stage.boot(&disk)?;
-    expect_running(&mut machine, Slot::A, &first)?;
-    stage.update(&mut machine)?;
-    machine.reboot()?;
+    };
+    Victim::rounds(stage, (&first, &second), takes_watchdog_over).map(drop)
+}
 
+/// B is booted with the timer armed, is marked good, and stays.
+fn takes_watchdog_over(stage: &mut Stage, node: &Victim) -> Result<()> {
     stage.set_own_clock(true);
-    let mut machine = stage.boot(&disk)?;
+    let mut machine = stage.boot(&node.disk)?;
     let armed = machine.console().wait_for(ARMED)?;
     stage.say(armed);
-    expect_running(&mut machine, Slot::B, &second)?;
+    expect_running(&mut machine, Slot::B, &node.second)?;
     machine.console().wait_for("is marked good")?;
-    stage.expect(&disk, Slot::B, Standing::KEPT)?;
+    stage.expect(&node.disk, Slot::B, Standing::KEPT)?;
     let watchdog = machine.sh("cd /sys/class/watchdog/watchdog0; cat identity state timeout")?;
     stage.say(format_args!(
         "watchdog0: {}",
@@ -107,8 +113,8 @@ fn play_kept(stage: &mut Stage) -> Result<()> {
     stage.say("the node is up after the kernel's time");
     machine.reboot()?;
 
-    let mut machine = stage.boot(&disk)?;
-    expect_running(&mut machine, Slot::B, &second)?;
+    let mut machine = stage.boot(&node.disk)?;
+    expect_running(&mut machine, Slot::B, &node.second)?;
     ensure!(!machine.console().text().contains(ARMED), "B is good, and armed");
     stage.say("nothing is armed for a good slot");
     Ok(())
