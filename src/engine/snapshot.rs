@@ -37,7 +37,7 @@ pub struct NodeFacts {
     /// Why nobody knows what is required of the running slot, if so.
     pub held: Option<String>,
     /// Seconds within which a slot on trial must be found healthy; 0 if no deadline ends its trial.
-    pub trial_deadline: u64,
+    pub health_deadline: u64,
     /// The version that waits in the other slot, if one does.
     pub waiting_version: Option<String>,
     /// The last rollback that is remembered, ...
@@ -139,7 +139,7 @@ impl SnapshotSources<'_> {
                     .collect(),
             ),
             health_warnings: Some(facts.health_warnings.clone()),
-            trial_deadline: Some(facts.trial_deadline),
+            trial_deadline: Some(facts.health_deadline),
             installed_updates: Some(facts.tally.installed),
         }
     }

@@ -66,7 +66,7 @@ impl NodeReporter {
             boot_warnings,
             lost_extensions: history.lost_with_waiting().to_vec(),
             held: self.trial.requirements().err().map(|unknown| unknown.to_string()),
-            trial_deadline: self.trial.deadline(),
+            health_deadline: self.trial.health_deadline(),
             waiting_version: history.waiting().map(|payload| payload.version.clone()),
             rollback: rollback.map(rollback_report),
             rollback_output: rollback

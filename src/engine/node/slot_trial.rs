@@ -194,7 +194,7 @@ impl SlotTrial {
 
     /// Seconds within which the running slot must be found healthy; 0 if no deadline ends its trial: it is set so, what is
     /// required can't be told, or the slot was given up and the node is still there.
-    pub(super) fn deadline(&self) -> u64 {
+    pub(super) fn health_deadline(&self) -> u64 {
         if self.memory(|memory| matches!(memory.state, TrialState::GivenUp(_))) {
             return 0;
         }
