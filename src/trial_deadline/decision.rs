@@ -218,10 +218,12 @@ fn still_watched(facts: &Facts, overdue: Duration, up: Duration) -> Option<Durat
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
+    use nix::errno::Errno;
     use slots::{Priority, Tries};
 
     use super::*;
     use crate::config::{TrialDeadlineSettings, WatchdogChoice};
+    use crate::disk::DiskError;
     use crate::trial_deadline::systemd_watchdog::SystemdWatchdog;
     use crate::trial_deadline::watchdog::WatchdogFacts;
 
@@ -450,6 +452,33 @@ mod tests {
             panic!("armed without a known kernel");
         };
         assert!(!reason.disarms());
+    }
+
+    #[test]
+    fn a_machine_that_has_nothing_left_to_ask_with_hangs() {
+        for errno in [Errno::ENOMEM, Errno::EMFILE, Errno::ENFILE] {
+            let disk = || {
+                FactsError::Disk(DiskError::Open {
+                    path: "/dev/vda".into(),
+                    source: errno.into(),
+                })
+            };
+            let settings = || {
+                FactsError::Settings(crate::host::Unreadable {
+                    path: "/etc/flatcar/update.conf".to_owned(),
+                    source: errno.into(),
+                })
+            };
+            assert!(matches!(unanswered(disk(), None, 5), Verdict::LookAgain(_)));
+            assert_eq!(unanswered(disk(), None, 60), Verdict::Reset, "{errno}");
+            let on_trial = Some(on_trial().slots);
+            assert_eq!(unanswered(settings(), on_trial, 60), Verdict::Reset, "{errno}");
+        }
+        let gone = FactsError::Disk(DiskError::Open {
+            path: "/dev/vda".into(),
+            source: Errno::ENXIO.into(),
+        });
+        assert!(matches!(unanswered(gone, None, 60), Verdict::Stays(_)));
     }
 
     #[test]

@@ -1,8 +1,12 @@
 //! What the decision is made from, read at the moment of each use.
 
+use std::error::Error;
 use std::io;
+use std::iter::successors;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use nix::errno::Errno;
 
 use super::boot_partition::{self, Kernel};
 use super::daemon_start::{DaemonStart, is_masked};
@@ -70,10 +74,23 @@ pub enum FactsError {
 }
 
 impl FactsError {
-    /// Whether nothing has answered, and not with an error either.
-    pub(super) const fn is_silence(&self) -> bool {
-        matches!(self, Self::Thread(_) | Self::TimedOut(_))
+    /// Whether nothing has answered, and not with an error either: a machine that has nothing left to ask with
+    /// is as silent.
+    pub(super) fn is_silence(&self) -> bool {
+        let mut causes = successors(Some(self as &(dyn Error + 'static)), |&error| error.source());
+        matches!(self, Self::Thread(_) | Self::TimedOut(_)) || causes.any(is_exhaustion)
     }
+}
+
+/// Whether memory or file descriptors have run out.
+fn is_exhaustion(error: &(dyn Error + 'static)) -> bool {
+    let of_system = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::raw_os_error);
+    let errno = of_system
+        .map(Errno::from_raw)
+        .or_else(|| error.downcast_ref().copied());
+    matches!(errno, Some(Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE))
 }
 
 impl BothSlots {
