@@ -39,7 +39,9 @@ pub(super) async fn run(settings: Arc<ManagerSettings>, job: ManagerJob, version
             })
         }
         ManagerJob::Prepare => ManagerEvent::Prepared(
-            programs::run_until_refused(&settings.host, Moment::PreReboot, &version).await,
+            programs::run_until_refused(&settings.host, Moment::PreReboot, &version)
+                .await
+                .map_err(|veto| chain(&veto)),
         ),
         ManagerJob::Notify => notify(&settings).await,
         ManagerJob::Confirm => confirm(&settings).await,

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::host::subprocess::{Subprocess, SubprocessError};
@@ -43,17 +44,47 @@ impl Moment {
     }
 }
 
+/// Why a program does not let a reboot go on. Programs are named with their directory.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ProgramVeto {
+    /// It ended with a failure, and with this last line.
+    #[error("{0} refuses: {1}")]
+    Refused(String, String),
+    /// It was ended.
+    #[error("{program} was ended after {} s, its time limit", limit.as_secs())]
+    TimedOut {
+        /// Its name.
+        program: String,
+        /// The time that it was given.
+        limit: Duration,
+    },
+    /// It could not be run.
+    #[error("{0}")]
+    NotRun(String, #[source] Box<SubprocessError>),
+    /// It is a link to nothing.
+    #[error("{0} is a link that leads nowhere")]
+    LeadsNowhere(String),
+    /// What it is can't be told.
+    #[error("{0}")]
+    Unknown(String, #[source] io::Error),
+    /// Which programs there are can't be told.
+    #[error(transparent)]
+    NotListed(#[from] Unreadable),
+    /// The look for them has ended without an answer.
+    #[error(transparent)]
+    LookLost(#[from] JoinError),
+}
+
 /// Runs the programs of `moment` by name, each with `version`, until one refuses.
 ///
 /// # Errors
-/// Its name and its last line.
-pub(super) async fn run_until_refused(host: &Host, moment: Moment, version: &str) -> Result<(), String> {
+/// [`ProgramVeto`].
+pub(super) async fn run_until_refused(host: &Host, moment: Moment, version: &str) -> Result<(), ProgramVeto> {
     let programs = {
         let host = host.clone();
         tokio::task::spawn_blocking(move || find(&host, moment)).await
     };
-    let programs = programs.map_err(|error| error.to_string())?;
-    for (name, file) in programs.map_err(|error| chain(&error))? {
+    for (name, file) in programs?? {
         run_one(host, moment, &name, file?, version).await?;
     }
     Ok(())
@@ -75,7 +106,7 @@ pub(super) async fn run_all(host: &Host, moment: Moment, version: &str) {
                     Err(why) => Err(why),
                 };
                 if let Err(why) = outcome {
-                    tracing::warn!("{why}");
+                    tracing::warn!("{}", chain(&why));
                 }
             }
         }
@@ -88,7 +119,7 @@ async fn run_one(
     name: &str,
     file: PathBuf,
     version: &str,
-) -> Result<(), String> {
+) -> Result<(), ProgramVeto> {
     let shown = format!("{}/{name}", moment.directory());
     let mut program = Subprocess::new(&file, moment.limit()).arg(version);
     if host.has_systemd() {
@@ -105,13 +136,13 @@ async fn run_one(
                 .chars()
                 .take(LONGEST)
                 .collect();
-            Err(format!("{shown} refuses: {}", printable(&last)))
+            Err(ProgramVeto::Refused(shown, printable(&last).into_owned()))
         }
-        Err(SubprocessError::TimedOut { limit, .. }) => Err(format!(
-            "{shown} was ended after {} s, its time limit",
-            limit.as_secs()
-        )),
-        Err(error) => Err(format!("{shown}: {}", chain(&error))),
+        Err(SubprocessError::TimedOut { limit, .. }) => Err(ProgramVeto::TimedOut {
+            program: shown,
+            limit,
+        }),
+        Err(error) => Err(ProgramVeto::NotRun(shown, Box::new(error))),
     }
 }
 
@@ -128,7 +159,7 @@ fn unit(moment: Moment, name: &str) -> String {
 }
 
 /// A program's file, or why it can't be told.
-type ProgramFile = Result<PathBuf, String>;
+type ProgramFile = Result<PathBuf, ProgramVeto>;
 
 /// Names and files. Hidden ones and editors' backups are none; a link to `/dev/null` hides the one of its name.
 fn find(host: &Host, moment: Moment) -> Result<BTreeMap<String, ProgramFile>, Unreadable> {
@@ -170,10 +201,9 @@ fn program(file: PathBuf, directory: &str, name: &str) -> Option<ProgramFile> {
         Ok(_) => Some(Ok(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Removed since the directory was read, or a link to nothing.
-            file.is_symlink()
-                .then(|| Err(format!("{} is a link that leads nowhere", shown())))
+            file.is_symlink().then(|| Err(ProgramVeto::LeadsNowhere(shown())))
         }
-        Err(error) => Some(Err(format!("{}: {error}", shown()))),
+        Err(error) => Some(Err(ProgramVeto::Unknown(shown(), error))),
     }
 }
 
@@ -193,7 +223,7 @@ mod tests {
     async fn programs_run_by_name_until_one_refuses_with_its_last_line() {
         let root = tempfile::tempdir().unwrap();
         let host = Host::new(root.path());
-        assert_eq!(run_until_refused(&host, Moment::PreReboot, "2").await, Ok(()));
+        run_until_refused(&host, Moment::PreReboot, "2").await.unwrap();
         let spoken = host.path("/said");
         let tell = |what: &str| format!("echo {what} $1 >> '{}'", spoken.display());
         install(
@@ -208,7 +238,7 @@ mod tests {
         install(&host, "/etc/update-engine/pre-reboot.d/30-late", &tell("late"));
         let outcome = run_until_refused(&host, Moment::PreReboot, "2.0.0").await;
         let why = "pre-reboot.d/20-backup refuses: the backup is not done";
-        assert_eq!(outcome, Err(why.to_owned()));
+        assert_eq!(outcome.unwrap_err().to_string(), why);
         assert_eq!(fs::read_to_string(&spoken).unwrap(), "drain 2.0.0\n");
     }
 
@@ -228,10 +258,10 @@ mod tests {
         link("/opt/drain/that/was/never/installed", "20-drain");
         let outcome = run_until_refused(&host, Moment::PreReboot, "2").await;
         let why = "/etc/update-engine/pre-reboot.d/20-drain is a link that leads nowhere";
-        assert_eq!(outcome, Err(why.to_owned()));
+        assert_eq!(outcome.unwrap_err().to_string(), why);
         assert!(!late.exists());
         fs::remove_file(directory.join("20-drain")).unwrap();
-        assert_eq!(run_until_refused(&host, Moment::PreReboot, "2").await, Ok(()));
+        run_until_refused(&host, Moment::PreReboot, "2").await.unwrap();
         assert!(late.exists());
     }
 }

@@ -19,12 +19,14 @@ use super::machine::{Machine, unix_time};
 use super::slot_control::{SlotControl, partuuid};
 use super::update_history::UpdateHistory;
 use crate::config::{RegressionMode, UnitName};
+use crate::disk::DiskError;
 use crate::health::baseline::{
     Baseline, Binding, GateOutcome, GateRecord, Regressions, SystemState, compare,
 };
-use crate::health::{Cause, WantedUnits, take_inventory};
+use crate::health::{Cause, InventoryError, WantedUnits, take_inventory};
 use crate::host::Host;
 use crate::journal::{MessageId, chain};
+use crate::store::record::RecordError;
 
 /// How long systemd may take for all answers of a look together. After that nothing is required.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -73,8 +75,8 @@ impl DueLook {
     /// extensions anew.
     ///
     /// # Errors
-    /// Why nothing can be compared.
-    pub(super) async fn look(&self, host: &Host) -> Result<Regressions, String> {
+    /// [`NotComparable`].
+    pub(super) async fn look(&self, host: &Host) -> Result<Regressions, NotComparable> {
         let found = self.compare(host).await?;
         if found.certain.is_empty() {
             return Ok(found);
@@ -83,12 +85,11 @@ impl DueLook {
         Ok(found.confirmed_by(self.compare(host).await?))
     }
 
-    async fn compare(&self, host: &Host) -> Result<Regressions, String> {
+    async fn compare(&self, host: &Host) -> Result<Regressions, NotComparable> {
         let units = WantedUnits::Of(&self.baseline);
-        let now = take_inventory(host, units, PATIENCE).await;
-        let now = now.map_err(|error| chain(&error))?;
+        let now = take_inventory(host, units, PATIENCE).await?;
         if now.system == SystemState::Stopping {
-            return Err("the system is going down".to_owned());
+            return Err(NotComparable::Stopping);
         }
         Ok(compare(&self.baseline, &now, &self.excused))
     }
@@ -99,7 +100,30 @@ enum NoLook {
     /// It is none of the gate's business.
     NotOurs(&'static str),
     /// It would be, and can't be; of this slot and version.
-    Impossible(String, String, String),
+    Impossible(String, String, Box<NotComparable>),
+}
+
+/// Why what is there can't be held against what was well before the update.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotComparable {
+    /// What was well can't be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// There is no such record.
+    #[error("nothing was recorded before the update")]
+    NothingRecorded,
+    /// It is of this version, and not of the slot that the update has replaced.
+    #[error("what was recorded is of version {0:?}, which isn't in the other slot")]
+    OtherVersion(String),
+    /// Which slot that is can't be told.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// What is there now can't be told.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+    /// What stops now doesn't show whether it was well.
+    #[error("the system is going down")]
+    Stopping,
 }
 
 impl RegressionGate {
@@ -130,6 +154,7 @@ impl RegressionGate {
             Ok(due) => return Some(due),
             Err(NoLook::NotOurs(reason)) => reason.to_owned(),
             Err(NoLook::Impossible(slot, version, reason)) => {
+                let reason = chain(&reason);
                 self.keep_not_compared(slot, version, reason.clone());
                 reason
             }
@@ -154,30 +179,33 @@ impl RegressionGate {
         let (slot, version) = trial.ok_or(NoLook::NotOurs(
             "this is not the first boot of an update that this engine has installed",
         ))?;
-        let impossible = |reason: String| NoLook::Impossible(slot.clone(), version.clone(), reason);
-        if !host.seems_run_by_systemd() {
-            return Err(impossible("systemd doesn't run this system".to_owned()));
-        }
         let baseline = self
-            .records
-            .baseline()
-            .map_err(|error| impossible(chain(&error)))?;
-        let baseline =
-            baseline.ok_or_else(|| impossible("nothing was recorded before the update".to_owned()))?;
-        self.require_bound(&baseline.bound).map_err(impossible)?;
+            .bound_baseline()
+            .map_err(|reason| NoLook::Impossible(slot.clone(), version.clone(), reason.into()))?;
         Ok(DueLook {
             baseline,
             mode: settings.regressions,
             excused: settings.excused,
             version,
-            slot: slot.clone(),
+            slot,
         })
     }
 
+    /// What was well in the slot that this one has replaced.
+    fn bound_baseline(&self) -> Result<Baseline, NotComparable> {
+        if !self.machine.host().seems_run_by_systemd() {
+            return Err(InventoryError::NoSystemd.into());
+        }
+        let baseline = self.records.baseline()?;
+        let baseline = baseline.ok_or(NotComparable::NothingRecorded)?;
+        self.require_bound(&baseline.bound)?;
+        Ok(baseline)
+    }
+
     /// Fails unless a record is of the slot that this one has replaced, and of what that holds.
-    fn require_bound(&self, bound: &Binding) -> Result<(), String> {
-        let disk = self.machine.disk().map_err(|error| chain(&error))?;
-        let other = partuuid(&disk, !disk.running()).map_err(|error| chain(&error))?;
+    fn require_bound(&self, bound: &Binding) -> Result<(), NotComparable> {
+        let disk = self.machine.disk()?;
+        let other = partuuid(&disk, !disk.running())?;
         let history = self.history.read();
         let image = history
             .payload_in(&other)
@@ -187,17 +215,15 @@ impl RegressionGate {
         if is_bound && !differ {
             return Ok(());
         }
-        Err(format!(
-            "what was recorded is of version {:?}, which isn't in the other slot",
-            bound.version
-        ))
+        Err(NotComparable::OtherVersion(bound.version.clone()))
     }
 
     /// Decides by what was found, and remembers it: the record comes before anything is done.
-    pub(super) fn judge(&self, due: DueLook, found: Result<Regressions, String>) {
+    pub(super) fn judge(&self, due: DueLook, found: Result<Regressions, NotComparable>) {
         let found = match found {
             Ok(found) => found,
             Err(reason) => {
+                let reason = chain(&reason);
                 tracing::warn!("what the version before had is not required: {reason}");
                 self.keep_not_compared(due.slot, due.version, reason);
                 return self.pass();
