@@ -53,7 +53,7 @@ pub(super) enum ProgramVeto {
     /// It was ended.
     #[error("{program} was ended after {} s, its time limit", limit.as_secs())]
     TimedOut {
-        /// Its name.
+        /// The program, with its directory.
         program: String,
         /// The time that it was given.
         limit: Duration,

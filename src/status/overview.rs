@@ -53,7 +53,8 @@ pub struct Overview {
     /// earlier engine.
     pub health_warnings: Option<Vec<String>>,
     /// Seconds within which a slot on trial must be found healthy; 0 if no deadline ends its trial. None from an
-    /// earlier engine. The health deadline, older than the trial deadline that has its name otherwise.
+    /// earlier engine. This is the health deadline (`HEALTH_DEADLINE`), not the trial deadline (`TRIAL_DEADLINE`): the
+    /// property had this name before there was a trial deadline.
     pub trial_deadline: Option<u64>,
     /// Number of updates that this machine has installed so far; none from an earlier engine.
     pub installed_updates: Option<u64>,

@@ -68,7 +68,7 @@ pub(super) struct BlockBatch {
     cost: usize,
 }
 
-/// See the module. A panic of any thread that is in it stops it.
+/// Batches that wait for an encoder, and those that wait for the writer. Shared by all threads; a panic of one of them stops it.
 #[derive(Debug, Default)]
 pub(super) struct BatchQueue {
     state: Mutex<QueueState>,

@@ -8,7 +8,7 @@ use crate::block::BlockRange;
 /// Bytes of zeros that are written at a time.
 const PIECE: u64 = 1 << 20;
 
-/// See the module. Writes in the order of the blocks.
+/// Writes zeros to ranges of blocks, in the order of the blocks, as much at a time as is asked for.
 #[derive(Debug)]
 pub(super) struct ZeroWriter {
     /// In order; none is empty.

@@ -36,6 +36,15 @@ const BLOCK: usize = 4096;
 /// Where the files of the running image lie: behind its superblock.
 const FILES: u64 = 1 << 20;
 
+/// Goes on with a download whose bytes are held back, until the other slot is ours.
+async fn until_ours(node: &Node, download: &mut (impl Future + Unpin)) {
+    let is_touched = eventually("the slot is ours", || !fate_is_untouched(node));
+    tokio::select! {
+        _ = download => panic!("it ended while its bytes were held back"),
+        () = is_touched => {}
+    }
+}
+
 /// Installs both while operations and chunks of the package are held back until `meanwhile` was
 /// called, once the slot is ours.
 async fn installed_while(meanwhile: impl FnOnce(&Node)) -> (Node, ContentUse) {
@@ -51,11 +60,7 @@ async fn installed_while(meanwhile: impl FnOnce(&Node)) -> (Node, ContentUse) {
     let log = ready.content();
     let mut tell = |_| {};
     let mut download = Box::pin(ready.download(&mut tell, &cancel));
-    let is_touched = eventually("the slot is ours", || !fate_is_untouched(&node));
-    tokio::select! {
-        _ = &mut download => panic!("it ended while its bytes were held back"),
-        () = is_touched => {}
-    }
+    until_ours(&node, &mut download).await;
     assert_eq!(fate(&node), Fate::Unbootable);
     meanwhile(&node);
     server.release(1 << 20);
@@ -288,11 +293,7 @@ async fn one_that_is_cancelled_is_no_failure_and_leaves_a_slot_that_does_not_boo
     let log = ready.content();
     let mut tell = |_| {};
     let mut download = Box::pin(ready.download(&mut tell, &cancel));
-    let is_touched = eventually("the slot is ours", || !fate_is_untouched(&node));
-    tokio::select! {
-        _ = &mut download => panic!("it ended before it was cancelled"),
-        () = is_touched => {}
-    }
+    until_ours(&node, &mut download).await;
     cancel.cancel();
     let error = download.await.err().unwrap();
     assert!(matches!(error, InstallError::Cancelled), "{error:?}");
