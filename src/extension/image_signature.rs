@@ -171,7 +171,9 @@ impl ImageSignature {
         if rest.iter().any(|byte| *byte != 0) {
             return Err(json(&"there is a zero byte in it"));
         }
-        let said: SignatureJson = serde_json::from_slice(text).map_err(|error| json(&error))?;
+        // As systemd does: serde_json looks at no bytes of a member that it doesn't keep.
+        let text = std::str::from_utf8(text).map_err(|error| json(&error))?;
+        let said: SignatureJson = serde_json::from_str(text).map_err(|error| json(&error))?;
         let root_hash = said.root_hash.to_ascii_lowercase();
         let is_hex = root_hash.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_hex || !root_hash.len().is_multiple_of(2) || !HASH_BYTES.contains(&(root_hash.len() / 2)) {
@@ -283,11 +285,20 @@ mod tests {
             (vec![0; 16384], "the JSON with its signature: EOF"),
             (
                 b"\xff\xfe".to_vec(),
-                "the JSON with its signature: expected value",
+                "the JSON with its signature: invalid utf-8 sequence of 1 bytes from index 0",
             ),
             (
                 b"{} \0 {}".to_vec(),
                 "the JSON with its signature: there is a zero byte in it",
+            ),
+            (
+                br#"{"rootHash":"00","certificateFingerprint":"?","signature":""}"#
+                    .map(|byte| match byte {
+                        b'?' => 0xff,
+                        other => other,
+                    })
+                    .to_vec(),
+                "the JSON with its signature: invalid utf-8 sequence of 1 bytes from index 43",
             ),
             (b"[]".to_vec(), "the JSON with its signature: invalid length 0"),
             (

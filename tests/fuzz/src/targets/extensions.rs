@@ -167,10 +167,8 @@ static SIGNED: LazyLock<(Vec<u8>, [CertificateDirectory; 1])> = LazyLock::new(||
 /// A signature partition with a few other bytes.
 fn signed(input: &mut Input<'_>, bug: Bug) {
     let (partition, certificates) = &*SIGNED;
-    let root_hash = |partition: &[u8]| {
-        let said: Value = serde_json::from_slice(partition).ok()?;
-        Some(said["rootHash"].as_str()?.to_ascii_lowercase())
-    };
+    let recorded: Value = serde_json::from_slice(partition).expect("JSON");
+    let root_hash = recorded["rootHash"].as_str().expect("text");
     let mut changed = partition.clone();
     for _ in 0..input.byte() % 4 {
         let at = input.below(changed.len());
@@ -181,7 +179,9 @@ fn signed(input: &mut Input<'_>, bug: Bug) {
     };
     let host = scratch::host(&[]);
     let judged = NodeCertificates::of(&host).judge("sysext", &signature, Some(certificates));
-    let is_another = root_hash(&changed) != root_hash(partition);
+    // By the digits alone: whatever else of the text is changed, the root hash is as it was.
+    let text = String::from_utf8_lossy(&changed).to_ascii_lowercase();
+    let is_another = !text.contains(root_hash);
     if judged.is_ok() || bug.strikes(is_another) {
         assert!(!is_another, "taken for another root hash");
     }
