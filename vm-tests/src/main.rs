@@ -74,8 +74,8 @@ enum Task {
 struct Wanted {
     /// Names, as `list` prints them
     names: Vec<String>,
-    /// Machines that run at the same time
-    #[arg(long, default_value_t = 2)]
+    /// Machines that run at the same time: one more than a small host has cores, since some wait for minutes
+    #[arg(long, default_value_t = 3)]
     jobs: usize,
     /// How often each story is played
     #[arg(long, default_value_t = 1)]

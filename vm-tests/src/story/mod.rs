@@ -1,4 +1,4 @@
-//! Stories, the longest first, so that two at a time end together.
+//! Stories, the longest first, so that those that are played at the same time end together.
 
 mod bad_release;
 mod bad_version_keeps_lock;
@@ -51,6 +51,21 @@ pub(crate) struct Control {
 /// All stories.
 pub(crate) const STORIES: [Story; 41] = [
     two_versions::STORY,
+    deadline::DAEMON_CANT_START,
+    deadline::KEPT,
+    deadline::INITRD,
+    deadline::SYSINIT,
+    deadline::CONFEXT,
+    deadline::SYSTEMD_FROZEN,
+    deadline::INITRD_UNIT,
+    deadline::SWITCH,
+    deadline::KEEPER_STOPPED,
+    deadline::KERNEL,
+    deadline::UNIT,
+    deadline::DAEMON_STOPPED,
+    tco::BEFORE_DRIVER,
+    tco::AFTER_DRIVER,
+    tco::KEPT,
     panics::STORY,
     staged::AUTOMOUNT,
     staged::DOWN,
@@ -76,19 +91,4 @@ pub(crate) const STORIES: [Story; 41] = [
     judged::WRONG_BOARD,
     judged::WRONG_KERNEL,
     judged::EXTENSION_JUDGED,
-    deadline::DAEMON_CANT_START,
-    deadline::KEPT,
-    deadline::INITRD,
-    deadline::SYSINIT,
-    deadline::CONFEXT,
-    deadline::SYSTEMD_FROZEN,
-    deadline::INITRD_UNIT,
-    deadline::SWITCH,
-    deadline::KEEPER_STOPPED,
-    deadline::KERNEL,
-    deadline::UNIT,
-    deadline::DAEMON_STOPPED,
-    tco::BEFORE_DRIVER,
-    tco::AFTER_DRIVER,
-    tco::KEPT,
 ];
