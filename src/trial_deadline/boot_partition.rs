@@ -1,6 +1,6 @@
 //! The boot partition, on which the kernels lie, where it is not mounted yet.
 
-use std::fmt;
+use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
+use super::facts::{FactsError, is_exhaustion};
 use crate::disk::{self, SlotDisk, SlotName};
 use crate::host::{Host, Unreadable};
 use crate::journal::chain;
@@ -33,8 +34,13 @@ pub enum Kernel {
     There,
     /// It isn't, in a sentence.
     Missing(String),
-    /// That can't be told, and why.
-    Unknown(String),
+    /// That can't be told.
+    Unknown {
+        /// Why not.
+        why: String,
+        /// Whether that was no answer of the medium: this machine had nothing left to look with.
+        is_silence: bool,
+    },
     /// Nobody has looked.
     NotLookedAt,
 }
@@ -44,8 +50,23 @@ impl Kernel {
         match found {
             Ok(None) => Self::There,
             Ok(Some(missing)) => Self::Missing(missing),
-            Err(error) => Self::Unknown(chain(&error)),
+            Err(error) => Self::unknown(&error, None),
         }
+    }
+
+    /// Whether nothing has answered.
+    pub(super) const fn is_silence(&self) -> bool {
+        matches!(self, Self::Unknown { is_silence: true, .. })
+    }
+
+    /// For `error`, of a look at `partition`.
+    fn unknown(error: &(dyn Error + 'static), partition: Option<&Path>) -> Self {
+        let why = match partition {
+            Some(partition) => format!("{} can't be looked at: {}", partition.display(), chain(error)),
+            None => chain(error),
+        };
+        let is_silence = is_exhaustion(error);
+        Self::Unknown { why, is_silence }
     }
 }
 
@@ -66,18 +87,20 @@ pub(super) fn kernel(host: &Host, disk: &SlotDisk, slot: SlotName) -> Kernel {
                 "{BOOT} is not mounted, and the disk has no EFI system partition"
             ));
         }
-        Err(error) => return Kernel::Unknown(chain(&error)),
-    };
-    let unknown = |why: &dyn fmt::Display| {
-        Kernel::Unknown(format!("{} can't be looked at: {why}", partition.display()))
+        Err(error) => return Kernel::unknown(&error, None),
     };
     std::thread::scope(|scope| {
         // The mount namespace of a thread ends with it.
         let looking = std::thread::Builder::new().spawn_scoped(scope, || look_into(host, &partition, slot));
         match looking.map(std::thread::ScopedJoinHandle::join) {
             Ok(Ok(Ok(found))) => Kernel::of(found),
-            Ok(Ok(Err(error))) | Err(error) => unknown(&error),
-            Ok(Err(_)) => unknown(&"the look ended early"),
+            Ok(Ok(Err(error))) => Kernel::unknown(&error, Some(&partition)),
+            // Whatever its code: the machine has no thread to look with.
+            Err(error) => Kernel::Unknown {
+                why: FactsError::Thread(error).to_string(),
+                is_silence: true,
+            },
+            Ok(Err(_)) => Kernel::unknown(&io::Error::other("the look ended early"), Some(&partition)),
         }
     })
 }
@@ -152,7 +175,22 @@ fn mount_for_this_thread(point: &Path, partition: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use nix::errno::Errno;
+
     use super::*;
+
+    #[test]
+    fn who_has_nothing_left_to_look_with_has_seen_no_error_of_the_medium() {
+        let found = |errno: Errno| {
+            let path = "/boot/flatcar/vmlinuz-a".to_owned();
+            let source = errno.into();
+            Kernel::of(Err(Unreadable { path, source }))
+        };
+        assert!(found(Errno::ENOMEM).is_silence());
+        assert!(found(Errno::EMFILE).is_silence());
+        assert!(!found(Errno::EIO).is_silence());
+        assert!(!Kernel::NotLookedAt.is_silence());
+    }
 
     #[test]
     fn a_mount_on_demand_is_none() {

@@ -159,7 +159,7 @@ fn require_boot_after(facts: &Facts) -> Result<Duration, NotArmed> {
     match &facts.kernel {
         Kernel::There => Ok(deadline),
         Kernel::Missing(missing) => Err(NotArmed::NoKernel(missing.clone())),
-        Kernel::Unknown(why) => Err(NotArmed::KernelUnknown(why.clone())),
+        Kernel::Unknown { why, .. } => Err(NotArmed::KernelUnknown(why.clone())),
         Kernel::NotLookedAt => Err(NotArmed::KernelUnknown("nobody has looked".to_owned())),
     }
 }
@@ -196,6 +196,8 @@ fn of_facts(facts: &Facts, overdue: Duration, up: Duration) -> Verdict {
         Err(reason @ NotArmed::KernelUnknown(_)) if overdue < WELL_OVER => {
             return Verdict::LookAgain(reason.to_string());
         }
+        // As it was when the deadline was armed.
+        Err(NotArmed::KernelUnknown(_)) if facts.kernel.is_silence() => {}
         Err(reason) => return Verdict::Stays(reason.to_string()),
     }
     match &facts.daemon {
@@ -445,13 +447,21 @@ mod tests {
             Verdict::LookAgain(_)
         ));
         assert!(matches!(unanswered(unreadable(), slots, 60), Verdict::Stays(_)));
-        let kernel = but(|facts| facts.kernel = Kernel::Unknown("an error".to_owned()));
+        let unknown = |is_silence| {
+            let why = "an error".to_owned();
+            but(|facts| facts.kernel = Kernel::Unknown { why, is_silence })
+        };
+        let kernel = unknown(false);
         assert!(matches!(after(&kernel, 0), Verdict::LookAgain(_)));
         assert!(matches!(after(&kernel, 60), Verdict::Stays(_)));
         let ArmDecision::Nothing(reason) = decide(&kernel, UP) else {
             panic!("armed without a known kernel");
         };
         assert!(!reason.disarms());
+        let silent = unknown(true);
+        assert!(matches!(after(&silent, 0), Verdict::LookAgain(_)));
+        assert_eq!(after(&silent, 60), Verdict::Reset);
+        assert!(matches!(decide(&silent, UP), ArmDecision::Nothing(_)));
     }
 
     #[test]

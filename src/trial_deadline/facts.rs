@@ -77,20 +77,21 @@ impl FactsError {
     /// Whether nothing has answered, and not with an error either: a machine that has nothing left to ask with
     /// is as silent.
     pub(super) fn is_silence(&self) -> bool {
-        let mut causes = successors(Some(self as &(dyn Error + 'static)), |&error| error.source());
-        matches!(self, Self::Thread(_) | Self::TimedOut(_)) || causes.any(is_exhaustion)
+        matches!(self, Self::Thread(_) | Self::TimedOut(_)) || is_exhaustion(self)
     }
 }
 
-/// Whether memory or file descriptors have run out.
-fn is_exhaustion(error: &(dyn Error + 'static)) -> bool {
-    let of_system = error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::raw_os_error);
-    let errno = of_system
-        .map(Errno::from_raw)
-        .or_else(|| error.downcast_ref().copied());
-    matches!(errno, Some(Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE))
+/// Whether memory or file descriptors have run out, by the error or one of its causes.
+pub(super) fn is_exhaustion(error: &(dyn Error + 'static)) -> bool {
+    successors(Some(error), |&error| error.source()).any(|error| {
+        let of_system = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error);
+        let errno = of_system
+            .map(Errno::from_raw)
+            .or_else(|| error.downcast_ref().copied());
+        matches!(errno, Some(Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE))
+    })
 }
 
 impl BothSlots {
