@@ -41,7 +41,8 @@ chmod +x initrd/init
 truncate -s 16M disk
 timeout 180 qemu-system-x86_64 -machine q35,accel=tcg -m 512 -nodefaults -display none -no-reboot -serial stdio \
   -drive if=virtio,format=raw,file=disk,cache=writeback \
-  -kernel "root/boot/vmlinuz-$release" -initrd initrd.gz -append 'console=ttyS0 quiet panic=-1 no_timer_check' >said 2>said.errors || cat said.errors
+  -kernel "root/boot/vmlinuz-$release" -initrd initrd.gz \
+  -append 'console=ttyS0 quiet panic=-1 no_timer_check' >said 2>said.errors || cat said.errors
 tr -d '\r' <said | sed -n 's/^.*seen: //p' >seen
 cat seen
 diff seen - <<'END'
