@@ -33,7 +33,7 @@ echo "guest: nothing has reset it within 120 s"
 $b poweroff -f
 END
 chmod +x initrd/init
-(cd initrd && find . | cpio -o -H newc 2>/dev/null) | gzip >initrd.gz
+(cd initrd && find . | cpio --quiet -o -H newc) | gzip >initrd.gz
 
 # The guest's time passes as its processor works, and at once where it waits.
 boots() {

@@ -27,7 +27,7 @@ case $($b cat /proc/cmdline) in *crash*) echo c >/proc/sysrq-trigger ;; esac
 while :; do $b sleep 3600; done
 END
 chmod +x initrd/init
-(cd initrd && find . | cpio -o -H newc 2>/dev/null) | gzip >initrd.gz
+(cd initrd && find . | cpio --quiet -o -H newc) | gzip >initrd.gz
 
 # Ends with the machine, or after as many seconds.
 boots() {

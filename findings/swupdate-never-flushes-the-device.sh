@@ -30,7 +30,7 @@ software = { version = "2"; hardware-compatibility: [ "1" ]; images: ( { filenam
 END
 openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -subj /CN=test -days 30 >/dev/null 2>&1
 openssl cms -sign -in sw-description -out sw-description.sig -signer cert.pem -inkey key.pem -outform DER -nosmimecap -binary
-printf '%s\n' sw-description sw-description.sig image.img | cpio -o -H crc >image.swu 2>/dev/null
+printf '%s\n' sw-description sw-description.sig image.img | cpio --quiet -o -H crc >image.swu
 
 before=$(flushes)
 swupdate -H bench:1 -k cert.pem -i image.swu >log 2>&1
