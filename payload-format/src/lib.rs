@@ -177,7 +177,7 @@ pub use block::{BlockRange, BlockSize, Extent};
 pub use bsdiff::{PatchError, Stream};
 pub use content::{
     Chunk, ChunkHash, ChunkerParams, ContentBuilder, ContentCopy, ContentEncoder, ContentError,
-    ContentTables, OldContent, Segment, TablesError, VerityTree,
+    ContentTables, OldContent, PatchSection, PatchedChunks, Predecessor, Segment, TablesError, VerityTree,
 };
 pub use digest::Sha256Digest;
 pub use header::{Header, HeaderError, MajorVersion};

@@ -186,6 +186,37 @@ pub(crate) struct WireContentTables {
     pub(crate) encoded_lengths: Vec<u8>,
     #[prost(message, optional, tag = "13")]
     pub(crate) verity_tree: Option<WireVerityTree>,
+    #[prost(message, repeated, tag = "14")]
+    pub(crate) predecessors: Vec<WirePredecessor>,
+}
+
+/// An old image that the payload has patches for.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(crate) struct WirePredecessor {
+    /// Bytes of its content.
+    #[prost(uint64, optional, tag = "1")]
+    pub(crate) content_len: Option<u64>,
+    /// 32 bytes: SHA-256 of the hashes of its chunks.
+    #[prost(bytes = "vec", optional, tag = "2")]
+    pub(crate) content_hash: Option<Vec<u8>>,
+    /// `repeated uint32`, packed: chunks between the section before and this one.
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) section_skips: Vec<u8>,
+    /// `repeated uint32`, packed.
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) section_chunks: Vec<u8>,
+    /// `repeated uint32`, packed: bytes of each section's patch.
+    #[prost(bytes = "vec", tag = "5")]
+    pub(crate) patch_lengths: Vec<u8>,
+    /// `repeated uint32`, packed: sources of each section.
+    #[prost(bytes = "vec", tag = "6")]
+    pub(crate) source_counts: Vec<u8>,
+    /// `repeated sint64`, packed: first byte, counted from the end of the source before.
+    #[prost(bytes = "vec", tag = "7")]
+    pub(crate) source_starts: Vec<u8>,
+    /// `repeated uint32`, packed.
+    #[prost(bytes = "vec", tag = "8")]
+    pub(crate) source_lengths: Vec<u8>,
 }
 
 /// A hash tree of dm-verity: format 1, SHA-256, blocks of 4096 bytes.

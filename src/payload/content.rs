@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 
 use payload_format::{
-    ContentBuilder, ContentCopy, ContentError, ContentTables, Image, OldContent, WriteBlocks,
+    ContentBuilder, ContentCopy, ContentError, ContentTables, Image, OldContent, PatchedChunks, WriteBlocks,
 };
 
 use super::construction::ImageFile;
@@ -24,6 +24,8 @@ pub struct ContentReport {
     pub from_old: usize,
     /// Bytes of their content.
     pub from_old_len: u64,
+    /// Chunks that patches of the old image made.
+    pub patched: usize,
     /// Bytes of the payload that a node would fetch for the others.
     pub fetched_len: u64,
     /// Ranges that these bytes lie in.
@@ -39,11 +41,12 @@ impl fmt::Display for ContentReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} of {} chunks were in the old image, {} bytes of content; the others are {} bytes of the payload \
-             in {} ranges, beside {} bytes of metadata and {} of other images",
+            "{} of {} chunks were in the old image, {} bytes of content, and patches of it made {}; these and the \
+             others are {} bytes of the payload in {} ranges, beside {} bytes of metadata and {} of other images",
             self.from_old,
             self.chunks,
             self.from_old_len,
+            self.patched,
             self.fetched_len,
             self.ranges,
             self.metadata_len,
@@ -97,9 +100,14 @@ pub(super) fn build(
     let metadata_len = metadata.size + metadata.signatures_size;
     // The data of operations comes first.
     let operations_len = metadata.manifest.data_len() - tables.data_len();
-    let mut place = metadata_len + operations_len;
+    let first_chunk = metadata_len + operations_len;
+    let mut place = first_chunk;
     let has = |number| old.as_ref().is_some_and(|(old, _)| old.has(number));
-    let missing = tables.missing(has);
+    let mut patched = old.as_ref().map(|(old, _)| PatchedChunks::new(tables, old, has));
+    let missing = match &patched {
+        Some(patched) => patched.missing(has),
+        None => tables.missing(has),
+    };
     let mut report = ContentReport {
         chunks: tables.chunks().len(),
         fetched_len: missing.iter().map(|range| range.end - range.start).sum(),
@@ -112,11 +120,20 @@ pub(super) fn build(
     let threads = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let mut builder = builder.with_threads(threads).with_copies(copies.to_vec());
     while let Some((number, chunk)) = builder.due() {
-        let content = match &mut old {
-            Some((old, path)) => read(old, number, path)?,
-            None => None,
+        let made = match (&mut patched, &mut old) {
+            (Some(patched), Some((old, _))) => patched.take(number, old, |place, len| {
+                payload.at(first_chunk + place, len).map_err(BuildError::Payload)
+            })?,
+            _ => None,
         };
-        if let Some(content) = content {
+        let content = match &mut old {
+            Some((old, path)) if made.is_none() => read(old, number, path)?,
+            _ => None,
+        };
+        if let Some(content) = made {
+            builder.take(content)?;
+            report.patched += 1;
+        } else if let Some(content) = content {
             builder.take(&content)?;
             report.from_old += 1;
             report.from_old_len += u64::from(chunk.len);

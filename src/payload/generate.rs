@@ -31,6 +31,8 @@ pub struct GenerateOptions {
     pub old: Option<DeltaSource>,
     /// Sends the image as its content, of which a node fetches what it doesn't have: in version 2.
     pub content: bool,
+    /// Old images that a content payload has patches for.
+    pub predecessors: Vec<PathBuf>,
     /// Major version of the format.
     pub version: MajorVersion,
     /// How chunks may be compressed: each gets its smallest form. None leaves all as they are.
@@ -129,6 +131,8 @@ pub fn generate(from: &GenerateOptions, out: &Path) -> Result<Summary, GenerateE
     let image = InputFile::open(&from.image)?;
     let kernel = from.kernel.as_deref().map(InputFile::open).transpose()?;
     let extra_partitions = partitions(&from.extra_partitions)?;
+    let predecessors = from.predecessors.iter().map(|path| InputFile::open(path));
+    let predecessors = predecessors.collect::<Result<Vec<_>, _>>()?;
     if let Some(kernel) = &kernel {
         belongs(kernel, from.kernel.as_deref().unwrap_or(Path::new("")), &image)?;
     }
@@ -153,6 +157,7 @@ pub fn generate(from: &GenerateOptions, out: &Path) -> Result<Summary, GenerateE
         None if from.content => content(
             from,
             (&image, kernel.as_ref(), &extra_partitions),
+            &predecessors,
             (&signers[..], release),
             &mut spool,
             &mut file,
@@ -229,6 +234,7 @@ fn full(
 fn content(
     from: &GenerateOptions,
     (image, kernel, extra_partitions): (&InputFile, Option<&InputFile>, &[(PartitionName, InputFile)]),
+    predecessors: &[InputFile],
     (signers, release): (&[RsaSigner], Option<ImageRelease>),
     spool: &mut File,
     out: &mut impl Write,
@@ -241,6 +247,9 @@ fn content(
     let mut payload = ContentPayload::new(image.snapshot())
         .with_compressions(&from.compressions)
         .with_threads(threads());
+    for predecessor in predecessors {
+        payload = payload.with_predecessor(predecessor.snapshot());
+    }
     if let Some(kernel) = kernel {
         payload = payload.with_kernel(kernel.snapshot());
     }

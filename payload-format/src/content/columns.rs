@@ -73,6 +73,18 @@ impl<'a> Column<'a> {
     }
 }
 
+/// Lists of one table have as many entries.
+pub(super) fn even(field: &'static str, found: usize, expected: usize) -> Result<(), TablesError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(TablesError::Uneven {
+        field,
+        found,
+        expected,
+    })
+}
+
 /// Appends a number.
 pub(crate) fn put(column: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {

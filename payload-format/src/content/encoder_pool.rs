@@ -303,6 +303,7 @@ mod tests {
             chunks: Vec::new(),
             segments: segments.collect(),
             verity_tree: None,
+            predecessors: Vec::new(),
             data_len: 0,
         };
         (Arc::new(tables), (0..count).map(content).collect())

@@ -4,6 +4,8 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::bsdiff::PatchError;
+
 /// What is wrong with content tables.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TablesError {
@@ -107,6 +109,23 @@ pub enum ContentError {
         /// The decoder's error.
         source: io::Error,
     },
+    /// What chunks were to be made from is not in the old image any more.
+    #[error("the patch of chunk {chunk} is of another old image: this one has changed")]
+    Source {
+        /// Number of the section's first chunk, from 0.
+        chunk: usize,
+    },
+    /// The patch that makes chunks can't be applied.
+    #[error("the patch of chunk {chunk} can't be applied")]
+    Patch {
+        /// Number of the section's first chunk, from 0.
+        chunk: usize,
+        /// What is wrong with it.
+        source: PatchError,
+    },
+    /// The old image can't be read.
+    #[error("the old image can't be read")]
+    Old(#[source] io::Error),
     /// A chunk isn't what the tables say.
     #[error("chunk {chunk} is not what the manifest says: its hash differs")]
     ChunkHash {

@@ -3,14 +3,12 @@
 use std::io;
 use std::sync::Arc;
 
-use zstd::bulk::Decompressor;
-
+use super::MarkBuilder;
 use super::chunker::Chunker;
-use super::encoder::decode_btrfs_zstd;
-use super::scan::{BlockReader, scan};
+use super::pieces::{ContentPieces, PieceReader};
+use super::scan::scan;
 use super::tables::{ChunkHash, ContentTables};
 use crate::apply::ReadBlocks;
-use crate::block::BlockRange;
 
 /// Chunks that an old image has. It may be any image, and may change meanwhile: what is read of it
 /// is taken by its hash only ([`super::ContentBuilder::take`]).
@@ -21,23 +19,15 @@ pub struct OldContent {
     /// By number of the wanted chunk: where in the old content it begins; [`NOWHERE`] if it wasn't
     /// found.
     places: Vec<u64>,
-    /// Pieces of the old content, in order.
-    pieces: Vec<Piece>,
-    decoder: Decompressor<'static>,
-    /// The piece that was read last.
-    last: Option<(usize, Vec<u8>)>,
+    /// The predecessor that it is, as an index.
+    predecessor: Option<usize>,
+    /// Of the old content.
+    pieces: ContentPieces,
+    reader: PieceReader,
 }
 
 /// No place in any content.
 const NOWHERE: u64 = u64::MAX;
-
-#[derive(Debug, Clone, Copy)]
-struct Piece {
-    /// Where its content begins.
-    start: u64,
-    blocks: BlockRange,
-    is_zstd: bool,
-}
 
 impl OldContent {
     /// Reads the first `image_len` bytes of `image` and looks for the chunks of `tables`.
@@ -47,9 +37,9 @@ impl OldContent {
     pub fn find(image: Arc<dyn ReadBlocks>, image_len: u64, tables: Arc<ContentTables>) -> io::Result<Self> {
         let mut search = Search::new(&tables);
         let mut chunker = Chunker::new(tables.chunker());
-        let (mut pieces, mut start) = (Vec::new(), 0_u64);
+        let mut pieces = ContentPieces::default();
         scan::<io::Error>(image.as_ref(), image_len, None, &mut |found| {
-            if pieces.len() >= ContentTables::MAX_ENTRIES {
+            if pieces.count() >= ContentTables::MAX_ENTRIES {
                 return Ok(());
             }
             let mut take = |chunk: &[u8]| {
@@ -59,27 +49,23 @@ impl OldContent {
             if found.begins_unit {
                 chunker.end_unit(&mut take)?;
             }
-            pieces.push(Piece {
-                start,
-                blocks: found.blocks,
-                is_zstd: found.decoded.is_some(),
-            });
-            start += found.content().len() as u64;
+            let len = found.content().len() as u64;
+            pieces.push(found.blocks, found.decoded.is_some(), len);
             chunker.push(found.content(), &mut take)
         })?;
         chunker.end_unit::<io::Error>(&mut |chunk| {
             search.chunk(chunk);
             Ok(())
         })?;
-        let places = search.places;
+        let (places, predecessor) = (search.places, search.predecessor);
         Ok(Self {
             image,
             image_len,
             tables,
             places,
+            predecessor,
             pieces,
-            decoder: Decompressor::new()?,
-            last: None,
+            reader: PieceReader::new()?,
         })
     }
 
@@ -95,61 +81,33 @@ impl OldContent {
     /// The image's.
     pub fn read(&mut self, chunk: usize) -> io::Result<Option<Vec<u8>>> {
         let place = self.places.get(chunk).copied().filter(|place| *place != NOWHERE);
-        let (Some(mut place), Some(wanted)) = (place, self.tables.chunks().get(chunk).copied()) else {
+        let (Some(place), Some(wanted)) = (place, self.tables.chunks().get(chunk).copied()) else {
             return Ok(None);
         };
-        let len = wanted.len as usize;
-        let mut content = Vec::with_capacity(len);
-        let first = self.pieces.partition_point(|piece| piece.start <= place);
-        for number in first.saturating_sub(1)..self.pieces.len() {
-            let Some((start, piece)) = self.piece(number)? else {
-                return Ok(None);
-            };
-            let from = usize::try_from(place - start).unwrap_or(usize::MAX);
-            let Some(rest) = piece.get(from..).filter(|rest| !rest.is_empty()) else {
-                return Ok(None);
-            };
-            let take = rest.len().min(len - content.len());
-            content.extend_from_slice(&rest[..take]);
-            place += take as u64;
-            if content.len() == len {
-                return Ok(Some(content).filter(|content| ChunkHash::of(content) == wanted.hash));
-            }
-        }
-        Ok(None)
+        let content = self.read_at(place, wanted.len as usize)?;
+        Ok(content.filter(|content| ChunkHash::of(content) == wanted.hash))
     }
 
-    /// A piece of the old content, and where it begins; `None` if it has changed.
-    fn piece(&mut self, number: usize) -> io::Result<Option<(u64, &[u8])>> {
-        let Some(piece) = self.pieces.get(number).copied() else {
-            return Ok(None);
-        };
-        if self.last.as_ref().is_none_or(|(last, _)| *last != number) {
-            let reader = BlockReader {
-                image: self.image.as_ref(),
-                len: self.image_len,
-            };
-            let stored = reader.read(piece.blocks)?;
-            let content = if piece.is_zstd {
-                let limit = ContentTables::MAX_SEGMENT as usize;
-                let Ok(content) = decode_btrfs_zstd(&mut self.decoder, &stored, limit) else {
-                    return Ok(None);
-                };
-                content
-            } else {
-                stored
-            };
-            self.last = Some((number, content));
-        }
-        let last = self.last.as_ref();
-        Ok(last.map(|(_, content)| (piece.start, content.as_slice())))
+    /// The predecessor that the image is, as an index of [`ContentTables::predecessors`]; none if it
+    /// is another image.
+    pub(super) const fn predecessor(&self) -> Option<usize> {
+        self.predecessor
+    }
+
+    /// Bytes of the content from a place on, as it is now; none if there are less.
+    ///
+    /// # Errors
+    /// The image's.
+    pub(super) fn read_at(&mut self, place: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+        let image = (self.image.as_ref(), self.image_len);
+        self.reader.read(image, &self.pieces, place, len)
     }
 }
 
 impl std::fmt::Debug for OldContent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("OldContent")
-            .field("pieces", &self.pieces.len())
+            .field("pieces", &self.pieces.count())
             .finish_non_exhaustive()
     }
 }
@@ -160,8 +118,10 @@ struct Search<'a> {
     /// Numbers of the wanted chunks, by their hash.
     by_hash: Vec<u32>,
     places: Vec<u64>,
-    /// Bytes of old content so far.
-    at: u64,
+    /// Of the old content so far.
+    mark: MarkBuilder,
+    /// The predecessor that it is so far.
+    predecessor: Option<usize>,
 }
 
 impl<'a> Search<'a> {
@@ -174,7 +134,8 @@ impl<'a> Search<'a> {
             tables,
             by_hash,
             places: vec![NOWHERE; count],
-            at: 0,
+            mark: MarkBuilder::default(),
+            predecessor: None,
         }
     }
 
@@ -187,9 +148,14 @@ impl<'a> Search<'a> {
         for number in wanted.take_while(|number| hash_of(number) == hash) {
             let place = &mut self.places[*number as usize];
             if *place == NOWHERE {
-                *place = self.at;
+                *place = self.mark.len();
             }
         }
-        self.at += content.len() as u64;
+        self.mark.chunk(hash, content.len());
+        let predecessors = self.tables.predecessors().iter();
+        let mut marks = predecessors.map(|predecessor| &predecessor.mark);
+        if let Some(here) = marks.position(|mark| mark.len == self.mark.len() && *mark == self.mark.mark()) {
+            self.predecessor = Some(here);
+        }
     }
 }

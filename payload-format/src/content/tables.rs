@@ -1,10 +1,10 @@
 //! Content tables, checked: once they exist, chunks and segments make the same content, and every
 //! block of the image is written by one segment or is zero.
 
-use super::columns::{Column, put, put_signed};
+use super::columns::{Column, even, put, put_signed};
 use super::encoder::MAX_ENCODED;
 use super::packing::MAX_PREFIX;
-use super::{ChunkerParams, ContentEncoder, TablesError, VerityTree};
+use super::{ChunkerParams, ContentEncoder, Predecessor, TablesError, VerityTree, predecessor};
 use crate::block::BlockRange;
 use crate::digest::Sha256Digest;
 use crate::wire;
@@ -74,6 +74,7 @@ pub struct ContentTables {
     pub(crate) chunks: Vec<Chunk>,
     pub(crate) segments: Vec<Segment>,
     pub(crate) verity_tree: Option<VerityTree>,
+    pub(crate) predecessors: Vec<Predecessor>,
     pub(crate) data_len: u64,
 }
 
@@ -133,16 +134,23 @@ impl ContentTables {
         self.chunks.iter().map(|chunk| u64::from(chunk.len)).sum()
     }
 
-    /// Bytes of all packed chunks, which follow the data of all operations.
+    /// Bytes of all packed chunks and of the patches behind them, which follow the data of all operations.
     #[must_use]
     pub const fn data_len(&self) -> u64 {
         self.data_len
     }
 
+    /// Old images that there are patches for.
+    #[must_use]
+    pub fn predecessors(&self) -> &[Predecessor] {
+        &self.predecessors
+    }
+
     /// Bytes of memory that they take, about.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        (self.chunks.len() * size_of::<Chunk>() + self.segments.len() * size_of::<Segment>()) as u64
+        let tables = self.chunks.len() * size_of::<Chunk>() + self.segments.len() * size_of::<Segment>();
+        tables as u64 + self.predecessors.iter().map(Predecessor::memory).sum::<u64>()
     }
 
     /// Blocks of an image of so many bytes that neither a segment nor the hash tree writes: they are
@@ -178,11 +186,14 @@ impl ContentTables {
         let encoders = encoders(&wire.encoders)?;
         let chunks = chunks(wire, chunker)?;
         let segments = segments(wire, encoders.len(), blocks)?;
+        let chunks_len = chunks.iter().map(|chunk| u64::from(chunk.packed_len)).sum();
+        let predecessors = predecessor::parse(&wire.predecessors, &chunks, chunks_len)?;
         let tables = Self {
             chunker,
             prefix_len: prefix_len(wire.prefix_len.unwrap_or(0))?,
             encoders,
-            data_len: chunks.iter().map(|chunk| u64::from(chunk.packed_len)).sum(),
+            data_len: chunks_len + predecessors.iter().map(Predecessor::data_len).sum::<u64>(),
+            predecessors,
             chunks,
             segments,
             verity_tree: wire
@@ -222,6 +233,7 @@ impl ContentTables {
             prefix_len: Some(self.prefix_len),
             encoders: self.encoders.iter().copied().map(wire_encoder).collect(),
             verity_tree: self.verity_tree.as_ref().map(wire_tree),
+            predecessors: self.predecessors.iter().map(predecessor::to_wire).collect(),
             ..wire::WireContentTables::default()
         };
         for chunk in &self.chunks {
@@ -377,15 +389,4 @@ fn segments(
     }
     even("encoded_lengths", lengths.count(limit)?, with_encoder)?;
     Ok(segments)
-}
-
-fn even(field: &'static str, found: usize, expected: usize) -> Result<(), TablesError> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(TablesError::Uneven {
-        field,
-        found,
-        expected,
-    })
 }

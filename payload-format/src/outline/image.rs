@@ -96,8 +96,10 @@ pub struct PartitionExtras {
 pub struct OutlinedContent {
     /// Number of chunks.
     pub chunks: usize,
-    /// Bytes of all packed chunks.
+    /// Bytes of all packed chunks and patches.
     pub data_len: u64,
+    /// Old images that there are patches for.
+    pub predecessors: usize,
     /// Number of segments that the image is put together from.
     pub segments: usize,
     /// Names of encoders and their levels.
@@ -155,9 +157,12 @@ impl<'a> OutlinedImage<'a> {
             (encoder.text(1).unwrap_or_default(), level)
         };
         let packed = numbers(tables.bytes(7).unwrap_or_default());
+        let patches = |predecessor| numbers(EncodedMessage(predecessor).bytes(5).unwrap_or_default());
+        let packed = packed.chain(tables.all(14).flat_map(patches));
         Some(OutlinedContent {
             chunks: numbers(tables.bytes(6).unwrap_or_default()).count(),
             data_len: packed.fold(0, u64::saturating_add),
+            predecessors: tables.all(14).count(),
             segments: numbers(tables.bytes(9).unwrap_or_default()).count(),
             encoders: tables.all(5).take(MAX_ENCODERS).map(encoder).collect(),
             hash_tree_of: tables.message(13).map(|tree| tree.number(1).unwrap_or(0)),

@@ -25,6 +25,8 @@ pub struct PayloadBuilder<'a, I> {
     /// Of deltas; a full payload has none.
     pub(super) patches: Vec<PatchKind>,
     pub(super) release: Option<ImageRelease>,
+    /// Of content payloads: old images that there are patches for.
+    pub(super) predecessors: Vec<Snapshot<'a>>,
 }
 
 /// A payload that needs no old image. Each image is read once, from its beginning.
@@ -59,6 +61,7 @@ impl<'a, I> PayloadBuilder<'a, I> {
             limits: anywhere(),
             patches: Vec::new(),
             release: None,
+            predecessors: Vec::new(),
         }
     }
 

@@ -23,6 +23,8 @@ pub enum Input {
     ExtraPartition(PartitionName),
     /// The one that a delta of it is applied to.
     OldExtraPartition(PartitionName),
+    /// An old image that a content payload has patches for.
+    Predecessor,
 }
 
 impl fmt::Display for Input {
@@ -34,6 +36,7 @@ impl fmt::Display for Input {
             Self::OldKernel => f.write_str("old kernel"),
             Self::ExtraPartition(name) => write!(f, "partition {name}"),
             Self::OldExtraPartition(name) => write!(f, "old partition {name}"),
+            Self::Predecessor => f.write_str("predecessor"),
         }
     }
 }

@@ -118,6 +118,9 @@ pub(crate) struct Generate {
     /// Sends the image as its content, of which a node fetches what it doesn't have; in v2
     #[arg(long, conflicts_with = "old_image")]
     pub(crate) content: bool,
+    /// Adds patches for nodes that run this image, by content; others take the same payload without them
+    #[arg(long = "from", value_name = "IMG", requires = "content")]
+    pub(crate) predecessors: Vec<PathBuf>,
     /// The image's os-release, which v2 tells nodes before they write anything [default: that of an ext2, ext3 or ext4 image]
     #[arg(long, value_name = "FILE")]
     pub(crate) os_release: Option<PathBuf>,

@@ -104,7 +104,8 @@ impl Builder {
         let builder = ContentBuilder::new(Arc::clone(&survey.tables), image_len, target);
         let workers = NonZeroUsize::new(self.attempt.site.pace.workers).unwrap_or(NonZeroUsize::MIN);
         let mut builder = builder.with_threads(workers).with_copies(images.content_copies());
-        let (mut place, mut unlooked) = (survey.first_chunk(), STEP);
+        let (first_chunk, mut unlooked) = (survey.first_chunk(), STEP);
+        let mut place = first_chunk;
         let mut throttle = PressureThrottle::default();
         while let Some((number, chunk)) = builder.due() {
             if unlooked >= STEP {
@@ -112,7 +113,12 @@ impl Builder {
                 unlooked = 0;
             }
             unlooked += u64::from(chunk.len);
-            if survey.old.has(number) {
+            let made = survey.patched.take(number, &mut survey.old, |place, len| {
+                supply.take(first_chunk.saturating_add(place), len as usize)
+            })?;
+            if let Some(content) = made {
+                builder.take(content)?;
+            } else if survey.old.has(number) {
                 let content = survey.old.read(number).map_err(ContentFailure::Running)?;
                 builder.take(&content.ok_or(ContentFailure::Changed(number))?)?;
             } else {

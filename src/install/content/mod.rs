@@ -205,9 +205,9 @@ async fn make(
     attempt.content.note(|content| content.expected = Some(expected));
     progress(metadata_len);
     let (name, ranges) = (&package.name, survey.ranges.clone());
-    let (has, of) = (survey.chunks_there(), survey.chunks());
+    let (has, of, patched) = (survey.chunks_there(), survey.chunks(), survey.patched.count());
     tracing::info!(
-        "content package {name}: {has} of {of} chunks are in the running slot; {expected} bytes of the package are fetched, in {} \
+        "content package {name}: {has} of {of} chunks are in the running slot, patches of it make {patched}; {expected} bytes of the package are fetched, in {} \
          ranges, instead of the payload's {}",
         ranges.len(),
         attempt.plan.payload_size

@@ -29,7 +29,8 @@ impl Supply {
         }
     }
 
-    /// The `len` bytes at `place`, which lies behind what was taken before. Waits for them.
+    /// The `len` bytes at `place`, which lies behind what was taken before in the order of the ranges.
+    /// Waits for them.
     ///
     /// # Errors
     /// The download's, or these bytes were not asked for. [`InstallError::Cancelled`] if no more

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use payload_format::{ContentTables, Manifest, OldContent, ReadBlocks, Reader};
+use payload_format::{ContentTables, Manifest, OldContent, PatchedChunks, ReadBlocks, Reader};
 use tokio_util::sync::CancellationToken;
 
 use super::ContentFailure;
@@ -25,9 +25,11 @@ pub(super) struct Survey {
     pub(super) tables: Arc<ContentTables>,
     /// What the running slot has.
     pub(super) old: OldContent,
+    /// What patches make of that.
+    pub(super) patched: PatchedChunks,
     /// Bytes of operations' data, which follow the metadata.
     pub(super) operations_len: u64,
-    /// What is fetched: places in the package, in order.
+    /// What is fetched: places in the package, in the order in which they are taken.
     pub(super) ranges: Vec<Range<u64>>,
 }
 
@@ -54,10 +56,11 @@ impl Survey {
         // Invariant: the manifest's check has summed them up.
         let operations_len = manifest.data_len().saturating_sub(tables.data_len());
         let metadata_len = metadata.len() as u64;
+        let patched = PatchedChunks::new(&tables, &old, |chunk| old.has(chunk));
         let ranges = ranges(
             metadata_len,
             operations_len,
-            tables.missing(|chunk| old.has(chunk)),
+            patched.missing(|chunk| old.has(chunk)),
         );
         give_back_free_memory();
         let survey = Self {
@@ -66,6 +69,7 @@ impl Survey {
             metadata,
             tables,
             old,
+            patched,
             operations_len,
             ranges,
         };
@@ -97,8 +101,8 @@ impl Survey {
     }
 }
 
-/// The ranges of the package: of operations' data, and of chunks that are `missing`, which are
-/// counted from the first chunk.
+/// The ranges of the package, in the order in which they are taken: of operations' data, and of chunks
+/// and patches that are `missing`, which are counted from the first chunk.
 fn ranges(metadata_len: u64, operations_len: u64, missing: Vec<Range<u64>>) -> Vec<Range<u64>> {
     let first_chunk = metadata_len + operations_len;
     let operations = (operations_len > 0).then_some(metadata_len..first_chunk);

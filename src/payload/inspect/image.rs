@@ -55,6 +55,15 @@ pub struct ContentDescription {
     /// Blocks at the image's beginning whose hash tree is computed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hash_tree_of: Option<u64>,
+    /// Old images that there are patches for.
+    #[serde(skip_serializing_if = "is_none")]
+    pub predecessors: usize,
+}
+
+/// serde lends what it asks about.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Size and hash of an image, as far as they are said.
@@ -101,6 +110,7 @@ impl ContentDescription {
             segments: content.segments,
             encoders: content.encoders.into_iter().map(encoder).collect(),
             hash_tree_of: content.hash_tree_of,
+            predecessors: content.predecessors,
         }
     }
 }

@@ -84,6 +84,9 @@ impl fmt::Display for ImageDescription {
                 f,
                 "  by: {chunks} chunks of content, {size} bytes of data; {segments} segments of it, {encoders}"
             )?;
+            if content.predecessors > 0 {
+                writeln!(f, "  or: patches of {} old image(s)", content.predecessors)?;
+            }
             return match content.hash_tree_of {
                 Some(blocks) => writeln!(f, "  and: the hash tree of {blocks} blocks, computed"),
                 None => Ok(()),

@@ -2,6 +2,7 @@
 //! takes the package's place wherever that fails.
 
 mod failures;
+mod predecessors;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,7 @@ fn options((image, kernel): (&Path, &Path), version: MajorVersion) -> GenerateOp
         extra_partitions: Vec::new(),
         old: None,
         content: false,
+        predecessors: Vec::new(),
         version,
         compressions: vec![Compression::Bzip2],
         os_release: None,

@@ -52,6 +52,7 @@ async fn scene_of(
         extra_partitions: Vec::new(),
         old: None,
         content: false,
+        predecessors: Vec::new(),
         version,
         compressions: vec![Compression::Bzip2],
         os_release,

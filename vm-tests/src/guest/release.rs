@@ -208,6 +208,7 @@ impl Workshop {
             image: release.image.clone(),
             kernel: Some(release.kernel.clone()),
             content: false,
+            predecessors: Vec::new(),
             version: MajorVersion::V2,
             compressions: Vec::new(),
             os_release: None,

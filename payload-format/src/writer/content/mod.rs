@@ -13,12 +13,15 @@
 
 mod feeder;
 mod kernel;
+mod old_sketch;
+mod patches;
 mod workers;
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroUsize;
 
 use self::kernel::KernelPlace;
+use self::patches::PackedImage;
 use super::chunk::CompressionOptions;
 use super::delta::Snapshot;
 use super::section::{Section, SectionBuilder};
@@ -68,6 +71,13 @@ impl<'a> ContentPayload<'a> {
             ..payload.limits
         };
         payload
+    }
+
+    /// Adds patches for nodes that run this old image: at most [`crate::Predecessor::MAX`].
+    #[must_use]
+    pub fn with_predecessor(mut self, image: Snapshot<'a>) -> Self {
+        self.predecessors.push(image);
+        self
     }
 
     /// Writes the payload to `out`; of the rest as [`super::FullPayload::write`]. `progress` is
@@ -140,7 +150,7 @@ impl<'a> ContentPayload<'a> {
             .chain(extra_partitions.iter().map(|(_, section)| section));
         // Blocks of zeros are none of the content, but done.
         let (done, image_len) = (before.map(|section| section.size).sum::<u64>(), self.image.len());
-        let image = (self.image, parts);
+        let image = (self.image, parts, self.predecessors.as_slice());
         let (image, kernel_start) = section(image, options, self.threads, spool, &mut |image| {
             progress(done + image);
         })?;
@@ -221,7 +231,7 @@ impl Read for Sequential<'_> {
 /// The section of the slot's image, whose packed chunks go to the spool; and the first byte of its
 /// content that is the kernel.
 fn section(
-    (image, parts): (Snapshot<'_>, &ImageParts),
+    (image, parts, predecessors): (Snapshot<'_>, &ImageParts, &[Snapshot<'_>]),
     options: &ContentOptions,
     threads: NonZeroUsize,
     spool: &mut impl Write,
@@ -248,15 +258,22 @@ fn section(
     if found.segments.len() > ContentTables::MAX_ENTRIES {
         return Err(too_many("segment_encoders"));
     }
-    let tables = ContentTables {
+    let mut tables = ContentTables {
         chunker: options.chunker,
         prefix_len: options.prefix_len,
         encoders: found.encoders,
         chunks,
         segments: found.segments,
         verity_tree: parts.tree.clone(),
+        predecessors: Vec::new(),
         data_len,
     };
+    let packed = PackedImage::new(image, &tables);
+    let mut made = Vec::new();
+    for old in predecessors {
+        made.push(packed.patches(*old, (threads, &mut data_len), spool)?);
+    }
+    (tables.predecessors, tables.data_len) = (made, data_len);
     let section = Section {
         content: Some(tables.to_wire()),
         data_len,

@@ -51,7 +51,7 @@ use self::region::Both;
 use self::sketch::Sketch;
 use self::spool::{OperationSpool, SpoolReader};
 use self::task::Task;
-use self::worker_pool::WorkerPool;
+pub(super) use self::worker_pool::WorkerPool;
 use super::section::Section;
 use super::{Contents, DeltaImage, DeltaPayload, Input, Summary, WriteError};
 use crate::apply::Compression;

@@ -10,16 +10,16 @@ use std::thread;
 
 /// Threads, and the memory that they share.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct WorkerPool {
-    pub(super) threads: NonZeroUsize,
+pub(in crate::writer) struct WorkerPool {
+    pub(in crate::writer) threads: NonZeroUsize,
     /// In bytes. A task that needs more gets all of it, and works alone.
-    pub(super) memory: u64,
+    pub(in crate::writer) memory: u64,
 }
 
 impl WorkerPool {
     /// Carries out one task for each of `needs`, its bytes of memory, and tells `sink` each task's
     /// number and result, in any order.
-    pub(super) fn run<R: Send, E>(
+    pub(in crate::writer) fn run<R: Send, E>(
         &self,
         needs: &[u64],
         work: impl Fn(usize) -> R + Sync,

@@ -3,6 +3,7 @@
 mod images;
 mod independent;
 mod parts;
+mod predecessors;
 mod refusals;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use payload_format::writer::{ContentOptions, ContentPayload, Snapshot};
 use payload_format::{
     ChunkerParams, ContentBuilder, ContentError, ContentTables, Event, ExtraPartitionLimits, Limits,
-    Manifest, OldContent, Reader, Sha256Digest,
+    Manifest, OldContent, PatchedChunks, Reader, Sha256Digest,
 };
 
 use crate::memory::Memory;
@@ -41,10 +42,19 @@ fn small_chunks() -> ContentOptions {
 }
 
 fn generate(image: &[u8], options: &ContentOptions) -> Vec<u8> {
+    generate_from(&[], image, options)
+}
+
+/// With patches from old images.
+fn generate_from(olds: &[&[u8]], image: &[u8], options: &ContentOptions) -> Vec<u8> {
     let memory = Memory::new(image.to_vec());
     let snapshot = Snapshot::new(memory.as_ref(), image.len() as u64);
     let (mut spool, mut out) = (std::io::Cursor::new(Vec::new()), Vec::new());
-    let payload = ContentPayload::new(snapshot).with_threads(2.try_into().unwrap());
+    let olds: Vec<_> = olds.iter().map(|old| Memory::new(old.to_vec())).collect();
+    let mut payload = ContentPayload::new(snapshot).with_threads(2.try_into().unwrap());
+    for old in &olds {
+        payload = payload.with_predecessor(Snapshot::new(old.as_ref(), old.bytes().len() as u64));
+    }
     let summary = payload.write(options, &mut spool, &mut out, &mut |_| {}).unwrap();
     assert_eq!(summary.payload_size, out.len() as u64);
     assert_eq!(summary.image_sha256, Sha256Digest::of(image));
@@ -76,7 +86,9 @@ struct Built {
     image: Vec<u8>,
     from_old: usize,
     chunks: usize,
-    /// Bytes of packed chunks that came from the payload.
+    /// How many chunks patches made.
+    patched: usize,
+    /// Bytes of packed chunks and patches that came from the payload.
     fetched: usize,
 }
 
@@ -95,20 +107,49 @@ fn build_on(
     until: usize,
 ) -> Result<Built, ContentError> {
     let tables = read.manifest.content().unwrap();
+    build_from(read, old.map(|old| find(old, tables)), target, until)
+}
+
+/// The same from an old image that was looked through before.
+fn build_from(
+    read: &Read,
+    mut old: Option<OldContent>,
+    target: &Arc<Memory>,
+    until: usize,
+) -> Result<Built, ContentError> {
+    let tables = read.manifest.content().unwrap();
     let image_len = read.manifest.partition().new.size;
-    let mut old = old.map(|old| find(old, tables));
+    let has = |old: &OldContent, chunk| old.has(chunk);
+    let mut sections = old
+        .as_ref()
+        .map(|old| PatchedChunks::new(tables, old, |chunk| has(old, chunk)));
+    let mut patched = 0;
     let mut builder = ContentBuilder::new(Arc::clone(tables), image_len, target.clone());
     let (mut place, mut from_old, mut fetched) = (0, 0, 0);
     while let Some((number, chunk)) = builder.due().filter(|(number, _)| *number < until) {
         let packed_len = chunk.packed_len as usize;
-        let content = old.as_mut().and_then(|old| {
+        let made = match (&mut sections, &mut old) {
+            (Some(sections), Some(old)) => {
+                let made = sections.take(number, old, |place, len| {
+                    fetched += len as usize;
+                    let place = usize::try_from(place).unwrap();
+                    Ok::<_, ContentError>(read.data[place..place + len as usize].to_vec())
+                })?;
+                made.map(<[u8]>::to_vec)
+            }
+            _ => None,
+        };
+        let is_made = made.is_some();
+        patched += usize::from(is_made);
+        let content = made.or_else(|| {
+            let old = old.as_mut()?;
             let content = old.read(number).unwrap();
-            assert_eq!(content.is_some(), old.has(number));
+            assert!(content.is_none() || old.has(number));
             content
         });
         if let Some(content) = content {
             builder.take(&content)?;
-            from_old += 1;
+            from_old += usize::from(!is_made);
         } else {
             builder.take_packed(&read.data[place..place + packed_len])?;
             fetched += packed_len;
@@ -122,6 +163,7 @@ fn build_on(
         image,
         from_old,
         chunks: tables.chunks().len(),
+        patched,
         fetched,
     })
 }

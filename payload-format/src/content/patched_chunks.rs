@@ -1,0 +1,142 @@
+//! The chunks that patches make, for who has the predecessor that they are of.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::{ContentError, ContentTables, OldContent, PatchSection, Predecessor};
+use crate::bsdiff::{Container, Patch, PatchError};
+
+/// The chunks that a predecessor's sections make, in order. Memory: one section, its sources and its
+/// patch, 12 MiB at most, and what unpacks that.
+pub struct PatchedChunks {
+    tables: Arc<ContentTables>,
+    /// An index of [`ContentTables::predecessors`]; it may be any where there are no sections.
+    predecessor: usize,
+    sections: Vec<PatchSection>,
+    /// The section that is due, as an index.
+    next: usize,
+    /// What the last one has made.
+    made: MadeChunks,
+}
+
+/// Content of chunks that follow each other.
+#[derive(Debug, Default)]
+struct MadeChunks {
+    numbers: Range<usize>,
+    content: Vec<u8>,
+    /// Where the content of the next one begins.
+    at: usize,
+}
+
+impl PatchedChunks {
+    /// What the predecessor that the old image is has patches for; nothing if it is another image.
+    /// Sections of which `has` has all chunks are left out.
+    #[must_use]
+    pub fn new(tables: &Arc<ContentTables>, old: &OldContent, mut has: impl FnMut(usize) -> bool) -> Self {
+        let known = old.predecessor();
+        let predecessor = known.and_then(|number| tables.predecessors().get(number));
+        let sections = predecessor.map_or(&[][..], Predecessor::sections).iter();
+        let wanted = sections.filter(|section| !section.chunks.clone().all(&mut has));
+        Self {
+            sections: wanted.cloned().collect(),
+            tables: Arc::clone(tables),
+            predecessor: known.unwrap_or(0),
+            next: 0,
+            made: MadeChunks::default(),
+        }
+    }
+
+    /// How many chunks are made.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.sections.iter().map(|section| section.chunks.len()).sum()
+    }
+
+    /// The ranges of packed chunks and patches that hold what `has` doesn't, counted from the first
+    /// packed chunk, in bytes: in the order in which they are taken. Those with little between them are
+    /// joined.
+    pub fn missing(&self, has: impl FnMut(usize) -> bool) -> Vec<Range<u64>> {
+        self.tables.missing_beside(&self.sections, has)
+    }
+
+    /// The content of a chunk, if a section makes it; not yet held against its hash. Chunks are asked
+    /// for in order. `fetch` gives bytes of the payload: so many from a place on, which counts from the
+    /// first packed chunk.
+    ///
+    /// # Errors
+    /// [`ContentError`], and those of `fetch`.
+    pub fn take<E: From<ContentError>>(
+        &mut self,
+        chunk: usize,
+        old: &mut OldContent,
+        fetch: impl FnOnce(u64, u32) -> Result<Vec<u8>, E>,
+    ) -> Result<Option<&[u8]>, E> {
+        let due = self.sections.get(self.next);
+        if let Some(section) = due.filter(|section| section.chunks.start == chunk) {
+            // Its memory is free before the next one is made.
+            self.made = MadeChunks::default();
+            let source = self.source(section, old)?;
+            let patch = fetch(section.place, section.packed_len)?;
+            let content = apply(&patch, &source, section.len as usize);
+            self.made = MadeChunks {
+                numbers: section.chunks.clone(),
+                content: content.map_err(|source| ContentError::Patch { chunk, source })?,
+                at: 0,
+            };
+            self.next += 1;
+        }
+        if !self.made.numbers.contains(&chunk) {
+            return Ok(None);
+        }
+        let start = self.made.at;
+        // Invariant: the section was made of chunks that there are.
+        self.made.at += self.tables.chunks()[chunk].len as usize;
+        Ok(self.made.content.get(start..self.made.at))
+    }
+
+    /// What a section is made from, as it is now.
+    fn source(&self, section: &PatchSection, old: &mut OldContent) -> Result<Vec<u8>, ContentError> {
+        let predecessor = self.tables.predecessors().get(self.predecessor);
+        let mut source = Vec::new();
+        for range in predecessor.map_or(&[][..], |predecessor| predecessor.sources(section)) {
+            // Invariant: 4 MiB at most, by the tables' check.
+            let len = usize::try_from(range.end - range.start).unwrap_or(0);
+            let bytes = old.read_at(range.start, len).map_err(ContentError::Old)?;
+            let chunk = section.chunks.start;
+            source.extend_from_slice(&bytes.ok_or(ContentError::Source { chunk })?);
+        }
+        Ok(source)
+    }
+}
+
+impl std::fmt::Debug for PatchedChunks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PatchedChunks")
+            .field("sections", &self.sections.len())
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a section makes of its sources.
+fn apply(patch: &[u8], source: &[u8], len: usize) -> Result<Vec<u8>, PatchError> {
+    if patch.len() == len {
+        return Ok(patch.to_vec());
+    }
+    let patch = Patch::parse(Container::Bsdf2, patch)?;
+    patch.head().expect(len as u64)?;
+    let mut content = Vec::with_capacity(len);
+    let read = |buf: &mut [u8], at: u64| {
+        let from = usize::try_from(at)
+            .ok()
+            .and_then(|at| source.get(at..)?.get(..buf.len()));
+        // Invariant: a patch reads within the old file only.
+        buf.copy_from_slice(from.ok_or(PatchError::Idle)?);
+        Ok(())
+    };
+    patch.apply::<PatchError>(source.len() as u64, read, |bytes| {
+        content.extend_from_slice(bytes);
+        Ok(())
+    })?;
+    Ok(content)
+}
