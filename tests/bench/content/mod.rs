@@ -21,7 +21,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use self::line::{Line, LineKind};
-use self::pairs::{MONTH, MONTH_EXT4, NOTHING, Pair};
+use self::pairs::{MONTH, MONTH_EXT4, NOTHING, PATCHED, Pair};
 use self::report::Report;
 use self::rivals::Rival;
 use super::archives::Archive;
@@ -109,8 +109,13 @@ fn measure(arguments: &Arguments, pair: &Pair, report: &mut Report) -> Outcome {
         "--compression zstd",
     )?;
     let name = pair.new.file_stem().ok_or("an image without a name")?;
-    let name = format!("{}.content", name.display());
-    let content = self::payload(&place, pair, &name, "--content")?;
+    let (name, options) = if pair.name == PATCHED {
+        let options = format!("--content --from {}", word(&pair.old));
+        (format!("{}.patches", name.display()), options)
+    } else {
+        (format!("{}.content", name.display()), "--content".to_owned())
+    };
+    let content = self::payload(&place, pair, &name, &options)?;
     let run = update(&place, pair, (&payload, Some(&content)), LineKind::LOOPBACK)?;
     let rivals = match pair.name {
         MONTH | MONTH_EXT4 => rivals::measure(pair, &place.path("rivals"))?,

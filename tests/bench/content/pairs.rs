@@ -29,6 +29,9 @@ pub struct Pair {
 /// The pair that further bars are about.
 pub const MONTH: &str = "a month, btrfs with zstd";
 
+/// The same, by a content payload that has patches from the pair's old image.
+pub const PATCHED: &str = "a month, with a patch for this predecessor, btrfs with zstd";
+
 /// Others are measured with this one, too.
 pub const MONTH_EXT4: &str = "a month, ext4";
 
@@ -45,7 +48,7 @@ type Row = (
 );
 
 /// Of images that the script makes. The first one's payload is that of its format.
-const PAIRS: [Row; 8] = [
+const PAIRS: [Row; 9] = [
     (
         MONTH,
         "btrfs",
@@ -73,6 +76,13 @@ const PAIRS: [Row; 8] = [
         ["btrfs-old", "btrfs-again", "kernel-old"],
         Some(2.5),
         Some(1.0),
+    ),
+    (
+        PATCHED,
+        "btrfs",
+        ["btrfs-old", "btrfs-new", "kernel-new"],
+        Some(15.0),
+        Some(10.0),
     ),
     (
         NOTHING,

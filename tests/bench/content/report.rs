@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::pairs::{MONTH, PACKAGES};
+use super::pairs::{MONTH, PACKAGES, PATCHED};
 use super::{Measured, Outcome, Times};
 use crate::bars::float;
 use crate::report::Machine;
@@ -90,6 +90,9 @@ impl Report {
             .collect();
         if let Some(month) = self.pairs.iter().find(|pair| pair.name == MONTH) {
             bars.extend(of_month(month));
+        }
+        if let Some(patched) = self.pairs.iter().find(|pair| pair.name == PATCHED) {
+            bars.extend(of_patched(patched));
         }
         bars.extend(self.times());
         bars
@@ -230,7 +233,7 @@ impl Report {
     /// A bar for each method and image format, in per cent of the payload.
     fn picture(&self) -> String {
         const ROW: usize = 22;
-        const LEFT: usize = 420;
+        const LEFT: usize = 480;
         let mut rows = Vec::new();
         for pair in &self.pairs {
             rows.push((
@@ -249,7 +252,7 @@ impl Report {
         }
         let height = 50 + ROW * rows.len();
         let mut svg = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"900\" height=\"{height}\" viewBox=\"0 0 900 {height}\" \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"960\" height=\"{height}\" viewBox=\"0 0 960 {height}\" \
              font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
              <text x=\"10\" y=\"22\" font-size=\"15\">Bytes fetched, in per cent of the payload (version 2, zstd)</text>\n"
         );
@@ -264,7 +267,7 @@ impl Report {
                 LEFT - 8,
                 y + 12,
                 value * 4.0,
-                value.mul_add(4.0, 426.0),
+                value.mul_add(4.0, 486.0),
                 y + 12
             );
         }
@@ -322,4 +325,21 @@ fn of_month(month: &Measured) -> Vec<Bar> {
         ));
     }
     bars
+}
+
+/// What patches cost beside the bytes.
+fn of_patched(patched: &Measured) -> [Bar; 3] {
+    let bar = |what: &str, value, must, unit| Bar {
+        what: format!("a month with a patch: {what}"),
+        value,
+        must: Some(must),
+        aim: None,
+        unit,
+    };
+    let peak = float(patched.run.figures.peak_kib) / 1024.0;
+    [
+        bar("requests", float(patched.run.requests), 500.0, ""),
+        bar("peak memory of the daemon", peak, 64.0, "MiB"),
+        bar("generator, wall", patched.content.seconds / 60.0, 4.0, "min"),
+    ]
 }

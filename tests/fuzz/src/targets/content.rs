@@ -4,8 +4,8 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use payload_format::{
-    ContentBuilder, ContentCopy, ContentError, ContentTables, ImageKind, Manifest, ReadBlocks, VerityTree,
-    WriteBlocks,
+    ContentBuilder, ContentCopy, ContentError, ContentTables, ImageKind, Manifest, OldContent, PatchedChunks,
+    ReadBlocks, VerityTree, WriteBlocks,
 };
 
 use super::content_draft::{BLOCK, ContentDraft, read};
@@ -40,7 +40,11 @@ fn check(bytes: &[u8], bug: Bug) {
     let tables = manifest.content().expect("a content payload");
     within_bounds(tables, &manifest, data.len());
     ranges_hold_what_is_missing(tables, there);
-    match build(&manifest, &data, (&draft.chunks, there)) {
+    let old = draft
+        .predecessor
+        .as_ref()
+        .map(|predecessor| predecessor.old.as_slice());
+    match build(&manifest, &data, (&draft.chunks, there), old) {
         Ok((mut image, kernel)) => {
             let is_packed = |number: usize| tables.chunks()[number].packed_len < tables.chunks()[number].len;
             let packed =
@@ -79,6 +83,15 @@ fn within_bounds(tables: &ContentTables, manifest: &Manifest, data_len: usize) {
     assert_eq!(of_chunks, of_segments);
     assert!(of_chunks <= 32 * (written.len() * BLOCK) as u64, "{of_chunks}");
     assert_eq!(tables.data_len(), data_len as u64);
+    for predecessor in tables.predecessors() {
+        let mut next = 0;
+        for section in predecessor.sections() {
+            assert!(next <= section.chunks.start && !section.chunks.is_empty());
+            assert!(section.place + u64::from(section.packed_len) <= tables.data_len());
+            next = section.chunks.end;
+        }
+        assert!(next <= tables.chunks().len());
+    }
     if let Some(kernel) = manifest.image(ImageKind::Kernel) {
         let end = kernel
             .content_start
@@ -117,6 +130,7 @@ fn build(
     manifest: &Manifest,
     data: &[u8],
     (chunks, there): (&[Vec<u8>], u8),
+    old: Option<&[u8]>,
 ) -> Result<(Vec<u8>, Vec<u8>), ContentError> {
     let tables = manifest.content().expect("a content payload");
     let image_len = manifest.partition().new.size;
@@ -139,9 +153,26 @@ fn build(
         });
     let builder = ContentBuilder::new(Arc::clone(tables), image_len, target.clone());
     let mut builder = builder.with_copies(copy.into_iter().collect());
+    let mut old = find(old.unwrap_or_default(), tables);
+    let mut patches = PatchedChunks::new(tables, &old, |chunk| has(there, chunk));
+    for range in patches.missing(|chunk| has(there, chunk)) {
+        assert!(
+            range.start < range.end && range.end <= tables.data_len(),
+            "{range:?}"
+        );
+    }
     let mut place = 0;
     while let Some((number, chunk)) = builder.due() {
         let packed_len = usize::try_from(chunk.packed_len).expect("small");
+        let made = patches.take(number, &mut old, |place, len| {
+            let (start, len) = (usize::try_from(place), usize::try_from(len));
+            Ok::<_, ContentError>(data[start.expect("small")..][..len.expect("small")].to_vec())
+        })?;
+        if let Some(content) = made {
+            builder.take(content)?;
+            place += packed_len;
+            continue;
+        }
         match chunks.get(number).filter(|_| has(there, number)) {
             Some(content) => builder.take(content)?,
             None => builder.take_packed(&data[place..place + packed_len])?,
@@ -152,6 +183,12 @@ fn build(
     let written = target.written.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(written.iter().all(|written| *written), "a block wasn't written");
     Ok((target.image.bytes(), kernel_target.bytes()))
+}
+
+/// What an old image has.
+fn find(old: &[u8], tables: &Arc<ContentTables>) -> OldContent {
+    let len = old.len() as u64;
+    OldContent::find(Memory::new(old.to_vec()), len, Arc::clone(tables)).expect("in memory")
 }
 
 /// Takes each block once.

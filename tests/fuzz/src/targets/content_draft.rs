@@ -6,6 +6,7 @@ use payload_format::{Event, Limits, Manifest, Reader, Sha256Digest};
 use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
 
 use super::draft::Message;
+use super::predecessor_draft::PredecessorDraft;
 use crate::input::Input;
 
 /// Bytes of a block.
@@ -32,6 +33,7 @@ pub(crate) struct ContentDraft {
     columns: [Vec<u64>; FIELDS.len()],
     hashes: Vec<u8>,
     tree: Option<TreeDraft>,
+    pub(crate) predecessor: Option<PredecessorDraft>,
     /// Bytes of the kernel, and its first byte of content, where it is part of that.
     kernel: Option<(usize, u64)>,
     /// The packed chunks, one after the other, as they lie in the payload.
@@ -105,6 +107,11 @@ impl ContentDraft {
         }
         if input.is_odd() {
             draft.add_tree(input);
+        }
+        if input.is_odd() {
+            let [min, mask_bits, max, _] = draft.limits;
+            let limits = [min.min(max), mask_bits, max];
+            draft.predecessor = Some(PredecessorDraft::any(input, &draft.chunks, limits));
         }
         draft
     }
@@ -202,7 +209,7 @@ impl ContentDraft {
 
     /// Changes something of the tables or a byte of the data.
     pub(crate) fn damage(&mut self, input: &mut Input<'_>) {
-        let what = input.below(FIELDS.len() + 6);
+        let what = input.below(FIELDS.len() + 7);
         let at = usize::from(input.short());
         let numbers = [0, 1, 2, 1 << 31, u64::from(u32::MAX), 1 << 32, u64::MAX, 1 << 63];
         let number = match input.byte() {
@@ -240,6 +247,10 @@ impl ContentDraft {
                 }
             },
             4 => self.kernel = Some((1 + at, number)),
+            5 => match &mut self.predecessor {
+                Some(predecessor) => predecessor.damage(input, number, at),
+                None => flip(&mut self.data, at),
+            },
             _ => flip(&mut self.data, at),
         }
     }
@@ -278,6 +289,9 @@ impl ContentDraft {
                 .number(2, tree.start);
             tables = tables.bytes(13, &message.bytes(3, &tree.salt).0);
         }
+        if let Some(predecessor) = &self.predecessor {
+            tables = tables.bytes(14, &predecessor.message());
+        }
         let partition = Message::default()
             .bytes(1, b"usr")
             .bytes(7, &info.0)
@@ -296,7 +310,11 @@ impl ContentDraft {
         bytes.extend(2_u64.to_be_bytes());
         bytes.extend((manifest.len() as u64).to_be_bytes());
         bytes.extend(0_u32.to_be_bytes());
-        [&bytes[..], &manifest, &self.data].concat()
+        let patches = self
+            .predecessor
+            .as_ref()
+            .map_or(&[][..], |predecessor| &predecessor.data);
+        [&bytes[..], &manifest, &self.data, patches].concat()
     }
 }
 
@@ -405,7 +423,7 @@ fn compressed(level: i32, with_len: bool, prefix: &[u8], content: &[u8]) -> Vec<
 }
 
 /// As `sint32` and `sint64` lie on the wire.
-const fn zigzag(number: i64) -> u64 {
+pub(super) const fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)).cast_unsigned()
 }
 

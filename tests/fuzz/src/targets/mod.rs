@@ -20,6 +20,7 @@ mod old_image;
 mod omaha;
 mod patch;
 mod payload;
+mod predecessor_draft;
 mod records;
 mod scratch;
 mod semaphore;

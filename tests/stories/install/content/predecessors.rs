@@ -75,7 +75,7 @@ async fn a_node_that_runs_a_predecessor_fetches_patches() {
 #[tokio::test]
 async fn a_damaged_patch_costs_no_more_than_the_package() {
     let old = predecessor();
-    let payloads = payloads(&[old.clone()]);
+    let payloads = payloads(std::slice::from_ref(&old));
     let mut content = payloads.content();
     // The last bytes are the signature, and the patches stand before it.
     let at = content.len() - 2000;

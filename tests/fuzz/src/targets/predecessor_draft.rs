@@ -1,0 +1,124 @@
+//! An old image that a content payload has patches for, and these, put together by choices of the
+//! fuzzer.
+
+use payload_format::Sha256Digest;
+
+use super::content_draft::{BLOCK, zigzag};
+use super::draft::Message;
+use crate::input::Input;
+
+/// Lists of numbers, which are fields 3 to 8: skips, counts, lengths of patches, sources of each, and
+/// first bytes and lengths of these.
+const LISTS: usize = 6;
+
+/// What a payload says of an old image.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PredecessorDraft {
+    content_len: u64,
+    hash: Vec<u8>,
+    lists: [Vec<u64>; LISTS],
+    /// The patches, one after the other.
+    pub(crate) data: Vec<u8>,
+    /// The old image: blocks, in which no file system is found.
+    pub(crate) old: Vec<u8>,
+}
+
+impl PredecessorDraft {
+    /// Of an old image of up to four blocks, with patches that make some of these chunks. A patch as
+    /// long as what it makes is that.
+    pub(crate) fn any(input: &mut Input<'_>, chunks: &[Vec<u8>], limits: [u64; 3]) -> Self {
+        let len = (1 + input.below(4)) * BLOCK;
+        let old: Vec<u8> = input.pattern(len).iter().map(|byte| byte | 1).collect();
+        let (content_len, hash) = mark(&old, limits);
+        let mut draft = Self {
+            content_len,
+            hash,
+            old,
+            ..Self::default()
+        };
+        let (mut next, mut end) = (0, 0);
+        while next < chunks.len() && draft.lists[0].len() < 8 {
+            let skip = input.below(3);
+            let first = next + skip;
+            let count = (1 + input.below(3)).min(chunks.len().saturating_sub(first));
+            if count == 0 {
+                break;
+            }
+            let made = chunks[first..first + count].concat();
+            let sources = if content_len > 0 { input.below(3) } else { 0 };
+            let numbers = [skip, count, made.len(), sources];
+            for (list, number) in draft.lists.iter_mut().zip(numbers) {
+                list.push(number as u64);
+            }
+            for _ in 0..sources {
+                let start = u64::from(input.short()) % content_len;
+                let len = 1 + u64::from(input.short()) % (content_len - start);
+                draft.lists[4].push(zigzag(start.cast_signed() - end));
+                draft.lists[5].push(len);
+                end = (start + len).cast_signed();
+            }
+            draft.data.extend(made);
+            next = first + count;
+        }
+        draft
+    }
+
+    /// Changes something of the tables, or a byte of the patches or of the old image.
+    pub(crate) fn damage(&mut self, input: &mut Input<'_>, number: u64, at: usize) {
+        let what = input.below(LISTS + 4);
+        let flip = |bytes: &mut Vec<u8>| {
+            let len = bytes.len().max(1);
+            if let Some(byte) = bytes.get_mut(at % len) {
+                *byte ^= 0x55;
+            }
+        };
+        match (self.lists.get_mut(what), what - what.min(LISTS)) {
+            (Some(list), _) if list.is_empty() => list.push(number),
+            (Some(list), _) => {
+                let len = list.len();
+                list[at % len] = number;
+            }
+            (None, 0) => self.content_len = number,
+            (None, 1) => self.hash.truncate(at % 40),
+            (None, 2) => flip(&mut self.data),
+            (None, _) => flip(&mut self.old),
+        }
+    }
+
+    /// As it stands in the tables.
+    pub(crate) fn message(&self) -> Vec<u8> {
+        let message = Message::default()
+            .number(1, self.content_len)
+            .bytes(2, &self.hash);
+        let message = (3..).zip(&self.lists).fold(message, |message, (field, list)| {
+            let list = list
+                .iter()
+                .fold(Message::default(), |list, &number| list.varint(number));
+            message.bytes(field, &list.0)
+        });
+        message.0
+    }
+}
+
+/// Bytes of all chunks of a content but the last, and the hash of their hashes; by the documented rule,
+/// byte by byte.
+fn mark(content: &[u8], [min, mask_bits, max]: [u64; 3]) -> (u64, Vec<u8>) {
+    let gear = |byte: u8| {
+        let digest = Sha256Digest::of(&[byte]);
+        digest.as_bytes()[..8]
+            .iter()
+            .rev()
+            .fold(0, |number: u64, byte| number << 8 | u64::from(*byte))
+    };
+    let (mut start, mut hash, mut hashes) = (0, 0_u64, Vec::new());
+    // The last chunk ends with the content: it is left out.
+    for (at, byte) in content.iter().enumerate().take(content.len() - 1) {
+        hash = hash.wrapping_mul(2).wrapping_add(gear(*byte));
+        let len = (at + 1 - start) as u64;
+        if len == max || (len >= min && hash >> (64 - mask_bits) == 0) {
+            hashes.extend_from_slice(&Sha256Digest::of(&content[start..=at]).as_bytes()[..16]);
+            (start, hash) = (at + 1, 0);
+        }
+    }
+    (start as u64, Sha256Digest::of(&hashes).as_bytes().to_vec())
+}
