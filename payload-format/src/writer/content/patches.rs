@@ -45,7 +45,7 @@ pub(super) struct PackedImage<'a> {
 }
 
 /// A section, before its patch is made.
-struct Draft {
+struct SectionDraft {
     chunks: Range<usize>,
     /// Its content.
     content: Range<u64>,
@@ -54,7 +54,7 @@ struct Draft {
 }
 
 /// A patch and what it is made from.
-struct Patched {
+struct SectionPatch {
     patch: Vec<u8>,
     sources: Vec<Range<u64>>,
 }
@@ -91,7 +91,7 @@ impl<'a> PackedImage<'a> {
             threads,
             memory: MEMORY,
         };
-        let mut patches: Vec<Option<Patched>> = Vec::new();
+        let mut patches: Vec<Option<SectionPatch>> = Vec::new();
         patches.resize_with(drafts.len(), || None);
         let make = |number: usize| self.patch(old, &sketch, &drafts[number]);
         workers.run(&vec![NEED; drafts.len()], make, |number, patched| {
@@ -100,7 +100,7 @@ impl<'a> PackedImage<'a> {
         })?;
         let mut predecessor = Predecessor::of(sketch.mark);
         for (draft, patched) in drafts.into_iter().zip(patches) {
-            let Some(Patched { patch, sources }) = patched else {
+            let Some(SectionPatch { patch, sources }) = patched else {
                 continue;
             };
             // Invariant: 32 bits hold either, by `SECTION`.
@@ -116,8 +116,8 @@ impl<'a> PackedImage<'a> {
     }
 
     /// Runs of chunks that the old image lacks.
-    fn drafts(&self, old: &OldSketch) -> Vec<Draft> {
-        let (mut drafts, mut at): (Vec<Draft>, u64) = (Vec::new(), 0);
+    fn drafts(&self, old: &OldSketch) -> Vec<SectionDraft> {
+        let (mut drafts, mut at): (Vec<SectionDraft>, u64) = (Vec::new(), 0);
         for (number, chunk) in self.tables.chunks().iter().enumerate() {
             let end = at + u64::from(chunk.len);
             if !old.has(chunk.hash) {
@@ -128,7 +128,7 @@ impl<'a> PackedImage<'a> {
                         last.content.end = end;
                         last.packed_len += packed_len;
                     }
-                    _ => drafts.push(Draft {
+                    _ => drafts.push(SectionDraft {
                         chunks: number..number + 1,
                         content: at..end,
                         packed_len,
@@ -141,7 +141,12 @@ impl<'a> PackedImage<'a> {
     }
 
     /// The patch of a section, if it is smaller than what it takes the place of.
-    fn patch(&self, old: Snapshot<'_>, sketch: &OldSketch, draft: &Draft) -> io::Result<Option<Patched>> {
+    fn patch(
+        &self,
+        old: Snapshot<'_>,
+        sketch: &OldSketch,
+        draft: &SectionDraft,
+    ) -> io::Result<Option<SectionPatch>> {
         let (image, old) = (self.image.parts(), old.parts());
         let Some(new) = read(image, &self.pieces, &draft.content)? else {
             return Err(changed());
@@ -159,11 +164,11 @@ impl<'a> PackedImage<'a> {
         let parts = Parts::new(&content, &new, &similar(&suffixes, &new), |place| place);
         let patch = parts.pack(&[Container::Bsdf2])?.patch(Container::Bsdf2);
         let is_smaller = (patch.len() as u64) < draft.packed_len && patch.len() < new.len();
-        Ok(is_smaller.then_some(Patched { patch, sources }))
+        Ok(is_smaller.then_some(SectionPatch { patch, sources }))
     }
 }
 
-impl Draft {
+impl SectionDraft {
     /// Whether no compressor finds anything in it.
     fn is_compressed(&self) -> bool {
         self.packed_len * 100 > (self.content.end - self.content.start) * COMPRESSED
