@@ -13,8 +13,13 @@ fn read(payload: &[u8], original: &[u8]) -> (Output, Option<Vec<u8>>) {
     let path = |name: &str| directory.path().join(name);
     std::fs::write(path("payload"), payload).unwrap();
     std::fs::write(path("original"), original).unwrap();
-    let reader = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/payloads/content/reader.py");
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let reader = ours.join("tests/payloads/content/reader.py");
     let output = Command::new("python3")
+        .env(
+            "CONTENT_PAYLOADS_PROTO",
+            ours.join("../docs/content-payloads.proto"),
+        )
         .arg(reader)
         .args(["payload", "out", "original"].map(path))
         .output()
@@ -65,4 +70,11 @@ fn it_refuses_a_chunk_that_was_changed() {
     payload[at] ^= 4;
     let (output, read) = read(&payload, &image);
     assert!(read.is_none() && !output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    let of_chunk = [
+        "has another hash",
+        "a frame that can't be decoded",
+        "no zstd frame",
+    ];
+    assert!(of_chunk.iter().any(|why| said.contains(why)), "{said}");
 }

@@ -2,17 +2,21 @@
 
 usage: reader.py PAYLOAD OUT [IMAGE]
 
-Knows nothing of the project's code: header, fields of protobuf, tables and chunks are read here, and frames are
-decoded and made by the system's libzstd. Each chunk is held against its hash, and the image against the manifest's.
+Knows nothing of the project's code: `protoc` decodes the manifest by docs/content-payloads.proto, which
+CONTENT_PAYLOADS_PROTO names; a field that the schema lacks is refused. Header, tables and chunks are read here, and
+frames are decoded and made by the system's libzstd. Each chunk is held against its hash, and the image
+against the manifest's.
 
 The encoder is libzstd 1.5.7. Where the system's is another version, it can't make the blocks again: then each
 encoded segment must be what IMAGE, the original, has there, as far as a decoder can tell, and its blocks are taken.
 ZSTD_LIBRARY names another library. Prints how many segments were encoded, and how many compared.
 """
 
+import ast
 import ctypes
 import hashlib
 import os
+import subprocess
 import sys
 
 BLOCK = 4096
@@ -82,45 +86,52 @@ class Zstd:
         return encoded.raw[: self._checked(length, "content that can't be encoded")]
 
 
-def varint(data, at):
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            return value, at
+class Message:
+    """A message in protobuf's text format: its fields by name, each a list of what stands there."""
+
+    def __init__(self):
+        self.fields = {}
+
+    def all(self, name):
+        return self.fields.get(name, [])
+
+    def one(self, name, default=None):
+        values = self.all(name)
+        return values[-1] if values else default
 
 
-def fields(data):
-    """The fields of a protobuf message: for each number its values, in order."""
-    found, at = {}, 0
-    while at < len(data):
-        key, at = varint(data, at)
-        if key & 7 == 0:
-            value, at = varint(data, at)
-        elif key & 7 == 2:
-            length, at = varint(data, at)
-            value, at = data[at : at + length], at + length
+def decoded(manifest):
+    """The manifest, as `protoc` decodes it by the published schema."""
+    schema = os.environ["CONTENT_PAYLOADS_PROTO"]
+    directory, name = os.path.split(schema)
+    command = ["protoc", f"--proto_path={directory}", "--decode=update_engine.Manifest", name]
+    protoc = subprocess.run(command, input=manifest, stdout=subprocess.PIPE, check=False)
+    if protoc.returncode != 0:
+        fail("the manifest is no such message")
+    open_messages = [Message()]
+    for line in protoc.stdout.decode("ascii").splitlines():
+        line = line.strip()
+        if line == "}":
+            open_messages.pop()
+            continue
+        name = line.split(":")[0].removesuffix(" {")
+        if name.isdecimal():
+            fail(f"field {name} is not in the schema")
+        values = open_messages[-1].fields.setdefault(name, [])
+        if line.endswith(" {"):
+            open_messages.append(Message())
+            values.append(open_messages[-1])
         else:
-            fail(f"wire type {key & 7}")
-        found.setdefault(key >> 3, []).append(value)
-    return found
+            values.append(value(line[len(name) + 2 :]))
+    return open_messages[0]
 
 
-def numbers(data):
-    """A packed list."""
-    found, at = [], 0
-    while at < len(data):
-        number, at = varint(data, at)
-        found.append(number)
-    return found
-
-
-def signed(number):
-    """As sint32 and sint64 lie on the wire."""
-    return number >> 1 if number & 1 == 0 else -(number >> 1) - 1
+def value(text):
+    """A number, bytes, or the name of an enumeration's value."""
+    if text[0] == '"':
+        # Escaped as in C, and so as in Python.
+        return ast.literal_eval("b" + text)
+    return int(text) if text.lstrip("-").isdecimal() else text
 
 
 def read(payload):
@@ -129,34 +140,34 @@ def read(payload):
         fail("no payload of version 2")
     manifest_len = int.from_bytes(payload[12:20], "big")
     signatures_len = int.from_bytes(payload[20:24], "big")
-    manifest = fields(payload[24 : 24 + manifest_len])
-    if manifest.get(12) != [50001]:
+    manifest = decoded(payload[24 : 24 + manifest_len])
+    if manifest.one("minor_version") != 50001:
         fail("no content payload")
     data = payload[24 + manifest_len + signatures_len :]
     operations_len = 0
     slot = kernel = None
-    for partition in map(fields, manifest[13]):
-        operations_len += sum(fields(operation).get(3, [0])[0] for operation in partition.get(8, []))
-        if partition[1][0] in (b"usr", b"root"):
+    for partition in manifest.all("partitions"):
+        operations_len += sum(operation.one("data_length", 0) for operation in partition.all("operations"))
+        if partition.one("partition_name") in (b"usr", b"root"):
             slot = partition
-        elif partition[1][0] == b"kernel" and 50002 in partition:
+        elif partition.one("partition_name") == b"kernel" and partition.one("content_start") is not None:
             kernel = partition
     return slot, kernel, data[operations_len:]
 
 
 def columns(tables):
     """Chunks as (hash, length, packed length), segments as (encoder, first block, blocks, length of content)."""
-    lists = {number: numbers(tables.get(number, [b""])[0]) for number in (6, 7, 9, 10, 11, 12)}
-    hashes = tables.get(8, [b""])[0]
+    hashes = tables.one("chunk_hashes", b"")
     hashes = [hashes[at : at + 16] for at in range(0, len(hashes), 16)]
-    if not len(hashes) == len(lists[6]) == len(lists[7]):
+    lengths, packed_lengths = tables.all("chunk_lengths"), tables.all("packed_lengths")
+    if not len(hashes) == len(lengths) == len(packed_lengths):
         fail("chunks' lists differ in length")
-    chunks = list(zip(hashes, lists[6], lists[7]))
-    encoders = [fields(encoder) for encoder in tables.get(5, [])]
-    encoders = [(encoder[1][0], signed(encoder[2][0])) for encoder in encoders]
-    lengths, segments, end = iter(lists[12]), [], 0
-    for encoder, start, blocks in zip(lists[9], lists[10], lists[11]):
-        start = end + signed(start)
+    chunks = list(zip(hashes, lengths, packed_lengths))
+    encoders = [(encoder.one("name"), encoder.one("level", 0)) for encoder in tables.all("encoders")]
+    lengths, segments, end = iter(tables.all("encoded_lengths")), [], 0
+    columns = (tables.all(f"segment_{name}") for name in ("encoders", "starts", "blocks"))
+    for encoder, start, blocks in zip(*columns):
+        start = end + start
         end = start + blocks
         length = next(lengths) if encoder else blocks * BLOCK
         segments.append((encoders[encoder - 1] if encoder else None, start, blocks, length))
@@ -194,14 +205,14 @@ def main(path, out, original=None):
     zstd = Zstd()
     with open(path, "rb") as file:
         slot, kernel, packed = read(file.read())
-    new = fields(slot[7][0])
-    image_len, digest = new[1][0], new[2][0]
-    tables = fields(slot[50001][0])
+    new = slot.one("new_partition_info")
+    image_len, digest = new.one("size"), new.one("hash")
+    tables = slot.one("content")
     chunks, segments = columns(tables)
-    content = content_of(chunks, packed, tables.get(4, [0])[0], zstd)
+    content = content_of(chunks, packed, tables.one("prefix_len", 0), zstd)
     if kernel:
-        new, start = fields(kernel[7][0]), kernel[50002][0]
-        if hashlib.sha256(content[start : start + new[1][0]]).digest() != new[2][0]:
+        new, start = kernel.one("new_partition_info"), kernel.one("content_start")
+        if hashlib.sha256(content[start : start + new.one("size")]).digest() != new.one("hash"):
             fail("the kernel has another hash")
     if original:
         with open(original, "rb") as file:
@@ -230,9 +241,9 @@ def main(path, out, original=None):
             compared += 1
     if at != len(content):
         fail("content is left")
-    if 13 in tables:
-        tree = fields(tables[13][0])
-        data_blocks, start, salt = tree[1][0], tree[2][0], tree.get(3, [b""])[0]
+    tree = tables.one("verity_tree")
+    if tree:
+        data_blocks, start, salt = tree.one("data_blocks"), tree.one("tree_start"), tree.one("salt", b"")
         hashes = hash_tree(image, data_blocks, salt)
         image[start * BLOCK : start * BLOCK + len(hashes)] = hashes
     image = bytes(image[:image_len])
@@ -240,7 +251,7 @@ def main(path, out, original=None):
         fail("the image has another hash")
     with open(out, "wb") as file:
         file.write(image)
-    print(f"{encoded} encoded, {compared} compared; kernel: {bool(kernel)}, hash tree: {13 in tables}")
+    print(f"{encoded} encoded, {compared} compared; kernel: {bool(kernel)}, hash tree: {bool(tree)}")
 
 
 if __name__ == "__main__":
