@@ -176,8 +176,9 @@ pub use apply::{Applier, ApplyError, Compression, Fault, ReadBlocks, Streamed, W
 pub use block::{BlockRange, BlockSize, Extent};
 pub use bsdiff::{PatchError, Stream};
 pub use content::{
-    Chunk, ChunkHash, ChunkerParams, ContentBuilder, ContentCopy, ContentEncoder, ContentError,
+    Chunk, ChunkHash, ChunkerParams, ContentBuilder, ContentCopy, ContentEncoder, ContentError, ContentPart,
     ContentTables, OldContent, PatchSection, PatchedChunks, Predecessor, Segment, TablesError, VerityTree,
+    WrittenContent,
 };
 pub use digest::Sha256Digest;
 pub use header::{Header, HeaderError, MajorVersion};

@@ -86,6 +86,7 @@ impl Meter {
             bytes_total: self.total,
             bytes_per_second: rate,
             eta_seconds: rate.and_then(|rate| left.checked_div(rate)),
+            content_package: None,
         })
     }
 

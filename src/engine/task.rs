@@ -129,7 +129,7 @@ impl<U: Updater> Engine<U> {
             match wake {
                 Wake::Stop => break,
                 Wake::Command(command) => self.command(command).await,
-                Wake::Progress((done, total)) => self.progressed(done, total).await,
+                Wake::Progress(progress) => self.progressed(progress).await,
                 Wake::Job(Ok(done)) => self.done(*done).await,
                 Wake::Job(Err(error)) if error.is_cancelled() => {}
                 Wake::Job(Err(error)) | Wake::FactsRead(Err(error)) => self.died(&error),
@@ -169,7 +169,7 @@ impl<U: Updater> Engine<U> {
             () = self.stop.cancelled() => Wake::Stop,
             command = commands.recv() => command.map_or(Wake::Stop, Wake::Command),
             // Before the job's end, so that the last byte is signalled before what follows.
-            Ok(()) = self.progress.changed() => Wake::Progress(*self.progress.borrow_and_update()),
+            Ok(()) = self.progress.changed() => Wake::Progress(self.progress.borrow_and_update().clone()),
             Some(done) = self.jobs.join_next() => Wake::Job(done.map(Box::new)),
             Some(done) = self.talks.join_next() => Wake::Job(done.map(Box::new)),
             Some(facts) = self.fact_reads.join_next() => Wake::FactsRead(facts.map(Box::new)),
@@ -179,12 +179,12 @@ impl<U: Updater> Engine<U> {
         }
     }
 
-    async fn progressed(&mut self, done: u64, total: u64) {
+    async fn progressed(&mut self, progress: Progress) {
         let now = self.started.elapsed();
-        if let Some(fraction) = self.throttle.offer(done, total, now) {
+        if let Some(fraction) = self.throttle.offer(progress.done, progress.total, now) {
             self.handle(Event::Progressed(fraction)).await;
         }
-        self.publisher.progressed(&self.state, (done, total), now);
+        self.publisher.progressed(&self.state, progress, now);
     }
 
     async fn done(&mut self, done: Done<U>) {
@@ -363,7 +363,7 @@ fn is_next_boot(event: &Event) -> bool {
 }
 
 fn closed() -> watch::Receiver<Progress> {
-    watch::channel((0, 0)).1
+    watch::channel(Progress::default()).1
 }
 
 async fn due(at: Option<Instant>) {

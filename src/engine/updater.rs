@@ -1,5 +1,6 @@
 //! `Updater`: the seam between the engine's task and everything that takes time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -40,8 +41,16 @@ impl<Plan> Checked<Plan> {
     }
 }
 
-/// Bytes of the payload that have come, of how many; the latest counts.
-pub type Progress = (u64, u64);
+/// How far a download has come; the latest counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the payload that have come, or of what is fetched of a content package.
+    pub done: u64,
+    /// Of how many.
+    pub total: u64,
+    /// The content package that is fetched; none if it is the payload.
+    pub content_package: Option<Arc<str>>,
+}
 
 /// What the engine has done by others: the network, the disk, the clock of the wall.
 ///

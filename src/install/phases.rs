@@ -76,16 +76,24 @@ impl Installer {
             // After the slot: a name that leads to it is in use then.
             let (of_extra_partitions, extra_partitions) = ExtraPartitions::survey(&at);
             findings.extend(of_extra_partitions);
-            let targets = slot.map(|slot| Targets {
-                slot,
-                extra_partitions,
+            let targets = slot.map(|slot| {
+                Arc::new(Targets {
+                    slot,
+                    extra_partitions,
+                })
             });
             (findings, targets)
         })
         .await;
         let Some(targets) = targets else { return findings };
-        findings.extend(attempt.plan.content.as_ref().map(content::prospect));
-        let payload = timeout(patience, manifest_checks::preview(&attempt, &targets)).await;
+        let of_content = async {
+            let package = attempt.plan.content.as_ref()?;
+            Some(Box::pin(content::prospect(&attempt, &targets, package, patience)).await)
+        };
+        // Both at once: whoever has asked doesn't wait for long.
+        let preview = manifest_checks::preview(&attempt, &targets);
+        let (content, payload) = tokio::join!(of_content, timeout(patience, preview));
+        findings.extend(content);
         let verdict = match payload {
             Ok(Ok(results)) => {
                 findings.extend(results);

@@ -34,8 +34,12 @@ use crate::fetch::Entity;
 use crate::plan::InstallPlan;
 use crate::store::record::{self, RecordError, Version};
 
-const DIRECTORY: &str = "/var/lib/update_engine/install";
-const VERSION: Version = Version(1);
+/// The payload's header and manifest, or those of the content package that is written.
+pub(super) const MANIFEST: &str = "/var/lib/update_engine/install/manifest";
+const CHECKPOINT: &str = "/var/lib/update_engine/install/checkpoint";
+/// See [`super::content`].
+pub(super) const CONTENT: &str = "/var/lib/update_engine/install/content";
+pub(super) const VERSION: Version = Version(1);
 
 /// An earlier attempt at the same payload for the same slot.
 #[derive(Debug)]
@@ -92,8 +96,8 @@ impl Saved {
     /// Forgets whatever attempt there was.
     pub(super) fn discard(attempt: &AttemptSetup) {
         let paths = Paths::of(attempt);
-        for path in [&paths.checkpoint, &paths.manifest] {
-            if let Err(error) = record::remove(path) {
+        for path in [paths.checkpoint, attempt.path(CONTENT), paths.manifest] {
+            if let Err(error) = record::remove(&path) {
                 tracing::warn!(%error, "the state of an attempt that is over stays");
             }
         }
@@ -157,10 +161,9 @@ struct Paths {
 
 impl Paths {
     fn of(attempt: &AttemptSetup) -> Self {
-        let directory = attempt.path(DIRECTORY);
         Self {
-            manifest: directory.join("manifest"),
-            checkpoint: directory.join("checkpoint"),
+            manifest: attempt.path(MANIFEST),
+            checkpoint: attempt.path(CHECKPOINT),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::exposition::{Family, MetricKind, Sample, append};
-use crate::status::{EngineState, Obstacle, SlotReport, Snapshot, Transfer};
+use crate::status::{AttemptReport, AttemptState, EngineState, Obstacle, SlotReport, Snapshot, Transfer};
 
 /// A metric family, and the samples that a snapshot gives.
 type MetricRow = (Family, fn(&Snapshot) -> Vec<Sample>);
@@ -52,7 +52,7 @@ const OBSTACLES: [Obstacle; 7] = [
     Obstacle::Failed,
 ];
 
-const METRICS: [MetricRow; 26] = [
+const METRICS: [MetricRow; 31] = [
     (
         gauge(
             "update_engine_info",
@@ -179,23 +179,60 @@ const METRICS: [MetricRow; 26] = [
     (
         gauge(
             "update_engine_payload_bytes",
-            "Size of the payload that is being downloaded, in bytes; missing if none is.",
+            "Size of the payload that is being downloaded, or bytes that are fetched of a content package; missing if neither is.",
         ),
         |snapshot| download(snapshot, |transfer| transfer.bytes_total),
     ),
     (
         gauge(
             "update_engine_payload_present_bytes",
-            "Bytes of that payload that are there.",
+            "Bytes of these that are there.",
         ),
         |snapshot| download(snapshot, |transfer| transfer.bytes_done),
     ),
     (
         counter(
             "update_engine_downloaded_bytes_total",
-            "Bytes of payloads that were downloaded, up to the last download that ended.",
+            "Bytes of payloads and content packages that were downloaded, up to the last download that ended.",
         ),
         |snapshot| vec![Sample::of(snapshot.tally.downloaded_bytes)],
+    ),
+    (
+        gauge(
+            "update_engine_last_image_source",
+            "1 for what the last attempt that has ended took its image from, the payload or a content package, 0 for the other; missing \
+             if none has.",
+        ),
+        image_source,
+    ),
+    (
+        gauge(
+            "update_engine_content_expected_bytes",
+            "Bytes that were to be fetched of the content package of the last attempt that has ended; missing if none was tried, or \
+             it was given up before that was known.",
+        ),
+        |snapshot| last_ended(snapshot, |attempt| attempt.content_expected),
+    ),
+    (
+        gauge(
+            "update_engine_content_fetched_bytes",
+            "Bytes that were fetched of that package.",
+        ),
+        |snapshot| last_ended(snapshot, |attempt| attempt.content_fetched),
+    ),
+    (
+        counter(
+            "update_engine_content_images_total",
+            "Images that were made of a content package.",
+        ),
+        |snapshot| vec![Sample::of(snapshot.tally.content_images)],
+    ),
+    (
+        counter(
+            "update_engine_content_failures_total",
+            "Content packages that were given up, the payload being fetched instead.",
+        ),
+        |snapshot| vec![Sample::of(snapshot.tally.content_failures)],
     ),
     (
         gauge(
@@ -292,6 +329,27 @@ fn regressions(snapshot: &Snapshot) -> Vec<Sample> {
     let samples =
         [("certain", true), ("perhaps", false)].map(|(word, certain)| count(certain).with("certainty", word));
     samples.into_iter().filter(|_| is_known).collect()
+}
+
+/// What is known of the last attempt that has ended, if it is.
+fn last_ended(snapshot: &Snapshot, tell: impl Fn(&AttemptReport) -> Option<u64>) -> Vec<Sample> {
+    some(ended(snapshot).and_then(tell).map(Sample::of))
+}
+
+fn ended(snapshot: &Snapshot) -> Option<&AttemptReport> {
+    let mut attempts = snapshot.attempts.iter().rev();
+    attempts.find(|attempt| attempt.outcome != AttemptState::UnderWay)
+}
+
+fn image_source(snapshot: &Snapshot) -> Vec<Sample> {
+    let Some(attempt) = ended(snapshot) else {
+        return Vec::new();
+    };
+    let is_content = attempt.content_package.is_some() && attempt.content_failure.is_none();
+    let sources = [("content", is_content), ("payload", !is_content)];
+    sources
+        .map(|(source, is)| Sample::of(is).with("source", source))
+        .into()
 }
 
 fn checks(snapshot: &Snapshot) -> Vec<Sample> {

@@ -135,6 +135,7 @@ mod tests {
             bytes_total: 100 << 20,
             bytes_per_second: Some(5 << 20),
             eta_seconds: Some(13),
+            content_package: None,
         })
         .into();
         assert_eq!(

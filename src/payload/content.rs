@@ -153,7 +153,11 @@ fn read(old: &mut OldContent, number: usize, path: &Path) -> Result<Option<Vec<u
     })
 }
 
-fn find(path: &Path, tables: &Arc<ContentTables>) -> Result<OldContent, BuildError> {
+/// What the image at `path` has of the content of `tables`.
+///
+/// # Errors
+/// It can't be read.
+pub(super) fn find(path: &Path, tables: &Arc<ContentTables>) -> Result<OldContent, BuildError> {
     let failed = |source| BuildError::Old {
         path: path.into(),
         source,

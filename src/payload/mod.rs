@@ -21,7 +21,7 @@ pub use self::content::{BuildError, ContentReport};
 pub use self::file::{PayloadError, PayloadFile, PayloadMetadata};
 pub use self::generate::{DeltaSource, GenerateError, GenerateOptions, generate};
 pub use self::inspect::{ContentDescription, ImageDescription, Inspection, Sum, inspect};
-pub use self::map::map;
+pub use self::map::{MapError, PayloadMap, map};
 pub use self::offline::{OfflineError, Signature, attach, digests};
 pub use self::progress_bar::ProgressBar;
 pub use self::verify::VerifyError;

@@ -115,6 +115,9 @@ pub struct Transfer {
     pub bytes_per_second: Option<u64>,
     /// Seconds to the end of the download at this rate; none without a rate.
     pub eta_seconds: Option<u64>,
+    /// Name of the content package that is fetched; none if it is the payload.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_package: Option<String>,
 }
 
 impl Transfer {
@@ -136,6 +139,9 @@ impl fmt::Display for Transfer {
         }
         if let Some(eta) = self.eta_seconds {
             write!(f, ", {} left", duration(eta))?;
+        }
+        if let Some(package) = &self.content_package {
+            write!(f, ", of content package {package}")?;
         }
         Ok(())
     }

@@ -70,6 +70,12 @@ pub struct Tally {
     /// Bytes of payloads that were downloaded.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub downloaded_bytes: u64,
+    /// Images that were made of a content package.
+    #[serde(deserialize_with = "tolerant::or_default", skip_serializing_if = "is_zero")]
+    pub content_images: u64,
+    /// Content packages that were given up, the payload fetched instead.
+    #[serde(deserialize_with = "tolerant::or_default", skip_serializing_if = "is_zero")]
+    pub content_failures: u64,
     /// Duration of the last complete download in milliseconds; of a resumed one its last part.
     #[serde(deserialize_with = "tolerant::or_default")]
     pub download_millis: Option<u64>,
@@ -102,6 +108,16 @@ impl Tally {
     pub fn downloaded(&mut self, bytes: u64, whole_after: Option<u64>) {
         self.downloaded_bytes = self.downloaded_bytes.saturating_add(bytes);
         self.download_millis = whole_after.or(self.download_millis);
+    }
+
+    /// Counts an image that was made of a content package.
+    pub fn made_of_content(&mut self) {
+        self.content_images = self.content_images.saturating_add(1);
+    }
+
+    /// Counts a content package that was given up.
+    pub fn gave_content_up(&mut self) {
+        self.content_failures = self.content_failures.saturating_add(1);
     }
 
     /// Counts an installed update, `after` milliseconds after its last byte had come.

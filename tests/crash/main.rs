@@ -78,7 +78,7 @@ const fn story(name: &'static str, sector: usize, story: Story) -> Scenario {
     }
 }
 
-const SCENARIOS: [Scenario; 35] = [
+const SCENARIOS: [Scenario; 36] = [
     scenario("a_full_update_512", 512, Contents::Full, Before::Sound),
     scenario("a_full_update_4096", 4096, Contents::Full, Before::Sound),
     scenario("a_delta_512", 512, Contents::Delta, Before::Sound),
@@ -114,6 +114,7 @@ const SCENARIOS: [Scenario; 35] = [
     ),
     scenario("a_content_payload_512", 512, Contents::Content, Before::Sound),
     scenario("a_content_payload_4096", 4096, Contents::Content, Before::Sound),
+    scenario("a_content_payload_resumed", 512, Contents::Content, Before::Cut),
     scenario("a_partition_beside_512", 512, Contents::Partition, Before::Sound),
     scenario(
         "a_delta_of_a_partition_beside_4096",

@@ -160,6 +160,19 @@ impl ContentBuilder {
         Ok(())
     }
 
+    /// Waits until what was taken is written, as far as it is whole segments: nothing more is taken
+    /// of this image. [`super::WrittenContent`] finds it.
+    ///
+    /// # Errors
+    /// [`ContentError`].
+    pub fn interrupt(mut self) -> Result<(), ContentError> {
+        match std::mem::replace(&mut self.pool, PoolState::Failed) {
+            PoolState::NotStarted => Ok(()),
+            PoolState::Runs(pool) => pool.end().map(drop),
+            PoolState::Failed => Err(ContentError::FailedBefore),
+        }
+    }
+
     fn unpack(&mut self, packed: &[u8]) -> Result<Vec<u8>, ContentError> {
         let (chunk, Chunk { len, .. }) = self.expect()?;
         let prefix_len = (self.tables.prefix_len as usize).min(self.content.len());

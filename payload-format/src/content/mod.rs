@@ -16,7 +16,8 @@
 //! which [`ContentEncoder`] makes the blocks of it again, bit for bit. So the content of two images has in
 //! common what their files have in common, while their blocks have nothing.
 //!
-//! [`ContentTables`] are part of a manifest. [`OldContent`] finds chunks in an image that is there;
+//! [`ContentTables`] are part of a manifest. [`OldContent`] finds chunks in an image that is there,
+//! [`WrittenContent`] in one that an earlier builder has left half-written;
 //! [`ContentBuilder`] takes chunks, from there or unpacked from the payload, and writes the image.
 //! What it is worth is known when its hash is: that of [`crate::Image::new`].
 //!
@@ -32,6 +33,7 @@ mod encoder_pool;
 mod error;
 mod old;
 mod packing;
+mod parts;
 mod patched_chunks;
 mod pieces;
 mod predecessor;
@@ -39,6 +41,7 @@ mod ranges;
 mod scan;
 mod tables;
 mod verity;
+mod written;
 mod zero_writer;
 
 pub use builder::{ContentBuilder, ContentCopy};
@@ -46,10 +49,12 @@ pub use chunker::ChunkerParams;
 pub use encoder::ContentEncoder;
 pub use error::{ContentError, TablesError};
 pub use old::OldContent;
+pub use parts::ContentPart;
 pub use patched_chunks::PatchedChunks;
 pub use predecessor::{PatchSection, Predecessor};
 pub use tables::{Chunk, ChunkHash, ContentTables, Segment};
 pub use verity::VerityTree;
+pub use written::WrittenContent;
 
 pub(crate) use builder::padded;
 pub(crate) use chunker::Chunker;

@@ -35,9 +35,12 @@ pub(crate) struct Inspect {
     /// As JSON, with every operation
     #[arg(long)]
     pub(crate) json: bool,
-    /// Draws which blocks come from where, as SVG
+    /// Draws which blocks come from where, as SVG; of a content payload as text, too
     #[arg(long, value_name = "SVG")]
     pub(crate) map: Option<PathBuf>,
+    /// Image whose content a node has that applies a content payload, for the map
+    #[arg(long, value_name = "IMG", requires = "map")]
+    pub(crate) source: Option<PathBuf>,
 }
 
 /// Checks that a payload is complete, unchanged, signed by a trusted key, and nothing that every node refuses

@@ -51,11 +51,15 @@ fn inspect(arguments: &Inspect) -> Result<(), Failure> {
     } else {
         write!(out, "{inspection}")?;
     }
-    out.flush()?;
     if let Some(path) = &arguments.map {
-        let svg = payload::map(&file)?;
-        std::fs::write(path, svg).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        let map = payload::map(&file, arguments.source.as_deref())?;
+        std::fs::write(path, map.svg).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        // Beside the JSON form there is no room.
+        if let Some(text) = map.text.filter(|_| !arguments.json) {
+            write!(out, "\n{text}")?;
+        }
     }
+    out.flush()?;
     Ok(())
 }
 

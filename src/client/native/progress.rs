@@ -95,6 +95,7 @@ mod tests {
             bytes_total: 100,
             bytes_per_second: Some(5),
             eta_seconds: Some(3),
+            content_package: None,
         };
         Overview {
             summary: "downloading".to_owned(),

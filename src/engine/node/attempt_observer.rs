@@ -105,6 +105,14 @@ impl AttemptObserver {
             self.history
                 .count(|tally, _| tally.downloaded(last.saturating_sub(before), whole_after));
         }
+        if let Some(content) = &context.content {
+            self.history.count(|tally, _| match &content.failure {
+                Some(_) => tally.gave_content_up(),
+                None if complete => tally.made_of_content(),
+                // Cancelled: neither.
+                None => {}
+            });
+        }
         match error {
             Some(InstallError::Fetch(error)) => {
                 if let Some(status) = error.status() {

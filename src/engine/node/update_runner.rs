@@ -116,7 +116,7 @@ impl UpdateRunner {
         let (begun, log) = (Instant::now(), ready.content());
         let downloaded = self.try_download(attempt, ready, &progress, cancel.token()).await;
         attempt.content = log.get();
-        attempt.fetched = progress.borrow().0.saturating_sub(attempt.resumed_at) + given_up(&log);
+        attempt.fetched = progress.borrow().done.saturating_sub(attempt.resumed_at) + given_up(&log);
         attempt.download_seconds = begun.elapsed().as_secs();
         if let Err(failure) = &downloaded {
             self.end(attempt, AttemptEnd::of(cancel), failure).await;
@@ -140,7 +140,12 @@ impl UpdateRunner {
         let mut flow: Option<(u64, u64)> = None;
         let mut tell = |done: u64| {
             flow = Some((flow.map_or(done, |(first, _)| first), done));
-            progress.send_replace((done, log.expected().unwrap_or(total)));
+            let content = log.get().filter(|content| content.failure.is_none());
+            progress.send_replace(Progress {
+                done,
+                total: log.expected().unwrap_or(total),
+                content_package: content.map(|content| content.package.into()),
+            });
         };
         let downloaded = ready.download(&mut tell, cancel).await;
         let flow = flow.map(|(first, last)| PayloadFlow {
@@ -148,7 +153,8 @@ impl UpdateRunner {
             last: last.saturating_add(given_up(&log)),
             millis: millis(begun),
         });
-        let context = attempt.clone();
+        let mut context = attempt.clone();
+        context.content = log.get();
         let downloaded = self.observer.run(move |observer| {
             observer.downloaded(&context, flow, downloaded.as_ref().err());
             downloaded

@@ -7,7 +7,7 @@ use tokio::task::AbortHandle;
 
 use super::Engine;
 use crate::engine::progress::Throttle;
-use crate::engine::updater::Updater;
+use crate::engine::updater::{Progress, Updater};
 use crate::engine::{AttemptContext, CancelSignal, Event, Failure, Phase, Report};
 use crate::health::Cause;
 use crate::omaha::ErrorCode;
@@ -160,7 +160,7 @@ impl<U: Updater> Engine<U> {
     }
 
     pub(super) fn download(&mut self) {
-        let (sender, receiver) = watch::channel((0, 0));
+        let (sender, receiver) = watch::channel(Progress::default());
         self.progress = receiver;
         self.throttle = Throttle::default();
         self.publisher.restart_meter();

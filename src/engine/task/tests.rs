@@ -75,6 +75,14 @@ enum Answer {
     Failed(Failure),
 }
 
+const fn of_hundred(done: u64) -> Progress {
+    Progress {
+        done,
+        total: 100,
+        content_package: None,
+    }
+}
+
 impl Default for Script {
     fn default() -> Self {
         Self {
@@ -84,7 +92,7 @@ impl Default for Script {
             rollback: Ok("0.9.0".to_owned()),
             check: Answer::Offer,
             prepare: Ok(()),
-            progress: vec![(1, 100), (50, 100), (100, 100)],
+            progress: [1, 50, 100].map(of_hundred).into(),
             download: Ok(()),
             finish: Ok(Commitment::Clean),
             confirmed: Ok(ready(Activation::Order)),
@@ -251,7 +259,7 @@ impl Updater for Scripted {
     ) -> Result<(), Failure> {
         self.note("download").await;
         for report in &self.script.progress {
-            progress.send(*report).unwrap();
+            progress.send(report.clone()).unwrap();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         self.script.download.clone()

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::supply::Supply;
 use super::survey::Survey;
-use super::{ContentFailure, PIECE};
+use super::{ContentFailure, PIECE, interrupted};
 use crate::fetch::FetchError;
 use crate::install::attempt::AttemptSetup;
 use crate::install::pace::PressureThrottle;
@@ -22,6 +22,7 @@ use crate::install::read_back::ReadBack;
 use crate::install::targets::Targets;
 use crate::install::unbootable::{self, Beginning};
 use crate::install::{InstallError, dirty_partitions};
+use crate::plan::ContentPackage;
 
 /// How often it is asked whether a node under pressure is so still, and whether somebody has
 /// cancelled meanwhile.
@@ -34,6 +35,7 @@ const STEP: u64 = 1 << 20;
 pub(super) struct Builder {
     pub(super) attempt: Arc<AttemptSetup>,
     pub(super) targets: Arc<Targets>,
+    pub(super) package: ContentPackage,
     pub(super) cancel: CancellationToken,
 }
 
@@ -50,8 +52,9 @@ impl Builder {
     ) -> Result<Written, ContentFailure> {
         let (attempt, manifest) = (&self.attempt, Arc::clone(&survey.manifest));
         // From here on the slot is ours, and nobody's to boot. Nothing is recorded in what this
-        // gives: a cut begins anew.
+        // gives: what a cut leaves is found by its hashes.
         unbootable::make_unbootable(attempt, &manifest, &survey.metadata, Beginning::Fresh)?;
+        interrupted::begin(attempt, &self.package, &survey.metadata);
         let images = OpenImages::open(attempt, &manifest, &self.targets)?;
         let mut supply = Supply::new(pieces, std::mem::take(&mut survey.ranges));
         self.operations(&mut survey, &images, &mut supply)?;
@@ -104,6 +107,29 @@ impl Builder {
         let builder = ContentBuilder::new(Arc::clone(&survey.tables), image_len, target);
         let workers = NonZeroUsize::new(self.attempt.site.pace.workers).unwrap_or(NonZeroUsize::MIN);
         let mut builder = builder.with_threads(workers).with_copies(images.content_copies());
+        match self.take_chunks(&mut builder, survey, supply) {
+            Ok(()) => Ok(builder.finish()?),
+            Err(failure) => {
+                // The next attempt finds what is written. Whatever else has failed, the payload is
+                // fetched, which begins anew.
+                if self.cancel.is_cancelled()
+                    && let Err(error) = builder.interrupt()
+                {
+                    tracing::warn!(%error, "what has come of the package is not written");
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Hands all chunks to `builder`, in their order.
+    fn take_chunks(
+        &self,
+        builder: &mut ContentBuilder,
+        survey: &mut Survey,
+        supply: &mut Supply,
+    ) -> Result<(), ContentFailure> {
+        let slot = self.attempt.plan.target;
         let (first_chunk, mut unlooked) = (survey.first_chunk(), STEP);
         let mut place = first_chunk;
         let mut throttle = PressureThrottle::default();
@@ -121,13 +147,16 @@ impl Builder {
             } else if survey.old.has(number) {
                 let content = survey.old.read(number).map_err(ContentFailure::Running)?;
                 builder.take(&content.ok_or(ContentFailure::Changed(number))?)?;
+            } else if let Some(written) = survey.written.as_mut().filter(|written| written.has(number)) {
+                let content = written.read(number).map_err(InstallError::io("reading", &slot))?;
+                builder.take(&content.ok_or(ContentFailure::Changed(number))?)?;
             } else {
                 let len = usize::try_from(chunk.packed_len).unwrap_or(usize::MAX);
                 builder.take_packed(&supply.take(place, len)?)?;
             }
             place += u64::from(chunk.packed_len);
         }
-        Ok(builder.finish()?)
+        Ok(())
     }
 
     /// Reads all images back from the medium: the slot, whose hash is not taken a second time, and

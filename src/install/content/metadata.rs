@@ -4,9 +4,9 @@ use std::error::Error;
 use std::ops::Range;
 use std::sync::Arc;
 
-use payload_format::{Event, Header, Limits, MajorVersion, Manifest, Reader};
+use payload_format::{Event, FormatError, Header, Limits, MajorVersion, Manifest, Reader};
 
-use super::ContentFailure;
+use super::{ContentFailure, interrupted};
 use crate::fetch::FetchRequest;
 use crate::install::InstallError;
 use crate::install::attempt::AttemptSetup;
@@ -25,6 +25,19 @@ pub(super) struct PackageMetadata {
     pub(super) bytes: Vec<u8>,
     /// Asks the server that gave it.
     pub(super) request: FetchRequest,
+    /// An attempt at the package was interrupted, which has left it: nothing was fetched.
+    pub(super) is_resumed: bool,
+}
+
+impl PackageMetadata {
+    /// Bytes of it that were fetched.
+    pub(super) const fn fetched(&self) -> u64 {
+        if self.is_resumed {
+            0
+        } else {
+            self.bytes.len() as u64
+        }
+    }
 }
 
 /// Fetches the metadata, of the first URL that has the package.
@@ -50,6 +63,14 @@ pub(super) async fn fetch(
         size: package.size,
         credentials: attempt.plan.credentials.clone(),
     };
+    if let Some(bytes) = interrupted::metadata(attempt, package) {
+        match resumed(bytes, limits, &request) {
+            Ok(Some(metadata)) => return Ok(metadata),
+            // Nobody has written that.
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "the package's metadata is fetched anew"),
+        }
+    }
     loop {
         let here = FetchRequest {
             fallbacks: Vec::new(),
@@ -68,6 +89,26 @@ pub(super) async fn fetch(
     }
 }
 
+fn resumed(
+    bytes: Vec<u8>,
+    limits: Limits,
+    request: &FetchRequest,
+) -> Result<Option<PackageMetadata>, FormatError> {
+    let mut reader = Reader::new(limits);
+    let event = reader.read(&mut &bytes[..])?;
+    let Some(Event::Metadata { manifest, .. }) = event else {
+        return Ok(None);
+    };
+    let request = request.clone();
+    Ok(Some(PackageMetadata {
+        reader,
+        manifest,
+        bytes,
+        request,
+        is_resumed: true,
+    }))
+}
+
 /// Whether another URL may have the package.
 fn is_elsewhere(failure: &ContentFailure) -> bool {
     let ContentFailure::Install(error) = failure else {
@@ -84,7 +125,7 @@ async fn fetch_here(
     let mut reader = Reader::new(limits);
     let header = read(attempt, &mut reader, &request, 0..HEADER.min(request.size)).await?;
     let header = match header {
-        MetadataPart::Header(bytes) => Header::parse(&bytes).map_err(payload_format::FormatError::from)?,
+        MetadataPart::Header(bytes) => Header::parse(&bytes).map_err(FormatError::from)?,
         MetadataPart::Whole(..) => None,
     };
     let header = header.ok_or(ContentFailure::NoContent)?;
@@ -103,6 +144,7 @@ async fn fetch_here(
         manifest,
         bytes,
         request,
+        is_resumed: false,
     })
 }
 

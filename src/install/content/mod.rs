@@ -19,7 +19,8 @@
 //!   operations' data and of images. The payload's own signature and its hash in the offer are not
 //!   looked at: they are of all bytes, of which most are left out.
 //! - *Order.* What is written before the slot is unbootable, and what a cut leaves, is as for the
-//!   payload ([`crate::install::unbootable`]). There is no checkpoint: after a cut all begins anew.
+//!   payload ([`crate::install::unbootable`]). After a cut the next attempt finds by its hashes what
+//!   the slot has already, and fetches no chunk of that ([`interrupted`]).
 //! - *Failures.* Whatever fails, the payload takes the place of the package, in the same attempt and
 //!   with the same settings. The slot is unbootable then, or was not touched. Only who cancels ends
 //!   the attempt.
@@ -27,9 +28,13 @@
 //!   [`payload_format::ContentBuilder`] takes: some 25 MiB.
 
 mod builder;
+mod interrupted;
 mod metadata;
+mod prospect;
 mod supply;
 mod survey;
+
+pub(super) use self::prospect::prospect;
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -44,9 +49,7 @@ use self::survey::Survey;
 use super::InstallError;
 use super::attempt::{AttemptSetup, at_work};
 use super::pipeline::Written;
-use super::preflight_result::{PreflightResult, PreflightVerdict};
 use super::targets::Targets;
-use crate::amounts::bytes;
 use crate::fetch::{FetchError, RangeStream};
 use crate::journal::chain;
 use crate::plan::{ContentPackage, ContentUse};
@@ -130,14 +133,6 @@ impl ContentLog {
     }
 }
 
-/// What a dry run says of the package.
-pub(super) fn prospect(package: &ContentPackage) -> PreflightResult {
-    let ContentPackage { name, size, .. } = package;
-    let size = bytes(*size);
-    let told = format!("{name}, {size}: tried first, and fetched in part");
-    PreflightResult::new("content payload", PreflightVerdict::Fine(told))
-}
-
 /// Makes the image by the plan's content package; nothing is given if there is none, or it has
 /// failed: then the payload is to be downloaded.
 ///
@@ -196,7 +191,7 @@ async fn make(
         fetched = metadata::fetch(attempt, targets, package) => fetched?,
         () = cancel.cancelled() => return Err(InstallError::Cancelled.into()),
     };
-    let metadata_len = fetched.bytes.len() as u64;
+    let metadata_len = fetched.fetched();
     let request = fetched.request.clone();
     attempt.content.note(|content| content.fetched = metadata_len);
     let priority = attempt.site.pace.priority;
@@ -212,10 +207,15 @@ async fn make(
         ranges.len(),
         attempt.plan.payload_size
     );
+    if survey.written.is_some() {
+        let written = survey.chunks_written();
+        tracing::info!("{written} more are in the other slot, by an attempt that was interrupted");
+    }
     let (sender, pieces) = mpsc::channel(PIECES);
     let builder = Builder {
         attempt: Arc::clone(attempt),
         targets: Arc::clone(targets),
+        package: package.clone(),
         cancel: cancel.clone(),
     };
     let mut built = pin!(at_work(priority, move || builder.build(survey, pieces)));

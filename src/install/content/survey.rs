@@ -5,12 +5,14 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use payload_format::{ContentTables, Manifest, OldContent, PatchedChunks, ReadBlocks, Reader};
+use payload_format::{
+    ContentTables, Manifest, OldContent, PatchedChunks, ReadBlocks, Reader, WrittenContent,
+};
 use tokio_util::sync::CancellationToken;
 
-use super::ContentFailure;
 use super::metadata::PackageMetadata;
-use crate::disk::give_back_free_memory;
+use super::{ContentFailure, interrupted};
+use crate::disk::{BlockTarget, give_back_free_memory};
 use crate::install::attempt::AttemptSetup;
 use crate::install::pipeline::images::OldBlocks;
 use crate::install::targets::Targets;
@@ -22,11 +24,15 @@ pub(super) struct Survey {
     pub(super) manifest: Arc<Manifest>,
     /// Header and manifest, with their signatures.
     pub(super) metadata: Vec<u8>,
+    /// Bytes of it that were fetched in this attempt.
+    metadata_fetched: u64,
     pub(super) tables: Arc<ContentTables>,
     /// What the running slot has.
     pub(super) old: OldContent,
     /// What patches make of that.
     pub(super) patched: PatchedChunks,
+    /// What the other slot has of the rest, if an attempt was interrupted.
+    pub(super) written: Option<WrittenContent>,
     /// Bytes of operations' data, which follow the metadata.
     pub(super) operations_len: u64,
     /// What is fetched: places in the package, in the order in which they are taken.
@@ -44,32 +50,40 @@ impl Survey {
         fetched: PackageMetadata,
         cancel: &CancellationToken,
     ) -> Result<Self, ContentFailure> {
+        let metadata_fetched = fetched.fetched();
         let PackageMetadata {
             reader,
             manifest,
             bytes: metadata,
+            is_resumed,
             ..
         } = fetched;
         manifest_checks::check_content(attempt, &manifest, &metadata, targets)?;
         let tables = Arc::clone(manifest.content().ok_or(ContentFailure::NoContent)?);
         let old = look_through(attempt, &tables, cancel)?;
+        let written = if is_resumed {
+            let image = (&tables, manifest.partition().new.size);
+            let found = interrupted::look_through(targets, image, |chunk| !old.has(chunk), cancel);
+            Some(found?)
+        } else {
+            None
+        };
+        let is_there = |chunk| old.has(chunk) || written.as_ref().is_some_and(|written| written.has(chunk));
         // Invariant: the manifest's check has summed them up.
         let operations_len = manifest.data_len().saturating_sub(tables.data_len());
         let metadata_len = metadata.len() as u64;
-        let patched = PatchedChunks::new(&tables, &old, |chunk| old.has(chunk));
-        let ranges = ranges(
-            metadata_len,
-            operations_len,
-            patched.missing(|chunk| old.has(chunk)),
-        );
+        let patched = PatchedChunks::new(&tables, &old, is_there);
+        let ranges = ranges(metadata_len, operations_len, patched.missing(is_there));
         give_back_free_memory();
         let survey = Self {
             reader,
             manifest,
             metadata,
+            metadata_fetched,
             tables,
             old,
             patched,
+            written,
             operations_len,
             ranges,
         };
@@ -80,10 +94,10 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Bytes that are fetched of the package in all.
+    /// Bytes that are fetched of the package in this attempt, in all.
     pub(super) fn expected(&self) -> u64 {
         let ranges = self.ranges.iter().map(|range| range.end - range.start);
-        self.metadata.len() as u64 + ranges.sum::<u64>()
+        self.metadata_fetched + ranges.sum::<u64>()
     }
 
     /// Place of the first packed chunk in the package.
@@ -98,6 +112,13 @@ impl Survey {
     /// How many of them the running slot has.
     pub(super) fn chunks_there(&self) -> usize {
         (0..self.chunks()).filter(|chunk| self.old.has(*chunk)).count()
+    }
+
+    /// How many the other slot has of the rest.
+    pub(super) fn chunks_written(&self) -> usize {
+        let written = self.written.as_ref();
+        let is_written = |chunk: &usize| written.is_some_and(|written| written.has(*chunk));
+        (0..self.chunks()).filter(is_written).count()
     }
 }
 
@@ -126,18 +147,24 @@ fn look_through(
     let running = attempt.site.slots.open_source(slot);
     let running = running.map_err(|source| InstallError::Open { slot, source })?;
     let len = running.len();
-    let running = Arc::new(Cancellable {
-        image: OldBlocks::new(running),
-        cancel: cancel.clone(),
-    });
+    let running = Arc::new(Cancellable::new(running, cancel));
     OldContent::find(running, len, Arc::clone(tables)).map_err(ContentFailure::Running)
 }
 
 /// An image that can't be read any more once the attempt was cancelled: looking through it takes
 /// long.
-struct Cancellable {
+pub(super) struct Cancellable {
     image: OldBlocks,
     cancel: CancellationToken,
+}
+
+impl Cancellable {
+    pub(super) fn new(image: Arc<dyn BlockTarget>, cancel: &CancellationToken) -> Self {
+        Self {
+            image: OldBlocks::new(image),
+            cancel: cancel.clone(),
+        }
+    }
 }
 
 impl ReadBlocks for Cancellable {

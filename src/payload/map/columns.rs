@@ -2,6 +2,7 @@
 //! one strip to another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use payload_format::{BlockRange, Extent, Operation, Run};
 
@@ -138,6 +139,17 @@ impl Strip {
         let amounts = self.0.entry(column).or_default();
         let amount = amount.saturating_add(amounts.get(&paint).copied().unwrap_or(0));
         amounts.insert(paint, amount);
+    }
+
+    /// What most of these columns is.
+    pub(super) fn most(&self, columns: Range<u64>) -> Option<Paint> {
+        let mut amounts: BTreeMap<Paint, u64> = BTreeMap::new();
+        for (paint, amount) in self.0.range(columns).flat_map(|(_, amounts)| amounts) {
+            let all = amounts.entry(*paint).or_default();
+            *all = all.saturating_add(*amount);
+        }
+        let most = amounts.into_iter().max_by_key(|(_, amount)| *amount);
+        most.map(|(paint, _)| paint)
     }
 
     /// Columns in a row that are painted alike, each `height` high.

@@ -12,23 +12,76 @@
 //! picture stays as large as the screen, and a hostile manifest can't blow it up.
 
 mod columns;
+mod content;
 mod svg;
+mod text;
 
-use payload_format::{Image, Manifest, Operation};
+use std::path::Path;
+use std::sync::Arc;
+
+use payload_format::{ContentTables, Image, ImageKind, Manifest, Operation};
 
 use self::columns::{Band, Bands, COLUMNS, Scale, Strip, Trail};
+use super::content::{BuildError, find};
 use super::file::{PayloadError, PayloadFile};
 
-/// Draws a payload by its header and manifest, as SVG. Nothing of it is verified.
+/// A payload, drawn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayloadMap {
+    /// As SVG.
+    pub svg: String,
+    /// As text, where the image is made of content: what of it comes from where.
+    pub text: Option<String>,
+}
+
+/// Why a payload isn't drawn.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    /// The payload can't be read.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// The old image can't be read.
+    #[error(transparent)]
+    Source(#[from] BuildError),
+    /// An old image for a payload that says by itself what it takes of it, or takes nothing.
+    #[error("only the map of a content payload has use for an old image")]
+    NoContent,
+}
+
+/// Draws a payload by its header and manifest; one of content by what the image at `source` has of
+/// it, too. Nothing of the payload is verified.
 ///
 /// # Errors
-/// [`PayloadError`].
-pub fn map(payload: &PayloadFile) -> Result<String, PayloadError> {
+/// [`MapError`].
+pub fn map(payload: &PayloadFile, source: Option<&Path>) -> Result<PayloadMap, MapError> {
     let manifest = payload.metadata()?.manifest;
-    let pictures = manifest.images().iter();
-    let pictures: Vec<Picture> = pictures.map(|image| Picture::new(&manifest, image)).collect();
+    let slot = manifest.image(ImageKind::Slot);
+    let content = slot.and_then(|image| Some((image, image.content.as_ref()?)));
+    let content = content.map(|(image, tables)| content_picture(image, tables, source));
+    let content = content.transpose()?;
+    if content.is_none() && source.is_some() {
+        return Err(MapError::NoContent);
+    }
+    let text = content.as_ref().map(text::draw);
+    let others = manifest
+        .images()
+        .iter()
+        .filter(|image| image.content.is_none())
+        .map(|image| Picture::new(&manifest, image));
+    let pictures: Vec<Picture> = content.into_iter().chain(others).collect();
     let name = payload.path().file_name().unwrap_or_default();
-    Ok(svg::draw(&name.to_string_lossy(), payload.size(), &pictures))
+    let svg = svg::draw(&name.to_string_lossy(), payload.size(), &pictures);
+    Ok(PayloadMap { svg, text })
+}
+
+fn content_picture(
+    image: &Image,
+    tables: &Arc<ContentTables>,
+    source: Option<&Path>,
+) -> Result<Picture, BuildError> {
+    let old = source.map(|path| find(path, tables)).transpose()?;
+    let has = |chunk| old.as_ref().is_some_and(|old| old.has(chunk));
+    Ok(Picture::of_content(image, tables, &has))
 }
 
 /// What makes a block, in groups that look alike.
@@ -40,6 +93,8 @@ enum Paint {
     /// By data alone.
     Packed(&'static str),
     Zeros(&'static str),
+    /// By the reader alone.
+    Computed(&'static str),
 }
 
 impl Paint {
@@ -56,10 +111,17 @@ impl Paint {
 
     const fn name(self) -> &'static str {
         match self {
-            Self::Copied(name) | Self::Patched(name) | Self::Packed(name) | Self::Zeros(name) => name,
+            Self::Copied(name)
+            | Self::Patched(name)
+            | Self::Packed(name)
+            | Self::Zeros(name)
+            | Self::Computed(name) => name,
         }
     }
 }
+
+/// An image that is part of the slot's content.
+const OF_CONTENT: Paint = Paint::Copied("(slot's content)");
 
 /// What no operation writes, in version 1.
 const LEFT: Paint = Paint::Copied("(left as it was)");
@@ -79,6 +141,8 @@ struct Picture {
     /// From the data to the new image.
     arrivals: Bands,
     legend: Vec<LegendEntry>,
+    /// What the legend counts.
+    counted: &'static str,
 }
 
 /// All operations of a kind.
@@ -110,6 +174,7 @@ impl Picture {
             copies: Bands::default(),
             arrivals: Bands::default(),
             legend: Vec::new(),
+            counted: "operations",
         };
         let scales = Scales {
             old: Scale::of(block.touched_blocks(old_size)),
@@ -118,6 +183,13 @@ impl Picture {
         };
         for operation in operations {
             picture.add(operation, data_start, &scales, block.bytes());
+        }
+        if image.content_start.is_some() {
+            let end = block.touched_blocks(image.new.size);
+            for piece in scales.new.pieces(0, end) {
+                picture.new.paint(piece.column, OF_CONTENT, piece.amount);
+            }
+            picture.count(OF_CONTENT, 0, image.new.size, 0);
         }
         for range in &image.unwritten {
             for piece in scales.new.pieces(range.start(), range.end()) {

@@ -147,7 +147,7 @@ impl Canvas {
     fn legend(&mut self, picture: &Picture) {
         self.y += LINE;
         let columns = [300, 440, 580];
-        for (x, head) in columns.into_iter().zip(["operations", "makes", "downloads"]) {
+        for (x, head) in columns.into_iter().zip([picture.counted, "makes", "downloads"]) {
             let y = self.y;
             self.put(format_args!(
                 "<text class=\"d n\" x=\"{x}\" y=\"{y}\">{head}</text>"
@@ -195,6 +195,7 @@ fn colour(paint: Paint) -> &'static str {
         Paint::Packed("REPLACE_ZSTD") => "#8e5bb0",
         Paint::Packed(_) => "#b04a3a",
         Paint::Zeros(_) => "#dcdcdc",
+        Paint::Computed(_) => "#79a86b",
     }
 }
 

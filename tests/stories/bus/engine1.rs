@@ -79,6 +79,7 @@ fn downloading(bytes_done: u64) -> Snapshot {
         bytes_total: 100,
         bytes_per_second: Some(7),
         eta_seconds: None,
+        content_package: None,
     };
     Snapshot {
         overview: Overview {

@@ -250,6 +250,7 @@ async fn an_update_is_followed_to_its_end_without_a_bus_too() {
             bytes_total: 300,
             bytes_per_second: None,
             eta_seconds: None,
+            content_package: None,
         };
         Overview {
             state: EngineState::Downloading,

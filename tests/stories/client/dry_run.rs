@@ -33,7 +33,7 @@ async fn dry_run(bus: &PrivateBus, arguments: &[&str]) -> Output {
 }
 
 /// The exit code, and what is told, of the offer that the server makes now.
-async fn preview(bus: &PrivateBus) -> (i32, Preview) {
+pub(crate) async fn preview(bus: &PrivateBus) -> (i32, Preview) {
     told(&dry_run(bus, &["--ask-server", "--json"]).await)
 }
 

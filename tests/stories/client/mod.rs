@@ -2,6 +2,6 @@
 
 mod cancel;
 mod commands;
-mod dry_run;
+pub(crate) mod dry_run;
 mod flags;
 pub(crate) mod history;

@@ -2,7 +2,9 @@
 //! takes the package's place wherever that fails.
 
 mod failures;
+mod interrupted;
 mod predecessors;
+mod told;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -15,19 +15,19 @@ use test_support::fixtures;
 
 const METRICS: &str = "/var/lib/node-exporter/update-engine.prom";
 
-fn with_metrics(scene: &Scene) -> PathBuf {
+pub(crate) fn with_metrics(scene: &Scene) -> PathBuf {
     let path = scene.node.path(METRICS);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     scene.configure(&format!("METRICS_FILE={METRICS}\n"));
     path
 }
 
-fn metrics(path: &Path) -> String {
+pub(crate) fn metrics(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
 /// What Prometheus' own tool has to say.
-fn promtool(arguments: &[&str], input: &str) -> (bool, String) {
+pub(crate) fn promtool(arguments: &[&str], input: &str) -> (bool, String) {
     let mut promtool = Command::new("promtool")
         .args(arguments)
         .stdin(Stdio::piped())

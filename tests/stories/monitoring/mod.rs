@@ -1,6 +1,6 @@
 //! Output of the daemon: journal, status line, metrics, and what they must not show.
 
 mod journal;
-mod metrics;
+pub(crate) mod metrics;
 mod printable_text;
 mod secrets;

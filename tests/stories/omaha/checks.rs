@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 use tokio::sync::watch;
 use update_engine::bus::StatusFields;
 use update_engine::disk::SlotName;
-use update_engine::engine::{CancelSignal, Checked, Updater as _};
+use update_engine::engine::{CancelSignal, Checked, Progress, Updater as _};
 use update_engine::status::Trigger;
 
 use crate::support::bad_server::BadServer;
@@ -191,7 +191,7 @@ async fn an_overloaded_server_of_payloads_slows_the_checks_down_and_any_other_do
                 panic!("an update is offered");
             };
             let ready = engine.prepare(&mut attempt, plan).await.unwrap();
-            let (progress, _) = watch::channel((0, 0));
+            let (progress, _) = watch::channel(Progress::default());
             let downloaded = engine.download(&mut attempt, ready, progress, CancelSignal::default());
             assert!(downloaded.await.is_err());
             wait = engine.until_next_check().unwrap();

@@ -6,7 +6,7 @@ use std::fs;
 use payload_format::Sha256Digest;
 use tokio::sync::watch;
 use update_engine::disk::SlotName;
-use update_engine::engine::{AttemptContext, CancelSignal, Checked, Failure, Report, Updater as _};
+use update_engine::engine::{AttemptContext, CancelSignal, Checked, Failure, Progress, Report, Updater as _};
 use update_engine::install::{InstallError, Voucher};
 use update_engine::plan::{BlockedImage, ImageHashes, InstallPlan};
 use update_engine::serve::Catalog;
@@ -49,7 +49,7 @@ pub(crate) async fn scheduled_attempt(node: &Node) -> Result<(), Failure> {
             Checked::Failed(failure) => return Err(failure),
         };
         let ready = engine.prepare(&mut attempt, plan).await?;
-        let (progress, _) = watch::channel((0, 0));
+        let (progress, _) = watch::channel(Progress::default());
         let cancel = CancelSignal::default();
         let written = engine
             .download(&mut attempt, ready, progress, cancel.clone())

@@ -2,6 +2,7 @@
 
 mod images;
 mod independent;
+mod interrupted;
 mod parts;
 mod predecessors;
 mod refusals;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use payload_format::writer::{ContentOptions, ContentPayload, Snapshot};
 use payload_format::{
     ChunkerParams, ContentBuilder, ContentError, ContentTables, Event, ExtraPartitionLimits, Limits,
-    Manifest, OldContent, PatchedChunks, Reader, Sha256Digest,
+    Manifest, OldContent, PatchedChunks, Reader, Sha256Digest, WrittenContent,
 };
 
 use crate::memory::Memory;
@@ -99,6 +100,15 @@ fn build(read: &Read, old: Option<&[u8]>) -> Result<Built, ContentError> {
     build_on(read, old, &target, usize::MAX)
 }
 
+/// The same on what an interrupted one has left.
+fn resume_on(read: &Read, old: Option<&[u8]>, target: &Arc<Memory>) -> Result<Built, ContentError> {
+    let tables = read.manifest.content().unwrap();
+    let image_len = read.manifest.partition().new.size;
+    let written = WrittenContent::find(target.clone(), image_len, Arc::clone(tables), |_| true);
+    let old = old.map(|old| find(old, tables));
+    build_with(read, (old, Some(written.unwrap())), target, usize::MAX)
+}
+
 /// The same on what lies there; it ends before chunk number `until`.
 fn build_on(
     read: &Read,
@@ -113,7 +123,16 @@ fn build_on(
 /// The same from an old image that was looked through before.
 fn build_from(
     read: &Read,
-    mut old: Option<OldContent>,
+    old: Option<OldContent>,
+    target: &Arc<Memory>,
+    until: usize,
+) -> Result<Built, ContentError> {
+    build_with(read, (old, None), target, until)
+}
+
+fn build_with(
+    read: &Read,
+    (mut old, mut written): (Option<OldContent>, Option<WrittenContent>),
     target: &Arc<Memory>,
     until: usize,
 ) -> Result<Built, ContentError> {
@@ -150,6 +169,8 @@ fn build_from(
         if let Some(content) = content {
             builder.take(&content)?;
             from_old += usize::from(!is_made);
+        } else if let Some(written) = written.as_mut().filter(|written| written.has(number)) {
+            builder.take(&written.read(number).unwrap().unwrap())?;
         } else {
             builder.take_packed(&read.data[place..place + packed_len])?;
             fetched += packed_len;

@@ -203,3 +203,52 @@ fn it_is_made_in_version_2_of_one_image() {
     site.generate(&[&"--format", &"v1"])
         .refused("content payloads are made in format v2 alone");
 }
+
+/// Each line of the map's counts: chunks, and the name.
+fn counts(map: &str) -> Vec<(u64, &str)> {
+    let lines = map.lines().filter(|line| line.starts_with("    "));
+    lines
+        .filter_map(|line| {
+            let name = line.split("  ").last()?.trim();
+            Some((line.split_whitespace().next()?.parse().ok()?, name))
+        })
+        .collect()
+}
+
+#[test]
+fn its_map_says_what_comes_from_where() {
+    let site = Site::new();
+    let map = site.bench.path("map.svg");
+    let drawn = |source: &[&dyn AsRef<Path>]| {
+        let mut arguments: Vec<&dyn AsRef<Path>> = vec![&"inspect", &"--map", &map];
+        arguments.extend(source);
+        arguments.push(&site.payload);
+        let said = tool(&arguments);
+        assert_eq!(said.code, Some(0), "{}", said.stderr);
+        (said.stdout, fs::read_to_string(&map).unwrap())
+    };
+    let (text, svg) = drawn(&[]);
+    let chunks = match counts(&text)[..] {
+        [(chunks, "fetched"), (0, "zeros")] => chunks,
+        ref other => panic!("{other:?}: {text}"),
+    };
+    assert!(
+        text.contains('#') && svg.contains(">fetched<") && svg.contains(">chunks<"),
+        "{text}"
+    );
+    let (text, svg) = drawn(&[&"--source", &site.old]);
+    match counts(&text)[..] {
+        [(old, "old image"), (fetched, "fetched"), (0, "zeros")] => {
+            assert!(old + fetched == chunks && fetched * 2 < old, "{text}");
+        }
+        ref other => panic!("{other:?}: {text}"),
+    }
+    assert!(svg.contains(">old image<") && svg.contains("<path "));
+    let (text, _) = drawn(&[&"--source", &site.new]);
+    assert!(!text.contains("#  fetched"), "{text}");
+
+    // Others say by themselves what they take of an old image, or take nothing.
+    let full = payload("full.payload");
+    tool(&[&"inspect", &"--map", &map, &"--source", &site.old, &full])
+        .refused("only the map of a content payload has use for an old image");
+}
