@@ -19,6 +19,9 @@ pub enum ManifestError {
     /// More operations than [`crate::Limits::operations`].
     #[error("the manifest has more than {0} operations")]
     TooManyOperations(usize),
+    /// More images than this are built by no node.
+    #[error("more than {0} images")]
+    TooManyImages(usize),
     /// More extents than [`crate::Limits::extents`].
     #[error("the manifest has more than {0} extents")]
     TooManyExtents(usize),

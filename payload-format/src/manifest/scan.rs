@@ -7,6 +7,7 @@
 
 use super::ManifestError;
 use super::cursor::{Content as Wire, Cursor};
+use crate::content::{ContentTables, Predecessor, TablesError};
 use crate::limits::Limits;
 
 /// Message types that hold operations.
@@ -22,6 +23,8 @@ enum FieldKind {
     Operation(Whose),
     /// A message to look into.
     Image(MessageKind),
+    /// Content tables, whose messages are counted and stay.
+    Tables,
     Other,
 }
 
@@ -42,10 +45,21 @@ impl MessageKind {
             (Self::Manifest, 2) => FieldKind::Operation(Whose::OlderClients),
             (Self::Manifest, 10) => FieldKind::Image(Self::Procedure),
             (Self::Manifest, 13) => FieldKind::Image(Self::Partition),
+            (Self::Partition, 50_001) => FieldKind::Tables,
             _ => FieldKind::Other,
         }
     }
 }
+
+/// Procedures and partitions of a manifest, at most: some 200 bytes each become four times as many. Phones have some 60.
+const MAX_IMAGES: usize = 1024;
+
+/// Messages of content tables, with their limits: over all tables of a manifest, since repeated ones are
+/// read as one.
+const TABLE_MESSAGES: [(u64, &str, usize); 2] = [
+    (5, "encoders", ContentTables::MAX_ENCODERS),
+    (14, "predecessors", Predecessor::MAX),
+];
 
 /// Fields of an operation: source and destination.
 const EXTENTS: [u64; 2] = [4, 6];
@@ -74,6 +88,8 @@ pub(super) fn sift<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Sifted<'a>, M
         cursor: Cursor { bytes, at: 0 },
         operations: 0,
         extents: 0,
+        images: 0,
+        table_messages: [0; TABLE_MESSAGES.len()],
         procedures: Vec::new(),
         partitions: Vec::new(),
     };
@@ -92,6 +108,9 @@ struct Sieve<'a, 'l> {
     cursor: Cursor<'a>,
     operations: usize,
     extents: usize,
+    images: usize,
+    /// How many of each of [`TABLE_MESSAGES`].
+    table_messages: [usize; TABLE_MESSAGES.len()],
     procedures: Vec<Vec<&'a [u8]>>,
     partitions: Vec<Vec<&'a [u8]>>,
 }
@@ -122,12 +141,17 @@ impl<'a> Sieve<'a, '_> {
                 }
                 FieldKind::Image(kind) => {
                     self.count()?;
+                    self.image()?;
                     let mut own = Vec::new();
                     put_message(&mut rest, field, &self.message(content.end, kind, &mut own)?);
                     match kind {
                         MessageKind::Partition => self.partitions.push(own),
                         MessageKind::Manifest | MessageKind::Procedure => self.procedures.push(own),
                     }
+                }
+                FieldKind::Tables => {
+                    self.tables(content.end)?;
+                    rest.extend_from_slice(&bytes[start..content.end]);
                 }
                 FieldKind::Other => rest.extend_from_slice(&bytes[start..content.end]),
             }
@@ -147,6 +171,29 @@ impl<'a> Sieve<'a, '_> {
             }
         }
         Ok(())
+    }
+
+    fn tables(&mut self, end: usize) -> Result<(), ManifestError> {
+        while self.cursor.at < end {
+            if let (field, Wire::Bytes(len)) = self.cursor.field(end)? {
+                let messages = TABLE_MESSAGES.iter().zip(&mut self.table_messages);
+                for (&(_, field, limit), found) in messages.filter(|(kind, _)| kind.0 == field) {
+                    *found += 1;
+                    if *found > limit {
+                        return Err(ManifestError::Content(TablesError::TooMany { field, limit }));
+                    }
+                }
+                self.cursor.at += len;
+            }
+        }
+        Ok(())
+    }
+
+    fn image(&mut self) -> Result<(), ManifestError> {
+        self.images += 1;
+        (self.images <= MAX_IMAGES)
+            .then_some(())
+            .ok_or(ManifestError::TooManyImages(MAX_IMAGES))
     }
 
     fn count(&mut self) -> Result<(), ManifestError> {

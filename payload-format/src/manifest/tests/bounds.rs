@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::content::TablesError;
 
 #[test]
 fn a_kernel_too_large_for_its_file_is_refused() {
@@ -33,6 +34,39 @@ fn empty_operations_by_the_million_are_refused_before_they_are_allocated() {
     let bytes = [0x0a, 0x00].repeat(100_000);
     let error = Manifest::parse(&bytes, MajorVersion::V1, &limits()).unwrap_err();
     assert_eq!(error, ManifestError::TooManyOperations(1 << 16));
+}
+
+#[test]
+fn empty_images_are_refused_before_they_are_allocated() {
+    for field in [0x52, 0x6a] {
+        let bytes = [field, 0x00].repeat(1025);
+        let error = Manifest::parse(&bytes, MajorVersion::V2, &limits()).unwrap_err();
+        assert_eq!(error, ManifestError::TooManyImages(1024));
+    }
+}
+
+/// They are counted before they are decoded: two bytes on the wire become up to 184 in memory.
+#[test]
+fn empty_messages_of_content_tables_are_refused_before_they_are_allocated() {
+    for (field, name) in [(0x2a, "encoders"), (0x72, "predecessors")] {
+        // In two fields, which are read as one message.
+        let tables = |count| {
+            let messages = [field, 0x00].repeat(count);
+            [
+                vec![0x8a, 0xb5, 0x18, messages.len().try_into().unwrap()],
+                messages,
+            ]
+            .concat()
+        };
+        let partition = [tables(9), tables(8)].concat();
+        let bytes = [vec![0x6a, partition.len().try_into().unwrap()], partition].concat();
+        let error = Manifest::parse(&bytes, MajorVersion::V2, &limits()).unwrap_err();
+        let too_many = TablesError::TooMany {
+            field: name,
+            limit: 16,
+        };
+        assert_eq!(error, ManifestError::Content(too_many));
+    }
 }
 
 #[test]
