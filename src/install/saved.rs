@@ -39,6 +39,8 @@ pub(super) const MANIFEST: &str = "/var/lib/update_engine/install/manifest";
 const CHECKPOINT: &str = "/var/lib/update_engine/install/checkpoint";
 /// See [`super::content`].
 pub(super) const CONTENT: &str = "/var/lib/update_engine/install/content";
+/// See [`super::content`].
+pub(super) const CONTENT_TRIES: &str = "/var/lib/update_engine/install/content-tries";
 pub(super) const VERSION: Version = Version(1);
 
 /// An earlier attempt at the same payload for the same slot.
@@ -96,7 +98,8 @@ impl Saved {
     /// Forgets whatever attempt there was.
     pub(super) fn discard(attempt: &AttemptSetup) {
         let paths = Paths::of(attempt);
-        for path in [paths.checkpoint, attempt.path(CONTENT), paths.manifest] {
+        let content = [CONTENT, CONTENT_TRIES].map(|path| attempt.path(path));
+        for path in [paths.checkpoint, paths.manifest].into_iter().chain(content) {
             if let Err(error) = record::remove(&path) {
                 tracing::warn!(%error, "the state of an attempt that is over stays");
             }

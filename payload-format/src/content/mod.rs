@@ -59,6 +59,7 @@ pub use written::WrittenContent;
 pub(crate) use builder::padded;
 pub(crate) use chunker::Chunker;
 pub(crate) use packing::Packer;
+pub(crate) use patched_chunks::apply;
 pub(crate) use pieces::{ContentPieces, PieceReader};
 pub(crate) use predecessor::{ContentMark, MarkBuilder};
 pub(crate) use scan::{FoundPiece, scan};

@@ -7,7 +7,7 @@ use super::{ContentError, ContentTables, OldContent, PatchSection, Predecessor};
 use crate::bsdiff::{Container, Patch, PatchError};
 
 /// The chunks that a predecessor's sections make, in order. Memory: one section, its sources and its
-/// patch, 12 MiB at most, and what unpacks that.
+/// patch, 6 MiB at most, and three decoders that unpack that, 16 MiB.
 pub struct PatchedChunks {
     tables: Arc<ContentTables>,
     /// An index of [`ContentTables::predecessors`]; it may be any where there are no sections.
@@ -30,13 +30,22 @@ struct MadeChunks {
 
 impl PatchedChunks {
     /// What the predecessor that the old image is has patches for; nothing if it is another image.
-    /// Sections of which `has` has all chunks are left out.
+    /// Sections that take more bytes than the packed chunks that `has` doesn't have are left out.
     #[must_use]
     pub fn new(tables: &Arc<ContentTables>, old: &OldContent, mut has: impl FnMut(usize) -> bool) -> Self {
         let known = old.predecessor();
         let predecessor = known.and_then(|number| tables.predecessors().get(number));
         let sections = predecessor.map_or(&[][..], Predecessor::sections).iter();
-        let wanted = sections.filter(|section| !section.chunks.clone().all(&mut has));
+        let packed_len = |chunk: usize| {
+            tables
+                .chunks()
+                .get(chunk)
+                .map_or(0, |chunk| chunk.packed_len.into())
+        };
+        let wanted = sections.filter(|section| {
+            let missing = section.chunks.clone().filter(|chunk| !has(*chunk));
+            u64::from(section.packed_len) < missing.map(packed_len).sum()
+        });
         Self {
             sections: wanted.cloned().collect(),
             tables: Arc::clone(tables),
@@ -50,6 +59,12 @@ impl PatchedChunks {
     #[must_use]
     pub fn count(&self) -> usize {
         self.sections.iter().map(|section| section.chunks.len()).sum()
+    }
+
+    /// The chunks that each patch makes, and its range among the packed chunks and patches, in bytes.
+    pub fn patches(&self) -> impl Iterator<Item = (Range<usize>, Range<u64>)> {
+        let sections = self.sections.iter();
+        sections.map(|section| (section.chunks.clone(), section.range()))
     }
 
     /// The ranges of packed chunks and patches that hold what `has` doesn't, counted from the first
@@ -119,7 +134,7 @@ impl std::fmt::Debug for PatchedChunks {
 }
 
 /// What a section makes of its sources.
-fn apply(patch: &[u8], source: &[u8], len: usize) -> Result<Vec<u8>, PatchError> {
+pub(crate) fn apply(patch: &[u8], source: &[u8], len: usize) -> Result<Vec<u8>, PatchError> {
     if patch.len() == len {
         return Ok(patch.to_vec());
     }

@@ -62,8 +62,11 @@ impl Predecessor {
     /// Sources of all sections together, at most.
     pub const MAX_SOURCES: usize = 1 << 18;
 
-    /// Bytes of content that one section makes, and of all its sources, at most: memory of a node.
-    pub const MAX_SECTION: u32 = 4 << 20;
+    /// Bytes of content that one section makes, at most: memory of a node.
+    pub const MAX_SECTION: u32 = 1 << 20;
+
+    /// Bytes of all sources of a section, at most: likewise.
+    pub const MAX_SOURCE: u32 = 4 << 20;
 
     /// All sources together have so many times the bytes of the new content, at most: time of a node.
     const MAX_RATIO: u64 = 8;
@@ -275,7 +278,7 @@ impl Parser<'_> {
             .iter()
             .map(|chunk| u64::from(chunk.len))
             .sum();
-        let len = in_range("section_chunks", entry, len)?;
+        let len = in_range("section_chunks", entry, len, Predecessor::MAX_SECTION)?;
         let packed_len = columns.packed.bounded(entry, (1, len))?;
         let place = self.place;
         self.place += u64::from(packed_len);
@@ -318,14 +321,14 @@ fn read_sources(
         let start = i128::from(end) + i128::from(columns.source_starts.signed()?);
         let len = columns
             .source_lengths
-            .bounded(entry, (1, Predecessor::MAX_SECTION))?;
+            .bounded(entry, (1, Predecessor::MAX_SOURCE))?;
         let last = predecessor.mark.len.saturating_sub(len.into());
         let start = u64::try_from(start).map_err(|_| range(u64::MAX, last))?;
         if start > last || u64::from(len) > predecessor.mark.len {
             return Err(range(start, last));
         }
         sum += u64::from(len);
-        in_range("source_lengths", entry, sum)?;
+        in_range("source_lengths", entry, sum, Predecessor::MAX_SOURCE)?;
         end = start + u64::from(len);
         sources.push(start..end);
     }
@@ -333,8 +336,7 @@ fn read_sources(
 }
 
 /// Bytes of what a section makes, or is made from.
-fn in_range(field: &'static str, entry: usize, found: u64) -> Result<u32, TablesError> {
-    let max = Predecessor::MAX_SECTION;
+fn in_range(field: &'static str, entry: usize, found: u64, max: u32) -> Result<u32, TablesError> {
     u32::try_from(found)
         .ok()
         .filter(|found| *found <= max)

@@ -149,7 +149,7 @@ impl Builder {
                 builder.take(&content.ok_or(ContentFailure::Changed(number))?)?;
             } else if let Some(written) = survey.written.as_mut().filter(|written| written.has(number)) {
                 let content = written.read(number).map_err(InstallError::io("reading", &slot))?;
-                builder.take(&content.ok_or(ContentFailure::Changed(number))?)?;
+                builder.take(&content.ok_or(ContentFailure::WrittenChanged(number))?)?;
             } else {
                 let len = usize::try_from(chunk.packed_len).unwrap_or(usize::MAX);
                 builder.take_packed(&supply.take(place, len)?)?;

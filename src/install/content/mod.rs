@@ -33,6 +33,7 @@ mod metadata;
 mod prospect;
 mod supply;
 mod survey;
+mod tries;
 
 pub(super) use self::prospect::prospect;
 
@@ -81,6 +82,12 @@ pub(super) enum ContentFailure {
     /// The running slot is read-only, and has changed all the same.
     #[error("chunk {0} is not in the running slot any more")]
     Changed(usize),
+    /// The slot that is being written has changed under us.
+    #[error("chunk {0} is not in the other slot any more")]
+    WrittenChanged(usize),
+    /// Attempts have ended with the daemon.
+    #[error("the daemon or the machine has gone down in {0} attempts at it")]
+    WentDown(u8),
     /// Bytes are wanted that were not asked for.
     #[error("byte {0} of the package was not asked for")]
     NotAsked(u64),
@@ -187,6 +194,9 @@ async fn make(
     cancel: &CancellationToken,
 ) -> Result<Written, ContentFailure> {
     let (at, to, stop) = (Arc::clone(attempt), Arc::clone(targets), cancel.clone());
+    let priority = attempt.site.pace.priority;
+    let (of, begun) = (Arc::clone(attempt), package.clone());
+    let _attempt = at_work(priority, move || tries::begin(&of, &begun)).await?;
     let fetched = tokio::select! {
         fetched = metadata::fetch(attempt, targets, package) => fetched?,
         () = cancel.cancelled() => return Err(InstallError::Cancelled.into()),
@@ -194,7 +204,6 @@ async fn make(
     let metadata_len = fetched.fetched();
     let request = fetched.request.clone();
     attempt.content.note(|content| content.fetched = metadata_len);
-    let priority = attempt.site.pace.priority;
     let survey = at_work(priority, move || Survey::make(&at, &to, fetched, &stop)).await?;
     let expected = survey.expected();
     attempt.content.note(|content| content.expected = Some(expected));

@@ -9,6 +9,7 @@ use super::columns::{Band, Scale, share};
 use super::{Bands, Paint, Picture, Strip};
 
 const OLD: Paint = Paint::Copied("old image");
+const PATCHED: Paint = Paint::Patched("patch");
 const FETCHED: Paint = Paint::Packed("fetched");
 const COMPUTED: Paint = Paint::Computed("hash tree");
 const ZEROS: Paint = Paint::Zeros("zeros");
@@ -16,9 +17,16 @@ const ZEROS: Paint = Paint::Zeros("zeros");
 /// Bytes of a block of content.
 const BLOCK: u64 = 4096;
 
+/// Chunks that a patch makes, and its range among the packed chunks and patches.
+pub(super) type Patched = (Range<usize>, Range<u64>);
+
 impl Picture {
-    /// Where the image's blocks come from, for a node that `has` these chunks.
-    pub(super) fn of_content(image: &Image, tables: &ContentTables, has: &dyn Fn(usize) -> bool) -> Self {
+    /// Where the image's blocks come from, for a node that `has` these chunks, and takes these patches.
+    pub(super) fn of_content(
+        image: &Image,
+        tables: &ContentTables,
+        (has, patches): (&dyn Fn(usize) -> bool, &[Patched]),
+    ) -> Self {
         let blocks = image.new.size.div_ceil(BLOCK);
         let mut picture = Self {
             title: image.kind.to_string(),
@@ -34,33 +42,42 @@ impl Picture {
             counted: "chunks",
         };
         let (new, data) = (Scale::of(blocks * BLOCK), Scale::of(tables.data_len()));
-        let (mut place, mut places) = (0, Vec::new());
+        let (mut place, mut origins) = (0, Vec::new());
+        let mut due = patches.iter().peekable();
         for (number, chunk) in tables.chunks().iter().enumerate() {
             let end = place + u64::from(chunk.packed_len);
-            if has(number) {
-                picture.count(OLD, 1, 0, 0);
-            } else {
-                for piece in data.pieces(place, end) {
-                    picture.data.paint(piece.column, FETCHED, piece.amount);
+            while due.next_if(|(chunks, _)| chunks.end <= number).is_some() {}
+            let patch = due.peek().filter(|(chunks, _)| chunks.contains(&number));
+            let (paint, from) = match patch {
+                Some((_, patch)) => (PATCHED, patch.clone()),
+                None if has(number) => (OLD, 0..0),
+                None => (FETCHED, place..end),
+            };
+            picture.count(paint, 1, 0, 0);
+            // A patch is one for all of its chunks.
+            if patch.is_none_or(|(chunks, _)| chunks.start == number) {
+                for piece in data.pieces(from.start, from.end) {
+                    picture.data.paint(piece.column, paint, piece.amount);
                 }
-                picture.data_size += end - place;
-                picture.count(FETCHED, 1, 0, end - place);
+                picture.data_size += from.end - from.start;
+                picture.count(paint, 0, 0, from.end - from.start);
             }
-            places.push((place, end));
+            origins.push((paint, from));
             place = end;
         }
         for part in tables.parts() {
-            let is_old = has(part.chunk);
-            let paint = if is_old { OLD } else { FETCHED };
+            // Invariant: each part is of a chunk.
+            let Some((paint, from)) = origins.get(part.chunk).cloned() else {
+                continue;
+            };
             let made = made(tables, &part);
             for piece in new.pieces(made.start, made.end) {
                 picture.new.paint(piece.column, paint, piece.amount);
             }
-            // Invariant: a place for each chunk.
-            if let Some((from, to)) = places.get(part.chunk).filter(|_| !is_old) {
+            if !from.is_empty() {
                 picture.arrivals.add_wide(Band {
                     paint,
-                    from: data.columns(*from, *to),
+                    from: data.columns(from.start, from.end),
                     to: new.columns(made.start, made.end),
                 });
             }

@@ -19,7 +19,7 @@ mod text;
 use std::path::Path;
 use std::sync::Arc;
 
-use payload_format::{ContentTables, Image, ImageKind, Manifest, Operation};
+use payload_format::{ContentTables, Image, ImageKind, Manifest, Operation, PatchedChunks};
 
 use self::columns::{Band, Bands, COLUMNS, Scale, Strip, Trail};
 use super::content::{BuildError, find};
@@ -81,7 +81,9 @@ fn content_picture(
 ) -> Result<Picture, BuildError> {
     let old = source.map(|path| find(path, tables)).transpose()?;
     let has = |chunk| old.as_ref().is_some_and(|old| old.has(chunk));
-    Ok(Picture::of_content(image, tables, &has))
+    let patched = old.as_ref().map(|old| PatchedChunks::new(tables, old, has));
+    let patches: Vec<_> = patched.iter().flat_map(PatchedChunks::patches).collect();
+    Ok(Picture::of_content(image, tables, (&has, &patches)))
 }
 
 /// What makes a block, in groups that look alike.

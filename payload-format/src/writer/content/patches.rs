@@ -16,7 +16,7 @@ use std::ops::Range;
 use super::old_sketch::OldSketch;
 use super::{Input, WriteError};
 use crate::bsdiff::{Container, Parts, Suffixes, similar};
-use crate::content::{ContentPieces, ContentTables, PatchSection, PieceReader, Predecessor};
+use crate::content::{ContentPieces, ContentTables, PatchSection, PieceReader, Predecessor, apply};
 use crate::writer::Snapshot;
 use crate::writer::delta::WorkerPool;
 
@@ -140,7 +140,7 @@ impl<'a> PackedImage<'a> {
         drafts
     }
 
-    /// The patch of a section, if it is smaller than what it takes the place of.
+    /// The patch of a section, if that makes it and is smaller than what it takes the place of.
     fn patch(
         &self,
         old: Snapshot<'_>,
@@ -164,7 +164,9 @@ impl<'a> PackedImage<'a> {
         let parts = Parts::new(&content, &new, &similar(&suffixes, &new), |place| place);
         let patch = parts.pack(&[Container::Bsdf2])?.patch(Container::Bsdf2);
         let is_smaller = (patch.len() as u64) < draft.packed_len && patch.len() < new.len();
-        Ok(is_smaller.then_some(SectionPatch { patch, sources }))
+        // Tried, as encoders are: a node that is given a wrong one fetches the payload besides.
+        let is_right = is_smaller && apply(&patch, &content, new.len()).is_ok_and(|made| made == new);
+        Ok(is_right.then_some(SectionPatch { patch, sources }))
     }
 }
 

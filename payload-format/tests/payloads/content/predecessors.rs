@@ -77,7 +77,7 @@ fn the_same_images_give_the_same_payload() {
     assert!(generate() == generate());
 }
 
-/// Plain chunks are all there still, for readers that skip the field.
+/// Chunks are all there still, for nodes that have another image.
 #[test]
 fn patches_change_nothing_of_the_chunks() {
     let old = program(1, 200_000);

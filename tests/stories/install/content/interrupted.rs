@@ -2,7 +2,7 @@
 //! fetched again.
 
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use payload_format::{ContentTables, Event, Limits, MajorVersion, Reader};
 use test_support::random::Random;
@@ -81,6 +81,9 @@ impl Layout {
     }
 }
 
+/// The record of attempts that ended with the daemon.
+const TRIES: &str = "/var/lib/update_engine/install/content-tries";
+
 /// A node whose running slot has little of the image, its package, and its server.
 struct Interrupted {
     node: Node,
@@ -88,6 +91,8 @@ struct Interrupted {
     payloads: Payloads,
     layout: Layout,
     image: Vec<u8>,
+    /// The record of tries amid the last attempt.
+    tries: Mutex<Vec<u8>>,
 }
 
 impl Interrupted {
@@ -119,6 +124,7 @@ impl Interrupted {
             payloads,
             layout,
             image,
+            tries: Mutex::default(),
         }
     }
 
@@ -148,6 +154,7 @@ impl Interrupted {
             _ = &mut download => panic!("it ended while its bytes were held back"),
             () = written => {}
         }
+        *self.tries.lock().unwrap() = fs::read(self.node.path(TRIES)).unwrap();
         cancel.cancel();
         let error = download.await.err().unwrap();
         assert!(matches!(error, InstallError::Cancelled), "{error:?}");
@@ -165,6 +172,7 @@ impl Interrupted {
         assert!(self.node.read(KERNEL_B) == kernel_contents());
         assert_eq!(self.node.disk.attributes(SlotName::B), (2, 1, 0));
         assert!(!self.node.path(RECORD).exists());
+        assert!(!self.node.path(TRIES).exists());
         content
     }
 
@@ -217,6 +225,30 @@ async fn what_is_not_known_to_be_there_or_torn_is_fetched_again() {
     // Its metadata is there, at least.
     let whole = first.expected.unwrap();
     assert!(third.fetched * 10 > whole * 8, "{} of {whole}", third.fetched);
+}
+
+/// A daemon that dies leaves its record as it is amid the attempt: three times, and the payload is fetched.
+/// The control: attempts that are cancelled don't count.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_with_which_the_daemon_dies_again_and_again_gives_way_to_the_payload() {
+    let interrupted = Interrupted::new();
+    let mut fetched = 0;
+    for hundredths in [10, 20, 30, 40] {
+        fetched += interrupted.attempt(hundredths, fetched).await.fetched;
+        assert!(!interrupted.node.path(TRIES).exists());
+    }
+    for hundredths in [50, 60, 70] {
+        fetched += interrupted.attempt(hundredths, fetched).await.fetched;
+        let amid = interrupted.tries.lock().unwrap().clone();
+        fs::write(interrupted.node.path(TRIES), amid).unwrap();
+    }
+    let plan = both(&interrupted.server, &interrupted.payloads, ("", ""));
+    let (installed, content) = outcome(&interrupted.node, plan).await;
+    installed.unwrap();
+    let failure = content.failure.unwrap();
+    assert!(failure.contains("gone down in 3 attempts"), "{failure}");
+    assert_eq!(content.fetched, 0);
+    assert!(interrupted.node.disk.slot(SlotName::B)[..interrupted.image.len()] == interrupted.image);
 }
 
 /// Another package in the meantime, which has the name of the one that was interrupted.
