@@ -200,8 +200,8 @@ const METRICS: [MetricRow; 31] = [
     (
         gauge(
             "update_engine_last_image_source",
-            "1 for what the last attempt that has ended took its image from, the payload or a content package, 0 for the other; missing \
-             if none has.",
+            "1 for what the last image that was installed was made of, the payload or a content package, 0 for the other; missing if \
+             none was.",
         ),
         image_source,
     ),
@@ -342,7 +342,8 @@ fn ended(snapshot: &Snapshot) -> Option<&AttemptReport> {
 }
 
 fn image_source(snapshot: &Snapshot) -> Vec<Sample> {
-    let Some(attempt) = ended(snapshot) else {
+    let mut attempts = snapshot.attempts.iter().rev();
+    let Some(attempt) = attempts.find(|attempt| attempt.outcome.has_image()) else {
         return Vec::new();
     };
     let is_content = attempt.content_package.is_some() && attempt.content_failure.is_none();

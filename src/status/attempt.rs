@@ -51,6 +51,17 @@ pub enum AttemptState {
     Unknown,
 }
 
+impl AttemptState {
+    /// Whether the attempt has installed an image, whatever became of that.
+    #[must_use]
+    pub const fn has_image(self) -> bool {
+        matches!(
+            self,
+            Self::Staged | Self::Waiting | Self::Withdrawn | Self::OnTrial | Self::Kept | Self::RolledBack
+        )
+    }
+}
+
 /// One attempt to install what the server offered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, Type, Variant)]
 #[zbus(signature = "dict")]
