@@ -312,8 +312,15 @@ impl<'a> Afterlife<'a> {
                 .as_ref()
                 .map_or(0, |content| content.len() as u64),
         };
+        let asked = self.server.requests().len();
         let ended = self.runtime.block_on(attempt.run(self.fetcher.clone()));
         ended.map_err(|error| format!("the next attempt fails: {}", chain(&error)))?;
+        // What a cut leaves of a package is gone on with; the payload would make the same image.
+        let requests = self.server.requests();
+        let asks_for_payload = requests[asked..].iter().any(|request| request.path == "/p");
+        if attempt.content > 0 && asks_for_payload {
+            return Err("the content payload was given up".to_owned());
+        }
         let state = self.node.state();
         self.truth.check_end(&state)?;
         let entries = self.truth.entries(&state.disk, Reader::Linux).unwrap_or_default();

@@ -160,8 +160,9 @@ async fn a_server_that_falls_silent_is_asked_a_few_times_before_the_payload_is_f
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_that_is_killed_anywhere_begins_anew_and_gets_there() {
+/// A node whose daemon was killed amid the package, each time once so many blocks were written, and which
+/// has then been updated: the names of what it has downloaded since.
+async fn updated_after_deaths(points: &[usize]) -> Vec<String> {
     let payloads = Payloads::new();
     // As slow as may be, and nothing is there: it takes some ten seconds, and can be met at work.
     let mut scene = offered(&payloads, "CONTENT_PAYLOADS=on\nDOWNLOAD_LIMIT=16384\n").await;
@@ -174,13 +175,12 @@ async fn a_daemon_that_is_killed_anywhere_begins_anew_and_gets_there() {
         let blocks = slot.chunks(BLOCK).zip(before.chunks(BLOCK));
         blocks.filter(|(now, before)| now != before).count()
     };
-    // As soon as the slot is ours, with the first blocks of the image, and later.
-    for blocks in [0, 1, 10] {
+    for blocks in points {
         scene.node.disk.write(SlotName::B, 0, &before);
         let daemon = scene.boot(SlotName::A).await;
         scene.attempt("UPDATE_STATUS_DOWNLOADING").await;
         eventually("the slot is written", || {
-            !fate_is_untouched(&scene.node) && written(&scene.node) >= blocks
+            !fate_is_untouched(&scene.node) && written(&scene.node) >= *blocks
         })
         .await;
         daemon.kill();
@@ -193,11 +193,22 @@ async fn a_daemon_that_is_killed_anywhere_begins_anew_and_gets_there() {
     scene.attempt(NEED_REBOOT).await;
     is_installed(&scene.node);
     let downloads = scene.server.journal().downloads();
-    assert!(
-        downloads.iter().all(|download| download.name == PACKAGE),
-        "{downloads:?}"
-    );
     assert!(daemon.stop().success());
+    downloads.into_iter().map(|download| download.name).collect()
+}
+
+/// As soon as the slot is ours, and later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_killed_anywhere_gets_there_by_the_package() {
+    let downloads = updated_after_deaths(&[0, 10]).await;
+    assert!(downloads.iter().all(|name| name == PACKAGE), "{downloads:?}");
+}
+
+/// With the first blocks of the image, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_has_died_of_a_package_three_times_takes_the_payload() {
+    let downloads = updated_after_deaths(&[0, 1, 10]).await;
+    assert_eq!(downloads, ["update.gz"]);
 }
 
 /// The server offers the content payload beside these bytes, which are of the same image.
