@@ -42,28 +42,19 @@ impl Picture {
             counted: "chunks",
         };
         let (new, data) = (Scale::of(blocks * BLOCK), Scale::of(tables.data_len()));
-        let (mut place, mut origins) = (0, Vec::new());
-        let mut due = patches.iter().peekable();
-        for (number, chunk) in tables.chunks().iter().enumerate() {
-            let end = place + u64::from(chunk.packed_len);
-            while due.next_if(|(chunks, _)| chunks.end <= number).is_some() {}
-            let patch = due.peek().filter(|(chunks, _)| chunks.contains(&number));
-            let (paint, from) = match patch {
-                Some((_, patch)) => (PATCHED, patch.clone()),
-                None if has(number) => (OLD, 0..0),
-                None => (FETCHED, place..end),
-            };
-            picture.count(paint, 1, 0, 0);
+        let origins = origins(tables, has, patches);
+        let mut last = &(0..0);
+        for (paint, from) in &origins {
+            picture.count(*paint, 1, 0, 0);
             // A patch is one for all of its chunks.
-            if patch.is_none_or(|(chunks, _)| chunks.start == number) {
+            if from != last {
                 for piece in data.pieces(from.start, from.end) {
-                    picture.data.paint(piece.column, paint, piece.amount);
+                    picture.data.paint(piece.column, *paint, piece.amount);
                 }
                 picture.data_size += from.end - from.start;
-                picture.count(paint, 0, 0, from.end - from.start);
+                picture.count(*paint, 0, 0, from.end - from.start);
             }
-            origins.push((paint, from));
-            place = end;
+            last = from;
         }
         for part in tables.parts() {
             // Invariant: each part is of a chunk.
@@ -94,6 +85,27 @@ impl Picture {
         }
         picture
     }
+}
+
+/// Where each chunk comes from, and its range among the packed chunks and patches.
+fn origins(
+    tables: &ContentTables,
+    has: &dyn Fn(usize) -> bool,
+    patches: &[Patched],
+) -> Vec<(Paint, Range<u64>)> {
+    let (mut place, mut due) = (0, patches.iter().peekable());
+    let chunks = tables.chunks().iter().enumerate();
+    let origin = chunks.map(|(number, chunk)| {
+        let packed = place..place + u64::from(chunk.packed_len);
+        place = packed.end;
+        while due.next_if(|(chunks, _)| chunks.end <= number).is_some() {}
+        match due.peek().filter(|(chunks, _)| chunks.contains(&number)) {
+            Some((_, patch)) => (PATCHED, patch.clone()),
+            None if has(number) => (OLD, 0..0),
+            None => (FETCHED, packed),
+        }
+    });
+    origin.collect()
 }
 
 /// Bytes of the image that a part makes. Where its segment is encoded, its share of that.

@@ -81,8 +81,8 @@ fn content_picture(
 ) -> Result<Picture, BuildError> {
     let old = source.map(|path| find(path, tables)).transpose()?;
     let has = |chunk| old.as_ref().is_some_and(|old| old.has(chunk));
-    let patched = old.as_ref().map(|old| PatchedChunks::new(tables, old, has));
-    let patches: Vec<_> = patched.iter().flat_map(PatchedChunks::patches).collect();
+    let made = old.as_ref().map(|old| PatchedChunks::new(tables, old, has));
+    let patches: Vec<_> = made.iter().flat_map(PatchedChunks::patches).collect();
     Ok(Picture::of_content(image, tables, (&has, &patches)))
 }
 
