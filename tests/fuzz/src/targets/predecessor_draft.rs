@@ -37,6 +37,8 @@ impl PredecessorDraft {
             ..Self::default()
         };
         let (mut next, mut end) = (0, 0);
+        // All sources together may have eight times the content.
+        let mut room = 8 * chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
         while next < chunks.len() && draft.lists[0].len() < 8 {
             let skip = input.below(3);
             let first = next + skip;
@@ -45,17 +47,21 @@ impl PredecessorDraft {
                 break;
             }
             let made = chunks[first..first + count].concat();
-            let sources = if content_len > 0 { input.below(3) } else { 0 };
-            let numbers = [skip, count, made.len(), sources];
-            for (list, number) in draft.lists.iter_mut().zip(numbers) {
-                list.push(number as u64);
-            }
-            for _ in 0..sources {
-                let start = u64::from(input.short()) % content_len;
-                let len = 1 + u64::from(input.short()) % (content_len - start);
+            let mut sources = 0;
+            for _ in 0..input.below(3) {
+                let start = u64::from(input.short()) % content_len.max(1);
+                let len = 1 + u64::from(input.short()) % (content_len - start).max(1);
+                if len > room.min(content_len) {
+                    break;
+                }
                 draft.lists[4].push(zigzag(start.cast_signed() - end));
                 draft.lists[5].push(len);
                 end = (start + len).cast_signed();
+                (sources, room) = (sources + 1, room - len);
+            }
+            let numbers = [skip, count, made.len(), sources];
+            for (list, number) in draft.lists.iter_mut().zip(numbers) {
+                list.push(number as u64);
             }
             draft.data.extend(made);
             next = first + count;
