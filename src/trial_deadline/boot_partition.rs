@@ -3,12 +3,13 @@
 use std::error::Error;
 use std::fs;
 use std::io;
+use std::iter::successors;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
-use super::facts::{FactsError, is_exhaustion};
 use crate::disk::{self, SlotDisk, SlotName};
 use crate::host::{Host, Unreadable};
 use crate::journal::chain;
@@ -97,7 +98,7 @@ pub(super) fn kernel(host: &Host, disk: &SlotDisk, slot: SlotName) -> Kernel {
             Ok(Ok(Err(error))) => Kernel::unknown(&error, Some(&partition)),
             // Whatever its code: the machine has no thread to look with.
             Err(error) => Kernel::Unknown {
-                why: FactsError::Thread(error).to_string(),
+                why: format!("no thread can be started: {error}"),
                 is_silence: true,
             },
             Ok(Err(_)) => Kernel::unknown(&io::Error::other("the look ended early"), Some(&partition)),
@@ -152,6 +153,19 @@ fn on_boot(mountinfo: &str) -> Boot {
     }
 }
 
+/// Whether memory or file descriptors have run out, by the error or one of its causes.
+pub(super) fn is_exhaustion(error: &(dyn Error + 'static)) -> bool {
+    successors(Some(error), |&error| error.source()).any(|error| {
+        let of_system = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::raw_os_error);
+        let errno = of_system
+            .map(Errno::from_raw)
+            .or_else(|| error.downcast_ref().copied());
+        matches!(errno, Some(Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE))
+    })
+}
+
 fn mount_for_this_thread(point: &Path, partition: &Path) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
     let nothing = None::<&str>;
@@ -175,8 +189,6 @@ fn mount_for_this_thread(point: &Path, partition: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use nix::errno::Errno;
-
     use super::*;
 
     #[test]

@@ -1,14 +1,10 @@
 //! What the decision is made from, read at the moment of each use.
 
-use std::error::Error;
 use std::io;
-use std::iter::successors;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::errno::Errno;
-
-use super::boot_partition::{self, Kernel};
+use super::boot_partition::{self, Kernel, is_exhaustion};
 use super::daemon_start::{DaemonStart, is_masked};
 use super::keeper::WATCHDOG_DELAY;
 use super::systemd_watchdog::SystemdWatchdog;
@@ -79,19 +75,6 @@ impl FactsError {
     pub(super) fn is_silence(&self) -> bool {
         matches!(self, Self::Thread(_) | Self::TimedOut(_)) || is_exhaustion(self)
     }
-}
-
-/// Whether memory or file descriptors have run out, by the error or one of its causes.
-pub(super) fn is_exhaustion(error: &(dyn Error + 'static)) -> bool {
-    successors(Some(error), |&error| error.source()).any(|error| {
-        let of_system = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::raw_os_error);
-        let errno = of_system
-            .map(Errno::from_raw)
-            .or_else(|| error.downcast_ref().copied());
-        matches!(errno, Some(Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE))
-    })
 }
 
 impl BothSlots {
