@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::metadata;
 use super::survey::Survey;
-use super::{ContentFailure, explained};
+use super::{ContentFailure, explained, tries};
 use crate::amounts::bytes;
 use crate::install::InstallError;
 use crate::install::attempt::{AttemptSetup, at_work};
@@ -62,12 +62,14 @@ async fn look(
     package: &ContentPackage,
     cancel: &CancellationToken,
 ) -> Result<String, ContentFailure> {
+    let priority = attempt.site.pace.priority;
+    let (of, looked_at) = (Arc::clone(attempt), package.clone());
+    at_work(priority, move || tries::earlier(&of, &looked_at)).await?;
     let fetched = tokio::select! {
         fetched = metadata::fetch(attempt, targets, package) => fetched?,
         () = cancel.cancelled() => return Err(InstallError::Cancelled.into()),
     };
     let (at, to, stop) = (Arc::clone(attempt), Arc::clone(targets), cancel.clone());
-    let priority = attempt.site.pace.priority;
     let survey = at_work(priority, move || Survey::make(&at, &to, fetched, &stop)).await?;
     Ok(format!(
         "{} is tried first: {} of its {} would be fetched, in {} ranges",

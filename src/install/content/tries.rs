@@ -5,7 +5,7 @@
 //! package's size (8, big endian), how many attempts were begun and not ended (1), and the package's name.
 //! It is there from before anything of the package is read until the attempt ends, however it does.
 //!
-//! What can't be read or saved costs one more attempt at the package at most: it is logged.
+//! An attempt whose record can't be read or saved isn't counted: that is logged.
 
 use std::path::PathBuf;
 
@@ -21,32 +21,45 @@ const MOST: u8 = 3;
 /// An attempt that is under way: dropped when it ends, and when the daemon stops. Not if that dies.
 pub(super) struct Try(PathBuf);
 
+/// How many attempts at `package` have ended with the daemon.
+///
+/// # Errors
+/// [`ContentFailure::WentDown`] if that is too many.
+pub(super) fn earlier(attempt: &AttemptSetup, package: &ContentPackage) -> Result<u8, ContentFailure> {
+    let loaded = record::load(&attempt.path(saved::CONTENT_TRIES), saved::VERSION);
+    let loaded = loaded.unwrap_or_else(|error| {
+        tracing::warn!(%error, "earlier attempts at the content package are not known");
+        None
+    });
+    let is = |tries: &u8| {
+        let loaded = loaded.as_ref();
+        loaded.is_some_and(|loaded| *loaded == contents(attempt, package, *tries))
+    };
+    match (1..=MOST).find(is) {
+        Some(MOST) => Err(ContentFailure::WentDown(MOST)),
+        tries => Ok(tries.unwrap_or(0)),
+    }
+}
+
 /// Counts an attempt at `package`.
 ///
 /// # Errors
 /// [`ContentFailure::WentDown`] if too many have ended with the daemon.
 pub(super) fn begin(attempt: &AttemptSetup, package: &ContentPackage) -> Result<Try, ContentFailure> {
     let path = attempt.path(saved::CONTENT_TRIES);
-    let contents = |tries: u8| {
-        let mut contents = attempt.plan.payload_sha256.as_bytes().to_vec();
-        contents.extend_from_slice(&package.size.to_be_bytes());
-        contents.push(tries);
-        contents.extend_from_slice(package.name.as_bytes());
-        contents
-    };
-    let loaded = record::load(&path, saved::VERSION).unwrap_or_else(|error| {
-        tracing::warn!(%error, "earlier attempts at the content package are not known");
-        None
-    });
-    let earlier = loaded.and_then(|loaded| (1..=MOST).find(|tries| loaded == contents(*tries)));
-    let earlier = earlier.unwrap_or(0);
-    if earlier == MOST {
-        return Err(ContentFailure::WentDown(earlier));
-    }
-    if let Err(error) = record::save(&path, saved::VERSION, &contents(earlier + 1)) {
+    let tries = earlier(attempt, package)? + 1;
+    if let Err(error) = record::save(&path, saved::VERSION, &contents(attempt, package, tries)) {
         tracing::warn!(%error, "this attempt at the content package isn't counted");
     }
     Ok(Try(path))
+}
+
+fn contents(attempt: &AttemptSetup, package: &ContentPackage, tries: u8) -> Vec<u8> {
+    let mut contents = attempt.plan.payload_sha256.as_bytes().to_vec();
+    contents.extend_from_slice(&package.size.to_be_bytes());
+    contents.push(tries);
+    contents.extend_from_slice(package.name.as_bytes());
+    contents
 }
 
 impl Drop for Try {
