@@ -115,6 +115,34 @@ fn ranges_hold_what_is_taken_in_its_order() {
     );
 }
 
+/// As where an attempt was interrupted amid the chunks of a patch.
+#[test]
+fn a_patch_is_taken_only_where_it_is_smaller_than_the_chunks_that_are_missing() {
+    let old = program(1, 200_000);
+    let new = [rebuilt(&old, 97), program(4, 60_000)].concat();
+    let read = read(&generate_from(&[&old], &new, &small_chunks()));
+    let tables = read.manifest.content().unwrap();
+    let found = find(&old, tables);
+    let where_all_is_missing = PatchedChunks::new(tables, &found, |chunk| found.has(chunk));
+    assert!(where_all_is_missing.count() > 40);
+    let mut left_out = 0;
+    for (number, chunk) in tables.chunks().iter().enumerate() {
+        let has = |other| other != number;
+        let patches = PatchedChunks::new(tables, &found, has);
+        for (_, patch) in patches.patches() {
+            assert!(patch.end - patch.start < chunk.packed_len.into());
+        }
+        let fetched: u64 = patches
+            .missing(has)
+            .iter()
+            .map(|range| range.end - range.start)
+            .sum();
+        assert!(fetched <= chunk.packed_len.into());
+        left_out += usize::from(patches.count() == 0);
+    }
+    assert!(left_out > 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
