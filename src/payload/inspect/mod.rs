@@ -147,10 +147,11 @@ fn too_long(of_metadata: u64) -> Option<String> {
     (of_metadata > Manifest::MAX_SIGNATURES).then(|| refusal.to_string())
 }
 
-/// The limits of a node with a slot of any length, and any partitions.
+/// The limits of a node with a slot of any length, and any partitions, that takes content payloads.
 const fn anywhere() -> Limits {
     Limits {
         extra_partitions: ExtraPartitionLimits::Any,
+        content_payloads: true,
         ..Limits::for_slot(u64::MAX)
     }
 }

@@ -104,9 +104,11 @@ fn it_is_described_and_verified() {
         "version 2.50001",
         "chunks of content",
         "by btrfs-zstd-1.5.7 level 3",
+        "taken only by nodes with CONTENT_PAYLOADS=on",
     ] {
         assert!(said.stdout.contains(part), "{part}: {}", said.stdout);
     }
+    assert!(!said.stdout.contains("refuses"), "{}", said.stdout);
     assert!(!said.stdout.contains("cut off"), "{}", said.stdout);
     let key = payload("test-key.pub.pem");
     let said = tool(&[&"verify", &"--public-key", &key, &site.payload]);
