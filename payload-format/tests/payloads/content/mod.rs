@@ -3,6 +3,7 @@
 mod images;
 mod independent;
 mod interrupted;
+mod known;
 mod parts;
 mod predecessors;
 mod refusals;
