@@ -1,89 +1,31 @@
 """Builds the image of a content payload by docs/content-payloads.md and docs/payloads.md alone.
 
-usage: reader.py PAYLOAD OUT [IMAGE]
+usage: reader.py PAYLOAD OUT IMAGE [OLD]
 
 Knows nothing of the project's code: `protoc` decodes the manifest by docs/content-payloads.proto, which
 CONTENT_PAYLOADS_PROTO names; a field that the schema lacks is refused. Header, tables and chunks are read here, and
-frames are decoded and made by the system's libzstd. Each chunk is held against its hash, and the image
-against the manifest's.
+frames are decoded and made by the system's libzstd. What OLD, an image that is there, has of the chunks is taken from
+it, and so are patches of it if it is a predecessor. Each chunk is held against its hash, and the image against the
+manifest's.
 
 The encoder is libzstd 1.5.7. Where the system's is another version, it can't make the blocks again: then each
 encoded segment must be what IMAGE, the original, has there, as far as a decoder can tell, and its blocks are taken.
-ZSTD_LIBRARY names another library. Prints how many segments were encoded, and how many compared.
+ZSTD_LIBRARY names another library. Prints how many segments were encoded, and how many compared; and how many chunks
+were packed, of the old image, and made by patches.
 """
 
 import ast
-import ctypes
 import hashlib
 import os
 import subprocess
 import sys
 
+import patches
+from old_content import OldContent
+from refusal import fail
+from zstd_library import Zstd
+
 BLOCK = 4096
-
-
-def fail(why):
-    sys.exit(f"refused: {why}")
-
-
-class Zstd:
-    """What is needed of the library: its functions are those of zstd.h."""
-
-    LEVEL, CONTENT_SIZE_FLAG, CHECKSUM_FLAG = 100, 200, 201
-
-    def __init__(self):
-        self.library = ctypes.CDLL(os.environ.get("ZSTD_LIBRARY", "libzstd.so.1"))
-        for name in "ZSTD_createDCtx", "ZSTD_createCCtx":
-            getattr(self.library, name).restype = ctypes.c_void_p
-        for name in (
-            "ZSTD_DCtx_refPrefix",
-            "ZSTD_decompressDCtx",
-            "ZSTD_CCtx_setParameter",
-            "ZSTD_compress2",
-            "ZSTD_compressBound",
-            "ZSTD_findFrameCompressedSize",
-        ):
-            getattr(self.library, name).restype = ctypes.c_size_t
-
-    def version(self):
-        return self.library.ZSTD_versionNumber()
-
-    def _checked(self, code, what):
-        if self.library.ZSTD_isError(ctypes.c_size_t(code)):
-            fail(what)
-        return code
-
-    def frame_len(self, data):
-        code = self.library.ZSTD_findFrameCompressedSize(data, ctypes.c_size_t(len(data)))
-        return self._checked(code, "no zstd frame")
-
-    def decode(self, frame, prefix, length):
-        """The content of one frame, which has `length` bytes."""
-        if self.frame_len(frame) != len(frame):
-            fail("more than one frame")
-        context = ctypes.c_void_p(self.library.ZSTD_createDCtx())
-        content = ctypes.create_string_buffer(length)
-        if prefix:
-            self.library.ZSTD_DCtx_refPrefix(context, prefix, ctypes.c_size_t(len(prefix)))
-        found = self.library.ZSTD_decompressDCtx(
-            context, content, ctypes.c_size_t(length), frame, ctypes.c_size_t(len(frame))
-        )
-        self.library.ZSTD_freeDCtx(context)
-        if self._checked(found, "a frame that can't be decoded") != length:
-            fail("a frame of another length")
-        return content.raw
-
-    def encode(self, content, level):
-        context = ctypes.c_void_p(self.library.ZSTD_createCCtx())
-        for parameter, value in (self.LEVEL, level), (self.CONTENT_SIZE_FLAG, 1), (self.CHECKSUM_FLAG, 0):
-            self._checked(self.library.ZSTD_CCtx_setParameter(context, parameter, value), "a parameter")
-        room = self.library.ZSTD_compressBound(ctypes.c_size_t(len(content)))
-        encoded = ctypes.create_string_buffer(room)
-        length = self.library.ZSTD_compress2(
-            context, encoded, ctypes.c_size_t(room), content, ctypes.c_size_t(len(content))
-        )
-        self.library.ZSTD_freeCCtx(context)
-        return encoded.raw[: self._checked(length, "content that can't be encoded")]
 
 
 class Message:
@@ -135,7 +77,7 @@ def value(text):
 
 
 def read(payload):
-    """The slot's partition, that of a kernel made of content, and the packed chunks of a content payload."""
+    """The slot's partition, that of a kernel made of content, and the packed chunks and patches of a content payload."""
     if payload[:4] != b"CrAU" or int.from_bytes(payload[4:12], "big") != 2:
         fail("no payload of version 2")
     manifest_len = int.from_bytes(payload[12:20], "big")
@@ -174,17 +116,40 @@ def columns(tables):
     return chunks, segments
 
 
-def content_of(chunks, packed, prefix_len, zstd):
-    content, at = bytearray(), 0
+def content_of(tables, chunks, data, old, zstd):
+    """The content, and how many chunks were packed, of the old image, and made by patches."""
+    content, at, made, counts = bytearray(), 0, {}, [0, 0, 0]
+    prefix_len = tables.one("prefix_len", 0)
+    sections = patches.taken(tables, chunks, old) if old else {}
     for number, (digest, length, packed_len) in enumerate(chunks):
-        chunk, at = packed[at : at + packed_len], at + packed_len
-        if packed_len != length:
-            prefix = bytes(content[-prefix_len:]) if prefix_len else b""
-            chunk = zstd.decode(chunk, prefix, length)
+        packed, at = data[at : at + packed_len], at + packed_len
+        if number in sections:
+            made.update(made_by(sections[number], chunks, data, old))
+        if number in made:
+            chunk, way = made.pop(number), 2
+        elif old and old.chunk(digest) is not None:
+            chunk, way = old.chunk(digest), 1
+        else:
+            chunk, way = packed, 0
+            if packed_len != length:
+                prefix = bytes(content[-prefix_len:]) if prefix_len else b""
+                chunk = zstd.decode(packed, prefix, length)
         if hashlib.sha256(chunk).digest()[:16] != digest:
             fail(f"chunk {number} has another hash")
         content += chunk
-    return bytes(content)
+        counts[way] += 1
+    return bytes(content), counts
+
+
+def made_by(section, chunks, data, old):
+    """What the patch of a section makes, by number of the chunk."""
+    numbers, place, length, sources = section
+    source = b"".join(old.content[start:end] for start, end in sources)
+    content = patches.applied(data[place : place + length], source, sum(chunks[number][1] for number in numbers))
+    made, at = {}, 0
+    for number in numbers:
+        made[number], at = content[at : at + chunks[number][1]], at + chunks[number][1]
+    return made
 
 
 def hash_tree(image, data_blocks, salt):
@@ -201,22 +166,25 @@ def hash_tree(image, data_blocks, salt):
     return b"".join(reversed(levels))
 
 
-def main(path, out, original=None):
+def main(path, out, original, old=None):
     zstd = Zstd()
     with open(path, "rb") as file:
-        slot, kernel, packed = read(file.read())
+        slot, kernel, data = read(file.read())
     new = slot.one("new_partition_info")
     image_len, digest = new.one("size"), new.one("hash")
     tables = slot.one("content")
     chunks, segments = columns(tables)
-    content = content_of(chunks, packed, tables.one("prefix_len", 0), zstd)
+    if old:
+        with open(old, "rb") as file:
+            cuts = (tables.one(f"chunk_{name}") for name in ("min", "mask_bits", "max"))
+            old = OldContent(file.read(), list(cuts), zstd)
+    content, counts = content_of(tables, chunks, data, old, zstd)
     if kernel:
         new, start = kernel.one("new_partition_info"), kernel.one("content_start")
         if hashlib.sha256(content[start : start + new.one("size")]).digest() != new.one("hash"):
             fail("the kernel has another hash")
-    if original:
-        with open(original, "rb") as file:
-            original = file.read()
+    with open(original, "rb") as file:
+        original = file.read()
     image = bytearray(-(-image_len // BLOCK) * BLOCK)
     at = encoded = compared = 0
     for encoder, start, blocks, length in segments:
@@ -252,6 +220,7 @@ def main(path, out, original=None):
     with open(out, "wb") as file:
         file.write(image)
     print(f"{encoded} encoded, {compared} compared; kernel: {bool(kernel)}, hash tree: {bool(tree)}")
+    print("chunks: {} packed, {} old, {} patched".format(*counts))
 
 
 if __name__ == "__main__":
