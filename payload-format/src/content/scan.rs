@@ -75,9 +75,16 @@ pub(crate) fn scan<E: From<io::Error>>(
     });
     without.map(|without| seen.insert(without));
     let mut zstd = Decompressor::new()?;
+    let mut begins_file = false;
     for extent in extents {
-        // What several files share, or claim, is the content of the first.
+        begins_file |= extent.begins_file;
+        // What several files share, or claim, is the content of the first. If that is how a file
+        // begins, it begins with its next extent.
         if seen.insert(extent.blocks) {
+            let extent = FileExtent {
+                begins_file: std::mem::take(&mut begins_file),
+                ..extent
+            };
             file_extent(&reader, extent, &mut zstd, take)?;
         }
     }

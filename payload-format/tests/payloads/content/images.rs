@@ -231,18 +231,24 @@ fn erofs(tree: &Tree) -> Vec<u8> {
 
 /// As the kernel writes btrfs with zstd. Only root may mount; nobody in some containers.
 fn kernel_btrfs(tree: &Tree) -> Option<Vec<u8>> {
+    kernel_btrfs_after(tree, "true")
+}
+
+/// The same, after a command of the shell in its root directory.
+pub(super) fn kernel_btrfs_after(tree: &Tree, command: &str) -> Option<Vec<u8>> {
     let directory = tempfile::tempdir().unwrap();
     let (image, root) = (directory.path().join("image"), directory.path().join("root"));
     std::fs::create_dir(&root).unwrap();
     std::fs::write(&image, btrfs(&Tree::new())).unwrap();
     // Nobody but this thread sees the mount, which ends with the program.
-    let fill = r#"mount -o loop,compress-force=zstd:3 "$0" "$1" && cp -r "$2/." "$1" && umount "$1""#;
+    let fill = r#"mount -o loop,compress-force=zstd:3 "$0" "$1" && cp -r "$2/." "$1" && (cd "$1" && eval "$3") && umount "$1""#;
     let files = tempfile::tempdir().unwrap();
     write(tree, files.path());
     let paths = [image.as_path(), root.as_path(), files.path()];
     let output = Command::new("unshare")
         .args(["--mount", "sh", "-c", fill])
         .args(paths)
+        .arg(command)
         .output()
         .unwrap();
     if !output.status.success() {

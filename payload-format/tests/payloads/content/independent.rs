@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::images::noise;
+use super::images::{kernel_btrfs_after, noise, tree};
 use super::parts::{generate_with, with_verity};
 use super::{Built, build, find, generate, generate_from, small_chunks};
 use payload_format::PatchedChunks;
@@ -164,4 +164,22 @@ fn and_of_a_btrfs_that_the_kernel_compressed_with_its_hash_tree() {
             is_patched,
         });
     }
+}
+
+/// Of a file whose first extent is another file's, the rest is a unit all the same.
+#[test]
+fn and_of_files_that_share_extents() {
+    let share = "cp --reflink=always lib/library lib/shared && head -c 90000 share/document >> lib/shared";
+    let mut changed = tree();
+    for byte in changed.get_mut("lib/library").unwrap().iter_mut().step_by(997) {
+        *byte ^= 1;
+    }
+    let images = kernel_btrfs_after(&tree(), share).zip(kernel_btrfs_after(&changed, share));
+    let Some((old, new)) = images else { return };
+    check(&Step {
+        olds: &[&old],
+        running: &old,
+        new: &new,
+        is_patched: true,
+    });
 }
