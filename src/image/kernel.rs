@@ -7,6 +7,9 @@
 //!            sector that nothing runs any more      and the code
 //! ```
 //!
+//! Any other EFI application (a unified kernel image, for one) tells its machine in its own header, and
+//! has the hash in the same place, as the slot loader reads it.
+//!
 //! The hash is 64 hexadecimal digits in lower case: the root of the dm-verity tree of the `/usr`
 //! that the kernel was built with. Flatcar's GRUB appends it to the command line as
 //! `verity.usrhash=` if all 64 are such digits, and nothing otherwise; the same is done here.
@@ -44,8 +47,28 @@ impl KernelHeader {
                 root_hash: hash_at(head, 512),
             };
         }
-        Self::default()
+        match machine_of_application(head) {
+            Some(0x8664) => Self {
+                architecture: Some("x86-64"),
+                root_hash: hash_at(head, 64),
+            },
+            Some(0xaa64) => Self {
+                architecture: Some("arm64"),
+                root_hash: hash_at(head, 512),
+            },
+            _ => Self::default(),
+        }
     }
+}
+
+/// The machine that an EFI application is for; none if the file is no such one, or its header isn't
+/// among the bytes that are looked at. Source: Microsoft's "PE Format".
+fn machine_of_application(head: &[u8]) -> Option<u16> {
+    let at = u32::from_le_bytes(head.get(0x3c..0x40)?.try_into().ok()?);
+    let header = head.get(usize::try_from(at).ok()?..)?;
+    let is_application = head.starts_with(b"MZ") && header.starts_with(b"PE\0\0");
+    let machine = header.get(4..6)?.try_into().ok()?;
+    is_application.then_some(u16::from_le_bytes(machine))
 }
 
 fn hash_at(head: &[u8], offset: usize) -> Option<Sha256Digest> {
@@ -98,6 +121,35 @@ mod tests {
             // GRUB takes no capitals, and nothing of 63 digits.
             head[offset + 20] = b'A';
             assert_eq!(KernelHeader::of(&head).root_hash, None, "{name}");
+        }
+    }
+
+    /// An EFI application with its header at 0x80.
+    fn application(machine: u16) -> Vec<u8> {
+        let mut head = vec![0; KernelHeader::LEN];
+        head[..2].copy_from_slice(b"MZ");
+        head[0x3c] = 0x80;
+        head[0x80..0x84].copy_from_slice(b"PE\0\0");
+        head[0x84..0x86].copy_from_slice(&machine.to_le_bytes());
+        head
+    }
+
+    #[test]
+    fn an_application_of_kernel_and_initrd_tells_its_machine_and_has_the_hash_in_the_same_place() {
+        for (machine, offset, name) in [(0x8664, 64, "x86-64"), (0xaa64, 512, "arm64")] {
+            let mut head = application(machine);
+            let without = KernelHeader::of(&head);
+            assert_eq!((without.architecture, without.root_hash), (Some(name), None));
+            head[offset..offset + 64].copy_from_slice(DIGITS);
+            let hash = KernelHeader::of(&head).root_hash.map(|hash| hash.to_string());
+            assert_eq!(hash.as_deref(), std::str::from_utf8(DIGITS).ok());
+        }
+        // For another machine, or with its header behind what is looked at, or damaged.
+        assert_eq!(KernelHeader::of(&application(0x14c)), KernelHeader::default());
+        for (offset, byte) in [(0, b'X'), (0x3d, 0xff), (0x3f, 0xff), (0x80, 0)] {
+            let mut head = application(0x8664);
+            head[offset] = byte;
+            assert_eq!(KernelHeader::of(&head), KernelHeader::default(), "{offset:#x}");
         }
     }
 
