@@ -53,6 +53,20 @@ const DAEMON: Parts = Parts {
         ),
     ],
 };
+/// Files of the earlier daemon, which had no other units.
+const EARLIER_DAEMON: Parts = Parts {
+    files: &[
+        (
+            "systemd/update-engine.service",
+            "lib/systemd/system/update-engine.service",
+        ),
+        (
+            "dbus/com.coreos.update1.conf",
+            "share/dbus-1/system.d/com.coreos.update1.conf",
+        ),
+    ],
+    ..DAEMON
+};
 /// Files of the reboot manager.
 const REBOOT_MANAGER: Parts = Parts {
     programs: &[("update_reboot_manager", "sbin/update_reboot_manager")],
@@ -118,7 +132,7 @@ impl Daemon {
             // With what the workspace has built for itself, where it is of the same version.
             compile_alike(repository, &sources)?;
             make(
-                &DAEMON,
+                &EARLIER_DAEMON,
                 (&sources, architecture),
                 &repository.join("target"),
                 &made,
