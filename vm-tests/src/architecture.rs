@@ -89,6 +89,14 @@ impl Architecture {
         }
     }
 
+    /// Another one: `objdump`.
+    pub(crate) fn objdump(self) -> &'static str {
+        match self {
+            Self::Amd64 => "objdump",
+            Self::Arm64 | Self::Arm64Pages16K => "aarch64-linux-gnu-objdump",
+        }
+    }
+
     /// File that firmware starts from a disk of which it knows nothing (UEFI 2.10, section 3.5.1.1).
     pub(crate) fn boot_file(self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 /// Tools and the Debian packages that contain them.
-const PACKAGES: [(&str, &str); 17] = [
+const PACKAGES: [(&str, &str); 19] = [
     ("unshare", "util-linux"),
     ("git", "git"),
     ("tar", "tar"),
@@ -19,6 +19,7 @@ const PACKAGES: [(&str, &str); 17] = [
     ("mcopy", "mtools"),
     ("mdel", "mtools"),
     ("objcopy", "binutils"),
+    ("objdump", "binutils"),
     ("sgdisk", "gdisk"),
     ("cgpt", "cgpt"),
     ("openssl", "openssl"),
@@ -26,6 +27,7 @@ const PACKAGES: [(&str, &str); 17] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-system-aarch64", "qemu-system-arm"),
     ("aarch64-linux-gnu-objcopy", "binutils-aarch64-linux-gnu"),
+    ("aarch64-linux-gnu-objdump", "binutils-aarch64-linux-gnu"),
 ];
 
 /// A command that is about to run.

@@ -1,5 +1,7 @@
 //! Stage of a story: its loader, server, releases and output.
 
+mod requests;
+
 use std::fmt::Display;
 use std::fs;
 use std::num::NonZeroU64;
@@ -8,7 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::runtime::Runtime;
-use update_engine::serve::{Catalog, NodeEvent, Server};
+use update_engine::serve::{Catalog, Server};
 
 use crate::architecture::Architecture;
 use crate::disk::{Disk, Slot, Standing, gpt};
@@ -218,30 +220,6 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Checks that the release was made of its content payload, and of fewer bytes than half of the
-    /// payload.
-    pub(crate) fn expect_content(&self, release: &Release) -> Result<()> {
-        let downloads = self.server.journal().downloads();
-        let of_content = downloads
-            .iter()
-            .filter(|download| download.name == "update.content");
-        ensure!(
-            of_content.count() == downloads.len() && !downloads.is_empty(),
-            "the payload was fetched: {downloads:?}"
-        );
-        let fetched: u64 = downloads.iter().map(|download| download.len).sum();
-        let payload = fs::metadata(&release.payload)?.len();
-        ensure!(
-            fetched * 2 < payload,
-            "{fetched} bytes were fetched, the payload has {payload}"
-        );
-        self.say(format_args!(
-            "{fetched} bytes were fetched in {} ranges, the payload has {payload}",
-            downloads.len()
-        ));
-        Ok(())
-    }
-
     /// Offers a release, and sends it at `pace` bytes per second.
     pub(crate) fn offer_slowly(&self, release: &Release, pace: NonZeroU64) -> Result<()> {
         self.workshop.payload(release)?;
@@ -254,27 +232,6 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Checks that the last download did not begin with the first byte.
-    pub(crate) fn expect_resumed(&self) -> Result<()> {
-        let downloads = self.server.journal().downloads();
-        let last = downloads.last().context("nothing was downloaded")?;
-        ensure!(last.first > 0, "the download began anew: {downloads:?}");
-        self.say(format_args!("the download went on at byte {}", last.first));
-        Ok(())
-    }
-
-    /// Checks that a node has reported a rollback: event 3, result 0, code 44; flags above the low
-    /// bits.
-    pub(crate) fn expect_rollback_report(&self) -> Result<()> {
-        let events = self.server.journal().events();
-        let told = |event: &NodeEvent| {
-            (event.kind, event.result) == (3, 0) && event.code.is_some_and(|code| code & 0xffff == 44)
-        };
-        ensure!(events.iter().any(told), "no rollback was reported: {events:?}");
-        self.say("the server was told of the rollback");
-        Ok(())
-    }
-
     /// Waits until the node asks for an update by itself, and for the outcome.
     ///
     /// A daemon draws the time of its first check, 2 to 12 minutes after its start; it is started
@@ -284,31 +241,6 @@ impl<'a> Stage<'a> {
         let seconds = machine.sh(NEAR_CHECK)?;
         self.say(format_args!("the node will ask in {} s", seconds.trim()));
         machine.sh(AFTER_CHECK)?;
-        Ok(())
-    }
-
-    /// Checks that the node was offered a release that it came back from, and left it alone: event
-    /// 3, result 9, code 35, and nothing was downloaded since.
-    pub(crate) fn expect_refusal(&self, machine: &mut Machine) -> Result<()> {
-        let events = self.server.journal().events();
-        let refused = |event: &NodeEvent| {
-            (event.kind, event.result) == (3, 9) && event.code.is_some_and(|code| code & 0xffff == 35)
-        };
-        ensure!(events.iter().any(refused), "nothing was refused: {events:?}");
-        let status = machine.sh("update_engine_client -status 2>/dev/null")?;
-        ensure!(
-            status.contains("CURRENT_OP=UPDATE_STATUS_IDLE"),
-            "the node takes the release again:\n{status}"
-        );
-        let downloads = self.server.journal().downloads().len();
-        // Once for each time that the node came back.
-        let told = |event: &&NodeEvent| event.code.is_some_and(|code| code & 0xffff == 44);
-        let rollbacks = events.iter().filter(told).count().max(1);
-        ensure!(
-            (1..=rollbacks).contains(&downloads),
-            "the release was downloaded {downloads} times"
-        );
-        self.say("the node does not install it again by itself");
         Ok(())
     }
 

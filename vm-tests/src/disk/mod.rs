@@ -188,6 +188,7 @@ impl fmt::Display for Standing {
 pub(crate) struct Disk {
     path: PathBuf,
     recording: Option<PathBuf>,
+    guarded: bool,
 }
 
 impl Disk {
@@ -198,6 +199,7 @@ impl Disk {
         let disk = Self {
             path,
             recording: None,
+            guarded: release.root_hash.is_some(),
         };
         disk.partition()?;
         disk.put(9, &workshop.root_image)?;
@@ -213,6 +215,11 @@ impl Disk {
         &self.path
     }
 
+    /// Whether its slots are to be mounted through dm-verity.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.guarded
+    }
+
     /// Path at which a machine records its writes.
     pub(crate) fn recording(&self) -> Option<&Path> {
         self.recording.as_deref()
@@ -224,6 +231,7 @@ impl Disk {
         Ok(Self {
             path: self.path.clone(),
             recording: Some(path.to_owned()),
+            guarded: self.guarded,
         })
     }
 
@@ -233,6 +241,7 @@ impl Disk {
         Ok(Self {
             path: path.to_owned(),
             recording: None,
+            guarded: self.guarded,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Initrd: busybox, `findfs`, the drivers and `guest/init`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -16,13 +17,10 @@ const INIT: &[u8] = include_bytes!("../../guest/init");
 
 const DIRECTORIES: [&str; 8] = ["bin", "dev", "lib64", "lib", "modules", "proc", "sys", "sysroot"];
 
-/// Programs in the unpacked userland, and where they go.
-const PROGRAMS: [(&str, &str); 2] = [
-    ("usr/bin/busybox", "bin/busybox"),
-    ("usr/sbin/findfs", "bin/findfs"),
-];
-/// Libraries of theirs.
-const LIBRARIES: [&str; 2] = ["libblkid.so.1", "libc.so.6"];
+/// Programs below `/usr`, and where they go.
+const PROGRAMS: [(&str, &str); 2] = [("bin/busybox", "bin/busybox"), ("sbin/findfs", "bin/findfs")];
+/// What sets dm-verity up, where it is below `/usr`, and where it goes.
+const VERITYSETUP: (&str, &str) = ("sbin/veritysetup", "bin/veritysetup");
 
 /// The initrd of `release`, below `cache`.
 pub(super) fn image(
@@ -31,24 +29,21 @@ pub(super) fn image(
     release: &str,
     recipe: &Recipe<'_>,
 ) -> Result<PathBuf> {
-    let (userland, architecture) = (packages.userland(), packages.architecture);
     let mut archive = Archive::default();
     for directory in DIRECTORIES {
         archive.add(Kind::Directory, directory, &[]);
     }
     archive.add(Kind::Program, "init", INIT);
     archive.add(Kind::Link, "bin/sh", b"busybox");
-    for (from, to) in PROGRAMS {
-        archive.add(Kind::Program, to, &files::read(&userland.join(from))?);
+    let mut programs = Vec::from(PROGRAMS);
+    if recipe.flatcar_image {
+        programs.push(VERITYSETUP);
     }
-    let libraries = format!("lib/{}", architecture.triplet());
-    let library = |name: &str| files::read(&userland.join("usr").join(&libraries).join(name));
-    archive.add(Kind::Directory, &libraries, &[]);
-    for name in LIBRARIES {
-        archive.add(Kind::Program, &format!("{libraries}/{name}"), &library(name)?);
+    for (from, to) in &programs {
+        let program = packages.of_usr(from)?;
+        archive.add(Kind::Program, to, &files::read(&program)?);
     }
-    let (directory, linker) = architecture.linker();
-    archive.add(Kind::Program, &format!("{directory}/{linker}"), &library(linker)?);
+    add_libraries(&mut archive, packages, programs.iter().map(|(from, _)| *from))?;
     add_modules(&mut archive, packages)?;
     archive.add(Kind::File, "release", release.as_bytes());
     archive.add(Kind::File, "conduct", recipe.conduct.in_initrd().as_bytes());
@@ -56,9 +51,39 @@ pub(super) fn image(
     archive.add(Kind::File, "deadline", deadline.as_bytes());
     let takeover = recipe.takeover.map_or("", Takeover::in_initrd);
     archive.add(Kind::File, "takeover", takeover.as_bytes());
-    let filesystem = if recipe.btrfs { "btrfs" } else { "ext2" };
+    let filesystem = if recipe.flatcar_image { "btrfs" } else { "ext2" };
     archive.add(Kind::File, "filesystem", filesystem.as_bytes());
     compressed(cache, &archive.finish())
+}
+
+/// Adds the libraries that `programs` need, which are below `/usr`, and the linker that finds them.
+fn add_libraries<'a>(
+    archive: &mut Archive,
+    packages: &Packages,
+    programs: impl Iterator<Item = &'a str>,
+) -> Result<()> {
+    let (directory, linker) = packages.architecture.linker();
+    let libraries = format!("lib/{}", packages.architecture.triplet());
+    archive.add(Kind::Directory, &libraries, &[]);
+    let mut unread: Vec<String> = programs.map(str::to_owned).collect();
+    let mut seen = BTreeSet::from([linker.to_owned()]);
+    while let Some(file) = unread.pop() {
+        let dump = run(tool(packages.architecture.objdump())
+            .arg("-p")
+            .arg(packages.of_usr(&file)?))?;
+        let needed = dump.lines().filter_map(|line| line.trim().strip_prefix("NEEDED"));
+        for name in needed.map(str::trim) {
+            if seen.insert(name.to_owned()) {
+                unread.push(format!("{libraries}/{name}"));
+            }
+        }
+    }
+    for name in seen {
+        let place = if name == linker { directory } else { &libraries };
+        let library = files::read(&packages.of_usr(&format!("{libraries}/{name}"))?)?;
+        archive.add(Kind::Program, &format!("{place}/{name}"), &library);
+    }
+    Ok(())
 }
 
 /// Adds the drivers to the directory `modules`, and the order in which they can be loaded.

@@ -24,6 +24,7 @@ mod initrd;
 mod modules;
 mod packages;
 mod release;
+mod root_hash;
 mod systemd_initrd;
 mod unbooted;
 mod units;
@@ -45,6 +46,7 @@ pub(crate) use self::handover::{OPEN_TIMEOUT, Takeover};
 pub(crate) use self::hang::{Deadline, Hang, SECONDS as HANG_DEADLINE};
 pub(crate) use self::packages::Debian;
 pub(crate) use self::release::{Initrd, Recipe, Release};
+pub(crate) use self::root_hash::RootHash;
 pub(crate) use self::unbooted::Misfit;
 
 use self::packages::Packages;

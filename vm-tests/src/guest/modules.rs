@@ -10,9 +10,9 @@ use crate::architecture::Architecture;
 
 /// Modules that a guest needs; the rest follows from their own lists. `crc32c_generic` is asked for
 /// by ext4 when it mounts, not when it is loaded; the two character sets by vfat; `loop` and
-/// `overlay` by extensions; `autofs4` by what is mounted on demand. `softdog` and `btrfs` are loaded
-/// where a story wants them.
-const WANTED: [&str; 13] = [
+/// `overlay` by extensions; `autofs4` by what is mounted on demand. `softdog`, `btrfs` and `dm_verity` are
+/// loaded where a story wants them.
+const WANTED: [&str; 14] = [
     "virtio_blk",
     "virtio_net",
     "i6300esb",
@@ -26,6 +26,7 @@ const WANTED: [&str; 13] = [
     "overlay",
     "autofs4",
     "btrfs",
+    "dm_verity",
 ];
 
 /// The watchdog of the chipset that QEMU's machines for x86-64 have: the device on which it is found, and

@@ -175,6 +175,16 @@ impl Packages {
         &self.directory
     }
 
+    /// A file of `/usr` that an initrd takes: of the userland, or else of the packages beside the kernel, in some of
+    /// which that directory isn't `/usr` yet.
+    pub(super) fn of_usr(&self, path: &str) -> Result<PathBuf> {
+        ["usr", "kernel/usr", "kernel"]
+            .map(|usr| self.directory.join(usr).join(path))
+            .into_iter()
+            .find(|file| file.exists())
+            .with_context(|| format!("no package has {path}"))
+    }
+
     /// The kernel itself.
     pub(super) fn kernel(&self) -> Result<PathBuf> {
         only_child(&self.kernel.join("boot"), "vmlinuz-")

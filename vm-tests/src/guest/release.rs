@@ -9,7 +9,7 @@ use update_engine::payload::{GenerateOptions, generate};
 use super::conduct::Conduct;
 use super::handover::Takeover;
 use super::hang::{Deadline, Hang};
-use super::{Daemon, Debian, Workshop, filesystem, initrd, systemd_initrd};
+use super::{Daemon, Debian, RootHash, Workshop, filesystem, hash_tree, initrd, systemd_initrd};
 use crate::command::{run, tool};
 use crate::{denials, files};
 
@@ -96,8 +96,9 @@ pub(crate) struct Recipe<'a> {
     /// Whether its payload is one of Flatcar's kind, compressed, of version 1; else it is plain, of
     /// version 2.
     pub(crate) compressed: bool,
-    /// Whether its image is a btrfs that this machine's kernel has compressed; else it is ext2.
-    pub(crate) btrfs: bool,
+    /// Whether its image is of Flatcar's kind: a btrfs that this machine's kernel has compressed, and a hash tree behind
+    /// it, by which it is mounted through dm-verity; else it is ext2.
+    pub(crate) flatcar_image: bool,
     /// The `cgpt` by which its postinst switches the slot by itself; none if it doesn't.
     pub(crate) cgpt: Option<&'a Path>,
 }
@@ -120,7 +121,7 @@ impl<'a> Recipe<'a> {
             deadline: Deadline::Off,
             initrd: Initrd::Busybox,
             compressed: false,
-            btrfs: false,
+            flatcar_image: false,
             cgpt: None,
         }
     }
@@ -136,7 +137,9 @@ pub(crate) struct Release {
     /// The system that it was made of.
     pub(crate) debian: Debian,
     compressed: bool,
-    /// Filesystem for a slot.
+    /// Root of the hash tree behind its file system, if it has one; its kernel carries it.
+    pub(crate) root_hash: Option<RootHash>,
+    /// Filesystem for a slot, and what lies behind it.
     pub(crate) image: PathBuf,
     /// Kernel and initrd as one EFI application.
     pub(crate) kernel: PathBuf,
@@ -152,6 +155,7 @@ impl Workshop {
             extended: true,
             debian: self.packages.debian,
             compressed: false,
+            root_hash: None,
             image: directory.join(format!("usr-{version}.img")),
             kernel: directory.join(format!("vmlinuz-{version}")),
             payload: directory.join(format!("payload-{version}")),
@@ -160,12 +164,17 @@ impl Workshop {
 
     /// Makes a release in `directory`, all but its payload.
     pub(crate) fn release(&self, directory: &Path, recipe: &Recipe<'_>) -> Result<Release> {
-        let release = Release {
+        let mut release = Release {
             extended: recipe.extended,
             compressed: recipe.compressed,
             ..self.release_in(directory, recipe.version)
         };
         self.slot_image(directory, &release, recipe)?;
+        if recipe.flatcar_image {
+            let mut image = files::read(&release.image)?;
+            release.root_hash = Some(RootHash::new(hash_tree::append(&mut image)));
+            files::write(&release.image, &image)?;
+        }
         self.kernel(&release, recipe)?;
         Ok(release)
     }
@@ -261,7 +270,7 @@ impl Workshop {
         // No larger than it has to be: each byte is downloaded, written, read back and hashed by an
         // emulated processor.
         let len = filesystem::least(tree.path())?;
-        if recipe.btrfs {
+        if recipe.flatcar_image {
             return filesystem::btrfs(&release.image, tree.path(), len);
         }
         filesystem::image(&release.image, tree.path(), "ext2", len)
@@ -329,7 +338,11 @@ impl Workshop {
                 .arg("--change-section-vma")
                 .arg(format!("{name}={:#x}", base + offset));
         }
-        run(join.arg(&stub).arg(&release.kernel)).map(drop)
+        run(join.arg(&stub).arg(&release.kernel))?;
+        match &release.root_hash {
+            Some(hash) => hash.write_into_application(&release.kernel, self.architecture),
+            None => Ok(()),
+        }
     }
 }
 

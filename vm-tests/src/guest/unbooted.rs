@@ -7,11 +7,11 @@ use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use payload_format::MajorVersion;
 use payload_format::writer::{FullPayload, RsaSigner};
-use payload_format::{MajorVersion, Sha256Digest};
 
 use super::release::{POSTINST, Release, change_os_release};
-use super::{Workshop, filesystem, hash_tree};
+use super::{RootHash, Workshop, filesystem, hash_tree};
 use crate::architecture::Architecture;
 use crate::files;
 
@@ -73,7 +73,7 @@ impl Workshop {
         if misfit == Misfit::Kernel {
             root_hash[0] ^= 1;
         }
-        files::write(&release.kernel, &kernel(self.architecture, root_hash))?;
+        files::write(&release.kernel, &kernel(self.architecture, root_hash)?)?;
         if misfit == Misfit::Kernel {
             self.payload_of_any_kernel(&release)
                 .context("cannot make a payload")?;
@@ -97,15 +97,15 @@ impl Workshop {
 }
 
 /// The beginning of a kernel that insists on a `/usr` with this root hash.
-fn kernel(architecture: Architecture, root_hash: [u8; 32]) -> Vec<u8> {
+fn kernel(architecture: Architecture, root_hash: [u8; 32]) -> Result<Vec<u8>> {
     let mut kernel = vec![0x90; KERNEL_LEN];
-    let digits = Sha256Digest::from(root_hash).to_string();
-    let (magic, place): (&[(usize, &[u8])], _) = match architecture {
-        Architecture::Amd64 => (&[(0x1fe, &[0x55, 0xaa]), (0x202, b"HdrS")], 64),
-        Architecture::Arm64 | Architecture::Arm64Pages16K => (&[(0x38, b"ARM\x64")], 512),
+    let magic: &[(usize, &[u8])] = match architecture {
+        Architecture::Amd64 => &[(0x1fe, &[0x55, 0xaa]), (0x202, b"HdrS")],
+        Architecture::Arm64 | Architecture::Arm64Pages16K => &[(0x38, b"ARM\x64")],
     };
-    for (at, bytes) in magic.iter().copied().chain([(place, digits.as_bytes())]) {
+    for (at, bytes) in magic.iter().copied() {
         kernel[at..at + bytes.len()].copy_from_slice(bytes);
     }
-    kernel
+    RootHash::new(root_hash).write_into(&mut kernel, architecture)?;
+    Ok(kernel)
 }

@@ -13,6 +13,11 @@ pub(crate) use self::slot_loader::SlotLoader;
 use crate::architecture::Architecture;
 use crate::disk::Disk;
 
+/// What the loader replaces by the slot's PARTUUID.
+const PARTUUID: &str = "@PARTUUID@";
+/// What it replaces by the root hash in the slot's kernel.
+const USRHASH: &str = "@USRHASH@";
+
 /// Start of a machine by QEMU.
 pub(crate) enum Start {
     /// Direct start of this kernel: the runner has done the loader's work.
@@ -51,12 +56,19 @@ pub(crate) trait Loader: Sync {
     fn start(&self, disk: &Disk, scratch: &Path, architecture: Architecture) -> Result<Start>;
 }
 
-/// Common part of the kernel's command line. `panic=-1`: a panic is a reset, not a machine that
-/// stands still. `no_timer_check`: on a busy host an emulated timer may come too late for the
-/// kernel's check that it works, which ends in a panic of that kernel.
-fn command_line(architecture: Architecture) -> String {
+/// The kernel's command line as the loader finds it. Where slots are mounted through dm-verity it has places for what
+/// differs between them; else the loader puts the slot at its end.
+///
+/// `panic=-1`: a panic is a reset, not a machine that stands still. `no_timer_check`: on a busy host an emulated timer may
+/// come too late for the kernel's check that it works, which ends in a panic of that kernel.
+fn command_line(architecture: Architecture, disk: &Disk) -> String {
+    let usr = if disk.is_guarded() {
+        format!(" mount.usr=/dev/mapper/usr verity.usr=PARTUUID={PARTUUID} verity.usrhash={USRHASH}")
+    } else {
+        String::new()
+    };
     format!(
-        "console={} panic=-1 no_timer_check loglevel=5 net.ifnames=0 systemd.show_status=0",
+        "console={} panic=-1 no_timer_check loglevel=5 net.ifnames=0 systemd.show_status=0{usr}",
         architecture.console()
     )
 }

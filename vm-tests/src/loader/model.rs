@@ -11,11 +11,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Loader, Start, command_line};
+use super::{Loader, PARTUUID, Start, USRHASH, command_line};
 use crate::architecture::Architecture;
 use crate::command::{run, tool};
 use crate::disk::gpt::{self, Table, Which};
 use crate::disk::{Disk, Slot};
+use crate::guest::RootHash;
 
 /// Model of the loader.
 pub(crate) struct Model {
@@ -101,13 +102,17 @@ fn kernel(
         .arg(&whole)
         .arg(at("rest"));
     run(&mut split).with_context(|| format!("the kernel of {slot} can't be loaded"))?;
+    let line = command_line(architecture, disk);
+    let line = if disk.is_guarded() {
+        let hash = RootHash::of_kernel(&whole, architecture)?;
+        line.replace(PARTUUID, slot.identity())
+            .replace(USRHASH, &hash.to_string())
+    } else {
+        format!("{line} mount.usr=PARTUUID={}", slot.identity())
+    };
     Ok(Start::Kernel {
         kernel,
         initrd,
-        command_line: format!(
-            "{}{told} mount.usr=PARTUUID={}",
-            command_line(architecture),
-            slot.identity()
-        ),
+        command_line: line + told,
     })
 }

@@ -40,7 +40,7 @@ impl SlotLoader {
 impl Loader for SlotLoader {
     fn install(&self, disk: &Disk, scratch: &Path, architecture: Architecture) -> Result<()> {
         let line = scratch.join("cmdline");
-        files::write(&line, command_line(architecture).as_bytes())?;
+        files::write(&line, command_line(architecture, disk).as_bytes())?;
         disk.esp_directory("EFI")?;
         disk.esp_directory("EFI/BOOT")?;
         disk.esp_write(architecture.boot_file(), &self.application)?;
