@@ -9,6 +9,7 @@ use payload_format::writer::ContentOptions;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::predecessors::check_predecessor;
 use super::{Built, build, check, generate, read, small_chunks};
 
 /// Bytes that look like nothing else, by their seed.
@@ -114,6 +115,8 @@ enum Edit {
     Remove(Index),
     Rename(Index),
     Insert(Index, Index, usize),
+    /// As of a program that is built again: other numbers here and there in so many bytes.
+    Rebuild(Index, Index, usize),
     Add(u64, usize),
 }
 
@@ -123,9 +126,16 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
         any::<Index>().prop_map(Edit::Rename),
         (any::<Index>(), any::<Index>(), 1_usize..5000)
             .prop_map(|(file, at, len)| Edit::Insert(file, at, len)),
+        (any::<Index>(), any::<Index>(), 1_usize..20_000)
+            .prop_map(|(file, at, len)| Edit::Rebuild(file, at, len)),
         (100_u64..200, 1_usize..90_000).prop_map(|(seed, len)| Edit::Add(seed, len)),
     ];
     prop::collection::vec(edit, 0..6)
+}
+
+/// Where attempts are interrupted, in hundredths of the chunks.
+fn cuts() -> impl Strategy<Value = [usize; 3]> {
+    prop::array::uniform3(0_usize..100)
 }
 
 fn edited(mut tree: Tree, edits: &[Edit]) -> Tree {
@@ -144,6 +154,13 @@ fn edited(mut tree: Tree, edits: &[Edit]) -> Tree {
                 let at = at.index(content.len() + 1);
                 content.splice(at..at, noise(*len as u64, *len));
             }
+            Edit::Rebuild(file, at, len) => {
+                let content = tree.get_mut(&name(file)).unwrap();
+                let rest = at.index(content.len() + 1);
+                for byte in content[rest..].iter_mut().take(*len).step_by(97) {
+                    *byte = byte.wrapping_add(1);
+                }
+            }
             Edit::Add(seed, len) => drop(tree.insert(format!("added-{seed}"), text(*seed, *len))),
         }
     }
@@ -154,7 +171,7 @@ fn edited(mut tree: Tree, edits: &[Edit]) -> Tree {
 fn added(edits: &[Edit]) -> usize {
     let of_edit = |edit: &Edit| match edit {
         Edit::Remove(_) | Edit::Rename(_) => 0,
-        Edit::Insert(_, _, len) | Edit::Add(_, len) => *len,
+        Edit::Insert(_, _, len) | Edit::Rebuild(_, _, len) | Edit::Add(_, len) => *len,
     };
     edits.iter().map(of_edit).sum()
 }
@@ -283,17 +300,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(4))]
 
     #[test]
-    fn the_next_ext4_image_comes_of_the_one_before(edits in edits()) {
+    fn the_next_ext4_image_comes_of_the_one_before(edits in edits(), cuts in cuts()) {
         let (old, new) = (ext4(&tree()), ext4(&edited(tree(), &edits)));
         let built = check(&old, &new);
         check_most_is_old(&built, &edits)?;
+        check_predecessor(&old, &new, cuts);
     }
 
     #[test]
-    fn the_next_btrfs_image_comes_of_the_one_before(edits in edits()) {
+    fn the_next_btrfs_image_comes_of_the_one_before(edits in edits(), cuts in cuts()) {
         let (old, new) = (btrfs(&tree()), btrfs(&edited(tree(), &edits)));
         let built = check(&old, &new);
         check_most_is_old(&built, &edits)?;
+        check_predecessor(&old, &new, cuts);
     }
 }
 
@@ -301,26 +320,51 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3))]
 
     #[test]
-    fn a_squashfs_and_an_erofs_image_come_of_the_one_before_and_of_each_other(edits in edits()) {
+    fn a_squashfs_and_an_erofs_image_come_of_the_one_before_and_of_each_other(
+        edits in edits(),
+        cuts in cuts(),
+    ) {
         let (old, new) = (tree(), edited(tree(), &edits));
         let (squashfs_new, erofs_new) = (squashfs(&new), erofs(&new));
         check(&squashfs(&old), &squashfs_new);
         check(&erofs(&old), &erofs_new);
+        check_predecessor(&squashfs(&old), &squashfs_new, cuts);
+        check_predecessor(&erofs(&old), &erofs_new, cuts);
         check(&ext4(&old), &erofs_new);
     }
 
     /// Of the kernel's image one byte in ten is fetched for an edit at most; as blocks, most.
     #[test]
-    fn the_next_btrfs_image_of_the_kernel_comes_of_the_one_before(edits in edits()) {
+    fn the_next_btrfs_image_of_the_kernel_comes_of_the_one_before(edits in edits(), cuts in cuts()) {
         let images = kernel_btrfs(&tree()).zip(kernel_btrfs(&edited(tree(), &edits)));
         let Some((old, new)) = images else { return Ok(()) };
         let built = check(&old, &new);
         check_most_is_old(&built, &edits)?;
+        check_predecessor(&old, &new, cuts);
         let encoded = read(&generate(&new, &small_chunks()));
         let is_encoded = |segment: &payload_format::Segment| segment.encoder.is_some();
         prop_assert!(encoded.manifest.content().unwrap().segments().iter().any(is_encoded));
         // Of an image that another program made.
         check(&ext4(&tree()), &new);
+    }
+}
+
+/// The control of the properties above: patches are taken there.
+#[test]
+fn a_program_that_was_built_again_takes_patches_in_images_of_every_kind() {
+    let name = "lib/library";
+    let mut new = tree();
+    let bytes = new.get_mut(name).unwrap();
+    bytes
+        .iter_mut()
+        .step_by(97)
+        .for_each(|byte| *byte = byte.wrapping_add(1));
+    let (old, cuts) = (tree(), [40, 90, 20]);
+    let of_kernel = kernel_btrfs(&old).zip(kernel_btrfs(&new));
+    let images = [(ext4(&old), ext4(&new)), (btrfs(&old), btrfs(&new))];
+    for (old, new) in images.into_iter().chain(of_kernel) {
+        let built = check_predecessor(&old, &new, cuts);
+        assert!(built.patched > 200, "{}", built.patched);
     }
 }
 

@@ -103,11 +103,21 @@ fn build(read: &Read, old: Option<&[u8]>) -> Result<Built, ContentError> {
 
 /// The same on what an interrupted one has left.
 fn resume_on(read: &Read, old: Option<&[u8]>, target: &Arc<Memory>) -> Result<Built, ContentError> {
+    resume_until(read, old, target, usize::MAX)
+}
+
+/// The same, which ends before chunk number `until`.
+fn resume_until(
+    read: &Read,
+    old: Option<&[u8]>,
+    target: &Arc<Memory>,
+    until: usize,
+) -> Result<Built, ContentError> {
     let tables = read.manifest.content().unwrap();
     let image_len = read.manifest.partition().new.size;
     let written = WrittenContent::find(target.clone(), image_len, Arc::clone(tables), |_| true);
     let old = old.map(|old| find(old, tables));
-    build_with(read, (old, Some(written.unwrap())), target, usize::MAX)
+    build_with(read, (old, Some(written.unwrap())), target, until)
 }
 
 /// The same on what lies there; it ends before chunk number `until`.
@@ -139,10 +149,10 @@ fn build_with(
 ) -> Result<Built, ContentError> {
     let tables = read.manifest.content().unwrap();
     let image_len = read.manifest.partition().new.size;
-    let has = |old: &OldContent, chunk| old.has(chunk);
+    let is_written = |chunk| written.as_ref().is_some_and(|written| written.has(chunk));
     let mut sections = old
         .as_ref()
-        .map(|old| PatchedChunks::new(tables, old, |chunk| has(old, chunk)));
+        .map(|old| PatchedChunks::new(tables, old, |chunk| old.has(chunk) || is_written(chunk)));
     let mut patched = 0;
     let mut builder = ContentBuilder::new(Arc::clone(tables), image_len, target.clone());
     let (mut place, mut from_old, mut fetched) = (0, 0, 0);
@@ -177,6 +187,11 @@ fn build_with(
             fetched += packed_len;
         }
         place += packed_len;
+    }
+    if until < tables.chunks().len() {
+        builder.interrupt()?;
+        let missing = tables.chunks().len() - until;
+        return Err(ContentError::Incomplete { missing });
     }
     builder.finish()?;
     let mut image = target.bytes();

@@ -1,11 +1,14 @@
 //! Patches from predecessors: whoever has the old image fetches less, whoever doesn't gets the same.
 
-use payload_format::{ContentError, PatchedChunks};
+use payload_format::{ContentError, OldContent, PatchedChunks, WriteBlocks as _};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::images::noise;
-use super::{Built, Read, build, build_from, find, generate, generate_from, read, small_chunks};
+use super::{
+    Built, Read, build, build_from, build_on, find, generate, generate_from, read, resume_on, resume_until,
+    small_chunks,
+};
 use crate::memory::Memory;
 
 /// A program, as it is built again: another number here and there.
@@ -25,6 +28,48 @@ fn built(read: &Read, old: Option<&[u8]>, new: &[u8]) -> Built {
     let built = build(read, old).unwrap();
     assert!(built.image == new);
     built
+}
+
+/// The image with another byte: no payload names it.
+fn stranger(old: &[u8]) -> Vec<u8> {
+    let mut stranger = old.to_vec();
+    if let Some(byte) = stranger.iter_mut().find(|byte| **byte != 0) {
+        *byte ^= 0x80;
+    }
+    stranger
+}
+
+/// The new image must come of its predecessor, of an image that is almost that, and of none. So it must
+/// after attempts with these that were interrupted, each on what the one before has left: before so many
+/// hundredths of the chunks. What the predecessor makes is given.
+pub(super) fn check_predecessor(old: &[u8], new: &[u8], cuts: [usize; 3]) -> Built {
+    let unlike = noise(99, 9 * 4096);
+    let read = read(&generate_from(&[&unlike, old], new, &small_chunks()));
+    let stranger = stranger(old);
+    let all = [Some(old), Some(&stranger), None];
+    let uncut = all.map(|old| built(&read, old, new));
+    assert_eq!((uncut[1].patched, uncut[2].patched), (0, 0));
+    assert!(uncut[0].fetched <= uncut[1].fetched.max(uncut[2].fetched));
+    let first = cuts.iter().sum::<usize>() % 3;
+    let target = Memory::garbage((new.len() as u64).next_multiple_of(4096));
+    for (turn, cut) in cuts.into_iter().enumerate() {
+        let (old, until) = (all[(first + turn) % 3], uncut[0].chunks * cut / 100);
+        let ended = match turn {
+            0 => build_on(&read, old, &target, until),
+            _ => resume_until(&read, old, &target, until),
+        };
+        assert!(matches!(ended, Err(ContentError::Incomplete { .. })));
+        // As a power cut leaves it.
+        let torn = (cut * 4096 + 512) as u64;
+        if torn + 512 <= new.len() as u64 {
+            target.write_at(&[0xa5; 512], torn).unwrap();
+        }
+    }
+    let resumed = resume_on(&read, all[first], &target).unwrap();
+    assert!(resumed.image == new, "after {cuts:?}");
+    assert!(resumed.fetched <= uncut[first].fetched, "after {cuts:?}");
+    let [of_predecessor, _, _] = uncut;
+    of_predecessor
 }
 
 #[test]
@@ -152,6 +197,7 @@ proptest! {
         len in 1_usize..150_000,
         edits in prop::collection::vec((any::<Index>(), 0_usize..3000, 0_usize..3000), 0..6),
         garbage in 0_usize..40_000,
+        cuts in prop::array::uniform3(0_usize..100),
     ) {
         let old = program(seed, len);
         let mut new = rebuilt(&old, 211);
@@ -166,6 +212,7 @@ proptest! {
         for old in [Some(&old[..]), Some(&other), Some(&[&old[..], &noise(3, garbage)].concat()), None] {
             built(&read, old, &new);
         }
+        check_predecessor(&old, &new, cuts);
     }
 
     /// The old image changes after it was looked through: the new image comes out, or nothing does.
@@ -178,7 +225,7 @@ proptest! {
         let read = read(&generate_from(&[&old], &new, &small_chunks()));
         let memory = Memory::new(old.clone());
         let tables = read.manifest.content().unwrap();
-        let found = payload_format::OldContent::find(memory.clone(), old.len() as u64, tables.clone()).unwrap();
+        let found = OldContent::find(memory.clone(), old.len() as u64, tables.clone()).unwrap();
         for (at, byte) in changes {
             payload_format::WriteBlocks::write_at(memory.as_ref(), &[byte], at.index(old.len()) as u64).unwrap();
         }
