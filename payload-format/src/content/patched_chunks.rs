@@ -6,6 +6,9 @@ use std::sync::Arc;
 use super::{ContentError, ContentTables, OldContent, PatchSection, Predecessor};
 use crate::bsdiff::{Container, Patch, PatchError};
 
+/// Bytes of a source that are read at a time.
+const READ: usize = 128 << 10;
+
 /// The chunks that a predecessor's sections make, in order. Memory: one section, its sources and its
 /// patch, 6 MiB at most, and three decoders that unpack that, 16 MiB.
 pub struct PatchedChunks {
@@ -112,13 +115,18 @@ impl PatchedChunks {
     /// What a section is made from, as it is now.
     fn source(&self, section: &PatchSection, old: &mut OldContent) -> Result<Vec<u8>, ContentError> {
         let predecessor = self.tables.predecessors().get(self.predecessor);
-        let mut source = Vec::new();
-        for range in predecessor.map_or(&[][..], |predecessor| predecessor.sources(section)) {
-            // Invariant: 4 MiB at most, by the tables' check.
-            let len = usize::try_from(range.end - range.start).unwrap_or(0);
-            let bytes = old.read_at(range.start, len).map_err(ContentError::Old)?;
-            let chunk = section.chunks.start;
-            source.extend_from_slice(&bytes.ok_or(ContentError::Source { chunk })?);
+        let sources = predecessor.map_or(&[][..], |predecessor| predecessor.sources(section));
+        let len_of = |range: &Range<u64>| usize::try_from(range.end - range.start).unwrap_or(0);
+        // Invariant: 4 MiB at most, by the tables' check. One that grows may take twice as much, and
+        // what is read at a time comes on top.
+        let mut source = Vec::with_capacity(sources.iter().map(len_of).sum());
+        for range in sources {
+            for start in range.clone().step_by(READ) {
+                let len = len_of(&(start..range.end)).min(READ);
+                let bytes = old.read_at(start, len).map_err(ContentError::Old)?;
+                let chunk = section.chunks.start;
+                source.extend_from_slice(&bytes.ok_or(ContentError::Source { chunk })?);
+            }
         }
         Ok(source)
     }
@@ -154,4 +162,93 @@ pub(crate) fn apply(patch: &[u8], source: &[u8], len: usize) -> Result<Vec<u8>, 
         Ok(())
     })?;
     Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::apply::ReadBlocks;
+    use crate::content::{Chunk, ChunkHash, ChunkerParams, MarkBuilder};
+    use crate::digest::Sha256Digest;
+
+    /// An image of blocks that look like nothing else.
+    struct Noise;
+
+    const IMAGE: u64 = 6 << 20;
+
+    impl ReadBlocks for Noise {
+        fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+            for (at, bytes) in (offset..).step_by(32).zip(buf.chunks_mut(32)) {
+                bytes.copy_from_slice(&Sha256Digest::of(&at.to_le_bytes()).as_bytes()[..bytes.len()]);
+            }
+            Ok(())
+        }
+    }
+
+    /// Sections of one chunk each, which have these sources.
+    fn sections(sources: &[Vec<Range<u64>>]) -> Vec<(PatchSection, Vec<u8>)> {
+        let chunk = Chunk {
+            hash: ChunkHash::of(&[]),
+            len: 1 << 10,
+            packed_len: 1 << 10,
+        };
+        let mut predecessor = Predecessor::of(MarkBuilder::default().mark());
+        for (number, sources) in sources.iter().enumerate() {
+            let section = PatchSection::new(number..number + 1, chunk.len, (0, 1));
+            predecessor.push(section, sources.iter().cloned());
+        }
+        let tables = Arc::new(ContentTables {
+            chunker: ChunkerParams::DEFAULT,
+            prefix_len: 0,
+            encoders: Vec::new(),
+            chunks: vec![chunk; sources.len()],
+            segments: Vec::new(),
+            verity_tree: None,
+            predecessors: vec![predecessor],
+            data_len: 0,
+        });
+        let mut old = OldContent::find(Arc::new(Noise), IMAGE, Arc::clone(&tables)).unwrap();
+        let patched = PatchedChunks {
+            predecessor: 0,
+            sections: tables.predecessors[0].sections.clone(),
+            tables,
+            next: 0,
+            made: MadeChunks::default(),
+        };
+        let sections = patched.sections.iter().cloned();
+        let source = |section: PatchSection| {
+            let source = patched.source(&section, &mut old).unwrap();
+            (section, source)
+        };
+        sections.map(source).collect()
+    }
+
+    /// The bound of a section's memory holds whatever its sources are: they have the room that they
+    /// take, and no more.
+    #[test]
+    fn sources_take_as_many_bytes_as_they_have() {
+        let one: Vec<_> = std::iter::once(0..4 << 20).collect();
+        let many: Vec<_> = (0..128)
+            .rev()
+            .map(|at| at * 40_000..at * 40_000 + (32 << 10))
+            .collect();
+        let odd = vec![5..6, 1000..200_001, 7..300_000];
+        for (wanted, (_, source)) in [one.clone(), many.clone(), odd.clone()]
+            .iter()
+            .zip(sections(&[one, many, odd]))
+        {
+            let len: u64 = wanted.iter().map(|range| range.end - range.start).sum();
+            assert_eq!((source.len() as u64, source.capacity()), (len, source.len()));
+            let mut image = vec![0; usize::try_from(IMAGE).unwrap()];
+            Noise.read_at(&mut image, 0).unwrap();
+            let place = |place: u64| usize::try_from(place).unwrap();
+            let expected: Vec<u8> = wanted
+                .iter()
+                .flat_map(|range| image[place(range.start)..place(range.end)].to_vec())
+                .collect();
+            assert!(source == expected);
+        }
+    }
 }
