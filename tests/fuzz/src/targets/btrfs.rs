@@ -1,6 +1,7 @@
 //! A small btrfs put together by choices of the fuzzer, with what its files hold.
 
-use super::content_draft::{BLOCK, bytes, encode};
+use super::content_bytes::{bytes, encode};
+use super::content_draft::BLOCK;
 use crate::input::Input;
 
 /// Where the superblock lies.

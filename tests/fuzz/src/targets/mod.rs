@@ -6,6 +6,7 @@ mod btrfs;
 mod bzip2;
 mod config;
 mod content;
+mod content_bytes;
 mod content_draft;
 mod dbus;
 mod disk;

@@ -1,10 +1,13 @@
 //! An old image that a content payload has patches for, and these, put together by choices of the
 //! fuzzer.
 
+use std::ops::Range;
+
 use payload_format::Sha256Digest;
 
 use super::content_draft::{BLOCK, zigzag};
 use super::draft::Message;
+use super::patch::Steps;
 use crate::input::Input;
 
 /// Lists of numbers, which are fields 3 to 8: skips, counts, lengths of patches, sources of each, and
@@ -24,11 +27,10 @@ pub(crate) struct PredecessorDraft {
 }
 
 impl PredecessorDraft {
-    /// Of an old image of up to four blocks, with patches that make some of these chunks. A patch as
-    /// long as what it makes is that.
+    /// Of an old image of up to four blocks, with patches that make some of these chunks.
     pub(crate) fn any(input: &mut Input<'_>, chunks: &[Vec<u8>], limits: [u64; 3]) -> Self {
         let len = (1 + input.below(4)) * BLOCK;
-        let old: Vec<u8> = input.pattern(len).iter().map(|byte| byte | 1).collect();
+        let (old, common) = old_image(input, len, &chunks.concat());
         let (content_len, hash) = mark(&old, limits);
         let mut draft = Self {
             content_len,
@@ -47,23 +49,34 @@ impl PredecessorDraft {
                 break;
             }
             let made = chunks[first..first + count].concat();
-            let mut sources = 0;
+            let (mut sources, mut source, mut similar) = (0, Vec::new(), None);
+            let begin: usize = chunks[..first].iter().map(Vec::len).sum();
             for _ in 0..input.below(3) {
-                let start = u64::from(input.short()) % content_len.max(1);
-                let len = 1 + u64::from(input.short()) % (content_len - start).max(1);
+                // Mostly all of it: what has gone into the new content is there then.
+                let (start, len) = if input.is_odd() {
+                    let start = u64::from(input.short()) % content_len.max(1);
+                    (start, 1 + u64::from(input.short()) % (content_len - start).max(1))
+                } else {
+                    (0, content_len.max(1))
+                };
                 if len > room.min(content_len) {
                     break;
                 }
+                let place = |place: u64| usize::try_from(place).expect("within four blocks");
+                let range = place(start)..place(start + len);
+                similar = similar.or_else(|| common.shift(begin, (source.len(), &range)));
+                source.extend_from_slice(&draft.old[range]);
                 draft.lists[4].push(zigzag(start.cast_signed() - end));
                 draft.lists[5].push(len);
                 end = (start + len).cast_signed();
                 (sources, room) = (sources + 1, room - len);
             }
-            let numbers = [skip, count, made.len(), sources];
+            let patch = patch(input, &made, (&source, similar));
+            let numbers = [skip, count, patch.len(), sources];
             for (list, number) in draft.lists.iter_mut().zip(numbers) {
                 list.push(number as u64);
             }
-            draft.data.extend(made);
+            draft.data.extend(patch);
             next = first + count;
         }
         draft
@@ -103,6 +116,82 @@ impl PredecessorDraft {
             message.bytes(field, &list.0)
         });
         message.0
+    }
+}
+
+/// Bytes that an old image and the new content have in common.
+struct CommonBytes {
+    /// Where they begin in the content, and in the old image.
+    from: usize,
+    at: usize,
+    len: usize,
+}
+
+impl CommonBytes {
+    /// How far what is in common lies behind its place among the bytes of a section, which begin at
+    /// `begin` of the content: in its sources, of which this range of the old image stands at `place`.
+    fn shift(&self, begin: usize, (place, range): (usize, &Range<usize>)) -> Option<i64> {
+        let signed = |number: usize| i64::try_from(number).expect("small");
+        let is_there = range.contains(&self.at) && self.len > 0 && self.from + self.len > begin;
+        let in_source = signed(place + self.at) - signed(range.start);
+        is_there.then(|| in_source - (signed(self.from) - signed(begin)))
+    }
+}
+
+/// Blocks that are not zeros, with something of the new content.
+fn old_image(input: &mut Input<'_>, len: usize, content: &[u8]) -> (Vec<u8>, CommonBytes) {
+    let mut old = input.pattern(len);
+    let from = usize::from(input.short()) % (content.len() + 1);
+    let at = input.below(len);
+    let common = usize::from(input.short()).min(content.len() - from).min(len - at);
+    old[at..at + common].copy_from_slice(&content[from..from + common]);
+    old.iter_mut().step_by(BLOCK).for_each(|byte| *byte |= 1);
+    (
+        old,
+        CommonBytes {
+            from,
+            at,
+            len: common,
+        },
+    )
+}
+
+/// What makes these bytes of a section's sources: a patch of any right steps and packings, or the bytes
+/// where that is no shorter. What is similar to them lies so far behind their place.
+fn patch(input: &mut Input<'_>, made: &[u8], (source, similar): (&[u8], Option<i64>)) -> Vec<u8> {
+    const STEPS: usize = 6;
+    let signed = |number: usize| i64::try_from(number).expect("small");
+    let (mut steps, mut at, mut place) = (Steps::default(), 0, 0_i64);
+    let packings = [(); 3].map(|()| input.byte() % 3);
+    while at < made.len() {
+        let left = made.len() - at;
+        let (add, insert) = match steps.triples.len() {
+            STEPS.. => (left, 0),
+            0 => (0, 0),
+            _ => {
+                let add = usize::from(input.short()) % (left + 1);
+                (add, usize::from(input.short()) % (left - add + 1))
+            }
+        };
+        for (byte, from) in made[at..at + add].iter().zip(place..) {
+            let from = usize::try_from(from).ok().and_then(|from| source.get(from));
+            steps.diff.push(byte.wrapping_sub(from.copied().unwrap_or(0)));
+        }
+        steps.extra.extend_from_slice(&made[at + add..][..insert]);
+        at += add + insert;
+        place += signed(add);
+        let next = match similar {
+            Some(shift) if !input.is_odd() => shift + signed(at),
+            _ => i64::from(input.short().cast_signed()),
+        };
+        steps.triples.push([signed(add), signed(insert), next - place]);
+        place = next;
+    }
+    let patch = steps.patch(true, packings, made.len());
+    if patch.len() < made.len() {
+        patch
+    } else {
+        made.to_vec()
     }
 }
 
