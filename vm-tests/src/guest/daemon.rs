@@ -53,12 +53,16 @@ const DAEMON: Parts = Parts {
         ),
     ],
 };
-/// Files of the earlier daemon, which had no other units.
+/// Files of the earlier daemon, which activated no staged updates.
 const EARLIER_DAEMON: Parts = Parts {
     files: &[
         (
             "systemd/update-engine.service",
             "lib/systemd/system/update-engine.service",
+        ),
+        (
+            "systemd/update-engine-postinst.conf",
+            "lib/systemd/system/update-engine-postinst.service.d/limits.conf",
         ),
         (
             "dbus/com.coreos.update1.conf",
