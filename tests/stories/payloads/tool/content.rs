@@ -203,7 +203,7 @@ fn signatures_are_made_elsewhere() {
 fn it_is_made_in_version_2_of_one_image() {
     let site = Site::new();
     site.generate(&[&"--format", &"v1"])
-        .refused("content payloads are made in format v2 alone");
+        .refused("content payloads are made by --format v2");
 }
 
 /// Each line of the map's counts: chunks, and the name.
