@@ -15,13 +15,10 @@ mod report;
 mod rivals;
 
 use std::fs;
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use payload_format::{Header, MajorVersion};
 use serde::Serialize;
-use update_engine::store::record::{self, Version};
 
 use self::line::{Line, LineKind};
 use self::pairs::{MONTH, MONTH_EXT4, NOTHING, PATCHED, Pair};
@@ -34,9 +31,6 @@ use super::node::{Node, Server};
 use super::workplace::Workplace;
 use super::{Outcome, meter, packages, shell};
 use crate::shell::word;
-
-/// Where a node keeps what its slot A was made by.
-const TABLES: &str = "var/lib/update_engine/install/tables-a";
 
 /// What one installation took.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -87,18 +81,6 @@ pub struct Measured {
 pub struct Times {
     pub payload: Figures,
     pub content: Figures,
-    /// By content payload, on a node whose running slot was made by one, too.
-    pub known: Option<Figures>,
-}
-
-/// What a node can update itself by.
-#[derive(Clone, Copy)]
-enum Offered<'a> {
-    Payload,
-    /// And a content payload beside it.
-    Content(&'a Archive),
-    /// Likewise; the running slot was made by the second one.
-    Known(&'a Archive, &'a Archive),
 }
 
 pub fn run(arguments: &Arguments) -> Outcome {
@@ -134,12 +116,7 @@ fn measure(arguments: &Arguments, pair: &Pair, report: &mut Report) -> Outcome {
         (format!("{}.content", name.display()), "--content".to_owned())
     };
     let content = self::payload(&place, pair, &name, &options)?;
-    let run = update(
-        &place,
-        pair,
-        (&payload, Offered::Content(&content)),
-        LineKind::LOOPBACK,
-    )?;
+    let run = update(&place, pair, (&payload, Some(&content)), LineKind::LOOPBACK)?;
     let rivals = match pair.name {
         MONTH | MONTH_EXT4 => rivals::measure(pair, &place.path("rivals"))?,
         _ => Vec::new(),
@@ -154,9 +131,7 @@ fn measure(arguments: &Arguments, pair: &Pair, report: &mut Report) -> Outcome {
         aim: pair.aim,
         rivals,
     });
-    let before = (pair.name == MONTH).then(|| before(&place, pair)).transpose()?;
-    let payloads = (&payload, &content, before.as_ref());
-    let timed = |line| times(arguments, &place, pair, payloads, line);
+    let timed = |line| times(arguments, &place, pair, (&payload, &content), line);
     if pair.name == MONTH {
         report.month = Some(timed(LineKind::LOOPBACK)?);
         report.mobile = Some(timed(LineKind::MOBILE)?);
@@ -167,28 +142,22 @@ fn measure(arguments: &Arguments, pair: &Pair, report: &mut Report) -> Outcome {
     Ok(())
 }
 
-/// Updates in turns by payload and by content payload, and by that on a node that the third one has
-/// made: of each the round that took the least time.
+/// Updates in turns by payload and by content payload: of each the round that took the least time.
 fn times(
     arguments: &Arguments,
     place: &Workplace,
     pair: &Pair,
-    (payload, content, before): (&Archive, &Archive, Option<&Archive>),
+    (payload, content): (&Archive, &Archive),
     line: LineKind,
 ) -> Outcome<Times> {
-    let (mut by_payload, mut by_content, mut by_known) = (Vec::new(), Vec::new(), Vec::new());
-    let took = |offered| -> Outcome<Figures> { Ok(update(place, pair, (payload, offered), line)?.figures) };
+    let (mut by_payload, mut by_content) = (Vec::new(), Vec::new());
     for _ in 0..arguments.rounds {
-        by_payload.push(took(Offered::Payload)?);
-        by_content.push(took(Offered::Content(content))?);
-        if let Some(before) = before {
-            by_known.push(took(Offered::Known(content, before))?);
-        }
+        by_payload.push(update(place, pair, (payload, None), line)?.figures);
+        by_content.push(update(place, pair, (payload, Some(content)), line)?.figures);
     }
     Ok(Times {
         payload: fastest(&by_payload)?,
         content: fastest(&by_content)?,
-        known: before.map(|_| fastest(&by_known)).transpose()?,
     })
 }
 
@@ -209,20 +178,11 @@ fn payload(place: &Workplace, pair: &Pair, name: &str, options: &str) -> Outcome
     place.make(name, &script)
 }
 
-/// Makes the content payload that may have brought a pair's old image.
-fn before(place: &Workplace, pair: &Pair) -> Outcome<Archive> {
-    let before = Pair {
-        new: pair.old.clone(),
-        ..pair.clone()
-    };
-    payload(place, &before, &format!("{}.before", pair.format), "--content")
-}
-
 /// Has a node that runs the pair's old image update itself.
 fn update(
     place: &Workplace,
     pair: &Pair,
-    (payload, offered): (&Archive, Offered<'_>),
+    (payload, content): (&Archive, Option<&Archive>),
     kind: LineKind,
 ) -> Outcome<Run> {
     place.drop_targets()?;
@@ -231,18 +191,15 @@ fn update(
         fs::remove_file(&old)?;
     }
     std::os::unix::fs::symlink(&pair.old, &old)?;
-    let (server, settings) = match offered {
-        Offered::Content(content) | Offered::Known(content, _) => (
+    let (server, settings) = match content {
+        Some(content) => (
             Server::with_content(place, payload, &content.path)?,
             "CONTENT_PAYLOADS=on\n",
         ),
-        Offered::Payload => (Server::start(place, payload, None)?, ""),
+        None => (Server::start(place, payload, None)?, ""),
     };
     let line = Line::open(kind, address(server.url())?)?;
     let mut node = Node::configured(place, &line.url(), settings)?;
-    if let Offered::Known(_, before) = offered {
-        record::save(&node.root().join(TABLES), Version(1), &metadata(&before.path)?)?;
-    }
     node.start()?;
     let figures = meter::daemon(node.process(), &node.files(), || node.check("NEED_REBOOT"))?;
     let (requests, bytes) = line.passed();
@@ -255,17 +212,6 @@ fn update(
     };
     println!("  {run:?}");
     Ok(run)
-}
-
-/// Header and manifest of a payload of version 2.
-fn metadata(payload: &Path) -> Outcome<Vec<u8>> {
-    let mut file = fs::File::open(payload)?;
-    let mut head = [0; MajorVersion::V2.header_len()];
-    file.read_exact(&mut head)?;
-    let header = Header::parse(&head)?.ok_or("no header")?;
-    let mut metadata = head.to_vec();
-    file.take(header.manifest_len).read_to_end(&mut metadata)?;
-    Ok(metadata)
 }
 
 fn is_installed(node: &Node, place: &Workplace, image: &Path) -> Outcome {

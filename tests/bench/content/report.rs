@@ -109,22 +109,17 @@ impl Report {
                 unit,
             });
         };
-        if let Some(mobile) = self.mobile {
-            for (content, node) in [
-                (Some(mobile.content), ""),
-                (mobile.known, "; the running slot was made by one, too"),
-            ] {
-                let Some(content) = content else { continue };
-                push(
-                    &format!("wall of the month's update at 50 Mbit/s and 40 ms, of the payload's{node}"),
-                    content.wall / mobile.payload.wall,
-                    0.45,
-                    Some(0.35),
-                    "×",
-                );
-            }
+        if let Some(Times { payload, content }) = self.mobile {
+            let ratio = content.wall / payload.wall;
+            push(
+                "wall of the month's update at 50 Mbit/s and 40 ms, of the payload's",
+                ratio,
+                0.45,
+                Some(0.35),
+                "×",
+            );
         }
-        if let Some(Times { payload, content, .. }) = self.nothing {
+        if let Some(Times { payload, content }) = self.nothing {
             let ratio = content.wall / payload.wall;
             push(
                 "wall on loopback, everything fetched, of the payload's",
@@ -134,7 +129,7 @@ impl Report {
                 "×",
             );
         }
-        if let Some(Times { payload, content, .. }) = self.month {
+        if let Some(Times { payload, content }) = self.month {
             let more = content.cpu - payload.cpu;
             push("processor time beyond the payload's", more, 15.0, None, "s");
         }
@@ -220,26 +215,18 @@ impl Report {
             ("a month, 50 Mbit/s and 40 ms", self.mobile),
             ("everything fetched, loopback", self.nothing),
         ] {
-            let Some(Times {
-                payload,
-                content,
-                known,
-            }) = times
-            else {
+            let Some(Times { payload, content }) = times else {
                 continue;
             };
-            for (content, node) in [(Some(content), ""), (known, ", slot made by a content payload")] {
-                let Some(content) = content else { continue };
-                let _ = writeln!(
-                    text,
-                    "| {name}{node} | {:.1} s | {:.1} s | {:.1} s | {:.1} s | {:.2} × |",
-                    payload.wall,
-                    payload.cpu,
-                    content.wall,
-                    content.cpu,
-                    content.wall / payload.wall
-                );
-            }
+            let _ = writeln!(
+                text,
+                "| {name} | {:.1} s | {:.1} s | {:.1} s | {:.1} s | {:.2} × |",
+                payload.wall,
+                payload.cpu,
+                content.wall,
+                content.cpu,
+                content.wall / payload.wall
+            );
         }
     }
 
