@@ -106,7 +106,6 @@ mod preflight_result;
 mod read_back;
 mod saved;
 mod schedule;
-mod slot_tables;
 mod slots;
 mod staged_image;
 mod targets;

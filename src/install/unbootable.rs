@@ -5,7 +5,7 @@ use payload_format::Manifest;
 
 use super::attempt::AttemptSetup;
 use super::saved::Ledger;
-use super::{InstallError, dirty_partitions, preflight, slot_tables};
+use super::{InstallError, dirty_partitions, preflight};
 
 /// Makes the other slot unbootable. After this its content may be written.
 ///
@@ -13,8 +13,7 @@ use super::{InstallError, dirty_partitions, preflight, slot_tables};
 /// 1. the checkpoint of an earlier attempt is removed, unless this attempt resumes it: the slot as
 ///    it was;
 /// 2. the partitions beside it that the payload brings are on record as torn
-///    ([`dirty_partitions`]), and what the slot was made by is forgotten ([`slot_tables`]): the slot
-///    as it was;
+///    ([`dirty_partitions`]): the slot as it was;
 /// 3. whoever waits for the slot is told otherwise (the node's own [`super::Slots`]), and it
 ///    becomes unbootable, in both copies of the table: a slot that is whole but not chosen;
 /// 4. the first write: a torn slot, not chosen.
@@ -36,7 +35,6 @@ pub(super) fn make_unbootable(
     };
     dirty_partitions::begin(attempt, manifest).map_err(InstallError::State)?;
     let slot = attempt.plan.target;
-    slot_tables::forget(attempt, slot);
     attempt
         .site
         .slots

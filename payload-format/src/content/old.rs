@@ -1,5 +1,4 @@
-//! The old image as a source of chunks: which of the wanted chunks its content has, and where. It is
-//! read from one end to the other for that, unless the tables that it was made by are known.
+//! The old image as a source of chunks: which of the wanted chunks its content has, and where.
 
 use std::io;
 use std::sync::Arc;
@@ -26,9 +25,6 @@ pub struct OldContent {
     pieces: ContentPieces,
     reader: PieceReader,
 }
-
-/// Chunks that are read before an image is taken for what tables say of it, at most.
-const SAMPLES: usize = 64;
 
 /// No place in any content.
 const NOWHERE: u64 = u64::MAX;
@@ -71,58 +67,6 @@ impl OldContent {
             pieces,
             reader: PieceReader::new()?,
         })
-    }
-
-    /// Looks for the chunks of `tables` in the tables that `image`, of `image_len` bytes, was made by:
-    /// most of it is not read. Nothing is given if these were cut otherwise, or the image is another by
-    /// now, as a few of its chunks show.
-    ///
-    /// # Errors
-    /// The image's.
-    pub fn by_tables(
-        image: Arc<dyn ReadBlocks>,
-        image_len: u64,
-        made_by: &ContentTables,
-        tables: Arc<ContentTables>,
-    ) -> io::Result<Option<Self>> {
-        if made_by.chunker() != tables.chunker() {
-            return Ok(None);
-        }
-        let mut search = Search::new(&tables);
-        for chunk in made_by.chunks() {
-            search.known(chunk.hash, chunk.len as usize);
-        }
-        let mut pieces = ContentPieces::default();
-        for segment in made_by.segments() {
-            pieces.push(segment.blocks, segment.encoder.is_some(), segment.len.into());
-        }
-        let (places, predecessor) = (search.places, search.predecessor);
-        let mut old = Self {
-            image,
-            image_len,
-            tables,
-            places,
-            predecessor,
-            pieces,
-            reader: PieceReader::new()?,
-        };
-        Ok(old.is_made_by(made_by)?.then_some(old))
-    }
-
-    /// Whether chunks from all over the image lie where these tables have them.
-    fn is_made_by(&mut self, tables: &ContentTables) -> io::Result<bool> {
-        let step = tables.chunks().len().div_ceil(SAMPLES).max(1);
-        let mut place = 0;
-        for (number, chunk) in tables.chunks().iter().enumerate() {
-            if number % step == 0 {
-                let content = self.read_at(place, chunk.len as usize)?;
-                if content.is_none_or(|content| ChunkHash::of(&content) != chunk.hash) {
-                    return Ok(false);
-                }
-            }
-            place += u64::from(chunk.len);
-        }
-        Ok(true)
     }
 
     /// Whether the chunk of that number was found.
@@ -196,11 +140,7 @@ impl<'a> Search<'a> {
     }
 
     fn chunk(&mut self, content: &[u8]) {
-        self.known(ChunkHash::of(content), content.len());
-    }
-
-    /// Takes the next chunk of the old content by its hash and length, in bytes.
-    fn known(&mut self, hash: ChunkHash, len: usize) {
+        let hash = ChunkHash::of(content);
         let hash_of = |number: &u32| self.tables.chunks[*number as usize].hash;
         let first = self.by_hash.partition_point(|number| hash_of(number) < hash);
         let wanted = self.by_hash[first..].iter();
@@ -211,7 +151,7 @@ impl<'a> Search<'a> {
                 *place = self.mark.len();
             }
         }
-        self.mark.chunk(hash, len);
+        self.mark.chunk(hash, content.len());
         let predecessors = self.tables.predecessors().iter();
         let mut marks = predecessors.map(|predecessor| &predecessor.mark);
         if let Some(here) = marks.position(|mark| mark.len == self.mark.len() && *mark == self.mark.mark()) {

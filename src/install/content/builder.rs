@@ -21,7 +21,7 @@ use crate::install::pipeline::{Written, unwritten_blocks};
 use crate::install::read_back::ReadBack;
 use crate::install::targets::Targets;
 use crate::install::unbootable::{self, Beginning};
-use crate::install::{InstallError, dirty_partitions, slot_tables};
+use crate::install::{InstallError, dirty_partitions};
 use crate::plan::ContentPackage;
 
 /// How often it is asked whether a node under pressure is so still, and whether somebody has
@@ -65,7 +65,6 @@ impl Builder {
         }
         images.sync()?;
         let read_back = self.read_back(&manifest)?;
-        slot_tables::save(attempt, attempt.plan.target, &survey.metadata);
         Ok(Written { manifest, read_back })
     }
 

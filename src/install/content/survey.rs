@@ -16,7 +16,7 @@ use crate::disk::{BlockTarget, give_back_free_memory};
 use crate::install::attempt::AttemptSetup;
 use crate::install::pipeline::images::OldBlocks;
 use crate::install::targets::Targets;
-use crate::install::{InstallError, manifest_checks, slot_tables};
+use crate::install::{InstallError, manifest_checks};
 
 /// See the module.
 pub(super) struct Survey {
@@ -138,7 +138,6 @@ fn ranges(metadata_len: u64, operations_len: u64, missing: Vec<Range<u64>>) -> V
     ranges
 }
 
-/// What the running slot has: by the tables that it was made by, else by reading all of it.
 fn look_through(
     attempt: &AttemptSetup,
     tables: &Arc<ContentTables>,
@@ -149,14 +148,6 @@ fn look_through(
     let running = running.map_err(|source| InstallError::Open { slot, source })?;
     let len = running.len();
     let running = Arc::new(Cancellable::new(running, cancel));
-    if let Some((made_by, image_len)) = slot_tables::load(attempt, slot, len) {
-        let old = OldContent::by_tables(Arc::clone(&running) as _, image_len, &made_by, Arc::clone(tables));
-        if let Some(old) = old.map_err(ContentFailure::Running)? {
-            tracing::info!("{slot} is known by the content package that it was made by");
-            return Ok(old);
-        }
-        tracing::info!("{slot} isn't what its last content package made, or the package is cut otherwise");
-    }
     OldContent::find(running, len, Arc::clone(tables)).map_err(ContentFailure::Running)
 }
 

@@ -3,7 +3,6 @@
 
 mod failures;
 mod interrupted;
-mod known;
 mod predecessors;
 mod told;
 
@@ -83,9 +82,8 @@ struct Payloads {
 }
 
 impl Payloads {
-    /// Of this image. The payload is signed by the key that nodes trust, and the content payload by this
-    /// one.
-    fn of(name: &str, by: Signer) -> Self {
+    /// The payload is signed by the key that nodes trust, and the content payload by this one.
+    fn signed(by: Signer) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let trusted = fixtures::payload("test-key.pem");
@@ -99,7 +97,7 @@ impl Payloads {
         }
         let (new, kernel) = (path("new.img"), path("kernel"));
         fs::write(&kernel, kernel_contents()).unwrap();
-        fs::write(&new, image(name)).unwrap();
+        fs::write(&new, image("btrfs-new.img")).unwrap();
         let make = |name: &str, content: bool, version: MajorVersion, key: &Path| {
             let options = GenerateOptions {
                 content,
@@ -114,10 +112,6 @@ impl Payloads {
             content: make("update.content", true, MajorVersion::V2, &key),
             _directory: directory,
         }
-    }
-
-    fn signed(by: Signer) -> Self {
-        Self::of("btrfs-new.img", by)
     }
 
     fn new() -> Self {

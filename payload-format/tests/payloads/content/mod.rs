@@ -3,7 +3,6 @@
 mod images;
 mod independent;
 mod interrupted;
-mod known;
 mod parts;
 mod predecessors;
 mod refusals;
