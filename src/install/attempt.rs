@@ -1,5 +1,6 @@
 //! The data that every phase of one installation shares, and the public keys that all trust.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -64,7 +65,10 @@ pub(super) async fn at_work<T: Send + 'static>(
     }
     let modest = move || {
         if let Err(error) = priority.claim() {
-            tracing::warn!(%error, "the installation claims more than it should");
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "the installation claims more than it should"
+            );
         }
         work()
     };

@@ -15,6 +15,7 @@
 //! A record that can't be read means that all may be torn.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::sync::Arc;
 
 use payload_format::{ImageKind, Manifest, PartitionName};
@@ -63,7 +64,10 @@ pub(super) fn end(attempt: &AttemptSetup) {
         dirty_partitions.retain(|place| !targets().any(|target| target == *place));
     });
     if let Err(error) = ended {
-        tracing::warn!(%error, "partitions beside the slot still count as torn");
+        tracing::warn!(
+            error = &error as &dyn Error,
+            "partitions beside the slot still count as torn"
+        );
     }
 }
 
@@ -185,7 +189,10 @@ fn load(attempt: &AttemptSetup) -> BTreeSet<String> {
                 .collect()
         }
         Err(error) => {
-            tracing::warn!(%error, "partitions beside the slot count as torn");
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "partitions beside the slot count as torn"
+            );
             targets.iter().map(|target| place(attempt, target)).collect()
         }
     }

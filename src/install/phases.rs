@@ -1,5 +1,6 @@
 //! The phases of an attempt, as a chain of values. See the [module](super) for the drawing.
 
+use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -377,6 +378,9 @@ pub(super) fn make_unbootable_again(attempt: &AttemptSetup) {
     let slot = attempt.plan.target;
     match attempt.site.slots.withdraw_and_make_unbootable(slot) {
         Ok(()) => extensions::take_back(attempt),
-        Err(error) => tracing::error!(%error, "{slot} failed, and can't be made unbootable"),
+        Err(error) => tracing::error!(
+            error = &error as &dyn Error,
+            "{slot} failed, and can't be made unbootable"
+        ),
     }
 }

@@ -12,6 +12,7 @@
 //! daemon's where that can be helped. The runner is the daemon's program called [`RUNNER`]; its
 //! mount ends with the unit.
 
+use std::error::Error;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -208,7 +209,7 @@ pub(super) async fn run(
         Ok(mounted) => {
             let outcome = run_in(mounted.path(), arguments, cancel).await;
             if let Err(error) = mounted.unmount() {
-                tracing::warn!(%error, "the slot stays mounted");
+                tracing::warn!(error = &error as &dyn Error, "the slot stays mounted");
             }
             outcome
         }

@@ -24,6 +24,7 @@
 //! Anything that doesn't fit together, and any error, means starting over. It never fails an
 //! update.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use payload_format::Checkpoint;
@@ -73,7 +74,10 @@ impl Saved {
             Ok(Some((metadata, checkpoint))) => Self::parse(&attempt.plan, metadata, &checkpoint),
             Ok(None) => None,
             Err(error) => {
-                tracing::warn!(%error, "starting over: the last attempt's state can't be used");
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "starting over: the last attempt's state can't be used"
+                );
                 None
             }
         }
@@ -101,7 +105,10 @@ impl Saved {
         let content = [CONTENT, CONTENT_TRIES].map(|path| attempt.path(path));
         for path in [paths.checkpoint, paths.manifest].into_iter().chain(content) {
             if let Err(error) = record::remove(&path) {
-                tracing::warn!(%error, "the state of an attempt that is over stays");
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "the state of an attempt that is over stays"
+                );
             }
         }
     }
@@ -118,7 +125,10 @@ impl Ledger {
         if let Err(error) = record::save(&ledger.manifest, VERSION, metadata) {
             // Without it every checkpoint is void: a restart starts over, which is all that is
             // lost.
-            tracing::warn!(%error, "this attempt can't be resumed after a restart");
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "this attempt can't be resumed after a restart"
+            );
         }
         Ok(ledger)
     }

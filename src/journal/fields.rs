@@ -1,11 +1,13 @@
 //! Fields of journal entries: those of an attempt, which every entry carries while one is under way,
 //! and those of the event itself, apart from its text.
 
+use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
 
+use super::chain;
 use crate::net::redact;
 use crate::printable::printable;
 
@@ -114,6 +116,11 @@ impl Visit for EventFields {
             // In a text it is quoted, so that one can see where it ends.
             self.record_debug(field, &value);
         }
+    }
+
+    /// With its causes: "cannot write record X" alone doesn't say that the disk is full.
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.record(field, &chain(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

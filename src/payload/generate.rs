@@ -79,7 +79,7 @@ pub enum GenerateError {
     #[error("deltas are made in format v2 alone")]
     DeltaOfVersion1,
     /// Content payloads are full ones of version 2.
-    #[error("content payloads are made in format v2 alone, and from no old image")]
+    #[error("content payloads are made by --format v2, and their old images are named by --from")]
     ContentOfOther,
     /// An old partition of which there is no new one.
     #[error("there is an old partition {0} and no new one")]

@@ -27,9 +27,17 @@ pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
 /// # Errors
 /// Likewise.
 pub fn replace_by(path: &Path, pieces: &[&[u8]]) -> io::Result<()> {
-    let staged = Staged::write(path, pieces)?;
-    staged.sync()?;
-    staged.rename()?;
+    let mut staged = Staged::create(path)?;
+    let renamed = staged
+        .write(pieces)
+        .and_then(|()| staged.sync())
+        .and_then(|()| staged.rename());
+    if let Err(error) = renamed {
+        // Where the disk is full, what has been written of it takes the room that others need. The
+        // next write replaces it, if it stays.
+        let _ = fs::remove_file(&staged.temporary);
+        return Err(error);
+    }
     staged.sync_directory()
 }
 
@@ -70,7 +78,7 @@ fn directory(path: &Path) -> io::Result<&Path> {
     }
 }
 
-/// A replacement under way: one method per step above, in their order.
+/// A replacement under way: `create` and `write`, then one method per step above, in their order.
 struct Staged<'a> {
     path: &'a Path,
     temporary: PathBuf,
@@ -78,7 +86,7 @@ struct Staged<'a> {
 }
 
 impl<'a> Staged<'a> {
-    fn write(path: &'a Path, pieces: &[&[u8]]) -> io::Result<Self> {
+    fn create(path: &'a Path) -> io::Result<Self> {
         let dir = directory(path)?;
         let name = path.file_name().ok_or_else(|| {
             io::Error::new(
@@ -91,20 +99,21 @@ impl<'a> Staged<'a> {
         hidden.push(name);
         hidden.push(".new");
         let temporary = dir.join(hidden);
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(0o600)
             .open(&temporary)?;
-        for piece in pieces {
-            file.write_all(piece)?;
-        }
         Ok(Self {
             path,
             temporary,
             file,
         })
+    }
+
+    fn write(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
+        pieces.iter().try_for_each(|piece| self.file.write_all(piece))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -134,7 +143,8 @@ mod tests {
             let path = dir.path().join("state");
             replace(&path, b"old").unwrap();
             if steps >= 1 {
-                let staged = Staged::write(&path, &[b"new, and longer"]).unwrap();
+                let mut staged = Staged::create(&path).unwrap();
+                staged.write(&[b"new, and longer"]).unwrap();
                 if steps >= 2 {
                     staged.sync().unwrap();
                 }
@@ -152,6 +162,16 @@ mod tests {
             assert_eq!(fs::read(&path).unwrap(), b"next");
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         }
+    }
+
+    /// As on a disk that is full: what was written of it must not keep what others need.
+    #[test]
+    fn a_write_that_fails_leaves_no_temporary() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        fs::create_dir(&path).unwrap();
+        replace(&path, b"a directory is there").unwrap_err();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

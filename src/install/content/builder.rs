@@ -1,5 +1,6 @@
 //! The thread that has the images of a content package built, and reads them back.
 
+use std::error::Error;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::thread;
@@ -115,7 +116,10 @@ impl Builder {
                 if self.cancel.is_cancelled()
                     && let Err(error) = builder.interrupt()
                 {
-                    tracing::warn!(%error, "what has come of the package is not written");
+                    tracing::warn!(
+                        error = &error as &dyn Error,
+                        "what has come of the package is not written"
+                    );
                 }
                 Err(failure)
             }

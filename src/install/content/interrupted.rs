@@ -21,6 +21,7 @@
 //!
 //! A record that doesn't fit, or can't be read, costs bytes.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use payload_format::{ContentTables, WrittenContent};
@@ -38,7 +39,10 @@ use crate::store::record::{self, RecordError};
 /// Header and manifest of the package, if an attempt at it for this slot was interrupted.
 pub(super) fn metadata(attempt: &AttemptSetup, package: &ContentPackage) -> Option<Vec<u8>> {
     let loaded = load(attempt).unwrap_or_else(|error| {
-        tracing::warn!(%error, "the content package is fetched from its beginning");
+        tracing::warn!(
+            error = &error as &dyn Error,
+            "the content package is fetched from its beginning"
+        );
         None
     });
     let Loaded { metadata, contents } = loaded?;
@@ -63,7 +67,10 @@ fn load(attempt: &AttemptSetup) -> Result<Option<Loaded>, RecordError> {
 pub(super) fn begin(attempt: &AttemptSetup, package: &ContentPackage, metadata: &[u8]) {
     let contents = identity(attempt, package, metadata);
     if let Err(error) = record::save(&attempt.path(saved::CONTENT), saved::VERSION, &contents) {
-        tracing::warn!(%error, "after a restart the content package is fetched from its beginning");
+        tracing::warn!(
+            error = &error as &dyn Error,
+            "after a restart the content package is fetched from its beginning"
+        );
     }
 }
 

@@ -68,7 +68,10 @@ pub(super) async fn fetch(
             Ok(Some(metadata)) => return Ok(metadata),
             // Nobody has written that.
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "the package's metadata is fetched anew"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn Error,
+                "the package's metadata is fetched anew"
+            ),
         }
     }
     loop {

@@ -7,6 +7,7 @@
 //!
 //! An attempt whose record can't be read or saved isn't counted: that is logged.
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use super::ContentFailure;
@@ -28,7 +29,10 @@ pub(super) struct Try(PathBuf);
 pub(super) fn earlier(attempt: &AttemptSetup, package: &ContentPackage) -> Result<u8, ContentFailure> {
     let loaded = record::load(&attempt.path(saved::CONTENT_TRIES), saved::VERSION);
     let loaded = loaded.unwrap_or_else(|error| {
-        tracing::warn!(%error, "earlier attempts at the content package are not known");
+        tracing::warn!(
+            error = &error as &dyn Error,
+            "earlier attempts at the content package are not known"
+        );
         None
     });
     let is = |tries: &u8| {
@@ -49,7 +53,10 @@ pub(super) fn begin(attempt: &AttemptSetup, package: &ContentPackage) -> Result<
     let path = attempt.path(saved::CONTENT_TRIES);
     let tries = earlier(attempt, package)? + 1;
     if let Err(error) = record::save(&path, saved::VERSION, &contents(attempt, package, tries)) {
-        tracing::warn!(%error, "this attempt at the content package isn't counted");
+        tracing::warn!(
+            error = &error as &dyn Error,
+            "this attempt at the content package isn't counted"
+        );
     }
     Ok(Try(path))
 }
@@ -65,7 +72,10 @@ fn contents(attempt: &AttemptSetup, package: &ContentPackage, tries: u8) -> Vec<
 impl Drop for Try {
     fn drop(&mut self) {
         if let Err(error) = record::remove(&self.0) {
-            tracing::warn!(%error, "an attempt at the content package that is over counts as under way");
+            tracing::warn!(
+                error = &error as &dyn Error,
+                "an attempt at the content package that is over counts as under way"
+            );
         }
     }
 }

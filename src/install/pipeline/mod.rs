@@ -10,6 +10,7 @@ pub(super) mod unwritten_blocks;
 mod work;
 mod worker_pool;
 
+use std::error::Error;
 use std::sync::{Arc, mpsc};
 
 use payload_format::{Checkpoint, FormatError, Limits, Manifest, Reader};
@@ -91,7 +92,10 @@ fn beginning(
         let entity = saved.entity.clone();
         match resume(limits, saved) {
             Ok(start) => return (start, entity),
-            Err(error) => tracing::warn!(%error, "starting over: the checkpoint can't be used"),
+            Err(error) => tracing::warn!(
+                error = &error as &dyn Error,
+                "starting over: the checkpoint can't be used"
+            ),
         }
     }
     (StartPoint::Fresh(Reader::new(limits)), None)

@@ -4,6 +4,7 @@
 //! writes will change again. That much is read back right away, on a thread of its own. In payloads
 //! whose operations come in the order of their blocks, as full ones do, little is left for the end.
 
+use std::error::Error;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
@@ -35,7 +36,10 @@ impl ReadBackThread {
             while let Ok(end) = ends.recv() {
                 if let Err(error) = read_back.advance(end, &stopped) {
                     // Tried again in the end, when it counts.
-                    tracing::warn!(%error, "can't read back yet what was written");
+                    tracing::warn!(
+                        error = &error as &dyn Error,
+                        "can't read back yet what was written"
+                    );
                 }
             }
             read_back

@@ -1,5 +1,6 @@
 //! The workers' tasks: operations decoded, written and synced.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,7 +76,7 @@ impl Work {
         if beginning == Beginning::Fresh
             && let Err(error) = tools.ledger.record(&at, tools.entity.as_ref())
         {
-            tracing::warn!(%error, "no first checkpoint");
+            tracing::warn!(error = &error as &dyn Error, "no first checkpoint");
             schedule.withdraw();
         }
         // One more than decode, so that a sync keeps none of them from working.
@@ -222,7 +223,10 @@ impl Work {
         match kept {
             Kept::Recorded => self.schedule.record(),
             Kept::Lost(error) => {
-                tracing::warn!(%error, "this attempt can't be resumed from here");
+                tracing::warn!(
+                    error = &error as &dyn Error,
+                    "this attempt can't be resumed from here"
+                );
                 self.tools.ledger.withdraw().map_err(InstallError::State)?;
                 self.schedule.abandon();
             }

@@ -63,7 +63,10 @@ impl fmt::Display for Inspection {
             .try_for_each(|why| writeln!(f, "every node refuses it: {why}"))?;
         // Behind a full payload of the same offer: alone it serves nobody.
         if self.refused.is_empty() && self.images.iter().any(|image| image.content.is_some()) {
-            writeln!(f, "taken only by nodes with CONTENT_PAYLOADS=on, beside a full payload")?;
+            writeln!(
+                f,
+                "taken only by nodes with CONTENT_PAYLOADS=on, beside a full payload"
+            )?;
         }
         Ok(())
     }
