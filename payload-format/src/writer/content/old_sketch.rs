@@ -4,14 +4,12 @@
 //! A hash rolls over the bytes and depends on the last 24 of them: less than what stands between two
 //! addresses of a program, which differ after it was built again. One place in 64 or so is kept.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::ops::Range;
 
 use crate::content::{self, ChunkHash, Chunker, ChunkerParams, ContentMark, ContentPieces, MarkBuilder};
 use crate::writer::Snapshot;
-use crate::writer::section::BLOCK;
 
 /// Bytes that a hash depends on.
 const WINDOW: usize = 24;
@@ -32,8 +30,7 @@ const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// See the module.
 pub(super) struct OldSketch {
-    /// All chunks but the last, which goes on in whatever lies behind the image; without its hash tree,
-    /// which isn't content for who knows the image by the tables that it was made by.
+    /// All chunks but the last, which goes on in whatever lies behind the image.
     pub(super) mark: ContentMark,
     pub(super) pieces: ContentPieces,
     chunks: HashSet<ChunkHash>,
@@ -50,10 +47,7 @@ impl OldSketch {
         let (blocks, len) = image.parts();
         let mut chunker = Chunker::new(params);
         let (mut marks, mut chunks) = ((MarkBuilder::default(), MarkBuilder::default()), HashSet::new());
-        let (mut pieces, mut places, mut before) = (ContentPieces::default(), Vec::new(), 0);
-        let tree = content::find_tree(blocks, len)?.map(|tree| tree.blocks());
-        // Where its content begins, once it was found.
-        let tree_at = Cell::new(u64::MAX);
+        let (mut pieces, mut places) = (ContentPieces::default(), Vec::new());
         let mut take = |chunk: &[u8]| {
             let hash = ChunkHash::of(chunk);
             chunks.insert(hash);
@@ -65,9 +59,7 @@ impl OldSketch {
                     places.push(hash | bucket);
                 }
             });
-            if start <= tree_at.get() {
-                marks.0 = marks.1.clone();
-            }
+            marks.0 = marks.1.clone();
             marks.1.chunk(hash, chunk.len());
             Ok(())
         };
@@ -76,11 +68,6 @@ impl OldSketch {
                 chunker.end_unit(&mut take)?;
             }
             let content = found.content();
-            if let Some(tree) = tree.filter(|tree| found.blocks.end() > tree.start()) {
-                let within = tree.start().saturating_sub(found.blocks.start()) * BLOCK;
-                tree_at.set(tree_at.get().min(before + within));
-            }
-            before += content.len() as u64;
             pieces.push(found.blocks, found.decoded.is_some(), content.len() as u64);
             chunker.push(content, &mut take)
         })?;

@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::images::noise;
-use super::parts::with_verity;
 use super::{
     Built, Read, build, build_from, build_on, find, generate, generate_from, read, resume_on, resume_until,
     small_chunks,
@@ -113,27 +112,6 @@ fn what_lies_behind_a_predecessor_does_not_matter() {
     let read = read(&generate_from(&[&old], &new, &small_chunks()));
     let slot = [old, garbage].concat();
     assert!(built(&read, Some(&slot), &new).patched > 40);
-}
-
-/// A node may know its slot by the tables that it was made by, in which a hash tree is no content.
-#[test]
-fn a_predecessor_with_a_hash_tree_is_known_by_its_tables_too() {
-    let old = program(1, 50 * 4096);
-    let (old, new) = (with_verity(old.clone()), with_verity(rebuilt(&old, 97)));
-    let made_by = read(&generate(&old, &small_chunks()));
-    let read = read(&generate_from(&[&old], &new, &small_chunks()));
-    let (made_by, tables) = (
-        made_by.manifest.content().unwrap(),
-        read.manifest.content().unwrap(),
-    );
-    let image = Memory::new(old.clone());
-    let known = OldContent::by_tables(image, old.len() as u64, made_by, tables.clone());
-    let target = Memory::garbage(new.len() as u64);
-    let by_tables = build_from(&read, known.unwrap(), &target, usize::MAX).unwrap();
-    assert!(by_tables.image == new);
-    let looked_through = built(&read, Some(&old), &new);
-    assert!(looked_through.patched > 40, "{}", looked_through.patched);
-    assert_eq!(by_tables.patched, looked_through.patched);
 }
 
 #[test]
