@@ -132,6 +132,36 @@ impl Visit for EventFields {
 mod tests {
     use super::*;
 
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot write it")]
+    struct Failed(#[source] std::io::Error);
+
+    /// Keeps the text of the last event.
+    struct Collector(Arc<Mutex<String>>);
+
+    impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Collector {
+        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            let mut fields = EventFields::default();
+            event.record(&mut fields);
+            *self.0.lock().unwrap() = fields.text;
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        use tracing_subscriber::layer::SubscriberExt as _;
+        let said = Arc::new(Mutex::new(String::new()));
+        let collector = tracing_subscriber::registry().with(Collector(Arc::clone(&said)));
+        let error = Failed(std::io::ErrorKind::StorageFull.into());
+        tracing::subscriber::with_default(collector, || {
+            tracing::warn!(error = &error as &dyn Error, "the record is missing");
+        });
+        assert_eq!(
+            *said.lock().unwrap(),
+            "the record is missing error=cannot write it: no storage space"
+        );
+    }
+
     #[test]
     fn a_line_belongs_to_the_attempt_under_way_or_to_none() {
         let attempt_fields = AttemptFields::default();

@@ -25,7 +25,7 @@
 //!   with the same settings. The slot is unbootable then, or was not touched. Only who cancels ends
 //!   the attempt.
 //! - *Memory.* The tables, what is known of the running slot, and one operation or what
-//!   [`payload_format::ContentBuilder`] takes: some 25 MiB.
+//!   [`payload_format::ContentBuilder`] takes; `docs/performance/content.md` has what that comes to.
 
 mod builder;
 mod interrupted;
