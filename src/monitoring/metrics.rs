@@ -404,6 +404,9 @@ fn some(sample: Option<Sample>) -> Vec<Sample> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::AttemptState::{
+        Failed, Interrupted, Kept, OnTrial, RolledBack, Staged, UnderWay, Unknown, Waiting, Withdrawn,
+    };
     use super::*;
 
     #[test]
@@ -426,6 +429,50 @@ mod tests {
         assert_eq!(states.len(), STANDS.len());
         assert_eq!(states.iter().filter(|line| line.ends_with(" 1")).count(), 1);
         assert!(states.contains(&"update_engine_state{state=\"idle\"} 1"));
+    }
+
+    /// One that failed, was cancelled or interrupted has made none: what was installed before counts.
+    #[test]
+    fn the_last_image_is_that_of_an_attempt_that_has_installed_one() {
+        let attempt = |package: Option<&str>, outcome| AttemptReport {
+            content_package: package.map(str::to_owned),
+            outcome,
+            ..AttemptReport::default()
+        };
+        let source = |attempts: &[AttemptReport]| {
+            let text = exposition(&Snapshot {
+                attempts: attempts.to_vec(),
+                ..Snapshot::default()
+            });
+            let is_source = |line: &&str| line.starts_with("update_engine_last_image_source{");
+            let lines: Vec<_> = text.lines().filter(is_source).map(str::to_owned).collect();
+            match lines.as_slice() {
+                [] => None,
+                [content, payload] => {
+                    assert_ne!(content.ends_with(" 1"), payload.ends_with(" 1"), "{text}");
+                    Some(content.ends_with(" 1"))
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let content = Some("update.content");
+        for without in [Failed, Interrupted, UnderWay, Unknown] {
+            assert_eq!(source(&[attempt(content, without)]), None, "{without:?}");
+            let before = attempt(None, Kept);
+            assert_eq!(
+                source(&[before, attempt(content, without)]),
+                Some(false),
+                "{without:?}"
+            );
+        }
+        for with in [Staged, Waiting, Withdrawn, OnTrial, Kept, RolledBack] {
+            assert_eq!(source(&[attempt(content, with)]), Some(true), "{with:?}");
+            let given_up = AttemptReport {
+                content_failure: Some("why".to_owned()),
+                ..attempt(content, with)
+            };
+            assert_eq!(source(&[given_up]), Some(false), "{with:?}");
+        }
     }
 
     #[test]

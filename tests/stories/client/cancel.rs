@@ -9,7 +9,7 @@ use crate::support::node::Node;
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
 use test_support::fixtures;
 
-async fn cancel(scene: &Scene<BadServer>) -> Output {
+pub(crate) async fn cancel(scene: &Scene<BadServer>) -> Output {
     let client = scene.bus.process(env!("CARGO_BIN_EXE_update_engine_client"));
     let mut client = tokio::process::Command::from(client);
     client.arg("cancel").output().await.unwrap()

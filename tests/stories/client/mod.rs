@@ -1,6 +1,6 @@
 //! `update_engine_client`: flags and commands, as people type them.
 
-mod cancel;
+pub(crate) mod cancel;
 mod commands;
 pub(crate) mod dry_run;
 mod flags;

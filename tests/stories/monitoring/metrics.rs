@@ -15,7 +15,7 @@ use test_support::fixtures;
 
 const METRICS: &str = "/var/lib/node-exporter/update-engine.prom";
 
-pub(crate) fn with_metrics(scene: &Scene) -> PathBuf {
+pub(crate) fn with_metrics<S>(scene: &Scene<S>) -> PathBuf {
     let path = scene.node.path(METRICS);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     scene.configure(&format!("METRICS_FILE={METRICS}\n"));

@@ -75,6 +75,13 @@ impl Scene {
 }
 
 impl<S> Scene<S> {
+    /// Appends lines to the operator's configuration.
+    pub fn configure(&self, lines: &str) {
+        let mut config = self.node.read(CONFIG);
+        config.extend_from_slice(lines.as_bytes());
+        self.node.write(CONFIG, &config);
+    }
+
     pub async fn with(server: S, node: Node) -> Self {
         let bus = PrivateBus::start(Accounts::Ours);
         let rule = MatchRule::builder()
@@ -129,13 +136,6 @@ impl<S> Scene<S> {
 }
 
 impl Scene {
-    /// Appends lines to the operator's configuration.
-    pub fn configure(&self, lines: &str) {
-        let mut config = self.node.read(CONFIG);
-        config.extend_from_slice(lines.as_bytes());
-        self.node.write(CONFIG, &config);
-    }
-
     /// Updates the node to version 2.0.0 and boots it into slot B, which is on trial then; the
     /// daemon is not started yet.
     pub async fn update(&mut self) {

@@ -30,14 +30,14 @@ const RUNNING: usize = 2 << 20;
 const RECORD: &str = "/var/lib/update_engine/install/content";
 
 /// Where the chunks of a package lie, and what they become.
-struct Layout {
+pub(super) struct Layout {
     /// The first packed chunk's place.
     first_chunk: u64,
     tables: Arc<ContentTables>,
 }
 
 impl Layout {
-    fn of(package: &[u8]) -> Self {
+    pub(super) fn of(package: &[u8]) -> Self {
         let limits = Limits {
             content_payloads: true,
             ..Limits::for_slot(1 << 30)
@@ -51,6 +51,13 @@ impl Layout {
             first_chunk: bytes.len() as u64 + manifest.data_len() - tables.data_len(),
             tables,
         }
+    }
+
+    /// Where the patches lie.
+    pub(super) fn patches(&self) -> std::ops::Range<u64> {
+        let packed = self.tables.chunks().iter();
+        let packed: u64 = packed.map(|chunk| u64::from(chunk.packed_len)).sum();
+        self.first_chunk + packed..self.first_chunk + self.tables.data_len()
     }
 
     /// The place in the package by which so many hundredths of all chunks have come.

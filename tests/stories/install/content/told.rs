@@ -4,12 +4,15 @@
 use update_engine::disk::SlotName;
 use update_engine::status::{AttemptState, CheckResult, Preview};
 
-use super::{PACKAGE, Payloads, Signer, fate_is_untouched, is_installed, offered};
+use super::{PACKAGE, Payloads, Signer, fate_is_untouched, is_installed, node, offered};
+use crate::client::cancel::cancel;
 use crate::client::dry_run::preview;
 use crate::client::history::{attempts, ended_as};
 use crate::monitoring::metrics::{metrics, promtool, with_metrics};
+use crate::support::bad_server::BadServer;
 use crate::support::notify_socket::NotifySocket;
-use crate::support::scene::{NEED_REBOOT, Scene, eventually};
+use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
+use test_support::server::Server;
 
 /// What a dry run has found of the package.
 fn of_package(preview: &Preview) -> (CheckResult, &str) {
@@ -117,4 +120,47 @@ async fn metrics_count_a_package_that_was_given_up() {
         ],
     );
     assert!(!text.contains("update_engine_content_expected_bytes"), "{text}");
+}
+
+/// An image that isn't complete was made of nothing, and nothing speaks against the package. The
+/// control: the next attempt goes on with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_attempt_has_no_image_and_has_not_given_the_package_up() {
+    let payloads = Payloads::new();
+    let (http, size) = (Server::start(), payloads.content().len());
+    http.serve(PACKAGE, payloads.content());
+    // Header and manifest come, and of the first range nothing, once.
+    let server = BadServer::on(http, payloads.full(), ";;hold=1;", |offer| {
+        offer.extras = format!(r#"<package name="{PACKAGE}" size="{size}" required="false"></package>"#);
+    });
+    let node = node(&server.url());
+    let mut scene = Scene::with(server, node).await;
+    scene.configure("CONTENT_PAYLOADS=on\n");
+    let path = with_metrics(&scene);
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt("UPDATE_STATUS_DOWNLOADING").await;
+    eventually("the slot is ours", || !fate_is_untouched(&scene.node)).await;
+    assert!(cancel(&scene).await.status.success());
+    scene.signals_until(IDLE).await;
+    let told = attempts(&scene, ended_as(AttemptState::Interrupted)).await;
+    assert_eq!(told[0].content_failure, None);
+    let is_told = || metrics(&path).contains("update_engine_content_fetched_bytes ");
+    eventually("its bytes are told", is_told).await;
+    let text = metrics(&path);
+    assert!(!text.contains("update_engine_last_image_source{"), "{text}");
+    let counts = |images| {
+        [
+            format!("update_engine_content_images_total {images}"),
+            "update_engine_content_failures_total 0".to_owned(),
+        ]
+    };
+    has(&text, &counts(0).each_ref().map(String::as_str));
+
+    scene.attempt(NEED_REBOOT).await;
+    is_installed(&scene.node);
+    let is_counted = || metrics(&path).contains(&counts(1)[0]);
+    eventually("the image is counted", is_counted).await;
+    let source = "update_engine_last_image_source{source=\"content\"} 1";
+    has(&metrics(&path), &[source, &counts(1)[1]]);
+    daemon.stop();
 }

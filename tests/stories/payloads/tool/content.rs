@@ -73,7 +73,12 @@ impl Site {
 /// The number before these words.
 fn number_before(text: &str, words: &str) -> u64 {
     let before = text.split(words).next().unwrap();
-    before.rsplit(' ').next().unwrap().parse().unwrap()
+    before
+        .rsplit(char::is_whitespace)
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 #[test]
@@ -253,4 +258,41 @@ fn its_map_says_what_comes_from_where() {
     let full = payload("full.payload");
     tool(&[&"inspect", &"--map", &map, &"--source", &site.old, &full])
         .refused("only the map of a content payload has use for an old image");
+}
+
+/// What the map counts is what `apply` takes, of a predecessor and of any other image.
+#[test]
+fn its_map_counts_old_chunks_and_patches_as_they_are_taken() {
+    let site = Site::new();
+    let said = site.generate(&[&"--from", &site.old, &"--private-key", &payload("test-key.pem")]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let mut stranger = fs::read(&site.old).unwrap();
+    // The file system's checksum.
+    stranger[64 << 10] ^= 1;
+    let other = site.bench.path("stranger.img");
+    fs::write(&other, stranger).unwrap();
+    let map = site.bench.path("map.svg");
+    for (source, has_patches) in [(&site.old, true), (&other, false), (&site.new, false)] {
+        let applied = site.apply(&[&"--source", source]);
+        site.is_built(&applied);
+        let chunks = number_before(&applied.stdout, " chunks were in the old image");
+        let old = number_before(&applied.stdout, &format!(" of {chunks} chunks were"));
+        let made = applied.stdout.split("patches of it made ").nth(1).unwrap();
+        let patched: u64 = made.split(';').next().unwrap().parse().unwrap();
+        assert_eq!(patched > 0, has_patches, "{}", applied.stdout);
+        let drawn = tool(&[&"inspect", &"--map", &map, &"--source", source, &site.payload]);
+        assert_eq!(drawn.code, Some(0), "{}", drawn.stderr);
+        let counted = |name| {
+            let counts = counts(&drawn.stdout);
+            let found = counts.iter().find(|(_, found)| *found == name);
+            found.map_or(0, |(chunks, _)| *chunks)
+        };
+        assert_eq!(
+            (counted("old image"), counted("patch")),
+            (old, patched),
+            "{}",
+            drawn.stdout
+        );
+        assert_eq!(old + patched + counted("fetched"), chunks, "{}", applied.stdout);
+    }
 }
