@@ -297,7 +297,7 @@ fn check_most_is_old(built: &Built, edits: &[Edit]) -> Result<(), TestCaseError>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4))]
+    #![proptest_config(ProptestConfig::with_cases(3))]
 
     #[test]
     fn the_next_ext4_image_comes_of_the_one_before(edits in edits(), cuts in cuts()) {
@@ -317,7 +317,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3))]
+    #![proptest_config(ProptestConfig::with_cases(2))]
 
     #[test]
     fn a_squashfs_and_an_erofs_image_come_of_the_one_before_and_of_each_other(
