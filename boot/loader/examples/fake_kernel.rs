@@ -5,14 +5,13 @@
 #![no_main]
 #![allow(unsafe_code, reason = "`uefi::entry` sets the crate's global handles")]
 
-use core::time::Duration;
-
+use uefi::boot::{EventType, TimerTrigger, Tpl};
 use uefi::proto::loaded_image::LoadedImage;
 use uefi::runtime::ResetType;
 use uefi::{Status, boot, println, runtime};
 
-/// Longer than the shortest time-out of a watchdog, which is 30 s.
-const HANG: Duration = Duration::from_secs(45);
+/// 45 s, in units of 100 ns: longer than the shortest time-out of a watchdog, which is 30 s.
+const HANG: u64 = 45 * 10_000_000;
 
 #[uefi::entry]
 fn main() -> Status {
@@ -31,10 +30,22 @@ fn main() -> Status {
         return Status::OUT_OF_RESOURCES;
     }
     if is_told("fake=hang-b") {
-        boot::stall(HANG);
+        if let Err(error) = stand_still() {
+            println!("fake kernel: it can't stand still: {error}");
+        }
         println!("fake kernel: nothing has ended the hang");
     }
     runtime::reset(ResetType::SHUTDOWN, Status::SUCCESS, None)
+}
+
+/// The firmware has the processor sleep meanwhile; it would be busy for all of `boot::stall`.
+fn stand_still() -> uefi::Result {
+    // SAFETY: the event has no function that the firmware could call.
+    let event = unsafe { boot::create_event(EventType::TIMER, Tpl::APPLICATION, None, None) }?;
+    boot::set_timer(&event, TimerTrigger::Relative(HANG))?;
+    boot::wait_for_event(&mut [event])
+        .map(|_| ())
+        .map_err(|error| error.status().into())
 }
 
 #[panic_handler]
