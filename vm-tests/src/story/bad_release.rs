@@ -12,6 +12,10 @@ const WHY_BACK: &str = "systemctl start update-engine; for look in $(seq 100); d
     said=$(busctl get-property com.coreos.update1 /org/updateengine/Engine1 org.updateengine.Engine1 Rollback); \
     [ \"$said\" = 'a{sv} 0' ] || break; sleep 0.2; done; echo \"$said\"";
 
+/// Prints the last lines of what has failed, kept from the other slot's journal, for root.
+const LAST_LINES: &str = "busctl get-property com.coreos.update1 /org/updateengine/Engine1/Diagnostics \
+                          org.updateengine.Diagnostics1 RollbackOutput";
+
 /// A node to which a bad release was offered.
 pub(super) struct Victim {
     pub(super) disk: Disk,
@@ -162,6 +166,17 @@ impl Victim {
         );
         stage.say(format_args!("status: {words}"));
         Ok(machine)
+    }
+
+    /// The status has the last lines of the unit that has failed, which has `said` this.
+    pub(super) fn tells_last_lines(stage: &Stage, machine: &mut Machine, said: &str) -> Result<()> {
+        let output = machine.sh(LAST_LINES)?;
+        ensure!(
+            output.contains(said),
+            "the unit's last lines are not in the status:\n{output}"
+        );
+        stage.say("status: the unit's last lines");
+        Ok(())
     }
 
     /// The node asks by itself, reports the rollback, and leaves the release alone.

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use super::bad_release::Victim;
 use super::managed_node::{ManagedNode, Reboots};
 use super::{Control, Story};
 use crate::disk::{Slot, Standing};
@@ -11,7 +12,8 @@ use crate::stage::{Stage, expect_running};
 
 pub(super) const STORY: Story = Story {
     name: "bad-version-keeps-lock",
-    shows: "after a rollback the reboot manager keeps the lock, which says why, until an operator releases it",
+    shows: "a unit that has to run fails on B: the node goes back by itself and says why; the reboot manager keeps the lock, which \
+            says so, until an operator releases it",
     play,
     usual: true,
     control: Control {
@@ -20,6 +22,8 @@ pub(super) const STORY: Story = Story {
     },
 };
 
+/// The last words of the application, which a unit of the image has to run.
+const SAID: &str = "the application misses its data";
 /// Ends once the manager knows where the node stands.
 const SETTLED: &str = r#"status=/run/update-reboot-manager/status.json
 for look in $(seq 600); do
@@ -37,7 +41,7 @@ fn play(stage: &mut Stage) -> Result<()> {
     let node = ManagedNode::reboot(stage, Conduct::Unhealthy, &reboots)?;
     let machine = stage.boot(&node.disk)?;
     stage.expect(&node.disk, Slot::B, Standing::TRIED)?;
-    machine.console().wait_for("the application misses its data")?;
+    machine.console().wait_for(SAID)?;
     // At the deadline the node reboots by itself.
     let end = machine.end()?;
     ensure!(end == End::Reset, "the machine ends in {end:?}");
@@ -47,6 +51,7 @@ fn play(stage: &mut Stage) -> Result<()> {
     stage.expect(&node.disk, Slot::A, Standing::GOOD)?;
     expect_running(&mut machine, Slot::A, &node.first)?;
     machine.sh(SETTLED)?;
+    Victim::tells_last_lines(stage, &mut machine, SAID)?;
     node.expect_lock_held("after the rollback")?;
     let told = node.told_of_rollback(&mut machine)?;
     let why = "rolled back from 2.0.0: unit vm-app.service is ";

@@ -12,7 +12,7 @@ pub(super) const STORY: Story = Story {
     name: "hang",
     shows: "B hangs before the daemon starts: the watchdog resets, A is back, and a repaired release stays",
     play,
-    usual: true,
+    usual: false,
     control: Control {
         off: "the machine has no watchdog",
         fails: "the machine doesn't end",
