@@ -111,8 +111,8 @@ impl Objects {
 }
 
 /// The arguments of `call`. Their types are the method's, by which it was found; only values can be
-/// wrong, and what follows them: a bus passes no such call on, but where there is none nobody has
-/// looked at it.
+/// wrong, and bytes behind them. A bus passes no such call on; on a peer connection nothing has
+/// checked it before.
 fn arguments<T>(call: &Call) -> fdo::Result<T>
 where
     T: for<'d> DynamicDeserialize<'d>,

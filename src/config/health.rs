@@ -53,7 +53,7 @@ impl RegressionMode {
 }
 
 impl HealthSettings {
-    /// `HEALTH_SETTLE` where nobody says otherwise.
+    /// Default of `HEALTH_SETTLE`.
     pub const SETTLE: Duration = Duration::from_secs(45);
 
     /// Reads these settings alone, from the files that may hold them; `read` as for

@@ -1,5 +1,5 @@
-//! What a merged extension that stays under another image says of itself, as it will be merged next
-//! time.
+//! The `extension-release` of a merged extension that stays under another image, as systemd will read
+//! it at the next merge.
 //!
 //! ```text
 //!   directory        its own file, as it is now
@@ -8,10 +8,10 @@
 //!   .v directory     the same, of the directory and everything in it
 //! ```
 //!
-//! The daemon may not mount an image, so that one that was replaced or written to since the merge
-//! can't be asked; judging it by the merged text would judge what is gone. When that merge was, says
-//! a file that systemd writes with each (252 to 257). A clock that was set since may make an image
-//! look newer than its merge: then nothing is judged.
+//! The daemon may not mount an image. So it can't read one that was replaced or written to since the
+//! merge, and the merged text would be that of the old one. systemd (252 to 257) writes a file with
+//! each merge, which tells the merge's time. If the clock was set since, an image may look newer than
+//! its merge: then nothing is judged.
 
 use std::fs::{self, Metadata};
 use std::io;

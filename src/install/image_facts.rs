@@ -1,5 +1,5 @@
-//! A look into a written slot: what its image says of itself. The daemon may not mount, so that the
-//! look is a process of its own, in a unit like that of the image's script, and before it.
+//! The facts about an image that are read in its written slot. The daemon may not mount, so a process
+//! of its own reads them, in a unit like that of the image's postinst, and before that one.
 //!
 //! ```text
 //!  systemd runs:  daemon ── StartTransientUnit ─▶ [LOOKER: mounts the slot for itself, looks] ── JSON ─▶ daemon

@@ -1,4 +1,4 @@
-//! The last phase: a slot whose script agrees is made the next to boot, or left staged.
+//! The last phase: a slot whose postinst has succeeded is made the next to boot, or left staged.
 
 use std::sync::Arc;
 

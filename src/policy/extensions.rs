@@ -1,8 +1,8 @@
 //! The choice of an offer's packages that are installed beside its payload.
 //!
-//! Where nothing is configured, none: the image's postinst sees to them then, or nobody. Where
-//! something is, what is configured by name has to be there, and so does a place for what the
-//! server calls required.
+//! If nothing is configured, none are chosen: installing them is left to the image's postinst. If
+//! something is, the offer must have each package that is configured by name, and each package that
+//! the server calls required must have a place.
 
 use thiserror::Error;
 

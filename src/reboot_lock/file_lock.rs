@@ -1,4 +1,5 @@
-//! Whether somebody holds a file's lock (flock), told without taking it: whoever tries to hold it at that moment is not refused.
+//! The check whether a process holds a file's lock (flock). It doesn't take the lock, so that a process which tries to at that
+//! moment is not refused.
 //!
 //! The kernel lists all locks by device and inode. Both are read as it writes them there: a file's own attributes name
 //! another device on some file systems.
@@ -8,7 +9,7 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 
-/// Whether somebody holds an exclusive lock on `file` whom this process may see: nobody of another PID namespace.
+/// Whether a process holds an exclusive lock on `file`. Processes in other PID namespaces are not seen.
 ///
 /// # Errors
 /// If the kernel's list can't be read.

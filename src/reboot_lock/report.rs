@@ -1,4 +1,4 @@
-//! The manager's report: what it is at and why nothing happens, for the client to show.
+//! The manager's report for the client: its state, and why nothing happens.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -83,8 +83,8 @@ impl ManagerReport {
             .map_err(|error| unreadable(error.into()))
     }
 
-    /// Whether the manager that leaves it on `host` is running; true as well if that can't be told. Nobody's lock is in the
-    /// way of looking, and looking in nobody's way.
+    /// Whether the manager that leaves it on `host` is running; true as well if that can't be found out. It
+    /// takes no lock, and waits for none.
     #[must_use]
     pub fn is_from_a_running_one(host: &Host) -> bool {
         let path = host.path(COORDINATOR);

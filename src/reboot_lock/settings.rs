@@ -14,7 +14,7 @@ use crate::net::{ClientTls, Proxies, ServerUrl};
 
 /// Where settings are looked up, first to last: the files that locksmith's unit reads.
 const FILES: [&str; 2] = ["/etc/flatcar/update.conf", "/usr/share/flatcar/update.conf"];
-/// Where etcd is if nobody says: locksmith's.
+/// Default endpoints of etcd: locksmith's.
 const DEFAULT_ENDPOINTS: &str = "http://127.0.0.1:2379,http://127.0.0.1:4001";
 /// For one answer of etcd.
 const ETCD_LIMIT: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ const FLEET_LOCK_LIMIT: Duration = Duration::from_secs(30 * 60);
 pub struct ManagerSetting {
     /// As it stands in the file.
     pub key: &'static str,
-    /// The value that counts where nobody sets it.
+    /// The default.
     pub default: &'static str,
     /// Its effect, in Markdown.
     pub meaning: &'static str,

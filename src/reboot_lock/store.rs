@@ -32,7 +32,7 @@ pub(super) trait SemaphoreStore {
     async fn read(&self) -> Result<Option<Found>, LockError>;
     /// Makes it, if there is none.
     async fn create(&self, semaphore: &Semaphore) -> Result<Swap, LockError>;
-    /// Puts another in its place, if nobody has since it was read.
+    /// Replaces it, if it is unchanged since it was read.
     async fn replace(&self, before: &Found, semaphore: &Semaphore) -> Result<Swap, LockError>;
 }
 

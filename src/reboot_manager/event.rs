@@ -1,4 +1,4 @@
-//! What the decisions are told, and what they order: events and effects.
+//! Events, the input of the decisions, and effects, their output.
 
 use super::state::{FailedVersion, HoldRecord, Reason, WantedReboot};
 
@@ -39,7 +39,7 @@ pub struct NodeView {
 pub enum SlotHealth {
     /// It is marked good, and nothing speaks against it.
     Good,
-    /// Not yet, or nobody can tell; why.
+    /// Not yet, or it isn't known; why.
     NotYet(String),
 }
 
@@ -123,7 +123,7 @@ pub enum LockAnswer {
     Granted,
     /// It is not: others hold it; who.
     Taken(String),
-    /// Nobody knows whether it is; why.
+    /// It isn't known whether it is; why.
     Failed(String),
 }
 
@@ -147,7 +147,7 @@ pub enum RebootAnswer {
     Ordered,
     /// It doesn't; why.
     Refused(String),
-    /// Nobody knows whether it does; why.
+    /// It isn't known whether it does; why.
     Lost(String),
 }
 

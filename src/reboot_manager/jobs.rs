@@ -1,4 +1,4 @@
-//! Jobs: what takes time, each from its order to the event that answers it.
+//! Jobs: the effects that take time, each from its order to the event that answers it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +103,7 @@ async fn await_window(settings: &ManagerSettings) -> ManagerEvent {
     }
 }
 
-/// Where nobody can be asked who is logged in, nobody is.
+/// Tells logged-in users of the reboot. If logind can't be asked, there are none.
 async fn notify(settings: &ManagerSettings) -> ManagerEvent {
     let message = format!("System reboot in {}!", in_words(settings.grace));
     let told = async {

@@ -110,7 +110,7 @@ pub(super) async fn tell_users(connection: &Connection, host: &Host, message: &s
     Ok(told)
 }
 
-/// A terminal that can't be written to, or hangs, is nobody's loss.
+/// A terminal that can't be written to, or hangs, is skipped without an error.
 fn write_to(host: &Host, tty: &str, message: &str) {
     use std::os::unix::fs::OpenOptionsExt as _;
     let flags = nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOCTTY;

@@ -1,4 +1,4 @@
-//! The manager: one task that owns the state, carries out what [`step`] orders, and tells others what it is at.
+//! The manager: one task that owns the state, carries out the effects of [`step`], and publishes its report.
 
 use std::fmt::Write as _;
 use std::sync::Arc;

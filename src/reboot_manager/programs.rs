@@ -187,7 +187,7 @@ fn find(host: &Host, moment: Moment) -> Result<BTreeMap<String, ProgramFile>, Un
     Ok(named.collect())
 }
 
-/// The program that `file` is. None if it is something else: a file that nobody may execute is told.
+/// The program in `file`. None if it isn't one; a file that isn't executable is logged.
 ///
 /// One that can't be looked at counts as a program that fails: what it would do before a reboot is not known.
 fn program(file: PathBuf, directory: &str, name: &str) -> Option<ProgramFile> {

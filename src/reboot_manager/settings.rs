@@ -1,4 +1,4 @@
-//! Everything that a manager is set up with, read once at its start.
+//! All settings of a manager, read once at its start.
 
 use std::path::PathBuf;
 use std::time::Duration;

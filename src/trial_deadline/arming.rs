@@ -1,5 +1,5 @@
-//! The program that arms: once in the initrd or as soon as the system's units start, and again by
-//! whoever wants to. What is armed stays as it is, unless something else or nothing would be armed now.
+//! The program that arms the deadline: in the initrd, when the system's units start, or run by hand.
+//! An armed deadline stays as it is, unless a different one or none would be armed now.
 
 use std::fmt;
 use std::io::{self, BufRead as _, BufReader};
@@ -18,7 +18,7 @@ use crate::journal::chain;
 
 /// How long disk and systemd are waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The same for somebody who only asks.
+/// The same for a caller that only asks.
 const ASKING: Duration = Duration::from_secs(12);
 /// The program that is running, wherever its file was.
 const OURSELVES: &str = "/proc/self/exe";

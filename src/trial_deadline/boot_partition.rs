@@ -106,7 +106,7 @@ pub(super) fn kernel(host: &Host, disk: &SlotDisk, slot: SlotName) -> Kernel {
     })
 }
 
-/// The same for somebody who only asks, and mounts nothing: where `/boot` isn't mounted the kernel counts
+/// The same for a caller that only asks, and mounts nothing: if `/boot` isn't mounted, the kernel counts
 /// as there.
 pub(super) fn kernel_if_mounted(host: &Host, _: &SlotDisk, slot: SlotName) -> Kernel {
     if boot(host) == Boot::FileSystem {

@@ -264,8 +264,9 @@ pub(super) fn is_trusted(host: &Host, user: Uid) -> bool {
     user.is_root() || (!host.is_real() && user == Uid::effective())
 }
 
-/// Connects to the abstract socket called `name`. Anybody may have taken the name, and accept
-/// nobody: a blocking `connect` would then wait for ever, and whoever marks a slot good with it.
+/// Connects to the abstract socket called `name`. Another process may have taken the name and accept
+/// no connection: a blocking `connect` would then wait for ever, and so would a program that marks a
+/// slot good.
 fn connect_soon(name: &str) -> io::Result<UnixStream> {
     let address = UnixAddr::new_abstract(name.as_bytes())?;
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;

@@ -1,4 +1,5 @@
-//! Whether the daemon is to run in this boot: a slot that nobody would mark good has no deadline.
+//! The check whether the daemon will run in this boot: a slot that no daemon would mark good has no
+//! deadline.
 
 use std::fs;
 use std::io;

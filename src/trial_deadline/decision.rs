@@ -13,9 +13,9 @@ use crate::config::TrialDeadlineFlaw;
 use crate::disk::{SlotAttributes, SlotName};
 use crate::journal::chain;
 
-/// How long after a deadline that nobody answers to the node is reset all the same.
+/// Time after the deadline until the node is reset although disk or systemd give no answer.
 const WELL_OVER: Duration = Duration::from_secs(60);
-/// How long after what the health gate may take the node may need for an orderly reboot.
+/// Time that an orderly reboot may take, from the end of what the health gate may take.
 const ORDERLY_REBOOT: Duration = Duration::from_secs(60);
 
 /// What is armed, or why nothing is.

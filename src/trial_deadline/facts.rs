@@ -1,4 +1,4 @@
-//! What the decision is made from, read at the moment of each use.
+//! The facts that the decision is made from, read at the moment of each use.
 
 use std::io;
 use std::path::PathBuf;
@@ -99,7 +99,7 @@ impl Facts {
         Self::read_by(host, boot_partition::kernel)
     }
 
-    /// The same for somebody who only asks, and mounts nothing: see [`boot_partition::kernel_if_mounted`].
+    /// The same for a caller that only asks, and mounts nothing: see [`boot_partition::kernel_if_mounted`].
     pub(super) fn read_without_mounting(host: &Host) -> Result<Option<Self>, FactsError> {
         Self::read_by(host, boot_partition::kernel_if_mounted)
     }

@@ -1,5 +1,5 @@
-//! What the keeper tells before it resets, and whom: the kernel's log, the journal, the history of
-//! updates. Any of it may block.
+//! The keeper's last messages before it resets: to the kernel's log, the journal and the history of
+//! updates. Each of these writes may block.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! The keeper as a process: its memory, its control group, its signals, and threads that are not waited
-//! for longer than a while.
+//! The keeper as a process: its memory, its control group, its signals, and threads that are waited for
+//! only a limited time.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};

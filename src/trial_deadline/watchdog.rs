@@ -22,7 +22,7 @@ pub struct WatchdogFacts {
     pub number: u32,
     /// The driver's name for it.
     pub identity: String,
-    /// Whether somebody has it, or had and didn't stop it.
+    /// Whether a process has it open, or had and didn't stop it.
     pub is_open: bool,
     /// The longest time-out that it takes, if the driver says.
     pub longest: Option<Duration>,

@@ -1,4 +1,4 @@
-//! `update_engine_client reboot-lock`: what locksmithctl does, in its words, and what the node's reboot manager is at.
+//! `update_engine_client reboot-lock`: the commands of locksmithctl, in its words, and the state of the node's reboot manager.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;

@@ -12,7 +12,7 @@
 //!    says.
 //!
 //! A record that is damaged, whatever is in it, is replaced by the next attempt. One that can't be
-//! read now stays as it is. One that can't be written is complained of and holds nobody up.
+//! read now stays as it is. One that can't be written is logged, and the attempt goes on.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -278,8 +278,8 @@ impl CheckRecords {
         if !has_public_server {
             flags |= Flags::PRIVATE_SERVER;
         }
-        // Nothing is asked where nobody knows; what is told of an attempt under way goes without
-        // the flag then.
+        // If the mode isn't known, the server isn't asked; events of an attempt under way lack the
+        // flag then.
         if matches!(self.machine.host().mode(), Ok(NodeMode::Developer)) {
             flags |= Flags::DEV_IMAGE;
         }

@@ -9,8 +9,8 @@
 //! ```
 //!
 //! The evidence is a file on a tmpfs that names the record and is locked for as long as the process
-//! lives that has read the slot back and holds it. Whoever activates needs that lock to be taken:
-//! a daemon that was killed, stopped or started anew vouches for nothing.
+//! lives that has read the slot back and holds it. Only while that lock is taken may the slot be
+//! activated: a daemon that was killed, stopped or started anew has not read it back.
 //!
 //! Order of writes, and what a cut between leaves behind:
 //! 1. the record: the slot doesn't boot, whatever comes; a later start reads it back;

@@ -12,8 +12,8 @@ use crate::disk::{BlockTarget, BootRisk, DiskError, DummyDisk, OwnDisk, Sealed, 
 use crate::host::Host;
 use crate::install::Slots;
 
-/// The disk's slots, of which the other one may be waited for: whoever makes it unbootable takes
-/// that back first.
+/// The disk's slots, when an update may wait in the other one: before that slot is made unbootable,
+/// the update is withdrawn.
 ///
 /// The disk's lock is tried first: while another program has it, nothing is given up. Then, in this
 /// order, and what a cut between leaves behind (after a power cut there are no such files at all):

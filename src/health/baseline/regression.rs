@@ -1,4 +1,4 @@
-//! What is worse than before an update.
+//! Regressions: what is worse than before an update.
 
 use std::fmt;
 

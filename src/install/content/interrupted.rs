@@ -15,7 +15,7 @@
 //! Order of the writes, and what a cut between leaves:
 //! 1. the slot is unbootable, and the record `manifest` has the package's metadata
 //!    ([`crate::install::unbootable`]): nothing to go on with;
-//! 2. this record: the slot is looked through, in which nothing of the image is found;
+//! 2. this record: the slot is searched, and nothing of the image is found in it;
 //! 3. blocks of the image: those that are on the medium are found, whatever was synced. No order is
 //!    needed: a chunk counts by its hash, and the slot doesn't boot before all of it was read back.
 //!

@@ -1,5 +1,5 @@
-//! The image by an offer's content package: what the running slot has of it is taken from there, the
-//! rest is fetched by ranges.
+//! The installation of an image from an offer's content package: chunks that the running slot has are
+//! copied from there, the others are fetched by ranges.
 //!
 //! ```text
 //!  header, manifest ─▶ checks, signature ─▶ running slot looked through ─▶ what is missing, in ranges
@@ -22,8 +22,8 @@
 //!   payload ([`crate::install::unbootable`]). After a cut the next attempt finds by its hashes what
 //!   the slot has already, and fetches no chunk of that ([`interrupted`]).
 //! - *Failures.* Whatever fails, the payload takes the place of the package, in the same attempt and
-//!   with the same settings. The slot is unbootable then, or was not touched. Only who cancels ends
-//!   the attempt.
+//!   with the same settings. The slot is unbootable then, or was not touched. Only a cancel ends the
+//!   attempt.
 //! - *Memory.* The tables, what is known of the running slot, and one operation or what
 //!   [`payload_format::ContentBuilder`] takes; `docs/performance/content.md` has what that comes to.
 

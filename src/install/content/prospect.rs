@@ -1,5 +1,5 @@
-//! What a dry run says of a content package: how many bytes of it an attempt would fetch. Its
-//! metadata is fetched for that, and the running slot looked through.
+//! The prospect of a content package, for a dry run: how many bytes of it an attempt would fetch. For
+//! that its metadata is fetched and the running slot searched.
 
 use std::pin::pin;
 use std::sync::Arc;

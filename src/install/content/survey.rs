@@ -1,5 +1,5 @@
-//! What is known before anything is written: that the manifest may be trusted, which chunks the
-//! running slot has, and which ranges are to be fetched.
+//! The survey before the first write: whether the manifest may be trusted, which chunks the running
+//! slot has, and which ranges are to be fetched.
 
 use std::io;
 use std::ops::Range;

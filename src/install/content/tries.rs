@@ -1,5 +1,5 @@
-//! The record of attempts at a content package that ended with the daemon or the machine: a package by
-//! which that happens again and again gives way to the payload.
+//! The record of attempts at a content package during which the daemon or the machine went down: after
+//! too many of them the package is given up, and the payload fetched.
 //!
 //! `content-tries`, below the state directory, holds the SHA-256 of the offer's payload (32 bytes), the
 //! package's size (8, big endian), how many attempts were begun and not ended (1), and the package's name.

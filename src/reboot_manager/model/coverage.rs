@@ -1,4 +1,4 @@
-//! What a search has made [`step`] do: every event, job, notice and obstacle, and in which phases.
+//! The coverage of a search: every event, job, notice and obstacle of [`step`] that occurred, and in which phases.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};

@@ -2,13 +2,12 @@
 //! and a bad one, activated at once or staged; nodes lose power, roll back and hang, managers are killed, records can't be written or read, answers of
 //! engine, logind and the lock's server are lost, late or come twice, clocks are set and windows close.
 //!
-//! Each world that can be reached is looked at once; nodes that are alike are exchanged for each other. Held in each:
-//! never more holders than places, no node down or on trial by our order without the lock, no reboot for a withdrawn
-//! update, a bad version on no more nodes than there are places, no lock lost that is kept after a rollback. And from each a
-//! world can be reached in which everything is as it should be in the end: a lock that nobody would give back any more would
-//! be found, and a node that a good version doesn't reach.
+//! Each reachable world is visited once; worlds that differ only in the order of equal nodes count as one. Invariants of each
+//! world: never more holders than places, no node down or on trial by the manager's order without the lock, no reboot for a
+//! withdrawn update, a bad version on no more nodes than there are places, no lock lost that is kept after a rollback. Liveness:
+//! from each world a good end can be reached, in which every lock was given back and the good version is on every node.
 //!
-//! What the searches have made `step` do is held against what it could do: [`coverage`].
+//! What `step` did in the searches is compared with all that it can do: [`coverage`].
 
 mod coverage;
 mod search;

@@ -1,5 +1,5 @@
-//! Where the node stands: after a start, after a reboot, and on trial. The record says what was meant, the engine what came
-//! of it.
+//! The state of the node after a start, after a reboot, and on trial: from the record, which says what was intended, and the
+//! engine, which says what has happened.
 
 use super::super::event::{
     Arrival, InstalledOutcome, ManagerEffect, ManagerJob, NodeView, NoteAnswer, Notice, Pause, SlotHealth,
@@ -81,7 +81,7 @@ impl Next {
                 self.came_back(true, failed);
             }
             _ if self.state.waiting.is_some() => self.wait(),
-            // Of a trial in a slot that nobody knows no record can tell later how it ended.
+            // If the slot isn't known, a record couldn't tell later how its trial ended.
             SlotHealth::NotYet(why) if view.slot.is_none() => self.stay_on_trial(why),
             SlotHealth::NotYet(why) => {
                 self.save(HoldRecord {

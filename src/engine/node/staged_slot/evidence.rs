@@ -74,7 +74,7 @@ pub(super) fn held(host: &Host, staged: &StagedUpdate) -> io::Result<Option<Stri
     }
 }
 
-/// The lock of whoever activates or withdraws, which goes with the file.
+/// The lock of a process that activates or withdraws; closing the file releases it.
 pub(super) fn lock(host: &Host) -> Result<Flock<File>, ActivationError> {
     let until = Instant::now() + PATIENCE;
     let mut file = open_in_run(host, LOCK).map_err(ActivationError::Run)?;

@@ -1,4 +1,4 @@
-//! Of the comparison: extensions that were merged, and are not.
+//! The comparison of extensions: those that were merged, and are not.
 
 use std::collections::BTreeSet;
 

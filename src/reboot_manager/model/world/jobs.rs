@@ -1,7 +1,7 @@
-//! What may become of a manager's jobs.
+//! The possible outcomes of a manager's jobs.
 //!
-//! A clock that is set, forwards or backwards, shows in nothing but the windows: each look finds one open or closed, whatever
-//! the look before has found. Pauses may end at any time, but for the one that outlasts a shutdown.
+//! A clock that is set, forwards or backwards, affects only windows: each look may find one open or closed, whatever the look
+//! before has found. Pauses may end at any time, except for the one that outlasts a shutdown.
 
 use super::super::super::{
     Confirmation, EngineView, ManagerEvent, ManagerJob, NoteAnswer, Pause, Reason, RebootAnswer,
