@@ -1,6 +1,7 @@
 //! The one task that owns the state: it feeds [`step`] and has its effects done.
 
 mod commands;
+mod facts;
 mod jobs;
 mod publisher;
 mod timers;
@@ -16,10 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::clock::Clock;
 use super::progress::Throttle;
 use super::updater::{Progress, Updater};
-use super::{
-    BootsNext, CancelSignal, Commitment, Effect, Event, NextBoot, NodeFacts, Phase, State, UnexpectedEvent,
-    step,
-};
+use super::{CancelSignal, Commitment, Effect, Event, NextBoot, NodeFacts, State, UnexpectedEvent, step};
 use crate::status::{Command, SnapshotSender, Status};
 use commands::CommandReply;
 use jobs::{AttemptChain, Done};
@@ -36,6 +34,8 @@ pub struct Engine<U: Updater> {
     /// it.
     attempt: Option<AttemptChain<U>>,
     statuses: mpsc::UnboundedSender<Status>,
+    /// Signals of the event that is being carried out: sent once its facts are published.
+    unsent: Vec<Status>,
     publisher: Publisher,
     /// What touches the disk: awaited when the engine stops.
     jobs: JoinSet<Done<U>>,
@@ -45,6 +45,8 @@ pub struct Engine<U: Updater> {
     previews: JoinSet<()>,
     /// The reading of the node's facts that is under way.
     fact_reads: JoinSet<NodeFacts>,
+    /// Whether the table in the published facts has yet to be compared with the state.
+    is_table_new: bool,
     progress: watch::Receiver<Progress>,
     throttle: Throttle,
     started: Instant,
@@ -97,11 +99,13 @@ impl<U: Updater> Engine<U> {
             state,
             attempt: None,
             statuses,
+            unsent: Vec::new(),
             publisher,
             jobs: JoinSet::new(),
             talks: JoinSet::new(),
             previews: JoinSet::new(),
             fact_reads: JoinSet::new(),
+            is_table_new: false,
             progress: closed(),
             throttle: Throttle::default(),
             started: now,
@@ -133,13 +137,19 @@ impl<U: Updater> Engine<U> {
                 Wake::Job(Ok(done)) => self.done(*done).await,
                 Wake::Job(Err(error)) if error.is_cancelled() => {}
                 Wake::Job(Err(error)) | Wake::FactsRead(Err(error)) => self.died(&error),
-                Wake::FactsRead(Ok(facts)) => self.facts_read(*facts).await,
+                Wake::FactsRead(Ok(facts)) => {
+                    self.facts_read(*facts);
+                    self.publisher.publish(&self.state);
+                }
                 Wake::MarkGoodDue => {
                     self.mark_good_at = None;
                     self.handle(Event::MarkGoodDue).await;
                 }
                 Wake::CheckDue => self.check_due().await,
                 Wake::ClockSet => self.renew_times(),
+            }
+            if std::mem::take(&mut self.is_table_new) {
+                self.compare_with_table().await;
             }
         }
         self.talks.abort_all();
@@ -218,27 +228,24 @@ impl<U: Updater> Engine<U> {
         let _ = self.request(event).await;
     }
 
-    /// Carries the event out if it means something.
+    /// Carries the event out if it means something. Whoever hears of it, by a signal, a property or
+    /// a reply, finds slots and history as they are since.
     async fn request(&mut self, event: Event) -> Result<(), UnexpectedEvent> {
         let is_progress = matches!(event, Event::Progressed(_));
-        match step(&self.state, event) {
-            Ok((state, effects)) => {
-                self.log(&state);
-                self.state = state;
-                for effect in effects {
-                    self.perform(effect).await;
-                }
-                if !is_progress {
-                    self.publisher.publish(&self.state);
-                    self.read_facts();
-                }
-                Ok(())
-            }
-            Err(refusal) => {
-                tracing::info!("{refusal}");
-                Err(refusal)
-            }
+        let (state, effects) = step(&self.state, event).inspect_err(|refusal| tracing::info!("{refusal}"))?;
+        self.log(&state);
+        self.state = state;
+        for effect in effects {
+            self.perform(effect).await;
         }
+        if !is_progress {
+            self.refresh_facts().await;
+        }
+        for status in self.unsent.drain(..) {
+            // Nobody listens any more while the daemon ends.
+            let _ = self.statuses.send(status);
+        }
+        Ok(())
     }
 
     fn log(&self, next: &State) {
@@ -259,8 +266,7 @@ impl<U: Updater> Engine<U> {
 
     async fn perform(&mut self, effect: Effect) {
         match effect {
-            // Nobody listens any more while the daemon ends.
-            Effect::Signal(status) => drop(self.statuses.send(status)),
+            Effect::Signal(status) => self.unsent.push(status),
             Effect::MarkGoodLater => self.mark_good_at = Some(Instant::now() + MARK_GOOD_AGAIN),
             Effect::WatchTrial => self.watch_trial(),
             Effect::FallBack(cause) => self.fall_back(cause),
@@ -303,53 +309,6 @@ impl<U: Updater> Engine<U> {
         let attempt = self.attempt.as_ref().map(|attempt| &attempt.context);
         let attempt = attempt.filter(|_| self.state.next_boot == NextBoot::Update);
         self.updater.remember_pending(attempt).await;
-    }
-
-    /// One look at a time: what changes meanwhile is seen by the next one.
-    fn read_facts(&mut self) {
-        if self.fact_reads.is_empty() {
-            let updater = Arc::clone(&self.updater);
-            self.fact_reads.spawn(async move { updater.node_facts().await });
-        } else {
-            self.publisher.is_outdated = true;
-        }
-    }
-
-    async fn facts_read(&mut self, facts: NodeFacts) {
-        let is_outdated = std::mem::take(&mut self.publisher.is_outdated);
-        if !is_outdated {
-            self.compare_with_table(facts.boots_next).await;
-        }
-        self.publisher.facts = facts;
-        self.publisher.publish(&self.state);
-        if is_outdated {
-            self.read_facts();
-        }
-    }
-
-    /// Somebody may have changed the partition table by hand while the other slot is waited for:
-    /// before anything is decided by that, it is looked at.
-    async fn reread_table(&mut self) {
-        if self.state.phase().waits() || matches!(self.state.phase(), Phase::Unconfirmed(_)) {
-            let facts = self.updater.node_facts().await;
-            self.compare_with_table(facts.boots_next).await;
-            self.publisher.facts = facts;
-            self.publisher.publish(&self.state);
-        }
-    }
-
-    async fn compare_with_table(&mut self, boots_next: BootsNext) {
-        if boots_next == BootsNext::Running && self.state.phase() == &Phase::NeedReboot {
-            tracing::warn!(
-                "the partition table says that the running slot boots next: nothing waits for the reboot"
-            );
-            self.handle(Event::Overtaken).await;
-        }
-        let is_staged = matches!(self.state.phase(), Phase::Staged(_) | Phase::Unconfirmed(_));
-        if boots_next == BootsNext::Other && is_staged {
-            tracing::warn!("the partition table says that the staged update boots next");
-            self.handle(Event::Activated(Ok(()))).await;
-        }
     }
 }
 

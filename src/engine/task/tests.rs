@@ -18,14 +18,14 @@ use super::*;
 use crate::config::Activation;
 use crate::disk::SlotName;
 use crate::engine::{
-    AttemptContext, Checked, Commitment, Failure, Fallback, Phase, Report, RunningSlotState, SlotError,
-    StagedReadiness, Unconfirmed,
+    AttemptContext, BootsNext, Checked, Commitment, Failure, Fallback, Phase, Report, RunningSlotState,
+    SlotError, StagedReadiness, Unconfirmed,
 };
 use crate::health::{Cause, TrialEnd};
 use crate::omaha::{Backoff, ErrorCode, Offer, PayloadKind};
 use crate::policy::ClockStep;
 use crate::status::{
-    CommandRefusal, OfferSource, Operation, Preview, Prospect, Snapshot, Trigger, WaitingSlot,
+    CommandRefusal, OfferSource, Operation, Preview, Prospect, SlotReport, Snapshot, Trigger, WaitingSlot,
 };
 
 /// How long the end of an update takes.
@@ -52,6 +52,8 @@ struct Script {
     activated: Result<(), SlotError>,
     /// What the partition table says.
     boots_next: BootsNext,
+    /// How long a look at the node takes; none ends without it.
+    facts_take: Option<Duration>,
     /// Whether another update is offered while one waits.
     beside: bool,
     /// Whether the update still waits when a withdrawal ends, and how that ends.
@@ -99,6 +101,7 @@ impl Default for Script {
             unstaged: Ok(()),
             activated: Ok(()),
             boots_next: BootsNext::default(),
+            facts_take: Some(Duration::ZERO),
             beside: false,
             withdrawn: (false, Ok(())),
             interval: Some(Duration::from_secs(7 * 60)),
@@ -121,6 +124,21 @@ impl Scripted {
     async fn note(&self, what: impl Into<String>) {
         self.done.lock().unwrap().push(what.into());
         tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    /// The other slot, as an update and a mark leave it.
+    fn slot_b(&self) -> SlotReport {
+        let done = self.done.lock().unwrap();
+        let is_done = |what: &str| done.iter().any(|done| done == what);
+        SlotReport {
+            name: "USR-B".to_owned(),
+            partuuid: String::new(),
+            version: None,
+            priority: if is_done("finish") { 2 } else { 0 },
+            tries: 0,
+            successful: is_done("mark good anyway"),
+            running: false,
+        }
     }
 
     /// The same for what waits for a server that may be one of `silent`.
@@ -162,7 +180,13 @@ impl Updater for Scripted {
     }
 
     async fn node_facts(&self) -> NodeFacts {
+        match self.script.facts_take {
+            Some(Duration::ZERO) => {}
+            Some(time) => tokio::time::sleep(time).await,
+            None => std::future::pending().await,
+        }
         NodeFacts {
+            slots: vec![self.slot_b()],
             running_version: "1.0.0".to_owned(),
             waiting_version: Some("2.0.0".to_owned()),
             boots_next: self.script.boots_next,

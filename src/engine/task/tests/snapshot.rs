@@ -119,3 +119,68 @@ async fn times_are_right_after_the_clock_was_set() {
     assert!(done.contains(&"clock set by 1794999000".to_owned()), "{done:?}");
     assert!(done.contains(&"clock set by -3600".to_owned()), "{done:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_hears_of_a_change_finds_the_slots_as_they_are_since_however_long_a_look_takes() {
+    let script = Script {
+        facts_take: Some(Duration::from_secs(2)),
+        ..Script::default()
+    };
+    let mut world = World::start(good(), script);
+    let priority = |world: &World| world.snapshot.borrow().overview.slots[0].priority;
+    world.attempt().await;
+    // By the signal.
+    world.signals_until(Operation::Finalizing).await;
+    assert_eq!(priority(&world), 0);
+    world.signals_until(Operation::UpdatedNeedReboot).await;
+    assert_eq!(priority(&world), 2);
+    world.end().await;
+
+    // By our own interface.
+    let script = Script {
+        facts_take: Some(Duration::from_secs(2)),
+        ..Script::default()
+    };
+    let mut world = World::start(good(), script);
+    world.attempt().await;
+    let waits = |snapshot: &Snapshot| snapshot.overview.state == crate::status::EngineState::RebootNeeded;
+    let slots = world
+        .snapshot
+        .wait_for(waits)
+        .await
+        .unwrap()
+        .overview
+        .slots
+        .clone();
+    assert_eq!(slots[0].priority, 2);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_reply_to_a_mark_comes_once_the_slots_are_published_as_it_has_left_them() {
+    let script = Script {
+        facts_take: Some(Duration::from_secs(2)),
+        trial: None,
+        ..Script::default()
+    };
+    let world = World::start(State::idle(), script);
+    let (reply, answer) = oneshot::channel();
+    world.commands.send(Command::MarkGood(reply)).await.unwrap();
+    answer.await.unwrap().unwrap();
+    assert!(world.snapshot.borrow().overview.slots[0].successful);
+    world.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_keeps_no_change_from_being_told() {
+    let script = Script {
+        facts_take: None,
+        ..Script::default()
+    };
+    let mut world = World::start(good(), script);
+    let began = Instant::now();
+    world.attempt().await;
+    world.signals_until(Operation::UpdatedNeedReboot).await;
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+    world.end().await;
+}
