@@ -1,9 +1,8 @@
 //! Mount of a freshly written slot to run its postinst: read-only, without changing a byte of it.
 //!
-//! The slot's file system is tried as ext2, ext3 and btrfs in turn, as images have used each. A
-//! read-only mount alone is not enough: ext3 and btrfs replay their journal even then, into a slot
-//! that has just been verified, so both are told not to. (The device should be sealed at block
-//! level too.)
+//! The slot's file system is tried as each of those that images use, in turn. A read-only mount
+//! alone is not enough: ext3, ext4 and btrfs replay their journal even then, into a slot that has
+//! just been verified, so they are told not to. (The device should be sealed at block level too.)
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,11 +10,15 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags};
 
-/// File systems in the order of trial, with the option that keeps each from replaying a journal.
-const TRIALS: [(&str, Option<&str>); 3] = [
+/// File systems in the order of trial, the original's first, with the option that keeps each from
+/// replaying a journal.
+const TRIALS: [(&str, Option<&str>); 6] = [
     ("ext2", None),
     ("ext3", Some("noload")),
     ("btrfs", Some("rescue=nologreplay")),
+    ("ext4", Some("noload")),
+    ("squashfs", None),
+    ("erofs", None),
 ];
 
 /// Error of mounting a slot.

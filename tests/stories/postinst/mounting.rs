@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 use update_engine::host::mount::{MountError, Mounted};
@@ -17,10 +18,14 @@ fn image(dir: &TempDir, make: &str, options: &[&str], size: u64) -> PathBuf {
     fs::write(tree.join("postinst"), "#!/bin/sh\n").unwrap();
     let image = dir.path().join("slot.img");
     fs::File::create(&image).unwrap().set_len(size).unwrap();
-    let mut args = options.to_vec();
-    let tree_option = if make == "mkfs.btrfs" { "--rootdir" } else { "-d" };
-    args.extend(["-q", tree_option, tree.to_str().unwrap(), image.to_str().unwrap()]);
-    run(make, &args);
+    let (tree, path) = (tree.to_str().unwrap(), image.to_str().unwrap());
+    let last: &[&str] = match make {
+        "mksquashfs" => &[tree, path, "-noappend", "-quiet"],
+        "mkfs.erofs" => &[path, tree],
+        "mkfs.btrfs" => &["-q", "--rootdir", tree, path],
+        _ => &["-q", "-d", tree, path],
+    };
+    run(make, &[options, last].concat());
     image
 }
 
@@ -61,18 +66,38 @@ fn mounts_and_leaves_nothing(image: &Path) {
 }
 
 #[test]
-fn a_slot_is_mounted_read_only_whatever_file_system_images_used() {
+fn a_slot_is_mounted_read_only_whatever_file_system_images_use() {
     if !may_mount() {
         return;
     }
     for (make, options, size) in [
         ("mkfs.ext2", &[][..], 8 * MIB),
         ("mkfs.ext3", &[][..], 8 * MIB),
+        ("mkfs.ext4", &[][..], 8 * MIB),
         ("mkfs.btrfs", &["-m", "single"][..], 128 * MIB),
+        ("mksquashfs", &[][..], 0),
+        ("mkfs.erofs", &[][..], 0),
     ] {
+        if !kernel_has(make.trim_start_matches("mkfs.").trim_start_matches("mk")) {
+            continue;
+        }
         let dir = tempfile::tempdir().unwrap();
         mounts_and_leaves_nothing(&image(&dir, make, options, size));
     }
+}
+
+/// Whether the kernel has a file system, or has a module for it. One that it doesn't have shows nothing.
+fn kernel_has(kind: &str) -> bool {
+    // Where it is built in there is nothing to load, and a machine may have no such program.
+    let _ = Command::new("modprobe").args(["-q", kind]).status();
+    let all = fs::read_to_string("/proc/filesystems").unwrap();
+    let has = all
+        .lines()
+        .any(|line| line.trim_start_matches("nodev").trim() == kind);
+    if !has {
+        eprintln!("the kernel has no {kind}: this shows nothing of it");
+    }
+    has
 }
 
 #[test]
@@ -80,10 +105,12 @@ fn a_journal_in_the_slot_is_not_replayed() {
     if !may_mount() {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let image = image(&dir, "mkfs.ext3", &[], 8 * MIB);
-    with_a_journal_to_replay(&image);
-    mounts_and_leaves_nothing(&image);
+    for make in ["mkfs.ext3", "mkfs.ext4"] {
+        let dir = tempfile::tempdir().unwrap();
+        let image = image(&dir, make, &[], 8 * MIB);
+        with_a_journal_to_replay(&image);
+        mounts_and_leaves_nothing(&image);
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use self::inode::{BlockRun, Inode, Kind};
-use self::superblock::{LARGEST_BLOCK, Volume};
+use self::superblock::Volume;
 use super::blocks::{BlockList, Snapshot};
 use crate::writer::section::BLOCK;
 
@@ -48,13 +48,18 @@ impl From<io::Error> for Trouble {
 
 /// The files of `image`; `None` if it is no file system of this kind, or an unusual one.
 pub(super) fn files(image: &Snapshot<'_>) -> io::Result<Option<Files>> {
-    match Walk::all(image) {
-        Ok(files) => Ok(Some(
-            files
-                .into_iter()
-                .map(|(path, file)| (path, file.blocks))
-                .collect(),
-        )),
+    let found = unless_unusual(Walk::all(image))?;
+    let blocks = |files: BTreeMap<_, FoundFile>| {
+        let files = files.into_iter();
+        files.map(|(path, file)| (path, file.blocks)).collect()
+    };
+    Ok(found.map(blocks))
+}
+
+/// `None` for what is unusual.
+fn unless_unusual<T>(result: Result<T, Trouble>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
         Err(Trouble::Unusual) => Ok(None),
         Err(Trouble::Read(error)) => Err(error),
     }
@@ -63,6 +68,7 @@ pub(super) fn files(image: &Snapshot<'_>) -> io::Result<Option<Files>> {
 /// A file or directory that was found.
 #[derive(Debug)]
 struct FoundFile {
+    inode: u32,
     kind: Kind,
     /// In bytes.
     size: u64,
@@ -72,27 +78,21 @@ struct FoundFile {
 /// The files of an image with a file system of this kind, for generators that look into it.
 #[derive(Debug)]
 pub struct ImageFiles<'a> {
-    image: Snapshot<'a>,
+    volume: Volume<'a>,
     files: BTreeMap<Vec<u8>, FoundFile>,
 }
 
 impl<'a> ImageFiles<'a> {
-    /// Those of `image`; `None` if it is no file system of this kind, or an unusual one, such as
-    /// one with blocks of less than 4 KiB, in which a file's last block is another one's, too.
+    /// Those of `image`; `None` if it is no file system of this kind, or an unusual one.
     ///
     /// # Errors
     /// If the image can't be read.
     pub fn of(image: Snapshot<'a>) -> io::Result<Option<Self>> {
-        match Volume::open(&image) {
-            Ok(volume) if volume.block_size >= BLOCK => {}
-            Ok(_) | Err(Trouble::Unusual) => return Ok(None),
-            Err(Trouble::Read(error)) => return Err(error),
-        }
-        match Walk::all(&image) {
-            Ok(files) => Ok(Some(Self { image, files })),
-            Err(Trouble::Unusual) => Ok(None),
-            Err(Trouble::Read(error)) => Err(error),
-        }
+        let opened = Volume::open(&image).and_then(|volume| {
+            let files = Walk::all(&image)?;
+            Ok(Self { volume, files })
+        });
+        unless_unusual(opened)
     }
 
     /// Names of the files and directories in the directory at `path`, which begins with `/`,
@@ -111,17 +111,28 @@ impl<'a> ImageFiles<'a> {
     /// # Errors
     /// If the image can't be read.
     pub fn text(&self, path: &[u8], most: u64) -> io::Result<Option<Vec<u8>>> {
-        let is_whole = |file: &&FoundFile| {
-            let least = file.size.div_ceil(BLOCK);
-            let blocks = least..least + LARGEST_BLOCK / BLOCK;
-            file.kind == Kind::File && file.size <= most && blocks.contains(&file.blocks.count())
-        };
-        let Some(file) = self.files.get(path).filter(is_whole) else {
+        let is_text = |file: &&FoundFile| file.kind == Kind::File && file.size <= most;
+        let Some(file) = self.files.get(path).filter(is_text) else {
             return Ok(None);
         };
-        let mut text = file.blocks.read(&self.image)?;
-        text.truncate(usize::try_from(file.size).unwrap_or(usize::MAX));
-        Ok(Some(text))
+        Ok(unless_unusual(self.content(file))?.flatten())
+    }
+
+    /// The content of a file without holes. Its blocks are the file system's own: those of 4 KiB
+    /// may hold another file's end.
+    fn content(&self, file: &FoundFile) -> Result<Option<Vec<u8>>, Trouble> {
+        let inode = Inode::read(&self.volume, file.inode)?;
+        let runs = inode.runs(&self.volume, &mut self.volume.blocks())?;
+        let count: u64 = runs.iter().map(|run| run.count).sum();
+        if count != file.size.div_ceil(self.volume.block_size) {
+            return Ok(None);
+        }
+        let mut content = Vec::new();
+        for run in runs {
+            content.extend(self.volume.read(run.start, run.count)?);
+        }
+        content.truncate(usize::try_from(file.size).unwrap_or(usize::MAX));
+        Ok(Some(content))
     }
 }
 
@@ -183,6 +194,7 @@ impl<'a> Walk<'a> {
             }
         }
         let file = FoundFile {
+            inode: number,
             kind: inode.kind,
             size: inode.size,
             blocks: self.blocks(&runs),

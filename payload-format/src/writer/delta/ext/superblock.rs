@@ -8,7 +8,7 @@ use crate::writer::delta::blocks::Snapshot;
 const SUPERBLOCK: (u64, usize) = (1024, 1024);
 
 /// In bytes.
-pub(super) const LARGEST_BLOCK: u64 = 65_536;
+const LARGEST_BLOCK: u64 = 65_536;
 
 const MAGIC: u16 = 0xef53;
 
@@ -22,6 +22,7 @@ const WIDE: u32 = 0x80;
 const INODE: usize = 128;
 
 /// A file system that can be read.
+#[derive(Debug)]
 pub(super) struct Volume<'a> {
     image: Snapshot<'a>,
     /// In bytes.
