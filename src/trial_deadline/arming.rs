@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::control::{self, ArmedDeadline, DeadlineControlError};
 use super::decision::{ArmDecision, NotArmed, Plan, decide};
@@ -76,13 +76,17 @@ pub fn arm(host: &Host) -> Result<Armed, ArmError> {
         Some(state) if state.keeper_was_killed => take_over(host, &state).map_err(ArmError::Keeper)?,
         state => state,
     };
+    // What is found out next takes seconds on a slow disk, and what is armed runs on meanwhile.
+    let asked = Instant::now();
     let (reading, up) = (host.clone(), host.clone());
     let facts = bounded(PATIENCE, move || Facts::read(&reading))??;
     let up = up.up().map_err(ArmError::Keeper)?;
     let decision = facts.map_or(ArmDecision::Nothing(NotArmed::Off), |facts| decide(&facts, up));
     let armed = match (decision, before) {
         (ArmDecision::Arm(plan), None) => Armed::Now(start_anew(host, plan)?),
-        (ArmDecision::Arm(plan), Some(before)) if is_kept(&before, &plan) => Armed::Before(before),
+        (ArmDecision::Arm(plan), Some(before)) if is_kept(&before, asked.elapsed(), &plan) => {
+            Armed::Before(before)
+        }
         (ArmDecision::Arm(plan), Some(_)) => match control::keep_another(host, plan.clone())? {
             Some(state) => Armed::Anew(state),
             None => Armed::Now(start_anew(host, plan)?),
@@ -122,10 +126,13 @@ pub fn why_not_armed(host: &Host) -> Option<String> {
     }
 }
 
-/// Whether what is armed is what would be: the same deadline, and a watchdog behind it if there is one
-/// to be had.
-fn is_kept(armed: &ArmedDeadline, plan: &Plan) -> bool {
-    let is_same = |left: u64| left.abs_diff(plan.after.as_secs()) <= SAME;
+/// Whether what was armed, so long ago as `since`, is what would be: the same deadline, and a watchdog behind it if there
+/// is one to be had.
+fn is_kept(armed: &ArmedDeadline, since: Duration, plan: &Plan) -> bool {
+    let is_same = |left: u64| {
+        let left = left.saturating_sub(since.as_secs());
+        left.abs_diff(plan.after.as_secs()) <= SAME
+    };
     armed.left.is_some_and(is_same) && (armed.watchdog.is_some() || plan.watchdog.is_err())
 }
 
@@ -174,4 +181,33 @@ fn start_keeper(orders: &Orders) -> io::Result<ArmedDeadline> {
         .map_err(|_| io::Error::other(format!("it says {:?}", line.trim_end())))?;
     left_running::note(&Host::new(&orders.root), &state);
     Ok(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a deadline that had 220 s left is kept, `seconds` later, by a system that would arm one in `after` seconds.
+    fn is_kept_later(seconds: u64, after: u64) -> bool {
+        let armed = ArmedDeadline {
+            pid: 1,
+            left: Some(220),
+            watchdog: None,
+            no_watchdog: String::new(),
+            keeper_was_killed: false,
+        };
+        let plan = Plan {
+            after: Duration::from_secs(after),
+            watchdog: Err("there is none".to_owned()),
+        };
+        is_kept(&armed, Duration::from_secs(seconds), &plan)
+    }
+
+    #[test]
+    fn a_deadline_is_the_same_however_long_the_look_around_takes() {
+        for seconds in [0, 1, 6, 12, 29] {
+            assert!(is_kept_later(seconds, 220 - seconds), "{seconds} s");
+            assert!(!is_kept_later(seconds, 320 - seconds), "{seconds} s");
+        }
+    }
 }
