@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::fingerprint;
 use crate::architecture::Architecture;
 use crate::command::{missing, run, tool};
 use crate::files;
@@ -82,6 +83,7 @@ const REBOOT_MANAGER: Parts = Parts {
 };
 
 /// What belongs together.
+#[derive(Debug)]
 struct Parts {
     programs: Files,
     /// Targets, and the links to them.
@@ -125,16 +127,26 @@ impl Daemon {
         Ok(Self { tree })
     }
 
-    /// The earlier one; made once, of the sources in the history of `repository`.
+    /// The earlier one; made once, of the sources in the history of `repository`, by each toolchain and with each set of
+    /// settings.
     pub(super) fn earlier(repository: &Path, cache: &Path, architecture: Architecture) -> Result<Self> {
-        let tree = cache.join(format!("daemon-{EARLIER}"));
+        let manifest = text(&repository.join("Cargo.toml"))?;
+        let toolchain = run(Command::new("rustc").arg("-vV").current_dir(repository))?;
+        let made_of = [
+            EARLIER,
+            &format!("{EARLIER_DAEMON:?}"),
+            architecture.debian(),
+            &toolchain,
+            &lines(&manifest, true),
+        ];
+        let tree = cache.join(format!("daemon-{}", fingerprint(&made_of.map(str::as_bytes))));
         if !tree.exists() {
             eprintln!("building the daemon of {EARLIER}");
             let fresh = tempfile::tempdir_in(cache)?;
             let (sources, made) = (fresh.path().join("sources"), fresh.path().join("made"));
             check_out(repository, &sources)?;
             // With what the workspace has built for itself, where it is of the same version.
-            compile_alike(repository, &sources)?;
+            compile_alike(&manifest, &sources)?;
             make(
                 &EARLIER_DAEMON,
                 (&sources, architecture),
@@ -175,27 +187,31 @@ fn check_out(repository: &Path, directory: &Path) -> Result<()> {
     unpacked.map(drop)
 }
 
-/// Has `sources` compiled by the settings of `repository`, without which nothing that is there
+/// Has `sources` compiled by the settings of the repository, whose manifest this is, without which nothing that is there
 /// could be used.
-fn compile_alike(repository: &Path, sources: &Path) -> Result<()> {
+fn compile_alike(manifest: &str, sources: &Path) -> Result<()> {
     let path = sources.join("Cargo.toml");
-    let read = |path: &Path| {
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-    };
-    let (theirs, ours) = (read(&path)?, read(&repository.join("Cargo.toml"))?);
-    let mut manifest = String::new();
-    for (text, wanted) in [(&theirs, false), (&ours, true)] {
-        let mut of_profile = false;
-        for line in text.lines() {
-            if line.starts_with('[') {
-                of_profile = line.starts_with("[profile.dev");
-            }
-            if of_profile == wanted {
-                manifest.extend([line, "\n"]);
-            }
+    let theirs = text(&path)?;
+    let alike = [lines(&theirs, false), lines(manifest, true)].concat();
+    files::write(&path, alike.as_bytes())
+}
+
+/// The lines of a manifest that set the dev profile, or all others.
+fn lines(manifest: &str, wanted: bool) -> String {
+    let (mut kept, mut of_profile) = (String::new(), false);
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            of_profile = line.starts_with("[profile.dev");
+        }
+        if of_profile == wanted {
+            kept.extend([line, "\n"]);
         }
     }
-    files::write(&path, manifest.as_bytes())
+    kept
+}
+
+fn text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 fn make(
