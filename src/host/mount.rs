@@ -4,7 +4,11 @@
 //! alone is not enough: ext3, ext4 and btrfs replay their journal even then, into a slot that has
 //! just been verified, so they are told not to. (The device should be sealed at block level too.)
 
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -24,10 +28,19 @@ const TRIALS: [(&str, Option<&str>); 6] = [
 /// Error of mounting a slot.
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
-    /// The kernel has a file system with this identity mounted already (`EEXIST`): the slot holds
-    /// the image that is running. Its programs are the ones under the running `/usr`.
+    /// The kernel has this very file system mounted already (`EEXIST`): the slot holds the image that
+    /// is running. Its programs are the ones under the running `/usr`.
     #[error("{device} holds the file system that is mounted already")]
     AlreadyMounted {
+        /// The device that was to be mounted.
+        device: PathBuf,
+    },
+    /// The kernel has another btrfs of the same identity mounted (`EEXIST`), one that this one was
+    /// made of by changing it, and mounts only one of them.
+    #[error(
+        "{device} holds another btrfs than the one that is mounted, with the same UUID: this kernel mounts only one of them"
+    )]
+    SameIdentity {
         /// The device that was to be mounted.
         device: PathBuf,
     },
@@ -80,7 +93,8 @@ impl Mounted {
     /// one. Blocks while the device is read.
     ///
     /// # Errors
-    /// [`MountError::AlreadyMounted`] when the running system is the same image; otherwise as named.
+    /// [`MountError::AlreadyMounted`] when the running system is the same image,
+    /// [`MountError::SameIdentity`] when it only has the same UUIDs; otherwise as named.
     pub fn new(device: &Path) -> Result<Self, MountError> {
         let point = MountPoint::new()?;
         let mut attempts = Vec::new();
@@ -92,8 +106,10 @@ impl Mounted {
                     });
                 }
                 Err(Errno::EEXIST) => {
-                    return Err(MountError::AlreadyMounted {
-                        device: device.into(),
+                    let device = device.to_path_buf();
+                    return Err(match is_mounted_btrfs(&device) {
+                        true => MountError::AlreadyMounted { device },
+                        false => MountError::SameIdentity { device },
                     });
                 }
                 Err(errno) => attempts.push((kind, errno)),
@@ -147,6 +163,32 @@ pub fn show_in_place(shown: &[(PathBuf, PathBuf)]) -> Result<(), Errno> {
 fn mount(device: &Path, on: &Path, kind: &str, options: Option<&str>) -> Result<(), Errno> {
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
     nix::mount::mount(Some(device), on, Some(kind), flags, options)
+}
+
+/// Where btrfs keeps its superblock, and how long that is (btrfs on-disk format, "Superblock"). It
+/// holds the generation and the place of the root tree, both of which any change moves.
+const SUPERBLOCK: (u64, usize) = (64 * 1024, 4096);
+
+fn superblock(device: &Path) -> io::Result<Vec<u8>> {
+    let mut block = vec![0; SUPERBLOCK.1];
+    File::open(device)?.read_exact_at(&mut block, SUPERBLOCK.0)?;
+    Ok(block)
+}
+
+/// Whether a btrfs that is mounted has the superblock of `device`. What can't be read is another
+/// one: its image must not be looked at in place of this one's.
+fn is_mounted_btrfs(device: &Path) -> bool {
+    let (Ok(own), Ok(table)) = (superblock(device), std::fs::read("/proc/self/mountinfo")) else {
+        return false;
+    };
+    // … - TYPE SOURCE OPTIONS (proc_pid_mountinfo(5)). Nobody's device has a blank in its name.
+    table.split(|&byte| byte == b'\n').any(|line| {
+        let words: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+        let [.., kind, source, _] = words.as_slice() else {
+            return false;
+        };
+        *kind == b"btrfs" && superblock(Path::new(OsStr::from_bytes(source))).is_ok_and(|block| block == own)
+    })
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -148,6 +148,29 @@ fn the_image_that_runs_already_is_told_from_one_that_cannot_be_mounted() {
 }
 
 #[test]
+fn an_image_that_was_made_of_the_one_that_runs_by_changing_it_is_not_taken_for_that() {
+    if !may_mount() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let image = image(&dir, "mkfs.btrfs", &["-m", "single"], 128 * MIB);
+    let changed = dir.path().join("changed.img");
+    fs::copy(&image, &changed).unwrap();
+    let seed = |image: &Path| run("btrfstune", &["-f", "-S", "1", image.to_str().unwrap()]);
+    run(
+        "btrfs",
+        &["filesystem", "label", changed.to_str().unwrap(), "changed"],
+    );
+    for image in [&image, &changed] {
+        seed(image);
+    }
+    let (running, other) = (Loop::read_only(&image), Loop::read_only(&changed));
+    let _running = Mounted::new(running.device()).unwrap();
+    let error = Mounted::new(other.device()).unwrap_err();
+    assert!(matches!(error, MountError::SameIdentity { .. }), "{error}");
+}
+
+#[test]
 fn what_is_no_file_system_is_refused_with_each_reason() {
     if !may_mount() {
         return;
