@@ -23,6 +23,9 @@ use super::redirect;
 use super::server_url::{Credentials, ServerUrl};
 use super::tls::ClientTls;
 
+/// Most headers of one answer; their bytes have a limit too, of some 400 KiB.
+const MOST_HEADERS: usize = 1000;
+
 /// HTTP client that uses a new connection for each request.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
@@ -159,6 +162,12 @@ where
     let (mut sender, connection) = Builder::new()
         // As curl writes them: the smallest servers compare letter by letter.
         .title_case_headers(true)
+        // As curl reads them: proxies and old servers add headers that break HTTP's rules. No other answer
+        // follows on this connection, so that none can be smuggled in.
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .ignore_invalid_headers_in_responses(true)
+        .max_headers(MOST_HEADERS)
         .handshake(stream)
         .await?;
     let mut driver = JoinSet::new();

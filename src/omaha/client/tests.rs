@@ -313,3 +313,38 @@ async fn an_answer_counts_even_if_the_request_was_never_read() {
     let body = Client::default().post(&url, document, Retries::None).await;
     assert_eq!(body.unwrap().body, b"read me");
 }
+
+/// Heads that break the rules of HTTP and that curl reads all the same, with what has to be the body behind them.
+#[tokio::test]
+async fn a_head_as_careless_as_curl_takes_it_is_an_answer() {
+    let many = "X-Many: a\r\n".repeat(250);
+    let long = format!("X-Long: {}\r\n", "a".repeat(90_000));
+    for head in [
+        "X Odd: a\r\n",
+        "Server : a\r\n",
+        "X-Folded: a\r\n b\r\n",
+        "X-\u{e9}: a\r\n",
+        "X-Value: \u{1}b\u{e9}\r\n",
+        ": a\r\n",
+        many.as_str(),
+        long.as_str(),
+    ] {
+        for length in ["Content-Length: 11\r\n", "Content-Length : 11\r\n"] {
+            let answer = format!("HTTP/1.1 200 OK\r\n{head}{length}\r\n<response/>");
+            let server = Script::new([answer]);
+            let shown: String = head.chars().take(30).collect();
+            let body = post(&server.url("/"), Retries::None).await;
+            assert_eq!(
+                body.unwrap_or_else(|error| panic!("{shown:?}: {error:?}")),
+                "<response/>"
+            );
+        }
+    }
+    // Not without end.
+    let endless = format!("HTTP/1.1 200 OK\r\nX-Long: {}\r\n\r\n", "a".repeat(1 << 20));
+    assert!(
+        post(&Script::new([endless]).url("/"), Retries::None)
+            .await
+            .is_err()
+    );
+}
