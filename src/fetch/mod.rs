@@ -15,7 +15,7 @@
 //!
 //! Of parts of a payload ([`RangeStream`]) each is such a stream, with a last byte of its own; some
 //! are asked for ahead, so that a server's distance costs little. All of them together are asked
-//! again as often as one download. A server without ranges is refused: the whole file would come
+//! again as often as one download, also if a part behind the first begins with a 5xx. A server without ranges is refused: the whole file would come
 //! for each of them.
 //!
 //! Invariants, whatever a server does: never a byte past the offered size, never a file of

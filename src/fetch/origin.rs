@@ -1,5 +1,6 @@
 //! Origin of a payload: what is asked for, one URL of it, and the requests to that.
 
+use std::collections::VecDeque;
 use std::error::Error;
 
 use bytes::Bytes;
@@ -65,6 +66,21 @@ impl Origin {
             url,
             withheld,
         })
+    }
+
+    /// The next of `urls` that can be asked; those before it are taken out.
+    pub(super) fn next_of(
+        urls: &mut VecDeque<String>,
+        credentials: Option<&Credentials>,
+        settings: &FetchSettings,
+    ) -> Option<Self> {
+        while let Some(url) = urls.pop_front() {
+            match Self::new(&url, credentials.cloned(), settings) {
+                Ok(origin) => return Some(origin),
+                Err(error) => pass_over(&error),
+            }
+        }
+        None
     }
 
     /// The URL without user, password and query.
@@ -199,4 +215,9 @@ impl Origin {
             error => Ok(Interruption::Connection(Box::new(error))),
         }
     }
+}
+
+/// Says that another URL is asked in place of one that can't be.
+pub(super) fn pass_over(error: &FetchError) {
+    tracing::warn!(error = error as &dyn Error, "a URL of the offer is passed over");
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::error::Interruption;
-use super::origin::Origin;
+use super::origin::{self, Origin};
 use super::rate::{Floor, RateLimit};
 use super::response::{Asked, Broken, DownloadBody, Encoding, Part, judge};
 use super::{Entity, FetchError, FetchRequest, FetchSettings};
@@ -44,6 +44,8 @@ enum Source {
     Body(Box<DownloadBody>),
     /// A new request, at this time.
     Request { at: Instant },
+    /// A server that was busy. Whether it is asked again is told once bytes are wanted.
+    Busy { status: u16 },
     /// None: everything is delivered, or the stream failed.
     Ended,
 }
@@ -67,13 +69,18 @@ impl PayloadStream {
         if start > size {
             return Err(FetchError::StartPastEnd { start, size });
         }
-        let origin = Origin::new(&url, credentials.clone(), &settings)?;
+        let mut fallbacks = fallbacks.into();
+        let origin = Origin::new(&url, credentials.clone(), &settings);
+        let origin = origin.or_else(|error| {
+            let next = Origin::next_of(&mut fallbacks, credentials.as_ref(), &settings);
+            next.inspect(|_| origin::pass_over(&error)).ok_or(error)
+        })?;
         let (offset, resumes, source) = (start, 0, Source::Ended);
         let (limit, floor) = (settings.rate.map(RateLimit::new), Floor::new(&settings));
         let mut stream = Self {
             settings,
             origin,
-            fallbacks: fallbacks.into(),
+            fallbacks,
             credentials,
             size,
             start,
@@ -147,6 +154,10 @@ impl PayloadStream {
                     let resumed = self.resume().await;
                     let fast_enough = self.waited(began.elapsed(), 0);
                     resumed.and(fast_enough).or_else(|error| self.move_on(error))?;
+                }
+                Source::Busy { status } => {
+                    let status = *status;
+                    self.broke_off(Interruption::Status(status))?;
                 }
                 Source::Body(body) if is_complete => {
                     let too_long = body.goes_on().await;
@@ -225,7 +236,8 @@ impl PayloadStream {
         if !error.lets_another_url_try() {
             return Err(error);
         }
-        let Some(origin) = self.next_origin() else {
+        let next = Origin::next_of(&mut self.fallbacks, self.credentials.as_ref(), &self.settings);
+        let Some(origin) = next else {
             return Err(error);
         };
         tracing::warn!(error = &error as &dyn Error, "going on from {}", origin.shown());
@@ -236,25 +248,13 @@ impl PayloadStream {
         Ok(())
     }
 
-    /// The next usable fallback URL.
-    fn next_origin(&mut self) -> Option<Origin> {
-        while let Some(next) = self.fallbacks.pop_front() {
-            match Origin::new(&next, self.credentials.clone(), &self.settings) {
-                Ok(origin) => return Some(origin),
-                Err(error) => tracing::warn!(error = &error as &dyn Error, "a further URL is passed over"),
-            }
-        }
-        None
-    }
-
     /// Requests the rest. A server without ranges sends the whole file, which is skipped through.
     async fn resume(&mut self) -> Result<(), FetchError> {
         let response = match self.origin.send(self.request(), &self.settings).await? {
             Ok(response) => response,
             Err(why) => return self.broke_off(why),
         };
-        let status = response.status().as_u16();
-        if may_pass(status) {
+        if let Some(status) = passing_status(&response) {
             return self.broke_off(Interruption::Status(status));
         }
         let part = self.judge(&response)?;
@@ -272,6 +272,10 @@ impl PayloadStream {
 
     async fn begin_here(&mut self) -> Result<(), FetchError> {
         let response = self.first_answer().await?;
+        if let Some(status) = passing_status(&response).filter(|_| self.has_come_before()) {
+            self.source = Source::Busy { status };
+            return Ok(());
+        }
         match self.judge(&response) {
             Ok(part) => self.begin_with(response, part),
             Err(error @ FetchError::WrongRange { .. }) if self.start > 0 && self.end.is_none() => {
@@ -294,6 +298,12 @@ impl PayloadStream {
             self.begin_anew();
         }
         self.take(response, part);
+    }
+
+    /// Whether this is a part behind others of the same file, whose bytes would be lost for one bad moment
+    /// of the server.
+    const fn has_come_before(&self) -> bool {
+        self.end.is_some() && self.start > 0
     }
 
     fn begin_anew(&mut self) {
@@ -399,7 +409,8 @@ async fn read(body: &mut DownloadBody, limit: Option<&mut RateLimit>) -> (Result
     (came, waited)
 }
 
-/// Whether a status means "later" rather than "no".
-fn may_pass(status: u16) -> bool {
-    matches!(status, 408 | 429) || status >= 500
+/// The status of `response`, if it means "later" rather than "no".
+fn passing_status(response: &HttpResponse) -> Option<u16> {
+    let status = response.status().as_u16();
+    (matches!(status, 408 | 429) || status >= 500).then_some(status)
 }

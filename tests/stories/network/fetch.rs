@@ -3,6 +3,7 @@
 mod mirrors;
 mod resumed;
 
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use update_engine::fetch::{
@@ -213,6 +214,37 @@ async fn parts_of_a_payload_have_the_resumptions_of_one_download_together() {
         assert_eq!(len, 3 * 15 + 10);
         assert!(server.requests().len() - before < 20);
     }
+}
+
+/// One of hundreds of requests may come at a bad moment.
+#[tokio::test]
+async fn a_server_that_is_busy_for_a_moment_between_two_parts_is_asked_again() {
+    // With a limit parts are asked for one by one.
+    let one_by_one = |resumes| FetchSettings {
+        resumes,
+        rate: NonZeroU64::new(1 << 40),
+        ..impatient()
+    };
+    let server = server();
+    let (len, error) = parts(&server, ";status=503;;status=429;status=408;", one_by_one(3)).await;
+    assert!(error.is_none() && len == 150, "{error:?}");
+    assert_eq!(server.requests().len(), 13);
+
+    // No more often than a download that breaks off; and not if it was busy from the beginning, or says no.
+    for (faults, brought, requests, status) in [
+        (";status=503", 15, 5, 503),
+        ("status=503;", 0, 1, 503),
+        (";status=404", 15, 2, 404),
+    ] {
+        let before = server.requests().len();
+        let (len, error) = parts(&server, faults, one_by_one(3)).await;
+        assert_eq!(error.and_then(|error| error.status()), Some(status), "{faults}");
+        assert_eq!(len, brought, "{faults}");
+        assert_eq!(server.requests().len() - before, requests, "{faults}");
+    }
+    let (len, error) = parts(&server, ";status=500;;status=500;", one_by_one(1)).await;
+    assert!(matches!(error, Some(FetchError::Interrupted { .. })), "{error:?}");
+    assert_eq!(len, 30);
 }
 
 #[tokio::test]

@@ -76,6 +76,26 @@ async fn a_url_that_takes_over_has_all_its_resumptions_and_one_that_is_none_is_p
     assert_eq!(error.status(), Some(404), "{error}");
 }
 
+#[tokio::test]
+async fn a_first_url_that_is_none_is_passed_over_as_any_other() {
+    let server = server();
+    for none in ["ftp://host/update.gz", "host/update.gz", "http:///update.gz", ""] {
+        let fetched = async |fallbacks: Vec<String>| {
+            let request = FetchRequest {
+                url: none.to_owned(),
+                fallbacks,
+                ..request(&server, "")
+            };
+            let mut stream = Fetcher::new(settings()).open(request).await?;
+            read(&mut stream).await
+        };
+        let all = fetched(vec![none.to_owned(), server.url("update.gz")]).await;
+        assert!(all.unwrap() == payload(), "{none}");
+        let error = fetched(Vec::new()).await.unwrap_err();
+        assert!(matches!(error, FetchError::Url(_)), "{error}");
+    }
+}
+
 /// The first server brings nothing from byte 500,000 on, however often it is asked; the second all.
 #[tokio::test]
 async fn a_server_below_the_floor_gives_way_to_the_next_url_and_the_download_goes_on_there() {
