@@ -7,6 +7,8 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 use thiserror::Error;
 
+use super::encoding::{TextError, text_of};
+
 /// Deepest nesting accepted; real responses are seven deep. Bounds the work of dropping the tree.
 const MAX_DEPTH: usize = 32;
 
@@ -16,9 +18,9 @@ const MAX_ELEMENTS: usize = 10_000;
 /// Why bytes are no document.
 #[derive(Debug, Error)]
 pub enum DocumentError {
-    /// Not UTF-8.
-    #[error("the response is not UTF-8")]
-    Utf8(#[from] std::str::Utf8Error),
+    /// Bytes that are no text.
+    #[error(transparent)]
+    Text(#[from] TextError),
     /// A syntax error.
     #[error("the response is no XML at byte {at}")]
     Syntax {
@@ -89,8 +91,8 @@ impl Element {
 
 /// Parses `bytes` and gives the root element.
 pub(super) fn parse(bytes: &[u8]) -> Result<Element, DocumentError> {
-    let text = std::str::from_utf8(bytes)?;
-    let mut reader = Reader::from_str(text);
+    let text = text_of(bytes)?;
+    let mut reader = Reader::from_str(&text);
     let mut tree = Tree::default();
     loop {
         let at = reader.buffer_position();

@@ -14,6 +14,7 @@
 mod client;
 mod code;
 mod document;
+mod encoding;
 mod event;
 mod explanation;
 mod offer;

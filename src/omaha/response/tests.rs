@@ -12,8 +12,8 @@ fn offer(xml: &str) -> Offer {
     }
 }
 
-fn refusal(xml: &str) -> (u32, String) {
-    let error = Response::parse(xml.as_bytes()).unwrap_err();
+fn refusal(xml: impl AsRef<[u8]>) -> (u32, String) {
+    let error = Response::parse(xml.as_ref()).unwrap_err();
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
@@ -179,7 +179,7 @@ fn an_offer_that_lacks_something_is_34_and_says_what() {
         ("status=\"ok\"><urls>", "><urls>", "refuses"),
     ];
     for (from, to, text) in cases {
-        let (code, message) = refusal(&replaced(from, to));
+        let (code, message) = refusal(replaced(from, to));
         assert!(message.contains(text), "{from} -> {to}: {message}");
         assert!(code == 34 || text == "no XML", "{message}");
     }
@@ -212,7 +212,7 @@ fn words_that_would_break_a_status_line_or_flood_the_bus_are_refused() {
     let too_long = "9".repeat(1025);
     let forged = "1&#10;CURRENT_OP=UPDATE_STATUS_UPDATED_NEED_REBOOT";
     for text in [too_long.as_str(), forged, "1\0", "1&#x7f;"] {
-        let (code, reason) = refusal(&version(text));
+        let (code, reason) = refusal(version(text));
         assert_eq!(code, 34, "{reason}");
         assert!(
             reason.contains("the offer's <manifest> has a version"),
@@ -220,7 +220,7 @@ fn words_that_would_break_a_status_line_or_flood_the_bus_are_refused() {
         );
     }
     let name = "flatcar_production_update.gz";
-    let (code, reason) = refusal(&replaced(name, &"n".repeat(1025)));
+    let (code, reason) = refusal(replaced(name, &"n".repeat(1025)));
     assert_eq!(code, 34);
     assert!(reason.contains("the offer's <package> has a name"), "{reason}");
 }
@@ -239,4 +239,53 @@ fn what_the_original_does_not_read_spoils_nothing() {
     )
     .replace("<manifest version", "<manifest is_floor=\"true\" floor_reason=\"r\" version");
     assert_eq!(offer(&decorated), plain);
+}
+
+#[test]
+fn an_answer_may_be_in_another_encoding_that_it_names() {
+    let named = |name: &str| {
+        let version = "<manifest version=\"Größe €\">";
+        let answer = replaced("<manifest version=\"9999.0.0\">", version);
+        format!("<?xml version='1.0' encoding = '{name}' ?>{answer}")
+    };
+    let offered = |bytes: &[u8]| match Response::parse(bytes).unwrap().answer {
+        CheckAnswer::Offer(offer) => offer.version,
+        CheckAnswer::NoUpdate => panic!("no offer"),
+    };
+    let text = named("UTF-16");
+    let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    for bytes in [
+        named("utf-8").into_bytes(),
+        ["\u{feff}", &named("UTF-8")].concat().into_bytes(),
+        // By what writes a text and sends it as something else.
+        text.clone().into_bytes(),
+        [&b"\xff\xfe"[..], &little].concat(),
+        [&b"\xfe\xff"[..], &big].concat(),
+        little.clone(),
+        big,
+    ] {
+        assert_eq!(offered(&bytes), "Größe €");
+    }
+    let latin = named("iso-8859-1").replace(" €", "");
+    let latin: Vec<u8> = latin.chars().map(|c| u8::try_from(c).unwrap()).collect();
+    assert_eq!(offered(&latin), "Größe");
+    // ASCII is ASCII.
+    let plain = format!("<?xml version=\"1.0\" encoding=\"windows-1252\"?>{FLATCAR_UPDATE}");
+    assert_eq!(offered(plain.as_bytes()), "9999.0.0");
+
+    let declaration = latin.iter().position(|byte| *byte == b'>').unwrap();
+    let half = [&b"\xff\xfe"[..], &little[..100], b"\x00\xd8"].concat();
+    for (bytes, told) in [
+        (
+            named("windows-1252").as_bytes(),
+            "in the encoding \"windows-1252\"",
+        ),
+        (&latin[declaration + 1..], "is not UTF-8"),
+        (&little[..little.len() - 1], "is not UTF-16"),
+        (&half, "is not UTF-16"),
+    ] {
+        let (code, error) = refusal(bytes);
+        assert!(code == 31 && error.contains(told), "{code} {error}");
+    }
 }
