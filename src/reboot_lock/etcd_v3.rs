@@ -29,6 +29,8 @@ pub(super) struct EtcdV3 {
 
 #[derive(Debug, Deserialize)]
 struct RangeAnswer {
+    header: Value,
+    /// Left out where there are none.
     #[serde(default)]
     kvs: Vec<KeyValue>,
 }
@@ -111,11 +113,18 @@ impl EtcdV3 {
         });
         let answer = self.ask("/v3/kv/txn", &body).await?;
         let told: TxnAnswer = answer.json()?;
-        if !told.header.is_object() {
-            return Err(answer.nonsense("it has no header"));
-        }
+        is_etcds(&answer, &told.header)?;
         Ok(if told.succeeded { Swap::Done } else { Swap::Raced })
     }
+}
+
+/// Refuses an answer without etcd's header. Any JSON object would do otherwise: as a key that is missing, which
+/// this node can't be a holder of, or as a write that was refused.
+fn is_etcds(answer: &Answer, header: &Value) -> Result<(), LockError> {
+    if header.is_object() {
+        return Ok(());
+    }
+    Err(answer.nonsense("it has no header"))
 }
 
 impl SemaphoreStore for EtcdV3 {
@@ -124,6 +133,7 @@ impl SemaphoreStore for EtcdV3 {
     async fn read(&self) -> Result<Option<Found>, LockError> {
         let answer = self.ask("/v3/kv/range", &json!({"key": self.key})).await?;
         let told: RangeAnswer = answer.json()?;
+        is_etcds(&answer, &told.header)?;
         let Some(found) = told.kvs.into_iter().next() else {
             return Ok(None);
         };

@@ -58,7 +58,13 @@ impl FleetLock {
             headers,
             body: self.body.clone().into(),
         };
-        self.endpoints.ask(&question).await
+        let answer = self.endpoints.ask(&question).await?;
+        // Any body means yes, but for this one: a login page, or the page of a server at another address, would
+        // send every node of the fleet down at once.
+        if answer.is_web_page && (200..300).contains(&answer.status) {
+            return Err(answer.nonsense("a web page: FLEET_LOCK_URL must be the URL of a FleetLock server"));
+        }
+        Ok(answer)
     }
 
     pub(super) async fn lock(&self) -> Result<Taken, LockError> {

@@ -8,7 +8,7 @@ use http::{HeaderMap, Method};
 use tokio::time::timeout;
 
 use super::error::LockError;
-use crate::net::{ClientTls, HttpClient, HttpRequest, Proxies, ServerUrl};
+use crate::net::{ClientTls, HttpClient, HttpRequest, Proxies, ServerUrl, is_web_page};
 use crate::printable::printable;
 
 /// For one connection to come up.
@@ -34,6 +34,8 @@ pub(super) struct Endpoints {
 pub(super) struct Answer {
     pub(super) url: String,
     pub(super) status: u16,
+    /// Whether its server calls it a web page: no lock's server does.
+    pub(super) is_web_page: bool,
     pub(super) body: Vec<u8>,
 }
 
@@ -118,6 +120,7 @@ impl Endpoints {
             source: Box::new(source),
         };
         let mut response = self.client.send(request).await.map_err(no_answer)?;
+        let is_web_page = is_web_page(response.headers());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
             if body.len() + chunk.len() > MAX_ANSWER {
@@ -131,6 +134,7 @@ impl Endpoints {
         Ok(Answer {
             status: response.status().as_u16(),
             url,
+            is_web_page,
             body,
         })
     }

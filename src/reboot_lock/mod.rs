@@ -222,3 +222,7 @@ async fn acquired<S: SemaphoreStore>(store: &S, id: &str, note: &Note) -> Result
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod other_servers;
