@@ -92,6 +92,17 @@ pub enum SettingsFault {
     /// A word that says nothing about rollbacks.
     #[error("AFTER_ROLLBACK={0} is neither hold nor release")]
     AfterRollback(String),
+    /// A setting that systemd gives to locksmith, and to nobody else.
+    #[error(
+        "{key} stands in {path}, where it counts for locksmithd alone: put it into /etc/flatcar/update.conf, or into a drop-in of \
+         update-reboot-manager.service; {key}= if it is to count no more"
+    )]
+    LeftToLocksmith {
+        /// Name of the setting.
+        key: String,
+        /// The unit or the drop-in.
+        path: String,
+    },
     /// A setting that is needed is not there.
     #[error("{0} is not set")]
     Missing(&'static str),

@@ -16,6 +16,7 @@ mod etcd_v3;
 mod file_lock;
 mod fleet_lock;
 mod http;
+mod locksmith_unit;
 mod report;
 mod semaphore;
 mod settings;

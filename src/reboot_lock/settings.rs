@@ -7,6 +7,7 @@ use super::etcd_v2::{EtcdV2, query_escaped};
 use super::etcd_v3::EtcdV3;
 use super::fleet_lock::{FleetLock, zincati_id};
 use super::http::Endpoints;
+use super::locksmith_unit::{UnitSetting, unit_settings};
 use super::{Kind, Lock};
 use crate::config::KeyValues;
 use crate::host::{Host, Unreadable};
@@ -216,6 +217,39 @@ impl ManagerValues {
             "off" => Ok(Strategy::Off),
             other => Err(SettingsFault::Strategy(other.to_owned())),
         }
+    }
+
+    /// Refuses settings that a drop-in gives to locksmith alone, unless they say nothing: no other lock and no other window
+    /// than count here. Blocks.
+    ///
+    /// # Errors
+    /// [`SettingsFault::LeftToLocksmith`] of the first, or a file can't be read.
+    pub fn none_left_to_locksmith(&self, host: &Host, strategy: Strategy) -> Result<(), SettingsFault> {
+        let known = [
+            FILES[0],
+            FILES[1],
+            "/etc/coreos/update.conf",
+            "/usr/share/coreos/update.conf",
+        ];
+        for UnitSetting { path, key, value } in unit_settings(host, &known)? {
+            let is_of_window = key
+                .strip_prefix("LOCKSMITHD_")
+                .unwrap_or(&key)
+                .starts_with("REBOOT_WINDOW_");
+            let is_of_lock = strategy == Strategy::EtcdLock && key.starts_with("LOCKSMITHD_");
+            let matters = is_of_window || is_of_lock || key == "REBOOT_STRATEGY";
+            // What a file or our own environment sets is known here; so is what is the default anyway.
+            let is_known = value.is_empty() || self.is_set(&key) || self.get(&key) == value;
+            if matters && !is_known {
+                return Err(SettingsFault::LeftToLocksmith { key, path });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a file or the environment holds `key`, were it empty.
+    fn is_set(&self, key: &str) -> bool {
+        self.files.iter().any(|file| file.get(key).is_some()) || (self.environment)(key).is_some()
     }
 
     /// The lock of `strategy`, for the node `host`. Blocks.

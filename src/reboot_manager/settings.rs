@@ -74,6 +74,7 @@ impl ManagerSettings {
     pub fn read(host: Host, pace: ManagerPace) -> Result<Self, ManagerFault> {
         let values = ManagerValues::read(&host)?;
         let strategy = values.strategy()?;
+        values.none_left_to_locksmith(&host, strategy)?;
         let lock = values.lock(&host, strategy)?;
         // Locksmith's newer names come first.
         let window = |kind: &str| {
@@ -156,4 +157,35 @@ fn jitter() -> f64 {
     // A system without random numbers has no jitter.
     let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes);
     f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_whose_window_stands_in_a_drop_in_of_locksmith_alone_is_not_rebooted_at_any_time() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let read = || ManagerSettings::read(Host::new(root.path()), ManagerPace::Real);
+        let window = "REBOOT_WINDOW_START=04:00\nREBOOT_WINDOW_LENGTH=1h\nREBOOT_TIME_ZONE=UTC\n";
+        assert_eq!(read().unwrap().windows.shortest(), None);
+        let environment = window.replace("REBOOT_WINDOW", "Environment=REBOOT_WINDOW");
+        write(
+            "etc/systemd/system/locksmithd.service.d/window.conf",
+            &environment,
+        );
+        let told = chain(&read().unwrap_err());
+        assert!(
+            told.contains("REBOOT_WINDOW_START stands in /etc/systemd/system/locksmithd"),
+            "{told}"
+        );
+        write("etc/flatcar/update.conf", window);
+        assert!(read().unwrap().windows.shortest().is_some());
+    }
 }
