@@ -107,9 +107,10 @@ impl Mounted {
                 }
                 Err(Errno::EEXIST) => {
                     let device = device.to_path_buf();
-                    return Err(match is_mounted_btrfs(&device) {
-                        true => MountError::AlreadyMounted { device },
-                        false => MountError::SameIdentity { device },
+                    return Err(if is_mounted_btrfs(&device) {
+                        MountError::AlreadyMounted { device }
+                    } else {
+                        MountError::SameIdentity { device }
                     });
                 }
                 Err(errno) => attempts.push((kind, errno)),
