@@ -33,7 +33,7 @@
 //! | payload files on a build machine | [`payload`] |
 //! | an update server, for tests and sites without a network | [`serve`] |
 //! | command lines in gflags' dialect | [`flags`] |
-//! | sizes and durations as text | [`amounts`] |
+//! | sizes, durations and times as text | [`amounts`] |
 
 pub mod amounts;
 pub mod bus;

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::unistd::gettid;
 
+use crate::amounts::civil;
 use crate::printable::printable;
 
 /// Severity of a line, in glog's numbers.
@@ -89,25 +90,6 @@ fn timestamp(now: Duration) -> String {
     )
 }
 
-/// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar.
-///
-/// Counted in years that begin on 1 March, so that the leap day comes last, in eras of 400 years
-/// (146,097 days).
-pub(super) fn civil(day: u64) -> (u64, u64, u64) {
-    let day = day + 719_468; // from 1970-01-01 back to 0000-03-01
-    let (era, of_era) = (day / 146_097, day % 146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let march_month = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
-    (era * 400 + year + u64::from(month <= 2), month, of_month)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,21 +102,5 @@ mod tests {
             format(Severity::Info, now, 12518, place, "Done."),
             format!("I20261120 20:54:44.191059 12518 log.rs:{}] Done.\n", place.line())
         );
-    }
-
-    #[test]
-    fn days_become_dates() {
-        for (day, date) in [
-            (0, (1970, 1, 1)),
-            (58, (1970, 2, 28)),
-            (59, (1970, 3, 1)),
-            (11_016, (2000, 2, 29)),
-            (19_782, (2024, 2, 29)),
-            (20_818, (2026, 12, 31)),
-            (47_540, (2100, 2, 28)),
-            (47_541, (2100, 3, 1)),
-        ] {
-            assert_eq!(civil(day), date, "day {day}");
-        }
     }
 }

@@ -134,8 +134,8 @@ pub(super) const CONTENT_PAYLOADS: Setting = Setting {
     ..text(
         "CONTENT_PAYLOADS",
         "no",
-        "whether a content payload that an offer lists beside its payload is tried first, of which only that is fetched which the \
-         running slot doesn't have ([content-payloads.md](content-payloads.md)); whatever fails there, the payload is fetched instead",
+        "whether a content payload that an offer lists beside its payload is tried first, of which a node fetches only what the \
+         running slot doesn't have ([content-payloads.md](content-payloads.md)); if that fails, the payload is fetched instead",
     )
 };
 
@@ -157,7 +157,7 @@ pub(super) const EXTENSIONS_JUDGED: Setting = Setting {
         "EXTENSIONS_JUDGED",
         "warn",
         "what becomes of an update whose image would not merge a system or configuration extension that is merged now and stays \
-         the same ([below](#extensions-that-the-new-image-would-not-merge)): it is installed with a warning, refused, or nobody looks",
+         the same ([below](#extensions-that-the-new-image-would-not-merge)): it is installed with a warning, refused, or not checked",
     )
 };
 
@@ -206,7 +206,7 @@ pub(super) const HEALTH_REGRESSIONS: Setting = Setting {
 pub(super) const HEALTH_EXCUSED: Setting = text(
     "HEALTH_EXCUSED",
     "",
-    "units that may be lost or fail after an update without anybody being told, separated by blanks",
+    "units that may be lost or fail after an update without a report, separated by blanks",
 );
 
 pub(super) const TRIAL_DEADLINE: Setting = Setting {
@@ -267,7 +267,7 @@ const fn pressure(key: &'static str, meaning: &'static str) -> Setting {
 }
 pub(super) const INSTALL_PRESSURE_CPU: Setting = pressure(
     "INSTALL_PRESSURE_CPU",
-    "pressure on the processor from which on an installation pauses",
+    "pressure on the processor (PSI) at which an installation pauses",
 );
 pub(super) const INSTALL_PRESSURE_IO: Setting = pressure(
     "INSTALL_PRESSURE_IO",
@@ -296,8 +296,8 @@ pub(super) const DOWNLOAD_FLOOR: Setting = Setting {
     ..text(
         "DOWNLOAD_FLOOR",
         "256",
-        "how much a payload's server must bring, on average over an hour of waiting for it; one that brings less gives way to \
-         the next URL, or the attempt ends and a later one goes on from there",
+        "least rate of a payload's server, on average over an hour of waiting for it; below it the offer's next URL is tried, or \
+         the attempt ends and a later one continues",
     )
 };
 

@@ -213,7 +213,7 @@ impl fmt::Display for Event {
             Self::WithdrawalRequested(_) => "a withdrawal",
             Self::RollbackRequested => "a rollback",
             Self::RolledBack(_) => "the end of a rollback",
-            Self::CancelRequested => "breaking an update off",
+            Self::CancelRequested => "a cancel",
             Self::MarkGoodRequested => "marking the running slot good",
             Self::Forgotten => "the end of a wait for the reboot",
             Self::Overtaken => "the running slot's place before the other one",

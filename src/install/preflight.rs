@@ -119,7 +119,7 @@ fn running_slot(attempt: &AttemptSetup) -> Result<PreflightVerdict, InstallError
 /// Nothing that an update does makes it better or worse; but whoever reads this can.
 fn partition_table(attempt: &AttemptSetup) -> PreflightVerdict {
     match attempt.site.slots.boot_risks(&attempt.site.host) {
-        Ok(risks) if risks.is_empty() => PreflightVerdict::Fine("all who read it at boot take it".to_owned()),
+        Ok(risks) if risks.is_empty() => PreflightVerdict::Fine("every reader at boot accepts it".to_owned()),
         Ok(risks) => {
             let risks: Vec<_> = risks.iter().map(ToString::to_string).collect();
             PreflightVerdict::Standing(risks.join("; "))
@@ -148,7 +148,7 @@ fn boot_partition(attempt: &AttemptSetup) -> Result<PreflightVerdict, InstallErr
     kernel_fits(attempt, size)?;
     let room = kernel_result(attempt, kernel::room(&attempt.path(&attempt.plan.target_kernel)))?;
     Ok(PreflightVerdict::Fine(format!(
-        "a kernel as large as the running one has {}, room is for {}",
+        "the running kernel has {}, {} are free for a new one",
         bytes(size),
         bytes(room)
     )))
@@ -210,7 +210,7 @@ fn script(attempt: &AttemptSetup) -> PreflightVerdict {
             "{path} can't be written: the new version's extensions go there"
         ));
     }
-    PreflightVerdict::Fine("nothing that is known now speaks against it".to_owned())
+    PreflightVerdict::Fine("no obstacle is known".to_owned())
 }
 
 /// The running slot boots without us.

@@ -39,10 +39,12 @@ pub struct ContentReport {
 
 impl fmt::Display for ContentReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ranges = if self.ranges == 1 { "range" } else { "ranges" };
         write!(
             f,
-            "{} of {} chunks were in the old image, {} bytes of content, and patches of it made {}; these and the \
-             others are {} bytes of the payload in {} ranges, beside {} bytes of metadata and {} of other images",
+            "{} of {} chunks were in the old image ({} bytes of content), and patches of it made {}; for the other \
+             chunks and the patches a node would fetch {} bytes of the payload in {} {ranges}, besides {} bytes of \
+             metadata and {} bytes for other images",
             self.from_old,
             self.chunks,
             self.from_old_len,

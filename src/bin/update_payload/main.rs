@@ -70,7 +70,7 @@ fn verify(arguments: &Verify) -> Result<(), Failure> {
     let file = arguments.file.display();
     for image in deltas {
         println!(
-            "{file}: that its {image} delta makes the right image is only known with the old one: `update_payload apply`"
+            "{file}: its {image} is a delta; to check the result, apply it to the old one: `update_payload apply`"
         );
     }
     println!("{file}: good; {size} bytes, SHA-256 {sha256}");
@@ -168,8 +168,8 @@ fn generate(arguments: Generate) -> Result<(), Failure> {
     );
     if is_v2 && !summary.has_release {
         println!(
-            "nodes can't judge the image before they write it: no os-release could be read in it (they are read in ext2, ext3 \
-             and ext4); give it with --os-release FILE"
+            "no lib/os-release was found in the image (generate reads ext2, ext3 and ext4), so nodes can't check what the \
+             image is for before they write it; to have them do so, name the file: --os-release FILE"
         );
     }
     Ok(())

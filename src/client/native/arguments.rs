@@ -35,8 +35,8 @@ pub(super) enum NativeCommand {
     },
     /// Check for an update and install it, without waiting for the end
     Check {
-        /// Only tell what would come of the last offer: where it would go, and what speaks against it. Changes nothing, and
-        /// asks no update server
+        /// Only preview the outcome of the last offer: the slot, and the result of each check before an update. Changes
+        /// nothing, and asks no update server
         #[arg(long)]
         dry_run: bool,
         /// Ask the update server what it offers now. It may count that as a grant, as if an update had begun
@@ -128,14 +128,20 @@ pub fn command() -> clap::Command {
 
 impl Arguments {
     /// Whether a command line, without the program's name, is one of ours: it begins with a command, or with the
-    /// socket and then one. Everything else is the original's, which ignores arguments that are no flags.
+    /// socket and then one; or it is nothing but words, of which the first is mistyped. Everything else is the
+    /// original's, which ignores arguments that are no flags, and would do nothing at all for words alone.
     #[must_use]
     pub fn are_meant<'a>(mut arguments: impl Iterator<Item = &'a str>) -> bool {
         while let Some(argument) = arguments.next() {
             match argument.strip_prefix("--bus-peer") {
                 Some("") => drop(arguments.next()),
                 Some(value) if value.starts_with('=') => {}
-                _ => return argument == "help" || Self::command().find_subcommand(argument).is_some(),
+                _ => {
+                    let is_command =
+                        argument == "help" || Self::command().find_subcommand(argument).is_some();
+                    let is_word = |argument: &str| !argument.is_empty() && !argument.starts_with('-');
+                    return is_command || (is_word(argument) && arguments.all(is_word));
+                }
             }
         }
         false
@@ -171,6 +177,8 @@ mod tests {
             "help",
             "--bus-peer /run/bus status",
             "--bus-peer=/run/bus slots --json",
+            "statsu",
+            "--bus-peer /run/bus reboot-locks status",
         ] {
             assert!(Arguments::are_meant(ours.split(' ')), "{ours}");
         }
@@ -178,7 +186,8 @@ mod tests {
             "",
             "-status",
             "--help",
-            "nonsense",
+            "nonsense -status",
+            "nonsense --",
             "-status status",
             "--bus-peer status",
             "--bus-peer /run/bus -status",

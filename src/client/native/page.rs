@@ -62,7 +62,12 @@ pub(super) fn why(overview: &Overview, diagnostics: Option<&Diagnostics>) -> Str
     if !overview.trial.is_empty() {
         page.row("On trial", &overview.trial);
     }
-    if let Some(failure) = &overview.last_failure.0 {
+    // A server that is switched off is no failure of the network, for which its code's remedy is.
+    let is_switched_off = |failure: &&FailureReport| {
+        let no_update = overview.no_update.0.as_ref();
+        no_update.is_some_and(|no| no.kind == Obstacle::Disabled && no.reason == failure.sentence)
+    };
+    if let Some(failure) = overview.last_failure.0.as_ref().filter(|f| !is_switched_off(f)) {
         page.failure(failure);
     }
     page.rollback(overview, diagnostics);

@@ -27,15 +27,13 @@ pub(super) fn show(root: &Path, json: bool) -> Result<String, Unreadable> {
         return Ok(format!("{:#}\n", Value::Array(all)));
     }
     let mut lines = String::new();
-    for setting in &settings {
+    let mut line = |key: &str, value: &str, origin: &str| {
+        let assignment = format!("{key}={value}");
         // Writing to a String cannot fail.
-        let _ = writeln!(
-            lines,
-            "{}={:<40} # {}",
-            setting.setting.key,
-            shown(setting),
-            origin(setting)
-        );
+        let _ = writeln!(lines, "{assignment:<64} # {origin}");
+    };
+    for setting in &settings {
+        line(setting.setting.key, &shown(setting), &origin(setting));
     }
     for PartitionSetting { key, value, origin } in &partitions {
         let origin = match origin {
@@ -43,7 +41,7 @@ pub(super) fn show(root: &Path, json: bool) -> Result<String, Unreadable> {
             ValueOrigin::Refused(file) => format!("no partition: {file} has a value that can't be used"),
             ValueOrigin::Default => String::new(),
         };
-        let _ = writeln!(lines, "{key}={:<40} # {origin}", redact(value));
+        line(key, &redact(value), &origin);
     }
     let warnings = Config::load(|path| host.read(path))?.warnings();
     for warning in warnings.into_iter().chain(host.machine_id_warning()) {

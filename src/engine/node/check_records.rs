@@ -12,6 +12,7 @@ use super::omaha_session::read;
 use super::slot_trial::SlotTrial;
 use super::staged_slot::StagedSlot;
 use super::update_history::UpdateHistory;
+use crate::amounts::utc;
 use crate::config::Config;
 use crate::disk::Guard;
 use crate::engine::{Checked, Failure};
@@ -98,8 +99,8 @@ impl CheckRecords {
             }
             Heartbeat::BackOff(event, until) => {
                 let reason = format!(
-                    "the payload that was offered failed before; nobody is asked until {} (Unix time)",
-                    until.0
+                    "the payload that was offered was tried before; the server is not asked until {}",
+                    utc(until.0)
                 );
                 (
                     Body::PingWithEvent(event),
@@ -113,8 +114,8 @@ impl CheckRecords {
                 let cause = blocked.map_or("", |blocked| blocked.cause.as_str());
                 let reason = format!(
                     "this machine rolled back from version {version:?} ({cause}); the server is not asked by itself until \
-                     {} (Unix time), so that what it granted times out",
-                    until.0
+                     {}, so that what it granted times out",
+                    utc(until.0)
                 );
                 (Body::Ping, because(Obstacle::RolledBack, reason, Some(until)))
             }

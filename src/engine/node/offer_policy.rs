@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::machine::{Machine, unix_time};
 use super::payload_prefs::PayloadPrefs;
 use super::update_history::UpdateHistory;
+use crate::amounts::utc;
 use crate::config::Config;
 use crate::engine::{AttemptContext, Checked, Failure};
 use crate::omaha::{ErrorCode, Offer, PayloadKind};
@@ -84,8 +85,8 @@ impl OfferPolicy {
                 ..Failure::new(
                     ErrorCode::DeferredForBackoff,
                     format!(
-                        "this payload failed before; it is put off until {} (Unix time)",
-                        until.0
+                        "this payload was tried before; it is put off until {}",
+                        utc(until.0)
                     ),
                 )
             }),
@@ -159,10 +160,7 @@ impl OfferPolicy {
 fn rolled_back_before(blocked: &BlockedPayload) -> Failure {
     let again = match blocked.retry_from {
         None => "it is installed again only on demand".to_owned(),
-        Some(from) => format!(
-            "it is tried once more from {} (Unix time) on, or on demand",
-            from.0
-        ),
+        Some(from) => format!("it is tried once more from {} on, or on demand", utc(from.0)),
     };
     let reason = format!(
         "this machine rolled back from version {:?} ({}); {again}",

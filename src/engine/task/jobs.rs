@@ -188,7 +188,7 @@ impl<U: Updater> Engine<U> {
             Phase::Idle if self.previews.is_empty() => None,
             Phase::Idle => Some(CommandRefusal::PreviewedAlready),
             phase => Some(CommandRefusal::NotNow(format!(
-                "a look ahead has no meaning while {phase}"
+                "a dry run has no meaning while {phase}"
             ))),
         };
         if let Some(refusal) = refusal {

@@ -143,10 +143,10 @@ fn extras(extras: &PartitionExtras) -> Vec<String> {
             .file_system
             .as_ref()
             .map(|text| format!("file system {}", escaped(text))),
-        extras
-            .postinstall
-            .as_ref()
-            .map(|program| format!("runs {}", escaped(program))),
+        extras.postinstall.as_ref().map(|program| match program.as_str() {
+            "" => "runs the image's postinst".to_owned(),
+            _ => format!("runs {}", escaped(program)),
+        }),
         extent("hash tree", extras.hash_tree),
         extent("error correction", extras.error_correction),
         counted("operations on a snapshot", extras.merge_operations),

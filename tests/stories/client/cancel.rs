@@ -27,7 +27,7 @@ async fn a_download_that_hangs_is_broken_off_and_the_next_attempt_goes_on_where_
     assert_eq!(refused.status.code(), Some(1));
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(
-        said.contains("breaking an update off has no meaning while nothing is under way"),
+        said.contains("a cancel has no meaning while nothing is under way"),
         "{said}"
     );
 

@@ -122,6 +122,15 @@ async fn how_an_update_ends_is_in_the_exit_code_and_why_says_more() {
 
     scene.node.write("/etc/flatcar/update.conf", b"SERVER=disabled\n");
     assert_said(&client(&scene.bus, &["update"]).await, 6, &["SERVER=disabled"]);
+    let why = client(&scene.bus, &["why"]).await;
+    assert_said(
+        &why,
+        0,
+        &["SERVER=disabled", "set SERVER in /etc/flatcar/update.conf"],
+    );
+    // The remedies of its code are for servers that don't answer.
+    let said = String::from_utf8(why.stdout).unwrap();
+    assert!(!said.contains("name resolution"), "{said}");
 }
 
 /// Number, meaning and remedy of each row of the reference, without the marks of links.

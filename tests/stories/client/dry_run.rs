@@ -98,8 +98,8 @@ async fn an_offer_is_told_with_every_look_at_the_node_and_nothing_is_touched() {
     for begin in [
         "public key ok ",
         "running slot ok USR-A is good",
-        "partition table ok all who read it at boot take it",
-        "boot partition ok a kernel as large as the running one has 390.6 KiB, room is for ",
+        "partition table ok every reader at boot accepts it",
+        "boot partition ok the running kernel has 390.6 KiB, ",
         "state directory ok ",
         "postinst ok ",
         "other slot ok USR-B, 16.0 MiB, nobody uses it",
@@ -129,7 +129,7 @@ async fn an_offer_is_told_with_every_look_at_the_node_and_nothing_is_touched() {
     assert_eq!(waiting.status.code(), Some(1));
     let said = String::from_utf8(waiting.stderr).unwrap();
     assert!(
-        said.contains("a look ahead has no meaning while an update waits for the reboot"),
+        said.contains("a dry run has no meaning while an update waits for the reboot"),
         "{said}"
     );
 }

@@ -79,7 +79,7 @@ fn is_clean(what: &str, text: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_secret_is_in_journal_status_metrics_history_properties_or_errors() {
     let payload = std::fs::read(fixtures::payload("full.payload")).unwrap();
-    // An attempt and a look ahead are refused, two are led to something that is no URL, the last is
+    // An attempt and a dry run are refused, two are led to something that is no URL, the last is
     // led away and succeeds.
     let faults = "status=403;status=403;redirect=broken;redirect=broken;redirect=secret";
     let server = BadServer::offering(payload, faults, |offer| {

@@ -152,7 +152,8 @@ fn generate_says_where_it_found_no_release() {
         arguments.extend(further);
         let said = tool(&arguments);
         assert_eq!(said.code, Some(0), "{}", said.stderr);
-        said.stdout.contains("no os-release could be read in it") && said.stdout.contains("--os-release")
+        said.stdout.contains("no lib/os-release was found in the image")
+            && said.stdout.contains("--os-release")
     };
     assert!(made(&[&"--format", &"v2"]));
     let os_release = bench.path("os-release");

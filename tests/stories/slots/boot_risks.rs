@@ -164,7 +164,7 @@ async fn the_risk_and_its_remedy_are_told_until_it_is_gone() {
     let _daemon = scene.boot(SlotName::A).await;
     scene.overview(|overview| !overview.slots.is_empty()).await;
     let [dry_run, status, why] = told(&scene).await;
-    assert_eq!(dry_run, "partition table ok all who read it at boot take it");
+    assert_eq!(dry_run, "partition table ok every reader at boot accepts it");
     for page in [status, why] {
         assert!(!page.contains("May not boot"), "{page}");
     }

@@ -55,6 +55,30 @@ fn inspect_gives_scripts_every_operation() {
 }
 
 #[test]
+fn a_payload_of_version_2_runs_a_postinst_and_says_which() {
+    let bench = Bench::new();
+    let out = bench.path("v2.payload");
+    let made = tool(&[
+        &"generate",
+        &"--format",
+        &"v2",
+        &"--new-image",
+        &bench.old,
+        &"--out",
+        &out,
+    ]);
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let said = tool(&[&"inspect", &out]);
+    assert!(
+        said.stdout
+            .lines()
+            .any(|line| line == "  beside: runs the image's postinst"),
+        "{}",
+        said.stdout
+    );
+}
+
+#[test]
 fn inspect_tells_a_payload_that_was_cut_off() {
     let bench = Bench::new();
     let cut = bench.changed("full.payload", |bytes| bytes.truncate(1_000_000));

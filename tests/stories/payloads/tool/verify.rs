@@ -240,7 +240,10 @@ fn verify_refuses_deltas_whose_patches_are_broken() {
     judged(&bench, &delta(&head)).refused("its patch can't be applied: ");
     let said = verify(&payload("delta.payload"));
     assert!(
-        said.code == Some(0) && said.stdout.contains("is only known with the old one"),
+        said.code == Some(0)
+            && said
+                .stdout
+                .contains("to check the result, apply it to the old one"),
         "{}",
         said.stdout
     );
