@@ -10,8 +10,10 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::statvfs::statvfs;
+use nix::unistd::{AccessFlags, access};
 
 /// Why a kernel can't be put on the boot partition.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +98,22 @@ pub(super) fn require_space(path: &Path, size: u64) -> Result<(), KernelError> {
         available: room.blocks,
         block_size: room.block_size,
     })
+}
+
+/// Checks that a kernel can be written at `path`, by permissions and by how its file system is mounted
+/// now. Changes nothing.
+///
+/// # Errors
+/// If not, or that can't be told.
+pub(super) fn require_writable(path: &Path) -> Result<(), KernelError> {
+    let writable = match access(path, AccessFlags::W_OK) {
+        Err(Errno::ENOENT) => {
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            access(parent, AccessFlags::W_OK | AccessFlags::X_OK)
+        }
+        writable => writable,
+    };
+    writable.map_err(|errno| KernelError::io("writing", path)(errno.into()))
 }
 
 /// Bytes of the largest kernel that fits at `path`, in place of what is there.

@@ -138,6 +138,7 @@ fn partition_table(attempt: &AttemptSetup) -> PreflightVerdict {
 /// The original copies the running kernel first, whatever the payload brings: as much has to fit.
 fn boot_partition(attempt: &AttemptSetup) -> Result<PreflightVerdict, InstallError> {
     kernels_are_on_own_disk(attempt)?;
+    kernel_can_be_written(attempt)?;
     let running = attempt.path(&attempt.plan.source_kernel);
     let Some(size) = kernel_result(attempt, kernel::size(&running))? else {
         let running = running.display();
@@ -240,6 +241,16 @@ pub(super) fn kernels_are_on_own_disk(attempt: &AttemptSetup) -> Result<(), Inst
             .map_err(|source| InstallError::KernelDisk(Box::new(source)))?;
     }
     Ok(())
+}
+
+/// The target's kernel can be written: a boot partition may be mounted read-only, by an administrator or
+/// by the system after an error.
+///
+/// # Errors
+/// [`InstallError::Kernel`].
+pub(super) fn kernel_can_be_written(attempt: &AttemptSetup) -> Result<(), InstallError> {
+    let target = attempt.path(&attempt.plan.target_kernel);
+    kernel_result(attempt, kernel::require_writable(&target))
 }
 
 /// A kernel of `size` bytes fits at the target's place.

@@ -19,8 +19,8 @@ use super::{InstallError, dirty_partitions, preflight};
 /// 4. the first write: a torn slot, not chosen.
 ///
 /// # Errors
-/// If the running slot isn't good, kernels lie on another disk by now, or any step fails; nothing
-/// was written to the slot then.
+/// If the running slot isn't good, kernels lie on another disk or can't be written by now, or any step
+/// fails; nothing was written to the slot then.
 pub(super) fn make_unbootable(
     attempt: &AttemptSetup,
     manifest: &Manifest,
@@ -29,6 +29,7 @@ pub(super) fn make_unbootable(
 ) -> Result<Ledger, InstallError> {
     preflight::running_is_good(attempt)?;
     preflight::kernels_are_on_own_disk(attempt)?;
+    preflight::kernel_can_be_written(attempt)?;
     let ledger = match beginning {
         Beginning::Resumed => Ledger::resume(attempt, metadata),
         Beginning::Fresh => Ledger::begin(attempt, metadata).map_err(InstallError::State)?,

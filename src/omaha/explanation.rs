@@ -163,7 +163,7 @@ impl Code {
             _ => (
                 "Something that has no code of its own: the attempt was cancelled, the kernel could not be copied to the \
                  boot partition, or the engine's own files can't be read or written. The reason says which.",
-                "Make room on the boot partition and on `/var`; an attempt that was cancelled goes on by itself.",
+                "Make room on the boot partition and on `/var`, and have both mounted for writing; an attempt that was cancelled goes on by itself.",
             ),
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use update_engine::disk::SlotName;
 
 use crate::support::loops::{may_mount, run};
-use crate::support::node::{KERNEL_B, MARKER};
+use crate::support::node::{KERNEL_B, MARKER, quoted};
 use crate::support::payload::signed;
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, operations};
 use test_support::fixtures;
@@ -13,7 +13,7 @@ use test_support::fixtures;
 const PRIVATE: i64 = 1 << 28;
 
 /// A signed payload of the new image whose postinst ends with `status`.
-fn payload_with_postinst_status(directory: &Path, status: u8) -> std::path::PathBuf {
+pub(crate) fn payload_with_postinst_status(directory: &Path, status: u8) -> std::path::PathBuf {
     let image = directory.join("new.img");
     std::fs::write(&image, fixtures::image("new.img")).unwrap();
     let file = directory.join("postinst-status");
@@ -134,4 +134,29 @@ async fn a_full_boot_partition_costs_no_kernel() {
     assert_eq!(scene.node.disk.attributes(SlotName::B), (1, 0, 1));
     daemon.stop();
     drop(boot);
+}
+
+/// As a FAT is mounted anew after an error, and as administrators mount it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_boot_partition_that_is_mounted_read_only_costs_no_fallback() {
+    if !may_mount() {
+        return;
+    }
+    let mut scene = Scene::offering(&fixtures::payload("full.payload")).await;
+    scene.node.before = format!(
+        r#"exec unshare --mount sh -c 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"' {} "$0" "$@""#,
+        quoted(scene.node.path("/boot"))
+    );
+    let before = std::fs::read(scene.node.disk.path()).unwrap();
+    let daemon = scene.boot(SlotName::A).await;
+    scene.attempt(IDLE).await;
+    assert_eq!(scene.events(), [(3, 0, Some(PRIVATE + 1))]);
+    let log = daemon.log();
+    assert!(log.contains("Read-only file system"), "{log}");
+    assert!(log.contains("vmlinuz-b"), "{log}");
+    assert_eq!(scene.node.disk.attributes(SlotName::B), (1, 0, 1));
+    assert!(
+        std::fs::read(scene.node.disk.path()).unwrap() == before,
+        "the disk changed"
+    );
 }

@@ -7,7 +7,7 @@ mod delta_okay;
 mod endurance;
 mod extensions;
 pub(crate) mod extra_partitions;
-mod kept_bootable;
+pub(crate) mod kept_bootable;
 pub(crate) mod killed_deltas;
 mod pcr_policy;
 mod power_cut;
