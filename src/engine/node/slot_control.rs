@@ -126,12 +126,22 @@ impl SlotControl {
             self.attempts.settle();
             return withdrawn;
         }
-        match self.machine.disk() {
-            Ok(disk) => drop_other_extensions(&self.machine, disk.running()),
-            Err(error) => tracing::warn!("extensions of no slot may be left: {}", chain(&error)),
+        if let Err(error) = self.clear_unbootable() {
+            tracing::warn!("extensions of no slot may be left: {}", chain(&error));
         }
         self.attempts.settle();
         withdrawn
+    }
+
+    /// What goes with the other slot goes, if that doesn't boot: one that was marked good meanwhile is
+    /// what the node falls back to.
+    fn clear_unbootable(&self) -> Result<(), DiskError> {
+        let disk = self.machine.disk()?;
+        let other = !disk.running();
+        if !disk.attributes(other)?.is_selectable() {
+            drop_other_extensions(&self.machine, disk.running());
+        }
+        Ok(())
     }
 
     /// The marker is gone. Where the running slot boots next and is good, it isn't left any more,

@@ -197,6 +197,14 @@ impl StagedSlot {
         record::remove(&self.host().path(FILE))
     }
 
+    /// The lock of whoever activates or withdraws, if there is anything to activate.
+    ///
+    /// # Errors
+    /// Another program has it for longer than a second.
+    pub(super) fn lock_if_kept(&self) -> Result<Option<Flock<File>>, ActivationError> {
+        self.is_kept().then(|| evidence::lock(self.host())).transpose()
+    }
+
     /// The staged update is not wanted. One that an orderly reboot has activated a moment ago, or a
     /// write of the table has half activated, is made unbootable again: whoever was told of a
     /// withdrawal must not see it booted. A slot that was marked good meanwhile is another's.

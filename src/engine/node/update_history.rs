@@ -179,9 +179,10 @@ impl UpdateHistory {
         }
     }
 
-    /// The slot of `attempt`, which holds `image`, may boot next from here on.
+    /// The slot of `attempt`, which holds `image` on the medium, may boot next from here on.
     ///
-    /// Order of writes, and what a cut between leaves: which image the payload makes, of which
+    /// To be told once the slot was read back: what it holds is shown by this. Order of writes, and what a
+    /// cut between leaves: which image the payload makes, of which
     /// nothing follows yet; then that it is committed to.
     ///
     /// # Errors

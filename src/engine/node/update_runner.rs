@@ -20,7 +20,7 @@ use crate::engine::{AttemptContext, CancelSignal, Commitment, Failure};
 use crate::fetch::{FetchSettings, Fetcher};
 use crate::install::{
     ContentLog, Downloaded, InstallError, Installer, Pace, PostinstMode, PostinstOutcome, PreflightResult,
-    Ready, Site, Tested,
+    Ready, Site, Tested, Verified,
 };
 use crate::journal::chain;
 use crate::omaha::ErrorCode;
@@ -194,20 +194,20 @@ impl UpdateRunner {
         downloaded: Downloaded,
         cancel: &CancellationToken,
     ) -> Result<Commitment, Failure> {
-        // Before the image's postinst, which may set boot attributes and ask for the reboot itself.
-        // A cut after this leaves a record of a slot that is not bootable, which means nothing.
         let begun = Instant::now();
+        // Before the image's postinst, which may set boot attributes and ask for the reboot itself. A cut
+        // after this leaves a record of a slot that is whole and not bootable, which means nothing.
         attempt.reboot_wanted = self
             .workplace
             .run(|workplace| RebootRequest::of(workplace.machine.host()).is_made())
             .await;
         let (context, image) = (attempt.clone(), downloaded.image());
+        let verified = self.verify(attempt, downloaded, cancel).await?;
         self.history
             .run(move |history| history.remember_target(&context, image))
             .await?;
         let expects_no_request = attempt.stages() && !attempt.reboot_wanted;
         let committed = async {
-            let verified = downloaded.verify(cancel).await?;
             if expects_no_request {
                 self.workplace.run(Workplace::note_absence_of_request).await;
             }
@@ -247,6 +247,20 @@ impl UpdateRunner {
             (true, PostinstOutcome::Clean) => Commitment::Staged(None),
             (true, PostinstOutcome::AfterError) => Commitment::Staged(Some(error())),
         })
+    }
+
+    /// Reads back what was written, and tells the observer if it is wrong.
+    async fn verify(
+        &self,
+        attempt: &AttemptContext,
+        downloaded: Downloaded,
+        cancel: &CancellationToken,
+    ) -> Result<Verified, InstallError> {
+        let (context, verified) = (attempt.clone(), downloaded.verify(cancel).await);
+        let verified = self
+            .observer
+            .run(move |observer| verified.inspect_err(|error| observer.phase_failed(&context, error)));
+        verified.await
     }
 
     /// Leaves the update staged.

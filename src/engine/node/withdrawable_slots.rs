@@ -1,8 +1,11 @@
 //! The disk's slots for an installation: a waiting update is withdrawn before the other slot
 //! becomes unbootable.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
+
+use nix::fcntl::Flock;
 
 use super::machine::{Machine, drop_other_extensions};
 use super::pending_reboot::forget;
@@ -15,8 +18,10 @@ use crate::install::Slots;
 /// The disk's slots, when an update may wait in the other one: before that slot is made unbootable,
 /// the update is withdrawn.
 ///
-/// The disk's lock is tried first: while another program has it, nothing is given up. Then, in this
-/// order, and what a cut between leaves behind (after a power cut there are no such files at all):
+/// The disk's lock is tried first: while another program has it, nothing is given up. Then the lock of
+/// whoever activates a staged update, which is kept up to the third step: nobody makes a slot bootable
+/// that is about to be written. Then, in this order, and what a cut between leaves behind (after a power
+/// cut there are no such files at all):
 /// -  the record of a staged update, which may lie in the slot: unbootable already, and unknown from
 ///    then on;
 /// 0. what the slot holds is forgotten, if it is to be written: a whole slot of unknown version,
@@ -57,12 +62,24 @@ impl WithdrawableSlots {
             return Ok(());
         }
         self.disk.require_lock()?;
+        let _activation = self.keep_activation_off(other)?;
         self.forget_staged(other)?;
         self.forget_pending_reboot(other)?;
         self.disk.make_unbootable(other)?;
         drop_other_extensions(&self.machine, !other);
         tracing::info!("{other} is withdrawn: it does not boot");
         Ok(())
+    }
+
+    /// Whoever activates the staged update has looked at record and hold, and may be about to write the
+    /// table: it is waited for. What it has activated becomes unbootable again; one that comes later
+    /// finds no record.
+    fn keep_activation_off(&self, slot: SlotName) -> Result<Option<Flock<File>>, DiskError> {
+        let locked = self.staged.lock_if_kept();
+        locked.map_err(|source| DiskError::Announced {
+            slot,
+            source: io::Error::other(source),
+        })
     }
 
     /// Also of one that was activated the server may be told by its record.
@@ -94,6 +111,7 @@ impl Slots for WithdrawableSlots {
 
     fn withdraw_and_make_unbootable(&self, slot: SlotName) -> Result<(), DiskError> {
         self.disk.require_lock()?;
+        let _activation = self.keep_activation_off(slot)?;
         self.forget_staged(slot)?;
         self.history.forget_contents(&self.disk, slot);
         self.forget_pending_reboot(slot)?;

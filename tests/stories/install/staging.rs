@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use update_engine::disk::SlotName;
+use update_engine::serve::Catalog;
 use update_engine::status::{AttemptReport, AttemptState, EngineState, Overview};
 
 use super::extra_partitions::{self, OEM_A, OEM_B, PAIR};
 use crate::support::image::Attributes;
 use crate::support::loops::may_mount;
 use crate::support::node::{Daemon, KERNEL_B, MARKER, client};
+use crate::support::payload::signed;
 use crate::support::scene::{IDLE, NEED_REBOOT, Scene, eventually};
 use test_support::fixtures;
 
@@ -503,4 +505,47 @@ async fn where_nothing_keeps_a_postinst_from_the_table_nothing_is_staged() {
         before,
         "nothing was touched"
     );
+}
+
+/// An orderly reboot has looked at the record and the hold, and is about to write the table.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_staged_update_is_not_overwritten_while_another_program_activates_it() {
+    let (mut scene, _daemon) = staged("reboot").await;
+    scene.configure("REPLACE_WAITING_UPDATE=yes\n");
+    let directory = tempfile::tempdir().unwrap();
+    let (image, payload) = (directory.path().join("image"), directory.path().join("update.gz"));
+    std::fs::write(&image, fixtures::image("old.img")).unwrap();
+    signed(&image, "vmlinuz-old", &payload);
+    scene
+        .server
+        .replace(Some(Catalog::open("3.0.0", &payload).unwrap()));
+    let file = std::fs::File::create(scene.node.path("/run/update_engine/staging.lock")).unwrap();
+    let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
+    let staged = scene.node.disk.slot(SlotName::B);
+    scene.attempt(NEED_REBOOT).await;
+    assert!(scene.node.disk.slot(SlotName::B) == staged, "it was written");
+    let overview = is_staged(&scene).await;
+    let causes = overview.last_failure.0.unwrap().causes.concat();
+    assert!(causes.contains("another program has been activating"), "{causes}");
+    drop(lock);
+    // The control: nobody activates it.
+    scene.attempt(NEED_REBOOT).await;
+    assert!(scene.node.disk.slot(SlotName::B) != staged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawal_leaves_the_extensions_of_a_slot_that_somebody_has_marked_good() {
+    for (is_good, stays) in [(true, true), (false, false)] {
+        let (scene, _daemon) = staged("order").await;
+        let directory = "/var/lib/update_engine/extensions/0.9.0";
+        scene.node.write(&format!("{directory}/.update-engine"), b"USR-B");
+        scene.configure("EXTENSIONS=oem-test\n");
+        if is_good {
+            scene.node.disk.set_attributes(SlotName::B, (1, 0, 1));
+        }
+        let (said, status) = client(&scene.bus, "-reset_status").await;
+        assert!(status.success(), "{said}");
+        assert!(!scene.node.path(RECORD).exists());
+        assert_eq!(scene.node.path(directory).exists(), stays);
+    }
 }

@@ -5,14 +5,17 @@ use std::io::Cursor;
 
 use payload_format::writer::{FullPayload, ImageFiles, RsaSigner, Snapshot};
 use payload_format::{ImageRelease, MajorVersion, ReadBlocks};
+use update_engine::disk::SlotName;
 use update_engine::engine::Reportable as _;
 use update_engine::image::WrongImage;
 use update_engine::install::InstallError;
 use update_engine::plan::{ExtensionJudging, InstallPlan};
+use update_engine::status::Overview;
 
 use super::v1::{Fate, fate, fixture};
 use crate::support::installing::plan;
 use crate::support::node::Node;
+use crate::support::scene::{IDLE, Scene};
 use test_support::fixtures;
 use test_support::project;
 use test_support::server::Server;
@@ -260,4 +263,22 @@ fn a_generator_finds_what_an_image_says_of_itself() {
         text.starts_with("NAME=") && text.ends_with("FLATCAR_BOARD=\"amd64-usr\"\n"),
         "{text}"
     );
+}
+
+/// What is in the slot was never compared with what was signed.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_image_that_was_refused_nobody_says_that_the_slot_holds_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("update.gz");
+    let of_another = payload(MajorVersion::V1, &kernel(&ROOT_HASH.replace('0', "1")), None);
+    std::fs::write(&path, of_another).unwrap();
+    let mut scene = Scene::offering(&path).await;
+    let _daemon = scene.boot(SlotName::A).await;
+    scene.attempt(IDLE).await;
+    let failed = |overview: &Overview| overview.last_failure.0.is_some() && !overview.slots.is_empty();
+    let overview = scene.overview(failed).await;
+    assert_eq!(overview.last_failure.0.unwrap().code, 16);
+    let slot = overview.slots.iter().find(|slot| slot.name == "USR-B").unwrap();
+    assert_eq!(slot.version.as_deref(), None);
+    assert_eq!(scene.node.disk.attributes(SlotName::B), (0, 0, 0));
 }
