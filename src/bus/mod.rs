@@ -42,6 +42,7 @@ mod broadcaster;
 mod call;
 mod control;
 mod dispatcher;
+mod limited_socket;
 mod manager;
 mod object_tree;
 mod objects;

@@ -13,6 +13,7 @@ use zbus::{Connection, Guid};
 use super::BusError;
 use super::broadcaster::Connections;
 use super::dispatcher::Dispatcher;
+use super::limited_socket::LimitedSocket;
 use super::objects::Objects;
 
 /// The pause after a refusal by the kernel (no file descriptors left), which would repeat at once.
@@ -104,7 +105,8 @@ impl Acceptor {
         if uid != 0 && uid != nix::unistd::geteuid().as_raw() {
             return Err(PeerError::Stranger { uid });
         }
-        let builder = Builder::unix_stream(stream.into_std()?).server(self.guid).p2p();
+        let socket = LimitedSocket::new(stream, uid);
+        let builder = Builder::socket(socket).server(self.guid).p2p();
         let incoming = builder.build_message_stream().await?;
         let connection = Connection::from(&incoming);
         self.connections.add(connection.clone()).await;

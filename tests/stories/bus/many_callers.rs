@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use update_engine::bus::{CONTROL_INTERFACE, CONTROL_PATH, ENGINE_INTERFACE, ENGINE_PATH, PATH, SERVICE};
 use zbus::connection::Builder;
 use zbus::fdo::PropertiesProxy;
@@ -174,6 +175,43 @@ async fn no_call_of_any_length_is_kept_waiting() {
     let properties = properties(&client, ENGINE_PATH).await;
     let long = "x".repeat(10_000);
     let said = properties
+        .set(ENGINE_INTERFACE.try_into().unwrap(), "State", &long.into())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(said.contains("LimitsExceeded"), "{said}");
+}
+
+/// The library sets memory aside for what a header claims, before any of it has come.
+#[tokio::test]
+async fn without_a_bus_a_header_that_claims_too_much_ends_its_connection_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("engine");
+    let _engine = BusEngine::at(&socket).await;
+    let other = peer(&socket).await;
+    let mut claims = tokio::net::UnixStream::connect(&socket).await.unwrap();
+    let user: String = nix::unistd::geteuid()
+        .to_string()
+        .bytes()
+        .map(|digit| format!("{digit:02x}"))
+        .collect();
+    let hello = format!("\0AUTH EXTERNAL {user}\r\n");
+    claims.write_all(hello.as_bytes()).await.unwrap();
+    let mut answer = [0; 256];
+    let len = claims.read(&mut answer).await.unwrap();
+    assert!(answer[..len].starts_with(b"OK "), "{:?}", &answer[..len]);
+    // A call with a body of 100 MiB, of which nothing comes.
+    let mut message = b"BEGIN\r\nl\x01\0\x01".to_vec();
+    message.extend((100_u32 << 20).to_le_bytes());
+    message.extend([1, 0, 0, 0, 8, 0, 0, 0]);
+    claims.write_all(&message).await.unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), claims.read(&mut answer));
+    assert_eq!(ended.await.expect("the end of the connection").unwrap(), 0);
+
+    // A long call that came whole is answered, and others are served.
+    let long = "x".repeat(500_000);
+    let said = properties(&other, ENGINE_PATH)
+        .await
         .set(ENGINE_INTERFACE.try_into().unwrap(), "State", &long.into())
         .await
         .unwrap_err()
