@@ -62,7 +62,10 @@ pub use event::{
     CheckOutcome, Commitment, Effect, Event, Fallback, OfferSummary, Report, StagedReadiness, Unconfirmed,
 };
 pub use failure::{Failure, SlotError};
-pub use node::{ActivationError, DiskChoice, Node, Settings, activate_at_reboot, record_hang, withdraw_hang};
+pub use node::{
+    ActivationError, DiskChoice, HangHistoryError, Node, RememberError, Settings, activate_at_reboot,
+    record_hang, withdraw_hang,
+};
 pub use progress::{Meter, Throttle};
 pub use reportable::Reportable;
 pub use snapshot::{BootsNext, NodeFacts, Updates};

@@ -8,10 +8,9 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::RebootStrategy;
+use super::{RebootError, RebootStrategy};
 use crate::host::Host;
 use crate::host::subprocess::{Finished, Subprocess};
-use crate::journal::chain;
 use crate::systemd::Systemd;
 
 /// The file in which [`Recorded`] records a reboot.
@@ -55,8 +54,8 @@ fn reset_by_key(trigger: &Path, delay: Duration) -> io::Result<()> {
 }
 
 impl RebootStrategy for Systemd {
-    fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async { Systemd::reboot(*self).await.map_err(|error| chain(&error)) })
+    fn reboot(&self) -> BoxFuture<'_, Result<(), RebootError>> {
+        Box::pin(async { Ok(Systemd::reboot(*self).await?) })
     }
 }
 
@@ -64,13 +63,12 @@ impl RebootStrategy for Systemd {
 struct RebootProgram;
 
 impl RebootStrategy for RebootProgram {
-    fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
+    fn reboot(&self) -> BoxFuture<'_, Result<(), RebootError>> {
         Box::pin(async {
             let program = Subprocess::new(Path::new("reboot"), PROGRAM_LIMIT);
-            match program.run(&CancellationToken::new()).await {
-                Ok(Finished { status, .. }) if status.success() => Ok(()),
-                Ok(Finished { status, .. }) => Err(format!("reboot ended with {status}")),
-                Err(error) => Err(chain(&error)),
+            match program.run(&CancellationToken::new()).await? {
+                Finished { status, .. } if status.success() => Ok(()),
+                Finished { status, .. } => Err(RebootError::Ended(status)),
             }
         })
     }
@@ -90,8 +88,8 @@ impl Recorded {
 }
 
 impl RebootStrategy for Recorded {
-    fn reboot(&self) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async { self.record().map_err(|error| chain(&error)) })
+    fn reboot(&self) -> BoxFuture<'_, Result<(), RebootError>> {
+        Box::pin(async { Ok(self.record()?) })
     }
 }
 

@@ -7,7 +7,8 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::control::{self, ArmedDeadline, DeadlineControlError};
+use super::armed_deadline::ArmedDeadline;
+use super::control::{self, DeadlineControlError};
 use super::decision::{ArmDecision, NotArmed, Plan, decide};
 use super::facts::{Facts, FactsError};
 use super::keeper::Orders;
@@ -143,7 +144,7 @@ fn take_over(host: &Host, state: &ArmedDeadline) -> io::Result<Option<ArmedDeadl
         return Ok(None);
     };
     let node = state.watchdog.clone().unwrap_or_default().into();
-    tracing::warn!("{state}; {why}");
+    tracing::warn!("{state}; {}", chain(&why));
     start_keeper(&Orders {
         root: host.path("/"),
         after: None,

@@ -4,10 +4,11 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::host::Host;
-use crate::host::subprocess::Subprocess;
+use crate::host::subprocess::{Finished, Subprocess, SubprocessError};
 use crate::journal::chain;
 
 const UNIT: &str = "update-engine.service";
@@ -56,33 +57,50 @@ pub enum DaemonStart {
     Unknown(String),
 }
 
+/// Why systemd doesn't say.
+#[derive(Debug, thiserror::Error)]
+enum SystemctlError {
+    #[error(transparent)]
+    Runtime(#[from] io::Error),
+    #[error(transparent)]
+    Subprocess(#[from] SubprocessError),
+    #[error("systemctl ended with {status}: {output}")]
+    Ended { status: ExitStatus, output: String },
+}
+
+/// Why the daemon is certain not to start with this command line of the kernel.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum NotByCommandLine<'a> {
+    #[error("{UNIT} is masked on the kernel's command line")]
+    Masked,
+    #[error("the kernel's command line has {0}")]
+    OtherTarget(&'a str),
+}
+
 impl DaemonStart {
     /// By systemd, where that runs; else, as in an initrd, by the files of the system that is about
     /// to.
     pub(super) fn look(host: &Host) -> Self {
         if host.has_systemd() {
-            Self::ask().unwrap_or_else(Self::Unknown)
+            Self::ask().unwrap_or_else(|error| Self::Unknown(chain(&error)))
         } else {
             Self::in_files(host)
         }
     }
 
-    fn ask() -> Result<Self, String> {
-        let told = |error: io::Error| chain(&error);
+    fn ask() -> Result<Self, SystemctlError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            .build()
-            .map_err(told)?;
+            .build()?;
         let systemctl = Subprocess::new(Path::new(SYSTEMCTL), PATIENCE).args(["show", PROPERTIES, UNIT]);
-        let finished = runtime.block_on(systemctl.run_quietly());
-        let finished = finished.map_err(|error| chain(&error))?;
-        if !finished.status.success() {
-            return Err(format!(
-                "systemctl ended with {}: {}",
-                finished.status, finished.output
-            ));
+        let Finished { status, output, .. } = runtime.block_on(systemctl.run_quietly())?;
+        if !status.success() {
+            return Err(SystemctlError::Ended {
+                status,
+                output: output.to_string(),
+            });
         }
-        Ok(Self::of_properties(&finished.output.to_string()))
+        Ok(Self::of_properties(&output.to_string()))
     }
 
     /// By what `systemctl show` prints.
@@ -121,7 +139,7 @@ impl DaemonStart {
         let command_line = fs::read_to_string(host.path("/proc/cmdline")).unwrap_or_default();
         let target = match target_of(&command_line) {
             Ok(target) => target,
-            Err(why) => return Self::NotMeant(why),
+            Err(other) => return Self::NotMeant(other.to_string()),
         };
         if unit_file(host, UNIT).is_none() {
             return Self::NotMeant(format!("there is no {UNIT}"));
@@ -182,19 +200,19 @@ fn is_mask(found: &fs::Metadata, file: &Path) -> bool {
 
 /// The target that this command line of the kernel names, if it names one; why the daemon doesn't start
 /// with it, if that is certain.
-fn target_of(command_line: &str) -> Result<Option<&str>, String> {
+fn target_of(command_line: &str) -> Result<Option<&str>, NotByCommandLine<'_>> {
     let words = command_line.split_ascii_whitespace();
     // What follows is the first program's.
     let words = words.take_while(|word| *word != "--");
     let mut target = Ok(None);
     for word in words {
         if word.strip_prefix("systemd.mask=") == Some(UNIT) {
-            return Err(format!("{UNIT} is masked on the kernel's command line"));
+            return Err(NotByCommandLine::Masked);
         }
         if let Some(unit) = word.strip_prefix("systemd.unit=") {
             target = Ok(Some(unit));
         } else if OTHER_TARGETS.contains(&word) {
-            target = Err(format!("the kernel's command line has {word}"));
+            target = Err(NotByCommandLine::OtherTarget(word));
         }
     }
     target

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::boot_partition::Kernel;
 use super::daemon_start::DaemonStart;
 use super::facts::{BothSlots, Facts, FactsError};
-use super::keeper::WATCHDOG_DELAY;
+use super::watchdog::WATCHDOG_DELAY;
 use crate::config::TrialDeadlineFlaw;
 use crate::disk::{SlotAttributes, SlotName};
 use crate::journal::chain;
@@ -32,7 +32,8 @@ pub enum ArmDecision {
 pub struct Plan {
     /// Time from now until the node is reset.
     pub after: Duration,
-    /// Node of the watchdog behind the process, or why there is none.
+    /// Node of the watchdog behind the process, or why there is none: a sentence, since it is told to
+    /// a keeper of another version, too.
     pub watchdog: Result<PathBuf, String>,
 }
 
@@ -149,7 +150,10 @@ fn plan(facts: &Facts, up: Duration) -> Result<Plan, NotArmed> {
         .filter(|left| !left.is_zero())
         .ok_or(NotArmed::Passed { deadline, up })?;
     let watchdog = facts.watchdog(after.saturating_add(WATCHDOG_DELAY));
-    Ok(Plan { after, watchdog })
+    Ok(Plan {
+        after,
+        watchdog: watchdog.map_err(|none| none.to_string()),
+    })
 }
 
 /// The deadline, if one counts and a reset would lead to the other slot.

@@ -1,18 +1,17 @@
 //! The facts that the decision is made from, read at the moment of each use.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::boot_partition::{self, Kernel, is_exhaustion};
 use super::daemon_start::{DaemonStart, is_masked};
-use super::keeper::WATCHDOG_DELAY;
 use super::systemd_watchdog::SystemdWatchdog;
-use super::watchdog::{self, Wanted, WatchdogFacts};
-use crate::config::TrialDeadlineSettings;
+use super::watchdog::{self, NoWatchdog, WATCHDOG_DELAY, Wanted, WatchdogFacts};
+use crate::config::{TrialDeadlineFlaw, TrialDeadlineSettings};
 use crate::disk::{DiskError, SlotAttributes, SlotDisk, SlotName};
 use crate::host::{Host, Unreadable};
-use crate::journal::chain;
 
 const UNIT: &str = "update-engine-trial-deadline.service";
 /// By which the system starts the unit that arms.
@@ -156,7 +155,7 @@ impl Facts {
     }
 
     /// The watchdog that would be armed for `least`.
-    pub(super) fn watchdog(&self, least: Duration) -> Result<PathBuf, String> {
+    pub(super) fn watchdog(&self, least: Duration) -> Result<PathBuf, NoWatchdog> {
         let wanted = Wanted {
             least,
             choice: self.settings.watchdog,
@@ -166,40 +165,67 @@ impl Facts {
     }
 }
 
-/// Who would end a hang of a new slot whose image is as the running one: a sentence, as an error
-/// where nobody would. Nothing where no deadline is set.
-#[must_use]
-pub fn on_next_trial(host: &Host) -> Option<Result<String, String>> {
-    let settings = match TrialDeadlineSettings::load(|path| host.read(path)) {
-        Ok(settings) => settings,
-        Err(error) => return Some(Err(chain(&error))),
-    };
-    let deadline = match settings.usable() {
-        Ok(None) => return None,
-        Err(flaw) => return Some(Err(format!("nobody would end a hang: {flaw}"))),
-        Ok(Some(deadline)) => deadline,
+/// Who would end a hang of a new slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HangEnd {
+    /// Since the boot.
+    deadline: Duration,
+    /// Node of the watchdog behind the process.
+    watchdog: Result<PathBuf, NoWatchdog>,
+}
+
+impl fmt::Display for HangEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let deadline = self.deadline.as_secs();
+        write!(f, "a hang ends {deadline} s after the boot, by a process")?;
+        match &self.watchdog {
+            Ok(node) => write!(f, " and {}", node.display()),
+            Err(none) => write!(f, " alone: {none}"),
+        }
+    }
+}
+
+/// Why nobody would end a hang of a new slot although a deadline is set, or that is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum NoHangEnd {
+    /// The settings can't be read.
+    #[error(transparent)]
+    Settings(#[from] Unreadable),
+    /// The deadline can't be used.
+    #[error("nobody would end a hang: {0}")]
+    Flawed(TrialDeadlineFlaw),
+    /// No target wants the unit that arms.
+    #[error("nobody would end a hang: nothing starts {UNIT}")]
+    NotStarted,
+    /// It is masked.
+    #[error("nobody would end a hang: {UNIT} is masked")]
+    Masked,
+}
+
+/// Who would end a hang of a new slot whose image is as the running one. Nothing where no deadline is
+/// set.
+///
+/// # Errors
+/// [`NoHangEnd`].
+pub fn on_next_trial(host: &Host) -> Result<Option<HangEnd>, NoHangEnd> {
+    let settings = TrialDeadlineSettings::load(|path| host.read(path))?;
+    let Some(deadline) = settings.usable().map_err(NoHangEnd::Flawed)? else {
+        return Ok(None);
     };
     let is_wanted = |wants: &str| host.path(wants).symlink_metadata().is_ok();
     if !WANTS.into_iter().any(is_wanted) {
-        return Some(Err(format!("nobody would end a hang: nothing starts {UNIT}")));
+        return Err(NoHangEnd::NotStarted);
     }
     if is_masked(host, UNIT) {
-        return Some(Err(format!("nobody would end a hang: {UNIT} is masked")));
+        return Err(NoHangEnd::Masked);
     }
     let wanted = Wanted {
         least: deadline.saturating_add(WATCHDOG_DELAY),
         choice: settings.watchdog,
         systemd: &SystemdWatchdog::read(host),
     };
-    let chosen = watchdog::choose(&WatchdogFacts::all(host), &wanted);
-    let process = format!(
-        "a hang ends {} s after the boot, by a process",
-        deadline.as_secs()
-    );
-    Some(match chosen {
-        Ok(node) => Ok(format!("{process} and {}", node.display())),
-        Err(why) => Ok(format!("{process} alone: {why}")),
-    })
+    let watchdog = watchdog::choose(&WatchdogFacts::all(host), &wanted);
+    Ok(Some(HangEnd { deadline, watchdog }))
 }
 
 #[cfg(test)]
@@ -219,28 +245,32 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        assert_eq!(on_next_trial(&host), None);
+        let told = || match on_next_trial(&host) {
+            Ok(end) => end.map(|end| Ok(end.to_string())),
+            Err(error) => Some(Err(error.to_string())),
+        };
+        assert_eq!(told(), None);
         let settings = "/etc/flatcar/update.conf";
         write(settings, "TRIAL_DEADLINE=600\n");
         let nobody = |why: &str| Some(Err(format!("nobody would end a hang: {why}")));
         let flaw = "TRIAL_DEADLINE=600 is not later than HEALTH_DEADLINE and HEALTH_SETTLE together (645 s)";
-        assert_eq!(on_next_trial(&host), nobody(flaw));
+        assert_eq!(told(), nobody(flaw));
         write(settings, "TRIAL_DEADLINE=900\n");
-        assert_eq!(on_next_trial(&host), nobody(&format!("nothing starts {UNIT}")));
+        assert_eq!(told(), nobody(&format!("nothing starts {UNIT}")));
         write(WANTS[1], "");
         assert_eq!(
-            on_next_trial(&host).unwrap().unwrap(),
+            told().unwrap().unwrap(),
             "a hang ends 900 s after the boot, by a process alone: there is no watchdog"
         );
         let softdog = "/sys/class/watchdog/watchdog0";
         write(&format!("{softdog}/identity"), "Software Watchdog\n");
         write(&format!("{softdog}/state"), "inactive\n");
         assert_eq!(
-            on_next_trial(&host).unwrap().unwrap(),
+            told().unwrap().unwrap(),
             "a hang ends 900 s after the boot, by a process and /dev/watchdog0"
         );
         fs::create_dir_all(host.path("/etc/systemd/system")).unwrap();
         symlink("/dev/null", host.path("/etc/systemd/system").join(UNIT)).unwrap();
-        assert_eq!(on_next_trial(&host), nobody(&format!("{UNIT} is masked")));
+        assert_eq!(told(), nobody(&format!("{UNIT} is masked")));
     }
 }

@@ -26,19 +26,18 @@ use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Uid, setsid};
 use serde::{Deserialize, Serialize};
 
-use super::control::{self, ArmedDeadline, KeeperRequest, LONGEST};
+use super::armed_deadline::ArmedDeadline;
+use super::control::{self, KeeperRequest, LONGEST};
 use super::decision::{Plan, Verdict, at_deadline};
 use super::facts::{BothSlots, Facts};
-use super::last_words::{Level, speak, tell};
+use super::last_words::{HangRecords, Level, speak, tell};
 use super::left_running;
 use super::process::{bounded, leave_initrds_group, signals, stay_in_memory};
-use super::watchdog::{ArmedWatchdog, StillRuns};
+use super::watchdog::{ArmedWatchdog, StillRuns, WATCHDOG_DELAY};
 use crate::host::Host;
+use crate::journal::chain;
 use crate::reboot::reset_now;
 
-/// How much later than the process the watchdog resets: the process looks for a minute, speaks for
-/// [`PATIENCE`], looks once more, and resets.
-pub(super) const WATCHDOG_DELAY: Duration = Duration::from_secs(120);
 /// How long disk and systemd are waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long the table is waited for in the last look.
@@ -52,7 +51,7 @@ pub(super) struct Orders {
     pub(super) root: PathBuf,
     /// Time until the reset; none where a watchdog is to be fed, and nothing else.
     pub(super) after: Option<Duration>,
-    /// Node of the watchdog, or why there is none.
+    /// Node of the watchdog, or why there is none, as [`Plan`] has it.
     pub(super) watchdog: Result<PathBuf, String>,
 }
 
@@ -65,15 +64,6 @@ pub enum KeeperError {
     /// Something else has its name, or the kernel refuses.
     #[error("cannot {0}")]
     Cannot(&'static str, #[source] io::Error),
-}
-
-/// What the history of updates is told, durably.
-#[derive(Debug, Clone, Copy)]
-pub struct HangRecords {
-    /// The running slot is left, and why: it gets the units that were still starting.
-    pub record: fn(&Host, &[String]) -> Result<(), String>,
-    /// It is not left after all.
-    pub withdraw: fn(&Host) -> Result<(), String>,
 }
 
 struct Keeper {
@@ -151,7 +141,7 @@ impl Keeper {
         let least = orders.after.map(|after| after + WATCHDOG_DELAY);
         let (watchdog, no_watchdog) = match ArmedWatchdog::ordered(&host, orders.watchdog, least) {
             Ok(watchdog) => (Some(watchdog), String::new()),
-            Err(why) => (None, why),
+            Err(error) => (None, chain(&error)),
         };
         if deadline.is_none() && watchdog.is_none() {
             return Err(cannot("feed a watchdog")(io::Error::other(no_watchdog)));
@@ -264,7 +254,7 @@ impl Keeper {
         }
         match ArmedWatchdog::ordered(&self.host, plan.watchdog, Some(plan.after + WATCHDOG_DELAY)) {
             Ok(watchdog) => self.watchdog = Some(watchdog),
-            Err(why) => self.no_watchdog = why,
+            Err(error) => self.no_watchdog = chain(&error),
         }
     }
 
@@ -280,7 +270,7 @@ impl Keeper {
         match watchdog.stop(&self.host) {
             Ok(()) => {}
             Err(running) => {
-                self.tell(&running.to_string());
+                self.tell(&chain(&running));
                 if let StillRuns::Held(watchdog) = running {
                     let pid = std::process::id();
                     self.tell(&format!("process {pid} feeds it from now on"));
@@ -345,7 +335,7 @@ impl Keeper {
             self.tell(&format!("the slot stays: {reason}"));
             let (host, records) = (self.host.clone(), self.records);
             if let Ok(Err(error)) = bounded(PATIENCE, move || (records.withdraw)(&host)) {
-                self.tell(&format!("the cause is still recorded: {error}"));
+                self.tell(&format!("the cause is still recorded: {}", chain(&*error)));
             }
             if self.deadline.is_some_and(Deadline::has_come) {
                 self.disarm("for that");
@@ -356,7 +346,7 @@ impl Keeper {
         match reset_now(&self.host) {
             Ok(()) => self.deadline = None,
             Err(error) => {
-                self.tell(&format!("the node can't be reset: {error}"));
+                self.tell(&format!("the node can't be reset: {}", chain(&error)));
                 // Once more in a while, unless the watchdog does it.
                 self.deadline = Some(Deadline::after(PATIENCE));
             }

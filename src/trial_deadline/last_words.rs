@@ -1,19 +1,32 @@
 //! The keeper's last messages before it resets: to the kernel's log, the journal and the history of
 //! updates. Each of these writes may block.
 
+use std::error::Error;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use super::keeper::HangRecords;
 use crate::host::Host;
 use crate::host::subprocess::Subprocess;
+use crate::journal::chain;
 
 /// How long systemd and journald are waited for.
 const SYSTEMD: Duration = Duration::from_secs(5);
 /// Units that are named; of more their number.
 const MOST_NAMED: usize = 8;
+
+/// Why the history of updates has not been told, as its owner says it.
+pub type HangRecordError = Box<dyn Error + Send + Sync>;
+
+/// What the history of updates is told, durably.
+#[derive(Debug, Clone, Copy)]
+pub struct HangRecords {
+    /// The running slot is left, and why: it gets the units that were still starting.
+    pub record: fn(&Host, &[String]) -> Result<(), HangRecordError>,
+    /// It is not left after all.
+    pub withdraw: fn(&Host) -> Result<(), HangRecordError>,
+}
 
 /// How the kernel's log takes a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +53,7 @@ pub(super) fn speak(host: &Host, records: HangRecords) {
         tell(host, Level::Critical, &text);
     }
     if let Err(error) = (records.record)(host, &starting) {
-        let text = format!("the cause is not recorded: {error}");
+        let text = format!("the cause is not recorded: {}", chain(&*error));
         tell(host, Level::Critical, &text);
     }
     let _ = output_of(host, "/usr/bin/journalctl", &["--sync"]);

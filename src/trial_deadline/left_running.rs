@@ -11,13 +11,35 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::control::ArmedDeadline;
-use super::keeper::WATCHDOG_DELAY;
-use super::watchdog::{ArmedWatchdog, WatchdogFacts};
+use super::armed_deadline::ArmedDeadline;
+use super::watchdog::{ArmedWatchdog, StillRuns, WATCHDOG_DELAY, WatchdogFacts};
 use crate::host::Host;
 
 /// On a tmpfs, so that it is of this boot.
 const NOTE: &str = "/run/update_engine/trial-deadline";
+
+/// Why the watchdog of a killed keeper runs on.
+#[derive(Debug, thiserror::Error)]
+pub enum LeftRunningError {
+    /// It can't be opened, above all because somebody else has it.
+    #[error("{} can't be opened", .0.display())]
+    NotOpened(PathBuf, #[source] io::Error),
+    /// Its driver doesn't stop it.
+    #[error("{} can't be stopped", .0.display())]
+    NotStopped(PathBuf),
+    /// Nor can it be opened any more.
+    #[error("{} runs on and can't be fed", .0.display())]
+    Lost(PathBuf, #[source] io::Error),
+}
+
+impl From<StillRuns> for LeftRunningError {
+    fn from(running: StillRuns) -> Self {
+        match running {
+            StillRuns::Held(watchdog) => Self::NotStopped(watchdog.node),
+            StillRuns::Lost(node, error) => Self::Lost(node, error),
+        }
+    }
+}
 
 /// What stands behind a keeper.
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,12 +108,14 @@ pub(super) fn look(host: &Host) -> Option<ArmedDeadline> {
 /// Stops what [`look`] has found.
 ///
 /// # Errors
-/// Why it runs on: it has to be fed by somebody.
-pub(super) fn stop(host: &Host, state: &ArmedDeadline) -> Result<(), String> {
+/// [`LeftRunningError`]: it has to be fed by somebody.
+pub(super) fn stop(host: &Host, state: &ArmedDeadline) -> Result<(), LeftRunningError> {
     let node = PathBuf::from(state.watchdog.as_deref().unwrap_or_default());
-    let watchdog = ArmedWatchdog::open(host, &node);
-    let watchdog = watchdog.map_err(|error| format!("{} can't be opened: {error}", node.display()))?;
-    watchdog.stop(host).map_err(|running| running.to_string())?;
+    let watchdog = match ArmedWatchdog::open(host, &node) {
+        Ok(watchdog) => watchdog,
+        Err(error) => return Err(LeftRunningError::NotOpened(node, error)),
+    };
+    watchdog.stop(host)?;
     forget(host);
     Ok(())
 }

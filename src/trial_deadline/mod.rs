@@ -24,6 +24,7 @@
 //! | state of the keeper, and its end | [`armed`], [`disarm`] |
 //! | why there is no keeper | [`why_not_armed`] |
 
+mod armed_deadline;
 mod arming;
 mod boot_partition;
 mod control;
@@ -37,15 +38,18 @@ mod process;
 mod systemd_watchdog;
 mod watchdog;
 
+pub use armed_deadline::ArmedDeadline;
 pub use arming::{ArmError, Armed, arm, why_not_armed};
 pub use boot_partition::Kernel;
-pub use control::{ArmedDeadline, DeadlineControlError, Disarmed, armed, disarm, disarm_or_warn};
+pub use control::{DeadlineControlError, Disarmed, armed, disarm, disarm_or_warn};
 pub use daemon_start::DaemonStart;
 pub use decision::{ArmDecision, NotArmed, Plan, decide};
-pub use facts::{BothSlots, Facts, FactsError, on_next_trial};
-pub use keeper::{HangRecords, KeeperError, keep};
+pub use facts::{BothSlots, Facts, FactsError, HangEnd, NoHangEnd, on_next_trial};
+pub use keeper::{KeeperError, keep};
+pub use last_words::{HangRecordError, HangRecords};
+pub use left_running::LeftRunningError;
 pub use systemd_watchdog::SystemdWatchdog;
-pub use watchdog::WatchdogFacts;
+pub use watchdog::{NoWatchdog, WatchdogFacts, WatchdogObstacle};
 
 /// Name of the program that arms.
 pub const PROGRAM: &str = "update-engine-trial-deadline";

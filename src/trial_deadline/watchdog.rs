@@ -1,6 +1,5 @@
 //! Watchdogs: those that the kernel has, the choice of one, and one that is armed.
 
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,7 +9,11 @@ use super::systemd_watchdog::SystemdWatchdog;
 use crate::config::WatchdogChoice;
 use crate::disk::{disable_watchdog, feed_watchdog, set_watchdog_timeout};
 use crate::host::Host;
+use crate::journal::chain;
 
+/// How much later than the process the watchdog resets: the process looks for a minute, speaks for
+/// its patience with disk and systemd, looks once more, and resets.
+pub(super) const WATCHDOG_DELAY: Duration = Duration::from_secs(120);
 const CLASS: &str = "/sys/class/watchdog";
 /// softdog's name for itself. It is the kernel's own: a kernel that stands still doesn't run it.
 const SOFTDOG: &str = "Software Watchdog";
@@ -79,28 +82,88 @@ impl WatchdogFacts {
     }
 
     /// Why it can't be used, if it can't.
-    fn obstacle(&self, wanted: &Wanted<'_>) -> Option<String> {
+    fn obstacle(&self, wanted: &Wanted<'_>) -> Option<WatchdogObstacle> {
         let node = self.node();
-        let node = node.display();
         if self.is_open {
-            return Some(format!("{node} is in use"));
+            return Some(WatchdogObstacle::InUse(node));
         }
         if let Some(claim) = wanted.systemd.claims(self.number) {
-            return Some(format!("{node} is {claim}"));
+            return Some(WatchdogObstacle::Claimed { node, claim });
         }
         if wanted.choice == WatchdogChoice::Softdog && !self.is_soft() {
-            return Some(format!(
-                "{node} ({}) is for others unless TRIAL_DEADLINE_WATCHDOG=hardware",
-                self.identity
-            ));
+            return Some(WatchdogObstacle::ForOthers {
+                node,
+                identity: self.identity.clone(),
+            });
         }
         let longest = self.longest.filter(|&longest| longest < wanted.least)?;
-        Some(format!(
-            "{node} waits for at most {} s, not {}",
-            longest.as_secs(),
-            wanted.least.as_secs()
-        ))
+        Some(WatchdogObstacle::TooShort {
+            node,
+            longest,
+            least: wanted.least,
+        })
     }
+}
+
+/// Why a watchdog can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WatchdogObstacle {
+    /// Somebody has it, or had and didn't stop it.
+    #[error("{} is in use", .0.display())]
+    InUse(PathBuf),
+    /// systemd has or will have it.
+    #[error("{} is {claim}", node.display())]
+    Claimed {
+        /// Its node.
+        node: PathBuf,
+        /// What systemd has it for.
+        claim: String,
+    },
+    /// It is hardware, which is taken only where configuration says so.
+    #[error("{} ({identity}) is for others unless TRIAL_DEADLINE_WATCHDOG=hardware", node.display())]
+    ForOthers {
+        /// Its node.
+        node: PathBuf,
+        /// The driver's name for it.
+        identity: String,
+    },
+    /// It takes no time-out as long.
+    #[error("{} waits for at most {} s, not {}", node.display(), longest.as_secs(), least.as_secs())]
+    TooShort {
+        /// Its node.
+        node: PathBuf,
+        /// The longest time-out that it takes.
+        longest: Duration,
+        /// The time after which it is to reset, at least.
+        least: Duration,
+    },
+}
+
+/// Why no watchdog is to be armed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoWatchdog {
+    /// None is wanted.
+    #[error("TRIAL_DEADLINE_WATCHDOG=off")]
+    Off,
+    /// The kernel has none.
+    #[error("there is no watchdog")]
+    Absent,
+    /// None of them can be used: why each can't.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Unusable(Vec<WatchdogObstacle>),
+}
+
+/// Why a watchdog is not armed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WatchdogError {
+    #[error("{0}")]
+    NotOrdered(String),
+    #[error("{} can't be armed", node.display())]
+    Device {
+        node: PathBuf,
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// What a watchdog is wanted for, and which are others'.
@@ -113,9 +176,9 @@ pub(super) struct Wanted<'a> {
 }
 
 /// The watchdog that is armed, or why none is. Those that can be stopped come first, then hardware.
-pub(super) fn choose(watchdogs: &[WatchdogFacts], wanted: &Wanted<'_>) -> Result<PathBuf, String> {
+pub(super) fn choose(watchdogs: &[WatchdogFacts], wanted: &Wanted<'_>) -> Result<PathBuf, NoWatchdog> {
     if wanted.choice == WatchdogChoice::Off {
-        return Err("TRIAL_DEADLINE_WATCHDOG=off".to_owned());
+        return Err(NoWatchdog::Off);
     }
     let usable = |watchdog: &&WatchdogFacts| watchdog.obstacle(wanted).is_none();
     let rank = |watchdog: &&WatchdogFacts| (!watchdog.can_be_stopped, watchdog.is_soft(), watchdog.number);
@@ -125,9 +188,9 @@ pub(super) fn choose(watchdogs: &[WatchdogFacts], wanted: &Wanted<'_>) -> Result
     let obstacles = watchdogs.iter().filter_map(|watchdog| watchdog.obstacle(wanted));
     let obstacles: Vec<_> = obstacles.collect();
     Err(if obstacles.is_empty() {
-        "there is no watchdog".to_owned()
+        NoWatchdog::Absent
     } else {
-        obstacles.join("; ")
+        NoWatchdog::Unusable(obstacles)
     })
 }
 
@@ -143,41 +206,32 @@ pub(super) struct ArmedWatchdog {
 }
 
 /// A watchdog that runs on although it was to stop.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum StillRuns {
     /// It has to be fed.
+    #[error("{} can't be stopped", .0.node.display())]
     Held(ArmedWatchdog),
     /// It can't be opened any more, and resets the machine unless whoever has it feeds it.
-    Lost(PathBuf, io::Error),
-}
-
-impl fmt::Display for StillRuns {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Held(watchdog) => write!(f, "{} can't be stopped", watchdog.node.display()),
-            Self::Lost(node, error) => {
-                write!(f, "{} runs on and can't be fed: {error}", node.display())
-            }
-        }
-    }
+    #[error("{} runs on and can't be fed", .0.display())]
+    Lost(PathBuf, #[source] io::Error),
 }
 
 impl ArmedWatchdog {
     /// Has the watchdog reset the machine after `least`; one that is only to be fed is had without.
     ///
     /// # Errors
-    /// Why none is armed, in a sentence.
+    /// [`WatchdogError`]: none is armed.
     pub(super) fn ordered(
         host: &Host,
         node: Result<PathBuf, String>,
         least: Option<Duration>,
-    ) -> Result<Self, String> {
-        let node = node?;
+    ) -> Result<Self, WatchdogError> {
+        let node = node.map_err(WatchdogError::NotOrdered)?;
         let armed = match least {
             Some(least) => Self::arm(host, &node, least),
             None => Self::open(host, &node),
         };
-        armed.map_err(|error| format!("{} can't be armed: {error}", node.display()))
+        armed.map_err(|source| WatchdogError::Device { node, source })
     }
 
     /// Has the watchdog at `node` reset the machine after `least` or somewhat later.
@@ -196,7 +250,7 @@ impl ArmedWatchdog {
                 armed.is_short = true;
                 Ok(armed)
             }
-            Err(lost @ StillRuns::Lost(..)) => Err(io::Error::other(lost.to_string())),
+            Err(lost @ StillRuns::Lost(..)) => Err(io::Error::other(chain(&lost))),
         }
     }
 
@@ -334,19 +388,22 @@ mod tests {
             Path::new("/dev/watchdog1")
         );
         assert_eq!(
-            choose(&[hard], &by_default).unwrap_err(),
+            choose(&[hard], &by_default).unwrap_err().to_string(),
             "/dev/watchdog0 (iTCO_wdt) is for others unless TRIAL_DEADLINE_WATCHDOG=hardware"
         );
         let off = Wanted {
             choice: WatchdogChoice::Off,
             ..ANY
         };
-        assert_eq!(choose(&[soft], &off).unwrap_err(), "TRIAL_DEADLINE_WATCHDOG=off");
+        assert_eq!(
+            choose(&[soft], &off).unwrap_err().to_string(),
+            "TRIAL_DEADLINE_WATCHDOG=off"
+        );
     }
 
     #[test]
     fn where_none_can_be_used_each_says_why() {
-        assert_eq!(choose(&[], &ANY).unwrap_err(), "there is no watchdog");
+        assert_eq!(choose(&[], &ANY).unwrap_err().to_string(), "there is no watchdog");
         let short = WatchdogFacts {
             longest: Some(Duration::from_secs(613)),
             ..watchdog(1, "iTCO_wdt")
@@ -357,7 +414,9 @@ mod tests {
             ..ANY
         };
         assert_eq!(
-            choose(&[watchdog(0, "i6300ESB timer"), short], &wanted).unwrap_err(),
+            choose(&[watchdog(0, "i6300ESB timer"), short], &wanted)
+                .unwrap_err()
+                .to_string(),
             "/dev/watchdog0 is systemd's (RuntimeWatchdogSec); /dev/watchdog1 waits for at most 613 s, not 960"
         );
     }

@@ -53,8 +53,8 @@ fn arm(host: &Host) -> Result<Option<String>, ArmError> {
 pub(super) fn keep(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let orders = arguments.next().unwrap_or_default();
     let records = HangRecords {
-        record: record_hang,
-        withdraw: withdraw_hang,
+        record: |host, starting| Ok(record_hang(host, starting)?),
+        withdraw: |host| Ok(withdraw_hang(host)?),
     };
     match trial_deadline::keep(&orders.to_string_lossy(), records) {
         Ok(()) => ExitCode::SUCCESS,

@@ -16,6 +16,9 @@ use crate::policy::Seed;
 use crate::status::UnixTime;
 use crate::store::{Key, PREFS_DIR, Prefs};
 
+/// The directory of our records.
+pub(super) const STATE: &str = "/var/lib/update_engine";
+
 /// What the command line fixes for the daemon's life.
 #[derive(Debug, Clone)]
 pub struct Settings {

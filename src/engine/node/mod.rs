@@ -32,6 +32,7 @@ mod check_records;
 mod check_schedule;
 mod clock;
 mod gate_records;
+mod hang_record;
 mod hold_off;
 mod machine;
 mod node_reporter;
@@ -60,6 +61,7 @@ use baseline_keeper::BaselineKeeper;
 use blocking::Blocking;
 use check_schedule::CheckSchedule;
 use clock::{ClockSignal, NotedTimes};
+pub use hang_record::{HangHistoryError, record_hang, withdraw_hang};
 pub use machine::{DiskChoice, Settings};
 use machine::{Machine, fresh_seed, unix_time};
 use node_reporter::NodeReporter;
@@ -71,7 +73,7 @@ use slot_control::SlotControl;
 use slot_trial::SlotTrial;
 pub use staged_slot::ActivationError;
 use staged_slot::StagedSlot;
-pub(super) use update_history::RememberError;
+pub use update_history::RememberError;
 use update_history::UpdateHistory;
 use update_runner::UpdateRunner;
 
@@ -81,17 +83,13 @@ use super::{
     StagedReadiness, State, Unconfirmed,
 };
 use crate::config::Activation;
-use crate::disk::SlotDisk;
 use crate::health::{Cause, TrialEnd};
-use crate::host::{Host, NodeMode, since_boot};
-use crate::install::{Downloaded, PostinstMode, Ready};
+use crate::host::{NodeMode, since_boot};
+use crate::install::{Downloaded, Ready};
 use crate::journal::{AttemptFields, chain};
 use crate::plan::InstallPlan;
 use crate::policy::{ActivatedBy, ClockStep};
 use crate::status::{OfferSource, Preview, Trigger};
-
-/// The directory of our records.
-const STATE: &str = "/var/lib/update_engine";
 
 /// This machine, as the engine has things done on it.
 pub struct Node {
@@ -167,39 +165,6 @@ impl Node {
 pub fn activate_at_reboot(settings: Settings) -> Result<(), ActivationError> {
     let staged = StagedSlot::new(&Arc::new(Machine::new(settings)));
     staged.activate(ActivatedBy::Reboot)
-}
-
-/// Records, without an engine, that the running slot of `host` is left for a hang, with the units that
-/// were still starting.
-///
-/// # Errors
-/// A sentence that says why it is not recorded.
-pub fn record_hang(host: &Host, starting: &[String]) -> Result<(), String> {
-    change_history(host, |history, disk| history.remember_hang(disk, starting))
-}
-
-/// Withdraws what [`record_hang`] has recorded: the slot stays.
-///
-/// # Errors
-/// A sentence that says why it is not withdrawn.
-pub fn withdraw_hang(host: &Host) -> Result<(), String> {
-    change_history(host, UpdateHistory::forget_hang)
-}
-
-fn change_history(
-    host: &Host,
-    change: impl FnOnce(&UpdateHistory, &SlotDisk) -> Result<(), RememberError>,
-) -> Result<(), String> {
-    let machine = Arc::new(Machine::new(Settings {
-        host: host.clone(),
-        disk: DiskChoice::OfUsr,
-        postinst: PostinstMode::Run,
-    }));
-    if !host.path(STATE).is_dir() {
-        return Err(format!("{STATE} is not there"));
-    }
-    let disk = machine.disk().map_err(|error| chain(&error))?;
-    change(&UpdateHistory::new(&machine), &disk).map_err(|error| chain(&error))
 }
 
 impl Updater for Node {
@@ -343,7 +308,8 @@ impl Updater for Node {
             .await;
         match &mut confirmed {
             Ok(readiness) if readiness.activation == Activation::Reboot => {
-                if let Err(why) = self.staged.on_this_thread().arm().await {
+                if let Err(error) = self.staged.on_this_thread().arm().await {
+                    let why = chain(&error);
                     tracing::error!("what is staged: {why}");
                     readiness.obstacle = Some(why);
                 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::machine::{Machine, unix_time};
+use super::machine::{Machine, STATE, unix_time};
 use super::payload_prefs::PayloadPrefs;
 use super::update_history::UpdateHistory;
 use crate::amounts::utc;
@@ -17,7 +17,6 @@ use crate::status::{Obstacle, Trigger};
 
 /// The one key of the image; operators bind-mount over it.
 const PUBLIC_KEY: &str = "/usr/share/update_engine/update-payload-key.pub.pem";
-const STATE: &str = "/var/lib/update_engine";
 
 /// Decides on offers by what this machine remembers, and plans their installation.
 pub(super) struct OfferPolicy {

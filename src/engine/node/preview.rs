@@ -70,9 +70,9 @@ impl PreviewRecords {
 impl PreviewRecords {
     /// Who would end a hang of the new slot, where that is configured.
     fn trial_deadline(&self) -> Option<PreflightResult> {
-        let verdict = match on_next_trial(self.machine.host())? {
-            Ok(who) => PreflightVerdict::Fine(who),
-            Err(why) => PreflightVerdict::Standing(why),
+        let verdict = match on_next_trial(self.machine.host()) {
+            Ok(end) => PreflightVerdict::Fine(end?.to_string()),
+            Err(error) => PreflightVerdict::Standing(chain(&error)),
         };
         let subject = "trial deadline".to_owned();
         Some(PreflightResult { subject, verdict })

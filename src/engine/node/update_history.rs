@@ -351,9 +351,11 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Why a target could not be remembered.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::engine) enum RememberError {
+pub enum RememberError {
+    /// The disk doesn't tell the slots.
     #[error("cannot tell which slot is updated")]
     Disk(#[from] DiskError),
+    /// The record can't be read or written.
     #[error("cannot remember what is installed")]
     Record(#[from] RecordError),
 }

@@ -267,10 +267,10 @@ fn who_marks_the_slot_good_while_the_cause_is_recorded_is_not_too_late() {
         record: |host, starting| {
             record_hang(host, starting)?;
             assert!(host.path(HISTORY).exists());
-            let disk = SlotDisk::discover(host).map_err(|error| error.to_string())?;
-            disk.mark_good().map_err(|error| error.to_string()).map(drop)
+            SlotDisk::discover(host)?.mark_good()?;
+            Ok(())
         },
-        withdraw: withdraw_hang,
+        withdraw: |host| Ok(withdraw_hang(host)?),
     };
     let root = trial.path("").display().to_string();
     let orders =

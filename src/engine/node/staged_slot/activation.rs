@@ -13,7 +13,7 @@ use crate::install::read_kernel_until;
 use crate::journal::{MessageId, chain};
 use crate::policy::{ActivatedBy, ActivationInput, ActivationObstacle, StagedUpdate};
 use crate::store::record::RecordError;
-use crate::systemd::Systemd;
+use crate::systemd::{Systemd, SystemdError};
 
 /// The unit whose stop activates a staged update, if the machine reboots.
 const UNIT: &str = "update-engine-activate.service";
@@ -66,22 +66,30 @@ impl From<ActivationError> for SlotError {
     }
 }
 
+/// Why an orderly reboot would not activate the staged update.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::engine::node) enum NoRebootActivation {
+    #[error("no systemd runs here, so that a reboot would not activate it")]
+    NoSystemd,
+    #[error("a reboot would not activate it")]
+    Systemd(#[from] SystemdError),
+}
+
 impl StagedSlot {
     /// Has systemd run the program that activates the staged update when an orderly reboot stops
     /// its unit.
     ///
     /// # Errors
-    /// Why it will not, in a sentence.
-    pub(in crate::engine::node) async fn arm(&self) -> Result<(), String> {
+    /// [`NoRebootActivation`].
+    pub(in crate::engine::node) async fn arm(&self) -> Result<(), NoRebootActivation> {
         if !self.host().is_real() {
             // Whoever plays the machine runs the program.
             return Ok(());
         }
         if !self.host().has_systemd() {
-            return Err("no systemd runs here, so that a reboot would not activate it".to_owned());
+            return Err(NoRebootActivation::NoSystemd);
         }
-        let armed = Systemd.bring_up(UNIT).await;
-        armed.map_err(|error| format!("a reboot would not activate it: {}", chain(&error)))
+        Ok(Systemd.bring_up(UNIT).await?)
     }
 
     /// Nothing is staged any more: the program would do nothing, and its unit only keep the boot
