@@ -26,6 +26,7 @@ use zbus::{Connection, MatchRule, Message, MessageStream};
 use super::event::{EngineView, InstalledOutcome, ManagerEvent, NodeView, SlotHealth};
 use super::state::{FailedVersion, Reason, WantedReboot};
 use crate::bus::{ENGINE_INTERFACE, ENGINE_PATH, INTERFACE, SERVICE, StatusFields};
+use crate::journal::chain;
 use crate::status::{AttemptReport, AttemptState, EngineState, Operation, Overview};
 
 /// Between two tries to reach a bus that has gone.
@@ -220,7 +221,7 @@ async fn tell_requests(
                     return;
                 }
             }
-            Err(why) => complaints.warn(&why),
+            Err(ignored) => complaints.warn(&chain(&ignored)),
         }
     }
 }
@@ -305,11 +306,20 @@ fn needs_reboot(status: &Message) -> Option<OwnedUniqueName> {
     (operation == Operation::UpdatedNeedReboot.as_str()).then(|| sender.to_owned().into())
 }
 
+/// Why a demand for a reboot is ignored.
+#[derive(Debug, thiserror::Error)]
+enum IgnoredRequest {
+    #[error("user {0} asks for a reboot, and is not root: ignored")]
+    NotRoot(u32),
+    #[error("somebody asks for a reboot, and has gone before it could be told who: ignored")]
+    Gone(#[source] zbus::fdo::Error),
+}
+
 /// Whether `sender` is a connection of root that is not the engine's.
 ///
 /// # Errors
-/// If it is to be heard of that it is ignored, the reason.
-async fn is_request(bus: &DBusProxy<'_>, sender: &OwnedUniqueName) -> Result<bool, String> {
+/// [`IgnoredRequest`], of which it is to be heard.
+async fn is_request(bus: &DBusProxy<'_>, sender: &OwnedUniqueName) -> Result<bool, IgnoredRequest> {
     let Ok(name) = BusName::try_from(SERVICE) else {
         return Ok(false);
     };
@@ -320,10 +330,8 @@ async fn is_request(bus: &DBusProxy<'_>, sender: &OwnedUniqueName) -> Result<boo
     let ours = nix::unistd::geteuid().as_raw();
     match bus.get_connection_unix_user(sender.as_ref().into()).await {
         Ok(user) if user == 0 || user == ours => Ok(true),
-        Ok(user) => Err(format!("user {user} asks for a reboot, and is not root: ignored")),
-        Err(error) => Err(format!(
-            "somebody asks for a reboot, and has gone before it could be told who: ignored: {error}"
-        )),
+        Ok(user) => Err(IgnoredRequest::NotRoot(user)),
+        Err(error) => Err(IgnoredRequest::Gone(error)),
     }
 }
 

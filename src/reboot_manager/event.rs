@@ -127,6 +127,24 @@ pub enum LockAnswer {
     Failed(String),
 }
 
+/// Answer to a try to give the lock back.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum UnlockAnswer {
+    /// This node is certain not to be a holder any more.
+    Released,
+    /// Nobody knows whether it is; why.
+    Failed(String),
+}
+
+/// Answer of the programs that are run before a reboot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum PrepareAnswer {
+    /// All have run.
+    Done,
+    /// One of them refuses; why.
+    Vetoed(String),
+}
+
 /// Answer to a look at the lock that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum NoteAnswer {
@@ -175,8 +193,8 @@ pub enum ManagerEvent {
     Window(bool),
     /// Of [`ManagerJob::Lock`].
     Locked(LockAnswer),
-    /// Of [`ManagerJob::Prepare`]: done, or vetoed with a reason.
-    Prepared(Result<(), String>),
+    /// Of [`ManagerJob::Prepare`].
+    Prepared(PrepareAnswer),
     /// Of [`ManagerJob::Notify`]: no user is logged in, or their time is over.
     UsersNotified,
     /// Of [`ManagerJob::Confirm`].
@@ -185,8 +203,8 @@ pub enum ManagerEvent {
     RebootAnswered(RebootAnswer),
     /// Of [`ManagerJob::Settle`].
     Settled,
-    /// Of [`ManagerJob::Unlock`]: certain not to be a holder any more, or an error.
-    Unlocked(Result<(), String>),
+    /// Of [`ManagerJob::Unlock`].
+    Unlocked(UnlockAnswer),
     /// Of [`ManagerJob::Note`].
     Noted(NoteAnswer),
     /// Of [`ManagerJob::Pause`].

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::event::{Confirmation, LockAnswer, ManagerEvent, ManagerJob, NoteAnswer, RebootAnswer};
+use super::event::{
+    Confirmation, LockAnswer, ManagerEvent, ManagerJob, NoteAnswer, PrepareAnswer, RebootAnswer, UnlockAnswer,
+};
 use super::programs::{self, Moment};
 use super::settings::ManagerSettings;
+use super::state::FailedVersion;
 use super::{engine, logind};
 use crate::host::ClockWatch;
 use crate::journal::chain;
@@ -23,26 +26,23 @@ pub(super) async fn run(settings: Arc<ManagerSettings>, job: ManagerJob, version
         ManagerJob::LookAtWindow => ManagerEvent::Window(settings.windows.is_open(Timestamp::now())),
         ManagerJob::Lock { wanted, failed } => {
             // Others go on seeing why the lock is kept.
-            let (version, cause) = failed.map_or_else(
-                || (wanted.version, String::new()),
-                |failed| (failed.version, failed.cause),
-            );
-            let note = Note {
-                version,
-                cause,
-                ..Note::default()
-            };
-            ManagerEvent::Locked(match settings.lock.lock(&note).await {
+            let failed = failed.unwrap_or_else(|| FailedVersion {
+                version: wanted.version,
+                cause: String::new(),
+            });
+            ManagerEvent::Locked(match settings.lock.lock(&note_of(failed)).await {
                 Ok(Acquired::Held) => LockAnswer::Granted,
                 Ok(Acquired::Taken(by)) => LockAnswer::Taken(by),
                 Err(error) => LockAnswer::Failed(chain(&error)),
             })
         }
-        ManagerJob::Prepare => ManagerEvent::Prepared(
-            programs::run_until_refused(&settings.host, Moment::PreReboot, &version)
-                .await
-                .map_err(|veto| chain(&veto)),
-        ),
+        ManagerJob::Prepare => {
+            let ran = programs::run_until_refused(&settings.host, Moment::PreReboot, &version);
+            ManagerEvent::Prepared(match ran.await {
+                Ok(()) => PrepareAnswer::Done,
+                Err(veto) => PrepareAnswer::Vetoed(chain(&veto)),
+            })
+        }
         ManagerJob::Notify => notify(&settings).await,
         ManagerJob::Confirm => confirm(&settings).await,
         ManagerJob::Reboot => ManagerEvent::RebootAnswered(match engine::connect().await {
@@ -55,27 +55,29 @@ pub(super) async fn run(settings: Arc<ManagerSettings>, job: ManagerJob, version
             programs::run_all(&settings.host, Moment::PostGood, &version).await;
             ManagerEvent::Settled
         }
-        ManagerJob::Unlock { fence } => {
-            let unlocked = settings.lock.unlock(fence).await;
-            ManagerEvent::Unlocked(unlocked.map_err(|error| chain(&error)))
-        }
-        ManagerJob::Note(failed) => {
-            let note = Note {
-                version: failed.version,
-                cause: failed.cause,
-                ..Note::default()
-            };
-            ManagerEvent::Noted(match settings.lock.note(&note).await {
-                Ok(Look::Held) => NoteAnswer::Noted,
-                Ok(Look::NotHeld) => NoteAnswer::NotHeld,
-                Ok(Look::Unknown) => NoteAnswer::CannotTell,
-                Err(error) => NoteAnswer::Failed(chain(&error)),
-            })
-        }
+        ManagerJob::Unlock { fence } => ManagerEvent::Unlocked(match settings.lock.unlock(fence).await {
+            Ok(()) => UnlockAnswer::Released,
+            Err(error) => UnlockAnswer::Failed(chain(&error)),
+        }),
+        ManagerJob::Note(failed) => ManagerEvent::Noted(match settings.lock.note(&note_of(failed)).await {
+            Ok(Look::Held) => NoteAnswer::Noted,
+            Ok(Look::NotHeld) => NoteAnswer::NotHeld,
+            Ok(Look::Unknown) => NoteAnswer::CannotTell,
+            Err(error) => NoteAnswer::Failed(chain(&error)),
+        }),
         ManagerJob::Pause(pause) => {
             tokio::time::sleep(settings.pause(pause)).await;
             ManagerEvent::PauseOver
         }
+    }
+}
+
+/// What is written beside the holder.
+fn note_of(failed: FailedVersion) -> Note {
+    Note {
+        version: failed.version,
+        cause: failed.cause,
+        ..Note::default()
     }
 }
 

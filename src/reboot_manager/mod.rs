@@ -33,7 +33,7 @@ pub use coordinator::{CoordinatorError, CoordinatorFile, CoordinatorState};
 pub use engine::watch;
 pub use event::{
     Confirmation, EngineView, InstalledOutcome, LockAnswer, ManagerEffect, ManagerEvent, ManagerJob,
-    NodeView, NoteAnswer, Notice, Pause, RebootAnswer, SlotHealth,
+    NodeView, NoteAnswer, Notice, Pause, PrepareAnswer, RebootAnswer, SlotHealth, UnlockAnswer,
 };
 pub use manager::{Manager, ManagerError};
 pub use metrics::metrics_reference;

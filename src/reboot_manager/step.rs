@@ -23,7 +23,7 @@ mod tests;
 
 use super::event::{
     Confirmation, EngineView, LockAnswer, ManagerEffect, ManagerEvent, ManagerJob, NodeView, Notice, Pause,
-    RebootAnswer, SlotHealth,
+    PrepareAnswer, RebootAnswer, SlotHealth, UnlockAnswer,
 };
 use super::state::{AfterRollback, HoldRecord, ManagerPhase, ManagerState, Reason, RebootObstacle};
 
@@ -67,13 +67,13 @@ impl Next {
                 self.again_later(RebootObstacle::LockTaken(by));
             }
             (ManagerPhase::Locking, ManagerEvent::Locked(LockAnswer::Failed(why)))
-            | (ManagerPhase::Unlocking, ManagerEvent::Unlocked(Err(why))) => {
+            | (ManagerPhase::Unlocking, ManagerEvent::Unlocked(UnlockAnswer::Failed(why))) => {
                 self.again_later(RebootObstacle::LockFailed(why));
             }
-            (ManagerPhase::Preparing, ManagerEvent::Prepared(Ok(()))) => {
+            (ManagerPhase::Preparing, ManagerEvent::Prepared(PrepareAnswer::Done)) => {
                 self.enter_and_start(ManagerPhase::Notifying, ManagerJob::Notify);
             }
-            (ManagerPhase::Preparing, ManagerEvent::Prepared(Err(why))) => {
+            (ManagerPhase::Preparing, ManagerEvent::Prepared(PrepareAnswer::Vetoed(why))) => {
                 self.state.was_vetoed = true;
                 self.give_back(RebootObstacle::Vetoed(why));
             }
@@ -91,7 +91,7 @@ impl Next {
                 }
                 self.conclude();
             }
-            (ManagerPhase::Unlocking, ManagerEvent::Unlocked(Ok(()))) => self.unlocked(),
+            (ManagerPhase::Unlocking, ManagerEvent::Unlocked(UnlockAnswer::Released)) => self.unlocked(),
             (ManagerPhase::Held, ManagerEvent::Noted(answer)) => self.noted(answer),
             _ => {}
         }

@@ -10,82 +10,18 @@
 //! What `step` did in the searches is compared with all that it can do: [`coverage`].
 
 mod coverage;
+mod scenarios;
 mod search;
 mod world;
 
 use super::AfterRollback;
+use scenarios::{BAD, Change, FAULTS, GOOD, MENDED, ONCE, STAGED, activated_by, of_two, on, with};
 use search::{Found, explore};
-use world::{Activation, Budget, Sabotage, Scenario};
+use world::{Activation, Sabotage, Scenario};
 
 /// Searches for more than a test has time for, with `REBOOT_MODEL=deep`.
 fn is_deep() -> bool {
     std::env::var("REBOOT_MODEL").is_ok_and(|value| value == "deep")
-}
-
-const NOTHING: Budget = Budget {
-    kills: 0,
-    cuts: 0,
-    hangs: 0,
-    withdrawals: 0,
-    losses: 0,
-    repeats: 0,
-    vetoes: 0,
-    unsaved: 0,
-    requests: 0,
-    releases: 0,
-    reinstalls: 0,
-    rollbacks: 0,
-    silences: 0,
-    blindness: 0,
-    business: 0,
-    refusals: 0,
-    damages: 0,
-    unactivated: 0,
-};
-
-const GOOD: Scenario = Scenario {
-    nodes: 3,
-    places: 1,
-    newest: 2,
-    bad: None,
-    after_rollback: AfterRollback::Hold,
-    tells_holders: true,
-    activation: Activation::AtOnce,
-    sabotage: None,
-    budget: NOTHING,
-};
-
-const BAD: Scenario = Scenario { bad: Some(2), ..GOOD };
-
-/// A bad version, and then a good one in its place.
-const MENDED: Scenario = Scenario {
-    nodes: 2,
-    newest: 3,
-    ..BAD
-};
-
-const fn on(nodes: usize, scenario: Scenario) -> Scenario {
-    Scenario { nodes, ..scenario }
-}
-
-const fn activated_by(activation: Activation, scenario: Scenario) -> Scenario {
-    Scenario {
-        activation,
-        ..scenario
-    }
-}
-
-const fn of_two(scenario: Scenario) -> Scenario {
-    Scenario {
-        places: 2,
-        ..scenario
-    }
-}
-
-fn with(scenario: Scenario, change: impl FnOnce(&mut Budget)) -> Scenario {
-    let mut scenario = scenario;
-    change(&mut scenario.budget);
-    scenario
 }
 
 fn holds(name: &str, scenario: Scenario) {
@@ -96,32 +32,6 @@ fn holds(name: &str, scenario: Scenario) {
         }
     }
 }
-
-type Change = fn(&mut Budget);
-
-/// The manager is killed, or an answer of the lock's server is lost, in addition.
-const FAULTS: [(&str, Change); 2] = [
-    ("a manager is killed", |budget| budget.kills += 1),
-    ("an answer is lost", |budget| budget.losses += 1),
-];
-
-/// Whatever else may happen once.
-const ONCE: [(&str, Change); 14] = [
-    ("power cut", |budget| budget.cuts = 1),
-    ("hang", |budget| budget.hangs = 1),
-    ("hang and reset", |budget| (budget.hangs, budget.cuts) = (1, 1)),
-    ("withdrawal", |budget| budget.withdrawals = 1),
-    ("request carried out twice", |budget| budget.repeats = 1),
-    ("veto", |budget| budget.vetoes = 1),
-    ("not saved", |budget| budget.unsaved = 1),
-    ("request", |budget| budget.requests = 1),
-    ("rollback by hand", |budget| budget.rollbacks = 1),
-    ("silent engine", |budget| budget.silences = 1),
-    ("engine without slots", |budget| budget.blindness = 1),
-    ("busy engine", |budget| budget.business = 1),
-    ("refusal by logind", |budget| budget.refusals = 1),
-    ("damaged record", |budget| budget.damages = 1),
-];
 
 #[test]
 fn a_good_version_reaches_everybody_one_after_the_other() {
@@ -211,28 +121,6 @@ fn a_manager_that_is_killed_and_has_lost_its_record_gives_nothing_back_while_the
         );
     }
 }
-
-/// What happens to updates that are staged, beside what may happen to any.
-const STAGED: [(&str, Change); 8] = [
-    ("nothing", |_| ()),
-    ("not activated by a reboot", |budget| budget.unactivated = 1),
-    ("not activated by any reboot", |budget| budget.unactivated = 2),
-    ("not activated, a manager is killed", |budget| {
-        (budget.unactivated, budget.kills) = (1, 1);
-    }),
-    ("not activated, power cut", |budget| {
-        (budget.unactivated, budget.cuts) = (1, 1);
-    }),
-    ("not activated, withdrawn", |budget| {
-        (budget.unactivated, budget.withdrawals) = (1, 1);
-    }),
-    ("not activated, request", |budget| {
-        (budget.unactivated, budget.requests) = (1, 1);
-    }),
-    ("not activated, damaged record", |budget| {
-        (budget.unactivated, budget.damages) = (1, 1);
-    }),
-];
 
 /// The manager's reboot activates them; where that comes to nothing, no version has failed by it, and no lock is held or given
 /// back for it.

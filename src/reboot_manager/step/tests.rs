@@ -1,4 +1,6 @@
-use super::super::event::{InstalledOutcome, NoteAnswer, RebootAnswer};
+mod holds;
+
+use super::super::event::{InstalledOutcome, NoteAnswer, PrepareAnswer, RebootAnswer, UnlockAnswer};
 use super::super::state::{FailedVersion, WantedReboot};
 use super::*;
 
@@ -85,7 +87,10 @@ fn after(
 /// The record of a node that has taken the lock for what is wanted after these events.
 fn record_of_locked(events: impl IntoIterator<Item = ManagerEvent>) -> Option<HoldRecord> {
     let good = view("USR-A", SlotHealth::Good, InstalledOutcome::Other);
-    let (idle, _) = after(started("1", None), [read(good), ManagerEvent::Unlocked(Ok(()))]);
+    let (idle, _) = after(
+        started("1", None),
+        [read(good), ManagerEvent::Unlocked(UnlockAnswer::Released)],
+    );
     assert_eq!(idle.phase(), ManagerPhase::Idle);
     let taken = [
         ManagerEvent::Window(true),
@@ -133,15 +138,6 @@ fn a_reboot_that_did_not_activate_what_is_staged_is_no_rollback() {
 }
 
 #[test]
-fn staging_alone_gives_no_lock_back_that_is_held_after_a_rollback() {
-    let mut staged = rolled_back();
-    (staged.is_staged, staged.rollback) = (true, None);
-    let (state, jobs) = after(held(), [read(staged)]);
-    assert_eq!(state.phase(), ManagerPhase::Held);
-    assert!(!jobs.iter().any(is_unlock), "{jobs:?}");
-}
-
-#[test]
 fn a_request_amid_a_trial_waits_for_its_end_and_leaves_its_record_alone() {
     let before = record_of_update();
     for events in [
@@ -158,88 +154,13 @@ fn a_request_amid_a_trial_waits_for_its_end_and_leaves_its_record_alone() {
         let good = view("USR-B", SlotHealth::Good, InstalledOutcome::Other);
         let (state, _) = after(
             state,
-            [read(good), ManagerEvent::Settled, ManagerEvent::Unlocked(Ok(()))],
-        );
-        assert_eq!(state.phase(), ManagerPhase::Waiting);
-    }
-}
-
-#[test]
-fn a_request_after_a_rollback_changes_nothing_about_the_hold() {
-    let (waiting, _) = after(
-        started("3", record_of_update()),
-        [
-            ManagerEvent::Requested,
-            read(rolled_back()),
-            ManagerEvent::Settled,
-        ],
-    );
-    let failure = |state: &ManagerState| state.record().and_then(|record| record.failed.clone());
-    assert_eq!(
-        (waiting.phase(), failure(&waiting)),
-        (ManagerPhase::Waiting, Some(failed()))
-    );
-    let (waiting_too, _) = after(held(), [ManagerEvent::Requested]);
-    for state in [waiting, waiting_too] {
-        let (locked, _) = after(
-            state,
             [
-                ManagerEvent::Window(true),
-                ManagerEvent::Locked(LockAnswer::Granted),
+                read(good),
+                ManagerEvent::Settled,
+                ManagerEvent::Unlocked(UnlockAnswer::Released),
             ],
         );
-        assert_eq!(
-            (locked.phase(), failure(&locked)),
-            (ManagerPhase::Preparing, Some(failed()))
-        );
-        let back = started("4", locked.record().cloned());
-        let (again, jobs) = after(back, [read(rolled_back()), ManagerEvent::Settled]);
-        assert_eq!(
-            (again.phase(), failure(&again)),
-            (ManagerPhase::Held, Some(failed()))
-        );
-        assert!(!jobs.iter().any(is_unlock), "{jobs:?}");
-        // Somebody has released it.
-        let (released, _) = after(again, [ManagerEvent::Noted(NoteAnswer::NotHeld)]);
-        assert_eq!(released.phase(), ManagerPhase::Unlocking);
-    }
-}
-
-#[test]
-fn a_later_update_that_is_good_ends_the_hold() {
-    let mut waits = rolled_back();
-    waits.waiting = Some(WantedReboot {
-        version: "3".to_owned(),
-        ..update()
-    });
-    let events = [
-        read(waits),
-        ManagerEvent::Window(true),
-        ManagerEvent::Locked(LockAnswer::Granted),
-    ];
-    let (locked, _) = after(held(), events);
-    let good = view("USR-B", SlotHealth::Good, InstalledOutcome::Other);
-    let (state, jobs) = after(
-        started("4", locked.record().cloned()),
-        [read(good), ManagerEvent::Settled],
-    );
-    assert_eq!(state.phase(), ManagerPhase::Unlocking);
-    assert!(jobs.iter().any(is_unlock), "{jobs:?}");
-}
-
-#[test]
-fn a_version_that_was_booted_by_a_request_and_failed_holds_the_lock() {
-    let record = record_of_locked([ManagerEvent::Requested]);
-    let (seen, _) = after(started("2", record.clone()), [read(on_trial())]);
-    assert_eq!(seen.phase(), ManagerPhase::Trial);
-    for record in [record, seen.record().cloned()] {
-        let (state, jobs) = after(started("3", record), [read(rolled_back()), ManagerEvent::Settled]);
-        assert_eq!(state.phase(), ManagerPhase::Held);
-        assert_eq!(
-            state.record().and_then(|record| record.failed.clone()),
-            Some(failed())
-        );
-        assert!(!jobs.iter().any(is_unlock), "{jobs:?}");
+        assert_eq!(state.phase(), ManagerPhase::Waiting);
     }
 }
 
@@ -249,7 +170,7 @@ fn a_request_after_a_rollback_that_was_released_ends_as_any_other() {
         held(),
         [
             ManagerEvent::Noted(NoteAnswer::NotHeld),
-            ManagerEvent::Unlocked(Ok(())),
+            ManagerEvent::Unlocked(UnlockAnswer::Released),
         ],
     );
     let taken = [
@@ -265,117 +186,6 @@ fn a_request_after_a_rollback_that_was_released_ends_as_any_other() {
     assert_eq!(state.phase(), ManagerPhase::Unlocking);
 }
 
-#[test]
-fn without_its_record_a_node_that_rolled_back_keeps_the_lock() {
-    for (start, events, phase) in [
-        (
-            started("3", None).with_lost_record(),
-            [read_twice(rolled_back()), vec![ManagerEvent::Settled]].concat(),
-            ManagerPhase::Held,
-        ),
-        // Another manager may have held it for what is over, or an operator has given it back.
-        (
-            started("3", None),
-            vec![read(rolled_back())],
-            ManagerPhase::Unlocking,
-        ),
-        (
-            started("3", None).with_lost_record(),
-            read_twice(view("USR-A", SlotHealth::Good, InstalledOutcome::Withdrawn)),
-            ManagerPhase::Unlocking,
-        ),
-        (
-            ManagerState {
-                after_rollback: AfterRollback::Release,
-                ..started("3", None).with_lost_record()
-            },
-            read_twice(rolled_back()),
-            ManagerPhase::Unlocking,
-        ),
-    ] {
-        assert_eq!(after(start, events).0.phase(), phase);
-    }
-}
-
-#[test]
-fn a_newer_update_that_waits_after_a_rollback_and_is_withdrawn_leaves_the_lock_held() {
-    let mut newer = rolled_back();
-    newer.waiting = Some(WantedReboot {
-        version: "3".to_owned(),
-        ..update()
-    });
-    let mut withdrawn = rolled_back();
-    withdrawn.last_outcome = Some(InstalledOutcome::Withdrawn);
-    let (waits, _) = after(started("2", record_of_update()), [read(newer)]);
-    assert_eq!(waits.phase(), ManagerPhase::Waiting);
-    let (held, jobs) = after(waits, [read(withdrawn), ManagerEvent::Settled]);
-    assert_eq!(held.phase(), ManagerPhase::Held);
-    assert_eq!(jobs, [ManagerJob::Settle, ManagerJob::Note(failed())]);
-}
-
-/// It was installed, booted by root's request, and left again before anybody saw it; all of that for the second time.
-#[test]
-fn the_same_bad_version_a_second_time_holds_the_lock_again() {
-    let (idle, _) = after(
-        held(),
-        [
-            ManagerEvent::Noted(NoteAnswer::NotHeld),
-            ManagerEvent::Unlocked(Ok(())),
-        ],
-    );
-    let taken = [
-        ManagerEvent::Requested,
-        ManagerEvent::Window(true),
-        ManagerEvent::Locked(LockAnswer::Granted),
-    ];
-    let record = after(idle, taken).0.record().cloned();
-    let installed = |installed| NodeView {
-        installed,
-        ..rolled_back()
-    };
-    for (view, phase) in [
-        (installed(Some(2)), ManagerPhase::Held),
-        (installed(Some(1)), ManagerPhase::Unlocking),
-        // An engine that doesn't count.
-        (installed(None), ManagerPhase::Unlocking),
-    ] {
-        let (state, _) = after(started("4", record.clone()), [read(view), ManagerEvent::Settled]);
-        assert_eq!(state.phase(), phase);
-    }
-}
-
-#[test]
-fn an_update_that_came_in_by_a_request_and_is_good_ends_an_earlier_hold() {
-    let (waiting, _) = after(held(), [ManagerEvent::Requested]);
-    let taken = [
-        ManagerEvent::Window(true),
-        ManagerEvent::Locked(LockAnswer::Granted),
-    ];
-    let record = after(waiting, taken).0.record().cloned();
-    let kept = view("USR-B", SlotHealth::Good, InstalledOutcome::Other);
-    for (view, phase) in [
-        (kept, ManagerPhase::Unlocking),
-        (rolled_back(), ManagerPhase::Held),
-    ] {
-        let (state, _) = after(started("4", record.clone()), [read(view), ManagerEvent::Settled]);
-        assert_eq!(state.phase(), phase);
-    }
-}
-
-/// A version that failed, and another one that was installed in its place and withdrawn, both before the manager looked.
-#[test]
-fn a_withdrawal_after_a_rollback_releases_nothing() {
-    let withdrawn = NodeView {
-        last_outcome: Some(InstalledOutcome::Withdrawn),
-        ..rolled_back()
-    };
-    let (state, _) = after(
-        started("2", record_of_update()),
-        [read(withdrawn), ManagerEvent::Settled],
-    );
-    assert_eq!(state.phase(), ManagerPhase::Held);
-}
-
 /// A node whose manager has asked logind for the reboot.
 fn ordered() -> ManagerState {
     let mut waits = view("USR-A", SlotHealth::Good, InstalledOutcome::Other);
@@ -387,7 +197,7 @@ fn ordered() -> ManagerState {
             read(waits),
             ManagerEvent::Window(true),
             ManagerEvent::Locked(LockAnswer::Granted),
-            ManagerEvent::Prepared(Ok(())),
+            ManagerEvent::Prepared(PrepareAnswer::Done),
             ManagerEvent::UsersNotified,
             confirmed,
         ],
@@ -461,7 +271,7 @@ fn a_record_that_is_lost_is_removed_and_what_it_may_have_asked_for_overtaken() {
         [ManagerEvent::PauseOver, read(good.clone()), confirmed(good)],
     );
     assert_eq!(jobs, [ManagerJob::Confirm, ManagerJob::Unlock { fence: true }]);
-    let (_, effects) = step(&state, ManagerEvent::Unlocked(Ok(())));
+    let (_, effects) = step(&state, ManagerEvent::Unlocked(UnlockAnswer::Released));
     assert!(effects.contains(&ManagerEffect::Forget), "{effects:?}");
 }
 
@@ -476,21 +286,5 @@ fn an_engine_that_does_not_answer_is_told_in_each_phase_until_it_does() {
         assert_eq!(state.silence(), None);
         let told = state.obstacle().map(|obstacle| format!("{obstacle:?}"));
         assert!(!told.is_some_and(|told| told.contains("Silent")), "{phase:?}");
-    }
-}
-
-/// A later update that no reboot of ours has brought, as after a power cut.
-#[test]
-fn a_later_update_that_nobody_was_asked_for_ends_the_hold_once_it_is_good() {
-    let kept = view("USR-B", SlotHealth::Good, InstalledOutcome::Other);
-    let trial = NodeView {
-        rollback: Some(failed()),
-        ..on_trial()
-    };
-    let anew = after(started("4", held().record().cloned()), [read(trial.clone())]).0;
-    assert_eq!(anew.phase(), ManagerPhase::Held);
-    for state in [held(), anew, started("5", held().record().cloned())] {
-        let (state, _) = after(state, [read(kept.clone()), ManagerEvent::Settled]);
-        assert_eq!(state.phase(), ManagerPhase::Unlocking);
     }
 }

@@ -4,7 +4,8 @@
 //! before has found. Pauses may end at any time, except for the one that outlasts a shutdown.
 
 use super::super::super::{
-    Confirmation, EngineView, ManagerEvent, ManagerJob, NoteAnswer, Pause, Reason, RebootAnswer,
+    Confirmation, EngineView, ManagerEvent, ManagerJob, NoteAnswer, Pause, PrepareAnswer, Reason,
+    RebootAnswer,
 };
 use super::node::Running;
 use super::{Sabotage, Successors, World};
@@ -23,10 +24,13 @@ impl World {
                 answer("window is closed", ManagerEvent::Window(false));
             }
             ManagerJob::Prepare => {
-                answer("prepared", ManagerEvent::Prepared(Ok(())));
+                answer("prepared", ManagerEvent::Prepared(PrepareAnswer::Done));
                 if self.budget.vetoes > 0 {
-                    let (name, mut world) =
-                        self.told("veto", at, &ManagerEvent::Prepared(Err("veto".to_owned())));
+                    let (name, mut world) = self.told(
+                        "veto",
+                        at,
+                        &ManagerEvent::Prepared(PrepareAnswer::Vetoed("veto".to_owned())),
+                    );
                     world.budget.vetoes -= 1;
                     found.push((name, world));
                 }

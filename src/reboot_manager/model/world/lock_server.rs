@@ -1,6 +1,6 @@
 //! The lock's server of the model: conditional writes, some of which take effect late.
 
-use super::super::super::{LockAnswer, ManagerEvent, ManagerJob};
+use super::super::super::{LockAnswer, ManagerEvent, ManagerJob, UnlockAnswer};
 use super::node::{Running, Write};
 use super::{Sabotage, Successors, World};
 
@@ -51,8 +51,8 @@ impl World {
         let answered = |is_done: bool| match (is_lock, is_done) {
             (true, true) => ManagerEvent::Locked(LockAnswer::Granted),
             (true, false) => ManagerEvent::Locked(LockAnswer::Failed("lost".to_owned())),
-            (false, true) => ManagerEvent::Unlocked(Ok(())),
-            (false, false) => ManagerEvent::Unlocked(Err("lost".to_owned())),
+            (false, true) => ManagerEvent::Unlocked(UnlockAnswer::Released),
+            (false, false) => ManagerEvent::Unlocked(UnlockAnswer::Failed("lost".to_owned())),
         };
         match sent {
             None => self.read_lock(at, job, found),
@@ -115,7 +115,11 @@ impl World {
                 if is_holder || fence || self.is_sabotaged(Sabotage::UnlockOfAnother) {
                     asks(Write::Remove)
                 } else {
-                    self.told("holds nothing", at, &ManagerEvent::Unlocked(Ok(())))
+                    self.told(
+                        "holds nothing",
+                        at,
+                        &ManagerEvent::Unlocked(UnlockAnswer::Released),
+                    )
                 }
             }
             _ => return,
