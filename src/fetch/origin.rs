@@ -35,6 +35,41 @@ pub struct FetchRequest {
     pub credentials: Option<Credentials>,
 }
 
+/// Further URLs of a payload, each tried once.
+#[derive(Debug)]
+pub(super) struct FallbackUrls {
+    urls: VecDeque<String>,
+    credentials: Option<Credentials>,
+}
+
+impl FallbackUrls {
+    pub(super) fn new(urls: Vec<String>, credentials: Option<Credentials>) -> Self {
+        Self {
+            urls: urls.into(),
+            credentials,
+        }
+    }
+
+    /// The first URL, or the next one that can be asked in place of one that is none.
+    pub(super) fn first(&mut self, url: &str, settings: &FetchSettings) -> Result<Origin, FetchError> {
+        Origin::new(url, self.credentials.clone(), settings).or_else(|error| {
+            let next = self.next(settings);
+            next.inspect(|_| pass_over(&error)).ok_or(error)
+        })
+    }
+
+    /// The next one that can be asked; none after the last.
+    pub(super) fn next(&mut self, settings: &FetchSettings) -> Option<Origin> {
+        while let Some(url) = self.urls.pop_front() {
+            match Origin::new(&url, self.credentials.clone(), settings) {
+                Ok(origin) => return Some(origin),
+                Err(error) => pass_over(&error),
+            }
+        }
+        None
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Origin {
     client: HttpClient,
@@ -66,21 +101,6 @@ impl Origin {
             url,
             withheld,
         })
-    }
-
-    /// The next of `urls` that can be asked; those before it are taken out.
-    pub(super) fn next_of(
-        urls: &mut VecDeque<String>,
-        credentials: Option<&Credentials>,
-        settings: &FetchSettings,
-    ) -> Option<Self> {
-        while let Some(url) = urls.pop_front() {
-            match Self::new(&url, credentials.cloned(), settings) {
-                Ok(origin) => return Some(origin),
-                Err(error) => pass_over(&error),
-            }
-        }
-        None
     }
 
     /// The URL without user, password and query.
@@ -218,6 +238,6 @@ impl Origin {
 }
 
 /// Says that another URL is asked in place of one that can't be.
-pub(super) fn pass_over(error: &FetchError) {
+fn pass_over(error: &FetchError) {
     tracing::warn!(error = error as &dyn Error, "a URL of the offer is passed over");
 }

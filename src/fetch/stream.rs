@@ -1,6 +1,5 @@
 //! Stream of a payload across several connections.
 
-use std::collections::VecDeque;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +8,18 @@ use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 
 use super::error::Interruption;
-use super::origin::{self, Origin};
+use super::origin::{FallbackUrls, Origin};
 use super::rate::{Floor, RateLimit};
 use super::response::{Asked, Broken, DownloadBody, Encoding, Part, judge};
 use super::{Entity, FetchError, FetchRequest, FetchSettings};
-use crate::net::{Credentials, HttpRequest, HttpResponse, content_encoding};
+use crate::net::{HttpRequest, HttpResponse, content_encoding};
 
 /// The bytes of one payload, in order.
 #[derive(Debug)]
 pub struct PayloadStream {
     settings: FetchSettings,
     origin: Origin,
-    fallbacks: VecDeque<String>,
-    credentials: Option<Credentials>,
+    fallbacks: FallbackUrls,
     size: u64,
     start: u64,
     /// Offset after the last byte wanted, where that isn't the payload's last.
@@ -69,19 +67,14 @@ impl PayloadStream {
         if start > size {
             return Err(FetchError::StartPastEnd { start, size });
         }
-        let mut fallbacks = fallbacks.into();
-        let origin = Origin::new(&url, credentials.clone(), &settings);
-        let origin = origin.or_else(|error| {
-            let next = Origin::next_of(&mut fallbacks, credentials.as_ref(), &settings);
-            next.inspect(|_| origin::pass_over(&error)).ok_or(error)
-        })?;
+        let mut fallbacks = FallbackUrls::new(fallbacks, credentials);
+        let origin = fallbacks.first(&url, &settings)?;
         let (offset, resumes, source) = (start, 0, Source::Ended);
         let (limit, floor) = (settings.rate.map(RateLimit::new), Floor::new(&settings));
         let mut stream = Self {
             settings,
             origin,
             fallbacks,
-            credentials,
             size,
             start,
             end,
@@ -236,8 +229,7 @@ impl PayloadStream {
         if !error.lets_another_url_try() {
             return Err(error);
         }
-        let next = Origin::next_of(&mut self.fallbacks, self.credentials.as_ref(), &self.settings);
-        let Some(origin) = next else {
+        let Some(origin) = self.fallbacks.next(&self.settings) else {
             return Err(error);
         };
         tracing::warn!(error = &error as &dyn Error, "going on from {}", origin.shown());

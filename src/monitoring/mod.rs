@@ -12,6 +12,7 @@
 mod exposition;
 mod metrics;
 mod metrics_file;
+mod samples;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Interval, interval, sleep_until};
