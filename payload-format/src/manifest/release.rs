@@ -1,5 +1,5 @@
-//! What the slot's image says of itself: a copy in the manifest, so that a node can judge the image
-//! before it writes anything.
+//! Release of the slot's image: a copy of what the image says of itself, in the manifest, so that a
+//! node can judge the image before it writes anything.
 
 use super::ManifestError;
 use crate::wire;

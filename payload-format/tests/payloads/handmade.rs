@@ -6,6 +6,8 @@ use bzip2::Compression;
 use bzip2::write::BzEncoder;
 use payload_format::Sha256Digest;
 
+use crate::message::Message;
+
 /// Of handmade payloads.
 pub(crate) const BLOCK: u64 = 512;
 
@@ -116,29 +118,4 @@ fn info(size: u64) -> Vec<u8> {
 
 pub(crate) fn range((start, count): Extent) -> Vec<u8> {
     Message::default().number(1, start).number(2, count).0
-}
-
-/// A protobuf message being written.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Message(pub(crate) Vec<u8>);
-
-impl Message {
-    fn varint(mut self, mut value: u64) -> Self {
-        while value >= 0x80 {
-            self.0.push(value.to_le_bytes()[0] | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value.to_le_bytes()[0]);
-        self
-    }
-
-    pub(crate) fn number(self, field: u64, value: u64) -> Self {
-        self.varint(field << 3).varint(value)
-    }
-
-    pub(crate) fn bytes(self, field: u64, bytes: &[u8]) -> Self {
-        let mut message = self.varint(field << 3 | 2).varint(bytes.len() as u64);
-        message.0.extend_from_slice(bytes);
-        message
-    }
 }

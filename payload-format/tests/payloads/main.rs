@@ -9,6 +9,8 @@ mod fixture;
 mod handmade;
 mod in_place;
 mod memory;
+mod message;
+mod noise;
 mod reading;
 mod resuming;
 mod signatures;

@@ -14,7 +14,7 @@ use payload_format::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ImageDevice, ImageTarget, hash};
+use super::{ImageDevice, ImageTarget, hash, source_hash};
 use crate::amounts::bytes;
 use crate::disk::{OpenPair, OwnDisk, PairError, PartitionPair, SlotName};
 use crate::host::Host;
@@ -159,10 +159,8 @@ impl ImageTarget for ExtraPartitionTarget<'_> {
 
     fn check_source(&self, old: &ImageInfo, cancel: &CancellationToken) -> Result<(), InstallError> {
         let name = self.name;
-        let read = ReadBack::new(Arc::clone(&self.pair.source), old.size).finish(cancel);
-        let found = read
-            .map_err(InstallError::source(&format_args!("partition {name}")))?
-            .ok_or(InstallError::Cancelled)?;
+        let source = Arc::clone(&self.pair.source);
+        let found = source_hash(source, old.size, &format_args!("partition {name}"), cancel)?;
         if found == old.sha256 {
             return Ok(());
         }

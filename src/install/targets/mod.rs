@@ -154,6 +154,18 @@ fn in_order<'a>(manifest: &'a Manifest, first: &'a [ImageKind]) -> impl Iterator
         .chain(others)
 }
 
+/// The hash of the first `size` bytes of the old image on `device`, which errors call `name`.
+fn source_hash(
+    device: ImageDevice,
+    size: u64,
+    name: &impl std::fmt::Display,
+    cancel: &CancellationToken,
+) -> Result<Sha256Digest, InstallError> {
+    let read = ReadBack::new(device, size).finish(cancel);
+    read.map_err(InstallError::source(name))?
+        .ok_or(InstallError::Cancelled)
+}
+
 /// The hash of the first `size` bytes of `device`, read from the medium from where `begun` has come
 /// to.
 fn hash(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use payload_format::{Image, ImageInfo};
 use tokio_util::sync::CancellationToken;
 
-use super::{ImageDevice, ImageTarget, hash};
+use super::{ImageDevice, ImageTarget, hash, source_hash};
 use crate::disk::SlotName;
 use crate::install::InstallError;
 use crate::install::attempt::AttemptSetup;
@@ -60,10 +60,7 @@ impl ImageTarget for SlotTarget<'_> {
                 available: source.len(),
             });
         }
-        let read = ReadBack::new(source, old.size).finish(cancel);
-        let found = read
-            .map_err(InstallError::source(&slot))?
-            .ok_or(InstallError::Cancelled)?;
+        let found = source_hash(source, old.size, &slot, cancel)?;
         if found == old.sha256 {
             return Ok(());
         }

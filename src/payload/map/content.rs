@@ -6,7 +6,7 @@ use std::ops::Range;
 use payload_format::{ContentPart, ContentTables, Image, VerityTree};
 
 use super::columns::{Band, Scale, share};
-use super::{Bands, Paint, Picture, Strip};
+use super::{Paint, Picture};
 
 const OLD: Paint = Paint::Copied("old image");
 const PATCHED: Paint = Paint::Patched("patch");
@@ -28,19 +28,7 @@ impl Picture {
         (has, patches): (&dyn Fn(usize) -> bool, &[Patched]),
     ) -> Self {
         let blocks = image.new.size.div_ceil(BLOCK);
-        let mut picture = Self {
-            title: image.kind.to_string(),
-            old_size: 0,
-            new_size: image.new.size,
-            data_size: 0,
-            old: Strip::default(),
-            new: Strip::default(),
-            data: Strip::default(),
-            copies: Bands::default(),
-            arrivals: Bands::default(),
-            legend: Vec::new(),
-            counted: "chunks",
-        };
+        let mut picture = Self::blank(image, "chunks");
         let (new, data) = (Scale::of(blocks * BLOCK), Scale::of(tables.data_len()));
         let origins = origins(tables, has, patches);
         let mut last = &(0..0);

@@ -158,6 +158,23 @@ struct LegendEntry {
 }
 
 impl Picture {
+    /// Nothing but the new image's name and size.
+    fn blank(image: &Image, counted: &'static str) -> Self {
+        Self {
+            title: image.kind.to_string(),
+            old_size: 0,
+            new_size: image.new.size,
+            data_size: 0,
+            old: Strip::default(),
+            new: Strip::default(),
+            data: Strip::default(),
+            copies: Bands::default(),
+            arrivals: Bands::default(),
+            legend: Vec::new(),
+            counted,
+        }
+    }
+
     fn new(manifest: &Manifest, image: &Image) -> Self {
         let operations = manifest.operations_of(image);
         let block = manifest.block_size();
@@ -165,19 +182,8 @@ impl Picture {
         let data_start = first.map_or(0, |data| data.offset);
         let data_size = operations.iter().map(Operation::data_len).sum();
         let old_size = image.old.map_or(0, |old| old.size);
-        let mut picture = Self {
-            title: image.kind.to_string(),
-            old_size,
-            new_size: image.new.size,
-            data_size,
-            old: Strip::default(),
-            new: Strip::default(),
-            data: Strip::default(),
-            copies: Bands::default(),
-            arrivals: Bands::default(),
-            legend: Vec::new(),
-            counted: "operations",
-        };
+        let mut picture = Self::blank(image, "operations");
+        (picture.old_size, picture.data_size) = (old_size, data_size);
         let scales = Scales {
             old: Scale::of(block.touched_blocks(old_size)),
             new: Scale::of(block.touched_blocks(image.new.size)),

@@ -1,4 +1,4 @@
-//! How much a manifest may ask for.
+//! Bounds: how much a manifest may ask for.
 
 use proptest::prelude::*;
 

@@ -1,40 +1,14 @@
 //! Images of every kind: made of blocks, by `mke2fs`, by `mkfs.btrfs`, and by the kernel's btrfs.
 
-use std::ffi::OsStr;
-use std::path::Path;
-use std::process::Command;
-
 use payload_format::ContentEncoder;
 use payload_format::writer::ContentOptions;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::file_systems::{Tree, btrfs, erofs, ext4, kernel_btrfs, squashfs, text, tree};
 use super::predecessors::check_predecessor;
 use super::{Built, build, check, generate, read, small_chunks};
-
-/// Bytes that look like nothing else, by their seed.
-pub(super) fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    (0..len.div_ceil(8))
-        .flat_map(|_| step().to_le_bytes())
-        .take(len)
-        .collect()
-}
-
-/// Text that compresses.
-fn text(seed: u64, len: usize) -> Vec<u8> {
-    let words = noise(seed, len / 4 + 8);
-    let text = words
-        .iter()
-        .flat_map(|byte| format!("{:x} word{} ", byte / 9, byte % 31).into_bytes());
-    text.take(len).collect()
-}
+use crate::noise::noise;
 
 /// A piece of an image.
 #[derive(Debug, Clone)]
@@ -93,20 +67,6 @@ proptest! {
         let fresh = inserted / 256 + 10 + 4 * runs;
         prop_assert!(built.from_old + fresh >= built.chunks, "{} of {}", built.from_old, built.chunks);
     }
-}
-
-/// A tree of files, by name.
-pub(super) type Tree = std::collections::BTreeMap<String, Vec<u8>>;
-
-pub(super) fn tree() -> Tree {
-    let small = (0..40).map(|number: u32| (format!("share/small/{number}"), text(number.into(), 3000)));
-    let large = [
-        ("lib/library".to_owned(), noise(1, 300_000)),
-        ("lib/program".to_owned(), text(2, 500_000)),
-        ("share/document".to_owned(), text(3, 200_000)),
-        ("empty".to_owned(), Vec::new()),
-    ];
-    small.chain(large).collect()
 }
 
 /// What happens to a file from one version to the next.
@@ -174,113 +134,6 @@ fn added(edits: &[Edit]) -> usize {
         Edit::Insert(_, _, len) | Edit::Rebuild(_, _, len) | Edit::Add(_, len) => *len,
     };
     edits.iter().map(of_edit).sum()
-}
-
-/// The image that a tool makes of a tree; in its `arguments` these are `TREE` and `IMAGE`.
-fn made(tool: &str, tree: &Tree, arguments: &[&str]) -> Vec<u8> {
-    let directory = tempfile::tempdir().unwrap();
-    let (root, image) = (directory.path().join("tree"), directory.path().join("image"));
-    std::fs::create_dir(&root).unwrap();
-    write(tree, &root);
-    let file = std::fs::File::create(&image).unwrap();
-    file.set_len(32 << 20).unwrap();
-    let places = ["/usr/sbin", "/sbin", "/usr/bin"].map(|place| Path::new(place).join(tool));
-    let program = places.iter().find(|path| path.exists()).expect(tool);
-    let arguments = arguments.iter().map(|argument| match *argument {
-        "TREE" => root.as_os_str(),
-        "IMAGE" => image.as_os_str(),
-        argument => OsStr::new(argument),
-    });
-    let output = Command::new(program).args(arguments).output().unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    std::fs::read(image).unwrap()
-}
-
-pub(super) fn ext4(tree: &Tree) -> Vec<u8> {
-    made(
-        "mke2fs",
-        tree,
-        &[
-            "-q",
-            "-t",
-            "ext4",
-            "-b",
-            "4096",
-            "-O",
-            "^has_journal",
-            "-d",
-            "TREE",
-            "IMAGE",
-        ],
-    )
-}
-
-pub(super) fn btrfs(tree: &Tree) -> Vec<u8> {
-    made(
-        "mkfs.btrfs",
-        tree,
-        &[
-            "-q",
-            "--mixed",
-            "-m",
-            "single",
-            "-d",
-            "single",
-            "--rootdir",
-            "TREE",
-            "IMAGE",
-        ],
-    )
-}
-
-fn squashfs(tree: &Tree) -> Vec<u8> {
-    let options = ["-noappend", "-quiet", "-no-progress", "-comp", "zstd"];
-    made("mksquashfs", tree, &[&["TREE", "IMAGE"], &options[..]].concat())
-}
-
-fn erofs(tree: &Tree) -> Vec<u8> {
-    made("mkfs.erofs", tree, &["--quiet", "-zlz4hc", "IMAGE", "TREE"])
-}
-
-/// As the kernel writes btrfs with zstd. Only root may mount; nobody in some containers.
-fn kernel_btrfs(tree: &Tree) -> Option<Vec<u8>> {
-    kernel_btrfs_after(tree, "true")
-}
-
-/// The same, after a command of the shell in its root directory.
-pub(super) fn kernel_btrfs_after(tree: &Tree, command: &str) -> Option<Vec<u8>> {
-    let directory = tempfile::tempdir().unwrap();
-    let (image, root) = (directory.path().join("image"), directory.path().join("root"));
-    std::fs::create_dir(&root).unwrap();
-    std::fs::write(&image, btrfs(&Tree::new())).unwrap();
-    // Nobody but this thread sees the mount, which ends with the program.
-    let fill = r#"mount -o loop,compress-force=zstd:3 "$0" "$1" && cp -r "$2/." "$1" && (cd "$1" && eval "$3") && umount "$1""#;
-    let files = tempfile::tempdir().unwrap();
-    write(tree, files.path());
-    let paths = [image.as_path(), root.as_path(), files.path()];
-    let output = Command::new("unshare")
-        .args(["--mount", "sh", "-c", fill])
-        .args(paths)
-        .arg(command)
-        .output()
-        .unwrap();
-    if !output.status.success() {
-        eprint!("nothing is shown: {}", String::from_utf8_lossy(&output.stderr));
-        return None;
-    }
-    Some(std::fs::read(image).unwrap())
-}
-
-fn write(tree: &Tree, root: &Path) {
-    for (name, content) in tree {
-        let path = root.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, content).unwrap();
-    }
 }
 
 /// Fails unless four fifths of the chunks are the old image's, what was added left aside.

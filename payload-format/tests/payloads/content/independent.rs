@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::images::{kernel_btrfs_after, noise, tree};
+use super::file_systems::{kernel_btrfs_after, tree};
 use super::parts::{generate_with, with_verity};
 use super::{Built, build, find, generate, generate_from, small_chunks};
+use crate::noise::noise;
 use payload_format::PatchedChunks;
 use payload_format::writer::ContentOptions;
 

@@ -1,5 +1,6 @@
 //! Content payloads: whatever the old image is, the new one comes out, or nothing does.
 
+mod file_systems;
 mod images;
 mod independent;
 mod interrupted;

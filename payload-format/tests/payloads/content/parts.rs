@@ -9,9 +9,10 @@ use payload_format::{
     Sha256Digest, TablesError,
 };
 
-use super::images::{btrfs, ext4, noise, tree};
+use super::file_systems::{btrfs, ext4, tree};
 use super::{Read, build, generate, limits, read, small_chunks};
 use crate::memory::Memory;
+use crate::noise::noise;
 
 const BLOCK: usize = 4096;
 

@@ -4,12 +4,12 @@ use payload_format::{ContentError, OldContent, PatchedChunks, WriteBlocks as _};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use super::images::noise;
 use super::{
     Built, Read, build, build_from, build_on, find, generate, generate_from, read, resume_on, resume_until,
     small_chunks,
 };
 use crate::memory::Memory;
+use crate::noise::noise;
 
 /// A program, as it is built again: another number here and there.
 fn program(seed: u64, len: usize) -> Vec<u8> {

@@ -6,7 +6,8 @@ use payload_format::Sha256Digest;
 use payload_format::writer::{RsaSigner, Signer as _};
 
 use crate::fixture;
-use crate::handmade::{BLOCK, Extent, Message, bzip2, range};
+use crate::handmade::{BLOCK, Extent, bzip2, range};
+use crate::message::Message;
 
 pub(crate) const REPLACE: u64 = 0;
 pub(crate) const REPLACE_BZ: u64 = 1;

@@ -5,7 +5,8 @@ use payload_format::{Limits, Reader};
 use super::made::{self, Operation, Payload};
 use super::{LEN, full, limits, old_image, operation};
 use crate::fixture;
-use crate::handmade::{BLOCK, Message, range};
+use crate::handmade::{BLOCK, range};
+use crate::message::Message;
 
 fn refusal(payload: &Payload) -> String {
     fixture::refusal(&payload.unsigned(), Limits::for_slot(LEN)).to_string()

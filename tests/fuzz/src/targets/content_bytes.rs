@@ -3,6 +3,7 @@
 use zstd::zstd_safe::{CCtx, CParameter, compress_bound};
 
 use super::content_draft::BLOCK;
+use super::noise::noise;
 use crate::input::Input;
 
 /// Bytes that compress well, or so many blocks at most that don't.
@@ -16,19 +17,6 @@ pub(crate) fn bytes(input: &mut Input<'_>, len: usize, blocks: usize) -> Vec<u8>
         block[0] ^= number.to_le_bytes()[0];
     }
     bytes
-}
-
-/// Bytes that look like nothing else, by their seed.
-fn noise(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut step = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    let words = (0..len.div_ceil(8)).flat_map(|_| step().to_le_bytes());
-    words.take(len).collect()
 }
 
 /// What the encoder makes of it, by its description.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use payload_format::{Event, Limits, Manifest, Reader, Sha256Digest};
 
 use super::content_bytes::{bytes, compressed, encode, flip};
-use super::draft::Message;
+use super::message::Message;
 use super::predecessor_draft::PredecessorDraft;
 use crate::input::Input;
 

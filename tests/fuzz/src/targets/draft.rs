@@ -2,6 +2,7 @@
 
 use payload_format::{MajorVersion, Sha256Digest};
 
+use super::message::Message;
 use super::patch::{Steps, pack};
 use crate::input::Input;
 
@@ -280,29 +281,4 @@ fn info(image: &[u8]) -> Vec<u8> {
 fn range((start, count): Extent) -> Vec<u8> {
     let start = start.map_or(u64::MAX, |start| start as u64);
     Message::default().number(1, start).number(2, count as u64).0
-}
-
-/// A protobuf message being written.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Message(pub(crate) Vec<u8>);
-
-impl Message {
-    pub(crate) fn varint(mut self, mut value: u64) -> Self {
-        while value >= 0x80 {
-            self.0.push(value.to_le_bytes()[0] | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value.to_le_bytes()[0]);
-        self
-    }
-
-    pub(crate) fn number(self, field: u64, value: u64) -> Self {
-        self.varint(field << 3).varint(value)
-    }
-
-    pub(crate) fn bytes(self, field: u64, bytes: &[u8]) -> Self {
-        let mut message = self.varint(field << 3 | 2).varint(bytes.len() as u64);
-        message.0.extend_from_slice(bytes);
-        message
-    }
 }

@@ -17,6 +17,10 @@ mod loader;
 mod lock_server;
 mod manager_settings;
 mod memory;
+#[path = "../../../../payload-format/tests/payloads/message.rs"]
+mod message;
+#[path = "../../../../payload-format/tests/payloads/noise.rs"]
+mod noise;
 mod old_image;
 mod omaha;
 mod patch;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use payload_format::Sha256Digest;
 
 use super::content_draft::{BLOCK, zigzag};
-use super::draft::Message;
+use super::message::Message;
 use super::patch::Steps;
 use crate::input::Input;
 
