@@ -1,6 +1,9 @@
 //! Histories, each a machine with the slots A and B.
 #![allow(clippy::unwrap_used)]
 
+mod images;
+mod regressions;
+
 use proptest::prelude::*;
 use slots::{Priority, Tries};
 
@@ -59,6 +62,22 @@ fn rolled_back(cause: &str) -> TrialOutcome {
 
 fn is_blocked(history: &History) -> bool {
     history.blocked_payloads().find(&[1; 32].into()).is_some()
+}
+
+fn image(number: u8) -> ImageHashes {
+    ImageHashes {
+        slot: [number; 32].into(),
+        kernel: Some([number; 32].into()),
+    }
+}
+
+/// Payloads 1, 2 and 3 make one image, 4 another one.
+fn with_images(history: History) -> History {
+    let mut images = KnownImages::default();
+    for (payload, made) in [(1, 1), (2, 1), (3, 1), (4, 4)] {
+        images.remember([payload; 32].into(), image(made));
+    }
+    history.with_images(images)
 }
 
 #[test]
@@ -236,184 +255,6 @@ fn a_rollback_that_is_taken_back_blames_nobody() {
     assert_eq!(history.blocked_payloads(), &BlockedPayloads::default());
     assert!(!history.is_leaving(B));
     assert_eq!(start(&mut history, A, good()), TrialOutcome::Nothing);
-}
-
-fn image(number: u8) -> ImageHashes {
-    ImageHashes {
-        slot: [number; 32].into(),
-        kernel: Some([number; 32].into()),
-    }
-}
-
-/// Payloads 1, 2 and 3 make one image, 4 another one.
-fn with_images(history: History) -> History {
-    let mut images = KnownImages::default();
-    for (payload, made) in [(1, 1), (2, 1), (3, 1), (4, 4)] {
-        images.remember([payload; 32].into(), image(made));
-    }
-    history.with_images(images)
-}
-
-fn blocked(history: &History) -> Vec<u8> {
-    let mut blocked: Vec<u8> = history
-        .blocked_payloads()
-        .iter()
-        .map(|blocked| blocked.sha256.as_bytes()[0])
-        .collect();
-    blocked.sort_unstable();
-    blocked
-}
-
-#[test]
-fn what_fails_is_blamed_in_every_package_that_makes_it_and_forgiven_in_all() {
-    let mut history = with_images(updated());
-    start(&mut history, A, slot(2, 0));
-    assert_eq!(blocked(&history), [1, 2, 3]);
-    assert!(
-        history.blocked_payload(&[2; 32].into(), UnixTime(7)).is_some()
-            && history.blocked_payload(&[4; 32].into(), UnixTime(7)).is_none()
-    );
-    history.block_package([5; 32].into(), image(1));
-    history.block_package([6; 32].into(), image(6));
-    assert_eq!(
-        blocked(&history),
-        [1, 2, 3, 5],
-        "nothing is known against image 6"
-    );
-    assert!(
-        history
-            .blocked_payloads()
-            .iter()
-            .all(|blocked| blocked.cause == "did not come up")
-    );
-
-    history.committed(B, payload(2));
-    start(&mut history, B, slot(2, 0));
-    history.kept(B);
-    assert_eq!(blocked(&history), [0; 0]);
-}
-
-#[test]
-fn an_image_is_interrupted_whatever_package_it_came_in() {
-    let mut history = with_images(History::default());
-    for number in [1, 2] {
-        history.committed(B, payload(number));
-        start(&mut history, B, slot(2, 0));
-        assert_eq!(
-            start(&mut history, A, slot(2, 0)),
-            TrialOutcome::Interrupted(payload(number))
-        );
-    }
-    history.committed(B, payload(3));
-    start(&mut history, B, slot(2, 0));
-    assert!(matches!(
-        start(&mut history, A, slot(2, 0)),
-        TrialOutcome::RolledBack(_)
-    ));
-    assert_eq!(blocked(&history), [1, 2, 3]);
-}
-
-#[test]
-fn what_an_operator_leaves_is_left_in_every_package() {
-    let mut history = with_images(updated());
-    start(&mut history, B, good());
-    history.leave(B, A, UnixTime(2));
-    assert_eq!(blocked(&history), [1, 2, 3]);
-    history.kept(B);
-    assert_eq!(blocked(&history), [0; 0]);
-}
-
-#[test]
-fn payloads_blamed_by_a_version_that_knew_no_images_get_theirs() {
-    let mut history = updated();
-    start(&mut history, A, slot(2, 0));
-    assert_eq!(history.blocked_payload(&[2; 32].into(), UnixTime(7)), None);
-    let history = with_images(history);
-    assert!(history.blocked_payload(&[2; 32].into(), UnixTime(7)).is_some());
-    assert!(history.blocked_payloads().find_image(&image(1)).is_some());
-}
-
-/// Payload 1 was lost by a regression, noticed at `now`.
-fn regressed(history: &mut History, now: i64) {
-    history.committed(B, payload(1));
-    start(history, B, slot(2, 0));
-    let why = RollbackCause {
-        is_regression: true,
-        ..why("an extension is not merged")
-    };
-    history.given_up(B, "1", why);
-    let attributes = |partuuid: &str| Some(if partuuid == B { slot(2, 0) } else { good() });
-    let outcome = history.looked(A, attributes, UnixTime(now));
-    assert!(matches!(outcome, TrialOutcome::RolledBack(_)), "{outcome:?}");
-}
-
-fn is_blocked_at(history: &History, package: u8, now: i64) -> bool {
-    history
-        .blocked_payload(&[package; 32].into(), UnixTime(now))
-        .is_some()
-}
-
-#[test]
-fn a_payload_lost_by_a_regression_is_put_off_for_an_hour_and_blocked_when_lost_again() {
-    const HOUR: i64 = 3600;
-    let mut history = with_images(History::default());
-    regressed(&mut history, 1000);
-    assert!(history.is_unreported());
-    for package in [1, 2, 3] {
-        assert!(is_blocked_at(&history, package, 1000) && is_blocked_at(&history, package, 999 + HOUR));
-        assert!(!is_blocked_at(&history, package, 1000 + HOUR));
-    }
-    // Sooner, by an operator's wish: the first time still counts.
-    regressed(&mut history, 2000);
-    assert!(is_blocked_at(&history, 2, 999 + HOUR) && !is_blocked_at(&history, 2, 1000 + HOUR));
-    regressed(&mut history, 1000 + HOUR);
-    assert!(is_blocked_at(&history, 3, 1 << 40));
-    regressed(&mut history, 1 << 41);
-    assert!(is_blocked_at(&history, 3, 1 << 50));
-}
-
-#[test]
-fn no_clock_makes_the_hour_longer_and_what_is_kept_is_forgiven() {
-    let mut history = with_images(History::default());
-    regressed(&mut history, 1_000_000);
-    // Set back: the entry is from the future, and the hour begins anew.
-    assert!(!is_blocked_at(&history, 1, 10));
-    regressed(&mut history, 10);
-    assert!(is_blocked_at(&history, 1, 3609) && !is_blocked_at(&history, 1, 3610));
-    history.committed(B, payload(2));
-    start(&mut history, B, slot(2, 0));
-    history.kept(B);
-    assert_eq!(history.blocked_payloads(), &BlockedPayloads::default());
-}
-
-#[test]
-fn a_clock_that_starts_in_the_past_at_every_boot_blocks_at_the_third_trial() {
-    let mut history = with_images(History::default());
-    regressed(&mut history, 10);
-    regressed(&mut history, 10);
-    assert!(!is_blocked_at(&history, 1, 10 + 3600));
-    regressed(&mut history, 10);
-    assert!(is_blocked_at(&history, 1, 1 << 40));
-}
-
-#[test]
-fn only_a_payload_of_ours_in_its_first_boot_is_on_its_first_trial() {
-    let mut history = updated();
-    history.boots(A, "boot 1");
-    assert_eq!(history.first_trial(A, "boot 1"), None);
-    history.boots(B, "boot 2");
-    start(&mut history, B, slot(2, 0));
-    history.boots(B, "boot 2");
-    assert_eq!(history.first_trial(B, "boot 2"), Some(&payload(1)));
-    // It was given another try.
-    history.boots(B, "boot 3");
-    assert_eq!(history.first_trial(B, "boot 3"), None);
-    history.committed(B, payload(2));
-    assert_eq!(history.first_trial(B, "boot 2"), None);
-    let mut foreign = History::default();
-    foreign.boots(B, "boot 1");
-    foreign.given_up(B, "2", why("because"));
-    assert_eq!(foreign.first_trial(B, "boot 1"), None);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What holds after any events in any order.
+//! Sequences of any events in any order, and what holds after each.
 
 use proptest::prelude::*;
 
