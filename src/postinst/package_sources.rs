@@ -1,4 +1,4 @@
-//! Where the packages of a version come from: the server's answer that this update came from, as the
+//! Sources of a version's packages: the server's answer that this update came from, as the
 //! engine kept it, and file servers that publish the extensions that the node's own server doesn't
 //! offer.
 

@@ -1,4 +1,4 @@
-//! What the engine publishes: the status in the words of the original's interface,
+//! Snapshot that the engine publishes: the status in the words of the original's interface,
 //! `com.coreos.update1.Manager`, the snapshot of all that it knows, and the channels of both.
 
 use tokio::sync::{mpsc, watch};

@@ -1,4 +1,4 @@
-//! Why a table isn't one, and what goes wrong on the way to the medium.
+//! Errors: why a table isn't one, and what goes wrong on the way to the medium.
 
 use crate::copy::WhichCopy;
 use crate::partition::PartitionNumber;

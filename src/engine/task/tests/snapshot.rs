@@ -1,4 +1,4 @@
-//! What our own interface learns.
+//! Snapshots: what our own interface learns.
 
 use super::*;
 
