@@ -190,12 +190,9 @@ async fn without_a_bus_a_header_that_claims_too_much_ends_its_connection_alone()
     let _engine = BusEngine::at(&socket).await;
     let other = peer(&socket).await;
     let mut claims = tokio::net::UnixStream::connect(&socket).await.unwrap();
-    let user: String = nix::unistd::geteuid()
-        .to_string()
-        .bytes()
-        .map(|digit| format!("{digit:02x}"))
-        .collect();
-    let hello = format!("\0AUTH EXTERNAL {user}\r\n");
+    let user = nix::unistd::geteuid().to_string();
+    let digits: Vec<String> = user.bytes().map(|digit| format!("{digit:02x}")).collect();
+    let hello = format!("\0AUTH EXTERNAL {}\r\n", digits.concat());
     claims.write_all(hello.as_bytes()).await.unwrap();
     let mut answer = [0; 256];
     let len = claims.read(&mut answer).await.unwrap();
