@@ -36,7 +36,7 @@ pub(super) fn image(
     archive.add(Kind::Program, "init", INIT);
     archive.add(Kind::Link, "bin/sh", b"busybox");
     let mut programs = Vec::from(PROGRAMS);
-    if recipe.flatcar_image {
+    if recipe.flatcar_image && recipe.guarded {
         programs.push(VERITYSETUP);
     }
     for (from, to) in &programs {

@@ -97,8 +97,10 @@ pub(crate) struct Recipe<'a> {
     /// version 2.
     pub(crate) compressed: bool,
     /// Whether its image is of Flatcar's kind: a btrfs that this machine's kernel has compressed, and a hash tree behind
-    /// it, by which it is mounted through dm-verity; else it is ext2.
+    /// it; else it is ext2.
     pub(crate) flatcar_image: bool,
+    /// Whether such an image is mounted through dm-verity; else as it lies in the slot.
+    pub(crate) guarded: bool,
     /// The `cgpt` by which its postinst switches the slot by itself; none if it doesn't.
     pub(crate) cgpt: Option<&'a Path>,
 }
@@ -122,6 +124,7 @@ impl<'a> Recipe<'a> {
             initrd: Initrd::Busybox,
             compressed: false,
             flatcar_image: false,
+            guarded: true,
             cgpt: None,
         }
     }

@@ -29,6 +29,12 @@ impl RootHash {
         Self(Sha256Digest::from(hash).to_string())
     }
 
+    /// Another one, of no image.
+    pub(crate) fn other(&self) -> Self {
+        let first = if self.0.starts_with('0') { "1" } else { "0" };
+        Self(format!("{first}{}", &self.0[1..]))
+    }
+
     /// Offset of the digits in a kernel's file.
     fn place(architecture: Architecture) -> usize {
         match architecture {
@@ -49,7 +55,7 @@ impl RootHash {
 
     /// Writes it into the kernel at `path`, an EFI application that objcopy has made: between the two headers of such a
     /// one lies a program for DOS.
-    pub(super) fn write_into_application(&self, path: &Path, architecture: Architecture) -> Result<()> {
+    pub(crate) fn write_into_application(&self, path: &Path, architecture: Architecture) -> Result<()> {
         ensure!(
             architecture == Architecture::Amd64,
             "on arm64 an EFI application made of a kernel and its initrd has its sections' headers where the root hash belongs"

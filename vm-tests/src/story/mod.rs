@@ -2,6 +2,7 @@
 
 mod bad_release;
 mod bad_version_keeps_lock;
+mod changed_slot;
 mod content_payload;
 mod cut_download;
 mod cut_power;
@@ -49,7 +50,7 @@ pub(crate) struct Control {
 }
 
 /// All stories.
-pub(crate) const STORIES: [Story; 41] = [
+pub(crate) const STORIES: [Story; 42] = [
     two_versions::STORY,
     deadline::DAEMON_CANT_START,
     deadline::KEPT,
@@ -82,6 +83,7 @@ pub(crate) const STORIES: [Story; 41] = [
     regressions::UNIT_LOST,
     regressions::UNIT_FLAPS,
     update_and_back::STORY,
+    changed_slot::STORY,
     content_payload::STORY,
     reboot_in_window::STORY,
     staged::REBOOT,
