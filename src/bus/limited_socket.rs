@@ -101,7 +101,7 @@ impl ReadHalf for StreamReader {
     }
 }
 
-/// Writes bytes.
+/// The half that writes, without file descriptors.
 #[derive(Debug)]
 pub(super) struct StreamWriter(OwnedWriteHalf);
 

@@ -35,10 +35,10 @@ pub enum MountError {
         /// The device that was to be mounted.
         device: PathBuf,
     },
-    /// The kernel has another btrfs of the same identity mounted (`EEXIST`), one that this one was
-    /// made of by changing it, and mounts only one of them.
+    /// The kernel has a btrfs of the same identity mounted (`EEXIST`), and mounts only one of them. It
+    /// isn't this image: one was made of the other by changing it, or their superblocks can't be read.
     #[error(
-        "{device} holds another btrfs than the one that is mounted, with the same UUID: this kernel mounts only one of them"
+        "{device} has the UUID of a btrfs that is mounted and that is not known to be the same image: this kernel mounts only one of them"
     )]
     SameIdentity {
         /// The device that was to be mounted.

@@ -114,7 +114,7 @@ pub enum WatchdogObstacle {
     /// systemd has or will have it.
     #[error("{} is {claim}", node.display())]
     Claimed {
-        /// Its node.
+        /// The watchdog's device node.
         node: PathBuf,
         /// What systemd has it for.
         claim: String,
@@ -122,7 +122,7 @@ pub enum WatchdogObstacle {
     /// It is hardware, which is taken only where configuration says so.
     #[error("{} ({identity}) is for others unless TRIAL_DEADLINE_WATCHDOG=hardware", node.display())]
     ForOthers {
-        /// Its node.
+        /// The watchdog's device node.
         node: PathBuf,
         /// The driver's name for it.
         identity: String,
@@ -130,7 +130,7 @@ pub enum WatchdogObstacle {
     /// It takes no time-out as long.
     #[error("{} waits for at most {} s, not {}", node.display(), longest.as_secs(), least.as_secs())]
     TooShort {
-        /// Its node.
+        /// The watchdog's device node.
         node: PathBuf,
         /// The longest time-out that it takes.
         longest: Duration,
